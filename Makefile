@@ -1,0 +1,46 @@
+# embedshift: `make help` lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+OUT ?= build/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types wheel check clean
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+# Stamps: an install is repeated only when pyproject.toml has changed since.
+.venv/user: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[offline]'
+	touch $@
+
+.venv/dev: .venv/user
+	$(BIN)/python -m pip install --quiet -e '.[offline,dev]'
+	touch $@
+
+demo: .venv/user ## Measure the bundled encoder on eight photographs; prints the table and what was written
+	$(BIN)/embedshift demo --out $(OUT)
+
+test: .venv/dev ## Install what tests need, run all of them
+	$(BIN)/python -m pytest
+
+lint: .venv/dev ## Lint and format check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/dev ## Format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: .venv/dev ## mypy strict on src
+	$(BIN)/mypy
+
+wheel: .venv/dev ## Build the wheel
+	$(BIN)/python -m build --wheel --outdir build/dist .
+
+check: lint types test wheel ## All of it, as CI does
+
+clean: ## Remove what was built
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
