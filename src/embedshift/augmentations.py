@@ -1,0 +1,287 @@
+"""Suites of augmentations, their seeds, and the views they draw. The only file that imports albumentations."""
+
+import contextlib
+import copy
+import functools
+import hashlib
+import importlib
+import inspect
+import logging
+import os
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedshift import images
+from embedshift.errors import EmbedshiftError, reason
+from embedshift.images import Pixels
+from embedshift.registry import Registry
+
+log = logging.getLogger(__name__)
+
+ORIGINAL = "original"
+
+SUITES: Registry[Callable[[], Mapping[str, Any]]] = Registry("augmentation suite")
+
+PAPER: dict[str, tuple[str, dict[str, Any]]] = {
+    "noise": ("GaussNoise", {"std_range": (0.44, 0.88)}),
+    "blur": ("GaussianBlur", {"blur_limit": (3, 7)}),
+    "color_jitter": ("ColorJitter", {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.2}),
+    "shift_scale_rotate": ("ShiftScaleRotate", {"shift_limit": 0.0625, "scale_limit": 0.1, "rotate_limit": 15}),
+    "horizontal_flip": ("HorizontalFlip", {}),
+    "elastic": ("ElasticTransform", {"alpha": 30, "sigma": 60}),
+    "perspective": ("Perspective", {"scale": (0.05, 0.1)}),
+    "brightness_contrast": ("RandomBrightnessContrast", {"brightness_limit": 0.2, "contrast_limit": 0.2}),
+    "coarse_dropout": (
+        "CoarseDropout",
+        {"num_holes_range": (6, 8), "hole_height_range": (16, 16), "hole_width_range": (16, 16), "fill": "random"},
+    ),
+}
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+    """Keeps albumentations from importing torch, as its import and its `from_dict` do for the sake of ToTensorV2."""
+    name = "albumentations.pytorch"
+    if "torch" in sys.modules or name in sys.modules:
+        yield
+        return
+    stub = types.ModuleType(name)
+    stub.__dict__["ToTensorV2"] = None
+    sys.modules[name] = stub
+    package = sys.modules.get("albumentations")
+    if package is not None:
+        package.__dict__["pytorch"] = stub
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        sys.modules["albumentations"].__dict__.pop("pytorch", None)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # "ShiftScaleRotate is a special case of Affine": it is the paper's
+        yield
+
+
+@functools.cache
+def albumentations() -> types.ModuleType:
+    """The albumentations package, without its look for updates."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    with _without_torch():
+        return importlib.import_module("albumentations")
+
+
+def paper() -> dict[str, Any]:
+    """The nine augmentations of the paper, each with p = 1, as albumentations transforms by name.
+
+    Example:
+        >>> list(paper())[:3]
+        ['noise', 'blur', 'color_jitter']
+    """
+    package = albumentations()
+    with _quietly():
+        return {name: getattr(package, kind)(**parameters, p=1.0) for name, (kind, parameters) in PAPER.items()}
+
+
+SUITES.add("paper", paper)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Named augmentations in a fixed order, ready to draw.
+
+    Args:
+        transforms: Name → albumentations transform, or callable `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
+
+    Example:
+        >>> Suite({"mirror": lambda image, rng: image[:, ::-1]}).names
+        ('mirror',)
+    """
+
+    transforms: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if not self.transforms:
+            raise EmbedshiftError("augmentations: give at least one", exit_code=2)
+        for name, transform in self.transforms.items():
+            if not isinstance(name, str) or not name or name in (ORIGINAL, "augmentation"):
+                raise EmbedshiftError(f"augmentations: {name!r} cannot be a name; choose another", exit_code=2)
+            if not callable(transform):
+                raise EmbedshiftError(
+                    f"augmentation {name!r}: give an albumentations transform or a callable (image, rng) -> image",
+                    exit_code=2,
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in suite order: the order of every table and figure."""
+        return tuple(self.transforms)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """What each augmentation is, as JSON: an albumentations transform's own parameters, a callable's name and text.
+
+        Two suites with equal descriptions draw equal views, but for what a callable reads from outside its own text.
+        """
+        return {name: _describe(transform) for name, transform in self.transforms.items()}
+
+    def draw(self, name: str, image: Pixels, seed: int) -> Pixels:
+        """One view of `image` uint8 `[S, S, 3]` by the augmentation `name`, decided by `seed` alone.
+
+        Raises:
+            EmbedshiftError: when the augmentation fails, or returns another shape or dtype than it was given.
+        """
+        transform = self.transforms[name]
+        try:
+            if _is_albumentations(transform):
+                transform.set_random_seed(seed)
+                view = transform(image=image)["image"]
+            else:
+                view = transform(image.copy(), np.random.default_rng(seed))
+        except Exception as error:
+            raise EmbedshiftError(f"augmentation {name!r} failed: {reason(error)}") from error
+        if not isinstance(view, np.ndarray) or view.shape != image.shape or view.dtype != np.uint8:
+            found = f"{view.dtype} {view.shape}" if isinstance(view, np.ndarray) else type(view).__name__
+            raise EmbedshiftError(f"augmentation {name!r} returned {found}; it must be uint8 {image.shape}")
+        return cast(Pixels, view)
+
+
+def load_suite(augmentations: str | Mapping[str, Any]) -> Suite:
+    """The suite of a registered name, or of the user's own dict.
+
+    Albumentations transforms are copied and their own `p` is set to 1: a view that is left alone by chance would
+    count as an encoder that does not move.
+
+    Example:
+        >>> load_suite("paper").names[-1]
+        'coarse_dropout'
+    """
+    if isinstance(augmentations, str):
+        return Suite(SUITES[augmentations]())
+    return Suite({name: _always(name, transform) for name, transform in augmentations.items()})
+
+
+def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite:
+    """The suite of a stored description; augmentations that are the user's own callables are left out.
+
+    Example:
+        >>> rebuild_suite(load_suite("paper").describe()).names == load_suite("paper").names
+        True
+    """
+    package = albumentations()
+    stored = {name: entry["albumentations"] for name, entry in description.items() if "albumentations" in entry}
+    with _quietly(), _without_torch():
+        return Suite({name: package.from_dict({"transform": entry}) for name, entry in stored.items()})
+
+
+def view_seed(seed: int, image_id: str, augmentation: str, draw: int) -> int:
+    """The seed of one view: nothing but the study's seed, the image, the augmentation and the draw decide it.
+
+    Returns:
+        Big-endian integer of a 4-byte BLAKE2b digest, in `[0, 2**32)`.
+
+    Example:
+        >>> view_seed(0, "a.jpg", "noise", 0) == view_seed(0, "a.jpg", "noise", 0) != view_seed(0, "a.jpg", "blur", 0)
+        True
+    """
+    text = f"{seed}|{image_id}|{augmentation}|{draw}".encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
+
+
+def draw_views(
+    original: Pixels, image_id: str, suite: Suite, *, seed: int = 0, draws: int = 1
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """All views of one image: the original first, then every augmentation of draw 0, of draw 1, and so on.
+
+    Args:
+        original: The original view, uint8 `[S, S, 3]`.
+        image_id: The image's name in the study.
+        suite: The augmentations.
+        seed: The study's seed.
+        draws: Views per augmentation.
+
+    Returns:
+        Views uint8 `[1 + A * draws, S, S, 3]` and their seeds (0 for the original).
+
+    Example:
+        >>> views, seeds = draw_views(np.zeros((32, 32, 3), np.uint8), "a.jpg", load_suite("paper"), draws=2)
+        >>> views.shape, len(seeds)
+        ((19, 32, 32, 3), 19)
+    """
+    keys = [(name, draw) for draw in range(draws) for name in suite.names]
+    seeds = [view_seed(seed, image_id, name, draw) for name, draw in keys]
+    views = [suite.draw(name, original, number) for (name, _), number in zip(keys, seeds, strict=True)]
+    return np.stack([original, *views]), [0, *seeds]
+
+
+def make_views(
+    image: Pixels,
+    *,
+    image_id: str,
+    seed: int = 0,
+    size: int = 224,
+    augmentations: str | Mapping[str, Any] = "paper",
+    resize: images.Resize = "squash",
+    draw: int = 0,
+) -> dict[str, Pixels]:
+    """The views of one image, exactly as a study with the same seed draws them.
+
+    Args:
+        image: The picture, RGB uint8 `[H, W, 3]`.
+        image_id: Its name in the study: the seed of every view depends on it.
+        seed: The study's seed.
+        size: The encoder's input size S, in pixels.
+        augmentations: A registered suite, or a dict of albumentations transforms or callables.
+        resize: "squash" or "crop" (see `embedshift.images.resize`).
+        draw: Which draw.
+
+    Returns:
+        Name → uint8 `[S, S, 3]`, "original" first.
+
+    Example:
+        >>> views = make_views(np.zeros((40, 60, 3), np.uint8), image_id="a.jpg", size=32)
+        >>> list(views)[:2], views["noise"].shape
+        (['original', 'noise'], (32, 32, 3))
+    """
+    if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
+        raise EmbedshiftError("make_views: give the image as RGB uint8 [H, W, 3]", exit_code=2)
+    suite = load_suite(augmentations)
+    original = images.resize(image, size, resize)
+    seeds = {name: view_seed(seed, image_id, name, draw) for name in suite.names}
+    return {ORIGINAL: original} | {name: suite.draw(name, original, number) for name, number in seeds.items()}
+
+
+def _is_albumentations(transform: Any) -> bool:
+    return hasattr(transform, "set_random_seed") and hasattr(transform, "to_dict")
+
+
+def _always(name: str, transform: Any) -> Any:
+    if not _is_albumentations(transform):
+        return transform
+    transform = copy.deepcopy(transform)
+    if transform.p != 1:
+        log.warning("augmentation %r has p = %s: it is drawn always (p = 1)", name, transform.p)
+        transform.p = 1.0
+    return transform
+
+
+def _describe(transform: Any) -> dict[str, Any]:
+    if _is_albumentations(transform):
+        return {"albumentations": albumentations().to_dict(transform)["transform"]}
+    function = transform if hasattr(transform, "__qualname__") else type(transform)
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):
+        text = repr(getattr(getattr(function, "__code__", None), "co_code", b""))
+    digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return {"callable": f"{function.__module__}.{function.__qualname__}", "text_hash": digest}
