@@ -1,0 +1,136 @@
+"""The one attention tap: the weights of a layer's own fast kernel, caught while it runs.
+
+Fast kernels do not give their weights back, and eager ones, which do, are slower and differ. So a
+`TorchFunctionMode`, active only inside one block, sees the very q and k that the kernel gets, after rotary positions,
+norms and scale, and computes the few rows that are wanted beside it. It needs no names of projections and serves every
+family: scaled dot-product attention, `nn.MultiheadAttention`, and attention written out with a softmax.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+CLS_NAMES = ("cls_token", "class_embedding", "class_token")
+SOFTMAX = (functional.softmax, torch.softmax, Tensor.softmax)
+
+
+class AttentionTap:
+    """Catches the attention row of one block during its forward pass.
+
+    Args:
+        block: The module inside which the attention runs; the last attention in it counts.
+        from_cls: True = the row of the first query token; False = the mean over all query tokens.
+
+    Example:
+        >>> layer = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+        >>> tap = AttentionTap(layer, from_cls=True)
+        >>> x = torch.ones(1, 5, 8)
+        >>> with torch.inference_mode():
+        ...     _ = layer(x, x, x, need_weights=False)
+        >>> tap.take().shape
+        torch.Size([1, 5])
+    """
+
+    def __init__(self, block: nn.Module, *, from_cls: bool) -> None:
+        self._mode = _Mode(from_cls)
+        self._entered = contextlib.ExitStack()
+        block.register_forward_pre_hook(self._enter)
+        block.register_forward_hook(self._leave, always_call=True)
+
+    def take(self) -> Tensor | None:
+        """The row `[B, T]`, float32, over all T key tokens, of the last forward pass; None where there was none."""
+        row, self._mode.row = self._mode.row, None
+        return row
+
+    def _enter(self, *_: Any) -> None:
+        self._mode.row = None
+        self._entered.enter_context(self._mode)
+
+    def _leave(self, *_: Any) -> None:
+        self._entered.close()
+
+
+class _Mode(TorchFunctionMode):
+    def __init__(self, from_cls: bool) -> None:
+        super().__init__()
+        self.from_cls = from_cls
+        self.row: Tensor | None = None
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is functional.scaled_dot_product_attention:
+            self.row = self._from_q_and_k(*args, **kwargs)
+        elif func is functional.multi_head_attention_forward:
+            wanted = kwargs.get("need_weights", True)
+            output, weights = func(*args, **(kwargs | {"need_weights": True, "average_attn_weights": False}))
+            self.row = self._from_weights(weights)
+            return output, (weights.mean(dim=1) if wanted else None)
+        result = func(*args, **kwargs)
+        if func in SOFTMAX and result.ndim == 4:
+            self.row = self._from_weights(result)
+        return result
+
+    def _from_weights(self, weights: Tensor) -> Tensor:
+        """Weights `[B, heads, queries, T]` → the row `[B, T]`."""
+        rows = weights[:, :, :1] if self.from_cls else weights
+        return rows.float().mean(dim=(1, 2))
+
+    def _from_q_and_k(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        with torch.autocast(query.device.type, enabled=False):
+            q = (query[:, :, :1] if self.from_cls else query).float()
+            k = key.float()
+            if enable_gqa:
+                k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+            scores = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
+            if attn_mask is not None:
+                mask = attn_mask[..., :1, :] if self.from_cls and attn_mask.shape[-2] > 1 else attn_mask
+                scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+            return scores.softmax(dim=-1).mean(dim=(1, 2))
+
+
+def last_block(module: nn.Module) -> nn.Module | None:
+    """The last of the longest run of like blocks in `module`: the last layer of its transformer.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))
+        >>> last_block(net)
+        Linear(in_features=8, out_features=8, bias=True)
+    """
+    runs = [m for m in module.modules() if isinstance(m, nn.ModuleList | nn.Sequential) and len({*map(type, m)}) == 1]
+    longest = max(runs, key=len, default=None)
+    return None if longest is None else longest[-1]
+
+
+def patch_embedding(module: nn.Module) -> nn.Conv2d | None:
+    """The convolution that cuts pictures into patches: the first whose stride is its kernel.
+
+    Example:
+        >>> patch_embedding(nn.Sequential(nn.Conv2d(3, 8, 4, stride=4))).kernel_size
+        (4, 4)
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d) and part.kernel_size == part.stride and part.kernel_size[0] > 1:
+            return part
+    return None
+
+
+def has_cls_token(module: nn.Module) -> bool:
+    """Whether the module's first token is a class token, by the name that every family gives its parameter."""
+    return any(name.rsplit(".", 1)[-1] in CLS_NAMES for name, _ in module.named_parameters())

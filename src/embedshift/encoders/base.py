@@ -1,0 +1,82 @@
+"""The contract of an encoder: what it is told, what it gives back."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+AttentionKind = Literal["cls", "pool", "mean"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """What one forward pass gives for a batch of B views.
+
+    Args:
+        embedding: float32 `[B, D]`, not normalised.
+        attention: float32 `[B, g_h, g_w]`, softmax weights of the last layer to the patch tokens, mean over heads;
+            None for an encoder without attention.
+        attention_kind: Whose weights they are: "cls" = the CLS token's, "pool" = the attention-pooling head's,
+            "mean" = the mean over all query tokens; None without attention.
+
+    Example:
+        >>> EncoderOutput(np.zeros((2, 8), np.float32), None, None).embedding.shape
+        (2, 8)
+    """
+
+    embedding: NDArray[np.float32]
+    attention: NDArray[np.float32] | None
+    attention_kind: AttentionKind | None
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How an encoder wants its pictures.
+
+    Args:
+        size: Side S of its square input, in pixels.
+        mean: Per channel, of values in [0, 1].
+        std: Per channel, of values in [0, 1].
+        shortest: For `--resize crop`: the shortest side before the centre crop; None = `size`.
+        resample: For `--resize crop`: Pillow's number of the filter (2 = bilinear, 3 = bicubic).
+
+    Example:
+        >>> Preprocess(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).at(448).size
+        448
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    shortest: int | None = None
+    resample: int = 3
+
+    def at(self, size: int | None) -> "Preprocess":
+        """The same at another input size, the shortest side in proportion."""
+        if size is None or size == self.size:
+            return self
+        shortest = None if self.shortest is None else round(self.shortest * size / self.size)
+        return Preprocess(size, self.mean, self.std, shortest, self.resample)
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Anything that turns views into embeddings; `embedshift.run(model=...)` takes any object of this shape.
+
+    An encoder may also have `preprocess: Preprocess` (else `--resize crop` crops to the shortest side), `revision: str`
+    and `precision: str`, which are recorded.
+    """
+
+    name: str
+    dim: int
+    grid: tuple[int, int] | None
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    weights_hash: str
+
+    def __call__(self, views: NDArray[np.uint8]) -> EncoderOutput:
+        """Encodes views uint8 `[B, S, S, 3]`, RGB, in one forward pass."""
+        ...

