@@ -1,0 +1,238 @@
+"""The study: its configuration, and `run_study`, the one place that names the order of the steps."""
+
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from embedshift import directory, shards
+from embedshift.augmentations import Suite, load_suite
+from embedshift.encoders import Encoder, Precision, Preprocess, load_encoder
+from embedshift.engines import Engine, Progress
+from embedshift.errors import EmbedshiftError, reason
+from embedshift.metrics import METRICS, PAPER_METRICS
+from embedshift.pipeline import Plan
+from embedshift.results import Study
+from embedshift.sources import FolderSource, Sample, Shard, Source, split
+from embedshift.sources.base import select
+
+log = logging.getLogger(__name__)
+
+# Rows of activations that keep a device busy; more only takes memory. A fixed table, so that equal studies have equal
+# batches.
+TOKENS_PER_BATCH = {"cpu": 2_000, "cuda": 50_000, "mps": 10_000}
+ENGINES = {"local": "embedshift.engines.local:run_local"}
+
+
+class StudyConfig(BaseModel):
+    """Everything that a study is made from; frozen, and an unknown key is refused.
+
+    Example:
+        >>> StudyConfig(images=("photos",), seed=3).seed
+        3
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: tuple[str, ...] = ()
+    model: str = "openai/clip-vit-base-patch32"
+    augmentations: str = "paper"
+    metrics: tuple[str, ...] = ()
+    limit: Annotated[int, Field(ge=1)] | None = None
+    sample: Annotated[int, Field(ge=1)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    draws: Annotated[int, Field(ge=1)] = 1
+    size: Annotated[int, Field(ge=8)] | None = None
+    resize: Literal["squash", "crop"] = "squash"
+    shard_size: Annotated[int, Field(ge=1)] = 64
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[int, Field(ge=0)] | None = None
+    precision: Precision = "float32"
+    device: str = "auto"
+    engine: Literal["local"] = "local"
+
+
+def make_config(given: Mapping[str, Any]) -> StudyConfig:
+    """A `StudyConfig` of what was given; a wrong value or key raises EmbedshiftError (exit code 2) with one line.
+
+    Example:
+        >>> make_config({"draws": 0})
+        Traceback (most recent call last):
+        embedshift.errors.EmbedshiftError: draws: Input should be greater than or equal to 1
+    """
+    try:
+        return StudyConfig.model_validate(dict(given))
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise EmbedshiftError("; ".join(lines), exit_code=2) from error
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The settings in a YAML or JSON file, by the names of `StudyConfig`."""
+    try:
+        content = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise EmbedshiftError(f"{file}: {error.strerror}", exit_code=2) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise EmbedshiftError(f"{file}: not YAML ({reason(error)})", exit_code=2) from error
+    if not isinstance(content, dict):
+        raise EmbedshiftError(f"{file}: give settings as 'name: value' lines", exit_code=2)
+    return {"images": [content.pop("images")], **content} if isinstance(content.get("images"), str) else content
+
+
+class Prepared:
+    """A study with its images listed and its encoder loaded, ready to run.
+
+    Args:
+        config: The settings.
+        out: The study's folder.
+        encoder: Loaded already; else `config.model` is loaded.
+        suite: The user's own augmentations; else `config.augmentations` is loaded.
+    """
+
+    def __init__(
+        self, config: StudyConfig, out: Path, encoder: Encoder | None = None, suite: Suite | None = None
+    ) -> None:
+        self.metrics = PAPER_METRICS + tuple(METRICS[m].name for m in config.metrics if METRICS[m].optional)
+        self.config, self.out = config, out
+        self.suite = suite or load_suite(config.augmentations)
+        self.source: Source = FolderSource(config.images)
+        self.samples: list[Sample] = select(
+            self.source.samples, limit=config.limit, sample=config.sample, seed=config.seed
+        )
+        if not self.samples:
+            raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{_skipped(self.source.skipped)}")
+        self.encoder = encoder or load_encoder(
+            config.model, device=config.device, precision=config.precision, size=config.size
+        )
+        self.identity = json.loads(json.dumps(self._identity()))  # as study.json gives it back
+        self.config_hash = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
+        self.shards: list[Shard] = split(self.samples, config.shard_size)
+
+    @property
+    def batch_size(self) -> int:
+        """Views per forward pass: as given, else by device, encoder and size alone."""
+        if self.config.batch_size is not None:
+            return self.config.batch_size
+        device = getattr(getattr(self.encoder, "device", None), "type", "cpu")
+        tokens = self.encoder.grid[0] * self.encoder.grid[1] + 1 if self.encoder.grid else 50
+        return max(1, TOKENS_PER_BATCH.get(device, 2_000) // tokens)
+
+    def plan(self) -> Plan:
+        """What the pipeline needs to know."""
+        encoder, config = self.encoder, self.config
+        preprocess = getattr(encoder, "preprocess", None) or Preprocess(encoder.size, encoder.mean, encoder.std)
+        return Plan(
+            self.suite,
+            preprocess,
+            config.resize,
+            config.seed,
+            config.draws,
+            self.metrics,
+            self.batch_size,
+            self.config_hash,
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        """All that can change a number, and nothing else; the hash of it decides which runs may share a folder."""
+        ids = [shards.storable(sample.image_id) for sample in self.samples]
+        config, encoder = self.config, self.encoder
+        return {
+            "images": {"count": len(ids), "ids_hash": hashlib.sha256("\n".join(ids).encode()).hexdigest()},
+            "weights_hash": encoder.weights_hash,
+            "size": encoder.size,
+            "mean": list(encoder.mean),
+            "std": list(encoder.std),
+            "resize": config.resize,
+            "augmentations": self.suite.describe(),
+            "seed": config.seed,
+            "draws": config.draws,
+            "precision": getattr(encoder, "precision", "float32"),
+            "batch_size": self.batch_size,
+            "shard_size": config.shard_size,
+            "metrics": list(self.metrics),
+            "versions": {
+                "albumentations": importlib.metadata.version("albumentations"),
+                "opencv": importlib.metadata.version("opencv-python-headless"),
+                "transformers_major": importlib.metadata.version("transformers").split(".")[0],
+            },
+        }
+
+
+def run_study(
+    config: StudyConfig,
+    out: Path,
+    *,
+    encoder: Encoder | None = None,
+    suite: Suite | None = None,
+    progress: Progress = lambda _: None,
+    on_start: Callable[[Prepared, int], None] = lambda _prepared, _done: None,
+) -> Study:
+    """Measures every image that is not measured yet, then writes tables: list, load, lock, shards, tables.
+
+    Args:
+        config: The settings.
+        out: The study's folder; made if missing. A finished one is left alone, an unfinished one is gone on with.
+        encoder: Any `Encoder`, in place of `config.model`.
+        suite: The user's own augmentations, in place of `config.augmentations`.
+        progress: Called with a number of images whenever so many more are through.
+        on_start: Called once with the prepared study and the number of images that were done before.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        EmbedshiftError: when there is no image, the model cannot be loaded, the folder holds another study or is
+            in use, or nothing could be measured.
+    """
+    prepared = Prepared(config, out, encoder, suite)
+    with directory.locked(out):
+        done = directory.resumable(prepared)
+        on_start(prepared, sum(record.images + len(record.failures) for record in done.values()))
+        pending = [shard for shard in prepared.shards if shard.index not in done]
+        study = Study(out)
+        if not pending and study.is_complete():
+            return study
+        directory.write_study_file(prepared, list(done.values()), complete=False)
+        run = _engine(config.engine)
+        results = run(pending, prepared.source, prepared.encoder, prepared.plan(), _workers(config), progress)
+        for table, record in results:
+            shards.write_shard(out, table, record)
+            done[record.index] = record
+        records = [done[index] for index in sorted(done)]
+        shards.write_failures(out, records)
+        if not any(record.images for record in records):
+            first = records[0].failures[0]
+            raise EmbedshiftError(
+                f"nothing was measured: all {len(prepared.samples)} images failed, the first ({first.image_id}) with: "
+                f"{first.reason}"
+            )
+        study.write_tables()
+        directory.write_study_file(prepared, records, complete=True)
+    return study
+
+
+def _engine(name: str) -> Engine:
+    module, function = ENGINES[name].split(":")
+    engine: Engine = getattr(importlib.import_module(module), function)
+    return engine
+
+
+def _workers(config: StudyConfig) -> int:
+    from embedshift.engines.local import default_workers
+
+    return default_workers() if config.workers is None else config.workers
+
+
+def _skipped(skipped: Mapping[str, int]) -> str:
+    if not skipped:
+        return ""
+    counted = ", ".join(f"{count} {ending}" for ending, count in sorted(skipped.items()))
+    return f" (passed over by their endings: {counted})"
