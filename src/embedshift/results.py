@@ -1,0 +1,154 @@
+"""A study on disk: its rows and tables. Reading one imports no torch."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from embedshift import clusters, tables
+from embedshift.errors import EmbedshiftError, reason
+from embedshift.metrics import METRICS
+from embedshift.shards import write_whole
+
+TABLES = ("summary", "ranking", "pairwise", "clusters")
+
+
+class Study:
+    """What a run left in its folder.
+
+    Args:
+        folder: The study's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "study.json"
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r})"
+
+    def exists(self) -> bool:
+        """Whether a run was ever begun here."""
+        return self.file.is_file()
+
+    def is_complete(self) -> bool:
+        """Whether the run reached its end and its tables are there."""
+        written = all((self.folder / "tables" / f"{name}.parquet").is_file() for name in TABLES)
+        return self.exists() and bool(self.info()["complete"]) and written
+
+    def info(self) -> dict[str, Any]:
+        """The content of study.json: configuration, encoder, versions, counts."""
+        try:
+            content: dict[str, Any] = json.loads(self.file.read_text())
+        except (OSError, ValueError) as error:
+            raise EmbedshiftError(f"{self.folder}: no study here ({reason(error)})", exit_code=2) from error
+        return content
+
+    @property
+    def augmentations(self) -> list[str]:
+        """Names of the augmentations, in suite order."""
+        return list(self.info()["augmentations"])
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics, in the order of the columns."""
+        return list(self.info()["identity"]["metrics"])
+
+    def rows(self) -> pl.LazyFrame:
+        """All rows, lazily: one per image, view and draw, in the order of the shards."""
+        return pl.scan_parquet(self.folder / "shards" / "part-*.parquet")
+
+    def image_ids(self) -> set[str]:
+        """Names of all measured images."""
+        if not any((self.folder / "shards").glob("part-*.parquet")):
+            return set()
+        return set(self.rows().select(pl.col("image_id").unique()).collect()["image_id"])
+
+    def failures(self) -> pl.DataFrame:
+        """One row per image that was not measured: image_id, stage, reason."""
+        return pl.read_parquet(self.folder / "failures.parquet")
+
+    def summary(self) -> pl.DataFrame:
+        """One row per augmentation and metric: n, mean, sd, median, quantiles, bootstrap interval of the mean."""
+        return self._table("summary")
+
+    def ranking(self) -> pl.DataFrame:
+        """Augmentations by `mean_performance`; rank 1 = least changed."""
+        return self._table("ranking")
+
+    def pairwise(self, *, include_original: bool = False) -> pl.DataFrame:
+        """Mean cosine distance between the views of the same image, augmentation by augmentation.
+
+        Args:
+            include_original: Adds the original view as a first row and column.
+        """
+        if not include_original:
+            return self._table("pairwise")
+        return tables.pairwise(self.rows(), self.augmentations, include_original=True)
+
+    def clusters(
+        self,
+        *,
+        linkage: clusters.Linkage = "ward",
+        on: Literal["images", "means"] = "images",
+        metric: str = "euclidean",
+    ) -> pl.DataFrame:
+        """The cluster of every augmentation and its place in the dendrogram.
+
+        Args:
+            linkage: "ward" (the authors' choice), "average", "complete" or "single".
+            on: "images" = mean distance between views of the same image; "means" = the distance between the mean
+                embeddings of the augmentations, the reading of the paper's appendix.
+            metric: For "means": any metric of `scipy.spatial.distance.pdist`.
+        """
+        return clusters.clusters(self.distances(on, metric), self.augmentations, linkage)
+
+    def distances(self, on: Literal["images", "means"] = "images", metric: str = "euclidean") -> NDArray[np.float64]:
+        """The distance matrix `[A, A]` under the clusters, in suite order."""
+        if on == "means":
+            means = tables.mean_embeddings(self.rows(), self.augmentations)
+            return clusters.distances_of_means(means, metric)
+        return self.pairwise().drop("augmentation").to_numpy()
+
+    def write_tables(self) -> None:
+        """Rebuilds every table from the shards, as CSV and Parquet."""
+        names, seed = self.augmentations, int(self.info()["config"]["seed"])
+        summary = tables.summary(self.rows(), names, self.metrics, seed=seed)
+        pairwise = tables.pairwise(self.rows(), names)
+        made = {
+            "summary": summary,
+            "ranking": tables.ranking(summary),
+            "pairwise": pairwise,
+            "clusters": clusters.clusters(pairwise.drop("augmentation").to_numpy(), names),
+        }
+        (self.folder / "tables").mkdir(exist_ok=True)
+        for name, table in made.items():
+            write_whole(self.folder / "tables" / f"{name}.csv", table.write_csv)
+            write_whole(self.folder / "tables" / f"{name}.parquet", table.write_parquet)
+
+    def _table(self, name: str) -> pl.DataFrame:
+        path = self.folder / "tables" / f"{name}.parquet"
+        if not path.is_file():
+            raise EmbedshiftError(
+                f"{self.folder}: not finished, no table '{name}' yet; run the same command again", exit_code=2
+            )
+        return pl.read_parquet(path)
+
+
+def load(folder: str | Path) -> Study:
+    """The study that a run left in `folder`.
+
+    Raises:
+        EmbedshiftError: when there is none.
+    """
+    study = Study(Path(folder))
+    study.info()
+    return study
+
+
+def labels() -> dict[str, str]:
+    """What figures and reports call each metric."""
+    return {name: METRICS[name].label for name in METRICS}
