@@ -1,0 +1,52 @@
+"""What a study would cost, before it is run: images, bytes, and time from a probe."""
+
+import time
+from collections.abc import Iterator
+
+from embedshift.encoders.base import Encoder
+from embedshift.pipeline import DrawnImage, draw_image
+from embedshift.study import Prepared
+
+PROBE_IMAGES = 4
+
+
+def estimate(prepared: Prepared) -> Iterator[str]:
+    """Lines that tell the images found, the bytes to be written, and the time, from encoding a few of the images.
+
+    Args:
+        prepared: The study, its encoder loaded.
+    """
+    images, plan, encoder = len(prepared.samples), prepared.plan(), prepared.encoder
+    skipped = ", ".join(f"{count} {ending}" for ending, count in sorted(prepared.source.skipped.items()))
+    yield f"images: {images}" + (f" (passed over by their endings: {skipped})" if skipped else "")
+    views = 1 + len(plan.suite.names) * plan.draws
+    yield f"views: {views} per image, {images * views} in all, in {len(prepared.shards)} shards"
+    yield f"to be written: about {images * views * row_bytes(encoder, len(plan.metrics)) / 1e6:,.1f} MB"
+    step = max(1, images // PROBE_IMAGES)
+    started = time.perf_counter()
+    drawn = [draw_image(sample, prepared.source, plan) for sample in prepared.samples[::step][:PROBE_IMAGES]]
+    drawing = (time.perf_counter() - started) / len(drawn)
+    good = [image for image in drawn if isinstance(image, DrawnImage)]
+    if not good:
+        yield "time: unknown, none of the images that were tried can be read"
+        return
+    batch = good[0].views[: plan.batch_size]
+    encoder(batch)
+    started = time.perf_counter()
+    encoder(batch)
+    encoding = (time.perf_counter() - started) / len(batch) * views
+    # Drawing runs beside encoding; the slower of the two sets the pace.
+    seconds = images * max(drawing, encoding)
+    yield f"time: about {_duration(seconds)} ({encoding:.2f} s to encode an image, {drawing:.2f} s to draw one)"
+
+
+def row_bytes(encoder: Encoder, metrics: int) -> float:
+    """Bytes of one row on disk: the float32 vectors, which do not compress, and the float64 metrics."""
+    cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
+    return 4 * (encoder.dim + cells) + 8 * metrics + 40
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
