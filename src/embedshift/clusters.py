@@ -1,6 +1,7 @@
 """Distances between augmentations → linkage, clusters, and the order of the dendrogram's leaves."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,27 @@ from scipy.spatial.distance import pdist, squareform
 from embedshift.errors import EmbedshiftError
 
 Linkage = Literal["ward", "average", "complete", "single"]
+On = Literal["images", "means"]
 Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """How the tree of augmentations is made.
+
+    Args:
+        linkage: "ward" (the authors' choice), "average", "complete" or "single".
+        on: "images" = mean distance between views of the same image; "means" = the distance between the mean embeddings of
+            the augmentations, the reading of the paper's appendix.
+        metric: For "means": any metric of `scipy.spatial.distance.pdist`.
+        include_original: Whether the original view is a leaf too.
+    """
+
+    linkage: Linkage = "ward"
+    on: On = "images"
+    metric: str = "euclidean"
+    include_original: bool = False
+
 
 # The authors' scripts cut the tree at this share of its height.
 CUT = 0.7

@@ -2,15 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from embedshift import clusters, tables
+from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, reason
-from embedshift.metrics import METRICS
 from embedshift.shards import write_whole
 
 TABLES = ("summary", "ranking", "pairwise", "clusters")
@@ -85,44 +85,38 @@ class Study:
         Args:
             include_original: Adds the original view as a first row and column.
         """
-        if not include_original:
-            return self._table("pairwise")
         return tables.pairwise(self.rows(), self.augmentations, include_original=True)
 
-    def clusters(
-        self,
-        *,
-        linkage: clusters.Linkage = "ward",
-        on: Literal["images", "means"] = "images",
-        metric: str = "euclidean",
-    ) -> pl.DataFrame:
-        """The cluster of every augmentation and its place in the dendrogram.
+    def clusters(self, tree: clusters.Tree | None = None) -> pl.DataFrame:
+        """The cluster of every augmentation and its place in the dendrogram; by default as the run wrote it."""
+        if tree is None:
+            return self._table("clusters")
+        return clusters.clusters(self.distances(tree), self.leaves(tree), tree.linkage)
+
+    def leaves(self, tree: clusters.Tree) -> list[str]:
+        """Names of the tree's leaves, in suite order, the original first where it is one."""
+        return [ORIGINAL, *self.augmentations] if tree.include_original else self.augmentations
+
+    def distances(self, tree: clusters.Tree) -> NDArray[np.float64]:
+        """The distance matrix under the tree `[A, A]`, in the order of `leaves`."""
+        if tree.on == "means":
+            return clusters.distances_of_means(tables.mean_embeddings(self.rows(), self.leaves(tree)), tree.metric)
+        table = tables.pairwise(self.rows(), self.augmentations, include_original=tree.include_original)
+        return table.drop("augmentation").to_numpy()
+
+    def write_tables(self, tree: clusters.Tree = clusters.Tree()) -> None:
+        """Rebuilds every table from the shards, as CSV and Parquet.
 
         Args:
-            linkage: "ward" (the authors' choice), "average", "complete" or "single".
-            on: "images" = mean distance between views of the same image; "means" = the distance between the mean
-                embeddings of the augmentations, the reading of the paper's appendix.
-            metric: For "means": any metric of `scipy.spatial.distance.pdist`.
+            tree: How clusters are made; `pairwise` has the original too where the tree has it.
         """
-        return clusters.clusters(self.distances(on, metric), self.augmentations, linkage)
-
-    def distances(self, on: Literal["images", "means"] = "images", metric: str = "euclidean") -> NDArray[np.float64]:
-        """The distance matrix `[A, A]` under the clusters, in suite order."""
-        if on == "means":
-            means = tables.mean_embeddings(self.rows(), self.augmentations)
-            return clusters.distances_of_means(means, metric)
-        return self.pairwise().drop("augmentation").to_numpy()
-
-    def write_tables(self) -> None:
-        """Rebuilds every table from the shards, as CSV and Parquet."""
         names, seed = self.augmentations, int(self.info()["config"]["seed"])
         summary = tables.summary(self.rows(), names, self.metrics, seed=seed)
-        pairwise = tables.pairwise(self.rows(), names)
         made = {
             "summary": summary,
             "ranking": tables.ranking(summary),
-            "pairwise": pairwise,
-            "clusters": clusters.clusters(pairwise.drop("augmentation").to_numpy(), names),
+            "pairwise": tables.pairwise(self.rows(), names, include_original=tree.include_original),
+            "clusters": self.clusters(tree),
         }
         (self.folder / "tables").mkdir(exist_ok=True)
         for name, table in made.items():
@@ -147,8 +141,3 @@ def load(folder: str | Path) -> Study:
     study = Study(Path(folder))
     study.info()
     return study
-
-
-def labels() -> dict[str, str]:
-    """What figures and reports call each metric."""
-    return {name: METRICS[name].label for name in METRICS}

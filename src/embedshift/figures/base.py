@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from embedshift.clusters import Linkage
+from embedshift.clusters import Tree
 from embedshift.gallery import GalleryImage
 from embedshift.registry import Registry
 
@@ -19,13 +21,14 @@ class FigureInput:
         summary: As `Study.summary`.
         ranking: As `Study.ranking`.
         pairwise: As `Study.pairwise`.
-        clusters: As `Study.clusters`, made with `linkage`.
+        clusters: As `Study.clusters`, made by `tree`.
+        distances: Under the tree, float64 `[L, L]`, in the order of `clusters`.
+        tree: How the tree was made: linkage, what distances mean, whether the original is a leaf.
         rows: As `Study.rows`, lazily; never read `embedding` from it.
         augmentations: Names, in suite order.
         encoder: Name of the encoder with its precision, for the caption line.
         images: Number of images measured.
         seed: The study's seed, for figures that draw a sample.
-        linkage: Of the trees.
         gallery: Images with their views, for the figures that show pictures; empty where the sources are gone.
     """
 
@@ -33,12 +36,13 @@ class FigureInput:
     ranking: pl.DataFrame
     pairwise: pl.DataFrame
     clusters: pl.DataFrame
+    distances: NDArray[np.float64]
+    tree: Tree
     rows: pl.LazyFrame
     augmentations: list[str]
     encoder: str
     images: int
     seed: int
-    linkage: Linkage = "ward"
     gallery: tuple[GalleryImage, ...] = ()
 
 
