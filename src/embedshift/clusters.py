@@ -23,8 +23,8 @@ class Tree:
 
     Args:
         linkage: "ward" (the authors' choice), "average", "complete" or "single".
-        on: "images" = mean distance between views of the same image; "means" = the distance between the mean embeddings of
-            the augmentations, the reading of the paper's appendix.
+        on: "images" = mean distance between views of the same image; "means" = the distance between the mean embeddings
+            of the augmentations, the reading of the paper's appendix.
         metric: For "means": any metric of `scipy.spatial.distance.pdist`.
         include_original: Whether the original view is a leaf too.
     """
@@ -34,6 +34,8 @@ class Tree:
     metric: str = "euclidean"
     include_original: bool = False
 
+
+DEFAULT_TREE = Tree()
 
 # The authors' scripts cut the tree at this share of its height.
 CUT = 0.7
@@ -57,7 +59,7 @@ def threshold(linkage: Values) -> float:
     return float(CUT * linkage[:, 2].max())
 
 
-def clusters(distances: ArrayLike, augmentations: Sequence[str], linkage: Linkage = "ward") -> pl.DataFrame:
+def cut(distances: ArrayLike, augmentations: Sequence[str], linkage: Linkage = "ward") -> pl.DataFrame:
     """The cluster of every augmentation (the paper's equation 1) and its place in the dendrogram.
 
     Args:
@@ -69,7 +71,7 @@ def clusters(distances: ArrayLike, augmentations: Sequence[str], linkage: Linkag
         `augmentation, cluster, leaf`: clusters count from 1 by first appearance in suite order, leaves from 0.
 
     Example:
-        >>> clusters([[0, 9, 9], [9, 0, 1], [9, 1, 0]], ["noise", "blur", "flip"])["cluster"].to_list()
+        >>> cut([[0, 9, 9], [9, 0, 1], [9, 1, 0]], ["noise", "blur", "flip"])["cluster"].to_list()
         [1, 2, 2]
     """
     names = list(augmentations)

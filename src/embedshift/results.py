@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from embedshift import clusters, tables
+from embedshift import tables
 from embedshift.augmentations import ORIGINAL
+from embedshift.clusters import DEFAULT_TREE, Tree, cut, distances_of_means
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.shards import write_whole
 
@@ -87,24 +88,24 @@ class Study:
         """
         return tables.pairwise(self.rows(), self.augmentations, include_original=True)
 
-    def clusters(self, tree: clusters.Tree | None = None) -> pl.DataFrame:
+    def clusters(self, tree: Tree | None = None) -> pl.DataFrame:
         """The cluster of every augmentation and its place in the dendrogram; by default as the run wrote it."""
         if tree is None:
             return self._table("clusters")
-        return clusters.clusters(self.distances(tree), self.leaves(tree), tree.linkage)
+        return cut(self.distances(tree), self.leaves(tree), tree.linkage)
 
-    def leaves(self, tree: clusters.Tree) -> list[str]:
+    def leaves(self, tree: Tree) -> list[str]:
         """Names of the tree's leaves, in suite order, the original first where it is one."""
         return [ORIGINAL, *self.augmentations] if tree.include_original else self.augmentations
 
-    def distances(self, tree: clusters.Tree) -> NDArray[np.float64]:
+    def distances(self, tree: Tree) -> NDArray[np.float64]:
         """The distance matrix under the tree `[A, A]`, in the order of `leaves`."""
         if tree.on == "means":
-            return clusters.distances_of_means(tables.mean_embeddings(self.rows(), self.leaves(tree)), tree.metric)
+            return distances_of_means(tables.mean_embeddings(self.rows(), self.leaves(tree)), tree.metric)
         table = tables.pairwise(self.rows(), self.augmentations, include_original=tree.include_original)
         return table.drop("augmentation").to_numpy()
 
-    def write_tables(self, tree: clusters.Tree = clusters.Tree()) -> None:
+    def write_tables(self, tree: Tree = DEFAULT_TREE) -> None:
         """Rebuilds every table from the shards, as CSV and Parquet.
 
         Args:
