@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib
 import inspect
+import json
 import logging
 import os
 import sys
@@ -68,9 +69,8 @@ def _without_torch() -> Iterator[None]:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # "ShiftScaleRotate is a special case of Affine": it is the paper's
+        # "ShiftScaleRotate is a special case of Affine": it is the paper's.
+        warnings.simplefilter("ignore", UserWarning)
         yield
 
 
@@ -131,9 +131,10 @@ class Suite:
     def describe(self) -> dict[str, dict[str, Any]]:
         """What each augmentation is, as JSON: an albumentations transform's own parameters, a callable's name and text.
 
-        Two suites with equal descriptions draw equal views, but for what a callable reads from outside its own text.
+        Suites with equal descriptions draw equal views, but for what a callable reads from outside its text and state.
+        A transform that cannot be written down, as albumentations' `Lambda`, raises EmbedshiftError.
         """
-        return {name: _describe(transform) for name, transform in self.transforms.items()}
+        return {name: _describe(name, transform) for name, transform in self.transforms.items()}
 
     def draw(self, name: str, image: Pixels, seed: int) -> Pixels:
         """One view of `image` uint8 `[S, S, 3]` by the augmentation `name`, decided by `seed` alone.
@@ -168,6 +169,8 @@ def load_suite(augmentations: str | Mapping[str, Any]) -> Suite:
     """
     if isinstance(augmentations, str):
         return Suite(SUITES[augmentations]())
+    if not isinstance(augmentations, Mapping):
+        raise EmbedshiftError("augmentations: give the name of a suite, or a dict of name -> transform", exit_code=2)
     return Suite({name: _always(name, transform) for name, transform in augmentations.items()})
 
 
@@ -262,7 +265,7 @@ def make_views(
 
 
 def _is_albumentations(transform: Any) -> bool:
-    return hasattr(transform, "set_random_seed") and hasattr(transform, "to_dict")
+    return all(hasattr(type(transform), method) for method in ("set_random_seed", "to_dict"))
 
 
 def _always(name: str, transform: Any) -> Any:
@@ -275,13 +278,23 @@ def _always(name: str, transform: Any) -> Any:
     return transform
 
 
-def _describe(transform: Any) -> dict[str, Any]:
+def _describe(name: str, transform: Any) -> dict[str, Any]:
     if _is_albumentations(transform):
-        return {"albumentations": albumentations().to_dict(transform)["transform"]}
+        try:
+            return {"albumentations": albumentations().to_dict(transform)["transform"]}
+        except Exception as error:
+            words = f"augmentation {name!r}: give a callable (image, rng) -> image instead ({reason(error)})"
+            raise EmbedshiftError(words, exit_code=2) from error
+    state: Any = getattr(transform, "__dict__", None)
+    if isinstance(transform, functools.partial):
+        transform, state = transform.func, [transform.args, transform.keywords]
     function = transform if hasattr(transform, "__qualname__") else type(transform)
     try:
         text = inspect.getsource(function)
     except (OSError, TypeError):
-        text = repr(getattr(getattr(function, "__code__", None), "co_code", b""))
+        code = getattr(function, "__code__", None)  # typed in, without a file
+        text = repr(code and (code.co_code, code.co_names, [c for c in code.co_consts if not hasattr(c, "co_code")]))
+    if state:
+        text += json.dumps(state, default=lambda v: v.tolist() if hasattr(v, "tolist") else type(v).__qualname__)
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     return {"callable": f"{function.__module__}.{function.__qualname__}", "text_hash": digest}

@@ -43,6 +43,8 @@ def decode(data: bytes) -> Pixels:
     """
     if not data:
         raise EmbedshiftError("the file is empty")
+    if data.startswith(b"\xff\xd8") and not _jpeg_ends(data):
+        raise EmbedshiftError("the picture is damaged or ends early (a JPEG without its end)")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -51,7 +53,6 @@ def decode(data: bytes) -> Pixels:
                     raise EmbedshiftError(_too_large(f"{image.width} x {image.height}"))
                 image.verify()  # the checksums that Pillow does not look at while it decodes
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                image.seek(0)
                 image.load()
                 return np.asarray(_to_rgb(_upright(image)))
     except EmbedshiftError:
@@ -59,10 +60,19 @@ def decode(data: bytes) -> Pixels:
     except Image.DecompressionBombError as error:
         raise EmbedshiftError(_too_large("the header's size")) from error
     except UnidentifiedImageError as error:
-        raise EmbedshiftError("not a picture in a known format, whatever its name says") from error
+        raise EmbedshiftError("not a picture in a known format, whatever its name says; or cut off early") from error
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
         raise EmbedshiftError(f"the picture is damaged or ends early ({words})") from error
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether the end marker follows the picture's data; Pillow takes a tail of zeros for the rest of the picture."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
+        # Segments tell their length; any number of 0xff may stand before a marker.
+        at += 1 if data[at + 1 : at + 2] == b"\xff" else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return data.find(b"\xff\xd9", at) >= 0
 
 
 def _too_large(size: str) -> str:
@@ -78,7 +88,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
-        return _high_byte(np.asarray(image)).convert("RGB")
+        return _high_byte(np.asarray(image), image.info.get("transparency")).convert("RGB")
     if image.mode == "F":
         raise EmbedshiftError("floating-point pixels have no fixed range: convert the picture to 8 or 16 bits")
     if image.has_transparency_data:
@@ -88,11 +98,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _high_byte(values: NDArray[np.generic]) -> Image.Image:
+def _high_byte(values: NDArray[np.generic], transparent: int | None) -> Image.Image:
     wide = values.astype(np.int64)
     if wide.min() < 0 or wide.max() > 0xFFFF:
         raise EmbedshiftError("the picture has more than 16 bits a channel: convert it to 8 or 16 bits")
-    return Image.fromarray((wide >> 8).astype(np.uint8))
+    return Image.fromarray(np.where(wide == transparent, 255, wide >> 8).astype(np.uint8))
 
 
 def resize(
@@ -112,6 +122,9 @@ def resize(
     Returns:
         uint8 `[size, size, 3]`.
 
+    Raises:
+        EmbedshiftError: when "crop" would need more than 100 megapixels on the way.
+
     Example:
         >>> resize(np.zeros((4, 6, 3), np.uint8), 2).shape
         (2, 2, 3)
@@ -126,6 +139,8 @@ def resize(
         new_height, new_width = edge, int(edge * width / height)
     else:
         new_height, new_width = int(edge * height / width), edge
+    if new_height * new_width > MAX_PIXELS:
+        raise EmbedshiftError(f"a picture of {width} x {height} is too long to be cropped: use --resize squash")
     scaled = np.asarray(Image.fromarray(image).resize((new_width, new_height), Image.Resampling(resample)))
     top, left = (new_height - size) // 2, (new_width - size) // 2
     return np.ascontiguousarray(scaled[top : top + size, left : left + size])

@@ -22,11 +22,14 @@ def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
         float64 `[...]` in [-1, 1]; 1 = no change. NaN where a norm is zero: a direction that does not exist is never
         reported as 0.
 
+    Raises:
+        ValueError: when the embeddings differ in length.
+
     Example:
         >>> cosine_similarity([1.0, 0.0], [[2.0, 0.0], [0.0, 3.0]]).tolist()
         [1.0, 0.0]
     """
-    a, b = np.asarray(u, np.float64), np.asarray(v, np.float64)
+    a, b = _vectors(u, v)
     with np.errstate(invalid="ignore", divide="ignore"):
         # Each vector by its own norm first: a product of norms would overflow or vanish for extreme vectors.
         a = a / np.linalg.norm(a, axis=-1, keepdims=True)
@@ -47,11 +50,15 @@ def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
     Returns:
         float64 `[...]`, 0 or more, in the encoder's own units; 0 = no change. Not comparable between encoders.
 
+    Raises:
+        ValueError: when the embeddings differ in length.
+
     Example:
         >>> l2_distance([0.0, 0.0], [3.0, 4.0]).item()
         5.0
     """
-    return np.asarray(np.linalg.norm(np.asarray(u, np.float64) - np.asarray(v, np.float64), axis=-1))
+    a, b = _vectors(u, v)
+    return np.asarray(np.linalg.norm(a - b, axis=-1))
 
 
 def pairwise_cosine_distances(views: ArrayLike) -> Values:
@@ -71,3 +78,11 @@ def pairwise_cosine_distances(views: ArrayLike) -> Values:
     vectors = np.asarray(views, np.float64)
     first, second = np.triu_indices(vectors.shape[-2], k=1)
     return 1.0 - np.asarray(cosine_similarity(vectors[..., first, :], vectors[..., second, :]))
+
+
+def _vectors(u: ArrayLike, v: ArrayLike) -> tuple[Values, Values]:
+    """Both in float64; ValueError where numpy would stretch a vector of one number to the other's length."""
+    a, b = np.asarray(u, np.float64), np.asarray(v, np.float64)
+    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"embeddings of one length are compared, not {a.shape} and {b.shape}")
+    return a, b

@@ -30,11 +30,15 @@ def patch_similarity(o: Pixels, a: Pixels) -> Values:
     Returns:
         float64 `[...]` in [0.5, 1]; 1 = no change.
 
+    Raises:
+        ValueError: for other dtypes or shapes, or views of two sizes.
+
     Example:
         >>> black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
         >>> patch_similarity(black, white).item()
         0.5
     """
+    _require_views(o, a)
     squares = np.square(a.astype(np.int32) - o)
     return _mean_over_patches(squares.sum(axis=-1, dtype=np.int32))
 
@@ -53,11 +57,15 @@ def patch_similarity_uint8(o: Pixels, a: Pixels) -> Values:
     Returns:
         float64 `[...]` in [0.9961, 1]; 1 = no change, or a change that wraps to 0.
 
+    Raises:
+        ValueError: for other dtypes or shapes, or views of two sizes.
+
     Example:
         >>> black, sixteen = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 16, np.uint8)
         >>> patch_similarity_uint8(black, sixteen).item()
         1.0
     """
+    _require_views(o, a)
     difference = o - a
     return _mean_over_patches((difference * difference).sum(axis=-1, dtype=np.int32))
 
@@ -78,11 +86,15 @@ def edge_preservation(o: Pixels, a: Pixels) -> Values:
     Returns:
         float64 `[...]` in [0, 1]; 1 = no change.
 
+    Raises:
+        ValueError: for other dtypes or shapes, or views of two sizes.
+
     Example:
         >>> flat = np.full((8, 8, 3), 9, np.uint8)
         >>> edge_preservation(flat, flat + 1).item()
         1.0
     """
+    _require_views(o, a)
     return np.asarray(1.0 - np.mean(np.abs(_edges(o) - _edges(a)), axis=(-2, -1)))
 
 
@@ -102,11 +114,15 @@ def detail_preservation(o: Pixels, a: Pixels) -> Values:
     Returns:
         float64 `[...]` in [0, 1]; 1 = no change; NaN where the original has no such patch.
 
+    Raises:
+        ValueError: for other dtypes or shapes, or views of two sizes.
+
     Example:
         >>> flat = np.full((8, 8, 3), 9, np.uint8)
         >>> detail_preservation(flat, flat).item()
         nan
     """
+    _require_views(o, a)
     before, after = np.broadcast_arrays(_patch_sd(o), _patch_sd(a))
     valid = before >= UNIFORM
     kept = np.where(after >= UNIFORM, after, 0.0)
@@ -125,6 +141,14 @@ def grey(image: Pixels) -> Values:
         [[100.0]]
     """
     return np.asarray(0.299 * image[..., 0] + 0.587 * image[..., 1] + 0.114 * image[..., 2])
+
+
+def _require_views(o: Pixels, a: Pixels) -> None:
+    """Raises ValueError for arrays that would give a number, but not the one that was asked for."""
+    if o.dtype != np.uint8 or a.dtype != np.uint8 or o.shape[-3:] != a.shape[-3:] or o.ndim < 3 or o.shape[-1] != 3:
+        raise ValueError(
+            f"pixel metrics compare uint8 [..., S, S, 3] of one size, not {o.dtype} {o.shape} and {a.dtype} {a.shape}"
+        )
 
 
 def _patches(image: NDArray[np.generic], cells: int) -> NDArray[np.generic]:
