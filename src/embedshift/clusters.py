@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import pdist, squareform
 
 from embedshift.errors import EmbedshiftError
+from embedshift.registry import unknown_name
 
 Linkage = Literal["ward", "average", "complete", "single"]
 On = Literal["images", "means"]
@@ -27,12 +28,20 @@ class Tree:
             of the augmentations, the reading of the paper's appendix.
         metric: For "means": any metric of `scipy.spatial.distance.pdist`.
         include_original: Whether the original view is a leaf too.
+
+    Raises:
+        EmbedshiftError: for a linkage, or what it is on, that is none of these.
     """
 
     linkage: Linkage = "ward"
     on: On = "images"
     metric: str = "euclidean"
     include_original: bool = False
+
+    def __post_init__(self) -> None:
+        for kind, value, known in (("linkage", self.linkage, Linkage), ("clusters on", self.on, On)):
+            if value not in get_args(known):
+                raise EmbedshiftError(unknown_name(kind, value, dict.fromkeys(get_args(known))), exit_code=2)
 
 
 DEFAULT_TREE = Tree()

@@ -40,7 +40,7 @@ def summary(rows: pl.LazyFrame, augmentations: Sequence[str], metrics: Sequence[
     described: list[dict[str, object]] = []
     for name in augmentations:
         part = rows.filter(pl.col("view") == name).select("image_id", *metrics).collect()
-        image = part["image_id"].rle_id().to_numpy().astype(np.int64)
+        image = image_numbers(part["image_id"])
         values = part.select(metrics).cast(pl.Float64).fill_null(np.nan).to_numpy()
         means = resampled_means(*per_image(values, image), seed=seed)
         for column, metric in enumerate(metrics):
@@ -59,6 +59,16 @@ def _describe(values: Values, means: Values) -> dict[str, object]:
         "n": len(used), "mean": float(used.mean()), "sd": sd, "median": float(median),
         "q05": float(q05), "q95": float(q95), "ci_low": float(low), "ci_high": float(high),
     }  # fmt: skip
+
+
+def image_numbers(image_ids: pl.Series) -> NDArray[np.int64]:
+    """Which image each row of one view belongs to, 0 to n - 1; the rows of an image follow each other.
+
+    Example:
+        >>> image_numbers(pl.Series(["b.jpg", "b.jpg", "a.jpg"])).tolist()
+        [0, 0, 1]
+    """
+    return image_ids.rle_id().to_numpy().astype(np.int64)
 
 
 def per_image(values: Values, image: NDArray[np.int64]) -> tuple[Values, Values]:
@@ -102,9 +112,21 @@ def resampled_means(sums: Values, counts: Values, *, seed: int, resamples: int =
         >>> resampled_means(np.full((3, 1), 4.0), np.ones((3, 1)), seed=0, resamples=2).ravel().tolist()
         [4.0, 4.0]
     """
-    images = len(sums)
+    totals = resampled_sums(np.hstack([sums, counts]), seed=seed, resamples=resamples)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(totals[:, : sums.shape[1]] / totals[:, sums.shape[1] :])
+
+
+def resampled_sums(values: Values, *, seed: int, resamples: int = RESAMPLES) -> Values:
+    """Sums `[resamples, K]` of per-image values `[n, K]` over the resamples that `resampled_means` describes.
+
+    Example:
+        >>> resampled_sums(np.ones((3, 1)), seed=0, resamples=2).ravel().tolist()
+        [3.0, 3.0]
+    """
+    images = len(values)
     if not images:
-        return np.full((resamples, sums.shape[1]), np.nan)
+        return np.zeros((resamples, values.shape[1]))
     rng = np.random.default_rng(seed)
     step = max(1, _CHUNK // images)
     totals: list[Values] = []
@@ -115,8 +137,7 @@ def resampled_means(sums: Values, counts: Values, *, seed: int, resamples: int =
                 for _ in range(min(step, resamples - start))
             ]
         ).astype(np.float64)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            totals.append(weights @ sums / (weights @ counts))
+        totals.append(weights @ values)
     return np.concatenate(totals)
 
 
@@ -153,9 +174,7 @@ def pairwise(rows: pl.LazyFrame, augmentations: Sequence[str], *, include_origin
     matrix = np.zeros((size, size))
     first, second = np.triu_indices(size, k=1)
     if len(first):
-        lists = rows.filter(pl.col("view") == ORIGINAL).select("pairwise").collect()["pairwise"]
-        values = lists.explode().to_numpy().astype(np.float64).reshape(-1, len(first))
-        matrix[first, second] = matrix[second, first] = _mean(values)
+        matrix[first, second] = matrix[second, first] = _mean(pair_distances(rows, len(first))[0])
     names = list(augmentations)
     if include_original:
         means = (
@@ -169,6 +188,21 @@ def pairwise(rows: pl.LazyFrame, augmentations: Sequence[str], *, include_origin
         matrix = np.block([[np.zeros((1, 1)), edge[None]], [edge[:, None], matrix]])
         names = [ORIGINAL, *names]
     return pl.DataFrame({"augmentation": names} | dict(zip(names, matrix, strict=True)))
+
+
+def pair_distances(rows: pl.LazyFrame, pairs: int) -> tuple[Values, NDArray[np.int64]]:
+    """Cosine distances between views of the same image and draw, and the image that each row belongs to.
+
+    Args:
+        rows: Records of a study.
+        pairs: Number of pairs of augmentations.
+
+    Returns:
+        `[images * draws, pairs]` in the order of the upper triangle, and the image numbers `[images * draws]`.
+    """
+    lists = rows.filter(pl.col("view") == ORIGINAL).select("pairwise").collect()["pairwise"]
+    values = lists.explode().to_numpy().astype(np.float64).reshape(-1, pairs)
+    return values, np.repeat(np.arange(len(lists)), lists.list.len().to_numpy() // pairs)
 
 
 def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
