@@ -1,8 +1,9 @@
 """A study on disk: its rows and tables. Reading one imports no torch."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,10 @@ from embedshift.clusters import DEFAULT_TREE, Tree, cut, distances_of_means
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.shards import write_whole
 
-TABLES = ("summary", "ranking", "pairwise", "clusters")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TABLES = ("summary", "ranking", "pairwise", "clusters", "claims")
 
 
 class Study:
@@ -86,13 +90,17 @@ class Study:
         Args:
             include_original: Adds the original view as a first row and column.
         """
-        return tables.pairwise(self.rows(), self.augmentations, include_original=True)
+        return tables.pairwise(self.rows(), self.augmentations, include_original=include_original)
 
     def clusters(self, tree: Tree | None = None) -> pl.DataFrame:
         """The cluster of every augmentation and its place in the dendrogram; by default as the run wrote it."""
         if tree is None:
             return self._table("clusters")
         return cut(self.distances(tree), self.leaves(tree), tree.linkage)
+
+    def claims(self) -> pl.DataFrame:
+        """What these images say about the paper's claims: claim, statement, estimate, ci_low, ci_high, verdict."""
+        return self._table("claims")
 
     def leaves(self, tree: Tree) -> list[str]:
         """Names of the tree's leaves, in suite order, the original first where it is one."""
@@ -111,6 +119,9 @@ class Study:
         Args:
             tree: How clusters are made; `pairwise` has the original too where the tree has it.
         """
+        # Imports scipy.stats, which takes a third of a second that reading a study does not need.
+        from embedshift.claims import claims
+
         names, seed = self.augmentations, int(self.info()["config"]["seed"])
         summary = tables.summary(self.rows(), names, self.metrics, seed=seed)
         made = {
@@ -118,11 +129,45 @@ class Study:
             "ranking": tables.ranking(summary),
             "pairwise": tables.pairwise(self.rows(), names, include_original=tree.include_original),
             "clusters": self.clusters(tree),
+            "claims": claims(self.rows(), names, seed=seed),
         }
         (self.folder / "tables").mkdir(exist_ok=True)
         for name, table in made.items():
             write_whole(self.folder / "tables" / f"{name}.csv", table.write_csv)
             write_whole(self.folder / "tables" / f"{name}.parquet", table.write_parquet)
+
+    def is_reported(self) -> bool:
+        """Whether `report.html` is there and not older than the measurements."""
+        file = self.folder / "report.html"
+        return file.is_file() and file.stat().st_mtime_ns >= self.file.stat().st_mtime_ns
+
+    def figure(self, name: str, *, tree: Tree = DEFAULT_TREE, images: int | Sequence[str] | None = None) -> "Figure":
+        """One figure of the paper as a matplotlib Figure; `embedshift.figures.save_figures` saves them all.
+
+        Args:
+            name: As `embedshift list figures` names it, "dendrogram".
+            tree: How augmentations are clustered.
+            images: For figures that show pictures: ids, or how many to draw by the study's seed; at most 8.
+
+        Raises:
+            EmbedshiftError: for an unknown name, an image that is not in the study, or pictures whose sources are gone.
+        """
+        from embedshift.figures import draw
+
+        return draw(self, name, tree=tree, images=images)
+
+    def report(self, **options: Any) -> Path:
+        """Rebuilds tables, figures and `report.html` from the shards; see `embedshift.report.build_report`.
+
+        Args:
+            **options: figures, formats, tree, images, thumbnails.
+
+        Returns:
+            The path of `report.html`.
+        """
+        from embedshift.report import build_report
+
+        return build_report(self, **options)
 
     def _table(self, name: str) -> pl.DataFrame:
         path = self.folder / "tables" / f"{name}.parquet"
