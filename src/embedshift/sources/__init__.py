@@ -1,6 +1,101 @@
-"""Where images come from. A source lists its samples, reads the bytes of one, and splits into shards."""
+"""Where images come from. A source lists its samples and reads the bytes of one."""
 
-from embedshift.sources.base import Sample, Shard, Source, split
-from embedshift.sources.folder import FolderSource
+import os
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-__all__ = ["FolderSource", "Sample", "Shard", "Source", "split"]
+import fsspec
+
+from embedshift.errors import EmbedshiftError
+from embedshift.registry import Registry
+from embedshift.sources.archive import ParquetSource, TarSource
+from embedshift.sources.base import ENDINGS, Sample, Shard, Source, select, split
+from embedshift.sources.dataset import DatasetSource
+from embedshift.sources.folder import FolderSource, holds_study
+from embedshift.sources.lists import expand, is_url
+from embedshift.sources.url import UrlSource
+
+__all__ = ["SOURCES", "FolderSource", "Sample", "Shard", "Source", "open_source", "read_again", "select", "split"]
+
+SOURCES: Registry[Callable[[Sequence[str]], Source]] = Registry("source")
+SOURCES.add("folder", FolderSource)
+SOURCES.add("url", UrlSource)
+SOURCES.add("tar", TarSource)
+SOURCES.add("parquet", ParquetSource)
+SOURCES.add("dataset", DatasetSource)
+
+
+def open_source(paths: Sequence[str]) -> Source:
+    """The source behind the arguments of a run, its kind told from what they are.
+
+    Args:
+        paths: Folders, files, `.txt` lists, `.tar` and `.parquet` archives or folders of them, and datasets that
+            `save_to_disk` wrote; local, or URLs that fsspec knows.
+
+    Raises:
+        EmbedshiftError: when one does not exist, or they are of several kinds.
+
+    Example:
+        >>> open_source(["photos.zip"])
+        Traceback (most recent call last):
+        embedshift.errors.EmbedshiftError: .../photos.zip: no such file or folder
+    """
+    found = [pair for path in paths for entry in expand(path) for pair in _kinds(entry)]
+    kinds = list(dict.fromkeys(kind for kind, _ in found))
+    if len(kinds) > 1:
+        raise EmbedshiftError(f"images of several kinds ({', '.join(kinds)}): give one kind to a study", exit_code=2)
+    return SOURCES[kinds[0] if kinds else "folder"](list(dict.fromkeys(entry for _, entry in found)))
+
+
+def _kinds(entry: str) -> list[tuple[str, str]]:
+    """What one path is, and the archives in it where it is a folder of archives."""
+    for ending, kind in ((".tar", "tar"), (".parquet", "parquet")):
+        if entry.lower().endswith(ending):
+            return [(kind, entry)]
+    inside = _names(entry)
+    if "dataset_dict.json" in inside or {"state.json", "dataset_info.json"} <= inside:
+        return [("dataset", entry)]
+    if not any(os.path.splitext(name)[1].lower() in ENDINGS for name in inside) and not holds_study(entry):
+        for ending, kind in ((".tar", "tar"), (".parquet", "parquet")):
+            archives = sorted(n for n in inside if n.lower().endswith(ending) and not n.startswith("."))
+            if archives:
+                return [(kind, posixpath.join(entry, name)) for name in archives]
+    return [("url" if is_url(entry) else "folder", entry)]
+
+
+def _names(entry: str) -> set[str]:
+    """Names in a folder; none for a file, and none for what cannot be listed, which its source will say."""
+    try:
+        files, path = fsspec.url_to_fs(entry)
+        return (
+            {posixpath.basename(name.rstrip("/")) for name in files.ls(path, detail=False)}
+            if files.isdir(path)
+            else set()
+        )
+    except Exception:
+        return set()
+
+
+def read_again(description: Mapping[str, Any]) -> Callable[[str], bytes]:
+    """Reads images of a finished study by their ids, from the `source` that its study.json describes.
+
+    Args:
+        description: As `Source.description`.
+
+    Returns:
+        `image_id -> bytes`; it raises OSError or EmbedshiftError for an image that is gone.
+    """
+    if description["kind"] == "folder":
+        root = Path(description["root"])
+        return lambda image_id: (root / image_id).read_bytes()
+    source = SOURCES[description["kind"]](description["paths"])
+    samples = {sample.image_id: sample for sample in source.samples}
+
+    def read(image_id: str) -> bytes:
+        if image_id not in samples:
+            raise EmbedshiftError("it is not in its source any more")
+        return source.read(samples[image_id])
+
+    return read

@@ -1,12 +1,16 @@
 """The contract of a source, and what every source shares: selection and shards."""
 
 import itertools
+import os
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from embedshift.errors import EmbedshiftError
+
+ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, order=True)
@@ -15,15 +19,21 @@ class Sample:
 
     Args:
         image_id: Its name in the study.
-        location: What the source needs to find its bytes; a path in a folder.
+        location: Where it lies, for people; in a folder its path.
         caption: Its text, where the source has one.
         problem: Why it is known already that it cannot be read.
+        archive: The archive that holds it; empty in a folder.
+        position: Its place in the archive, in bytes or rows, which decides its order there.
+        length: Its bytes in the archive.
     """
 
     image_id: str
     location: str
     caption: str | None = None
     problem: str | None = None
+    archive: str = ""
+    position: int = 0
+    length: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class Source(Protocol):
     def skipped(self) -> Mapping[str, int]: ...  # noqa: D102
 
     @property
-    def description(self) -> Mapping[str, str]: ...  # noqa: D102
+    def description(self) -> Mapping[str, Any]: ...  # noqa: D102
 
     def read(self, sample: Sample) -> bytes:
         """The bytes of one image; raises OSError or EmbedshiftError with the reason."""
@@ -56,7 +66,9 @@ class Source(Protocol):
 
 
 def select(samples: Sequence[Sample], *, limit: int | None, sample: int | None, seed: int) -> list[Sample]:
-    """The samples of a study: sorted by `image_id`, the first `limit`, and of these `sample` drawn by the seed.
+    """The samples of a study: the first `limit` in order, and of these `sample` drawn by the seed.
+
+    The order is that of the ids, and in archives that of each archive.
 
     Raises:
         EmbedshiftError: when two samples have one id; both are named.
@@ -65,25 +77,36 @@ def select(samples: Sequence[Sample], *, limit: int | None, sample: int | None, 
         >>> [s.image_id for s in select([Sample("b", "2"), Sample("a", "1")], limit=1, sample=None, seed=0)]
         ['a']
     """
-    ordered = sorted(samples, key=lambda s: (s.image_id, s.location))
-    for first, second in itertools.pairwise(ordered):
-        if first.image_id == second.image_id:
+    ordered = sorted(samples, key=lambda s: (s.archive, s.position, s.image_id, s.location))
+    seen: dict[str, Sample] = {}
+    for one in ordered:
+        other = seen.setdefault(one.image_id, one)
+        if other is not one:
             raise EmbedshiftError(
-                f"two images have the id {first.image_id!r}: {first.location} and {second.location}; rename one",
+                f"two images have the id {one.image_id!r}: {other.location} and {one.location}; rename one",
                 exit_code=2,
             )
     chosen = ordered[:limit]
     if sample is not None and sample < len(chosen):
-        chosen = sorted(random.Random(seed).sample(chosen, sample))
+        drawn = random.Random(seed).sample(range(len(chosen)), sample)
+        chosen = [chosen[index] for index in sorted(drawn)]
     return chosen
 
 
 def split(samples: Sequence[Sample], size: int) -> list[Shard]:
-    """Cuts the samples into shards of `size`.
+    """Cuts the samples into shards of `size`; a shard does not run across archives.
 
     Example:
         >>> [len(s.samples) for s in split([Sample(str(i), "") for i in range(5)], 2)]
         [2, 2, 1]
     """
-    slices = (tuple(samples[start : start + size]) for start in range(0, len(samples), size))
+    slices: list[tuple[Sample, ...]] = []
+    for _, group in itertools.groupby(samples, key=lambda s: s.archive):
+        part = tuple(group)
+        slices += [part[start : start + size] for start in range(0, len(part), size)]
     return [Shard(index, part) for index, part in enumerate(slices)]
+
+
+def count_ending(skipped: Counter[str], name: str) -> None:
+    """Counts a file that is passed over, by its ending."""
+    skipped[os.path.splitext(name)[1].lower() or "no ending"] += 1

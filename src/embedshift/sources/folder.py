@@ -5,10 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from embedshift.errors import EmbedshiftError
-from embedshift.sources.base import Sample
-
-ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+from embedshift.sources.base import ENDINGS, Sample, count_ending
+from embedshift.sources.lists import expand
 
 
 class FolderSource:
@@ -36,7 +34,7 @@ class FolderSource:
     def __init__(self, paths: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
         self._unlisted: dict[str, str] = {}
-        given = [entry for path in paths for entry in _expand(path)]
+        given = [entry for path in paths for entry in expand(path)]
         files: dict[str, None] = {}
         parents: list[str] = []
         for entry in given:
@@ -62,43 +60,28 @@ class FolderSource:
             # A folder that cannot be listed stands in the study as one image that failed, so that it is not lost.
             self._unlisted[str(error.filename)] = f"the folder cannot be listed: {error.strerror}"
 
+        # Per folder to come, the real paths of those on the way to it: a link back to or above one goes in a circle.
+        way = {folder: [Path(os.path.realpath(folder))]}
         for place, folders, names in os.walk(folder, followlinks=True, onerror=note):
-            ancestors = os.path.realpath(place)
-            folders[:] = sorted(
-                name
-                for name in folders
-                if not name.startswith(".")
-                and not _holds_study(os.path.join(place, name))
-                and not (ancestors + os.sep).startswith(os.path.realpath(os.path.join(place, name)) + os.sep)
-            )
+            passed = way.pop(place)
+            kept: list[str] = []
+            for name in sorted(folders):
+                path = os.path.join(place, name)
+                end = Path(os.path.realpath(path))
+                if not (name.startswith(".") or holds_study(path) or any(one.is_relative_to(end) for one in passed)):
+                    kept.append(name)
+                    way[path] = [*passed, end]
+            folders[:] = kept
             for name in names:
                 if name.startswith("."):
                     continue
-                ending = os.path.splitext(name)[1].lower()
-                if ending in ENDINGS:
+                if os.path.splitext(name)[1].lower() in ENDINGS:
                     yield os.path.join(place, name)
                 else:
-                    self.skipped[ending or "no ending"] += 1
+                    count_ending(self.skipped, name)
         yield from (path for path in self._unlisted if path.startswith(folder))
 
 
-def _holds_study(folder: str) -> bool:
+def holds_study(folder: str) -> bool:
+    """Whether a folder is what an earlier run left: its figures are no images of anybody's."""
     return os.path.isfile(os.path.join(folder, "study.json")) and os.path.isdir(os.path.join(folder, "shards"))
-
-
-def _expand(path: str) -> list[str]:
-    """Absolute paths of one argument: itself, or what a list names."""
-    path = os.path.abspath(os.path.expanduser(path))
-    if not os.path.exists(path):
-        raise EmbedshiftError(f"{path}: no such file or folder", exit_code=2)
-    if not path.lower().endswith(".txt") or os.path.isdir(path):
-        return [path]
-    lines = os.fsdecode(Path(path).read_bytes()).splitlines()
-    entries = [line.strip() for line in lines if line.strip()]
-    return [_resolve(entry, os.path.dirname(path)) for entry in entries]
-
-
-def _resolve(entry: str, folder: str) -> str:
-    beside = os.path.normpath(os.path.join(folder, os.path.expanduser(entry)))
-    here = os.path.abspath(entry)
-    return here if not os.path.exists(beside) and os.path.exists(here) else beside

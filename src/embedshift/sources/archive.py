@@ -1,0 +1,191 @@
+"""Archives of pictures: WebDataset tar shards, and Parquet with the bytes of images in a column."""
+
+import bisect
+import itertools
+import json
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embedshift.errors import EmbedshiftError, reason
+from embedshift.sources.base import ENDINGS, Sample, count_ending
+
+# Of a column with images, in this order; as Hugging Face datasets and img2dataset name it.
+IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "img", "bytes", "image_bytes", "content")
+ID_COLUMNS = ("image_id", "key", "path")
+CAPTION_COLUMNS = ("caption", "text", "txt")
+
+
+class TarSource:
+    """The pictures in tar files, in the order of each tar; an `image_id` is the member's name, extension included.
+
+    A text beside a picture with the same name up to the last dot (`.txt`, or the `caption` of a `.json`) is its
+    caption, as in the WebDataset layout that img2dataset writes.
+
+    Args:
+        archives: Paths or fsspec URLs of uncompressed tar files.
+
+    Raises:
+        EmbedshiftError: when one is no tar, or is compressed.
+    """
+
+    def __init__(self, archives: Sequence[str]) -> None:
+        self.skipped: Counter[str] = Counter()
+        self.samples = [sample for archive in archives for sample in self._list(archive)]
+        self.description = {"kind": "tar", "paths": list(archives)}
+
+    def read(self, sample: Sample) -> bytes:
+        """The bytes of one member."""
+        files, path = fsspec.url_to_fs(sample.archive)
+        data: bytes = files.cat_file(path, start=sample.position, end=sample.position + sample.length)
+        if len(data) != sample.length:
+            raise EmbedshiftError(f"{sample.archive} ends early")
+        return data
+
+    def _list(self, archive: str) -> Iterator[Sample]:
+        images: list[tuple[str, tarfile.TarInfo]] = []
+        texts: dict[str, tuple[str, bytes]] = {}
+        try:
+            with fsspec.open(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+                for member in tar:
+                    name = member.name.removeprefix("./")
+                    stem, ending = os.path.splitext(name)
+                    if not member.isfile() or any(part.startswith(".") for part in name.split("/")):
+                        continue
+                    if ending.lower() in ENDINGS:
+                        images.append((name, member))
+                    elif ending.lower() in {".txt", ".json"}:
+                        content: IO[bytes] | None = tar.extractfile(member)
+                        texts[name] = (stem, content.read() if content else b"")
+                    else:
+                        count_ending(self.skipped, name)
+        except FileNotFoundError as error:
+            raise EmbedshiftError(f"{archive}: no such file", exit_code=2) from error
+        except tarfile.TarError as error:
+            words = f"{archive}: not a tar that can be read in place ({reason(error)}); unpack a compressed one first"
+            raise EmbedshiftError(words, exit_code=2) from error
+        captions = _captions(texts)
+        stems = {os.path.splitext(name)[0] for name, _ in images}
+        for name, (stem, _) in texts.items():
+            if stem not in stems:
+                count_ending(self.skipped, name)
+        for name, member in images:
+            caption = captions.get(os.path.splitext(name)[0])
+            yield Sample(
+                name, f"{archive}: {name}", caption, archive=archive, position=member.offset_data, length=member.size
+            )
+
+
+def _captions(texts: dict[str, tuple[str, bytes]]) -> dict[str, str]:
+    """Stem → caption; a text wins over a JSON."""
+    found: dict[str, str] = {}
+    for name, (stem, content) in sorted(texts.items()):  # .json comes before .txt
+        text = content.decode("utf-8", "replace")
+        if name.lower().endswith(".json"):
+            try:
+                caption = json.loads(text).get("caption")
+            except (ValueError, AttributeError):
+                continue
+            if isinstance(caption, str):
+                found[stem] = caption
+        else:
+            found[stem] = text.strip()
+    return found
+
+
+class ParquetSource:
+    """The pictures in a column of Parquet files, in the order of the rows.
+
+    The column holds the bytes of image files, or Hugging Face's struct with `bytes`. An `image_id` is the column
+    `image_id`, else `key`, else `path`, else `<file>#<row>`; a caption is `caption`, else `text`, else `txt`.
+
+    Args:
+        files: Paths or fsspec URLs.
+
+    Raises:
+        EmbedshiftError: when a file is no Parquet, or has no column with images.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self.skipped: Counter[str] = Counter()
+        self._starts: dict[str, list[int]] = {}
+        self._columns: dict[str, str] = {}
+        self._group: tuple[tuple[str, int], pa.ChunkedArray] | None = None
+        self.samples = [sample for file in files for sample in self._list(file)]
+        self.description = {"kind": "parquet", "paths": list(files)}
+
+    def read(self, sample: Sample) -> bytes:
+        """The bytes of one row; the row group that it stands in is kept for the next."""
+        starts = self._starts[sample.archive]
+        group = bisect.bisect_right(starts, sample.position) - 1
+        if self._group is None or self._group[0] != (sample.archive, group):
+            column = self._columns[sample.archive]
+            with fsspec.open(sample.archive, "rb") as file:
+                table = pq.ParquetFile(file).read_row_group(group, columns=[column])
+            self._group = (sample.archive, group), table.column(0)
+        return image_bytes(self._group[1][sample.position - starts[group]].as_py())
+
+    def _list(self, path: str) -> Iterator[Sample]:
+        try:
+            with fsspec.open(path, "rb") as file:
+                parquet = pq.ParquetFile(file)
+                groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+                self._starts[path] = [0, *itertools.accumulate(groups)][:-1] or [0]
+                self._columns[path] = image_column(path, parquet.schema_arrow)
+                named = parquet.read(
+                    columns=[c for c in ID_COLUMNS + CAPTION_COLUMNS if c in parquet.schema_arrow.names]
+                )
+        except FileNotFoundError as error:
+            raise EmbedshiftError(f"{path}: no such file", exit_code=2) from error
+        except pa.ArrowException as error:
+            raise EmbedshiftError(f"{path}: not Parquet ({reason(error)})", exit_code=2) from error
+        yield from named_samples(path, os.path.basename(path), parquet.metadata.num_rows, named.to_pydict())
+
+
+def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[Any]]) -> Iterator[Sample]:
+    """A sample per row, its id and caption from the columns that hold them."""
+    ids = next((columns[c] for c in ID_COLUMNS if c in columns), None)
+    captions = next((columns[c] for c in CAPTION_COLUMNS if c in columns), None)
+    for row in range(rows):
+        image_id = f"{name}#{row}" if ids is None or ids[row] is None else str(ids[row])
+        caption = None if captions is None or captions[row] is None else str(captions[row])
+        yield Sample(image_id, f"{archive}#{row}", caption, archive=archive, position=row)
+
+
+def image_column(path: str, schema: pa.Schema) -> str:
+    """The column that holds the bytes of images.
+
+    Example:
+        >>> image_column("a.parquet", pa.schema([("key", pa.string()), ("jpg", pa.binary())]))
+        'jpg'
+    """
+    holding = [field.name for field in schema if _holds_bytes(field.type)]
+    named = [name for name in IMAGE_COLUMNS if name in holding] or (holding if len(holding) == 1 else [])
+    if not named:
+        columns = ", ".join(schema.names)
+        raise EmbedshiftError(f"{path}: no column with the bytes of images (it has {columns})", exit_code=2)
+    return named[0]
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return bool(kind.get_field_index("bytes") >= 0)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def image_bytes(value: Any) -> bytes:
+    """The bytes in a cell: themselves, or Hugging Face's `{"bytes": ..., "path": ...}`."""
+    if isinstance(value, dict):
+        if value.get("bytes") is None and value.get("path"):
+            with open(value["path"], "rb") as file:
+                return file.read()
+        value = value.get("bytes")
+    if value is None:
+        raise EmbedshiftError("the row holds no image")
+    return bytes(value)

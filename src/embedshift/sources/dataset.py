@@ -1,0 +1,69 @@
+"""Datasets of Hugging Face's library `datasets`, as its `save_to_disk` writes them."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from embedshift.errors import EmbedshiftError, reason
+from embedshift.sources.archive import CAPTION_COLUMNS, ID_COLUMNS, image_bytes, image_column, named_samples
+from embedshift.sources.base import Sample
+
+
+class DatasetSource:
+    """The pictures of saved datasets, split by split, in the order of their rows.
+
+    Ids and captions come from the columns that `ParquetSource` names; without an id column an `image_id` is
+    `<folder>#<row>`, or `<folder>/<split>#<row>`.
+
+    Args:
+        folders: As `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote them; paths or fsspec URLs.
+
+    Raises:
+        EmbedshiftError: when the library is not installed, or the folder is no dataset with images.
+    """
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self.skipped: Counter[str] = Counter()
+        self.description = {"kind": "dataset", "paths": list(folders)}
+        self._splits = {split: data for folder in folders for split, data in _load(folder).items()}
+        self._columns = {split: image_column(split, data.features.arrow_schema) for split, data in self._splits.items()}
+        for split, data in self._splits.items():
+            self._splits[split] = _undecoded(data, self._columns[split])
+        self.samples = [sample for split in self._splits for sample in self._list(split)]
+
+    def read(self, sample: Sample) -> bytes:
+        """The bytes of one row's image."""
+        column = self._columns[sample.archive]
+        return image_bytes(self._splits[sample.archive][sample.position][column])
+
+    def _list(self, split: str) -> Iterator[Sample]:
+        data = self._splits[split]
+        named = data.select_columns([c for c in ID_COLUMNS + CAPTION_COLUMNS if c in data.column_names])
+        yield from named_samples(split, split, len(data), named.to_dict() if named.column_names else {})
+
+
+def _load(folder: str) -> dict[str, Any]:
+    try:
+        import datasets
+    except ImportError as error:
+        raise EmbedshiftError(
+            f"{folder}: reading it needs the extra 'datasets': pip install 'embedshift[datasets]'"
+        ) from error
+    name = os.path.basename(folder.rstrip("/"))
+    try:
+        loaded = datasets.load_from_disk(folder)
+    except Exception as error:
+        raise EmbedshiftError(f"{folder}: not a saved dataset ({reason(error)})", exit_code=2) from error
+    if isinstance(loaded, datasets.DatasetDict):
+        return {f"{name}/{split}": data.with_format(None) for split, data in loaded.items()}
+    return {name: loaded.with_format(None)}
+
+
+def _undecoded(data: Any, column: str) -> Any:
+    """The dataset, told to hand out the bytes of its images as they are: decoding is ours, so that views are equal."""
+    import datasets
+
+    if isinstance(data.features[column], datasets.Image):
+        return data.cast_column(column, datasets.Image(decode=False))
+    return data

@@ -1,0 +1,43 @@
+"""Arguments and lists of files → paths and URLs."""
+
+import codecs
+import os
+from pathlib import Path
+
+from embedshift.errors import EmbedshiftError
+
+
+def expand(path: str) -> list[str]:
+    """Paths of one argument: itself, or what a list (`.txt`) names, one a line; local ones are made absolute.
+
+    Raises:
+        EmbedshiftError: when it is a local path that does not exist.
+
+    Example:
+        >>> expand("s3://bucket/photos")
+        ['s3://bucket/photos']
+    """
+    if is_url(path):
+        return [path]
+    path = os.path.abspath(os.path.expanduser(path))
+    if not os.path.exists(path):
+        raise EmbedshiftError(f"{path}: no such file or folder", exit_code=2)
+    if not path.lower().endswith(".txt") or os.path.isdir(path):
+        return [path]
+    # Split as bytes: a name may hold what Python takes for the end of a line. Editors may begin a text with a mark.
+    lines = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
+    entries = [os.fsdecode(line.strip()) for line in lines if line.strip()]
+    return [_resolve(entry, os.path.dirname(path)) for entry in entries]
+
+
+def is_url(path: str) -> bool:
+    """Whether fsspec must find it: `scheme://…`."""
+    return "://" in path
+
+
+def _resolve(entry: str, folder: str) -> str:
+    if is_url(entry):
+        return entry
+    beside = os.path.normpath(os.path.join(folder, os.path.expanduser(entry)))
+    here = os.path.abspath(entry)
+    return here if not os.path.exists(beside) and os.path.exists(here) else beside

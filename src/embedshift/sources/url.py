@@ -1,0 +1,68 @@
+"""Pictures behind URLs: any file system that fsspec knows (s3, gs, http, memory)."""
+
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Sequence
+
+import fsspec
+
+from embedshift.errors import EmbedshiftError, reason
+from embedshift.sources.base import ENDINGS, Sample, count_ending
+
+
+class UrlSource:
+    """The pictures below URLs; an `image_id` is the path below the one given, or below their common parent.
+
+    Args:
+        urls: Folders and files, all of one file system.
+
+    Raises:
+        EmbedshiftError: when a URL names nothing, or its file system's package is not installed.
+    """
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self.skipped: Counter[str] = Counter()
+        self.description = {"kind": "url", "paths": list(urls)}
+        files: dict[str, str] = {}
+        parents: list[str] = []
+        for url in urls:
+            folder, found = _find(url)
+            parents.append(folder)
+            for path in found:
+                if path == url or self._wanted(path[len(folder) :]):
+                    files[path] = url
+        root = posixpath.commonpath(parents) if parents else ""
+        scheme = urls[0].split("://")[0] if urls else ""
+        self.samples = [
+            Sample(posixpath.relpath(path, root), path if "://" in path else f"{scheme}://{path}")
+            for path in sorted(files)
+        ]
+
+    def read(self, sample: Sample) -> bytes:
+        """The bytes behind one URL."""
+        files, path = fsspec.url_to_fs(sample.location)
+        data: bytes = files.cat_file(path)
+        return data
+
+    def _wanted(self, below: str) -> bool:
+        if any(part.startswith(".") for part in below.split("/")):
+            return False
+        if os.path.splitext(below)[1].lower() in ENDINGS:
+            return True
+        count_ending(self.skipped, below)
+        return False
+
+
+def _find(url: str) -> tuple[str, list[str]]:
+    """The folder that ids count from, and the files below it, both without the scheme where fsspec leaves it out."""
+    try:
+        files, path = fsspec.url_to_fs(url)
+        if files.isfile(path) and not files.isdir(path):
+            return posixpath.dirname(path), [path]
+        found = list(files.find(path))
+    except Exception as error:
+        raise EmbedshiftError(f"{url}: cannot be listed ({reason(error)})", exit_code=2) from error
+    if not found:
+        raise EmbedshiftError(f"{url}: no such file or folder", exit_code=2)
+    return path.rstrip("/"), found
