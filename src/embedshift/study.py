@@ -1,11 +1,12 @@
 """The study: its configuration, and `run_study`, the one place that names the order of the steps."""
 
+import functools
 import hashlib
 import importlib
 import importlib.metadata
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,20 +16,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from embedshift import directory, shards
 from embedshift.augmentations import Suite, load_suite
 from embedshift.encoders import Encoder, Precision, Preprocess, load_encoder
-from embedshift.engines import Engine, Progress
+from embedshift.engines import Engine, Job, Progress
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.metrics import METRICS, PAPER_METRICS
 from embedshift.pipeline import Plan
 from embedshift.results import Study
-from embedshift.sources import FolderSource, Sample, Shard, Source, split
-from embedshift.sources.base import select
+from embedshift.sources import Sample, Shard, Source, open_source, select, split
 
 log = logging.getLogger(__name__)
 
 # Rows of activations that keep a device busy; more only takes memory. A fixed table, so that equal studies have equal
 # batches.
 TOKENS_PER_BATCH = {"cpu": 2_000, "cuda": 50_000, "mps": 10_000}
-ENGINES = {"local": "embedshift.engines.local:run_local"}
+ENGINES = {"local": "embedshift.engines.local:run_local", "ray": "embedshift.engines.ray:run_ray"}
 
 
 class StudyConfig(BaseModel):
@@ -56,7 +56,9 @@ class StudyConfig(BaseModel):
     workers: Annotated[int, Field(ge=0)] | None = None
     precision: Precision = "float32"
     device: str = "auto"
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "ray"] = "local"
+    num_gpus: Annotated[float, Field(ge=0)] | None = None
+    concurrency: Annotated[int, Field(ge=1)] | None = None
 
 
 def make_config(given: Mapping[str, Any]) -> StudyConfig:
@@ -103,15 +105,18 @@ class Prepared:
         self.metrics = PAPER_METRICS + tuple(METRICS[m].name for m in config.metrics if METRICS[m].optional)
         self.config, self.out = config, out
         self.suite = suite or load_suite(config.augmentations)
-        self.source: Source = FolderSource(config.images)
+        self.source: Source = open_source(config.images)
         self.samples: list[Sample] = select(
             self.source.samples, limit=config.limit, sample=config.sample, seed=config.seed
         )
         if not self.samples:
             raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{_skipped(self.source.skipped)}")
-        self.encoder = encoder or load_encoder(
-            config.model, device=config.device, precision=config.precision, size=config.size
+        self.load: Callable[[], Encoder] = functools.partial(
+            load_encoder, config.model, device=config.device, precision=config.precision, size=config.size
         )
+        if encoder is not None:
+            self.load = functools.partial(_same, encoder)
+        self.encoder = self.load()
         self.identity = json.loads(json.dumps(self._identity()))  # as study.json gives it back
         self.config_hash = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
         self.shards: list[Shard] = split(self.samples, config.shard_size)
@@ -138,6 +143,21 @@ class Prepared:
             self.metrics,
             self.batch_size,
             self.config_hash,
+        )
+
+    def job(self, pending: Sequence[Shard], progress: Progress) -> Job:
+        """What the engine is asked to do."""
+        config = self.config
+        return Job(
+            pending,
+            self.source,
+            self.plan(),
+            self.encoder,
+            self.load,
+            _workers(config),
+            progress,
+            config.num_gpus,
+            config.concurrency,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -202,8 +222,7 @@ def run_study(
             return study
         directory.write_study_file(prepared, list(done.values()), complete=False)
         run = _engine(config.engine)
-        results = run(pending, prepared.source, prepared.encoder, prepared.plan(), _workers(config), progress)
-        for table, record in results:
+        for table, record in run(prepared.job(pending, progress)):
             shards.write_shard(out, table, record)
             done[record.index] = record
         records = [done[index] for index in sorted(done)]
@@ -217,6 +236,10 @@ def run_study(
         study.write_tables()
         directory.write_study_file(prepared, records, complete=True)
     return study
+
+
+def _same(encoder: Encoder) -> Encoder:
+    return encoder
 
 
 def _engine(name: str) -> Engine:

@@ -1,5 +1,6 @@
 """One machine: loader processes read, decode and draw; this process encodes and measures."""
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -7,15 +8,13 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import cv2
-import pyarrow as pa
 from torch.utils.data import DataLoader, Dataset
 
-from embedshift.encoders.base import Encoder
-from embedshift.engines import Progress
+from embedshift.engines import Job, Progress, Result
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.pipeline import DrawnImage, Plan, draw_image, measure_shard
-from embedshift.shards import Failure, ShardRecord
-from embedshift.sources import Sample, Shard, Source
+from embedshift.shards import Failure
+from embedshift.sources import Sample, Source
 
 Drawn = DrawnImage | Failure
 
@@ -27,34 +26,21 @@ def default_workers() -> int:
     )
 
 
-def run_local(
-    shards: Sequence[Shard], source: Source, encoder: Encoder, plan: Plan, workers: int, progress: Progress
-) -> Iterator[tuple[pa.Table, ShardRecord]]:
-    """Measures the shards one after another, the loader always some images ahead.
-
-    Args:
-        shards: What is still to be done.
-        source: Reads the bytes.
-        encoder: Encodes, in this process.
-        plan: What to draw and measure.
-        workers: Loader processes; 0 = draw in this process.
-        progress: Called with 1 for every image that was drawn or failed.
-
-    Returns:
-        Per shard its rows and its record.
-    """
-    samples = [sample for shard in shards for sample in shard.samples]
+def run_local(job: Job) -> Iterator[Result]:
+    """Measures the shards one after another, the loader always some images ahead of the encoder."""
+    encoder = job.encoder or job.load()
+    samples = [sample for shard in job.shards for sample in shard.samples]
     loader: DataLoader[Drawn] = DataLoader(
-        _Images(samples, source, plan),
+        _Images(samples, job.source, job.plan),
         batch_size=None,
-        num_workers=workers,
-        prefetch_factor=8 if workers else None,
-        worker_init_fn=_one_thread if workers else None,
-        multiprocessing_context=_context() if workers else None,
+        num_workers=job.workers,
+        prefetch_factor=8 if job.workers else None,
+        multiprocessing_context=_context() if job.workers else None,
     )
-    drawn = _count(iter(loader), progress)
-    for shard in shards:
-        yield measure_shard(shard.index, itertools.islice(drawn, len(shard.samples)), encoder, plan)
+    with _one_opencv_thread():
+        drawn = _count(iter(loader), job.progress)
+    for shard in job.shards:
+        yield measure_shard(shard.index, itertools.islice(drawn, len(shard.samples)), encoder, job.plan)
 
 
 class _Images(Dataset[Drawn]):
@@ -82,9 +68,19 @@ def _count(drawn: Iterator[Drawn], progress: Progress) -> Iterator[Drawn]:
         ) from error
 
 
-def _one_thread(_worker: int) -> None:
-    # The encoder has the cores; a pool of threads in each loader process would only get in its way.
+@contextlib.contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """Sets OpenCV to one thread while workers are forked, and back.
+
+    The encoder has the cores; a pool of threads in each worker would only get in its way. It is set before the fork: a
+    worker that ends the pool it inherited waits for threads that it does not have, for ever.
+    """
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _context() -> multiprocessing.context.BaseContext:

@@ -1,0 +1,123 @@
+"""A cluster, or all of one machine, by Ray Data: a shard is a block, an encoder an actor that is loaded once.
+
+Only the places of the images travel: bytes are read, decoded and drawn beside the encoder that takes them, by the local
+engine's own loader. The rows of a shard come back to the driver, which writes them; workers need no common disk.
+"""
+
+import logging
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from embedshift.engines import Job, Result
+from embedshift.errors import EmbedshiftError, reason
+from embedshift.sources import Shard
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+
+
+def run_ray(job: Job) -> Iterator[Result]:
+    """Measures the shards on the cluster of `RAY_ADDRESS`, else on a Ray of its own on this machine.
+
+    A shard that raises is tried three times; one that still fails is named at the end, after the others are done. An
+    encoder whose process or node dies is started again by Ray, and its shard with it.
+
+    Raises:
+        EmbedshiftError: when Ray is not installed, or shards failed for good.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise EmbedshiftError("--engine ray needs the extra 'ray': pip install 'embedshift[ray]'") from error
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    started_here = not ray.is_initialized()
+    if started_here:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    try:
+        yield from _attempts(job, ray)
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _attempts(job: Job, ray: Any) -> Iterator[Result]:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # The tasks of a dead worker are another matter: those Ray repeats by itself.
+    context.max_errored_blocks = 0
+    left: Sequence[Shard] = job.shards
+    errors: dict[int, str] = {}
+    for attempt in range(1, ATTEMPTS + 1):
+        errors.clear()
+        for index, error, result in _one_attempt(replace(job, shards=left), ray):
+            if error:
+                errors[index] = error
+                log.warning("shard %d failed (%s), attempt %d of %d", index, error, attempt, ATTEMPTS)
+                continue
+            table, record = pickle.loads(result)
+            job.progress(record.images + len(record.failures))
+            yield table, record
+        left = [shard for shard in left if shard.index in errors]
+        if not left:
+            return
+    named = ", ".join(f"{index} ({words})" for index, words in sorted(errors.items())[:3])
+    raise EmbedshiftError(
+        f"{len(errors)} shards failed {ATTEMPTS} times: {named}; the others are done, run again to retry"
+    )
+
+
+def _one_attempt(job: Job, ray: Any) -> Iterator[tuple[int, str, bytes]]:
+    resources = ray.cluster_resources()
+    gpus = job.num_gpus if job.num_gpus is not None else (1.0 if resources.get("GPU") else 0.0)
+    # The encoder gets all the cores of a node, since Ray sets its number of threads to what it reserves.
+    cores = max(1, int(min((node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]), default=1)))
+    cores = min(cores, job.workers + 1) if gpus else cores
+    fitting = resources["GPU"] / gpus if gpus else resources.get("CPU", 1) / cores
+    concurrency = min(job.concurrency or max(1, int(fitting)), len(job.shards))
+    parcel = ray.put(replace(job, encoder=None, progress=_ignore))  # what belongs to this process stays here
+    blocks = ray.data.from_items([{"position": i} for i in range(len(job.shards))], override_num_blocks=len(job.shards))
+    done = blocks.map_batches(
+        _MeasureShards,
+        fn_constructor_args=(parcel,),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=concurrency, max_tasks_in_flight_per_actor=2),
+        num_cpus=cores,
+        num_gpus=gpus or None,
+    )
+    for row in done.iter_rows():
+        yield int(row["index"]), str(row["error"]), row["result"]
+
+
+class _MeasureShards:
+    """The actor: one encoder, shard after shard."""
+
+    def __init__(self, parcel: Any) -> None:
+        import ray
+
+        job: Job = ray.get(parcel)
+        self.job = replace(job, encoder=job.load())
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        from embedshift.engines.local import run_local
+
+        rows: dict[str, list[Any]] = {"index": [], "error": [], "result": []}
+        for position in batch["position"]:
+            shard, error, result = self.job.shards[int(position)], "", b""
+            try:
+                result = pickle.dumps(next(run_local(replace(self.job, shards=[shard]))))
+            except Exception as problem:
+                error = reason(problem)
+            for name, value in (("index", shard.index), ("error", error), ("result", result)):
+                rows[name].append(value)
+        return rows
+
+
+def _ignore(_count: int) -> None:
+    """Progress is told by the driver, shard by shard."""
