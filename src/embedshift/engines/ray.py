@@ -41,6 +41,9 @@ def run_ray(job: Job) -> Iterator[Result]:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     try:
         yield from _attempts(job, ray)
+    except ray.exceptions.RayError as error:
+        last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise EmbedshiftError(f"the Ray cluster gave up: {last[0]}; run the same command again to go on") from error
     finally:
         if started_here:
             ray.shutdown()
