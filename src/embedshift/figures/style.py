@@ -1,0 +1,196 @@
+"""One visual language for all figures: colours, type, names, the caption line, and labels that keep apart."""
+
+import textwrap
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patheffects import withStroke
+
+from embedshift.augmentations import ORIGINAL
+from embedshift.metrics import METRICS
+
+INK, MUTED, FAINT = "#1f1f1f", "#6b6b6b", "#e4e4e4"
+
+# Okabe and Ito's colours without their yellow, which vanishes on white, and two of Paul Tol's: nine that stay apart
+# with normal sight and with each of the three kinds of colour blindness. Then eleven more, apart for normal sight.
+PALETTE = (
+    "#D55E00", "#0072B2", "#CC79A7", "#009E73", "#E69F00", "#56B4E9", "#882255", "#332288", "#000000", "#A5170E",
+    "#00E5C8", "#90C987", "#8C6D31", "#D1BBD7", "#999933", "#AA4499", "#EE6677", "#DDCC77", "#004488", "#EE99AA",
+)  # fmt: skip
+
+# Uniform in lightness, and read the same by colour-blind readers and in grey.
+COLOUR_MAP = "cividis"
+
+STYLE: dict[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "embedshift",
+}
+
+CAPTION_SIZE = 7.5
+# Inches: a line of the caption, and the margin around a figure.
+_LINE, _MARGIN = 0.145, 0.06
+
+
+def context() -> AbstractContextManager[None]:
+    """The defaults of matplotlib with this style on top, whatever the user has set."""
+    style: AbstractContextManager[None] = matplotlib.style.context(["default", STYLE])
+    return style
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Name → colour by suite order; "original" is grey and uses up none.
+
+    Example:
+        >>> colours(["original", "noise", "blur"])
+        {'original': '#6b6b6b', 'noise': '#D55E00', 'blur': '#0072B2'}
+    """
+    augmentations = [name for name in names if name != ORIGINAL]
+    found = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(augmentations)}
+    return {name: found.get(name, MUTED) for name in names}
+
+
+def contrast(colour: Any, other: Any) -> float:
+    """Contrast of two colours as WCAG defines it, 1 to 21.
+
+    Example:
+        >>> contrast("black", "white")
+        21.0
+    """
+    light = []
+    for rgb in (to_rgb(colour), to_rgb(other)):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
+        light.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05)
+    return round(max(light) / min(light), 6)
+
+
+def readable(colour: str) -> str:
+    """The colour as words on white can wear it: darkened until its contrast is 4.5.
+
+    Example:
+        >>> readable("#0072B2"), readable("#E69F00")
+        ('#0072b2', '#996a00')
+    """
+    while contrast(colour, "white") < 4.5:
+        red, green, blue = to_rgb(colour)
+        colour = to_hex((0.96 * red, 0.96 * green, 0.96 * blue))
+    return to_hex(colour)
+
+
+def human(name: str, most: int = 30) -> str:
+    """A name as a reader sees it; of a long one the middle is left out, since names differ at both ends.
+
+    Example:
+        >>> human("shift_scale_rotate"), human("abcdefghij", 7)
+        ('shift scale rotate', 'abc…hij')
+    """
+    # A dollar sign would start mathematics.
+    text = name.replace("_", " ").replace("$", r"\$")
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
+
+
+def metric_label(metric: str) -> str:
+    """A metric's name with its direction.
+
+    Example:
+        >>> metric_label("attention_similarity")
+        'attention similarity (1 = no change)'
+    """
+    known = METRICS[metric]
+    return f"{known.label} ({known.no_change:g} = no change)"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A value as figures write it; one that does not exist is "n/a".
+
+    Example:
+        >>> number(0.98765), number(float("nan"))
+        ('0.988', 'n/a')
+    """
+    return "n/a" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def wrap(text: str, inches: float, size: float = 8, *, bold: bool = False) -> str:
+    r"""`text` in lines that are at most `inches` wide at `size` points.
+
+    Example:
+        >>> wrap("brightness contrast", 0.8)
+        'brightness\ncontrast'
+    """
+    return "\n".join(textwrap.wrap(text, max(4, int(inches * 72 / ((0.67 if bold else 0.56) * size)))))
+
+
+def new_figure(caption: str, width: float, height: float, title: str) -> Figure:
+    """An empty figure with its title at the top and its caption line at the bottom.
+
+    Args:
+        caption: What was measured, and how to read the figure.
+        width: Inches, 3.6 at least.
+        height: Inches, without the caption.
+        title: One line.
+    """
+    width = max(width, 3.6)
+    lines = wrap(caption, width, CAPTION_SIZE)
+    foot = _LINE * (lines.count("\n") + 1) + 2 * _MARGIN
+    whole = height + foot
+    figure = Figure(figsize=(width, whole))
+    figure.set_layout_engine(
+        ConstrainedLayoutEngine(rect=(_MARGIN / width, foot / whole, 1 - 2 * _MARGIN / width, 1 - foot / whole))
+    )
+    figure.suptitle(wrap(title, width, 10, bold=True), x=2 * _MARGIN / width, ha="left", fontsize=10, fontweight="bold")
+    place = 2 * _MARGIN / width, _MARGIN / whole
+    figure.text(*place, lines, fontsize=CAPTION_SIZE, color=MUTED, va="bottom", linespacing=1.3).set_gid("caption")
+    return figure
+
+
+def column_names(names: Sequence[str], inches: float) -> tuple[list[str], bool, float]:
+    r"""Names for columns that are `inches` wide: in several lines where their words fit, else upright.
+
+    Returns:
+        The words, whether they stand upright, and the inches that they take below the columns.
+
+    Example:
+        >>> column_names(["coarse_dropout", "noise"], 0.6)[:2]
+        (['coarse\ndropout', 'noise'], False)
+    """
+    shown = [human(name) for name in names]
+    upright = any(len(word) > inches * 72 / (0.56 * 8) for text in shown for word in text.split())
+    if upright:
+        return shown, True, max(map(len, shown)) * 0.56 * 8 / 72
+    words = [wrap(text, inches) for text in shown]
+    return words, False, (max(text.count("\n") for text in words) + 1) * 0.15
+
+
+def halo(width: float = 2.5) -> list[Any]:
+    """A white rim, so that a line or a name can be seen on every colour."""
+    return [withStroke(linewidth=width, foreground="white")]

@@ -1,0 +1,136 @@
+"""Figures 1 and 4a: the pictures that they show, their titles, and galleries in pages."""
+
+import logging
+import random
+
+import matplotlib
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from scipy.ndimage import zoom
+
+import embedshift
+from embedshift.figures import save_figures
+from embedshift.figures.pictures import overlay
+from synthetic import SIZE, make_study
+
+NAMES = ["noise", "blur", "horizontal_flip", "coarse_dropout"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("pictures") / "study", 20, NAMES, with_pictures=True, seed=5)
+
+
+@pytest.fixture(scope="module")
+def rows(study):
+    return {(row["image_id"], row["view"]): row for row in pq.read_table(study.folder / "shards").to_pylist()}
+
+
+def views(study, image):
+    pixels = np.asarray(Image.open(study.folder / "pictures" / image).convert("RGB"))
+    drawn = embedshift.make_views(pixels, image_id=image, seed=5, size=SIZE)
+    return {name: drawn[name] for name in ["original", *NAMES]}
+
+
+def shown(axes):
+    return axes.images[0].get_array()
+
+
+def titles(axes):
+    return [one.get_title(loc="center").replace("\n", " ") for one in axes]
+
+
+def test_views_are_those_of_the_study_with_name_and_cosine(study, rows):
+    image = "image-00007.png"
+    figure = study.figure("views", images=[image])
+    assert len(figure.axes) == 5
+    for axes, wanted in zip(figure.axes, views(study, image).values(), strict=True):
+        np.testing.assert_array_equal(shown(axes), wanted)
+    assert figure.axes[0].get_ylabel() == image
+    cosines = [rows[image, name]["cosine_similarity"] for name in NAMES]
+    assert titles(figure.axes) == ["original"] + [
+        f"{name.replace('_', ' ')} cos {cosine:.3f}" for name, cosine in zip(NAMES, cosines, strict=True)
+    ]
+
+
+def test_more_than_ten_views_take_two_rows(tmp_path):
+    names = [f"flip_{number}" for number in range(11)]
+    study = make_study(tmp_path / "study", 3, names, with_pictures=True)
+    figure = study.figure("views")
+    places = [axes.get_subplotspec() for axes in figure.axes if axes.images]
+    assert len(places) == 12
+    assert [place.rowspan.start for place in places] == [0] * 6 + [1] * 6
+
+
+def test_attention_lies_over_every_view(study, rows):
+    images = ["image-00002.png", "image-00011.png"]
+    figure = study.figure("attention", images=images)
+    grid = np.reshape(figure.axes, (2, 6))
+    for row, image in zip(grid, images, strict=True):
+        drawn = views(study, image)
+        np.testing.assert_array_equal(shown(row[0]), drawn["original"])
+        for axes, name in zip(row[1:], ["original", *NAMES], strict=True):
+            maps = np.array(rows[image, name]["attention"]).reshape(4, 4)
+            np.testing.assert_array_equal(shown(axes), overlay(drawn[name], maps))
+        assert titles(row)[2] == f"noise cos {rows[image, 'noise']['cosine_similarity']:.3f}"
+        assert row[0].get_ylabel() == image
+
+
+def test_overlay_is_brightest_where_the_attention_is():
+    view = np.full((64, 64, 3), 120, np.uint8)
+    attention = np.random.default_rng(0).random((4, 4)).astype(np.float32)
+    large = zoom(attention, 16, order=1, mode="nearest", grid_mode=True)
+    scaled = (large - large.min()) / (large.max() - large.min())
+    heat = matplotlib.colormaps["inferno"](scaled)[..., :3]
+    wanted = 255 * (0.45 * 120 / 255 + 0.55 * heat)
+    assert np.abs(overlay(view, attention) - wanted).max() <= 3
+    flat = overlay(view, np.full((4, 4), 0.0625, np.float32))
+    assert len(np.unique(flat.reshape(-1, 3), axis=0)) == 1
+
+
+def test_galleries_have_pages_of_eight_and_old_pages_go(study):
+    images = [f"image-{number:05d}.png" for number in range(17)]
+    paths = save_figures(study, ["attention", "views"], ["png"], images=images)
+    assert [path.stem for path in paths] == [
+        f"{stem}{page}" for stem in ("fig01_attention", "fig04a_views") for page in ("", "_p2", "_p3")
+    ]
+    save_figures(study, ["attention", "views"], ["png"], images=9)
+    assert sorted(path.stem for path in (study.folder / "figures").iterdir()) == [
+        f"{stem}{page}" for stem in ("fig01_attention", "fig04a_views") for page in ("", "_p2")
+    ]
+
+
+def test_a_page_holds_no_more_than_eight(study):
+    with pytest.raises(embedshift.EmbedshiftError, match="9 images; give at most 8"):
+        study.figure("views", images=9)
+
+
+def test_images_are_drawn_by_the_seed(study):
+    ids = sorted(random.Random(5).sample([f"image-{number:05d}.png" for number in range(20)], 3))
+    figure = study.figure("views", images=3)
+    assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == ids
+
+
+def test_figures_with_pictures_are_left_out_when_the_sources_are_gone(tmp_path, caplog):
+    study = make_study(tmp_path / "study", 4, NAMES)
+    with caplog.at_level(logging.WARNING, logger="embedshift"):
+        paths = save_figures(study, ["attention", "views", "l2_bars"], ["png"])
+    assert [path.name for path in paths] == ["fig07_l2_bars.png"]
+    assert "figure 'attention' is left out: " in caplog.text
+    assert "No such file" in caplog.text
+
+
+def test_no_attention_no_figure_of_it(tmp_path, caplog):
+    study = make_study(tmp_path / "study", 4, NAMES, grid=None, with_pictures=True)
+    with caplog.at_level(logging.WARNING, logger="embedshift"):
+        paths = save_figures(study, ["attention", "views"], ["png"])
+    assert [path.name for path in paths] == ["fig04a_views.png"]
+    assert "this encoder gives no attention" in caplog.text
+
+
+def test_pictures_can_be_left_out(tmp_path):
+    study = make_study(tmp_path / "study", 4, NAMES, with_pictures=True)
+    paths = save_figures(study, ["views", "l2_bars"], ["png"], pictures=False)
+    assert [path.name for path in paths] == ["fig07_l2_bars.png"]
