@@ -2,11 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy import stats
 
-from embedshift import tables
-from records import holes, records, summarised
+from embedshift import bootstrap, tables
+from records import METRICS, SUITE, holes, records, summarised
 
 
 def scipy_interval(rows, name, metric):
@@ -47,7 +48,7 @@ def test_images_are_resampled_with_all_their_draws():
     assert second["n"].to_list() == [240] * len(second)
     for column in ("mean", "ci_low", "ci_high"):
         np.testing.assert_allclose(second[column], first[column], rtol=1e-9)
-    naive = summarised([row | {"image_id": str(index)} for index, row in enumerate(repeated)])
+    naive = summarised([row | {"image_id": f"{row['image_id']} {copy}"} for copy in range(20) for row in once])
     width = (second["ci_high"] - second["ci_low"]) / (naive["ci_high"] - naive["ci_low"])
     assert width.min() > 3, "as if every draw were an image of its own"
 
@@ -73,14 +74,44 @@ def test_there_are_2000_resamples_and_they_are_paired():
     assert means.std() == pytest.approx(values.std() / np.sqrt(30), rel=0.08)
 
 
-def test_resamples_do_not_depend_on_how_many_are_held_at_once(monkeypatch):
-    rng = np.random.default_rng(0)
-    sums, counts = rng.normal(size=(50, 3)), rng.integers(0, 3, (50, 3)).astype(float)
-    whole = tables.resampled_means(sums, counts, seed=1)
-    monkeypatch.setattr(tables, "_CHUNK", 50 * 7)
-    np.testing.assert_allclose(tables.resampled_means(sums, counts, seed=1), whole, rtol=1e-12)
-    monkeypatch.setattr(tables, "_CHUNK", 1)
-    np.testing.assert_allclose(tables.resampled_means(sums, counts, seed=1, resamples=20), whole[:20], rtol=1e-12)
+def test_draws_across_blocks_are_multinomial(monkeypatch):
+    """Weights themselves, read with one column per image: every moment of drawing n of n with replacement."""
+    monkeypatch.setattr(bootstrap, "BLOCK", 7)
+    images, resamples = 25, 40_000
+    weights = bootstrap.resampled_sums(bootstrap.cut(np.eye(images)), images, seed=1, resamples=resamples)
+    assert (weights.sum(axis=1) == images).all()
+    assert (weights == weights.astype(int)).all()
+    error = 6 / np.sqrt(resamples)
+    np.testing.assert_allclose(weights.mean(axis=0), 1.0, atol=error)
+    expected = np.eye(images) - 1 / images  # n p (1 - p) and -n p p
+    np.testing.assert_allclose(np.cov(weights.T), expected, atol=2 * error)
+    never = (weights == 0).mean(axis=0)
+    np.testing.assert_allclose(never, (1 - 1 / images) ** images, atol=error)
+
+
+def test_a_stream_of_blocks_gives_what_arrays_in_memory_give(monkeypatch):
+    monkeypatch.setattr(bootstrap, "BLOCK", 4)
+    rows = holes(records(images=11, draws=3))
+    table = summarised(rows, seed=5)
+    for name in SUITE:
+        part = pd.DataFrame([row for row in rows if row["view"] == name])[METRICS].astype(float)
+        sums, counts = tables.per_image(part.to_numpy(), np.repeat(np.arange(11), 3))
+        means = tables.resampled_means(sums, counts, seed=5)
+        found = table.filter(augmentation=name)
+        for column, metric in enumerate(METRICS):
+            row = found.row(by_predicate=pl.col("metric") == metric, named=True)
+            if np.isnan(means[:, column]).all():
+                assert row["ci_low"] is None
+                continue
+            expected = np.nanquantile(means[:, column], (0.025, 0.975))
+            np.testing.assert_allclose((row["ci_low"], row["ci_high"]), expected, rtol=1e-12)
+
+
+def test_blocks_that_are_missing_or_cut_otherwise_are_refused():
+    with pytest.raises(ValueError, match="3 of 3 images are missing"):
+        bootstrap.resampled_sums([], 3, seed=0)
+    with pytest.raises(ValueError, match="a block of 2 images where 5 belong"):
+        bootstrap.resampled_sums([np.ones((2, 1))], 5, seed=0)
 
 
 def test_resamples_without_a_value_are_not_numbers():

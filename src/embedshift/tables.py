@@ -1,11 +1,12 @@
 """Shards → tables, with Polars, lazily. Tables never read an embedding, but for `mean_embeddings`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from embedshift import bootstrap
 from embedshift.augmentations import ORIGINAL
 from embedshift.metrics import RADAR_METRICS
 
@@ -17,9 +18,7 @@ SUMMARY_SCHEMA: dict[str, type[pl.DataType]] = {
     "n": pl.Int64,
     **dict.fromkeys(("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high"), pl.Float64),
 }
-RESAMPLES = 2_000
-# Bootstrap weights held at once, as numbers: 32 MB.
-_CHUNK = 4_000_000
+RESAMPLES = bootstrap.RESAMPLES
 
 
 def summary(rows: pl.LazyFrame, augmentations: Sequence[str], metrics: Sequence[str], *, seed: int) -> pl.DataFrame:
@@ -37,15 +36,31 @@ def summary(rows: pl.LazyFrame, augmentations: Sequence[str], metrics: Sequence[
         linear; the interval is the percentile interval over 2,000 resamples of images with all their draws. A
         statistic of no value is null.
     """
+    order = bootstrap.layout(rows)
+    means = _resampled_summary(rows, order, augmentations, metrics, seed)
     described: list[dict[str, object]] = []
-    for name in augmentations:
-        part = rows.filter(pl.col("view") == name).select("image_id", *metrics).collect()
-        image = image_numbers(part["image_id"])
-        values = part.select(metrics).cast(pl.Float64).fill_null(np.nan).to_numpy()
-        means = resampled_means(*per_image(values, image), seed=seed)
+    for place, name in enumerate(augmentations):
+        part = rows.filter(pl.col("view") == name).select(pl.col(metrics).cast(pl.Float64)).collect(engine="streaming")
         for column, metric in enumerate(metrics):
-            described.append({"augmentation": name, "metric": metric, **_describe(values[:, column], means[:, column])})
+            values = part[metric].fill_null(np.nan).to_numpy()
+            described.append({"augmentation": name, "metric": metric, **_describe(values, means[:, place, column])})
     return pl.DataFrame(described, schema=SUMMARY_SCHEMA)
+
+
+def _resampled_summary(
+    rows: pl.LazyFrame, order: bootstrap.Layout, augmentations: Sequence[str], metrics: Sequence[str], seed: int
+) -> Values:
+    """Means `[RESAMPLES, A, M]`, NaN where a resample holds no value; the rows are read once, as a stream."""
+    shape = (bootstrap.RESAMPLES, len(augmentations), len(metrics))
+    if not order.images:
+        return np.full(shape, np.nan)
+    parts = (
+        np.hstack([np.hstack(order.per_image(block, name, metrics)) for name in augmentations])
+        for block in bootstrap.blocks(rows.select(metrics), len(order.views))
+    )
+    totals = bootstrap.resampled_sums(parts, order.images, seed=seed).reshape(shape[0], shape[1], 2, shape[2])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(totals[:, :, 0] / totals[:, :, 1])
 
 
 def _describe(values: Values, means: Values) -> dict[str, object]:
@@ -112,33 +127,12 @@ def resampled_means(sums: Values, counts: Values, *, seed: int, resamples: int =
         >>> resampled_means(np.full((3, 1), 4.0), np.ones((3, 1)), seed=0, resamples=2).ravel().tolist()
         [4.0, 4.0]
     """
-    totals = resampled_sums(np.hstack([sums, counts]), seed=seed, resamples=resamples)
+    if not len(sums):
+        return np.full((resamples, sums.shape[1]), np.nan)
+    blocks = bootstrap.cut(np.hstack([sums, counts]))
+    totals = bootstrap.resampled_sums(blocks, len(sums), seed=seed, resamples=resamples)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(totals[:, : sums.shape[1]] / totals[:, sums.shape[1] :])
-
-
-def resampled_sums(values: Values, *, seed: int, resamples: int = RESAMPLES) -> Values:
-    """Sums `[resamples, K]` of per-image values `[n, K]` over the resamples that `resampled_means` describes.
-
-    Example:
-        >>> resampled_sums(np.ones((3, 1)), seed=0, resamples=2).ravel().tolist()
-        [3.0, 3.0]
-    """
-    images = len(values)
-    if not images:
-        return np.zeros((resamples, values.shape[1]))
-    rng = np.random.default_rng(seed)
-    step = max(1, _CHUNK // images)
-    totals: list[Values] = []
-    for start in range(0, resamples, step):
-        weights = np.stack(
-            [
-                np.bincount(rng.integers(images, size=images), minlength=images)
-                for _ in range(min(step, resamples - start))
-            ]
-        ).astype(np.float64)
-        totals.append(weights @ values)
-    return np.concatenate(totals)
 
 
 def ranking(summary: pl.DataFrame) -> pl.DataFrame:
@@ -174,7 +168,7 @@ def pairwise(rows: pl.LazyFrame, augmentations: Sequence[str], *, include_origin
     matrix = np.zeros((size, size))
     first, second = np.triu_indices(size, k=1)
     if len(first):
-        matrix[first, second] = matrix[second, first] = _mean(pair_distances(rows, len(first))[0])
+        matrix[first, second] = matrix[second, first] = _mean_distances(rows, len(first))
     names = list(augmentations)
     if include_original:
         means = (
@@ -190,19 +184,29 @@ def pairwise(rows: pl.LazyFrame, augmentations: Sequence[str], *, include_origin
     return pl.DataFrame({"augmentation": names} | dict(zip(names, matrix, strict=True)))
 
 
-def pair_distances(rows: pl.LazyFrame, pairs: int) -> tuple[Values, NDArray[np.int64]]:
-    """Cosine distances between views of the same image and draw, and the image that each row belongs to.
+def pair_distances(rows: pl.LazyFrame, pairs: int) -> Iterator[Values]:
+    """Cosine distances between views of the same image and draw, some images at a time.
 
     Args:
         rows: Records of a study.
         pairs: Number of pairs of augmentations.
 
-    Returns:
-        `[images * draws, pairs]` in the order of the upper triangle, and the image numbers `[images * draws]`.
+    Yields:
+        `[b, draws, pairs]` for the images of a block (see `bootstrap.blocks`), in the order of the upper triangle.
     """
-    lists = rows.filter(pl.col("view") == ORIGINAL).select("pairwise").collect()["pairwise"]
-    values = lists.explode().to_numpy().astype(np.float64).reshape(-1, pairs)
-    return values, np.repeat(np.arange(len(lists)), lists.list.len().to_numpy() // pairs)
+    for block in bootstrap.blocks(rows.filter(pl.col("view") == ORIGINAL).select("pairwise"), 1):
+        yield block["pairwise"].explode().to_numpy().astype(np.float64).reshape(len(block), -1, pairs)
+
+
+def _mean_distances(rows: pl.LazyFrame, pairs: int) -> Values:
+    """Means over images and draws without NaN; NaN for a pair that has nothing else."""
+    sums, counts = np.zeros(pairs), np.zeros(pairs)
+    for values in pair_distances(rows, pairs):
+        there = ~np.isnan(values)
+        sums += np.where(there, values, 0.0).sum(axis=(0, 1))
+        counts += there.sum(axis=(0, 1))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums / counts)
 
 
 def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
@@ -212,10 +216,3 @@ def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
         part = rows.filter(pl.col("view") == name).select("embedding").collect()["embedding"]
         means.append(part.to_numpy().astype(np.float64).mean(axis=0))
     return np.stack(means)
-
-
-def _mean(values: Values) -> Values:
-    """Column means without NaN; NaN for a column that has nothing else."""
-    there = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(there, values, 0.0).sum(axis=0) / there.sum(axis=0))

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from embedshift.bootstrap import RESAMPLES
 from embedshift.claims.evidence import Evidence, gather
 from embedshift.claims.paper import CLAIMS
 from embedshift.claims.verdict import SCHEMA, Claim, judge
-from embedshift.tables import RESAMPLES
 
 __all__ = ["CLAIMS", "Claim", "Evidence", "claims", "gather", "judge"]
 

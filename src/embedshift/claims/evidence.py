@@ -1,6 +1,8 @@
 """What the claims are tested on: means, spreads, distances and entropies, of the images and of their resamples."""
 
 import functools
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +14,9 @@ from scipy.spatial.distance import squareform
 from scipy.stats import entropy
 
 from embedshift.augmentations import ORIGINAL, PAPER
+from embedshift.bootstrap import BLOCK, RESAMPLES, Layout, blocks, layout, resampled_sums, sums_and_counts
 from embedshift.clusters import linkage_matrix, threshold
-from embedshift.tables import RESAMPLES, image_numbers, pair_distances, per_image, resampled_sums
+from embedshift.tables import pair_distances
 
 Values = NDArray[np.float64]
 Key = tuple[str, ...]
@@ -84,71 +87,90 @@ def gather(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int, resam
         seed: The study's seed; images are resampled as for `summary`, each with all its draws.
         resamples: R, how many.
     """
+    order = layout(rows)
     names = [name for name in augmentations if name in PAPER]
-    blocks = [*_metrics(rows, names), *_distances(rows, augmentations), *_entropy_rises(rows, names)]
-    if not blocks:
+    if not names or not order.images:
         return Evidence(0, {})
-    keys = [key for block in blocks for key in block[0]]
-    per_image_values = np.hstack([block[1] for block in blocks] + [block[2] for block in blocks])
-    resampled = resampled_sums(per_image_values, seed=seed, resamples=resamples)
-    totals = np.vstack([per_image_values.sum(axis=0), resampled])
+    metrics, entropies = _Metrics(order, names), _entropy_rises(rows, order, names)
+    pairs, chosen = _pairs(augmentations)
+    observed: list[Values] = []
+
+    def parts() -> Iterator[Values]:
+        """Per image, for one block after another: sums of all keys, then counts of all keys."""
+        values = blocks(rows.select(MEANS_OF), len(order.views))
+        between = pair_distances(rows, math.comb(len(augmentations), 2)) if chosen else iter(())
+        for number, (block, distances) in enumerate(itertools.zip_longest(values, between)):
+            found = [metrics.of(block)]
+            if chosen:
+                found.append(sums_and_counts(distances[:, :, chosen]))
+            found.append(sums_and_counts(entropies[number * BLOCK : (number + 1) * BLOCK]))
+            part = np.hstack([sums for sums, _ in found] + [counts for _, counts in found])
+            observed.append(part.sum(axis=0))
+            yield part
+
+    resampled = resampled_sums(parts(), order.images, seed=seed, resamples=resamples)
+    totals = np.vstack([np.sum(observed, axis=0), resampled])
+    keys = [*metrics.keys, *pairs, *(("entropy_rise", name) for name in ENTROPY_OF if name in names)]
     sums, counts = totals[:, : len(keys)], totals[:, len(keys) :]
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = dict(zip(keys, (sums / counts).T, strict=True))
         for index, key in enumerate(keys):
             if key[0] == "sd":
-                columns[key] = _sd(columns[key], columns[key[1:]], counts[:, index])
-    return Evidence(len(per_image_values), columns)
+                centre = metrics.centres[key[1:]]
+                columns[key] = _sd(columns[key], columns[key[1:]] - centre, counts[:, index])
+    return Evidence(order.images, columns)
 
 
-# Keys, then per image and key the sums and the counts, as `per_image` gives them.
-Block = tuple[list[Key], Values, Values]
+class _Metrics:
+    """Sums and counts of the metrics, and of squares around a fixed centre, since plain squares would cancel."""
+
+    def __init__(self, order: Layout, names: Sequence[str]) -> None:
+        self.order, self.names = order, names
+        self.centres: dict[Key, float] = {}
+        self.keys: list[Key] = []
+        for name in names:
+            self.keys += [(metric, name) for metric in MEANS_OF]
+            self.keys += [("sd", metric, name) for metric in SPREAD_OF]
+
+    def of(self, block: pl.DataFrame) -> tuple[Values, Values]:
+        """Of one block, in the order of `keys`; the first block's means become the centres."""
+        found: list[tuple[Values, Values]] = []
+        for name in self.names:
+            values = self.order.values(block, name, MEANS_OF)
+            spread = values[:, :, : len(SPREAD_OF)]
+            for column, metric in enumerate(SPREAD_OF):
+                there = spread[:, :, column][~np.isnan(spread[:, :, column])]
+                self.centres.setdefault((metric, name), float(there.mean()) if len(there) else 0.0)
+            centre = np.array([self.centres[metric, name] for metric in SPREAD_OF])
+            found += [sums_and_counts(values), sums_and_counts((spread - centre) ** 2)]
+        return np.hstack([sums for sums, _ in found]), np.hstack([counts for _, counts in found])
 
 
-def _metrics(rows: pl.LazyFrame, names: Sequence[str]) -> Iterator[Block]:
-    """Metrics, and what `_sd` needs: squares around the mean, since squares of the values would cancel."""
-    for name in names:
-        part = rows.filter(pl.col("view") == name).select("image_id", *MEANS_OF).collect()
-        image = image_numbers(part["image_id"])
-        values = part.select(MEANS_OF).cast(pl.Float64).fill_null(np.nan).to_numpy()
-        sums, counts = per_image(values, image)
-        yield [(metric, name) for metric in MEANS_OF], sums, counts
-        with np.errstate(invalid="ignore", divide="ignore"):
-            centre = (sums.sum(axis=0) / counts.sum(axis=0))[: len(SPREAD_OF)]
-        squares = (values[:, : len(SPREAD_OF)] - centre) ** 2
-        yield [("sd", metric, name) for metric in SPREAD_OF], *per_image(squares, image)
-
-
-def _sd(squares: Values, means: Values, counts: Values) -> Values:
-    """Standard deviations (ddof = 1) from mean squares around the first of the means, all `[1 + R]`."""
-    variance = (squares - (means - means[0]) ** 2) * counts / (counts - 1)
+def _sd(squares: Values, offsets: Values, counts: Values) -> Values:
+    """Standard deviations (ddof = 1) from mean squares around a centre and the means' offsets from it, `[1 + R]`."""
+    variance = (squares - offsets**2) * counts / (counts - 1)
     return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
 
-def _distances(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Iterator[Block]:
-    names = list(augmentations)
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+def _pairs(augmentations: Sequence[str]) -> tuple[list[Key], list[int]]:
+    """Keys of the distances between augmentations of the paper, and their places among all distances of a row."""
+    pairs = list(itertools.combinations(augmentations, 2))
     chosen = [index for index, pair in enumerate(pairs) if set(pair) <= set(PAPER)]
-    if chosen:
-        values, image = pair_distances(rows, len(pairs))
-        yield [("distance", *sorted(pairs[i])) for i in chosen], *per_image(values[:, chosen], image)
+    return [("distance", *sorted(pairs[index])) for index in chosen], chosen
 
 
-def _entropy_rises(rows: pl.LazyFrame, names: Sequence[str]) -> Iterator[Block]:
-    """Entropy of each view's attention map less that of its original, in nats."""
+def _entropy_rises(rows: pl.LazyFrame, order: Layout, names: Sequence[str]) -> Values:
+    """Entropy of each view's attention map less that of its original, in nats: `[n, draws, K]`, K of `ENTROPY_OF`."""
     wanted = [name for name in ENTROPY_OF if name in names]
+    draws = len(order.positions(names[0]))
     if not wanted or not isinstance(rows.collect_schema()["attention"], pl.Array):
-        return
+        return np.full((order.images, draws, len(wanted)), np.nan)
     # As a stream: the maps of a large study would not fit into memory.
     spread = pl.col("attention").map_batches(_entropy, return_dtype=pl.Float64, is_elementwise=True)
-    views = rows.filter(pl.col("view").is_in([ORIGINAL, *wanted])).select("image_id", "view", spread.alias("entropy"))
+    views = rows.filter(pl.col("view").is_in([ORIGINAL, *wanted])).select("view", spread.alias("entropy"))
     table = views.collect(engine="streaming")
-    original = table.filter(pl.col("view") == ORIGINAL)["entropy"].to_numpy()
-    for name in wanted:
-        part = table.filter(pl.col("view") == name)
-        image = image_numbers(part["image_id"])
-        rises = part["entropy"].to_numpy() - original[image]
-        yield [("entropy_rise", name)], *per_image(rises[:, None], image)
+    of = {name: table.filter(pl.col("view") == name)["entropy"].to_numpy() for name in (ORIGINAL, *wanted)}
+    return np.stack([of[name].reshape(-1, draws) - of[ORIGINAL][:, None] for name in wanted], axis=2)
 
 
 def _entropy(attention: pl.Series) -> pl.Series:
