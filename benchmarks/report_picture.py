@@ -1,0 +1,42 @@
+"""The pictures of a report for the README: its first screen and its gallery, 1,600 pixels wide, in light.
+
+usage: python benchmarks/report_picture.py STUDY [FOLDER]
+"""
+
+import io
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+FOLDER = Path(__file__).parents[1] / "docs" / "images"
+WIDTH = 1600
+MARGIN = 16
+
+
+def main() -> None:
+    report = Path(sys.argv[1]).resolve() / "report.html"
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": WIDTH, "height": 1000}, color_scheme="light")
+        page.goto(report.as_uri())
+        page.wait_for_selector("#tree .main-svg")
+        height = page.evaluate("document.getElementById('claims').getBoundingClientRect().top + scrollY")
+        first = {"x": 0, "y": 0, "width": WIDTH, "height": height - MARGIN}
+        page.screenshot(path=folder / "report.png", clip=first, full_page=True)
+        gallery = page.locator("#gallery").screenshot()
+        browser.close()
+    # Photographs: as PNG a megabyte.
+    Image.open(io.BytesIO(gallery)).convert("RGB").save(folder / "gallery.webp", quality=85, method=6)
+    for path in (folder / "report.png", folder / "gallery.webp"):
+        print(f"{path}: {path.stat().st_size / 1e3:.0f} KB")
+
+
+if __name__ == "__main__":
+    main()

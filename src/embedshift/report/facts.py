@@ -1,0 +1,146 @@
+"""How a study was measured: everything that a reader needs to repeat or to doubt it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from embedshift.augmentations import ORIGINAL
+from embedshift.report.numbers import count
+from embedshift.shards import Failure, ShardRecord
+
+Fact = tuple[str, str]
+
+# What is listed one by one; the rest is counted, so that the page does not grow with the number of images.
+LISTED_FAILURES = 50
+LISTED_PATHS = 5
+LONGEST = 300
+
+ATTENTION = {
+    "cls": "the last layer's weights from the CLS token to the patches, mean over heads",
+    "pool": "the attention-pooling head's weights to the patches, mean over heads",
+    "mean": "the last layer's weights to the patches, mean over heads and over all query tokens",
+}
+
+
+def facts(info: Mapping[str, Any], records: Sequence[ShardRecord], title: str) -> dict[str, list[Fact]]:
+    """Headed lists of name and value.
+
+    Args:
+        info: The content of study.json.
+        records: Of the shards that are finished.
+        title: What the encoder is called.
+    """
+    encoder, identity, config = info["encoder"], info["identity"], info["config"]
+    grid = encoder["grid"]
+    attention = ATTENTION.get(encoder["attention_kind"] or "", "none: this encoder gives no attention")
+    sizes = sorted({record.batch_size for record in records})
+    return {
+        "Encoder": [
+            ("name", title if title == encoder["name"] else f"{title} ({encoder['name']})"),
+            ("revision", encoder["revision"] or "not recorded"),
+            ("weights, hash", encoder["weights_hash"]),
+            ("embedding", f"{encoder['dim']} numbers, not normalised{_words(encoder.get('embedding_definition'))}"),
+            ("attention", f"{grid[0]} x {grid[1]} patches; {attention}" if grid else attention),
+            ("input", f"{encoder['size']} x {encoder['size']} pixels, resized by {identity['resize']}"),
+            ("mean, std", f"{_numbers(encoder['mean'])}; {_numbers(encoder['std'])}"),
+            ("precision", encoder["precision"]),
+        ],
+        "Images": [
+            ("listed", count(info["counts"]["images"], "image")),
+            ("measured", count(sum(record.images for record in records), "image")),
+            ("failed", count(sum(len(record.failures) for record in records), "image")),
+            ("passed over by their endings", cut(_counted(info["counts"]["skipped"])) or "none"),
+            ("from", _paths(config["images"])),
+            ("hash of the names", identity["images"]["ids_hash"]),
+        ],
+        "Study": [
+            ("configuration, hash", info["config_hash"]),
+            ("seed", str(config["seed"])),
+            ("views per augmentation", str(config["draws"])),
+            ("batch size", ", ".join(map(str, sizes)) + " views" if sizes else "–"),
+            ("seconds by stage", _seconds(records)),
+            ("embedshift", info["embedshift"]),
+            ("versions", ", ".join(f"{name} {version}" for name, version in info["versions"].items())),
+        ],
+    }
+
+
+def augmentation_lines(info: Mapping[str, Any]) -> list[Fact]:
+    """Each augmentation with what it is: class and parameters, or the user's own function."""
+    lines: list[Fact] = []
+    for name in info["augmentations"]:
+        entry = dict(info["identity"]["augmentations"][name])
+        if "albumentations" not in entry:
+            lines.append((name, f"own function {entry.get('callable', '')}"))
+            continue
+        parameters = dict(entry["albumentations"])
+        kind = parameters.pop("__class_fullname__")
+        text = ", ".join(f"{key}={_value(value)}" for key, value in parameters.items())
+        lines.append((name, f"{kind}({text})"))
+    return lines
+
+
+def configuration(info: Mapping[str, Any]) -> str:
+    """The settings of the run as JSON; a long list of images is cut."""
+    config = dict(info["config"])
+    if len(config["images"]) > LISTED_PATHS:
+        config["images"] = [*config["images"][:LISTED_PATHS], f"… and {len(config['images']) - LISTED_PATHS:,} more"]
+    return json.dumps(config, indent=2, ensure_ascii=False)
+
+
+def listed_failures(records: Sequence[ShardRecord]) -> tuple[list[Failure], int]:
+    """The first failures, their reasons cut to a readable length, and the number of those that are not listed."""
+    failures = [failure for record in records for failure in record.failures]
+    shown = [Failure(f.image_id, f.stage, cut(f.reason)) for f in failures[:LISTED_FAILURES]]
+    return shown, len(failures) - len(shown)
+
+
+def cut(text: str) -> str:
+    """At most 300 characters of it."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def headline(info: Mapping[str, Any], measured: int) -> str:
+    """One line of counts under the page's title.
+
+    Example:
+        >>> headline({"augmentations": ["a", "b"], "config": {"draws": 2}, "encoder": {"precision": "float32"}}, 3)
+        '3 images, 2 augmentations, 12 augmented views and 3 originals, float32'
+    """
+    names, draws = len(info["augmentations"]), info["config"]["draws"]
+    views = count(measured * names * draws, "augmented view")
+    return (
+        f"{count(measured, 'image')}, {count(names, 'augmentation')}, {views} and {count(measured, ORIGINAL)}, "
+        f"{info['encoder']['precision']}"
+    )
+
+
+def _words(definition: str | None) -> str:
+    return f": {definition}" if definition else ""
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _counted(skipped: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {ending}" for ending, number in sorted(skipped.items()))
+
+
+def _paths(paths: Sequence[str]) -> str:
+    more = f" … and {len(paths) - LISTED_PATHS:,} more" if len(paths) > LISTED_PATHS else ""
+    return ", ".join(paths[:LISTED_PATHS]) + more
+
+
+def _seconds(records: Sequence[ShardRecord]) -> str:
+    total: dict[str, float] = {}
+    for record in records:
+        for stage, seconds in record.seconds.items():
+            total[stage] = total.get(stage, 0.0) + seconds
+    return ", ".join(f"{stage} {seconds:,.1f}" for stage, seconds in total.items()) or "–"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return "(" + ", ".join(map(_value, value)) + ")"
+    return f"{value:g}" if isinstance(value, float) else str(value)

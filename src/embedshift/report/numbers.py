@@ -1,0 +1,52 @@
+"""Numbers as a reader sees them: as many decimals as the interval allows."""
+
+import math
+
+from embedshift.metrics import METRICS
+
+MISSING = "–"
+
+
+def decimals(low: float, high: float) -> int:
+    """Decimals that show the width of an interval with two figures; from 0 to 6.
+
+    Example:
+        >>> decimals(0.39, 0.65), decimals(36.3, 48.6), decimals(0.9932, 0.9956)
+        (2, 0, 4)
+    """
+    width = high - low
+    return min(6, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 3
+
+
+def fixed(value: float | None, places: int) -> str:
+    """The value with `places` decimals; a dash where there is none.
+
+    Example:
+        >>> fixed(0.98765, 3), fixed(None, 3)
+        ('0.988', '–')
+    """
+    return MISSING if value is None or math.isnan(value) else f"{value:.{places}f}".replace("-", "−")
+
+
+def places_of(metric: str, largest: float | None) -> int:
+    """Decimals for a column of one metric: three where it is bounded, else four figures of its largest value.
+
+    Example:
+        >>> places_of("cosine_similarity", 0.99), places_of("l2_distance", 42.5)
+        (3, 2)
+    """
+    if metric in METRICS and math.isfinite(METRICS[metric].high):
+        return 3
+    if largest is None or not largest > 0:
+        return 3
+    return min(6, max(0, 3 - math.floor(math.log10(largest))))
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> count(1, "image"), count(13312, "image")
+        ('1 image', '13,312 images')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

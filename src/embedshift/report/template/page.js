@@ -1,0 +1,101 @@
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+
+// Theme: the system's, until the button is used.
+const root = document.documentElement;
+const themeButton = document.getElementById("theme");
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : systemDark.matches);
+
+// Colours as the style sheet has them: a share of white on a dark ground, where black would vanish.
+function shade(colour) {
+  if (Array.isArray(colour)) return colour.map(shade);
+  const part = (start) => parseInt(colour.slice(start, start + 2), 16);
+  const mixed = [1, 3, 5].map(part).map((value) => (isDark() ? Math.round(value + 0.45 * (255 - value)) : value));
+  return `rgb(${mixed})`;
+}
+
+function painted(trace, ink) {
+  const result = { ...trace };
+  if (trace.line) result.line = { ...trace.line, color: shade(trace.line.color) };
+  if (trace.marker) result.marker = { ...trace.marker, color: shade(trace.marker.color) };
+  if (trace.fill) result.fillcolor = shade(trace.line.color).replace("rgb(", "rgba(").replace(")", ",0.28)");
+  if (trace.error_x) result.error_x = { ...trace.error_x, color: ink };
+  return result;
+}
+
+function themed(layout, plot) {
+  const style = getComputedStyle(plot);
+  const axis = { gridcolor: style.borderTopColor, linecolor: style.borderTopColor, tickfont: { size: 12 } };
+  return {
+    ...layout,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: style.color, family: getComputedStyle(document.body).fontFamily, size: 12 },
+    xaxis: { ...layout.xaxis, ...axis },
+    yaxis: { ...layout.yaxis, ...axis },
+    hoverlabel: { bgcolor: isDark() ? "#2a2f38" : "#ffffff", font: { color: style.color }, bordercolor: style.borderTopColor, align: "left" },
+    // A finger that scrolls the page must not zoom the chart.
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+  };
+}
+
+function drawCharts() {
+  for (const [id, chart] of Object.entries(data.charts)) {
+    const plot = document.getElementById(id);
+    const buttons = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"];
+    const traces = chart.data.map((trace) => painted(trace, getComputedStyle(plot).color));
+    Plotly.react(plot, traces, themed(chart.layout, plot), { responsive: true, displaylogo: false, modeBarButtonsToRemove: buttons });
+  }
+}
+
+function showTheme() {
+  themeButton.textContent = isDark() ? "Light theme" : "Dark theme";
+  drawCharts();
+}
+
+themeButton.addEventListener("click", () => {
+  root.dataset.theme = isDark() ? "light" : "dark";
+  showTheme();
+});
+systemDark.addEventListener("change", showTheme);
+
+// Sorting: a heading's button sorts by its column, again the other way round; cells without a value stay last.
+function sortBy(table, column) {
+  const heading = table.tHead.rows[0].cells[column];
+  const down = heading.getAttribute("aria-sort") === "ascending";
+  const value = (row) => row.cells[column].dataset.value;
+  const compare = (a, b) => (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b);
+  const rows = [...table.tBodies[0].rows].sort((one, other) => {
+    const [a, b] = [value(one), value(other)];
+    if (a === "" || b === "") return (a === "") - (b === "");
+    return down ? compare(b, a) : compare(a, b);
+  });
+  table.tBodies[0].append(...rows);
+  for (const cell of table.tHead.rows[0].cells) cell.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  [...table.tHead.rows[0].cells].forEach((cell, column) => {
+    cell.querySelector("button").addEventListener("click", () => sortBy(table, column));
+  });
+}
+
+// Gallery: one augmentation at a time; its pictures are decoded when they are first shown.
+const filter = document.getElementById("filter");
+
+function showGroups() {
+  let cards = 0;
+  for (const group of document.querySelectorAll(".group")) {
+    group.hidden = filter.value !== "all" && group.dataset.augmentation !== filter.value;
+    if (group.hidden) continue;
+    cards += group.querySelectorAll(".card").length;
+    for (const image of group.querySelectorAll("img[data-picture]:not([src])")) image.src = data.pictures[image.dataset.picture];
+  }
+  document.getElementById("shown").textContent = `${cards} of ${document.querySelectorAll(".card").length} shown`;
+}
+
+filter.addEventListener("change", showGroups);
+showGroups();
+showTheme();

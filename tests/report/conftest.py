@@ -1,0 +1,61 @@
+"""A report of a study that has everything in it, and a browser to look at it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from report_fixtures import CLOSING, NASTY
+
+from embedshift.results import Study
+from embedshift.shards import Failure
+from synthetic import make_study
+
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync "
+    "--no-first-run --disable-quic"
+)
+
+
+def chromium() -> str:
+    """The browser's path; where there is none the test fails with the line that installs it."""
+    names = [os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"]
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if found is None:
+        pytest.fail("no Chromium on the PATH or in $CHROMIUM; install it: apt-get install chromium", pytrace=False)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Browser:
+    with sync_playwright() as driver:
+        instance = driver.chromium.launch(executable_path=chromium(), args=FLAGS.split())
+        yield instance
+        instance.close()
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Fourteen images with pictures, names of the worst kind, two failures, and a report with all figures."""
+    folder = tmp_path_factory.mktemp("report") / "study"
+    names = [*NASTY, CLOSING, *(f"plain-{index}.png" for index in range(7))]
+    failures = [
+        Failure("<b>broken</b>.jpg", "decode", "the picture is damaged </script><script>alert(4)</script>"),
+        Failure("gone.jpg", "read", "No such file or directory"),
+    ]
+    made = make_study(folder, names, with_pictures=True, failures=failures)
+    made.report()
+    return made
+
+
+@pytest.fixture(scope="session")
+def html(study: Study) -> str:
+    return (study.folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    folder = Path(__file__).parents[2] / "build" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,207 @@
+"""The report in a browser: nothing goes wrong, nothing is asked of the network, and a reader can use it."""
+
+import pytest
+from report_fixtures import CLOSING, NASTY
+
+WIDTHS = (1600, 380)
+
+POOR_CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const linear = (value) => (value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const ground = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const colour = rgb(getComputedStyle(each).backgroundColor);
+      if (colour[3] > 250) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  const parts = "p, h2, h3, h4, td, th, dt, dd, small, figcaption, button, a, span";
+  for (const element of document.querySelectorAll(`main :is(${parts})`)) {
+    if (!element.innerText || !element.offsetParent) continue;
+    const [a, b] = [light(rgb(getComputedStyle(element).color)), light(ground(element))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) poor.push([element.tagName, element.innerText.slice(0, 30), contrast]);
+  }
+  return poor;
+}"""
+
+
+def until(page, expression, argument=None):
+    """Waits for a JavaScript expression; the page's policy forbids the `eval` that Playwright's own waiting needs."""
+    for _ in range(200):
+        if page.evaluate(expression, argument):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"never true: {expression}")
+
+
+@pytest.fixture
+def visit(browser, study):
+    """Opens the report and watches it: console, errors, requests, dialogs; all must stay silent."""
+    seen: list[str] = []
+    contexts = []
+
+    def opened(width=1600, scheme="light", **settings):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: seen.append(f"console {message.type}: {message.text}"))
+        page.on("pageerror", lambda error: seen.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (seen.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda request: request.url.startswith(inside) or seen.append(request.url))
+        page.goto(address)
+        page.wait_for_selector("#tree .main-svg")
+        return page
+
+    address = (study.folder / "report.html").as_uri()
+    inside = ("data:", "blob:", address)
+    yield opened
+    for context in contexts:
+        context.close()
+    assert seen == []
+
+
+def column(page, number):
+    return page.locator(f"#summary-table tbody tr > *:nth-child({number})").all_inner_texts()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_fits_and_is_drawn(visit, screenshots, width, scheme):
+    page = visit(width, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for chart in ("cosine", "l2", "tree"):
+        assert page.locator(f"#{chart} .scatterlayer .trace").count() > 0
+    page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
+    until(page, "[...document.images].every((image) => !image.src || image.complete)")
+    broken = page.evaluate("[...document.images].filter((image) => image.src && image.naturalWidth === 0).length")
+    assert broken == 0
+    page.screenshot(path=screenshots / f"report-{width}-{scheme}.png", full_page=True)
+
+
+def test_headings_sort_numbers_and_names(visit, study):
+    page = visit()
+    assert column(page, 1) == [str(rank) for rank in range(1, 10)]
+    means = {row["augmentation"]: row["mean"] for row in study.summary().to_dicts() if row["metric"] == "l2_distance"}
+    button = page.locator("#summary-table thead th:nth-child(4) button")
+    heading = page.locator("#summary-table thead th:nth-child(4)")
+    button.click()
+    assert column(page, 2) == sorted(means, key=means.get)
+    assert heading.get_attribute("aria-sort") == "ascending"
+    button.click()
+    assert column(page, 2) == sorted(means, key=means.get, reverse=True)
+    assert heading.get_attribute("aria-sort") == "descending"
+    page.locator("#summary-table thead th:nth-child(2) button").click()
+    assert column(page, 2) == sorted(means)
+    assert page.locator("[aria-sort]").count() == 1
+
+
+def test_filter_shows_one_augmentation_and_its_pictures(visit, study):
+    page = visit()
+    worst = study.ranking().sort("rank")["augmentation"].to_list()[-1]
+    assert page.locator(".group:visible h3").all_inner_texts() == [worst]
+    assert page.locator("#shown").inner_text() == "9 of 81 shown"
+    page.select_option("#filter", label="elastic")
+    assert page.locator(".group:visible h3").all_inner_texts() == ["elastic"]
+    assert page.locator(".group:visible .quad figure").count() == 36
+    lowest = study.rows().collect().filter(view="elastic").sort("cosine_similarity")["image_id"][0]
+    assert page.locator(".group:visible .card h5").first.inner_text() == lowest
+    until(page, "[...document.querySelectorAll('.group:not([hidden]) img')].every((i) => i.naturalWidth > 0)")
+    page.select_option("#filter", value="all")
+    assert page.locator(".group:visible").count() == 9
+    assert page.locator("#shown").inner_text() == "81 of 81 shown"
+
+
+def test_names_are_text(visit):
+    page = visit()
+    page.select_option("#filter", value="all")
+    shown = set(page.locator(".card h5").all_text_contents())
+    assert shown >= {*NASTY, CLOSING}
+    assert page.locator("img[onerror], img[src='x'], main script").count() == 0
+    assert "<b>broken</b>.jpg" in page.locator("#measured").inner_text()
+
+
+def test_by_keyboard(visit):
+    page = visit()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    assert page.evaluate("document.activeElement.getBoundingClientRect().top") >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "answer"
+    page.locator("#summary-table thead th:nth-child(3) button").focus()
+    style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert style == "solid"
+    page.keyboard.press("Enter")
+    assert page.locator("#summary-table thead th:nth-child(3)").get_attribute("aria-sort") == "ascending"
+    page.keyboard.press("Space")
+    assert page.locator("#summary-table thead th:nth-child(3)").get_attribute("aria-sort") == "descending"
+    page.locator("#filter").focus()
+    before = page.locator(".group:visible h3").inner_text()
+    page.keyboard.press("ArrowDown")
+    until(page, "(old) => document.querySelector('.group:not([hidden]) h3').innerText !== old", before)
+    page.locator("#theme").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_every_scrolling_part_can_be_reached_by_keyboard(visit):
+    page = visit(380)
+    hidden = page.evaluate(
+        """[...document.querySelectorAll("main *")].filter((element) =>
+            element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).overflowX === "auto"
+            && element.tabIndex < 0).length"""
+    )
+    assert hidden == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_theme_follows_the_system_until_the_button(visit, scheme):
+    page = visit(1600, scheme)
+    ground = "getComputedStyle(document.body).backgroundColor"
+    ink = "getComputedStyle(document.querySelector('#cosine .ytick text')).fill"
+    first = page.evaluate(ground), page.evaluate(ink)
+    assert first[0] == ("rgb(251, 251, 250)" if scheme == "light" else "rgb(20, 22, 26)")
+    page.locator("#theme").click()
+    second = page.evaluate(ground), page.evaluate(ink)
+    assert all(one != other for one, other in zip(first, second, strict=True))
+    page.locator("#theme").click()
+    assert (page.evaluate(ground), page.evaluate(ink)) == first
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(visit, scheme):
+    page = visit(1600, scheme)
+    # WCAG's contrast of every text against the nearest ground that is not see-through.
+    assert page.evaluate(POOR_CONTRAST) == []
+
+
+def test_charts_zoom_and_tell_numbers(visit):
+    page = visit()
+    page.locator("#l2").scroll_into_view_if_needed()
+    box = page.locator("#l2 .nsewdrag").bounding_box()
+    before = page.evaluate("document.getElementById('l2')._fullLayout.xaxis.range.slice()")
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.9)
+    page.wait_for_selector("#l2 .hoverlayer .hovertext")
+    assert "95 % interval" in page.locator("#l2 .hoverlayer").text_content()
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.9, steps=5)
+    page.mouse.up()
+    until(page, "(old) => document.getElementById('l2')._fullLayout.xaxis.range[0] > old", before[0])
+
+
+def test_without_scripts_tables_and_figures_are_there(browser, study):
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 1600, "height": 900})
+    page = context.new_page()
+    page.goto((study.folder / "report.html").as_uri())
+    assert page.locator("#summary-table tbody tr").count() == 9
+    assert page.locator("noscript").is_visible()
+    assert page.locator(".paper img").count() == 12
+    context.close()

