@@ -1,9 +1,8 @@
 """Chosen images with all their views, drawn again from the sources by the seeds that the rows hold."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,6 +13,7 @@ from embedshift.augmentations import ORIGINAL, Suite, rebuild_suite
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.images import Pixels
 from embedshift.results import Study
+from embedshift.sources import read_again
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,18 @@ def extremes(rows: pl.LazyFrame, augmentation: str, *, count: int = 3) -> dict[s
 
 def sample_ids(study: Study, count: int) -> list[str]:
     """`count` image ids drawn by the study's seed, sorted."""
-    ids = sorted(study.image_ids())
-    return sorted(random.Random(study.info()["config"]["seed"]).sample(ids, min(count, len(ids))))
+    return draw_ids(study.image_ids(), count, study.info()["config"]["seed"])
+
+
+def draw_ids(image_ids: Iterable[str], count: int, seed: int) -> list[str]:
+    """`count` of the ids, drawn by the seed, sorted; all where there are fewer.
+
+    Example:
+        >>> draw_ids(["b", "a"], 5, seed=0)
+        ['a', 'b']
+    """
+    ids = sorted(image_ids)
+    return sorted(random.Random(seed).sample(ids, min(count, len(ids))))
 
 
 def load_images(study: Study, image_ids: Sequence[str]) -> tuple[list[GalleryImage], dict[str, str]]:
@@ -75,46 +85,75 @@ def load_images(study: Study, image_ids: Sequence[str]) -> tuple[list[GalleryIma
     Returns:
         The images, and why the others are missing: image id → reason (its file is gone or
         cannot be read any more).
+
+    Raises:
+        EmbedshiftError: when the study has no image of that name.
+    """
+    found: list[GalleryImage] = []
+    missing: dict[str, str] = {}
+    for image_id, image in iter_images(study, image_ids):
+        if isinstance(image, str):
+            missing[image_id] = image
+        else:
+            found.append(image)
+    return found, missing
+
+
+def iter_images(
+    study: Study, image_ids: Sequence[str], only: Mapping[str, Collection[str]] | None = None
+) -> Iterator[tuple[str, GalleryImage | str]]:
+    """The images one after the other, as `load_images` draws them, so that few are in memory at once.
+
+    Args:
+        study: Where they were measured.
+        image_ids: Which.
+        only: Image id → the augmentations to draw; by default all.
+
+    Yields:
+        Image id, and the image or why it is missing.
     """
     info = study.info()
     encoder, identity = info["encoder"], info["identity"]
-    suite = rebuild_suite(identity["augmentations"])
+    described = {name: entry for name, entry in identity["augmentations"].items() if "albumentations" in entry}
+    suite = rebuild_suite(described) if described else None
     wanted = study.rows().filter(pl.col("image_id").is_in(list(image_ids)) & (pl.col("draw") == 0))
     stored = wanted.drop("embedding", "pairwise", "caption").collect().partition_by("image_id", as_dict=True)
-    root = Path(info["source"]["root"])
-    found: list[GalleryImage] = []
-    missing: dict[str, str] = {}
+    unknown = [image_id for image_id in image_ids if (image_id,) not in stored]
+    if unknown:
+        raise EmbedshiftError(f"{unknown[0]}: no such image in {study.folder}", exit_code=2)
+    read = read_again(info["source"])
     for image_id in image_ids:
-        rows = stored.get((image_id,))
-        if rows is None:
-            raise EmbedshiftError(f"{image_id}: no such image in {study.folder}", exit_code=2)
         try:
-            picture = images.decode((root / image_id).read_bytes())
+            picture = images.decode(read(image_id))
         except (OSError, EmbedshiftError) as error:
-            missing[image_id] = (error.strerror if isinstance(error, OSError) else None) or reason(error)
+            yield image_id, (error.strerror if isinstance(error, OSError) else None) or reason(error)
             continue
         original = images.resize(
             picture, encoder["size"], identity["resize"], shortest=encoder["shortest"], resample=encoder["resample"]
         )
-        found.append(_gallery_image(image_id, original, rows, suite, encoder["grid"], study.metrics))
-    return found, missing
+        views = {ORIGINAL: original} | _views(original, stored[(image_id,)], suite, only and only[image_id])
+        yield image_id, _gallery_image(image_id, views, stored[(image_id,)], encoder["grid"], study.metrics)
+
+
+def _views(
+    original: Pixels, rows: pl.DataFrame, suite: Suite | None, only: Collection[str] | None
+) -> dict[str, Pixels]:
+    seeds = dict(rows.select("view", "view_seed").iter_rows())
+    names = [name for name in seeds if suite and name in suite.transforms and (only is None or name in only)]
+    return {name: suite.draw(name, original, seeds[name]) for name in names} if suite else {}
 
 
 def _gallery_image(
     image_id: str,
-    original: Pixels,
+    views: dict[str, Pixels],
     rows: pl.DataFrame,
-    suite: Suite,
     grid: Sequence[int] | None,
     metrics: Sequence[str],
 ) -> GalleryImage:
-    views: dict[str, Pixels] = {ORIGINAL: original}
     attention: dict[str, NDArray[np.float32]] = {}
     values: dict[str, dict[str, float]] = {}
     for row in rows.iter_rows(named=True):
         name = row["view"]
-        if name in suite.transforms:
-            views[name] = suite.draw(name, original, row["view_seed"])
         if grid is not None and row["attention"] is not None:
             attention[name] = np.asarray(row["attention"], np.float32).reshape(grid[0], grid[1])
         if name != ORIGINAL:

@@ -1,0 +1,81 @@
+"""Analysis out of core: seconds and peak memory of shards → all tables, at growing numbers of images.
+
+usage: python benchmarks/analysis.py [--images 13312 133120 500000] [--dim 512]
+
+Shards are made of random numbers (one is made, then copied with other ids), 10 views an image, and removed again; the
+largest size needs some 15 GB of disk for a while. Each size is analysed in a process of its own, torch not imported:
+summary, ranking, pairwise, clusters and claims, with 2,000 resamples.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from machine import describe_machine
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from synthetic import make_study
+
+SHARD = 2_048
+# VmHWM and not ru_maxrss, which a child inherits from the process that started it.
+PROGRAM = r"""
+import sys, re, embedshift
+embedshift.load(sys.argv[1]).write_tables()
+assert "torch" not in sys.modules
+print(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, nargs="+", default=[13_312, 133_120, 500_000])
+    parser.add_argument("--dim", type=int, default=512)
+    options = parser.parse_args()
+    measured = []
+    for images in options.images:
+        folder = Path(tempfile.mkdtemp())
+        try:
+            write_shards(folder / "study", images, options.dim)
+            started = time.perf_counter()
+            command = [sys.executable, "-c", PROGRAM, str(folder / "study")]
+            memory = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 2**20
+            measured.append((images, time.perf_counter() - started, memory))
+        finally:
+            shutil.rmtree(folder)
+        print("{:>9,} images: {:7.1f} s, peak {:.2f} GiB".format(*measured[-1]), flush=True)
+    (few, first, small), (many, last, large) = measured[0], measured[-1]
+    print(describe_machine())
+    print(f"memory {large / small:.2f} times from {few:,} to {many:,} images (target 1.3 at most)")
+    print(f"time {last / first:.1f} times for {many / few:.1f} times the images (target: no more than that)")
+
+
+def write_shards(folder: Path, images: int, dim: int) -> None:
+    """A study of so many images: the first shard is made, the others are its rows under other ids and other numbers."""
+    study = make_study(folder, min(SHARD, images), dim=dim, grid=(7, 7), shard_size=SHARD, with_tables=False)
+    first = pq.read_table(folder / "shards" / "part-00000.parquet")
+    rng = np.random.default_rng(0)
+    rows = first.num_rows // min(SHARD, images)
+    for index, start in enumerate(range(SHARD, images, SHARD), start=1):
+        count = min(SHARD, images - start)
+        part = first.slice(0, count * rows)
+        ids = np.repeat(np.array([f"image-{start + i:07d}.png" for i in range(count)], object), rows)
+        part = part.set_column(0, first.schema.field(0), pa.array(ids, pa.string()))
+        order = rng.permutation(count)
+        for name in ("cosine_similarity", "l2_distance"):
+            column = part[name].to_numpy(zero_copy_only=False).reshape(count, rows)[order].ravel()
+            part = part.set_column(
+                part.schema.get_field_index(name), part.schema.field(name), pa.array(column, from_pandas=True)
+            )
+        pq.write_table(part, study.folder / "shards" / f"part-{index:05d}.parquet", compression="zstd")
+
+
+if __name__ == "__main__":
+    main()
