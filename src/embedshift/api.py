@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.augmentations import Suite, load_suite, make_views
+from embedshift.comparison import compare
 from embedshift.encoders import Encoder, load_encoder
 from embedshift.errors import EmbedshiftError
 from embedshift.results import Study
 from embedshift.study import make_config, run_study
 
-__all__ = ["load_encoder", "make_views", "run", "wrap"]
+__all__ = ["compare", "load_encoder", "make_views", "run", "wrap"]
 
 
 def run(
@@ -28,11 +29,11 @@ def run(
     Args:
         images: A folder, or several files and folders, or a `.txt` list.
         out: The study's folder.
-        model: A registered name, a Hugging Face id, a local folder, or any `Encoder`.
+        model: A registered name, a Hugging Face id, a local folder, a name of open_clip or timm, or any `Encoder`.
         augmentations: A registered suite, or a dict of albumentations transforms or callables
             `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
-        **settings: Every other setting of `embedshift.study.StudyConfig`: limit, sample, seed, draws, size, resize,
-            shard_size, batch_size, workers, precision, device, engine, metrics.
+        **settings: Every other setting of `embedshift.study.StudyConfig`: embedding, limit, sample, seed, draws, size,
+            resize, shard_size, batch_size, workers, precision, device, engine, metrics.
 
     Returns:
         The finished study.

@@ -93,6 +93,8 @@ def write_study_file(prepared: "Prepared", records: Sequence[shards.ShardRecord]
             "name": encoder.name,
             "revision": getattr(encoder, "revision", None),
             "weights_hash": encoder.weights_hash,
+            "embedding": getattr(encoder, "embedding_name", None),
+            "embedding_definition": getattr(encoder, "embedding_definition", None),
             "dim": encoder.dim,
             "grid": encoder.grid,
             "size": encoder.size,
@@ -115,12 +117,20 @@ def write_study_file(prepared: "Prepared", records: Sequence[shards.ShardRecord]
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS}
         | {"python": platform.python_version()},
     }
-    text = json.dumps(content, indent=2, ensure_ascii=False)
+    text = json.dumps(content, indent=2)  # escaped, since a path may hold bytes that are no text
     shards.write_whole(Study(prepared.out).file, lambda hidden: hidden.write_text(text))
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(
+    then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", *, words: tuple[str, str] = ("there", "now")
+) -> list[str]:
     """What differs between two configurations, setting by setting.
+
+    Args:
+        then: One.
+        now: The other.
+        prefix: Goes before every name.
+        words: What to call the two.
 
     Example:
         >>> differences({"seed": 0, "size": 224}, {"seed": 1, "size": 224})
@@ -130,9 +140,9 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "
     for key in dict.fromkeys([*then, *now]):
         old, new = then.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, f"{prefix}{key}.")
+            found += differences(old, new, f"{prefix}{key}.", words=words)
         elif old != new:
-            found.append(f"{prefix}{key}: {_short(old)} there, {_short(new)} now")
+            found.append(f"{prefix}{key}: {_short(old)} {words[0]}, {_short(new)} {words[1]}")
     return found
 
 
