@@ -16,7 +16,10 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 CLS_NAMES = ("cls_token", "class_embedding", "class_token")
+POOL_NAMES = ("attn_pool", "attnpool")
 SOFTMAX = (functional.softmax, torch.softmax, Tensor.softmax)
+MULTIHEAD = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask")
+WITH_WEIGHTS = {"need_weights": True, "average_attn_weights": False}
 
 
 class AttentionTap:
@@ -40,6 +43,10 @@ class AttentionTap:
         self._mode = _Mode(from_cls)
         self._entered = contextlib.ExitStack()
         block.register_forward_pre_hook(self._enter)
+        for part in block.modules():
+            if isinstance(part, nn.MultiheadAttention):
+                part.register_forward_pre_hook(self._before_multihead)
+                part.register_forward_hook(self._after_multihead, with_kwargs=True)
         block.register_forward_hook(self._leave, always_call=True)
 
     def take(self) -> Tensor | None:
@@ -51,8 +58,19 @@ class AttentionTap:
         self._mode.row = None
         self._entered.enter_context(self._mode)
 
-    def _leave(self, *_: Any) -> None:
+    def _leave(self, _block: nn.Module, _inputs: Any, output: Any) -> None:
         self._entered.close()
+        if output is None:  # the block raised
+            self._mode.row = None
+
+    # `nn.MultiheadAttention` takes another kernel while a mode is active, which would change the output by rounding: it
+    # runs without, and is asked for its weights beside that.
+    def _before_multihead(self, *_: Any) -> None:
+        self._entered.close()
+
+    def _after_multihead(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: Any) -> None:
+        given = dict(zip(MULTIHEAD, args, strict=False)) | kwargs | WITH_WEIGHTS
+        self._mode.row = self._mode.from_weights(module.forward(**given)[1])
 
 
 class _Mode(TorchFunctionMode):
@@ -68,16 +86,13 @@ class _Mode(TorchFunctionMode):
         if func is functional.scaled_dot_product_attention:
             self.row = self._from_q_and_k(*args, **kwargs)
         elif func is functional.multi_head_attention_forward:
-            wanted = kwargs.get("need_weights", True)
-            output, weights = func(*args, **(kwargs | {"need_weights": True, "average_attn_weights": False}))
-            self.row = self._from_weights(weights)
-            return output, (weights.mean(dim=1) if wanted else None)
+            self.row = self.from_weights(func(*args, **(kwargs | WITH_WEIGHTS))[1])
         result = func(*args, **kwargs)
         if func in SOFTMAX and result.ndim == 4:
-            self.row = self._from_weights(result)
+            self.row = self.from_weights(result)
         return result
 
-    def _from_weights(self, weights: Tensor) -> Tensor:
+    def from_weights(self, weights: Tensor) -> Tensor:
         """Weights `[B, heads, queries, T]` → the row `[B, T]`."""
         rows = weights[:, :, :1] if self.from_cls else weights
         return rows.float().mean(dim=(1, 2))
@@ -93,12 +108,17 @@ class _Mode(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
+        if query.ndim == 3:  # no dimension of heads
+            query, key = query[:, None], key[:, None]
+            attn_mask = attn_mask[:, None] if attn_mask is not None and attn_mask.ndim == 3 else attn_mask
         with torch.autocast(query.device.type, enabled=False):
             q = (query[:, :, :1] if self.from_cls else query).float()
             k = key.float()
             if enable_gqa:
                 k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
             scores = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
+            if is_causal:
+                attn_mask = scores.new_ones(scores.shape[-2:], dtype=torch.bool).tril()
             if attn_mask is not None:
                 mask = attn_mask[..., :1, :] if self.from_cls and attn_mask.shape[-2] > 1 else attn_mask
                 scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
@@ -134,3 +154,12 @@ def patch_embedding(module: nn.Module) -> nn.Conv2d | None:
 def has_cls_token(module: nn.Module) -> bool:
     """Whether the module's first token is a class token, by the name that every family gives its parameter."""
     return any(name.rsplit(".", 1)[-1] in CLS_NAMES for name, _ in module.named_parameters())
+
+
+def pooling_head(module: nn.Module) -> nn.Module | None:
+    """The attention that pools all tokens into one: a part named so, or one with a learned query, its `probe`."""
+    part: nn.Module
+    for name, part in module.named_modules():
+        if name.rsplit(".", 1)[-1] in POOL_NAMES or isinstance(getattr(part, "probe", None), nn.Parameter):
+            return part
+    return None

@@ -65,8 +65,8 @@ class Preprocess:
 class Encoder(Protocol):
     """Anything that turns views into embeddings; `embedshift.run(model=...)` takes any object of this shape.
 
-    An encoder may also have `preprocess: Preprocess` (else `--resize crop` crops to the shortest side), `revision: str`
-    and `precision: str`, which are recorded.
+    An encoder may also have `preprocess: Preprocess` (else `--resize crop` crops to the shortest side), `revision`,
+    `precision`, `embedding_name` and `embedding_definition`, each a `str` that is recorded.
     """
 
     name: str

@@ -31,7 +31,13 @@ WEIGHTS_HASH = "21ae54b83eb8cbad14521fc2b13d38b5c5e27a7b5e13e1f04578fe39a1373791
 INSTALL = "pip install 'embedshift[offline]'"
 
 
-def load_bundled(*, device: str = "auto", precision: Precision = "float32", size: int | None = None) -> ModuleEncoder:
+def load_bundled(
+    *,
+    device: str = "auto",
+    precision: Precision = "float32",
+    size: int | None = None,
+    embedding: str | None = None,
+) -> ModuleEncoder:
     """Loads `dinov2-small-offline`, rebuilding it into the user's cache at the first use.
 
     The cache is `$EMBEDSHIFT_CACHE`, else `$XDG_CACHE_HOME/embedshift`, else `~/.cache/embedshift`.
@@ -39,13 +45,20 @@ def load_bundled(*, device: str = "auto", precision: Precision = "float32", size
     Raises:
         EmbedshiftError: when the extra `offline` is not installed, or a file is not the one that was checked.
     """
-    folder = _cache() / f"{NAME}-{WEIGHTS_HASH[:12]}"
+    folder = cached_folder()
     if not (folder / "model.safetensors").is_file():
         _rebuild(folder)
-    encoder = load_huggingface(str(folder), name=NAME, device=device, precision=precision, size=size)
+    encoder = load_huggingface(
+        str(folder), name=NAME, device=device, precision=precision, size=size, embedding=embedding
+    )
     if encoder.weights_hash != WEIGHTS_HASH:
         raise EmbedshiftError(f"{folder}: the cached weights are damaged; delete the folder and run again")
     return encoder
+
+
+def cached_folder() -> Path:
+    """Where the rebuilt checkpoint lies, or will lie: a folder as `save_pretrained` writes it."""
+    return _cache() / f"{NAME}-{WEIGHTS_HASH[:12]}"
 
 
 def _cache() -> Path:

@@ -1,97 +1,242 @@
-"""The families of encoders that are known: data, one row each, read by `huggingface.py`."""
+"""The families of encoders that are known: data, one row each, read by the loaders."""
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Sequence
 
-Embedding = Literal["image_features", "image_embeds", "cls"]
-Triple = tuple[float, float, float]
+from embedshift.encoders.family import IMAGENET_MEAN, IMAGENET_STD, Embedding, Family, Triple
+
+__all__ = ["CLIP_MEAN", "CLIP_STD", "FAMILIES", "HALF", "IMAGENET_MEAN", "IMAGENET_STD", "family_of"]
 
 CLIP_MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Triple = (0.26862954, 0.26130258, 0.27577711)
-IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
-IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 HALF: Triple = (0.5, 0.5, 0.5)
+CLIP_STATS, HALF_STATS = (CLIP_MEAN, CLIP_STD), (HALF, HALF)
 
+PROJECTION = Embedding("projection", "image_features", "projection of the pooled CLS token")
+HEAD = Embedding("pooled", "image_features", "output of the attention-pooling head")
+CLS = Embedding("cls", "cls", "CLS token after the last layer norm")
 
-@dataclass(frozen=True)
-class Family:
-    """How one family of checkpoints is loaded and read.
-
-    Args:
-        title: What people call it.
-        model_types: `model_type` of the configs that belong to it.
-        loader: Class of transformers that loads it.
-        embedding: "image_features" = the pooler output of `get_image_features`; "image_embeds" = that output of the
-            forward pass; "cls" = the CLS token after the last layer norm.
-        definition: The embedding in words, for lists and docs.
-        example: A checkpoint on the Hub.
-        drop: Children of the class that are taken out before loading: the parts that see no picture.
-        options: Further arguments of the class.
-        mean: Used where the checkpoint has no preprocessor_config.json.
-        std: Likewise.
-    """
-
-    title: str
-    model_types: tuple[str, ...]
-    loader: str
-    embedding: Embedding
-    definition: str
-    example: str
-    drop: tuple[str, ...] = ()
-    options: dict[str, Any] = field(default_factory=dict)
-    mean: Triple = IMAGENET_MEAN
-    std: Triple = IMAGENET_STD
-
+# Two libraries that know their models themselves.
+OPEN_CLIP = Family(
+    "open_clip (extra 'openclip')",
+    (),
+    "open_clip",
+    (Embedding("projection", "image", "what encode_image gives, not normalised"),),
+    "open_clip:ViT-B-32/laion2b_s34b_b79k",
+    attention=None,
+)
+TIMM = Family(
+    "timm (extra 'openclip')",
+    (),
+    "timm",
+    (Embedding("pooled", "image", "what the model gives without its classifier"),),
+    "timm:vit_small_patch16_224.augreg_in21k_ft_in1k",
+    attention=None,
+)
 
 FAMILIES = (
     Family(
         title="CLIP",
         model_types=("clip",),
         loader="CLIPModel",
-        embedding="image_features",
-        definition="projection of the pooled CLS token",
+        embeddings=(PROJECTION,),
         example="openai/clip-vit-base-patch32",
         drop=("text_model",),
-        mean=CLIP_MEAN,
-        std=CLIP_STD,
+        stats=CLIP_STATS,
     ),
     Family(
         title="CLIP, vision half",
         model_types=("clip_vision_model",),
         loader="CLIPVisionModelWithProjection",
-        embedding="image_embeds",
-        definition="projection of the pooled CLS token",
-        example="a folder written by CLIPVisionModelWithProjection.save_pretrained",
-        mean=CLIP_MEAN,
-        std=CLIP_STD,
+        embeddings=(Embedding("projection", "image_embeds", PROJECTION.definition),),
+        example="folder of CLIPVisionModelWithProjection",
+        stats=CLIP_STATS,
     ),
     Family(
-        title="DINOv2",
-        model_types=("dinov2",),
-        loader="Dinov2Model",
-        embedding="cls",
-        definition="CLS token after the last layer norm",
-        example="facebook/dinov2-small",
+        title="ChineseCLIP",
+        model_types=("chinese_clip",),
+        loader="ChineseCLIPModel",
+        embeddings=(PROJECTION,),
+        example="OFA-Sys/chinese-clip-vit-base-patch16",
+        drop=("text_model",),
+        stats=CLIP_STATS,
     ),
     Family(
-        title="DINOv2 with registers",
-        model_types=("dinov2_with_registers",),
-        loader="Dinov2WithRegistersModel",
-        embedding="cls",
-        definition="CLS token after the last layer norm",
-        example="facebook/dinov2-with-registers-base",
+        title="AltCLIP",
+        model_types=("altclip",),
+        loader="AltCLIPModel",
+        embeddings=(PROJECTION,),
+        example="BAAI/AltCLIP",
+        drop=("text_model",),
+        stats=CLIP_STATS,
     ),
+    Family(
+        title="MetaCLIP 2",
+        model_types=("metaclip_2",),
+        loader="MetaClip2Model",
+        embeddings=(PROJECTION,),
+        example="facebook/metaclip-2-worldwide-huge-quickgelu",
+        drop=("text_model",),
+        stats=CLIP_STATS,
+    ),
+    Family(
+        title="SigLIP, and SigLIP 2 of a fixed size",
+        model_types=("siglip",),
+        loader="SiglipModel",
+        embeddings=(HEAD,),
+        example="google/siglip-base-patch16-224",
+        attention="pool",
+        drop=("text_model",),
+        stats=HALF_STATS,
+    ),
+    Family(
+        title="SigLIP 2 naflex",
+        model_types=("siglip2",),
+        loader="Siglip2Model",
+        embeddings=(HEAD,),
+        example="google/siglip2-base-patch16-naflex",
+        attention="pool",
+        drop=("text_model",),
+        stats=HALF_STATS,
+    ),
+    Family(
+        title="BLIP, image-text retrieval",
+        model_types=("blip",),
+        loader="BlipForImageTextRetrieval",
+        embeddings=(Embedding("projection", "vision_proj", "projection of the CLS token"),),
+        example="Salesforce/blip-itm-base-coco",
+        drop=("text_encoder", "text_proj", "itm_head"),
+        stats=CLIP_STATS,
+    ),
+    Family(
+        title="BLIP, BlipModel",
+        model_types=("blip",),
+        loader="BlipModel",
+        embeddings=(PROJECTION,),
+        example="folder of BlipModel",
+        architectures=("BlipModel",),
+        drop=("text_model",),
+        stats=CLIP_STATS,
+    ),
+    Family(
+        title="BLIP, captions and questions",
+        model_types=("blip",),
+        loader="BlipForImageTextRetrieval",
+        embeddings=(CLS,),
+        example="Salesforce/blip-image-captioning-base",
+        architectures=("BlipForConditionalGeneration", "BlipForQuestionAnswering"),
+        drop=("text_encoder", "text_proj", "vision_proj", "itm_head"),
+        stats=CLIP_STATS,
+    ),
+    Family(
+        title="BLIP-2, image-text retrieval",
+        model_types=("blip-2",),
+        loader="Blip2VisionModelWithProjection",
+        embeddings=(
+            Embedding("projection", "projected_queries", "mean of the Q-Former's projected queries, not normalised"),
+        ),
+        example="Salesforce/blip2-itm-vit-g",
+        stats=CLIP_STATS,
+    ),
+    Family(
+        title="BLIP-2, captions",
+        model_types=("blip-2",),
+        loader="Blip2VisionModelWithProjection",
+        embeddings=(Embedding("queries", "queries", "mean of the Q-Former's query states; no projection exists"),),
+        example="Salesforce/blip2-opt-2.7b",
+        architectures=("Blip2ForConditionalGeneration", "Blip2Model"),
+        drop=("vision_projection",),
+        stats=CLIP_STATS,
+    ),
+    Family(
+        title="Kosmos-2",
+        model_types=("kosmos-2",),
+        loader="Kosmos2Model",
+        embeddings=(
+            Embedding("pooled", "pooled", "pooled CLS token of the vision tower", drop=("image_to_text_projection",)),
+            Embedding("latents", "image_tokens", "mean of the image tokens that the language model gets"),
+        ),
+        example="microsoft/kosmos-2-patch14-224",
+        drop=("text_model",),
+        stats=CLIP_STATS,
+    ),
+    Family(
+        title="IDEFICS, the open Flamingo",
+        model_types=("idefics",),
+        loader="IdeficsModel",
+        embeddings=(
+            Embedding("pooled", "pooled", "pooled CLS token of the vision tower", drop=("perceiver_resampler",)),
+            Embedding("latents", "resampled", "mean of the perceiver resampler's latents"),
+        ),
+        example="HuggingFaceM4/idefics-9b",
+        drop=("layers", "gated_cross_attn_layers", "embed_tokens", "norm"),
+        stats=CLIP_STATS,
+    ),
+    Family(
+        title="Idefics2",
+        model_types=("idefics2",),
+        loader="Idefics2Model",
+        embeddings=(
+            Embedding("mean", "mean", "mean of the vision tower's patch tokens", drop=("connector",)),
+            Embedding("latents", "connected_masked", "mean of the perceiver resampler's latents"),
+        ),
+        example="HuggingFaceM4/idefics2-8b",
+        attention="mean",
+        drop=("text_model",),
+        stats=HALF_STATS,
+    ),
+    Family(
+        title="Idefics3",
+        model_types=("idefics3",),
+        loader="Idefics3Model",
+        embeddings=(
+            Embedding("mean", "mean", "mean of the vision tower's patch tokens", drop=("connector",)),
+            Embedding("latents", "connected", "mean of the connector's image tokens"),
+        ),
+        example="HuggingFaceM4/Idefics3-8B-Llama3",
+        attention="mean",
+        drop=("text_model",),
+        stats=HALF_STATS,
+    ),
+    Family("DINOv2", ("dinov2",), "Dinov2Model", (CLS,), "facebook/dinov2-small"),
+    Family(
+        "DINOv2 with registers",
+        ("dinov2_with_registers",),
+        "Dinov2WithRegistersModel",
+        (CLS,),
+        "facebook/dinov2-with-registers-base",
+    ),
+    Family("DINOv3", ("dinov3_vit",), "DINOv3ViTModel", (CLS,), "facebook/dinov3-vitb16-pretrain-lvd1689m"),
     Family(
         title="ViT",
         model_types=("vit",),
         loader="ViTModel",
-        embedding="cls",
-        definition="CLS token after the last layer norm",
+        embeddings=(CLS,),
         example="google/vit-base-patch16-224",
         options={"add_pooling_layer": False},
-        mean=HALF,
-        std=HALF,
+        stats=HALF_STATS,
     ),
+    Family(
+        title="DeiT",
+        model_types=("deit",),
+        loader="DeiTModel",
+        embeddings=(CLS,),
+        example="facebook/deit-base-distilled-patch16-224",
+        options={"add_pooling_layer": False},
+    ),
+    OPEN_CLIP,
+    TIMM,
 )
 
-BY_MODEL_TYPE = {model_type: family for family in FAMILIES for model_type in family.model_types}
+MODEL_TYPES = tuple(dict.fromkeys(model_type for family in FAMILIES for model_type in family.model_types))
+
+
+def family_of(model_type: str, architectures: Sequence[str] | None = None) -> Family | None:
+    """The family of a config: by its type, and by the class that wrote the checkpoint where that decides.
+
+    Example:
+        >>> family_of("blip", ["BlipForQuestionAnswering"]).title, family_of("bert")
+        ('BLIP, captions and questions', None)
+    """
+    rows = [family for family in FAMILIES if model_type in family.model_types]
+    written = [family for family in rows if {*family.architectures} & {*(architectures or ())}]
+    return next(iter(written + rows), None)

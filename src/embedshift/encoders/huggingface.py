@@ -11,12 +11,14 @@ from typing import Any, cast
 import huggingface_hub
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import nn
 from transformers.utils.hub import cached_file
 
 from embedshift.encoders.base import Precision, Preprocess
-from embedshift.encoders.families import BY_MODEL_TYPE, FAMILIES, Family
-from embedshift.encoders.module import Embed, ModuleEncoder
+from embedshift.encoders.embeddings import READERS, tower
+from embedshift.encoders.families import MODEL_TYPES, family_of
+from embedshift.encoders.family import Family
+from embedshift.encoders.module import ModuleEncoder
 from embedshift.errors import EmbedshiftError, reason
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,8 @@ log = logging.getLogger(__name__)
 # A model whose weights are only a pickle would be sent to a conversion service on the Hub in the background.
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 
-HUB_SECONDS = 8
+HUB_SECONDS = 5
+SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 
 
 def load_huggingface(
@@ -34,6 +37,7 @@ def load_huggingface(
     device: str = "auto",
     precision: Precision = "float32",
     size: int | None = None,
+    embedding: str | None = None,
 ) -> ModuleEncoder:
     """Loads the vision part of a checkpoint: a Hub id, or a local folder as `save_pretrained` writes it.
 
@@ -46,6 +50,7 @@ def load_huggingface(
         device: As `ModuleEncoder`.
         precision: As `ModuleEncoder`.
         size: Input size in pixels; by default the checkpoint's own. Position embeddings are interpolated.
+        embedding: Which of the family's embeddings; by default its first.
 
     Returns:
         The encoder.
@@ -58,38 +63,21 @@ def load_huggingface(
     local = folder.is_dir()
     source = str(folder) if local else model
     offline = not local and not _hub_has(model)
-    config = _config(source, model, offline)
-    family = BY_MODEL_TYPE.get(config.model_type)
-    if family is None:
-        known = ", ".join(t for f in FAMILIES for t in f.model_types)
-        raise EmbedshiftError(f"{model}: its type {config.model_type!r} is not supported. Supported: {known}")
-    module = _module(source, model, family, config, offline)
+    family, config = _config(source, model, offline)
+    chosen = family.choose(embedding)
+    module = _module(source, model, family, family.drop + chosen.drop, config, offline)
     preprocess = _preprocess(source, family, config, offline).at(size)
     return ModuleEncoder(
         module,
-        EMBEDDINGS[family.embedding],
+        READERS[chosen.reader],
         preprocess,
         name or (folder.resolve().name if local else model),
         device=device,
         precision=precision,
+        tower=tower(module),
+        embedding=chosen,
         revision=getattr(config, "_commit_hash", None),
     )
-
-
-def _image_features(module: nn.Module, pixels: Tensor) -> Tensor:
-    output = cast(Any, module).get_image_features(pixel_values=pixels, interpolate_pos_encoding=True)
-    return cast(Tensor, output if isinstance(output, Tensor) else output.pooler_output)
-
-
-def _image_embeds(module: nn.Module, pixels: Tensor) -> Tensor:
-    return cast(Tensor, module(pixel_values=pixels, interpolate_pos_encoding=True).image_embeds)
-
-
-def _cls(module: nn.Module, pixels: Tensor) -> Tensor:
-    return cast(Tensor, module(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state[:, 0])
-
-
-EMBEDDINGS: dict[str, Embed] = {"image_features": _image_features, "image_embeds": _image_embeds, "cls": _cls}
 
 
 def _hub_has(model: str) -> bool:
@@ -109,24 +97,43 @@ def _hub_has(model: str) -> bool:
     return True
 
 
-def _config(source: str, model: str, offline: bool) -> transformers.PretrainedConfig:
+def _config(source: str, model: str, offline: bool) -> tuple[Family, transformers.PretrainedConfig]:
     with _quiet():
         try:
+            # The type first: for one that transformers does not know, it would ask to run the checkpoint's own code.
+            found, _ = transformers.PretrainedConfig.get_config_dict(source, local_files_only=offline)
+            kind, known = found["model_type"], ", ".join(MODEL_TYPES)
+            family = family_of(kind, found.get("architectures"))
+            if family is None:
+                raise EmbedshiftError(f"{model}: its type {kind!r} is not supported. Supported: {known}")
             config: transformers.PretrainedConfig = transformers.AutoConfig.from_pretrained(
-                source, local_files_only=offline
+                source, local_files_only=offline, trust_remote_code=False
             )
-            return config
+            return family, config
+        except EmbedshiftError:
+            raise
         except Exception as error:
             if offline:
                 raise EmbedshiftError(
                     f"{model}: the Hugging Face Hub cannot be reached and the model is not in the local cache. Give a "
                     "local folder with the model, or use the bundled encoder: --model dinov2-small-offline"
                 ) from error
-            raise EmbedshiftError(f"{model}: no usable config.json ({_first_line(error)})") from error
+            words = "it names no model_type" if isinstance(error, KeyError) else _first_line(error)
+            others = f". For timm or open_clip say timm:hf-hub:{model} or open_clip:hf-hub:{model}"
+            raise EmbedshiftError(
+                f"{model}: no usable config.json ({words}){'' if Path(source).is_dir() else others}"
+            ) from error
 
 
-def _module(source: str, model: str, family: Family, config: transformers.PretrainedConfig, offline: bool) -> nn.Module:
-    loader = _without(getattr(transformers, family.loader), family.drop)
+def _module(
+    source: str,
+    model: str,
+    family: Family,
+    drop: tuple[str, ...],
+    config: transformers.PretrainedConfig,
+    offline: bool,
+) -> nn.Module:
+    loader = _without(getattr(transformers, family.loader), drop)
     with _quiet():
         try:
             module, info = loader.from_pretrained(
@@ -147,6 +154,8 @@ def _module(source: str, model: str, family: Family, config: transformers.Pretra
             f"{model}: {len(missing)} weights of {family.title} are missing from the checkpoint ({missing[0]}, …) and "
             "would be filled at random: give a complete checkpoint"
         )
+    if not any(_file(source, name, offline) for name in SAFETENSORS):
+        log.info("%s: no safetensors there; its pickle was read as weights only, no code in it was run", model)
     return cast(nn.Module, module)
 
 
@@ -158,33 +167,52 @@ def _without(loader: type[Any], drop: tuple[str, ...]) -> type[Any]:
     def init(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
         loader.__init__(self, config, *args, **kwargs)
         for name in drop:
-            delattr(self, name)
+            if hasattr(self, name):  # some are optional in a config
+                delattr(self, name)
 
     return type(loader.__name__, (loader,), {"__init__": init, "__module__": loader.__module__})
 
 
 def _preprocess(source: str, family: Family, config: transformers.PretrainedConfig, offline: bool) -> Preprocess:
     """Size, mean and std as the checkpoint's preprocessor_config.json has them, else its config and its family."""
-    found: dict[str, Any] = {}
-    for file in ("processor_config.json", "preprocessor_config.json"):
-        path = cached_file(
-            source, file, local_files_only=offline, _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )  # fmt: skip
-        if path is not None:
-            content = json.loads(Path(path).read_text())
-            found = content.get("image_processor", content)
+    found = _json(source, "processor_config.json", offline).get("image_processor")
+    if found is None:
+        found = _json(source, "preprocessor_config.json", offline)
     size = _side(found.get("size"))
     crop = _side(found.get("crop_size")) if found.get("do_center_crop", True) else None
-    native = crop or size or _side(getattr(getattr(config, "vision_config", config), "image_size", None))
+    native = crop or size or _native(getattr(config, "vision_config", config))
     if native is None:
         raise EmbedshiftError(
             f"{source}: neither preprocessor_config.json nor config.json tells the input size; give --size"
         )
     mean, std = (
-        _triple(found.get(key), default) for key, default in (("image_mean", family.mean), ("image_std", family.std))
+        _triple(found.get(key), default) for key, default in zip(("image_mean", "image_std"), family.stats, strict=True)
     )
-    return Preprocess(native, mean, std, size, int(found.get("resample", 3)))
+    return Preprocess(native, mean, std, size, int(found.get("resample") or 3))
+
+
+def _native(config: Any) -> int | None:
+    """Side of the square that a config's positions are for."""
+    if hasattr(config, "image_size") or not hasattr(config, "num_patches"):
+        return _side(getattr(config, "image_size", None))
+    return int(config.patch_size * config.num_patches**0.5)
+
+
+def _json(source: str, name: str, offline: bool) -> dict[str, Any]:
+    path = _file(source, name, offline)
+    try:
+        return {} if path is None else dict(json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise EmbedshiftError(f"{path}: not a JSON object ({reason(error)})") from error
+
+
+def _file(source: str, name: str, offline: bool) -> Path | None:
+    """One file of a checkpoint, from the folder, the cache or the Hub; None where there is none."""
+    path = cached_file(
+        source, name, local_files_only=offline, _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )  # fmt: skip
+    return None if path is None else Path(path)
 
 
 def _side(size: Any) -> int | None:

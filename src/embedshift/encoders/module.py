@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from embedshift.encoders.attention import AttentionTap, has_cls_token, last_block, patch_embedding
+from embedshift.encoders.attention import AttentionTap, has_cls_token, last_block, patch_embedding, pooling_head
 from embedshift.encoders.base import AttentionKind, EncoderOutput, Precision, Preprocess
+from embedshift.encoders.family import Embedding
 from embedshift.errors import EmbedshiftError, reason
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,11 @@ class ModuleEncoder:
         name: What tables and reports call it.
         device: "auto" = CUDA, else Apple's MPS, else the CPU; or any torch device.
         precision: "float32", "bfloat16" or "float16".
-        attention: The block inside which the attention runs; by default the last layer of its transformer.
+        attention: The block inside which the attention runs; by default the pooling head of a module without
+            class token, else the last layer of its transformer.
+        tower: The part that sees the picture, in which patches, class token, head and layers are looked for; by
+            default the module.
+        embedding: What `embed` reads, for the record.
         revision: Where the weights came from, for the record.
 
     Raises:
@@ -50,21 +55,23 @@ class ModuleEncoder:
         device: str = "auto",
         precision: Precision = "float32",
         attention: nn.Module | None = None,
+        tower: nn.Module | None = None,
+        embedding: Embedding | None = None,
         revision: str | None = None,
     ) -> None:
         self.name, self.preprocess, self.precision, self.revision = name, preprocess, precision, revision
         self.size, self.mean, self.std = preprocess.size, preprocess.mean, preprocess.std
-        self.device = torch.device(_best_device() if device == "auto" else device)
+        self.device = _device(device)
         self.module = module.eval().to(self.device)
         self.weights_hash = weights_hash(self.module)
         self._embed = embed
-        self._has_cls = has_cls_token(module)
-        block = attention if attention is not None else last_block(module)
-        self._tap = None if block is None else AttentionTap(block, from_cls=self._has_cls)
+        self.embedding_name = embedding.name if embedding else None
+        self.embedding_definition = embedding.definition if embedding else None
+        self._tap, self._kind = _tap(module if tower is None else tower, attention)
         self._patches: tuple[int, int] | None = None
-        convolution = patch_embedding(module)
-        if convolution is not None:
-            convolution.register_forward_hook(self._see_patches)
+        self._convolution = patch_embedding(module if tower is None else tower)
+        if self._convolution is not None:
+            self._convolution.register_forward_hook(self._see_patches)
         # Normalisation as one multiply-add on the device: x / 255 / std - mean / std.
         scale = 1.0 / (255.0 * torch.tensor(self.std))
         self._scale = scale.view(1, 3, 1, 1).to(self.device)
@@ -82,24 +89,24 @@ class ModuleEncoder:
             low = self.precision != "float32"
             with torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
                 embedding = self._embed(self.module, pixels)
-            attention, kind = self._take_attention()
+            attention, kind = self._take_attention(len(views))
         return EncoderOutput(embedding.float().cpu().numpy(), attention, kind)
 
-    def _take_attention(self) -> tuple[NDArray[np.float32] | None, AttentionKind | None]:
+    def _take_attention(self, count: int) -> tuple[NDArray[np.float32] | None, AttentionKind | None]:
         row = None if self._tap is None else self._tap.take()
         if row is None:
             return None, None
         height, width = self._patches or (int(row.shape[1] ** 0.5),) * 2
         patches = row[:, row.shape[1] - height * width :]  # class and register tokens come first
-        if height * width > row.shape[1]:
+        if height * width > row.shape[1] or len(row) != count:  # attention inside windows
             return None, None
-        return patches.reshape(-1, height, width).cpu().numpy(), "cls" if self._has_cls else "mean"
+        return patches.reshape(-1, height, width).cpu().numpy(), self._kind
 
     def _see_patches(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         self._patches = (output.shape[-2], output.shape[-1])
 
     def _try_one_picture(self) -> EncoderOutput:
-        convolution = patch_embedding(self.module)
+        convolution = self._convolution
         if convolution is not None and self.size % convolution.kernel_size[0]:
             raise EmbedshiftError(
                 f"{self.name}: size {self.size} is not a multiple of its patch of {convolution.kernel_size[0]} pixels; "
@@ -108,6 +115,8 @@ class ModuleEncoder:
             )
         try:
             output = self(np.zeros((1, self.size, self.size, 3), np.uint8))
+        except EmbedshiftError as error:
+            raise EmbedshiftError(f"{self.name}: {error}", exit_code=error.exit_code) from error
         except Exception as error:
             raise EmbedshiftError(
                 f"{self.name} cannot encode a picture of {self.size} pixels: {reason(error)}"
@@ -191,6 +200,25 @@ def _output(module: nn.Module, pixels: Tensor) -> Tensor:
     if not isinstance(output, Tensor):
         raise TypeError(f"the module returns {type(output).__name__}, not a tensor: give wrap an `embed` function")
     return output
+
+
+def _tap(tower: nn.Module, attention: nn.Module | None) -> tuple[AttentionTap | None, AttentionKind]:
+    """The tap, and whose weights it takes: the class token's, else the pooling head's, else the mean over tokens."""
+    has_cls = has_cls_token(tower)
+    head = None if has_cls or attention is not None else pooling_head(tower)
+    kind: AttentionKind = "cls" if has_cls else "mean" if head is None else "pool"
+    block = attention if attention is not None else head if head is not None else last_block(tower)
+    return None if block is None else AttentionTap(block, from_cls=kind != "mean"), kind
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(_best_device() if name == "auto" else name)
+        torch.empty(1, device=device)
+    except Exception as error:
+        words = f"device {name!r} cannot be used here ({reason(error).split('. ')[0][:200]}): give auto or cpu"
+        raise EmbedshiftError(words, exit_code=2) from error
+    return device
 
 
 def _best_device() -> str:

@@ -1,0 +1,158 @@
+"""Encoders of open_clip: the image tower of a model; its text tower is neither built nor read."""
+
+import importlib
+import json
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from embedshift.encoders.base import Precision, Preprocess
+from embedshift.encoders.embeddings import READERS
+from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP
+from embedshift.encoders.module import ModuleEncoder
+from embedshift.errors import EmbedshiftError, reason
+
+CONFIG = "open_clip_config.json"
+WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+VISUAL = "visual."
+RESAMPLE = {"bilinear": 2, "bicubic": 3}
+
+
+def load_openclip(
+    model: str,
+    *,
+    device: str = "auto",
+    precision: Precision = "float32",
+    size: int | None = None,
+    embedding: str | None = None,
+) -> ModuleEncoder:
+    """Loads the image tower of an open_clip model.
+
+    Args:
+        model: "ViT-B-32/laion2b_s34b_b79k" (a name and its weights), "hf-hub:owner/name" or "local-dir:folder".
+        device: As `ModuleEncoder`.
+        precision: As `ModuleEncoder`.
+        size: Input size in pixels; by default the checkpoint's own. Position embeddings are interpolated.
+        embedding: "projection", the only one.
+
+    Returns:
+        The encoder; its embedding is that of `encode_image(..., normalize=False)`.
+
+    Raises:
+        EmbedshiftError: when the extra `openclip` is not installed, or the model cannot be found or loaded whole.
+    """
+    chosen = OPEN_CLIP.choose(embedding)
+    library("open_clip")
+    try:
+        config, settings, weights = _checkpoint(model)
+        visual = _visual(config, weights, size)
+        native, mean, std = _numbers(config, settings)
+    except EmbedshiftError:
+        raise
+    except Exception as error:
+        raise EmbedshiftError(f"open_clip:{model}: cannot be loaded ({reason(error)[:300]})") from error
+    preprocess = Preprocess(native, mean, std, native, RESAMPLE.get(settings.get("interpolation", ""), 3))
+    return ModuleEncoder(
+        visual,
+        READERS[chosen.reader],
+        preprocess.at(size),
+        name_of("open_clip", model),
+        device=device,
+        precision=precision,
+        embedding=chosen,
+    )
+
+
+def library(name: str) -> Any:
+    """An optional library, imported; EmbedshiftError with what to install where it is missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise EmbedshiftError(
+            f"models of {name} need the extra 'openclip': pip install 'embedshift[openclip]'"
+        ) from error
+
+
+def name_of(library: str, model: str) -> str:
+    """What tables and reports call a model: a local folder's name, else the name that loads it.
+
+    Example:
+        >>> name_of("timm", "vit_tiny_patch16_224"), name_of("timm", "local-dir:models/mine")
+        ('timm:vit_tiny_patch16_224', 'mine')
+    """
+    if not model.startswith("local-dir:"):
+        return f"{library}:{model}"
+    return Path(model.removeprefix("local-dir:")).expanduser().resolve().name
+
+
+def _checkpoint(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
+    """A model's configuration, how it wants its pictures, and the file of its weights."""
+    open_clip, pretrained = library("open_clip"), library("open_clip.pretrained")
+    source, _, place = model.partition(":")
+    if source == "local-dir":
+        folder = Path(place).expanduser()
+        if not folder.is_dir():
+            raise EmbedshiftError(f"{folder}: no such folder", exit_code=2)
+        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+        if weights is None:
+            raise EmbedshiftError(f"{folder}: no weights there; it needs one of {', '.join(WEIGHTS)}")
+        return content["model_cfg"], content.get("preprocess_cfg", {}), weights
+    if source == "hf-hub":
+        content = json.loads(Path(pretrained.download_pretrained_from_hf(place, filename=CONFIG)).read_text())
+        return content["model_cfg"], content["preprocess_cfg"], Path(pretrained.download_pretrained_from_hf(place))
+    name, _, tag = model.partition("/")
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if tag not in tags:
+        known = f"one of {', '.join(tags)}" if tags else "a name and weights from open_clip.list_pretrained()"
+        raise EmbedshiftError(f"open_clip:{model}: not known; say open_clip:NAME/WEIGHTS with {known}", exit_code=2)
+    settings = open_clip.get_pretrained_cfg(name, tag)
+    config = open_clip.get_model_config(name)
+    config["quick_gelu"] = config.get("quick_gelu", False) or settings.get("quick_gelu", False)
+    return config, settings, Path(pretrained.download_pretrained(settings))
+
+
+def _visual(config: dict[str, Any], weights: Path, size: int | None) -> nn.Module:
+    """The image tower with its weights, all of them or none: a missing one raises."""
+    model = library("open_clip.model")
+    vision = config["vision_cfg"] | {"timm_model_pretrained": False}
+    own = "timm_model_name" not in vision
+    if own and size is not None:
+        vision["image_size"] = size
+    visual: nn.Module = model._build_vision_tower(config["embed_dim"], vision, config.get("quick_gelu", False))
+    state = _weights(weights)
+    model.resize_pos_embed(state, SimpleNamespace(visual=visual))
+    visual.load_state_dict({name.removeprefix(VISUAL): value for name, value in state.items()})
+    if not own and size is not None:
+        visual.set_input_size(size)  # type: ignore[operator]
+    return visual
+
+
+def _weights(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file whose names begin with `visual.`; a pickle is read as weights only."""
+    if file.suffix == ".safetensors":
+        with safe_open(file, framework="pt") as tensors:
+            return {name: tensors.get_tensor(name) for name in tensors.keys() if name.startswith(VISUAL)}  # noqa: SIM118
+    content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    content = {name.removeprefix("module."): value for name, value in content.get("state_dict", content).items()}
+    return {name: value for name, value in content.items() if name.startswith(VISUAL)}
+
+
+def _numbers(
+    config: dict[str, Any], settings: dict[str, Any]
+) -> tuple[int, tuple[float, float, float], tuple[float, float, float]]:
+    """Input size, mean and std."""
+    red, green, blue = settings.get("mean") or CLIP_MEAN
+    red_std, green_std, blue_std = settings.get("std") or CLIP_STD
+    return int(config["vision_cfg"].get("image_size", 224)), (red, green, blue), (red_std, green_std, blue_std)

@@ -1,0 +1,88 @@
+"""Encoders of timm: any of its models without its classifier."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from embedshift.encoders.base import Precision, Preprocess
+from embedshift.encoders.embeddings import READERS
+from embedshift.encoders.families import TIMM
+from embedshift.encoders.module import ModuleEncoder
+from embedshift.encoders.openclip import RESAMPLE, library, name_of
+from embedshift.errors import EmbedshiftError, reason
+
+
+def load_timm(
+    model: str,
+    *,
+    device: str = "auto",
+    precision: Precision = "float32",
+    size: int | None = None,
+    embedding: str | None = None,
+) -> ModuleEncoder:
+    """Loads a model of timm.
+
+    Args:
+        model: "vit_small_patch16_224.augreg_in21k_ft_in1k", "hf-hub:owner/name" or "local-dir:folder".
+        device: As `ModuleEncoder`.
+        precision: As `ModuleEncoder`.
+        size: Input size in pixels; by default the checkpoint's own. Position embeddings are interpolated.
+        embedding: "pooled", the only one.
+
+    Returns:
+        The encoder; its embedding is what `timm.create_model(..., num_classes=0)` gives: the class token, the mean of
+        patches or an attention pool, as the model was trained.
+
+    Raises:
+        EmbedshiftError: when the extra `openclip` is not installed, or the model cannot be found or loaded whole.
+    """
+    chosen = TIMM.choose(embedding)
+    timm = library("timm")
+    _check_name(timm, model)
+    try:
+        module = _create(timm, model, size)
+        data = timm.data.resolve_model_data_config(module)
+    except Exception as error:
+        raise EmbedshiftError(f"timm:{model}: cannot be loaded ({reason(error)[:300]})") from error
+    native, (red, green, blue) = int(data["input_size"][-1]), data["mean"]
+    preprocess = Preprocess(
+        native,
+        (red, green, blue),
+        tuple(data["std"]),
+        int(native / data["crop_pct"]),
+        RESAMPLE.get(data["interpolation"], 3),
+    )
+    return ModuleEncoder(
+        module,
+        READERS[chosen.reader],
+        preprocess.at(size),
+        name_of("timm", model),
+        device=device,
+        precision=precision,
+        embedding=chosen,
+    )
+
+
+def _create(timm: Any, model: str, size: int | None) -> Any:
+    """The model with all its weights, then without its classifier: made without one, timm would not miss any weight."""
+    source, _, place = model.partition(":")
+    model = f"{source}:{Path(place).expanduser()}" if source == "local-dir" else model
+    try:
+        module = timm.create_model(model, pretrained=True, img_size=size)
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+        module = timm.create_model(model, pretrained=True)  # convolutions take any size
+    module.reset_classifier(0)
+    return module
+
+
+def _check_name(timm: Any, model: str) -> None:
+    source, _, place = model.partition(":")
+    if source == "local-dir":
+        if not Path(place).expanduser().is_dir():
+            raise EmbedshiftError(f"{place}: no such folder", exit_code=2)
+    elif source != "hf-hub" and not timm.is_model(model.split(".")[0]):
+        nearest = difflib.get_close_matches(model.split(".")[0], timm.list_models(), n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else "; timm.list_models() has them all"
+        raise EmbedshiftError(f"unknown model of timm {model!r}{hint}", exit_code=2)

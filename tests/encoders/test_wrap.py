@@ -1,0 +1,131 @@
+"""`embedshift.wrap`: a user's own module as an encoder."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import embedshift
+import models
+from attention_by_hand import multihead_row
+
+H, D = 4, 8
+
+
+class OwnViT(nn.Module):
+    """A small vision transformer with a class token and registers, as people write them."""
+
+    def __init__(self, *, cls=True, registers=0, patches=True):
+        super().__init__()
+        width = H * D
+        self.patch = nn.Conv2d(3, width, 8, stride=8) if patches else nn.PixelUnshuffle(8)
+        self.widen = nn.Identity() if patches else nn.Linear(3 * 64, width)
+        if cls:
+            self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.registers = nn.Parameter(torch.zeros(1, registers, width))
+        layers = [nn.TransformerEncoderLayer(width, H, 48, batch_first=True) for _ in range(3)]
+        self.blocks = nn.ModuleList(layers)
+        self.has_cls = cls
+        models.widen(self, std=0.2)
+
+    def tokens(self, pixels):
+        x = self.widen(self.patch(pixels).flatten(2).transpose(1, 2))
+        first = [self.cls_token.expand(len(x), -1, -1)] if self.has_cls else []
+        x = torch.cat([*first, self.registers.expand(len(x), -1, -1), x], dim=1)
+        for block in self.blocks[:-1]:
+            x = block(x)
+        return x
+
+    def forward(self, pixels):
+        return self.blocks[-1](self.tokens(pixels))[:, 0]
+
+
+VIEWS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+STATS = {"size": 32, "mean": models.MEAN, "std": models.STD}
+
+
+def pixels():
+    return torch.from_numpy(((VIEWS / 255 - models.MEAN) / models.STD).transpose(0, 3, 1, 2)).float()
+
+
+@pytest.mark.parametrize(("cls", "registers"), [(True, 0), (True, 3), (False, 0), (False, 2)])
+@pytest.mark.parametrize("patches", [True, False])
+def test_wrap_of_an_own_transformer(cls, registers, patches):
+    net = OwnViT(cls=cls, registers=registers, patches=patches).eval()
+    with torch.inference_mode():
+        embedding = net(pixels())
+        row = multihead_row(net.blocks[-1].self_attn, net.tokens(pixels()), from_cls=cls)
+    encoder = embedshift.wrap(net, **STATS, name="mine")
+    output = encoder(VIEWS)
+    assert (encoder.name, encoder.dim, encoder.grid) == ("mine", H * D, (4, 4))
+    assert output.attention_kind == ("cls" if cls else "mean")
+    np.testing.assert_allclose(output.embedding, embedding.numpy(), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(output.attention, row[:, -16:].reshape(3, 4, 4).numpy(), rtol=0, atol=1e-5)
+
+
+def test_wrap_without_attention():
+    net = models.TinyNet()
+    encoder = embedshift.wrap(net, **STATS)
+    output = encoder(VIEWS)
+    assert output.attention is None
+    assert output.attention_kind is encoder.grid is None
+    assert encoder.name == "TinyNet"
+    np.testing.assert_allclose(output.embedding, net(pixels()).detach().numpy(), rtol=0, atol=1e-5)
+
+
+def test_wrap_with_embed_and_a_named_block():
+    net = OwnViT().eval()
+    with torch.inference_mode():
+        row = multihead_row(net.blocks[1].self_attn, net.blocks[0](first_tokens(net)), from_cls=True)
+        patches = net.blocks[-1](net.tokens(pixels()))[:, 1:].mean(dim=1)
+
+    def mean_of_patches(module, x):
+        return module.blocks[-1](module.tokens(x))[:, 1:].mean(dim=1)
+
+    encoder = embedshift.wrap(net, **STATS, embed=mean_of_patches, attention="blocks.1")
+    output = encoder(VIEWS)
+    np.testing.assert_allclose(output.embedding, patches.numpy(), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(output.attention, row[:, 1:].reshape(3, 4, 4).numpy(), rtol=0, atol=1e-5)
+
+
+def first_tokens(net):
+    x = net.patch(pixels()).flatten(2).transpose(1, 2)
+    return torch.cat([net.cls_token.expand(len(x), -1, -1), x], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("net", "options", "code", "words"),
+    [
+        (models.TinyNet(), {"attention": "blocks.9.attn"}, 2, "no part 'blocks.9.attn'"),
+        (OwnViT(), {"size": 30}, 2, "size 30 is not a multiple of its patch of 8"),
+        (nn.Linear(5, 5), {}, 1, "Linear cannot encode a picture of 32 pixels"),
+        (nn.Identity(), {}, 1, r"gives \(1, 3, 32, 32\) for one picture; an embedding must be \[B, D\]"),
+        (nn.MultiheadAttention(4, 2), {"embed": lambda module, x: {}}, 1, "cannot encode"),
+    ],
+)
+def test_wrap_refuses_what_cannot_be(net, options, code, words):
+    with pytest.raises(embedshift.EmbedshiftError, match=words) as caught:
+        embedshift.wrap(net, **(STATS | options))
+    assert caught.value.exit_code == code
+    assert "\n" not in str(caught.value)
+
+
+def test_an_output_that_is_no_tensor_says_how_to_go_on():
+    class Rich(nn.Module):
+        def forward(self, x):
+            return {"embedding": x.mean(dim=(2, 3))}
+
+    with pytest.raises(embedshift.EmbedshiftError, match="give wrap an `embed` function"):
+        embedshift.wrap(Rich(), **STATS)
+    encoder = embedshift.wrap(Rich(), **STATS, embed=lambda module, x: module(x)["embedding"])
+    assert encoder(VIEWS).embedding.shape == (3, 3)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_stays_near_float32(precision):
+    net = OwnViT()
+    exact, low = (embedshift.wrap(net, **STATS, precision=p)(VIEWS) for p in ("float32", precision))
+    assert low.embedding.dtype == low.attention.dtype == np.float32
+    difference = np.abs(low.embedding - exact.embedding).max()
+    assert 0 < difference < 0.1 * np.abs(exact.embedding).max()
+    np.testing.assert_allclose(low.attention.sum(), exact.attention.sum(), rtol=0.05)
