@@ -22,8 +22,8 @@ from transformers import CLIPConfig, CLIPModel
 
 from authors_order import AuthorsOrder
 from embedshift.encoders.base import Preprocess
+from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
-from embedshift.encoders.huggingface import EMBEDDINGS
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.sources import FolderSource
 from embedshift.study import make_config, run_study
@@ -47,7 +47,7 @@ def main() -> None:
     encoders = {
         precision: ModuleEncoder(
             copy.deepcopy(model),
-            EMBEDDINGS["image_features"],
+            READERS["image_features"],
             Preprocess(224, CLIP_MEAN, CLIP_STD),
             "clip",
             precision=precision,

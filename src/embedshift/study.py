@@ -43,6 +43,7 @@ class StudyConfig(BaseModel):
 
     images: tuple[str, ...] = ()
     model: str = "openai/clip-vit-base-patch32"
+    embedding: str | None = None
     augmentations: str = "paper"
     metrics: tuple[str, ...] = ()
     limit: Annotated[int, Field(ge=1)] | None = None
@@ -102,7 +103,7 @@ class Prepared:
     def __init__(
         self, config: StudyConfig, out: Path, encoder: Encoder | None = None, suite: Suite | None = None
     ) -> None:
-        self.metrics = PAPER_METRICS + tuple(METRICS[m].name for m in config.metrics if METRICS[m].optional)
+        self.metrics = PAPER_METRICS + tuple(dict.fromkeys(m for m in config.metrics if METRICS[m].optional))
         self.config, self.out = config, out
         self.suite = suite or load_suite(config.augmentations)
         self.source: Source = open_source(config.images)
@@ -112,7 +113,12 @@ class Prepared:
         if not self.samples:
             raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{_skipped(self.source.skipped)}")
         self.load: Callable[[], Encoder] = functools.partial(
-            load_encoder, config.model, device=config.device, precision=config.precision, size=config.size
+            load_encoder,
+            config.model,
+            device=config.device,
+            precision=config.precision,
+            size=config.size,
+            embedding=config.embedding,
         )
         if encoder is not None:
             self.load = functools.partial(_same, encoder)
@@ -167,6 +173,7 @@ class Prepared:
         return {
             "images": {"count": len(ids), "ids_hash": hashlib.sha256("\n".join(ids).encode()).hexdigest()},
             "weights_hash": encoder.weights_hash,
+            "embedding": getattr(encoder, "embedding_name", None),
             "size": encoder.size,
             "mean": list(encoder.mean),
             "std": list(encoder.std),

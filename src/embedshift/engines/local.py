@@ -5,6 +5,8 @@ import itertools
 import multiprocessing
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -35,6 +37,7 @@ def run_local(job: Job) -> Iterator[Result]:
         batch_size=None,
         num_workers=job.workers,
         prefetch_factor=8 if job.workers else None,
+        worker_init_fn=_end_with_parent if job.workers else None,
         multiprocessing_context=_context() if job.workers else None,
     )
     with _one_opencv_thread():
@@ -66,6 +69,18 @@ def _count(drawn: Iterator[Drawn], progress: Progress) -> Iterator[Drawn]:
             f"a loader process was ended from outside ({reason(error)[:120]}): out of memory? "
             "Use fewer --workers and run again"
         ) from error
+
+
+def _end_with_parent(_worker: int) -> None:
+    # A worker whose parent was killed, or left at Ctrl-C, would wait for ever to hand over what it has drawn.
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager
