@@ -123,9 +123,9 @@ class Prepared:
         if encoder is not None:
             self.load = functools.partial(_same, encoder)
         self.encoder = self.load()
+        self.shards: list[Shard] = split(self.samples, config.shard_size)
         self.identity = json.loads(json.dumps(self._identity()))  # as study.json gives it back
         self.config_hash = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
-        self.shards: list[Shard] = split(self.samples, config.shard_size)
 
     @property
     def batch_size(self) -> int:
@@ -168,10 +168,11 @@ class Prepared:
 
     def _identity(self) -> dict[str, Any]:
         """All that can change a number, and nothing else; the hash of it decides which runs may share a folder."""
-        ids = [shards.storable(sample.image_id) for sample in self.samples]
+        # Shard by shard: the same images cut otherwise, as in several archives, cannot go on with each other's shards.
+        ids = "\n\n".join("\n".join(shards.storable(s.image_id) for s in shard.samples) for shard in self.shards)
         config, encoder = self.config, self.encoder
         return {
-            "images": {"count": len(ids), "ids_hash": hashlib.sha256("\n".join(ids).encode()).hexdigest()},
+            "images": {"count": len(self.samples), "ids_hash": hashlib.sha256(ids.encode()).hexdigest()},
             "weights_hash": encoder.weights_hash,
             "embedding": getattr(encoder, "embedding_name", None),
             "size": encoder.size,
