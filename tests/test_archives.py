@@ -14,7 +14,10 @@ from PIL import Image
 from torch import nn
 
 import embedshift
-from embedshift import EmbedshiftError
+import embedshift.comparison
+from embedshift import EmbedshiftError, tables
+from embedshift.encoders import EncoderOutput
+from embedshift.gallery import load_images
 from embedshift.sources import open_source, read_again, select, split
 
 NAMES = ["a.png", "b.JPG", "deep/c.png", "deep/er/d e.webp", "é.png"]
@@ -213,3 +216,53 @@ def test_kinds_are_not_mixed(photos, tmp_path):
     tar = write_tar(tmp_path / "a.tar", members(photos))
     with pytest.raises(EmbedshiftError, match=r"several kinds \(folder, tar\)"):
         open_source([str(photos), str(tar)])
+
+
+class Brightness:
+    """An encoder without a model: the mean colour, and nothing to attend to."""
+
+    name, dim, grid, size = "brightness", 3, None, 32
+    mean = std = (0.5, 0.5, 0.5)
+    weights_hash = "brightness"
+
+    def __call__(self, views):
+        return EncoderOutput(views.mean(axis=(1, 2)).astype(np.float32) + 1, None, None)
+
+
+def test_a_report_says_that_its_archive_is_gone_and_keeps_the_numbers(photos, tmp_path):
+    tar = write_tar(tmp_path / "a.tar", members(photos))
+    study = embedshift.run(tar, out=tmp_path / "study", model=Brightness(), workers=0)
+    found, missing = load_images(study, NAMES)
+    assert [image.image_id for image in found] == NAMES
+    assert not missing
+    tar.unlink()
+    found, missing = load_images(study, NAMES)
+    assert not found
+    assert list(missing) == NAMES
+    assert "no such file" in missing[NAMES[0]]
+
+
+def test_a_comparison_of_an_archive_out_of_order_keeps_each_images_rows_in_order(tmp_path):
+    """Rows of one image that changed places would be read as other augmentations, and give other intervals."""
+    names = [f"{number:03}.png" for number in np.random.default_rng(1).permutation(40)]
+    tar = write_tar(tmp_path / "a.tar", [(name, flat_png(index)) for index, name in enumerate(names)])
+    studies = [
+        embedshift.run(tar, out=tmp_path / name, model=Brightness(), workers=0, batch_size=size)
+        for name, size in (("one", 10), ("two", 7))
+    ]
+    sides = embedshift.compare(studies)
+    in_order = studies[0].rows().collect().sort("image_id", "draw", maintain_order=True)
+    expected = tables.summary(in_order.lazy(), studies[0].augmentations, studies[0].metrics, seed=0)
+    for row in sides.largest.iter_rows(named=True):
+        here = expected.filter(augmentation=row["augmentation"], metric=row["metric"])
+        assert row["reference_value"] == pytest.approx(here[row["column"]][0], rel=1e-9)
+    rows = embedshift.comparison._Sides(studies, names, [True] * 2, studies[0].metrics, ["1", "2"], None).rows
+    for part in rows:
+        views = part.collect()["view"].to_list()
+        assert views == ["original", *studies[0].augmentations] * len(names)
+
+
+def flat_png(level):
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16), (5 * level, 255 - 5 * level, 100)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -65,6 +65,9 @@ def run(
     elif isinstance(model, Encoder):
         encoder = model
         given["model"] = model.name
+        decided = [name for name in ("size", "precision", "device", "embedding") if settings.get(name) is not None]
+        if decided:
+            raise EmbedshiftError(f"{decided[0]}: {model.name} is loaded already; give it to the encoder", exit_code=2)
     else:
         raise EmbedshiftError(
             f"model: {type(model).__name__} is no encoder; give a name, or embedshift.wrap(module, ...)", exit_code=2

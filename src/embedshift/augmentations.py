@@ -69,8 +69,7 @@ def _without_torch() -> Iterator[None]:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     with warnings.catch_warnings():
-        # "ShiftScaleRotate is a special case of Affine": it is the paper's.
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", UserWarning)  # "ShiftScaleRotate is a special case of Affine"
         yield
 
 
@@ -118,10 +117,8 @@ class Suite:
             if not isinstance(name, str) or not name or name in (ORIGINAL, "augmentation"):
                 raise EmbedshiftError(f"augmentations: {name!r} cannot be a name; choose another", exit_code=2)
             if not callable(transform):
-                raise EmbedshiftError(
-                    f"augmentation {name!r}: give an albumentations transform or a callable (image, rng) -> image",
-                    exit_code=2,
-                )
+                words = f"augmentation {name!r}: give an albumentations transform or a callable (image, rng) -> image"
+                raise EmbedshiftError(words, exit_code=2)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -174,17 +171,20 @@ def load_suite(augmentations: str | Mapping[str, Any]) -> Suite:
     return Suite({name: _always(name, transform) for name, transform in augmentations.items()})
 
 
-def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite:
-    """The suite of a stored description; augmentations that are the user's own callables are left out.
+def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
+    """The suite of a stored description, without the user's own callables and classes; None where none is left.
 
     Example:
         >>> rebuild_suite(load_suite("paper").describe()).names == load_suite("paper").names
         True
     """
-    package = albumentations()
-    stored = {name: entry["albumentations"] for name, entry in description.items() if "albumentations" in entry}
+    package, rebuilt = albumentations(), dict[str, Any]()
     with _quietly(), _without_torch():
-        return Suite({name: package.from_dict({"transform": entry}) for name, entry in stored.items()})
+        for name, entry in description.items():
+            # KeyError: no description of albumentations, or of a class that only the user's own program knows.
+            with contextlib.suppress(KeyError):
+                rebuilt[name] = package.from_dict({"transform": entry["albumentations"]})
+    return Suite(rebuilt) if rebuilt else None
 
 
 def view_seed(seed: int, image_id: str, augmentation: str, draw: int) -> int:

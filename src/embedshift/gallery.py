@@ -114,14 +114,17 @@ def iter_images(
     """
     info = study.info()
     encoder, identity = info["encoder"], info["identity"]
-    described = {name: entry for name, entry in identity["augmentations"].items() if "albumentations" in entry}
-    suite = rebuild_suite(described) if described else None
+    suite = rebuild_suite(identity["augmentations"])
     wanted = study.rows().filter(pl.col("image_id").is_in(list(image_ids)) & (pl.col("draw") == 0))
     stored = wanted.drop("embedding", "pairwise", "caption").collect().partition_by("image_id", as_dict=True)
     unknown = [image_id for image_id in image_ids if (image_id,) not in stored]
     if unknown:
         raise EmbedshiftError(f"{unknown[0]}: no such image in {study.folder}", exit_code=2)
-    read = read_again(info["source"])
+    try:
+        read = read_again(info["source"])
+    except EmbedshiftError as error:  # the whole archive is gone
+        yield from ((image_id, reason(error)) for image_id in image_ids)
+        return
     for image_id in image_ids:
         try:
             picture = images.decode(read(image_id))

@@ -1,6 +1,7 @@
 """A study on disk: its rows and tables. Reading one imports no torch."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from embedshift import tables
 from embedshift.augmentations import ORIGINAL
 from embedshift.clusters import DEFAULT_TREE, Tree, cut, distances_of_means
 from embedshift.errors import EmbedshiftError, reason
-from embedshift.shards import write_whole
+from embedshift.shards import finished, write_failures, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 TABLES = ("summary", "ranking", "pairwise", "clusters", "claims")
 
@@ -64,7 +67,8 @@ class Study:
 
     def rows(self) -> pl.LazyFrame:
         """All rows, lazily: one per image, view and draw, in the order of the shards."""
-        return pl.scan_parquet(self.folder / "shards" / "part-*.parquet")
+        # A list, since polars would take brackets in the folder's name for a pattern.
+        return pl.scan_parquet(sorted((self.folder / "shards").glob("part-*.parquet")), glob=False)
 
     def image_ids(self) -> set[str]:
         """Names of all measured images."""
@@ -74,7 +78,10 @@ class Study:
 
     def failures(self) -> pl.DataFrame:
         """One row per image that was not measured: image_id, stage, reason."""
-        return pl.read_parquet(self.folder / "failures.parquet")
+        path = self.folder / "failures.parquet"
+        if not path.is_file():  # a run that was killed at once
+            write_failures(self.folder, finished(self.folder))
+        return pl.read_parquet(path, glob=False)
 
     def summary(self) -> pl.DataFrame:
         """One row per augmentation and metric: n, mean, sd, median, quantiles, bootstrap interval of the mean."""
@@ -93,10 +100,18 @@ class Study:
         return tables.pairwise(self.rows(), self.augmentations, include_original=include_original)
 
     def clusters(self, tree: Tree | None = None) -> pl.DataFrame:
-        """The cluster of every augmentation and its place in the dendrogram; by default as the run wrote it."""
+        """The cluster of every augmentation and its place in the dendrogram; by default as the run wrote it.
+
+        Both are null where a distance is not a number and no tree can be built.
+        """
         if tree is None:
             return self._table("clusters")
-        return cut(self.distances(tree), self.leaves(tree), tree.linkage)
+        distances, leaves = self.distances(tree), self.leaves(tree)
+        if np.isnan(distances).any():
+            log.warning("no tree of augmentations: an embedding is zero, so that a distance is not a number")
+            nothing = {"cluster": pl.lit(None, pl.Int64), "leaf": pl.lit(None, pl.Int64)}
+            return pl.DataFrame({"augmentation": leaves}).with_columns(**nothing)
+        return cut(distances, leaves, tree.linkage)
 
     def claims(self) -> pl.DataFrame:
         """What these images say about the paper's claims: claim, statement, estimate, ci_low, ci_high, verdict."""
@@ -175,7 +190,7 @@ class Study:
             raise EmbedshiftError(
                 f"{self.folder}: not finished, no table '{name}' yet; run the same command again", exit_code=2
             )
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
 
 
 def load(folder: str | Path) -> Study:

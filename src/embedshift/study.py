@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -112,6 +113,8 @@ class Prepared:
         )
         if not self.samples:
             raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{_skipped(self.source.skipped)}")
+        if out.resolve() == Path(self.source.description.get("root", os.devnull)).resolve():
+            raise EmbedshiftError(f"{out} is the folder of the images; choose another --out", exit_code=2)
         self.load: Callable[[], Encoder] = functools.partial(
             load_encoder,
             config.model,
@@ -136,13 +139,18 @@ class Prepared:
         tokens = self.encoder.grid[0] * self.encoder.grid[1] + 1 if self.encoder.grid else 50
         return max(1, TOKENS_PER_BATCH.get(device, 2_000) // tokens)
 
+    @property
+    def preprocess(self) -> Preprocess:
+        """How the encoder wants its pictures."""
+        encoder = self.encoder
+        return getattr(encoder, "preprocess", None) or Preprocess(encoder.size, encoder.mean, encoder.std)
+
     def plan(self) -> Plan:
         """What the pipeline needs to know."""
-        encoder, config = self.encoder, self.config
-        preprocess = getattr(encoder, "preprocess", None) or Preprocess(encoder.size, encoder.mean, encoder.std)
+        config = self.config
         return Plan(
             self.suite,
-            preprocess,
+            self.preprocess,
             config.resize,
             config.seed,
             config.draws,
@@ -170,7 +178,7 @@ class Prepared:
         """All that can change a number, and nothing else; the hash of it decides which runs may share a folder."""
         # Shard by shard: the same images cut otherwise, as in several archives, cannot go on with each other's shards.
         ids = "\n\n".join("\n".join(shards.storable(s.image_id) for s in shard.samples) for shard in self.shards)
-        config, encoder = self.config, self.encoder
+        config, encoder, preprocess = self.config, self.encoder, self.preprocess
         return {
             "images": {"count": len(self.samples), "ids_hash": hashlib.sha256(ids.encode()).hexdigest()},
             "weights_hash": encoder.weights_hash,
@@ -183,6 +191,7 @@ class Prepared:
             "seed": config.seed,
             "draws": config.draws,
             "precision": getattr(encoder, "precision", "float32"),
+            **({"shortest": preprocess.shortest, "resample": preprocess.resample} if config.resize == "crop" else {}),
             "batch_size": self.batch_size,
             "shard_size": config.shard_size,
             "metrics": list(self.metrics),
@@ -229,12 +238,14 @@ def run_study(
         if not pending and study.is_complete():
             return study
         directory.write_study_file(prepared, list(done.values()), complete=False)
+        shards.write_failures(out, list(done.values()))
         run = _engine(config.engine)
         for table, record in run(prepared.job(pending, progress)):
             shards.write_shard(out, table, record)
             done[record.index] = record
+            if record.failures:
+                shards.write_failures(out, [done[index] for index in sorted(done)])
         records = [done[index] for index in sorted(done)]
-        shards.write_failures(out, records)
         if not any(record.images for record in records):
             first = records[0].failures[0]
             raise EmbedshiftError(

@@ -41,7 +41,13 @@ def summary_table(study: Study) -> Table:
     for row in study.ranking().sort("rank").iter_rows(named=True):
         name = row["augmentation"]
         cells = [_number(means[name, metric]) for metric in metrics]
-        table.add_row(str(row["rank"]), name, *cells, _number(row["mean_performance"]), str(cluster[name]))
+        table.add_row(
+            str(row["rank"]),
+            name,
+            *cells,
+            _number(row["mean_performance"]),
+            "-" if cluster[name] is None else str(cluster[name]),
+        )
     return table
 
 

@@ -149,7 +149,7 @@ class _Sides:
     def rows(self) -> list[pl.LazyFrame]:
         """The rows of the common images, in one order for all studies."""
         kept = pl.col("image_id").is_in(self.ids)
-        return [study.rows().filter(kept).sort("image_id", "draw") for study in self.studies]
+        return [study.rows().filter(kept).sort("image_id", "draw", maintain_order=True) for study in self.studies]
 
 
 def _pair(sides: _Sides) -> tuple[pl.DataFrame, pl.DataFrame]:

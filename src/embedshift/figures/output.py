@@ -120,7 +120,7 @@ def iter_figures(
         data: As `figure_input`.
         names: Some of `FIGURES`; None = all.
         images: For figures that show pictures: ids, or how many to draw by the study's seed.
-        pictures: Whether figures that show pictures are drawn at all.
+        pictures: Whether figures that show pictures are drawn; if not, those of an earlier call are removed.
 
     Raises:
         EmbedshiftError: for an unknown name or image; what cannot be drawn is left out with a line in the log.
@@ -128,6 +128,8 @@ def iter_figures(
     wanted = [FIGURES[name] for name in (FIGURES if names is None else names)]
     for paper in sorted(wanted, key=lambda each: each.number):
         if paper.shows_pictures and not pictures:
+            for old in (study.folder / "figures").glob(f"{paper.stem}*"):
+                old.unlink()
             continue
         try:
             for page, figure in enumerate(_pages(study, paper, data, images), start=1):

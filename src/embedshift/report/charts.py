@@ -89,7 +89,7 @@ def dendrogram(data: FigureInput) -> Chart | None:
         `data` and `layout` of a plotly figure; None where there is nothing to join.
     """
     leaves = data.clusters["augmentation"].to_list()
-    if len(leaves) < 2:
+    if len(leaves) < 2 or data.clusters["leaf"].null_count():
         return None
     matrix = linkage_matrix(data.distances, data.tree.linkage)
     drawn = branches(matrix)
