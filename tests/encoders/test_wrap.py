@@ -129,3 +129,16 @@ def test_lower_precision_stays_near_float32(precision):
     difference = np.abs(low.embedding - exact.embedding).max()
     assert 0 < difference < 0.1 * np.abs(exact.embedding).max()
     np.testing.assert_allclose(low.attention.sum(), exact.attention.sum(), rtol=0.05)
+
+
+def test_two_ways_to_read_one_module_are_two_studies():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
+    look = {"size": 8, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    encoders = [
+        embedshift.wrap(net, **look),
+        embedshift.wrap(net, embed=lambda module, pixels: module(pixels), **look),
+        embedshift.wrap(net, embed=lambda module, pixels: module(pixels).abs(), **look),
+        embedshift.wrap(net, attention="1", **look),
+    ]
+    assert len({encoder.weights_hash for encoder in encoders}) == 1
+    assert len({encoder.embedding_name for encoder in encoders}) == 4

@@ -168,16 +168,26 @@ def wrap(
         block = None if attention is None else module.get_submodule(attention)
     except AttributeError as error:
         raise EmbedshiftError(f"wrap: the module has no part {attention!r}", exit_code=2) from error
-    preprocess = Preprocess(size, mean, std)
     return ModuleEncoder(
         module,
         embed or _output,
-        preprocess,
+        Preprocess(size, mean, std),
         name or type(module).__name__,
         device=device,
         precision=precision,
         attention=block,
+        embedding=_own_reading(embed, attention),
     )
+
+
+def _own_reading(embed: Embed | None, attention: str | None) -> Embedding | None:
+    """What tells two ways to read one module apart: weights alone do not, and a study must not mix them."""
+    if embed is None and attention is None:
+        return None
+    code = getattr(embed, "__code__", None)
+    text = f"{attention}|{code and (code.co_code, code.co_names)}"
+    name = f"{getattr(embed, '__qualname__', 'output')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return Embedding(name, "image", "as the user's own function reads it" if embed else "the module's output")
 
 
 def weights_hash(module: nn.Module) -> str:
