@@ -57,7 +57,7 @@ def main() -> None:
     authors = AuthorsOrder(eager)
     rounds: list[dict[str, float]] = []
     for number in range(options.repeats):
-        seconds = {"authors": sum(authors.seconds_per_image(photos[: max(8, len(photos) // 2)]).values())}
+        seconds = {"authors": sum(authors.seconds_per_image(photos[: max(8, len(photos) // 4)]).values())}
         for precision, encoder in encoders.items():
             seconds[f"encoder {precision}"] = encoder_only(encoder, len(photos))
             seconds[f"study {precision}"] = study(encoder, photos)
