@@ -22,6 +22,16 @@ class EmbedshiftError(Exception):
         self.exit_code = exit_code
 
 
+def cause(error: BaseException) -> str:
+    """Why one image failed: the system's own words for a file that cannot be read, else `reason`.
+
+    Example:
+        >>> cause(FileNotFoundError(2, "No such file or directory"))
+        'No such file or directory'
+    """
+    return (error.strerror if isinstance(error, OSError) else None) or reason(error)
+
+
 def reason(error: BaseException) -> str:
     r"""One readable line for any exception: its own words for ours, `Type: words` for others.
 

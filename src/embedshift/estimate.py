@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from embedshift.encoders.base import Encoder
 from embedshift.pipeline import DrawnImage, draw_image
+from embedshift.sources import passed_over
 from embedshift.study import Prepared
 
 PROBE_IMAGES = 4
@@ -17,8 +18,7 @@ def estimate(prepared: Prepared) -> Iterator[str]:
         prepared: The study, its encoder loaded.
     """
     images, plan, encoder = len(prepared.samples), prepared.plan(), prepared.encoder
-    skipped = ", ".join(f"{count} {ending}" for ending, count in sorted(prepared.source.skipped.items()))
-    yield f"images: {images}" + (f" (passed over by their endings: {skipped})" if skipped else "")
+    yield f"images: {images}{passed_over(prepared.source.skipped)}"
     views = 1 + len(plan.suite.names) * plan.draws
     yield f"views: {views} per image, {images * views} in all, in {len(prepared.shards)} shards"
     yield f"to be written: about {images * views * row_bytes(encoder, len(plan.metrics)) / 1e6:,.1f} MB"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embedshift import images
 from embedshift.augmentations import ORIGINAL, Suite, rebuild_suite
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import EmbedshiftError, cause, reason
 from embedshift.images import Pixels
 from embedshift.results import Study
 from embedshift.sources import read_again
@@ -129,7 +129,7 @@ def iter_images(
         try:
             picture = images.decode(read(image_id))
         except (OSError, EmbedshiftError) as error:
-            yield image_id, (error.strerror if isinstance(error, OSError) else None) or reason(error)
+            yield image_id, cause(error)
             continue
         original = images.resize(
             picture, encoder["size"], identity["resize"], shortest=encoder["shortest"], resample=encoder["resample"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embedshift import images
 from embedshift.augmentations import ORIGINAL, Suite, draw_views
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import EmbedshiftError, cause, reason
 from embedshift.metrics import METRICS
 from embedshift.metrics.embedding import pairwise_cosine_distances
 from embedshift.shards import Failure, ShardRecord, fixed_lists, schema, storable
@@ -85,8 +85,7 @@ def draw_image(sample: Sample, source: Source, plan: Plan) -> DrawnImage | Failu
         pixels = {name: METRICS[name].function(views[:1], views[1:]) for name in plan.of_family("pixels")}
         clock.lap("pixels")
     except Exception as error:
-        words = (error.strerror if isinstance(error, OSError) else None) or reason(error)
-        return Failure(storable(sample.image_id), stage, words)
+        return Failure(storable(sample.image_id), stage, cause(error))
     return DrawnImage(sample, views, seeds, pixels, clock.seconds)
 
 

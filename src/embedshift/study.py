@@ -22,7 +22,7 @@ from embedshift.errors import EmbedshiftError, reason
 from embedshift.metrics import METRICS, PAPER_METRICS
 from embedshift.pipeline import Plan
 from embedshift.results import Study
-from embedshift.sources import Sample, Shard, Source, open_source, select, split
+from embedshift.sources import Sample, Shard, Source, open_source, passed_over, select, split
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,9 @@ class Prepared:
             self.source.samples, limit=config.limit, sample=config.sample, seed=config.seed
         )
         if not self.samples:
-            raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{_skipped(self.source.skipped)}")
+            raise EmbedshiftError(
+                f"no image in {', '.join(config.images) or 'nothing'}{passed_over(self.source.skipped)}"
+            )
         if out.resolve() == Path(self.source.description.get("root", os.devnull)).resolve():
             raise EmbedshiftError(f"{out} is the folder of the images; choose another --out", exit_code=2)
         self.load: Callable[[], Encoder] = functools.partial(
@@ -271,10 +273,3 @@ def _workers(config: StudyConfig) -> int:
     from embedshift.engines.local import default_workers
 
     return default_workers() if config.workers is None else config.workers
-
-
-def _skipped(skipped: Mapping[str, int]) -> str:
-    if not skipped:
-        return ""
-    counted = ", ".join(f"{count} {ending}" for ending, count in sorted(skipped.items()))
-    return f" (passed over by their endings: {counted})"

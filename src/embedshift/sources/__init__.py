@@ -11,13 +11,24 @@ import fsspec
 from embedshift.errors import EmbedshiftError
 from embedshift.registry import Registry
 from embedshift.sources.archive import ParquetSource, TarSource
-from embedshift.sources.base import ENDINGS, Sample, Shard, Source, select, split
+from embedshift.sources.base import ENDINGS, Sample, Shard, Source, passed_over, select, split
 from embedshift.sources.dataset import DatasetSource
 from embedshift.sources.folder import FolderSource, holds_study
 from embedshift.sources.lists import expand, is_url
 from embedshift.sources.url import UrlSource
 
-__all__ = ["SOURCES", "FolderSource", "Sample", "Shard", "Source", "open_source", "read_again", "select", "split"]
+__all__ = [
+    "SOURCES",
+    "FolderSource",
+    "Sample",
+    "Shard",
+    "Source",
+    "open_source",
+    "passed_over",
+    "read_again",
+    "select",
+    "split",
+]
 
 SOURCES: Registry[Callable[[Sequence[str]], Source]] = Registry("source")
 SOURCES.add("folder", FolderSource)

@@ -110,3 +110,14 @@ def split(samples: Sequence[Sample], size: int) -> list[Shard]:
 def count_ending(skipped: Counter[str], name: str) -> None:
     """Counts a file that is passed over, by its ending."""
     skipped[os.path.splitext(name)[1].lower() or "no ending"] += 1
+
+
+def passed_over(skipped: Mapping[str, int]) -> str:
+    """What a line says of files that were passed over; nothing where there are none.
+
+    Example:
+        >>> passed_over({".txt": 2, ".md": 1})
+        ' (passed over by their endings: 1 .md, 2 .txt)'
+    """
+    counted = ", ".join(f"{count} {ending}" for ending, count in sorted(skipped.items()))
+    return f" (passed over by their endings: {counted})" if counted else ""
