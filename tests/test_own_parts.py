@@ -100,11 +100,11 @@ def test_embeddings_that_are_not_finite_are_failures(photos, tmp_path):
 def test_an_encoder_that_raises_is_one_line(photos, tmp_path):
     class Raises(Colours):
         def __call__(self, views):
-            raise MemoryError("the device\nis full")
+            raise ValueError("the device\nis broken")
 
     with pytest.raises(embedshift.EmbedshiftError) as caught:
         embedshift.run(photos, out=tmp_path / "study", model=Raises(), workers=1, batch_size=4)
-    line = "the encoder colours failed on a batch of 4 views: MemoryError: the device is full"
+    line = "the encoder colours failed on a batch of 4 views: ValueError: the device is broken"
     assert (str(caught.value), caught.value.exit_code) == (line, 1)
 
 

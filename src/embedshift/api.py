@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embedshift.augmentations import Suite, load_suite, make_views
+from embedshift.augmentations import Suite, load_suite
 from embedshift.comparison import compare
 from embedshift.encoders import Encoder, load_encoder
 from embedshift.errors import EmbedshiftError
@@ -81,7 +81,7 @@ def run(
 
 
 def wrap(module: Any, **settings: Any) -> Encoder:
-    """The user's own torch module as an encoder; see `embedshift.encoders.module.wrap` for the settings.
+    """The user's own torch module as an encoder; see `embedshift.encoders.wrap.wrap` for the settings.
 
     Example:
         >>> from torch import nn
@@ -89,7 +89,7 @@ def wrap(module: Any, **settings: Any) -> Encoder:
         >>> wrap(net, size=8, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), name="linear").dim
         4
     """
-    from embedshift.encoders.module import wrap as wrap_module
+    from embedshift.encoders.wrap import wrap as wrap_module
 
     encoder: Encoder = wrap_module(module, **settings)
     return encoder

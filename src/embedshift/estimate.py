@@ -3,8 +3,8 @@
 import time
 from collections.abc import Iterator
 
+from embedshift.draw import DrawnImage, draw_image
 from embedshift.encoders.base import Encoder
-from embedshift.pipeline import DrawnImage, draw_image
 from embedshift.sources import passed_over
 from embedshift.study import Prepared
 

@@ -16,6 +16,7 @@ from embedshift.errors import EmbedshiftError, reason
 
 SCHEMA_VERSION = 1
 METADATA_KEY = b"embedshift"
+_NONE: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class ShardRecord:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def schema(dim: int, cells: int | None, metrics: Sequence[str]) -> pa.Schema:
-    """Columns of a row; `cells` = g_h * g_w, None for an encoder without attention.
+def schema(dim: int, cells: int | None, metrics: Sequence[str], lists: Mapping[str, int] = _NONE) -> pa.Schema:
+    """Columns of a row; `cells` = g_h * g_w, None for an encoder without attention; `lists` = more lists of numbers.
 
     Example:
         >>> schema(512, 49, ["cosine_similarity"]).names[:4]
@@ -70,6 +71,7 @@ def schema(dim: int, cells: int | None, metrics: Sequence[str]) -> pa.Schema:
             *(pa.field(name, pa.float64()) for name in metrics),
             pa.field("pairwise", pa.list_(pa.float32())),
             pa.field("caption", pa.string()),
+            *(pa.field(name, pa.list_(pa.float32(), length)) for name, length in lists.items()),
         ]
     )
 

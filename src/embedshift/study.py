@@ -20,7 +20,7 @@ from embedshift.encoders import Encoder, Precision, Preprocess, load_encoder
 from embedshift.engines import Engine, Job, Progress
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.metrics import METRICS, PAPER_METRICS
-from embedshift.pipeline import Plan
+from embedshift.plan import Plan
 from embedshift.results import Study
 from embedshift.sources import Sample, Shard, Source, open_source, passed_over, select, split
 

@@ -1,7 +1,8 @@
 """The contract of an encoder: what it is told, what it gives back."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +21,40 @@ class EncoderOutput:
             None for an encoder without attention.
         attention_kind: Whose weights they are: "cls" = the CLS token's, "pool" = the attention-pooling head's,
             "mean" = the mean over all query tokens; None without attention.
+        layers: float32 `[B, L, T, W]`, the output of each of L blocks, reduced to T tokens of width W; None unless
+            the encoder was told to give it.
+        rollout: float32 `[B, g_h, g_w]`, attention rolled out through all layers; None unless the encoder was told to
+            give it.
 
     Example:
-        >>> EncoderOutput(np.zeros((2, 8), np.float32), None, None).embedding.shape
-        (2, 8)
+        >>> output = EncoderOutput(np.zeros((2, 8), np.float32), None, None)
+        >>> len(output), output[:1].embedding.shape
+        (2, (1, 8))
     """
 
     embedding: NDArray[np.float32]
     attention: NDArray[np.float32] | None
     attention_kind: AttentionKind | None
+    layers: NDArray[np.float32] | None = None
+    rollout: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+    def __getitem__(self, part: slice) -> "EncoderOutput":
+        """The same of some of the views."""
+        return replace(self, **{name: array[part] for name, array in self.arrays().items()})
+
+    def arrays(self) -> dict[str, Any]:
+        """What is there, by name."""
+        return {f.name: array for f in fields(self) if isinstance(array := getattr(self, f.name), np.ndarray)}
+
+
+def concatenate(outputs: Sequence[EncoderOutput]) -> EncoderOutput:
+    """One output of the views of several forward passes."""
+    first = outputs[0]
+    joined: dict[str, Any] = {name: np.concatenate([o.arrays()[name] for o in outputs]) for name in first.arrays()}
+    return replace(first, **joined)
 
 
 @dataclass(frozen=True)

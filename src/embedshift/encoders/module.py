@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from embedshift.encoders.attention import AttentionTap, has_cls_token, last_block, patch_embedding, pooling_head
 from embedshift.encoders.base import AttentionKind, EncoderOutput, Precision, Preprocess
 from embedshift.encoders.family import Embedding
+from embedshift.encoders.layers import LayerTap
 from embedshift.errors import EmbedshiftError, reason
 
 log = logging.getLogger(__name__)
@@ -67,9 +68,11 @@ class ModuleEncoder:
         self._embed = embed
         self.embedding_name = embedding.name if embedding else None
         self.embedding_definition = embedding.definition if embedding else None
-        self._tap, self._kind = _tap(module if tower is None else tower, attention)
+        self._tower = module if tower is None else tower
+        self._tap, self._kind = _tap(self._tower, attention)
+        self._layers: LayerTap | None = None
         self._patches: tuple[int, int] | None = None
-        self._convolution = patch_embedding(module if tower is None else tower)
+        self._convolution = patch_embedding(self._tower)
         if self._convolution is not None:
             self._convolution.register_forward_hook(self._see_patches)
         # Normalisation as one multiply-add on the device: x / 255 / std - mean / std.
@@ -90,17 +93,52 @@ class ModuleEncoder:
             with torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
                 embedding = self._embed(self.module, pixels)
             attention, kind = self._take_attention(len(views))
-        return EncoderOutput(embedding.float().cpu().numpy(), attention, kind)
+            layers = None if self._layers is None else self._layers.take(len(views)).cpu().numpy()
+        return EncoderOutput(embedding.float().cpu().numpy(), attention, kind, layers)
+
+    def observe(self, *, layers: bool = False, rollout: bool = False) -> None:
+        """Tells the encoder what more to give with every output from now on.
+
+        Args:
+            layers: `EncoderOutput.layers`; `depth` and `layer_tokens` then say what it holds.
+            rollout: `EncoderOutput.rollout`.
+
+        Raises:
+            EmbedshiftError: when the encoder cannot give it.
+        """
+        if self._layers is not None:
+            self._layers.remove()
+            self._layers = None
+        if not layers:
+            return
+        try:
+            self._layers = LayerTap(self._tower, has_cls=has_cls_token(self._tower), grid=self._grid_of)
+        except EmbedshiftError as error:
+            raise EmbedshiftError(f"{self.name} {error}", exit_code=error.exit_code) from error
+        self._try_one_picture()
+
+    @property
+    def depth(self) -> int:
+        """Number L of blocks in `EncoderOutput.layers`; 0 unless the encoder was told to give it."""
+        return 0 if self._layers is None else self._layers.depth
+
+    @property
+    def layer_tokens(self) -> tuple[str, ...]:
+        """The tokens of `EncoderOutput.layers`: "cls" where there is a class token, and "patches", their mean."""
+        return () if self._layers is None else self._layers.tokens
 
     def _take_attention(self, count: int) -> tuple[NDArray[np.float32] | None, AttentionKind | None]:
         row = None if self._tap is None else self._tap.take()
         if row is None:
             return None, None
-        height, width = self._patches or (int(row.shape[1] ** 0.5),) * 2
+        height, width = self._grid_of(row.shape[1])
         patches = row[:, row.shape[1] - height * width :]  # class and register tokens come first
         if height * width > row.shape[1] or len(row) != count:  # attention inside windows
             return None, None
         return patches.reshape(-1, height, width).cpu().numpy(), self._kind
+
+    def _grid_of(self, tokens: int) -> tuple[int, int]:
+        return self._patches or (int(tokens**0.5),) * 2
 
     def _see_patches(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         self._patches = (output.shape[-2], output.shape[-1])
@@ -129,67 +167,6 @@ class ModuleEncoder:
         return output
 
 
-def wrap(
-    module: nn.Module,
-    *,
-    size: int,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    name: str | None = None,
-    embed: Embed | None = None,
-    attention: str | None = None,
-    device: str = "auto",
-    precision: Precision = "float32",
-) -> ModuleEncoder:
-    """The user's own torch module as an encoder.
-
-    Args:
-        module: Takes float `[B, 3, size, size]`, normalised, and gives the embedding `[B, D]`. It is put into eval
-            mode, moved to the device, and gets forward hooks.
-        size: Side of its square input, in pixels.
-        mean: Per channel, of values in [0, 1].
-        std: Per channel, of values in [0, 1].
-        name: What tables and reports call it; by default the class's name.
-        embed: `(module, pixels) -> [B, D]`, where the module's output is not the embedding itself.
-        attention: Path of the block inside which the last attention runs ("blocks.11.attn"); by default it is found.
-        device: As `ModuleEncoder`.
-        precision: As `ModuleEncoder`.
-
-    Returns:
-        An encoder for `embedshift.run(model=...)`.
-
-    Example:
-        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
-        >>> encoder = wrap(net, size=8, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), name="linear")
-        >>> encoder(np.zeros((2, 8, 8, 3), np.uint8)).embedding.shape
-        (2, 4)
-    """
-    try:
-        block = None if attention is None else module.get_submodule(attention)
-    except AttributeError as error:
-        raise EmbedshiftError(f"wrap: the module has no part {attention!r}", exit_code=2) from error
-    return ModuleEncoder(
-        module,
-        embed or _output,
-        Preprocess(size, mean, std),
-        name or type(module).__name__,
-        device=device,
-        precision=precision,
-        attention=block,
-        embedding=_own_reading(embed, attention),
-    )
-
-
-def _own_reading(embed: Embed | None, attention: str | None) -> Embedding | None:
-    """What tells two ways to read one module apart: weights alone do not, and a study must not mix them."""
-    if embed is None and attention is None:
-        return None
-    code = getattr(embed, "__code__", None)
-    text = f"{attention}|{code and (code.co_code, code.co_names)}"
-    name = f"{getattr(embed, '__qualname__', 'output')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return Embedding(name, "image", "as the user's own function reads it" if embed else "the module's output")
-
-
 def weights_hash(module: nn.Module) -> str:
     """SHA-256 over the names, dtypes, shapes and bytes of all weights: equal weights, equal hash, wherever they lie.
 
@@ -203,13 +180,6 @@ def weights_hash(module: nn.Module) -> str:
         digest.update(f"{name}|{values.dtype}|{tuple(values.shape)}|".encode())
         digest.update(values.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _output(module: nn.Module, pixels: Tensor) -> Tensor:
-    output = module(pixels)
-    if not isinstance(output, Tensor):
-        raise TypeError(f"the module returns {type(output).__name__}, not a tensor: give wrap an `embed` function")
-    return output
 
 
 def _tap(tower: nn.Module, attention: nn.Module | None) -> tuple[AttentionTap | None, AttentionKind]:

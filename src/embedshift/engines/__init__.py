@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from embedshift.encoders.base import Encoder
-from embedshift.pipeline import Plan
+from embedshift.plan import Plan
 from embedshift.shards import ShardRecord
 from embedshift.sources import Shard, Source
 

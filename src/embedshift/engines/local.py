@@ -8,13 +8,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import cv2
 from torch.utils.data import DataLoader, Dataset
 
+from embedshift.draw import DrawnImage, draw_image
 from embedshift.engines import Job, Progress, Result
 from embedshift.errors import EmbedshiftError, reason
-from embedshift.pipeline import DrawnImage, Plan, draw_image, measure_shard
+from embedshift.pipeline import measure_shard
+from embedshift.plan import Plan
 from embedshift.shards import Failure
 from embedshift.sources import Sample, Source
 
@@ -42,8 +45,11 @@ def run_local(job: Job) -> Iterator[Result]:
     )
     with _one_opencv_thread():
         drawn = _count(iter(loader), job.progress)
+    plan = job.plan
     for shard in job.shards:
-        yield measure_shard(shard.index, itertools.islice(drawn, len(shard.samples)), encoder, job.plan)
+        table, record = measure_shard(shard.index, itertools.islice(drawn, len(shard.samples)), encoder, plan)
+        plan = replace(plan, batch_size=record.batch_size)  # what was too large once is too large again
+        yield table, record
 
 
 class _Images(Dataset[Drawn]):

@@ -1,0 +1,26 @@
+"""The plan: what decides the rows of a study, beside the images and the encoder."""
+
+from dataclasses import dataclass
+
+from embedshift.augmentations import Suite
+from embedshift.encoders.base import Preprocess
+from embedshift.images import Resize
+from embedshift.metrics import METRICS
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides the rows of a study, beside the images and the encoder."""
+
+    suite: Suite
+    preprocess: Preprocess
+    resize: Resize
+    seed: int
+    draws: int
+    metrics: tuple[str, ...]
+    batch_size: int
+    config_hash: str
+
+    def of_family(self, family: str) -> list[str]:
+        """The study's metrics of one family."""
+        return [name for name in self.metrics if METRICS[name].family == family]
