@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +15,7 @@ from PIL import Image
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.encoders import EncoderOutput
-
-
-class MeanColour:
-    """An encoder without a model: mean colours of quarters, and a grid of brightness as attention."""
-
-    name, dim, grid, size = "mean-colour", 12, (4, 4), 32
-    mean = std = (0.5, 0.5, 0.5)
-    weights_hash = "none"
-
-    def __call__(self, views):
-        count = len(views)
-        quarters = views.reshape(count, 2, 16, 2, 16, 3).mean(axis=(2, 4), dtype=np.float64).reshape(count, 12)
-        light = views.reshape(count, 4, 8, 4, 8, 3).mean(axis=(2, 4, 5), dtype=np.float64)
-        return EncoderOutput(quarters.astype(np.float32), light.astype(np.float32), "mean")
+from mean_colour import MeanColour
 
 
 class DiesOnce(MeanColour):
@@ -40,6 +28,19 @@ class DiesOnce(MeanColour):
         if not self.marker.exists():
             self.marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(views)
+
+
+class StopsAfter(MeanColour):
+    """Encodes some batches, one after the other, and then hangs for ever."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    def __call__(self, views):
+        while not self.left:
+            time.sleep(1)
+        self.left -= 1
         return super().__call__(views)
 
 
@@ -60,8 +61,9 @@ class FailsOnWhite(MeanColour):
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     """One Ray for all tests of this file: a start takes seconds."""
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the encoders below travel whole
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+    for name in (__name__, MeanColour.__module__):
+        ray.cloudpickle.register_pickle_by_value(sys.modules[name])  # their encoders travel whole
+    ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
     yield
     ray.shutdown()
 
@@ -113,6 +115,40 @@ def test_an_actor_that_dies_is_replaced_and_its_shard_done_again(photos, tmp_pat
     assert same(lost, run(photos, tmp_path / "local", "local"))
 
 
+def test_a_run_that_is_killed_as_a_whole_goes_on(photos, tmp_path):
+    out = tmp_path / "study"
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys, test_ray; test_ray.begin(*sys.argv[1:])", str(photos), str(out)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while len(parts(out)) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < deadline, "its third shard hangs, the two before are done and not written"
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    before = parts(out)
+    assert len(before) == 2, "two shards are done and the third hangs"
+    finished = run(photos, out, "ray")
+    assert parts(out).items() > before.items()
+    assert same(finished, run(photos, tmp_path / "local", "local"))
+
+
+def begin(photos, out):
+    """The run that is killed: in a process, a group and a Ray of its own."""
+    ray.init("local", num_cpus=1, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+    run(photos, out, "ray", StopsAfter(4))
+
+
+def parts(out):
+    """Finished shards, each with what shows that it was not written again."""
+    return {path.name: path.stat().st_mtime_ns for path in (out / "shards").glob("part-*.parquet")}
+
+
 def test_a_shard_that_fails_for_good_is_named_and_the_others_are_kept(photos, tmp_path):
     Image.new("RGB", (40, 40), "white").save(photos / "2.png")
     encoder = FailsOnWhite(tmp_path / "tries")
@@ -122,13 +158,11 @@ def test_a_shard_that_fails_for_good_is_named_and_the_others_are_kept(photos, tm
         run(photos, tmp_path / "study", "ray", encoder)
     assert caught.value.exit_code == 1
     assert (tmp_path / "tries").read_text() == "xxx"
-    parts = sorted(path.name for path in (tmp_path / "study" / "shards").iterdir())
-    assert parts == ["part-00000.parquet", "part-00002.parquet", "part-00003.parquet"]
+    before = parts(tmp_path / "study")
+    assert sorted(before) == ["part-00000.parquet", "part-00002.parquet", "part-00003.parquet"]
     # A later run does what is missing, and only that; the local engine goes on with Ray's shards.
-    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "study" / "shards").iterdir()}
     finished = run(photos, tmp_path / "study", "local")
-    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "study" / "shards").iterdir()}
-    assert {name: after[name] for name in before} == before
+    assert parts(tmp_path / "study").items() > before.items()
     assert same(finished, run(photos, tmp_path / "local", "local"))
 
 

@@ -25,22 +25,24 @@ class Job:
         source: Reads the bytes.
         plan: What to draw and measure.
         encoder: Loaded in this process; None = not yet.
-        load: Loads it.
+        load: Loads it; `load(device=...)` on a device of this machine.
         workers: Loader processes beside each encoder; 0 = draw in the encoder's own process.
         progress: Called with a number of images whenever so many more are through.
         num_gpus: On a cluster: GPUs of one encoder; None = one where the cluster has any.
         concurrency: On a cluster: encoders at work at once; None = as many as fit.
+        device: On one machine: the devices that encoders are loaded on, as in the settings; "" = `encoder` is all.
     """
 
     shards: Sequence[Shard]
     source: Source
     plan: Plan
     encoder: Encoder | None
-    load: Callable[[], Encoder]
+    load: Callable[..., Encoder]
     workers: int
     progress: Progress
     num_gpus: float | None = None
     concurrency: int | None = None
+    device: str = ""
 
 
 # Yields the rows and the record of each shard as it is done, in any order.

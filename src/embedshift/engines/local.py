@@ -47,7 +47,7 @@ def run_local(job: Job) -> Iterator[Result]:
         drawn = _count(iter(loader), job.progress)
     plan = job.plan
     for shard in job.shards:
-        table, record = measure_shard(shard.index, itertools.islice(drawn, len(shard.samples)), encoder, plan)
+        table, record = measure_shard(shard, itertools.islice(drawn, len(shard.samples)), encoder, plan)
         plan = replace(plan, batch_size=record.batch_size)  # what was too large once is too large again
         yield table, record
 

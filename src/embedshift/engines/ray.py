@@ -7,7 +7,7 @@ engine's own loader. The rows of a shard come back to the driver, which writes t
 import logging
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,9 +36,15 @@ def run_ray(job: Job) -> Iterator[Result]:
         raise EmbedshiftError("--engine ray needs the extra 'ray': pip install 'embedshift[ray]'") from error
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    started_here = not ray.is_initialized()
+    address, started_here = os.environ.get("RAY_ADDRESS") or "local", not ray.is_initialized()
     if started_here:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        try:
+            # Not left to Ray, which would look for the last cluster of this machine, long gone or not.
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        except (ConnectionError, RuntimeError) as error:
+            raise EmbedshiftError(
+                f"no Ray answers at {address} ({reason(error)[:200]}); see docs/cluster.md"
+            ) from error
     try:
         yield from _attempts(job, ray)
     except ray.exceptions.RayError as error:
@@ -77,13 +83,10 @@ def _attempts(job: Job, ray: Any) -> Iterator[Result]:
 
 
 def _one_attempt(job: Job, ray: Any) -> Iterator[tuple[int, str, bytes]]:
-    resources = ray.cluster_resources()
-    gpus = job.num_gpus if job.num_gpus is not None else (1.0 if resources.get("GPU") else 0.0)
-    # The encoder gets all the cores of a node, since Ray sets its number of threads to what it reserves.
-    cores = max(1, int(min((node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]), default=1)))
-    cores = min(cores, job.workers + 1) if gpus else cores
-    fitting = resources["GPU"] / gpus if gpus else resources.get("CPU", 1) / cores
-    concurrency = min(job.concurrency or max(1, int(fitting)), len(job.shards))
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = job.num_gpus if job.num_gpus is not None else float(any(node.get("GPU") for node in nodes))
+    cores, fitting = _fit(nodes, gpus, job.workers)
+    concurrency = min(job.concurrency or fitting, len(job.shards))
     parcel = ray.put(replace(job, encoder=None, progress=_ignore))  # what belongs to this process stays here
     blocks = ray.data.from_items([{"position": i} for i in range(len(job.shards))], override_num_blocks=len(job.shards))
     done = blocks.map_batches(
@@ -94,8 +97,36 @@ def _one_attempt(job: Job, ray: Any) -> Iterator[tuple[int, str, bytes]]:
         num_cpus=cores,
         num_gpus=gpus or None,
     )
-    for row in done.iter_rows():
-        yield int(row["index"]), str(row["error"]), row["result"]
+    # Without reading ahead, which would hold each result back until the next is there.
+    for rows in done.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
+        for index, error, result in zip(rows["index"], rows["error"], rows["result"], strict=True):
+            yield int(index), str(error), result
+
+
+def _fit(nodes: Sequence[Mapping[str, float]], gpus: float, workers: int) -> tuple[int, int]:
+    """Cores that every encoder gets, and how many encoders fit.
+
+    Without GPUs an encoder gets all the cores of a node, since Ray sets its number of threads to what it reserves; the
+    smallest node decides. With GPUs it gets one for itself and one for each loader, as far as the cores beside its
+    GPUs go.
+
+    Args:
+        nodes: What each node has, as Ray tells it. One without cores, as a head that should do no work, is left out.
+        gpus: GPUs of one encoder.
+        workers: Loader processes beside it.
+
+    Example:
+        >>> _fit([{"CPU": 4.0}, {"CPU": 8.0}, {"memory": 1.0}], gpus=0, workers=3)
+        (4, 3)
+        >>> _fit([{"CPU": 16.0, "GPU": 8.0}, {"CPU": 2.0}], gpus=1, workers=7)
+        (2, 8)
+    """
+    able = [node for node in nodes if node.get("CPU") and node.get("GPU", 0) >= gpus]
+    places = [max(1, int(node["GPU"] / gpus)) if gpus else 1 for node in able]
+    cores = max(1, int(min((node["CPU"] / count for node, count in zip(able, places, strict=True)), default=1)))
+    if gpus:
+        return min(cores, workers + 1), max(1, sum(places))
+    return cores, max(1, sum(int(node["CPU"] / cores) for node in able))
 
 
 class _MeasureShards:

@@ -1,0 +1,179 @@
+"""Several devices in one machine: a process with an encoder of its own for each, and one queue of shards.
+
+The processes are started anew rather than forked, since CUDA does not survive a fork, and each is the child of this one
+through a pipe: whichever end dies, the other reads the end of the pipe and stops.
+"""
+
+import contextlib
+import logging
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any
+
+import torch
+
+from embedshift.engines import Job, Result
+from embedshift.engines.local import run_local
+from embedshift.errors import EmbedshiftError, reason
+
+log = logging.getLogger(__name__)
+
+GONE = (EOFError, ConnectionError)
+
+# A child leaves Ctrl-C to its parent, who ends it.
+CHILD = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+from embedshift.engines.devices import serve
+serve(int(sys.argv[1]))
+"""
+
+
+def device_names(device: str) -> list[str]:
+    """The devices that a setting names: all GPUs for "auto" and "cuda", else what stands between its commas.
+
+    Raises:
+        EmbedshiftError: when they are of several kinds, so that rows would depend on who took which shard.
+
+    Example:
+        >>> device_names("cuda:0, cuda:2")
+        ['cuda:0', 'cuda:2']
+    """
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    names = [name.strip() for name in device.split(",")]
+    if len({name.partition(":")[0] for name in names}) > 1:
+        raise EmbedshiftError(f"device {device!r}: give devices of one kind", exit_code=2)
+    return names
+
+
+def run_on_devices(job: Job) -> Iterator[Result]:
+    """The local engine on every device of `job.device`; in this process where there is one device, or one shard.
+
+    Raises:
+        EmbedshiftError: when an encoder cannot be loaded on its device, or fails, or its process is ended.
+    """
+    names = device_names(job.device)[: len(job.shards)] if job.device else []
+    parcel = _parcel(job, len(names)) if len(names) > 1 else None
+    if parcel is None:
+        yield from run_local(job)
+        return
+    log.info("%d processes: %s", len(names), ", ".join(names))
+    with contextlib.ExitStack() as stack:
+        children = [stack.enter_context(_child(name)) for name in names]
+        for child in children:
+            child.send(parcel, child.device)
+        yield from _hand_out(job, children)
+
+
+def _hand_out(job: Job, children: Sequence["_Child"]) -> Iterator[Result]:
+    """Gives each child shards whenever it asks for more, and passes on what it sends."""
+    left = list(job.shards)
+    busy = {child.pipe: child for child in children}
+    while busy:
+        for pipe in wait(list(busy)):
+            child = busy[pipe]  # type: ignore[index]
+            message = child.receive()
+            if message is None and left:
+                # Several, since loaders read ahead only within them; fewer and fewer, so that all end together.
+                count = max(1, len(left) // (2 * len(children)))
+                child.send(left[:count])
+                del left[:count]
+            elif message is None:
+                del busy[child.pipe]
+            elif isinstance(message, Exception):
+                raise message
+            elif isinstance(message, int):
+                job.progress(message)
+            else:
+                yield message
+
+
+def _parcel(job: Job, devices: int) -> bytes | None:
+    """What every child is told; None where it cannot be told, as with augmentations that a script defines itself."""
+    workers = min(job.workers, max(1, (os.cpu_count() or 1) // devices))
+    try:
+        parcel = pickle.dumps(replace(job, shards=(), encoder=None, progress=_ignore, workers=workers))
+        problem = "" if b"__main__" not in parcel else "they stand in the script itself"
+    except Exception as error:
+        parcel, problem = b"", reason(error)
+    if problem:
+        log.warning("one device only: the augmentations cannot go to other processes (%s); import them", problem)
+        return None
+    return parcel
+
+
+@dataclass(frozen=True)
+class _Child:
+    device: str
+    process: subprocess.Popen[bytes]
+    pipe: "Connection[Any, Any]"
+
+    def send(self, *messages: object) -> None:
+        with self._named():
+            for message in messages:
+                self.pipe.send(message)
+
+    def receive(self) -> Any:
+        with self._named():
+            return self.pipe.recv()
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except GONE as error:
+            code = self.process.wait()
+            raise EmbedshiftError(
+                f"the process of device {self.device} was ended from outside (exit code {code}): out of memory? "
+                "Run the same command again to go on"
+            ) from error
+
+
+@contextlib.contextmanager
+def _child(device: str) -> Iterator[_Child]:
+    ours, theirs = Pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    theirs.close()
+    try:
+        yield _Child(device, process, ours)
+    finally:
+        ours.close()
+        process.terminate()
+        process.wait()
+
+
+def serve(handle: int) -> None:
+    """A child's whole life: loads the encoder, then measures the shards that it is given until the pipe ends.
+
+    Args:
+        handle: File descriptor of its end of the pipe.
+    """
+    pipe: Connection[Any, Any] = Connection(handle)
+    with contextlib.suppress(*GONE):
+        try:
+            job: Job = pickle.loads(pipe.recv())
+            job = replace(job, encoder=job.load(device=pipe.recv()), progress=pipe.send)
+            while True:
+                pipe.send(None)
+                for result in run_local(replace(job, shards=pipe.recv())):
+                    pipe.send(result)
+        except GONE:
+            raise
+        except Exception as error:
+            pipe.send(error if isinstance(error, EmbedshiftError) else EmbedshiftError(reason(error)))
+
+
+def _ignore(_count: int) -> None:
+    """In a child the pipe takes its place."""

@@ -1,0 +1,24 @@
+"""An encoder without a model, for tests of engines: a process that loads it needs no transformers."""
+
+import numpy as np
+
+from embedshift.encoders.base import EncoderOutput
+
+
+class MeanColour:
+    """Mean colours of quarters, and a grid of brightness as attention."""
+
+    name, dim, grid, size = "mean-colour", 12, (4, 4), 32
+    mean = std = (0.5, 0.5, 0.5)
+    weights_hash = "none"
+
+    def __call__(self, views):
+        count = len(views)
+        quarters = views.reshape(count, 2, 16, 2, 16, 3).mean(axis=(2, 4), dtype=np.float64).reshape(count, 12)
+        light = views.reshape(count, 4, 8, 4, 8, 3).mean(axis=(2, 4, 5), dtype=np.float64)
+        return EncoderOutput(quarters.astype(np.float32), light.astype(np.float32), "mean")
+
+
+def load(device: str) -> MeanColour:
+    """As `Job.load`."""
+    return MeanColour()
