@@ -62,5 +62,5 @@ def holes(rows, seed=1):
     return rows
 
 
-def summarised(rows, suite=SUITE, metrics=METRICS, seed=0):
-    return tables.summary(lazy(rows), suite, metrics, seed=seed)
+def summarised(rows, suite=SUITE, metrics=METRICS, seed=0, **more):
+    return tables.summary(lazy(rows), suite, metrics, seed=seed, **more)

@@ -37,6 +37,21 @@ def pairwise_cosine_distances(views: list[list[float]]) -> list[float]:
     return [1 - cosine_similarity(views[i], views[j]) for i in range(len(views)) for j in range(len(views)) if i < j]
 
 
+# Against texts: a vector, or one per class.
+
+
+def text_alignment_shift(u: list[float], v: list[float], text: list[float]) -> float:
+    return cosine_similarity(v, text) - cosine_similarity(u, text)
+
+
+def zero_shot_flip(u: list[float], v: list[float], classes: list[list[float]]) -> float:
+    fits = [[cosine_similarity(picture, text) for text in classes] for picture in (u, v)]
+    if any(math.isnan(fit) for row in fits for fit in row):
+        return math.nan
+    before, after = (row.index(max(row)) for row in fits)
+    return float(before != after)
+
+
 # Attention maps: lists of rows.
 
 
@@ -73,6 +88,42 @@ def attention_similarity(a: list[list[float]], b: list[list[float]], size: int) 
     first, second = scaled_map(a, size), scaled_map(b, size)
     squares = [(first[y][x] - second[y][x]) ** 2 for y in range(size) for x in range(size)]
     return 1 / (1 + math.fsum(squares) / size**2)
+
+
+rollout_similarity = attention_similarity
+
+
+def _shares(grid: list[list[float]]) -> list[float]:
+    cells = [value for row in grid for value in row]
+    return [value / math.fsum(cells) for value in cells] if any(cells) else []
+
+
+def attention_entropy_rise(a: list[list[float]], b: list[list[float]], _size: int) -> float:
+    before, after = _shares(a), _shares(b)
+    if not before or not after:
+        return math.nan
+    return math.fsum(p * math.log(p) for p in before if p) - math.fsum(q * math.log(q) for q in after if q)
+
+
+def attention_divergence(a: list[list[float]], b: list[list[float]], _size: int) -> float:
+    p, q = _shares(a), _shares(b)
+    if not p or not q:
+        return math.nan
+    terms = [
+        x * math.log2(2 * x / (x + y)) for one, two in ((p, q), (q, p)) for x, y in zip(one, two, strict=True) if x
+    ]
+    return math.fsum(terms) / 2
+
+
+def aligned_attention_similarity(a: list[list[float]], b: list[list[float]]) -> float:
+    both = [(x, y) for one, two in zip(a, b, strict=True) for x, y in zip(one, two, strict=True) if not math.isnan(x)]
+    if not both:
+        return math.nan
+    scaled = []
+    for cells in zip(*both, strict=True):
+        low, high = min(cells), max(cells)
+        scaled.append([(value - low) / (high - low) if high - low > 1e-6 else 0.0 for value in cells])
+    return 1 / (1 + math.fsum((x - y) ** 2 for x, y in zip(*scaled, strict=True)) / len(both))
 
 
 # Pixels: rows of [r, g, b]. Grey is counted in thousandths of a level, so that everything up to the last division is
@@ -169,6 +220,18 @@ def embedding_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
     yield "lists of integers", ([3, 4], [[4, 3], [-3, -4]])
 
 
+def caption_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
+    for case, (u, v) in embedding_inputs():
+        yield case, (u, v, np.random.default_rng(7).normal(size=np.shape(u)[-1]).tolist())
+
+
+def class_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Vectors of very different lengths, which must not decide."""
+    for case, (u, v) in embedding_inputs():
+        classes = np.random.default_rng(8).normal(size=(5, np.shape(u)[-1])) * 10.0 ** np.arange(-2, 3)[:, None]
+        yield case, (u, v, classes.tolist())
+
+
 def attention_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
     rng = np.random.default_rng(1)
 
@@ -194,6 +257,37 @@ def attention_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
     yield "one cell", (maps(2, 1, 1), maps(2, 1, 1), 8)
     yield "float16", (maps(2, 5, 5).astype(np.float16), maps(2, 5, 5).astype(np.float16), 15)
     yield "the size of the grid", (maps(2, 6, 6), maps(2, 6, 6), 6)
+
+
+def zero_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Maps as distributions: also those that hold zeros, or nothing at all."""
+    yield from attention_inputs()
+    peak = np.zeros((2, 3, 3))
+    peak[[0, 1], 1, [0, 2]] = 5
+    yield "one cell against all", (peak, np.ones((2, 3, 3)), 9)
+    yield "nothing in the original", (np.zeros((2, 3, 3)), np.ones((2, 3, 3)), 9)
+    yield "nothing in the view", (peak, np.zeros((2, 3, 3)), 9)
+    yield "equal but for their sums", (peak, 3 * peak, 9)
+
+
+def aligned_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
+    rng = np.random.default_rng(6)
+    a, b = rng.random((2, 4, 12, 12))
+    hole, border, nothing = a.copy(), a.copy(), np.full_like(a, np.nan)
+    hole[rng.random(a.shape) < 0.3] = np.nan
+    border[..., :5] = np.nan
+    inside = np.where(np.isnan(border), 9.0, a)  # equal where it counts
+    yield "nothing outside", (a, b)
+    yield "holes", (hole, b)
+    yield "a border", (border, b)
+    yield "all outside", (nothing, b)
+    yield "some all outside", (np.where(np.arange(4)[:, None, None] % 2, a, np.nan), b)
+    yield "equal inside", (border, inside)
+    yield "another scale inside", (border, 0.2 + 0.1 * inside)
+    yield "rounding of a constant", (0.5 + 1e-8 * a, b)
+    yield "constant in the view", (hole, np.ones_like(b))
+    yield "one pair", (border[0], b[0])
+    yield "one original, many views", (hole[:1], b)
 
 
 def pixel_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -237,14 +331,28 @@ def pixel_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
 INPUTS = {
     "cosine_similarity": embedding_inputs,
     "l2_distance": embedding_inputs,
+    "text_alignment_shift": caption_inputs,
+    "zero_shot_flip": class_inputs,
     "attention_similarity": attention_inputs,
+    "rollout_similarity": attention_inputs,
+    "attention_entropy_rise": zero_inputs,
+    "attention_divergence": zero_inputs,
+    "aligned_attention_similarity": aligned_inputs,
     "patch_similarity": pixel_inputs,
     "patch_similarity_uint8": pixel_inputs,
     "edge_preservation": pixel_inputs,
     "detail_preservation": pixel_inputs,
 }
 # How many of the last dimensions belong to one thing that is measured.
-DEPTH = {embedding_inputs: 1, attention_inputs: 2, pixel_inputs: 3}
+DEPTH = {
+    embedding_inputs: 1,
+    caption_inputs: 1,
+    class_inputs: 1,
+    attention_inputs: 2,
+    zero_inputs: 2,
+    aligned_inputs: 2,
+    pixel_inputs: 3,
+}
 
 
 def expected(name: str, *arguments: Any) -> np.ndarray:

@@ -7,18 +7,38 @@ metrics are drawn. Galleries work where pictures are asked for: the views are th
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from embedshift.augmentations import PAPER, load_suite, view_seed
+from embedshift.augmentations import PAPER, load_suite
 from embedshift.metrics import PAPER_METRICS
 from embedshift.results import Study
-from embedshift.shards import SCHEMA_VERSION, Failure, ShardRecord, fixed_lists, schema, write_failures, write_shard
+from embedshift.shards import (
+    SCHEMA_VERSION,
+    Failure,
+    ShardRecord,
+    fixed_lists,
+    schema,
+    with_cka,
+    write_failures,
+    write_shard,
+)
+from embedshift.views import view_seed
 
 SIZE = 32
 PIXEL_METRICS = PAPER_METRICS[3:]
+TEXT_METRICS = ("text_alignment_shift", "zero_shot_flip")
+# Optional metrics of attention, and their values for a change of x: a share of attention lost, or a rise.
+LOOKS = {
+    "attention_entropy_rise": lambda x: 0.3 * x - 0.1,
+    "attention_divergence": lambda x: 1 - np.exp(-0.2 * x),
+    "aligned_attention_similarity": lambda x: 1 / (1 + 0.05 * x),
+    "rollout_similarity": lambda x: 1 / (1 + 0.02 * x),
+}
+LAYER_COLUMNS = ("layer_cosine_cls", "layer_l2_cls", "layer_cosine_patches", "layer_l2_patches")
 
 
 def make_study(
@@ -36,6 +56,9 @@ def make_study(
     encoder: str = "synthetic-encoder",
     shard_size: int = 64,
     with_tables: bool = True,
+    layers: int = 0,
+    text: bool = False,
+    looks: bool = False,
 ) -> Study:
     """A finished study in `folder`.
 
@@ -53,6 +76,9 @@ def make_study(
         encoder: Its name.
         shard_size: Images per shard.
         with_tables: Whether the tables are written too.
+        layers: Blocks whose shift is there too, as `--layers` leaves it; 0 = none.
+        text: Whether captions, class names and a word for every augmentation are there, as `--text --labels` leaves it.
+        looks: Whether the optional metrics of attention are there: `--metrics attention,aligned,rollout`.
     """
     ids = sorted(images) if not isinstance(images, int) else [f"image-{i:05d}.png" for i in range(images)]
     names = list(augmentations)
@@ -62,17 +88,38 @@ def make_study(
     (folder / "shards").mkdir(parents=True)
     if with_pictures:
         write_pictures(folder / "pictures", ids, seed)
-    columns = schema(dim, grid and grid[0] * grid[1], PAPER_METRICS)
+    metrics = (*PAPER_METRICS, *(LOOKS if looks else ()), *(TEXT_METRICS if text else ()))
+    lists = dict.fromkeys(LAYER_COLUMNS if layers else (), layers) | ({"word_cosines": len(names)} if text else {})
+    columns = schema(dim, grid and grid[0] * grid[1], metrics, lists)
     records = []
     for index in range(max(1, -(-len(ids) // shard_size))):
         part = ids[index * shard_size : (index + 1) * shard_size]
         rng = np.random.default_rng([seed, index])
         lost = tuple(failures) if index == 0 else ()
         records.append(ShardRecord(index, "0" * 64, len(part), lost, 8, {"encode": 1.0}))
-        write_shard(folder, _shard(part, names, strengths, dim, grid, draws, seed, rng).cast(columns), records[-1])
+        table = _shard(part, names, strengths, dim, grid, draws, seed, rng)
+        if looks:
+            table = _with_looks(table, len(part), np.array(strengths), draws, there=grid is not None)
+        if layers:
+            table = _with_layers(table, len(part), np.array(strengths), draws, layers)
+        if text:
+            table = _with_text(table, len(part), np.array(strengths), draws)
+        columns = columns.with_metadata(table.schema.metadata)
+        write_shard(folder, table.select(columns.names).cast(columns), records[-1])
     write_failures(folder, records)
     study = Study(folder)
-    study.file.write_text(json.dumps(_info(folder, ids, names, dim, grid, draws, seed, failures, encoder, shard_size)))
+    info = _info(folder, ids, names, dim, grid, draws, seed, failures, encoder, shard_size)
+    info["identity"] |= {"layers": True} if layers else {}
+    if text:
+        phrases = {name: f"a photo with {name}" for name in names}
+        info["identity"]["text"] = {
+            "words": {"original": "a photo", **phrases},
+            "labels": {"count": 5, "hash": "0" * 64},
+        }
+        info["identity"]["text"]["templates"] = ["a photo of a {}.", "a photo of the {}."]
+        info["identity"]["text"]["captions"] = {"count": len(ids), "hash": "0" * 64}
+    info["identity"]["metrics"] = list(metrics)
+    study.file.write_text(json.dumps(info))
     if with_tables:
         study.write_tables()
     return study
@@ -147,6 +194,48 @@ def _shard(
     return pa.table(data)
 
 
+def _with_looks(table: pa.Table, images: int, strengths: np.ndarray, draws: int, *, there: bool) -> pa.Table:
+    """The stronger an augmentation, the more attention changes; null where there is none, and on the original."""
+    change = np.tile(strengths, draws) * np.random.default_rng(images).uniform(
+        0.5, 1.5, (images, len(strengths) * draws)
+    )
+    missing = np.full((images, change.shape[1] + 1), not there)
+    missing[:, 0] = True
+    for name, value in LOOKS.items():
+        column = np.concatenate([np.zeros((images, 1)), value(change)], axis=1)
+        table = table.append_column(name, pa.array(column.ravel(), pa.float64(), mask=missing.ravel()))
+    return table
+
+
+def _with_layers(table: pa.Table, images: int, strengths: np.ndarray, draws: int, depth: int) -> pa.Table:
+    """The deeper, the more every augmentation moves; the mean patch less than the class token."""
+    rng = np.random.default_rng(depth)
+    change = np.tile(strengths, draws)[:, None] * np.linspace(0.05, 0.3, depth)
+    for place, name in enumerate(LAYER_COLUMNS):
+        moved = change * rng.uniform(0.4, 0.6 if place > 1 else 1.0, (images, *change.shape))
+        values = 20 * moved if "l2" in name else 1 - moved
+        lists = [row for image in values.tolist() for row in (None, *image)]
+        table = table.append_column(name, pa.array(lists, pa.list_(pa.float32(), depth)))
+    terms = np.ones((len(strengths), 2, depth, 3))
+    terms[..., 0] = 1 - np.clip(strengths, 0, 1)[:, None, None] * np.linspace(0.1, 0.5, depth)
+    return with_cka(table, images if images >= 4 else 0, images * draws * terms)
+
+
+def _with_text(table: pa.Table, images: int, strengths: np.ndarray, draws: int) -> pa.Table:
+    """The stronger an augmentation, the less its views match their captions, and the more they point to its word."""
+    rng, power = np.random.default_rng(len(strengths)), np.tile(strengths, draws)
+    noise = rng.normal(size=(images, len(power), len(strengths)))
+    points = np.clip(0.3 * np.tile(np.eye(len(strengths)), (draws, 1)) * power[:, None] + 0.05 * noise, -1, 1)
+    values = {"text_alignment_shift": 0.05 * noise[..., 0] - 0.1 * power, "zero_shot_flip": noise[..., 0] < power - 1.5}
+    missing = np.zeros((images, len(power) + 1), bool)
+    missing[:, 0] = True
+    for name, found in values.items():
+        column = np.concatenate([np.zeros((images, 1)), found], axis=1)
+        table = table.append_column(name, pa.array(column.ravel(), pa.float64(), mask=missing.ravel()))
+    lists = [row for image in points.tolist() for row in (None, *image)]
+    return table.append_column("word_cosines", pa.array(lists, pa.list_(pa.float32(), len(strengths))))
+
+
 def _cosine(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     u, v = u.astype(np.float64), v.astype(np.float64)
     return (u * v).sum(axis=-1) / np.sqrt((u**2).sum(axis=-1) * (v**2).sum(axis=-1))
@@ -168,7 +257,7 @@ def _info(
     failures: Sequence[Failure],
     encoder: str,
     shard_size: int,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     described = load_suite("paper").describe()
     suite = {name: described.get(name, described["horizontal_flip"]) for name in names}
     preprocess = {"size": SIZE, "mean": [0.5] * 3, "std": [0.25] * 3}

@@ -12,7 +12,8 @@ import pytest
 
 import embedshift
 from embedshift import EmbedshiftError, images
-from embedshift.augmentations import SUITES, draw_views, load_suite, make_views, view_seed
+from embedshift.augmentations import SUITES, load_suite
+from embedshift.views import draw_views, make_views, view_seed
 from processes import run_python
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from embedshift import EmbedshiftError
-from embedshift.augmentations import draw_views, load_suite, rebuild_suite
+from embedshift.augmentations import load_suite, rebuild_suite
+from embedshift.views import draw_views
 from processes import run_python
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)

@@ -63,6 +63,13 @@ def test_no_value_is_nan():
         assert not found[column].is_nan().any()
 
 
+def test_without_resamples_there_is_no_interval_and_nothing_else_is_missing():
+    rows, ends = holes(records()), ["ci_low", "ci_high"]
+    found = summarised(rows, resamples=0)
+    assert found.drop(ends).equals(summarised(rows).drop(ends), null_equal=True)
+    assert found.select(ends).null_count().row(0) == (len(found), len(found))
+
+
 # Ranking.
 
 

@@ -10,6 +10,7 @@ from embedshift.encoders import Encoder, load_encoder
 from embedshift.errors import EmbedshiftError
 from embedshift.results import Study
 from embedshift.study import make_config, run_study
+from embedshift.views import make_views
 
 __all__ = ["compare", "load_encoder", "make_views", "run", "wrap"]
 
@@ -33,7 +34,8 @@ def run(
         augmentations: A registered suite, or a dict of albumentations transforms or callables
             `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
         **settings: Every other setting of `embedshift.study.StudyConfig`: embedding, limit, sample, seed, draws, size,
-            resize, shard_size, batch_size, workers, precision, device, engine, metrics.
+            resize, shard_size, batch_size, workers, precision, device, engine, metrics, store, layers, text,
+            labels, words.
 
     Returns:
         The finished study.

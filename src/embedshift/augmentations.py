@@ -1,4 +1,4 @@
-"""Suites of augmentations, their seeds, and the views they draw. The only file that imports albumentations."""
+"""Suites of augmentations: what they draw, and where it moves things. The only file that imports albumentations."""
 
 import contextlib
 import copy
@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from embedshift import images
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.images import Pixels
 from embedshift.registry import Registry
@@ -27,6 +27,8 @@ from embedshift.registry import Registry
 log = logging.getLogger(__name__)
 
 ORIGINAL = "original"
+# What a moved picture's pixel must hold of the original to be compared with it: all but rounding.
+INSIDE = 0.999
 
 SUITES: Registry[Callable[[], Mapping[str, Any]]] = Registry("augmentation suite")
 
@@ -153,6 +155,45 @@ class Suite:
             raise EmbedshiftError(f"augmentation {name!r} returned {found}; it must be uint8 {image.shape}")
         return cast(Pixels, view)
 
+    def warp(self, name: str, picture: Pixels, values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+        """`values`, one for each pixel, moved as the view of `picture` with the same seed moved its pixels.
+
+        Args:
+            name: The augmentation.
+            picture: The original view, uint8 `[S, S, 3]`.
+            values: `[S, S]`.
+            seed: The view's seed.
+
+        Returns:
+            float64 `[S, S]`, NaN where the view shows nothing of the original; as they were for an augmentation that
+            moves nothing (colours, noise, blur, dropout); all NaN for a callable, which may move anything anywhere.
+
+        Raises:
+            EmbedshiftError: when the augmentation cannot be drawn again on numbers that are no colours.
+
+        Example:
+            >>> package, picture = albumentations(), np.zeros((1, 3, 3), np.uint8)
+            >>> load_suite({"flip": package.HorizontalFlip()}).warp("flip", picture, np.array([[1.0, 2, 3]]), 0)
+            array([[3., 2., 1.]])
+        """
+        if not _is_albumentations(self.transforms[name]):
+            return np.full_like(values, np.nan)
+        mover = self._movers[name]
+        if mover is None:
+            return values
+        both = np.stack([values, np.ones_like(values)], axis=2).astype(np.float32)
+        try:
+            mover.set_random_seed(seed)
+            moved = mover(image=picture, mask=both)["mask"].astype(np.float64)
+        except Exception as error:
+            words = f"augmentation {name!r} cannot move an attention map ({reason(error)}): leave out aligned metrics"
+            raise EmbedshiftError(words) from error
+        return np.where(moved[..., 1] > INSIDE, moved[..., 0], np.nan)
+
+    @functools.cached_property
+    def _movers(self) -> dict[str, Any]:
+        return {name: _mover(transform) for name, transform in self.transforms.items() if _is_albumentations(transform)}
+
 
 def load_suite(augmentations: str | Mapping[str, Any]) -> Suite:
     """The suite of a registered name, or of the user's own dict.
@@ -187,85 +228,30 @@ def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
     return Suite(rebuilt) if rebuilt else None
 
 
-def view_seed(seed: int, image_id: str, augmentation: str, draw: int) -> int:
-    """The seed of one view: nothing but the study's seed, the image, the augmentation and the draw decide it.
-
-    Returns:
-        Big-endian integer of a 4-byte BLAKE2b digest, in `[0, 2**32)`.
-
-    Example:
-        >>> view_seed(0, "a.jpg", "noise", 0) == view_seed(0, "a.jpg", "noise", 0) != view_seed(0, "a.jpg", "blur", 0)
-        True
-    """
-    text = f"{seed}|{image_id}|{augmentation}|{draw}".encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
-
-
-def draw_views(
-    original: Pixels, image_id: str, suite: Suite, *, seed: int = 0, draws: int = 1
-) -> tuple[NDArray[np.uint8], list[int]]:
-    """All views of one image: the original first, then every augmentation of draw 0, of draw 1, and so on.
-
-    Args:
-        original: The original view, uint8 `[S, S, 3]`.
-        image_id: The image's name in the study.
-        suite: The augmentations.
-        seed: The study's seed.
-        draws: Views per augmentation.
-
-    Returns:
-        Views uint8 `[1 + A * draws, S, S, 3]` and their seeds (0 for the original).
-
-    Example:
-        >>> views, seeds = draw_views(np.zeros((32, 32, 3), np.uint8), "a.jpg", load_suite("paper"), draws=2)
-        >>> views.shape, len(seeds)
-        ((19, 32, 32, 3), 19)
-    """
-    keys = [(name, draw) for draw in range(draws) for name in suite.names]
-    seeds = [view_seed(seed, image_id, name, draw) for name, draw in keys]
-    views = [suite.draw(name, original, number) for (name, _), number in zip(keys, seeds, strict=True)]
-    return np.stack([original, *views]), [0, *seeds]
-
-
-def make_views(
-    image: Pixels,
-    *,
-    image_id: str,
-    seed: int = 0,
-    size: int = 224,
-    augmentations: str | Mapping[str, Any] = "paper",
-    resize: images.Resize = "squash",
-    draw: int = 0,
-) -> dict[str, Pixels]:
-    """The views of one image, exactly as a study with the same seed draws them.
-
-    Args:
-        image: The picture, RGB uint8 `[H, W, 3]`.
-        image_id: Its name in the study: the seed of every view depends on it.
-        seed: The study's seed.
-        size: The encoder's input size S, in pixels.
-        augmentations: A registered suite, or a dict of albumentations transforms or callables.
-        resize: "squash" or "crop" (see `embedshift.images.resize`).
-        draw: Which draw.
-
-    Returns:
-        Name → uint8 `[S, S, 3]`, "original" first.
-
-    Example:
-        >>> views = make_views(np.zeros((40, 60, 3), np.uint8), image_id="a.jpg", size=32)
-        >>> list(views)[:2], views["noise"].shape
-        (['original', 'noise'], (32, 32, 3))
-    """
-    if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
-        raise EmbedshiftError("make_views: give the image as RGB uint8 [H, W, 3]", exit_code=2)
-    suite = load_suite(augmentations)
-    original = images.resize(image, size, resize)
-    seeds = {name: view_seed(seed, image_id, name, draw) for name in suite.names}
-    return {ORIGINAL: original} | {name: suite.draw(name, original, number) for name, number in seeds.items()}
-
-
 def _is_albumentations(transform: Any) -> bool:
     return all(hasattr(type(transform), method) for method in ("set_random_seed", "to_dict"))
+
+
+def _mover(transform: Any) -> Any:
+    """A copy that moves a mask as it moves a picture, with zeros around it; None where no part of it moves anything."""
+    transform = copy.deepcopy(transform)
+    parts = [(part, ".dropout." in type(part).__module__) for part in _parts(transform)]
+    if not any(isinstance(part, albumentations().DualTransform) and not dropout for part, dropout in parts):
+        return None
+    moving = {"mask_interpolation": cv2.INTER_LINEAR, "border_mode": cv2.BORDER_CONSTANT, "fill_mask": 0}
+    for part, dropout in parts:
+        for setting, value in ({"fill_mask": None} if dropout else moving).items():
+            if hasattr(part, setting):
+                setattr(part, setting, value)
+    return transform
+
+
+def _parts(transform: Any) -> Iterator[Any]:
+    """The transforms of a composition, or the one itself."""
+    for part in getattr(transform, "transforms", ()):
+        yield from _parts(part)
+    if not hasattr(transform, "transforms"):
+        yield transform
 
 
 def _always(name: str, transform: Any) -> Any:

@@ -139,3 +139,40 @@ def sums_and_counts(values: Values) -> tuple[Values, Values]:
     """
     there = ~np.isnan(values)
     return np.where(there, values, 0.0).sum(axis=1), there.sum(axis=1).astype(np.float64)
+
+
+def describe_lists(
+    rows: pl.LazyFrame, order: Layout, augmentations: Sequence[str], names: Sequence[str], seed: int
+) -> tuple[Values, ...]:
+    """What columns of lists hold, element by element; the rows are read once, as a stream.
+
+    Args:
+        rows: Records of a study.
+        order: Their layout.
+        augmentations: A names, in suite order.
+        names: K columns of lists of L numbers, one for every augmented view.
+        seed: Decides the resamples.
+
+    Returns:
+        Counts of values that are not NaN, their means, and the ends of the bootstrap's 95 % intervals of the means,
+        `[A, K, L]` each; NaN where there is no value.
+    """
+    moved, views = rows.filter(pl.col("view") != ORIGINAL).select(names), len(order.views) - 1
+    places = [[place - 1 for place in order.positions(name)] for name in augmentations]
+    found: list[Values] = []
+
+    def parts() -> Iterator[Values]:
+        for block in blocks(moved, views):
+            values = np.hstack([block[name].to_numpy() for name in names]).astype(np.float64)
+            values = values.reshape(-1, views, values.shape[1])
+            part = np.hstack([np.hstack(sums_and_counts(values[:, place])) for place in places])
+            found[:] = [sum(found) + part.sum(axis=0)]
+            yield part
+
+    resampled = resampled_sums(parts(), order.images, seed=seed)
+    shape = (-1, len(augmentations), 2, len(names), resampled.shape[1] // (2 * len(augmentations) * len(names)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        (sums, counts), again = found[0].reshape(shape)[0].swapaxes(0, 1), resampled.reshape(shape)
+        means = again[:, :, 0] / again[:, :, 1]
+        low, high = np.nanquantile(np.where(counts > 0, means, 0.0), (0.025, 0.975), axis=0)
+        return counts, sums / counts, np.where(counts > 0, low, np.nan), np.where(counts > 0, high, np.nan)

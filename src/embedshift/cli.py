@@ -21,7 +21,7 @@ from embedshift.encoders import ENCODERS, FAMILIES, TITLES
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.estimate import estimate
 from embedshift.metrics import METRICS
-from embedshift.results import TABLES, Study, load
+from embedshift.results import Study, load
 from embedshift.study import Prepared, make_config, read_config, run_study
 from embedshift.terminal import (
     comparison_lines,
@@ -86,6 +86,11 @@ def run(
     embedding: Annotated[str | None, typer.Option(help="Which vector. Default: the family's first.")] = None,
     augmentations: Annotated[str | None, typer.Option(help="A registered suite.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Optional metrics besides the six, with commas.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Also the shift after every block of the encoder.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="Also against captions, and words for augmentations.")] = False,
+    labels: Annotated[str | None, typer.Option(help="A file of class names, one a line: zero-shot flips.")] = None,
+    words: Annotated[str | None, typer.Option(help="YAML of augmentation: phrase, for --text.")] = None,
+    store: Annotated[str | None, typer.Option(help="all, or metrics: no vectors. Default: all.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N images.")] = None,
     sample: Annotated[int | None, typer.Option(help="N images drawn by the seed.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides every draw. Default: 0.")] = None,
@@ -96,7 +101,7 @@ def run(
     batch_size: Annotated[int | None, typer.Option(help="Views per forward pass. Default: by device.")] = None,
     workers: Annotated[int | None, typer.Option(help="Loader processes. Default: cores - 1.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. Default: float32.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps. Default: auto.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto (all GPUs), cpu, mps, cuda:0,cuda:2.")] = None,
     engine: Annotated[str | None, typer.Option(help="local or ray. Default: local.")] = None,
     num_gpus: Annotated[float | None, typer.Option(help="Ray: GPUs of one encoder. Default: 1, if any.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Ray: encoders at once. Default: all that fit.")] = None,
@@ -112,7 +117,8 @@ def run(
         "limit": limit, "sample": sample, "seed": seed, "draws": draws, "size": size, "resize": resize,
         "shard_size": shard_size, "batch_size": batch_size, "workers": workers, "precision": precision,
         "device": device, "engine": engine, "num_gpus": num_gpus, "concurrency": concurrency,
-        "metrics": None if metrics is None else _names(metrics),
+        "metrics": None if metrics is None else _names(metrics), "layers": layers or None,
+        "text": text or None, "labels": labels, "words": words, "store": store,
     }  # fmt: skip
     settings = ({} if config is None else read_config(config)) | {k: v for k, v in flags.items() if v is not None}
     if not settings.get("images"):
@@ -221,8 +227,9 @@ def _augmentations() -> Iterator[tuple[str, str]]:
 def _metrics() -> Iterator[tuple[str, str]]:
     for name in METRICS:
         metric = METRICS[name]
-        better = "higher" if metric.higher_is_better else "lower"
-        off = " Off by default (--metrics)." if metric.optional else ""
+        better = "nearer" if metric.low < metric.no_change < metric.high else "lower"
+        better = "higher" if metric.higher_is_better else better
+        off = f" Off by default ({metric.option})." if metric.optional else ""
         yield name, f"[{metric.family}] {metric.summary} No change = {metric.no_change:g}; {better} = less change.{off}"
 
 
@@ -273,6 +280,6 @@ def _say_written(study: Study) -> None:
 
 def _json(study: Study) -> dict[str, Any]:
     info = study.info()
-    tables = {name: getattr(study, name)().to_dicts() for name in TABLES}
+    tables = {name: getattr(study, name)().to_dicts() for name in study.table_names}
     head = {"study": str(study.folder), "config_hash": info["config_hash"], "encoder": info["encoder"]}
     return head | {"counts": info["counts"]} | tables

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from embedshift.draw import DrawnImage, draw_image
 from embedshift.encoders.base import Encoder
+from embedshift.plan import Plan
 from embedshift.sources import passed_over
 from embedshift.study import Prepared
 
@@ -21,7 +22,7 @@ def estimate(prepared: Prepared) -> Iterator[str]:
     yield f"images: {images}{passed_over(prepared.source.skipped)}"
     views = 1 + len(plan.suite.names) * plan.draws
     yield f"views: {views} per image, {images * views} in all, in {len(prepared.shards)} shards"
-    yield f"to be written: about {images * views * row_bytes(encoder, len(plan.metrics)) / 1e6:,.1f} MB"
+    yield f"to be written: about {images * views * row_bytes(encoder, plan) / 1e6:,.1f} MB"
     step = max(1, images // PROBE_IMAGES)
     started = time.perf_counter()
     drawn = [draw_image(sample, prepared.source, plan) for sample in prepared.samples[::step][:PROBE_IMAGES]]
@@ -40,10 +41,11 @@ def estimate(prepared: Prepared) -> Iterator[str]:
     yield f"time: about {_duration(seconds)} ({encoding:.2f} s to encode an image, {drawing:.2f} s to draw one)"
 
 
-def row_bytes(encoder: Encoder, metrics: int) -> float:
-    """Bytes of one row on disk: the float32 vectors, of which compression takes a tenth, and the float64 metrics."""
+def row_bytes(encoder: Encoder, plan: Plan) -> float:
+    """Bytes of one row on disk, as measured: vectors and metrics compressed, and the names, seeds and distances."""
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
-    return 0.9 * 4 * (encoder.dim + cells) + 8 * metrics + 40
+    vectors = encoder.dim + cells if plan.store == "all" else 0
+    return 0.92 * 4 * vectors + 7.5 * len(plan.metrics) + 26
 
 
 def _duration(seconds: float) -> str:

@@ -59,9 +59,16 @@ def extremes(rows: pl.LazyFrame, augmentation: str, *, count: int = 3) -> dict[s
     return {"most": most, "typical": between[start : start + share], "least": least}
 
 
-def sample_ids(study: Study, count: int) -> list[str]:
-    """`count` image ids drawn by the study's seed, sorted."""
-    return draw_ids(study.image_ids(), count, study.info()["config"]["seed"])
+def sample_ids(study: Study, count: int, *, with_attention: bool = False) -> list[str]:
+    """`count` image ids drawn by the study's seed, sorted.
+
+    Args:
+        study: Where they were measured.
+        count: How many.
+        with_attention: Of a study with `--store metrics`, only images whose attention maps it kept, where there are.
+    """
+    few = study.image_ids(with_attention=True) if with_attention and not study.has_vectors else set()
+    return draw_ids(few or study.image_ids(), count, study.info()["config"]["seed"])
 
 
 def draw_ids(image_ids: Iterable[str], count: int, seed: int) -> list[str]:
@@ -116,7 +123,8 @@ def iter_images(
     encoder, identity = info["encoder"], info["identity"]
     suite = rebuild_suite(identity["augmentations"])
     wanted = study.rows().filter(pl.col("image_id").is_in(list(image_ids)) & (pl.col("draw") == 0))
-    stored = wanted.drop("embedding", "pairwise", "caption").collect().partition_by("image_id", as_dict=True)
+    columns = ("image_id", "view", "view_seed", "attention", *study.metrics)
+    stored = wanted.select(columns).collect().partition_by("image_id", as_dict=True)
     unknown = [image_id for image_id in image_ids if (image_id,) not in stored]
     if unknown:
         raise EmbedshiftError(f"{unknown[0]}: no such image in {study.folder}", exit_code=2)

@@ -1,11 +1,13 @@
 """The plan: what decides the rows of a study, beside the images and the encoder."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from embedshift.augmentations import Suite
 from embedshift.encoders.base import Preprocess
 from embedshift.images import Resize
 from embedshift.metrics import METRICS
+from embedshift.texts import TextVectors
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,9 @@ class Plan:
     metrics: tuple[str, ...]
     batch_size: int
     config_hash: str
+    layers: bool = False
+    text: TextVectors | None = None
+    store: Literal["all", "metrics"] = "all"
 
     def of_family(self, family: str) -> list[str]:
         """The study's metrics of one family."""

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from embedshift import tables
+from embedshift import depth, tables, words
 from embedshift.augmentations import ORIGINAL
 from embedshift.clusters import DEFAULT_TREE, Tree, cut, distances_of_means
 from embedshift.errors import EmbedshiftError, reason
-from embedshift.shards import finished, write_failures, write_whole
+from embedshift.shards import cka_sums, finished, write_failures, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,8 +44,9 @@ class Study:
 
     def is_complete(self) -> bool:
         """Whether the run reached its end and its tables are there."""
-        written = all((self.folder / "tables" / f"{name}.parquet").is_file() for name in TABLES)
-        return self.exists() and bool(self.info()["complete"]) and written
+        if not self.exists() or not self.info()["complete"]:
+            return False
+        return all((self.folder / "tables" / f"{name}.parquet").is_file() for name in self.table_names)
 
     def info(self) -> dict[str, Any]:
         """The content of study.json: configuration, encoder, versions, counts."""
@@ -65,16 +66,39 @@ class Study:
         """Names of the metrics, in the order of the columns."""
         return list(self.info()["identity"]["metrics"])
 
+    @property
+    def has_vectors(self) -> bool:
+        """Whether every row holds its embedding and attention; with `--store metrics` few rows hold the latter."""
+        return bool(self.info()["config"].get("store", "all") == "all")
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether the shift was measured after every block of the encoder."""
+        return bool(self.info()["identity"].get("layers"))
+
+    @property
+    def phrases(self) -> dict[str, str]:
+        """Augmentation → the phrase that its shift was compared with; empty without `--text`."""
+        phrases = self.info()["identity"].get("text", {}).get("words", {})
+        return {name: phrase for name, phrase in phrases.items() if name != ORIGINAL}
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """Names of the tables that this study has."""
+        layers, words = ("layers",) if self.has_layers else (), ("words", "word_test") if self.phrases else ()
+        return (*TABLES, *layers, *words)
+
     def rows(self) -> pl.LazyFrame:
         """All rows, lazily: one per image, view and draw, in the order of the shards."""
         # A list, since polars would take brackets in the folder's name for a pattern.
         return pl.scan_parquet(sorted((self.folder / "shards").glob("part-*.parquet")), glob=False)
 
-    def image_ids(self) -> set[str]:
-        """Names of all measured images."""
+    def image_ids(self, *, with_attention: bool = False) -> set[str]:
+        """Names of all measured images, or of those whose attention maps are stored."""
         if not any((self.folder / "shards").glob("part-*.parquet")):
             return set()
-        return set(self.rows().select(pl.col("image_id").unique()).collect()["image_id"])
+        rows = self.rows().filter(pl.col("attention").is_not_null()) if with_attention else self.rows()
+        return set(rows.select(pl.col("image_id").unique()).collect()["image_id"])
 
     def failures(self) -> pl.DataFrame:
         """One row per image that was not measured: image_id, stage, reason."""
@@ -117,6 +141,37 @@ class Study:
         """What these images say about the paper's claims: claim, statement, estimate, ci_low, ci_high, verdict."""
         return self._table("claims")
 
+    def layers(self) -> pl.DataFrame:
+        """Shift by depth: augmentation, layer (1 = the first block), token, metric, n, mean, ci_low, ci_high.
+
+        Raises:
+            EmbedshiftError: when the study was run without `--layers` (exit code 2).
+        """
+        if not self.has_layers:
+            raise EmbedshiftError(f"{self.folder}: no layers here; run the study with --layers", exit_code=2)
+        return self._table("layers")
+
+    def words(self) -> pl.DataFrame:
+        """Whether shifts point to words: augmentation, word, n, mean, ci_low, ci_high; one row per pair.
+
+        Raises:
+            EmbedshiftError: when the study was run without `--text` (exit code 2).
+        """
+        return self._of_words("words")
+
+    def word_test(self) -> pl.DataFrame:
+        """The rank of each augmentation's own word, and a permutation test over all: see `embedshift.words.word_test`.
+
+        Raises:
+            EmbedshiftError: when the study was run without `--text` (exit code 2).
+        """
+        return self._of_words("word_test")
+
+    def _of_words(self, table: str) -> pl.DataFrame:
+        if not self.phrases:
+            raise EmbedshiftError(f"{self.folder}: no words here; run the study with --text", exit_code=2)
+        return self._table(table)
+
     def leaves(self, tree: Tree) -> list[str]:
         """Names of the tree's leaves, in suite order, the original first where it is one."""
         return [ORIGINAL, *self.augmentations] if tree.include_original else self.augmentations
@@ -124,6 +179,9 @@ class Study:
     def distances(self, tree: Tree) -> NDArray[np.float64]:
         """The distance matrix under the tree `[A, A]`, in the order of `leaves`."""
         if tree.on == "means":
+            if not self.has_vectors:
+                words = "was run with --store metrics; clusters on means need --store all, which keeps the embeddings"
+                raise EmbedshiftError(f"{self.folder} {words}", exit_code=2)
             return distances_of_means(tables.mean_embeddings(self.rows(), self.leaves(tree)), tree.metric)
         table = tables.pairwise(self.rows(), self.augmentations, include_original=tree.include_original)
         return table.drop("augmentation").to_numpy()
@@ -138,14 +196,21 @@ class Study:
         from embedshift.claims import claims
 
         names, seed = self.augmentations, int(self.info()["config"]["seed"])
+        clusters = self.clusters(tree)  # first, since it may be refused
         summary = tables.summary(self.rows(), names, self.metrics, seed=seed)
         made = {
             "summary": summary,
             "ranking": tables.ranking(summary),
             "pairwise": tables.pairwise(self.rows(), names, include_original=tree.include_original),
-            "clusters": self.clusters(tree),
+            "clusters": clusters,
             "claims": claims(self.rows(), names, seed=seed),
         }
+        if self.has_layers:
+            draws, terms = int(self.info()["config"]["draws"]), cka_sums(self.folder)
+            made["layers"] = depth.layers(self.rows(), names, terms, draws=draws, seed=seed)
+        if self.phrases:
+            made["words"] = words.words(self.rows(), names, list(self.phrases), seed=seed)
+            made["word_test"] = words.word_test(made["words"], seed=seed)
         (self.folder / "tables").mkdir(exist_ok=True)
         for name, table in made.items():
             write_whole(self.folder / "tables" / f"{name}.csv", table.write_csv)

@@ -16,6 +16,7 @@ from embedshift.errors import EmbedshiftError, reason
 
 SCHEMA_VERSION = 1
 METADATA_KEY = b"embedshift"
+CKA_KEY = b"embedshift.cka"
 _NONE: Mapping[str, int] = {}
 
 
@@ -52,8 +53,14 @@ class ShardRecord:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def schema(dim: int, cells: int | None, metrics: Sequence[str], lists: Mapping[str, int] = _NONE) -> pa.Schema:
-    """Columns of a row; `cells` = g_h * g_w, None for an encoder without attention; `lists` = more lists of numbers.
+def schema(dim: int | None, cells: int | None, metrics: Sequence[str], lists: Mapping[str, int] = _NONE) -> pa.Schema:
+    """Columns of a row.
+
+    Args:
+        dim: Length of an embedding; None where none is stored.
+        cells: g_h * g_w; None for an encoder without attention.
+        metrics: Names.
+        lists: More lists of numbers: name → length.
 
     Example:
         >>> schema(512, 49, ["cosine_similarity"]).names[:4]
@@ -66,7 +73,7 @@ def schema(dim: int, cells: int | None, metrics: Sequence[str], lists: Mapping[s
             pa.field("view", pa.string(), nullable=False),
             pa.field("draw", pa.int32(), nullable=False),
             pa.field("view_seed", pa.int64(), nullable=False),
-            pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
+            *([pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False)] if dim else []),
             pa.field("attention", attention),
             *(pa.field(name, pa.float64()) for name in metrics),
             pa.field("pairwise", pa.list_(pa.float32())),
@@ -90,7 +97,7 @@ def shard_path(folder: Path, index: int) -> Path:
 def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
     """Writes a shard under a hidden name and renames it: the renamed part is the mark that it is done."""
     said = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(record)})
-    table = table.replace_schema_metadata({METADATA_KEY: said})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA_KEY: said})
     path = shard_path(folder, record.index)
     # Numbers hardly repeat: a dictionary of them would make the file half as large again.
     texts = ["image_id", "view", "caption"]
@@ -131,6 +138,30 @@ def _read_record(path: Path) -> ShardRecord:
         raise EmbedshiftError(
             f"{path}: not a shard of embedshift ({reason(error)}); delete it and run again"
         ) from error
+
+
+def with_cka(table: pa.Table, images: int, sums: NDArray[np.float64]) -> pa.Table:
+    """A shard's rows with the terms of CKA of its images in the metadata; without images, the rows alone.
+
+    Args:
+        table: The rows.
+        images: How many images the terms are of.
+        sums: `[A, T, L, 3]`, as `metrics.layers.CkaSums` makes them.
+    """
+    if not images:
+        return table
+    return table.replace_schema_metadata({CKA_KEY: json.dumps({"images": images, "sums": sums.tolist()})})
+
+
+def cka_sums(folder: Path) -> tuple[int, NDArray[np.float64]]:
+    """The terms of CKA of all shards of the study in `folder`, added up: images, and sums `[A, T, L, 3]`."""
+    images, sums = 0, np.zeros(())
+    for path in sorted((folder / "shards").glob("part-*.parquet")):
+        said = pq.read_metadata(path).metadata.get(CKA_KEY)
+        if said is not None:
+            part = json.loads(said)
+            images, sums = images + part["images"], sums + np.array(part["sums"])
+    return images, sums
 
 
 def write_failures(folder: Path, records: Sequence[ShardRecord]) -> None:

@@ -1,4 +1,4 @@
-"""The study: its configuration, and `run_study`, the one place that names the order of the steps."""
+"""The study, prepared, and `run_study`, the one place that names the order of the steps."""
 
 import functools
 import hashlib
@@ -7,88 +7,30 @@ import importlib.metadata
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from embedshift import directory, shards
+from embedshift import directory, shards, texts
 from embedshift.augmentations import Suite, load_suite
-from embedshift.encoders import Encoder, Precision, Preprocess, load_encoder
+from embedshift.config import StudyConfig, make_config, read_config
+from embedshift.encoders import Encoder, Preprocess, load_encoder, load_text_encoder
+from embedshift.encoders.base import Observable
 from embedshift.engines import Engine, Job, Progress
-from embedshift.errors import EmbedshiftError, reason
-from embedshift.metrics import METRICS, PAPER_METRICS
+from embedshift.errors import EmbedshiftError
+from embedshift.metrics import METRICS, asked_for
 from embedshift.plan import Plan
 from embedshift.results import Study
 from embedshift.sources import Sample, Shard, Source, open_source, passed_over, select, split
+
+__all__ = ["Prepared", "StudyConfig", "make_config", "read_config", "run_study"]
 
 log = logging.getLogger(__name__)
 
 # Rows of activations that keep a device busy; more only takes memory. A fixed table, so that equal studies have equal
 # batches.
 TOKENS_PER_BATCH = {"cpu": 2_000, "cuda": 50_000, "mps": 10_000}
-ENGINES = {"local": "embedshift.engines.local:run_local", "ray": "embedshift.engines.ray:run_ray"}
-
-
-class StudyConfig(BaseModel):
-    """Everything that a study is made from; frozen, and an unknown key is refused.
-
-    Example:
-        >>> StudyConfig(images=("photos",), seed=3).seed
-        3
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    images: tuple[str, ...] = ()
-    model: str = "openai/clip-vit-base-patch32"
-    embedding: str | None = None
-    augmentations: str = "paper"
-    metrics: tuple[str, ...] = ()
-    limit: Annotated[int, Field(ge=1)] | None = None
-    sample: Annotated[int, Field(ge=1)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-    draws: Annotated[int, Field(ge=1)] = 1
-    size: Annotated[int, Field(ge=8)] | None = None
-    resize: Literal["squash", "crop"] = "squash"
-    shard_size: Annotated[int, Field(ge=1)] = 64
-    batch_size: Annotated[int, Field(ge=1)] | None = None
-    workers: Annotated[int, Field(ge=0)] | None = None
-    precision: Precision = "float32"
-    device: str = "auto"
-    engine: Literal["local", "ray"] = "local"
-    num_gpus: Annotated[float, Field(ge=0)] | None = None
-    concurrency: Annotated[int, Field(ge=1)] | None = None
-
-
-def make_config(given: Mapping[str, Any]) -> StudyConfig:
-    """A `StudyConfig` of what was given; a wrong value or key raises EmbedshiftError (exit code 2) with one line.
-
-    Example:
-        >>> make_config({"draws": 0})
-        Traceback (most recent call last):
-        embedshift.errors.EmbedshiftError: draws: Input should be greater than or equal to 1
-    """
-    try:
-        return StudyConfig.model_validate(dict(given))
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise EmbedshiftError("; ".join(lines), exit_code=2) from error
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    """The settings in a YAML or JSON file, by the names of `StudyConfig`."""
-    try:
-        content = yaml.safe_load(file.read_text())
-    except OSError as error:
-        raise EmbedshiftError(f"{file}: {error.strerror}", exit_code=2) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise EmbedshiftError(f"{file}: not YAML ({reason(error)})", exit_code=2) from error
-    if not isinstance(content, dict):
-        raise EmbedshiftError(f"{file}: give settings as 'name: value' lines", exit_code=2)
-    return {"images": [content.pop("images")], **content} if isinstance(content.get("images"), str) else content
+ENGINES = {"local": "embedshift.engines.devices:run_on_devices", "ray": "embedshift.engines.ray:run_ray"}
 
 
 class Prepared:
@@ -104,7 +46,6 @@ class Prepared:
     def __init__(
         self, config: StudyConfig, out: Path, encoder: Encoder | None = None, suite: Suite | None = None
     ) -> None:
-        self.metrics = PAPER_METRICS + tuple(dict.fromkeys(m for m in config.metrics if METRICS[m].optional))
         self.config, self.out = config, out
         self.suite = suite or load_suite(config.augmentations)
         self.source: Source = open_source(config.images)
@@ -117,17 +58,28 @@ class Prepared:
             )
         if out.resolve() == Path(self.source.description.get("root", os.devnull)).resolve():
             raise EmbedshiftError(f"{out} is the folder of the images; choose another --out", exit_code=2)
-        self.load: Callable[[], Encoder] = functools.partial(
+        self.texts = texts.gather(config, self.suite.names, self.samples)
+        # Where no map is kept, claims on its spread are tested on this.
+        instead = ("attention_entropy_rise",) if config.store == "metrics" else ()
+        self.metrics = (*asked_for((*config.metrics, *instead)), *self.texts.metrics)
+        self.load: Callable[..., Encoder] = functools.partial(
             load_encoder,
             config.model,
-            device=config.device,
+            device=config.device.partition(",")[0],  # the first of several
             precision=config.precision,
             size=config.size,
             embedding=config.embedding,
         )
         if encoder is not None:
             self.load = functools.partial(_same, encoder)
+        self.device = config.device if encoder is None else ""
+        if self.texts:
+            tower = functools.partial(load_text_encoder, config.model, precision=config.precision)
+            self.load = functools.partial(texts.with_text_tower, self.load, None if encoder is not None else tower)
+        rollout = any(METRICS[name].family == "rollout" for name in self.metrics)
+        self.load = functools.partial(_observed, self.load, layers=config.layers, rollout=rollout)
         self.encoder = self.load()
+        self.text_vectors = texts.vectors(self.texts, self.encoder)
         self.shards: list[Shard] = split(self.samples, config.shard_size)
         self.identity = json.loads(json.dumps(self._identity()))  # as study.json gives it back
         self.config_hash = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
@@ -159,6 +111,9 @@ class Prepared:
             self.metrics,
             self.batch_size,
             self.config_hash,
+            config.layers,
+            self.text_vectors,
+            config.store,
         )
 
     def job(self, pending: Sequence[Shard], progress: Progress) -> Job:
@@ -174,6 +129,7 @@ class Prepared:
             progress,
             config.num_gpus,
             config.concurrency,
+            self.device,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -197,6 +153,9 @@ class Prepared:
             "batch_size": self.batch_size,
             "shard_size": config.shard_size,
             "metrics": list(self.metrics),
+            **({"layers": True} if config.layers else {}),
+            **({"store": config.store} if config.store != "all" else {}),
+            **({"text": self.texts.describe() | {"tower": texts.tower_hash(encoder)}} if self.texts else {}),
             "versions": {
                 "albumentations": importlib.metadata.version("albumentations"),
                 "opencv": importlib.metadata.version("opencv-python-headless"),
@@ -260,6 +219,17 @@ def run_study(
 
 
 def _same(encoder: Encoder) -> Encoder:
+    return encoder
+
+
+def _observed(load: Callable[..., Encoder], device: str | None = None, **more: bool) -> Encoder:
+    """The loaded encoder, told what more to give with every output."""
+    encoder = load() if device is None else load(device=device)
+    if isinstance(encoder, Observable):
+        encoder.observe(**more)
+    elif any(more.values()):
+        asked = " and ".join(name for name, wanted in more.items() if wanted)
+        raise EmbedshiftError(f"{encoder.name} gives no {asked}: it has no `observe`, see `Observable`", exit_code=2)
     return encoder
 
 

@@ -21,7 +21,14 @@ SUMMARY_SCHEMA: dict[str, type[pl.DataType]] = {
 RESAMPLES = bootstrap.RESAMPLES
 
 
-def summary(rows: pl.LazyFrame, augmentations: Sequence[str], metrics: Sequence[str], *, seed: int) -> pl.DataFrame:
+def summary(
+    rows: pl.LazyFrame,
+    augmentations: Sequence[str],
+    metrics: Sequence[str],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> pl.DataFrame:
     """Per augmentation and metric: n, mean, sd, median, quantiles and a bootstrap 95 % interval of the mean.
 
     Args:
@@ -29,15 +36,15 @@ def summary(rows: pl.LazyFrame, augmentations: Sequence[str], metrics: Sequence[
         augmentations: Names, in suite order.
         metrics: Columns to describe.
         seed: The study's seed; it decides the resamples.
+        resamples: How many; 0 = no interval.
 
     Returns:
         One row per augmentation and metric, in these orders: `augmentation, metric, n, mean, sd, median, q05, q95,
         ci_low, ci_high`. NaN and null values are left out and `n` counts what was used; sd has ddof = 1; quantiles are
-        linear; the interval is the percentile interval over 2,000 resamples of images with all their draws. A
+        linear; the interval is the percentile interval over the resamples of images with all their draws. A
         statistic of no value is null.
     """
-    order = bootstrap.layout(rows)
-    means = _resampled_summary(rows, order, augmentations, metrics, seed)
+    means = _resampled_summary(rows, bootstrap.layout(rows), augmentations, metrics, seed, resamples)
     described: list[dict[str, object]] = []
     for place, name in enumerate(augmentations):
         part = rows.filter(pl.col("view") == name).select(pl.col(metrics).cast(pl.Float64)).collect(engine="streaming")
@@ -48,17 +55,24 @@ def summary(rows: pl.LazyFrame, augmentations: Sequence[str], metrics: Sequence[
 
 
 def _resampled_summary(
-    rows: pl.LazyFrame, order: bootstrap.Layout, augmentations: Sequence[str], metrics: Sequence[str], seed: int
+    rows: pl.LazyFrame,
+    order: bootstrap.Layout,
+    augmentations: Sequence[str],
+    metrics: Sequence[str],
+    seed: int,
+    resamples: int,
 ) -> Values:
-    """Means `[RESAMPLES, A, M]`, NaN where a resample holds no value; the rows are read once, as a stream."""
-    shape = (bootstrap.RESAMPLES, len(augmentations), len(metrics))
-    if not order.images:
+    """Means `[resamples, A, M]`, NaN where a resample holds no value; the rows are read once, as a stream."""
+    shape = (resamples, len(augmentations), len(metrics))
+    if not resamples or not order.images:
         return np.full(shape, np.nan)
     parts = (
         np.hstack([np.hstack(order.per_image(block, name, metrics)) for name in augmentations])
         for block in bootstrap.blocks(rows.select(metrics), len(order.views))
     )
-    totals = bootstrap.resampled_sums(parts, order.images, seed=seed).reshape(shape[0], shape[1], 2, shape[2])
+    totals = bootstrap.resampled_sums(parts, order.images, seed=seed, resamples=resamples).reshape(
+        shape[0], shape[1], 2, shape[2]
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(totals[:, :, 0] / totals[:, :, 1])
 
@@ -68,11 +82,11 @@ def _describe(values: Values, means: Values) -> dict[str, object]:
     if not len(used):
         return {"n": 0}
     q05, median, q95 = np.quantile(used, (0.05, 0.5, 0.95))
-    low, high = np.nanquantile(means, (0.025, 0.975))
+    low, high = map(float, np.nanquantile(means, (0.025, 0.975))) if len(means) else (None, None)
     sd = float(used.std(ddof=1)) if len(used) > 1 else None
     return {
         "n": len(used), "mean": float(used.mean()), "sd": sd, "median": float(median),
-        "q05": float(q05), "q95": float(q95), "ci_low": float(low), "ci_high": float(high),
+        "q05": float(q05), "q95": float(q95), "ci_low": low, "ci_high": high,
     }  # fmt: skip
 
 
@@ -210,7 +224,7 @@ def _mean_distances(rows: pl.LazyFrame, pairs: int) -> Values:
 
 
 def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
-    """Mean embedding of each augmentation over images and draws, float64 `[A, D]`."""
+    """Mean embedding of each augmentation over images and draws, float64 `[A, D]`; the records must hold them."""
     means: list[Values] = []
     for name in augmentations:
         part = rows.filter(pl.col("view") == name).select("embedding").collect()["embedding"]

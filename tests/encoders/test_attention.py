@@ -31,7 +31,7 @@ def tapped(module, *inputs, from_cls, **kwargs):
     """The module's output without the tap and with it, which must be the same to the bit, and the row."""
     with torch.inference_mode():
         before = module(*inputs, **kwargs)
-        tap = AttentionTap(module, from_cls=from_cls)
+        tap = AttentionTap(module, rows="first" if from_cls else "mean")
         after = module(*inputs, **kwargs)
     before, after = (x[0] if isinstance(x, tuple) else x for x in (before, after))
     assert (before - after).abs().max() == 0.0
@@ -157,7 +157,7 @@ def test_an_exception_leaves_nothing_behind():
             raise RuntimeError("out of memory")
 
     module = Raises()
-    tap = AttentionTap(module, from_cls=True)
+    tap = AttentionTap(module, rows="first")
     with pytest.raises(RuntimeError, match="out of memory"):
         module(drawn(B, H, T, D))
     assert tap.take() is None

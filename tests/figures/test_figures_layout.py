@@ -36,12 +36,20 @@ BLINDNESS = {
 
 def study_of(kind, folder):
     return {
-        "nine": lambda: make_study(folder, 40, with_pictures=True),
-        "twenty": lambda: make_study(folder, 60, LONG, with_pictures=True, encoder="some/quite-long-" * 6),
-        "no attention": lambda: make_study(folder, 40, grid=None, with_pictures=True, draws=2),
-        "one image": lambda: make_study(folder, 1, with_pictures=True),
-        "one augmentation": lambda: make_study(folder, 5, ["noise"], with_pictures=True),
-        "like one another": lambda: make_study(folder, 40, effect=dict.fromkeys(PAPER, 0.2), with_pictures=True),
+        "nine": lambda: make_study(folder, 40, with_pictures=True, layers=12, text=True, looks=True),
+        "twenty": lambda: make_study(
+            folder, 60, LONG, with_pictures=True, encoder="some/quite-long-" * 6, layers=24, text=True, looks=True
+        ),
+        "no attention": lambda: make_study(
+            folder, 40, grid=None, with_pictures=True, draws=2, layers=3, text=True, looks=True
+        ),
+        "one image": lambda: make_study(folder, 1, with_pictures=True, layers=3, text=True, looks=True),
+        "one augmentation": lambda: make_study(
+            folder, 5, ["noise"], with_pictures=True, layers=1, text=True, looks=True
+        ),
+        "like one another": lambda: make_study(
+            folder, 40, effect=dict.fromkeys(PAPER, 0.2), with_pictures=True, layers=3, text=True, looks=True
+        ),
     }[kind]()
 
 
@@ -64,8 +72,8 @@ def test_the_measure_of_overlaps_finds_them():
 
 @pytest.mark.parametrize("name", list(FIGURES))
 def test_no_words_overlap_and_all_stay_inside(study, name):
-    if name == "attention" and study.kind == "no attention":
-        with pytest.raises(EmbedshiftError, match="gives no attention"):
+    if name in ("attention", "attention_change") and study.kind == "no attention":
+        with pytest.raises(EmbedshiftError, match=r"gives no attention|no metric of attention"):
             study.figure(name)
         return
     assert overlaps(study.figure(name)) == []
@@ -73,7 +81,17 @@ def test_no_words_overlap_and_all_stay_inside(study, name):
 
 @pytest.mark.parametrize("name", list(FIGURES))
 def test_caption_tells_encoder_and_number_of_images(tmp_path, name):
-    study = make_study(tmp_path / "study", 7, ["noise", "blur"], with_pictures=True, draws=2, encoder="my_encoder")
+    study = make_study(
+        tmp_path / "study",
+        7,
+        ["noise", "blur"],
+        with_pictures=True,
+        draws=2,
+        encoder="my_encoder",
+        layers=3,
+        text=True,
+        looks=True,
+    )
     captions = [text for text, _ in drawn_texts(study.figure(name)) if "my_encoder (float32)" in text]
     assert len(captions) == 1
     assert "n = 7 images × 2 draws" in captions[0].replace("\n", " ")
@@ -91,12 +109,18 @@ def with_holes(study):
     )
     hole = pl.when(pl.col("view") == "noise").then(float("nan"))
     rows = data.rows.with_columns(hole.otherwise(pl.col(m)).alias(m) for m in ("cosine_similarity", "l2_distance"))
-    return data, {"summary": summary, "ranking": ranking, "rows": rows}
+    no_layer = (pl.col("augmentation") == "noise") & (pl.col("metric") != "l2_distance") & (pl.col("layer") > 1)
+    layers = data.layers.with_columns(pl.when(no_layer).then(None).otherwise(pl.col("mean")).alias("mean"))
+    still = pl.col("augmentation") == "noise"
+    words = data.words.with_columns(pl.when(still).then(None).otherwise(pl.col("mean")).alias("mean"))
+    return data, {"summary": summary, "ranking": ranking, "rows": rows, "layers": layers, "words": words}
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if not FIGURES[name].shows_pictures])
 def test_missing_values_are_said_or_left_out(tmp_path, name):
-    study = make_study(tmp_path / "study", 12, ["noise", "blur", "elastic", "perspective"])
+    study = make_study(
+        tmp_path / "study", 12, ["noise", "blur", "elastic", "perspective"], layers=3, text=True, looks=True
+    )
     data, holes = with_holes(study)
     if name == "clustermap":
         with pytest.raises(EmbedshiftError, match="no metric has a mean for every augmentation"):
@@ -182,7 +206,7 @@ def test_wrong_names_and_formats_are_refused(tmp_path, caplog):
 
 
 def test_drawing_imports_no_torch_and_opens_no_window(tmp_path):
-    study = make_study(tmp_path / "study", 4, ["noise", "blur"], with_pictures=True)
+    study = make_study(tmp_path / "study", 4, ["noise", "blur"], with_pictures=True, layers=3, text=True, looks=True)
     code = f"""
 import sys, embedshift
 from embedshift.figures import FIGURES

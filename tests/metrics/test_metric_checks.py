@@ -9,6 +9,7 @@ import reference
 from embedshift.metrics import METRICS, PAPER_METRICS, RADAR_METRICS, embedding
 
 EVERY = list(METRICS)
+SIGNED = {"attention_entropy_rise", "text_alignment_shift"}
 
 
 def cases(name):
@@ -60,6 +61,43 @@ WRONG = {
         "attention_similarity",
         lambda a, b, size: METRICS["attention_similarity"].function(a, np.swapaxes(b, -1, -2), size),
     ),
+    "entropy of the map as it is": (
+        "attention_entropy_rise",
+        lambda a, b, size: -np.sum(b * np.log(b), axis=(-2, -1)) + np.sum(a * np.log(a), axis=(-2, -1)),
+    ),
+    "entropy the other way round": (
+        "attention_entropy_rise",
+        lambda a, b, size: METRICS["attention_entropy_rise"].function(b, a, size),
+    ),
+    "divergence in nats": (
+        "attention_divergence",
+        lambda a, b, size: METRICS["attention_divergence"].function(a, b, size) * np.log(2),
+    ),
+    "distance for divergence": (
+        "attention_divergence",
+        lambda a, b, size: METRICS["attention_divergence"].function(a, b, size) ** 0.5,
+    ),
+    "aligned without its mask": (
+        "aligned_attention_similarity",
+        lambda a, b: METRICS["aligned_attention_similarity"].function(np.nan_to_num(a), b),
+    ),
+    "aligned, scaled with what lies outside": (
+        "aligned_attention_similarity",
+        lambda a, b: 1 / (1 + np.nanmean((a - b) ** 2, axis=(-2, -1))),
+    ),
+    "the other way round": ("text_alignment_shift", lambda u, v, t: METRICS["text_alignment_shift"].function(v, u, t)),
+    "without norms": (
+        "text_alignment_shift",
+        lambda u, v, t: np.sum((np.asarray(v, float) - np.asarray(u, float)) * np.asarray(t), axis=-1),
+    ),
+    "classes by their lengths": (
+        "zero_shot_flip",
+        lambda u, v, t: (np.argmax(u @ np.transpose(t), -1) != np.argmax(v @ np.transpose(t), -1)).astype(float),
+    ),
+    "a flip of what has no direction": (
+        "zero_shot_flip",
+        lambda u, v, t: np.nan_to_num(METRICS["zero_shot_flip"].function(u, v, t)),
+    ),
     "wrapping integers": ("patch_similarity", METRICS["patch_similarity_uint8"].function),
     "no wrapping integers": ("patch_similarity_uint8", METRICS["patch_similarity"].function),
     "channels in the wrong order": (
@@ -74,6 +112,7 @@ WRONG = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("mistake", WRONG)
 def test_check_refuses_a_mistake(mistake):
     name, function = WRONG[mistake]
@@ -122,13 +161,19 @@ def test_the_bounds_are_reached():
         assert METRICS[name].function(*arguments).item() == METRICS[name].low
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name != "patch_similarity_uint8"])
+@pytest.mark.parametrize(
+    "name",
+    [name for name in EVERY if name not in {"patch_similarity_uint8", *SIGNED} and METRICS[name].family != "text"],
+)
 def test_more_noise_is_less_alike(name):
-    # Not for the uint8 metric: that it cannot tell is why it is off by default.
+    # Not for the uint8 metric: that it cannot tell is why it is off by default. Entropy may rise or fall, and
+    # a class is the same or another.
     metric, rng = METRICS[name], np.random.default_rng(3)
     thing = {
         "embedding": lambda: rng.normal(size=256),
         "attention": lambda: rng.random((7, 7)),
+        "rollout": lambda: rng.random((7, 7)),
+        "aligned": lambda: rng.random((28, 28)),
         "pixels": lambda: reference.skimage_data.astronaut()[80:160, 180:260],
     }[metric.family]()
     scale = 25.0 if metric.family == "pixels" else thing.std() / 4
@@ -137,23 +182,32 @@ def test_more_noise_is_less_alike(name):
         noisy = thing + strength * scale * rng.normal(size=thing.shape)
         if metric.family == "pixels":
             noisy = noisy.clip(0, 255).astype(np.uint8)
-        values.append(metric.function(thing, noisy, *([28] if metric.family == "attention" else [])).item())
+        if metric.of_attention:
+            noisy = noisy.clip(0)
+        values.append(
+            metric.function(thing, noisy, *([28] if metric.family in {"attention", "rollout"} else [])).item()
+        )
     falling = values if metric.higher_is_better else [-value for value in values]
     assert all(before > after for before, after in itertools.pairwise(falling)), values
     assert values[0] == pytest.approx(metric.no_change, abs=1e-12)
 
 
+VECTORS = [
+    (np.ones(3), np.ones(4)),
+    (np.ones((2, 3)), np.ones((3, 3))),
+    (np.ones(3), np.ones(1)),
+    (np.float64(1), np.ones(3)),
+]
+MAPS = [
+    (np.ones(49), np.ones(49), 28),
+    (np.ones((2, 7, 7)), np.ones((3, 7, 7)), 28),
+]
 BAD_SHAPES = {
-    "embedding": [
-        (np.ones(3), np.ones(4)),
-        (np.ones((2, 3)), np.ones((3, 3))),
-        (np.ones(3), np.ones(1)),
-        (np.float64(1), np.ones(3)),
-    ],
-    "attention": [
-        (np.ones(49), np.ones(49), 28),
-        (np.ones((2, 7, 7)), np.ones((3, 7, 7)), 28),
-    ],
+    "embedding": VECTORS,
+    "text": [(u, v, np.ones((3, 3))) for u, v in VECTORS] + [(np.ones(3), np.ones(3), np.ones((3, 4)))],
+    "attention": MAPS,
+    "rollout": MAPS,
+    "aligned": [maps[:2] for maps in MAPS],
     "pixels": [
         (np.ones((8, 8, 3), np.uint8), np.ones((9, 8, 3), np.uint8)),
         (np.ones((2, 8, 8, 3), np.uint8), np.ones((3, 8, 8, 3), np.uint8)),
@@ -181,12 +235,20 @@ def test_names_and_order_of_the_metrics():
         "detail_preservation",
     )  # fmt: skip
     assert set(RADAR_METRICS) == set(PAPER_METRICS) - {"l2_distance"}
-    assert [name for name in METRICS if METRICS[name].optional] == ["patch_similarity_uint8"]
+    assert {name: METRICS[name].family for name in METRICS if METRICS[name].optional} == {
+        "attention_entropy_rise": "attention",
+        "attention_divergence": "attention",
+        "aligned_attention_similarity": "aligned",
+        "rollout_similarity": "rollout",
+        "patch_similarity_uint8": "pixels",
+        "text_alignment_shift": "text",
+        "zero_shot_flip": "text",
+    }
     for name in METRICS:
         metric = METRICS[name]
         assert metric.name == name == metric.function.__name__
         assert metric.low <= metric.no_change <= metric.high
-        assert metric.no_change == (metric.high if metric.higher_is_better else metric.low)
+        assert metric.no_change == (0 if name in SIGNED else metric.high if metric.higher_is_better else metric.low)
         assert metric.summary.endswith(".")
 
 

@@ -11,11 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
-from scipy.stats import entropy
 
 from embedshift.augmentations import ORIGINAL, PAPER
 from embedshift.bootstrap import BLOCK, RESAMPLES, Layout, blocks, layout, resampled_sums, sums_and_counts
 from embedshift.clusters import linkage_matrix, threshold
+from embedshift.metrics.attention import attention_entropy
 from embedshift.tables import pair_distances
 
 Values = NDArray[np.float64]
@@ -23,6 +23,7 @@ Key = tuple[str, ...]
 
 SPREAD_OF = ("cosine_similarity", "l2_distance")
 MEANS_OF = (*SPREAD_OF, "attention_similarity", "edge_preservation", "detail_preservation")
+ENTROPY_RISE = "attention_entropy_rise"
 # The augmentations whose attention the paper says to spread: attention is read for these alone.
 ENTROPY_OF = ("blur", "shift_scale_rotate", "perspective")
 
@@ -82,7 +83,8 @@ def gather(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int, resam
     """The evidence in a study's records; augmentations that are not the paper's are left out.
 
     Args:
-        rows: Records of a study; `embedding` is not read, `attention` only of three augmentations and the original.
+        rows: Records of a study; `embedding` is not read, `attention` only of three augmentations and the original,
+            and not at all where the study has `attention_entropy_rise`.
         augmentations: Names, in suite order.
         seed: The study's seed; images are resampled as for `summary`, each with all its draws.
         resamples: R, how many.
@@ -91,7 +93,7 @@ def gather(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int, resam
     names = [name for name in augmentations if name in PAPER]
     if not names or not order.images:
         return Evidence(0, {})
-    metrics, entropies = _Metrics(order, names), _entropy_rises(rows, order, names)
+    metrics = _Metrics(order, names)
     pairs, chosen = _pairs(augmentations)
     observed: list[Values] = []
 
@@ -99,11 +101,12 @@ def gather(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int, resam
         """Per image, for one block after another: sums of all keys, then counts of all keys."""
         values = blocks(rows.select(MEANS_OF), len(order.views))
         between = pair_distances(rows, math.comb(len(augmentations), 2)) if chosen else iter(())
-        for number, (block, distances) in enumerate(itertools.zip_longest(values, between)):
+        rises = _entropy_rises(rows, order, names)
+        for block, distances, risen in itertools.zip_longest(values, between, rises):
             found = [metrics.of(block)]
             if chosen:
                 found.append(sums_and_counts(distances[:, :, chosen]))
-            found.append(sums_and_counts(entropies[number * BLOCK : (number + 1) * BLOCK]))
+            found.append(sums_and_counts(risen))
             part = np.hstack([sums for sums, _ in found] + [counts for _, counts in found])
             observed.append(part.sum(axis=0))
             yield part
@@ -159,20 +162,27 @@ def _pairs(augmentations: Sequence[str]) -> tuple[list[Key], list[int]]:
     return [("distance", *sorted(pairs[index])) for index in chosen], chosen
 
 
-def _entropy_rises(rows: pl.LazyFrame, order: Layout, names: Sequence[str]) -> Values:
-    """Entropy of each view's attention map less that of its original, in nats: `[n, draws, K]`, K of `ENTROPY_OF`."""
+def _entropy_rises(rows: pl.LazyFrame, order: Layout, names: Sequence[str]) -> Iterator[Values]:
+    """Entropy of each view's attention map less that of its original, in nats, block by block.
+
+    Of the metric where the study has it, else of the maps.
+
+    Yields:
+        `[b, draws, K]`, K of `ENTROPY_OF`; NaN where there are no maps.
+    """
     wanted = [name for name in ENTROPY_OF if name in names]
-    draws = len(order.positions(names[0]))
-    if not wanted or not isinstance(rows.collect_schema()["attention"], pl.Array):
-        return np.full((order.images, draws, len(wanted)), np.nan)
-    # As a stream: the maps of a large study would not fit into memory.
-    spread = pl.col("attention").map_batches(_entropy, return_dtype=pl.Float64, is_elementwise=True)
-    views = rows.filter(pl.col("view").is_in([ORIGINAL, *wanted])).select("view", spread.alias("entropy"))
-    table = views.collect(engine="streaming")
-    of = {name: table.filter(pl.col("view") == name)["entropy"].to_numpy() for name in (ORIGINAL, *wanted)}
-    return np.stack([of[name].reshape(-1, draws) - of[ORIGINAL][:, None] for name in wanted], axis=2)
-
-
-def _entropy(attention: pl.Series) -> pl.Series:
-    with np.errstate(invalid="ignore"):
-        return pl.Series(entropy(attention.to_numpy().astype(np.float64), axis=-1))
+    columns = rows.collect_schema()
+    if ENTROPY_RISE in columns and wanted:
+        for block in blocks(rows.select(ENTROPY_RISE), len(order.views)):
+            yield np.concatenate([order.values(block, name, [ENTROPY_RISE]) for name in wanted], axis=2)
+    elif wanted and isinstance(columns["attention"], pl.Array):
+        read = [ORIGINAL, *wanted]
+        few = Layout(order.images, tuple(view for view in order.views if view in read))
+        for block in blocks(rows.filter(pl.col("view").is_in(read)).select("attention"), len(few.views)):
+            spread = attention_entropy(block["attention"].to_numpy()[:, None]).reshape(-1, len(few.views))
+            rises = spread - spread[:, few.positions(ORIGINAL)]
+            yield np.stack([rises[:, few.positions(name)] for name in wanted], axis=2)
+    else:
+        draws = len(order.positions(names[0]))
+        for start in range(0, order.images, BLOCK):
+            yield np.full((min(BLOCK, order.images - start), draws, len(wanted)), np.nan)

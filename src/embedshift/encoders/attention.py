@@ -8,12 +8,14 @@ family: scaled dot-product attention, `nn.MultiheadAttention`, and attention wri
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+
+Rows = Literal["first", "mean", "all"]
 
 CLS_NAMES = ("cls_token", "class_embedding", "class_token")
 POOL_NAMES = ("attn_pool", "attnpool")
@@ -23,15 +25,15 @@ WITH_WEIGHTS = {"need_weights": True, "average_attn_weights": False}
 
 
 class AttentionTap:
-    """Catches the attention row of one block during its forward pass.
+    """Catches the attention of one block during its forward pass, mean over heads.
 
     Args:
         block: The module inside which the attention runs; the last attention in it counts.
-        from_cls: True = the row of the first query token; False = the mean over all query tokens.
+        rows: "first" = the row of the first query token, "mean" = the mean over all query tokens, "all" = every row.
 
     Example:
         >>> layer = nn.MultiheadAttention(8, 2, batch_first=True).eval()
-        >>> tap = AttentionTap(layer, from_cls=True)
+        >>> tap = AttentionTap(layer, rows="first")
         >>> x = torch.ones(1, 5, 8)
         >>> with torch.inference_mode():
         ...     _ = layer(x, x, x, need_weights=False)
@@ -39,18 +41,23 @@ class AttentionTap:
         torch.Size([1, 5])
     """
 
-    def __init__(self, block: nn.Module, *, from_cls: bool) -> None:
-        self._mode = _Mode(from_cls)
+    def __init__(self, block: nn.Module, *, rows: Rows) -> None:
+        self._mode = _Mode(rows)
         self._entered = contextlib.ExitStack()
-        block.register_forward_pre_hook(self._enter)
+        self._handles = [block.register_forward_pre_hook(self._enter)]
         for part in block.modules():
             if isinstance(part, nn.MultiheadAttention):
-                part.register_forward_pre_hook(self._before_multihead)
-                part.register_forward_hook(self._after_multihead, with_kwargs=True)
-        block.register_forward_hook(self._leave, always_call=True)
+                self._handles.append(part.register_forward_pre_hook(self._before_multihead))
+                self._handles.append(part.register_forward_hook(self._after_multihead, with_kwargs=True))
+        self._handles.append(block.register_forward_hook(self._leave, always_call=True))
+
+    def remove(self) -> None:
+        """Takes the hooks off the block."""
+        for handle in self._handles:
+            handle.remove()
 
     def take(self) -> Tensor | None:
-        """The row `[B, T]`, float32, over all T key tokens, of the last forward pass; None where there was none."""
+        """The row `[B, T]` over all T key tokens, or all rows `[B, Q, T]`, float32, of the last pass; else None."""
         row, self._mode.row = self._mode.row, None
         return row
 
@@ -74,9 +81,9 @@ class AttentionTap:
 
 
 class _Mode(TorchFunctionMode):
-    def __init__(self, from_cls: bool) -> None:
+    def __init__(self, rows: Rows) -> None:
         super().__init__()
-        self.from_cls = from_cls
+        self.rows = rows
         self.row: Tensor | None = None
 
     def __torch_function__(
@@ -93,9 +100,9 @@ class _Mode(TorchFunctionMode):
         return result
 
     def from_weights(self, weights: Tensor) -> Tensor:
-        """Weights `[B, heads, queries, T]` → the row `[B, T]`."""
-        rows = weights[:, :, :1] if self.from_cls else weights
-        return rows.float().mean(dim=(1, 2))
+        """Weights `[B, heads, queries, T]` → the row `[B, T]`, or all rows `[B, queries, T]`."""
+        rows = weights[:, :, :1] if self.rows == "first" else weights
+        return rows.float().mean(dim=1 if self.rows == "all" else (1, 2))
 
     def _from_q_and_k(
         self,
@@ -112,7 +119,8 @@ class _Mode(TorchFunctionMode):
             query, key = query[:, None], key[:, None]
             attn_mask = attn_mask[:, None] if attn_mask is not None and attn_mask.ndim == 3 else attn_mask
         with torch.autocast(query.device.type, enabled=False):
-            q = (query[:, :, :1] if self.from_cls else query).float()
+            first = self.rows == "first"
+            q = (query[:, :, :1] if first else query).float()
             k = key.float()
             if enable_gqa:
                 k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
@@ -120,9 +128,10 @@ class _Mode(TorchFunctionMode):
             if is_causal:
                 attn_mask = scores.new_ones(scores.shape[-2:], dtype=torch.bool).tril()
             if attn_mask is not None:
-                mask = attn_mask[..., :1, :] if self.from_cls and attn_mask.shape[-2] > 1 else attn_mask
+                mask = attn_mask[..., :1, :] if first and attn_mask.shape[-2] > 1 else attn_mask
                 scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
-            return scores.softmax(dim=-1).mean(dim=(1, 2))
+            weights = scores.softmax(dim=-1)
+            return weights.mean(dim=1 if self.rows == "all" else (1, 2))
 
 
 def last_block(module: nn.Module) -> nn.Module | None:
@@ -133,9 +142,19 @@ def last_block(module: nn.Module) -> nn.Module | None:
         >>> last_block(net)
         Linear(in_features=8, out_features=8, bias=True)
     """
+    return next(reversed(like_blocks(module)), None)
+
+
+def like_blocks(module: nn.Module) -> list[nn.Module]:
+    """The longest run of like blocks in `module`, in order: the layers of its transformer; empty where there is none.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))
+        >>> len(like_blocks(net))
+        2
+    """
     runs = [m for m in module.modules() if isinstance(m, nn.ModuleList | nn.Sequential) and len({*map(type, m)}) == 1]
-    longest = max(runs, key=len, default=None)
-    return None if longest is None else longest[-1]
+    return list(max(runs, key=len, default=[]))
 
 
 def patch_embedding(module: nn.Module) -> nn.Conv2d | None:

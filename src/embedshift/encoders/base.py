@@ -1,5 +1,6 @@
 """The contract of an encoder: what it is told, what it gives back."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -92,7 +93,9 @@ class Encoder(Protocol):
     """Anything that turns views into embeddings; `embedshift.run(model=...)` takes any object of this shape.
 
     An encoder may also have `preprocess: Preprocess` (else `--resize crop` crops to the shortest side), `revision`,
-    `precision`, `embedding_name` and `embedding_definition`, each a `str` that is recorded.
+    `precision`, `embedding_name` and `embedding_definition`, each a `str` that is recorded. One that can give more than
+    embedding and attention is `Observable`; one that reads text has a method `encode_text(texts) -> [N, dim]`, whose
+    vectors are in the space of its embeddings.
     """
 
     name: str
@@ -106,3 +109,51 @@ class Encoder(Protocol):
     def __call__(self, views: NDArray[np.uint8]) -> EncoderOutput:
         """Encodes views uint8 `[B, S, S, 3]`, RGB, in one forward pass."""
         ...
+
+
+@runtime_checkable
+class Observable(Encoder, Protocol):
+    """An encoder that can be told to give more with every output.
+
+    Once it is told to give `layers`, `depth` is their number L and `layer_tokens` names their tokens: `("cls",
+    "patches")`, or `("patches",)` without a class token.
+    """
+
+    @property
+    def depth(self) -> int:
+        """Number L of layers; 0 unless it was told to give them."""
+        ...
+
+    @property
+    def layer_tokens(self) -> tuple[str, ...]:
+        """Names of the T tokens of every layer."""
+        ...
+
+    def observe(self, *, layers: bool = False, rollout: bool = False) -> None:
+        """Tells the encoder what to give from now on beside embedding and attention."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """What turns texts into vectors that can be compared with an encoder's embeddings."""
+
+    name: str
+    dim: int
+    weights_hash: str
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encodes N texts, float32 `[N, D]`, not normalised."""
+        ...
+
+
+def code_of(function: Any, besides: str = "") -> str:
+    """What tells one function of the user's own from another: its name, and a hash of its code and of `besides`.
+
+    Example:
+        >>> code_of(lambda x: x + 1)[-8:] == code_of(lambda x: x * 2)[-8:]
+        False
+    """
+    code = getattr(function, "__code__", None)
+    text = f"{besides}{code and (code.co_code, code.co_names)}"
+    return f"{getattr(function, '__qualname__', 'output')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from embedshift.encoders.family import IMAGENET_MEAN, IMAGENET_STD, Embedding, Family, Triple
+from embedshift.encoders.family import IMAGENET_MEAN, IMAGENET_STD, Embedding, Family, TextTower, Triple
 
 __all__ = ["CLIP_MEAN", "CLIP_STD", "FAMILIES", "HALF", "IMAGENET_MEAN", "IMAGENET_STD", "family_of"]
 
@@ -13,6 +13,7 @@ CLIP_STATS, HALF_STATS = (CLIP_MEAN, CLIP_STD), (HALF, HALF)
 
 PROJECTION = Embedding("projection", "image_features", "projection of the pooled CLS token")
 HEAD = Embedding("pooled", "image_features", "output of the attention-pooling head")
+TEXT = TextTower()
 CLS = Embedding("cls", "cls", "CLS token after the last layer norm")
 
 # Two libraries that know their models themselves.
@@ -42,6 +43,7 @@ FAMILIES = (
         example="openai/clip-vit-base-patch32",
         drop=("text_model",),
         stats=CLIP_STATS,
+        text=TEXT,
     ),
     Family(
         title="CLIP, vision half",
@@ -59,6 +61,7 @@ FAMILIES = (
         example="OFA-Sys/chinese-clip-vit-base-patch16",
         drop=("text_model",),
         stats=CLIP_STATS,
+        text=TEXT,
     ),
     Family(
         title="AltCLIP",
@@ -68,6 +71,7 @@ FAMILIES = (
         example="BAAI/AltCLIP",
         drop=("text_model",),
         stats=CLIP_STATS,
+        text=TEXT,
     ),
     Family(
         title="MetaCLIP 2",
@@ -77,6 +81,7 @@ FAMILIES = (
         example="facebook/metaclip-2-worldwide-huge-quickgelu",
         drop=("text_model",),
         stats=CLIP_STATS,
+        text=TEXT,
     ),
     Family(
         title="SigLIP, and SigLIP 2 of a fixed size",
@@ -87,6 +92,7 @@ FAMILIES = (
         attention="pool",
         drop=("text_model",),
         stats=HALF_STATS,
+        text=TextTower(padded=True),
     ),
     Family(
         title="SigLIP 2 naflex",
@@ -97,6 +103,7 @@ FAMILIES = (
         attention="pool",
         drop=("text_model",),
         stats=HALF_STATS,
+        text=TextTower(padded=True),
     ),
     Family(
         title="BLIP, image-text retrieval",
@@ -106,6 +113,7 @@ FAMILIES = (
         example="Salesforce/blip-itm-base-coco",
         drop=("text_encoder", "text_proj", "itm_head"),
         stats=CLIP_STATS,
+        text=TextTower("text_proj", ("vision_model", "vision_proj", "itm_head")),
     ),
     Family(
         title="BLIP, BlipModel",
@@ -116,6 +124,7 @@ FAMILIES = (
         architectures=("BlipModel",),
         drop=("text_model",),
         stats=CLIP_STATS,
+        text=TEXT,
     ),
     Family(
         title="BLIP, captions and questions",
@@ -136,6 +145,7 @@ FAMILIES = (
         ),
         example="Salesforce/blip2-itm-vit-g",
         stats=CLIP_STATS,
+        text=TextTower("text_embeds", (), "Blip2TextModelWithProjection"),
     ),
     Family(
         title="BLIP-2, captions",

@@ -30,6 +30,23 @@ class Embedding:
 
 
 @dataclass(frozen=True)
+class TextTower:
+    """How a family reads text, into the space of its first embedding.
+
+    Args:
+        reader: Which function of `text.py` reads the vector.
+        drop: Children of the class that are taken out before loading: the parts that read no text.
+        loader: Class of transformers that loads it; None = the family's.
+        padded: Whether every text is padded to the greatest length, since it is the last token that is read.
+    """
+
+    reader: str = "text_features"
+    drop: tuple[str, ...] = ("vision_model",)
+    loader: str | None = None
+    padded: bool = False
+
+
+@dataclass(frozen=True)
 class Family:
     """How one family of checkpoints is loaded and read.
 
@@ -45,6 +62,7 @@ class Family:
         drop: Children of the class that are taken out before loading: the parts that see no picture.
         options: Further arguments of `from_pretrained`.
         stats: Mean and std where the checkpoint has no preprocessor_config.json.
+        text: How it reads text; None = it has no text tower whose vectors can be compared with an embedding.
     """
 
     title: str
@@ -57,6 +75,7 @@ class Family:
     drop: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     stats: tuple[Triple, Triple] = (IMAGENET_MEAN, IMAGENET_STD)
+    text: TextTower | None = None
 
     @property
     def summary(self) -> str:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,25 +60,51 @@ def load_huggingface(
         EmbedshiftError: with one line when the model cannot be found, downloaded or trusted, when its family is not
             known, or when weights are missing (they would be filled at random).
     """
+    found = find_checkpoint(model)
+    chosen = found.family.choose(embedding)
+    module = load_module(found, found.family.loader, found.family.drop + chosen.drop)
+    return ModuleEncoder(
+        module,
+        READERS[chosen.reader],
+        _preprocess(found.source, found.family, found.config, found.offline).at(size),
+        name or found.name,
+        device=device,
+        precision=precision,
+        tower=tower(module),
+        embedding=chosen,
+        revision=getattr(found.config, "_commit_hash", None),
+    )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was found, and whose family is known.
+
+    Args:
+        model: As it was asked for.
+        name: What tables and reports call it.
+        source: Hub id or folder, for transformers.
+        family: Its row of the table.
+        config: Its configuration.
+        offline: Whether only the local cache may be asked.
+    """
+
+    model: str
+    name: str
+    source: str
+    family: Family
+    config: transformers.PretrainedConfig
+    offline: bool
+
+
+def find_checkpoint(model: str) -> Checkpoint:
+    """The checkpoint behind a Hub id or a local folder; EmbedshiftError where there is none of a known family."""
     folder = Path(model).expanduser()
     local = folder.is_dir()
     source = str(folder) if local else model
     offline = not local and not _hub_has(model)
     family, config = _config(source, model, offline)
-    chosen = family.choose(embedding)
-    module = _module(source, model, family, family.drop + chosen.drop, config, offline)
-    preprocess = _preprocess(source, family, config, offline).at(size)
-    return ModuleEncoder(
-        module,
-        READERS[chosen.reader],
-        preprocess,
-        name or (folder.resolve().name if local else model),
-        device=device,
-        precision=precision,
-        tower=tower(module),
-        embedding=chosen,
-        revision=getattr(config, "_commit_hash", None),
-    )
+    return Checkpoint(model, folder.resolve().name if local else model, source, family, config, offline)
 
 
 def _hub_has(model: str) -> bool:
@@ -98,7 +125,7 @@ def _hub_has(model: str) -> bool:
 
 
 def _config(source: str, model: str, offline: bool) -> tuple[Family, transformers.PretrainedConfig]:
-    with _quiet():
+    with quiet():
         try:
             # The type first: for one that transformers does not know, it would ask to run the checkpoint's own code.
             found, _ = transformers.PretrainedConfig.get_config_dict(source, local_files_only=offline)
@@ -125,26 +152,25 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
             ) from error
 
 
-def _module(
-    source: str,
-    model: str,
-    family: Family,
-    drop: tuple[str, ...],
-    config: transformers.PretrainedConfig,
-    offline: bool,
-) -> nn.Module:
-    loader = _without(getattr(transformers, family.loader), drop)
-    with _quiet():
+def load_module(found: Checkpoint, class_name: str, drop: tuple[str, ...]) -> nn.Module:
+    """A class of transformers with the checkpoint's weights, without the children named in `drop`.
+
+    Raises:
+        EmbedshiftError: when weights cannot be loaded, or are missing (they would be filled at random).
+    """
+    model, family = found.model, found.family
+    loader = _without(getattr(transformers, class_name), drop)
+    with quiet():
         try:
             module, info = loader.from_pretrained(
-                source,
-                config=config,
+                found.source,
+                config=found.config,
                 dtype=torch.float32,
                 output_loading_info=True,
-                local_files_only=offline,
+                local_files_only=found.offline,
                 trust_remote_code=False,
                 weights_only=True,
-                **family.options,
+                **(family.options if class_name == family.loader else {}),
             )
         except Exception as error:
             raise EmbedshiftError(f"{model}: its weights cannot be loaded ({_first_line(error)})") from error
@@ -154,7 +180,7 @@ def _module(
             f"{model}: {len(missing)} weights of {family.title} are missing from the checkpoint ({missing[0]}, …) and "
             "would be filled at random: give a complete checkpoint"
         )
-    if not any(_file(source, name, offline) for name in SAFETENSORS):
+    if not any(checkpoint_file(found.source, name, found.offline) for name in SAFETENSORS):
         log.info("%s: no safetensors there; its pickle was read as weights only, no code in it was run", model)
     return cast(nn.Module, module)
 
@@ -199,14 +225,14 @@ def _native(config: Any) -> int | None:
 
 
 def _json(source: str, name: str, offline: bool) -> dict[str, Any]:
-    path = _file(source, name, offline)
+    path = checkpoint_file(source, name, offline)
     try:
         return {} if path is None else dict(json.loads(path.read_text(encoding="utf-8")))
     except (TypeError, ValueError) as error:
         raise EmbedshiftError(f"{path}: not a JSON object ({reason(error)})") from error
 
 
-def _file(source: str, name: str, offline: bool) -> Path | None:
+def checkpoint_file(source: str, name: str, offline: bool) -> Path | None:
     """One file of a checkpoint, from the folder, the cache or the Hub; None where there is none."""
     path = cached_file(
         source, name, local_files_only=offline, _raise_exceptions_for_missing_entries=False,
@@ -231,7 +257,7 @@ def _triple(values: Any, default: tuple[float, float, float]) -> tuple[float, fl
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps transformers' own reports and bars from standing between the lines of ours."""
     logging_of: Any = transformers.utils.logging
     level, bar = logging_of.get_verbosity(), logging_of.is_progress_bar_enabled()

@@ -1,8 +1,9 @@
 """A torch module as an `Encoder`: views in, embedding and attention row out, in one forward pass."""
 
+import contextlib
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from embedshift.encoders.attention import AttentionTap, has_cls_token, last_bloc
 from embedshift.encoders.base import AttentionKind, EncoderOutput, Precision, Preprocess
 from embedshift.encoders.family import Embedding
 from embedshift.encoders.layers import LayerTap
+from embedshift.encoders.rollout import RolloutTap
+from embedshift.encoders.speed import ClassTokenShortcut, cast_weights, compiled
 from embedshift.errors import EmbedshiftError, reason
 
 log = logging.getLogger(__name__)
@@ -25,8 +28,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class ModuleEncoder:
     """An encoder made of a torch module and a function that reads the embedding from it.
 
-    The module is put into eval mode and moved to the device. Weights stay float32; a lower precision is used through
-    autocast, which keeps norms, softmax and the residual stream in float32.
+    The module is put into eval mode and moved to the device. A lower precision is used through autocast, which keeps
+    norms, softmax and the residual stream in float32.
 
     Args:
         module: The vision module.
@@ -41,6 +44,8 @@ class ModuleEncoder:
             default the module.
         embedding: What `embed` reads, for the record.
         revision: Where the weights came from, for the record.
+        shared: Whether the module is in use elsewhere too: its weights then stay as they are, and are cast to a lower
+            precision at every pass.
 
     Raises:
         EmbedshiftError: when the module cannot encode one black picture of the input size.
@@ -59,18 +64,23 @@ class ModuleEncoder:
         tower: nn.Module | None = None,
         embedding: Embedding | None = None,
         revision: str | None = None,
+        shared: bool = False,
     ) -> None:
         self.name, self.preprocess, self.precision, self.revision = name, preprocess, precision, revision
         self.size, self.mean, self.std = preprocess.size, preprocess.mean, preprocess.std
-        self.device = _device(device)
+        self.device = find_device(device)
         self.module = module.eval().to(self.device)
         self.weights_hash = weights_hash(self.module)
-        self._embed = embed
+        self._embed = self._forward = embed
+        self._batch = 0  # views that every pass is filled up to, once compiled
+        self.encode_text: Callable[[Sequence[str]], Any] | None = None
         self.embedding_name = embedding.name if embedding else None
         self.embedding_definition = embedding.definition if embedding else None
         self._tower = module if tower is None else tower
         self._tap, self._kind = _tap(self._tower, attention)
+        self._shortcut: ClassTokenShortcut | None = None
         self._layers: LayerTap | None = None
+        self._rollout: RolloutTap | None = None
         self._patches: tuple[int, int] | None = None
         self._convolution = patch_embedding(self._tower)
         if self._convolution is not None:
@@ -80,21 +90,80 @@ class ModuleEncoder:
         self._scale = scale.view(1, 3, 1, 1).to(self.device)
         self._shift = (-torch.tensor(self.mean) / torch.tensor(self.std)).view(1, 3, 1, 1).to(self.device)
         probe = self._try_one_picture()
+        self._shortcut = self._try_shortcut()
+        if precision != "float32" and not shared:
+            cast_weights(self.module, DTYPES[precision])
         self.dim = int(probe.embedding.shape[1])
         self.grid = None if probe.attention is None else (probe.attention.shape[1], probe.attention.shape[2])
         self.attention_kind = probe.attention_kind
 
     def __call__(self, views: NDArray[np.uint8]) -> EncoderOutput:
         """Encodes views uint8 `[B, S, S, 3]`, RGB, in one forward pass."""
-        with torch.inference_mode():
+        count = len(views)
+        if count < self._batch:
+            views = np.concatenate([views, np.zeros((self._batch - count, *views.shape[1:]), np.uint8)])
+        output = self._pass(views)
+        return output if len(views) == count else output[:count]
+
+    def _pass(self, views: NDArray[np.uint8]) -> EncoderOutput:
+        with torch.inference_mode(), self._shortcut_now():
             pixels = torch.from_numpy(views).to(self.device).permute(0, 3, 1, 2).float()
             pixels = pixels * self._scale + self._shift
             low = self.precision != "float32"
             with torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
-                embedding = self._embed(self.module, pixels)
-            attention, kind = self._take_attention(len(views))
+                embedding = self._forward(self.module, pixels)
+            row = None if self._tap is None else self._tap.take()
+            rolled = None if self._rollout is None else self._rollout.take(self._kind, row)
+            attention, rollout = self._on_grid(row, len(views)), self._on_grid(rolled, len(views))
+            kind = None if attention is None else self._kind
             layers = None if self._layers is None else self._layers.take(len(views)).cpu().numpy()
-        return EncoderOutput(embedding.float().cpu().numpy(), attention, kind, layers)
+        return EncoderOutput(embedding.float().cpu().numpy(), attention, kind, layers, rollout)
+
+    def compile(self, batch: int) -> None:
+        """Compiles the forward pass, for batches of `batch` views: fewer are filled up with black ones.
+
+        Compile after `observe`: what is caught on the way is caught by the compiled pass too. Embeddings then differ
+        from those of the plain pass by rounding.
+
+        Raises:
+            EmbedshiftError: when it cannot be compiled here, as without a C++ compiler.
+        """
+        log.info("compiling %s for batches of %d", self.name, batch)
+        self._forward, self._batch = compiled(self._embed), batch
+        try:
+            self(np.zeros((batch, self.size, self.size, 3), np.uint8))
+        except Exception as error:
+            self._forward, self._batch = self._embed, 0
+            raise EmbedshiftError(
+                f"--compile: {self.name} cannot be compiled here ({reason(error)[:300]}); run without it"
+            ) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the compiled pass, which does not travel: who receives the encoder compiles it again."""
+        return self.__dict__ | {"_forward": self._embed, "_batch": 0}
+
+    def _shortcut_now(self) -> contextlib.AbstractContextManager[None]:
+        # The mean patch of the last layer needs all its tokens.
+        return contextlib.nullcontext() if self._shortcut is None or self._layers is not None else self._shortcut
+
+    def _try_shortcut(self) -> ClassTokenShortcut | None:
+        """The shortcut, where embedding and attention of two random pictures stay the same with it."""
+        block = last_block(self._tower)
+        shortcut = None if block is None or not has_cls_token(self._tower) else ClassTokenShortcut(block)
+        if not shortcut:
+            return None
+        pictures = np.random.default_rng(0).integers(0, 256, (2, self.size, self.size, 3), np.uint8)
+        precision, self.precision = self.precision, "float32"  # tells apart what a lower one would blur
+        plain, (self._shortcut, short) = self(pictures), (shortcut, None)
+        try:
+            short = self(pictures)
+        except Exception as error:  # a block that is built otherwise
+            log.debug("%s: no shortcut (%s)", self.name, reason(error))
+        self.precision, self._shortcut = precision, None
+        if short is not None and _same_output(plain, short):
+            return shortcut
+        shortcut.remove()
+        return None
 
     def observe(self, *, layers: bool = False, rollout: bool = False) -> None:
         """Tells the encoder what more to give with every output from now on.
@@ -106,16 +175,29 @@ class ModuleEncoder:
         Raises:
             EmbedshiftError: when the encoder cannot give it.
         """
-        if self._layers is not None:
-            self._layers.remove()
-            self._layers = None
-        if not layers:
+        for tap in (self._layers, self._rollout):
+            if tap is not None:
+                tap.remove()
+        self._layers, self._rollout = None, None
+        if not (layers or rollout):
             return
         try:
-            self._layers = LayerTap(self._tower, has_cls=has_cls_token(self._tower), grid=self._grid_of)
+            self._tap_more(layers, rollout)
+        except EmbedshiftError:
+            self.observe()  # as before, for whoever goes on without
+            raise
+
+    def _tap_more(self, layers: bool, rollout: bool) -> None:
+        try:
+            if layers:
+                self._layers = LayerTap(self._tower, has_cls=has_cls_token(self._tower), grid=self._grid_of)
+            if rollout:
+                self._rollout = RolloutTap(self._tower)
         except EmbedshiftError as error:
             raise EmbedshiftError(f"{self.name} {error}", exit_code=error.exit_code) from error
-        self._try_one_picture()
+        if self._try_one_picture().rollout is None and rollout:
+            words = "its attention runs inside windows, not from all tokens to all; run without rollout metrics"
+            raise EmbedshiftError(f"{self.name} gives no rollout: {words}", exit_code=2)
 
     @property
     def depth(self) -> int:
@@ -127,15 +209,15 @@ class ModuleEncoder:
         """The tokens of `EncoderOutput.layers`: "cls" where there is a class token, and "patches", their mean."""
         return () if self._layers is None else self._layers.tokens
 
-    def _take_attention(self, count: int) -> tuple[NDArray[np.float32] | None, AttentionKind | None]:
-        row = None if self._tap is None else self._tap.take()
+    def _on_grid(self, row: Tensor | None, count: int) -> NDArray[np.float32] | None:
+        """Weights of all tokens `[B, T]` → those of the patches `[B, g_h, g_w]`."""
         if row is None:
-            return None, None
+            return None
         height, width = self._grid_of(row.shape[1])
         patches = row[:, row.shape[1] - height * width :]  # class and register tokens come first
         if height * width > row.shape[1] or len(row) != count:  # attention inside windows
-            return None, None
-        return patches.reshape(-1, height, width).cpu().numpy(), self._kind
+            return None
+        return patches.reshape(-1, height, width).cpu().numpy()
 
     def _grid_of(self, tokens: int) -> tuple[int, int]:
         return self._patches or (int(tokens**0.5),) * 2
@@ -167,6 +249,14 @@ class ModuleEncoder:
         return output
 
 
+def _same_output(a: EncoderOutput, b: EncoderOutput) -> bool:
+    """Whether two outputs differ by no more than float32 rounding."""
+    first, second = a.arrays(), b.arrays()
+    return first.keys() == second.keys() and all(
+        np.abs(first[name] - second[name]).max() <= 1e-4 * np.abs(first[name]).max() for name in first
+    )
+
+
 def weights_hash(module: nn.Module) -> str:
     """SHA-256 over the names, dtypes, shapes and bytes of all weights: equal weights, equal hash, wherever they lie.
 
@@ -188,10 +278,11 @@ def _tap(tower: nn.Module, attention: nn.Module | None) -> tuple[AttentionTap | 
     head = None if has_cls or attention is not None else pooling_head(tower)
     kind: AttentionKind = "cls" if has_cls else "mean" if head is None else "pool"
     block = attention if attention is not None else head if head is not None else last_block(tower)
-    return None if block is None else AttentionTap(block, from_cls=kind != "mean"), kind
+    return None if block is None else AttentionTap(block, rows="mean" if kind == "mean" else "first"), kind
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """The device called so, "auto" = the best that is here; EmbedshiftError (exit code 2) where it cannot be used."""
     try:
         device = torch.device(_best_device() if name == "auto" else name)
         torch.empty(1, device=device)

@@ -1,4 +1,4 @@
-"""Encoders of open_clip: the image tower of a model; its text tower is neither built nor read."""
+"""Encoders of open_clip: the image tower of a model, or its text tower; the other is neither built nor read."""
 
 import importlib
 import json
@@ -15,6 +15,7 @@ from embedshift.encoders.base import Precision, Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP
 from embedshift.encoders.module import ModuleEncoder
+from embedshift.encoders.text import ModuleTextEncoder
 from embedshift.errors import EmbedshiftError, reason
 
 CONFIG = "open_clip_config.json"
@@ -71,6 +72,40 @@ def load_openclip(
         device=device,
         precision=precision,
         embedding=chosen,
+    )
+
+
+def load_openclip_text(model: str, *, device: str = "auto", precision: Precision = "float32") -> ModuleTextEncoder:
+    """Loads the text tower of an open_clip model, with open_clip's own tokenizer.
+
+    Args:
+        model: As `load_openclip`.
+        device: As `ModuleEncoder`.
+        precision: As `ModuleEncoder`.
+
+    Returns:
+        The text encoder; its vector is that of `encode_text(..., normalize=False)`.
+
+    Raises:
+        EmbedshiftError: as `load_openclip`.
+    """
+    open_clip = library("open_clip")
+    try:
+        config, _, weights = _checkpoint(model)
+        text = _text(config, weights)
+        local = model.startswith(("local-dir:", "hf-hub:"))
+        tokenizer = open_clip.get_tokenizer(model if local else model.partition("/")[0])
+    except EmbedshiftError:
+        raise
+    except Exception as error:
+        raise EmbedshiftError(f"open_clip:{model}: its text tower cannot be loaded ({reason(error)[:300]})") from error
+    return ModuleTextEncoder(
+        text,
+        lambda texts: {"text": tokenizer(texts)},
+        lambda module, tokens: READERS["image"](module, tokens["text"]),
+        name_of("open_clip", model),
+        device=device,
+        precision=precision,
     )
 
 
@@ -139,14 +174,25 @@ def _visual(config: dict[str, Any], weights: Path, size: int | None) -> nn.Modul
     return visual
 
 
-def _weights(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file whose names begin with `visual.`; a pickle is read as weights only."""
+def _text(config: dict[str, Any], weights: Path) -> nn.Module:
+    """The text tower with its weights; models that came first keep them beside `visual.`, later ones in `text.`."""
+    settings = config["text_cfg"] | {"hf_model_pretrained": False}
+    model = library("open_clip.model")
+    text: nn.Module = model._build_text_tower(config["embed_dim"], settings, config.get("quick_gelu", False))
+    state = {name.removeprefix("text."): value for name, value in _weights(weights, visual=False).items()}
+    text.load_state_dict({name: state[name] for name in text.state_dict() if name in state})
+    return text
+
+
+def _weights(file: Path, *, visual: bool = True) -> dict[str, Tensor]:
+    """The tensors of a file whose names begin with `visual.`, or the others; a pickle is read as weights only."""
     if file.suffix == ".safetensors":
         with safe_open(file, framework="pt") as tensors:
-            return {name: tensors.get_tensor(name) for name in tensors.keys() if name.startswith(VISUAL)}  # noqa: SIM118
+            names = [name for name in tensors.keys() if name.startswith(VISUAL) == visual]  # noqa: SIM118
+            return {name: tensors.get_tensor(name) for name in names}
     content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     content = {name.removeprefix("module."): value for name, value in content.get("state_dict", content).items()}
-    return {name: value for name, value in content.items() if name.startswith(VISUAL)}
+    return {name: value for name, value in content.items() if name.startswith(VISUAL) == visual}
 
 
 def _numbers(

@@ -1,10 +1,11 @@
 """The user's own torch module as an encoder."""
 
-import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
-from embedshift.encoders.base import Precision, Preprocess
+from embedshift.encoders.base import Precision, Preprocess, code_of
 from embedshift.encoders.family import Embedding
 from embedshift.encoders.module import Embed, ModuleEncoder
 from embedshift.errors import EmbedshiftError
@@ -21,6 +22,7 @@ def wrap(
     attention: str | None = None,
     device: str = "auto",
     precision: Precision = "float32",
+    encode_text: Callable[[Sequence[str]], Any] | None = None,
 ) -> ModuleEncoder:
     """The user's own torch module as an encoder.
 
@@ -35,6 +37,7 @@ def wrap(
         attention: Path of the block inside which the last attention runs ("blocks.11.attn"); by default it is found.
         device: As `ModuleEncoder`.
         precision: As `ModuleEncoder`.
+        encode_text: `(texts) -> [N, D]`, for `text` and `labels`: vectors in the space of the embedding.
 
     Returns:
         An encoder for `embedshift.run(model=...)`.
@@ -50,7 +53,7 @@ def wrap(
         block = None if attention is None else module.get_submodule(attention)
     except AttributeError as error:
         raise EmbedshiftError(f"wrap: the module has no part {attention!r}", exit_code=2) from error
-    return ModuleEncoder(
+    encoder = ModuleEncoder(
         module,
         embed or _output,
         Preprocess(size, mean, std),
@@ -59,16 +62,17 @@ def wrap(
         precision=precision,
         attention=block,
         embedding=_own_reading(embed, attention),
+        shared=True,
     )
+    encoder.encode_text = encode_text
+    return encoder
 
 
 def _own_reading(embed: Embed | None, attention: str | None) -> Embedding | None:
     """What tells two ways to read one module apart: weights alone do not, and a study must not mix them."""
     if embed is None and attention is None:
         return None
-    code = getattr(embed, "__code__", None)
-    text = f"{attention}|{code and (code.co_code, code.co_names)}"
-    name = f"{getattr(embed, '__qualname__', 'output')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    name = code_of(embed, f"{attention}|")
     return Embedding(name, "image", "as the user's own function reads it" if embed else "the module's output")
 
 

@@ -1,11 +1,17 @@
-"""Figures 6, 7 and 8b: means as bars."""
+"""Figures 6, 7, 8b and that of the texts: means side by side."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from embedshift.errors import EmbedshiftError
 from embedshift.figures.base import FigureInput, Values, figure
 from embedshift.figures.style import INK, halo, human, metric_label, new_figure, number
 from embedshift.metrics import METRICS
+
+TEXT_AXES = {
+    "text_alignment_shift": "mean change of the cosine with the caption",
+    "zero_shot_flip": "share of views that change class",
+}
 
 
 def span(means: Values) -> tuple[float, float]:
@@ -113,4 +119,29 @@ def metric_bars(data: FigureInput, title: str) -> Figure:
     panels[0].set_ylim(len(positions) - 0.4, -0.6)
     panels[0].set_xlim(low * 1.05, high + 0.3 * (high - low))
     panels[len(panels) // 2].set_xlabel("mean (1 = no change)")
+    return figure
+
+
+@figure("text", "12", "Does the picture still match its words?", needs="text_metrics")
+def text(data: FigureInput, title: str) -> Figure:
+    """A panel per text metric: its mean under every augmentation, and the 95 % interval of the mean."""
+    metrics = data.text_metrics
+    if metrics is None:
+        raise EmbedshiftError("the study has no text; run it with --text or --labels", exit_code=2)
+    note = "dot: mean; whisker: 95 % interval of the mean (bootstrap over images); dashed: no change"
+    height = 1.0 + 0.28 * len(data.augmentations)
+    figure = new_figure(data.caption(note), 3.0 * len(metrics) + 1.6, height, title)
+    positions = np.arange(len(data.augmentations))
+    for axes, metric in zip(figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0], metrics, strict=True):
+        mean, low, high = (data.statistic(name, metric) for name in ("mean", "ci_low", "ci_high"))
+        axes.axvline(METRICS[metric].no_change, color=INK, linewidth=1, linestyle="--")
+        axes.hlines(positions, low, high, colors=list(data.colours.values()), linewidth=2)
+        axes.scatter(mean, positions, color=list(data.colours.values()), s=26, zorder=3)
+        axes.set_title(METRICS[metric].label)
+        axes.set_xlabel(TEXT_AXES[metric])
+        axes.tick_params(axis="y", length=0)
+        axes.set_yticks(positions, [human(name) for name in data.augmentations])
+        axes.set_ylim(len(positions) - 0.4, -0.6)
+        axes.margins(x=0.08)
+        axes.locator_params(axis="x", nbins=5)
     return figure

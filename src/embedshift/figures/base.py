@@ -36,6 +36,9 @@ class FigureInput:
         seed: The study's seed, for figures that draw a sample.
         gallery: Images with their views, for the figures that show pictures; empty where the sources are gone.
         draws: Views per image and augmentation.
+        layers: As `Study.layers`; None for a study without.
+        words: As `Study.words`; None for a study without.
+        word_test: As `Study.word_test`; None for a study without.
     """
 
     summary: pl.DataFrame
@@ -51,11 +54,20 @@ class FigureInput:
     seed: int
     gallery: tuple[GalleryImage, ...] = ()
     draws: int = 1
+    layers: pl.DataFrame | None = None
+    words: pl.DataFrame | None = None
+    word_test: pl.DataFrame | None = None
 
     @property
     def colours(self) -> dict[str, str]:
         """Augmentation → its colour, the same in every figure."""
         return style.colours(self.augmentations)
+
+    @property
+    def text_metrics(self) -> list[str] | None:
+        """The metrics against captions and class names that the study has; None for a study without."""
+        found = [name for name in self.summary["metric"].unique(maintain_order=True) if METRICS[name].family == "text"]
+        return found or None
 
     def values(self, augmentation: str, metric: str) -> Values:
         """One augmentation's values of one metric over images and draws, float64 `[N]`, without null and NaN."""
@@ -77,6 +89,13 @@ class FigureInput:
         there = {metric: values for metric, values in means.items() if not np.isnan(values).all()}
         return list(there), np.array(list(there.values())).reshape(len(there), len(self.augmentations))
 
+    @property
+    def attention_metrics(self) -> list[str] | None:
+        """The metrics of attention that have a mean here; None where there are none beside the paper's."""
+        there = self.summary.drop_nulls("mean")["metric"].unique(maintain_order=True)
+        found = [name for name in there if name in METRICS and METRICS[name].of_attention]
+        return found if any(METRICS[name].optional for name in found) else None
+
     def by_rank(self) -> list[str]:
         """Augmentations from least changed to most."""
         return self.ranking.sort("rank", nulls_last=True)["augmentation"].to_list()
@@ -95,14 +114,16 @@ class FigureInput:
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """One figure of the paper.
+    """One figure of the paper, or one of ours.
 
     Args:
         name: As the command line names it, "dendrogram".
-        number: The paper's number, two digits first, "04d"; files are called fig<number>_<name>.
+        number: The paper's number, two digits first, "04d", or one beyond it; files are called fig<number>_<name>.
         title: One line.
         draw: Tables → matplotlib Figure; saves nothing.
         pictures: Images of `FigureInput.gallery` that it shows where none are chosen; 0 = it shows no pictures.
+        of_attention: Whether these pictures should have attention maps.
+        needs: The field of `FigureInput` that it is drawn from, where only some studies have it.
     """
 
     name: str
@@ -110,11 +131,17 @@ class PaperFigure:
     title: str
     draw: Callable[[FigureInput], Figure]
     pictures: int = 0
+    of_attention: bool = False
+    needs: str = ""
 
     @property
     def shows_pictures(self) -> bool:
         """Whether it needs `FigureInput.gallery`."""
         return self.pictures > 0
+
+    def is_possible(self, data: FigureInput) -> bool:
+        """Whether the study has what it needs."""
+        return not self.needs or getattr(data, self.needs) is not None
 
     @property
     def stem(self) -> str:
@@ -127,7 +154,9 @@ FIGURES: Registry[PaperFigure] = Registry("figure")
 Draw = Callable[[FigureInput], Figure]
 
 
-def figure(name: str, number: str, title: str, *, pictures: int = 0) -> Callable[[Callable[..., Figure]], Draw]:
+def figure(
+    name: str, number: str, title: str, *, pictures: int = 0, of_attention: bool = False, needs: str = ""
+) -> Callable[[Callable[..., Figure]], Draw]:
     """Registers the decorated function `(data, title) -> Figure` in `FIGURES`; it is always called in our style."""
 
     def register(draw: Callable[[FigureInput, str], Figure]) -> Draw:
@@ -136,7 +165,7 @@ def figure(name: str, number: str, title: str, *, pictures: int = 0) -> Callable
             with style.context():
                 return draw(data, title)
 
-        FIGURES.add(name, PaperFigure(name, number, title, styled, pictures))
+        FIGURES.add(name, PaperFigure(name, number, title, styled, pictures, of_attention, needs))
         return styled
 
     return register

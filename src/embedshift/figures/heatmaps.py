@@ -1,4 +1,4 @@
-"""Figures 3, 8a and 9: matrices as colours."""
+"""Figures 3, 8a, 9 and that of the words: matrices as colours."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,7 @@ import polars as pl
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from scipy.cluster import hierarchy
 
 from embedshift.errors import EmbedshiftError
@@ -26,8 +27,11 @@ from embedshift.figures.style import (
 )
 from embedshift.gallery import draw_ids
 from embedshift.metrics import METRICS
+from embedshift.words import matrix
 
 SAMPLE = 50
+# Two hues that colour-blind readers tell apart, white at zero.
+DIVERGING = "PuOr_r"
 
 
 def cells(
@@ -187,4 +191,28 @@ def sample_heatmap(data: FigureInput, title: str) -> Figure:
     mesh = cells(axes, values, rows, data.augmentations, inches, linewidths=0.4)
     axes.tick_params(axis="y", labelsize=6.5)
     colour_bar(figure, mesh, axes, metric_label("cosine_similarity"), aspect=40)
+    return figure
+
+
+@figure("words", "13", "Does the shift point to the word for it?", needs="words")
+def words(data: FigureInput, title: str) -> Figure:
+    """Mean cosine between every augmentation's shift and every word's direction; its own word is framed."""
+    if data.words is None:
+        raise EmbedshiftError("the study has no words; run it with --text", exit_code=2)
+    names, named, values = matrix(data.words)
+    inches = _width(len(named))
+    note = "0 = nothing to do with the word; a word is called by its augmentation; framed: its own"
+    height = max(0.3 * len(names), 1.0) + column_names(named, inches)[2] + 1.1
+    figure = new_figure(data.caption("mean cosine of shift and word", note), inches * len(named) + 3.2, height, title)
+    axes = figure.subplots()
+    far = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+    scale = {"cmap": DIVERGING, "vmin": -far, "vmax": far}
+    shown = np.round(values, 3 if len(named) <= 12 else 2) + 0.0  # no minus in front of a zero
+    mesh = cells(axes, shown, [human(name) for name in names], named, inches, **_annotation(len(named)), **scale)
+    for column, name in enumerate(named):
+        place = (column, names.index(name))
+        axes.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=INK, linewidth=2, zorder=3, clip_on=False))
+    axes.set_ylabel("shift under")
+    axes.set_xlabel("word for")
+    colour_bar(figure, mesh, axes, "mean cosine")
     return figure

@@ -46,6 +46,9 @@ def figure_input(study: Study, tree: Tree = DEFAULT_TREE, gallery: Sequence[Gall
         seed=info["config"]["seed"],
         gallery=tuple(gallery),
         draws=info["config"]["draws"],
+        layers=study.layers() if study.has_layers else None,
+        words=study.words() if study.phrases else None,
+        word_test=study.word_test() if study.phrases else None,
     )
 
 
@@ -127,6 +130,8 @@ def iter_figures(
     """
     wanted = [FIGURES[name] for name in (FIGURES if names is None else names)]
     for paper in sorted(wanted, key=lambda each: each.number):
+        if names is None and not paper.is_possible(data):
+            continue
         if paper.shows_pictures and not pictures:
             for old in (study.folder / "figures").glob(f"{paper.stem}*"):
                 old.unlink()
@@ -165,7 +170,12 @@ def _pictures(study: Study, paper: PaperFigure, images: Images) -> tuple[Gallery
     if not paper.shows_pictures:
         return ()
     chosen = paper.pictures if images is None else images
-    found, missing = load_images(study, sample_ids(study, chosen) if isinstance(chosen, int) else chosen)
+    if isinstance(chosen, int):
+        chosen = sample_ids(study, chosen, with_attention=paper.of_attention)
+    found, missing = load_images(study, chosen)
+    if paper.of_attention and not study.has_vectors and study.info()["encoder"]["grid"]:
+        missing |= {i.image_id: "its attention is not stored (--store metrics)" for i in found if not i.attention}
+        found = [image for image in found if image.attention]
     for image, why in missing.items():
         log.warning("figure '%s' does without %s: %s", paper.name, image, why)
     return tuple(found)

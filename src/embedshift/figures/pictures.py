@@ -41,7 +41,7 @@ def overlay(view: Pixels, attention: NDArray[np.float32]) -> Pixels:
     return np.asarray(np.rint(255 * (0.45 * grey + 0.55 * heat)), np.uint8)
 
 
-@figure("attention", "01", "Where the encoder looks", pictures=4)
+@figure("attention", "01", "Where the encoder looks", pictures=4, of_attention=True)
 def attention(data: FigureInput, title: str) -> Figure:
     """Rows of images; columns: the original, its attention, and the attention on each augmented view; with cosines."""
     if not any(image.attention for image in data.gallery) and data.gallery:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ from embedshift.clusters import DEFAULT_TREE, Tree
 from embedshift.encoders import TITLES
 from embedshift.errors import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput, check_formats, figure_input, iter_figures, save
-from embedshift.report import charts, facts, page, paper_figures
+from embedshift.report import charts, depth, facts, looks, page, paper_figures, text
 from embedshift.report.answer import answer
 from embedshift.report.extremes import Gallery, build_gallery
-from embedshift.report.paper_figures import DrawnFigure
+from embedshift.report.paper_figures import DrawnFigure, EmbeddedFigure
 from embedshift.results import Study
 
 __all__ = ["build_report"]
@@ -104,7 +104,9 @@ def _content(
     """What the templates show."""
     info = study.info()
     encoder = TITLES.get(info["encoder"]["name"], info["encoder"]["name"])
-    figures, too_large = paper_figures.embed(drawn, FIGURE_BYTES)
+    embedded, too_large = paper_figures.embed(drawn, FIGURE_BYTES)
+    own = {figure.name: figure for figure in embedded if FIGURES[figure.name].needs}
+    figures = [figure for figure in embedded if figure.name not in own]
     plots = {name: charts.distributions(data, metric) for name, metric in CHARTS.items()}
     titles = {"cosine": "Cosine similarity", "l2": "L2 distance", "tree": "Tree of augmentations"}
     tree = charts.dendrogram(data)
@@ -125,11 +127,14 @@ def _content(
         "claims": claims,
         "verdicts": page.verdict_counts(claims),
         "charts": [(name, titles[name]) for name in plots],
+        "looks": _looks(data, info) | {"figure": own.get("attention_change")} if data.attention_metrics else None,
+        "layers": None if data.layers is None else depth.section(data.layers) | {"figure": own.get("depth")},
+        "text": _text(data, info, own) if "text" in info["identity"] else None,
         "figures": figures,
         "figure_note": page.figure_note(len(figures), too_large),
         "order": order,
         "groups": page.gallery_groups(gallery, order, data.colours),
-        "gallery_notes": page.gallery_notes(gallery, thumbnails),
+        "gallery_notes": page.gallery_notes(gallery, thumbnails, study.has_vectors),
         "facts": facts.facts(info, records, encoder),
         "failures": failures,
         "more_failures": more_failures,
@@ -137,3 +142,15 @@ def _content(
         "configuration": facts.configuration(info),
         "data": {"charts": plots, "pictures": gallery.pictures},
     }
+
+
+def _looks(data: FigureInput, info: dict[str, Any]) -> dict[str, Any]:
+    """The section on attention, with whose attention it is, in words."""
+    kind = facts.ATTENTION.get(info["encoder"]["attention_kind"] or "", "the mean over heads")
+    return looks.section(data.summary, data.attention_metrics or ()) | {"kind": kind}
+
+
+def _text(data: FigureInput, info: dict[str, Any], figures: Mapping[str, EmbeddedFigure]) -> dict[str, Any]:
+    """The section on texts, with its figures."""
+    shown = {"figure": figures.get("text"), "words_figure": figures.get("words")}
+    return text.section(info["identity"]["text"], data.word_test) | shown

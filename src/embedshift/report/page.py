@@ -22,10 +22,15 @@ SECTIONS = (
     ("summary", "Summary"),
     ("claims", "Claims"),
     ("distributions", "Distributions and tree"),
+    ("looks", "What it looks at"),
+    ("layers", "Where it happens"),
+    ("text", "Against text"),
     ("figures", "The paper's figures"),
     ("gallery", "Images that moved"),
     ("measured", "How it was measured"),
 )
+# Only in the page where its content is.
+OPTIONAL = {"looks", "layers", "text"}
 VERDICTS = {"holds": "holds", "does not hold": "fails"}
 PLACES = {
     "original": "original",
@@ -53,7 +58,8 @@ def _environment() -> jinja2.Environment:
 def render(**content: Any) -> str:
     """The page; the names of `content` are those of the templates in `report/template`."""
     script = Markup(plotly.offline.get_plotlyjs())
-    return _environment().get_template("page.html.j2").render(plotly=script, sections=SECTIONS, **content)
+    sections = [(name, title) for name, title in SECTIONS if name not in OPTIONAL or content[name]]
+    return _environment().get_template("page.html.j2").render(plotly=script, sections=sections, **content)
 
 
 def summary_table(
@@ -198,9 +204,11 @@ def _card(card: Card, gallery: Gallery) -> Row:
     return {"image_id": card.image_id, "places": places, "metrics": metrics, "reason": reason}
 
 
-def gallery_notes(gallery: Gallery, thumbnails: bool) -> list[str]:
+def gallery_notes(gallery: Gallery, thumbnails: bool, has_vectors: bool) -> list[str]:
     """What a reader must know about pictures that are not there."""
     notes: list[str] = []
+    if thumbnails and not has_vectors:
+        notes.append("Measured with --store metrics: one image a shard kept its attention, no other shows it.")
     if not thumbnails:
         notes.append(
             "Made with --no-thumbnails: this file holds no picture of the images, nor a figure that shows one."

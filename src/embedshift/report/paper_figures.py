@@ -37,6 +37,7 @@ class DrawnFigure:
 class EmbeddedFigure:
     """A figure as the page holds it: a `data:` address, its size in CSS pixels, whether it wants the whole width."""
 
+    name: str
     number: str
     title: str
     address: str
@@ -68,8 +69,9 @@ def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFig
         if found is not None:
             left -= len(found)
             width, height = (round(96 * inches) for inches in one.inches)
-            number, wide = one.paper.number, one.paper.shows_pictures
-            done.append((number, EmbeddedFigure(number.lstrip("0"), one.paper.title, found, width, height, wide)))
+            paper, number = one.paper, one.paper.number
+            shown = (paper.name, number.lstrip("0"), paper.title, found, width, height, paper.shows_pictures)
+            done.append((number, EmbeddedFigure(*shown)))
     return [shown for _, shown in sorted(done, key=lambda pair: pair[0])], len(figures) - len(done)
 
 

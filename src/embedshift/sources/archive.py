@@ -2,7 +2,6 @@
 
 import bisect
 import itertools
-import json
 import os
 import tarfile
 from collections import Counter
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedshift.errors import EmbedshiftError, reason
-from embedshift.sources.base import ENDINGS, Sample, count_ending
+from embedshift.sources.base import CAPTION_ENDINGS, ENDINGS, Sample, captions_of, count_ending
 
 # Of a column with images, in this order; as Hugging Face datasets and img2dataset name it.
 IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "img", "bytes", "image_bytes", "content")
@@ -60,7 +59,7 @@ class TarSource:
                         continue
                     if ending.lower() in ENDINGS:
                         images.append((name, member))
-                    elif ending.lower() in {".txt", ".json"}:
+                    elif ending.lower() in CAPTION_ENDINGS:
                         content: IO[bytes] | None = tar.extractfile(member)
                         texts[name] = (stem, content.read() if content else b"")
                     else:
@@ -70,7 +69,7 @@ class TarSource:
         except tarfile.TarError as error:
             words = f"{archive}: not a tar that can be read in place ({reason(error)}); unpack a compressed one first"
             raise EmbedshiftError(words, exit_code=2) from error
-        captions = _captions(texts)
+        captions = captions_of(texts)
         stems = {os.path.splitext(name)[0] for name, _ in images}
         for name, (stem, _) in texts.items():
             if stem not in stems:
@@ -80,23 +79,6 @@ class TarSource:
             yield Sample(
                 name, f"{archive}: {name}", caption, archive=archive, position=member.offset_data, length=member.size
             )
-
-
-def _captions(texts: dict[str, tuple[str, bytes]]) -> dict[str, str]:
-    """Stem → caption; a text wins over a JSON."""
-    found: dict[str, str] = {}
-    for name, (stem, content) in sorted(texts.items()):  # .json comes before .txt
-        text = content.decode("utf-8", "replace")
-        if name.lower().endswith(".json"):
-            try:
-                caption = json.loads(text).get("caption")
-            except (ValueError, AttributeError):
-                continue
-            if isinstance(caption, str):
-                found[stem] = caption
-        else:
-            found[stem] = text.strip()
-    return found
 
 
 class ParquetSource:

@@ -1,6 +1,7 @@
 """The contract of a source, and what every source shares: selection and shards."""
 
 import itertools
+import json
 import os
 import random
 from collections import Counter
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 
 from embedshift.errors import EmbedshiftError
 
+CAPTION_ENDINGS = (".json", ".txt")
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -105,6 +107,34 @@ def split(samples: Sequence[Sample], size: int) -> list[Shard]:
         part = tuple(group)
         slices += [part[start : start + size] for start in range(0, len(part), size)]
     return [Shard(index, part) for index, part in enumerate(slices)]
+
+
+def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
+    """Captions beside pictures, as img2dataset writes them: a `.txt`, or the `caption` of a `.json`; a text wins.
+
+    Args:
+        texts: Name of the file → its stem and its content.
+
+    Returns:
+        Stem → caption.
+
+    Example:
+        >>> captions_of({"a.json": ("a", b'{"caption": "a cat"}'), "b.txt": ("b", b"a dog")})
+        {'a': 'a cat', 'b': 'a dog'}
+    """
+    found: dict[str, str] = {}
+    for name, (stem, content) in sorted(texts.items()):  # .json comes before .txt
+        text = content.decode("utf-8", "replace")
+        if name.lower().endswith(".json"):
+            try:
+                caption = json.loads(text).get("caption")
+            except (ValueError, AttributeError):
+                continue
+            if isinstance(caption, str):
+                found[stem] = caption
+        else:
+            found[stem] = text.strip()
+    return found
 
 
 def count_ending(skipped: Counter[str], name: str) -> None:

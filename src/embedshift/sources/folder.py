@@ -1,19 +1,23 @@
 """Folders, single files and lists of files."""
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
-from embedshift.sources.base import ENDINGS, Sample, count_ending
+from embedshift.sources.base import CAPTION_ENDINGS, ENDINGS, Sample, captions_of, count_ending
 from embedshift.sources.lists import expand
+
+log = logging.getLogger(__name__)
 
 
 class FolderSource:
     """The pictures in folders (with all folders below), among single files, and in lists (`.txt`, one path a line).
 
     Names that begin with a dot, and folders that hold a study of embedshift, are passed over; files with other endings
-    are counted in `skipped`. An `image_id` is the path below the one folder given, or below the common parent of all
+    are counted in `skipped`. A text beside a picture with the same name up to the last dot (`.txt`, or the `caption` of
+    a `.json`) is its caption. An `image_id` is the path below the one folder given, or below the common parent of all
     that was given, with `/`.
 
     Args:
@@ -36,6 +40,7 @@ class FolderSource:
         self._unlisted: dict[str, str] = {}
         given = [entry for path in paths for entry in expand(path)]
         files: dict[str, None] = {}
+        self._texts: list[str] = []
         parents: list[str] = []
         for entry in given:
             if os.path.isdir(entry):
@@ -44,9 +49,16 @@ class FolderSource:
             else:
                 parents.append(os.path.dirname(entry))
                 files[entry] = None
+                self._texts += filter(os.path.isfile, (os.path.splitext(entry)[0] + end for end in CAPTION_ENDINGS))
         root = os.path.commonpath(parents) if parents else ""
+        captions = self._captions({os.path.splitext(file)[0] for file in files})
         self.samples = [
-            Sample(os.path.relpath(file, root).replace(os.sep, "/"), file, problem=self._unlisted.get(file))
+            Sample(
+                os.path.relpath(file, root).replace(os.sep, "/"),
+                file,
+                captions.get(os.path.splitext(file)[0]),
+                problem=self._unlisted.get(file),
+            )
             for file in sorted(files)
         ]
         self.description = {"kind": "folder", "root": root}
@@ -54,6 +66,20 @@ class FolderSource:
     def read(self, sample: Sample) -> bytes:
         """The bytes of one file."""
         return Path(sample.location).read_bytes()
+
+    def _captions(self, stems: Set[str]) -> dict[str, str]:
+        """Stem → caption; a text that stands beside no picture is passed over like any other file."""
+        found: dict[str, tuple[str, bytes]] = {}
+        for path in dict.fromkeys(self._texts):
+            stem = os.path.splitext(path)[0]
+            if stem not in stems:
+                count_ending(self.skipped, path)
+                continue
+            try:
+                found[path] = stem, Path(path).read_bytes()
+            except OSError as error:
+                log.warning("%s: no caption could be read (%s)", path, error.strerror)
+        return captions_of(found)
 
     def _walk(self, folder: str) -> Iterator[str]:
         def note(error: OSError) -> None:
@@ -75,8 +101,11 @@ class FolderSource:
             for name in names:
                 if name.startswith("."):
                     continue
-                if os.path.splitext(name)[1].lower() in ENDINGS:
+                ending = os.path.splitext(name)[1].lower()
+                if ending in ENDINGS:
                     yield os.path.join(place, name)
+                elif ending in CAPTION_ENDINGS:
+                    self._texts.append(os.path.join(place, name))
                 else:
                     count_ending(self.skipped, name)
         yield from (path for path in self._unlisted if path.startswith(folder))

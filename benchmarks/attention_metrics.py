@@ -1,0 +1,77 @@
+"""What the optional metrics of attention cost: CPU milliseconds per image, beside drawing its views and encoding them.
+
+usage: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/attention_metrics.py [--size 224] [--repeats 20]
+
+The picture is one of scikit-image's, the maps are random numbers; the encoder is a full-size DINOv2-small with random
+weights, since speed does not depend on them. Each number is the least of the repeats, summed over threads: what else
+runs on the machine counts little.
+"""
+
+import argparse
+import functools
+import time
+from collections.abc import Callable
+
+import numpy as np
+import skimage.data
+from transformers import Dinov2Config, Dinov2Model
+
+from embedshift import images
+from embedshift.augmentations import load_suite
+from embedshift.draw import DrawnImage
+from embedshift.encoders.base import EncoderOutput
+from embedshift.encoders.wrap import wrap
+from embedshift.metrics import METRICS
+from embedshift.plan import Plan
+from embedshift.records import measure
+from embedshift.sources import Sample
+from embedshift.views import draw_views
+from machine import describe_machine
+
+NAMES = ("attention_similarity", *(name for name in METRICS if METRICS[name].optional and METRICS[name].of_attention))
+
+
+def main() -> None:
+    """Prints one line per metric, and the time of a forward pass with and without rollout."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in (("--size", 224), ("--repeats", 20)):
+        parser.add_argument(name, type=int, default=value)
+    given = parser.parse_args()
+    print(describe_machine())
+    suite, original = load_suite("paper"), images.resize(skimage.data.astronaut(), given.size, "squash")
+    views, seeds = draw_views(original, "a.jpg", suite)
+    maps = np.random.default_rng(0).random((len(views), given.size // 14, given.size // 14), np.float32)
+    output = EncoderOutput(maps[:, 0], maps, "cls", rollout=maps)
+    image = DrawnImage(Sample("a.jpg", ""), views, seeds, {}, {})
+    draw = functools.partial(draw_views, original, "a.jpg", suite)
+    print(f"drawing its {len(views) - 1} views: {cheapest(draw, given.repeats):.1f} ms per image")
+
+    config = Dinov2Config(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14)
+    encoder = wrap(
+        Dinov2Model(config), size=given.size, mean=(0.5,) * 3, std=(0.2,) * 3, device="cpu",
+        embed=lambda module, pixels: module(pixels).pooler_output,
+    )  # fmt: skip
+    forward = cheapest(functools.partial(encoder, views), max(2, given.repeats // 5))
+    encoder.observe(rollout=True)
+    rolled = cheapest(functools.partial(encoder, views), max(2, given.repeats // 5))
+    print(f"encoding them on the CPU: {forward:.0f} ms per image, {rolled:.0f} ms with rollout")
+    for name in NAMES:
+        plan = Plan(suite, encoder.preprocess, "squash", 0, 1, (name,), 1, "")
+        nothing = Plan(suite, encoder.preprocess, "squash", 0, 1, (), 1, "")
+        whole, empty = (cheapest(functools.partial(measure, image, output, p), given.repeats) for p in (plan, nothing))
+        print(f"{name}: {whole - empty:.1f} ms per image")
+
+
+def cheapest(work: Callable[[], object], repeats: int) -> float:
+    """CPU milliseconds of the cheapest of `repeats` calls, after one that does not count."""
+    work()
+    times = []
+    for _ in range(repeats):
+        started = time.process_time()
+        work()
+        times.append(time.process_time() - started)
+    return 1e3 * min(times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Text towers: texts in, vectors in the space of the embedding out. Only the tower is loaded, never the vision part."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from embedshift.encoders.base import Precision
+from embedshift.encoders.huggingface import Checkpoint, checkpoint_file, find_checkpoint, load_module, quiet
+from embedshift.encoders.module import DTYPES, find_device, weights_hash
+from embedshift.errors import EmbedshiftError, reason
+
+Tokens = dict[str, Tensor]
+Tokenize = Callable[[list[str]], Tokens]
+Read = Callable[[Any, Tokens], Any]
+
+# Texts at once. Fixed, and batches are the same slices whoever asks: so equal texts give equal vectors, to the bit.
+BATCH = 64
+TOKENIZER_FILES = (
+    "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"
+)  # fmt: skip
+
+
+class ModuleTextEncoder:
+    """A text encoder made of a torch module, a tokenizer, and a function that reads the vector.
+
+    Args:
+        module: The text tower.
+        tokenize: Texts → what the module takes, on the CPU.
+        read: `(module, tokens) -> [B, D]`.
+        name: What errors call it.
+        device: As `ModuleEncoder`.
+        precision: As `ModuleEncoder`.
+
+    Example:
+        >>> net = nn.EmbeddingBag(128, 4)
+        >>> letters = lambda texts: {"ids": torch.tensor([[ord(letter) for letter in text] for text in texts])}
+        >>> encoder = ModuleTextEncoder(net, letters, lambda net, tokens: net(tokens["ids"]), "letters", device="cpu")
+        >>> encoder(["cat", "dog"]).shape
+        (2, 4)
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        tokenize: Tokenize,
+        read: Read,
+        name: str,
+        *,
+        device: str = "auto",
+        precision: Precision = "float32",
+    ) -> None:
+        self.name, self.precision = name, precision
+        self.device = find_device(device)
+        self.module = module.eval().to(self.device)
+        self.weights_hash = weights_hash(self.module)
+        self._tokenize, self._read = tokenize, read
+        self.dim = self(["a photo"]).shape[1]
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encodes N texts, float32 `[N, D]`, not normalised; what is longer than the tower takes is cut."""
+        try:
+            parts = [self._encode(list(texts[start : start + BATCH])) for start in range(0, len(texts), BATCH)]
+        except Exception as error:
+            raise EmbedshiftError(f"{self.name}: its text tower cannot read a text ({reason(error)[:300]})") from error
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+
+    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+        tokens = {name: values.to(self.device) for name, values in self._tokenize(texts).items()}
+        low = self.precision != "float32"
+        with torch.inference_mode(), torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
+            vectors: NDArray[np.float32] = self._read(self.module, tokens).float().cpu().numpy()
+        return vectors
+
+
+def load_huggingface_text(
+    model: str, *, device: str = "auto", precision: Precision = "float32"
+) -> ModuleTextEncoder | None:
+    """The text tower of a checkpoint of transformers, with its own tokenizer; None for a family that has none.
+
+    Raises:
+        EmbedshiftError: when the checkpoint or its tokenizer cannot be found, or weights are missing (they would be
+            filled at random).
+    """
+    found = find_checkpoint(model)
+    text = found.family.text
+    if text is None:
+        return None
+    module = load_module(found, text.loader or found.family.loader, text.drop)
+    tokenize = _tokenizer(found, padded=text.padded)
+    return ModuleTextEncoder(module, tokenize, READERS[text.reader], found.name, device=device, precision=precision)
+
+
+def _tokenizer(found: Checkpoint, *, padded: bool) -> Tokenize:
+    if not any(checkpoint_file(found.source, name, found.offline) for name in TOKENIZER_FILES):
+        # transformers would make an empty one without a word.
+        raise EmbedshiftError(
+            f"{found.model}: no tokenizer in the checkpoint ({TOKENIZER_FILES[0]} or its like): texts cannot be read"
+        )
+    with quiet():
+        try:
+            tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
+                found.source, local_files_only=found.offline, trust_remote_code=False
+            )
+        except Exception as error:
+            lacking = "sentencepiece" in str(error) and importlib.util.find_spec("sentencepiece") is None
+            words = "it needs: pip install sentencepiece" if lacking else reason(error)[:300]
+            raise EmbedshiftError(f"{found.model}: its tokenizer cannot be loaded ({words})") from error
+    longest = min(_longest(found.config), tokenizer.model_max_length)
+    tokenizer.padding_side = "right"  # Siglip2Tokenizer's own default is the left, which no tower was trained on
+
+    def tokenize(texts: list[str]) -> Tokens:
+        tokens: Tokens = dict(
+            tokenizer(
+                texts,
+                padding="max_length" if padded else True,
+                truncation=True,
+                max_length=longest,
+                return_tensors="pt",
+                return_token_type_ids=False,
+            )
+        )
+        # SigLIP was trained without a mask: the last place is read, mostly padding that has seen the text.
+        return {"input_ids": tokens["input_ids"]} if padded else tokens
+
+    return tokenize
+
+
+def _longest(config: Any) -> int:
+    """Most tokens that the tower has positions for."""
+    text = getattr(config, "qformer_config", None) or getattr(config, "text_config", config)
+    positions = int(text.max_position_embeddings)
+    # XLM-RoBERTa counts positions from behind its padding token.
+    return positions - text.pad_token_id - 1 if config.model_type == "altclip" else positions
+
+
+def _text_features(module: Any, tokens: Tokens) -> Any:
+    return module.get_text_features(**tokens).pooler_output
+
+
+def _text_proj(module: Any, tokens: Tokens) -> Any:
+    return module.text_proj(module.text_encoder(**tokens).last_hidden_state[:, 0])
+
+
+def _text_embeds(module: Any, tokens: Tokens) -> Any:
+    return module(**tokens).text_embeds[:, 0]
+
+
+READERS: dict[str, Read] = {"text_embeds": _text_embeds, "text_features": _text_features, "text_proj": _text_proj}

@@ -1,0 +1,231 @@
+"""Text towers: loaded alone, and equal to what the library's whole model says of texts and of pictures."""
+
+import json
+import shutil
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+import transformers as hf
+from safetensors.torch import load_file, save_file
+
+import models
+from embedshift import EmbedshiftError, load_encoder
+from embedshift.encoders import FAMILIES, TextEncoder, load_text_encoder
+from family_models import BERT, CASES, PATCH, blip_2, save, siglip2_inputs
+from tokenizers_made import END, save_tokenizer
+
+BY_KIND = {case.kind: case for case in CASES[::-1]}
+TEXTS = ["a photo of a cat", "the noisy dog of a boat", "itap", "a word that no one knows"]
+LONG = "a small red boat " * 30
+SCORED = ("clip", "chinese_clip", "altclip", "metaclip_2", "siglip", "siglip2", "blip_itm", "blip_model")
+
+
+def make(kind: str):
+    """The tiny model of a family; SigLIP has one width for both towers, as its checkpoints do."""
+    model = BY_KIND[kind].make()
+    if kind.startswith("siglip"):
+        config = model.config
+        config.text_config = type(config.text_config)(**models.TEXT | {"hidden_size": 24, "projection_size": 24})
+        model = type(model)(config)
+    if kind in ("clip", "metaclip_2"):  # which read the vector at the end of the text
+        model.config.text_config.eos_token_id = END
+    models.widen(model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("texts")
+
+    def of(kind):
+        if not (root / kind).exists():
+            save_tokenizer(models.save(make(kind), root / kind))
+        return root / kind
+
+    return of
+
+
+def whole(kind, folder):
+    return type(BY_KIND[kind].make()).from_pretrained(folder(kind)).eval()
+
+
+def tokens(kind, folder, texts):
+    """As the family's own processor gives them: SigLIP's are all of one length, without a mask."""
+    tokenizer = hf.AutoTokenizer.from_pretrained(folder(kind), padding_side="right")
+    if kind.startswith("siglip"):
+        long = whole(kind, folder).config.text_config.max_position_embeddings
+        found = tokenizer(texts, padding="max_length", max_length=long, truncation=True, return_tensors="pt")
+        return {"input_ids": found["input_ids"]}
+    found = tokenizer(texts, padding=True, truncation=True, max_length=38, return_tensors="pt")
+    return {name: found[name] for name in ("input_ids", "attention_mask")}
+
+
+def text_vectors(kind, folder, texts):
+    model, given = whole(kind, folder), tokens(kind, folder, texts)
+    with torch.no_grad():
+        if kind == "blip_itm":
+            return model.text_proj(model.text_encoder(**given).last_hidden_state[:, 0]).numpy()
+        if kind == "blip_2_itm":
+            pixels = torch.zeros(len(texts), 3, models.SIZE, models.SIZE)
+            return model(pixel_values=pixels, **given, use_image_text_matching_head=False).text_embeds.numpy()
+        return model.get_text_features(**given).pooler_output.numpy()
+
+
+@pytest.mark.parametrize("kind", [*SCORED, "blip_2_itm"])
+def test_vectors_equal_those_of_the_whole_model(kind, folder):
+    encoder = load_text_encoder(str(folder(kind)))
+    expected = text_vectors(kind, folder, TEXTS)
+    assert np.abs(expected[0] - expected[1]).max() > 0.05, "texts that differ must show"
+    assert isinstance(encoder, TextEncoder)
+    assert (encoder.name, encoder.dim) == (kind, expected.shape[1])
+    np.testing.assert_allclose(encoder(TEXTS), expected, rtol=0, atol=2e-5)
+    assert encoder(TEXTS).dtype == np.float32
+    assert not any("vision" in name.split(".")[0] for name, _ in encoder.module.named_parameters())
+    assert encoder(["cat", LONG]).shape == (2, encoder.dim), "too long is cut"
+    assert encoder([]).shape == (0, encoder.dim)
+
+
+@pytest.mark.parametrize("kind", SCORED)
+def test_a_cosine_with_a_picture_is_the_models_own_score(kind, folder):
+    """So the text's vector is in the space of the embedding that a study measures."""
+    views = np.random.default_rng(0).integers(0, 256, (3, models.SIZE, models.SIZE, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(((views / 255 - models.MEAN) / models.STD).transpose(0, 3, 1, 2)).float()
+    model, given = whole(kind, folder), tokens(kind, folder, TEXTS)
+    with torch.no_grad():
+        if kind == "blip_itm":
+            scores = model(pixel_values=pixels, **given, use_itm_head=False).itm_score
+        else:
+            inputs = siglip2_inputs(model, pixels) if kind == "siglip2" else {"pixel_values": pixels}
+            output = model(**inputs, **given)
+            scores = (output.logits_per_image - getattr(model, "logit_bias", 0)) / model.logit_scale.exp()
+    image, text = load_encoder(str(folder(kind)))(views).embedding, load_text_encoder(str(folder(kind)))(TEXTS)
+    image, text = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (image, text))
+    np.testing.assert_allclose(image @ text.T, scores.numpy(), rtol=0, atol=2e-5)
+
+
+def test_the_right_end_is_padded_and_the_last_place_is_read(folder):
+    """SigLIP: the vector of a text would be another one at another length, or padded at the left."""
+    encoder = load_text_encoder(str(folder("siglip2")))
+    model = whole("siglip2", folder)
+    ids = tokens("siglip2", folder, ["cat"])["input_ids"]
+    assert ids[0, -1] == 0, "the tokenizer pads at the right"
+    with torch.no_grad():
+        short = model.get_text_features(input_ids=ids[:, :3]).pooler_output.numpy()
+    assert np.abs(encoder(["cat"]) - short).max() > 0.1
+
+
+def test_equal_slices_whoever_asks(folder):
+    encoder = load_text_encoder(str(folder("clip")))
+    texts = [f"a {'small ' * (i % 5)}cat" for i in range(70)]
+    assert encoder(texts)[:64].tobytes() == encoder(texts[:64]).tobytes()
+    assert encoder(texts)[64:].tobytes() == encoder(texts[64:]).tobytes()
+    assert encoder.weights_hash == load_text_encoder(str(folder("clip"))).weights_hash
+    low = load_text_encoder(str(folder("clip")), precision="bfloat16")(TEXTS)
+    assert 0 < np.abs(low - encoder(TEXTS)).max() < 0.2 * np.abs(low).max()
+
+
+def test_clips_own_tokenizer_from_the_files_of_old(folder, tmp_path):
+    path = models.save(make("clip"), tmp_path / "clip")
+    letters = {"a": 0, "c": 1, "t": 2, "a</w>": 3, "t</w>": 4, "<|startoftext|>": 5, "<|endoftext|>": END}
+    (path / "vocab.json").write_text(json.dumps(letters))
+    (path / "merges.txt").write_text("#version: 0.2\n")
+    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "CLIPTokenizer"}))
+    model = hf.CLIPModel.from_pretrained(path).eval()
+    ids = torch.tensor([[5, 1, 0, 4, END]])
+    with torch.no_grad():
+        expected = model.get_text_features(input_ids=ids).pooler_output.numpy()
+    np.testing.assert_allclose(load_text_encoder(str(path))(["Cat"]), expected, rtol=0, atol=1e-5)
+
+
+def refused(model, *words, code):
+    with pytest.raises(EmbedshiftError) as caught:
+        load_text_encoder(str(model))
+    assert caught.value.exit_code == code
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def throw(error):
+    raise error
+
+
+def test_what_is_refused(folder, tmp_path, monkeypatch):
+    lost = "text_model.encoder.layers.0.mlp.fc1.weight"
+    path = shutil.copytree(folder("clip"), tmp_path / "clip")
+    weights = load_file(path / "model.safetensors")
+    save_file({k: v for k, v in weights.items() if k != lost}, path / "model.safetensors", metadata={"format": "pt"})
+    refused(path, "missing", lost, "filled at random", code=1)
+    assert load_encoder(str(path)).dim == 20, "the pictures' part does without"
+    path = shutil.copytree(folder("clip"), tmp_path / "speechless")
+    (path / "tokenizer.json").unlink()
+    refused(path, "speechless: no tokenizer in the checkpoint", code=1)
+    (path / "tokenizer.json").write_text("{")
+    refused(path, "its tokenizer cannot be loaded", code=1)
+    needs = ImportError("SiglipTokenizer requires the sentencepiece library")
+    monkeypatch.setattr(hf.AutoTokenizer, "from_pretrained", lambda *_args, **_settings: throw(needs))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    refused(path, "its tokenizer cannot be loaded (it needs: pip install sentencepiece)", code=1)
+    refused(tmp_path / "none", "no such folder", code=2)
+
+
+@pytest.mark.parametrize("kind", ["dinov2", "vit", "blip_caption", "blip_2_caption", "kosmos_2"])
+def test_models_without_a_text_tower(kind, tmp_path):
+    path = save(BY_KIND[kind], tmp_path / kind)
+    refused(path, f"{kind} has no text tower", "vision-language model such as openai/clip-vit-base-patch32", code=2)
+
+
+def test_names_without_a_text_tower():
+    refused("dinov2-small-offline", "has no text tower", code=2)
+    refused("timm:vit_small_patch16_224.augreg_in21k_ft_in1k", "has no text tower", code=2)
+
+
+def test_families_with_a_text_tower_are_the_ones_tested(folder):
+    tested = {hf.AutoConfig.from_pretrained(folder(kind)).model_type for kind in (*SCORED, "blip_2_itm")}
+    assert {model_type for family in FAMILIES if family.text for model_type in family.model_types} == tested
+
+
+def test_q_former_reads_text_where_it_was_made_for_it(folder):
+    """Its embeddings have a table of positions of their own, whose end is the longest text."""
+    assert blip_2(hf.Blip2ForImageTextRetrieval, use_qformer_text_input=True).config.qformer_config
+    assert BERT["max_position_embeddings"] == 40
+    encoder = load_text_encoder(str(folder("blip_2_itm")))
+    np.testing.assert_allclose(encoder([LONG]), encoder([LONG + "cat"]), rtol=0, atol=0)
+
+
+TEXT = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+VIT = {"image_size": 32, "patch_size": PATCH, "width": 32, "head_width": 8, "layers": 1}
+OPEN_CLIP = {
+    "vit": {"embed_dim": 20, "vision_cfg": VIT, "text_cfg": TEXT},
+    "quick_gelu": {"embed_dim": 20, "quick_gelu": True, "vision_cfg": VIT, "text_cfg": TEXT},
+    "custom": {"embed_dim": 20, "custom_text": True, "vision_cfg": VIT, "text_cfg": TEXT | {"no_causal_mask": True}},
+    "coca": {
+        "embed_dim": 16,
+        "custom_text": True,
+        "vision_cfg": VIT | {"attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+        "text_cfg": TEXT | {"embed_cls": True, "output_tokens": True},
+        "multimodal_cfg": TEXT,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", OPEN_CLIP)
+def test_vectors_equal_open_clips_own(kind, tmp_path):
+    path = tmp_path / kind
+    path.mkdir()
+    (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": OPEN_CLIP[kind], "preprocess_cfg": {}}))
+    model = open_clip.create_model(f"local-dir:{path}").eval()
+    models.widen(model, std=0.2)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path / "open_clip_model.safetensors")
+    ids = open_clip.get_tokenizer(f"local-dir:{path}")(TEXTS)
+    with torch.no_grad():
+        expected = model.encode_text(ids, normalize=False).numpy()
+    encoder = load_text_encoder(str(path))
+    assert np.abs(expected[0] - expected[1]).max() > 0.05
+    np.testing.assert_allclose(encoder(TEXTS), expected, rtol=0, atol=2e-5)
+    assert (encoder.name, encoder.dim) == (kind, load_encoder(str(path)).dim)
+    assert not any(name.startswith("visual") for name, _ in encoder.module.named_parameters())
+    weights = load_file(path / "open_clip_model.safetensors")
+    lost = next(name for name in weights if name.endswith("token_embedding.weight"))
+    save_file({k: v for k, v in weights.items() if k != lost}, path / "open_clip_model.safetensors")
+    refused(path, "Missing key(s)", "token_embedding.weight", code=1)
