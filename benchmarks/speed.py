@@ -1,14 +1,14 @@
-"""Speed of a study against the order of work of the paper's scripts, and against the encoder alone.
+"""Speed of a study against the order of work of the paper's scripts, the encoder alone, and what the machine allows.
 
-usage: python benchmarks/speed.py PHOTO_DIR [--photos 48] [--repeats 3]
+usage: python benchmarks/speed.py PHOTO_DIR [--photos 64] [--repeats 3]
 
 Full-size CLIP ViT-B/32 with random weights: speed does not depend on them. Everything runs in one process, one after
 the other, again and again (A-B-A-B), since a shared machine's speed was seen to change by a factor of two; ratios are
-taken within each round, and their median and range are printed.
+taken within each round, and their median and range are printed. What the machine allows: the operations of a forward
+pass, counted while it runs, at the best rate of a matrix product measured in the same round.
 """
 
 import argparse
-import copy
 import logging
 import statistics
 import tempfile
@@ -18,78 +18,95 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.functional import linear
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPConfig, CLIPModel
 
 from authors_order import AuthorsOrder
-from embedshift.encoders.base import Preprocess
-from embedshift.encoders.embeddings import READERS
-from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
-from embedshift.encoders.module import ModuleEncoder
+from embedshift.encoders import Encoder, load_encoder
 from embedshift.sources import FolderSource
 from embedshift.study import make_config, run_study
+from fullsize import save_clip
 from machine import describe_machine
 
-PRECISIONS = ("float32", "bfloat16")
+BATCH = 40
+# Name → precision, and whether the encoder is compiled.
+KINDS = {"float32": ("float32", False), "bfloat16": ("bfloat16", False), "bfloat16 compiled": ("bfloat16", True)}
+# Rows, inner and outer size of matrix products: those of the model at its batch, and larger ones.
+PRODUCTS = ((2_000, 768, 3_072), (2_000, 3_072, 768), (2_000, 768, 768), (2_048, 2_048, 2_048), (4_096, 4_096, 4_096))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", metavar="PHOTO_DIR", type=Path)
-    parser.add_argument("--photos", type=int, default=48)
+    parser.add_argument("--photos", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     photos = [Path(sample.location) for sample in FolderSource([str(options.folder)]).samples[: options.photos]]
-    torch.manual_seed(0)
-    model = CLIPModel._from_config(CLIPConfig()).eval()
-    eager = CLIPModel._from_config(CLIPConfig(), attn_implementation="eager").eval()
-    eager.load_state_dict(model.state_dict())
-    encoders = {
-        precision: ModuleEncoder(
-            copy.deepcopy(model),
-            READERS["image_features"],
-            Preprocess(224, CLIP_MEAN, CLIP_STD),
-            "clip",
-            precision=precision,
-        )
-        for precision in PRECISIONS
-    }
-    authors = AuthorsOrder(eager)
+    authors = AuthorsOrder(CLIPModel._from_config(CLIPConfig(), attn_implementation="eager").eval())
+    encoders = load_encoders()
+    operations = 10 * count_operations(encoders["float32"])
     rounds: list[dict[str, float]] = []
     for number in range(options.repeats):
         seconds = {"authors": sum(authors.seconds_per_image(photos[: max(8, len(photos) // 4)]).values())}
-        for precision, encoder in encoders.items():
-            seconds[f"encoder {precision}"] = encoder_only(encoder, len(photos))
-            seconds[f"study {precision}"] = study(encoder, photos)
+        for kind, encoder in encoders.items():
+            dtype = getattr(torch, KINDS[kind][0])
+            seconds[f"limit {kind}"] = operations / best_rate(dtype)
+            seconds[f"encoder {kind}"] = encoder_only(encoder, len(photos))
+            seconds[f"study {kind}"] = study(encoder, photos, compiled=KINDS[kind][1])
         rounds.append(seconds)
-        print(
-            f"round {number + 1}: " + ", ".join(f"{name} {value:.3f} s/image" for name, value in seconds.items()),
-            flush=True,
-        )
+        print(f"round {number + 1}, s/image: " + ", ".join(f"{k} {v:.3f}" for k, v in seconds.items()), flush=True)
     print(describe_machine())
     print(f"{len(photos)} photos, 10 views each, CLIP ViT-B/32 with random weights, {options.repeats} rounds")
-    for precision in PRECISIONS:
-        show(f"study {precision} against the authors' order (times as fast)", rounds, "authors", f"study {precision}")
-        show(
-            f"study {precision} against the encoder alone (share of its rate)",
-            rounds,
-            f"encoder {precision}",
-            f"study {precision}",
-        )
+    print(f"{operations / 1e9:.1f} GFLOP an image, counted while the encoder runs")
+    for kind in encoders:
+        show(f"study {kind} against the authors' order (times as fast)", rounds, "authors", f"study {kind}")
+        show("    which the rate of matrix products would allow", rounds, "authors", f"limit {kind}")
+        show("    against the encoder alone (share of its rate)", rounds, f"encoder {kind}", f"study {kind}")
+        show("    the encoder alone against matrix products", rounds, f"limit {kind}", f"encoder {kind}")
 
 
-def encoder_only(encoder: ModuleEncoder, images: int, batch: int = 40) -> float:
+def load_encoders() -> dict[str, Encoder]:
+    """The encoder in each kind, compiled where asked for."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(save_clip(Path(folder) / "clip"))
+        encoders = {kind: load_encoder(path, device="cpu", precision=KINDS[kind][0]) for kind in KINDS}
+    for kind, encoder in encoders.items():
+        assert encoder.grid == (7, 7), "the attention tap must be at work"
+        if KINDS[kind][1]:
+            encoder.compile(BATCH)
+    return encoders
+
+
+def count_operations(encoder: Encoder) -> float:
+    """Floating-point operations of the encoder's forward pass, per view."""
+    with FlopCounterMode(display=False) as counter:
+        encoder(np.zeros((BATCH, 224, 224, 3), np.uint8))
+    return float(counter.get_total_flops()) / BATCH
+
+
+def best_rate(dtype: torch.dtype, tries: int = 10) -> float:
+    """Operations per second of the fastest matrix product."""
+    rates: list[float] = []
+    with torch.inference_mode():
+        for rows, inner, outer in PRODUCTS:
+            x, weight = torch.randn(rows, inner, dtype=dtype), torch.randn(outer, inner, dtype=dtype)
+            seconds = min(timed(lambda x=x, weight=weight: linear(x, weight)) for _ in range(tries))
+            rates.append(2 * rows * inner * outer / seconds)
+    return max(rates)
+
+
+def encoder_only(encoder: Encoder, images: int, batch: int = BATCH) -> float:
     """Seconds per image of ten views that lie in memory."""
     views = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
     return timed(lambda: [encoder(views) for _ in range(max(1, images * 10 // batch))]) / images
 
 
-def study(encoder: ModuleEncoder, photos: list[Path]) -> float:
+def study(encoder: Encoder, photos: list[Path], *, compiled: bool = False) -> float:
     """Seconds per image from the files to the tables, the encoder loaded."""
     with tempfile.TemporaryDirectory() as folder:
-        config = make_config(
-            {"images": [str(photo) for photo in photos], "batch_size": 40, "precision": encoder.precision}
-        )
+        config = make_config({"images": [str(photo) for photo in photos], "batch_size": BATCH, "compile": compiled})
         return timed(lambda: run_study(config, Path(folder) / "study", encoder=encoder)) / len(photos)
 
 

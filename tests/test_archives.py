@@ -109,12 +109,12 @@ def test_captions_of_the_webdataset_layout(photos, tmp_path):
             ("000.jpg", picture), ("000.txt", b" a cat\n"), ("000.json", json.dumps({"caption": "not this"}).encode()),
             ("001.json", json.dumps({"caption": "a dog", "url": "x"}).encode()), ("001.jpg", picture),
             ("002.jpg", picture), ("002.json", b"{broken"), ("003.txt", b"no picture"), ("004.cls", b"3"),
-            ("._005.jpg", b""),
+            ("._005.jpg", b""), ("006.jpg", picture), ("006.json", b'{"caption": " half \\ud83d "}'),
         ],
     )  # fmt: skip
     source = open_source([str(tar)])
     assert [(s.image_id, s.caption) for s in source.samples] == [
-        ("000.jpg", "a cat"), ("001.jpg", "a dog"), ("002.jpg", None),
+        ("000.jpg", "a cat"), ("001.jpg", "a dog"), ("002.jpg", None), ("006.jpg", "half ?"),
     ]  # fmt: skip
     assert source.skipped == {".txt": 1, ".cls": 1}
 

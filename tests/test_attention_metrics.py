@@ -158,6 +158,7 @@ def test_the_sentences_follow_the_intervals():
         ("turn", PLAIN, 9, 0.90, 0.88, 0.92), ("turn", ALIGNED, 9, 0.93, 0.91, 0.95),
         ("noise", PLAIN, 9, 0.80, 0.78, 0.82), ("noise", ALIGNED, 9, 0.80, 0.78, 0.82),
         ("own", PLAIN, 9, 0.80, 0.78, 0.82), ("own", ALIGNED, 0, None, None, None),
+        ("slant", PLAIN, 9, 0.90, 0.88, 0.92), ("slant", ALIGNED, 9, 0.83, 0.82, 0.84),
         ("flip", RISE, 9, 0.0, -0.1, 0.1), ("turn", RISE, 9, 0.3, 0.2, 0.4), ("noise", RISE, 9, -0.3, -0.4, -0.2),
         ("own", RISE, 9, 0.5, 0.4, 0.6),
         ("flip", DIVERGENCE, 9, 0.1, 0.05, 0.15), ("turn", DIVERGENCE, 9, 0.4, 0.3, 0.5),
@@ -165,6 +166,7 @@ def test_the_sentences_follow_the_intervals():
     )  # fmt: skip
     assert section(summary, [PLAIN, ALIGNED, RISE, DIVERGENCE, ROLLOUT])["sentences"] == [
         "Part of the change is only the picture's own motion under flip (0.900, aligned 0.980 [0.970 to 0.990]).",
+        "Attention stays in its place rather than moves along under slant (0.900, aligned 0.830 [0.820 to 0.840]).",
         "That it is so too is not settled under turn (0.900, aligned 0.930 [0.910 to 0.950]): the two intervals "
         "overlap.",
         "Nothing can be aligned under own.",

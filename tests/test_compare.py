@@ -378,3 +378,14 @@ def test_figures_draw_the_tables(found):
 def test_an_unknown_figure_is_named(found):
     with pytest.raises(EmbedshiftError, match="unknown comparison figure 'mean'; did you mean 'means'"):
         found.figure("mean")
+
+
+def test_metrics_against_other_texts_are_left_out(tmp_path, caplog):
+    one = make_study(tmp_path / "a", 8, ["noise", "blur"], text=True)
+    same = variant(one, tmp_path / "b", encoder={"name": "b"})
+    labels = {"count": 3, "hash": "1" * 64}
+    other = variant(one, tmp_path / "c", encoder={"name": "c"}, identity={"text": {"labels": labels}})
+    both, fewer = (set(embedshift.compare([one, study]).comparison["metric"]) for study in (same, other))
+    assert both - fewer == {"zero_shot_flip"}
+    assert "text_alignment_shift" in fewer
+    assert "captions or labels differ between the studies, so these are left out: zero_shot_flip" in caplog.text

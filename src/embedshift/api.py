@@ -34,8 +34,8 @@ def run(
         augmentations: A registered suite, or a dict of albumentations transforms or callables
             `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
         **settings: Every other setting of `embedshift.study.StudyConfig`: embedding, limit, sample, seed, draws, size,
-            resize, shard_size, batch_size, workers, precision, device, engine, metrics, store, layers, text,
-            labels, words.
+            resize, shard_size, batch_size, workers, precision, compile, device, engine, num_gpus, concurrency, metrics,
+            store, layers, text, labels, words.
 
     Returns:
         The finished study.

@@ -101,6 +101,9 @@ def run(
     batch_size: Annotated[int | None, typer.Option(help="Views per forward pass. Default: by device.")] = None,
     workers: Annotated[int | None, typer.Option(help="Loader processes. Default: cores - 1.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. Default: float32.")] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the encoder first: faster, half a minute.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="auto (all GPUs), cpu, mps, cuda:0,cuda:2.")] = None,
     engine: Annotated[str | None, typer.Option(help="local or ray. Default: local.")] = None,
     num_gpus: Annotated[float | None, typer.Option(help="Ray: GPUs of one encoder. Default: 1, if any.")] = None,
@@ -119,6 +122,7 @@ def run(
         "device": device, "engine": engine, "num_gpus": num_gpus, "concurrency": concurrency,
         "metrics": None if metrics is None else _names(metrics), "layers": layers or None,
         "text": text or None, "labels": labels, "words": words, "store": store,
+        "compile": compiled or None,
     }  # fmt: skip
     settings = ({} if config is None else read_config(config)) | {k: v for k, v in flags.items() if v is not None}
     if not settings.get("images"):

@@ -26,6 +26,7 @@ class StudyConfig(BaseModel):
     embedding: str | None = None
     augmentations: str = "paper"
     metrics: tuple[str, ...] = ()
+    compile: bool = False
     layers: bool = False
     store: Literal["all", "metrics"] = "all"
     text: bool = False

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from embedshift.draw import DrawnImage, draw_image
 from embedshift.encoders.base import Encoder
 from embedshift.plan import Plan
+from embedshift.records import list_columns
 from embedshift.sources import passed_over
 from embedshift.study import Prepared
 
@@ -45,6 +46,7 @@ def row_bytes(encoder: Encoder, plan: Plan) -> float:
     """Bytes of one row on disk, as measured: vectors and metrics compressed, and the names, seeds and distances."""
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.store == "all" else 0
+    vectors += sum(list_columns(encoder, plan).values())
     return 0.92 * 4 * vectors + 7.5 * len(plan.metrics) + 26
 
 

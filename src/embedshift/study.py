@@ -79,6 +79,8 @@ class Prepared:
         rollout = any(METRICS[name].family == "rollout" for name in self.metrics)
         self.load = functools.partial(_observed, self.load, layers=config.layers, rollout=rollout)
         self.encoder = self.load()
+        if config.compile:
+            self.load = functools.partial(_compiled, self.load, self.batch_size)
         self.text_vectors = texts.vectors(self.texts, self.encoder)
         self.shards: list[Shard] = split(self.samples, config.shard_size)
         self.identity = json.loads(json.dumps(self._identity()))  # as study.json gives it back
@@ -153,6 +155,7 @@ class Prepared:
             "batch_size": self.batch_size,
             "shard_size": config.shard_size,
             "metrics": list(self.metrics),
+            **({"compile": True} if config.compile else {}),
             **({"layers": True} if config.layers else {}),
             **({"store": config.store} if config.store != "all" else {}),
             **({"text": self.texts.describe() | {"tower": texts.tower_hash(encoder)}} if self.texts else {}),
@@ -200,6 +203,8 @@ def run_study(
             return study
         directory.write_study_file(prepared, list(done.values()), complete=False)
         shards.write_failures(out, list(done.values()))
+        if config.compile and pending and config.engine == "local":
+            prepared.encoder = _compiled(functools.partial(_same, prepared.encoder), prepared.batch_size)
         run = _engine(config.engine)
         for table, record in run(prepared.job(pending, progress)):
             shards.write_shard(out, table, record)
@@ -218,7 +223,7 @@ def run_study(
     return study
 
 
-def _same(encoder: Encoder) -> Encoder:
+def _same(encoder: Encoder, **_where: str) -> Encoder:
     return encoder
 
 
@@ -230,6 +235,15 @@ def _observed(load: Callable[..., Encoder], device: str | None = None, **more: b
     elif any(more.values()):
         asked = " and ".join(name for name, wanted in more.items() if wanted)
         raise EmbedshiftError(f"{encoder.name} gives no {asked}: it has no `observe`, see `Observable`", exit_code=2)
+    return encoder
+
+
+def _compiled(load: Callable[..., Encoder], batch: int, **where: str) -> Encoder:
+    """The loaded encoder, compiled for batches of so many views."""
+    encoder = load(**where)
+    if not hasattr(encoder, "compile"):
+        raise EmbedshiftError(f"{encoder.name} cannot be compiled: it has no `compile`; run without it", exit_code=2)
+    encoder.compile(batch)
     return encoder
 
 

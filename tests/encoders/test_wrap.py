@@ -138,7 +138,9 @@ def test_two_ways_to_read_one_module_are_two_studies():
         embedshift.wrap(net, **look),
         embedshift.wrap(net, embed=lambda module, pixels: module(pixels), **look),
         embedshift.wrap(net, embed=lambda module, pixels: module(pixels).abs(), **look),
+        embedshift.wrap(net, embed=lambda module, pixels: module(pixels)[:, :2], **look),
+        embedshift.wrap(net, embed=lambda module, pixels: module(pixels)[:, :3], **look),
         embedshift.wrap(net, attention="1", **look),
     ]
     assert len({encoder.weights_hash for encoder in encoders}) == 1
-    assert len({encoder.embedding_name for encoder in encoders}) == 4
+    assert len({encoder.embedding_name for encoder in encoders}) == 6

@@ -19,6 +19,8 @@ Values = NDArray[np.float64]
 
 # What must be equal for the views to be the same ones, but for their size.
 SAME = ("seed", "draws", "resize", "augmentations")
+# Metrics against texts, and what must be equal for them to ask the same question.
+TEXTS = {"text_alignment_shift": "captions", "zero_shot_flip": "labels"}
 # Machines and versions of OpenCV draw the same view up to 5 levels apart. Patch similarity is 1 / (1 + x²) with
 # x = root of the MSE / 255, nowhere steeper than 0.65, so that moves it by 0.013 at most: what moves it more is another
 # picture.
@@ -116,8 +118,13 @@ def common_images(studies: Sequence[Study]) -> list[str]:
 
 
 def common_metrics(studies: Sequence[Study]) -> list[str]:
-    """The metrics that every study has, in the first study's order; a warning names the others."""
+    """The metrics that every study has, of the same texts, in the first study's order; warnings name the others."""
     common = [name for name in studies[0].metrics if all(name in study.metrics for study in studies)]
+    texts = [study.info()["identity"].get("text", {}) for study in studies]
+    differ = {key for key in TEXTS.values() if any(each.get(key) != texts[0].get(key) for each in texts)}
+    if apart := [name for name in common if TEXTS.get(name) in differ]:
+        log.warning("captions or labels differ between the studies, so these are left out: %s", ", ".join(apart))
+        common = [name for name in common if name not in apart]
     if others := {name for study in studies for name in study.metrics} - set(common):
         log.warning("not every study has these metrics, which are left out: %s", ", ".join(sorted(others)))
     return common

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from types import CodeType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -150,10 +151,22 @@ class TextEncoder(Protocol):
 def code_of(function: Any, besides: str = "") -> str:
     """What tells one function of the user's own from another: its name, and a hash of its code and of `besides`.
 
+    Of an object that can be called, its class and the code of its `__call__`; of None, "output".
+
     Example:
-        >>> code_of(lambda x: x + 1)[-8:] == code_of(lambda x: x * 2)[-8:]
-        False
+        >>> len({code_of(f) for f in (lambda x: x + 1, lambda x: x + 2, lambda x: x * 2)})
+        3
     """
-    code = getattr(function, "__code__", None)
-    text = f"{besides}{code and (code.co_code, code.co_names)}"
-    return f"{getattr(function, '__qualname__', 'output')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    name = "output" if function is None else getattr(function, "__qualname__", type(function).__qualname__)
+    called = function if hasattr(function, "__code__") else type(function).__call__
+    text = f"{besides}{_instructions(getattr(called, '__code__', None))}"
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _instructions(code: Any) -> Any:
+    """A function's instructions, names and constants, those of functions inside it too; of a constant, its text."""
+    if isinstance(code, frozenset):
+        return sorted(map(repr, code))  # its own order changes from run to run
+    if not isinstance(code, CodeType):
+        return repr(code)
+    return code.co_code, code.co_names, [_instructions(constant) for constant in code.co_consts]

@@ -108,7 +108,7 @@ class ModuleEncoder:
     def _pass(self, views: NDArray[np.uint8]) -> EncoderOutput:
         with torch.inference_mode(), self._shortcut_now():
             pixels = torch.from_numpy(views).to(self.device).permute(0, 3, 1, 2).float()
-            pixels = pixels * self._scale + self._shift
+            pixels = pixels.mul_(self._scale).add_(self._shift)
             low = self.precision != "float32"
             with torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
                 embedding = self._forward(self.module, pixels)
@@ -128,6 +128,8 @@ class ModuleEncoder:
         Raises:
             EmbedshiftError: when it cannot be compiled here, as without a C++ compiler.
         """
+        if batch == self._batch:
+            return
         log.info("compiling %s for batches of %d", self.name, batch)
         self._forward, self._batch = compiled(self._embed), batch
         try:

@@ -1,12 +1,11 @@
 """What makes a forward pass faster and leaves its output as it is: weights cast once, a shortcut, compilation."""
 
-import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch._inductor.config
 from torch import Tensor, nn
-
-log = logging.getLogger(__name__)
 
 FEED_FORWARD = ("mlp", "ffn", "feed_forward")
 
@@ -69,6 +68,13 @@ class ClassTokenShortcut:
         return (inputs[0][:, :1], *inputs[1:])
 
 
-def compiled(function: Any) -> Any:
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The function compiled by torch's inductor for inputs of one shape, the weights frozen into it."""
-    return torch.compile(function, dynamic=False, options={"freezing": True})
+    run = torch.compile(function, dynamic=False)
+
+    def frozen(*inputs: Any) -> Tensor:
+        # Around every call, since the first one traces: by then weights must be known to be constants.
+        with torch._inductor.config.patch(freezing=True):
+            return run(*inputs)
+
+    return frozen

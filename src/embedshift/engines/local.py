@@ -1,6 +1,7 @@
 """One machine: loader processes read, decode and draw; this process encodes and measures."""
 
 import contextlib
+import ctypes
 import itertools
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ from embedshift.shards import Failure
 from embedshift.sources import Sample, Source
 
 Drawn = DrawnImage | Failure
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 
 def default_workers() -> int:
@@ -33,6 +35,7 @@ def default_workers() -> int:
 
 def run_local(job: Job) -> Iterator[Result]:
     """Measures the shards one after another, the loader always some images ahead of the encoder."""
+    keep_memory()
     encoder = job.encoder or job.load()
     samples = [sample for shard in job.shards for sample in shard.samples]
     loader: DataLoader[Drawn] = DataLoader(
@@ -50,6 +53,18 @@ def run_local(job: Job) -> Iterator[Result]:
         table, record = measure_shard(shard, itertools.islice(drawn, len(shard.samples)), encoder, plan)
         plan = replace(plan, batch_size=record.batch_size)  # what was too large once is too large again
         yield table, record
+
+
+def keep_memory() -> None:
+    """Tells glibc to keep freed memory for what comes next; other libraries of C are left as they are.
+
+    An encoder on a CPU asks for the same tens of megabytes layer after layer. Given back to the kernel in between, they
+    come as new pages every time, which cost CLIP ViT-B/32 in float32 15 % of its time.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        set_option = ctypes.CDLL("libc.so.6").mallopt
+        set_option(M_MMAP_THRESHOLD, 2**30)
+        set_option(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class _Images(Dataset[Drawn]):

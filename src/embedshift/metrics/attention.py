@@ -177,9 +177,13 @@ def scaled_map(attention: ArrayLike, size: int) -> Values:
         >>> scaled_map([[1.0, 3.0]], 2).tolist()
         [[0.0, 1.0], [0.0, 1.0]]
     """
-    large = upsample(attention, size)
-    # Weights of one upsampled pixel add up to 1 only to rounding, which must not be stretched to a picture.
-    return _min_max(large, True, 1e-12 * np.abs(large).max(axis=(-2, -1), keepdims=True))
+    maps = np.asarray(attention, np.float64)
+    scaled = np.empty((*maps.shape[:-2], size, size))
+    for place in np.ndindex(maps.shape[:-2]):  # one by one, so that what is between stays in the processor's cache
+        large = upsample(maps[place], size)
+        # Weights of one upsampled pixel add up to 1 only to rounding, which must not be stretched to a picture.
+        scaled[place] = _min_max(large, True, 1e-12 * np.abs(maps[place]).max())
+    return scaled
 
 
 def _min_max(maps: Values, where: NDArray[np.bool_] | bool, least: Values | float) -> Values:
@@ -187,12 +191,18 @@ def _min_max(maps: Values, where: NDArray[np.bool_] | bool, least: Values | floa
     low = maps.min(axis=(-2, -1), keepdims=True, where=where, initial=np.inf)
     span = maps.max(axis=(-2, -1), keepdims=True, where=where, initial=-np.inf) - low
     flat = span <= least
-    return np.asarray(np.where(flat, 0.0, (maps - low) / np.where(flat, 1.0, span)))
+    scaled = maps - low
+    with np.errstate(invalid="ignore"):  # a map that counts nowhere is NaN
+        scaled /= np.where(flat, np.inf, span)
+    return np.asarray(scaled)
 
 
 def _likeness(a: Values, b: Values, where: NDArray[np.bool_] | bool = True) -> Values:
     """Equation 6 of scaled maps, over the pixels `where` they count."""
-    squares, axes = (a - b) ** 2, (-2, -1)
+    squares, axes = a - b, (-2, -1)
+    squares *= squares
+    if where is True:
+        return np.asarray(1.0 / (1.0 + np.mean(squares, axis=axes)))
     with np.errstate(invalid="ignore"):
         count = np.sum(np.broadcast_to(where, squares.shape), axis=axes)
         return np.asarray(1.0 / (1.0 + np.sum(squares, axis=axes, where=where) / count))

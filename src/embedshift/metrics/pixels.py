@@ -96,7 +96,8 @@ def edge_preservation(o: Pixels, a: Pixels) -> Values:
         1.0
     """
     _require_views(o, a)
-    return np.asarray(1.0 - np.mean(np.abs(_edges(o) - _edges(a)), axis=(-2, -1)))
+    difference = _edges(o) - _edges(a)
+    return np.asarray(1.0 - np.mean(np.abs(difference, out=difference), axis=(-2, -1)))
 
 
 @metric("detail preservation", "pixels", no_change=1.0, low=0.0, high=1.0, higher_is_better=True)
@@ -168,11 +169,23 @@ def _mean_over_patches(squares: NDArray[np.generic]) -> Values:
     return np.asarray(np.mean(1.0 / (1.0 + mse / 255**2), axis=(-2, -1)))
 
 
-def _edges(image: Pixels) -> Values:
-    along_y, along_x = np.gradient(grey(image), axis=(-2, -1))
-    strength = np.abs(along_x) + np.abs(along_y)
-    highest = strength.max(axis=(-2, -1), keepdims=True)
-    return np.asarray(strength / np.where(highest > 0, highest, 1.0))
+def _edges(images: Pixels) -> Values:
+    edges = np.empty(images.shape[:-1])
+    for place in np.ndindex(images.shape[:-3]):  # one by one, so that what is between stays in the processor's cache
+        strength, image = edges[place], grey(images[place])
+        np.abs(_differences(image), out=strength)
+        strength += np.abs(_differences(image.T)).T
+        strength /= strength.max() or 1.0
+    return edges
+
+
+def _differences(image: Values) -> Values:
+    """Central differences along the first axis, one-sided at its ends: `numpy.gradient`, in less time."""
+    found = np.empty_like(image)
+    np.subtract(image[2:], image[:-2], out=found[1:-1])
+    found[1:-1] /= 2.0
+    found[0], found[-1] = image[1] - image[0], image[-1] - image[-2]
+    return found
 
 
 def _patch_sd(image: Pixels) -> Values:

@@ -4,9 +4,8 @@ from typing import Any
 
 import polars as pl
 
+from embedshift.figures.depth import TOKENS
 from embedshift.report.numbers import fixed
-
-TOKENS = {"cls": "class token", "patches": "mean patch token"}
 
 
 def section(table: pl.DataFrame) -> dict[str, Any]:

@@ -54,10 +54,13 @@ def _moved(plain: dict[str, Row], aligned: dict[str, Row]) -> Iterator[str]:
     known = {name: row for name, row in aligned.items() if row["mean"] is not None and plain[name]["mean"] is not None}
     moving = {name: row for name, row in known.items() if abs(row["mean"] - plain[name]["mean"]) > 1e-9}
     along = [name for name, row in moving.items() if row["ci_low"] > plain[name]["ci_high"]]
+    lower = [name for name, row in moving.items() if row["ci_high"] < plain[name]["ci_low"]]
     both = {name: f"{name} ({fixed(plain[name]['mean'], 3)}, aligned {_value(row)})" for name, row in moving.items()}
     if along:
         yield f"Part of the change is only the picture's own motion under {_listed([both[name] for name in along])}."
-    if rest := [both[name] for name in moving if name not in along]:
+    if lower:
+        yield f"Attention stays in its place rather than moves along under {_listed([both[name] for name in lower])}."
+    if rest := [both[name] for name in moving if name not in (*along, *lower)]:
         yield f"That it is so too is not settled under {_listed(rest)}: the two intervals overlap."
     if not moving and known:
         yield "No augmentation of this study moves the picture, so alignment changes nothing."

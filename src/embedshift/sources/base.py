@@ -131,7 +131,8 @@ def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
             except (ValueError, AttributeError):
                 continue
             if isinstance(caption, str):
-                found[stem] = caption
+                # JSON may hold halves of a character, which are no text to Parquet.
+                found[stem] = caption.encode("utf-8", "replace").decode().strip()
         else:
             found[stem] = text.strip()
     return found

@@ -69,17 +69,17 @@ class FolderSource:
 
     def _captions(self, stems: Set[str]) -> dict[str, str]:
         """Stem → caption; a text that stands beside no picture is passed over like any other file."""
-        found: dict[str, tuple[str, bytes]] = {}
-        for path in dict.fromkeys(self._texts):
+        found: dict[str, str] = {}
+        for path in sorted({*self._texts}):  # one by one, since all of them at once may be large
             stem = os.path.splitext(path)[0]
             if stem not in stems:
                 count_ending(self.skipped, path)
                 continue
             try:
-                found[path] = stem, Path(path).read_bytes()
+                found |= captions_of({path: (stem, Path(path).read_bytes())})
             except OSError as error:
                 log.warning("%s: no caption could be read (%s)", path, error.strerror)
-        return captions_of(found)
+        return found
 
     def _walk(self, folder: str) -> Iterator[str]:
         def note(error: OSError) -> None:

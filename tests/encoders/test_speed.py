@@ -1,0 +1,107 @@
+"""What makes a pass faster leaves its output as it is: the shortcut, weights cast once, compilation."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from transformers import Dinov2Config, Dinov2Model
+
+import embedshift
+from embedshift import EmbedshiftError
+from embedshift.encoders.base import Preprocess
+from embedshift.encoders.module import ModuleEncoder
+
+VIEWS = np.random.default_rng(1).integers(0, 256, (5, 28, 28, 3), np.uint8)
+HALF = (0.5, 0.5, 0.5)
+SMALL = Dinov2Config(
+    hidden_size=32, num_hidden_layers=3, num_attention_heads=2, image_size=28, patch_size=7, layerscale_value=0.5
+)
+
+
+def read_class_token(module, pixels):
+    return module(pixels).last_hidden_state[:, 0]
+
+
+def read_patches(module, pixels):
+    return module(pixels).last_hidden_state[:, 1:].mean(dim=1)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return Dinov2Model(SMALL).eval()
+
+
+def encoder(model, read=read_class_token, **settings):
+    return ModuleEncoder(copy.deepcopy(model), read, Preprocess(28, HALF, HALF), "small", device="cpu", **settings)
+
+
+def by_hand(model, read):
+    """The library's own forward pass."""
+    pixels = (torch.from_numpy(VIEWS).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+    with torch.inference_mode():
+        return read(model, pixels).numpy()
+
+
+def tokens_in_last_network(found, views):
+    """How many tokens the feed-forward network of the last block is given."""
+    seen = []
+    last = found.module.layers[-1] if hasattr(found.module, "layers") else found.module.encoder.layer[-1]
+    handle = last.mlp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
+    output = found(views)
+    handle.remove()
+    return seen, output
+
+
+def test_the_last_network_sees_the_class_token_alone_where_only_that_is_read(model):
+    seen, output = tokens_in_last_network(encoder(model), VIEWS)
+    assert seen == [1]
+    np.testing.assert_allclose(output.embedding, by_hand(model, read_class_token), atol=2e-6)
+
+
+def test_it_sees_all_tokens_where_an_embedding_needs_them(model):
+    seen, output = tokens_in_last_network(encoder(model, read_patches), VIEWS)
+    assert seen == [17]
+    np.testing.assert_allclose(output.embedding, by_hand(model, read_patches), atol=2e-6)
+
+
+def test_the_users_own_module_gives_all_its_tokens_outside_the_encoder(model):
+    own = copy.deepcopy(model)
+    before = own(torch.ones(1, 3, 28, 28)).last_hidden_state
+    wrapped = embedshift.wrap(own, size=28, mean=HALF, std=HALF, embed=read_class_token, precision="bfloat16")
+    wrapped(VIEWS)
+    assert torch.equal(own(torch.ones(1, 3, 28, 28)).last_hidden_state, before)
+    assert {weight.dtype for weight in own.parameters()} == {torch.float32}
+
+
+def test_weights_cast_once_give_what_autocast_gives(model):
+    once, always = (encoder(model, precision="bfloat16", shared=shared) for shared in (False, True))
+    assert once.module.get_parameter("embeddings.patch_embeddings.projection.weight").dtype == torch.bfloat16
+    assert once.weights_hash == always.weights_hash
+    for name, array in once(VIEWS).arrays().items():
+        np.testing.assert_array_equal(array, always(VIEWS).arrays()[name])
+
+
+def test_compiled_is_equal_to_rounding_and_travels(model):
+    plain, fast = encoder(model), encoder(model)
+    plain.observe(layers=True)
+    fast.observe(layers=True)
+    fast.compile(6)
+    assert fast._forward is not fast._embed
+    for views in (VIEWS, VIEWS[:2, ::-1].copy()):  # fewer than it was compiled for
+        wanted, found = plain(views).arrays(), fast(views).arrays()
+        assert found.keys() == wanted.keys() == {"embedding", "attention", "layers"}
+        for name, array in found.items():
+            np.testing.assert_allclose(array, wanted[name], atol=1e-5)
+    again = pickle.loads(pickle.dumps(fast))
+    np.testing.assert_allclose(again(VIEWS).embedding, plain(VIEWS).embedding, atol=1e-5)
+
+
+def test_what_cannot_be_compiled_is_one_line_and_goes_on_without(model, monkeypatch):
+    found = encoder(model)
+    monkeypatch.setattr("embedshift.encoders.module.compiled", lambda _: lambda *_: [][0])
+    with pytest.raises(EmbedshiftError, match=r"--compile: small cannot be compiled here .* run without it"):
+        found.compile(4)
+    np.testing.assert_allclose(found(VIEWS).embedding, by_hand(model, read_class_token), atol=2e-6)
