@@ -2,7 +2,6 @@
 
 import io
 import json
-import tarfile
 
 import datasets
 import fsspec
@@ -15,6 +14,7 @@ from torch import nn
 
 import embedshift
 import embedshift.comparison
+from archives import write_parquet, write_tar
 from embedshift import EmbedshiftError, tables
 from embedshift.encoders import EncoderOutput
 from embedshift.gallery import load_images
@@ -34,24 +34,8 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def write_tar(path, members, mode="w"):
-    with tarfile.open(path, mode) as tar:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
-
-
 def members(photos):
     return [(name, (photos / name).read_bytes()) for name in NAMES]
-
-
-def write_parquet(place, photos, **columns):
-    table = {"image_id": NAMES, "jpg": [data for _, data in members(photos)], **columns}
-    kept = {name: column for name, column in table.items() if column is not None}
-    pq.write_table(pa.table(kept), place, row_group_size=2)
-    return place
 
 
 def contents(source):
@@ -61,7 +45,7 @@ def contents(source):
 def test_every_kind_of_source_gives_the_bytes_of_the_folder(photos, tmp_path):
     folder = dict(members(photos))
     tar = write_tar(tmp_path / "a.tar", members(photos))
-    parquet = write_parquet(tmp_path / "a.parquet", photos)
+    parquet = write_parquet(tmp_path / "a.parquet", members(photos))
     features = datasets.Features({"image": datasets.Image(), "image_id": datasets.Value("string")})
     columns = {"image": [str(photos / name) for name in NAMES], "image_id": NAMES}
     datasets.Dataset.from_dict(columns, features=features).save_to_disk(tmp_path / "saved")
@@ -91,7 +75,7 @@ def test_the_rows_of_a_study_do_not_depend_on_the_kind(photos, tmp_path):
     net = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Flatten(), nn.Linear(4 * 16, 8))
     encoder = embedshift.wrap(net, size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
     tar = write_tar(tmp_path / "a.tar", members(photos))
-    parquet = write_parquet(tmp_path / "a.parquet", photos)
+    parquet = write_parquet(tmp_path / "a.parquet", members(photos))
     rows = []
     for number, place in enumerate((photos, tar, parquet)):
         study = embedshift.run(place, out=tmp_path / f"study{number}", model=encoder, shard_size=2, workers=number % 2)
@@ -150,14 +134,15 @@ def test_one_id_in_two_archives_is_refused_and_both_are_named(photos, tmp_path):
     ],
 )
 def test_ids_of_a_parquet(photos, tmp_path, columns, expected):
-    source = open_source([str(write_parquet(tmp_path / "a.parquet", photos, **columns))])
+    source = open_source([str(write_parquet(tmp_path / "a.parquet", members(photos), **columns))])
     assert [sample.image_id for sample in source.samples] == expected
 
 
 def test_a_row_without_an_image_fails_alone(photos, tmp_path):
     data = [data for _, data in members(photos)]
     columns = {"jpg": [data[0], None, *data[2:]], "status": ["success", "failed_to_download", *["success"] * 3]}
-    source = open_source([str(write_parquet(tmp_path / "a.parquet", photos, **columns, caption=list("abcde")))])
+    columns["caption"] = list("abcde")
+    source = open_source([str(write_parquet(tmp_path / "a.parquet", members(photos), **columns))])
     assert [sample.caption for sample in source.samples] == list("abcde")
     with pytest.raises(EmbedshiftError, match="the row holds no image"):
         source.read(source.samples[1])

@@ -22,6 +22,7 @@ from embedshift.encoders import load_encoder
 from embedshift.engines import devices
 from embedshift.study import Prepared, run_study
 from mean_colour import MeanColour
+from tokenizers_made import make_clip
 
 SHARDS = 5
 
@@ -66,6 +67,21 @@ def test_two_processes_give_the_rows_of_one(photos, clip, whole, tmp_path, start
     assert len(started) == 2
     assert sum(told) == 2 * SHARDS
     assert same(rows, whole)
+
+
+def test_layers_and_texts_of_two_processes_are_those_of_one(photos, tmp_path, started):
+    settings = {"model": str(make_clip(tmp_path / "clip")), "shard_size": SHARDS, "workers": 0}
+    one, two = (
+        embedshift.run(photos, out=tmp_path / device, device=device, layers=True, text=True, **settings)
+        for device in ("cpu", "cpu,cpu")
+    )
+    assert len(started) == 2
+    rows = one.rows().collect()
+    assert {"layer_cosine_cls", "word_cosines"} <= set(rows.columns)
+    assert same(two.rows().collect(), rows)
+    for table in ("layers", "words", "word_test"):
+        assert getattr(two, table)().equals(getattr(one, table)()), table
+    assert one.layers().filter(metric="cka")["mean"].is_not_null().all()
 
 
 @pytest.fixture

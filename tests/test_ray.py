@@ -12,10 +12,12 @@ import polars as pl
 import pytest
 import ray
 from PIL import Image
+from polars.testing import assert_frame_equal
 
 import embedshift
 from embedshift import EmbedshiftError
 from mean_colour import MeanColour
+from tokenizers_made import make_clip
 
 
 class DiesOnce(MeanColour):
@@ -107,6 +109,16 @@ def test_a_named_model_is_loaded_by_the_actor(photos, tmp_path):
     assert first.drop("embedding", "attention").equals(second.drop("embedding", "attention"))
     for column in ("embedding", "attention"):
         np.testing.assert_allclose(first[column].to_numpy(), second[column].to_numpy(), atol=1e-5)
+
+
+def test_layers_and_texts_are_those_of_the_local_engine(photos, tmp_path):
+    settings = {"encoder": str(make_clip(tmp_path / "clip")), "shard_size": 4, "layers": True, "text": True}
+    local, cluster = (run(photos, tmp_path / engine, engine, **settings) for engine in ("local", "ray"))
+    assert {"layer_cosine_cls", "word_cosines"} <= set(local.rows().collect_schema())
+    assert_frame_equal(cluster.rows().collect(), local.rows().collect(), abs_tol=1e-5)
+    for table in ("layers", "words", "word_test"):
+        assert_frame_equal(getattr(cluster, table)(), getattr(local, table)(), abs_tol=1e-5)
+    assert local.layers().filter(metric="cka")["mean"].is_not_null().all()
 
 
 def test_an_actor_that_dies_is_replaced_and_its_shard_done_again(photos, tmp_path):

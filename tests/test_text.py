@@ -27,7 +27,7 @@ from embedshift.texts import TEMPLATES, WORDS
 from embedshift.words import word_test
 from models import Colours, TinyNet, pictures
 from synthetic import make_study
-from tokenizers_made import END, save_tokenizer
+from tokenizers_made import make_clip
 
 NINE = tuple(PAPER)
 LABELS = ("cat", "dog", "red boat")
@@ -89,10 +89,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    model = models.clip()
-    model.config.text_config.eos_token_id = END
-    models.widen(model)
-    return str(save_tokenizer(models.save(model, tmp_path_factory.mktemp("models") / "clip")))
+    return str(make_clip(tmp_path_factory.mktemp("models") / "clip"))
 
 
 @pytest.fixture(scope="module")

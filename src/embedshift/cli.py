@@ -99,7 +99,7 @@ def run(
     resize: Annotated[str | None, typer.Option(help="squash or crop. Default: squash.")] = None,
     shard_size: Annotated[int | None, typer.Option(help="Images per shard. Default: 64.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Views per forward pass. Default: by device.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Loader processes. Default: cores - 1.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Loader processes. Default: one a core.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. Default: float32.")] = None,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the encoder first: faster, half a minute.")

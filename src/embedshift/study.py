@@ -96,6 +96,13 @@ class Prepared:
         return max(1, TOKENS_PER_BATCH.get(device, 2_000) // tokens)
 
     @property
+    def several_devices(self) -> bool:
+        """Whether encoders in other processes do the work."""
+        from embedshift.engines.devices import device_names
+
+        return bool(self.device) and len(device_names(self.device)) > 1
+
+    @property
     def preprocess(self) -> Preprocess:
         """How the encoder wants its pictures."""
         encoder = self.encoder
@@ -203,7 +210,7 @@ def run_study(
             return study
         directory.write_study_file(prepared, list(done.values()), complete=False)
         shards.write_failures(out, list(done.values()))
-        if config.compile and pending and config.engine == "local":
+        if config.compile and pending and config.engine == "local" and not prepared.several_devices:
             prepared.encoder = _compiled(functools.partial(_same, prepared.encoder), prepared.batch_size)
         run = _engine(config.engine)
         for table, record in run(prepared.job(pending, progress)):
@@ -241,7 +248,7 @@ def _observed(load: Callable[..., Encoder], device: str | None = None, **more: b
 def _compiled(load: Callable[..., Encoder], batch: int, **where: str) -> Encoder:
     """The loaded encoder, compiled for batches of so many views."""
     encoder = load(**where)
-    if not hasattr(encoder, "compile"):
+    if not isinstance(encoder, Observable) or not hasattr(encoder, "compile"):
         raise EmbedshiftError(f"{encoder.name} cannot be compiled: it has no `compile`; run without it", exit_code=2)
     encoder.compile(batch)
     return encoder

@@ -67,6 +67,16 @@ def test_it_sees_all_tokens_where_an_embedding_needs_them(model):
     np.testing.assert_allclose(output.embedding, by_hand(model, read_patches), atol=2e-6)
 
 
+def test_a_trace_of_the_other_tokens_in_the_embedding_is_enough_to_keep_them(model):
+    def read(module, pixels):
+        tokens = module(pixels).last_hidden_state
+        return tokens[:, 0] + 1e-3 * tokens[:, 1:].mean(dim=1)
+
+    seen, output = tokens_in_last_network(encoder(model, read), VIEWS)
+    assert seen == [17]
+    np.testing.assert_allclose(output.embedding, by_hand(model, read), atol=2e-6)
+
+
 def test_the_users_own_module_gives_all_its_tokens_outside_the_encoder(model):
     own = copy.deepcopy(model)
     before = own(torch.ones(1, 3, 28, 28)).last_hidden_state
@@ -95,6 +105,11 @@ def test_compiled_is_equal_to_rounding_and_travels(model):
         assert found.keys() == wanted.keys() == {"embedding", "attention", "layers"}
         for name, array in found.items():
             np.testing.assert_allclose(array, wanted[name], atol=1e-5)
+    fast.observe()  # what is compiled knows of layers; from here on it is the plain pass again
+    fast.compile(6)
+    plain.observe()
+    for name, array in fast(VIEWS).arrays().items():
+        np.testing.assert_allclose(array, plain(VIEWS).arrays()[name], atol=1e-5)
     again = pickle.loads(pickle.dumps(fast))
     np.testing.assert_allclose(again(VIEWS).embedding, plain(VIEWS).embedding, atol=1e-5)
 
@@ -102,6 +117,8 @@ def test_compiled_is_equal_to_rounding_and_travels(model):
 def test_what_cannot_be_compiled_is_one_line_and_goes_on_without(model, monkeypatch):
     found = encoder(model)
     monkeypatch.setattr("embedshift.encoders.module.compiled", lambda _: lambda *_: [][0])
-    with pytest.raises(EmbedshiftError, match=r"--compile: small cannot be compiled here .* run without it"):
+    with pytest.raises(
+        EmbedshiftError, match=r"--compile: small cannot be compiled here .* run without it, or in smaller batches"
+    ):
         found.compile(4)
     np.testing.assert_allclose(found(VIEWS).embedding, by_hand(model, read_class_token), atol=2e-6)

@@ -16,7 +16,7 @@ from embedshift.encoders.base import AttentionKind, EncoderOutput, Precision, Pr
 from embedshift.encoders.family import Embedding
 from embedshift.encoders.layers import LayerTap
 from embedshift.encoders.rollout import RolloutTap
-from embedshift.encoders.speed import ClassTokenShortcut, cast_weights, compiled
+from embedshift.encoders.speed import ClassTokenShortcut, cast_weights, compiled, same_output
 from embedshift.errors import EmbedshiftError, reason
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,8 @@ class ModuleEncoder:
         except Exception as error:
             self._forward, self._batch = self._embed, 0
             raise EmbedshiftError(
-                f"--compile: {self.name} cannot be compiled here ({reason(error)[:300]}); run without it"
+                f"--compile: {self.name} cannot be compiled here ({reason(error)[:300]}); run without it, "
+                "or in smaller batches"
             ) from error
 
     def __getstate__(self) -> dict[str, Any]:
@@ -157,12 +158,13 @@ class ModuleEncoder:
         pictures = np.random.default_rng(0).integers(0, 256, (2, self.size, self.size, 3), np.uint8)
         precision, self.precision = self.precision, "float32"  # tells apart what a lower one would blur
         plain, (self._shortcut, short) = self(pictures), (shortcut, None)
+        shortcut.wild = True
         try:
             short = self(pictures)
         except Exception as error:  # a block that is built otherwise
             log.debug("%s: no shortcut (%s)", self.name, reason(error))
-        self.precision, self._shortcut = precision, None
-        if short is not None and _same_output(plain, short):
+        self.precision, self._shortcut, shortcut.wild = precision, None, False
+        if short is not None and same_output(plain, short):
             return shortcut
         shortcut.remove()
         return None
@@ -181,6 +183,7 @@ class ModuleEncoder:
             if tap is not None:
                 tap.remove()
         self._layers, self._rollout = None, None
+        self._forward, self._batch = self._embed, 0  # a compiled pass would not catch what is asked for now
         if not (layers or rollout):
             return
         try:
@@ -249,14 +252,6 @@ class ModuleEncoder:
         if output.attention is None:
             log.warning("%s: no attention was found; attention_similarity will be empty", self.name)
         return output
-
-
-def _same_output(a: EncoderOutput, b: EncoderOutput) -> bool:
-    """Whether two outputs differ by no more than float32 rounding."""
-    first, second = a.arrays(), b.arrays()
-    return first.keys() == second.keys() and all(
-        np.abs(first[name] - second[name]).max() <= 1e-4 * np.abs(first[name]).max() for name in first
-    )
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -1,5 +1,6 @@
 """Text towers: texts in, vectors in the space of the embedding out. Only the tower is loaded, never the vision part."""
 
+import hashlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +25,9 @@ BATCH = 64
 TOKENIZER_FILES = (
     "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"
 )  # fmt: skip
+
+
+SENTENCE = "A photo of 2 blurry, noisy and mirrored cats!"
 
 
 class ModuleTextEncoder:
@@ -58,8 +62,10 @@ class ModuleTextEncoder:
         self.name, self.precision = name, precision
         self.device = find_device(device)
         self.module = module.eval().to(self.device)
-        self.weights_hash = weights_hash(self.module)
         self._tokenize, self._read = tokenize, read
+        # The tokens of one sentence stand for the tokenizer, which decides as much as the weights do.
+        tokens = {key: values.tolist() for key, values in sorted(tokenize([SENTENCE]).items())}
+        self.weights_hash = hashlib.sha256(f"{weights_hash(self.module)}|{tokens}".encode()).hexdigest()
         self.dim = self(["a photo"]).shape[1]
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """Engines: who does the work of the pending shards. One interface, equal results."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -43,6 +43,10 @@ class Job:
     num_gpus: float | None = None
     concurrency: int | None = None
     device: str = ""
+
+    def with_batch(self, size: int) -> "Job":
+        """The same in batches of `size`: what was too large for the memory once is too large again."""
+        return replace(self, plan=replace(self.plan, batch_size=size))
 
 
 # Yields the rows and the record of each shard as it is done, in any order.

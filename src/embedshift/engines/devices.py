@@ -167,8 +167,9 @@ def serve(handle: int) -> None:
             job = replace(job, encoder=job.load(device=pipe.recv()), progress=pipe.send)
             while True:
                 pipe.send(None)
-                for result in run_local(replace(job, shards=pipe.recv())):
-                    pipe.send(result)
+                for table, record in run_local(replace(job, shards=pipe.recv())):
+                    job = job.with_batch(record.batch_size)
+                    pipe.send((table, record))
         except GONE:
             raise
         except Exception as error:

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import cv2
 from torch.utils.data import DataLoader, Dataset
@@ -27,10 +26,11 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 
 def default_workers() -> int:
-    """Loader processes where the user names none: one for each core but the first, at most 8."""
-    return max(
-        1, min(8, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 2) - 1)
-    )
+    """Loader processes where the user names none: one for each core, at most 8.
+
+    With fewer, the encoder's threads on the other cores wait for the one whose core the loader takes.
+    """
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def run_local(job: Job) -> Iterator[Result]:
@@ -48,10 +48,9 @@ def run_local(job: Job) -> Iterator[Result]:
     )
     with _one_opencv_thread():
         drawn = _count(iter(loader), job.progress)
-    plan = job.plan
     for shard in job.shards:
-        table, record = measure_shard(shard, itertools.islice(drawn, len(shard.samples)), encoder, plan)
-        plan = replace(plan, batch_size=record.batch_size)  # what was too large once is too large again
+        table, record = measure_shard(shard, itertools.islice(drawn, len(shard.samples)), encoder, job.plan)
+        job = job.with_batch(record.batch_size)
         yield table, record
 
 

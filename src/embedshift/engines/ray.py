@@ -145,7 +145,9 @@ class _MeasureShards:
         for position in batch["position"]:
             shard, error, result = self.job.shards[int(position)], "", b""
             try:
-                result = pickle.dumps(next(run_local(replace(self.job, shards=[shard]))))
+                table, record = next(run_local(replace(self.job, shards=[shard])))
+                self.job = self.job.with_batch(record.batch_size)
+                result = pickle.dumps((table, record))
             except Exception as problem:
                 error = reason(problem)
             for name, value in (("index", shard.index), ("error", error), ("result", result)):
