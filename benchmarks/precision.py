@@ -1,9 +1,10 @@
-"""What a lower precision does to a study: the bundled encoder in float32 and in bfloat16 on the same photos.
+"""What a lower precision does to a study: one encoder in float32, in bfloat16, and compiled, on the same photos.
 
-usage: python benchmarks/precision.py PHOTO_DIR [--photos 50]
+usage: python benchmarks/precision.py PHOTO_DIR [--photos 50] [--model dinov2-small-offline|clip|NAME] [--compile]
 
-Prints, metric by metric, the value of the summary (mean, sd, median, quantile, end of an interval) that differs most.
-Pixel metrics do not depend on the encoder: they are equal, and left out.
+Prints, metric by metric, the value of the summary (mean, sd, median, quantile, end of an interval) that differs most
+from float32's. Pixel metrics do not depend on the encoder: they are equal, and left out. `--model clip` is a full-size
+CLIP ViT-B/32 with random weights; `--compile` adds a study in bfloat16 with a compiled encoder.
 """
 
 import argparse
@@ -11,37 +12,35 @@ import logging
 import tempfile
 from pathlib import Path
 
-import polars as pl
-
 import embedshift
 from embedshift.sources import FolderSource
+from embedshift.terminal import comparison_lines
+from fullsize import save_clip
 from machine import describe_machine
-
-MODEL, PRECISIONS = "dinov2-small-offline", ("float32", "bfloat16")
+from speed import KINDS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", metavar="PHOTO_DIR", type=Path)
     parser.add_argument("--photos", type=int, default=50)
+    parser.add_argument("--model", default="dinov2-small-offline", help="as for a run; or clip, with random weights")
+    parser.add_argument("--compile", action="store_true", help="a third study, compiled")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     photos = [sample.location for sample in FolderSource([str(options.folder)]).samples[: options.photos]]
+    kinds = [kind for kind, (_, compiled) in KINDS.items() if options.compile or not compiled]
     with tempfile.TemporaryDirectory() as folder:
-        studies = [
-            embedshift.run(photos, out=Path(folder) / precision, model=MODEL, precision=precision)
-            for precision in PRECISIONS
-        ]
+        model = str(save_clip(Path(folder) / "clip")) if options.model == "clip" else options.model
+        studies = []
+        for kind in kinds:
+            precision, compiled = KINDS[kind]
+            out = Path(folder) / kind
+            studies.append(embedshift.run(photos, out=out, model=model, precision=precision, compile=compiled))
         found = embedshift.compare(studies)
     print(describe_machine())
-    print(f"{MODEL} on {found.studies['compared'][0]} photos, {PRECISIONS[1]} against {PRECISIONS[0]}")
-    for row in found.largest.filter(pl.col("difference") != 0).iter_rows(named=True):
-        print(
-            f"largest difference in {row['metric']}: {row['difference']:+.2g} ({row['column']} under "
-            f"{row['augmentation']}: {row['value']:.6g} against {row['reference_value']:.6g})"
-        )
-    order = found.studies["rank_correlation"][1]
-    print(f"order of the augmentations: Spearman correlation {order:.4f}")
+    print(f"{options.model} on {found.studies['compared'][0]} photos")
+    print(*comparison_lines(found), sep="\n")
 
 
 if __name__ == "__main__":
