@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from embedshift import directory, shards, texts
 from embedshift.augmentations import Suite, load_suite
@@ -80,6 +80,7 @@ class Prepared:
         self.load = functools.partial(_observed, self.load, layers=config.layers, rollout=rollout)
         self.encoder = self.load()
         if config.compile:
+            _require_compile(self.encoder)
             self.load = functools.partial(_compiled, self.load, self.batch_size)
         self.text_vectors = texts.vectors(self.texts, self.encoder)
         self.shards: list[Shard] = split(self.samples, config.shard_size)
@@ -247,11 +248,15 @@ def _observed(load: Callable[..., Encoder], device: str | None = None, **more: b
 
 def _compiled(load: Callable[..., Encoder], batch: int, **where: str) -> Encoder:
     """The loaded encoder, compiled for batches of so many views."""
-    encoder = load(**where)
+    encoder: Any = load(**where)
+    encoder.compile(batch)
+    return cast(Encoder, encoder)
+
+
+def _require_compile(encoder: Encoder) -> None:
+    # Any torch module has a `compile`; only one that can be observed too is an encoder's own.
     if not isinstance(encoder, Observable) or not hasattr(encoder, "compile"):
         raise EmbedshiftError(f"{encoder.name} cannot be compiled: it has no `compile`; run without it", exit_code=2)
-    encoder.compile(batch)
-    return encoder
 
 
 def _engine(name: str) -> Engine:
