@@ -82,6 +82,8 @@ class Prepared:
         if config.compile:
             _require_compile(self.encoder)
             self.load = functools.partial(_compiled, self.load, self.batch_size)
+        elif _can_compile(self.encoder):
+            cast(Any, self.encoder).compile(0)  # a study before this one may have left it compiled
         self.text_vectors = texts.vectors(self.texts, self.encoder)
         self.shards: list[Shard] = split(self.samples, config.shard_size)
         self.identity = json.loads(json.dumps(self._identity()))  # as study.json gives it back
@@ -253,9 +255,13 @@ def _compiled(load: Callable[..., Encoder], batch: int, **where: str) -> Encoder
     return cast(Encoder, encoder)
 
 
-def _require_compile(encoder: Encoder) -> None:
+def _can_compile(encoder: Any) -> bool:
     # Any torch module has a `compile`; only one that can be observed too is an encoder's own.
-    if not isinstance(encoder, Observable) or not hasattr(encoder, "compile"):
+    return isinstance(encoder, Observable) and hasattr(encoder, "compile")
+
+
+def _require_compile(encoder: Encoder) -> None:
+    if not _can_compile(encoder):
         raise EmbedshiftError(f"{encoder.name} cannot be compiled: it has no `compile`; run without it", exit_code=2)
 
 

@@ -110,6 +110,9 @@ def test_compiled_is_equal_to_rounding_and_travels(model):
     plain.observe()
     for name, array in fast(VIEWS).arrays().items():
         np.testing.assert_allclose(array, plain(VIEWS).arrays()[name], atol=1e-5)
+    fast.compile(0)
+    np.testing.assert_array_equal(fast(VIEWS).embedding, plain(VIEWS).embedding)
+    fast.compile(6)
     again = pickle.loads(pickle.dumps(fast))
     np.testing.assert_allclose(again(VIEWS).embedding, plain(VIEWS).embedding, atol=1e-5)
 

@@ -120,7 +120,7 @@ class ModuleEncoder:
         return EncoderOutput(embedding.float().cpu().numpy(), attention, kind, layers, rollout)
 
     def compile(self, batch: int) -> None:
-        """Compiles the forward pass, for batches of `batch` views: fewer are filled up with black ones.
+        """Compiles the forward pass, for batches of `batch` views: fewer are filled up with black ones; 0 = no more.
 
         Compile after `observe`: what is caught on the way is caught by the compiled pass too. Embeddings then differ
         from those of the plain pass by rounding.
@@ -129,6 +129,9 @@ class ModuleEncoder:
             EmbedshiftError: when it cannot be compiled here, as without a C++ compiler.
         """
         if batch == self._batch:
+            return
+        self._forward, self._batch = self._embed, 0
+        if not batch:
             return
         log.info("compiling %s for batches of %d", self.name, batch)
         self._forward, self._batch = compiled(self._embed), batch
@@ -179,6 +182,8 @@ class ModuleEncoder:
         Raises:
             EmbedshiftError: when the encoder cannot give it.
         """
+        if (layers, rollout) == (self._layers is not None, self._rollout is not None):
+            return
         for tap in (self._layers, self._rollout):
             if tap is not None:
                 tap.remove()

@@ -12,6 +12,9 @@ from embedshift.metrics.base import metric
 
 Values = NDArray[np.float64]
 
+# Multiplications up to which OpenBLAS starts no threads: its own would fight with those of the encoder.
+ONE_THREAD = 2**18
+
 
 @metric("attention similarity", "attention", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)
 def attention_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
@@ -229,7 +232,12 @@ def upsample(maps: ArrayLike, size: int) -> Values:
     """
     values = np.asarray(maps, np.float64)
     rows, columns = values.shape[-2:]
-    return np.asarray(_bilinear(rows, size) @ values @ _bilinear(columns, size).T)
+    wide, tall = values @ _bilinear(columns, size).T, _bilinear(rows, size)
+    large = np.empty((*values.shape[:-2], size, size))
+    step = max(1, ONE_THREAD // (size * rows))
+    for start in range(0, size, step):
+        np.matmul(tall[start : start + step], wide, out=large[..., start : start + step, :])
+    return large
 
 
 @functools.cache
