@@ -167,14 +167,14 @@ def test_the_sentences_follow_the_intervals():
     assert section(summary, [PLAIN, ALIGNED, RISE, DIVERGENCE, ROLLOUT])["sentences"] == [
         "Part of the change is only the picture's own motion under flip (0.900, aligned 0.980 [0.970 to 0.990]).",
         "Attention stays in its place rather than moves along under slant (0.900, aligned 0.830 [0.820 to 0.840]).",
-        "That it is so too is not settled under turn (0.900, aligned 0.930 [0.910 to 0.950]): the two intervals "
-        "overlap.",
+        "Whether part of the change is the picture's own motion is not settled under turn (0.900, aligned 0.930 [0.910 "
+        "to 0.950]): the two intervals overlap.",
         "Nothing can be aligned under own.",
         "Attention spreads under turn (0.30 [0.20 to 0.40] nats) and own (0.50 [0.40 to 0.60] nats) and gathers under "
         "noise (−0.30 [−0.40 to −0.20] nats).",
         "Whether it spreads or gathers is not settled under flip.",
         "As shares of a whole, maps differ most under turn (0.40 [0.30 to 0.50] bits), least under flip "
-        "(0.10 [0.05 to 0.15]).",
+        "(0.10 [0.05 to 0.15] bits).",
         "Rolled out through all layers, attention changes most under flip (0.70 [0.60 to 0.80]), least under turn "
         "(0.90 [0.85 to 0.95]).",
     ]

@@ -24,7 +24,7 @@ def depth(data: FigureInput, title: str) -> Figure:
         raise EmbedshiftError("the study has no layers; run it with --layers", exit_code=2)
     tokens = [token for token in TOKENS if token in table["token"]]
     metrics = [metric for metric in METRICS if metric in table["metric"]]
-    note = "1 = no change; band: 95 % interval of the mean (bootstrap over images); CKA is one number of all images"
+    note = "1 = no change; band: 95 % interval of the mean (bootstrap over images); CKA: one number for all images"
     width, height = 3.4 * len(tokens) + 2.0, max(2.2 * len(metrics) + 0.4, 0.9 + 0.17 * len(data.augmentations))
     figure = new_figure(data.caption(note), width, height, title)
     grid = figure.subplots(len(metrics), len(tokens), sharex=True, sharey="row", squeeze=False)

@@ -55,13 +55,17 @@ def _moved(plain: dict[str, Row], aligned: dict[str, Row]) -> Iterator[str]:
     moving = {name: row for name, row in known.items() if abs(row["mean"] - plain[name]["mean"]) > 1e-9}
     along = [name for name, row in moving.items() if row["ci_low"] > plain[name]["ci_high"]]
     lower = [name for name, row in moving.items() if row["ci_high"] < plain[name]["ci_low"]]
-    both = {name: f"{name} ({fixed(plain[name]['mean'], 3)}, aligned {_value(row)})" for name, row in moving.items()}
+    both = {
+        name: f"{name} ({fixed(plain[name]['mean'], _places(row))}, aligned {_value(row)})"
+        for name, row in moving.items()
+    }
     if along:
         yield f"Part of the change is only the picture's own motion under {_listed([both[name] for name in along])}."
     if lower:
         yield f"Attention stays in its place rather than moves along under {_listed([both[name] for name in lower])}."
     if rest := [both[name] for name in moving if name not in (*along, *lower)]:
-        yield f"That it is so too is not settled under {_listed(rest)}: the two intervals overlap."
+        words = "Whether part of the change is the picture's own motion is not settled under"
+        yield f"{words} {_listed(rest)}: the two intervals overlap."
     if not moving and known:
         yield "No augmentation of this study moves the picture, so alignment changes nothing."
     if unknown := [name for name in aligned if name not in known]:
@@ -87,16 +91,24 @@ def _ends(rows: Sequence[Row], words: str, *, reverse: bool, unit: str = "") -> 
     """The augmentations that change most and least."""
     order = sorted((row for row in rows if row["mean"] is not None), key=lambda row: row["mean"], reverse=reverse)
     if order:
-        least = f", least under {order[-1]['augmentation']} ({_value(order[-1])})" if len(order) > 1 else ""
+        least = f", least under {order[-1]['augmentation']} ({_value(order[-1])}{unit})" if len(order) > 1 else ""
         yield f"{words} most under {order[0]['augmentation']} ({_value(order[0])}{unit}){least}."
 
 
 def _value(row: Row) -> str:
+    low, high, places = row["ci_low"], row["ci_high"], _places(row)
+    if row["n"] < 2:
+        return fixed(row["mean"], places)
+    return f"{fixed(row['mean'], places)} [{fixed(low, places)} to {fixed(high, places)}]"
+
+
+def _places(row: Row) -> int:
+    """Decimals of a mean and its interval: one that does not hold 0 must not seem to end there."""
     low, high = row["ci_low"], row["ci_high"]
     if row["n"] < 2:
-        return fixed(row["mean"], 3)
+        return 3
     places = max(2, min(4, decimals(low, high)))
-    return f"{fixed(row['mean'], places)} [{fixed(low, places)} to {fixed(high, places)}]"
+    return 4 if low * high > 0 and round(min(abs(low), abs(high)), places) == 0 else places
 
 
 def _listed(words: Sequence[str]) -> str:
