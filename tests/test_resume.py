@@ -74,10 +74,9 @@ def arguments(photos: Path, out: Path, clip: str, workers: int) -> list[object]:
     return ["run", photos, "--out", out, "--model", clip, *settings]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_and_run_again(workers, photos, clip, whole, tmp_path, monkeypatch, capsys):
+def test_killed_and_run_again(photos, clip, whole, tmp_path, monkeypatch, capsys):
     out = tmp_path / "study"
-    given = arguments(photos, out, clip, workers)
+    given = arguments(photos, out, clip, 2)
     for process in stopped_in_the_middle(out, *given):
         # While it lives, even asleep, no other gets in.
         second = command.call(monkeypatch, capsys, *given)
