@@ -19,6 +19,7 @@ import models
 from embedshift import EmbedshiftError, load_encoder
 from embedshift.encoders import FAMILIES
 from family_models import CASES, Case, blip, idefics, save, tower_pass
+from refusals import refused
 
 BY_KIND = {case.kind: case for case in CASES[::-1]}  # the default embedding of each
 Folder = Callable[[str], Path]
@@ -141,15 +142,6 @@ def without(path: Path, *lost: str) -> None:
     save_file(weights, file, metadata={"format": "pt"})
 
 
-def refused(path: Path, *words: str, **settings) -> None:
-    with pytest.raises(EmbedshiftError) as caught:
-        load_encoder(str(path), **settings)
-    line = str(caught.value)
-    assert "\n" not in line
-    for word in (path.name, *words):
-        assert word in line
-
-
 @pytest.mark.parametrize("kind", BY_KIND)
 def test_a_missing_vision_weight_is_refused_by_name(kind, copy):
     path = copy(kind)
@@ -158,7 +150,7 @@ def test_a_missing_vision_weight_is_refused_by_name(kind, copy):
     lost = next(n for n in vision if "layer" in n and n.endswith("weight") and ("mlp" in n or "intermediate" in n))
     without(path, lost)
     told = {"vit": "layers.0.mlp.fc1.weight", "deit": "layers.0.mlp.fc1.weight"}  # files keep older names
-    refused(path, "1 weights of", "missing", "random", told.get(kind, ".".join(lost.rsplit(".", 2)[-2:])))
+    refused(path, path.name, "1 weights of", "missing", "random", told.get(kind, ".".join(lost.rsplit(".", 2)[-2:])))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +173,7 @@ def test_a_missing_vision_weight_is_refused_by_name(kind, copy):
 def test_what_makes_the_embedding_is_never_filled_at_random(kind, lost, embedding, copy):
     path = copy(kind)
     without(path, lost)
-    refused(path, "missing", lost.removeprefix("model."), embedding=embedding)
+    refused(path, path.name, "missing", lost.removeprefix("model."), embedding=embedding)
     if embedding is not None:  # which the other embedding does without
         assert load_encoder(str(path)).embedding_name != embedding
 
@@ -204,7 +196,7 @@ def test_names_that_the_bare_class_would_not_find(kind, bare, copy):
     save_file(renamed, file, metadata={"format": "pt"})
     _, info = bare.from_pretrained(path, config=BY_KIND[kind].make().config.vision_config, output_loading_info=True)
     assert len(info["missing_keys"]) > 20
-    refused(path, "missing", "would be filled at random")
+    refused(path, path.name, "missing", "would be filled at random")
 
 
 def test_a_checkpoint_of_another_class_is_refused(copy, tmp_path):
@@ -214,14 +206,14 @@ def test_a_checkpoint_of_another_class_is_refused(copy, tmp_path):
     path = models.save(model, tmp_path / "caption")
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(config | {"architectures": ["BlipForImageTextRetrieval"]}))
-    refused(path, "vision_proj")
+    refused(path, path.name, "vision_proj")
     # Naflex weights in a folder that says "siglip", as the fixed-size ones of SigLIP 2 do.
     path = copy("siglip2")
     config = json.loads((path / "config.json").read_text()) | {"model_type": "siglip"}
     config["vision_config"] |= {"model_type": "siglip_vision_model", "image_size": 32}
     config["text_config"]["model_type"] = "siglip_text_model"
     (path / "config.json").write_text(json.dumps(config))
-    refused(path, "weights cannot be loaded")
+    refused(path, path.name, "weights cannot be loaded")
 
 
 def test_naflex_sizes(folder, copy):
@@ -268,7 +260,7 @@ def test_idefics_without_a_resampler(tmp_path):
     models.widen(model)
     path = models.save(model, tmp_path / "plain")
     assert load_encoder(str(path)).dim == 24
-    refused(path, "perceiver_resampler", embedding="latents")
+    refused(path, path.name, "perceiver_resampler", embedding="latents")
     assert load_encoder(str(path))(views(32)).attention_kind == "cls"
 
 

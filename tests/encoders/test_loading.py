@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 
 import command
 import models
-from embedshift import EmbedshiftError, load_encoder
+from embedshift import load_encoder
 from embedshift.encoders import huggingface
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, FAMILIES, HALF
+from refusals import refused
 
 VIEWS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
 
@@ -27,19 +28,6 @@ VIEWS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     return models.make("clip", tmp_path / "clip")
-
-
-def refused(model: str | Path, *words: str, code: int = 1, **settings) -> str:
-    """The one line with which loading is refused."""
-    with pytest.raises(EmbedshiftError) as caught:
-        load_encoder(str(model), **settings)
-    line = str(caught.value)
-    assert "\n" not in line
-    assert len(line) < 600
-    assert caught.value.exit_code == code, line
-    for word in words:
-        assert word in line
-    return line
 
 
 @pytest.mark.parametrize("kind", models.MAKERS)

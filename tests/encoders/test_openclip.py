@@ -14,8 +14,9 @@ from torch import nn
 import embedshift
 import models
 from attention_by_hand import multihead_row, slow_row
-from embedshift import EmbedshiftError, load_encoder
+from embedshift import load_encoder
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
+from refusals import refused
 
 TEXT = {"context_length": 8, "vocab_size": 99, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 8, "layers": 3}
@@ -166,14 +167,6 @@ def test_mean_and_std_where_the_config_has_none(tmp_path):
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": content["model_cfg"]}))
     encoder = load_encoder(str(folder))
     assert (encoder.mean, encoder.std, encoder.preprocess.resample) == (CLIP_MEAN, CLIP_STD, 3)
-
-
-def refused(model: str, *words: str, code: int = 1, **settings) -> None:
-    with pytest.raises(EmbedshiftError) as caught:
-        load_encoder(model, **settings)
-    assert caught.value.exit_code == code
-    for word in words:
-        assert word in str(caught.value)
 
 
 def test_what_is_refused(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Text towers: loaded alone, and equal to what the library's whole model says of texts and of pictures."""
 
+import functools
 import json
 import shutil
 
@@ -11,9 +12,10 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 import models
-from embedshift import EmbedshiftError, load_encoder
+from embedshift import load_encoder
 from embedshift.encoders import FAMILIES, TextEncoder, load_text_encoder
 from family_models import BERT, CASES, PATCH, blip_2, save, siglip2_inputs
+from refusals import refused
 from tokenizers_made import END, save_tokenizer
 
 BY_KIND = {case.kind: case for case in CASES[::-1]}
@@ -139,11 +141,7 @@ def test_clips_own_tokenizer_from_the_files_of_old(folder, tmp_path):
     np.testing.assert_allclose(load_text_encoder(str(path))(["Cat"]), expected, rtol=0, atol=1e-5)
 
 
-def refused(model, *words, code):
-    with pytest.raises(EmbedshiftError) as caught:
-        load_text_encoder(str(model))
-    assert caught.value.exit_code == code
-    assert all(word in str(caught.value) for word in words), caught.value
+refused_text = functools.partial(refused, load=load_text_encoder)
 
 
 def throw(error):
@@ -155,29 +153,31 @@ def test_what_is_refused(folder, tmp_path, monkeypatch):
     path = shutil.copytree(folder("clip"), tmp_path / "clip")
     weights = load_file(path / "model.safetensors")
     save_file({k: v for k, v in weights.items() if k != lost}, path / "model.safetensors", metadata={"format": "pt"})
-    refused(path, "missing", lost, "filled at random", code=1)
+    refused_text(path, "missing", lost, "filled at random", code=1)
     assert load_encoder(str(path)).dim == 20, "the pictures' part does without"
     path = shutil.copytree(folder("clip"), tmp_path / "speechless")
     (path / "tokenizer.json").unlink()
-    refused(path, "speechless: no tokenizer in the checkpoint", code=1)
+    refused_text(path, "speechless: no tokenizer in the checkpoint", code=1)
     (path / "tokenizer.json").write_text("{")
-    refused(path, "its tokenizer cannot be loaded", code=1)
+    refused_text(path, "its tokenizer cannot be loaded", code=1)
     needs = ImportError("SiglipTokenizer requires the sentencepiece library")
     monkeypatch.setattr(hf.AutoTokenizer, "from_pretrained", lambda *_args, **_settings: throw(needs))
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    refused(path, "its tokenizer cannot be loaded (it needs: pip install sentencepiece)", code=1)
-    refused(tmp_path / "none", "no such folder", code=2)
+    refused_text(path, "its tokenizer cannot be loaded (it needs: pip install sentencepiece)", code=1)
+    refused_text(tmp_path / "none", "no such folder", code=2)
 
 
 @pytest.mark.parametrize("kind", ["dinov2", "vit", "blip_caption", "blip_2_caption", "kosmos_2"])
 def test_models_without_a_text_tower(kind, tmp_path):
     path = save(BY_KIND[kind], tmp_path / kind)
-    refused(path, f"{kind} has no text tower", "vision-language model such as openai/clip-vit-base-patch32", code=2)
+    refused_text(
+        path, f"{kind} has no text tower", "vision-language model such as openai/clip-vit-base-patch32", code=2
+    )
 
 
 def test_names_without_a_text_tower():
-    refused("dinov2-small-offline", "has no text tower", code=2)
-    refused("timm:vit_small_patch16_224.augreg_in21k_ft_in1k", "has no text tower", code=2)
+    refused_text("dinov2-small-offline", "has no text tower", code=2)
+    refused_text("timm:vit_small_patch16_224.augreg_in21k_ft_in1k", "has no text tower", code=2)
 
 
 def test_families_with_a_text_tower_are_the_ones_tested(folder):
@@ -228,4 +228,4 @@ def test_vectors_equal_open_clips_own(kind, tmp_path):
     weights = load_file(path / "open_clip_model.safetensors")
     lost = next(name for name in weights if name.endswith("token_embedding.weight"))
     save_file({k: v for k, v in weights.items() if k != lost}, path / "open_clip_model.safetensors")
-    refused(path, "Missing key(s)", "token_embedding.weight", code=1)
+    refused_text(path, "Missing key(s)", "token_embedding.weight", code=1)

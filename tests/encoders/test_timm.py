@@ -13,7 +13,8 @@ from torch import nn
 import embedshift
 import models
 from attention_by_hand import slow_row
-from embedshift import EmbedshiftError, load_encoder
+from embedshift import load_encoder
+from refusals import refused
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
 NAFLEX = {key: value for key, value in SMALL.items() if key != "img_size"}
@@ -116,14 +117,6 @@ def test_weights_of_windows_are_not_taken_for_those_of_pictures():
     output = embedshift.wrap(Windows(), **settings)(views(16))
     assert output.embedding.shape == (2, 768)
     assert output.attention is output.attention_kind is None
-
-
-def refused(model: str, *words: str, code: int = 1, **settings) -> None:
-    with pytest.raises(EmbedshiftError) as caught:
-        load_encoder(model, **settings)
-    assert caught.value.exit_code == code
-    for word in words:
-        assert word in str(caught.value)
 
 
 def test_what_is_refused(tmp_path, monkeypatch):

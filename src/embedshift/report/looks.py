@@ -5,11 +5,11 @@ from typing import Any
 
 import polars as pl
 
+from embedshift.figures.attention_change import ALIGNED, PLAIN
 from embedshift.report.numbers import decimals, fixed
 
 Row = dict[str, Any]
 
-PLAIN, ALIGNED = "attention_similarity", "aligned_attention_similarity"
 ROLLOUT, DIVERGENCE, RISE = "rollout_similarity", "attention_divergence", "attention_entropy_rise"
 
 
