@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from embedshift.encoders.attention import AttentionTap, has_cls_token, last_block, patch_embedding, pooling_head
 from embedshift.encoders.base import AttentionKind, EncoderOutput, Precision, Preprocess
+from embedshift.encoders.device import DTYPES, find_device
 from embedshift.encoders.family import Embedding
+from embedshift.encoders.kernels import CpuKernels
 from embedshift.encoders.layers import LayerTap
 from embedshift.encoders.rollout import RolloutTap
 from embedshift.encoders.speed import ClassTokenShortcut, cast_weights, compiled, same_output
@@ -22,7 +24,6 @@ from embedshift.errors import EmbedshiftError, reason
 log = logging.getLogger(__name__)
 
 Embed = Callable[[nn.Module, Tensor], Tensor]
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class ModuleEncoder:
@@ -78,6 +79,7 @@ class ModuleEncoder:
         self.embedding_definition = embedding.definition if embedding else None
         self._tower = module if tower is None else tower
         self._tap, self._kind = _tap(self._tower, attention)
+        self._kernels: CpuKernels | None = None
         self._shortcut: ClassTokenShortcut | None = None
         self._layers: LayerTap | None = None
         self._rollout: RolloutTap | None = None
@@ -93,6 +95,7 @@ class ModuleEncoder:
         self._shortcut = self._try_shortcut()
         if precision != "float32" and not shared:
             cast_weights(self.module, DTYPES[precision])
+        self._kernels = self._try_kernels() if self.device.type == "cpu" else None
         self.dim = int(probe.embedding.shape[1])
         self.grid = None if probe.attention is None else (probe.attention.shape[1], probe.attention.shape[2])
         self.attention_kind = probe.attention_kind
@@ -106,7 +109,7 @@ class ModuleEncoder:
         return output if len(views) == count else output[:count]
 
     def _pass(self, views: NDArray[np.uint8]) -> EncoderOutput:
-        with torch.inference_mode(), self._shortcut_now():
+        with torch.inference_mode(), self._shortcut_now(), self._kernels or contextlib.nullcontext():
             pixels = torch.from_numpy(views).to(self.device).permute(0, 3, 1, 2).float()
             pixels = pixels.mul_(self._scale).add_(self._shift)
             low = self.precision != "float32"
@@ -158,7 +161,7 @@ class ModuleEncoder:
         shortcut = None if block is None or not has_cls_token(self._tower) else ClassTokenShortcut(block)
         if not shortcut:
             return None
-        pictures = np.random.default_rng(0).integers(0, 256, (2, self.size, self.size, 3), np.uint8)
+        pictures = self._two_pictures()
         precision, self.precision = self.precision, "float32"  # tells apart what a lower one would blur
         plain, (self._shortcut, short) = self(pictures), (shortcut, None)
         shortcut.wild = True
@@ -171,6 +174,22 @@ class ModuleEncoder:
             return shortcut
         shortcut.remove()
         return None
+
+    def _try_kernels(self) -> CpuKernels | None:
+        """Faster kernels, where they are at hand and give what torch's own give, to rounding."""
+        pictures = self._two_pictures()
+        plain, fast = self(pictures), None
+        try:
+            self._kernels = CpuKernels(self.module)
+            fast = self(pictures)
+        except Exception as error:  # an older torch, another processor
+            log.debug("%s: torch's own kernels (%s)", self.name, reason(error))
+        kernels, self._kernels = self._kernels, None
+        rounding = 1e-3 if self.precision == "float32" else 0.1
+        return kernels if fast is not None and same_output(plain, fast, rounding) else None
+
+    def _two_pictures(self) -> NDArray[np.uint8]:
+        return np.random.default_rng(0).integers(0, 256, (2, self.size, self.size, 3), np.uint8)
 
     def observe(self, *, layers: bool = False, rollout: bool = False) -> None:
         """Tells the encoder what more to give with every output from now on.
@@ -281,20 +300,3 @@ def _tap(tower: nn.Module, attention: nn.Module | None) -> tuple[AttentionTap | 
     kind: AttentionKind = "cls" if has_cls else "mean" if head is None else "pool"
     block = attention if attention is not None else head if head is not None else last_block(tower)
     return None if block is None else AttentionTap(block, rows="mean" if kind == "mean" else "first"), kind
-
-
-def find_device(name: str) -> torch.device:
-    """The device called so, "auto" = the best that is here; EmbedshiftError (exit code 2) where it cannot be used."""
-    try:
-        device = torch.device(_best_device() if name == "auto" else name)
-        torch.empty(1, device=device)
-    except Exception as error:
-        words = f"device {name!r} cannot be used here ({reason(error).split('. ')[0][:200]}): give auto or cpu"
-        raise EmbedshiftError(words, exit_code=2) from error
-    return device
-
-
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

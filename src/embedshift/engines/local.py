@@ -1,5 +1,7 @@
 """One machine: loader processes read, decode and draw; this process encodes and measures."""
 
+import collections
+import concurrent.futures
 import contextlib
 import ctypes
 import itertools
@@ -22,6 +24,7 @@ from embedshift.shards import Failure
 from embedshift.sources import Sample, Source
 
 Drawn = DrawnImage | Failure
+RECEIVED_AHEAD = 8  # images
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 
@@ -47,7 +50,7 @@ def run_local(job: Job) -> Iterator[Result]:
         multiprocessing_context=_context() if job.workers else None,
     )
     with _one_opencv_thread():
-        drawn = _count(iter(loader), job.progress)
+        drawn = _count(_received(iter(loader)) if job.workers else iter(loader), job.progress)
     for shard in job.shards:
         table, record = measure_shard(shard, itertools.islice(drawn, len(shard.samples)), encoder, job.plan)
         job = job.with_batch(record.batch_size)
@@ -75,6 +78,15 @@ class _Images(Dataset[Drawn]):
 
     def __getitem__(self, index: int) -> Drawn:
         return draw_image(self._samples[index], self._source, self._plan)
+
+
+def _received(drawn: Iterator[Drawn]) -> Iterator[Drawn]:
+    """What the workers hand over, taken from them while the encoder works: a few megabytes an image."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as thread:
+        waiting = collections.deque(thread.submit(next, drawn, None) for _ in range(RECEIVED_AHEAD))
+        while (image := waiting.popleft().result()) is not None:
+            waiting.append(thread.submit(next, drawn, None))
+            yield image
 
 
 def _count(drawn: Iterator[Drawn], progress: Progress) -> Iterator[Drawn]:

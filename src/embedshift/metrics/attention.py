@@ -14,6 +14,8 @@ Values = NDArray[np.float64]
 
 # Multiplications up to which OpenBLAS starts no threads: its own would fight with those of the encoder.
 ONE_THREAD = 2**18
+# Weights of one upsampled pixel add up to 1 only to rounding, which must not be stretched to a picture.
+CONSTANT = 1e-12
 
 
 @metric("attention similarity", "attention", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)
@@ -37,7 +39,7 @@ def attention_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
         >>> round(attention_similarity([[0.0, 1.0]], [[1.0, 0.0]], 2).item(), 3)
         0.5
     """
-    return _likeness(scaled_map(a, size), scaled_map(b, size))
+    return _map_likeness(a, b, size)
 
 
 @metric("rollout similarity", "rollout", no_change=1.0, low=0.5, high=1.0, higher_is_better=True, optional=True)
@@ -62,7 +64,7 @@ def rollout_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
         >>> rollout_similarity([[0.0, 1.0]], [[0.0, 1.0]], 2).item()
         1.0
     """
-    return _likeness(scaled_map(a, size), scaled_map(b, size))
+    return _map_likeness(a, b, size)
 
 
 @metric(
@@ -184,8 +186,7 @@ def scaled_map(attention: ArrayLike, size: int) -> Values:
     scaled = np.empty((*maps.shape[:-2], size, size))
     for place in np.ndindex(maps.shape[:-2]):  # one by one, so that what is between stays in the processor's cache
         large = upsample(maps[place], size)
-        # Weights of one upsampled pixel add up to 1 only to rounding, which must not be stretched to a picture.
-        scaled[place] = _min_max(large, True, 1e-12 * np.abs(maps[place]).max())
+        scaled[place] = _min_max(large, True, CONSTANT * np.abs(maps[place]).max())
     return scaled
 
 
@@ -200,15 +201,36 @@ def _min_max(maps: Values, where: NDArray[np.bool_] | bool, least: Values | floa
     return np.asarray(scaled)
 
 
-def _likeness(a: Values, b: Values, where: NDArray[np.bool_] | bool = True) -> Values:
+def _likeness(a: Values, b: Values, where: NDArray[np.bool_]) -> Values:
     """Equation 6 of scaled maps, over the pixels `where` they count."""
-    squares, axes = a - b, (-2, -1)
-    squares *= squares
-    if where is True:
-        return np.asarray(1.0 / (1.0 + np.mean(squares, axis=axes)))
     with np.errstate(invalid="ignore"):
-        count = np.sum(np.broadcast_to(where, squares.shape), axis=axes)
-        return np.asarray(1.0 / (1.0 + np.sum(squares, axis=axes, where=where) / count))
+        mean = np.sum((a - b) ** 2, axis=(-2, -1), where=where) / np.sum(where, axis=(-2, -1))
+    return np.asarray(1.0 / (1.0 + mean))
+
+
+def _map_likeness(a: ArrayLike, b: ArrayLike, size: int) -> Values:
+    r"""Equation 6 of the maps as `scaled_map` gives them, without making them.
+
+    Upsampling is linear, U = R A C', and its weights add up to 1, so that A can be scaled before it. For the difference
+    D of two scaled A's, the sum over all pixels of U's squares is the sum over all patches of D * (R'R D C'C).
+    """
+    difference = _scaled(a, size) - _scaled(b, size)
+    rows, columns = (_bilinear(cells, size) for cells in difference.shape[-2:])
+    squares = difference * ((rows.T @ rows) @ difference @ (columns.T @ columns))
+    mean = squares.sum(axis=(-2, -1)) / size**2
+    return np.asarray(1.0 / (1.0 + np.maximum(mean, 0.0)))
+
+
+def _scaled(attention: ArrayLike, size: int) -> Values:
+    """The map `[..., g_h, g_w]` that becomes `scaled_map` when it is upsampled."""
+    maps = np.asarray(attention, np.float64)
+    # Between the centres of four patches the upsampled map is bilinear: what is largest there lies in a corner.
+    rows, columns = (_bilinear(cells, size)[_nearest_centres(cells, size)] for cells in maps.shape[-2:])
+    corners, axes = rows @ maps @ columns.T, (-2, -1)
+    low = corners.min(axis=axes, keepdims=True)
+    span = corners.max(axis=axes, keepdims=True) - low
+    flat = span <= CONSTANT * np.abs(maps).max(axis=axes, keepdims=True)
+    return np.asarray(np.where(flat, 0.0, maps - low) / np.where(flat, 1.0, span))
 
 
 def _flat(maps: ArrayLike) -> Values:
@@ -242,10 +264,24 @@ def upsample(maps: ArrayLike, size: int) -> Values:
 
 @functools.cache
 def _bilinear(cells: int, size: int) -> Values:
-    centres = np.clip((np.arange(size) + 0.5) * cells / size - 0.5, 0, cells - 1)
-    left = np.minimum(centres.astype(int), max(cells - 2, 0))
-    share = centres - left
+    """The weights of cells in upsampled pixels, `[size, cells]`."""
+    left, share = _places(cells, size)
     weights = np.zeros((size, cells))
     weights[np.arange(size), left] = 1 - share
     weights[np.arange(size), np.minimum(left + 1, cells - 1)] += share
     return weights
+
+
+@functools.cache
+def _nearest_centres(cells: int, size: int) -> NDArray[np.intp]:
+    """Upsampled pixels that are the first or the last between two centres of cells."""
+    left = _places(cells, size)[0]
+    change = np.flatnonzero(np.diff(left))
+    return np.unique(np.concatenate([[0], change, change + 1, [size - 1]]))
+
+
+def _places(cells: int, size: int) -> tuple[NDArray[np.intp], Values]:
+    """Of every upsampled pixel: the cell whose centre is the next to the left, and how far it is beyond it."""
+    centres = np.clip((np.arange(size) + 0.5) * cells / size - 0.5, 0, cells - 1)
+    left = np.minimum(centres.astype(np.intp), max(cells - 2, 0))
+    return left, centres - left

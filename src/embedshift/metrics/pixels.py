@@ -1,5 +1,8 @@
 """Metrics on the pictures themselves: how much of the original an augmentation leaves."""
 
+from typing import Any
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +15,8 @@ PATCH_GRID = 4
 DETAIL_GRID = 8
 # In grey levels. Rounding alone gives a uniform patch 8e-6 in float32; the least non-uniform patch has 4e-3.
 UNIFORM = 1e-3
-# Looked up, which is faster than squaring in a wider type.
-SQUARES = np.arange(256, dtype=np.int32) ** 2
+# Thousandths of grey are integers up to 255,000: in float32 they and the sums of a few are exact.
+THOUSANDTHS = np.array([[299.0, 587.0, 114.0]], np.float32)
 
 
 @metric("patch similarity", "pixels", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)
@@ -41,7 +44,13 @@ def patch_similarity(o: Pixels, a: Pixels) -> Values:
         0.5
     """
     _require_views(o, a)
-    return _mean_over_patches(SQUARES[np.maximum(o, a) - np.minimum(o, a)])
+    o, a = np.broadcast_arrays(o, a)
+    height, width = (side // PATCH_GRID for side in o.shape[-3:-1])
+    squares = np.empty((*o.shape[:-3], PATCH_GRID, PATCH_GRID))
+    for *view, row, column in np.ndindex(squares.shape):
+        place = (*view, slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width))
+        squares[*view, row, column] = cv2.norm(o[place], a[place], cv2.NORM_L2SQR)
+    return _mean_over_patches(squares / (3 * height * width))
 
 
 @metric("patch similarity (uint8)", "pixels", no_change=1.0, low=0.996, high=1.0, higher_is_better=True, optional=True)
@@ -68,7 +77,11 @@ def patch_similarity_uint8(o: Pixels, a: Pixels) -> Values:
     """
     _require_views(o, a)
     difference = o - a
-    return _mean_over_patches(difference * difference)
+    squares = difference * difference
+    height, width = (side // PATCH_GRID for side in squares.shape[-3:-1])
+    cut = squares[..., : PATCH_GRID * height, : PATCH_GRID * width, :]
+    patches = cut.reshape(*squares.shape[:-3], PATCH_GRID, height, PATCH_GRID, width, 3)
+    return _mean_over_patches(patches.mean(axis=(-4, -2, -1)))
 
 
 @metric("edge preservation", "pixels", no_change=1.0, low=0.0, high=1.0, higher_is_better=True)
@@ -96,8 +109,10 @@ def edge_preservation(o: Pixels, a: Pixels) -> Values:
         1.0
     """
     _require_views(o, a)
-    difference = _edges(o) - _edges(a)
-    return np.asarray(1.0 - np.mean(np.abs(difference, out=difference), axis=(-2, -1)))
+    before, after = np.broadcast_arrays(_edges(o), _edges(a))
+    pixels = before.shape[-2] * before.shape[-1]
+    differences = [cv2.norm(before[view], after[view], cv2.NORM_L1) for view in np.ndindex(before.shape[:-2])]
+    return np.asarray(1.0 - np.reshape(differences, before.shape[:-2]) / pixels)
 
 
 @metric("detail preservation", "pixels", no_change=1.0, low=0.0, high=1.0, higher_is_better=True)
@@ -135,14 +150,14 @@ def detail_preservation(o: Pixels, a: Pixels) -> Values:
         return np.asarray(ratio.sum(axis=(-2, -1)) / valid.sum(axis=(-2, -1)))
 
 
-def grey(image: Pixels) -> Values:
-    """Grey = 0.299 R + 0.587 G + 0.114 B, uint8 `[..., H, W, 3]` → float64 `[..., H, W]` in [0, 255].
+def grey(image: Pixels) -> NDArray[np.float32]:
+    """Grey = 299 R + 587 G + 114 B, in thousandths of a level, uint8 `[H, W, 3]` → float32 `[H, W]` in [0, 255000].
 
     Example:
-        >>> grey(np.full((1, 1, 3), 100, np.uint8)).round(6).tolist()
-        [[100.0]]
+        >>> grey(np.full((1, 1, 3), 100, np.uint8)).tolist()
+        [[100000.0]]
     """
-    return np.asarray(0.299 * image[..., 0] + 0.587 * image[..., 1] + 0.114 * image[..., 2])
+    return np.asarray(cv2.transform(image.astype(np.float32), THOUSANDTHS))
 
 
 def _require_views(o: Pixels, a: Pixels) -> None:
@@ -153,40 +168,32 @@ def _require_views(o: Pixels, a: Pixels) -> None:
         )
 
 
-def _patches(image: NDArray[np.generic], cells: int) -> NDArray[np.generic]:
-    """`[..., H, W]` → `[..., cells, h, cells, w]`, the rest cut off."""
-    height, width = (side // cells for side in image.shape[-2:])
-    cut = image[..., : cells * height, : cells * width]
-    return cut.reshape(*image.shape[:-2], cells, height, cells, width)
-
-
-def _mean_over_patches(squares: NDArray[np.generic]) -> Values:
-    """Equation 7 from the squared differences `[..., H, W, 3]`; the sums of a patch are exact integers."""
-    height, width = (side // PATCH_GRID for side in squares.shape[-3:-1])
-    # The channels of a pixel lie beside each other: a patch is as many rows of 3 * width numbers.
-    rows = squares[..., : PATCH_GRID * width, :].reshape(*squares.shape[:-2], 3 * PATCH_GRID * width)
-    mse = _patches(rows, PATCH_GRID).sum(axis=(-3, -1), dtype=np.int64) / (3 * height * width)
+def _mean_over_patches(mse: Values) -> Values:
+    """Equation 7 from the mean squared differences `[..., 4, 4]`."""
     return np.asarray(np.mean(1.0 / (1.0 + mse / 255**2), axis=(-2, -1)))
 
 
 def _edges(images: Pixels) -> Values:
     edges = np.empty(images.shape[:-1])
     for place in np.ndindex(images.shape[:-3]):  # one by one, so that what is between stays in the processor's cache
-        strength, image = edges[place], grey(images[place])
-        np.abs(_differences(image), out=strength)
-        strength += np.abs(_differences(image.T)).T
-        strength /= strength.max() or 1.0
+        # Twice the gradient of `numpy.gradient`, which the ratio to the largest does not show: the difference of both
+        # neighbours, and at the rim, where one of them is missing, of the pixel itself and the other.
+        levels = cv2.copyMakeBorder(grey(images[place]), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+        strength: NDArray[Any] = cv2.absdiff(levels[2:, 1:-1], levels[:-2, 1:-1])
+        across: NDArray[Any] = cv2.absdiff(levels[1:-1, 2:], levels[1:-1, :-2])
+        strength[[0, -1]] *= 2.0
+        across[:, [0, -1]] *= 2.0
+        strength += across
+        np.divide(strength, strength.max() or 1.0, out=edges[place], dtype=np.float64)
     return edges
 
 
-def _differences(image: Values) -> Values:
-    """Central differences along the first axis, one-sided at its ends: `numpy.gradient`, in less time."""
-    found = np.empty_like(image)
-    np.subtract(image[2:], image[:-2], out=found[1:-1])
-    found[1:-1] /= 2.0
-    found[0], found[-1] = image[1] - image[0], image[-1] - image[-2]
-    return found
-
-
-def _patch_sd(image: Pixels) -> Values:
-    return np.asarray(_patches(grey(image), DETAIL_GRID).std(axis=(-3, -1)))
+def _patch_sd(images: Pixels) -> Values:
+    grid, (height, width) = (DETAIL_GRID, DETAIL_GRID), (side // DETAIL_GRID for side in images.shape[-3:-1])
+    found = np.full((*images.shape[:-3], *grid), np.nan)
+    for place in np.ndindex(images.shape[:-3] if height and width else 0):  # a smaller image has no patches
+        levels = grey(images[place][: DETAIL_GRID * height, : DETAIL_GRID * width]).astype(np.float64)
+        mean = cv2.resize(levels, grid, interpolation=cv2.INTER_AREA)
+        levels.reshape(DETAIL_GRID, height, DETAIL_GRID, width)[...] -= mean[:, None, :, None]
+        found[place] = cv2.resize(levels * levels, grid, interpolation=cv2.INTER_AREA)
+    return np.sqrt(found) / 1000.0

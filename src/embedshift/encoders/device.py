@@ -1,0 +1,24 @@
+"""Where an encoder runs, and in which precision."""
+
+import torch
+
+from embedshift.errors import EmbedshiftError, reason
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def find_device(name: str) -> torch.device:
+    """The device called so, "auto" = the best that is here; EmbedshiftError (exit code 2) where it cannot be used."""
+    try:
+        device = torch.device(_best_device() if name == "auto" else name)
+        torch.empty(1, device=device)
+    except Exception as error:
+        words = f"device {name!r} cannot be used here ({reason(error).split('. ')[0][:200]}): give auto or cpu"
+        raise EmbedshiftError(words, exit_code=2) from error
+    return device
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

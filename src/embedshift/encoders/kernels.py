@@ -1,0 +1,140 @@
+"""Matrix products and attention on a CPU, by kernels that torch brings along but does not take by itself.
+
+`nn.Linear` runs through MKL in float32, and in bfloat16 copies its bias into the result first. oneDNN's linear with
+packed weights, which torch's compiler uses, is faster by a tenth to a fifth; `benchmarks/tried.py` shows by how much.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+log = logging.getLogger(__name__)
+
+DTYPES = (torch.float32, torch.bfloat16)
+
+
+class CpuKernels(TorchFunctionMode):
+    """While entered, the linear layers and patch embeddings of a module run through oneDNN with packed weights.
+
+    Under bfloat16 autocast, attention without a mask is written out in two batched products beside that, which took
+    half the time of torch's fused kernel for the few tokens of a vision transformer. Nothing else is changed; while
+    torch compiles, only the attention is. Results differ from torch's own by rounding.
+
+    Args:
+        module: The module, on the CPU, its weights cast already. Weights that change later are not seen.
+
+    Raises:
+        RuntimeError: where torch was built without oneDNN, or the CPU cannot do bfloat16.
+
+    Example:
+        >>> layer = nn.Linear(3, 2)
+        >>> x = torch.ones(4, 3)
+        >>> with torch.inference_mode(), CpuKernels(layer):
+        ...     fast = layer(x)
+        >>> torch.allclose(fast, layer(x), atol=1e-6)
+        True
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+            raise RuntimeError("torch was built without oneDNN")
+        self._module = module
+        with torch.no_grad():
+            # With the weight itself, so that its id stays its own.
+            self._packed = {id(weight): (weight, _pack(weight)) for weight in _weights(module)}
+        self._instead: dict[Callable[..., Any], Callable[..., Any]] = {
+            functional.linear: self._linear,
+            functional.conv2d: self._patch_embedding,
+            functional.scaled_dot_product_attention: _attention,
+        }
+
+    def __reduce__(self) -> tuple[type["CpuKernels"], tuple[nn.Module]]:
+        return CpuKernels, (self._module,)  # packed weights do not travel
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return self._instead.get(func, func)(*args, **(kwargs or {}))
+
+    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        packed = self._packed_now(weight)
+        if packed is None:
+            return functional.linear(x, weight, bias)
+        return _product(x.to(weight.dtype), packed, bias)
+
+    def _patch_embedding(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, *how: Any, **more: Any) -> Tensor:
+        packed = self._packed_now(weight)
+        if packed is None:
+            return functional.conv2d(x, weight, bias, *how, **more)
+        height, width = weight.shape[2:]
+        batch, channels, rows, columns = x.shape
+        patches = x.view(batch, channels, rows // height, height, columns // width, width).permute(0, 2, 4, 1, 3, 5)
+        flat = torch.empty(patches.shape, dtype=weight.dtype).copy_(patches).flatten(3)
+        return _product(flat, packed, bias).permute(0, 3, 1, 2)
+
+    def _packed_now(self, weight: Tensor) -> Tensor | None:
+        # The compiler packs weights itself; autocast may want another dtype than that of weights that were not cast.
+        if torch.compiler.is_compiling() or id(weight) not in self._packed:
+            return None
+        if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") != weight.dtype:
+            return None
+        return self._packed[id(weight)][1]
+
+
+def _weights(module: nn.Module) -> Iterator[Tensor]:
+    for part in module.modules():
+        if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and _cuts_patches(part)):
+            weight, bias = part.weight, part.bias
+            if weight.dtype in DTYPES and (bias is None or bias.dtype == weight.dtype):
+                yield weight
+
+
+def _cuts_patches(part: nn.Conv2d) -> bool:
+    plain = part.padding in ((0, 0), "valid") and part.dilation == (1, 1) and part.groups == 1
+    return plain and part.stride == part.kernel_size and part.kernel_size[0] > 1
+
+
+def _pack(weight: Tensor) -> Tensor:
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach().flatten(1).contiguous())
+    return packed
+
+
+def _product(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(
+        x, packed, None if bias is None else bias.to(x.dtype), "none", [], ""
+    )
+    return product
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    **more: Any,
+) -> Tensor:
+    """Attention in two batched products: plain attention in bfloat16; any other stays with torch."""
+    like = query.ndim == 4 and query.shape[1] == key.shape[1] and query.dtype == key.dtype == value.dtype
+    if attn_mask is not None or dropout_p or is_causal or not like or query.dtype != torch.bfloat16:
+        return functional.scaled_dot_product_attention(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **more
+        )
+    batch, heads, _, width = query.shape
+    q, k, v = (part.reshape(batch * heads, -1, part.shape[-1]) for part in (query, key, value))
+    # What all scores of a query have in common drops out of the softmax. Without it they are small, and lose less when
+    # they are rounded: as little as in the fused kernel, which keeps them in float32.
+    k = k - k.mean(dim=1, keepdim=True)
+    scores = torch.baddbmm(q.new_empty(1), q, k.transpose(1, 2), beta=0, alpha=width**-0.5 if scale is None else scale)
+    # Under autocast a softmax would give float32.
+    with torch.autocast("cpu", enabled=False):
+        weights = scores.softmax(dim=-1)
+    return torch.bmm(weights, v).view(batch, heads, -1, v.shape[-1])
