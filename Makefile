@@ -23,8 +23,8 @@ help: ## This list
 demo: .venv/user ## Measure the bundled encoder on eight photographs; prints the table and what was written
 	$(BIN)/embedshift demo --out $(OUT)
 
-test: .venv/dev ## Install what tests need, run all of them
-	$(BIN)/python -m pytest
+test: .venv/dev ## Install what tests need, run all of them, a process for each core up to four
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/dev ## Lint and format check
 	$(BIN)/ruff check .

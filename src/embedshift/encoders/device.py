@@ -1,10 +1,8 @@
-"""Where an encoder runs, and in which precision."""
+"""Where an encoder runs."""
 
 import torch
 
 from embedshift.errors import EmbedshiftError, reason
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def find_device(name: str) -> torch.device:

@@ -130,8 +130,8 @@ def _attention(
         )
     batch, heads, _, width = query.shape
     q, k, v = (part.reshape(batch * heads, -1, part.shape[-1]) for part in (query, key, value))
-    # What all scores of a query have in common drops out of the softmax. Without it they are small, and lose little when
-    # they are rounded to bfloat16; the fused kernel keeps them in float32.
+    # What all scores of a query have in common drops out of the softmax. Without it they are small, and lose little
+    # when they are rounded to bfloat16; the fused kernel keeps them in float32.
     k = k - k.mean(dim=1, keepdim=True)
     scores = torch.baddbmm(q.new_empty(1), q, k.transpose(1, 2), beta=0, alpha=width**-0.5 if scale is None else scale)
     # Under autocast a softmax would give float32.

@@ -1,7 +1,6 @@
 """A torch module as an `Encoder`: views in, embedding and attention row out, in one forward pass."""
 
 import contextlib
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,12 +12,13 @@ from torch import Tensor, nn
 
 from embedshift.encoders.attention import AttentionTap, has_cls_token, last_block, patch_embedding, pooling_head
 from embedshift.encoders.base import AttentionKind, EncoderOutput, Precision, Preprocess
-from embedshift.encoders.device import DTYPES, find_device
+from embedshift.encoders.device import find_device
 from embedshift.encoders.family import Embedding
 from embedshift.encoders.kernels import CpuKernels
 from embedshift.encoders.layers import LayerTap
 from embedshift.encoders.rollout import RolloutTap
-from embedshift.encoders.speed import ClassTokenShortcut, cast_weights, compiled, same_output
+from embedshift.encoders.speed import ClassTokenShortcut, compiled, same_output
+from embedshift.encoders.weights import DTYPES, cast_weights, weights_hash
 from embedshift.errors import EmbedshiftError, reason
 
 log = logging.getLogger(__name__)
@@ -276,21 +276,6 @@ class ModuleEncoder:
         if output.attention is None:
             log.warning("%s: no attention was found; attention_similarity will be empty", self.name)
         return output
-
-
-def weights_hash(module: nn.Module) -> str:
-    """SHA-256 over the names, dtypes, shapes and bytes of all weights: equal weights, equal hash, wherever they lie.
-
-    Example:
-        >>> weights_hash(nn.Identity())[:12]
-        'e3b0c44298fc'
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name}|{values.dtype}|{tuple(values.shape)}|".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _tap(tower: nn.Module, attention: nn.Module | None) -> tuple[AttentionTap | None, AttentionKind]:

@@ -1,10 +1,9 @@
-"""What makes a forward pass faster and leaves its output as it is: weights cast once, a shortcut, compilation."""
+"""What makes a forward pass faster and leaves its output as it is: a shortcut, compilation."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from embedshift.encoders.base import EncoderOutput
@@ -12,20 +11,6 @@ from embedshift.encoders.base import EncoderOutput
 # Added to tokens that nothing should read.
 WILD = 1000.0
 FEED_FORWARD = ("mlp", "ffn", "feed_forward")
-
-
-def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
-    """Casts the weights of matrix products and convolutions once; autocast would do it again at every pass.
-
-    Example:
-        >>> layer = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
-        >>> cast_weights(layer, torch.bfloat16)
-        >>> [weight.dtype for weight in layer.parameters()][1:3]
-        [torch.bfloat16, torch.float32]
-    """
-    for part in module.modules():
-        if isinstance(part, nn.Linear | nn.Conv2d):
-            part.to(dtype)
 
 
 class ClassTokenShortcut:

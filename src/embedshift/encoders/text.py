@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from embedshift.encoders.base import Precision
-from embedshift.encoders.device import DTYPES, find_device
+from embedshift.encoders.device import find_device
 from embedshift.encoders.huggingface import Checkpoint, checkpoint_file, find_checkpoint, load_module, quiet
-from embedshift.encoders.module import weights_hash
+from embedshift.encoders.weights import DTYPES, weights_hash
 from embedshift.errors import EmbedshiftError, reason
 
 Tokens = dict[str, Tensor]

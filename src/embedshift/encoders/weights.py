@@ -1,0 +1,37 @@
+"""Weights of a module: their hash, and the precision they are cast to."""
+
+import hashlib
+
+import torch
+from torch import nn
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 over the names, dtypes, shapes and bytes of all weights: equal weights, equal hash, wherever they lie.
+
+    Example:
+        >>> weights_hash(nn.Identity())[:12]
+        'e3b0c44298fc'
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}|{values.dtype}|{tuple(values.shape)}|".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
+    """Casts the weights of matrix products and convolutions once; autocast would do it again at every pass.
+
+    Example:
+        >>> layer = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+        >>> cast_weights(layer, torch.bfloat16)
+        >>> [weight.dtype for weight in layer.parameters()][1:3]
+        [torch.bfloat16, torch.float32]
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            part.to(dtype)
