@@ -26,6 +26,7 @@ class ClassTokenShortcut:
     Set `wild` to try: what is not computed is then far off, so that whatever reads it shows.
 
     Example:
+        >>> import torch
         >>> block = nn.ModuleDict({"mlp": nn.Identity()})
         >>> shortcut = ClassTokenShortcut(block)
         >>> with shortcut:
