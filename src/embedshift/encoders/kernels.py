@@ -23,7 +23,7 @@ class CpuKernels(TorchFunctionMode):
 
     Under bfloat16 autocast, attention without a mask is written out in two batched products beside that, which took
     half the time of torch's fused kernel for the few tokens of a vision transformer. Nothing else is changed; while
-    torch compiles, only the attention is. Results differ from torch's own by rounding.
+    torch compiles, only attention and products in float32 are. Results differ from torch's own by rounding.
 
     Args:
         module: The module, on the CPU, its weights cast already. Weights that change later are not seen.
@@ -63,6 +63,10 @@ class CpuKernels(TorchFunctionMode):
         return self._instead.get(func, func)(*args, **(kwargs or {}))
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if torch.compiler.is_compiling():
+            # It packs weights itself, but for those in float32, which it would leave with MKL.
+            full = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+            return _product(x, weight, bias) if full else functional.linear(x, weight, bias)
         packed = self._packed_now(weight)
         if packed is None:
             return functional.linear(x, weight, bias)
@@ -79,7 +83,7 @@ class CpuKernels(TorchFunctionMode):
         return _product(flat, packed, bias).permute(0, 3, 1, 2)
 
     def _packed_now(self, weight: Tensor) -> Tensor | None:
-        # The compiler packs weights itself; autocast may want another dtype than that of weights that were not cast.
+        # Autocast may want another dtype than that of weights that were not cast.
         if torch.compiler.is_compiling() or id(weight) not in self._packed:
             return None
         if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") != weight.dtype:
