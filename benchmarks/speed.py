@@ -100,7 +100,7 @@ def best_rates(dtype: torch.dtype, tries: int = 10) -> tuple[float, float]:
         for rows, inner, outer in PRODUCTS:
             x, weight = torch.randn(rows, inner, dtype=dtype), torch.randn(outer, inner, dtype=dtype)
             layer = torch.nn.Linear(inner, outer, bias=False, dtype=dtype)
-            kernels, operations = CpuKernels(layer), 2 * rows * inner * outer
+            kernels, operations = CpuKernels(layer, dtype), 2 * rows * inner * outer
             plain.append(operations / min(timed(lambda x=x, weight=weight: linear(x, weight)) for _ in range(tries)))
             with kernels:
                 packed.append(operations / min(timed(lambda x=x, layer=layer: layer(x)) for _ in range(tries)))

@@ -49,7 +49,7 @@ def read_class_token(module, pixels):
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_linear_layer_is_the_product_in_float64(products, bias):
     layer, x = nn.Linear(96, 50, bias=bias), torch.randn(3, 7, 96)
-    with CpuKernels(layer):
+    with CpuKernels(layer, layer.weight.dtype):
         found = layer(x)
     wanted = functional.linear(x.double(), layer.weight.double(), layer.bias.double() if bias else None)
     assert products == [(3, 7, 96)]
@@ -60,7 +60,7 @@ def test_under_autocast_it_is_what_torch_gives_to_the_bit(products):
     layer, x = nn.Linear(96, 50).bfloat16(), torch.randn(40, 96)
     with torch.autocast("cpu", torch.bfloat16):
         wanted = layer(x)
-        with CpuKernels(layer):
+        with CpuKernels(layer, layer.weight.dtype):
             found = layer(x)
     assert products == [(40, 96)]
     assert found.dtype == torch.bfloat16
@@ -69,7 +69,7 @@ def test_under_autocast_it_is_what_torch_gives_to_the_bit(products):
 
 def test_weights_in_another_precision_than_autocasts_stay_with_torch(products):
     layer, x = nn.Linear(96, 50), torch.randn(40, 96)
-    with torch.autocast("cpu", torch.bfloat16), CpuKernels(layer):
+    with torch.autocast("cpu", torch.bfloat16), CpuKernels(layer, torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
     assert products == []
 
@@ -78,7 +78,7 @@ def test_weights_in_another_precision_than_autocasts_stay_with_torch(products):
 def test_patches_are_cut_as_the_convolution_cuts_them(products, layout):
     convolution = nn.Conv2d(3, 24, kernel_size=(4, 7), stride=(4, 7))
     x = torch.randn(2, 3, 12, 35).to(memory_format=layout)
-    with CpuKernels(convolution):
+    with CpuKernels(convolution, torch.float32):
         found = convolution(x)
     wanted = functional.conv2d(x.double(), convolution.weight.double(), convolution.bias.double(), stride=(4, 7))
     assert products == [(2, 3, 5, 84)]
@@ -90,7 +90,7 @@ def test_patches_are_cut_as_the_convolution_cuts_them(products, layout):
 )
 def test_other_convolutions_stay_with_torch(products, settings):
     convolution, x = nn.Conv2d(3, 24, 4, **settings), torch.randn(2, 3, 32, 32)
-    with CpuKernels(convolution):
+    with CpuKernels(convolution, torch.float32):
         found = convolution(x)
     assert products == []
     assert torch.equal(found, convolution(x))
@@ -111,7 +111,7 @@ def exact(q, k, v, scale):
 @pytest.mark.parametrize("offset", [0.0, 8.0])
 def test_attention_in_bfloat16_is_near_to_float64_whatever_all_keys_have_in_common(scale, offset):
     q, k, v = heads(offset=offset)
-    with CpuKernels(nn.Identity()), torch.autocast("cpu", torch.bfloat16):
+    with CpuKernels(nn.Identity(), torch.bfloat16), torch.autocast("cpu", torch.bfloat16):
         found = functional.scaled_dot_product_attention(q, k, v, scale=scale)
     fused = functional.scaled_dot_product_attention(q, k, v, scale=scale)
     wanted = exact(q, k, v, 64**-0.5 if scale is None else scale)
@@ -136,7 +136,7 @@ def test_other_attention_stays_with_torch(more):
         for name, value in more.items()
     }
     wanted = functional.scaled_dot_product_attention(q, k, v, **more)
-    with CpuKernels(nn.Identity()):
+    with CpuKernels(nn.Identity(), torch.bfloat16):
         assert torch.equal(functional.scaled_dot_product_attention(q, k, v, **more), wanted)
 
 
@@ -144,7 +144,7 @@ def test_grouped_heads_and_float32_stay_with_torch():
     q, k, v = heads()
     few = functional.scaled_dot_product_attention(q, k[:, :1], v[:, :1], enable_gqa=True)
     full = functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
-    with CpuKernels(nn.Identity()):
+    with CpuKernels(nn.Identity(), torch.bfloat16):
         assert torch.equal(functional.scaled_dot_product_attention(q, k[:, :1], v[:, :1], enable_gqa=True), few)
         assert torch.equal(functional.scaled_dot_product_attention(q.float(), k.float(), v.float()), full)
 

@@ -27,6 +27,7 @@ class CpuKernels(TorchFunctionMode):
 
     Args:
         module: The module, on the CPU, its weights cast already. Weights that change later are not seen.
+        dtype: What matrix products are computed in, float32 or bfloat16; weights of another dtype stay with torch.
 
     Raises:
         RuntimeError: where torch was built without oneDNN, or the CPU cannot do bfloat16.
@@ -34,28 +35,28 @@ class CpuKernels(TorchFunctionMode):
     Example:
         >>> layer = nn.Linear(3, 2)
         >>> x = torch.ones(4, 3)
-        >>> with torch.inference_mode(), CpuKernels(layer):
+        >>> with torch.inference_mode(), CpuKernels(layer, torch.float32):
         ...     fast = layer(x)
         >>> torch.allclose(fast, layer(x), atol=1e-6)
         True
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
             raise RuntimeError("torch was built without oneDNN")
-        self._module = module
+        self._module, self._dtype = module, dtype
         with torch.no_grad():
             # With the weight itself, so that its id stays its own.
-            self._packed = {id(weight): (weight, _pack(weight)) for weight in _weights(module)}
+            self._packed = {id(weight): (weight, _pack(weight)) for weight in _weights(module, dtype)}
         self._instead: dict[Callable[..., Any], Callable[..., Any]] = {
             functional.linear: self._linear,
             functional.conv2d: self._patch_embedding,
             functional.scaled_dot_product_attention: _attention,
         }
 
-    def __reduce__(self) -> tuple[type["CpuKernels"], tuple[nn.Module]]:
-        return CpuKernels, (self._module,)  # packed weights do not travel
+    def __reduce__(self) -> tuple[type["CpuKernels"], tuple[nn.Module, torch.dtype]]:
+        return CpuKernels, (self._module, self._dtype)  # packed weights do not travel
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -64,7 +65,7 @@ class CpuKernels(TorchFunctionMode):
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if torch.compiler.is_compiling():
-            # It packs weights itself, but for those in float32, which it would leave with MKL.
+            # The compiler packs weights itself, but for those in float32, which it would leave with MKL.
             full = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
             return _product(x, weight, bias) if full else functional.linear(x, weight, bias)
         packed = self._packed_now(weight)
@@ -83,19 +84,15 @@ class CpuKernels(TorchFunctionMode):
         return _product(flat, packed, bias).permute(0, 3, 1, 2)
 
     def _packed_now(self, weight: Tensor) -> Tensor | None:
-        # Autocast may want another dtype than that of weights that were not cast.
-        if torch.compiler.is_compiling() or id(weight) not in self._packed:
-            return None
-        if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") != weight.dtype:
-            return None
-        return self._packed[id(weight)][1]
+        known = not torch.compiler.is_compiling() and id(weight) in self._packed
+        return self._packed[id(weight)][1] if known else None
 
 
-def _weights(module: nn.Module) -> Iterator[Tensor]:
+def _weights(module: nn.Module, dtype: torch.dtype) -> Iterator[Tensor]:
     for part in module.modules():
         if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and _cuts_patches(part)):
-            weight, bias = part.weight, part.bias
-            if weight.dtype in DTYPES and (bias is None or bias.dtype == weight.dtype):
+            weight: Tensor = part.weight
+            if weight.dtype == dtype and dtype in DTYPES:
                 yield weight
 
 

@@ -180,7 +180,7 @@ class ModuleEncoder:
         pictures = self._two_pictures()
         plain, fast = self(pictures), None
         try:
-            self._kernels = CpuKernels(self.module)
+            self._kernels = CpuKernels(self.module, DTYPES[self.precision])
             fast = self(pictures)
         except Exception as error:  # an older torch, another processor
             log.debug("%s: torch's own kernels (%s)", self.name, reason(error))
