@@ -4,7 +4,6 @@
 packed weights, which torch's compiler uses, is faster by a tenth to a fifth; `benchmarks/tried.py` shows by how much.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,8 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
-
-log = logging.getLogger(__name__)
 
 DTYPES = (torch.float32, torch.bfloat16)
 
