@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from synthetic import make_study
+from support.synthetic import make_study
 
 SHARD = 2_048
 # VmHWM and not ru_maxrss, which a child inherits from the process that started it.

@@ -16,16 +16,15 @@ import numpy as np
 import skimage.data
 from transformers import Dinov2Config, Dinov2Model
 
-from embedshift import images
 from embedshift.augmentations import load_suite
-from embedshift.draw import DrawnImage
+from embedshift.augmentations.views import draw_views
 from embedshift.encoders.base import EncoderOutput
 from embedshift.encoders.wrap import wrap
-from embedshift.metrics import METRICS
-from embedshift.plan import Plan
-from embedshift.records import measure
-from embedshift.sources import Sample
-from embedshift.views import draw_views
+from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.records import measure
+from embedshift.registry import METRICS
+from embedshift.sources import Sample, images
 from machine import describe_machine
 
 NAMES = ("attention_similarity", *(name for name in METRICS if METRICS[name].optional and METRICS[name].of_attention))

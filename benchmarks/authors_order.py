@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from embedshift.augmentations import paper
+from embedshift.augmentations.paper import paper
 
 SIZE, GRID = 224, 7
 

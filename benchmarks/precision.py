@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 import embedshift
+from embedshift.cli.terminal import comparison_lines
 from embedshift.sources import FolderSource
-from embedshift.terminal import comparison_lines
 from fullsize import save_clip
 from machine import describe_machine
 from speed import KINDS

@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 import embedshift
-from embedshift import shards
-from embedshift.results import TABLES, Study
+from embedshift.store import shards
+from embedshift.study import Study
 from fullsize import repeat_photos, save_clip
 from machine import describe_machine
 from speed import show

@@ -17,7 +17,7 @@ from pathlib import Path
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from synthetic import make_study
+from support.synthetic import make_study
 
 IMAGES, DIM, GRID = 13_312, 512, (7, 7)
 PROGRAM = "from embedshift.cli import main; main()"

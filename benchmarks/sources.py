@@ -19,13 +19,13 @@ import polars as pl
 import polars.selectors as cs
 
 import embedshift
-from embedshift.draw import draw_image
-from embedshift.shards import Failure
-from embedshift.study import Prepared, make_config
+from embedshift.config import make_config
+from embedshift.pipeline.draw import draw_image
+from embedshift.store.shards import Failure
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from archives import write_parquet, write_tar
+from support.archives import write_parquet, write_tar
 
 MODEL, ALLOWED = "dinov2-small-offline", 1e-5
 

@@ -23,11 +23,12 @@ from torch.nn.functional import linear
 from torch.utils.flop_counter import FlopCounterMode
 
 from authors_order import in_a_process
+from embedshift.config import make_config
 from embedshift.encoders import Encoder, load_encoder
 from embedshift.encoders.kernels import CpuKernels
 from embedshift.engines.local import keep_memory
 from embedshift.sources import FolderSource
-from embedshift.study import make_config, run_study
+from embedshift.steps import run_study
 from fullsize import save_clip
 from machine import describe_machine
 

@@ -21,8 +21,8 @@ from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.results import TABLES, Study
 from embedshift.sources import FolderSource
+from embedshift.study import Study
 from machine import describe_machine
 
 STORES = ("all", "metrics")

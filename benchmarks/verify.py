@@ -22,8 +22,9 @@ def main() -> int:
     parser.add_argument("--model", default="dinov2-small-offline", help="a registered name or a local folder")
     given = parser.parse_args()
 
-    import embedshift
     import exactness
+
+    import embedshift
     from embedshift.encoders.bundled import cached_folder
 
     files = sorted(path for path in given.photos.iterdir() if path.is_file())

@@ -1,4 +1,1 @@
-"""Fixtures that several tests share.
-
-Being here, this file also puts `tests/` on the path: `from synthetic import make_study`.
-"""
+"""Being here, this file puts `tests/` on the path: `from support.synthetic import make_study`."""

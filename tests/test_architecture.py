@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from synthetic import make_study
+from support.synthetic import make_study
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "embedshift"
@@ -126,7 +126,7 @@ def test_reading_and_rebuilding_tables_imports_no_torch(tmp_path):
     text = """
 import sys
 import embedshift
-from embedshift.clusters import Tree
+from embedshift.questions.shape import Tree
 study = embedshift.load(sys.argv[1])
 study.write_tables()
 assert len(study.rows().collect()) == 30

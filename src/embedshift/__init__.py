@@ -1,14 +1,32 @@
 """Measures how a vision encoder's embedding and attention move when an image is changed.
 
-Importing this imports no torch; loading an encoder does.
+Importing this imports next to nothing; its names are imported when they are first used, and torch when an encoder is
+loaded.
 """
 
 import importlib.metadata
+from typing import TYPE_CHECKING
 
-from embedshift.api import compare, load_encoder, make_views, run, wrap
 from embedshift.errors import EmbedshiftError
-from embedshift.results import Study, load
+
+if TYPE_CHECKING:
+    from embedshift.api import Study, compare, load, load_encoder, make_views, run, wrap
 
 __all__ = ["EmbedshiftError", "Study", "compare", "load", "load_encoder", "make_views", "run", "wrap"]
 
 __version__ = importlib.metadata.version("embedshift")
+
+
+def __getattr__(name: str) -> object:
+    """One of the names above: `embedshift --help` must not wait for what they import."""
+    if name not in __all__:
+        raise AttributeError(f"module 'embedshift' has no attribute {name!r}")
+    from embedshift import api
+
+    globals().update({each: vars(api)[each] for each in api.__all__})
+    found: object = globals()[name]
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -5,27 +5,51 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.augmentations import Suite, load_suite
-from embedshift.comparison import compare
+from embedshift.augmentations.views import make_views
+from embedshift.config import Precision, Resize, Store, StudyConfig, make_config
 from embedshift.encoders import Encoder, load_encoder
-from embedshift.errors import EmbedshiftError
-from embedshift.results import Study
-from embedshift.study import make_config, run_study
-from embedshift.views import make_views
+from embedshift.engines import Progress
+from embedshift.errors import UsageError
+from embedshift.steps import run_study
+from embedshift.study import Study, load
+from embedshift.study.comparison import compare
 
-__all__ = ["compare", "load_encoder", "make_views", "run", "wrap"]
+__all__ = ["Study", "compare", "load", "load_encoder", "make_views", "run", "wrap"]
+
+DEFAULTS = StudyConfig()
 
 
 def run(
     images: str | Path | Sequence[str | Path],
     *,
     out: str | Path,
-    model: str | Encoder = "openai/clip-vit-base-patch32",
-    augmentations: str | Mapping[str, Any] = "paper",
-    **settings: Any,
+    model: str | Encoder = DEFAULTS.model,
+    augmentations: str | Mapping[str, Any] = DEFAULTS.augmentations,
+    metrics: Sequence[str] = DEFAULTS.metrics,
+    embedding: str | None = None,
+    limit: int | None = None,
+    sample: int | None = None,
+    seed: int = DEFAULTS.seed,
+    draws: int = DEFAULTS.draws,
+    size: int | None = None,
+    resize: Resize = DEFAULTS.resize,
+    precision: Precision = DEFAULTS.precision,
+    device: str = DEFAULTS.device,
+    engine: str = DEFAULTS.engine,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    shard_size: int = DEFAULTS.shard_size,
+    store: Store = DEFAULTS.store,
+    compile: bool = DEFAULTS.compile,
+    num_gpus: float | None = None,
+    concurrency: int | None = None,
+    progress: Progress | None = None,
+    **switches: object,
 ) -> Study:
     """Measures how an encoder's embedding and attention move under each augmentation of each image.
 
-    A folder that holds the finished study is left alone; an unfinished one is gone on with.
+    A folder that holds the finished study is left alone; an unfinished one is gone on with. On Linux, freed memory is
+    kept by this process from then on (`embedshift.engines.local.keep_memory`).
 
     Args:
         images: A folder, or several files and folders, or a `.txt` list.
@@ -33,9 +57,26 @@ def run(
         model: A registered name, a Hugging Face id, a local folder, a name of open_clip or timm, or any `Encoder`.
         augmentations: A registered suite, or a dict of albumentations transforms or callables
             `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
-        **settings: Every other setting of `embedshift.study.StudyConfig`: embedding, limit, sample, seed, draws, size,
-            resize, shard_size, batch_size, workers, precision, compile, device, engine, num_gpus, concurrency, metrics,
-            store, layers, text, labels, words.
+        metrics: Optional metrics, or what they need ("attention", "rollout"), beside those that are always measured.
+        embedding: Which of the encoder's vectors; None = its first.
+        limit: Only the first so many images, by their sorted ids.
+        sample: So many images, drawn by the seed.
+        seed: Decides every draw, and the order of the images.
+        draws: Views per image and augmentation.
+        size: Side of the views, in pixels; None = the encoder's own.
+        resize: "squash" to the square, or "crop" as the encoder was trained.
+        precision: "float32", "bfloat16" or "float16".
+        device: "auto", or torch devices with commas.
+        engine: "local" or "ray".
+        workers: Loader processes; None = one a core.
+        batch_size: Views per forward pass; None = by device.
+        shard_size: Images per shard.
+        store: "all", or "metrics": no vectors.
+        compile: Whether the encoder is compiled first.
+        num_gpus: On a cluster: GPUs of one encoder.
+        concurrency: On a cluster: encoders at once.
+        progress: Called with a number of images whenever so many more are through.
+        **switches: The settings of the questions: layers, text, labels, words, and those of other packages.
 
     Returns:
         The finished study.
@@ -58,28 +99,34 @@ def run(
         >>> study.summary()["n"].to_list()[:2]
         [2, 2]
     """
-    paths = [images] if isinstance(images, str | Path) else list(images)
-    given: dict[str, Any] = {"images": [str(path) for path in paths], **settings}
-    encoder: Encoder | None = None
-    suite: Suite | None = None
+    own = {"embedding": embedding, "size": size, "precision": precision, "device": device}
+    given: dict[str, Any] = own | {
+        "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
+        "metrics": metrics, "limit": limit, "sample": sample, "seed": seed, "draws": draws, "resize": resize,
+        "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
+        "compile": compile, "num_gpus": num_gpus, "concurrency": concurrency,
+    } | switches  # fmt: skip
+    encoder, suite = _encoder(model, own), _suite(augmentations)
+    given["model"] = model if isinstance(model, str) else model.name
+    given["augmentations"] = augmentations if isinstance(augmentations, str) else "custom"
+    return run_study(make_config(given), Path(out), encoder=encoder, suite=suite, progress=progress)
+
+
+def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | None:
+    """An encoder that is loaded already; None for a name."""
     if isinstance(model, str):
-        given["model"] = model
-    elif isinstance(model, Encoder):
-        encoder = model
-        given["model"] = model.name
-        decided = [name for name in ("size", "precision", "device", "embedding") if settings.get(name) is not None]
-        if decided:
-            raise EmbedshiftError(f"{decided[0]}: {model.name} is loaded already; give it to the encoder", exit_code=2)
-    else:
-        raise EmbedshiftError(
-            f"model: {type(model).__name__} is no encoder; give a name, or embedshift.wrap(module, ...)", exit_code=2
-        )
-    if isinstance(augmentations, str):
-        given["augmentations"] = augmentations
-    else:
-        suite = load_suite(augmentations)
-        given["augmentations"] = "custom"
-    return run_study(make_config(given), Path(out), encoder=encoder, suite=suite)
+        return None
+    if not isinstance(model, Encoder):
+        raise UsageError(f"model: {type(model).__name__} is no encoder; give a name, or embedshift.wrap(module, ...)")
+    decided = [name for name, value in settings.items() if value != vars(DEFAULTS)[name]]
+    if decided:
+        raise UsageError(f"{decided[0]}: {model.name} is loaded already; give it to the encoder")
+    return model
+
+
+def _suite(augmentations: str | Mapping[str, Any]) -> Suite | None:
+    """The user's own augmentations; None for a name."""
+    return None if isinstance(augmentations, str) else load_suite(augmentations)
 
 
 def wrap(module: Any, **settings: Any) -> Encoder:

@@ -1,76 +1,128 @@
 """The settings of a study: what they may be, and how they are read."""
 
+import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from annotated_types import Ge
 
-from embedshift.encoders import Precision
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import UsageError, reason
+from embedshift.registry import Question, questions, setting, switch_names, unknown_name
+
+S = TypeVar("S")
+
+Precision = Literal["float32", "bfloat16", "float16"]
+Resize = Literal["squash", "crop"]
+Store = Literal["all", "metrics"]
+AtLeast1 = Annotated[int, Ge(1)]
 
 
-class StudyConfig(BaseModel):
-    """Everything that a study is made from; frozen, and an unknown key is refused.
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """Everything that a study is made from. The settings of a question are in `switches`, see `of`.
 
     Example:
         >>> StudyConfig(images=("photos",), seed=3).seed
         3
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    images: tuple[str, ...] = setting((), "A folder, several files and folders, or a .txt list.")
+    model: str = setting("openai/clip-vit-base-patch32", "Hub id, local folder, or a name: see `list encoders`.")
+    embedding: str | None = setting(None, "Which vector. Default: the family's first.", rare=True)
+    augmentations: str = setting("paper", "A registered suite.")
+    metrics: tuple[str, ...] = setting((), "Optional metrics besides the six, with commas.")
+    limit: AtLeast1 | None = setting(None, "Only the first N images, by their sorted ids.")
+    sample: AtLeast1 | None = setting(None, "N images drawn by the seed.")
+    seed: Annotated[int, Ge(0)] = setting(0, "Decides every draw, and the order of the images.")
+    draws: AtLeast1 = setting(1, "Views per augmentation.")
+    size: Annotated[int, Ge(8)] | None = setting(None, "Input size in pixels. Default: the encoder's.")
+    resize: Resize = setting("squash", "squash or crop.")
+    precision: Precision = setting("float32", "float32, bfloat16 or float16.")
+    device: str = setting("auto", "auto (all GPUs), cpu, mps, cuda:0,cuda:2.")
+    engine: Literal["local", "ray"] = setting("local", "local or ray.")
+    workers: Annotated[int, Ge(0)] | None = setting(None, "Loader processes. Default: one a core.")
+    batch_size: AtLeast1 | None = setting(None, "Views per forward pass. Default: by device.")
+    shard_size: AtLeast1 = setting(64, "Images per shard.", rare=True)
+    store: Store = setting("all", "all, or metrics: no vectors.", rare=True)
+    compile: bool = setting(False, "Compile the encoder first: faster, half a minute.", rare=True)
+    num_gpus: Annotated[float, Ge(0)] | None = setting(None, "Ray: GPUs of one encoder. Default: 1, if any.", rare=True)
+    concurrency: AtLeast1 | None = setting(None, "Ray: encoders at once. Default: all that fit.", rare=True)
+    switches: Mapping[str, Any] = field(default_factory=dict)
 
-    images: tuple[str, ...] = ()
-    model: str = "openai/clip-vit-base-patch32"
-    embedding: str | None = None
-    augmentations: str = "paper"
-    metrics: tuple[str, ...] = ()
-    compile: bool = False
-    layers: bool = False
-    store: Literal["all", "metrics"] = "all"
-    text: bool = False
-    labels: str | tuple[str, ...] | None = None
-    words: str | dict[str, str] | None = None
-    limit: Annotated[int, Field(ge=1)] | None = None
-    sample: Annotated[int, Field(ge=1)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-    draws: Annotated[int, Field(ge=1)] = 1
-    size: Annotated[int, Field(ge=8)] | None = None
-    resize: Literal["squash", "crop"] = "squash"
-    shard_size: Annotated[int, Field(ge=1)] = 64
-    batch_size: Annotated[int, Field(ge=1)] | None = None
-    workers: Annotated[int, Field(ge=0)] | None = None
-    precision: Precision = "float32"
-    device: str = "auto"
-    engine: Literal["local", "ray"] = "local"
-    num_gpus: Annotated[float, Field(ge=0)] | None = None
-    concurrency: Annotated[int, Field(ge=1)] | None = None
+    def of(self, kind: type[S]) -> S:
+        """The settings of one question, as its dataclass of switches.
+
+        Example:
+            >>> from embedshift.questions.layers import Switches
+            >>> StudyConfig(switches={"layers": True}).of(Switches)
+            Switches(layers=True)
+        """
+        names = [each.name for each in dataclasses.fields(kind)]  # type: ignore[arg-type]
+        return kind(**{name: self.switches[name] for name in names if name in self.switches})
+
+    def asks(self, question: Question) -> bool:
+        """Whether the study asks it."""
+        return question.is_asked(None if question.switches is None else self.of(question.switches))
+
+    def asked(self) -> list[Question]:
+        """The questions of the study, in order."""
+        return [each for each in questions() if self.asks(each)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting by its name, as study.json has them."""
+        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "switches"}
+        switched: list[Any] = [self.of(each.switches) for each in questions() if each.switches]
+        return own | {name: value for each in switched for name, value in vars(each).items()}
+
+
+def setting_names() -> list[str]:
+    """The names of all settings of a run, those of the questions too."""
+    return [each.name for each in dataclasses.fields(StudyConfig) if each.name != "switches"] + [*switch_names()]
 
 
 def make_config(given: Mapping[str, Any]) -> StudyConfig:
-    """A `StudyConfig` of what was given; a wrong value or key raises EmbedshiftError (exit code 2) with one line.
+    """A `StudyConfig` of what was given; a wrong value or key raises UsageError with one line.
 
     Example:
         >>> make_config({"draws": 0})
         Traceback (most recent call last):
-        embedshift.errors.EmbedshiftError: draws: Input should be greater than or equal to 1
+        embedshift.errors.UsageError: draws: Input should be greater than or equal to 1
     """
+    switched, known = switch_names(), dict.fromkeys(setting_names())
+    for name in given:
+        if name not in known:
+            raise UsageError(unknown_name("setting", str(name), known))
+    core = _validated(StudyConfig, {name: value for name, value in given.items() if name not in switched})
+    switches: dict[str, Any] = {}
+    for each in questions():
+        if each.switches:
+            own = {name: given[name] for name in given if switched.get(name) == each.name}
+            switches |= vars(_validated(each.switches, own))
+    return dataclasses.replace(core, switches=switches)
+
+
+def _validated(kind: type[S], given: Mapping[str, Any]) -> S:
+    import pydantic  # a tenth of a second that `--help` does not need
+
     try:
-        return StudyConfig.model_validate(dict(given))
-    except ValidationError as error:
+        return pydantic.TypeAdapter(kind).validate_python(dict(given))
+    except pydantic.ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise EmbedshiftError("; ".join(lines), exit_code=2) from error
+        raise UsageError("; ".join(lines)) from error
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """The settings in a YAML or JSON file, by the names of `StudyConfig`."""
+    """The settings in a YAML or JSON file, by their names."""
+    import yaml
+
     try:
         content = yaml.safe_load(file.read_text())
     except OSError as error:
-        raise EmbedshiftError(f"{file}: {error.strerror}", exit_code=2) from error
+        raise UsageError(f"{file}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise EmbedshiftError(f"{file}: not YAML ({reason(error)})", exit_code=2) from error
+        raise UsageError(f"{file}: not YAML ({reason(error)})") from error
     if not isinstance(content, dict):
-        raise EmbedshiftError(f"{file}: give settings as 'name: value' lines", exit_code=2)
+        raise UsageError(f"{file}: give settings as 'name: value' lines")
     return {"images": [content.pop("images")], **content} if isinstance(content.get("images"), str) else content

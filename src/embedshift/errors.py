@@ -1,25 +1,66 @@
-"""The one error class that a user of embedshift meets."""
+"""The errors that a user of embedshift meets: one class, and its kinds.
+
+A message is one line: it names the thing and says what to do. A setting stands between backticks by its name in Python
+(`batch_size`); the command line writes its flag instead.
+"""
 
 
 class EmbedshiftError(Exception):
     """A mistake or a missing thing that the user can mend.
 
-    The message is one line: it names the thing and says what to do. The command line prints it without a traceback
-    and ends with `exit_code`.
+    The command line prints the line without a traceback and ends with `exit_code`: 1 = no image, nothing measured, or a
+    model that cannot be loaded.
 
     Args:
         message: The line to show.
-        exit_code: 1 = no image, nothing measured, or a model that cannot be loaded; 2 = wrong usage, missing path,
-            unknown name or refused configuration.
 
     Example:
-        >>> EmbedshiftError("photos: no such folder", exit_code=2).exit_code
+        >>> str(EmbedshiftError("photos: no image   here"))
+        'photos: no image here'
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class UsageError(EmbedshiftError):
+    """Wrong usage, a missing path, an unknown name, or a refused setting.
+
+    Example:
+        >>> UsageError("photos: no such folder").exit_code
         2
     """
 
-    def __init__(self, message: str, *, exit_code: int = 1) -> None:
-        super().__init__(" ".join(message.split()))
-        self.exit_code = exit_code
+    exit_code = 2
+
+
+class MissingExtra(EmbedshiftError):
+    """An optional library that is not installed.
+
+    Args:
+        what: What needs it.
+        extra: The extra of embedshift that brings it.
+
+    Example:
+        >>> raise MissingExtra("the Ray engine", "ray")
+        Traceback (most recent call last):
+        embedshift.errors.MissingExtra: the Ray engine needs the extra 'ray': pip install 'embedshift[ray]'
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra {extra!r}: pip install 'embedshift[{extra}]'")
+        self._given = what, extra
+
+    def __reduce__(self) -> tuple[type["MissingExtra"], tuple[str, str]]:
+        return MissingExtra, self._given
+
+
+class Stopped(EmbedshiftError):
+    """The user stopped the run."""
+
+    exit_code = 130
 
 
 def cause(error: BaseException) -> str:

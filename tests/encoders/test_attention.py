@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import _len_torch_function_stack
 
-from attention_by_hand import multihead_row, slow_row
 from embedshift.encoders.attention import AttentionTap
+from support.attention_by_hand import multihead_row, slow_row
 
 B, H, T, D = 2, 4, 10, 8
 

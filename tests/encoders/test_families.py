@@ -15,11 +15,11 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 import embedshift
-import models
 from embedshift import EmbedshiftError, load_encoder
 from embedshift.encoders import FAMILIES
-from family_models import CASES, Case, blip, idefics, save, tower_pass
-from refusals import refused
+from support import models
+from support.family_models import CASES, Case, blip, idefics, save, tower_pass
+from support.refusals import refused
 
 BY_KIND = {case.kind: case for case in CASES[::-1]}  # the default embedding of each
 Folder = Callable[[str], Path]

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-import family_models
 from embedshift.encoders import load_encoder
 from embedshift.encoders.base import Observable
 from embedshift.encoders.wrap import wrap
 from embedshift.errors import EmbedshiftError
-from models import MEAN, SIZE, STD, Colours, TinyNet
+from support import family_models
+from support.models import MEAN, SIZE, STD, Colours, TinyNet
 
 PREFIX = {"clip": 1, "siglip": 0, "dinov2_registers": 5, "vit": 1, "dinov3": 5}
 VIEWS = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)

@@ -15,12 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import command
-import models
 from embedshift import load_encoder
 from embedshift.encoders import huggingface
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, FAMILIES, HALF
-from refusals import refused
+from support import command, models
+from support.refusals import refused
 
 VIEWS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
 

@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import embedshift
-import models
-from attention_by_hand import multihead_row, slow_row
 from embedshift import load_encoder
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
-from refusals import refused
+from support import models
+from support.attention_by_hand import multihead_row, slow_row
+from support.refusals import refused
 
 TEXT = {"context_length": 8, "vocab_size": 99, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 8, "layers": 3}

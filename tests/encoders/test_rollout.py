@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 import embedshift
-import models
 from embedshift import EmbedshiftError
 from embedshift.encoders import load_encoder
-from family_models import CASES, save, tower_of
+from support import models
+from support.family_models import CASES, save, tower_of
 
 VIEWS = np.random.default_rng(0).integers(0, 256, (3, models.SIZE, models.SIZE, 3), dtype=np.uint8)
 PATCHES = (models.SIZE // models.PATCH) ** 2

@@ -11,12 +11,12 @@ import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
 
-import models
 from embedshift import load_encoder
 from embedshift.encoders import FAMILIES, TextEncoder, load_text_encoder
-from family_models import BERT, CASES, PATCH, blip_2, save, siglip2_inputs
-from refusals import refused
-from tokenizers_made import END, save_tokenizer
+from support import models
+from support.family_models import BERT, CASES, PATCH, blip_2, save, siglip2_inputs
+from support.refusals import refused
+from support.tokenizers_made import END, save_tokenizer
 
 BY_KIND = {case.kind: case for case in CASES[::-1]}
 TEXTS = ["a photo of a cat", "the noisy dog of a boat", "itap", "a word that no one knows"]

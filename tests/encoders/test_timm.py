@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import embedshift
-import models
-from attention_by_hand import slow_row
 from embedshift import load_encoder
-from refusals import refused
+from support import models
+from support.attention_by_hand import slow_row
+from support.refusals import refused
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
 NAFLEX = {key: value for key, value in SMALL.items() if key != "img_size"}

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 import embedshift
-import models
-from attention_by_hand import multihead_row
+from support import models
+from support.attention_by_hand import multihead_row
 
 H, D = 4, 8
 

@@ -10,14 +10,14 @@ import matplotlib
 import numpy as np
 import polars as pl
 import pytest
-from overlap import drawn_texts, overlaps
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from embedshift import EmbedshiftError
-from embedshift.augmentations import PAPER
+from embedshift.augmentations.paper import PAPER
 from embedshift.figures import FIGURES, figure_input, save_figures
 from embedshift.figures.style import PALETTE, contrast, readable
-from synthetic import make_study
+from support.overlap import drawn_texts, overlaps
+from support.synthetic import make_study
 
 LONG = [
     "noise", "a_very_long_augmentation_name_number_01", "blur", "brightness_contrast", "random_resized_crop_and_pad",

@@ -11,9 +11,9 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.stats import gaussian_kde
 
-from embedshift.clusters import Tree
 from embedshift.figures.style import PALETTE
-from synthetic import make_study
+from embedshift.questions.shape import Tree
+from support.synthetic import make_study
 
 NAMES = ["noise", "blur", "horizontal_flip", "elastic", "perspective", "coarse_dropout"]
 RADAR = ["cosine_similarity", "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation"]

@@ -12,8 +12,8 @@ from scipy.ndimage import zoom
 
 import embedshift
 from embedshift.figures import save_figures
-from embedshift.figures.pictures import overlay
-from synthetic import SIZE, make_study
+from embedshift.questions.attention.figures import overlay
+from support.synthetic import SIZE, make_study
 
 NAMES = ["noise", "blur", "horizontal_flip", "coarse_dropout"]
 

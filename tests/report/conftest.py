@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-from report_fixtures import CLOSING, NASTY
 
-from embedshift.results import Study
-from embedshift.shards import Failure
-from synthetic import make_study
+from embedshift.store.shards import Failure
+from embedshift.study import Study
+from support.report_fixtures import CLOSING, NASTY
+from support.synthetic import make_study
 
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync "

@@ -1,7 +1,8 @@
 """The report in a browser: nothing goes wrong, nothing is asked of the network, and a reader can use it."""
 
 import pytest
-from report_fixtures import CLOSING, NASTY
+
+from support.report_fixtures import CLOSING, NASTY
 
 WIDTHS = (1600, 380)
 

@@ -7,12 +7,12 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
-from report_fixtures import CLOSING, NASTY
 
-from embedshift import shards
 from embedshift.errors import EmbedshiftError
-from embedshift.shards import Failure
-from synthetic import make_study
+from embedshift.store import shards
+from embedshift.store.shards import Failure
+from support.report_fixtures import CLOSING, NASTY
+from support.synthetic import make_study
 
 
 class Reader(HTMLParser):

@@ -8,9 +8,9 @@ import pytest
 
 from embedshift.cli import app
 from embedshift.errors import EmbedshiftError
-from embedshift.results import Study
-from models import make
-from synthetic import make_study, write_pictures
+from embedshift.study import Study
+from support.models import make
+from support.synthetic import make_study, write_pictures
 
 # Runs the command line as a user does, and tells at the end whether torch was imported.
 PROGRAM = """

@@ -5,9 +5,9 @@ import json
 import numpy as np
 from PIL import Image
 
-from embedshift.augmentations import PAPER
-from embedshift.gallery import extremes
-from synthetic import make_study
+from embedshift.augmentations.paper import PAPER
+from embedshift.questions.moved.extremes import extremes
+from support.synthetic import make_study
 
 LIMIT = 10_000_000
 

@@ -1,13 +1,14 @@
 """Encoders: the contract (`base`), the table of families, and the ways to load one. Importing this imports no torch."""
 
-import importlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from embedshift.encoders.base import Encoder, EncoderOutput, Precision, Preprocess, TextEncoder
+from embedshift.config import Precision
+from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
 
 __all__ = [
@@ -16,28 +17,62 @@ __all__ = [
     "TITLES",
     "Encoder",
     "EncoderOutput",
-    "Precision",
     "Preprocess",
     "TextEncoder",
     "load_encoder",
     "load_text_encoder",
 ]
 
-# Name → "module:function(device, precision, size, embedding) -> Encoder", imported only when it is loaded.
-ENCODERS: Registry[str] = Registry("encoder")
-ENCODERS.add("dinov2-small-offline", "embedshift.encoders.bundled:load_bundled")
+Load = Callable[..., Encoder]
+
+
+def _bundled(**settings: Any) -> Encoder:
+    from embedshift.encoders.bundled import load_bundled
+
+    return load_bundled(**settings)
+
+
+def _transformers(name: str, **settings: Any) -> Encoder:
+    from embedshift.encoders.huggingface import load_huggingface
+
+    return load_huggingface(name, **settings)
+
+
+def _open_clip(name: str, **settings: Any) -> Encoder:
+    from embedshift.encoders.openclip import load_openclip
+
+    return load_openclip(name, **settings)
+
+
+def _timm(name: str, **settings: Any) -> Encoder:
+    from embedshift.encoders.timm import load_timm
+
+    return load_timm(name, **settings)
+
+
+def _transformers_text(name: str, **settings: Any) -> TextEncoder | None:
+    from embedshift.encoders.text import load_huggingface_text
+
+    return load_huggingface_text(name, **settings)
+
+
+def _open_clip_text(name: str, **settings: Any) -> TextEncoder | None:
+    from embedshift.encoders.openclip import load_openclip_text
+
+    return load_openclip_text(name, **settings)
+
+
+# Name → function(device, precision, size, embedding); its module, and with it torch, is imported when it is called.
+ENCODERS: Registry[Load] = Registry("encoder")
+ENCODERS.add("dinov2-small-offline", _bundled)
 
 # Library → the like function, which gets the model's name first; the prefix in front of a colon is a library's name.
 TRANSFORMERS = "transformers"
-LIBRARIES = {
-    TRANSFORMERS: "embedshift.encoders.huggingface:load_huggingface",
-    "open_clip": "embedshift.encoders.openclip:load_openclip",
-    "timm": "embedshift.encoders.timm:load_timm",
-}
-# Library → "module:function(name, device, precision) -> TextEncoder | None".
-TEXT_TOWERS = {
-    TRANSFORMERS: "embedshift.encoders.text:load_huggingface_text",
-    "open_clip": "embedshift.encoders.openclip:load_openclip_text",
+LIBRARIES: dict[str, Load] = {TRANSFORMERS: _transformers, "open_clip": _open_clip, "timm": _timm}
+# Library → function(name, device, precision).
+TEXT_TOWERS: dict[str, Callable[..., TextEncoder | None]] = {
+    TRANSFORMERS: _transformers_text,
+    "open_clip": _open_clip_text,
 }
 
 # What a reader is told where a name alone would say too much or too little.
@@ -71,12 +106,11 @@ def load_encoder(
     Example:
         >>> load_encoder("dinov2-smal-offline")
         Traceback (most recent call last):
-        embedshift.errors.EmbedshiftError: unknown model 'dinov2-smal-offline'; did you mean 'dinov2-small-offline'? ...
+        embedshift.errors.UsageError: unknown model 'dinov2-smal-offline'; did you mean 'dinov2-small-offline'? ...
     """
     settings = {"device": device, "precision": precision, "size": size, "embedding": embedding}
     library, name = _library(model)
-    encoder: Encoder = _call(LIBRARIES[library], name, **settings) if library else _call(ENCODERS[model], **settings)
-    return encoder
+    return LIBRARIES[library](name, **settings) if library else ENCODERS[model](**settings)
 
 
 def load_text_encoder(model: str, *, device: str = "auto", precision: Precision = "float32") -> TextEncoder:
@@ -96,24 +130,18 @@ def load_text_encoder(model: str, *, device: str = "auto", precision: Precision 
     Example:
         >>> load_text_encoder("dinov2-small-offline")
         Traceback (most recent call last):
-        embedshift.errors.EmbedshiftError: dinov2-small-offline has no text tower: --text and --labels need a ...
+        embedshift.errors.UsageError: dinov2-small-offline has no text tower: `text` and `labels` need a ...
     """
     library, name = _library(model)
     found: TextEncoder | None = None
     if library in TEXT_TOWERS:
-        found = _call(TEXT_TOWERS[library], name, device=device, precision=precision)
+        found = TEXT_TOWERS[library](name, device=device, precision=precision)
     if found is None:
-        raise EmbedshiftError(
-            f"{model} has no text tower: --text and --labels need a vision-language model such as "
+        raise UsageError(
+            f"{model} has no text tower: `text` and `labels` need a vision-language model such as "
             "openai/clip-vit-base-patch32",
-            exit_code=2,
         )
     return found
-
-
-def _call(target: str, *arguments: str, **settings: Any) -> Any:
-    module, function = target.split(":")
-    return getattr(importlib.import_module(module), function)(*arguments, **settings)
 
 
 def _library(model: str) -> tuple[str, str]:
@@ -128,10 +156,10 @@ def _library(model: str) -> tuple[str, str]:
         library = _library_of(folder)
         return library, model if library == TRANSFORMERS else f"local-dir:{folder}"
     if model.startswith(("/", "./", "../", "~")) or model.count("/") > 1:
-        raise EmbedshiftError(f"{model}: no such folder", exit_code=2)
+        raise UsageError(f"{model}: no such folder")
     if "/" not in model:
         known = unknown_name("model", model, dict.fromkeys([*ENCODERS]))
-        raise EmbedshiftError(f"{known}, a local folder, or a Hugging Face id (owner/name)", exit_code=2)
+        raise UsageError(f"{known}, a local folder, or a Hugging Face id (owner/name)")
     return TRANSFORMERS, model
 
 

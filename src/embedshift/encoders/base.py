@@ -1,16 +1,17 @@
-"""The contract of an encoder: what it is told, what it gives back."""
+"""The contract of an encoder: what it is told, what it gives back, and what it may do beyond that."""
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from types import CodeType
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+
+from embedshift.arrays import Floats, Pixels
+from embedshift.config import Precision
 
 AttentionKind = Literal["cls", "pool", "mean"]
-Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,7 @@ class EncoderOutput:
             None for an encoder without attention.
         attention_kind: Whose weights they are: "cls" = the CLS token's, "pool" = the attention-pooling head's,
             "mean" = the mean over all query tokens; None without attention.
-        layers: float32 `[B, L, T, W]`, the output of each of L blocks, reduced to T tokens of width W; None unless
-            the encoder was told to give it.
-        rollout: float32 `[B, g_h, g_w]`, attention rolled out through all layers; None unless the encoder was told to
-            give it.
+        observed: Observation → float32 `[B, ...]`, of those that the encoder is observed by (see `Observable`).
 
     Example:
         >>> output = EncoderOutput(np.zeros((2, 8), np.float32), None, None)
@@ -34,41 +32,54 @@ class EncoderOutput:
         (2, (1, 8))
     """
 
-    embedding: NDArray[np.float32]
-    attention: NDArray[np.float32] | None
+    embedding: Floats
+    attention: Floats | None
     attention_kind: AttentionKind | None
-    layers: NDArray[np.float32] | None = None
-    rollout: NDArray[np.float32] | None = None
+    observed: Mapping[str, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.embedding)
 
     def __getitem__(self, part: slice) -> "EncoderOutput":
         """The same of some of the views."""
-        return replace(self, **{name: array[part] for name, array in self.arrays().items()})
+        return self._with({name: array[part] for name, array in self.arrays().items()})
 
-    def arrays(self) -> dict[str, Any]:
+    def arrays(self) -> dict[str, Floats]:
         """What is there, by name."""
-        return {f.name: array for f in fields(self) if isinstance(array := getattr(self, f.name), np.ndarray)}
+        attention = {} if self.attention is None else {"attention": self.attention}
+        return {"embedding": self.embedding, **attention, **self.observed}
+
+    @property
+    def layers(self) -> Floats | None:
+        """`[B, L, T, W]`: the output of each of L blocks, reduced to T tokens of width W; None unless observed."""
+        return self.observed.get("layers")
+
+    @property
+    def rollout(self) -> Floats | None:
+        """`[B, g_h, g_w]`: attention rolled out through all layers; None unless observed."""
+        return self.observed.get("rollout")
+
+    def _with(self, arrays: Mapping[str, Floats]) -> "EncoderOutput":
+        observed = {name: arrays[name] for name in self.observed}
+        return replace(self, embedding=arrays["embedding"], attention=arrays.get("attention"), observed=observed)
 
 
 def concatenate(outputs: Sequence[EncoderOutput]) -> EncoderOutput:
     """One output of the views of several forward passes."""
     first = outputs[0]
-    joined: dict[str, Any] = {name: np.concatenate([o.arrays()[name] for o in outputs]) for name in first.arrays()}
-    return replace(first, **joined)
+    return first._with({name: np.concatenate([o.arrays()[name] for o in outputs]) for name in first.arrays()})
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How an encoder wants its pictures.
+    """How an encoder wants its images.
 
     Args:
         size: Side S of its square input, in pixels.
         mean: Per channel, of values in [0, 1].
         std: Per channel, of values in [0, 1].
-        shortest: For `--resize crop`: the shortest side before the centre crop; None = `size`.
-        resample: For `--resize crop`: Pillow's number of the filter (2 = bilinear, 3 = bicubic).
+        shortest: For `resize="crop"`: the shortest side before the centre crop; None = `size`.
+        resample: For `resize="crop"`: Pillow's number of the filter (2 = bilinear, 3 = bicubic).
 
     Example:
         >>> Preprocess(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).at(448).size
@@ -93,10 +104,8 @@ class Preprocess:
 class Encoder(Protocol):
     """Anything that turns views into embeddings; `embedshift.run(model=...)` takes any object of this shape.
 
-    An encoder may also have `preprocess: Preprocess` (else `--resize crop` crops to the shortest side), `revision`,
-    `precision`, `embedding_name` and `embedding_definition`, each a `str` that is recorded. One that can give more than
-    embedding and attention is `Observable`; one that reads text has a method `encode_text(texts) -> [N, dim]`, whose
-    vectors are in the space of its embeddings.
+    It may also have the attributes of `EncoderInfo`, which are recorded, and what `Observable`, `Compilable` and
+    `ReadsText` ask for.
     """
 
     name: str
@@ -107,31 +116,69 @@ class Encoder(Protocol):
     std: tuple[float, float, float]
     weights_hash: str
 
-    def __call__(self, views: NDArray[np.uint8]) -> EncoderOutput:
+    def __call__(self, views: Pixels) -> EncoderOutput:
         """Encodes views uint8 `[B, S, S, 3]`, RGB, in one forward pass."""
         ...
 
 
-@runtime_checkable
-class Observable(Encoder, Protocol):
-    """An encoder that can be told to give more with every output.
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What an encoder may say of itself, beyond what `Encoder` asks for; None where it does not.
 
-    Once it is told to give `layers`, `depth` is their number L and `layer_tokens` names their tokens: `("cls",
-    "patches")`, or `("patches",)` without a class token.
+    Args:
+        preprocess: How it wants its images; else `resize="crop"` crops to the shortest side.
+        precision: What it computes in.
+        revision: Where its weights came from.
+        embedding_name: Which of several embeddings it gives.
+        embedding_definition: What this is, in words.
+        attention_kind: As `EncoderOutput.attention_kind`.
+        device: A torch device, or its name.
     """
 
-    @property
-    def depth(self) -> int:
-        """Number L of layers; 0 unless it was told to give them."""
+    preprocess: Preprocess | None = None
+    precision: Precision | None = None
+    revision: str | None = None
+    embedding_name: str | None = None
+    embedding_definition: str | None = None
+    attention_kind: AttentionKind | None = None
+    device: Any = None
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> "EncoderInfo":
+        """What an encoder says.
+
+        Example:
+            >>> class Mine: precision = "bfloat16"
+            >>> EncoderInfo.of(Mine()).precision
+            'bfloat16'
+        """
+        return cls(**{each.name: getattr(encoder, each.name, None) for each in dataclasses.fields(cls)})
+
+
+@runtime_checkable
+class Observable(Protocol):
+    """An encoder that can give more with every output."""
+
+    def observing(self, names: Collection[str]) -> AbstractContextManager[None]:
+        """While entered, every output has `observed[name]` for each of the names; raises UsageError for an unknown."""
         ...
 
-    @property
-    def layer_tokens(self) -> tuple[str, ...]:
-        """Names of the T tokens of every layer."""
+
+@runtime_checkable
+class Compilable(Protocol):
+    """An encoder that can be compiled."""
+
+    def compiling(self, batch: int) -> AbstractContextManager[None]:
+        """While entered, forward passes are compiled for batches of so many views."""
         ...
 
-    def observe(self, *, layers: bool = False, rollout: bool = False) -> None:
-        """Tells the encoder what to give from now on beside embedding and attention."""
+
+@runtime_checkable
+class ReadsText(Protocol):
+    """An encoder that reads texts too, into the space of its embeddings."""
+
+    def encode_text(self, texts: Sequence[str]) -> Any:
+        """Encodes N texts, `[N, dim]`."""
         ...
 
 
@@ -143,30 +190,6 @@ class TextEncoder(Protocol):
     dim: int
     weights_hash: str
 
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def __call__(self, texts: Sequence[str]) -> Floats:
         """Encodes N texts, float32 `[N, D]`, not normalised."""
         ...
-
-
-def code_of(function: Any, besides: str = "") -> str:
-    """What tells one function of the user's own from another: its name, and a hash of its code and of `besides`.
-
-    Of an object that can be called, its class and the code of its `__call__`; of None, "output".
-
-    Example:
-        >>> len({code_of(f) for f in (lambda x: x + 1, lambda x: x + 2, lambda x: x * 2)})
-        3
-    """
-    name = "output" if function is None else getattr(function, "__qualname__", type(function).__qualname__)
-    called = function if hasattr(function, "__code__") else type(function).__call__
-    text = f"{besides}{_instructions(getattr(called, '__code__', None))}"
-    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _instructions(code: Any) -> Any:
-    """A function's instructions, names and constants, those of functions inside it too; of a constant, its text."""
-    if isinstance(code, frozenset):
-        return sorted(map(repr, code))  # its own order changes from run to run
-    if not isinstance(code, CodeType):
-        return repr(code)
-    return code.co_code, code.co_names, [_instructions(constant) for constant in code.co_consts]

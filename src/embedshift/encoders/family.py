@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embedshift.encoders.base import AttentionKind
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import UsageError
 
 Triple = tuple[float, float, float]
 
@@ -17,7 +17,7 @@ class Embedding:
     """One vector that a family can give.
 
     Args:
-        name: What `--embedding` calls it.
+        name: What `embedding` calls it.
         reader: Which function of `embeddings.py` reads it.
         definition: In words, for lists, docs and study.json.
         drop: Parts of the model that it does without, besides those that the family drops.
@@ -55,7 +55,7 @@ class Family:
         model_types: `model_type` of the configs that belong to it.
         loader: Class of transformers that loads it.
         embeddings: What it can give; the first is the default.
-        example: A checkpoint, as `--model` takes it.
+        example: A checkpoint, as `model` takes it.
         attention: Whose attention weights are measured; found by structure, said here for lists and docs;
             None = it depends on the model.
         architectures: Where several families share a `model_type`: classes that wrote the checkpoint.
@@ -87,7 +87,7 @@ class Family:
         """
         types = f" ({', '.join(self.model_types)})" if self.model_types else ""
         first, *others = self.embeddings
-        more = "".join(f", or --embedding {other.name}: {other.definition}" for other in others)
+        more = "".join(f", or `embedding` {other.name}: {other.definition}" for other in others)
         return (
             f"{self.title}{types}: {first.definition}{more}; attention: {self.attention or 'cls, else pool, else mean'}"
         )
@@ -105,4 +105,4 @@ class Family:
             if name in {None, embedding.name}:
                 return embedding
         names = ", ".join(embedding.name for embedding in self.embeddings)
-        raise EmbedshiftError(f"{self.title} gives no embedding {name!r}. It gives: {names}", exit_code=2)
+        raise UsageError(f"{self.title} gives no embedding {name!r}. It gives: {names}")

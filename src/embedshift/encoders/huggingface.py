@@ -15,7 +15,8 @@ import transformers
 from torch import nn
 from transformers.utils.hub import cached_file
 
-from embedshift.encoders.base import Precision, Preprocess
+from embedshift.config import Precision
+from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS, tower
 from embedshift.encoders.families import MODEL_TYPES, family_of
 from embedshift.encoders.family import Family
@@ -143,7 +144,7 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
             if offline:
                 raise EmbedshiftError(
                     f"{model}: the Hugging Face Hub cannot be reached and the model is not in the local cache. Give a "
-                    "local folder with the model, or use the bundled encoder: --model dinov2-small-offline"
+                    "local folder with the model, or use the bundled encoder: `model` dinov2-small-offline"
                 ) from error
             words = "it names no model_type" if isinstance(error, KeyError) else _first_line(error)
             others = f". For timm or open_clip say timm:hf-hub:{model} or open_clip:hf-hub:{model}"
@@ -209,7 +210,7 @@ def _preprocess(source: str, family: Family, config: transformers.PretrainedConf
     native = crop or size or _native(getattr(config, "vision_config", config))
     if native is None:
         raise EmbedshiftError(
-            f"{source}: neither preprocessor_config.json nor config.json tells the input size; give --size"
+            f"{source}: neither preprocessor_config.json nor config.json tells the input size; give `size`"
         )
     mean, std = (
         _triple(found.get(key), default) for key, default in zip(("image_mean", "image_std"), family.stats, strict=True)

@@ -1,60 +1,59 @@
 """What every block of an encoder gives, reduced while it runs to one or two vectors: class token and mean patch."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from embedshift.arrays import Floats
 from embedshift.encoders.attention import like_blocks
-from embedshift.errors import EmbedshiftError
-
-Grid = tuple[int, int]
+from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tower
+from embedshift.errors import UsageError
 
 
 class LayerTap:
     """Keeps, of the output `[B, N, W]` of each of L like blocks, the class token and the mean of the patch tokens.
 
     Args:
-        tower: The module inside which the blocks run.
-        has_cls: Whether the first token is a class token.
-        grid: Told the number of tokens N, gives the patch grid `(g_h, g_w)`; the patches are the last `g_h * g_w`
-            tokens, behind class and register tokens.
+        tower: Where the blocks run.
 
     Raises:
-        EmbedshiftError: when the tower has no run of like blocks.
+        UsageError: when the tower has no run of like blocks.
 
     Example:
-        >>> tower = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
-        >>> tap = LayerTap(tower, has_cls=True, grid=lambda tokens: (2, 2))
-        >>> _ = tower(torch.ones(3, 5, 8))
-        >>> tap.take(3).shape
-        torch.Size([3, 2, 2, 8])
+        >>> net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+        >>> tap = LayerTap(Tower(net, has_cls=True, grid=lambda tokens: (2, 2)))
+        >>> _ = net(torch.ones(3, 5, 8))
+        >>> tap.take(ForwardPass(3, "cls", None, lambda row: None)).shape
+        (3, 2, 2, 8)
     """
 
-    def __init__(self, tower: nn.Module, *, has_cls: bool, grid: Callable[[int], Grid]) -> None:
-        self.tokens: tuple[str, ...] = ("cls", "patches") if has_cls else ("patches",)
-        self._grid = grid
+    all_tokens = True  # the mean patch needs them
+
+    def __init__(self, tower: Tower) -> None:
+        self._has_cls, self._grid = tower.has_cls, tower.grid
         self._caught: list[Tensor] = []
-        blocks = like_blocks(tower)
+        blocks = like_blocks(tower.module)
         if not blocks:
             raise _no_layers("no run of like blocks was found in it")
         self._handles = [blocks[0].register_forward_pre_hook(self._begin)]
         self._handles += [block.register_forward_hook(self._reduce) for block in blocks]
         self.depth = len(blocks)
 
-    def take(self, count: int) -> Tensor:
-        """What the last forward pass of `count` views gave, float32 `[B, L, T, W]`; T as `tokens` names them.
+    def take(self, done: ForwardPass) -> Floats:
+        """What the pass gave, float32 `[B, L, T, W]`: class token, if there is one, and mean patch.
 
         Raises:
-            EmbedshiftError: when a block did not run once, or its output is not `[B, N, W]`.
+            UsageError: when a block did not run once, or its output is not `[B, N, W]`.
         """
+        count = done.views
         caught, self._caught = self._caught, []
         if len(caught) != self.depth:
             raise _no_layers(f"{len(caught)} outputs were seen of its {self.depth} blocks")
         if any(len(tokens) != count for tokens in caught):
             raise _no_layers(f"a block's output holds {len(caught[0])} of {count} views: it must be [B, tokens, width]")
-        return torch.stack(caught, dim=1)
+        layers: Floats = torch.stack(caught, dim=1).cpu().numpy()
+        return layers
 
     def remove(self) -> None:
         """Takes the hooks off the blocks."""
@@ -70,12 +69,15 @@ class LayerTap:
         if not isinstance(tokens, Tensor) or tokens.ndim != 3:
             raise _no_layers(f"a block's output is {shape}, not [B, tokens, width]")
         height, width = self._grid(tokens.shape[1])
-        if height * width + len(self.tokens) - 1 > tokens.shape[1]:
+        if height * width + self._has_cls > tokens.shape[1]:
             raise _no_layers(f"a block's output is {shape}, less than a {height} x {width} grid of patches")
         patches = tokens[:, tokens.shape[1] - height * width :].mean(dim=1, dtype=torch.float32)
-        both = [tokens[:, 0].float(), patches] if len(self.tokens) == 2 else [patches]
+        both = [tokens[:, 0].float(), patches] if self._has_cls else [patches]
         self._caught.append(torch.stack(both, dim=1))
 
 
-def _no_layers(why: str) -> EmbedshiftError:
-    return EmbedshiftError(f"gives no layers: {why}; run without --layers", exit_code=2)
+def _no_layers(why: str) -> UsageError:
+    return UsageError(f"gives no layers: {why}; run without `layers`")
+
+
+OBSERVATIONS.add("layers", LayerTap)

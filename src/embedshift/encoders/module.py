@@ -2,24 +2,24 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from embedshift.arrays import Floats, Pixels
+from embedshift.config import Precision
 from embedshift.encoders.attention import AttentionTap, has_cls_token, last_block, patch_embedding, pooling_head
-from embedshift.encoders.base import AttentionKind, EncoderOutput, Precision, Preprocess
+from embedshift.encoders.base import AttentionKind, EncoderOutput, Preprocess
 from embedshift.encoders.device import find_device
 from embedshift.encoders.family import Embedding
 from embedshift.encoders.kernels import CpuKernels
-from embedshift.encoders.layers import LayerTap
-from embedshift.encoders.rollout import RolloutTap
+from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tap, Tower
 from embedshift.encoders.speed import ClassTokenShortcut, compiled, same_output
 from embedshift.encoders.weights import DTYPES, cast_weights, weights_hash
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import EmbedshiftError, UsageError, reason
 
 log = logging.getLogger(__name__)
 
@@ -74,15 +74,13 @@ class ModuleEncoder:
         self.weights_hash = weights_hash(self.module)
         self._embed = self._forward = embed
         self._batch = 0  # views that every pass is filled up to, once compiled
-        self.encode_text: Callable[[Sequence[str]], Any] | None = None
         self.embedding_name = embedding.name if embedding else None
         self.embedding_definition = embedding.definition if embedding else None
         self._tower = module if tower is None else tower
         self._tap, self._kind = _tap(self._tower, attention)
         self._kernels: CpuKernels | None = None
         self._shortcut: ClassTokenShortcut | None = None
-        self._layers: LayerTap | None = None
-        self._rollout: RolloutTap | None = None
+        self._taps: dict[str, Tap] = {}
         self._patches: tuple[int, int] | None = None
         self._convolution = patch_embedding(self._tower)
         if self._convolution is not None:
@@ -91,7 +89,7 @@ class ModuleEncoder:
         scale = 1.0 / (255.0 * torch.tensor(self.std))
         self._scale = scale.view(1, 3, 1, 1).to(self.device)
         self._shift = (-torch.tensor(self.mean) / torch.tensor(self.std)).view(1, 3, 1, 1).to(self.device)
-        probe = self._try_one_picture()
+        probe = self._try_one_image()
         self._shortcut = self._try_shortcut()
         if precision != "float32" and not shared:
             cast_weights(self.module, DTYPES[precision])
@@ -100,7 +98,7 @@ class ModuleEncoder:
         self.grid = None if probe.attention is None else (probe.attention.shape[1], probe.attention.shape[2])
         self.attention_kind = probe.attention_kind
 
-    def __call__(self, views: NDArray[np.uint8]) -> EncoderOutput:
+    def __call__(self, views: Pixels) -> EncoderOutput:
         """Encodes views uint8 `[B, S, S, 3]`, RGB, in one forward pass."""
         count = len(views)
         if count < self._batch:
@@ -108,7 +106,7 @@ class ModuleEncoder:
         output = self._pass(views)
         return output if len(views) == count else output[:count]
 
-    def _pass(self, views: NDArray[np.uint8]) -> EncoderOutput:
+    def _pass(self, views: Pixels) -> EncoderOutput:
         with torch.inference_mode(), self._shortcut_now(), self._kernels or contextlib.nullcontext():
             pixels = torch.from_numpy(views).to(self.device).permute(0, 3, 1, 2).float()
             pixels = pixels.mul_(self._scale).add_(self._shift)
@@ -116,44 +114,43 @@ class ModuleEncoder:
             with torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
                 embedding = self._forward(self.module, pixels)
             row = None if self._tap is None else self._tap.take()
-            rolled = None if self._rollout is None else self._rollout.take(self._kind, row)
-            attention, rollout = self._on_grid(row, len(views)), self._on_grid(rolled, len(views))
+            attention = None if row is None else self._on_grid(row, len(views))
             kind = None if attention is None else self._kind
-            layers = None if self._layers is None else self._layers.take(len(views)).cpu().numpy()
-        return EncoderOutput(embedding.float().cpu().numpy(), attention, kind, layers, rollout)
+            done = ForwardPass(len(views), self._kind, row, lambda weights: self._on_grid(weights, len(views)))
+            observed = {name: tap.take(done) for name, tap in self._taps.items()}
+        return EncoderOutput(embedding.float().cpu().numpy(), attention, kind, observed)
 
-    def compile(self, batch: int) -> None:
-        """Compiles the forward pass, for batches of `batch` views: fewer are filled up with black ones; 0 = no more.
+    @contextlib.contextmanager
+    def compiling(self, batch: int) -> Iterator[None]:
+        """While entered, passes are compiled, for batches of `batch` views: fewer are filled up with black ones.
 
-        Compile after `observe`: what is caught on the way is caught by the compiled pass too. Embeddings then differ
+        Enter after `observing`: what is caught on the way is caught by the compiled pass too. Embeddings then differ
         from those of the plain pass by rounding.
 
         Raises:
             EmbedshiftError: when it cannot be compiled here, as without a C++ compiler.
         """
-        if batch == self._batch:
-            return
-        self._forward, self._batch = self._embed, 0
-        if not batch:
-            return
         log.info("compiling %s for batches of %d", self.name, batch)
         self._forward, self._batch = compiled(self._embed), batch
         try:
-            self(np.zeros((batch, self.size, self.size, 3), np.uint8))
-        except Exception as error:
+            try:
+                self(np.zeros((batch, self.size, self.size, 3), np.uint8))
+            except Exception as error:
+                raise EmbedshiftError(
+                    f"`compile`: {self.name} cannot be compiled here ({reason(error)[:300]}); run without it, "
+                    "or in smaller batches"
+                ) from error
+            yield
+        finally:
             self._forward, self._batch = self._embed, 0
-            raise EmbedshiftError(
-                f"--compile: {self.name} cannot be compiled here ({reason(error)[:300]}); run without it, "
-                "or in smaller batches"
-            ) from error
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the compiled pass, which does not travel: who receives the encoder compiles it again."""
         return self.__dict__ | {"_forward": self._embed, "_batch": 0}
 
     def _shortcut_now(self) -> contextlib.AbstractContextManager[None]:
-        # The mean patch of the last layer needs all its tokens.
-        return contextlib.nullcontext() if self._shortcut is None or self._layers is not None else self._shortcut
+        spared = self._shortcut is not None and not any(tap.all_tokens for tap in self._taps.values())
+        return self._shortcut if spared and self._shortcut else contextlib.nullcontext()
 
     def _try_shortcut(self) -> ClassTokenShortcut | None:
         """The shortcut, where embedding and attention of two random pictures stay the same with it."""
@@ -161,7 +158,7 @@ class ModuleEncoder:
         shortcut = None if block is None or not has_cls_token(self._tower) else ClassTokenShortcut(block)
         if not shortcut:
             return None
-        pictures = self._two_pictures()
+        pictures = self._two_images()
         precision, self.precision = self.precision, "float32"  # tells apart what a lower one would blur
         plain, (self._shortcut, short) = self(pictures), (shortcut, None)
         shortcut.wild = True
@@ -177,7 +174,7 @@ class ModuleEncoder:
 
     def _try_kernels(self) -> CpuKernels | None:
         """Faster kernels, where they are at hand and give what torch's own give, to rounding."""
-        pictures = self._two_pictures()
+        pictures = self._two_images()
         plain, fast = self(pictures), None
         try:
             self._kernels = CpuKernels(self.module, DTYPES[self.precision])
@@ -188,65 +185,43 @@ class ModuleEncoder:
         rounding = 1e-3 if self.precision == "float32" else 0.1
         return kernels if fast is not None and same_output(plain, fast, rounding) else None
 
-    def _two_pictures(self) -> NDArray[np.uint8]:
+    def _two_images(self) -> Pixels:
         return np.random.default_rng(0).integers(0, 256, (2, self.size, self.size, 3), np.uint8)
 
-    def observe(self, *, layers: bool = False, rollout: bool = False) -> None:
-        """Tells the encoder what more to give with every output from now on.
-
-        Args:
-            layers: `EncoderOutput.layers`; `depth` and `layer_tokens` then say what it holds.
-            rollout: `EncoderOutput.rollout`.
+    @contextlib.contextmanager
+    def observing(self, names: Collection[str]) -> Iterator[None]:
+        """While entered, every output holds `observed[name]` for each of the names, as `OBSERVATIONS` knows them.
 
         Raises:
-            EmbedshiftError: when the encoder cannot give it.
+            UsageError: when the encoder cannot give it, or a name is not known.
         """
-        if (layers, rollout) == (self._layers is not None, self._rollout is not None):
-            return
-        for tap in (self._layers, self._rollout):
-            if tap is not None:
-                tap.remove()
-        self._layers, self._rollout = None, None
-        self._forward, self._batch = self._embed, 0  # a compiled pass would not catch what is asked for now
-        if not (layers or rollout):
-            return
+        tower = Tower(self._tower, has_cls_token(self._tower), self._grid_of)
+        self._remove_taps()  # a copy that was sent here may bring those of its sender
         try:
-            self._tap_more(layers, rollout)
-        except EmbedshiftError:
-            self.observe()  # as before, for whoever goes on without
-            raise
+            try:
+                for name in names:
+                    self._taps[name] = OBSERVATIONS[name](tower)
+            except UsageError as error:
+                raise UsageError(f"{self.name} {error}") from error
+            if names:
+                self._try_one_image()
+            yield
+        finally:
+            self._remove_taps()
 
-    def _tap_more(self, layers: bool, rollout: bool) -> None:
-        try:
-            if layers:
-                self._layers = LayerTap(self._tower, has_cls=has_cls_token(self._tower), grid=self._grid_of)
-            if rollout:
-                self._rollout = RolloutTap(self._tower)
-        except EmbedshiftError as error:
-            raise EmbedshiftError(f"{self.name} {error}", exit_code=error.exit_code) from error
-        if self._try_one_picture().rollout is None and rollout:
-            words = "its attention runs inside windows, not from all tokens to all; run without rollout metrics"
-            raise EmbedshiftError(f"{self.name} gives no rollout: {words}", exit_code=2)
+    def _remove_taps(self) -> None:
+        for tap in self._taps.values():
+            tap.remove()
+        self._taps = {}
 
-    @property
-    def depth(self) -> int:
-        """Number L of blocks in `EncoderOutput.layers`; 0 unless the encoder was told to give it."""
-        return 0 if self._layers is None else self._layers.depth
-
-    @property
-    def layer_tokens(self) -> tuple[str, ...]:
-        """The tokens of `EncoderOutput.layers`: "cls" where there is a class token, and "patches", their mean."""
-        return () if self._layers is None else self._layers.tokens
-
-    def _on_grid(self, row: Tensor | None, count: int) -> NDArray[np.float32] | None:
+    def _on_grid(self, row: Tensor, count: int) -> Floats | None:
         """Weights of all tokens `[B, T]` → those of the patches `[B, g_h, g_w]`."""
-        if row is None:
-            return None
         height, width = self._grid_of(row.shape[1])
         patches = row[:, row.shape[1] - height * width :]  # class and register tokens come first
         if height * width > row.shape[1] or len(row) != count:  # attention inside windows
             return None
-        return patches.reshape(-1, height, width).cpu().numpy()
+        maps: Floats = patches.reshape(-1, height, width).cpu().numpy()
+        return maps
 
     def _grid_of(self, tokens: int) -> tuple[int, int]:
         return self._patches or (int(tokens**0.5),) * 2
@@ -254,18 +229,17 @@ class ModuleEncoder:
     def _see_patches(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         self._patches = (output.shape[-2], output.shape[-1])
 
-    def _try_one_picture(self) -> EncoderOutput:
+    def _try_one_image(self) -> EncoderOutput:
         convolution = self._convolution
         if convolution is not None and self.size % convolution.kernel_size[0]:
-            raise EmbedshiftError(
+            raise UsageError(
                 f"{self.name}: size {self.size} is not a multiple of its patch of {convolution.kernel_size[0]} pixels; "
-                "choose another --size",
-                exit_code=2,
+                "choose another `size`",
             )
         try:
             output = self(np.zeros((1, self.size, self.size, 3), np.uint8))
         except EmbedshiftError as error:
-            raise EmbedshiftError(f"{self.name}: {error}", exit_code=error.exit_code) from error
+            raise type(error)(f"{self.name}: {error}") from error
         except Exception as error:
             raise EmbedshiftError(
                 f"{self.name} cannot encode a picture of {self.size} pixels: {reason(error)}"

@@ -11,12 +11,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from embedshift.encoders.base import Precision, Preprocess
+from embedshift.config import Precision
+from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import EmbedshiftError, MissingExtra, UsageError, reason
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = (
@@ -114,9 +115,7 @@ def library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise EmbedshiftError(
-            f"models of {name} need the extra 'openclip': pip install 'embedshift[openclip]'"
-        ) from error
+        raise MissingExtra(f"a model of {name}", "openclip") from error
 
 
 def name_of(library: str, model: str) -> str:
@@ -138,7 +137,7 @@ def _checkpoint(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
     if source == "local-dir":
         folder = Path(place).expanduser()
         if not folder.is_dir():
-            raise EmbedshiftError(f"{folder}: no such folder", exit_code=2)
+            raise UsageError(f"{folder}: no such folder")
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
         if weights is None:
@@ -151,7 +150,7 @@ def _checkpoint(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags:
         known = f"one of {', '.join(tags)}" if tags else "a name and weights from open_clip.list_pretrained()"
-        raise EmbedshiftError(f"open_clip:{model}: not known; say open_clip:NAME/WEIGHTS with {known}", exit_code=2)
+        raise UsageError(f"open_clip:{model}: not known; say open_clip:NAME/WEIGHTS with {known}")
     settings = open_clip.get_pretrained_cfg(name, tag)
     config = open_clip.get_model_config(name)
     config["quick_gelu"] = config.get("quick_gelu", False) or settings.get("quick_gelu", False)

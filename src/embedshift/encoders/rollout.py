@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from embedshift.arrays import Floats
 from embedshift.encoders.attention import AttentionTap, like_blocks
-from embedshift.encoders.base import AttentionKind
-from embedshift.errors import EmbedshiftError
+from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tower
+from embedshift.errors import UsageError
 
 
 class RolloutTap:
@@ -17,23 +18,26 @@ class RolloutTap:
     A is the mean over heads, I stands for the residual connection, and rows are brought to a sum of 1.
 
     Args:
-        tower: The module inside which the blocks run.
+        tower: Where the blocks run.
 
     Raises:
-        EmbedshiftError: when the tower has no run of like blocks.
+        UsageError: when the tower has no run of like blocks.
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
-        >>> tower = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
-        >>> tap = RolloutTap(tower)
+        >>> net = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+        >>> tap = RolloutTap(Tower(net, has_cls=True, grid=lambda tokens: (2, 2)))
         >>> with torch.inference_mode():
-        ...     _ = tower(torch.ones(2, 5, 8))
-        >>> tap.take("cls", None).sum(dim=1).round(decimals=5).tolist()
+        ...     _ = net(torch.ones(2, 5, 8))
+        >>> whole = ForwardPass(2, "cls", None, lambda row: row.numpy())
+        >>> tap.take(whole).sum(axis=1).round(5).tolist()
         [1.0, 1.0]
     """
 
-    def __init__(self, tower: nn.Module) -> None:
-        blocks = like_blocks(tower)
+    all_tokens = False
+
+    def __init__(self, tower: Tower) -> None:
+        blocks = like_blocks(tower.module)
         if not blocks:
             raise _no_rollout("no run of like blocks was found in it")
         self._rolled: Tensor | None = None
@@ -43,16 +47,21 @@ class RolloutTap:
         for block, tap in zip(blocks, self._taps, strict=True):
             self._handles.append(block.register_forward_hook(functools.partial(self._fold, tap)))
 
-    def take(self, kind: AttentionKind, pooling: Tensor | None) -> Tensor:
-        """How much of every token of the first layer's input reaches what is read, float32 `[B, T]`, of the last pass.
-
-        Args:
-            kind: "cls" = the first token's row, "mean" = the mean of all rows, "pool" = the mean by `pooling`.
-            pooling: The pooling head's weights `[B, T]`.
+    def take(self, done: ForwardPass) -> Floats:
+        """How much of every patch reaches what is read, float32 `[B, g_h, g_w]`: the first token's row, the mean of
+        all rows, or their mean by the pooling head's weights.
 
         Raises:
-            EmbedshiftError: when a block did not run once, or the head pools other tokens than the blocks give.
-        """
+            UsageError: when a block did not run once, the head pools other tokens than the blocks give, or attention
+                runs inside windows.
+        """  # noqa: D205
+        maps = done.on_grid(self._read(done))
+        if maps is None:
+            raise _no_rollout("its attention runs inside windows, not from all tokens to all")
+        return maps
+
+    def _read(self, done: ForwardPass) -> Tensor:
+        kind, pooling = done.kind, done.row
         rolled, passed = self._rolled, self._passed
         self._rolled, self._passed = None, 0
         if rolled is None or passed != len(self._taps):
@@ -86,5 +95,8 @@ class RolloutTap:
         self._passed += 1
 
 
-def _no_rollout(why: str) -> EmbedshiftError:
-    return EmbedshiftError(f"gives no rollout: {why}; run without rollout metrics", exit_code=2)
+def _no_rollout(why: str) -> UsageError:
+    return UsageError(f"gives no rollout: {why}; run without rollout metrics")
+
+
+OBSERVATIONS.add("rollout", RolloutTap)

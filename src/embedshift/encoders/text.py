@@ -11,7 +11,7 @@ import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from embedshift.encoders.base import Precision
+from embedshift.config import Precision
 from embedshift.encoders.device import find_device
 from embedshift.encoders.huggingface import Checkpoint, checkpoint_file, find_checkpoint, load_module, quiet
 from embedshift.encoders.weights import DTYPES, weights_hash

@@ -4,12 +4,13 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-from embedshift.encoders.base import Precision, Preprocess
+from embedshift.config import Precision
+from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import TIMM
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.openclip import RESAMPLE, library, name_of
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import EmbedshiftError, UsageError, reason
 
 
 def load_timm(
@@ -81,8 +82,8 @@ def _check_name(timm: Any, model: str) -> None:
     source, _, place = model.partition(":")
     if source == "local-dir":
         if not Path(place).expanduser().is_dir():
-            raise EmbedshiftError(f"{place}: no such folder", exit_code=2)
+            raise UsageError(f"{place}: no such folder")
     elif source != "hf-hub" and not timm.is_model(model.split(".")[0]):
         nearest = difflib.get_close_matches(model.split(".")[0], timm.list_models(), n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else "; timm.list_models() has them all"
-        raise EmbedshiftError(f"unknown model of timm {model!r}{hint}", exit_code=2)
+        raise UsageError(f"unknown model of timm {model!r}{hint}")

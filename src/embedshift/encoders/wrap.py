@@ -5,10 +5,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from embedshift.encoders.base import Precision, Preprocess, code_of
+from embedshift.config import Precision
+from embedshift.encoders.base import Preprocess
 from embedshift.encoders.family import Embedding
 from embedshift.encoders.module import Embed, ModuleEncoder
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import UsageError
+from embedshift.registry import fingerprint
+
+
+class ReadingEncoder(ModuleEncoder):
+    """One that reads texts too, by the user's own function."""
+
+    encode_text: Callable[[Sequence[str]], Any]
 
 
 def wrap(
@@ -52,8 +60,8 @@ def wrap(
     try:
         block = None if attention is None else module.get_submodule(attention)
     except AttributeError as error:
-        raise EmbedshiftError(f"wrap: the module has no part {attention!r}", exit_code=2) from error
-    encoder = ModuleEncoder(
+        raise UsageError(f"wrap: the module has no part {attention!r}") from error
+    encoder = (ModuleEncoder if encode_text is None else ReadingEncoder)(
         module,
         embed or _output,
         Preprocess(size, mean, std),
@@ -64,7 +72,8 @@ def wrap(
         embedding=_own_reading(embed, attention),
         shared=True,
     )
-    encoder.encode_text = encode_text
+    if isinstance(encoder, ReadingEncoder) and encode_text is not None:
+        encoder.encode_text = encode_text
     return encoder
 
 
@@ -72,7 +81,7 @@ def _own_reading(embed: Embed | None, attention: str | None) -> Embedding | None
     """What tells two ways to read one module apart: weights alone do not, and a study must not mix them."""
     if embed is None and attention is None:
         return None
-    name = code_of(embed, f"{attention}|")
+    name = fingerprint(embed, f"{attention}|")
     return Embedding(name, "image", "as the user's own function reads it" if embed else "the module's output")
 
 

@@ -19,7 +19,8 @@ import torch
 
 from embedshift.engines import Job, Result
 from embedshift.engines.local import run_local
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.pipeline.ready import ready
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def device_names(device: str) -> list[str]:
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     names = [name.strip() for name in device.split(",")]
     if len({name.partition(":")[0] for name in names}) > 1:
-        raise EmbedshiftError(f"device {device!r}: give devices of one kind", exit_code=2)
+        raise UsageError(f"device {device!r}: give devices of one kind")
     return names
 
 
@@ -98,7 +99,7 @@ def _parcel(job: Job, devices: int) -> bytes | None:
     """What every child is told; None where it cannot be told, as with augmentations that a script defines itself."""
     workers = min(job.workers, max(1, (os.cpu_count() or 1) // devices))
     try:
-        parcel = pickle.dumps(replace(job, shards=(), encoder=None, progress=_ignore, workers=workers))
+        parcel = pickle.dumps(replace(job, shards=(), ready=None, progress=_ignore).with_workers(workers))
         problem = "" if b"__main__" not in parcel else "they stand in the script itself"
     except Exception as error:
         parcel, problem = b"", reason(error)
@@ -164,12 +165,13 @@ def serve(handle: int) -> None:
     with contextlib.suppress(*GONE):
         try:
             job: Job = pickle.loads(pipe.recv())
-            job = replace(job, encoder=job.load(device=pipe.recv()), progress=pipe.send)
-            while True:
-                pipe.send(None)
-                for table, record in run_local(replace(job, shards=pipe.recv())):
-                    job = job.with_batch(record.batch_size)
-                    pipe.send((table, record))
+            with ready(job.spec, job.config, pipe.recv(), compiled=True) as loaded:
+                job = replace(job, ready=loaded, progress=pipe.send)
+                while True:
+                    pipe.send(None)
+                    for table, record in run_local(replace(job, shards=pipe.recv())):
+                        job = job.with_batch(record.batch_size)
+                        pipe.send((table, record))
         except GONE:
             raise
         except Exception as error:

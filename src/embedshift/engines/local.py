@@ -15,31 +15,23 @@ from collections.abc import Iterator, Sequence
 import cv2
 from torch.utils.data import DataLoader, Dataset
 
-from embedshift.draw import DrawnImage, draw_image
 from embedshift.engines import Job, Progress, Result
 from embedshift.errors import EmbedshiftError, reason
-from embedshift.pipeline import measure_shard
-from embedshift.plan import Plan
-from embedshift.shards import Failure
+from embedshift.pipeline.draw import DrawnImage, draw_image
+from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.shard import measure_shard
 from embedshift.sources import Sample, Source
+from embedshift.store.shards import Failure
 
 Drawn = DrawnImage | Failure
 RECEIVED_AHEAD = 8  # images
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 
-def default_workers() -> int:
-    """Loader processes where the user names none: one for each core, at most 8.
-
-    With fewer, the encoder's threads on the other cores wait for the one whose core the loader takes.
-    """
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
 def run_local(job: Job) -> Iterator[Result]:
     """Measures the shards one after another, the loader always some images ahead of the encoder."""
+    assert job.ready is not None, "the encoder is loaded before"
     keep_memory()
-    encoder = job.encoder or job.load()
     samples = [sample for shard in job.shards for sample in shard.samples]
     loader: DataLoader[Drawn] = DataLoader(
         _Images(samples, job.source, job.plan),
@@ -52,7 +44,7 @@ def run_local(job: Job) -> Iterator[Result]:
     with _one_opencv_thread():
         drawn = _count(_received(iter(loader)) if job.workers else iter(loader), job.progress)
     for shard in job.shards:
-        table, record = measure_shard(shard, itertools.islice(drawn, len(shard.samples)), encoder, job.plan)
+        table, record = measure_shard(shard, itertools.islice(drawn, len(shard.samples)), job.ready, job.plan)
         job = job.with_batch(record.batch_size)
         yield table, record
 
@@ -99,7 +91,7 @@ def _count(drawn: Iterator[Drawn], progress: Progress) -> Iterator[Drawn]:
             raise
         raise EmbedshiftError(
             f"a loader process was ended from outside ({reason(error)[:120]}): out of memory? "
-            "Use fewer --workers and run again"
+            "Use fewer `workers` and run again"
         ) from error
 
 

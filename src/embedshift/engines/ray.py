@@ -4,6 +4,7 @@ Only the places of the images travel: bytes are read, decoded and drawn beside t
 engine's own loader. The rows of a shard come back to the driver, which writes them; workers need no common disk.
 """
 
+import contextlib
 import logging
 import os
 import pickle
@@ -12,7 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from embedshift.engines import Job, Result
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import EmbedshiftError, MissingExtra, reason
+from embedshift.pipeline.ready import ready
 from embedshift.sources import Shard
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ def run_ray(job: Job) -> Iterator[Result]:
         import ray
         import ray.data
     except ImportError as error:
-        raise EmbedshiftError("--engine ray needs the extra 'ray': pip install 'embedshift[ray]'") from error
+        raise MissingExtra("the engine 'ray'", "ray") from error
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address, started_here = os.environ.get("RAY_ADDRESS") or "local", not ray.is_initialized()
@@ -84,10 +86,11 @@ def _attempts(job: Job, ray: Any) -> Iterator[Result]:
 
 def _one_attempt(job: Job, ray: Any) -> Iterator[tuple[int, str, bytes]]:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpus = job.num_gpus if job.num_gpus is not None else float(any(node.get("GPU") for node in nodes))
+    config = job.config
+    gpus = config.num_gpus if config.num_gpus is not None else float(any(node.get("GPU") for node in nodes))
     cores, fitting = _fit(nodes, gpus, job.workers)
-    concurrency = min(job.concurrency or fitting, len(job.shards))
-    parcel = ray.put(replace(job, encoder=None, progress=_ignore))  # what belongs to this process stays here
+    concurrency = min(config.concurrency or fitting, len(job.shards))
+    parcel = ray.put(replace(job, ready=None, progress=_ignore))  # what belongs to this process stays here
     blocks = ray.data.from_items([{"position": i} for i in range(len(job.shards))], override_num_blocks=len(job.shards))
     done = blocks.map_batches(
         _MeasureShards,
@@ -136,7 +139,9 @@ class _MeasureShards:
         import ray
 
         job: Job = ray.get(parcel)
-        self.job = replace(job, encoder=job.load())
+        # Ready for the whole life of the actor, which ends with its process.
+        self._life = contextlib.ExitStack()
+        self.job = replace(job, ready=self._life.enter_context(ready(job.spec, job.config, compiled=True)))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         from embedshift.engines.local import run_local

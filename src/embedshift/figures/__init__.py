@@ -1,19 +1,16 @@
-"""Figures of the paper: each a function of tables that returns a matplotlib Figure and saves nothing.
+"""Figures: what the questions share to draw them, to save them, and to find them. Importing this imports no torch."""
 
-Importing this registers them all in `FIGURES`, and imports no torch.
-"""
-
-from embedshift.figures import pictures, heatmaps, distributions, dendrogram, radar, bars, depth, attention_change  # noqa: F401, I001
-from embedshift.figures.base import FIGURES, FigureInput, PaperFigure
-from embedshift.figures.output import check_formats, draw, figure_input, iter_figures, save, save_figures
+from embedshift.figures.base import FIGURES, FigureInput, FigureKind, figure, has_table
+from embedshift.figures.output import check_formats, draw, iter_figures, save, save_figures
 
 __all__ = [
     "FIGURES",
     "FigureInput",
-    "PaperFigure",
+    "FigureKind",
     "check_formats",
     "draw",
-    "figure_input",
+    "figure",
+    "has_table",
     "iter_figures",
     "save",
     "save_figures",

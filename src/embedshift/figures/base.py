@@ -1,78 +1,94 @@
 """What a figure is given, what it is, and the registry of them."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from embedshift.clusters import Tree
+from embedshift.arrays import Values
+from embedshift.errors import UsageError
 from embedshift.figures import style
-from embedshift.gallery import GalleryImage
-from embedshift.metrics import METRICS, RADAR_METRICS
-from embedshift.registry import Registry
-
-Values = NDArray[np.float64]
+from embedshift.registry import METRICS, Registry, import_parts
+from embedshift.statistics.summary import RADAR_METRICS
+from embedshift.store.reader import Reader
+from embedshift.store.redraw import RedrawnImage
 
 
 @dataclass(frozen=True)
 class FigureInput:
-    """The tables of one study, and a few of its pictures.
+    """One study, and a few of its images.
 
     Args:
-        summary: As `Study.summary`.
-        ranking: As `Study.ranking`.
-        pairwise: As `Study.pairwise`.
-        clusters: As `Study.clusters`, made by `tree`.
-        distances: Under the tree, float64 `[L, L]`, in the order of `clusters`.
-        tree: How the tree was made: linkage, what distances mean, whether the original is a leaf.
-        rows: As `Study.rows`, lazily; never read `embedding` from it.
-        augmentations: Names, in suite order.
-        encoder: Name of the encoder with its precision, for the caption line.
-        images: Number of images measured.
-        seed: The study's seed, for figures that draw a sample.
-        gallery: Images with their views, for the figures that show pictures; empty where the sources are gone.
-        draws: Views per image and augmentation.
-        layers: As `Study.layers`; None for a study without.
-        words: As `Study.words`; None for a study without.
-        word_test: As `Study.word_test`; None for a study without.
+        reader: The study. Never read `embedding` from its rows.
+        drawn: Images with their views, for the figures that show images; empty where the sources are gone.
     """
 
-    summary: pl.DataFrame
-    ranking: pl.DataFrame
-    pairwise: pl.DataFrame
-    clusters: pl.DataFrame
-    distances: Values
-    tree: Tree
-    rows: pl.LazyFrame
-    augmentations: list[str]
-    encoder: str
-    images: int
-    seed: int
-    gallery: tuple[GalleryImage, ...] = ()
-    draws: int = 1
-    layers: pl.DataFrame | None = None
-    words: pl.DataFrame | None = None
-    word_test: pl.DataFrame | None = None
+    reader: Reader
+    drawn: tuple[RedrawnImage, ...] = ()
+
+    @functools.cached_property
+    def summary(self) -> pl.DataFrame:
+        """The table `summary`."""
+        return self.need("summary")
+
+    @functools.cached_property
+    def ranking(self) -> pl.DataFrame:
+        """The table `ranking`."""
+        return self.need("ranking")
+
+    @functools.cached_property
+    def rows(self) -> pl.LazyFrame:
+        """The rows, lazily."""
+        return self.reader.rows()
+
+    @functools.cached_property
+    def images(self) -> int:
+        """Number of images measured."""
+        return sum(record.images for record in self.reader.records())
+
+    @property
+    def augmentations(self) -> list[str]:
+        """Names, in suite order."""
+        return self.reader.augmentations
+
+    @property
+    def seed(self) -> int:
+        """The study's seed, for figures that draw a sample."""
+        return self.reader.info.seed
+
+    @property
+    def draws(self) -> int:
+        """Views per image and augmentation."""
+        return self.reader.info.draws
 
     @property
     def colours(self) -> dict[str, str]:
         """Augmentation → its colour, the same in every figure."""
         return style.colours(self.augmentations)
 
-    @property
-    def text_metrics(self) -> list[str] | None:
-        """The metrics against captions and class names that the study has; None for a study without."""
-        found = [name for name in self.summary["metric"].unique(maintain_order=True) if METRICS[name].family == "text"]
-        return found or None
+    def table(self, name: str) -> pl.DataFrame | None:
+        """A table by its name; None where the study does not have it, or it is empty."""
+        found = self.reader.table(name)
+        return None if found is None or found.is_empty() else found
+
+    def need(self, name: str) -> pl.DataFrame:
+        """A table by its name; UsageError where the study does not have it."""
+        found = self.reader.table(name)
+        if found is None:
+            raise UsageError(f"{self.reader.folder}: no table {name!r} here; run the study again to its end")
+        return found
+
+    def metrics_needing(self, *needs: str) -> list[str]:
+        """The metrics of the study that need one of these things and have a mean, in the order of the summary."""
+        there = self.summary.drop_nulls("mean")["metric"].unique(maintain_order=True)
+        return [name for name in there if name in METRICS and METRICS[name].needs in needs]
 
     def values(self, augmentation: str, metric: str) -> Values:
         """One augmentation's values of one metric over images and draws, float64 `[N]`, without null and NaN."""
-        part = self.rows.filter(pl.col("view") == augmentation).select(pl.col(metric).cast(pl.Float64).fill_nan(None))
-        return part.drop_nulls().collect()[metric].to_numpy()
+        return self.reader.values(augmentation, metric)
 
     def statistic(self, name: str, metric: str) -> Values:
         """A column of the summary for one metric, float64 `[A]` in suite order; NaN where it does not exist."""
@@ -89,13 +105,6 @@ class FigureInput:
         there = {metric: values for metric, values in means.items() if not np.isnan(values).all()}
         return list(there), np.array(list(there.values())).reshape(len(there), len(self.augmentations))
 
-    @property
-    def attention_metrics(self) -> list[str] | None:
-        """The metrics of attention that have a mean here; None where there are none beside the paper's."""
-        there = self.summary.drop_nulls("mean")["metric"].unique(maintain_order=True)
-        found = [name for name in there if name in METRICS and METRICS[name].of_attention]
-        return found if any(METRICS[name].optional for name in found) else None
-
     def by_rank(self) -> list[str]:
         """Augmentations from least changed to most."""
         return self.ranking.sort("rank", nulls_last=True)["augmentation"].to_list()
@@ -104,44 +113,49 @@ class FigureInput:
         """The line below every figure: encoder, number of images, and how to read the figure."""
         count = f"n = {self.images:,} image{'s' if self.images != 1 else ''}"
         draws = f" × {self.draws} draws" if self.draws > 1 else ""
-        return " · ".join([style.human(self.encoder.replace("_", "\0"), 70).replace("\0", "_"), count + draws, *notes])
+        encoder = f"{self.reader.info.encoder.name} ({self.reader.info.encoder.precision})"
+        return " · ".join([style.verbatim(encoder, 70), count + draws, *notes])
 
     def caption_of_means(self, *notes: str) -> str:
         """The caption of a figure of the radar metrics: it names those that do not exist here."""
-        lost = [METRICS[name].label for name in RADAR_METRICS if name not in self.performance()[0]]
+        known = self.performance()[0]
+        lost = [METRICS[name].label for name in RADAR_METRICS if name in METRICS and name not in known]
         return self.caption(*notes, *([f"not available for this encoder: {', '.join(lost)}"] if lost else []))
 
 
 @dataclass(frozen=True)
-class PaperFigure:
-    """One figure of the paper, or one of ours.
+class FigureKind:
+    """One figure: of the paper, or one of ours.
 
     Args:
         name: As the command line names it, "dendrogram".
         number: The paper's number, two digits first, "04d", or one beyond it; files are called fig<number>_<name>.
         title: One line.
         draw: Tables → matplotlib Figure; saves nothing.
-        pictures: Images of `FigureInput.gallery` that it shows where none are chosen; 0 = it shows no pictures.
-        of_attention: Whether these pictures should have attention maps.
-        needs: The field of `FigureInput` that it is drawn from, where only some studies have it.
+        images: Images that it shows where none are chosen; 0 = it shows no images.
+        of_attention: Whether these images should have attention maps.
+        section: Whether it stands in the section of its question rather than among the paper's figures.
+        possible: Whether a study has what it needs: something or nothing.
     """
 
     name: str
     number: str
     title: str
     draw: Callable[[FigureInput], Figure]
-    pictures: int = 0
+    images: int = 0
     of_attention: bool = False
-    needs: str = ""
+    section: bool = False
+    possible: Callable[[FigureInput], object] = lambda _: True
 
     @property
-    def shows_pictures(self) -> bool:
-        """Whether it needs `FigureInput.gallery`."""
-        return self.pictures > 0
+    def shows_images(self) -> bool:
+        """Whether it needs `FigureInput.drawn`."""
+        return self.images > 0
 
-    def is_possible(self, data: FigureInput) -> bool:
-        """Whether the study has what it needs."""
-        return not self.needs or getattr(data, self.needs) is not None
+    @property
+    def question(self) -> str:
+        """The name of the question whose `figures.py` has it."""
+        return self.draw.__module__.split(".")[-2]
 
     @property
     def stem(self) -> str:
@@ -149,15 +163,25 @@ class PaperFigure:
         return f"fig{self.number}_{self.name}"
 
 
-FIGURES: Registry[PaperFigure] = Registry("figure")
+FIGURES: Registry[FigureKind] = Registry("figure", lambda: import_parts("figures"))
 
 Draw = Callable[[FigureInput], Figure]
 
 
 def figure(
-    name: str, number: str, title: str, *, pictures: int = 0, of_attention: bool = False, needs: str = ""
+    name: str,
+    number: str,
+    title: str,
+    *,
+    images: int = 0,
+    of_attention: bool = False,
+    section: bool = False,
+    possible: Callable[[FigureInput], object] = lambda _: True,
 ) -> Callable[[Callable[..., Figure]], Draw]:
-    """Registers the decorated function `(data, title) -> Figure` in `FIGURES`; it is always called in our style."""
+    """Registers the decorated function `(data, title) -> Figure` in `FIGURES`; it is always called in our style.
+
+    The arguments are those of `FigureKind`.
+    """
 
     def register(draw: Callable[[FigureInput, str], Figure]) -> Draw:
         @functools.wraps(draw)
@@ -165,7 +189,17 @@ def figure(
             with style.context():
                 return draw(data, title)
 
-        FIGURES.add(name, PaperFigure(name, number, title, styled, pictures, of_attention, needs))
+        FIGURES.add(name, FigureKind(name, number, title, styled, images, of_attention, section, possible))
         return styled
 
     return register
+
+
+def has_table(name: str) -> Callable[[FigureInput], bool]:
+    """For `possible`: whether the study has a table with something in it."""
+    return lambda data: data.table(name) is not None
+
+
+def known_figures(names: Sequence[str] | None) -> list[FigureKind]:
+    """The figures of some names, None = all, in the order of their numbers; UsageError for an unknown name."""
+    return sorted((FIGURES[name] for name in (FIGURES if names is None else names)), key=lambda each: each.number)

@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 
 from embedshift.augmentations import ORIGINAL
-from embedshift.metrics import METRICS
+from embedshift.registry import METRICS
 
 INK, MUTED, FAINT = "#1f1f1f", "#6b6b6b", "#e4e4e4"
 
@@ -117,6 +117,16 @@ def human(name: str, most: int = 30) -> str:
     # A dollar sign would start mathematics.
     text = name.replace("_", " ").replace("$", r"\$")
     return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
+
+
+def verbatim(name: str, most: int = 30) -> str:
+    """A name as it is, of an encoder or a file; of a long one the middle is left out.
+
+    Example:
+        >>> verbatim("my_model"), verbatim("abcdefghij", 7)
+        ('my_model', 'abc…hij')
+    """
+    return human(name.replace("_", "\0"), most).replace("\0", "_")
 
 
 def metric_label(metric: str) -> str:

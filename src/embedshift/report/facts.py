@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embedshift.augmentations import ORIGINAL
-from embedshift.report.numbers import count
-from embedshift.shards import Failure, ShardRecord
+from embedshift.report.numbers import count, shorten
+from embedshift.store.info import StudyInfo
+from embedshift.store.shards import Failure, ShardRecord
 
 Fact = tuple[str, str]
 
 # What is listed one by one; the rest is counted, so that the page does not grow with the number of images.
 LISTED_FAILURES = 50
 LISTED_PATHS = 5
-LONGEST = 300
 
 ATTENTION = {
     "cls": "the last layer's weights from the CLS token to the patches, mean over heads",
@@ -22,7 +22,7 @@ ATTENTION = {
 }
 
 
-def facts(info: Mapping[str, Any], records: Sequence[ShardRecord], title: str) -> dict[str, list[Fact]]:
+def facts(info: StudyInfo, records: Sequence[ShardRecord], title: str) -> dict[str, list[Fact]]:
     """Headed lists of name and value.
 
     Args:
@@ -30,48 +30,48 @@ def facts(info: Mapping[str, Any], records: Sequence[ShardRecord], title: str) -
         records: Of the shards that are finished.
         title: What the encoder is called.
     """
-    encoder, identity, config = info["encoder"], info["identity"], info["config"]
-    grid = encoder["grid"]
-    attention = ATTENTION.get(encoder["attention_kind"] or "", "none: this encoder gives no attention")
+    encoder, identity, config = info.encoder, info.identity, info.config
+    grid = encoder.grid
+    attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder gives no attention")
     sizes = sorted({record.batch_size for record in records})
     return {
         "Encoder": [
-            ("name", title if title == encoder["name"] else f"{title} ({encoder['name']})"),
-            ("revision", encoder["revision"] or "not recorded"),
-            ("weights, hash", encoder["weights_hash"]),
-            ("embedding", f"{encoder['dim']} numbers, not normalised{_words(encoder.get('embedding_definition'))}"),
+            ("name", title if title == encoder.name else f"{title} ({encoder.name})"),
+            ("revision", encoder.revision or "not recorded"),
+            ("weights, hash", encoder.weights_hash),
+            ("embedding", f"{encoder.dim} numbers, not normalised{_words(encoder.embedding_definition)}"),
             ("attention", f"{grid[0]} x {grid[1]} patches; {attention}" if grid else attention),
-            ("input", f"{encoder['size']} x {encoder['size']} pixels, resized by {identity['resize']}"),
-            ("mean, std", f"{_numbers(encoder['mean'])}; {_numbers(encoder['std'])}"),
-            ("precision", encoder["precision"]),
+            ("input", f"{encoder.size} x {encoder.size} pixels, resized by {identity['resize']}"),
+            ("mean, std", f"{_numbers(encoder.mean)}; {_numbers(encoder.std)}"),
+            ("precision", encoder.precision),
         ],
         "Images": [
-            ("listed", count(info["counts"]["images"], "image")),
+            ("listed", count(info.counts.images, "image")),
             ("measured", count(sum(record.images for record in records), "image")),
             ("failed", count(sum(len(record.failures) for record in records), "image")),
-            ("passed over by their endings", cut(_counted(info["counts"]["skipped"])) or "none"),
+            ("passed over by their endings", shorten(_counted(info.counts.skipped)) or "none"),
             ("from", _paths(config["images"])),
             ("hash of the names", identity["images"]["ids_hash"]),
         ],
         "Study": [
-            ("configuration, hash", info["config_hash"]),
+            ("configuration, hash", info.config_hash),
             ("seed", str(config["seed"])),
             ("views per augmentation", str(config["draws"])),
             ("batch size", ", ".join(map(str, sizes)) + " views" if sizes else "–"),
             ("seconds by stage", _seconds(records)),
-            ("embedshift", info["embedshift"]),
-            ("versions", ", ".join(f"{name} {version}" for name, version in info["versions"].items())),
+            ("embedshift", info.embedshift),
+            ("versions", ", ".join(f"{name} {version}" for name, version in info.versions.items())),
         ],
     }
 
 
-def augmentation_lines(info: Mapping[str, Any]) -> list[Fact]:
+def augmentation_lines(info: StudyInfo) -> list[Fact]:
     """Each augmentation with what it is: class and parameters, or the user's own function."""
     lines: list[Fact] = []
-    for name in info["augmentations"]:
-        entry = dict(info["identity"]["augmentations"][name])
+    for name in info.augmentations:
+        entry = dict(info.identity["augmentations"][name])
         if "albumentations" not in entry:
-            lines.append((name, f"own function {entry.get('callable', '')}"))
+            lines.append((name, f"own function {entry['callable']}" if "callable" in entry else _counted_entry(entry)))
             continue
         parameters = dict(entry["albumentations"])
         kind = parameters.pop("__class_fullname__")
@@ -80,9 +80,9 @@ def augmentation_lines(info: Mapping[str, Any]) -> list[Fact]:
     return lines
 
 
-def configuration(info: Mapping[str, Any]) -> str:
+def configuration(info: StudyInfo) -> str:
     """The settings of the run as JSON; a long list of images is cut."""
-    config = dict(info["config"])
+    config = dict(info.config)
     if len(config["images"]) > LISTED_PATHS:
         config["images"] = [*config["images"][:LISTED_PATHS], f"… and {len(config['images']) - LISTED_PATHS:,} more"]
     return json.dumps(config, indent=2, ensure_ascii=False)
@@ -91,28 +91,22 @@ def configuration(info: Mapping[str, Any]) -> str:
 def listed_failures(records: Sequence[ShardRecord]) -> tuple[list[Failure], int]:
     """The first failures, their reasons cut to a readable length, and the number of those that are not listed."""
     failures = [failure for record in records for failure in record.failures]
-    shown = [Failure(f.image_id, f.stage, cut(f.reason)) for f in failures[:LISTED_FAILURES]]
+    shown = [Failure(f.image_id, f.stage, shorten(f.reason)) for f in failures[:LISTED_FAILURES]]
     return shown, len(failures) - len(shown)
 
 
-def cut(text: str) -> str:
-    """At most 300 characters of it."""
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-
-
-def headline(info: Mapping[str, Any], measured: int) -> str:
-    """One line of counts under the page's title.
-
-    Example:
-        >>> headline({"augmentations": ["a", "b"], "config": {"draws": 2}, "encoder": {"precision": "float32"}}, 3)
-        '3 images, 2 augmentations, 12 augmented views and 3 originals, float32'
-    """
-    names, draws = len(info["augmentations"]), info["config"]["draws"]
+def headline(info: StudyInfo, measured: int) -> str:
+    """One line of counts under the page's title."""
+    names, draws = len(info.augmentations), info.draws
     views = count(measured * names * draws, "augmented view")
     return (
         f"{count(measured, 'image')}, {count(names, 'augmentation')}, {views} and {count(measured, ORIGINAL)}, "
-        f"{info['encoder']['precision']}"
+        f"{info.encoder.precision}"
     )
+
+
+def _counted_entry(entry: Mapping[str, Any]) -> str:
+    return f"built in, version {entry['version']}"
 
 
 def _words(definition: str | None) -> str:
@@ -144,3 +138,16 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return "(" + ", ".join(map(_value, value)) + ")"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def figure_note(shown: int, too_large: int) -> str:
+    """What a reader must know about figures that are not there, and where the files are.
+
+    Example:
+        >>> figure_note(12, 0)
+        'The same figures, for print, are the files in figures/.'
+    """
+    if not shown:
+        return "No figure is in this file."
+    left_out = f" {too_large} of them are too large for this file." if too_large else ""
+    return f"The same figures, for print, are the files in figures/.{left_out}"

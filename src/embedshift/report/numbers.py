@@ -2,7 +2,7 @@
 
 import math
 
-from embedshift.metrics import METRICS
+from embedshift.registry import METRICS
 
 MISSING = "–"
 
@@ -50,3 +50,13 @@ def count(number: int, noun: str) -> str:
         ('1 image', '13,312 images')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def shorten(text: str, most: int = 300) -> str:
+    """The text, cut to at most `most` characters.
+
+    Example:
+        >>> shorten("abcdef", 4)
+        'abc…'
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -8,7 +8,7 @@ from typing import Any
 
 import fsspec
 
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import Registry
 from embedshift.sources.archive import ParquetSource, TarSource
 from embedshift.sources.base import ENDINGS, Sample, Shard, Source, passed_over, select, split
@@ -56,7 +56,7 @@ def open_source(paths: Sequence[str]) -> Source:
     found = [pair for path in paths for entry in expand(path) for pair in _kinds(entry)]
     kinds = list(dict.fromkeys(kind for kind, _ in found))
     if len(kinds) > 1:
-        raise EmbedshiftError(f"images of several kinds ({', '.join(kinds)}): give one kind to a study", exit_code=2)
+        raise UsageError(f"images of several kinds ({', '.join(kinds)}): give one kind to a study")
     return SOURCES[kinds[0] if kinds else "folder"](list(dict.fromkeys(entry for _, entry in found)))
 
 

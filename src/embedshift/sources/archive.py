@@ -12,7 +12,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import CAPTION_ENDINGS, ENDINGS, Sample, captions_of, count_ending
 
 # Of a column with images, in this order; as Hugging Face datasets and img2dataset name it.
@@ -65,10 +65,10 @@ class TarSource:
                     else:
                         count_ending(self.skipped, name)
         except FileNotFoundError as error:
-            raise EmbedshiftError(f"{archive}: no such file", exit_code=2) from error
+            raise UsageError(f"{archive}: no such file") from error
         except tarfile.TarError as error:
             words = f"{archive}: not a tar that can be read in place ({reason(error)}); unpack a compressed one first"
-            raise EmbedshiftError(words, exit_code=2) from error
+            raise UsageError(words) from error
         captions = captions_of(texts)
         stems = {os.path.splitext(name)[0] for name, _ in images}
         for name, (stem, _) in texts.items():
@@ -124,9 +124,9 @@ class ParquetSource:
                     columns=[c for c in ID_COLUMNS + CAPTION_COLUMNS if c in parquet.schema_arrow.names]
                 )
         except FileNotFoundError as error:
-            raise EmbedshiftError(f"{path}: no such file", exit_code=2) from error
+            raise UsageError(f"{path}: no such file") from error
         except pa.ArrowException as error:
-            raise EmbedshiftError(f"{path}: not Parquet ({reason(error)})", exit_code=2) from error
+            raise UsageError(f"{path}: not Parquet ({reason(error)})") from error
         yield from named_samples(path, os.path.basename(path), parquet.metadata.num_rows, named.to_pydict())
 
 
@@ -151,7 +151,7 @@ def image_column(path: str, schema: pa.Schema) -> str:
     named = [name for name in IMAGE_COLUMNS if name in holding] or (holding if len(holding) == 1 else [])
     if not named:
         columns = ", ".join(schema.names)
-        raise EmbedshiftError(f"{path}: no column with the bytes of images (it has {columns})", exit_code=2)
+        raise UsageError(f"{path}: no column with the bytes of images (it has {columns})")
     return named[0]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import UsageError
 
 CAPTION_ENDINGS = (".json", ".txt")
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -84,9 +84,8 @@ def select(samples: Sequence[Sample], *, limit: int | None, sample: int | None, 
     for one in ordered:
         other = seen.setdefault(one.image_id, one)
         if other is not one:
-            raise EmbedshiftError(
+            raise UsageError(
                 f"two images have the id {one.image_id!r}: {other.location} and {one.location}; rename one",
-                exit_code=2,
             )
     chosen = ordered[:limit]
     if sample is not None and sample < len(chosen):

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import MissingExtra, UsageError, reason
 from embedshift.sources.archive import CAPTION_COLUMNS, ID_COLUMNS, image_bytes, image_column, named_samples
 from embedshift.sources.base import Sample
 
@@ -47,14 +47,12 @@ def _load(folder: str) -> dict[str, Any]:
     try:
         import datasets
     except ImportError as error:
-        raise EmbedshiftError(
-            f"{folder}: reading it needs the extra 'datasets': pip install 'embedshift[datasets]'"
-        ) from error
+        raise MissingExtra(f"{folder}: reading it", "datasets") from error
     name = os.path.basename(folder.rstrip("/"))
     try:
         loaded = datasets.load_from_disk(folder)
     except Exception as error:
-        raise EmbedshiftError(f"{folder}: not a saved dataset ({reason(error)})", exit_code=2) from error
+        raise UsageError(f"{folder}: not a saved dataset ({reason(error)})") from error
     if isinstance(loaded, datasets.DatasetDict):
         return {f"{name}/{split}": data.with_format(None) for split, data in loaded.items()}
     return {name: loaded.with_format(None)}

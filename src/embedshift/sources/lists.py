@@ -4,7 +4,7 @@ import codecs
 import os
 from pathlib import Path
 
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import UsageError
 
 
 def expand(path: str) -> list[str]:
@@ -21,7 +21,7 @@ def expand(path: str) -> list[str]:
         return [path]
     path = os.path.abspath(os.path.expanduser(path))
     if not os.path.exists(path):
-        raise EmbedshiftError(f"{path}: no such file or folder", exit_code=2)
+        raise UsageError(f"{path}: no such file or folder")
     if not path.lower().endswith(".txt") or os.path.isdir(path):
         return [path]
     # Split as bytes: a name may hold what Python takes for the end of a line. Editors may begin a text with a mark.

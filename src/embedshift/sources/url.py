@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import fsspec
 
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import UsageError, reason
 from embedshift.sources.base import ENDINGS, Sample, count_ending
 
 
@@ -62,7 +62,7 @@ def _find(url: str) -> tuple[str, list[str]]:
             return posixpath.dirname(path), [path]
         found = list(files.find(path))
     except Exception as error:
-        raise EmbedshiftError(f"{url}: cannot be listed ({reason(error)})", exit_code=2) from error
+        raise UsageError(f"{url}: cannot be listed ({reason(error)})") from error
     if not found:
-        raise EmbedshiftError(f"{url}: no such file or folder", exit_code=2)
+        raise UsageError(f"{url}: no such file or folder")
     return path.rstrip("/"), found

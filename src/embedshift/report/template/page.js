@@ -82,7 +82,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// Gallery: one augmentation at a time; its pictures are decoded when they are first shown.
+// Gallery, where there is one: one augmentation at a time; its pictures are decoded when they are first shown.
 const filter = document.getElementById("filter");
 
 function showGroups() {
@@ -96,6 +96,8 @@ function showGroups() {
   document.getElementById("shown").textContent = `${cards} of ${document.querySelectorAll(".card").length} shown`;
 }
 
-filter.addEventListener("change", showGroups);
-showGroups();
+if (filter) {
+  filter.addEventListener("change", showGroups);
+  showGroups();
+}
 showTheme();

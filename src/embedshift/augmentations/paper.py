@@ -1,0 +1,34 @@
+"""The paper's suite: nine augmentations with the strengths of the authors' scripts."""
+
+from typing import Any
+
+from embedshift.augmentations import transforms
+from embedshift.augmentations.suite import SUITES, Augmentation
+
+PAPER: dict[str, tuple[str, dict[str, Any]]] = {
+    "noise": ("GaussNoise", {"std_range": (0.44, 0.88)}),
+    "blur": ("GaussianBlur", {"blur_limit": (3, 7)}),
+    "color_jitter": ("ColorJitter", {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.2}),
+    "shift_scale_rotate": ("ShiftScaleRotate", {"shift_limit": 0.0625, "scale_limit": 0.1, "rotate_limit": 15}),
+    "horizontal_flip": ("HorizontalFlip", {}),
+    "elastic": ("ElasticTransform", {"alpha": 30, "sigma": 60}),
+    "perspective": ("Perspective", {"scale": (0.05, 0.1)}),
+    "brightness_contrast": ("RandomBrightnessContrast", {"brightness_limit": 0.2, "contrast_limit": 0.2}),
+    "coarse_dropout": (
+        "CoarseDropout",
+        {"num_holes_range": (6, 8), "hole_height_range": (16, 16), "hole_width_range": (16, 16), "fill": "random"},
+    ),
+}
+
+
+def paper() -> list[Augmentation]:
+    """The nine augmentations of the paper, each drawn always.
+
+    Example:
+        >>> [augmentation.name for augmentation in paper()][:3]
+        ['noise', 'blur', 'color_jitter']
+    """
+    return [Augmentation(name, transforms.make(kind, **settings)) for name, (kind, settings) in PAPER.items()]
+
+
+SUITES.add("paper", paper)

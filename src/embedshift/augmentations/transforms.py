@@ -1,0 +1,119 @@
+"""Albumentations: its transforms, and where they move things. The only file that imports it."""
+
+import contextlib
+import copy
+import functools
+import importlib
+import os
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+
+from embedshift.arrays import Pixels, Values
+
+# What a moved image's pixel must hold of the original to be compared with it: all but rounding.
+INSIDE = 0.999
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+    """Keeps albumentations from importing torch, as its import and its `from_dict` do for the sake of ToTensorV2."""
+    name = "albumentations.pytorch"
+    if "torch" in sys.modules or name in sys.modules:
+        yield
+        return
+    stub = types.ModuleType(name)
+    stub.__dict__["ToTensorV2"] = None
+    sys.modules[name] = stub
+    package = sys.modules.get("albumentations")
+    if package is not None:
+        package.__dict__["pytorch"] = stub
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        sys.modules["albumentations"].__dict__.pop("pytorch", None)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "ShiftScaleRotate is a special case of Affine"
+        yield
+
+
+@functools.cache
+def albumentations() -> types.ModuleType:
+    """The albumentations package, without its look for updates."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    with _without_torch():
+        return importlib.import_module("albumentations")
+
+
+def make(kind: str, **parameters: Any) -> Any:
+    """A transform of albumentations by the name of its class, always applied.
+
+    Example:
+        >>> make("HorizontalFlip").p
+        1.0
+    """
+    with _quietly():
+        return getattr(albumentations(), kind)(**parameters, p=1.0)
+
+
+def is_transform(thing: Any) -> bool:
+    """Whether it is a transform of albumentations; told without importing it."""
+    return all(hasattr(type(thing), method) for method in ("set_random_seed", "to_dict"))
+
+
+def to_dict(transform: Any) -> dict[str, Any]:
+    """A transform as JSON; what cannot be written down, as albumentations' `Lambda`, raises."""
+    described: dict[str, Any] = albumentations().to_dict(transform)["transform"]
+    return described
+
+
+def from_dict(described: dict[str, Any]) -> Any:
+    """The transform of a description; KeyError for a class that only the user's own program knows."""
+    with _quietly(), _without_torch():
+        return albumentations().from_dict({"transform": described})
+
+
+def apply(transform: Any, image: Pixels, seed: int) -> Any:
+    """The view that a transform draws by a seed."""
+    transform.set_random_seed(seed)
+    return transform(image=image)["image"]
+
+
+def move(mover: Any, image: Pixels, values: Values, seed: int) -> Values:
+    """Values `[S, S]` moved by `mover_of` a transform as the view with the same seed moved its pixels; else NaN."""
+    both = np.stack([values, np.ones_like(values)], axis=2).astype(np.float32)
+    mover.set_random_seed(seed)
+    moved = mover(image=image, mask=both)["mask"].astype(np.float64)
+    return np.where(moved[..., 1] > INSIDE, moved[..., 0], np.nan)
+
+
+def mover_of(transform: Any) -> Any:
+    """A copy that moves a mask as it moves an image, with zeros around it; None where no part of it moves anything."""
+    transform = copy.deepcopy(transform)
+    parts = [(part, ".dropout." in type(part).__module__) for part in _parts(transform)]
+    if not any(isinstance(part, albumentations().DualTransform) and not dropout for part, dropout in parts):
+        return None
+    moving = {"mask_interpolation": cv2.INTER_LINEAR, "border_mode": cv2.BORDER_CONSTANT, "fill_mask": 0}
+    for part, dropout in parts:
+        for setting, value in ({"fill_mask": None} if dropout else moving).items():
+            if hasattr(part, setting):
+                setattr(part, setting, value)
+    return transform
+
+
+def _parts(transform: Any) -> Iterator[Any]:
+    """The transforms of a composition, or the one itself."""
+    for part in getattr(transform, "transforms", ()):
+        yield from _parts(part)
+    if not hasattr(transform, "transforms"):
+        yield transform

@@ -1,0 +1,90 @@
+"""The views of one image: their seeds, and what a suite draws by them."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from embedshift.arrays import Pixels
+from embedshift.augmentations.suite import ORIGINAL, Suite, load_suite
+from embedshift.config import Resize
+from embedshift.errors import UsageError
+from embedshift.sources import images
+
+
+def view_seed(seed: int, image_id: str, augmentation: str, draw: int) -> int:
+    """The seed of one view: nothing but the study's seed, the image, the augmentation and the draw decide it.
+
+    Returns:
+        Big-endian integer of a 4-byte BLAKE2b digest, in `[0, 2**32)`.
+
+    Example:
+        >>> view_seed(0, "a.jpg", "noise", 0) == view_seed(0, "a.jpg", "noise", 0) != view_seed(0, "a.jpg", "blur", 0)
+        True
+    """
+    text = f"{seed}|{image_id}|{augmentation}|{draw}".encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
+
+
+def draw_views(
+    original: Pixels, image_id: str, suite: Suite, *, seed: int = 0, draws: int = 1
+) -> tuple[Pixels, list[int]]:
+    """All views of one image: the original first, then every augmentation of draw 0, of draw 1, and so on.
+
+    Args:
+        original: The original view, uint8 `[S, S, 3]`.
+        image_id: The image's name in the study.
+        suite: The augmentations.
+        seed: The study's seed.
+        draws: Views per augmentation.
+
+    Returns:
+        Views uint8 `[1 + A * draws, S, S, 3]` and their seeds (0 for the original).
+
+    Example:
+        >>> views, seeds = draw_views(np.zeros((32, 32, 3), np.uint8), "a.jpg", load_suite("paper"), draws=2)
+        >>> views.shape, len(seeds)
+        ((19, 32, 32, 3), 19)
+    """
+    keys = [(name, draw) for draw in range(draws) for name in suite.names]
+    seeds = [view_seed(seed, image_id, name, draw) for name, draw in keys]
+    views = [suite[name].draw(original, number) for (name, _), number in zip(keys, seeds, strict=True)]
+    return np.stack([original, *views]), [0, *seeds]
+
+
+def make_views(
+    image: Pixels,
+    *,
+    image_id: str,
+    seed: int = 0,
+    size: int = 224,
+    augmentations: str | Mapping[str, Any] = "paper",
+    resize: Resize = "squash",
+    draw: int = 0,
+) -> dict[str, Pixels]:
+    """The views of one image, exactly as a study with the same seed draws them.
+
+    Args:
+        image: The image, RGB uint8 `[H, W, 3]`.
+        image_id: Its name in the study: the seed of every view depends on it.
+        seed: The study's seed.
+        size: The encoder's input size S, in pixels.
+        augmentations: A registered suite, or a dict of albumentations transforms or callables.
+        resize: "squash" or "crop" (see `embedshift.sources.images.resize`).
+        draw: Which draw.
+
+    Returns:
+        Name → uint8 `[S, S, 3]`, "original" first.
+
+    Example:
+        >>> views = make_views(np.zeros((40, 60, 3), np.uint8), image_id="a.jpg", size=32)
+        >>> list(views)[:2], views["noise"].shape
+        (['original', 'noise'], (32, 32, 3))
+    """
+    if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
+        raise UsageError("make_views: give the image as RGB uint8 [H, W, 3]")
+    suite = load_suite(augmentations)
+    original = images.resize(image, size, resize)
+    seeds = {name: view_seed(seed, image_id, name, draw) for name in suite.names}
+    return {ORIGINAL: original} | {name: suite[name].draw(original, number) for name, number in seeds.items()}

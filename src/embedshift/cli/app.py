@@ -1,0 +1,233 @@
+"""The command line: each command calls one function of the library. Only this folder prints."""
+
+import io
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import embedshift
+from embedshift.cli.options import choices, chosen, given, names, switches, with_flags, with_options
+from embedshift.config import StudyConfig
+from embedshift.errors import EmbedshiftError, Stopped, UsageError, reason
+
+if TYPE_CHECKING:
+    from embedshift.study import Study
+
+log = logging.getLogger("embedshift")
+
+app = typer.Typer(
+    help=embedshift.__doc__.splitlines()[0] if embedshift.__doc__ else None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but warnings and errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object of the summary on stdout.")]
+
+
+def main() -> None:
+    """Entry point: one line and an exit code for whatever a user can mend, 130 for Ctrl-C."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names may hold bytes that are no text
+    try:
+        app(standalone_mode=True)
+    except EmbedshiftError as error:
+        _fail(with_flags(str(error), app), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped", Stopped.exit_code)
+    except OSError as error:
+        _fail(f"{error.filename or 'input or output'}: {error.strerror or reason(error)}", EmbedshiftError.exit_code)
+
+
+def _fail(line: str, code: int) -> None:
+    from embedshift.cli.terminal import err_console
+
+    err_console.print("[bold red]error:[/]", end=" ")
+    err_console.print(line, markup=False, highlight=False, soft_wrap=True)
+    # The output streams may be gone (a closed pipe, Ctrl-C in a loader): leave without running anything more.
+    sys.stdout.flush()
+    os._exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(embedshift.__version__)
+        raise typer.Exit
+
+
+@app.command()
+@with_options(StudyConfig, *switches(), skip=("images",))
+def run(
+    images: Annotated[
+        list[str] | None, typer.Argument(help="A folder, several files and folders, or a .txt list.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML with any of these settings; flags win over it.")] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Shards and tables only.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, estimate, write nothing.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    **settings: Any,
+) -> None:
+    """Measure an encoder on images: shards, tables, and a summary on stdout."""
+    from embedshift.cli.terminal import set_up_logging
+    from embedshift.config import make_config, read_config
+
+    flags = given({"images": images or None, **settings})
+    told = ({} if config is None else read_config(config)) | flags
+    if not told.get("images"):
+        raise UsageError("name the images: a folder, files, or a .txt list")
+    if out is None and not dry_run:
+        raise UsageError("name the study's folder: --out DIR")
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+    if dry_run:
+        from embedshift.cli.estimate import estimate
+        from embedshift.steps import prepared
+
+        with prepared(make_config(told), out or Path()) as study:
+            for line in estimate(study):
+                typer.echo(line)
+        return
+    assert out is not None
+    _measure(told, out, quiet=quiet, as_json=as_json, report=not no_report)
+
+
+@app.command()
+@with_options(*choices())
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")],
+    figures: Annotated[str | None, typer.Option(help="Only these, with commas. Default: all.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="Of the figures' files: png, svg, pdf.")] = "png,svg",
+    images: Annotated[str | None, typer.Option(help="Image ids for figures 1 and 4a, with commas.")] = None,
+    gallery: Annotated[int | None, typer.Option(min=1, help="So many images, by the seed, instead.")] = None,
+    no_thumbnails: Annotated[bool, typer.Option("--no-thumbnails", help="No picture in any file.")] = False,
+    quiet: Quiet = False,
+    **settings: Any,
+) -> None:
+    """Rebuild tables, figures and report.html from the shards."""
+    from embedshift.cli.terminal import set_up_logging
+    from embedshift.study import load
+
+    if images is not None and gallery is not None:
+        raise UsageError("give --images or --gallery, not both")
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+    study = load(folder)
+    study.report(
+        figures=None if figures is None else names(figures),
+        formats=names(formats),
+        images=gallery if images is None else names(images),
+        thumbnails=not no_thumbnails,
+        choices=[chosen(kind, settings) for kind in choices()],
+    )
+    _say_written(study)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The study's folder.")] = Path("embedshift-demo"),
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the bundled encoder on eight photographs that scikit-image and scikit-learn ship."""
+    from embedshift.cli.demo import copy_photos
+    from embedshift.cli.terminal import set_up_logging
+
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+    photos = copy_photos(out / "photos")
+    _measure({"images": [str(photos)], "model": "dinov2-small-offline"}, out, quiet=quiet, as_json=as_json)
+
+
+@app.command()
+def compare(
+    studies: Annotated[
+        list[Path], typer.Argument(metavar="DIR DIR...", help="Finished studies; the first is the reference.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="A folder for tables and figures. Default: none.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
+    from embedshift.cli.terminal import comparison_lines, comparison_table, print_wide, set_up_logging
+
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+    found = embedshift.compare(studies, out=out)
+    if as_json:
+        typer.echo(json.dumps(found.to_dicts(), ensure_ascii=False))
+        return
+    print_wide(comparison_table(found))
+    for line in comparison_lines(found):
+        typer.echo(line)
+    if out is not None:
+        typer.echo(f"Written: {out}")
+
+
+@app.command("list")
+def list_known(
+    kind: Annotated[str, typer.Argument(help="encoders, augmentations, metrics, figures or questions.")],
+) -> None:
+    """List what can be named: encoders, augmentations, metrics, figures or questions."""
+    from embedshift.cli.known import KNOWN
+
+    if kind not in KNOWN:
+        raise UsageError(f"list what? {', '.join(KNOWN)}; not {kind!r}")
+    found = list(KNOWN[kind]())
+    width = max(len(name) for name, _ in found)
+    for name, text in found:
+        typer.echo(with_flags(f"{name:{width}}  {text}", app))
+
+
+def _measure(settings: dict[str, Any], out: Path, *, quiet: bool, as_json: bool, report: bool = True) -> None:
+    from embedshift.cli.terminal import print_wide, progress, summary_table
+    from embedshift.config import make_config
+    from embedshift.steps import run_study
+
+    started = time.monotonic()
+    try:
+        with progress(quiet) as (on_start, step):
+            study = run_study(make_config(settings), out, progress=step, on_start=on_start)
+        seconds = time.monotonic() - started
+        if report and not study.is_reported():
+            study.report()
+    except KeyboardInterrupt as error:  # typer would end without a word
+        raise Stopped("stopped; run the same command again to go on where it stopped") from error
+    counts = study.reader().info.counts
+    if as_json:
+        typer.echo(json.dumps(_json(study)))
+    else:
+        print_wide(summary_table(study))
+        typer.echo(f"{counts.measured} of {counts.images} images measured in {seconds:.1f} s.")
+        _say_written(study)
+    for first in study.failures().head(1).iter_rows(named=True):
+        log.warning(
+            "%d of %d images were not measured (first: %s, %s: %s); all are in %s",
+            counts.failed, counts.images, first["image_id"], first["stage"], first["reason"], out / "failures.parquet",
+        )  # fmt: skip
+
+
+def _say_written(study: "Study") -> None:
+    typer.echo("Written:")
+    for path in _written(study.folder):
+        typer.echo(f"  {path}")
+
+
+def _written(folder: Path) -> Iterator[Path]:
+    for name in ("study.json", "shards", "failures.parquet", "tables", "figures", "report.html"):
+        if (folder / name).exists():
+            yield folder / name
+
+
+def _json(study: "Study") -> dict[str, Any]:
+    info = study.info()
+    tables = {name: study.table(name).to_dicts() for name in study.table_names}
+    head = {"study": str(study.folder), "config_hash": info["config_hash"], "encoder": info["encoder"]}
+    return head | {"counts": info["counts"]} | tables

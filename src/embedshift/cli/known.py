@@ -1,0 +1,49 @@
+"""What `embedshift list` knows."""
+
+from collections.abc import Callable, Iterator
+
+from embedshift.augmentations import SUITES
+from embedshift.encoders import ENCODERS, FAMILIES, TITLES
+from embedshift.registry import METRICS, questions
+
+
+def _encoders() -> Iterator[tuple[str, str]]:
+    for name in ENCODERS:
+        yield name, f"bundled (extra 'offline'): {TITLES[name]}"
+    for family in FAMILIES:
+        yield family.example, family.summary
+
+
+def _augmentations() -> Iterator[tuple[str, str]]:
+    for name in SUITES:
+        yield name, ", ".join(augmentation.name for augmentation in SUITES[name]())
+
+
+def _metrics() -> Iterator[tuple[str, str]]:
+    for name in METRICS:
+        metric = METRICS[name]
+        better = "nearer" if metric.low < metric.no_change < metric.high else "lower"
+        better = "higher" if metric.higher_is_better else better
+        off = f" Off by default (`{metric.asked_by}`)." if metric.optional else ""
+        yield name, f"[{metric.needs}] {metric.summary} No change = {metric.no_change:g}; {better} = less change.{off}"
+
+
+def _figures() -> Iterator[tuple[str, str]]:
+    from embedshift.figures.base import known_figures
+
+    for kind in known_figures(None):
+        yield kind.name, f"[{kind.number.lstrip('0')}] {kind.title}"
+
+
+def _questions() -> Iterator[tuple[str, str]]:
+    for each in questions():
+        yield each.name, each.sentence
+
+
+KNOWN: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
+    "encoders": _encoders,
+    "augmentations": _augmentations,
+    "metrics": _metrics,
+    "figures": _figures,
+    "questions": _questions,
+}

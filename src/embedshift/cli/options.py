@@ -1,0 +1,113 @@
+"""Options of the command line, made from dataclasses of settings."""
+
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+
+from embedshift.registry import questions
+
+RARE = "Rarely needed"
+
+
+def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command an option for every field of some dataclasses, in the place of its `**settings`.
+
+    Every default is None, so that a command sees what was given, and a file of settings can say the rest.
+
+    Args:
+        *kinds: Dataclasses whose fields are made by `embedshift.registry.setting`.
+        skip: Fields that the command takes otherwise.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        made = [_parameter(field, kind) for kind in kinds for field in dataclasses.fields(kind) if field.metadata]
+        kept = [each for each in made if each.name not in skip]
+        ordered = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *kept)]
+        command.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
+        command.__annotations__ = {each.name: each.annotation for each in ordered} | {"return": None}
+        return command
+
+    return decorate
+
+
+def switches() -> list[type]:
+    """What the questions add to `run`."""
+    return [question.switches for question in questions() if question.switches]
+
+
+def choices() -> list[type]:
+    """What the questions add to `report`."""
+    return [question.choices for question in questions() if question.choices]
+
+
+def given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were given; names with commas become lists."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def chosen(kind: type, settings: Mapping[str, Any]) -> Any:
+    """An instance of a dataclass of choices, from what was given."""
+    flags = {field.name: settings.get(_flag(field)) for field in dataclasses.fields(kind)}
+    return kind(**given(flags))
+
+
+def names(text: str) -> list[str]:
+    """What stands between commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def with_flags(line: str, app: typer.Typer) -> str:
+    """A line of the library as a person at a terminal reads it: settings between backticks become flags."""
+    known = {
+        parameter.name: parameter.opts[0]
+        for command in typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+        for parameter in command.params
+        if parameter.opts[0].startswith("--")
+    }
+    return re.sub(r"`(\w+)`", lambda match: known.get(match[1], match[0]), line)
+
+
+def _flag(field: "dataclasses.Field[Any]") -> str:
+    return field.metadata["flag"] or field.name
+
+
+def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter:
+    """One field as a parameter of a command: without a value, None."""
+    name, text = _flag(field), field.metadata["words"]
+    if not any(field.default is nothing for nothing in (None, False, ())):
+        text = f"{text} Default: {field.default}."
+    plain: Any = _plain(typing.get_type_hints(kind)[field.name])
+    listed: dict[str, Any] = {"parser": names, "metavar": "NAMES"} if plain is tuple else {}
+    flag = f"--{name.replace('_', '-')}"
+    option = typer.Option(flag, help=text, rich_help_panel=_panel(field, kind), **listed)
+    value: Any = str if listed else plain
+    annotation: Any = Annotated[value, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _panel(field: "dataclasses.Field[Any]", kind: type) -> str | None:
+    """Rare options stand in a panel of their own; those of a question in one that says which."""
+    if not field.metadata["rare"]:
+        return None
+    question = next((each.name for each in questions() if kind in (each.switches, each.choices)), "")
+    return f"{RARE}: {question}" if question else RARE
+
+
+def _plain(hint: Any) -> Any:
+    """The simple type that a terminal can give: of alternatives the first, of a literal the type of its values."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _plain(get_args(hint)[0])
+    if origin is typing.Literal:
+        return type(get_args(hint)[0])
+    if origin in (typing.Union, types.UnionType):
+        return _plain(next(each for each in get_args(hint) if each is not type(None)))
+    return origin or hint

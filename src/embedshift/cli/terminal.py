@@ -1,0 +1,158 @@
+"""What the command line looks like: the summary's table, the progress bar, log lines."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import polars as pl
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from embedshift.registry import METRICS
+from embedshift.statistics.summary import PAPER_METRICS
+from embedshift.steps import Start
+from embedshift.study import Study
+from embedshift.study.comparison import Comparison
+
+log = logging.getLogger("embedshift")
+out_console, err_console = Console(), Console(stderr=True)
+
+
+def summary_table(study: Study) -> Table:
+    """The tables' gist for a terminal: means, augmentations in the order of the ranking."""
+    reader = study.reader()
+    encoder, measured = reader.info.encoder, reader.info.counts.measured
+    title = f"{encoder.name} ({encoder.precision}), {measured} images; means, least changed first"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    metrics = [m for m in PAPER_METRICS if m in reader.metrics]
+    table.add_column("rank", justify="right")
+    table.add_column("augmentation")
+    for name in metrics:
+        table.add_column(METRICS[name].label.replace(" ", "\n", 1), justify="right")
+    clusters = reader.table("clusters")
+    for heading in ("mean\nperformance", *(() if clusters is None else ("cluster",))):
+        table.add_column(heading, justify="right")
+    means = {(row["augmentation"], row["metric"]): row["mean"] for row in study.summary().iter_rows(named=True)}
+    cluster = {} if clusters is None else dict(clusters.select("augmentation", "cluster").iter_rows())
+    for row in study.ranking().sort("rank").iter_rows(named=True):
+        name = row["augmentation"]
+        cells = [_number(means[name, metric]) for metric in metrics]
+        cells += [_number(row["mean_performance"])]
+        if clusters is not None:
+            cells += ["-" if cluster[name] is None else str(cluster[name])]
+        table.add_row(str(row["rank"]), name, *cells)
+    return table
+
+
+def comparison_table(found: Comparison) -> Table:
+    """Means of all studies side by side, and each study's difference from the first with its interval.
+
+    Metrics that are equal in all studies, as those of equal pixels are, are left out.
+    """
+    names = found.studies["study"].to_list()
+    title = f"{found.studies['compared'][0]} images measured by every study; means, differences with 95 % intervals"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("metric", no_wrap=True)
+    table.add_column("augmentation", no_wrap=True)
+    table.add_column(Text(names[0]), justify="right", overflow="fold")
+    for name in names[1:]:
+        table.add_column(Text(name), justify="right", overflow="fold")
+        table.add_column("difference", justify="right", no_wrap=True)
+    told = {(r["metric"], r["augmentation"], r["study"]): r for r in found.comparison.iter_rows(named=True)}
+    for (metric,), rows in found.side_by_side.group_by("metric", maintain_order=True):
+        if all(rows[name].equals(rows[names[0]], null_equal=True) for name in names):
+            continue
+        for index, row in enumerate(rows.iter_rows(named=True)):
+            cells = [_number(row[names[0]])]
+            for name in names[1:]:
+                cells += [_number(row[name]), _with_interval(told[metric, row["augmentation"], name])]
+            table.add_row("" if index else str(metric), row["augmentation"], *cells)
+        table.add_section()
+    return table
+
+
+def _with_interval(row: Mapping[str, float | None]) -> str:
+    if row["difference"] is None:
+        return "-"
+    return f"{row['difference']:+#.2g} ({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})"
+
+
+def comparison_lines(found: Comparison) -> Iterator[str]:
+    """Each study's largest difference of a summary value, and how alike it orders the augmentations."""
+    for study in found.studies.iter_rows(named=True):
+        rows = found.largest.filter(study=study["study"])
+        if rows.is_empty():
+            continue
+        yield f"{study['study']} against {rows['reference'][0]}:"
+        for row in rows.filter(pl.col("difference") != 0).iter_rows(named=True):
+            yield (
+                f"  largest difference in {row['metric']}: {row['difference']:+#.2g} ({row['column']} under "
+                f"{row['augmentation']}: {row['value']:.4g} against {row['reference_value']:.4g})"
+            )
+        orders = _number(study["rank_correlation"]), _number(study["rank_correlation_cosine"])
+        yield "  order of augmentations, Spearman: {} by mean performance, {} by cosine similarity".format(*orders)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+@contextlib.contextmanager
+def progress(quiet: bool) -> Iterator[tuple[Callable[[Start], None], Callable[[int], None]]]:
+    """A bar with images per second and the time left; on anything but a terminal, a log line now and then."""
+    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    bar = Progress(*columns, TimeRemainingColumn(), console=err_console, disable=quiet or not err_console.is_terminal)
+    task = bar.add_task("", total=None, rate="")
+    state = {"begun": 0.0, "said": 0.0, "done": 0, "total": 0, "new": 0}
+
+    def on_start(start: Start) -> None:
+        state.update(begun=time.monotonic(), said=time.monotonic(), done=start.done, total=start.images)
+        bar.update(task, total=start.images, completed=start.done)
+        if start.complete:
+            log.warning("%s: this study is finished already; nothing to do", start.out)
+        elif start.done:
+            log.info("going on where it stopped: %d of %d images are done", start.done, start.images)
+        if start.skipped:
+            log.info("passed over by their endings: %s", dict(start.skipped))
+
+    def step(count: int) -> None:
+        state["new"] += count
+        now = time.monotonic()
+        rate = state["new"] / max(now - state["begun"], 1e-9)
+        bar.update(task, advance=count, rate=f"{rate:.1f} images/s")
+        if bar.disable and now - state["said"] > 10:
+            state["said"] = now
+            through = state["done"] + state["new"]
+            left = (state["total"] - through) / rate
+            log.info("%d of %d images, %.1f images/s, %.0f s left", through, state["total"], rate, left)
+
+    with bar:
+        yield on_start, step
+
+
+class _Lines(logging.Handler):
+    """Log records as whole lines on stderr, above the progress bar where there is one."""
+
+    def __init__(self, words: Callable[[str], str]) -> None:
+        super().__init__()
+        self._words = words
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self._words(record.getMessage())
+        line = line if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {line}"
+        err_console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def set_up_logging(quiet: bool, words: Callable[[str], str]) -> None:
+    """Log lines on stderr: of our own steps too, unless `quiet`; `words` puts flags in the place of settings."""
+    logging.basicConfig(level=logging.WARNING, handlers=[_Lines(words)], force=True)
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+def print_wide(table: Table) -> None:
+    """A table on stdout, on lines of 140 characters at least."""
+    Console(width=max(out_console.width, 140)).print(table)

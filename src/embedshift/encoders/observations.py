@@ -1,0 +1,67 @@
+"""What a torch encoder can be observed by: name → a tap that catches it during the forward pass."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from embedshift.arrays import Floats
+from embedshift.encoders.base import AttentionKind
+from embedshift.registry import Registry
+
+
+@dataclass(frozen=True)
+class Tower:
+    """The part of an encoder that sees the image.
+
+    Args:
+        module: Inside it the blocks run.
+        has_cls: Whether the first token is a class token.
+        grid: Told a number of tokens, gives the patch grid `(g_h, g_w)`; the patches are the last of the tokens.
+    """
+
+    module: nn.Module
+    has_cls: bool
+    grid: Callable[[int], tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """The pass that a tap is asked about.
+
+    Args:
+        views: Their number B.
+        kind: Whose attention weights are read.
+        row: These weights over all tokens, `[B, T]`; None without attention.
+        on_grid: Weights of all tokens `[B, T]` → those of the patches `[B, g_h, g_w]`; None where there is no grid.
+    """
+
+    views: int
+    kind: AttentionKind
+    row: Tensor | None
+    on_grid: Callable[[Tensor], Floats | None]
+
+
+class Tap(Protocol):
+    """Hooks on a tower that catch something while it runs.
+
+    `all_tokens` says whether the outputs of the last block are needed for all tokens, so that none may be spared.
+    """
+
+    all_tokens: bool
+
+    def take(self, done: ForwardPass) -> Floats:
+        """What the last pass gave, float32 `[B, ...]`; raises UsageError without the encoder's name where it cannot."""
+        ...
+
+    def remove(self) -> None:
+        """Takes the hooks off."""
+        ...
+
+
+def _own() -> None:
+    from embedshift.encoders import layers, rollout  # noqa: F401 - they add themselves
+
+
+OBSERVATIONS: Registry[Callable[[Tower], Tap]] = Registry("observation", _own)

@@ -1,0 +1,61 @@
+"""Rows of images with words above them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from embedshift.arrays import Pixels
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.figures.base import FigureInput
+from embedshift.figures.output import ROWS
+from embedshift.figures.style import FAINT, INK, human, new_figure, number, readable, verbatim, wrap
+from embedshift.store.redraw import RedrawnImage
+
+# Inches of an image's side, and of the words above it per line.
+_CELL, _WORDS = 0.95, 0.14
+
+
+def images_of(data: FigureInput, name: str) -> tuple[RedrawnImage, ...]:
+    """The images that the figure `name` shows: one at least, and no more than fit on a page."""
+    if not data.drawn:
+        raise EmbedshiftError(f"figure '{name}': no image to show; the source images are gone, or none was chosen")
+    if len(data.drawn) > ROWS:
+        raise UsageError(f"figure '{name}': {len(data.drawn)} images; give at most {ROWS} a page")
+    return data.drawn
+
+
+def page(
+    data: FigureInput, title: str, note: str, rows: Sequence[Sequence[tuple[Pixels | None, str]]], *, columns: int
+) -> Figure:
+    """Pictures in rows of `columns`; a longer list of one image takes several rows."""
+    lines = -(-len(rows[0]) // columns)
+    words = max(wrap(human(name), _CELL, 7, bold=True).count("\n") + 2 for _, name in rows[0])
+    height = len(rows) * lines * (_CELL + _WORDS * words + 0.06) + 0.25
+    note = f"{note}; cos: cosine similarity with the original (1 = no change)"
+    figure = new_figure(data.caption(note), (_CELL + 0.05) * columns + 0.35, height, title)
+    grid = figure.subplots(len(rows) * lines, columns, squeeze=False)
+    for index, (image, pictures) in enumerate(zip(data.drawn, rows, strict=True)):
+        places = grid[index * lines : (index + 1) * lines]
+        places[0, 0].set_ylabel(verbatim(image.image_id, 20), fontsize=6.5, visible=True)
+        for axes, (picture, name) in zip(places.flat, pictures, strict=False):
+            _show(axes, picture)
+            cosine = image.metrics.get(name, {}).get("cosine_similarity")
+            said = "" if name not in image.metrics else f"\ncos {number(np.nan if cosine is None else cosine)}"
+            colour = readable(data.colours.get(name, INK))
+            axes.set_title(wrap(human(name), _CELL, 7, bold=True) + said, fontsize=7, loc="center", color=colour, pad=3)
+        for axes in places.flat[len(pictures) :]:
+            axes.set_axis_off()
+    return figure
+
+
+def _show(axes: Axes, picture: Pixels | None) -> None:
+    axes.set(xticks=[], yticks=[], facecolor=FAINT)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if picture is None:
+        axes.set_aspect("equal")
+        axes.text(0.5, 0.5, "n/a", ha="center", va="center", transform=axes.transAxes)
+    else:
+        axes.imshow(picture)

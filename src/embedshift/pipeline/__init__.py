@@ -1,0 +1,1 @@
+"""One shard: drawn by the loader, encoded in batches, measured by the questions, written as records."""

@@ -1,0 +1,59 @@
+"""An encoder at work: loaded, observed, compiled, and beside it what the questions do there."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embedshift.config import StudyConfig
+from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.encoders.spec import EncoderSpec
+from embedshift.pipeline.measure import Measure, Observer
+from embedshift.sources import Sample
+
+
+@dataclass(frozen=True)
+class ReadyEncoder:
+    """An encoder, and the observers of the questions that have one."""
+
+    encoder: Encoder
+    observers: Mapping[str, Observer]
+
+    def prepare(self, measures: Sequence[Measure]) -> tuple[Measure, ...]:
+        """The measures with what only the encoder can tell."""
+        return tuple(self._observer(each).prepare(each) for each in measures)
+
+    def begin(self, measures: Sequence[Measure], samples: Sequence[Sample]) -> list[Measure]:
+        """The measures for one shard."""
+        return [self._observer(each).begin(each, samples) for each in measures]
+
+    def probe(self, spec: EncoderSpec) -> EncoderOutput | None:
+        """What the encoder gives for one black image; None where nothing is observed."""
+        size = self.encoder.size
+        return self.encoder(np.zeros((1, size, size, 3), np.uint8)) if spec.observations else None
+
+    def _observer(self, measure: Measure) -> Observer:
+        return self.observers.get(measure.question) or _NOTHING
+
+
+_NOTHING = Observer.__new__(Observer)  # does nothing, and looks at no encoder
+
+
+@contextlib.contextmanager
+def ready(
+    spec: EncoderSpec, config: StudyConfig, device: str | None = None, *, compiled: bool
+) -> Iterator[ReadyEncoder]:
+    """The encoder of a study, ready until the end of the block; a user's own is then as it was before.
+
+    Args:
+        spec: Which.
+        config: The settings; they say which questions are asked.
+        device: Another device than the spec names.
+        compiled: Whether it is compiled too, where the study asks for that.
+    """
+    # Before the encoder is observed, since observers may bring observations of their own.
+    parts = {question.name: question.part("observe") for question in config.asked()}
+    encoder = spec.load(device)
+    with spec.observed(encoder), spec.compiled(encoder) if compiled else contextlib.nullcontext():
+        yield ReadyEncoder(encoder, {name: part.OBSERVER(spec, encoder) for name, part in parts.items() if part})

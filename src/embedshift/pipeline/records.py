@@ -1,0 +1,70 @@
+"""Records: one image's views and what was measured of them → the rows of the study."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.measure import Measure
+from embedshift.pipeline.plan import Plan
+from embedshift.store.shards import fixed_lists, schema, storable
+
+
+def measure(image: DrawnImage, output: EncoderOutput, measures: Sequence[Measure], plan: Plan) -> dict[str, Values]:
+    """All that the questions measure of one image, by column."""
+    values = dict(image.pixels)
+    for each in measures:
+        values |= each.of_output(image, output, plan)
+    return values
+
+
+def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
+    """The columns of the rows that `encoder` and `plan` make."""
+    cells = None if encoder.grid is None else encoder.grid[0] * encoder.grid[1]
+    dim = encoder.dim if plan.config.store == "all" else None
+    lists = {column.name: column.length if column.of == "views" else None for column in plan.columns}
+    return schema(dim, cells, plan.metrics, lists)
+
+
+def rows(image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values], plan: Plan, *, maps: bool) -> pa.Table:
+    """One image's rows: the original, then draw by draw the augmentations in suite order; `maps`: with attention."""
+    names, count, draws = plan.suite.names, len(image.views), plan.config.draws
+    attention = pa.nulls(count, pa.list_(pa.float32()))
+    if maps and output.attention is not None:
+        attention = fixed_lists(output.attention.reshape(count, -1))
+    made: dict[str, pa.Array] = {
+        "image_id": pa.array([storable(image.sample.image_id)] * count),
+        "view": pa.array([ORIGINAL, *(names * draws)]),
+        "draw": pa.array([0, *np.repeat(np.arange(draws), len(names))], pa.int32()),
+        "view_seed": pa.array(image.seeds, pa.int64()),
+        "embedding": fixed_lists(output.embedding),
+        "attention": attention,
+        "caption": pa.array([image.sample.caption] * count, pa.string()),
+    }
+    for name in plan.metrics:
+        made[name] = _numbers(values.get(name), count)
+    for column in plan.columns:
+        made[column.name] = _lists(values.get(column.name), column.length, count, original=column.of == "original")
+    return pa.table(made)
+
+
+def _numbers(values: Values | None, count: int) -> pa.Array:
+    """A metric's column: null on the original, and everywhere where it was not measured."""
+    if values is None:
+        return pa.nulls(count, pa.float64())
+    return pa.array(np.concatenate([np.full(1, np.nan), values]), pa.float64(), mask=np.arange(count) == 0)
+
+
+def _lists(values: Values | None, length: int, count: int, *, original: bool) -> pa.Array:
+    """A column of lists: on the original alone, or on all rows but it."""
+    if original:
+        first = None if values is None else np.asarray(values, np.float32).ravel()
+        return pa.array([first, *([None] * (count - 1))], pa.list_(pa.float32()))
+    if values is None:
+        return pa.nulls(count, pa.list_(pa.float32(), length))
+    part = fixed_lists(np.asarray(values, np.float32).reshape(-1, length))  # one list per augmented view
+    return pa.concat_arrays([pa.nulls(1, part.type), part])

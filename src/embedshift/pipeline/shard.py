@@ -1,0 +1,57 @@
+"""One shard: read → views → encode → measure → records."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from embedshift.pipeline import records
+from embedshift.pipeline.batches import Batch, encode
+from embedshift.pipeline.draw import Clock, DrawnImage
+from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.ready import ReadyEncoder
+from embedshift.sources import Shard
+from embedshift.store.shards import Failure, ShardRecord, storable, with_sums
+
+
+def measure_shard(
+    shard: Shard, drawn: Iterable[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan
+) -> tuple[pa.Table, ShardRecord]:
+    """The rows of one shard, and its record; batches never cross a shard."""
+    failures: list[Failure] = []
+    tables: list[pa.Table] = []
+    batch, columns = Batch(plan.batch_size), records.columns(ready.encoder, plan)
+    measures = ready.begin(plan.measures, shard.samples)
+    sums = {name: each for measure in measures for name, each in measure.sums(plan).items()}
+    clock, loading = Clock(), Clock()
+
+    def good() -> Iterator[DrawnImage]:
+        for image in drawn:
+            clock.lap("wait")
+            if isinstance(image, Failure):
+                failures.append(image)
+                continue
+            for stage, seconds in image.seconds.items():
+                loading.seconds[stage] = loading.seconds.get(stage, 0.0) + seconds
+            yield image
+            clock.lap("encode")
+
+    for image, output in encode(good(), ready.encoder, batch):
+        clock.lap("encode")
+        if np.isfinite(output.embedding).all():
+            values = records.measure(image, output, measures, plan)
+            # A map for figures to show; more would be most of what is stored.
+            maps = plan.config.store == "all" or not tables
+            rows = records.rows(image, output, values, plan, maps=maps)
+            tables.append(rows.select(columns.names).cast(columns))
+            for each in sums.values():
+                each.add(output)
+        else:
+            words = "the encoder's embedding holds values that are not finite"
+            failures.append(Failure(storable(image.sample.image_id), "encode", words))
+        clock.lap("measure")
+    table = pa.concat_tables(tables) if tables else columns.empty_table()
+    table = with_sums(table, {name: each.close() for name, each in sums.items()})
+    clock.lap("measure")
+    seconds = loading.seconds | clock.seconds
+    return table, ShardRecord(shard.index, plan.config_hash, len(tables), tuple(failures), batch.size, seconds)

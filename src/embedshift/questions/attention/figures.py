@@ -1,0 +1,112 @@
+"""Figures 1 and 11: where the encoder looks, and what becomes of that."""
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from embedshift.arrays import Floats, Pixels
+from embedshift.augmentations import ORIGINAL
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.figures.base import FigureInput, figure
+from embedshift.figures.images import images_of, page
+from embedshift.figures.style import INK, MUTED, human, new_figure, wrap
+from embedshift.registry import METRICS
+from embedshift.statistics.maps import scaled_map
+from embedshift.store.redraw import RedrawnImage
+
+PLAIN, ALIGNED = "attention_similarity", "aligned_attention_similarity"
+ORDER = (PLAIN, ALIGNED, "rollout_similarity", "attention_divergence", "attention_entropy_rise")
+INCHES = 2.1
+NOTHING = (
+    "no metric of attention but the paper's has a value here; run an encoder that has attention with "
+    "`metrics` attention,aligned,rollout"
+)
+
+
+def metrics_of(data: FigureInput) -> list[str]:
+    """The metrics of attention that have a mean here; none where there is only the paper's."""
+    found = data.metrics_needing("attention", "aligned", "rollout")
+    return found if any(METRICS[name].optional for name in found) else []
+
+
+@figure(
+    "attention_change",
+    "11",
+    "Does the encoder still look at the same things?",
+    section=True,
+    possible=metrics_of,
+)
+def attention_change(data: FigureInput, title: str) -> Figure:
+    """A panel per metric; in it a dot per augmentation with its interval, the least changed on top.
+
+    Where attention was aligned, the hollow dots beside it are the means without that.
+    """
+    shown = [metric for metric in ORDER if metric in metrics_of(data)]
+    if not shown:
+        raise UsageError(NOTHING)
+    names = data.by_rank()
+    place = [data.augmentations.index(name) for name in names]
+    colours = [data.colours[name] for name in names]
+    hollow = "; hollow: without alignment" if {PLAIN, ALIGNED} <= {*shown} else ""
+    caption = data.caption(f"dot: mean; line: its 95 % interval; dashed: no change{hollow}")
+    figure = new_figure(caption, INCHES * len(shown) + 1.4, 1.2 + 0.27 * len(names), title)
+    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    rows = np.arange(len(names))
+    for axes, metric in zip(panels, shown, strict=True):
+        mean, low, high = (data.statistic(name, metric)[place] for name in ("mean", "ci_low", "ci_high"))
+        axes.axvline(METRICS[metric].no_change, color=MUTED, linewidth=0.8, linestyle="--")
+        if metric == ALIGNED and hollow:
+            plain = data.statistic("mean", PLAIN)[place]
+            axes.plot(plain, rows, "o", markersize=5, markerfacecolor="none", color=MUTED, markeredgewidth=0.8)
+        axes.hlines(rows, low, high, color=INK, linewidth=1.2)
+        axes.scatter(mean, rows, s=22, c=colours, zorder=3)
+        known = METRICS[metric]
+        axes.set_xlabel(f"{wrap(known.label, INCHES)}\n({known.no_change:g} = no change)")
+        axes.tick_params(axis="y", length=0)
+        axes.locator_params(axis="x", nbins=4)
+        axes.grid(axis="x")
+    alike = [axes for axes, metric in zip(panels, shown, strict=True) if METRICS[metric].higher_is_better]
+    for axes in alike:
+        axes.set_xlim(min(one.get_xlim()[0] for one in alike), max(one.get_xlim()[1] for one in alike))
+    panels[0].set_yticks(rows, [human(name) for name in names])
+    panels[0].set_ylim(len(names) - 0.4, -0.6)
+    return figure
+
+
+def overlay(view: Pixels, attention: Floats) -> Pixels:
+    """A view with its attention map laid over it: dark where the encoder hardly looks, bright where it looks most.
+
+    Args:
+        view: uint8 `[S, S, 3]`.
+        attention: float32 `[g_h, g_w]`.
+
+    Returns:
+        uint8 `[S, S, 3]`.
+
+    Example:
+        >>> overlay(np.zeros((4, 4, 3), np.uint8), np.eye(2, dtype=np.float32)).shape
+        (4, 4, 3)
+    """
+    heat = matplotlib.colormaps["inferno"](scaled_map(attention, len(view)))[..., :3]
+    grey = view.mean(axis=-1, keepdims=True) / 255
+    return np.asarray(np.rint(255 * (0.45 * grey + 0.55 * heat)), np.uint8)
+
+
+@figure("attention", "01", "Where the encoder looks", images=4, of_attention=True)
+def attention(data: FigureInput, title: str) -> Figure:
+    """Rows of images; columns: the original, its attention, and the attention on each augmented view; with cosines."""
+    if not any(image.attention for image in data.drawn) and data.drawn:
+        raise EmbedshiftError("figure 'attention': this encoder gives no attention")
+    rows = [
+        [(image.views[ORIGINAL], ORIGINAL), (_look(image, ORIGINAL), "its attention")]
+        + [(_look(image, name), name) for name in data.augmentations]
+        for image in images_of(data, "attention")
+    ]
+    note = "last layer's attention over each view (dark: least, bright: most; each map on its own scale)"
+    return page(data, title, note, rows, columns=len(data.augmentations) + 2)
+
+
+def _look(image: RedrawnImage, name: str) -> Pixels | None:
+    if name not in image.views or name not in image.attention:
+        return None
+    return overlay(image.views[name], image.attention[name])

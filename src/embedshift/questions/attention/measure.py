@@ -1,0 +1,196 @@
+"""Metrics on attention maps: whether the encoder looks at the same places."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import rel_entr
+
+from embedshift.arrays import Floats, Values
+from embedshift.pipeline.measure import Asked, Measure
+from embedshift.registry import METRICS, metric
+from embedshift.statistics.maps import attention_entropy, flattened, likeness, map_likeness, min_max, scaled_map
+
+if TYPE_CHECKING:
+    from embedshift.encoders.base import EncoderOutput
+    from embedshift.pipeline.draw import DrawnImage
+    from embedshift.pipeline.plan import Plan
+
+
+@metric("attention similarity", "attention", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)
+def attention_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
+    r"""Likeness of two attention maps (the paper's equation 6, which it calls "attention shift").
+
+    .. math:: \mathrm{attn} = \frac{1}{1 + \frac{1}{mn} \sum_{i,j} (A_{ij} - A'_{ij})^2}
+
+    A is the map brought to the size of the view (`upsample`) and then min-max scaled to [0, 1]; a constant map scales
+    to zeros.
+
+    Args:
+        a: Attention on the originals `[..., g_h, g_w]`.
+        b: Attention on the views `[..., g_h, g_w]`.
+        size: Side S of the views, in pixels.
+
+    Returns:
+        float64 `[...]` in [0.5, 1]; 1 = no change.
+
+    Example:
+        >>> round(attention_similarity([[0.0, 1.0]], [[1.0, 0.0]], 2).item(), 3)
+        0.5
+    """
+    return map_likeness(a, b, size)
+
+
+@metric("rollout similarity", "rollout", no_change=1.0, low=0.5, high=1.0, higher_is_better=True, optional=True)
+def rollout_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
+    r"""Likeness of two maps of attention that was rolled out through all layers (Abnar and Zuidema 2020).
+
+    .. math:: R_l = \mathrm{rows}(\tfrac{1}{2} (A_l + I)) \, R_{l-1}, \quad R_0 = I
+
+    with A the mean over heads, and rows that add up to 1. The map is the class token's row of the last R; without a
+    class token the pooling head's weights times R, else the mean of all rows. Two maps are compared as
+    `attention_similarity` compares them.
+
+    Args:
+        a: Rolled-out attention on the originals `[..., g_h, g_w]`.
+        b: Rolled-out attention on the views `[..., g_h, g_w]`.
+        size: Side S of the views, in pixels.
+
+    Returns:
+        float64 `[...]` in [0.5, 1]; 1 = no change.
+
+    Example:
+        >>> rollout_similarity([[0.0, 1.0]], [[0.0, 1.0]], 2).item()
+        1.0
+    """
+    return map_likeness(a, b, size)
+
+
+@metric(
+    "aligned attention similarity", "aligned", no_change=1.0, low=0.5, high=1.0, higher_is_better=True, optional=True
+)
+def aligned_attention_similarity(a: ArrayLike, b: ArrayLike) -> Values:
+    """Likeness of two attention maps after the original's was moved as the view's picture was.
+
+    As `attention_similarity`, over the part of the view that shows the original: outside, where the original's map has
+    nothing to say, the view's is not looked at, and both are scaled to [0, 1] over that part alone.
+
+    Args:
+        a: Attention on the originals as `scaled_map` gives it, moved, NaN where the view shows nothing of the original,
+            `[..., S, S]`.
+        b: Attention on the views as `scaled_map` gives it, `[..., S, S]`.
+
+    Returns:
+        float64 `[...]` in [0.5, 1]; 1 = the attention moved with the picture; NaN where nothing is to compare.
+
+    Example:
+        >>> aligned_attention_similarity([[np.nan, 0.0, 0.5]], [[1.0, 0.2, 0.6]]).item()
+        1.0
+    """
+    before, after = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
+    inside = ~np.isnan(before)
+    # What moving leaves of a map without contrast is rounding of float32.
+    return likeness(min_max(before, inside, 1e-6), min_max(after, inside, 1e-6), inside)
+
+
+@metric(
+    "attention entropy rise, nats",
+    "attention",
+    no_change=0.0,
+    low=-math.inf,
+    high=math.inf,
+    higher_is_better=False,
+    optional=True,
+    unit="nats",
+)
+def attention_entropy_rise(a: ArrayLike, b: ArrayLike, size: int) -> Values:
+    r"""Entropy of the view's attention map less that of the original's: above 0, attention spread.
+
+    .. math:: H(A') - H(A), \quad H(A) = -\sum_k p_k \ln p_k, \quad p_k = A_k / \sum_j A_j
+
+    Args:
+        a: Attention on the originals `[..., g_h, g_w]`.
+        b: Attention on the views `[..., g_h, g_w]`.
+        size: Not used: the map is taken as it is.
+
+    Returns:
+        float64 `[...]` in nats, from -ln(g_h g_w) to ln(g_h g_w); 0 = no change; NaN for a map of zeros.
+
+    Example:
+        >>> round(attention_entropy_rise([[0.0, 1.0]], [[0.5, 0.5]], 2).item(), 3)
+        0.693
+    """
+    return np.asarray(attention_entropy(b) - attention_entropy(a))
+
+
+@metric(
+    "attention divergence, bits",
+    "attention",
+    no_change=0.0,
+    low=0.0,
+    high=1.0,
+    higher_is_better=False,
+    optional=True,
+    unit="bits",
+)
+def attention_divergence(a: ArrayLike, b: ArrayLike, size: int) -> Values:
+    r"""How far apart two attention maps are as distributions over the patches (Jensen-Shannon divergence).
+
+    .. math:: \tfrac{1}{2} \mathrm{KL}(p \| m) + \tfrac{1}{2} \mathrm{KL}(q \| m), \quad m = \tfrac{1}{2} (p + q)
+
+    with logarithms of base 2, and p and q the maps brought to a sum of 1.
+
+    Args:
+        a: Attention on the originals `[..., g_h, g_w]`.
+        b: Attention on the views `[..., g_h, g_w]`.
+        size: Not used: the maps are taken as they are.
+
+    Returns:
+        float64 `[...]` in bits, in [0, 1]; 0 = no change, 1 = no patch in common; NaN for a map of zeros.
+
+    Example:
+        >>> attention_divergence([[0.0, 1.0]], [[1.0, 0.0]], 2).item()
+        1.0
+    """
+    with np.errstate(invalid="ignore"):
+        p, q = (each / each.sum(axis=-1, keepdims=True) for each in (flattened(a), flattened(b)))
+    middle = (p + q) / 2
+    nats = (rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=-1) / 2
+    return np.asarray(np.clip(nats / math.log(2), 0.0, 1.0))  # equal maps may lie a rounding below 0
+
+
+class MEASURE(Measure):
+    """Every metric that needs attention; without it they are null."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked)
+        if asked.config.store == "metrics":
+            # Where no map is kept, claims on its spread are tested on this.
+            self.metrics = tuple(dict.fromkeys((*self.metrics, "attention_entropy_rise")))
+
+    @property
+    def observations(self) -> Sequence[str]:
+        """Attention of all layers, where a metric needs it."""
+        return ("rollout",) if self.needing("rollout") else ()
+
+    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+        """Original against views."""
+        size, values = plan.preprocess.size, dict[str, Values]()
+        for need, maps in (("attention", output.attention), ("rollout", output.rollout)):
+            if maps is None:
+                continue
+            for name in self.needing(need):
+                values[name] = METRICS[name].function(maps[:1], maps[1:], size)
+        if output.attention is not None:
+            values |= {name: _aligned(name, image, output.attention, plan) for name in self.needing("aligned")}
+        return values
+
+
+def _aligned(name: str, image: "DrawnImage", maps: Floats, plan: "Plan") -> Values:
+    """A metric of the views' maps and the original's, which is first moved as each view was; `[A * draws]`."""
+    before, suite = scaled_map(maps[0], plan.preprocess.size), [*plan.suite] * plan.config.draws
+    moved = (each.warp(image.views[0], before, seed) for each, seed in zip(suite, image.seeds[1:], strict=True))
+    after = (scaled_map(view, plan.preprocess.size) for view in maps[1:])
+    return np.array([METRICS[name].function(a, b) for a, b in zip(moved, after, strict=True)])

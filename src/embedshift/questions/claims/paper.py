@@ -1,0 +1,129 @@
+"""The ten claims of the paper, part by part; docs/claims.md says how each is read."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from embedshift.augmentations.paper import PAPER
+from embedshift.questions.claims.evidence import ENTROPY_OF
+from embedshift.questions.claims.statistics import (
+    Statistic,
+    alone,
+    correlation,
+    entropy_rise,
+    exception,
+    more_changed,
+    more_spread,
+    order,
+    sub_cluster,
+)
+from embedshift.questions.claims.verdict import Claim
+
+COLOR = ["blur", "coarse_dropout", "color_jitter"]
+GEOMETRIC = ["shift_scale_rotate", "perspective"]
+LEAST = ["brightness_contrast", "horizontal_flip", "elastic"]
+
+_EMBEDDING = {"l2_distance": "L2 distance", "cosine_similarity": "cosine similarity"}
+
+
+def _but(*names: str) -> list[str]:
+    """The paper's augmentations without `names`."""
+    return [name for name in PAPER if name not in names]
+
+
+def _words(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _both(parts: tuple[str, str], statement: str, statistic: Callable[[str], Statistic]) -> Iterator[Claim]:
+    """The same part by mean L2 distance and by mean cosine similarity."""
+    for part, (metric, label) in zip(parts, _EMBEDDING.items(), strict=True):
+        yield Claim(part, statement.format(label), statistic(metric))
+
+
+def _drastic(parts: tuple[str, str], name: str, other: str) -> Iterator[Claim]:
+    statement = f"{name} shifts the embedding more than all but noise and {other}, by mean {{}} (abstract: drastic)"
+    yield from _both(parts, statement, lambda metric: order(metric, [name], _but("noise", name, other)))
+
+
+def _claims() -> Iterator[Claim]:
+    yield from _both(
+        ("1a", "1b"),
+        "noise shifts the embedding most of the nine, by mean {}",
+        lambda metric: order(metric, ["noise"], _but("noise")),
+    )
+    cluster = "noise is a cluster of its own in the ward tree cut at 0.7 of its height"
+    yield Claim("2a", cluster, alone("noise"), of_trees=True)
+    for part, names in (("3a", GEOMETRIC), ("3b", ["blur", *GEOMETRIC])):
+        branch = f"{_words(names)} form a branch of their own inside a larger cluster of the ward tree, without noise"
+        yield Claim(part, branch, sub_cluster(names, without="noise"), of_trees=True)
+    yield from _both(
+        ("4a", "4b"),
+        f"{_words(LEAST)} each shift the embedding less than any of the other six, by mean {{}}",
+        lambda metric: order(metric, _but(*LEAST), LEAST),
+    )
+    yield from _drastic(("5a", "5b"), "perspective", "shift_scale_rotate")
+    yield from _drastic(("5c", "5d"), "shift_scale_rotate", "perspective")
+    yield from _both(
+        ("5e", "5f"),
+        f"perspective shifts the embedding less than all but {_words(LEAST)}, by mean {{}} (section 4: minimal)",
+        lambda metric: order(metric, _but("perspective", *LEAST), ["perspective"]),
+    )
+    yield from _both(
+        ("6a", "6b"),
+        f"{_words(COLOR)} vary more on average than {_words(LEAST)}, by standard deviation of {{}}",
+        lambda metric: more_spread(metric, COLOR, LEAST),
+    )
+    yield from _both(
+        ("6c", "6d"),
+        f"{_words(COLOR)} shift the embedding more on average than {_words(LEAST)}, by mean {{}}",
+        lambda metric: more_changed(metric, COLOR, LEAST),
+    )
+    yield from _preservation()
+    yield from _attention()
+
+
+def _preservation() -> Iterator[Claim]:
+    detail, edge, cosine = "detail_preservation", "edge_preservation", "cosine_similarity"
+    yield Claim(
+        "7a",
+        "detail preservation goes with cosine similarity across augmentations but horizontal_flip (Spearman)",
+        correlation(detail, cosine, _but("horizontal_flip")),
+    )
+    yield Claim(
+        "7b",
+        "edge preservation goes with cosine similarity across all nine augmentations (Spearman)",
+        correlation(edge, cosine, list(PAPER)),
+    )
+    yield Claim(
+        "7c",
+        "horizontal_flip is the exception for detail: it falls more ranks behind its rank in cosine similarity than "
+        "any other",
+        exception("horizontal_flip", detail, cosine, list(PAPER)),
+    )
+
+
+def _attention() -> Iterator[Claim]:
+    yield Claim(
+        "8a",
+        "noise changes attention maps most of the nine, by mean attention similarity",
+        order("attention_similarity", ["noise"], _but("noise")),
+    )
+    yield Claim(
+        "8b",
+        f"{_words(ENTROPY_OF)} each change attention maps more than any of the others but noise, by mean "
+        "attention similarity",
+        order("attention_similarity", ENTROPY_OF, _but("noise", *ENTROPY_OF)),
+    )
+    middle = [*COLOR, *GEOMETRIC]
+    yield from _both(
+        ("9a", "9b"),
+        f"order of shift: noise, then each of {_words(middle)}, then each of {_words(LEAST)}; the smallest gap "
+        "between neighbouring groups, by mean {}",
+        lambda metric: order(metric, ["noise"], middle, LEAST),
+    )
+    for part, name in zip(("10a", "10b", "10c"), ENTROPY_OF, strict=True):
+        yield Claim(
+            part, f"attention spreads under {name}: the entropy of its map is above the original's", entropy_rise(name)
+        )
+
+
+CLAIMS: tuple[Claim, ...] = tuple(_claims())

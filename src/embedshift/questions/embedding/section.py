@@ -1,0 +1,93 @@
+"""The page's answer, and the distributions of cosine and L2."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from embedshift.arrays import Values
+from embedshift.figures import FigureInput
+from embedshift.figures.style import metric_label
+from embedshift.questions.embedding.answer import answer
+from embedshift.registry import METRICS
+from embedshift.report.charts import ROW_PIXELS, escaped, layout_of, short
+from embedshift.report.numbers import fixed, places_of
+from embedshift.report.section import Chart, PageInput, Part, Plot, Section
+from embedshift.statistics.density import density
+
+CHARTS = {"cosine": ("cosine_similarity", "Cosine similarity"), "l2": ("l2_distance", "L2 distance")}
+# Every third of the 400 points of a curve: the eye sees no difference, and the page is smaller.
+THIN = 3
+
+
+def section(page: PageInput) -> Section:
+    """Three sentences."""
+    sentences = answer(page.data.summary, page.encoder, page.data.images)
+    return Section("answer", "Answer", 10, {"answer": sentences})
+
+
+def charts(page: PageInput) -> Iterator[Chart]:
+    """A ridge per augmentation, for cosine and for L2."""
+    for name, (metric, title) in CHARTS.items():
+        yield Chart(name, title, distributions(page.data, metric))
+
+
+def distributions(data: FigureInput, metric: str) -> Plot:
+    """One ridge per augmentation, all equally high, with its mean and 95 % interval, least changed on top.
+
+    Args:
+        data: The study's tables and rows.
+        metric: Column to show.
+
+    Returns:
+        `data` and `layout` of a plotly figure, without the colours of the page.
+    """
+    facts = METRICS[metric]
+    described = {row["augmentation"]: row for row in data.summary.iter_rows(named=True) if row["metric"] == metric}
+    shown = [name for name in data.by_rank() if described[name]["mean"] is not None]
+    traces: list[Plot] = []
+    for place, name in enumerate(shown):
+        curve = density(data.values(name, metric), facts.low, facts.high)
+        if curve is not None:
+            traces.append(_ridge(curve[0][::THIN], curve[1][::THIN], place, data.colours[name]))
+    traces.append(_means([described[name] for name in shown], metric, [data.colours[name] for name in shown]))
+    layout = layout_of(len(shown), metric_label(metric), [escaped(name) for name in shown])
+    layout["hovermode"], layout["hoverdistance"] = "y", ROW_PIXELS
+    if facts.low == 0:
+        layout["xaxis"]["rangemode"] = "tozero"
+    return {"data": traces, "layout": layout}
+
+
+def _ridge(x: Values, y: Values, place: int, colour: str) -> Plot:
+    tops = place - 0.86 * y / y.max()  # the axis points down
+    outline_x, outline_y = np.concatenate([x, x[::-1]]), np.concatenate([tops, np.full(len(x), place)])
+    return {
+        "type": "scatter", "mode": "lines", "fill": "toself", "hoverinfo": "skip", "showlegend": False,
+        "x": short(outline_x), "y": short(outline_y),
+        "line": {"color": colour, "width": 1.2},
+    }  # fmt: skip
+
+
+def _means(rows: Sequence[Mapping[str, Any]], metric: str, colours: Sequence[str]) -> Plot:
+    places = places_of(metric, max((row["mean"] for row in rows), default=None))
+    texts = []
+    for row in rows:
+        value = {key: fixed(row[key], places) for key in ("mean", "ci_low", "ci_high", "sd", "median", "q05", "q95")}
+        texts.append(
+            f"<b>{escaped(row['augmentation'])}</b><br>mean {value['mean']} (95 % interval {value['ci_low']} to "
+            f"{value['ci_high']})<br>median {value['median']}, sd {value['sd']}<br>"
+            f"5 % to 95 % of views: {value['q05']} to {value['q95']}<br>n = {row['n']:,}"
+        )
+    return {
+        "type": "scatter", "mode": "markers", "showlegend": False, "hovertemplate": "%{text}<extra></extra>",
+        "x": [row["mean"] for row in rows], "y": list(range(len(rows))), "text": texts,
+        "marker": {"size": 7, "color": list(colours)},
+        "error_x": {
+            "type": "data", "symmetric": False, "thickness": 1.5, "width": 3,
+            "array": [row["ci_high"] - row["mean"] for row in rows],
+            "arrayminus": [row["mean"] - row["ci_low"] for row in rows],
+        },
+    }  # fmt: skip
+
+
+PART = Part(section, charts)

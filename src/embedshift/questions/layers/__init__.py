@@ -1,0 +1,24 @@
+"""At which block of the encoder does an augmentation bite?"""
+
+from dataclasses import dataclass
+
+from embedshift.registry import QUESTIONS, Question, setting
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Settings of a run."""
+
+    layers: bool = setting(False, "Also the shift after every block of the encoder.")
+
+
+QUESTIONS.add(
+    "layers",
+    Question(
+        __name__,
+        "At which block of the encoder does an augmentation bite?",
+        place=70,
+        switches=Switches,
+        is_asked=lambda switches: switches.layers,
+    ),
+)

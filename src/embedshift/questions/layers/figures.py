@@ -1,0 +1,50 @@
+"""Shift by depth: at which block of the encoder an augmentation bites."""
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from embedshift.errors import UsageError
+from embedshift.figures.base import FigureInput, figure, has_table
+from embedshift.figures.style import human, new_figure
+
+TOKENS = {"cls": "class token", "patches": "mean patch token"}
+METRICS = {"cosine_similarity": "mean cosine similarity", "cka": "linear CKA"}
+
+
+@figure("depth", "10", "Shift by depth: after every block of the encoder", section=True, possible=has_table("layers"))
+def depth(data: FigureInput, title: str) -> Figure:
+    """A line per augmentation over the blocks: mean cosine similarity above, CKA below, a column for each token.
+
+    The band is the 95 % interval of the mean.
+    """
+    table = data.table("layers")
+    if table is None:
+        raise UsageError("the study has no layers; run it with `layers`")
+    tokens = [token for token in TOKENS if token in table["token"]]
+    metrics = [metric for metric in METRICS if metric in table["metric"]]
+    note = "1 = no change; band: 95 % interval of the mean (bootstrap over images); CKA: one number for all images"
+    width, height = 3.4 * len(tokens) + 2.0, max(2.2 * len(metrics) + 0.4, 0.9 + 0.17 * len(data.augmentations))
+    figure = new_figure(data.caption(note), width, height, title)
+    grid = figure.subplots(len(metrics), len(tokens), sharex=True, sharey="row", squeeze=False)
+    for row, metric in zip(grid, metrics, strict=True):
+        for axes, token in zip(row, tokens, strict=True):
+            _lines(axes, data, table.filter(pl.col("token") == token, pl.col("metric") == metric))
+        row[0].set_ylabel(METRICS[metric])
+    for axes, token in zip(grid[0], tokens, strict=True):
+        axes.set_title(TOKENS[token])
+    for axes in grid[-1]:
+        axes.set_xlabel("block, from the first to the last")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
+def _lines(axes: Axes, data: FigureInput, table: pl.DataFrame) -> None:
+    for name, colour in data.colours.items():
+        part = table.filter(pl.col("augmentation") == name).sort("layer")
+        mean, low, high = (part[column].to_numpy() for column in ("mean", "ci_low", "ci_high"))
+        axes.fill_between(part["layer"], low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(part["layer"], mean, color=colour, linewidth=1.4, marker=".", markersize=4, label=human(name))
+    axes.grid(axis="y")

@@ -1,0 +1,29 @@
+"""The images that an augmentation moved most, typically and least."""
+
+import polars as pl
+
+
+def extremes(rows: pl.LazyFrame, augmentation: str, *, count: int = 3) -> dict[str, list[str]]:
+    """The images that one augmentation moved most, least and typically, by cosine similarity of draw 0.
+
+    Args:
+        rows: Records of a study.
+        augmentation: Its name.
+        count: Images of each kind; fewer where the study is small. No image stands twice.
+
+    Returns:
+        "most", "typical" (next to the median) and "least" → image ids, the most telling first.
+    """
+    part = (
+        rows.filter((pl.col("view") == augmentation) & (pl.col("draw") == 0))
+        .select("image_id", pl.col("cosine_similarity").fill_nan(None))
+        .drop_nulls()
+        .collect()
+        .sort("cosine_similarity", "image_id")
+    )
+    ids = part["image_id"].to_list()
+    share = max(1, min(count, len(ids) // 3)) if ids else 0
+    most, least = ids[:share], ids[max(share, len(ids) - share) :][::-1]
+    between = ids[share : len(ids) - len(least)]
+    start = max(0, (len(between) - share) // 2)
+    return {"most": most, "typical": between[start : start + share], "least": least}

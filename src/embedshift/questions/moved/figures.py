@@ -1,0 +1,16 @@
+"""Figure 4a: an image and its augmented views."""
+
+from matplotlib.figure import Figure
+
+from embedshift.augmentations import ORIGINAL
+from embedshift.figures.base import FigureInput, figure
+from embedshift.figures.images import images_of, page
+
+
+@figure("views", "04a", "An image and its augmented views", images=1)
+def views(data: FigureInput, title: str) -> Figure:
+    """The original and its augmented views in a row, or in two where there are more than ten; cosine in the titles."""
+    names = [ORIGINAL, *data.augmentations]
+    rows = [[(image.views.get(name), name) for name in names] for image in images_of(data, "views")]
+    columns = len(names) if len(names) <= 10 else -(-len(names) // 2)
+    return page(data, title, "views as the encoder sees them", rows, columns=columns)

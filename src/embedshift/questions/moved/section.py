@@ -1,0 +1,91 @@
+"""The gallery: for each augmentation the images that moved most, typically and least."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from embedshift.questions.moved.gallery import KINDS, Card, Gallery, build_gallery
+from embedshift.registry import METRICS
+from embedshift.report.numbers import fixed, places_of, shorten
+from embedshift.report.section import PageInput, Part, Section
+
+Row = dict[str, Any]
+
+# Of the page's 10 MB: plotly takes 4.8, figures 1.9, these the rest but for the words.
+GALLERY_BYTES = 2_600_000
+PLACES = {
+    "original": "original",
+    "view": "view",
+    "original_attention": "attention, original",
+    "view_attention": "attention, view",
+}
+
+
+def section(page: PageInput) -> Section:
+    """The cards, augmentations from most to least changed."""
+    order = page.data.by_rank()[::-1]
+    gallery = build_gallery(page.reader, order, thumbnails=page.thumbnails, budget=GALLERY_BYTES)
+    content = {
+        "order": order,
+        "groups": gallery_groups(gallery, order, page.data.colours),
+        "gallery_notes": gallery_notes(gallery, page.thumbnails, page.info.has_vectors),
+    }
+    return Section("gallery", "Images that moved", 90, content, gallery.pictures)
+
+
+def gallery_groups(gallery: Gallery, order: Sequence[str], colours: Mapping[str, str]) -> list[Row]:
+    """The gallery's cards by augmentation and kind, as the template shows them."""
+    groups: list[Row] = []
+    for index, name in enumerate(order):
+        cards = [card for card in gallery.cards if card.augmentation == name]
+        kinds = [
+            {"title": title, "cards": [_card(card, gallery) for card in cards if card.kind == kind]}
+            for kind, title in KINDS.items()
+        ]
+        kinds = [kind for kind in kinds if kind["cards"]]
+        groups.append({"index": index, "augmentation": name, "colour": colours[name], "kinds": kinds})
+    return groups
+
+
+def _card(card: Card, gallery: Gallery) -> Row:
+    places = [
+        {
+            "title": title,
+            "photo": card.pictures[place.removesuffix("_attention")],
+            "heat": card.pictures[place] if place.endswith("_attention") else None,
+            "alt": f"{title}: {card.image_id}" + (f" under {card.augmentation}" if place.startswith("view") else ""),
+        }
+        for place, title in PLACES.items()
+        if place in card.pictures and place.removesuffix("_attention") in card.pictures
+    ]
+    metrics = [(METRICS[name].label, fixed(value, places_of(name, value))) for name, value in card.metrics.items()]
+    reason = shorten(gallery.missing.get(card.image_id, ""))
+    return {"image_id": card.image_id, "places": places, "metrics": metrics, "reason": reason}
+
+
+def gallery_notes(gallery: Gallery, thumbnails: bool, has_vectors: bool) -> list[str]:
+    """What a reader must know about pictures that are not there."""
+    notes: list[str] = []
+    if thumbnails and not has_vectors:
+        notes.append("Measured with `store` metrics: one image a shard kept its attention, no other shows it.")
+    if not thumbnails:
+        notes.append(
+            "Made with `no_thumbnails`: this file holds no picture of the images, nor a figure that shows one."
+        )
+    if gallery.missing:
+        shown = len({card.image_id for card in gallery.cards})
+        image, why = next(iter(gallery.missing.items()))
+        notes.append(
+            f"{len(gallery.missing)} of the {shown} images below cannot be shown, since their files could not be read "
+            f"again (first: {image}: {shorten(why)}). Their numbers stand as they were measured."
+        )
+    if gallery.undrawable:
+        notes.append(
+            f"Views of {', '.join(gallery.undrawable)} are not shown: these are functions of the user's own, which a "
+            "report cannot call again."
+        )
+    if gallery.left_out:
+        notes.append(f"{gallery.left_out} pictures are left out to keep this file below 10 MB.")
+    return notes
+
+
+PART = Part(section)

@@ -1,0 +1,206 @@
+"""Metrics on the pictures themselves: how much of the original an augmentation leaves."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from embedshift.arrays import Pixels, Values
+from embedshift.pipeline.measure import Measure
+from embedshift.registry import METRICS, metric
+
+PATCH_GRID = 4
+DETAIL_GRID = 8
+# In grey levels. Rounding alone gives a uniform patch 8e-6 in float32; the least non-uniform patch has 4e-3.
+UNIFORM = 1e-3
+# Thousandths of grey are integers up to 255,000: in float32 they and the sums of a few are exact.
+THOUSANDTHS = np.array([[299.0, 587.0, 114.0]], np.float32)
+
+
+@metric("patch similarity", "pixels", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)
+def patch_similarity(o: Pixels, a: Pixels) -> Values:
+    r"""Likeness of the pixels, patch by patch (the paper's equations 7 and 8).
+
+    .. math:: \mathrm{patch} = \frac{1}{16} \sum_{k=1}^{16} \frac{1}{1 + \mathrm{MSE}_k / 255^2}
+
+    over a 4 x 4 grid by integer division (what is left over at the right and the bottom is not used), on RGB, in
+    floating point. The authors' scripts subtract and square in uint8; see `patch_similarity_uint8`.
+
+    Args:
+        o: Original views, uint8 `[..., S, S, 3]`.
+        a: Augmented views, uint8 `[..., S, S, 3]`.
+
+    Returns:
+        float64 `[...]` in [0.5, 1]; 1 = no change.
+
+    Raises:
+        ValueError: for other dtypes or shapes, or views of two sizes.
+
+    Example:
+        >>> black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+        >>> patch_similarity(black, white).item()
+        0.5
+    """
+    _require_views(o, a)
+    o, a = np.broadcast_arrays(o, a)
+    height, width = (side // PATCH_GRID for side in o.shape[-3:-1])
+    squares = np.empty((*o.shape[:-3], PATCH_GRID, PATCH_GRID))
+    for *view, row, column in np.ndindex(squares.shape):
+        place = (*view, slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width))
+        squares[*view, row, column] = cv2.norm(o[place], a[place], cv2.NORM_L2SQR)
+    return _mean_over_patches(squares / (3 * height * width))
+
+
+@metric("patch similarity (uint8)", "pixels", no_change=1.0, low=0.996, high=1.0, higher_is_better=True, optional=True)
+def patch_similarity_uint8(o: Pixels, a: Pixels) -> Values:
+    """Patch similarity with the integer arithmetic of the authors' scripts, kept so that readers can see both.
+
+    The difference and its square wrap at 256, so that no patch can differ by more than 255 grey levels squared and the
+    value cannot fall below 1 / (1 + 255 / 255**2) = 0.9961, whatever the pictures show.
+
+    Args:
+        o: Original views, uint8 `[..., S, S, 3]`.
+        a: Augmented views, uint8 `[..., S, S, 3]`.
+
+    Returns:
+        float64 `[...]` in [0.9961, 1]; 1 = no change, or a change that wraps to 0.
+
+    Raises:
+        ValueError: for other dtypes or shapes, or views of two sizes.
+
+    Example:
+        >>> black, sixteen = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 16, np.uint8)
+        >>> patch_similarity_uint8(black, sixteen).item()
+        1.0
+    """
+    _require_views(o, a)
+    difference = o - a
+    squares = difference * difference
+    height, width = (side // PATCH_GRID for side in squares.shape[-3:-1])
+    cut = squares[..., : PATCH_GRID * height, : PATCH_GRID * width, :]
+    patches = cut.reshape(*squares.shape[:-3], PATCH_GRID, height, PATCH_GRID, width, 3)
+    return _mean_over_patches(patches.mean(axis=(-4, -2, -1)))
+
+
+@metric("edge preservation", "pixels", no_change=1.0, low=0.0, high=1.0, higher_is_better=True)
+def edge_preservation(o: Pixels, a: Pixels) -> Values:
+    r"""Likeness of the edge maps (the paper's equations 9 to 11).
+
+    .. math:: \mathrm{edge} = 1 - \frac{1}{mn} \sum_{i,j} |E_{ij} - E'_{ij}|, \quad
+              E = \frac{|G_x(I)| + |G_y(I)|}{\max(|G_x(I)| + |G_y(I)|)}
+
+    with central differences on grey (`numpy.gradient`); a flat image has E = 0.
+
+    Args:
+        o: Original views, uint8 `[..., S, S, 3]`.
+        a: Augmented views, uint8 `[..., S, S, 3]`.
+
+    Returns:
+        float64 `[...]` in [0, 1]; 1 = no change.
+
+    Raises:
+        ValueError: for other dtypes or shapes, or views of two sizes.
+
+    Example:
+        >>> flat = np.full((8, 8, 3), 9, np.uint8)
+        >>> edge_preservation(flat, flat + 1).item()
+        1.0
+    """
+    _require_views(o, a)
+    before, after = np.broadcast_arrays(_edges(o), _edges(a))
+    pixels = before.shape[-2] * before.shape[-1]
+    differences = [cv2.norm(before[view], after[view], cv2.NORM_L1) for view in np.ndindex(before.shape[:-2])]
+    return np.asarray(1.0 - np.reshape(differences, before.shape[:-2]) / pixels)
+
+
+@metric("detail preservation", "pixels", no_change=1.0, low=0.0, high=1.0, higher_is_better=True)
+def detail_preservation(o: Pixels, a: Pixels) -> Values:
+    r"""Likeness of the local contrast (the paper's equation 12).
+
+    .. math:: \mathrm{detail} = \frac{1}{N} \sum_{k} \exp(-|\log \frac{\sigma(P'_k)}{\sigma(P_k)}|)
+
+    over the N patches of an 8 x 8 grid on grey that are not uniform in the original (standard deviation of 1e-3 grey
+    levels or more). A patch that the augmentation makes uniform counts 0.
+
+    Args:
+        o: Original views, uint8 `[..., S, S, 3]`.
+        a: Augmented views, uint8 `[..., S, S, 3]`.
+
+    Returns:
+        float64 `[...]` in [0, 1]; 1 = no change; NaN where the original has no such patch.
+
+    Raises:
+        ValueError: for other dtypes or shapes, or views of two sizes.
+
+    Example:
+        >>> flat = np.full((8, 8, 3), 9, np.uint8)
+        >>> detail_preservation(flat, flat).item()
+        nan
+    """
+    _require_views(o, a)
+    before, after = np.broadcast_arrays(_patch_sd(o), _patch_sd(a))
+    valid = before >= UNIFORM
+    kept = np.where(after >= UNIFORM, after, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # exp(-|ln r|) = min(r, 1 / r), which is defined at r = 0 too.
+        ratio = np.where(valid, np.minimum(kept / before, before / np.where(kept > 0, kept, np.inf)), 0.0)
+        ratio = np.where(kept > 0, ratio, 0.0)
+        return np.asarray(ratio.sum(axis=(-2, -1)) / valid.sum(axis=(-2, -1)))
+
+
+class MEASURE(Measure):
+    """Every metric that needs pixels alone; computed beside the loader."""
+
+    def of_pixels(self, views: Pixels) -> dict[str, Values]:
+        """Original against views."""
+        return {name: METRICS[name].function(views[:1], views[1:]) for name in self.metrics}
+
+
+def grey(image: Pixels) -> NDArray[np.float32]:
+    """Grey = 299 R + 587 G + 114 B, in thousandths of a level, uint8 `[H, W, 3]` → float32 `[H, W]` in [0, 255000].
+
+    Example:
+        >>> grey(np.full((1, 1, 3), 100, np.uint8)).tolist()
+        [[100000.0]]
+    """
+    return np.asarray(cv2.transform(image.astype(np.float32), THOUSANDTHS))
+
+
+def _require_views(o: Pixels, a: Pixels) -> None:
+    """Raises ValueError for arrays that would give a number, but not the one that was asked for."""
+    if o.dtype != np.uint8 or a.dtype != np.uint8 or o.shape[-3:] != a.shape[-3:] or o.ndim < 3 or o.shape[-1] != 3:
+        raise ValueError(
+            f"pixel metrics compare uint8 [..., S, S, 3] of one size, not {o.dtype} {o.shape} and {a.dtype} {a.shape}"
+        )
+
+
+def _mean_over_patches(mse: Values) -> Values:
+    """Equation 7 from the mean squared differences `[..., 4, 4]`."""
+    return np.asarray(np.mean(1.0 / (1.0 + mse / 255**2), axis=(-2, -1)))
+
+
+def _edges(images: Pixels) -> Values:
+    edges = np.empty(images.shape[:-1])
+    for place in np.ndindex(images.shape[:-3]):  # one by one, so that what is between stays in the processor's cache
+        # Twice the gradient of `numpy.gradient`, which the ratio to the largest does not show: the difference of both
+        # neighbours, and at the rim, where one of them is missing, of the pixel itself and the other.
+        levels = cv2.copyMakeBorder(grey(images[place]), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+        strength: NDArray[Any] = cv2.absdiff(levels[2:, 1:-1], levels[:-2, 1:-1])
+        across: NDArray[Any] = cv2.absdiff(levels[1:-1, 2:], levels[1:-1, :-2])
+        strength[[0, -1]] *= 2.0
+        across[:, [0, -1]] *= 2.0
+        strength += across
+        np.divide(strength, strength.max() or 1.0, out=edges[place], dtype=np.float64)
+    return edges
+
+
+def _patch_sd(images: Pixels) -> Values:
+    grid, (height, width) = (DETAIL_GRID, DETAIL_GRID), (side // DETAIL_GRID for side in images.shape[-3:-1])
+    found = np.full((*images.shape[:-3], *grid), np.nan)
+    for place in np.ndindex(images.shape[:-3] if height and width else 0):  # a smaller image has no patches
+        levels = grey(images[place][: DETAIL_GRID * height, : DETAIL_GRID * width]).astype(np.float64)
+        mean = cv2.resize(levels, grid, interpolation=cv2.INTER_AREA)
+        levels.reshape(DETAIL_GRID, height, DETAIL_GRID, width)[...] -= mean[:, None, :, None]
+        found[place] = cv2.resize(levels * levels, grid, interpolation=cv2.INTER_AREA)
+    return np.sqrt(found) / 1000.0

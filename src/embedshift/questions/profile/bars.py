@@ -1,0 +1,88 @@
+"""Figures 6 and 8b: means side by side."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from embedshift.arrays import Values
+from embedshift.figures.base import FigureInput, figure
+from embedshift.figures.style import INK, human, new_figure, number
+from embedshift.registry import METRICS
+
+
+def span(means: Values) -> tuple[float, float]:
+    """From 0, or the least mean where it is negative, to 1: bars that start elsewhere exaggerate.
+
+    Example:
+        >>> span(np.array([0.5, np.nan]))
+        (0.0, 1.0)
+    """
+    return min(0.0, float(np.nanmin(means, initial=0.0))), 1.0
+
+
+@figure("profile", "06", "Profile of every augmentation, from least to most changed")
+def profile(data: FigureInput, title: str) -> Figure:
+    """Five bars per augmentation, in the order of the ranking; "best" where no augmentation changes a metric less."""
+    metrics, means = data.performance()
+    note = "means; average over the metrics shown; best: no augmentation changes this metric less"
+    ranked = dict(
+        zip(data.ranking["augmentation"], data.ranking.select("rank", "mean_performance").rows(), strict=True)
+    )
+    names = data.by_rank()
+    columns = min(len(names), 3 if len(names) <= 9 else 4)
+    rows = -(-len(names) // columns)
+    figure = new_figure(data.caption_of_means(note), 2.5 * columns + 1.2, 1.5 * rows + 0.4, title)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    low, high = span(means)
+    for axes, name in zip(grid.flat, names, strict=False):
+        values = means[:, data.augmentations.index(name)]
+        positions = np.arange(len(metrics))
+        axes.barh(positions, values, color=data.colours[name], height=0.72)
+        for position, value, best in zip(positions, values, values >= np.nanmax(means, axis=1), strict=True):
+            words = f" {number(value)}" + ("  best" if best else "")
+            start = 0.0 if np.isnan(value) else max(value, 0.0)
+            axes.text(start, position, words, va="center", fontsize=7, fontweight="bold" if best else "normal")
+        rank, average = ranked[name]
+        said = f"rank {rank} of {len(names)}, average {number(np.nan if average is None else average)}"
+        axes.set_title(f"{human(name)}\n{said}", fontsize=8)
+        axes.set_yticks(positions, [METRICS[metric].label for metric in metrics])
+        axes.set_ylim(len(metrics) - 0.4, -0.6)
+        axes.set_xlim(low * 1.05, high + 0.42 * (high - low))
+        axes.set_xticks([0, 0.5, 1])
+        axes.tick_params(axis="y", length=0)
+    for axes in grid.flat[len(names) :]:
+        axes.set_axis_off()
+    for column in range(columns):
+        lowest = grid[(len(names) - 1 - column) // columns, column]
+        lowest.set_xlabel("mean (1 = no change)")
+        lowest.tick_params(axis="x", labelbottom=True)
+    return figure
+
+
+@figure("metric_bars", "08b", "Every metric, every augmentation, and the average of each metric")
+def metric_bars(data: FigureInput, title: str) -> Figure:
+    """A row of bars per augmentation in suite order, one column per metric, dashed at the metric's average.
+
+    The paper draws a row's bars below each other in one panel, where the averages of the metrics hide each other.
+    """
+    metrics, means = data.performance()
+    note = "means; dashed: average over the augmentations"
+    height = 1.0 + 0.28 * len(data.augmentations)
+    figure = new_figure(data.caption_of_means(note), 1.75 * len(metrics) + 1.6, height, title)
+    panels = figure.subplots(1, len(metrics), sharex=True, sharey=True, squeeze=False)[0]
+    positions = np.arange(len(data.augmentations))
+    low, high = span(means)
+    for axes, metric, values in zip(panels, metrics, means, strict=True):
+        axes.barh(positions, values, color=list(data.colours.values()), height=0.72)
+        average = float(np.nanmean(values))
+        axes.axvline(average, color="white", linewidth=1.8)
+        axes.axvline(average, color=INK, linewidth=1, linestyle="--")
+        for position, value in zip(positions, values, strict=True):
+            axes.text(high + 0.05 * (high - low), position, number(value), va="center", fontsize=7)
+        axes.set_title(f"{METRICS[metric].label}\naverage {number(average)}", fontsize=8)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xticks([0, 0.5, 1])
+    panels[0].set_yticks(positions, [human(name) for name in data.augmentations])
+    panels[0].set_ylim(len(positions) - 0.4, -0.6)
+    panels[0].set_xlim(low * 1.05, high + 0.3 * (high - low))
+    panels[len(panels) // 2].set_xlabel("mean (1 = no change)")
+    return figure

@@ -1,0 +1,26 @@
+"""Which augmentations move the embedding alike?"""
+
+from dataclasses import dataclass
+
+from embedshift.registry import QUESTIONS, Question, setting
+
+
+@dataclass(frozen=True)
+class Tree:
+    """How the tree of augmentations is made.
+
+    Args:
+        linkage: "ward" (the authors' choice), "average", "complete" or "single".
+        on: "images" = mean distance between views of the same image; "means" = the distance between the mean embeddings
+            of the augmentations, the reading of the paper's appendix.
+        metric: For "means": any metric of `scipy.spatial.distance.pdist`.
+        include_original: Whether the original view is a leaf too.
+    """
+
+    linkage: str = setting("ward", "ward, average, complete or single.")
+    on: str = setting("images", "Distances of images, or of the means.", flag="clusters_on")
+    metric: str = setting("euclidean", "For clusters on means: any of scipy's pdist.", flag="pdist_metric")
+    include_original: bool = setting(False, "The original as a leaf.")
+
+
+QUESTIONS.add("shape", Question(__name__, "Which augmentations move the embedding alike?", place=50, choices=Tree))

@@ -1,0 +1,126 @@
+"""The tables `pairwise` and `clusters`: how far augmentations lie from each other, and which belong together."""
+
+import logging
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.errors import UsageError
+from embedshift.questions.shape import Tree
+from embedshift.registry import unknown_name
+from embedshift.statistics.bootstrap import pair_distances
+from embedshift.statistics.clusters import Linkage, clusters_of, distances_of_means
+from embedshift.store.reader import Reader
+from embedshift.store.tables import Table
+
+log = logging.getLogger(__name__)
+
+ON = ("images", "means")
+
+
+def tree_of(reader: Reader) -> Tree:
+    """How the tree is made, as chosen; UsageError for a linkage, or what it is on, that is not known."""
+    tree = reader.choice(Tree)
+    for kind, value, known in (("linkage", tree.linkage, get_args(Linkage)), ("clusters on", tree.on, ON)):
+        if value not in known:
+            raise UsageError(unknown_name(kind, value, dict.fromkeys(known)))
+    return tree
+
+
+def leaves(reader: Reader) -> list[str]:
+    """Names of the tree's leaves, in suite order, the original first where it is one."""
+    return [ORIGINAL, *reader.augmentations] if tree_of(reader).include_original else reader.augmentations
+
+
+def distances(reader: Reader) -> Values:
+    """The distance matrix under the tree `[A, A]`, in the order of `leaves`."""
+    tree = tree_of(reader)
+    if tree.on == "images":
+        return pairwise(reader).drop("augmentation").to_numpy()
+    if not reader.info.has_vectors:
+        words = "was run with `store` metrics; clusters on means need `store` all, which keeps the embeddings"
+        raise UsageError(f"{reader.folder} {words}")
+    return distances_of_means(mean_embeddings(reader.rows(), leaves(reader)), tree.metric)
+
+
+def pairwise(reader: Reader) -> pl.DataFrame:
+    """Mean over images and draws of `1 - cos` between the views of the same image and draw.
+
+    Returns:
+        `augmentation` and one column per augmentation (the original first where the tree has it); symmetric, zeros on
+        the diagonal.
+    """
+    return distances_of_images(reader.rows(), reader.augmentations, include_original=tree_of(reader).include_original)
+
+
+def distances_of_images(
+    rows: pl.LazyFrame, augmentations: Sequence[str], *, include_original: bool = False
+) -> pl.DataFrame:
+    """Mean over images and draws of `1 - cos` between the views of the same image and draw.
+
+    Args:
+        rows: Records of a study.
+        augmentations: Names, in suite order.
+        include_original: Adds the original view as a first row and column.
+
+    Returns:
+        `augmentation` and one column per augmentation; symmetric, zeros on the diagonal.
+    """
+    size = len(augmentations)
+    matrix = np.zeros((size, size))
+    first, second = np.triu_indices(size, k=1)
+    if len(first):
+        matrix[first, second] = matrix[second, first] = _mean_distances(rows, len(first))
+    names = list(augmentations)
+    if include_original:
+        means = (
+            rows.filter(pl.col("view") != ORIGINAL)
+            .group_by("view")
+            .agg((1.0 - pl.col("cosine_similarity").fill_nan(None)).mean().alias("distance"))
+            .collect()
+        )
+        far = dict(means.iter_rows())
+        edge = np.array([far[name] for name in names], dtype=np.float64)
+        matrix = np.block([[np.zeros((1, 1)), edge[None]], [edge[:, None], matrix]])
+        names = [ORIGINAL, *names]
+    return pl.DataFrame({"augmentation": names} | dict(zip(names, matrix, strict=True)))
+
+
+def _mean_distances(rows: pl.LazyFrame, pairs: int) -> Values:
+    """Means over images and draws without NaN; NaN for a pair that has nothing else."""
+    sums, counts = np.zeros(pairs), np.zeros(pairs)
+    for values in pair_distances(rows, pairs):
+        there = ~np.isnan(values)
+        sums += np.where(there, values, 0.0).sum(axis=(0, 1))
+        counts += there.sum(axis=(0, 1))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums / counts)
+
+
+def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
+    """Mean embedding of each augmentation over images and draws, float64 `[A, D]`; the records must hold them."""
+    means: list[Values] = []
+    for name in augmentations:
+        part = rows.filter(pl.col("view") == name).select("embedding").collect()["embedding"]
+        means.append(part.to_numpy().astype(np.float64).mean(axis=0))
+    return np.stack(means)
+
+
+def clusters(reader: Reader) -> pl.DataFrame:
+    """The cluster of every augmentation and its place in the dendrogram: `augmentation, cluster, leaf`.
+
+    Both are null where a distance is not a number and no tree can be built.
+    """
+    matrix, names = distances(reader), leaves(reader)
+    if np.isnan(matrix).any():
+        log.warning("no tree of augmentations: an embedding is zero, so that a distance is not a number")
+        nothing = {"cluster": pl.lit(None, pl.Int64), "leaf": pl.lit(None, pl.Int64)}
+        return pl.DataFrame({"augmentation": names}).with_columns(**nothing)
+    return clusters_of(matrix, names, tree_of(reader).linkage)
+
+
+TABLES = (Table("pairwise", pairwise), Table("clusters", clusters))

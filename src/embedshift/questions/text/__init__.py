@@ -1,0 +1,26 @@
+"""Does the image still match its words?"""
+
+from dataclasses import dataclass
+
+from embedshift.registry import QUESTIONS, Question, setting
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Settings of a run."""
+
+    text: bool = setting(False, "Also against captions, and words for augmentations.")
+    labels: str | tuple[str, ...] | None = setting(None, "A file of class names, one a line: zero-shot flips.")
+    words: str | dict[str, str] | None = setting(None, "YAML of augmentation: phrase, for the words.")
+
+
+QUESTIONS.add(
+    "text",
+    Question(
+        __name__,
+        "Does the image still match its words?",
+        place=80,
+        switches=Switches,
+        is_asked=lambda switches: switches.text or switches.labels is not None or switches.words is not None,
+    ),
+)

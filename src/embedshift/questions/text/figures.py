@@ -1,0 +1,75 @@
+"""Does the image still match its words, and does its shift point to one?"""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from embedshift.errors import UsageError
+from embedshift.figures.base import FigureInput, figure, has_table
+from embedshift.figures.matrix import annotation, cells, colour_bar, column_width
+from embedshift.figures.style import INK, column_names, human, new_figure
+from embedshift.questions.text.tables import matrix
+from embedshift.registry import METRICS
+
+# Two hues that colour-blind readers tell apart, white at zero.
+DIVERGING = "PuOr_r"
+TEXT_AXES = {
+    "text_alignment_shift": "mean change of the cosine with the caption",
+    "zero_shot_flip": "share of views that change class",
+}
+
+
+@figure(
+    "text",
+    "12",
+    "Does the picture still match its words?",
+    section=True,
+    possible=lambda data: data.metrics_needing("text"),
+)
+def text(data: FigureInput, title: str) -> Figure:
+    """A panel per text metric: its mean under every augmentation, and the 95 % interval of the mean."""
+    metrics = data.metrics_needing("text")
+    if not metrics:
+        raise UsageError("the study has no text; run it with `text` or `labels`")
+    note = "dot: mean; whisker: 95 % interval of the mean (bootstrap over images); dashed: no change"
+    height = 1.0 + 0.28 * len(data.augmentations)
+    figure = new_figure(data.caption(note), 3.0 * len(metrics) + 1.6, height, title)
+    positions = np.arange(len(data.augmentations))
+    for axes, metric in zip(figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0], metrics, strict=True):
+        mean, low, high = (data.statistic(name, metric) for name in ("mean", "ci_low", "ci_high"))
+        axes.axvline(METRICS[metric].no_change, color=INK, linewidth=1, linestyle="--")
+        axes.hlines(positions, low, high, colors=list(data.colours.values()), linewidth=2)
+        axes.scatter(mean, positions, color=list(data.colours.values()), s=26, zorder=3)
+        axes.set_title(METRICS[metric].label)
+        axes.set_xlabel(TEXT_AXES[metric])
+        axes.tick_params(axis="y", length=0)
+        axes.set_yticks(positions, [human(name) for name in data.augmentations])
+        axes.set_ylim(len(positions) - 0.4, -0.6)
+        axes.margins(x=0.08)
+        axes.locator_params(axis="x", nbins=5)
+    return figure
+
+
+@figure("words", "13", "Does the shift point to the word for it?", section=True, possible=has_table("words"))
+def words(data: FigureInput, title: str) -> Figure:
+    """Mean cosine between every augmentation's shift and every word's direction; its own word is framed."""
+    table = data.table("words")
+    if table is None:
+        raise UsageError("the study has no words; run it with `text`")
+    names, named, values = matrix(table)
+    inches = column_width(len(named))
+    note = "0 = nothing to do with the word; a word is called by its augmentation; framed: its own"
+    height = max(0.3 * len(names), 1.0) + column_names(named, inches)[2] + 1.1
+    figure = new_figure(data.caption("mean cosine of shift and word", note), inches * len(named) + 3.2, height, title)
+    axes = figure.subplots()
+    far = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+    scale = {"cmap": DIVERGING, "vmin": -far, "vmax": far}
+    shown = np.round(values, 3 if len(named) <= 12 else 2) + 0.0  # no minus in front of a zero
+    mesh = cells(axes, shown, [human(name) for name in names], named, inches, **annotation(len(named)), **scale)
+    for column, name in enumerate(named):
+        place = (column, names.index(name))
+        axes.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=INK, linewidth=2, zorder=3, clip_on=False))
+    axes.set_ylabel("shift under")
+    axes.set_xlabel("word for")
+    colour_bar(figure, mesh, axes, "mean cosine")
+    return figure

@@ -1,0 +1,159 @@
+"""Views against text: whether they still match their words, and whether their shift points to a word."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.pipeline.measure import Asked, Column, Measure
+from embedshift.questions.text import Switches
+from embedshift.questions.text.texts import gather
+from embedshift.registry import metric
+from embedshift.statistics.vectors import cosine, direction
+
+if TYPE_CHECKING:
+    from embedshift.encoders.base import EncoderOutput
+    from embedshift.pipeline.draw import DrawnImage
+    from embedshift.pipeline.plan import Plan
+
+# Of vectors of length 1: rounding of float32 moves one by less, and that is no direction.
+UNMOVED = 1e-6
+
+
+@metric(
+    "text-alignment shift",
+    "text",
+    no_change=0.0,
+    low=-2.0,
+    high=2.0,
+    higher_is_better=False,
+    optional=True,
+    asked_by="text",
+    depends_on="captions",
+)
+def text_alignment_shift(original: ArrayLike, view: ArrayLike, text: ArrayLike) -> Values:
+    r"""How much nearer to its caption a picture came; below 0, it lost some of the match.
+
+    .. math:: \Delta = \cos(v, t) - \cos(o, t)
+
+    Args:
+        original: Original embeddings `[..., D]`.
+        view: Embeddings of the views `[..., D]`.
+        text: Vectors of the captions `[..., D]`.
+
+    Returns:
+        float64 `[...]` in [-2, 2]; 0 = no change. NaN where a norm is zero.
+
+    Raises:
+        ValueError: when the vectors differ in length.
+
+    Example:
+        >>> text_alignment_shift([1.0, 0.0], [0.0, 1.0], [2.0, 0.0]).item()
+        -1.0
+    """
+    return np.asarray(cosine(view, text) - cosine(original, text))
+
+
+@metric(
+    "zero-shot flips",
+    "text",
+    no_change=0.0,
+    low=0.0,
+    high=1.0,
+    higher_is_better=False,
+    optional=True,
+    asked_by="labels",
+    depends_on="labels",
+)
+def zero_shot_flip(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> Values:
+    r"""Whether the view is taken for another class than the original; the mean is the flip rate.
+
+    .. math:: [\arg\max_c \cos(v, t_c) \ne \arg\max_c \cos(o, t_c)]
+
+    Args:
+        original: Original embeddings `[..., D]`.
+        view: Embeddings of the views `[..., D]`.
+        classes: Vectors of the class names `[C, D]`.
+
+    Returns:
+        float64 `[...]`, 1 = another class, 0 = the same. NaN where a norm is zero.
+
+    Raises:
+        ValueError: when the vectors differ in length.
+
+    Example:
+        >>> zero_shot_flip([1.0, 0.2], [[2.0, 1.9], [0.1, 3.0]], [[1.0, 0.0], [0.0, 1.0]]).tolist()
+        [0.0, 1.0]
+    """
+    before, after = (cosine(np.asarray(e)[..., None, :], classes) for e in (original, view))
+    flipped = np.argmax(before, axis=-1) != np.argmax(after, axis=-1)
+    known = ~(np.isnan(before).any(axis=-1) | np.isnan(after).any(axis=-1))
+    return np.asarray(np.where(known, flipped, np.nan))
+
+
+def word_cosines(original: ArrayLike, view: ArrayLike, directions: ArrayLike) -> Values:
+    r"""Whether a shift points to a word: its cosine with the direction in which the text goes.
+
+    .. math:: \cos(\hat v - \hat o,\ t_w), \quad \hat x = x / \|x\|
+
+    Both ends at length 1 first, as the directional similarity of StyleGAN-NADA and InstructPix2Pix has it: these
+    encoders are trained on directions alone.
+
+    Args:
+        original: Original embeddings `[..., D]`.
+        view: Embeddings of the views `[..., D]`.
+        directions: Of the words `[W, D]`; see `direction`.
+
+    Returns:
+        float64 `[..., W]` in [-1, 1]; 0 = the shift has nothing to do with the word. NaN where the view did not move.
+
+    Raises:
+        ValueError: when the vectors differ in length.
+
+    Example:
+        >>> word_cosines([1.0, 0.0], [[0.0, 1.0], [3.0, 0.0]], [[-1.0, 1.0]]).round(6).tolist()
+        [[1.0], [nan]]
+    """
+    shift = direction(view, original)
+    still = np.linalg.norm(shift, axis=-1, keepdims=True) <= UNMOVED
+    return np.asarray(cosine(np.where(still, 0.0, shift)[..., None, :], directions))
+
+
+class MEASURE(Measure):
+    """Texts, and what the views have to do with them.
+
+    `vectors` is filled by the observer, which has a text tower: "classes" `[C, D]`, "directions" `[W, D]`, and
+    "captions", image id → `[D]`, for the images of one shard.
+    """
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked)
+        self.texts = gather(asked.config.of(Switches), asked.suite.names, asked.samples)
+        self.metrics = self.texts.metrics
+        self.tower = ""
+        self.vectors: Mapping[str, Any] = {}
+
+    def identity(self) -> dict[str, Any]:
+        """The texts, and what tells one text tower from another."""
+        return self.texts.describe() | {"tower": self.tower}
+
+    def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
+        """A cosine with the direction of every word."""
+        words = [name for name in self.texts.words if name != ORIGINAL]
+        return [Column("word_cosines", len(words))] if words else []
+
+    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+        """What the texts say of the views: `[A * draws]` each, `word_cosines` `[A * draws, W]`."""
+        original, views = output.embedding[:1], output.embedding[1:]
+        values: dict[str, Values] = {}
+        caption = self.vectors.get("captions", {}).get(image.sample.image_id)
+        if caption is not None:
+            values["text_alignment_shift"] = text_alignment_shift(original, views, caption)
+        if "classes" in self.vectors:
+            values["zero_shot_flip"] = zero_shot_flip(original, views, self.vectors["classes"])
+        if "directions" in self.vectors:
+            values["word_cosines"] = word_cosines(original, views, self.vectors["directions"])
+        return values

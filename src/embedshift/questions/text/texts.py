@@ -1,0 +1,145 @@
+"""What images are held against: captions, class names and the words for augmentations, as a study asks for them."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embedshift.augmentations import ORIGINAL
+from embedshift.errors import UsageError, reason
+from embedshift.questions.text import Switches
+from embedshift.registry import unknown_name
+
+if TYPE_CHECKING:
+    from embedshift.sources import Sample
+
+log = logging.getLogger(__name__)
+
+# What each of the paper's augmentations does to a photo, in a few words; what the original is, to begin with.
+WORDS = {
+    ORIGINAL: "a photo",
+    "noise": "a noisy photo",
+    "blur": "a blurry photo",
+    "color_jitter": "a photo with wrong colors",
+    "shift_scale_rotate": "a rotated photo",
+    "horizontal_flip": "a mirrored photo",
+    "elastic": "a warped photo",
+    "perspective": "a photo taken at an angle",
+    "brightness_contrast": "a photo with wrong brightness and contrast",
+    "coarse_dropout": "a photo with small patches missing",
+}
+# Of CLIP's prompts for ImageNet, those that say nothing of what a photo looks like.
+TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "a photo of one {}.", "a picture of a {}.", "itap of a {}.")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of a study: nothing that a vector depends on besides the text tower.
+
+    Args:
+        words: Of the original view and of every augmentation that has a phrase; empty = not asked for.
+        labels: Names of classes; empty = not asked for.
+        captions: How many images have one; 0 = none, or not asked for.
+        captions_hash: Over ids and captions.
+    """
+
+    words: Mapping[str, str]
+    labels: tuple[str, ...]
+    captions: int
+    captions_hash: str
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The columns that they add."""
+        return (
+            *(("text_alignment_shift",) if self.captions else ()),
+            *(("zero_shot_flip",) if self.labels else ()),
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """All that can change a number, for the study's identity; nothing where there is no text."""
+        found: dict[str, Any] = {}
+        if self.words:
+            found["words"] = dict(self.words)
+            found["captions"] = {"count": self.captions, "hash": self.captions_hash}
+        if self.labels:
+            found["labels"] = {"count": len(self.labels), "hash": _hash(self.labels)}
+            found["templates"] = list(TEMPLATES)
+        return found
+
+
+def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[Sample]") -> Texts:
+    """The texts that a study asks for.
+
+    Args:
+        switches: Its settings.
+        augmentations: Names, in suite order.
+        samples: Its images.
+
+    Raises:
+        UsageError: when a file of labels or words cannot be read or makes no sense.
+    """
+    wanted = switches.text or switches.words is not None
+    words = _words(switches.words, augmentations) if wanted else {}
+    given = [(s.image_id, s.caption) for s in samples if has_caption(s)] if wanted else []
+    if wanted and not given:
+        log.warning("no image has a caption: text_alignment_shift is left out")
+    elif 0 < len(given) < len(samples):
+        log.info("%d of %d images have a caption", len(given), len(samples))
+    if wanted and not given and len(words) < 2:
+        raise UsageError("text: no image has a caption, and no augmentation a word: name some by `words`")
+    labels = () if switches.labels is None else _labels(switches.labels)
+    return Texts(words, labels, len(given), _hash([f"{image}\n{caption}" for image, caption in given]))
+
+
+def has_caption(sample: "Sample") -> bool:
+    """Whether there is a word in it."""
+    return bool(sample.caption and sample.caption.strip())
+
+
+def _labels(given: str | Sequence[str]) -> tuple[str, ...]:
+    lines = _read(given).splitlines() if isinstance(given, str) else given
+    labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if len(labels) < 2:
+        where = f"{given}: " if isinstance(given, str) else ""
+        raise UsageError(f"labels: {where}two class names at least, one a line")
+    return labels
+
+
+def _words(given: str | Mapping[str, str] | None, augmentations: Sequence[str]) -> dict[str, str]:
+    """The phrase of the original view and of each augmentation that has one, in suite order."""
+    import yaml
+
+    own: Any = given or {}
+    if isinstance(given, str):
+        try:
+            own = yaml.safe_load(_read(given))
+        except yaml.YAMLError as error:
+            raise UsageError(f"words: {given}: not YAML ({reason(error)})") from error
+    if not isinstance(own, Mapping) or not all(isinstance(phrase, str) and phrase.strip() for phrase in own.values()):
+        raise UsageError("words: give 'augmentation: phrase' lines, such as 'blur: a blurry photo'")
+    names = (ORIGINAL, *augmentations)
+    for name in own:
+        if name not in names:
+            raise UsageError(f"words: {unknown_name('augmentation', str(name), dict.fromkeys(names))}")
+    table = WORDS | dict(own)
+    without = [name for name in augmentations if name not in table]
+    if without:
+        log.warning("no word for %s: name one by `words`", ", ".join(without))
+    return {name: table[name] for name in names if name in table}
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).expanduser().read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: not text in UTF-8") from error
+
+
+def _hash(texts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()

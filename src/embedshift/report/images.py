@@ -1,0 +1,77 @@
+"""Pictures as a page holds them: small WebP files inside `data:` addresses."""
+
+import base64
+import io
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from embedshift.arrays import Floats, Pixels
+
+# A map with more cells is brought down to this side: a reader sees no more of it on a thumbnail.
+HEAT_SIDE = 32
+HEAT_COLOURS = "inferno"
+
+
+def address(data: bytes, kind: str) -> str:
+    """The bytes as a `data:` address of MIME type `kind`.
+
+    Example:
+        >>> address(b"abc", "image/webp")
+        'data:image/webp;base64,YWJj'
+    """
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def shrink(image: Pixels, side: int) -> Pixels:
+    """The picture with its longer side at most `side` pixels, uint8 `[h, w, 3]`.
+
+    Example:
+        >>> shrink(np.zeros((40, 80, 3), np.uint8), 20).shape
+        (10, 20, 3)
+    """
+    small = Image.fromarray(image)
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(small)
+
+
+def webp(image: Pixels, quality: int) -> bytes:
+    """The picture, uint8 `[h, w, 3]` or `[h, w, 4]`, as WebP; quality 100 is lossless.
+
+    Example:
+        >>> webp(np.zeros((8, 8, 3), np.uint8), 80)[8:12]
+        b'WEBP'
+    """
+    return webp_of(Image.fromarray(image), quality)
+
+
+def webp_of(image: Image.Image, quality: int) -> bytes:
+    """The same of a Pillow image."""
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=quality, method=4, lossless=quality == 100)
+    return buffer.getvalue()
+
+
+def heat(attention: Floats) -> Pixels:
+    """An attention map as a see-through layer of warm colours: the more attention, the less see-through.
+
+    Args:
+        attention: `[g_h, g_w]`; scaled from its least to its greatest weight, a constant map to nothing.
+
+    Returns:
+        RGBA uint8, one pixel a cell, at most 32 x 32.
+
+    Example:
+        >>> heat(np.eye(2, dtype=np.float32))[..., 3].tolist()
+        [[230, 0], [0, 230]]
+    """
+    low, high = float(attention.min()), float(attention.max())
+    scaled = (attention - low) / (high - low) if high > low else np.zeros_like(attention)
+    rows, columns = (min(HEAT_SIDE, side) for side in scaled.shape)
+    if (rows, columns) != scaled.shape:
+        small = Image.fromarray(scaled.astype(np.float32)).resize((columns, rows), Image.Resampling.BILINEAR)
+        scaled = np.clip(np.asarray(small), 0, 1)
+    pixels = matplotlib.colormaps[HEAT_COLOURS](0.25 + 0.75 * scaled, bytes=True)
+    pixels[..., 3] = np.round(230 * scaled)
+    return np.asarray(pixels, np.uint8)

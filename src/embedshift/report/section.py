@@ -1,0 +1,83 @@
+"""What a question adds to the page: sections and charts."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from embedshift.figures import FigureInput
+from embedshift.report.embedded import EmbeddedFigure
+from embedshift.store.info import StudyInfo
+from embedshift.store.reader import Reader
+from embedshift.store.shards import ShardRecord
+
+Plot = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PageInput:
+    """What sections are made from.
+
+    Args:
+        data: The study's tables and rows.
+        encoder: What the encoder is called.
+        figures: The figures that the page may hold, by their names.
+        records: Of the shards that are finished.
+        thumbnails: Whether images may be shown at all.
+    """
+
+    data: FigureInput
+    encoder: str
+    figures: Mapping[str, EmbeddedFigure]
+    records: Sequence[ShardRecord]
+    thumbnails: bool = True
+
+    @property
+    def reader(self) -> Reader:
+        """The study."""
+        return self.data.reader
+
+    @property
+    def info(self) -> StudyInfo:
+        """The content of study.json."""
+        return self.data.reader.info
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a heading of its own.
+
+    Args:
+        id: Of its HTML element, whose template begins with it.
+        title: In the page's contents.
+        place: Where it stands: 10 the answer, 20 the summary, 40 the charts, 80 the figures, 100 how it was measured.
+        content: What its template, `section.html.j2` in the question's folder, shows.
+        images: Key → `data:` address, for images that scripts show.
+    """
+
+    id: str
+    title: str
+    place: int
+    content: Mapping[str, Any] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """An interactive chart: plotly's `data` and `layout`, without the colours of the page."""
+
+    id: str
+    title: str
+    plot: Plot
+
+
+@dataclass(frozen=True)
+class Part:
+    """A question's part of the page; its `section.py` has one called `PART`.
+
+    Args:
+        section: Gives the section; None where the study has nothing to show.
+        charts: Gives charts for the section of charts.
+    """
+
+    section: Callable[[PageInput], Section | None] | None = None
+    charts: Callable[[PageInput], Iterator[Chart]] | None = None

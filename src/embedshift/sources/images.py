@@ -1,0 +1,144 @@
+"""Bytes → RGB uint8 `[H, W, 3]`, safely; and the two ways to bring a picture to the encoder's size."""
+
+import io
+import warnings
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from embedshift.arrays import Pixels
+from embedshift.config import Resize
+from embedshift.errors import EmbedshiftError
+
+MAX_PIXELS = 100_000_000
+# Pillow can open more, some of it through outside programs (EPS): only formats that are plain pictures are read.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+
+
+def decode(data: bytes) -> Pixels:
+    """Decodes one picture in full, by its content and not by its name.
+
+    EXIF orientation is applied, alpha is flattened on white, grey, palette and CMYK are converted, 16-bit values are
+    shifted right by 8, and of an animation the first frame is taken.
+
+    Args:
+        data: The bytes of the file.
+
+    Returns:
+        RGB, uint8 `[H, W, 3]`.
+
+    Raises:
+        EmbedshiftError: with the reason in words, when the bytes are no picture, end early, fail their checks or hold
+            more than 100 megapixels. Half a picture is never returned.
+
+    Example:
+        >>> buffer = io.BytesIO()
+        >>> Image.new("L", (3, 2), 7).save(buffer, "PNG")
+        >>> decode(buffer.getvalue()).shape
+        (2, 3, 3)
+    """
+    if not data:
+        raise EmbedshiftError("the file is empty")
+    if data.startswith(b"\xff\xd8") and not _jpeg_ends(data):
+        raise EmbedshiftError("the picture is damaged or ends early (a JPEG without its end)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise EmbedshiftError(_too_large(f"{image.width} x {image.height}"))
+                image.verify()  # the checksums that Pillow does not look at while it decodes
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                image.load()
+                return np.asarray(_to_rgb(_upright(image)))
+    except EmbedshiftError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise EmbedshiftError(_too_large("the header's size")) from error
+    except UnidentifiedImageError as error:
+        raise EmbedshiftError("not a picture in a known format, whatever its name says; or cut off early") from error
+    except Exception as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise EmbedshiftError(f"the picture is damaged or ends early ({words})") from error
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether the end marker follows the picture's data; Pillow takes a tail of zeros for the rest of the picture."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
+        # Segments tell their length; any number of 0xff may stand before a marker.
+        at += 1 if data[at + 1 : at + 2] == b"\xff" else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return data.find(b"\xff\xd9", at) >= 0
+
+
+def _too_large(size: str) -> str:
+    return f"the picture has more than 100 megapixels ({size}): scale it down first"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # an unreadable EXIF block says nothing about the pixels
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return _high_byte(np.asarray(image), image.info.get("transparency")).convert("RGB")
+    if image.mode == "F":
+        raise EmbedshiftError("floating-point pixels have no fixed range: convert the picture to 8 or 16 bits")
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        white = Image.new("RGBA", colour.size, "white")
+        return Image.alpha_composite(white, colour).convert("RGB")
+    return image.convert("RGB")
+
+
+def _high_byte(values: NDArray[np.generic], transparent: int | None) -> Image.Image:
+    wide = values.astype(np.int64)
+    if wide.min() < 0 or wide.max() > 0xFFFF:
+        raise EmbedshiftError("the picture has more than 16 bits a channel: convert it to 8 or 16 bits")
+    return Image.fromarray(np.where(wide == transparent, 255, wide >> 8).astype(np.uint8))
+
+
+def resize(
+    image: Pixels, size: int, how: Resize = "squash", *, shortest: int | None = None, resample: int = 3
+) -> Pixels:
+    """Brings a picture to `size` x `size`.
+
+    Args:
+        image: uint8 `[H, W, 3]`.
+        size: Side of the result, in pixels.
+        how: "squash" = bilinear to the square, which changes the aspect ratio, as the paper does
+            (`albumentations.Resize`); "crop" = the encoder's own preprocessing, shortest side to `shortest` with an
+            antialiased filter, then the centre.
+        shortest: For "crop": length of the shortest side before the crop; `size` where not given.
+        resample: For "crop": Pillow's number of the filter (3 = bicubic, 2 = bilinear).
+
+    Returns:
+        uint8 `[size, size, 3]`.
+
+    Raises:
+        EmbedshiftError: when "crop" would need more than 100 megapixels on the way.
+
+    Example:
+        >>> resize(np.zeros((4, 6, 3), np.uint8), 2).shape
+        (2, 2, 3)
+    """
+    if how == "squash":
+        if image.shape[:2] == (size, size):
+            return image
+        return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    edge = max(shortest or size, size)
+    height, width = image.shape[:2]
+    if height <= width:
+        new_height, new_width = edge, int(edge * width / height)
+    else:
+        new_height, new_width = int(edge * height / width), edge
+    if new_height * new_width > MAX_PIXELS:
+        raise EmbedshiftError(f"a picture of {width} x {height} is too long to be cropped: use `resize` squash")
+    scaled = np.asarray(Image.fromarray(image).resize((new_width, new_height), Image.Resampling(resample)))
+    top, left = (new_height - size) // 2, (new_width - size) // 2
+    return np.ascontiguousarray(scaled[top : top + size, left : left + size])

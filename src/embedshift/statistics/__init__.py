@@ -1,0 +1,1 @@
+"""Pure functions that several questions need: resamples, intervals, clusters, vectors, maps."""

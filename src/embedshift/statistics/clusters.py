@@ -1,0 +1,81 @@
+"""Distances between augmentations → linkage, clusters, and the order of the dendrogram's leaves."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import pdist, squareform
+
+from embedshift.arrays import Values
+from embedshift.errors import EmbedshiftError, UsageError
+
+Linkage = Literal["ward", "average", "complete", "single"]
+
+
+# The authors' scripts cut the tree at this share of its height.
+CUT = 0.7
+
+
+def linkage_matrix(distances: ArrayLike, linkage: str = "ward") -> Values:
+    """The linkage matrix Z `[A - 1, 4]` of a square distance matrix `[A, A]`, as `scipy.cluster.hierarchy.linkage`.
+
+    Example:
+        >>> linkage_matrix([[0.0, 1.0], [1.0, 0.0]])[0, 2].item()
+        1.0
+    """
+    matrix = np.asarray(distances, np.float64)
+    if np.isnan(matrix).any():
+        raise EmbedshiftError("clusters: a distance is not a number, since an embedding is zero; no tree can be built")
+    return np.asarray(hierarchy.linkage(squareform(matrix, checks=False), method=linkage))
+
+
+def threshold(linkage: Values) -> float:
+    """Where the tree is cut: 0.7 of its greatest height."""
+    return float(CUT * linkage[:, 2].max())
+
+
+def clusters_of(distances: ArrayLike, augmentations: Sequence[str], linkage: str = "ward") -> pl.DataFrame:
+    """The cluster of every augmentation (the paper's equation 1) and its place in the dendrogram.
+
+    Args:
+        distances: Square, symmetric `[A, A]`, zeros on the diagonal.
+        augmentations: Names, in suite order.
+        linkage: "ward" is the authors' choice; it treats the distances as if they were Euclidean.
+
+    Returns:
+        `augmentation, cluster, leaf`: clusters count from 1 by first appearance in suite order, leaves from 0.
+
+    Example:
+        >>> clusters_of([[0, 9, 9], [9, 0, 1], [9, 1, 0]], ["noise", "blur", "flip"])["cluster"].to_list()
+        [1, 2, 2]
+    """
+    names = list(augmentations)
+    if len(names) == 1:
+        return pl.DataFrame({"augmentation": names, "cluster": [1], "leaf": [0]})
+    tree = linkage_matrix(distances, linkage)
+    found = hierarchy.fcluster(tree, threshold(tree), criterion="distance")
+    number = {label: count for count, label in enumerate(dict.fromkeys(found.tolist()), start=1)}
+    order = hierarchy.leaves_list(tree).tolist()
+    return pl.DataFrame(
+        {
+            "augmentation": names,
+            "cluster": [number[label] for label in found.tolist()],
+            "leaf": [order.index(index) for index in range(len(names))],
+        }
+    )
+
+
+def distances_of_means(means: ArrayLike, metric: str = "euclidean") -> Values:
+    """Distances `[A, A]` between mean embeddings `[A, D]` by any metric of scipy's `pdist` (the paper's equation 2).
+
+    Example:
+        >>> distances_of_means([[0.0, 0.0], [3.0, 4.0]])[0, 1].item()
+        5.0
+    """
+    try:
+        return np.asarray(squareform(pdist(np.asarray(means, np.float64), metric=metric)))
+    except ValueError as error:
+        raise UsageError(f"pdist metric {metric!r}: {error}") from error

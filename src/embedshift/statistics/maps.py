@@ -1,0 +1,144 @@
+"""Attention maps: their spread, their likeness, and how they are enlarged. Pure NumPy and SciPy, batch first."""
+
+import functools
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import entropy
+
+from embedshift.arrays import Values
+
+# Multiplications up to which OpenBLAS starts no threads: its own would fight with those of the encoder.
+ONE_THREAD = 2**18
+# Weights of one upsampled pixel add up to 1 only to rounding, which must not be stretched to a picture.
+CONSTANT = 1e-12
+
+
+def attention_entropy(maps: ArrayLike) -> Values:
+    """How far attention is spread, in nats: 0 = on one patch, ln(g_h g_w) = evenly on all; NaN for a map of zeros.
+
+    Args:
+        maps: `[..., g_h, g_w]`; each is brought to a sum of 1.
+
+    Returns:
+        float64 `[...]`.
+
+    Example:
+        >>> attention_entropy([[[0.0, 2.0]], [[0.0, 0.0]]]).tolist()
+        [0.0, nan]
+    """
+    with np.errstate(invalid="ignore"):
+        return np.asarray(entropy(flattened(maps), axis=-1))
+
+
+def scaled_map(attention: ArrayLike, size: int) -> Values:
+    """An attention map `[..., g_h, g_w]` at `[..., size, size]`, min-max scaled to [0, 1]; a constant map is zeros.
+
+    Example:
+        >>> scaled_map([[1.0, 3.0]], 2).tolist()
+        [[0.0, 1.0], [0.0, 1.0]]
+    """
+    maps = np.asarray(attention, np.float64)
+    scaled = np.empty((*maps.shape[:-2], size, size))
+    for place in np.ndindex(maps.shape[:-2]):  # one by one, so that what is between stays in the processor's cache
+        large = upsample(maps[place], size)
+        scaled[place] = min_max(large, True, CONSTANT * np.abs(maps[place]).max())
+    return scaled
+
+
+def min_max(maps: Values, where: NDArray[np.bool_] | bool, least: Values | float) -> Values:
+    """Maps scaled to [0, 1] over the pixels `where` they count; zeros where they span no more than `least`."""
+    low = maps.min(axis=(-2, -1), keepdims=True, where=where, initial=np.inf)
+    span = maps.max(axis=(-2, -1), keepdims=True, where=where, initial=-np.inf) - low
+    flat = span <= least
+    scaled = maps - low
+    with np.errstate(invalid="ignore"):  # a map that counts nowhere is NaN
+        scaled /= np.where(flat, np.inf, span)
+    return np.asarray(scaled)
+
+
+def likeness(a: Values, b: Values, where: NDArray[np.bool_]) -> Values:
+    """Equation 6 of scaled maps, over the pixels `where` they count."""
+    with np.errstate(invalid="ignore"):
+        mean = np.sum((a - b) ** 2, axis=(-2, -1), where=where) / np.sum(where, axis=(-2, -1))
+    return np.asarray(1.0 / (1.0 + mean))
+
+
+def map_likeness(a: ArrayLike, b: ArrayLike, size: int) -> Values:
+    r"""Equation 6 of the maps as `scaled_map` gives them, without making them.
+
+    Upsampling is linear, U = R A C', and its weights add up to 1, so that A can be scaled before it. For the difference
+    D of two scaled A's, the sum over all pixels of U's squares is the sum over all patches of D * (R'R D C'C).
+    """
+    difference = _scaled(a, size) - _scaled(b, size)
+    rows, columns = (_bilinear(cells, size) for cells in difference.shape[-2:])
+    squares = difference * ((rows.T @ rows) @ difference @ (columns.T @ columns))
+    mean = squares.sum(axis=(-2, -1)) / size**2
+    return np.asarray(1.0 / (1.0 + np.maximum(mean, 0.0)))
+
+
+def _scaled(attention: ArrayLike, size: int) -> Values:
+    """The map `[..., g_h, g_w]` that becomes `scaled_map` when it is upsampled."""
+    maps = np.asarray(attention, np.float64)
+    # Between the centres of four patches the upsampled map is bilinear: what is largest there lies in a corner.
+    rows, columns = (_bilinear(cells, size)[_nearest_centres(cells, size)] for cells in maps.shape[-2:])
+    corners, axes = rows @ maps @ columns.T, (-2, -1)
+    low = corners.min(axis=axes, keepdims=True)
+    span = corners.max(axis=axes, keepdims=True) - low
+    flat = span <= CONSTANT * np.abs(maps).max(axis=axes, keepdims=True)
+    return np.asarray(np.where(flat, 0.0, maps - low) / np.where(flat, 1.0, span))
+
+
+def flattened(maps: ArrayLike) -> Values:
+    """Maps `[..., g_h, g_w]` as `[..., g_h * g_w]`, float64."""
+    values = np.asarray(maps, np.float64)
+    return values.reshape(*values.shape[:-2], values.shape[-2] * values.shape[-1])
+
+
+def upsample(maps: ArrayLike, size: int) -> Values:
+    """Bilinear upsampling with half-pixel centres, the edge repeated, as OpenCV's and torch's (`align_corners=False`).
+
+    Args:
+        maps: `[..., g_h, g_w]`.
+        size: Side of the result, in pixels, at least the larger of g_h and g_w.
+
+    Returns:
+        float64 `[..., size, size]`.
+
+    Example:
+        >>> upsample([[0.0, 1.0]], 4)[0].tolist()
+        [0.0, 0.25, 0.75, 1.0]
+    """
+    values = np.asarray(maps, np.float64)
+    rows, columns = values.shape[-2:]
+    wide, tall = values @ _bilinear(columns, size).T, _bilinear(rows, size)
+    large = np.empty((*values.shape[:-2], size, size))
+    step = max(1, ONE_THREAD // (size * rows))
+    for start in range(0, size, step):
+        np.matmul(tall[start : start + step], wide, out=large[..., start : start + step, :])
+    return large
+
+
+@functools.cache
+def _bilinear(cells: int, size: int) -> Values:
+    """The weights of cells in upsampled pixels, `[size, cells]`."""
+    left, share = _places(cells, size)
+    weights = np.zeros((size, cells))
+    weights[np.arange(size), left] = 1 - share
+    weights[np.arange(size), np.minimum(left + 1, cells - 1)] += share
+    return weights
+
+
+@functools.cache
+def _nearest_centres(cells: int, size: int) -> NDArray[np.intp]:
+    """Upsampled pixels that are the first or the last between two centres of cells."""
+    left = _places(cells, size)[0]
+    change = np.flatnonzero(np.diff(left))
+    return np.unique(np.concatenate([[0], change, change + 1, [size - 1]]))
+
+
+def _places(cells: int, size: int) -> tuple[NDArray[np.intp], Values]:
+    """Of every upsampled pixel: the cell whose centre is the next to the left, and how far it is beyond it."""
+    centres = np.clip((np.arange(size) + 0.5) * cells / size - 0.5, 0, cells - 1)
+    left = np.minimum(centres.astype(np.intp), max(cells - 2, 0))
+    return left, centres - left

@@ -1,0 +1,294 @@
+"""A run, step by step: list, ask, load, plan, lock, measure, tables."""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from embedshift.augmentations import Suite, load_suite
+from embedshift.config import StudyConfig
+from embedshift.encoders import TITLES, Encoder
+from embedshift.encoders.base import EncoderInfo
+from embedshift.encoders.spec import EncoderSpec
+from embedshift.engines import Job, Progress, Result, find_engine, runs_here
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.pipeline.measure import Measure
+from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
+from embedshift.pipeline.ready import ReadyEncoder, ready
+from embedshift.sources import Sample, Shard, Source, open_source, passed_over, select, split
+from embedshift.store import folder, shards
+from embedshift.store.info import Counts, EncoderRecord, StudyInfo
+from embedshift.store.reader import Reader
+from embedshift.store.tables import write_tables
+from embedshift.study import Study
+
+VERSIONS = ("torch", "transformers", "albumentations", "opencv-python-headless", "numpy", "pillow", "polars", "pyarrow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A study that is ready to run.
+
+    Args:
+        config: The settings.
+        source: Reads the images.
+        order: How the images were put in order.
+        shards: All shards.
+        spec: Which encoder.
+        ready: It, loaded.
+        plan: What decides the rows.
+        identity: All that can change a number; the hash of it decides which runs may share a folder.
+    """
+
+    config: StudyConfig
+    source: Source
+    order: str
+    shards: Sequence[Shard]
+    spec: EncoderSpec
+    ready: ReadyEncoder
+    plan: Plan
+    identity: Mapping[str, Any]
+
+    @property
+    def samples(self) -> list[Sample]:
+        """All images, in order."""
+        return [sample for shard in self.shards for sample in shard.samples]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is known when the first shard is begun: images in all, those done before, and what was passed over."""
+
+    out: Path
+    images: int
+    done: int
+    complete: bool
+    skipped: Mapping[str, int]
+
+
+def run_study(
+    config: StudyConfig,
+    out: Path,
+    *,
+    encoder: Encoder | None = None,
+    suite: Suite | None = None,
+    progress: Progress | None = None,
+    on_start: Callable[[Start], None] = lambda _: None,
+) -> Study:
+    """Measures every image that is not measured yet, then writes tables.
+
+    Args:
+        config: The settings.
+        out: The study's folder; made if missing. A finished one is left alone, an unfinished one is gone on with.
+        encoder: Any `Encoder`, in place of `config.model`.
+        suite: The user's own augmentations, in place of `config.augmentations`.
+        progress: Called with a number of images whenever so many more are through.
+        on_start: Called once before the first shard.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        EmbedshiftError: when there is no image, the model cannot be loaded, the folder holds another study or is
+            in use, or nothing could be measured.
+    """
+    with prepared(config, out, encoder=encoder, suite=suite) as study, folder.locked(out):
+        ids = [sample.image_id for sample in study.samples]
+        done = folder.resumable(out, study.identity, study.plan.config_hash, ids)
+        pending = [shard for shard in study.shards if shard.index not in done]
+        complete = not pending and Reader(out).is_complete()
+        through = sum(record.images + len(record.failures) for record in done.values())
+        on_start(Start(out, len(ids), through, complete, study.source.skipped))
+        if complete:
+            return Study(out)
+        study_info(study, list(done.values()), complete=False).write(out)
+        shards.write_failures(out, list(done.values()))
+        for table, record in _measured(study, pending, progress):
+            shards.write_shard(out, table, record)
+            done[record.index] = record
+            if record.failures:
+                shards.write_failures(out, [done[index] for index in sorted(done)])
+        records = [done[index] for index in sorted(done)]
+        if not any(record.images for record in records):
+            first = records[0].failures[0]
+            raise EmbedshiftError(
+                f"nothing was measured: all {len(ids)} images failed, the first ({first.image_id}) with: {first.reason}"
+            )
+        write_tables(Reader(out))
+        study_info(study, records, complete=True).write(out)
+    return Study(out)
+
+
+@contextlib.contextmanager
+def prepared(
+    config: StudyConfig, out: Path, *, encoder: Encoder | None = None, suite: Suite | None = None
+) -> Iterator[Prepared]:
+    """The study with its images listed and its encoder ready, until the end of the block."""
+    suite = suite or load_suite(config.augmentations)
+    source, samples = list_images(config, out)
+    measures = make_measures(config, suite, samples)
+    spec = encoder_spec(config, encoder, measures)
+    with ready(spec, config, compiled=False) as loaded:
+        measures = loaded.prepare(measures)
+        plan = Plan(
+            config=config,
+            suite=suite,
+            preprocess=preprocess_of(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess),
+            measures=measures,
+            columns=columns_of(measures, loaded.probe(spec)),
+            batch_size=spec.batch_for(loaded.encoder),
+        )
+        cut = split(samples, config.shard_size)
+        identity = json.loads(json.dumps(study_identity(loaded.encoder, plan, cut)))  # as study.json gives it back
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        yield Prepared(
+            config=config,
+            source=source,
+            order="sorted",
+            shards=cut,
+            spec=spec,
+            ready=loaded,
+            plan=replace(plan, config_hash=digest),
+            identity=identity,
+        )
+
+
+def list_images(config: StudyConfig, out: Path) -> tuple[Source, list[Sample]]:
+    """The source of the images, and those of the study, in order.
+
+    Raises:
+        EmbedshiftError: when there is none, or the study's folder is that of the images.
+    """
+    source = open_source(config.images)
+    samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
+    if not samples:
+        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{passed_over(source.skipped)}")
+    if out.resolve() == Path(source.description.get("root", os.devnull)).resolve():
+        raise UsageError(f"{out} is the folder of the images; choose another `out`")
+    return source, samples
+
+
+def encoder_spec(config: StudyConfig, encoder: Encoder | None, measures: Sequence[Measure]) -> EncoderSpec:
+    """Which encoder the study wants, and what it must give."""
+    return EncoderSpec(
+        model=config.model,
+        device=config.device,
+        precision=config.precision,
+        size=config.size,
+        embedding=config.embedding,
+        given=encoder,
+        observations=tuple(dict.fromkeys(name for each in measures for name in each.observations)),
+        compile=config.compile,
+        batch_size=config.batch_size,
+    )
+
+
+def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard]) -> dict[str, Any]:
+    """All that can change a number, and nothing else."""
+    # Shard by shard: the same images cut otherwise, as in several archives, cannot go on with each other's shards.
+    ids = "\n\n".join("\n".join(shards.storable(s.image_id) for s in shard.samples) for shard in cut)
+    config, preprocess, said = plan.config, plan.preprocess, EncoderInfo.of(encoder)
+    crop = {"shortest": preprocess.shortest, "resample": preprocess.resample} if config.resize == "crop" else {}
+    return {
+        "images": {
+            "count": sum(len(shard.samples) for shard in cut),
+            "ids_hash": hashlib.sha256(ids.encode()).hexdigest(),
+        },
+        "weights_hash": encoder.weights_hash,
+        "embedding": said.embedding_name,
+        "size": encoder.size,
+        "mean": list(encoder.mean),
+        "std": list(encoder.std),
+        "resize": config.resize,
+        "augmentations": plan.suite.describe(),
+        "seed": config.seed,
+        "draws": config.draws,
+        "precision": said.precision or "float32",
+        **crop,
+        "batch_size": plan.batch_size,
+        "shard_size": config.shard_size,
+        "metrics": list(plan.metrics),
+        **({"compile": True} if config.compile else {}),
+        **({"store": config.store} if config.store != "all" else {}),
+        "questions": {each.question: each.identity() for each in plan.measures if each.identity()},
+        "versions": {
+            "albumentations": importlib.metadata.version("albumentations"),
+            "opencv": importlib.metadata.version("opencv-python-headless"),
+            "transformers_major": importlib.metadata.version("transformers").split(".")[0],
+        },
+    }
+
+
+def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, complete: bool) -> StudyInfo:
+    """What study.json says of the study and its finished shards."""
+    config, plan = study.config, study.plan
+    seconds: Counter[str] = Counter()
+    for record in records:
+        seconds.update(record.seconds)
+    measured = sum(record.images for record in records)
+    told = {each.question: each.identity() for each in plan.measures}
+    return StudyInfo(
+        embedshift=importlib.metadata.version("embedshift"),
+        schema_version=shards.SCHEMA_VERSION,
+        complete=complete,
+        config=config.to_dict(),
+        config_hash=plan.config_hash,
+        identity=study.identity,
+        questions={question.name: told.get(question.name, {}) for question in config.asked()},
+        augmentations=plan.suite.names,
+        encoder=_encoder_record(study.ready.encoder, plan),
+        source=dict(study.source.description),
+        order=study.order,
+        counts=Counts(
+            images=len(study.samples),
+            measured=measured,
+            failed=sum(len(record.failures) for record in records),
+            rows=measured * (1 + plan.views),
+            skipped=dict(study.source.skipped),
+        ),
+        seconds={stage: round(value, 3) for stage, value in seconds.items()},
+        versions={name: importlib.metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
+    )
+
+
+def _encoder_record(encoder: Encoder, plan: Plan) -> EncoderRecord:
+    said = EncoderInfo.of(encoder)
+    return EncoderRecord(
+        name=encoder.name,
+        title=TITLES.get(encoder.name),
+        revision=said.revision,
+        weights_hash=encoder.weights_hash,
+        embedding=said.embedding_name,
+        embedding_definition=said.embedding_definition,
+        dim=encoder.dim,
+        grid=encoder.grid,
+        size=encoder.size,
+        mean=encoder.mean,
+        std=encoder.std,
+        shortest=plan.preprocess.shortest,
+        resample=plan.preprocess.resample,
+        precision=said.precision or "float32",
+        attention_kind=said.attention_kind,
+    )
+
+
+def _measured(study: Prepared, pending: Sequence[Shard], progress: Progress | None) -> Iterator[Result]:
+    """The rows and the record of each pending shard, as they are done."""
+    job = Job(
+        shards=pending,
+        source=study.source,
+        plan=study.plan,
+        spec=study.spec,
+        ready=study.ready,
+        progress=progress or (lambda _: None),
+    )
+    here = bool(pending) and runs_here(job)
+    with study.spec.compiled(study.ready.encoder) if here else contextlib.nullcontext():
+        yield from find_engine(study.config.engine)(job)

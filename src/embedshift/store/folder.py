@@ -1,0 +1,107 @@
+"""The study's folder while a run is at work in it: the lock, and the check that it holds the same study."""
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.store import shards
+from embedshift.store.info import read_info
+from embedshift.store.reader import Reader
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Makes the folder and keeps a second run out of it.
+
+    The kernel holds the lock for this process alone and not for its children, so that any death frees it.
+
+    Raises:
+        EmbedshiftError: when another run holds it, or the folder cannot be written.
+    """
+    if shards.storable(str(out)) != str(out):  # Arrow and Polars open no such path
+        raise UsageError(f"{shards.storable(str(out))}: holds bytes that are not UTF-8; choose another `out`")
+    try:
+        (out / "shards").mkdir(parents=True, exist_ok=True)
+        lock = open(out / ".lock", "w")  # noqa: SIM115 - closed by the with below
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written ({error.strerror})") from error
+    with lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise EmbedshiftError(f"{out}: another run is at work here; wait for it or choose another `out`") from error
+        for leftover in (out / "shards").glob(".*"):
+            leftover.unlink()
+        yield
+
+
+def resumable(
+    out: Path, identity: Mapping[str, Any], config_hash: str, image_ids: Collection[str]
+) -> dict[int, shards.ShardRecord]:
+    """The finished shards of this very study; another study in the folder is refused, and what differs is named.
+
+    Args:
+        out: The folder.
+        identity: All that can change a number.
+        config_hash: Over it.
+        image_ids: The images of the study.
+
+    Raises:
+        UsageError: when the folder holds another study.
+    """
+    records = {record.index: record for record in shards.finished(out)}
+    stored = read_info(out) if Reader(out).exists() else None
+    hashes = {record.config_hash for record in records.values()} | ({stored.config_hash} if stored else set())
+    if hashes - {config_hash}:
+        then = stored.identity if stored else {}
+        what = differences(then, identity) or ["the configuration"]
+        if then.get("images") != identity["images"]:
+            what += _moved_images(out, records, image_ids)
+        raise UsageError(f"{out} holds another study: {'; '.join(what)}. Choose another `out`, or delete it")
+    return records
+
+
+def _moved_images(out: Path, records: Mapping[int, shards.ShardRecord], image_ids: Collection[str]) -> list[str]:
+    """Names of images that were added or removed, as far as the finished shards know."""
+    before = Reader(out).image_ids() | {f.image_id for r in records.values() for f in r.failures}
+    now = {shards.storable(image_id) for image_id in image_ids}
+    added = sorted(now - before) if Reader(out).is_complete() else []  # else they may only be still to come
+    return [
+        f"{word}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+        for word, names in (("added", added), ("removed", sorted(before - now)))
+        if names
+    ]
+
+
+def differences(
+    then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", *, words: tuple[str, str] = ("there", "now")
+) -> list[str]:
+    """What differs between two configurations, setting by setting.
+
+    Args:
+        then: One.
+        now: The other.
+        prefix: Goes before every name.
+        words: What to call the two.
+
+    Example:
+        >>> differences({"seed": 0, "size": 224}, {"seed": 1, "size": 224})
+        ['seed: 0 there, 1 now']
+    """
+    found: list[str] = []
+    for key in dict.fromkeys([*then, *now]):
+        old, new = then.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{prefix}{key}.", words=words)
+        elif old != new:
+            found.append(f"{prefix}{key}: {_short(old)} {words[0]}, {_short(new)} {words[1]}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

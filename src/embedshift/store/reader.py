@@ -1,0 +1,160 @@
+"""The reader: a study on disk, as everything after the shards sees it. It imports no torch."""
+
+import dataclasses
+import functools
+import logging
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.registry import Question, questions
+from embedshift.store.info import FILE, StudyInfo, read_info
+from embedshift.store.shards import ShardRecord, finished, shard_sums, write_failures
+
+log = logging.getLogger(__name__)
+
+C = TypeVar("C")
+
+CORE_TABLES = ("summary", "ranking")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What a run left in its folder.
+
+    Args:
+        folder: The study's folder.
+        choices: What is chosen for tables, figures and report: instances of the questions' `choices`.
+        made: Tables that are newer than those in the folder, by name.
+    """
+
+    folder: Path
+    choices: Sequence[Any] = ()
+    made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
+
+    def exists(self) -> bool:
+        """Whether a run was ever begun here."""
+        return (self.folder / FILE).is_file()
+
+    def is_complete(self) -> bool:
+        """Whether the run reached its end and its tables are there."""
+        if not self.exists() or not self.info.complete:
+            return False
+        return all((self.folder / "tables" / f"{name}.parquet").is_file() for name in self.table_names)
+
+    @functools.cached_property
+    def info(self) -> StudyInfo:
+        """study.json; UsageError where there is none."""
+        return read_info(self.folder)
+
+    @property
+    def augmentations(self) -> list[str]:
+        """Names of the augmentations, in suite order."""
+        return list(self.info.augmentations)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics, in the order of the columns."""
+        return self.info.metrics
+
+    @functools.cached_property
+    def questions(self) -> list[Question]:
+        """What the study asked, in order; a question that is not installed here is left out with a line in the log."""
+        known = {each.name: each for each in questions()}
+        for name in self.info.questions:
+            if name not in known:
+                log.warning("the question %r is not installed here: its tables and figures are left out", name)
+        return [known[name] for name in self.info.questions if name in known]
+
+    def identity_of(self, question: str) -> Mapping[str, Any]:
+        """What a question added to the study's identity; empty where it was not asked."""
+        return self.info.questions.get(question, {})
+
+    def choice(self, kind: type[C]) -> C:
+        """What is chosen of one kind; its defaults where nothing is."""
+        return next((each for each in self.choices if isinstance(each, kind)), None) or kind()
+
+    @functools.cached_property
+    def table_names(self) -> tuple[str, ...]:
+        """Names of the tables that this study has: summary and ranking, then those of its questions."""
+        from embedshift.store.tables import tables_of
+
+        return (*CORE_TABLES, *(table.name for table in tables_of(self.questions)))
+
+    def table(self, name: str) -> pl.DataFrame | None:
+        """A table by its name; None where the study does not have it."""
+        if name in self.made:
+            return self.made[name]
+        path = self.folder / "tables" / f"{name}.parquet"
+        return pl.read_parquet(path, glob=False) if name in self.table_names and path.is_file() else None
+
+    def rows(self) -> pl.LazyFrame:
+        """All rows, lazily: one per image, view and draw, in the order of the shards."""
+        # A list, since polars would take brackets in the folder's name for a pattern.
+        return pl.scan_parquet(sorted((self.folder / "shards").glob("part-*.parquet")), glob=False)
+
+    def records(self) -> list[ShardRecord]:
+        """What the finished shards say of themselves."""
+        return finished(self.folder)
+
+    def shard_sums(self, name: str) -> Iterator[dict[str, Values]]:
+        """What the shards added up under a name, shard by shard."""
+        return shard_sums(self.folder, name)
+
+    def sums(self, name: str) -> dict[str, Values]:
+        """The same of all shards together; empty where there is nothing."""
+        total: dict[str, Values] = {}
+        for part in self.shard_sums(name):
+            total = {key: array + total[key] if key in total else array for key, array in part.items()}
+        return total
+
+    def image_ids(self, *, with_attention: bool = False) -> set[str]:
+        """Names of all measured images, or of those whose attention maps are stored."""
+        if not any((self.folder / "shards").glob("part-*.parquet")):
+            return set()
+        rows = self.rows().filter(pl.col("attention").is_not_null()) if with_attention else self.rows()
+        return set(rows.select(pl.col("image_id").unique()).collect()["image_id"])
+
+    def sample_ids(self, count: int, *, with_attention: bool = False) -> list[str]:
+        """`count` image ids drawn by the study's seed, sorted.
+
+        Args:
+            count: How many.
+            with_attention: Of a study with `store="metrics"`, only images whose attention maps it kept, where there
+                are.
+        """
+        few = self.image_ids(with_attention=True) if with_attention and not self.info.has_vectors else set()
+        return draw_ids(few or self.image_ids(), count, self.info.seed)
+
+    def values(self, augmentation: str, metric: str) -> Values:
+        """One augmentation's values of one metric over images and draws, float64 `[N]`, without null and NaN."""
+        part = self.rows().filter(pl.col("view") == augmentation)
+        return part.select(pl.col(metric).cast(pl.Float64).fill_nan(None)).drop_nulls().collect()[metric].to_numpy()
+
+    def failures(self) -> pl.DataFrame:
+        """One row per image that was not measured: image_id, stage, reason."""
+        path = self.folder / "failures.parquet"
+        if not path.is_file():  # a run that was killed at once
+            write_failures(self.folder, finished(self.folder))
+        return pl.read_parquet(path, glob=False)
+
+    def is_reported(self) -> bool:
+        """Whether `report.html` is there and not older than the measurements."""
+        file = self.folder / "report.html"
+        return file.is_file() and file.stat().st_mtime_ns >= (self.folder / FILE).stat().st_mtime_ns
+
+
+def draw_ids(image_ids: Iterable[str], count: int, seed: int) -> list[str]:
+    """`count` of the ids, drawn by the seed, sorted; all where there are fewer.
+
+    Example:
+        >>> draw_ids(["b", "a"], 5, seed=0)
+        ['a', 'b']
+    """
+    ids = sorted(image_ids)
+    return sorted(random.Random(seed).sample(ids, min(count, len(ids))))

@@ -1,0 +1,201 @@
+"""The records on disk: the Arrow schema, shards that appear whole or not at all, and what was finished."""
+
+import base64
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embedshift.arrays import Floats, Values
+from embedshift.errors import EmbedshiftError, reason
+
+SCHEMA_VERSION = 2
+METADATA_KEY = b"embedshift"
+SUMS_KEY = b"embedshift.sums"
+_NONE: Mapping[str, int | None] = {}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that was not measured, where it failed and why, in words.
+
+    `stage` is one of list, read, decode, draw, encode, measure.
+    """
+
+    image_id: str
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What a finished shard says of itself, in its Parquet metadata.
+
+    Args:
+        index: Which shard.
+        config_hash: Of the study that it belongs to.
+        images: Images measured.
+        failures: Images not measured.
+        batch_size: Views per forward pass.
+        seconds: Seconds per stage; read, decode, draw and pixels add up over the workers.
+    """
+
+    index: int
+    config_hash: str
+    images: int
+    failures: tuple[Failure, ...]
+    batch_size: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def schema(
+    dim: int | None, cells: int | None, metrics: Sequence[str], lists: Mapping[str, int | None] = _NONE
+) -> pa.Schema:
+    """Columns of a row.
+
+    Args:
+        dim: Length of an embedding; None where none is stored.
+        cells: g_h * g_w; None for an encoder without attention.
+        metrics: Names.
+        lists: Lists of numbers, float32: name → length; None = of any length.
+
+    Example:
+        >>> schema(512, 49, ["cosine_similarity"]).names[:4]
+        ['image_id', 'view', 'draw', 'view_seed']
+    """
+    attention = pa.list_(pa.float32(), cells) if cells else pa.list_(pa.float32())
+    return pa.schema(
+        [
+            pa.field("image_id", pa.string(), nullable=False),
+            pa.field("view", pa.string(), nullable=False),
+            pa.field("draw", pa.int32(), nullable=False),
+            pa.field("view_seed", pa.int64(), nullable=False),
+            *([pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False)] if dim else []),
+            pa.field("attention", attention),
+            *(pa.field(name, pa.float64()) for name in metrics),
+            *(pa.field(name, pa.list_(pa.float32(), -1 if n is None else n)) for name, n in lists.items()),
+            pa.field("caption", pa.string()),
+        ]
+    )
+
+
+def fixed_lists(values: Floats) -> pa.Array:
+    """`[N, K]` → an Arrow array of N lists of K, without a loop."""
+    flat = pa.array(np.ascontiguousarray(values, np.float32).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def shard_path(folder: Path, index: int) -> Path:
+    """Where shard `index` of the study in `folder` lies."""
+    return folder / "shards" / f"part-{index:05d}.parquet"
+
+
+def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
+    """Writes a shard under a hidden name and renames it: the renamed part is the mark that it is done."""
+    said = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(record)})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA_KEY: said})
+    path = shard_path(folder, record.index)
+    # Numbers hardly repeat: a dictionary of them would make the file half as large again.
+    texts = ["image_id", "view", "caption"]
+    write_whole(path, lambda hidden: pq.write_table(table, hidden, compression="zstd", use_dictionary=texts))
+
+
+def write_whole(path: Path, write: Any) -> None:
+    """Calls `write(hidden path)` and moves the result to `path`: a reader or a crash never meets half a file."""
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(hidden)
+        with open(hidden, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(hidden, path)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def finished(folder: Path) -> list[ShardRecord]:
+    """The records of all finished shards, in order.
+
+    Raises:
+        EmbedshiftError: when a part is not a shard of embedshift.
+    """
+    return [_read_record(path) for path in sorted((folder / "shards").glob("part-*.parquet"))]
+
+
+def _read_record(path: Path) -> ShardRecord:
+    try:
+        said: dict[str, Any] = json.loads(pq.read_metadata(path).metadata[METADATA_KEY])
+        version = said.pop("schema_version")
+        if version != SCHEMA_VERSION:
+            raise EmbedshiftError(another_schema(str(path), version))
+        return ShardRecord(**said | {"failures": tuple(Failure(**f) for f in said["failures"])})
+    except EmbedshiftError:
+        raise
+    except Exception as error:
+        raise EmbedshiftError(
+            f"{path}: not a shard of embedshift ({reason(error)}); delete it and run again"
+        ) from error
+
+
+def another_schema(place: str, version: object) -> str:
+    """The line for what an older or newer embedshift wrote.
+
+    Example:
+        >>> another_schema("study", 1)
+        'study: written with schema 1, this embedshift reads 2: run the study again into another folder'
+    """
+    words = f"written with schema {version}, this embedshift reads {SCHEMA_VERSION}"
+    return f"{place}: {words}: run the study again into another folder"
+
+
+def with_sums(table: pa.Table, sums: Mapping[str, Mapping[str, Values]]) -> pa.Table:
+    """A shard's rows with what it added up in the metadata; what has nothing to say is left out.
+
+    Args:
+        table: The rows.
+        sums: Name → arrays by name, float64, which can be added to those of other shards.
+    """
+    said = {name: {key: _packed(array) for key, array in arrays.items()} for name, arrays in sums.items() if arrays}
+    return table.replace_schema_metadata({SUMS_KEY: json.dumps(said)}) if said else table
+
+
+def shard_sums(folder: Path, name: str) -> Iterator[dict[str, Values]]:
+    """What the shards of the study in `folder` added up under a name, shard by shard."""
+    for path in sorted((folder / "shards").glob("part-*.parquet")):
+        said = json.loads((pq.read_metadata(path).metadata or {}).get(SUMS_KEY, "{}"))
+        if name in said:
+            yield {key: _unpacked(array) for key, array in said[name].items()}
+
+
+def _packed(values: Values) -> dict[str, Any]:
+    array = np.asarray(values, "<f8")
+    return {"shape": array.shape, "data": base64.b64encode(array.tobytes()).decode()}
+
+
+def _unpacked(packed: Mapping[str, Any]) -> Values:
+    return np.frombuffer(base64.b64decode(packed["data"]), "<f8").reshape(packed["shape"]).astype(np.float64)
+
+
+def write_failures(folder: Path, records: Sequence[ShardRecord]) -> None:
+    """Rebuilds failures.parquet from the shards: one row per image that was not measured."""
+    failures = [f for record in records for f in record.failures]
+    columns: Mapping[str, list[str]] = {
+        name: [getattr(f, name) for f in failures] for name in ("image_id", "stage", "reason")
+    }
+    table = pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns]))
+    write_whole(folder / "failures.parquet", lambda hidden: pq.write_table(table, hidden))
+
+
+def storable(text: str) -> str:
+    r"""A name as Parquet can hold it: bytes of a file name that are not UTF-8 become `\xNN`.
+
+    Example:
+        >>> storable("caf\udce9.jpg")
+        'caf\\xe9.jpg'
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,180 @@
+"""Whether studies are of the same images and views, and what they are called beside each other."""
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.registry import METRICS
+from embedshift.store.folder import differences
+from embedshift.store.info import StudyInfo
+from embedshift.study.study import Study
+
+log = logging.getLogger(__name__)
+
+# What must be equal for the views to be the same ones, but for their size.
+SAME = ("seed", "draws", "resize", "augmentations")
+# Machines and versions of OpenCV draw the same view up to 5 levels apart. Patch similarity is 1 / (1 + x²) with
+# x = root of the MSE / 255, nowhere steeper than 0.65, so that moves it by 0.013 at most: what moves it more is another
+# picture.
+SAME_PICTURE = 0.02
+
+
+def check_studies(studies: Sequence[Study]) -> None:
+    """Refuses fewer than two, one that is given twice, and one that is not finished."""
+    if len(studies) < 2:
+        raise UsageError("name at least two studies to compare")
+    for folder, often in Counter(study.folder.resolve() for study in studies).items():
+        if often > 1:
+            raise UsageError(f"{folder}: given {often} times; name different studies")
+    for study in studies:
+        if not study.is_complete():
+            raise UsageError(f"{study.folder}: not finished; run the same command again first")
+
+
+def check_same_views(studies: Sequence[Study]) -> list[bool]:
+    """Refuses studies whose images, seed, draws, resize or augmentations differ; warns where sizes differ.
+
+    Returns:
+        For each study, whether its views have the first study's geometry: the same pictures should give equal pixels.
+
+    Raises:
+        EmbedshiftError: (exit code 2) one line that names the first study that differs, in what, and how.
+    """
+    first, same = studies[0], [True]
+    for other in studies[1:]:
+        words = f"in {first.folder}", f"in {other.folder}"
+        one, two = first.reader().info, other.reader().info
+        found = differences(_settings(one), _settings(two), words=words)
+        found += _other_images(_all_ids(first), _all_ids(other), words)
+        if found:
+            raise UsageError(
+                f"{other.folder} is not of the same images and views as {first.folder}: {'; '.join(found)}"
+            )
+        geometry = differences(_geometry(one), _geometry(two), words=words)
+        geometry += differences(_versions(one), _versions(two), words=words)
+        if geometry:
+            log.warning("the views are not the same pixels: %s", "; ".join(geometry))
+        same.append(_geometry(one) == _geometry(two))
+    return same
+
+
+def _settings(info: StudyInfo) -> dict[str, Any]:
+    return {name: info.identity[name] for name in SAME}
+
+
+def _geometry(info: StudyInfo) -> dict[str, Any]:
+    """What decides the pixels of the original view of an image."""
+    crop = {"shortest": info.encoder.shortest, "resample": info.encoder.resample}
+    return {"size": info.identity["size"], **(crop if info.identity["resize"] == "crop" else {})}
+
+
+def _versions(info: StudyInfo) -> dict[str, Any]:
+    return {name: info.identity["versions"][name] for name in ("albumentations", "opencv")}
+
+
+def _all_ids(study: Study) -> set[str]:
+    return study.reader().image_ids() | set(study.failures()["image_id"])
+
+
+def _other_images(first: Collection[str], other: Collection[str], words: tuple[str, str]) -> list[str]:
+    """Which images one study has and the other has not, in words.
+
+    Example:
+        >>> _other_images({"a.jpg", "b.jpg"}, {"a.jpg"}, ("in x", "in y"))
+        ['images: 1 only in x (b.jpg)']
+    """
+    only = (sorted(set(first) - set(other)), sorted(set(other) - set(first)))
+    return [
+        f"images: {len(ids)} only {place} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
+        for ids, place in zip(only, words, strict=True)
+        if ids
+    ]
+
+
+def common_images(studies: Sequence[Study]) -> list[str]:
+    """The images that every study measured, sorted; those that not all of them did are counted in a warning.
+
+    Raises:
+        EmbedshiftError: when there is none.
+    """
+    measured = [study.reader().image_ids() for study in studies]
+    common, all_ids = set.intersection(*measured), set.union(*measured)
+    if not common:
+        raise EmbedshiftError("no image was measured by every study: there is nothing to compare")
+    if left := len(all_ids) - len(common):
+        lost = [(len(all_ids - ids), study.folder) for study, ids in zip(studies, measured, strict=True)]
+        failed = [f"{count} failed in {folder}" for count, folder in lost if count]
+        log.warning("%d of %d images are left out: %s", left, len(all_ids), ", ".join(failed))
+    return sorted(common)
+
+
+def common_metrics(studies: Sequence[Study]) -> list[str]:
+    """The metrics that every study has, on the same basis, in the first study's order; warnings name the others."""
+    common = [name for name in studies[0].metrics if all(name in study.metrics for study in studies)]
+    infos = [study.reader().info for study in studies]
+    if apart := [name for name in common if any(_basis(name, info) != _basis(name, infos[0]) for info in infos)]:
+        bases = " or ".join(dict.fromkeys(METRICS[name].depends_on for name in apart))
+        log.warning("%s differ between the studies, so these are left out: %s", bases, ", ".join(apart))
+        common = [name for name in common if name not in apart]
+    if others := {name for study in studies for name in study.metrics} - set(common):
+        log.warning("not every study has these metrics, which are left out: %s", ", ".join(sorted(others)))
+    return common
+
+
+def _basis(metric: str, info: StudyInfo) -> Any:
+    """What must be equal for values of a metric to be comparable, beside images and views."""
+    if metric not in METRICS or not METRICS[metric].depends_on:
+        return None
+    return info.questions.get(METRICS[metric].question, {}).get(METRICS[metric].depends_on)
+
+
+def check_pixels(study: Study, reference: Study, own: Values, others: Values, image_ids: pl.Series) -> None:
+    """Refuses pictures that share nothing but their names.
+
+    Args:
+        study: Whose views have the geometry of the reference's.
+        reference: The first study.
+        own: Patch similarity of N views in the study: it depends on nothing but pixels.
+        others: Of the same views in the reference `[N]`.
+        image_ids: Of the N views.
+
+    Raises:
+        EmbedshiftError: (exit code 2) when pixels differ by more than machines and versions of OpenCV make them.
+    """
+    apart = np.abs(own - others) > SAME_PICTURE
+    if apart.any():
+        images = image_ids.filter(pl.Series(apart)).unique(maintain_order=True)
+        raise UsageError(
+            f"{study.folder} is not of the same images as {reference.folder}: pictures of the same name differ (first: "
+            f"{images[0]})",
+        )
+
+
+def study_names(studies: Sequence[Study]) -> list[str]:
+    """Names of studies by encoder and precision, and by folder where these are equal."""
+    encoders = [study.reader().info.encoder for study in studies]
+    return distinct(
+        [f"{encoder.name} ({encoder.precision})" for encoder in encoders],
+        [study.folder.resolve() for study in studies],
+    )
+
+
+def distinct(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """The names, with so much of the folder added as tells equal ones apart.
+
+    Example:
+        >>> distinct(["clip", "clip", "vit"], [Path("/x/a"), Path("/x/b"), Path("/x/c")])
+        ['clip, a', 'clip, b', 'vit']
+        >>> distinct(["clip", "clip"], [Path("/x/a"), Path("/y/a")])
+        ['clip, /x/a', 'clip, /y/a']
+    """
+    often, short = Counter(names), [folder.name for folder in folders]
+    tails = short if len(set(short)) == len(short) else [str(folder) for folder in folders]
+    return [f"{name}, {tail}" if often[name] > 1 else name for name, tail in zip(names, tails, strict=True)]

@@ -1,0 +1,211 @@
+"""Finished studies of the same images and views, side by side: encoders, precisions or checkpoints."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from embedshift.errors import UsageError
+from embedshift.statistics import summary as tables
+from embedshift.store.reader import Reader
+from embedshift.store.shards import write_whole
+from embedshift.study import checks, numbers
+from embedshift.study.study import Study, load
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Comparison", "compare"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Tables of several studies, over the images that all of them measured. The first study is the reference.
+
+    Args:
+        studies: One row per study: `study` (its name here), `folder, encoder, precision, weights_hash, dim, size`,
+            `measured` (its images), `compared` (those of them that every study measured), and Spearman's correlation
+            of its order of the augmentations with the reference's: `rank_correlation` by mean performance,
+            `rank_correlation_cosine` by mean cosine similarity.
+        comparison: One row per augmentation, metric and study but the first: `augmentation, metric, study, reference,
+            n, mean, reference_mean, difference, ci_low, ci_high`. `difference` is mean minus reference_mean, with a
+            paired 95 % interval: both studies meet the same 2,000 resamples of the images. A metric in an encoder's
+            own units (L2 distance) has a difference between studies of the same weights alone.
+        side_by_side: `augmentation, metric`, and a column of means per study.
+        ranking: `study, augmentation, mean_performance, rank`, over the radar metrics that all studies have.
+        largest: Per study and metric the value of `summary` that differs most from the reference's: `study, reference,
+            metric, augmentation, column, value, reference_value, difference`, each study's largest first.
+    """
+
+    studies: pl.DataFrame
+    comparison: pl.DataFrame
+    side_by_side: pl.DataFrame
+    ranking: pl.DataFrame
+    largest: pl.DataFrame
+
+    def to_dicts(self) -> dict[str, list[dict[str, Any]]]:
+        """Every table by its name, as a list of its rows, for JSON."""
+        return {field.name: getattr(self, field.name).to_dicts() for field in fields(self)}
+
+    def figure(self, name: str) -> "Figure":
+        """A matplotlib Figure: "means", bars side by side, or "differences", with their intervals.
+
+        Raises:
+            EmbedshiftError: for another name.
+        """
+        from embedshift.study.figures import COMPARISON_FIGURES
+
+        return COMPARISON_FIGURES[name](self)
+
+    def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
+        """Writes every table as CSV and Parquet, and the figures.
+
+        Args:
+            out: A folder, made if missing; not that of a study.
+            formats: Of the figures: png, svg, pdf.
+
+        Returns:
+            The files written.
+
+        Raises:
+            EmbedshiftError: for an unknown format, or a folder that holds a study or cannot be written.
+        """
+        from embedshift.figures import check_formats, save
+        from embedshift.study.figures import COMPARISON_FIGURES
+
+        check_formats(formats)
+        folder = _folder(out)
+        written: list[Path] = []
+        for field in fields(self):
+            table: pl.DataFrame = getattr(self, field.name)
+            for ending, write in (("csv", table.write_csv), ("parquet", table.write_parquet)):
+                written.append(folder / f"{field.name}.{ending}")
+                write_whole(written[-1], write)
+        for name in COMPARISON_FIGURES:
+            drawn = self.figure(name)
+            written += [save(drawn, folder / "figures" / f"compare_{name}.{ending}") for ending in formats]
+        return written
+
+
+def compare(studies: Sequence[Study | str | Path], *, out: str | Path | None = None) -> Comparison:
+    """Compares finished studies of the same images and views, paired by image.
+
+    Images that one of the studies could not measure are left out of all, and a warning counts them. View sizes may
+    differ, since encoders have their own: a warning says so.
+
+    Args:
+        studies: Two or more, or their folders; all others are compared with the first.
+        out: A folder for tables and figures; None = nothing is written.
+
+    Raises:
+        EmbedshiftError: one line, when a study is not finished, when images, seed, draws, resize or augmentations
+            differ (it names what, and how), or when no image was measured by all.
+    """
+    found = [study if isinstance(study, Study) else load(study) for study in studies]
+    checks.check_studies(found)
+    same_views = checks.check_same_views(found)
+    ids = checks.common_images(found)
+    metrics = checks.common_metrics(found)
+    names = checks.study_names(found)
+    weights = [study.reader().info.encoder.weights_hash for study in found]
+    sides = _Sides(found, ids, same_views, metrics, names, numbers.comparable(metrics, weights))
+    compared, means = _pair(sides)
+    ranking = numbers.rankings(means, names)
+    made = Comparison(
+        studies=_studies(sides).hstack(numbers.rank_correlations(means, ranking, names)),
+        comparison=compared,
+        side_by_side=means.pivot(on="study", index=["augmentation", "metric"], values="mean"),
+        ranking=ranking,
+        largest=_largest(sides),
+    )
+    if out is not None:
+        made.save(out)
+    return made
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Studies that may be compared: S of them, of K metrics; see `checks` and `numbers.comparable`."""
+
+    studies: Sequence[Study]
+    ids: Sequence[str]
+    same_views: Sequence[bool]
+    metrics: list[str]
+    names: list[str]
+    may_differ: NDArray[np.bool_]
+
+    @property
+    def augmentations(self) -> list[str]:
+        return self.studies[0].augmentations
+
+    @property
+    def seed(self) -> int:
+        return self.studies[0].reader().info.seed
+
+    @property
+    def rows(self) -> list[pl.LazyFrame]:
+        """The rows of the common images, in one order for all studies."""
+        kept = pl.col("image_id").is_in(self.ids)
+        return [study.rows().filter(kept).sort("image_id", "draw", maintain_order=True) for study in self.studies]
+
+
+def _pair(sides: _Sides) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The table `comparison`, and `augmentation, metric, study, mean`; one augmentation at a time is in memory."""
+    compared: list[dict[str, Any]] = []
+    means: list[dict[str, Any]] = []
+    pixels = sides.metrics.index("patch_similarity") if "patch_similarity" in sides.metrics else None
+    for augmentation in sides.augmentations:
+        view = pl.col("view") == augmentation
+        parts = [rows.filter(view).select("image_id", *sides.metrics).collect() for rows in sides.rows]
+        image_ids = parts[0]["image_id"]
+        values = np.stack([p.select(sides.metrics).cast(pl.Float64).fill_null(np.nan).to_numpy() for p in parts])
+        for study, same, own in zip(sides.studies, sides.same_views, values, strict=True):
+            if same and pixels is not None:
+                checks.check_pixels(study, sides.studies[0], own[:, pixels], values[0, :, pixels], image_ids)
+        found, rows = numbers.paired(
+            values, tables.image_numbers(image_ids), sides.metrics, sides.names, sides.may_differ, seed=sides.seed
+        )
+        compared += [{"augmentation": augmentation, **row} for row in rows]
+        means += [
+            {"augmentation": augmentation, "metric": metric, "study": name, "mean": numbers.known(found[s, k])}
+            for k, metric in enumerate(sides.metrics)
+            for s, name in enumerate(sides.names)
+        ]
+    return pl.DataFrame(compared, numbers.COMPARISON_SCHEMA), pl.DataFrame(means, numbers.MEANS_SCHEMA)
+
+
+def _studies(sides: _Sides) -> pl.DataFrame:
+    encoders = [study.reader().info.encoder for study in sides.studies]
+    columns = ("precision", "weights_hash", "dim", "size")
+    return pl.DataFrame(
+        {"study": sides.names, "folder": [str(study.folder) for study in sides.studies]}
+        | {"encoder": [encoder.name for encoder in encoders]}
+        | {name: [vars(encoder)[name] for encoder in encoders] for name in columns}
+        | {"measured": [len(study.reader().image_ids()) for study in sides.studies], "compared": len(sides.ids)}
+    )
+
+
+def _largest(sides: _Sides) -> pl.DataFrame:
+    summaries = [tables.summary(rows, sides.augmentations, sides.metrics, seed=sides.seed) for rows in sides.rows]
+    parts = []
+    for name, summary, may in list(zip(sides.names, summaries, sides.may_differ, strict=True))[1:]:
+        kept = pl.col("metric").is_in([metric for metric, yes in zip(sides.metrics, may, strict=True) if yes])
+        found = numbers.largest_differences(summary.filter(kept), summaries[0])
+        parts.append(found.select(pl.lit(name).alias("study"), pl.lit(sides.names[0]).alias("reference"), pl.all()))
+    return pl.concat(parts)
+
+
+def _folder(out: str | Path) -> Path:
+    """The folder for the results, made if missing."""
+    folder = Path(out)
+    if Reader(folder).exists():
+        raise UsageError(f"{folder}: holds a study; choose another `out`")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error.strerror})") from error
+    return folder

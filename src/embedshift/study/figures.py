@@ -1,0 +1,142 @@
+"""Several studies in one figure: their means side by side, and the differences with their intervals."""
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import matplotlib
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from embedshift.arrays import Values
+from embedshift.figures import style
+from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, verbatim
+from embedshift.registry import METRICS, Registry
+
+if TYPE_CHECKING:
+    from embedshift.study.comparison import Comparison
+
+Draw = Callable[["Comparison"], Figure]
+COMPARISON_FIGURES: Registry[Draw] = Registry("comparison figure")
+
+
+def comparison_figure(name: str) -> Callable[[Draw], Draw]:
+    """Registers the decorated function in `COMPARISON_FIGURES`; it is always called in our style."""
+
+    def register(draw: Draw) -> Draw:
+        @functools.wraps(draw)
+        def styled(data: "Comparison") -> Figure:
+            with style.context():
+                return draw(data)
+
+        return COMPARISON_FIGURES.add(name, styled)
+
+    return register
+
+
+@comparison_figure("means")
+def means(data: "Comparison") -> Figure:
+    """A panel per metric; in it, for every augmentation, a bar per study, with the mean's value."""
+    names, augmentations = data.studies["study"].to_list(), _augmentations(data)
+    figure, panels = _panels(data, names, "Means, study by study", "bar: mean")
+    for axes, metric in zip(panels, shown(data), strict=True):
+        values = _means(data, metric)
+        low, high = min(0.0, np.nanmin(values, initial=0.0)), np.nanmax(values, initial=0.0) or 1.0
+        for name, column, place in zip(names, values.T, _places(len(augmentations), len(names)), strict=True):
+            axes.barh(place, column, height=0.8 / len(names), color=colours(names)[name])
+            for position, value in zip(place, column, strict=True):
+                axes.text(max(np.nan_to_num(value), 0.0), position, f" {number(value)}", va="center", fontsize=6)
+        axes.set_xlim(low * 1.05, high + 0.2 * (high - low))
+        axes.set_xlabel(f"mean {METRICS[metric].label}\n({METRICS[metric].no_change:g} = no change)")
+    return figure
+
+
+@comparison_figure("differences")
+def differences(data: "Comparison") -> Figure:
+    """A panel per metric; in it, for every augmentation, a dot per study but the first, with its interval."""
+    names, augmentations = data.studies["study"].to_list(), _augmentations(data)
+    title = f"{_name(names[1])} minus {_name(names[0])}" if len(names) == 2 else f"Each minus {_name(names[0])}"
+    figure, panels = _panels(data, names[1:], title, "dot: difference of the means; line: paired 95 % interval")
+    for axes, metric in zip(panels, shown(data), strict=True):
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        for name, place in zip(names[1:], _places(len(augmentations), len(names) - 1), strict=True):
+            part = data.comparison.filter(metric=metric, study=name).select("difference", "ci_low", "ci_high")
+            middle, low, high = part.cast(pl.Float64).fill_null(np.nan).to_numpy().T
+            axes.hlines(place, low, high, color=colours(names)[name], linewidth=1.6)
+            axes.plot(middle, place, "o", markersize=4, color=colours(names)[name])
+        axes.set_xlabel(f"difference of\n{METRICS[metric].label}")
+        axes.locator_params(axis="x", nbins=4)
+    return figure
+
+
+def shown(data: "Comparison") -> list[str]:
+    """The metrics that figures show: those that an encoder is in, where they can be compared; cosine in any case.
+
+    Pixel metrics are in the tables: between studies of the same views they are equal.
+    """
+    told = data.comparison.drop_nulls("difference")["metric"].unique(maintain_order=True)
+    return ["cosine_similarity", *(m for m in told if METRICS[m].needs != "pixels" and m != "cosine_similarity")]
+
+
+def colours(names: list[str]) -> dict[str, str]:
+    """Study → colour: the first is grey, the others are steps of one scale, since colours stand for augmentations.
+
+    Example:
+        >>> list(colours(["a", "b"]).values())
+        ['#b4b4b4', '#00224e']
+    """
+    scale = matplotlib.colormaps["cividis"](np.linspace(0, 0.85, max(2, len(names) - 1)))
+    return {name: to_hex(colour) for name, colour in zip(names, ["#b4b4b4", *scale], strict=False)}
+
+
+def _augmentations(data: "Comparison") -> list[str]:
+    return data.side_by_side["augmentation"].unique(maintain_order=True).to_list()
+
+
+def _places(augmentations: int, studies: int) -> list[Values]:
+    """Where each study's marks stand, first study on top: around the whole numbers."""
+    middles = np.arange(augmentations, dtype=np.float64)
+    return [middles + (s - (studies - 1) / 2) * 0.8 / studies for s in range(studies)]
+
+
+def _means(data: "Comparison", metric: str) -> Values:
+    """Means `[A, S]` in the tables' orders; NaN for a study that cannot be compared in this metric."""
+    names = data.studies["study"].to_list()
+    columns = [data.side_by_side.filter(metric=metric)[names[0]]]
+    for name in names[1:]:
+        part = data.comparison.filter(metric=metric, study=name)
+        columns.append(part.select(pl.when(pl.col("difference").is_not_null()).then("mean")).to_series())
+    return np.stack([column.cast(pl.Float64).fill_null(np.nan).to_numpy() for column in columns], axis=1)
+
+
+def _name(study: str) -> str:
+    return verbatim(study, 60)
+
+
+def _panels(data: "Comparison", marked: list[str], title: str, note: str) -> tuple[Figure, list[Axes]]:
+    """An empty figure with a panel per metric, and a legend of the studies that are marked where there are several."""
+    augmentations, metrics, images = _augmentations(data), shown(data), data.studies["compared"][0]
+    caption = f"n = {images:,} image{'s' if images != 1 else ''}, measured by every study · {note}"
+    panel = 0.2 + max(0.28, 0.13 * len(marked)) * len(augmentations)
+    legend = 0.18 * len(marked) if len(marked) > 1 else 0.0
+    figure = new_figure(caption, 2.4 * len(metrics) + 1.6, panel + legend + 1.0, title)
+    grid = figure.add_gridspec(2, len(metrics), height_ratios=(legend + 0.01, panel))
+    if legend:
+        palette = colours(data.studies["study"].to_list())
+        handles = [Patch(color=palette[study], label=_name(study)) for study in marked]
+        above = figure.add_subplot(grid[0, :])
+        above.set_axis_off()
+        above.legend(handles=handles, loc="lower left", borderaxespad=0, borderpad=0)
+    first = figure.add_subplot(grid[1, 0])
+    panels = [first, *(figure.add_subplot(grid[1, k], sharey=first) for k in range(1, len(metrics)))]
+    first.set_yticks(np.arange(len(augmentations)), [human(name) for name in augmentations])
+    first.set_ylim(len(augmentations) - 0.4, -0.6)
+    between = np.arange(1, len(augmentations)) - 0.5
+    for axes in panels:
+        axes.tick_params(axis="y", length=0, labelleft=axes is first)
+        axes.hlines(between, 0, 1, FAINT, linewidth=0.6, zorder=0, transform=axes.get_yaxis_transform())
+    return figure, panels

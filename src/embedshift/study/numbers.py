@@ -1,0 +1,158 @@
+"""The numbers of a comparison: pure functions of arrays and tables."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from embedshift.arrays import Values
+from embedshift.registry import METRICS
+from embedshift.statistics import summary as tables
+from embedshift.statistics.summary import RADAR_METRICS
+
+COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("augmentation", "metric", "study", "reference"), pl.String),
+    "n": pl.Int64,
+    **dict.fromkeys(("mean", "reference_mean", "difference", "ci_low", "ci_high"), pl.Float64),
+}
+MEANS_SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("augmentation", "metric", "study"), pl.String),
+    "mean": pl.Float64,
+}
+STATISTICS = ("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high")
+
+
+def comparable(metrics: Sequence[str], weights: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether a study's metric can be compared with the first study's, `[S, K]`.
+
+    A metric in the encoder's own units (L2 distance) is comparable only between equal weights.
+
+    Args:
+        metrics: K names.
+        weights: Hash of the weights of each of the S studies.
+
+    Example:
+        >>> comparable(["cosine_similarity", "l2_distance"], ["w", "w", "v"]).tolist()
+        [[True, True], [True, True], [True, False]]
+    """
+    free = np.array([metric in METRICS and METRICS[metric].unit != "encoder" for metric in metrics])
+    equal = np.array([each == weights[0] for each in weights])
+    return np.asarray(free[None, :] | equal[:, None])
+
+
+def paired(
+    values: Values,
+    image: NDArray[np.int64],
+    metrics: Sequence[str],
+    names: Sequence[str],
+    may_differ: NDArray[np.bool_],
+    *,
+    seed: int,
+) -> tuple[Values, list[dict[str, Any]]]:
+    """Means, and differences from the first study with a paired bootstrap interval, for one augmentation.
+
+    A view counts for a metric where every study that has the metric at all has a value.
+
+    Args:
+        values: float64 `[S, N, K]`: studies, views in the same order, metrics; NaN where there is no value.
+        image: Which image each of the N views belongs to, 0 to n - 1, in order.
+        metrics: K names.
+        names: Of the S studies.
+        may_differ: As `comparable` `[S, K]`; where it is False there is no difference.
+        seed: Decides the resamples, which are those of `summary` for as many images.
+
+    Returns:
+        Means `[S, K]`, NaN where a study does not have the metric; and rows of `COMPARISON_SCHEMA`, but for
+        `augmentation`.
+
+    Example:
+        >>> values = np.array([[[1.0], [0.8]], [[0.9], [0.6]]])
+        >>> _, rows = paired(values, np.arange(2), ["m"], ["a", "b"], np.ones((2, 1), bool), seed=0)
+        >>> [round(rows[0][column], 3) for column in ("difference", "ci_low", "ci_high")]
+        [-0.15, -0.2, -0.1]
+    """
+    there = ~np.isnan(values)
+    has = there.any(axis=1, keepdims=True)
+    used = np.where((there | ~has).all(axis=0), values, np.nan)
+    sums, counts = tables.per_image(used.transpose(1, 0, 2).reshape(len(image), -1), image)
+    resampled = tables.resampled_means(sums, counts, seed=seed).reshape(-1, len(names), len(metrics))
+    number = counts.sum(axis=0).reshape(len(names), -1)
+    with np.errstate(invalid="ignore"):
+        means = sums.sum(axis=0).reshape(number.shape) / number
+    rows: list[dict[str, Any]] = []
+    for k, metric in enumerate(metrics):
+        for s in range(1, len(names)):
+            n = int(min(number[0, k], number[s, k]))
+            row: dict[str, Any] = {"metric": metric, "study": names[s], "reference": names[0], "n": n}
+            row |= {"mean": known(means[s, k]), "reference_mean": known(means[0, k])}
+            if n and may_differ[s, k]:
+                low, high = np.nanquantile(resampled[:, s, k] - resampled[:, 0, k], (0.025, 0.975))
+                row |= {"difference": float(means[s, k] - means[0, k]), "ci_low": float(low), "ci_high": float(high)}
+            rows.append(row)
+    return means, rows
+
+
+def known(value: float) -> float | None:
+    """The value; None in place of NaN."""
+    return None if math.isnan(value) else float(value)
+
+
+def rankings(means: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """`study, augmentation, mean_performance, rank` from `study, augmentation, metric, mean`.
+
+    Mean performance is over the radar metrics that all studies have: over others it would not be of the same things.
+    """
+    having = means.drop_nulls("mean").group_by("metric").agg(pl.col("study").n_unique())
+    shared = set(having.filter(pl.col("study") == len(names))["metric"]) & set(RADAR_METRICS)
+    kept = means.filter(pl.col("metric").is_in(list(shared)))
+    parts = [tables.ranking(kept.filter(pl.col("study") == name)) for name in names]
+    return pl.concat(
+        [part.select(pl.lit(name).alias("study"), pl.all()) for name, part in zip(names, parts, strict=True)]
+    )
+
+
+def rank_correlations(means: pl.DataFrame, ranking: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Spearman's correlation of each study's order of the augmentations with that of the first study.
+
+    Returns:
+        One row per study: `rank_correlation` by mean performance, `rank_correlation_cosine` by mean cosine similarity.
+    """
+    cosine = means.filter(pl.col("metric") == "cosine_similarity")
+    orders = {"rank_correlation": (ranking, "mean_performance"), "rank_correlation_cosine": (cosine, "mean")}
+    found: dict[str, list[float | None]] = {}
+    for column, (table, of) in orders.items():
+        values = [table.filter(pl.col("study") == name)[of] for name in names]
+        found[column] = [spearman(each, values[0]) for each in values]
+    return pl.DataFrame(found, schema=dict.fromkeys(found, pl.Float64))
+
+
+def spearman(first: pl.Series, second: pl.Series) -> float | None:
+    """Spearman's rank correlation of the places where both have a value; None where there is no order to compare.
+
+    Example:
+        >>> round(spearman(pl.Series([1.0, 2.0, 9.0]), pl.Series([1.0, 3.0, 2.0])), 6)
+        0.5
+    """
+    both = pl.DataFrame({"first": first, "second": second}).drop_nulls()
+    return None if len(both) < 2 else known(both.select(pl.corr("first", "second", method="spearman")).item())
+
+
+def largest_differences(summary: pl.DataFrame, reference: pl.DataFrame) -> pl.DataFrame:
+    """Metric by metric, the value of a summary that differs most from that of another.
+
+    Returns:
+        `metric, augmentation, column, value, reference_value, difference`, the largest difference first; `column` is
+        one of mean, sd, median, q05, q95, ci_low, ci_high.
+    """
+    keys = ["metric", "augmentation", "column"]
+    here, there = (
+        table.unpivot(STATISTICS, index=["metric", "augmentation"], variable_name="column", value_name=value)
+        for table, value in ((summary, "value"), (reference, "reference_value"))
+    )
+    joined = here.join(there, on=keys, maintain_order="left").drop_nulls()
+    told = joined.with_columns((pl.col("value") - pl.col("reference_value")).alias("difference"))
+    ordered = told.sort(pl.col("difference").abs(), descending=True, maintain_order=True)
+    return ordered.unique("metric", keep="first", maintain_order=True).select(*keys, pl.exclude(keys))

@@ -1,0 +1,216 @@
+"""`Study`: what people use in Python, a face over the reader and the tables of its questions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from embedshift.errors import UsageError
+from embedshift.registry import QUESTIONS
+from embedshift.store.info import read_content, read_info
+from embedshift.store.reader import Reader
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from embedshift.questions.shape import Tree
+
+
+class Study:
+    """What a run left in its folder.
+
+    Args:
+        folder: The study's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r})"
+
+    def reader(self, *choices: Any) -> Reader:
+        """The study as it is now, for tables and figures made with these choices."""
+        return Reader(self.folder, tuple(choice for choice in choices if choice is not None))
+
+    def exists(self) -> bool:
+        """Whether a run was ever begun here."""
+        return self.reader().exists()
+
+    def is_complete(self) -> bool:
+        """Whether the run reached its end and its tables are there."""
+        return self.reader().is_complete()
+
+    def is_reported(self) -> bool:
+        """Whether `report.html` is there and not older than the measurements."""
+        return self.reader().is_reported()
+
+    def info(self) -> dict[str, Any]:
+        """The content of study.json: configuration, encoder, versions, counts."""
+        return read_content(self.folder)
+
+    @property
+    def augmentations(self) -> list[str]:
+        """Names of the augmentations, in suite order."""
+        return self.reader().augmentations
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics, in the order of the columns."""
+        return self.reader().metrics
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """Names of the tables that this study has."""
+        return self.reader().table_names
+
+    def rows(self) -> pl.LazyFrame:
+        """All rows, lazily: one per image, view and draw, in the order of the shards."""
+        return self.reader().rows()
+
+    def failures(self) -> pl.DataFrame:
+        """One row per image that was not measured: image_id, stage, reason."""
+        return self.reader().failures()
+
+    def table(self, name: str) -> pl.DataFrame:
+        """A table as the run, or the last report, wrote it.
+
+        Args:
+            name: One of `table_names`.
+
+        Raises:
+            UsageError: when the study does not have it.
+        """
+        reader = self.reader()
+        found = reader.table(name)
+        if found is None:
+            raise UsageError(f"{self.folder}: {self._why_not(reader, name)}")
+        return found
+
+    def summary(self) -> pl.DataFrame:
+        """One row per augmentation and metric: n, mean, sd, median, quantiles, bootstrap interval of the mean."""
+        return self.table("summary")
+
+    def ranking(self) -> pl.DataFrame:
+        """Augmentations by `mean_performance`; rank 1 = least changed."""
+        return self.table("ranking")
+
+    def pairwise(self, *, include_original: bool = False) -> pl.DataFrame:
+        """Mean cosine distance between the views of the same image, augmentation by augmentation.
+
+        Args:
+            include_original: Adds the original view as a first row and column.
+        """
+        if not include_original:
+            return self.table("pairwise")
+        from embedshift.questions.shape import Tree
+
+        return self._made("pairwise", Tree(include_original=True))
+
+    def clusters(self, tree: "Tree | None" = None) -> pl.DataFrame:
+        """The cluster of every augmentation and its place in the dendrogram; by default as the run wrote it.
+
+        Both are null where a distance is not a number and no tree can be built.
+        """
+        return self.table("clusters") if tree is None else self._made("clusters", tree)
+
+    def claims(self) -> pl.DataFrame:
+        """What these images say about the paper's claims: claim, statement, estimate, ci_low, ci_high, verdict."""
+        return self.table("claims")
+
+    def layers(self) -> pl.DataFrame:
+        """Shift by depth: augmentation, layer (1 = the first block), token, metric, n, mean, ci_low, ci_high."""
+        return self.table("layers")
+
+    def words(self) -> pl.DataFrame:
+        """Whether shifts point to words: augmentation, word, n, mean, ci_low, ci_high; one row per pair."""
+        return self.table("words")
+
+    def word_test(self) -> pl.DataFrame:
+        """The rank of each augmentation's own word, and a permutation test over all."""
+        return self.table("word_test")
+
+    def write_tables(self, tree: "Tree | None" = None) -> None:
+        """Rebuilds every table from the shards, as CSV and Parquet.
+
+        Args:
+            tree: How clusters are made; `pairwise` has the original too where the tree has it.
+        """
+        from embedshift.store.tables import write_tables
+
+        write_tables(self.reader(tree))
+
+    def figure(self, name: str, *, tree: "Tree | None" = None, images: int | Sequence[str] | None = None) -> "Figure":
+        """One figure as a matplotlib Figure; `embedshift.figures.save_figures` saves them all.
+
+        Args:
+            name: As `embedshift list figures` names it, "dendrogram".
+            tree: How augmentations are clustered.
+            images: For figures that show images: ids, or how many to draw by the study's seed; at most 8.
+
+        Raises:
+            EmbedshiftError: for an unknown name, an image that is not in the study, or images whose sources are gone.
+        """
+        from embedshift.figures import draw
+
+        return draw(self.reader(tree), name, images=images)
+
+    def report(
+        self,
+        *,
+        figures: Sequence[str] | None = None,
+        formats: Sequence[str] = ("png", "svg"),
+        tree: "Tree | None" = None,
+        images: Sequence[str] | int | None = None,
+        thumbnails: bool = True,
+        choices: Sequence[Any] = (),
+    ) -> Path:
+        """Rebuilds tables, figures and `report.html` from the shards.
+
+        Args:
+            figures: Names, as `embedshift list figures` has them; None = all.
+            formats: Of the figures' files: png, svg, pdf.
+            tree: How augmentations are clustered.
+            images: For figures that show images: ids, or how many to draw by the study's seed.
+            thumbnails: Whether images may be shown: without, neither the page nor `figures/` gets any.
+            choices: What else is chosen: instances of the questions' `choices`.
+
+        Returns:
+            The path of `report.html`.
+        """
+        from embedshift.report import build_report
+
+        reader = self.reader(tree, *choices)
+        return build_report(reader, figures=figures, formats=formats, images=images, thumbnails=thumbnails)
+
+    def _made(self, name: str, tree: "Tree") -> pl.DataFrame:
+        """A table made anew with another tree."""
+        from embedshift.store.tables import tables_of
+
+        reader = self.reader(tree)
+        made = {table.name: table.make for table in tables_of(reader.questions)}
+        if name not in made:
+            raise UsageError(f"{self.folder}: {self._why_not(reader, name)}")
+        return made[name](reader)
+
+    def _why_not(self, reader: Reader, name: str) -> str:
+        """Why there is no such table, and what to do."""
+        if name in reader.table_names:
+            return f"not finished, no table '{name}' yet; run the same command again"
+        from embedshift.store.tables import tables_of
+
+        for each in (QUESTIONS[question] for question in QUESTIONS):
+            if name in (table.name for table in tables_of([each])):
+                return f"no {name} here; run the study with `{each.name}`"
+        return f"no table '{name}' here; it has {', '.join(reader.table_names)}"
+
+
+def load(folder: str | Path) -> Study:
+    """The study that a run left in `folder`.
+
+    Raises:
+        UsageError: when there is none, or one that another version of embedshift wrote.
+    """
+    read_info(Path(folder))
+    return Study(Path(folder))

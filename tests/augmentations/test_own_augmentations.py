@@ -1,0 +1,200 @@
+"""The user's own augmentations: drawn always, checked, written down, and drawn again from what was written."""
+
+import functools
+import hashlib
+import importlib.util
+import json
+
+import albumentations as A
+import numpy as np
+import pytest
+
+from embedshift import EmbedshiftError
+from embedshift.augmentations import load_suite, rebuild_suite
+from embedshift.augmentations.views import draw_views
+from support.processes import run_python
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+
+
+def darker(image, rng):
+    return image // 2
+
+
+def grain(image, rng):
+    return (image ^ rng.integers(0, 16, image.shape, dtype=np.uint8)).astype(np.uint8)
+
+
+class Dim:
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, image, rng):
+        return image // self.by
+
+
+def own_suite():
+    return {
+        "darker": darker,
+        "grain": grain,
+        "dim": Dim(3),
+        "partial": functools.partial(lambda image, rng, by: image // by, by=5),
+        "sepia": A.ToSepia(),
+        "compose": A.Compose([A.HorizontalFlip(p=0.5), A.RandomBrightnessContrast(p=1)]),
+        "one of": A.OneOf([A.VerticalFlip(p=1), A.GaussNoise(p=1)], p=0.2),
+    }
+
+
+def test_the_user_s_own_augmentations_are_drawn():
+    suite = load_suite(own_suite())
+    assert suite.names == tuple(own_suite())
+    np.testing.assert_array_equal(suite.draw("darker", PICTURE, 1), PICTURE // 2)
+    np.testing.assert_array_equal(suite.draw("dim", PICTURE, 1), PICTURE // 3)
+    np.testing.assert_array_equal(suite.draw("partial", PICTURE, 1), PICTURE // 5)
+    np.testing.assert_array_equal(suite.draw("grain", PICTURE, 7), grain(PICTURE, np.random.default_rng(7)))
+    for name in suite.names:
+        first = suite.draw(name, PICTURE, 11)
+        suite.draw(name, PICTURE, 12)
+        np.testing.assert_array_equal(suite.draw(name, PICTURE, 11), first, name)
+    assert any((suite.draw("grain", PICTURE, s) != suite.draw("grain", PICTURE, 0)).any() for s in range(1, 4))
+    # The parts of a composition keep their own chance, and the seed decides it.
+    flips = {bytes(suite.draw("compose", PICTURE, seed)) for seed in range(8)}
+    assert len(flips) > 1
+
+
+def test_an_augmentation_is_never_left_out_by_chance(caplog):
+    never = A.InvertImg(p=0.0)
+    suite = load_suite({"invert": never, "one of": A.OneOf([A.InvertImg(p=1)], p=0.01)})
+    for name in suite.names:
+        for seed in range(20):
+            np.testing.assert_array_equal(suite.draw(name, PICTURE, seed), 255 - PICTURE)
+    assert never.p == 0.0, "the user's own object is left as it was"
+    assert "p = 0.0" in caplog.text
+
+
+def test_a_callable_cannot_change_the_original():
+    def spoil(image, rng):
+        image[:] = 0
+        return image
+
+    picture = PICTURE.copy()
+    views, _ = draw_views(picture, "a.jpg", load_suite({"spoil": spoil, "darker": darker}))
+    np.testing.assert_array_equal(picture, PICTURE)
+    np.testing.assert_array_equal(views[2], PICTURE // 2)
+
+
+def fails(image, rng):
+    raise RuntimeError("no\nlight")
+
+
+@pytest.mark.parametrize(
+    ("transform", "words"),
+    [
+        (lambda image, rng: image[:10], r"'mine' returned uint8 \(10, 48, 3\); it must be uint8 \(48, 48, 3\)"),
+        (lambda image, rng: image / 255, r"'mine' returned float64 \(48, 48, 3\)"),
+        (lambda image, rng: image[..., 0], r"'mine' returned uint8 \(48, 48\)"),
+        (lambda image, rng: None, r"'mine' returned NoneType"),
+        (lambda image, rng: image.tolist(), r"'mine' returned list"),
+        (A.Normalize(), r"'mine' returned float32"),
+        (A.Resize(20, 20), r"'mine' returned uint8 \(20, 20, 3\)"),
+        (lambda image: image, r"'mine' failed: TypeError"),
+        (fails, r"'mine' failed: RuntimeError: no light"),
+        (A.HorizontalFlip, r"'mine' failed"),
+    ],
+)
+def test_what_an_augmentation_returns_is_checked(transform, words):
+    with pytest.raises(EmbedshiftError, match=words):
+        load_suite({"mine": transform}).draw("mine", PICTURE, 0)
+
+
+@pytest.mark.parametrize(
+    ("augmentations", "words"),
+    [
+        ({}, "at least one"),
+        ({"original": darker}, "'original' cannot be a name"),
+        ({"augmentation": darker}, "'augmentation' cannot be a name"),
+        ({"": darker}, "'' cannot be a name"),
+        ({3: darker}, "3 cannot be a name"),
+        ({"mine": "blur"}, "'mine': give an albumentations transform or a callable"),
+        ([A.Blur()], "name of a suite, or a dict"),
+        ("papr", "unknown augmentation suite 'papr'; did you mean 'paper'"),
+    ],
+)
+def test_wrong_suites_are_refused(augmentations, words):
+    with pytest.raises(EmbedshiftError, match=words) as caught:
+        load_suite(augmentations)
+    assert caught.value.exit_code == 2
+
+
+def test_a_suite_from_its_stored_description_draws_the_same_bytes():
+    own = {name: transform for name, transform in own_suite().items() if not name.startswith(("darker", "grain", "dim", "partial"))}  # fmt: skip  # noqa: E501
+    for suite in (load_suite("paper"), load_suite(own)):
+        rebuilt = rebuild_suite(json.loads(json.dumps(suite.describe())))
+        assert rebuilt.names == suite.names
+        assert rebuilt.describe() == suite.describe()
+        for name in suite.names:
+            for seed in range(6):
+                np.testing.assert_array_equal(rebuilt.draw(name, PICTURE, seed), suite.draw(name, PICTURE, seed), name)
+
+
+def test_callables_are_left_out_of_a_rebuilt_suite():
+    rebuilt = rebuild_suite(load_suite(own_suite()).describe())
+    assert rebuilt.names == ("sepia", "compose", "one of")
+
+
+def module_with(folder, text):
+    path = folder / f"m{hashlib.sha256(text.encode()).hexdigest()[:8]}.py"
+    path.write_text(text)
+    made = importlib.util.module_from_spec(importlib.util.spec_from_file_location("mine", path))
+    made.__spec__.loader.exec_module(made)
+    return made
+
+
+def described(transform):
+    return load_suite({"mine": transform}).describe()["mine"]
+
+
+def test_the_description_of_a_callable_follows_its_text(tmp_path):
+    two = described(module_with(tmp_path, "def f(image, rng):\n    return image // 2\n").f)
+    again = described(module_with(tmp_path, "\n\ndef f(image, rng):\n    return image // 2\n").f)
+    three = described(module_with(tmp_path, "def f(image, rng):\n    return image // 3\n").f)
+    assert two == again
+    assert two["callable"] == three["callable"] == "mine.f"
+    assert two["text_hash"] != three["text_hash"]
+
+
+def test_the_description_of_a_callable_follows_its_arguments_and_attributes():
+    assert described(functools.partial(Dim.__call__, 1)) != described(functools.partial(Dim.__call__, 2))
+    assert described(functools.partial(darker)) != described(functools.partial(grain))
+    assert described(Dim(2)) != described(Dim(3))
+    assert described(Dim(2)) == described(Dim(2))
+    assert described(Dim(np.arange(3))) != described(Dim(np.arange(4)))
+    assert described(Dim(object())) == described(Dim(object())), "an address must not be part of it"
+
+
+def test_the_description_of_a_callable_that_was_typed_in_follows_its_constants():
+    text = """
+        import json
+        from embedshift.augmentations import load_suite
+        exec("two = lambda image, rng: image // 2")
+        exec("three = lambda image, rng: image // 3")
+        exec("inner = lambda image, rng: [x for x in (lambda: [image])()][0]")
+        print(json.dumps(load_suite({"two": two, "three": three, "inner": inner}).describe(), sort_keys=True))
+    """
+    first, second = run_python(text), run_python(text)
+    assert first == second
+    entries = json.loads(first)
+    assert entries["two"]["text_hash"] != entries["three"]["text_hash"]
+
+
+def test_descriptions_of_transforms_follow_their_parameters():
+    assert described(A.Blur(blur_limit=(3, 5))) != described(A.Blur(blur_limit=(3, 7)))
+    assert described(A.Blur(p=0.5)) == described(A.Blur(p=1)), "drawn always, both"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_transform_that_cannot_be_written_down_is_refused():
+    suite = load_suite({"mine": A.Lambda(image=lambda image, **_: image)})
+    with pytest.raises(EmbedshiftError, match=r"'mine': give a callable") as caught:
+        suite.describe()
+    assert caught.value.exit_code == 2

@@ -1,0 +1,240 @@
+"""The command line: what it prints where, its exit codes, its lists, its estimate."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from transformers import Dinov2Config, Dinov2Model
+
+import embedshift
+from embedshift.augmentations import SUITES
+from embedshift.augmentations.paper import PAPER
+from embedshift.encoders import ENCODERS
+from embedshift.encoders.families import FAMILIES
+from embedshift.figures import FIGURES
+from embedshift.registry import METRICS
+from support import command, models
+from support.models import pictures
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    folder = pictures(tmp_path_factory.mktemp("photos"), 5)
+    (folder / "notes.md").write_text("no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> str:
+    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    def run(*arguments: object) -> command.Done:
+        return command.call(monkeypatch, capsys, *arguments)
+
+    return run
+
+
+def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
+    out = tmp_path / "study"
+    done = cli("run", photos, "--out", out, "--model", clip, "--no-report")
+    assert done.code == 0
+    assert "clip (float32), 5 images; means, least changed first" in done.out
+    study = embedshift.load(out)
+    lines = done.out.splitlines()
+    for row in study.ranking().iter_rows(named=True):
+        (line,) = [line for line in lines if line.split()[1:2] == [row["augmentation"]]]
+        assert line.split()[0] == str(row["rank"])
+        assert f"{row['mean_performance']:.3f}" in line
+        means = study.summary().filter(pl.col("augmentation") == row["augmentation"])["mean"]
+        assert all(f"{mean:.3f}" in line for mean in means)
+    assert "5 of 5 images measured" in done.out
+    for name in ("study.json", "shards", "failures.parquet", "tables"):
+        assert f"  {out / name}" in lines
+    assert "{'.md': 1}" in done.err
+    assert "measured" not in done.err
+
+
+def test_json_is_one_object_and_quiet_is_quiet(cli, photos, clip, tmp_path):
+    out = tmp_path / "study"
+    done = cli("run", photos, "--out", out, "--model", clip, "--json", "--quiet", "--no-report")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.count("\n") == 1
+    found = json.loads(done.out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    study = embedshift.load(out)
+    assert found["counts"] == study.info()["counts"]
+    assert found["config_hash"] == study.info()["config_hash"]
+    for table in ("summary", "ranking", "pairwise", "clusters"):
+        assert found[table] == getattr(study, table)().to_dicts()
+
+
+def test_config_file_and_flags_that_win(cli, photos, clip, tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump({"images": str(photos), "model": clip, "seed": 3, "limit": 4, "draws": 2}))
+    out = tmp_path / "study"
+    assert cli("run", "--config", file, "--out", out, "--limit", 2, "--seed", 0, "--no-report").code == 0
+    info = embedshift.load(out).info()
+    assert {k: info["config"][k] for k in ("images", "seed", "limit", "draws")} == {
+        "images": [str(photos)], "seed": 0, "limit": 2, "draws": 2
+    }  # fmt: skip
+    assert info["counts"]["rows"] == 2 * 19
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("sede: 3\n", "sede"),
+        ("seed: many\n", "seed"),
+        ("- seed\n", "'name: value'"),
+        ("seed: [3\n", "not YAML"),
+        (None, "No such file"),
+    ],
+)
+def test_config_files_that_are_wrong(content, words, cli, photos, tmp_path):
+    file = tmp_path / "study.yaml"
+    if content is not None:
+        file.write_text(content)
+    done = cli("run", photos, "--config", file, "--out", tmp_path / "study")
+    assert done.code == 2
+    assert words in done.line
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--draws", 0], "draws"),
+        (["--seed", -1], "seed"),
+        (["--workers", -1], "workers"),
+        (["--batch-size", 0], "batch_size"),
+        (["--shard-size", 0], "shard_size"),
+        (["--limit", 0], "limit"),
+        (["--precision", "float8"], "precision"),
+        (["--resize", "stretch"], "resize"),
+        (["--engine", "slurm"], "engine"),
+        (["--size", 20], "size 20 is not a multiple of its patch of 8"),
+        (["--device", "gpu"], "device 'gpu' cannot be used here"),
+        (["--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
+        (["--augmentations", "papr"], "did you mean 'paper'?"),
+        (["--metrics", "cosin_similarity"], "did you mean 'cosine_similarity'?"),
+        (["--model", "dinov2-smal-offline"], "did you mean 'dinov2-small-offline'?"),
+        (["--model", "./nowhere"], "./nowhere: no such folder"),
+    ],
+)
+def test_wrong_values_are_one_line(arguments, words, cli, photos, clip, tmp_path):
+    done = cli("run", photos, "--out", tmp_path / "study", "--model", clip, *arguments)
+    assert done.code == 2
+    assert words in done.line
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run"], "name the images"),
+        (["run", "."], "--out DIR"),
+        (["list", "everything"], "encoders, augmentations, metrics"),
+        (["run", "--no-such-option"], "--no-such-option"),
+        (["run", ".", "--out", "x", "--seed", "many"], "--seed"),
+        (["measure"], "measure"),
+    ],
+)
+def test_wrong_usage(arguments, words, cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = cli(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+    assert "Traceback" not in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_writes_nothing_and_is_near(cli, clip, tmp_path, monkeypatch):
+    """Bytes within a quarter of what the run then writes; many images, since a file's own frame is not estimated."""
+    monkeypatch.chdir(tmp_path)
+    photos = pictures(tmp_path / "photos", 60)
+    model = Dinov2Model(Dinov2Config(**(models.TOWER | {"hidden_size": 192})))
+    models.widen(model, std=0.1)
+    encoder = models.save(model, tmp_path / "dinov2")
+    before = sorted(tmp_path.rglob("*"))
+    dry = cli("run", photos, "--model", encoder, "--out", tmp_path / "study", "--draws", 3, "--dry-run")
+    assert dry.code == 0
+    assert sorted(tmp_path.rglob("*")) == before
+    assert "images: 60" in dry.out
+    assert "views: 28 per image, 1680 in all, in 1 shards" in dry.out
+    assert "time: about " in dry.out
+    (line,) = [line for line in dry.out.splitlines() if line.startswith("to be written: about ")]
+    estimate = float(line.split()[-2].replace(",", ""))
+    unit = {"MB": 1e6, "kB": 1e3, "GB": 1e9}[line.split()[-1]]
+    assert cli("run", photos, "--model", encoder, "--out", tmp_path / "study", "--draws", 3, "--no-report").code == 0
+    written = sum(p.stat().st_size for p in (tmp_path / "study" / "shards").iterdir())
+    assert estimate * unit == pytest.approx(written, rel=0.25)
+
+
+def test_dry_run_without_a_picture_that_can_be_read(cli, clip, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    done = cli("run", tmp_path, "--model", clip, "--dry-run")
+    assert done.code == 0
+    assert "time: unknown" in done.out
+
+
+def names(done: command.Done) -> list[str]:
+    assert (done.code, done.err) == (0, "")
+    return [line.split()[0] for line in done.out.splitlines()]
+
+
+def test_lists_are_the_registries(cli):
+    assert names(cli("list", "metrics")) == list(METRICS)
+    assert sorted(names(cli("list", "figures"))) == sorted(FIGURES)
+    encoders = cli("list", "encoders")
+    assert set(ENCODERS) <= set(names(encoders))
+    assert all(model_type in encoders.out for family in FAMILIES for model_type in family.model_types)
+    augmentations = cli("list", "augmentations")
+    assert set(names(augmentations)) >= set(SUITES)
+    assert all(name in augmentations.out for name in PAPER)
+
+
+def test_version_help_and_no_command(cli):
+    assert cli("--version").out == f"{embedshift.__version__}\n"
+    for arguments in (["--help"], ["-h"], []):
+        done = cli(*arguments)
+        assert all(name in done.out + done.err for name in ("run", "demo", "list"))
+    text = cli("run", "--help").out
+    options = "out model augmentations metrics limit sample seed draws size resize shard-size batch-size workers"
+    for option in [*options.split(), "precision", "device", "engine", "config", "dry-run", "quiet", "json"]:
+        assert f"--{option}" in text
+
+
+def test_demo_measures_eight_photographs(cli, tmp_path, monkeypatch):
+    """Without its figures and report, which take longest and have tests of their own."""
+    reported = []
+    monkeypatch.setattr(embedshift.Study, "report", lambda study: reported.append(study.folder))
+    monkeypatch.chdir(tmp_path)
+    done = cli("demo", "--out", "demo", "--quiet", "--json")
+    assert done.code == 0
+    assert reported == [Path("demo")]
+    found = json.loads(done.out)
+    assert found["counts"]["measured"] == found["counts"]["images"] == 8
+    assert found["encoder"]["name"] == "dinov2-small-offline"
+    ranks = {row["augmentation"]: row["rank"] for row in found["ranking"]}
+    assert ranks["noise"] == 9
+    assert sorted(ranks.values()) == list(range(1, 10))
+
+
+def test_the_installed_command(tmp_path):
+    """As a process: the entry point of the package, its exit codes, and a stdout that nobody reads."""
+    entry = Path(sys.executable).parent / "embedshift"
+    command_line = [entry, "run", tmp_path / "nowhere", "--out", "x"]
+    done = subprocess.run(command_line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {tmp_path / 'nowhere'}: no such file or folder\n"
+    closed = subprocess.run(
+        f"'{entry}' list metrics | head -c 1", shell=True, capture_output=True, text=True, check=False
+    )
+    assert closed.stdout == next(iter(METRICS))[0]
+    assert "Traceback" not in closed.stderr

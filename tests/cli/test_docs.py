@@ -1,0 +1,51 @@
+"""What the docs tell a reader to type is what the command line takes."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from embedshift.cli import app
+from embedshift.config import StudyConfig, make_config
+
+ROOT = Path(__file__).parents[1]
+COMMAND = re.compile(r"\bembedshift ((?:run|report|compare|list|demo) [^`\n]+)")
+
+
+def commands(text: str) -> list[str]:
+    r"""Every `embedshift COMMAND ...` of a page, in code blocks and between backticks; `\` joins lines."""
+    code = re.findall(r"```.*?```|`[^`]+`", text.replace("\\\n", " "), re.DOTALL)
+    return [line for part in code for line in COMMAND.findall(part)]
+
+
+PAGES = {page.name: commands(page.read_text()) for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])}
+
+
+def parse(line: str) -> dict[str, Any]:
+    """What the command line reads from a line, its settings checked as a run checks them; nothing is run."""
+    name, *arguments = shlex.split(line, comments=True)
+    params: dict[str, Any] = typer.main.get_command(app).commands[name].make_context(name, arguments).params
+    if name == "run":
+        make_config({k: params[k] for k in set(StudyConfig.model_fields) - {"metrics"} if params.get(k)})
+    return params
+
+
+@pytest.mark.parametrize(("page", "line"), [(page, line) for page, lines in PAGES.items() for line in lines])
+def test_a_command_in_the_docs_is_taken(page, line):
+    assert parse(line)
+
+
+def test_commands_are_found_where_they_stand():
+    text = "Run `embedshift list encoders`:\n```sh\nembedshift run a \\\n  --out b  # why\n```\nembedshift run away"
+    assert commands(text) == ["list encoders", "run a    --out b  # why"]
+    assert parse("run a b --out c --limit 3  # why")["images"] == ["a", "b"]
+    assert all(PAGES[name] for name in ("README.md", "conceptual-captions.md", "cluster.md"))
+
+
+@pytest.mark.parametrize("line", ["run a --no-such-option 3", "run a --limit many", "run a --precision bf16", "list"])
+def test_a_wrong_command_would_be_seen(line):
+    with pytest.raises(Exception, match=r"(?i)no such option|not a valid|should be|missing"):
+        parse(line)

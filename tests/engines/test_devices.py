@@ -1,0 +1,191 @@
+"""Several devices in one machine, as two processes on the CPU: the same rows, and nothing left behind."""
+
+import functools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import embedshift
+from embedshift import EmbedshiftError
+from embedshift.config import make_config
+from embedshift.encoders import load_encoder
+from embedshift.engines import devices
+from embedshift.steps import run_study
+from support import mean_colour, models
+from support.mean_colour import MeanColour
+from support.tokenizers_made import make_clip
+
+SHARDS = 5
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return models.pictures(tmp_path_factory.mktemp("photos"), 2 * SHARDS, width=800, height=600)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+
+
+@pytest.fixture(scope="module")
+def whole(photos, clip, tmp_path_factory):
+    """Rows of one process."""
+    return run(photos, tmp_path_factory.mktemp("whole"), clip, "cpu")
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The processes that were started."""
+    found = []
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **more: found.append(start(*args, **more)) or found[-1])
+    return found
+
+
+def run(photos, out, model, device, **more):
+    return embedshift.run(photos, out=out, model=model, device=device, shard_size=2, **more).rows().collect()
+
+
+def same(rows, whole):
+    return rows.equals(whole) and rows["embedding"].to_numpy().tobytes() == whole["embedding"].to_numpy().tobytes()
+
+
+def test_two_processes_give_the_rows_of_one(photos, clip, whole, tmp_path, started):
+    told = []
+    config = make_config({"images": [str(photos)], "model": clip, "device": "cpu, cpu", "shard_size": 2})
+    rows = run_study(config, tmp_path, progress=told.append).rows().collect()
+    assert len(started) == 2
+    assert sum(told) == 2 * SHARDS
+    assert same(rows, whole)
+
+
+def test_layers_and_texts_of_two_processes_are_those_of_one(photos, tmp_path, started):
+    settings = {"model": str(make_clip(tmp_path / "clip")), "shard_size": SHARDS, "workers": 0}
+    one, two = (
+        embedshift.run(photos, out=tmp_path / device, device=device, layers=True, text=True, **settings)
+        for device in ("cpu", "cpu,cpu")
+    )
+    assert len(started) == 2
+    rows = one.rows().collect()
+    assert {"layer_cosine_cls", "word_cosines"} <= set(rows.columns)
+    assert same(two.rows().collect(), rows)
+    for table in ("layers", "words", "word_test"):
+        assert getattr(two, table)().equals(getattr(one, table)()), table
+    assert one.layers().filter(metric="cka")["mean"].is_not_null().all()
+
+
+@pytest.fixture
+def job(photos, tmp_path):
+    """Two devices and an encoder that is loaded at once."""
+    config = make_config({"images": [str(photos)], "shard_size": 2, "workers": 1})
+    prepared = Prepared(config, tmp_path / "study", encoder=MeanColour())
+    job = prepared.job(prepared.shards, lambda count: None)
+    return replace(job, device="cpu,cpu", load=mean_colour.load)
+
+
+def test_an_error_in_a_process_is_its_own_line(job, started):
+    with pytest.raises(EmbedshiftError, match=r"^/no/such/model: no such folder$") as caught:
+        list(devices.run_on_devices(replace(job, load=functools.partial(load_encoder, "/no/such/model"))))
+    assert caught.value.exit_code == 2
+    assert [process.poll() is not None for process in started] == [True, True]
+
+
+def test_a_process_that_is_killed_is_one_line(job, started, monkeypatch):
+    hand_out = devices._hand_out
+
+    def kill_first(*arguments):
+        started[1].kill()
+        return hand_out(*arguments)
+
+    monkeypatch.setattr(devices, "_hand_out", kill_first)
+    with pytest.raises(EmbedshiftError, match=r"^the process of device cpu was ended from outside \(exit code -9\)"):
+        list(devices.run_on_devices(job))
+    assert [process.poll() is not None for process in started] == [True, True]
+
+
+ENDLESS = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from support import mean_colour
+from embedshift.config import make_config
+from embedshift.engines import devices
+from embedshift.steps import prepared
+config = make_config({"images": [sys.argv[1]], "shard_size": 2, "workers": 1})
+prepared = Prepared(config, Path(sys.argv[2]), encoder=mean_colour.MeanColour())
+job = prepared.job(prepared.shards * 1000, lambda count: None)
+for _, record in devices.run_on_devices(replace(job, device="cpu,cpu", load=mean_colour.load)):
+    print(record.index, flush=True)
+"""
+
+
+def test_ctrl_c_leaves_no_process_behind(photos, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, str(photos), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout.readline().strip().isdigit()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the children and their loaders get it too
+        _, told = process.communicate(timeout=30)
+        assert told.count("Traceback") == told.count("KeyboardInterrupt") == 1, told
+        for _ in range(100):  # loaders look twice a second whether their parent is there
+            if not exists(process.pid):
+                break
+            time.sleep(0.05)
+        assert not exists(process.pid)
+    finally:
+        if exists(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def exists(group):
+    """Whether any process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_what_cannot_travel_is_measured_on_one_device(photos, clip, tmp_path, started, caplog):
+    own = {"mirror": lambda image, rng: image[:, ::-1]}
+    with caplog.at_level(logging.WARNING):
+        rows = run(photos, tmp_path / "two", clip, "cpu,cpu", augmentations=own)
+    assert started == []
+    assert "one device only: the augmentations cannot go to other processes" in caplog.text
+    assert same(rows, run(photos, tmp_path / "one", clip, "cpu", augmentations=own))
+
+
+def test_one_shard_or_an_encoder_in_hand_needs_no_process(photos, clip, tmp_path, started):
+    embedshift.run(photos, out=tmp_path / "a", model=clip, device="cpu,cpu", workers=0)
+    embedshift.run(photos, out=tmp_path / "b", model=models.Colours(), shard_size=2, workers=0)
+    assert started == []
+
+
+def test_auto_and_cuda_are_all_gpus(monkeypatch):
+    assert devices.device_names("auto") == ["auto"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert devices.device_names("auto") == devices.device_names("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
+    assert devices.device_names("cuda:1") == ["cuda:1"]
+    assert devices.device_names("cpu") == ["cpu"]
+
+
+def test_devices_of_several_kinds_are_refused():
+    with pytest.raises(EmbedshiftError, match=r"^device 'cpu,cuda:0': give devices of one kind$") as caught:
+        devices.device_names("cpu,cuda:0")
+    assert caught.value.exit_code == 2

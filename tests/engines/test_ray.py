@@ -1,0 +1,213 @@
+"""The Ray engine on a real Ray of this machine: rows as the local engine's, whatever dies on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import ray
+from PIL import Image
+from polars.testing import assert_frame_equal
+
+import embedshift
+from embedshift import EmbedshiftError
+from support.mean_colour import MeanColour
+from support.tokenizers_made import make_clip
+
+
+class DiesOnce(MeanColour):
+    """Kills its own process at the first batch that it ever encodes, as a lost worker does."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __call__(self, views):
+        if not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(views)
+
+
+class StopsAfter(MeanColour):
+    """Encodes some batches, one after the other, and then hangs for ever."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    def __call__(self, views):
+        while not self.left:
+            time.sleep(1)
+        self.left -= 1
+        return super().__call__(views)
+
+
+class FailsOnWhite(MeanColour):
+    """Raises for a batch that begins with a white view; counts how often on disk."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+
+    def __call__(self, views):
+        if views[0].min() == 255:
+            with self.log.open("a") as file:
+                file.write("x")
+            raise ValueError("white")
+        return super().__call__(views)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """One Ray for all tests of this file: a start takes seconds."""
+    for name in (__name__, MeanColour.__module__):
+        ray.cloudpickle.register_pickle_by_value(sys.modules[name])  # their encoders travel whole
+    ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for number in range(7):
+        pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    (tmp_path / "photos" / "3b.png").write_bytes(b"no picture")
+    return tmp_path / "photos"
+
+
+def run(photos, out, engine, encoder=None, **settings):
+    settings = {"shard_size": 2, "batch_size": 10, "workers": 1, **settings}
+    return embedshift.run(photos, out=out, engine=engine, model=encoder or MeanColour(), **settings)
+
+
+def same(first, second):
+    tables = ("summary", "ranking", "pairwise", "clusters", "failures")
+    return first.rows().collect().equals(second.rows().collect()) and all(
+        getattr(first, name)().equals(getattr(second, name)()) for name in tables
+    )
+
+
+def test_rows_and_tables_equal_the_local_engines(photos, tmp_path):
+    local, cluster = (run(photos, tmp_path / engine, engine, draws=2) for engine in ("local", "ray"))
+    assert same(local, cluster)
+    assert cluster.failures()["image_id"].to_list() == ["3b.png"]
+    assert len(cluster.rows().collect()) == 7 * (1 + 9 * 2)
+    # Two encoders at once, and drawing inside the encoder's process, change nothing either.
+    assert same(local, run(photos, tmp_path / "two", "ray", draws=2, concurrency=2, workers=0))
+
+
+def test_a_named_model_is_loaded_by_the_actor(photos, tmp_path):
+    settings = {"encoder": "dinov2-small-offline", "limit": 3, "size": 56}
+    local, cluster = (run(photos, tmp_path / engine, engine, **settings) for engine in ("local", "ray"))
+    first, second = local.rows().collect(), cluster.rows().collect()
+    assert first.drop("embedding", "attention").equals(second.drop("embedding", "attention"))
+    for column in ("embedding", "attention"):
+        np.testing.assert_allclose(first[column].to_numpy(), second[column].to_numpy(), atol=1e-5)
+
+
+def test_layers_and_texts_are_those_of_the_local_engine(photos, tmp_path):
+    settings = {"encoder": str(make_clip(tmp_path / "clip")), "shard_size": 4, "layers": True, "text": True}
+    local, cluster = (run(photos, tmp_path / engine, engine, **settings) for engine in ("local", "ray"))
+    assert {"layer_cosine_cls", "word_cosines"} <= set(local.rows().collect_schema())
+    assert_frame_equal(cluster.rows().collect(), local.rows().collect(), abs_tol=1e-5)
+    for table in ("layers", "words", "word_test"):
+        assert_frame_equal(getattr(cluster, table)(), getattr(local, table)(), abs_tol=1e-5)
+    assert local.layers().filter(metric="cka")["mean"].is_not_null().all()
+
+
+def test_an_actor_that_dies_is_replaced_and_its_shard_done_again(photos, tmp_path):
+    lost = run(photos, tmp_path / "lost", "ray", DiesOnce(tmp_path / "died"))
+    assert (tmp_path / "died").exists(), "nothing was killed"
+    assert same(lost, run(photos, tmp_path / "local", "local"))
+
+
+def test_a_run_that_is_killed_as_a_whole_goes_on(photos, tmp_path):
+    out = tmp_path / "study"
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys, test_ray; test_ray.begin(*sys.argv[1:])", str(photos), str(out)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while len(parts(out)) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < deadline, "its third shard hangs, the two before are done and not written"
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    before = parts(out)
+    assert len(before) == 2, "two shards are done and the third hangs"
+    finished = run(photos, out, "ray")
+    assert parts(out).items() > before.items()
+    assert same(finished, run(photos, tmp_path / "local", "local"))
+
+
+def begin(photos, out):
+    """The run that is killed: in a process, a group and a Ray of its own."""
+    ray.init("local", num_cpus=1, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+    run(photos, out, "ray", StopsAfter(4))
+
+
+def parts(out):
+    """Finished shards, each with what shows that it was not written again."""
+    return {path.name: path.stat().st_mtime_ns for path in (out / "shards").glob("part-*.parquet")}
+
+
+def test_a_shard_that_fails_for_good_is_named_and_the_others_are_kept(photos, tmp_path):
+    Image.new("RGB", (40, 40), "white").save(photos / "2.png")
+    encoder = FailsOnWhite(tmp_path / "tries")
+    with pytest.raises(
+        EmbedshiftError, match=r"1 shards failed 3 times: 1 \(the encoder mean-colour failed .* white\)"
+    ) as caught:
+        run(photos, tmp_path / "study", "ray", encoder)
+    assert caught.value.exit_code == 1
+    assert (tmp_path / "tries").read_text() == "xxx"
+    before = parts(tmp_path / "study")
+    assert sorted(before) == ["part-00000.parquet", "part-00002.parquet", "part-00003.parquet"]
+    # A later run does what is missing, and only that; the local engine goes on with Ray's shards.
+    finished = run(photos, tmp_path / "study", "local")
+    assert parts(tmp_path / "study").items() > before.items()
+    assert same(finished, run(photos, tmp_path / "local", "local"))
+
+
+def test_ray_goes_on_with_what_another_engine_began(photos, tmp_path):
+    whole = run(photos, tmp_path / "whole", "local")
+    begun = run(photos, tmp_path / "begun", "local")
+    for part in ("part-00001.parquet", "part-00003.parquet"):
+        (begun.folder / "shards" / part).unlink()
+    assert same(run(photos, tmp_path / "begun", "ray"), whole)
+
+
+class CannotBeLoaded(MeanColour):
+    """Travels, and breaks on arrival."""
+
+    def __reduce__(self):
+        return _broken, ()
+
+
+def _broken():
+    raise OSError("no weights here")
+
+
+def test_an_encoder_that_cannot_be_loaded_there_is_one_line(photos, tmp_path):
+    with pytest.raises(EmbedshiftError, match=r"^the Ray cluster gave up: .*no weights here"):
+        run(photos, tmp_path / "study", "ray", CannotBeLoaded())
+
+
+def test_without_ray_the_install_line_is_named(photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EmbedshiftError, match=r"pip install 'embedshift\[ray\]'"):
+        run(photos, tmp_path / "study", "ray")
+
+
+def test_no_row_is_twice(photos, tmp_path):
+    rows = run(photos, tmp_path / "study", "ray", shard_size=1).rows()
+    assert rows.group_by("image_id", "view", "draw").len().filter(pl.col("len") > 1).collect().is_empty()

@@ -1,0 +1,277 @@
+"""`--layers` from the command line to the report: columns, terms in the shards, table, figure, section."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from polars.testing import assert_frame_equal
+from torch import nn
+
+import embedshift
+from embedshift.errors import EmbedshiftError
+from embedshift.figures import figure_input, iter_figures
+from embedshift.store.shards import cka_sums
+from support import command, models
+from support.models import MEAN, SIZE, STD, Colours, pictures
+from support.synthetic import make_study
+
+SAME = {"same": lambda image, rng: image, "also_same": lambda image, rng: image.copy()}
+SMALL = {"dark": lambda image, rng: image // 3, "mirror": lambda image, rng: image[:, ::-1]}
+DEPTH = 3
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return pictures(tmp_path_factory.mktemp("photos"), 10)
+
+
+@pytest.fixture(scope="module")
+def dinov2(tmp_path_factory):
+    return str(models.make("dinov2_registers", tmp_path_factory.mktemp("models") / "dinov2"))
+
+
+def run(photos, out, model, augmentations=SMALL, **settings):
+    given = {"layers": True, "shard_size": 5, "workers": 0, "batch_size": 7} | settings
+    return embedshift.run(photos, out=out, model=model, augmentations=augmentations, **given)
+
+
+@pytest.fixture(scope="module")
+def study(photos, dinov2, tmp_path_factory):
+    return run(photos, tmp_path_factory.mktemp("layers") / "study", dinov2, draws=2)
+
+
+def test_an_identity_changes_no_layer(photos, dinov2, tmp_path):
+    table = run(photos, tmp_path / "study", dinov2, SAME).layers()
+    means = table.pivot("metric", index=["augmentation", "layer", "token"], values="mean")
+    assert len(means) == 2 * DEPTH * 2
+    # The same picture in another place of a batch differs by rounding.
+    np.testing.assert_allclose(means["cosine_similarity"], 1, atol=1e-6)
+    np.testing.assert_allclose(means["cka"], 1, atol=1e-6)
+    np.testing.assert_allclose(means["l2_distance"], 0, atol=1e-4)
+
+
+class Transformer(nn.Module):
+    """Class token and patches through blocks of attention; `noisy` adds fresh noise inside the last block."""
+
+    class Noise(nn.TransformerEncoderLayer):
+        noisy = False
+
+        def forward(self, tokens):
+            tokens = super().forward(tokens)
+            return tokens + torch.randn_like(tokens) if self.noisy else tokens
+
+    def __init__(self, noisy):
+        super().__init__()
+        torch.manual_seed(0)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, 16))
+        self.patches = nn.Conv2d(3, 16, 8, 8)
+        self.blocks = nn.ModuleList([self.Noise(16, 2, 32, batch_first=True, dropout=0.0) for _ in range(DEPTH)])
+        self.blocks[-1].noisy = noisy
+
+    def forward(self, pixels):
+        patches = self.patches(pixels).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.cls_token.expand(len(pixels), -1, -1), patches], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens[:, 0]
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_noise_in_the_last_block_is_seen_there_and_nowhere_else(noisy, photos, tmp_path):
+    encoder = embedshift.wrap(Transformer(noisy), size=SIZE, mean=MEAN, std=STD, device="cpu")
+    table = run(photos, tmp_path / "study", encoder, SAME).layers()
+    cosine = table.filter(pl.col("metric") == "cosine_similarity").sort("layer")
+    before, last = (cosine.filter((pl.col("layer") == DEPTH) == at)["mean"].to_numpy() for at in (False, True))
+    assert (len(before), len(last)) == (8, 4)  # two augmentations, two tokens
+    np.testing.assert_allclose(before, 1, atol=1e-6)
+    assert (last < 0.99).all() if noisy else np.allclose(last, 1, atol=1e-6)
+
+
+def test_rows_hold_a_list_per_view_and_the_original_none(study):
+    rows = study.rows().collect()
+    for name in ("layer_cosine_cls", "layer_l2_cls", "layer_cosine_patches", "layer_l2_patches"):
+        assert rows.schema[name] == pl.Array(pl.Float32, DEPTH)
+        assert (rows[name].is_null() == (rows["view"] == "original")).all()
+
+
+def test_table_against_loops_over_the_rows(study):
+    """Means over views; intervals: percentiles over resamples of images, drawn as for every other table."""
+    rows, table = study.rows().filter(pl.col("view") != "original").collect(), study.layers()
+    assert table.columns == ["augmentation", "layer", "token", "metric", "n", "mean", "ci_low", "ci_high"]
+    assert len(table) == 2 * DEPTH * 2 * 3
+    for row in table.filter(pl.col("metric") != "cka").iter_rows(named=True):
+        column = f"layer_{row['metric'].split('_')[0]}_{row['token']}"
+        part = rows.filter(pl.col("view") == row["augmentation"])
+        values = part[column].to_numpy()[:, row["layer"] - 1].astype(float)
+        assert row["n"] == len(values) == 20
+        assert row["mean"] == pytest.approx(values.mean(), rel=1e-12)
+        per_image = values.reshape(10, 2).mean(axis=1)
+        drawn = per_image[np.random.default_rng(0).integers(10, size=(2000, 10))].mean(axis=1)
+        low, high = np.quantile(drawn, (0.025, 0.975))
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), rel=1e-12)
+
+
+def test_cka_is_put_together_from_the_shards(study, photos, dinov2):
+    """Against the layers of every view, encoded again, shard by shard, in the unbiased form for centred likeness."""
+    encoder = embedshift.load_encoder(dinov2, device="cpu")
+    encoder.observe(layers=True)
+    sums = np.zeros((2, 2, DEPTH, 3))
+    ids = sorted(path.name for path in photos.iterdir())
+    for names in (ids[:5], ids[5:]):
+        layers = []
+        for name in names:
+            image = np.asarray(Image.open(photos / name).convert("RGB"))
+            views = embedshift.make_views(image, image_id=name, size=SIZE, augmentations=SMALL)
+            layers.append(encoder(np.stack(list(views.values()))).layers)
+        states = np.stack(layers).astype(float)
+        for a, t, d in np.ndindex(2, 2, DEPTH):
+            x, y = states[:, 0, d, t], states[:, 1 + a, d, t]
+            k, l = x @ x.T, y @ y.T  # noqa: E741
+            for place, (p, q) in enumerate(((k, l), (k, k), (l, l))):
+                p, q = p * (1 - np.eye(5)), q * (1 - np.eye(5))
+                second = p.sum() * q.sum() / 12 - 2 / 3 * (p @ q).sum()
+                sums[a, t, d, place] += 5 * 2 * ((p * q).sum() + second) / 10  # five images, two equal draws
+    images, found = cka_sums(study.folder)
+    assert images == 10
+    np.testing.assert_allclose(found, sums, rtol=1e-4, atol=1e-4 * np.abs(sums).max())
+    table = study.layers().filter(pl.col("metric") == "cka").sort("augmentation", "token", "layer")
+    wanted = sums[..., 0] / np.sqrt(sums[..., 1] * sums[..., 2])  # the names are in alphabetical order, too
+    np.testing.assert_allclose(table["mean"], wanted.ravel(), rtol=1e-3)
+    assert table["n"].unique().to_list() == [20]
+    assert table["ci_low"].null_count() == table["ci_high"].null_count() == len(table)
+
+
+def test_gone_on_with_and_loader_processes_give_the_same_tables(study, photos, dinov2, tmp_path):
+    again = run(photos, tmp_path / "study", dinov2, draws=2, workers=1)
+    assert_frame_equal(again.layers(), study.layers(), check_exact=True)
+    assert_frame_equal(again.rows().collect(), study.rows().collect(), check_exact=True)
+    (again.folder / "shards" / "part-00001.parquet").unlink()
+    (again.folder / "tables" / "layers.parquet").unlink()
+    assert_frame_equal(run(photos, again.folder, dinov2, draws=2).layers(), study.layers(), check_exact=True)
+
+
+def test_a_finished_study_without_its_table_gets_it_again(study, photos, dinov2):
+    (study.folder / "tables" / "layers.parquet").unlink()
+    assert len(run(photos, study.folder, dinov2, draws=2).layers())
+
+
+def test_shards_of_fewer_than_four_images_give_no_cka(photos, dinov2, tmp_path):
+    table = run(photos, tmp_path / "study", dinov2, shard_size=3).layers()
+    assert set(table["metric"]) == {"cosine_similarity", "l2_distance"}
+
+
+def test_without_layers_nothing_is_different(photos, dinov2, tmp_path, study):
+    """No column, no terms, no table, and no word of it in what the hash is made of."""
+    plain = run(photos, tmp_path / "study", dinov2, draws=2, layers=False)
+    assert "layers" not in plain.info()["identity"]
+    assert plain.rows().collect_schema().names()[-1] == "caption"
+    said = pq.read_metadata(plain.folder / "shards" / "part-00000.parquet").metadata
+    assert {*said} == {b"embedshift", b"ARROW:schema"}
+    assert not (plain.folder / "tables" / "layers.csv").exists()
+    columns = [name for name in study.rows().collect_schema().names() if not name.startswith("layer_")]
+    assert_frame_equal(plain.rows().collect(), study.rows().select(columns).collect(), abs_tol=1e-5, rel_tol=1e-5)
+    with pytest.raises(EmbedshiftError, match="no layers here; run the study with --layers"):
+        plain.layers()
+    with pytest.raises(EmbedshiftError, match="no layers; run it with --layers"):
+        plain.figure("depth")
+    with pytest.raises(EmbedshiftError, match="holds another study: layers: null there, true now"):
+        run(photos, plain.folder, dinov2, draws=2)
+
+
+def test_an_encoder_that_cannot_is_refused_by_name(photos, tmp_path):
+    with pytest.raises(EmbedshiftError, match="colours gives no layers") as refused:
+        run(photos, tmp_path / "study", Colours())
+    assert refused.value.exit_code == 2
+
+
+def test_a_loaded_encoder_gives_layers_only_while_it_is_asked_to(photos, tmp_path):
+    encoder = embedshift.wrap(Transformer(False), size=SIZE, mean=MEAN, std=STD, device="cpu")
+    run(photos, tmp_path / "with", encoder)
+    assert "layer_l2_cls" not in run(photos, tmp_path / "without", encoder, layers=False).rows().collect_schema()
+
+
+def test_from_the_command_line_to_tables_made_again_without_torch(photos, dinov2, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "study"
+    arguments = (
+        "run",
+        photos,
+        "--out",
+        out,
+        "--model",
+        dinov2,
+        "--layers",
+        "--workers",
+        "0",
+        "--limit",
+        "5",
+        "--no-report",
+    )
+    made = command.call(monkeypatch, capsys, *arguments)
+    assert made.code == 0, made.err
+    before = (out / "tables" / "layers.csv").read_text()
+    for file in (out / "tables").iterdir():
+        file.unlink()
+    code = f"import sys, embedshift; embedshift.load({str(out)!r}).write_tables(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (out / "tables" / "layers.csv").read_text() == before
+
+
+def test_section_of_the_report(tmp_path):
+    study = make_study(tmp_path / "study", 8, ["noise", "blur"], layers=4)
+    study.report(figures=["depth"])
+    assert (study.folder / "figures" / "fig10_depth.svg").is_file()
+    html = (study.folder / "report.html").read_text()
+    section = html[html.index('<section id="layers"') :]
+    section = section[: section.index("</section>")]
+    assert 'href="#layers"' in html
+    for term in ("blocks", "patch token", "class token", "cosine similarity", "CKA"):
+        assert f"<b>{term}</b>" in section
+    assert 'alt="Shift by depth' in section
+    assert html.count('alt="Shift by depth') == 1  # not among the paper's figures
+    cosine = study.layers().filter(pl.col("token") == "cls", pl.col("metric") == "cosine_similarity")
+    for name in ("noise", "blur"):
+        means = cosine.filter(pl.col("augmentation") == name)["mean"].to_list()
+        half = 1 + [1 - mean >= (1 - means[-1]) / 2 for mean in means].index(True)
+        row = section[section.index(f"<bdi>{name}</bdi>") :].split("</tr>")[0]
+        assert [f">{means[0]:.3f}<" in row, f">{means[-1]:.3f}<" in row, f">{half}<" in row] == [True] * 3
+
+
+def test_no_section_and_no_figure_without_layers(tmp_path, caplog):
+    study = make_study(tmp_path / "study", 5, ["noise", "blur"])
+    study.report(figures=["radar"])
+    assert 'id="layers"' not in (study.folder / "report.html").read_text()
+    names = [paper.name for paper, _, _ in iter_figures(study, figure_input(study), pictures=False)]
+    assert len(names) == 10
+    assert "depth" not in " ".join(names) + caplog.text
+
+
+def test_the_figure_draws_the_table(tmp_path):
+    study = make_study(tmp_path / "study", 8, ["noise", "blur", "elastic"], layers=5)
+    figure, table = study.figure("depth"), study.layers()
+    shown = [(token, metric) for metric in ("cosine_similarity", "cka") for token in ("cls", "patches")]
+    assert len(figure.axes) == len(shown)
+    for axes, (token, metric) in zip(figure.axes, shown, strict=True):
+        assert [line.get_label() for line in axes.lines] == ["noise", "blur", "elastic"]
+        for line, name in zip(axes.lines, ["noise", "blur", "elastic"], strict=True):
+            part = table.filter(augmentation=name, token=token, metric=metric)
+            np.testing.assert_array_equal(line.get_xdata(), part["layer"])
+            np.testing.assert_array_equal(line.get_ydata(), part["mean"])
+            assert line.get_color() == figure_input(study).colours[name]
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    part = table.filter(augmentation="noise", token="cls", metric="cosine_similarity")
+    assert {*band[:, 1]} == {*part["ci_low"], *part["ci_high"]}
+
+
+def test_list_and_config(tmp_path, monkeypatch, capsys):
+    assert "[10] Shift by depth" in command.call(monkeypatch, capsys, "list", "figures").out
+    (tmp_path / "settings.yaml").write_text(json.dumps({"images": str(tmp_path), "layers": "perhaps"}))
+    arguments = ("run", "--config", tmp_path / "settings.yaml", "--out", tmp_path / "study")
+    refused = command.call(monkeypatch, capsys, *arguments)
+    assert refused.code == 2
+    assert refused.line.startswith("error: layers: ")

@@ -1,0 +1,253 @@
+"""Tar, Parquet, saved datasets and URLs: the same pictures give the same samples, bytes and rows as their folder."""
+
+import io
+import json
+
+import datasets
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from torch import nn
+
+import embedshift
+import embedshift.study.comparison
+from embedshift import EmbedshiftError
+from embedshift.encoders import EncoderOutput
+from embedshift.sources import open_source, read_again, select, split
+from embedshift.statistics import summary as tables
+from support.archives import write_parquet, write_tar
+
+NAMES = ["a.png", "b.JPG", "deep/c.png", "deep/er/d e.webp", "é.png"]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of five small pictures, some below others."""
+    rng = np.random.default_rng(0)
+    for name in NAMES:
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(path)
+    return tmp_path / "photos"
+
+
+def members(photos):
+    return [(name, (photos / name).read_bytes()) for name in NAMES]
+
+
+def contents(source):
+    return {sample.image_id: source.read(sample) for sample in source.samples}
+
+
+def test_every_kind_of_source_gives_the_bytes_of_the_folder(photos, tmp_path):
+    folder = dict(members(photos))
+    tar = write_tar(tmp_path / "a.tar", members(photos))
+    parquet = write_parquet(tmp_path / "a.parquet", members(photos))
+    features = datasets.Features({"image": datasets.Image(), "image_id": datasets.Value("string")})
+    columns = {"image": [str(photos / name) for name in NAMES], "image_id": NAMES}
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(tmp_path / "saved")
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    for name, data in members(photos):
+        memory.pipe(f"/bucket/photos/{name}", data)
+    memory.pipe("/bucket/a.tar", tar.read_bytes())
+    memory.pipe("/bucket/b.parquet", parquet.read_bytes())
+    places = [
+        photos,
+        f"file://{photos}",
+        tar,
+        parquet,
+        tmp_path / "saved",
+        "memory://bucket/photos",
+        "memory://bucket/a.tar",
+    ]
+    for place in [*places, "memory://bucket/b.parquet", f"file://{tar}"]:
+        source = open_source([str(place)])
+        assert contents(source) == folder, place
+        again = read_again(source.description)
+        assert {name: again(name) for name in NAMES} == folder, place
+
+
+def test_the_rows_of_a_study_do_not_depend_on_the_kind(photos, tmp_path):
+    net = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Flatten(), nn.Linear(4 * 16, 8))
+    encoder = embedshift.wrap(net, size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
+    tar = write_tar(tmp_path / "a.tar", members(photos))
+    parquet = write_parquet(tmp_path / "a.parquet", members(photos))
+    rows = []
+    for number, place in enumerate((photos, tar, parquet)):
+        study = embedshift.run(place, out=tmp_path / f"study{number}", model=encoder, shard_size=2, workers=number % 2)
+        rows.append(study.rows().collect())
+    assert len(rows[0]) == 10 * len(NAMES)
+    assert rows[0].equals(rows[1])
+    assert rows[0].equals(rows[2])
+
+
+def test_captions_of_the_webdataset_layout(photos, tmp_path):
+    picture = (photos / "a.png").read_bytes()
+    tar = write_tar(
+        tmp_path / "00000.tar",
+        [
+            ("000.jpg", picture), ("000.txt", b" a cat\n"), ("000.json", json.dumps({"caption": "not this"}).encode()),
+            ("001.json", json.dumps({"caption": "a dog", "url": "x"}).encode()), ("001.jpg", picture),
+            ("002.jpg", picture), ("002.json", b"{broken"), ("003.txt", b"no picture"), ("004.cls", b"3"),
+            ("._005.jpg", b""), ("006.jpg", picture), ("006.json", b'{"caption": " half \\ud83d "}'),
+        ],
+    )  # fmt: skip
+    source = open_source([str(tar)])
+    assert [(s.image_id, s.caption) for s in source.samples] == [
+        ("000.jpg", "a cat"), ("001.jpg", "a dog"), ("002.jpg", None), ("006.jpg", "half ?"),
+    ]  # fmt: skip
+    assert source.skipped == {".txt": 1, ".cls": 1}
+
+
+def test_archives_keep_their_own_order_and_shards_do_not_cross_them(photos, tmp_path):
+    picture = (photos / "a.png").read_bytes()
+    for number in (1, 0):
+        write_tar(tmp_path / f"{number}.tar", [(f"{number}{letter}.png", picture) for letter in "cab"])
+    (tmp_path / "0_stats.json").write_text("{}")
+    chosen = select(open_source([str(tmp_path)]).samples, limit=5, sample=None, seed=0)
+    assert [s.image_id for s in chosen] == ["0c.png", "0a.png", "0b.png", "1c.png", "1a.png"]
+    assert [[s.image_id for s in shard.samples] for shard in split(chosen, 2)] == [
+        ["0c.png", "0a.png"], ["0b.png"], ["1c.png", "1a.png"],
+    ]  # fmt: skip
+
+
+def test_one_id_in_two_archives_is_refused_and_both_are_named(photos, tmp_path):
+    for name in ("x.tar", "y.tar"):
+        write_tar(tmp_path / name, members(photos))
+    source = open_source([str(tmp_path / "x.tar"), str(tmp_path / "y.tar")])
+    with pytest.raises(EmbedshiftError, match=r"two images have the id 'a.png': .*x\.tar.* and .*y\.tar"):
+        select(source.samples, limit=None, sample=None, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({}, NAMES),
+        ({"image_id": None, "key": ["0", "1", "2", "3", "4"]}, ["0", "1", "2", "3", "4"]),
+        ({"image_id": None, "path": list("vwxyz"), "url": list("abcde")}, list("vwxyz")),
+        ({"image_id": None}, [f"a.parquet#{row}" for row in range(5)]),
+        ({"image_id": None, "key": ["0", None, "2", "3", "4"]}, ["0", "a.parquet#1", "2", "3", "4"]),
+    ],
+)
+def test_ids_of_a_parquet(photos, tmp_path, columns, expected):
+    source = open_source([str(write_parquet(tmp_path / "a.parquet", members(photos), **columns))])
+    assert [sample.image_id for sample in source.samples] == expected
+
+
+def test_a_row_without_an_image_fails_alone(photos, tmp_path):
+    data = [data for _, data in members(photos)]
+    columns = {"jpg": [data[0], None, *data[2:]], "status": ["success", "failed_to_download", *["success"] * 3]}
+    columns["caption"] = list("abcde")
+    source = open_source([str(write_parquet(tmp_path / "a.parquet", members(photos), **columns))])
+    assert [sample.caption for sample in source.samples] == list("abcde")
+    with pytest.raises(EmbedshiftError, match="the row holds no image"):
+        source.read(source.samples[1])
+    assert source.read(source.samples[2]) == data[2]
+
+
+def test_splits_of_a_saved_dataset(photos, tmp_path):
+    features = datasets.Features({"picture": datasets.Image(), "text": datasets.Value("string")})
+    columns = {"picture": [str(photos / name) for name in NAMES[:2]], "text": ["one", "two"]}
+    part = datasets.Dataset.from_dict(columns, features=features)
+    datasets.DatasetDict({"train": part, "test": part.select([1])}).save_to_disk(tmp_path / "saved")
+    source = open_source([str(tmp_path / "saved")])
+    found = [(s.image_id, s.caption) for s in source.samples]
+    assert found == [("saved/train#0", "one"), ("saved/train#1", "two"), ("saved/test#0", "two")]
+    assert source.read(source.samples[2]) == (photos / NAMES[1]).read_bytes()
+
+
+def test_a_list_may_hold_urls(photos, tmp_path):
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    for name, data in members(photos):
+        memory.pipe(f"/bucket/{name}", data)
+    (tmp_path / "list.txt").write_text("memory://bucket/deep/c.png\nmemory://bucket/a.png\n")
+    assert [s.image_id for s in open_source([str(tmp_path / "list.txt")]).samples] == ["a.png", "deep/c.png"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda t: t / "missing.tar", "no such file"),
+        (lambda t: write_tar(t / "a.tar", [("a.png", b"x")], "w:gz"), "unpack a compressed one"),
+        (lambda t: (t / "a.parquet").write_bytes(b"text") and t / "a.parquet", "not Parquet"),
+        (
+            lambda t: pq.write_table(pa.table({"x": [1], "y": ["a"]}), t / "a.parquet") or t / "a.parquet",
+            r"it has x, y",
+        ),
+        (lambda t: "memory://nowhere/at/all", "no such file or folder"),
+        (lambda t: "nosuchscheme://a/b", "cannot be listed"),
+    ],
+)
+def test_what_cannot_be_opened_is_one_line(tmp_path, make, words):
+    with pytest.raises(EmbedshiftError, match=words) as caught:
+        open_source([str(make(tmp_path))])
+    assert caught.value.exit_code == 2
+
+
+def test_a_tar_that_ends_early_is_refused_or_fails_alone(photos, tmp_path):
+    whole = write_tar(tmp_path / "a.tar", members(photos)).read_bytes()
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(whole[: whole.index((photos / NAMES[-1]).read_bytes()) + 40])
+    with pytest.raises(EmbedshiftError, match=r"not a tar|ends early"):
+        contents(open_source([str(cut)]))
+
+
+def test_kinds_are_not_mixed(photos, tmp_path):
+    tar = write_tar(tmp_path / "a.tar", members(photos))
+    with pytest.raises(EmbedshiftError, match=r"several kinds \(folder, tar\)"):
+        open_source([str(photos), str(tar)])
+
+
+class Brightness:
+    """An encoder without a model: the mean colour, and nothing to attend to."""
+
+    name, dim, grid, size = "brightness", 3, None, 32
+    mean = std = (0.5, 0.5, 0.5)
+    weights_hash = "brightness"
+
+    def __call__(self, views):
+        return EncoderOutput(views.mean(axis=(1, 2)).astype(np.float32) + 1, None, None)
+
+
+def test_a_report_says_that_its_archive_is_gone_and_keeps_the_numbers(photos, tmp_path):
+    tar = write_tar(tmp_path / "a.tar", members(photos))
+    study = embedshift.run(tar, out=tmp_path / "study", model=Brightness(), workers=0)
+    found, missing = load_images(study, NAMES)
+    assert [image.image_id for image in found] == NAMES
+    assert not missing
+    tar.unlink()
+    found, missing = load_images(study, NAMES)
+    assert not found
+    assert list(missing) == NAMES
+    assert "no such file" in missing[NAMES[0]]
+
+
+def test_a_comparison_of_an_archive_out_of_order_keeps_each_images_rows_in_order(tmp_path):
+    """Rows of one image that changed places would be read as other augmentations, and give other intervals."""
+    names = [f"{number:03}.png" for number in np.random.default_rng(1).permutation(40)]
+    tar = write_tar(tmp_path / "a.tar", [(name, flat_png(index)) for index, name in enumerate(names)])
+    studies = [
+        embedshift.run(tar, out=tmp_path / name, model=Brightness(), workers=0, batch_size=size)
+        for name, size in (("one", 10), ("two", 7))
+    ]
+    sides = embedshift.compare(studies)
+    in_order = studies[0].rows().collect().sort("image_id", "draw", maintain_order=True)
+    expected = tables.summary(in_order.lazy(), studies[0].augmentations, studies[0].metrics, seed=0)
+    for row in sides.largest.iter_rows(named=True):
+        here = expected.filter(augmentation=row["augmentation"], metric=row["metric"])
+        assert row["reference_value"] == pytest.approx(here[row["column"]][0], rel=1e-9)
+    rows = embedshift.comparison._Sides(studies, names, [True] * 2, studies[0].metrics, ["1", "2"], None).rows
+    for part in rows:
+        views = part.collect()["view"].to_list()
+        assert views == ["original", *studies[0].augmentations] * len(names)
+
+
+def flat_png(level):
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16), (5 * level, 255 - 5 * level, 100)).save(buffer, "PNG")
+    return buffer.getvalue()

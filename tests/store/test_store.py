@@ -1,0 +1,178 @@
+"""`--store metrics`: everything but the vectors, and so every table and every figure."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import entropy
+
+import embedshift
+from embedshift.cli import estimate
+from embedshift.config import make_config
+from embedshift.encoders.base import EncoderOutput
+from embedshift.errors import EmbedshiftError
+from embedshift.figures import FIGURES, draw, figure_input, iter_figures
+from embedshift.questions.shape import Tree
+from embedshift.study import Study
+from support import command, models
+from support.models import Colours, pictures
+
+RISE = "attention_entropy_rise"
+# The fourth, first of the second shard, cannot be read: the fifth is the first measured there.
+BROKEN, MAPPED = "picture-03.png", ["picture-00.png", "picture-04.png", "picture-06.png"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    folder = pictures(tmp_path_factory.mktemp("photos"), 8)
+    (folder / BROKEN).write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> str:
+    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+
+
+@pytest.fixture(scope="module")
+def both(photos, clip, tmp_path_factory) -> tuple[Study, Study]:
+    """The same study with vectors and without."""
+    out = tmp_path_factory.mktemp("studies")
+    return tuple(
+        embedshift.run(photos, out=out / store, model=clip, shard_size=3, draws=2, workers=0, store=store)
+        for store in ("all", "metrics")
+    )
+
+
+def test_tables_are_equal_to_the_bit(both):
+    full, lean = both
+    assert lean.summary().filter(pl.col("metric") != RISE).equals(full.summary(), null_equal=True)
+    for table in ("ranking", "clusters", "claims"):
+        assert getattr(lean, table)().equals(getattr(full, table)(), null_equal=True), table
+    for original in (False, True):
+        assert lean.pairwise(include_original=original).equals(full.pairwise(include_original=original))
+
+
+def test_claims_on_attention_are_those_of_the_maps(both):
+    full, lean = both
+    rows = full.rows().collect()
+    maps = {key: of["attention"].to_numpy() for (key,), of in rows.partition_by("view", as_dict=True).items()}
+    before = np.repeat(entropy(maps["original"].astype(float), axis=1), 2)
+    found = dict(lean.claims().select("claim", "estimate").iter_rows())
+    for claim, name in {"10a": "blur", "10b": "shift_scale_rotate", "10c": "perspective"}.items():
+        wanted = np.mean(entropy(maps[name].astype(float), axis=1) - before)
+        assert found[claim] == pytest.approx(wanted, abs=1e-9)
+
+
+def test_rows_are_equal_but_for_the_vectors(both):
+    full, lean = (study.rows().collect() for study in both)
+    assert set(full.columns) - set(lean.columns) == {"embedding"}
+    assert set(lean.columns) - set(full.columns) == {RISE}
+    kept = [name for name in lean.columns if name not in ("attention", RISE)]
+    assert lean.select(kept).equals(full.select(kept), null_equal=True)
+    mapped = pl.col("image_id").is_in(MAPPED)
+    assert lean.filter(~mapped)["attention"].null_count() == 4 * 19 == lean["attention"].null_count()
+    assert (
+        lean.filter(mapped)["attention"].to_numpy().tobytes() == full.filter(mapped)["attention"].to_numpy().tobytes()
+    )
+
+
+def test_every_figure_and_the_report_come_out(both):
+    _, lean = both
+    drawn = {paper.name for paper, _, _ in iter_figures(lean, figure_input(lean))}
+    assert drawn >= {name for name in FIGURES if not FIGURES[name].needs}
+    assert len(drawn) >= 12
+    text = lean.report(figures=["attention"], formats=["svg"]).read_text()
+    assert "Measured with --store metrics" in text
+    assert text.count('class="heat"') > 0
+
+
+def shown(figure) -> list[str]:
+    """Images whose rows a figure has."""
+    return [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
+
+
+def test_attention_is_drawn_of_images_that_have_it(both, caplog):
+    _, lean = both
+    assert shown(draw(lean, "attention", images=3)) == MAPPED
+    assert shown(draw(lean, "views", images=7)) == sorted(lean.image_ids())
+    assert shown(draw(lean, "attention", images=["picture-01.png", *MAPPED[:2]])) == MAPPED[:2]
+    assert "does without picture-01.png: its attention is not stored (--store metrics)" in caplog.text
+    with pytest.raises(EmbedshiftError, match="no image to show"):
+        draw(lean, "attention", images=["picture-01.png"])
+
+
+def test_what_needs_embeddings_is_refused_in_one_line(both, monkeypatch, capsys):
+    _, lean = both
+    with pytest.raises(EmbedshiftError, match="was run with --store metrics; clusters on means need --store all"):
+        lean.clusters(Tree(on="means"))
+    done = command.call(monkeypatch, capsys, "report", lean.folder, "--clusters-on", "means")
+    assert done.code == 2
+    assert "was run with --store metrics" in done.line
+
+
+def test_compare_takes_both(both):
+    found = embedshift.compare(both)
+    assert found.comparison["difference"].to_list() == [0.0] * 9 * 6
+    assert RISE not in found.comparison["metric"].to_list()
+
+
+def test_an_encoder_without_attention(photos, tmp_path):
+    study = embedshift.run(photos, out=tmp_path / "study", model=Colours(), workers=0, store="metrics")
+    assert study.rows().collect()["attention"].null_count() == 70
+    assert study.summary().filter(pl.col("metric") == RISE)["n"].to_list() == [0] * 9
+    assert dict(study.claims().select("claim", "verdict").iter_rows())["10a"] == "not testable"
+    with pytest.raises(EmbedshiftError, match="gives no attention"):
+        draw(study, "attention")
+
+
+def test_goes_on_with_its_own_shards_and_with_no_others(both, photos, clip, tmp_path, monkeypatch, capsys):
+    full, lean = both
+    assert "store" not in full.info()["identity"]  # studies from before there was a choice keep their hash
+    for study, own, other in ((full, "all", "metrics"), (lean, "metrics", "all")):
+        out = tmp_path / own
+        shutil.copytree(study.folder, out)
+        (out / "shards" / "part-00001.parquet").unlink()
+        (out / "tables" / "summary.parquet").unlink()
+        again = ["run", photos, "--out", out, "--model", clip, "--shard-size", 3, "--draws", 2, "--workers", 0]
+        refused = command.call(monkeypatch, capsys, *again, "--no-report", "--store", other)
+        assert refused.code == 2
+        assert "holds another study: " in refused.line
+        assert "store: " in refused.line
+        assert command.call(monkeypatch, capsys, *again, "--no-report", "--store", own).code == 0
+        assert Study(out).rows().collect().equals(study.rows().collect(), null_equal=True)
+
+
+def test_unknown_store_is_refused(photos, tmp_path):
+    with pytest.raises(EmbedshiftError, match="store: Input should be 'all' or 'metrics'") as caught:
+        embedshift.run(photos, out=tmp_path / "study", model=Colours(), store="some")
+    assert caught.value.exit_code == 2
+
+
+@dataclass
+class Wide(Colours):
+    """Vectors as large as those of CLIP ViT-B/32, of numbers that do not compress."""
+
+    dim: int = 512
+    grid: tuple[int, int] | None = (7, 7)
+
+    def __call__(self, views: np.ndarray) -> EncoderOutput:
+        rng = np.random.default_rng(int(views[0].sum()))
+        maps = rng.dirichlet(np.ones(49), len(views)).astype(np.float32).reshape(-1, 7, 7)
+        return EncoderOutput(rng.normal(size=(len(views), 512)).astype(np.float32), maps, "cls")
+
+
+def test_a_million_images_take_less_than_a_gigabyte(tmp_path):
+    photos = pictures(tmp_path / "photos", 64, width=40, height=32)
+    bytes_of = {}
+    for store in ("all", "metrics"):
+        config = {"images": [str(photos)], "store": store}
+        study = embedshift.run(photos, out=tmp_path / store, model=Wide(), workers=0, store=store)
+        bytes_of[store] = sum(part.stat().st_size for part in (study.folder / "shards").iterdir()) / 64
+        plan = Prepared(make_config(config), tmp_path / "none", Wide()).plan()
+        assert 10 * estimate.row_bytes(Wide(), plan) == pytest.approx(bytes_of[store], rel=0.1)
+    assert bytes_of["metrics"] < 1000
+    assert bytes_of["all"] > 19_000

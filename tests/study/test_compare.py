@@ -1,0 +1,391 @@
+"""Studies beside each other: numbers against loops and scipy, and what is refused."""
+
+import copy
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from matplotlib.collections import LineCollection
+from scipy import stats
+
+import embedshift
+from embedshift.errors import EmbedshiftError
+from embedshift.statistics.summary import PAPER_METRICS
+from support.command import call
+from support.comparing import moved, variant
+from support.synthetic import make_study
+
+SUITE = ["noise", "blur", "horizontal_flip", "elastic", "perspective"]
+EFFECT = {"noise": 2.0, "blur": 0.2, "horizontal_flip": 0.9, "elastic": 0.1, "perspective": 0.5}
+RADAR = [name for name in PAPER_METRICS if name != "l2_distance"]
+OTHER = {"encoder": {"name": "other"}, "identity": {"weights_hash": "2" * 64}}
+A, B, C = "synthetic-encoder (float32)", "synthetic-encoder (bfloat16)", "other (float32)"
+
+
+def holes(rows):
+    """Some cosines of the view that are not a number."""
+    chosen = (pl.col("view") == "blur") & pl.col("image_id").is_in(["image-00002.png", "image-00006.png"])
+    return rows.with_columns(pl.when(chosen).then(np.nan).otherwise("cosine_similarity").alias("cosine_similarity"))
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("compare") / "a", 24, SUITE, effect=EFFECT, draws=2, seed=3)
+
+
+@pytest.fixture(scope="module")
+def studies(first, tmp_path_factory):
+    """In another precision, with values missing; another encoder, with failures and its shards in another cut."""
+    folder = tmp_path_factory.mktemp("compare")
+    low = variant(first, folder / "b", lambda rows: holes(moved(0.01, 1)(rows)), encoder={"precision": "bfloat16"})
+    lost = ("image-00003.png", "image-00009.png")
+    return [first, low, variant(first, folder / "c", moved(-0.1, 2), failed=lost, shard_size=5, **OTHER)]
+
+
+@pytest.fixture(scope="module")
+def found(studies):
+    return embedshift.compare(studies)
+
+
+def values_of(study, name, metric):
+    """(image, draw) → value, from the shards."""
+    rows = pq.read_table(study.folder / "shards").to_pylist()
+    return {(row["image_id"], row["draw"]): row[metric] for row in rows if row["view"] == name}
+
+
+def test_differences_and_intervals_equal_a_loop_over_the_same_resamples(studies, found):
+    seen = set()
+    for row in found.comparison.iter_rows(named=True):
+        name, metric = row["augmentation"], row["metric"]
+        all_values = [values_of(study, name, metric) for study in studies]
+        images = sorted(set.intersection(*({image for image, _ in values} for values in all_values)))
+        assert len(images) == 22
+        used = {
+            (image, draw): [values[image, draw] for values in all_values]
+            for image in images
+            for draw in (0, 1)
+            if not any(np.isnan(values[image, draw]) for values in all_values)
+        }
+        other = {B: 1, C: 2}[row["study"]]
+        sides = {index: np.array([values[index] for values in used.values()]) for index in (0, other)}
+        assert row["n"] == len(used) == (40 if (name, metric) == ("blur", "cosine_similarity") else 44)
+        assert row["reference"] == A
+        assert row["mean"] == pytest.approx(sides[other].mean(), abs=1e-12)
+        assert row["reference_mean"] == pytest.approx(sides[0].mean(), abs=1e-12)
+        if (metric, other) == ("l2_distance", 2):
+            assert (row["difference"], row["ci_low"], row["ci_high"]) == (None, None, None)
+            continue
+        rng, means = np.random.default_rng(3), []
+        for _ in range(2000):
+            drawn = [images[index] for index in rng.integers(len(images), size=len(images))]
+            apart = [used[i, d][other] - used[i, d][0] for i in drawn for d in (0, 1) if (i, d) in used]
+            means.append(sum(apart) / len(apart))
+        assert row["difference"] == pytest.approx((sides[other] - sides[0]).mean(), abs=1e-12)
+        assert row["ci_low"] == pytest.approx(np.percentile(means, 2.5), abs=1e-12)
+        assert row["ci_high"] == pytest.approx(np.percentile(means, 97.5), abs=1e-12)
+        seen.add((name, metric, other))
+    assert len(seen) == 5 * 6 * 2 - 5
+
+
+def test_side_by_side_holds_every_mean(studies, found):
+    assert found.side_by_side.columns == ["augmentation", "metric", A, B, C]
+    order = [(name, metric) for name in SUITE for metric in PAPER_METRICS]
+    assert found.side_by_side.select("augmentation", "metric").rows() == order
+    told = {(r["augmentation"], r["metric"], r["study"]): r for r in found.comparison.iter_rows(named=True)}
+    for row in found.side_by_side.iter_rows(named=True):
+        key = row["augmentation"], row["metric"]
+        assert [row[B], row[C]] == [told[*key, B]["mean"], told[*key, C]["mean"]]
+        assert row[A] == told[*key, B]["reference_mean"] == told[*key, C]["reference_mean"]
+
+
+def test_ranks_and_their_correlations_equal_scipys(found):
+    means = {(r["augmentation"], r["metric"]): r for r in found.side_by_side.iter_rows(named=True)}
+    performance = {s: [np.mean([means[name, m][s] for m in RADAR]) for name in SUITE] for s in (A, B, C)}
+    cosine = {s: [means[name, "cosine_similarity"][s] for name in SUITE] for s in (A, B, C)}
+    for study in (A, B, C):
+        part = found.ranking.filter(study=study)
+        assert part["augmentation"].to_list() == SUITE
+        np.testing.assert_allclose(part["mean_performance"], performance[study], rtol=1e-12)
+        assert part["rank"].to_list() == stats.rankdata(-np.array(performance[study])).tolist()
+        row = found.studies.row(by_predicate=pl.col("study") == study, named=True)
+        assert row["rank_correlation"] == pytest.approx(stats.spearmanr(performance[A], performance[study])[0])
+        assert row["rank_correlation_cosine"] == pytest.approx(stats.spearmanr(cosine[A], cosine[study])[0])
+
+
+def test_another_order_of_the_augmentations_lowers_the_correlation(first, tmp_path):
+    def swapped(rows):
+        view = pl.col("view").replace({"noise": "blur", "blur": "noise"})
+        return rows.with_columns(pl.col("cosine_similarity").sort_by(view).over("image_id", "draw"))
+
+    turned = variant(first, tmp_path / "b", swapped, encoder={"name": "b"})
+    found = embedshift.compare([first, turned])
+    columns = found.side_by_side.filter(metric="cosine_similarity")
+    expected = stats.spearmanr(columns[A], columns["b (float32)"])[0]
+    assert expected < 0.95
+    assert found.studies["rank_correlation_cosine"].to_list() == pytest.approx([1, expected])
+
+
+def test_largest_difference_of_the_summary_equals_a_search(first, tmp_path):
+    other = variant(first, tmp_path / "b", moved(-0.01, 5), encoder={"precision": "bfloat16"})
+    found = embedshift.compare([first, other]).largest
+    tables = [{(r["augmentation"], r["metric"]): r for r in s.summary().iter_rows(named=True)} for s in (other, first)]
+    expected = {}
+    for key, row in tables[0].items():
+        for column in ("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high"):
+            apart = row[column] - tables[1][key][column]
+            if abs(apart) > abs(expected.get(key[1], (0.0,))[0]):
+                expected[key[1]] = (apart, key[0], column, row[column], tables[1][key][column])
+    told = found.filter(pl.col("difference") != 0)
+    columns = ("difference", "augmentation", "column", "value", "reference_value")
+    assert {row["metric"]: tuple(row[c] for c in columns) for row in told.iter_rows(named=True)} == expected
+    assert set(expected) == {"cosine_similarity", "l2_distance", "attention_similarity"}
+    assert found["difference"].abs().is_sorted(descending=True)
+    assert set(found["study"]) == {B}
+    assert set(found["reference"]) == {A}
+
+
+def test_equal_studies_do_not_differ(first, tmp_path):
+    found = embedshift.compare([first.folder, variant(first, tmp_path / "b").folder])
+    assert found.studies["study"].to_list() == [f"{A}, a", f"{A}, b"]
+    for column in ("difference", "ci_low", "ci_high"):
+        assert found.comparison[column].to_list() == [0.0] * 30
+    assert (found.largest["difference"] == 0).all()
+    assert found.studies["rank_correlation"].to_list() == pytest.approx([1, 1])
+    stored = {(r["augmentation"], r["metric"]): r["mean"] for r in first.summary().iter_rows(named=True)}
+    for row in found.comparison.iter_rows(named=True):
+        assert row["mean"] == pytest.approx(stored[row["augmentation"], row["metric"]], rel=1e-12)
+
+
+def test_images_that_failed_somewhere_are_left_out_of_all_and_counted(studies, caplog):
+    found = embedshift.compare(studies)
+    assert f"2 of 24 images are left out: 2 failed in {studies[2].folder}" in caplog.text
+    assert found.studies["measured"].to_list() == [24, 24, 22]
+    assert found.studies["compared"].to_list() == [22, 22, 22]
+    caplog.clear()
+    embedshift.compare(studies[:2])
+    assert caplog.text == ""
+
+
+def test_nothing_in_common_is_an_error(first, tmp_path):
+    ids = sorted(first.image_ids())
+    one = variant(first, tmp_path / "b", failed=tuple(ids[:12]))
+    two = variant(first, tmp_path / "c", failed=tuple(ids[12:]))
+    with pytest.raises(EmbedshiftError, match="no image was measured by every study") as caught:
+        embedshift.compare([one, two])
+    assert caught.value.exit_code == 1
+
+
+def test_another_view_size_is_told_and_not_refused(first, tmp_path, caplog):
+    def rescaled(rows):
+        return moved(0.1, 1)(rows).with_columns(pl.col("patch_similarity") * 0.9)
+
+    other = variant(first, tmp_path / "b", rescaled, encoder={"name": "b", "size": 64}, identity={"size": 64})
+    found = embedshift.compare([first, other])
+    words = f"size: 32 in {first.folder}, 64 in {other.folder}"
+    assert f"the views are not the same pixels: {words}" in caplog.text
+    assert found.studies["size"].to_list() == [32, 64]
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        ({"identity": {"resize": "crop"}, "encoder": {"shortest": 40}}, "shortest: null in X, 40 in Y"),
+        ({"identity": {"versions": {"opencv": "5.1.0"}}}, 'opencv: "5.0.0" in X, "5.1.0" in Y'),
+    ],
+)
+def test_what_else_changes_pixels_is_told(first, tmp_path, caplog, info, words):
+    both = {"identity": {"resize": info["identity"].get("resize", "squash")}}
+    one = variant(first, tmp_path / "a", **both)
+    other = variant(first, tmp_path / "b", **info)
+    embedshift.compare([one, other])
+    assert words.replace("X", str(one.folder)).replace("Y", str(other.folder)) in caplog.text
+
+
+def test_an_encoder_without_attention_is_compared_in_the_rest(first, tmp_path):
+    def blind(rows):
+        return moved(0.01, 1)(rows).with_columns(attention_similarity=pl.lit(None, pl.Float64))
+
+    other = variant(first, tmp_path / "b", blind, encoder={"name": "b"})
+    third = variant(first, tmp_path / "c", moved(0.02, 2), encoder={"name": "c"})
+    found = embedshift.compare([first, other, third])
+    rows = found.comparison.filter(metric="attention_similarity")
+    assert rows.filter(study="b (float32)").select("n", "mean", "difference").unique().rows() == [(0, None, None)]
+    assert rows.filter(study="c (float32)")["n"].to_list() == [48] * 5
+    four = [metric for metric in RADAR if metric != "attention_similarity"]
+    for study in found.studies["study"]:
+        part = found.side_by_side.filter(pl.col("metric").is_in(four)).group_by("augmentation", maintain_order=True)
+        expected = part.agg(pl.col(study).mean())[study]
+        np.testing.assert_allclose(found.ranking.filter(study=study)["mean_performance"], expected, rtol=1e-12)
+    for name in ("means", "differences"):
+        found.figure(name)
+
+
+def test_a_metric_of_one_study_alone_is_left_out_and_named(first, tmp_path, caplog):
+    more = [*PAPER_METRICS, "patch_similarity_uint8"]
+    other = variant(first, tmp_path / "b", moved(0.01, 1), encoder={"name": "b"})
+    content = copy.deepcopy(other.info())
+    content["identity"]["metrics"] = more
+    other.file.write_text(json.dumps(content))
+    assert set(embedshift.compare([first, other]).comparison["metric"]) == set(PAPER_METRICS)
+    assert "left out: patch_similarity_uint8" in caplog.text
+
+
+NOISE = {"albumentations": {"std_range": [0.1, 0.2]}}
+REFUSED = {
+    "seed": ({"identity": {"seed": 4}}, "seed: 3 in X, 4 in Y"),
+    "draws": ({"identity": {"draws": 1}}, "draws: 2 in X, 1 in Y"),
+    "resize": ({"identity": {"resize": "crop"}}, 'resize: "squash" in X, "crop" in Y'),
+    "parameter": (
+        {"identity": {"augmentations": {"noise": NOISE}}},
+        "augmentations.noise.albumentations.std_range: [0.44, 0.88] in X, [0.1, 0.2] in Y",
+    ),
+    "suite": ({"identity": {"augmentations": {"blur": None}}}, "augmentations.blur: {"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_differs_is_refused_by_name(first, tmp_path, monkeypatch, capsys, name):
+    info, words = REFUSED[name]
+    other = variant(first, tmp_path / "b", **info)
+    done = call(monkeypatch, capsys, "compare", first.folder, other.folder)
+    assert done.code == 2
+    assert words.replace("X", str(first.folder)).replace("Y", str(other.folder)) in done.line
+    assert f"{other.folder} is not of the same images and views as {first.folder}" in done.line
+    assert done.line.count(" in ") == words.count(" in ") or name == "suite"
+
+
+def test_other_images_are_refused_by_name(first, tmp_path, monkeypatch, capsys):
+    renamed = variant(first, tmp_path / "b", lambda rows: rows.with_columns(
+        pl.col("image_id").replace({"image-00001.png": "mine.png"}).alias("image_id")
+    ))  # fmt: skip
+    done = call(monkeypatch, capsys, "compare", first.folder, renamed.folder)
+    assert done.code == 2
+    assert f"images: 1 only in {first.folder} (image-00001.png)" in done.line
+    assert f"images: 1 only in {renamed.folder} (mine.png)" in done.line
+    fewer = variant(first, tmp_path / "c", lambda rows: rows.filter(pl.col("image_id") > "image-00004.png"))
+    done = call(monkeypatch, capsys, "compare", first.folder, fewer.folder)
+    assert done.code == 2
+    assert "images: 5 only in" in done.line
+    assert "(image-00000.png, image-00001.png, image-00002.png, …)" in done.line
+
+
+def test_other_pictures_of_the_same_names_are_refused(first, tmp_path):
+    def shifted(by):
+        one = (pl.col("image_id") == "image-00005.png") & (pl.col("view") == "blur")
+        return lambda rows: rows.with_columns(patch_similarity=pl.col("patch_similarity") - by * one.cast(pl.Float64))
+
+    # Another machine, another OpenCV: a few levels.
+    embedshift.compare([first, variant(first, tmp_path / "b", shifted(0.013), encoder={"name": "b"})])
+    with pytest.raises(EmbedshiftError, match=r"pictures of the same name differ \(first: image-00005.png\)") as caught:
+        embedshift.compare([first, variant(first, tmp_path / "c", shifted(0.03), encoder={"name": "b"})])
+    assert caught.value.exit_code == 2
+
+
+def test_five_levels_move_patch_similarity_by_less_than_what_is_refused():
+    from embedshift.comparison.checks import SAME_PICTURE
+    from embedshift.metrics.pixels import patch_similarity
+
+    def grey(level):
+        return np.full((1, 16, 16, 3), level, np.uint8)
+
+    moved_by = [
+        abs(patch_similarity(grey(0), grey(level)) - patch_similarity(grey(0), grey(level + 5))).item()
+        for level in range(251)
+    ]
+    assert 0.012 < max(moved_by) < 0.013 < SAME_PICTURE
+
+
+def test_studies_that_cannot_be_compared(first, tmp_path, monkeypatch, capsys):
+    unfinished = variant(first, tmp_path / "b", complete=False)
+    untold = variant(first, tmp_path / "c")
+    (untold.folder / "tables" / "claims.parquet").unlink()
+    wrong = {
+        "not finished": [first.folder, unfinished.folder],
+        f"{untold.folder}: not finished": [first.folder, untold.folder],
+        "at least two": [first.folder],
+        "given 2 times": [first.folder, first.folder / ".." / first.folder.name],
+        "no study here": [first.folder, tmp_path / "nothing"],
+        "holds a study": [first.folder, variant(first, tmp_path / "d").folder, "--out", first.folder],
+    }
+    for words, arguments in wrong.items():
+        done = call(monkeypatch, capsys, "compare", *arguments)
+        assert words in done.line
+        assert done.code == 2
+
+
+def test_command_line_prints_and_writes(studies, found, tmp_path, monkeypatch, capsys):
+    folders = [study.folder for study in studies]
+    done = call(monkeypatch, capsys, "compare", *folders, "--out", tmp_path / "new" / "out")
+    assert done.code == 0
+    assert "cosine_similarity" in done.out
+    assert "patch_similarity" not in done.out, "equal in all"
+    row = found.comparison.filter(study=B, metric="l2_distance").row(0, named=True)
+    assert f"{row['difference']:+#.2g} ({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})" in done.out
+    largest = found.largest.row(0, named=True)
+    assert f"{largest['column']} under {largest['augmentation']}: {largest['value']:.4g}" in done.out
+    assert "warning: 2 of 24 images are left out" in done.err
+    for name in ("studies", "comparison", "side_by_side", "ranking", "largest"):
+        stored = pl.read_parquet(tmp_path / "new" / "out" / f"{name}.parquet")
+        assert stored.equals(getattr(found, name))
+        assert pl.read_csv(tmp_path / "new" / "out" / f"{name}.csv", infer_schema=False).shape == stored.shape
+    drawn = sorted(path.name for path in (tmp_path / "new" / "out" / "figures").iterdir())
+    assert drawn == [f"compare_{name}.{ending}" for name in ("differences", "means") for ending in ("png", "svg")]
+
+
+def test_json_is_one_object(studies, found, monkeypatch, capsys):
+    done = call(monkeypatch, capsys, "compare", *(study.folder for study in studies), "--json", "--quiet")
+    told = json.loads(done.out, parse_constant=pytest.fail)
+    assert set(told) == {"studies", "comparison", "side_by_side", "ranking", "largest"}
+    assert told["comparison"] == found.comparison.to_dicts()
+
+
+def test_it_needs_no_torch(studies, tmp_path):
+    text = "import sys, embedshift; embedshift.compare(sys.argv[1:3], out=sys.argv[3]); print('torch' in sys.modules)"
+    arguments = [str(study.folder) for study in studies[:2]] + [str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", text, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_figures_draw_the_tables(found):
+    bars, dots = found.figure("means"), found.figure("differences")
+    labels = ["cosine similarity", "L2 distance", "attention similarity"]
+    panels = [axes for axes in bars.axes if axes.get_xlabel()]
+    assert [axes.get_xlabel().split("\n")[0] for axes in panels] == [f"mean {label}" for label in labels]
+    for axes, metric in zip(panels, ("cosine_similarity", "l2_distance", "attention_similarity"), strict=True):
+        part = found.side_by_side.filter(metric=metric)
+        for container, name in zip(axes.containers, (A, B, C), strict=True):
+            widths = [bar.get_width() for bar in container]
+            expected = part[name].to_numpy() if (metric, name) != ("l2_distance", C) else np.full(5, np.nan)
+            np.testing.assert_allclose(widths, expected, rtol=1e-12)
+    panels = [axes for axes in dots.axes if axes.get_xlabel()]
+    assert [axes.get_xlabel() for axes in panels] == [f"difference of\n{label}" for label in labels]
+    for axes, metric in zip(panels, ("cosine_similarity", "l2_distance", "attention_similarity"), strict=True):
+        marks = [line for line in axes.lines if line.get_marker() == "o"]
+        spans = [each for each in axes.collections if isinstance(each, LineCollection)][-2:]
+        for mark, span, name in zip(marks, spans, (B, C), strict=True):
+            part = found.comparison.filter(metric=metric, study=name).cast({"difference": pl.Float64})
+            np.testing.assert_allclose(mark.get_xdata(), part["difference"].fill_null(np.nan), rtol=1e-12)
+            if part["difference"].null_count():
+                continue
+            ends = np.array([path[:, 0] for path in span.get_segments()])
+            np.testing.assert_allclose(ends, part.select("ci_low", "ci_high").to_numpy(), rtol=1e-12)
+
+
+def test_an_unknown_figure_is_named(found):
+    with pytest.raises(EmbedshiftError, match="unknown comparison figure 'mean'; did you mean 'means'"):
+        found.figure("mean")
+
+
+def test_metrics_against_other_texts_are_left_out(tmp_path, caplog):
+    one = make_study(tmp_path / "a", 8, ["noise", "blur"], text=True)
+    same = variant(one, tmp_path / "b", encoder={"name": "b"})
+    labels = {"count": 3, "hash": "1" * 64}
+    other = variant(one, tmp_path / "c", encoder={"name": "c"}, identity={"text": {"labels": labels}})
+    both, fewer = (set(embedshift.compare([one, study]).comparison["metric"]) for study in (same, other))
+    assert both - fewer == {"zero_shot_flip"}
+    assert "text_alignment_shift" in fewer
+    assert "captions or labels differ between the studies, so these are left out: zero_shot_flip" in caplog.text

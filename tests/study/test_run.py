@@ -1,0 +1,207 @@
+"""A run's rows, columns and files, through `embedshift.run`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import embedshift
+from embedshift.encoders import Preprocess
+from support import command, models, reference
+from support.models import Colours, pictures
+
+RADAR = ("cosine_similarity", "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation")
+METRICS = ("cosine_similarity", "l2_distance", *RADAR[1:])
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    return pictures(tmp_path_factory.mktemp("photos"), 7)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> str:
+    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+
+
+def rows_of(study: embedshift.Study) -> pl.DataFrame:
+    return study.rows().collect()
+
+
+def assert_same(a: pl.DataFrame, b: pl.DataFrame) -> None:
+    """All columns equal, vectors to the bit."""
+    assert a.schema == b.schema
+    assert a.equals(b, null_equal=True)
+    for name in ("embedding", "attention"):
+        assert a[name].to_numpy().tobytes() == b[name].to_numpy().tobytes()
+
+
+def test_workers_and_engine_change_no_bit(photos, clip, tmp_path):
+    studies = [
+        embedshift.run(photos, out=tmp_path / str(w), model=clip, workers=w, shard_size=3, draws=2) for w in (0, 1, 2)
+    ]
+    first = rows_of(studies[0])
+    assert len(first) == 7 * (1 + 9 * 2)
+    for other in studies[1:]:
+        assert_same(first, rows_of(other))
+        for table in ("summary", "ranking", "pairwise", "clusters"):
+            assert getattr(other, table)().equals(getattr(studies[0], table)(), null_equal=True)
+
+
+def test_views_drawn_in_this_process_before_do_not_hang_the_workers(photos, tmp_path):
+    """OpenCV's own threads, once begun, do not survive a fork; in a process of its own, which can be ended."""
+    code = """
+import sys, numpy as np, embedshift
+from support.models import Colours
+if __name__ == "__main__":
+    embedshift.make_views(np.full((600, 800, 3), 7, np.uint8), image_id="a.png", size=512)
+    print(embedshift.run(sys.argv[1], out=sys.argv[2], model=Colours(), workers=2).info()["counts"]["measured"])
+"""
+    (tmp_path / "script.py").write_text(code)
+    arguments = [sys.executable, str(tmp_path / "script.py"), str(photos), str(tmp_path / "study")]
+    there = command.environment(PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    done = subprocess.run(arguments, env=there, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "7"
+
+
+def test_columns_are_the_contract(photos, clip, tmp_path):
+    study = embedshift.run(photos, out=tmp_path / "study", model=clip, shard_size=4, draws=2, workers=0)
+    parts = sorted((tmp_path / "study" / "shards").iterdir())
+    assert [part.name for part in parts] == ["part-00000.parquet", "part-00001.parquet"]
+    vector = pa.list_(pa.float32(), 20)
+    expected = {
+        "image_id": pa.string(), "view": pa.string(), "draw": pa.int32(), "view_seed": pa.int64(),
+        "embedding": vector, "attention": pa.list_(pa.float32(), 16), **dict.fromkeys(METRICS, pa.float64()),
+        "pairwise": pa.list_(pa.float32()), "caption": pa.string(),
+    }  # fmt: skip
+    for part in parts:
+        schema = pq.read_schema(part)
+        assert dict(zip(schema.names, schema.types, strict=True)) == expected
+        assert schema.names == list(expected)
+    rows = rows_of(study)
+    original = pl.col("view") == "original"
+    assert rows.filter(original).select("draw", "view_seed").unique().rows() == [(0, 0)]
+    assert rows.filter(original).select(pl.all_horizontal(pl.col(METRICS).is_null())).to_series().all()
+    assert rows.filter(original)["pairwise"].list.len().to_list() == [72] * 7
+    assert rows.filter(~original)["pairwise"].null_count() == 7 * 18
+    assert rows.filter(~original).select(METRICS).null_count().sum_horizontal().item() == 0
+    assert rows["caption"].null_count() == len(rows)
+    assert rows["image_id"].unique(maintain_order=True).to_list() == sorted(p.name for p in photos.iterdir())
+
+
+def test_metadata_and_files_of_a_study(photos, clip, tmp_path):
+    out = tmp_path / "study"
+    broken = pictures(tmp_path / "photos", 5)
+    (broken / "picture-02.png").write_bytes(b"no picture")
+    (broken / "notes.md").write_text("passed over")
+    study = embedshift.run(broken, out=out, model=clip, shard_size=2, workers=0, batch_size=16)
+    info = json.loads((out / "study.json").read_text())
+    said = [json.loads(pq.read_metadata(p).metadata[b"embedshift"]) for p in sorted((out / "shards").iterdir())]
+    assert [(s["index"], s["images"], len(s["failures"]), s["batch_size"]) for s in said] == [
+        (0, 2, 0, 16), (1, 1, 1, 16), (2, 1, 0, 16)
+    ]  # fmt: skip
+    assert {s["schema_version"] for s in said} == {1} == {info["schema_version"]}
+    assert {s["config_hash"] for s in said} == {info["config_hash"]}
+    assert len(info["config_hash"]) == 64
+    assert said[1]["failures"][0]["image_id"] == "picture-02.png"
+    stages = {"read", "decode", "draw", "pixels", "encode", "measure"}
+    assert stages <= set(info["seconds"])
+    for stage in stages:
+        assert info["seconds"][stage] == pytest.approx(sum(s["seconds"][stage] for s in said), abs=0.01)
+    assert info["counts"] == {"images": 5, "measured": 4, "failed": 1, "rows": 40, "skipped": {".md": 1}}
+    assert info["complete"] is True
+    encoder = embedshift.load_encoder(clip)
+    assert {k: info["encoder"][k] for k in ("name", "dim", "grid", "size", "weights_hash", "attention_kind")} == {
+        "name": "clip", "dim": 20, "grid": [4, 4], "size": 32, "weights_hash": encoder.weights_hash,
+        "attention_kind": "cls",
+    }  # fmt: skip
+    assert info["config"]["batch_size"] == 16
+    assert {"torch", "transformers", "albumentations", "opencv-python-headless", "python"} <= set(info["versions"])
+    assert info["source"]["root"] == str(broken)
+    failures = pl.read_parquet(out / "failures.parquet")
+    assert failures.columns == ["image_id", "stage", "reason"] == study.failures().columns
+    assert failures.select("image_id", "stage").rows() == [("picture-02.png", "decode")]
+    names = {"summary", "ranking", "pairwise", "clusters"}
+    assert {f"{n}{e}" for n in names for e in (".csv", ".parquet")} <= {p.name for p in (out / "tables").iterdir()}
+
+
+def test_failures_are_written_when_there_are_none(photos, tmp_path):
+    study = embedshift.run(photos, out=tmp_path / "study", model=Colours(), workers=0)
+    assert (tmp_path / "study" / "failures.parquet").is_file()
+    assert study.failures().rows() == []
+
+
+def test_batch_sizes_agree(photos, clip, tmp_path):
+    one, seven, many = (
+        rows_of(embedshift.run(photos, out=tmp_path / str(size), model=clip, batch_size=size, workers=0))
+        for size in (1, 7, 500)
+    )
+    for other in (seven, many):
+        assert other.select("image_id", "view", "view_seed").equals(one.select("image_id", "view", "view_seed"))
+        for name in ("embedding", "attention"):
+            np.testing.assert_allclose(other[name].to_numpy(), one[name].to_numpy(), rtol=1e-5, atol=1e-5)
+        for name in METRICS:
+            np.testing.assert_allclose(other[name].to_numpy(), one[name].to_numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 10, 64])
+def test_batches_are_full_and_never_cross_a_shard(batch_size, photos, tmp_path):
+    encoder = Colours()
+    embedshift.run(photos, out=tmp_path / "study", model=encoder, batch_size=batch_size, shard_size=5, workers=0)
+    sizes = [len(batch) for batch in encoder.batches]
+    expected = []
+    for views in (50, 20):
+        expected += [batch_size] * (views // batch_size) + ([views % batch_size] if views % batch_size else [])
+    assert sizes == expected
+    # Every view was encoded once, and the rows hold what the encoder gave for the views of that image.
+    rows = rows_of(embedshift.load(tmp_path / "study"))
+    given = np.concatenate([Colours()(batch).embedding for batch in encoder.batches])
+    assert rows["embedding"].to_numpy().tobytes() == given.tobytes()
+
+
+def test_limit_sample_and_seed(photos, tmp_path):
+    def ids(**settings):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        return (
+            rows_of(embedshift.run(photos, out=out, model=Colours(), workers=0, **settings))["image_id"].unique().sort()
+        )
+
+    names = sorted(p.name for p in photos.iterdir())
+    assert ids(limit=3).to_list() == names[:3]
+    drawn = ids(sample=3, seed=1).to_list()
+    assert len(drawn) == 3
+    assert drawn == ids(sample=3, seed=1).to_list()
+    assert len({tuple(ids(sample=3, seed=seed)) for seed in range(4)}) > 1
+    assert set(ids(sample=2, limit=3, seed=5)) <= set(names[:3])
+    assert ids(sample=50).to_list() == names
+
+
+def test_crop_gives_the_encoders_own_preprocessing(photos, tmp_path):
+    encoder = Colours()
+    encoder.preprocess = Preprocess(32, encoder.mean, encoder.std, shortest=40, resample=3)
+    embedshift.run(photos, out=tmp_path / "study", model=encoder, resize="crop", limit=1, workers=0)
+    picture = Image.open(photos / "picture-00.png")
+    small = picture.resize((int(40 * 80 / 60), 40), Image.Resampling.BICUBIC)
+    left, top = (small.width - 32) // 2, (small.height - 32) // 2
+    np.testing.assert_array_equal(encoder.batches[0][0], np.asarray(small.crop((left, top, left + 32, top + 32))))
+
+
+def test_optional_metric(photos, tmp_path):
+    study = embedshift.run(
+        photos, out=tmp_path / "study", model=Colours(), metrics=["patch_similarity_uint8"] * 2, limit=1, workers=0
+    )
+    name, rows = "patch_similarity_uint8", rows_of(study)
+    assert study.metrics == [*METRICS, name]
+    views = embedshift.make_views(np.asarray(Image.open(photos / "picture-00.png")), image_id="picture-00.png", size=32)
+    slow = [reference.patch_similarity_uint8(views["original"].tolist(), v.tolist()) for v in list(views.values())[1:]]
+    np.testing.assert_allclose(rows[name].to_numpy()[1:], slow, rtol=0, atol=1e-9)
+    assert name in study.summary()["metric"].to_list()
+    assert name not in rows_of(embedshift.run(photos, out=tmp_path / "b", model=Colours(), limit=1, workers=0)).columns

@@ -1,0 +1,74 @@
+"""Records whose truth is known: the world as the paper describes it, and any other."""
+
+import numpy as np
+import polars as pl
+
+from embedshift.augmentations.paper import PAPER
+
+NAMES = list(PAPER)
+COLOR = ["blur", "coarse_dropout", "color_jitter"]
+GEOMETRIC = ["shift_scale_rotate", "perspective"]
+LEAST = ["brightness_contrast", "horizontal_flip", "elastic"]
+METRICS = ["l2_distance", "cosine_similarity", "attention_similarity", "edge_preservation", "detail_preservation"]
+
+# The world as the paper describes it: mean and sd per metric and augmentation.
+L2 = {"noise": 10, "perspective": 7, "shift_scale_rotate": 6.5, "coarse_dropout": 5.2, "blur": 5, "color_jitter": 4.8}
+L2 |= {"horizontal_flip": 1.2, "brightness_contrast": 1, "elastic": 0.8}
+ATTENTION = dict.fromkeys(NAMES, 0.95) | {"noise": 0.8, "perspective": 0.85, "blur": 0.86, "shift_scale_rotate": 0.87}
+COSINE = {name: 1 - value / 20 for name, value in L2.items()}
+SD = dict.fromkeys(NAMES, 0.1) | dict.fromkeys(COLOR, 0.3)
+# Entropy rises with the temperature of the attention map; the original's is 1.
+TEMPERATURE = dict.fromkeys(NAMES, 1.0) | {"blur": 2.0, "shift_scale_rotate": 2.0, "perspective": 2.0}
+
+
+def paper_tree() -> dict[frozenset[str], float]:
+    """Distances: noise far from all, perspective beside shift_scale_rotate, blur near both."""
+    far = {frozenset((a, b)): 0.3 for a in NAMES for b in NAMES if a != b}
+    far |= {pair: 1.0 for pair in far if "noise" in pair}
+    far |= {frozenset((name, "blur")): 0.15 for name in GEOMETRIC}
+    return far | {frozenset(GEOMETRIC): 0.1}
+
+
+def world(
+    images=40, draws=1, means=None, sds=None, distances=None, distance_sd=None, temperature=None, seed=0
+) -> pl.LazyFrame:
+    """Records whose sample means and sds are exactly the given ones: `means["l2_distance"]["blur"] = 12` and so on."""
+    base = {"l2_distance": L2, "cosine_similarity": COSINE, "attention_similarity": ATTENTION}
+    base |= {"edge_preservation": COSINE, "detail_preservation": COSINE | {"horizontal_flip": 0.1}}
+    mean = {metric: base[metric] | (means or {}).get(metric, {}) for metric in METRICS}
+    spread = {
+        metric: {n: SD[n] if metric == "l2_distance" else SD[n] / 20 for n in NAMES} | (sds or {}).get(metric, {})
+        for metric in METRICS
+    }
+    rng = np.random.default_rng(seed)
+
+    def drawn(mean, sd):
+        values = rng.normal(size=images * draws)
+        if len(values) > 1:
+            values = (values - values.mean()) / values.std(ddof=1)
+        return mean + sd * values
+
+    far = paper_tree() | {frozenset(k): v for k, v in (distances or {}).items()}
+    wobble = {frozenset(k): v for k, v in (distance_sd or {}).items()}
+    pairs = [frozenset((a, b)) for i, a in enumerate(NAMES) for b in NAMES[i + 1 :]]
+    lists = np.stack([drawn(far[p], wobble.get(p, 0.002)) for p in pairs], axis=1).reshape(images, -1)
+    logits = rng.normal(size=(images, 1, 9)) * 2
+    rows = []
+    values = {(m, n): drawn(mean[m][n], spread[m][n]) for m in METRICS for n in NAMES}
+    heat = TEMPERATURE | (temperature or {})
+    ids = [f"{i:03d}.jpg" for i in range(images)]
+    views = ["original", *NAMES * draws]
+    for i in range(images):
+        for position, view in enumerate(views):
+            draw = max(0, position - 1) // len(NAMES)
+            warm = 1.0 if view == "original" else heat[view] * np.exp(rng.normal() * 0.05)
+            weights = np.exp(logits[i, 0] / warm)
+            row = {"image_id": ids[i], "view": view, "draw": draw}
+            row |= {m: None if view == "original" else values[m, view][i * draws + draw] for m in METRICS}
+            row |= {"attention": (0.5 * weights / weights.sum()).astype(np.float32).tolist()}
+            rows.append(row | {"pairwise": lists[i].tolist() if view == "original" else None})
+    types = dict.fromkeys(METRICS, pl.Float64) | {
+        "pairwise": pl.List(pl.Float32),
+        "attention": pl.Array(pl.Float32, 9),
+    }
+    return pl.DataFrame(rows, schema_overrides=types).lazy()

@@ -1,0 +1,83 @@
+"""The command line as scripts use it: in this process through its own `main`, and as a process of its own."""
+
+import logging
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from embedshift.cli import app as cli
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The one line of an error: nothing on stdout, nothing else that stands out on stderr."""
+        lines = [line for line in self.err.splitlines() if line.strip()]
+        assert self.out == ""
+        assert "Traceback" not in self.err
+        assert sum(line.startswith("error: ") for line in lines) == 1, self.err
+        assert lines[-1].startswith("error: ")
+        return lines[-1]
+
+
+@contextmanager
+def untouched_logging() -> Iterator[None]:
+    """The command sets up logging for a process of its own."""
+    root, own = logging.getLogger(), logging.getLogger("embedshift")
+    handlers, level, own_level = root.handlers[:], root.level, own.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        own.setLevel(own_level)
+
+
+def call(monkeypatch: Any, capsys: Any, *arguments: object) -> Done:
+    """`embedshift ARGUMENTS` in this process."""
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    # Only as the command sees it: loader processes end by the real one.
+    monkeypatch.setattr(cli, "os", types.SimpleNamespace(**(vars(os) | {"_exit": leave})))
+    monkeypatch.setattr(sys, "argv", ["embedshift", *map(str, arguments)])
+    capsys.readouterr()
+    with untouched_logging():
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return Done(code, *capsys.readouterr())
+
+
+def environment(**more: str) -> dict[str, str]:
+    return os.environ | {"COLUMNS": "200"} | more
+
+
+def start(*arguments: object, **more: str) -> subprocess.Popen[str]:
+    """`embedshift ARGUMENTS` as a process and a group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "from embedshift.cli import main; main()", *map(str, arguments)],
+        env=environment(**more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 120) -> Done:
+    out, err = process.communicate(timeout=timeout)
+    return Done(process.returncode, out, err)

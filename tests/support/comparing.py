@@ -1,0 +1,74 @@
+"""Studies to compare: one as it is, others with its images and views and numbers of their own."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+from embedshift.store.shards import Failure, ShardRecord, write_failures, write_shard
+from embedshift.study import Study
+
+ENCODER_METRICS = ("cosine_similarity", "l2_distance", "attention_similarity")
+
+
+def moved(by: float, seed: int, spread: float = 0.02) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Another encoder's numbers: `by` and a random part on top; pixel metrics stay."""
+    rng = np.random.default_rng(seed)
+
+    def change(rows: pl.DataFrame) -> pl.DataFrame:
+        noise = {name: by + spread * rng.normal(size=len(rows)) for name in ENCODER_METRICS}
+        return rows.with_columns(pl.col(name) + pl.Series(values) for name, values in noise.items())
+
+    return change
+
+
+def variant(
+    study: Study,
+    folder: Path,
+    rows: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
+    *,
+    failed: tuple[str, ...] = (),
+    shard_size: int = 7,
+    **info: Any,
+) -> Study:
+    """A study of the same images and views in `folder`, cut into shards of another size.
+
+    Args:
+        study: The first one.
+        folder: Of the new one.
+        rows: Changes the rows.
+        failed: Images that the new study could not measure.
+        shard_size: Images per shard.
+        **info: Changes of study.json, merged into it: `encoder={"name": "b"}`.
+    """
+    (folder / "shards").mkdir(parents=True)
+    parts = [pq.read_table(path) for path in sorted((study.folder / "shards").glob("*.parquet"))]
+    columns = parts[0].schema
+    whole = rows(pl.concat([pl.from_arrow(part) for part in parts]).filter(~pl.col("image_id").is_in(failed)))
+    content = merged(study.info(), info)
+    study = Study(folder)
+    study.file.write_text(json.dumps(content))
+    ids = whole["image_id"].unique(maintain_order=True)
+    records = []
+    for index in range(-(-len(ids) // shard_size)):
+        chosen = ids[index * shard_size : (index + 1) * shard_size]
+        lost = tuple(Failure(name, "decode", "damaged") for name in failed) if index == 0 else ()
+        records.append(ShardRecord(index, "0" * 64, len(chosen), lost, 8, {}))
+        write_shard(
+            folder, whole.filter(pl.col("image_id").is_in(chosen.implode())).to_arrow().cast(columns), records[-1]
+        )
+    write_failures(folder, records)
+    study.write_tables()
+    return study
+
+
+def merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """The first with the second on top, level by level; None takes a key away."""
+    both = dict(before)
+    for key, value in change.items():
+        both[key] = merged(before[key], value) if isinstance(value, Mapping) and key in before else value
+    return {key: value for key, value in both.items() if value is not None or before.get(key) is None}

@@ -1,0 +1,288 @@
+"""Every family as its users save it: tiny whole models with their text part, and what the library's eager pass gives.
+
+A `Case` reads embedding and attention from the whole model, loaded by the library with `attn_implementation="eager"`:
+nothing of ours is in the reference.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers as hf
+from torch import Tensor, nn
+
+from support import models
+from support.models import PATCH, SIZE, TEXT, TOWER
+
+BERT = TEXT | {"max_position_embeddings": 40}
+LLAMA = TEXT | {"num_key_value_heads": 1, "head_dim": 8, "pad_token_id": 0}
+BLIP_TEXT = BERT | {"encoder_hidden_size": TOWER["hidden_size"], "projection_dim": 12}
+QFORMER = BERT | {"encoder_hidden_size": TOWER["hidden_size"], "num_hidden_layers": 2, "cross_attention_frequency": 2}
+OPT = TEXT | {"ffn_dim": 32, "word_embed_proj_dim": 16, "max_position_embeddings": 40}
+KOSMOS_TEXT = {"vocab_size": 99, "embed_dim": 16, "layers": 1, "ffn_dim": 32, "attention_heads": 2}
+IDEFICS_TOWER = {"embed_dim": 24, "image_size": SIZE, "patch_size": PATCH, "intermediate_size": 48} | {
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+}
+PERCEIVER = {"use_resampler": True, "resampler_n_latents": 5, "resampler_depth": 2, "resampler_n_heads": 2}
+
+
+def clip() -> Any:
+    return hf.CLIPModel(hf.CLIPConfig(vision_config=TOWER, text_config=TEXT, projection_dim=20))
+
+
+def chinese_clip() -> Any:
+    return hf.ChineseCLIPModel(hf.ChineseCLIPConfig(vision_config=TOWER, text_config=BERT, projection_dim=20))
+
+
+def altclip() -> Any:
+    return hf.AltCLIPModel(
+        hf.AltCLIPConfig(vision_config=TOWER, text_config=BERT | {"project_dim": 20}, projection_dim=20)
+    )
+
+
+def metaclip_2() -> Any:
+    return hf.MetaClip2Model(hf.MetaClip2Config(vision_config=TOWER, text_config=TEXT, projection_dim=20))
+
+
+def siglip() -> Any:
+    return hf.SiglipModel(hf.SiglipConfig(vision_config=TOWER, text_config=TEXT))
+
+
+def siglip2() -> Any:
+    tower = {key: value for key, value in TOWER.items() if key != "image_size"} | {"num_patches": 16}
+    return hf.Siglip2Model(hf.Siglip2Config(vision_config=tower, text_config=TEXT))
+
+
+def blip(cls: Any) -> Any:
+    config = hf.BlipConfig(vision_config=TOWER, text_config=BLIP_TEXT, projection_dim=20, image_text_hidden_size=20)
+    return cls(config)
+
+
+def blip_2(cls: Any, **qformer: Any) -> Any:
+    return cls(
+        hf.Blip2Config(
+            vision_config=TOWER,
+            qformer_config=QFORMER | qformer,
+            text_config={"model_type": "opt", **OPT},
+            num_query_tokens=6,
+            image_text_hidden_size=20,
+        )
+    )
+
+
+def kosmos_2() -> Any:
+    return hf.Kosmos2ForConditionalGeneration(
+        hf.Kosmos2Config(vision_config=TOWER, text_config=KOSMOS_TEXT, latent_query_num=5)
+    )
+
+
+def idefics(*, use_resampler: bool = True) -> Any:
+    return hf.IdeficsForVisionText2Text(
+        hf.IdeficsConfig(
+            **TEXT,
+            additional_vocab_size=2,
+            cross_layer_interval=1,
+            use_resampler=use_resampler,
+            vision_config=IDEFICS_TOWER,
+            perceiver_config=PERCEIVER | {"resampler_head_dim": 6},
+        )
+    )
+
+
+def idefics2() -> Any:
+    perceiver = {"resampler_n_latents": 5, "resampler_depth": 2, "resampler_n_heads": 2, "resampler_head_dim": 8}
+    return hf.Idefics2ForConditionalGeneration(
+        hf.Idefics2Config(
+            vision_config=TOWER,
+            perceiver_config=perceiver | {"hidden_size": 16, "num_key_value_heads": 1},
+            text_config={"model_type": "mistral", **LLAMA},
+        )
+    )
+
+
+def idefics3() -> Any:
+    return hf.Idefics3ForConditionalGeneration(
+        hf.Idefics3Config(vision_config=TOWER, text_config={"model_type": "llama", **LLAMA}, scale_factor=2)
+    )
+
+
+def dinov2_registers() -> Any:
+    return hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(**TOWER, num_register_tokens=4))
+
+
+def dinov3() -> Any:
+    return hf.DINOv3ViTModel(hf.DINOv3ViTConfig(**TOWER | {"hidden_size": 32}, num_register_tokens=4))
+
+
+def deit() -> Any:
+    return hf.DeiTForImageClassificationWithTeacher(hf.DeiTConfig(**TOWER, num_labels=5))
+
+
+# What the library's own eager pass gives.
+
+
+def tower_of(model: Any) -> Any:
+    for path in ("vision_model", "model.vision_model", "vit", "deit"):
+        found = model
+        for part in path.split("."):
+            found = getattr(found, part, None)
+        if found is not None:
+            return found
+    return model
+
+
+def tower_pass(model: Any, pixels: Tensor) -> tuple[Any, Tensor]:
+    """The tower's output, and the weights `[B, H, T, T]` that its last attention returns."""
+    tower, caught = tower_of(model), []
+    attentions = [part for name, part in tower.named_modules() if name.rsplit(".", 1)[-1] in {"self_attn", "attention"}]
+    last = [part for part in attentions if not isinstance(part, nn.MultiheadAttention)][-1]
+    hook = last.register_forward_hook(lambda _module, _inputs, output: caught.append(output[1]))
+    output = tower(pixels, interpolate_pos_encoding=True)
+    hook.remove()
+    return output, caught[0]
+
+
+def cls_row(model: Any, pixels: Tensor) -> Tensor:
+    weights = tower_pass(model, pixels)[1]
+    return weights[:, :, 0].mean(dim=1)
+
+
+def mean_row(model: Any, pixels: Tensor) -> Tensor:
+    return tower_pass(model, pixels)[1].mean(dim=(1, 2))
+
+
+def pool_row(model: Any, pixels: Tensor) -> Tensor:
+    caught: list[Tensor] = []
+    hook = model.vision_model.head.attention.register_forward_hook(lambda _m, _i, output: caught.append(output[1]))
+    image_features(model, pixels)
+    hook.remove()
+    return caught[0][:, 0]
+
+
+def image_features(model: Any, pixels: Tensor) -> Tensor:
+    return model.get_image_features(**siglip2_inputs(model, pixels)).pooler_output
+
+
+def siglip2_inputs(model: Any, pixels: Tensor) -> dict[str, Tensor]:
+    """Pixels, or the patches that the library's own processor makes of them."""
+    if model.config.model_type != "siglip2":
+        return {"pixel_values": pixels, "interpolate_pos_encoding": True}
+    count = (pixels.shape[-1] // PATCH) ** 2
+    processor = hf.Siglip2ImageProcessor(
+        patch_size=PATCH, max_num_patches=count, do_resize=False, do_rescale=False, do_normalize=False
+    )
+    return dict(processor(list(pixels), return_tensors="pt"))
+
+
+def last_cls(model: Any, pixels: Tensor) -> Tensor:
+    return tower_pass(model, pixels)[0].last_hidden_state[:, 0]
+
+
+def pooled(model: Any, pixels: Tensor) -> Tensor:
+    return tower_pass(model, pixels)[0].pooler_output
+
+
+def mean_of_patches(model: Any, pixels: Tensor) -> Tensor:
+    return tower_pass(model, pixels)[0].last_hidden_state.mean(dim=1)
+
+
+def blip_projection(model: Any, pixels: Tensor) -> Tensor:
+    """What goes into the normalisation inside the class: its `vision_proj` on the whole model's own pass."""
+    caught: list[Tensor] = []
+    hook = model.vision_proj.register_forward_hook(lambda _m, _i, output: caught.append(output))
+    ids = torch.ones(len(pixels), 3, dtype=torch.long)
+    model(input_ids=ids, pixel_values=pixels, use_itm_head=False, interpolate_pos_encoding=True)
+    hook.remove()
+    return caught[0][:, 0] if caught[0].ndim == 3 else caught[0]
+
+
+def blip_2_projection(model: Any, pixels: Tensor) -> Tensor:
+    """What the vision class puts into its normalisation; it shares every weight with the whole model, which itself
+    knows one size only."""
+    vision = hf.Blip2VisionModelWithProjection(model.config).eval()
+    vision.load_state_dict(model.state_dict(), strict=False)
+    caught: list[Tensor] = []
+    vision.vision_projection.register_forward_hook(lambda _m, _i, output: caught.append(output))
+    vision(pixel_values=pixels, interpolate_pos_encoding=True)
+    return caught[0].mean(dim=1)
+
+
+def blip_2_queries(model: Any, pixels: Tensor) -> Tensor:
+    output = model.get_image_features(pixels, interpolate_pos_encoding=True)
+    return output.qformer_outputs.last_hidden_state.mean(dim=1)
+
+
+def kosmos_latents(model: Any, pixels: Tensor) -> Tensor:
+    return model.get_image_features(pixels, interpolate_pos_encoding=True).pooler_output.mean(dim=1)
+
+
+def idefics_latents(model: Any, pixels: Tensor) -> Tensor:
+    """From the whole model's own pass over one picture and a few words."""
+    caught: list[Tensor] = []
+    hook = model.model.perceiver_resampler.register_forward_hook(lambda _m, _i, output: caught.append(output))
+    model(
+        input_ids=torch.ones(len(pixels), 3, dtype=torch.long),
+        pixel_values=pixels[:, None],
+        image_attention_mask=torch.ones(len(pixels), 3, 1, dtype=torch.long),
+        interpolate_pos_encoding=True,
+    )
+    hook.remove()
+    return caught[0].mean(dim=1)
+
+
+def idefics_tokens(model: Any, pixels: Tensor) -> Tensor:
+    """Idefics2 and 3: the tokens that the language model gets."""
+    return torch.stack(list(model.get_image_features(pixels[:, None]).pooler_output)).mean(dim=1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One family, or one of its embeddings."""
+
+    kind: str
+    make: Callable[[], Any]
+    embedding: Callable[[Any, Tensor], Tensor]
+    row: Callable[[Any, Tensor], Tensor] = cls_row
+    attention: str = "cls"
+    name: str | None = None
+
+    def reference(self, folder: Path) -> Any:
+        return type(self.make()).from_pretrained(folder, attn_implementation="eager").eval()
+
+
+CASES = (
+    Case("clip", clip, image_features),
+    Case("chinese_clip", chinese_clip, image_features),
+    Case("altclip", altclip, image_features),
+    Case("metaclip_2", metaclip_2, image_features),
+    Case("siglip", siglip, image_features, pool_row, "pool"),
+    Case("siglip2", siglip2, image_features, pool_row, "pool"),
+    Case("blip_itm", lambda: blip(hf.BlipForImageTextRetrieval), blip_projection),
+    Case("blip_model", lambda: blip(hf.BlipModel), image_features),
+    Case("blip_caption", lambda: blip(hf.BlipForConditionalGeneration), last_cls),
+    Case("blip_vqa", lambda: blip(hf.BlipForQuestionAnswering), last_cls),
+    Case("blip_2_itm", lambda: blip_2(hf.Blip2ForImageTextRetrieval, use_qformer_text_input=True), blip_2_projection),
+    Case("blip_2_caption", lambda: blip_2(hf.Blip2ForConditionalGeneration), blip_2_queries),
+    Case("kosmos_2", kosmos_2, pooled),
+    Case("kosmos_2", kosmos_2, kosmos_latents, name="latents"),
+    Case("idefics", idefics, pooled),
+    Case("idefics", idefics, idefics_latents, name="latents"),
+    Case("idefics2", idefics2, mean_of_patches, mean_row, "mean"),
+    Case("idefics2", idefics2, idefics_tokens, mean_row, "mean", name="latents"),
+    Case("idefics3", idefics3, mean_of_patches, mean_row, "mean"),
+    Case("idefics3", idefics3, idefics_tokens, mean_row, "mean", name="latents"),
+    Case("dinov2", models.dinov2, last_cls),
+    Case("dinov2_registers", dinov2_registers, last_cls),
+    Case("dinov3", dinov3, last_cls),
+    Case("vit", models.vit_classifier, last_cls),
+    Case("deit", deit, last_cls),
+)
+
+
+def save(case: Case, folder: Path, dtype: torch.dtype = torch.float32) -> Path:
+    model = case.make()
+    models.widen(model)
+    return models.save(model.to(dtype), folder)

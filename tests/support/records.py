@@ -1,0 +1,66 @@
+"""Records as a study holds them, made of numbers, for the tests of the tables."""
+
+import itertools
+
+import numpy as np
+import polars as pl
+from scipy.spatial import distance
+
+from embedshift.statistics import summary as tables
+from embedshift.statistics.summary import PAPER_METRICS
+
+SUITE = ["noise", "blur", "flip", "zoom"]
+METRICS = list(PAPER_METRICS)
+DIM = 6
+
+
+def records(images=9, suite=SUITE, draws=2, seed=0, metrics=METRICS):
+    """Rows as a study holds them, in its order; every number drawn, embeddings too. As a list of dicts."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for image in range(images):
+        image_id = f"image {images - image:03}.jpg"  # the order of the rows is not that of the names
+        vectors = {"original": rng.normal(size=DIM).astype(np.float32)}
+        vectors |= {(name, d): rng.normal(size=DIM).astype(np.float32) for d in range(draws) for name in suite}
+        pairs = [
+            distance.cosine(vectors[first, d].astype(float), vectors[second, d].astype(float))
+            for d in range(draws)
+            for first, second in itertools.combinations(suite, 2)
+        ]
+        nothing = dict.fromkeys(metrics)
+        rows.append({"image_id": image_id, "view": "original", "draw": 0, "embedding": vectors["original"], **nothing, "pairwise": pairs})  # fmt: skip  # noqa: E501
+        level = rng.normal()  # draws of one image are alike
+        for d, name in itertools.product(range(draws), suite):
+            values = {metric: level + rng.normal() * (1 + SUITE.index(name)) for metric in metrics}
+            cosine = 1 - distance.cosine(vectors["original"].astype(float), vectors[name, d].astype(float))
+            values["cosine_similarity"] = cosine
+            rows.append({"image_id": image_id, "view": name, "draw": d, "embedding": vectors[name, d], **values, "pairwise": None})  # fmt: skip  # noqa: E501
+    return rows
+
+
+def lazy(rows, metrics=METRICS):
+    schema = {
+        "image_id": pl.String, "view": pl.String, "draw": pl.Int32, "embedding": pl.Array(pl.Float32, DIM),
+        **dict.fromkeys(metrics, pl.Float64), "pairwise": pl.List(pl.Float32),
+    }  # fmt: skip
+    return pl.DataFrame([row | {"embedding": row["embedding"].tolist()} for row in rows], schema=schema).lazy()
+
+
+def holes(rows, seed=1):
+    """The same with NaN and null among the metrics."""
+    rng = np.random.default_rng(seed)
+    for row in rows:
+        if row["view"] == "original":
+            continue
+        for metric in METRICS[1:]:
+            chance = rng.random()
+            row[metric] = np.nan if chance < 0.15 else None if chance < 0.25 else row[metric]
+        if row["view"] == "blur":
+            row["attention_similarity"] = None
+        if row["view"] == "flip":
+            row["detail_preservation"] = np.nan
+    return rows
+
+
+def summarised(rows, suite=SUITE, metrics=METRICS, seed=0, **more):
+    return tables.summary(lazy(rows), suite, metrics, seed=seed, **more)

@@ -1,0 +1,298 @@
+"""Studies made of numbers: a folder as a run leaves it, written in a moment, without an encoder.
+
+Embeddings, attention and what follows from them agree with each other, by formulas written here again; the pixel
+metrics are drawn. Galleries work where pictures are asked for: the views are those of the real augmentations.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from embedshift.augmentations import load_suite
+from embedshift.augmentations.paper import PAPER
+from embedshift.augmentations.views import view_seed
+from embedshift.registry import questions
+from embedshift.statistics.summary import PAPER_METRICS
+from embedshift.store.shards import (
+    SCHEMA_VERSION,
+    Failure,
+    ShardRecord,
+    fixed_lists,
+    schema,
+    with_sums,
+    write_failures,
+    write_shard,
+)
+from embedshift.study import Study
+
+SIZE = 32
+PIXEL_METRICS = PAPER_METRICS[3:]
+TEXT_METRICS = ("text_alignment_shift", "zero_shot_flip")
+# Optional metrics of attention, and their values for a change of x: a share of attention lost, or a rise.
+LOOKS = {
+    "attention_entropy_rise": lambda x: 0.3 * x - 0.1,
+    "attention_divergence": lambda x: 1 - np.exp(-0.2 * x),
+    "aligned_attention_similarity": lambda x: 1 / (1 + 0.05 * x),
+    "rollout_similarity": lambda x: 1 / (1 + 0.02 * x),
+}
+LAYER_COLUMNS = ("layer_cosine_cls", "layer_l2_cls", "layer_cosine_patches", "layer_l2_patches")
+
+
+def make_study(
+    folder: Path,
+    images: int | Sequence[str] = 12,
+    augmentations: Sequence[str] = tuple(PAPER),
+    *,
+    dim: int = 8,
+    grid: tuple[int, int] | None = (4, 4),
+    draws: int = 1,
+    seed: int = 0,
+    effect: Mapping[str, float] | None = None,
+    with_pictures: bool = False,
+    failures: Sequence[Failure] = (),
+    encoder: str = "synthetic-encoder",
+    shard_size: int = 64,
+    with_tables: bool = True,
+    layers: int = 0,
+    text: bool = False,
+    looks: bool = False,
+) -> Study:
+    """A finished study in `folder`.
+
+    Args:
+        folder: Where; pictures lie in `folder/pictures`.
+        images: How many, or their ids.
+        augmentations: Names. Those of the paper are the paper's; any other is a horizontal flip.
+        dim: Length of the embeddings.
+        grid: Of the attention maps; None = an encoder without attention.
+        draws: Views per augmentation.
+        seed: Of the study and of all made numbers.
+        effect: Augmentation → strength of its change; without it noise is 2 and the others rise from 0.15 by 0.05.
+        with_pictures: Writes 40 x 32 PNGs, so that galleries can be drawn.
+        failures: Images that were not measured.
+        encoder: Its name.
+        shard_size: Images per shard.
+        with_tables: Whether the tables are written too.
+        layers: Blocks whose shift is there too, as `--layers` leaves it; 0 = none.
+        text: Whether captions, class names and a word for every augmentation are there, as `--text --labels` leaves it.
+        looks: Whether the optional metrics of attention are there: `--metrics attention,aligned,rollout`.
+    """
+    ids = sorted(images) if not isinstance(images, int) else [f"image-{i:05d}.png" for i in range(images)]
+    names = list(augmentations)
+    strengths = [
+        (effect or {}).get(name, 2.0 if name == "noise" else 0.15 + 0.05 * index) for index, name in enumerate(names)
+    ]
+    (folder / "shards").mkdir(parents=True)
+    if with_pictures:
+        write_pictures(folder / "pictures", ids, seed)
+    metrics = (*PAPER_METRICS, *(LOOKS if looks else ()), *(TEXT_METRICS if text else ()))
+    lists: dict[str, int | None] = {"pairwise": None, **dict.fromkeys(LAYER_COLUMNS if layers else (), layers)}
+    lists |= {"word_cosines": len(names)} if text else {}
+    columns = schema(dim, grid and grid[0] * grid[1], metrics, lists)
+    records = []
+    for index in range(max(1, -(-len(ids) // shard_size))):
+        part = ids[index * shard_size : (index + 1) * shard_size]
+        rng = np.random.default_rng([seed, index])
+        lost = tuple(failures) if index == 0 else ()
+        records.append(ShardRecord(index, "0" * 64, len(part), lost, 8, {"encode": 1.0}))
+        table = _shard(part, names, strengths, dim, grid, draws, seed, rng)
+        if looks:
+            table = _with_looks(table, len(part), np.array(strengths), draws, there=grid is not None)
+        if layers:
+            table = _with_layers(table, len(part), np.array(strengths), draws, layers)
+        if text:
+            table = _with_text(table, len(part), np.array(strengths), draws)
+        columns = columns.with_metadata(table.schema.metadata)
+        write_shard(folder, table.select(columns.names).cast(columns), records[-1])
+    write_failures(folder, records)
+    study = Study(folder)
+    info = _info(folder, ids, names, dim, grid, draws, seed, failures, encoder, shard_size)
+    asked = [each.name for each in questions() if each.switches is None]
+    info["questions"] = dict.fromkeys([*asked, *(["layers"] if layers else [])], {})
+    if text:
+        info["questions"]["text"] = {
+            "words": {"original": "a photo", **{name: f"a photo with {name}" for name in names}},
+            "captions": {"count": len(ids), "hash": "0" * 64},
+            "labels": {"count": 5, "hash": "0" * 64},
+            "templates": ["a photo of a {}.", "a photo of the {}."],
+        }
+    info["identity"]["metrics"] = list(metrics)
+    (folder / "study.json").write_text(json.dumps(info))
+    if with_tables:
+        study.write_tables()
+    return study
+
+
+def write_pictures(folder: Path, ids: Sequence[str], seed: int = 0) -> None:
+    """A picture of 40 x 32 pixels per id: a smooth ground with a bright block somewhere."""
+    rng = np.random.default_rng(seed)
+    for name in ids:
+        ground = np.linspace(rng.integers(0, 120, 3), rng.integers(100, 200, 3), 40)[None].repeat(32, axis=0)
+        y, x = rng.integers(0, 20, 2)
+        ground[y : y + 12, x : x + 12] = rng.integers(150, 256, 3)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(ground.astype(np.uint8)).save(folder / name, format="PNG")
+
+
+def _shard(
+    ids: Sequence[str],
+    names: Sequence[str],
+    strengths: Sequence[float],
+    dim: int,
+    grid: tuple[int, int] | None,
+    draws: int,
+    seed: int,
+    rng: np.random.Generator,
+) -> pa.Table:
+    count, views = len(ids), len(names) * draws
+    power = np.tile(strengths, draws)
+    original = rng.normal(size=(count, 1, dim))
+    moved = original + power[:, None] * rng.normal(size=(count, views, dim)) * rng.uniform(0.5, 1.0, (count, views, 1))
+    embedding = np.concatenate([original, moved], axis=1).astype(np.float32)
+    values = {
+        "cosine_similarity": _cosine(embedding[:, :1], embedding[:, 1:]),
+        "l2_distance": np.linalg.norm(embedding[:, 1:].astype(np.float64) - embedding[:, :1], axis=-1),
+    }
+    attention = pa.nulls(count * (views + 1), pa.list_(pa.float32()))
+    if grid is not None:
+        logits = rng.normal(size=(count, 1, grid[0] * grid[1])) * 2
+        change = np.concatenate([[0.0], power])[:, None] * rng.normal(size=(count, views + 1, grid[0] * grid[1]))
+        maps = np.exp(logits + change)
+        maps /= maps.sum(axis=-1, keepdims=True)
+        attention = fixed_lists(maps.reshape(count * (views + 1), -1).astype(np.float32))
+        low, high = maps.min(axis=-1, keepdims=True), maps.max(axis=-1, keepdims=True)
+        scaled = (maps - low) / (high - low)
+        values["attention_similarity"] = 1 / (1 + ((scaled[:, 1:] - scaled[:, :1]) ** 2).mean(axis=-1))
+    for metric in PIXEL_METRICS:
+        values[metric] = 1 / (1 + power * rng.uniform(0.1, 0.5, (count, views)))
+    blocks = np.stack([_pairs(moved[:, d * len(names) : (d + 1) * len(names)]) for d in range(draws)], axis=1)
+    lists: list[list[float] | None] = [None] * (count * (views + 1))
+    lists[:: views + 1] = [block.ravel().tolist() for block in blocks]
+    draw = [0, *np.repeat(np.arange(draws), len(names)).tolist()]
+    view = ["original", *(list(names) * draws)]
+    seeds = [0 if n == "original" else view_seed(seed, i, n, d) for i in ids for n, d in zip(view, draw, strict=True)]
+    data = {
+        "image_id": pa.array(np.repeat(np.array(ids, object), views + 1), pa.string()),
+        "view": pa.array(view * count),
+        "draw": pa.array(draw * count, pa.int32()),
+        "view_seed": pa.array(seeds, pa.int64()),
+        "embedding": fixed_lists(embedding.reshape(-1, dim)),
+        "attention": attention,
+    }
+    for metric in PAPER_METRICS:
+        table = np.concatenate(
+            [np.full((count, 1), np.nan), values.get(metric, np.full((count, views), np.nan))], axis=1
+        )
+        missing = np.zeros_like(table, bool)
+        missing[:, 0] = True
+        missing |= metric not in values
+        data[metric] = pa.array(table.ravel(), pa.float64(), mask=missing.ravel())
+    data["pairwise"] = pa.array(lists, pa.list_(pa.float32()))
+    data["caption"] = pa.nulls(count * (views + 1), pa.string())
+    return pa.table(data)
+
+
+def _with_looks(table: pa.Table, images: int, strengths: np.ndarray, draws: int, *, there: bool) -> pa.Table:
+    """The stronger an augmentation, the more attention changes; null where there is none, and on the original."""
+    change = np.tile(strengths, draws) * np.random.default_rng(images).uniform(
+        0.5, 1.5, (images, len(strengths) * draws)
+    )
+    missing = np.full((images, change.shape[1] + 1), not there)
+    missing[:, 0] = True
+    for name, value in LOOKS.items():
+        column = np.concatenate([np.zeros((images, 1)), value(change)], axis=1)
+        table = table.append_column(name, pa.array(column.ravel(), pa.float64(), mask=missing.ravel()))
+    return table
+
+
+def _with_layers(table: pa.Table, images: int, strengths: np.ndarray, draws: int, depth: int) -> pa.Table:
+    """The deeper, the more every augmentation moves; the mean patch less than the class token."""
+    rng = np.random.default_rng(depth)
+    change = np.tile(strengths, draws)[:, None] * np.linspace(0.05, 0.3, depth)
+    for place, name in enumerate(LAYER_COLUMNS):
+        moved = change * rng.uniform(0.4, 0.6 if place > 1 else 1.0, (images, *change.shape))
+        values = 20 * moved if "l2" in name else 1 - moved
+        lists = [row for image in values.tolist() for row in (None, *image)]
+        table = table.append_column(name, pa.array(lists, pa.list_(pa.float32(), depth)))
+    terms = np.ones((len(strengths), 2, depth, 3))
+    terms[..., 0] = 1 - np.clip(strengths, 0, 1)[:, None, None] * np.linspace(0.1, 0.5, depth)
+    sums = {"images": np.array(float(images)), "terms": images * draws * terms}
+    return with_sums(table, {"cka": sums} if images >= 4 else {})
+
+
+def _with_text(table: pa.Table, images: int, strengths: np.ndarray, draws: int) -> pa.Table:
+    """The stronger an augmentation, the less its views match their captions, and the more they point to its word."""
+    rng, power = np.random.default_rng(len(strengths)), np.tile(strengths, draws)
+    noise = rng.normal(size=(images, len(power), len(strengths)))
+    points = np.clip(0.3 * np.tile(np.eye(len(strengths)), (draws, 1)) * power[:, None] + 0.05 * noise, -1, 1)
+    values = {"text_alignment_shift": 0.05 * noise[..., 0] - 0.1 * power, "zero_shot_flip": noise[..., 0] < power - 1.5}
+    missing = np.zeros((images, len(power) + 1), bool)
+    missing[:, 0] = True
+    for name, found in values.items():
+        column = np.concatenate([np.zeros((images, 1)), found], axis=1)
+        table = table.append_column(name, pa.array(column.ravel(), pa.float64(), mask=missing.ravel()))
+    lists = [row for image in points.tolist() for row in (None, *image)]
+    return table.append_column("word_cosines", pa.array(lists, pa.list_(pa.float32(), len(strengths))))
+
+
+def _cosine(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    u, v = u.astype(np.float64), v.astype(np.float64)
+    return (u * v).sum(axis=-1) / np.sqrt((u**2).sum(axis=-1) * (v**2).sum(axis=-1))
+
+
+def _pairs(views: np.ndarray) -> np.ndarray:
+    first, second = np.triu_indices(views.shape[1], k=1)
+    return 1 - _cosine(views[:, first], views[:, second])
+
+
+def _info(
+    folder: Path,
+    ids: Sequence[str],
+    names: Sequence[str],
+    dim: int,
+    grid: tuple[int, int] | None,
+    draws: int,
+    seed: int,
+    failures: Sequence[Failure],
+    encoder: str,
+    shard_size: int,
+) -> dict[str, Any]:
+    described = load_suite("paper").describe()
+    suite = {name: described.get(name, described["horizontal_flip"]) for name in names}
+    preprocess = {"size": SIZE, "mean": [0.5] * 3, "std": [0.25] * 3}
+    pictures = str(folder / "pictures")
+    return {
+        "embedshift": "0.1.0",
+        "schema_version": SCHEMA_VERSION,
+        "complete": True,
+        "config": {
+            "images": [pictures], "model": encoder, "augmentations": "custom", "metrics": [], "limit": None,
+            "sample": None, "seed": seed, "store": "all", "draws": draws, "size": None, "resize": "squash", "shard_size": shard_size,
+            "batch_size": None, "workers": None, "precision": "float32", "device": "auto", "engine": "local",
+        },
+        "config_hash": "0" * 64,
+        "identity": {
+            "images": {"count": len(ids) + len(failures), "ids_hash": "0" * 64}, "weights_hash": "1" * 64,
+            **preprocess, "resize": "squash", "augmentations": suite, "seed": seed, "draws": draws,
+            "precision": "float32", "batch_size": 8, "shard_size": shard_size, "metrics": list(PAPER_METRICS),
+            "versions": {"albumentations": "2.0.8", "opencv": "5.0.0", "transformers_major": "5"},
+        },
+        "augmentations": list(names),
+        "encoder": {
+            "name": encoder, "revision": None, "weights_hash": "1" * 64, "dim": dim, "grid": grid, **preprocess,
+            "shortest": None, "resample": 2, "precision": "float32", "attention_kind": grid and "cls",
+        },
+        "source": {"kind": "folder", "root": pictures},
+        "order": "shuffled",
+        "counts": {
+            "images": len(ids) + len(failures), "measured": len(ids), "failed": len(failures),
+            "rows": len(ids) * (1 + len(names) * draws), "skipped": {},
+        },
+        "seconds": {"encode": 1.0},
+        "versions": {"torch": "2", "transformers": "5", "python": "3.11"},
+    }  # fmt: skip
