@@ -22,7 +22,7 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
 from embedshift.pipeline.ready import ReadyEncoder, ready
-from embedshift.sources import Sample, Shard, Source, open_source, passed_over, select, split
+from embedshift.sources import Sample, Shard, Source, open_source, passed_over, select, shuffle, split
 from embedshift.store import folder, shards
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo
 from embedshift.store.reader import Reader
@@ -132,7 +132,7 @@ def prepared(
 ) -> Iterator[Prepared]:
     """The study with its images listed and its encoder ready, until the end of the block."""
     suite = suite or load_suite(config.augmentations)
-    source, samples = list_images(config, out)
+    source, samples, order = list_images(config, out)
     measures = make_measures(config, suite, samples)
     spec = encoder_spec(config, encoder, measures)
     with ready(spec, config, compiled=False) as loaded:
@@ -151,7 +151,7 @@ def prepared(
         yield Prepared(
             config=config,
             source=source,
-            order="sorted",
+            order=order,
             shards=cut,
             spec=spec,
             ready=loaded,
@@ -160,8 +160,8 @@ def prepared(
         )
 
 
-def list_images(config: StudyConfig, out: Path) -> tuple[Source, list[Sample]]:
-    """The source of the images, and those of the study, in order.
+def list_images(config: StudyConfig, out: Path) -> tuple[Source, list[Sample], str]:
+    """The source of the images, those of the study in their order, and the name of that order.
 
     Raises:
         EmbedshiftError: when there is none, or the study's folder is that of the images.
@@ -172,7 +172,7 @@ def list_images(config: StudyConfig, out: Path) -> tuple[Source, list[Sample]]:
         raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{passed_over(source.skipped)}")
     if out.resolve() == Path(source.description.get("root", os.devnull)).resolve():
         raise UsageError(f"{out} is the folder of the images; choose another `out`")
-    return source, samples
+    return source, *shuffle(samples, source, seed=config.seed)
 
 
 def encoder_spec(config: StudyConfig, encoder: Encoder | None, measures: Sequence[Measure]) -> EncoderSpec:

@@ -99,7 +99,7 @@ class Family:
             >>> vit = Family("ViT", ("vit",), "ViTModel", (Embedding("cls", "cls", "CLS token"),), "google/vit-base")
             >>> vit.choose("latents")
             Traceback (most recent call last):
-            embedshift.errors.EmbedshiftError: ViT gives no embedding 'latents'. It gives: cls
+            embedshift.errors.UsageError: ViT gives no embedding 'latents'. It gives: cls
         """
         for embedding in self.embeddings:
             if name in {None, embedding.name}:

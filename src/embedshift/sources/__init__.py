@@ -11,10 +11,11 @@ import fsspec
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import Registry
 from embedshift.sources.archive import ParquetSource, TarSource
-from embedshift.sources.base import ENDINGS, Sample, Shard, Source, passed_over, select, split
+from embedshift.sources.base import ENDINGS, Sample, Shard, Source, passed_over
 from embedshift.sources.dataset import DatasetSource
 from embedshift.sources.folder import FolderSource, holds_study
 from embedshift.sources.lists import expand, is_url
+from embedshift.sources.order import select, shuffle, split
 from embedshift.sources.url import UrlSource
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "passed_over",
     "read_again",
     "select",
+    "shuffle",
     "split",
 ]
 
@@ -51,7 +53,7 @@ def open_source(paths: Sequence[str]) -> Source:
     Example:
         >>> open_source(["photos.zip"])
         Traceback (most recent call last):
-        embedshift.errors.EmbedshiftError: .../photos.zip: no such file or folder
+        embedshift.errors.UsageError: .../photos.zip: no such file or folder
     """
     found = [pair for path in paths for entry in expand(path) for pair in _kinds(entry)]
     kinds = list(dict.fromkeys(kind for kind, _ in found))

@@ -1,6 +1,7 @@
 """Archives of pictures: WebDataset tar shards, and Parquet with the bytes of images in a column."""
 
 import bisect
+import collections
 import itertools
 import os
 import tarfile
@@ -13,16 +14,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedshift.errors import EmbedshiftError, UsageError, reason
-from embedshift.sources.base import CAPTION_ENDINGS, ENDINGS, Sample, captions_of, count_ending
+from embedshift.sources.base import CAPTION_ENDINGS, ENDINGS, Block, Sample, captions_of, count_ending
+from embedshift.sources.lists import is_url
+from embedshift.sources.order import WINDOW
 
 # Of a column with images, in this order; as Hugging Face datasets and img2dataset name it.
 IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "img", "bytes", "image_bytes", "content")
 ID_COLUMNS = ("image_id", "key", "path")
+# Members of a tar behind a URL that are read together.
+MEMBERS = 2_048
 CAPTION_COLUMNS = ("caption", "text", "txt")
 
 
 class TarSource:
-    """The pictures in tar files, in the order of each tar; an `image_id` is the member's name, extension included.
+    """The images in tar files; an `image_id` is the member's name, extension included.
 
     A text beside a picture with the same name up to the last dot (`.txt`, or the `caption` of a `.json`) is its
     caption, as in the WebDataset layout that img2dataset writes.
@@ -37,6 +42,10 @@ class TarSource:
     def __init__(self, archives: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
         self.samples = [sample for archive in archives for sample in self._list(archive)]
+        self._positions: dict[str, list[int]] = {}
+        for sample in self.samples:
+            if is_url(sample.archive):
+                self._positions.setdefault(sample.archive, []).append(sample.position)
         self.description = {"kind": "tar", "paths": list(archives)}
 
     def read(self, sample: Sample) -> bytes:
@@ -46,6 +55,13 @@ class TarSource:
         if len(data) != sample.length:
             raise EmbedshiftError(f"{sample.archive} ends early")
         return data
+
+    def block(self, sample: Sample) -> Block | None:
+        """So many members of an archive behind a URL, since neighbours there are read together; else none."""
+        positions = self._positions.get(sample.archive)
+        return (
+            None if positions is None else (sample.archive, bisect.bisect_left(positions, sample.position) // MEMBERS)
+        )
 
     def _list(self, archive: str) -> Iterator[Sample]:
         images: list[tuple[str, tarfile.TarInfo]] = []
@@ -82,7 +98,7 @@ class TarSource:
 
 
 class ParquetSource:
-    """The pictures in a column of Parquet files, in the order of the rows.
+    """The images in a column of Parquet files.
 
     The column holds the bytes of image files, or Hugging Face's struct with `bytes`. An `image_id` is the column
     `image_id`, else `key`, else `path`, else `<file>#<row>`; a caption is `caption`, else `text`, else `txt`.
@@ -98,20 +114,29 @@ class ParquetSource:
         self.skipped: Counter[str] = Counter()
         self._starts: dict[str, list[int]] = {}
         self._columns: dict[str, str] = {}
-        self._group: tuple[tuple[str, int], pa.ChunkedArray] | None = None
+        self._groups: collections.OrderedDict[Block, pa.ChunkedArray] = collections.OrderedDict()
         self.samples = [sample for file in files for sample in self._list(file)]
         self.description = {"kind": "parquet", "paths": list(files)}
 
     def read(self, sample: Sample) -> bytes:
-        """The bytes of one row; the row group that it stands in is kept for the next."""
-        starts = self._starts[sample.archive]
-        group = bisect.bisect_right(starts, sample.position) - 1
-        if self._group is None or self._group[0] != (sample.archive, group):
-            column = self._columns[sample.archive]
+        """The bytes of one row; the row groups that rows were read from last are kept."""
+        block = self.block(sample)
+        if block not in self._groups:
             with fsspec.open(sample.archive, "rb") as file:
-                table = pq.ParquetFile(file).read_row_group(group, columns=[column])
-            self._group = (sample.archive, group), table.column(0)
-        return image_bytes(self._group[1][sample.position - starts[group]].as_py())
+                table = pq.ParquetFile(file).read_row_group(block[1], columns=[self._columns[sample.archive]])
+            self._groups[block] = table.column(0)
+            if len(self._groups) > WINDOW:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(block)
+        return image_bytes(self._groups[block][sample.position - self._starts[sample.archive][block[1]]].as_py())
+
+    def block(self, sample: Sample) -> Block:
+        """The row group of an image."""
+        return sample.archive, bisect.bisect_right(self._starts[sample.archive], sample.position) - 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the images that are kept, which do not travel."""
+        return self.__dict__ | {"_groups": collections.OrderedDict()}
 
     def _list(self, path: str) -> Iterator[Sample]:
         try:

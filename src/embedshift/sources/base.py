@@ -1,15 +1,11 @@
-"""The contract of a source, and what every source shares: selection and shards."""
+"""The contract of a source, and what every source shares."""
 
-import itertools
 import json
 import os
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-
-from embedshift.errors import UsageError
 
 CAPTION_ENDINGS = (".json", ".txt")
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -25,7 +21,7 @@ class Sample:
         caption: Its text, where the source has one.
         problem: Why it is known already that it cannot be read.
         archive: The archive that holds it; empty in a folder.
-        position: Its place in the archive, in bytes or rows, which decides its order there.
+        position: Its place in the archive, in bytes or rows.
         length: Its bytes in the archive.
     """
 
@@ -36,6 +32,10 @@ class Sample:
     archive: str = ""
     position: int = 0
     length: int = 0
+
+
+# An archive, and the number of a block in it.
+Block = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Shard:
 class Source(Protocol):
     """A collection of images.
 
-    `samples` are in the order of the study. `skipped` counts what was passed over, by ending. `description` goes into
-    study.json, so that a report can find the pictures again.
+    `samples` are in any order. `skipped` counts what was passed over, by ending. `description` goes into study.json, so
+    that a report can find the images again.
     """
 
     @property
@@ -66,46 +66,9 @@ class Source(Protocol):
         """The bytes of one image; raises OSError or EmbedshiftError with the reason."""
         ...
 
-
-def select(samples: Sequence[Sample], *, limit: int | None, sample: int | None, seed: int) -> list[Sample]:
-    """The samples of a study: the first `limit` in order, and of these `sample` drawn by the seed.
-
-    The order is that of the ids, and in archives that of each archive.
-
-    Raises:
-        EmbedshiftError: when two samples have one id; both are named.
-
-    Example:
-        >>> [s.image_id for s in select([Sample("b", "2"), Sample("a", "1")], limit=1, sample=None, seed=0)]
-        ['a']
-    """
-    ordered = sorted(samples, key=lambda s: (s.archive, s.position, s.image_id, s.location))
-    seen: dict[str, Sample] = {}
-    for one in ordered:
-        other = seen.setdefault(one.image_id, one)
-        if other is not one:
-            raise UsageError(
-                f"two images have the id {one.image_id!r}: {other.location} and {one.location}; rename one",
-            )
-    chosen = ordered[:limit]
-    if sample is not None and sample < len(chosen):
-        drawn = random.Random(seed).sample(range(len(chosen)), sample)
-        chosen = [chosen[index] for index in sorted(drawn)]
-    return chosen
-
-
-def split(samples: Sequence[Sample], size: int) -> list[Shard]:
-    """Cuts the samples into shards of `size`; a shard does not run across archives.
-
-    Example:
-        >>> [len(s.samples) for s in split([Sample(str(i), "") for i in range(5)], 2)]
-        [2, 2, 1]
-    """
-    slices: list[tuple[Sample, ...]] = []
-    for _, group in itertools.groupby(samples, key=lambda s: s.archive):
-        part = tuple(group)
-        slices += [part[start : start + size] for start in range(0, len(part), size)]
-    return [Shard(index, part) for index, part in enumerate(slices)]
+    def block(self, sample: Sample) -> Block | None:
+        """The neighbours that are read together with an image; None where every image can be read by itself."""
+        ...
 
 
 def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from embedshift.errors import MissingExtra, UsageError, reason
 from embedshift.sources.archive import CAPTION_COLUMNS, ID_COLUMNS, image_bytes, image_column, named_samples
-from embedshift.sources.base import Sample
+from embedshift.sources.base import Block, Sample
 
 
 class DatasetSource:
@@ -36,6 +36,10 @@ class DatasetSource:
         """The bytes of one row's image."""
         column = self._columns[sample.archive]
         return image_bytes(self._splits[sample.archive][sample.position][column])
+
+    def block(self, sample: Sample) -> Block | None:
+        """None: every image can be read by itself."""
+        return None
 
     def _list(self, split: str) -> Iterator[Sample]:
         data = self._splits[split]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
-from embedshift.sources.base import CAPTION_ENDINGS, ENDINGS, Sample, captions_of, count_ending
+from embedshift.sources.base import CAPTION_ENDINGS, ENDINGS, Block, Sample, captions_of, count_ending
 from embedshift.sources.lists import expand
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,10 @@ class FolderSource:
     def read(self, sample: Sample) -> bytes:
         """The bytes of one file."""
         return Path(sample.location).read_bytes()
+
+    def block(self, sample: Sample) -> Block | None:
+        """None: every image can be read by itself."""
+        return None
 
     def _captions(self, stems: Set[str]) -> dict[str, str]:
         """Stem → caption; a text that stands beside no picture is passed over like any other file."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import fsspec
 
 from embedshift.errors import UsageError, reason
-from embedshift.sources.base import ENDINGS, Sample, count_ending
+from embedshift.sources.base import ENDINGS, Block, Sample, count_ending
 
 
 class UrlSource:
@@ -44,6 +44,10 @@ class UrlSource:
         files, path = fsspec.url_to_fs(sample.location)
         data: bytes = files.cat_file(path)
         return data
+
+    def block(self, sample: Sample) -> Block | None:
+        """None: every image can be read by itself."""
+        return None
 
     def _wanted(self, below: str) -> bool:
         if any(part.startswith(".") for part in below.split("/")):

@@ -66,11 +66,9 @@ def gallery_notes(gallery: Gallery, thumbnails: bool, has_vectors: bool) -> list
     """What a reader must know about pictures that are not there."""
     notes: list[str] = []
     if thumbnails and not has_vectors:
-        notes.append("Measured with `store` metrics: one image a shard kept its attention, no other shows it.")
+        notes.append("Measured without stored vectors: one image a shard kept its attention, no other shows it.")
     if not thumbnails:
-        notes.append(
-            "Made with `no_thumbnails`: this file holds no picture of the images, nor a figure that shows one."
-        )
+        notes.append("Made without thumbnails: this file shows none of the images, nor a figure that does.")
     if gallery.missing:
         shown = len({card.image_id for card in gallery.cards})
         image, why = next(iter(gallery.missing.items()))

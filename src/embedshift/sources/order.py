@@ -1,0 +1,86 @@
+"""Which images a study has, and in which order: drawn by its seed, so that a shard is a fair sample of them.
+
+Sorted names would make a shard of one class where folders are classes, and what a shard adds up (CKA) would depend on
+how files are called.
+"""
+
+import hashlib
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+
+from embedshift.errors import UsageError
+from embedshift.sources.base import Block, Sample, Shard, Source
+
+# Blocks whose images are mixed. So many are in a loader's memory at once.
+WINDOW = 8
+SHUFFLED, BLOCKS = "shuffled", f"blocks in drawn order, shuffled in windows of {WINDOW}"
+
+
+def select(samples: Sequence[Sample], *, limit: int | None, sample: int | None, seed: int) -> list[Sample]:
+    """The images of a study: the first `limit` by their sorted ids, and of these `sample` drawn by the seed.
+
+    Raises:
+        UsageError: when two images have one id; both are named.
+
+    Example:
+        >>> [s.image_id for s in select([Sample("b", "2"), Sample("a", "1")], limit=1, sample=None, seed=0)]
+        ['a']
+    """
+    ordered = sorted(samples, key=lambda s: (s.image_id, s.location, s.position))
+    for one, other in itertools.pairwise(ordered):
+        if one.image_id == other.image_id:
+            raise UsageError(
+                f"two images have the id {one.image_id!r}: {one.location} and {other.location}; rename one"
+            )
+    chosen = ordered[:limit]
+    if sample is not None and sample < len(chosen):
+        drawn = random.Random(seed).sample(range(len(chosen)), sample)
+        chosen = [chosen[index] for index in sorted(drawn)]
+    return chosen
+
+
+def shuffle(samples: Sequence[Sample], source: Source, *, seed: int) -> tuple[list[Sample], str]:
+    """The images in the order of the study, and the name of that order.
+
+    An image's place follows from a hash of the seed and its id. Where images are read in blocks, the blocks are put in
+    such an order, and the images of every `WINDOW` blocks.
+
+    Args:
+        samples: The images.
+        source: Says which are read together.
+        seed: The study's seed.
+    """
+    blocks: dict[Block | None, list[Sample]] = {}
+    for sample in samples:
+        blocks.setdefault(source.block(sample), []).append(sample)
+    if not any(blocks):
+        return _drawn(samples, seed), SHUFFLED
+    # A block is known by an image in it and not by its archive's path, which may change.
+    named = {min(sample.image_id for sample in block): block for block in blocks.values()}
+    ordered = [named[name] for name in sorted(named, key=lambda name: _place(seed, f"block|{name}"))]
+    windows = (ordered[start : start + WINDOW] for start in range(0, len(ordered), WINDOW))
+    return [sample for window in windows for sample in _drawn([s for block in window for s in block], seed)], BLOCKS
+
+
+def split(samples: Sequence[Sample], size: int) -> list[Shard]:
+    """Cuts the images into shards of `size`.
+
+    Example:
+        >>> [len(s.samples) for s in split([Sample(str(i), "") for i in range(5)], 2)]
+        [2, 2, 1]
+    """
+    return [Shard(index, part) for index, part in enumerate(_slices(samples, size))]
+
+
+def _slices(samples: Sequence[Sample], size: int) -> Iterator[tuple[Sample, ...]]:
+    return (tuple(samples[start : start + size]) for start in range(0, len(samples), size))
+
+
+def _drawn(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    return sorted(samples, key=lambda sample: (_place(seed, sample.image_id), sample.image_id))
+
+
+def _place(seed: int, name: str) -> bytes:
+    text = f"{seed}|order|{name}".encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=8).digest()
