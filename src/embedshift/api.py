@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from embedshift.arrays import Json
 from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.views import make_views
 from embedshift.config import Precision, Resize, Store, StudyConfig, make_config
@@ -100,7 +101,7 @@ def run(
         [2, 2]
     """
     own = {"embedding": embedding, "size": size, "precision": precision, "device": device}
-    given: dict[str, Any] = own | {
+    given: Json = own | {
         "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         "metrics": metrics, "limit": limit, "sample": sample, "seed": seed, "draws": draws, "resize": resize,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
@@ -109,7 +110,8 @@ def run(
     encoder, suite = _encoder(model, own), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     given["augmentations"] = augmentations if isinstance(augmentations, str) else "custom"
-    return run_study(make_config(given), Path(out), encoder=encoder, suite=suite, progress=progress)
+    run_study(make_config(given), Path(out), encoder=encoder, suite=suite, progress=progress)
+    return Study(Path(out))
 
 
 def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge
 
+from embedshift.arrays import Json
 from embedshift.errors import UsageError, reason
 from embedshift.registry import Question, questions, setting, switch_names, unknown_name
 
@@ -70,7 +71,7 @@ class StudyConfig:
         """The questions of the study, in order."""
         return [each for each in questions() if self.asks(each)]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Every setting by its name, as study.json has them."""
         own = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "switches"}
         switched: list[Any] = [self.of(each.switches) for each in questions() if each.switches]
@@ -95,7 +96,7 @@ def make_config(given: Mapping[str, Any]) -> StudyConfig:
         if name not in known:
             raise UsageError(unknown_name("setting", str(name), known))
     core = _validated(StudyConfig, {name: value for name, value in given.items() if name not in switched})
-    switches: dict[str, Any] = {}
+    switches: Json = {}
     for each in questions():
         if each.switches:
             own = {name: given[name] for name in given if switched.get(name) == each.name}
@@ -113,7 +114,7 @@ def _validated(kind: type[S], given: Mapping[str, Any]) -> S:
         raise UsageError("; ".join(lines)) from error
 
 
-def read_config(file: Path) -> dict[str, Any]:
+def read_config(file: Path) -> Json:
     """The settings in a YAML or JSON file, by their names."""
     import yaml
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from embedshift.arrays import Json
 from embedshift.augmentations import Suite, load_suite
 from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
@@ -27,7 +28,6 @@ from embedshift.store import folder, shards
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo
 from embedshift.store.reader import Reader
 from embedshift.store.tables import write_tables
-from embedshift.study import Study
 
 VERSIONS = ("torch", "transformers", "albumentations", "opencv-python-headless", "numpy", "pillow", "polars", "pyarrow")
 
@@ -81,7 +81,7 @@ def run_study(
     suite: Suite | None = None,
     progress: Progress | None = None,
     on_start: Callable[[Start], None] = lambda _: None,
-) -> Study:
+) -> Reader:
     """Measures every image that is not measured yet, then writes tables.
 
     Args:
@@ -107,7 +107,7 @@ def run_study(
         through = sum(record.images + len(record.failures) for record in done.values())
         on_start(Start(out, len(ids), through, complete, study.source.skipped))
         if complete:
-            return Study(out)
+            return Reader(out)
         study_info(study, list(done.values()), complete=False).write(out)
         shards.write_failures(out, list(done.values()))
         for table, record in _measured(study, pending, progress):
@@ -123,7 +123,7 @@ def run_study(
             )
         write_tables(Reader(out))
         study_info(study, records, complete=True).write(out)
-    return Study(out)
+    return Reader(out)
 
 
 @contextlib.contextmanager
@@ -190,7 +190,7 @@ def encoder_spec(config: StudyConfig, encoder: Encoder | None, measures: Sequenc
     )
 
 
-def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard]) -> dict[str, Any]:
+def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard]) -> Json:
     """All that can change a number, and nothing else."""
     # Shard by shard: the same images cut otherwise, as in several archives, cannot go on with each other's shards.
     ids = "\n\n".join("\n".join(shards.storable(s.image_id) for s in shard.samples) for shard in cut)

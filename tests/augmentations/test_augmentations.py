@@ -12,7 +12,7 @@ import pytest
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.augmentations import SUITES, load_suite
+from embedshift.augmentations import load_suite
 from embedshift.augmentations.views import draw_views, make_views, view_seed
 from embedshift.sources import images
 from support.processes import run_python
@@ -92,7 +92,7 @@ def test_views_are_albumentations_own_under_the_formula_s_seed():
         for image_id in ("a.jpg", "b.jpg"):
             transform.set_random_seed(formula(5, image_id, name, 2))
             wanted = transform(image=PICTURE)["image"]
-            found = suite.draw(name, PICTURE, view_seed(5, image_id, name, 2))
+            found = suite[name].draw(PICTURE, view_seed(5, image_id, name, 2))
             np.testing.assert_array_equal(found, wanted, name)
 
 
@@ -114,18 +114,18 @@ def test_order_and_layout_of_the_drawn_views():
     np.testing.assert_array_equal(views[0], PICTURE)
     assert seeds == [0] + [formula(3, "a.jpg", name, draw) for draw in range(2) for name in NAMES]
     for index, (draw, name) in enumerate([(draw, name) for draw in range(2) for name in NAMES], start=1):
-        np.testing.assert_array_equal(views[index], suite.draw(name, PICTURE, formula(3, "a.jpg", name, draw)))
+        np.testing.assert_array_equal(views[index], suite[name].draw(PICTURE, formula(3, "a.jpg", name, draw)))
 
 
 def test_a_view_does_not_depend_on_what_was_drawn_before():
     suite = load_suite("paper")
-    alone = {(i, name): load_suite("paper").draw(name, PICTURE, view_seed(0, f"{i}", name, 0)) for i in range(3) for name in NAMES}  # fmt: skip  # noqa: E501
+    alone = {(i, name): load_suite("paper")[name].draw(PICTURE, view_seed(0, f"{i}", name, 0)) for i in range(3) for name in NAMES}  # fmt: skip  # noqa: E501
     np.random.seed(1)  # noqa: NPY002 - the global state must not matter
     for i, name in sorted(alone, key=lambda key: hashlib.sha256(repr(key).encode()).hexdigest()):
-        np.testing.assert_array_equal(suite.draw(name, PICTURE, view_seed(0, f"{i}", name, 0)), alone[i, name])
-    few = load_suite({name: SUITES["paper"]()[name] for name in ("perspective", "noise")})
+        np.testing.assert_array_equal(suite[name].draw(PICTURE, view_seed(0, f"{i}", name, 0)), alone[i, name])
+    few = load_suite({name: suite[name].transform for name in ("perspective", "noise")})
     for name in few.names:
-        np.testing.assert_array_equal(few.draw(name, PICTURE, view_seed(0, "1", name, 0)), alone[1, name])
+        np.testing.assert_array_equal(few[name].draw(PICTURE, view_seed(0, "1", name, 0)), alone[1, name])
 
 
 def test_bytes_are_equal_in_another_process_that_has_no_torch():
@@ -137,7 +137,7 @@ def test_bytes_are_equal_in_another_process_that_has_no_torch():
         picture = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
         views = embedshift.make_views(picture, image_id="a b.jpg", seed=4, size=40)
         rebuilt = rebuild_suite(json.loads(json.dumps(load_suite("paper").describe())))
-        assert rebuilt.draw("noise", picture, 1).shape == picture.shape
+        assert rebuilt["noise"].draw(picture, 1).shape == picture.shape
         heavy = [name for name in ("torch", "transformers") if name in sys.modules]
         print(json.dumps([{n: hashlib.sha256(v.tobytes()).hexdigest() for n, v in reversed(views.items())}, heavy]))
     """

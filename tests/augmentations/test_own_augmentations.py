@@ -4,13 +4,14 @@ import functools
 import hashlib
 import importlib.util
 import json
+import re
 
 import albumentations as A
 import numpy as np
 import pytest
 
 from embedshift import EmbedshiftError
-from embedshift.augmentations import load_suite, rebuild_suite
+from embedshift.augmentations import SUITES, Augmentation, load_suite, rebuild_suite
 from embedshift.augmentations.views import draw_views
 from support.processes import run_python
 
@@ -48,17 +49,17 @@ def own_suite():
 def test_the_user_s_own_augmentations_are_drawn():
     suite = load_suite(own_suite())
     assert suite.names == tuple(own_suite())
-    np.testing.assert_array_equal(suite.draw("darker", PICTURE, 1), PICTURE // 2)
-    np.testing.assert_array_equal(suite.draw("dim", PICTURE, 1), PICTURE // 3)
-    np.testing.assert_array_equal(suite.draw("partial", PICTURE, 1), PICTURE // 5)
-    np.testing.assert_array_equal(suite.draw("grain", PICTURE, 7), grain(PICTURE, np.random.default_rng(7)))
+    np.testing.assert_array_equal(suite["darker"].draw(PICTURE, 1), PICTURE // 2)
+    np.testing.assert_array_equal(suite["dim"].draw(PICTURE, 1), PICTURE // 3)
+    np.testing.assert_array_equal(suite["partial"].draw(PICTURE, 1), PICTURE // 5)
+    np.testing.assert_array_equal(suite["grain"].draw(PICTURE, 7), grain(PICTURE, np.random.default_rng(7)))
     for name in suite.names:
-        first = suite.draw(name, PICTURE, 11)
-        suite.draw(name, PICTURE, 12)
-        np.testing.assert_array_equal(suite.draw(name, PICTURE, 11), first, name)
-    assert any((suite.draw("grain", PICTURE, s) != suite.draw("grain", PICTURE, 0)).any() for s in range(1, 4))
+        first = suite[name].draw(PICTURE, 11)
+        suite[name].draw(PICTURE, 12)
+        np.testing.assert_array_equal(suite[name].draw(PICTURE, 11), first, name)
+    assert any((suite["grain"].draw(PICTURE, s) != suite["grain"].draw(PICTURE, 0)).any() for s in range(1, 4))
     # The parts of a composition keep their own chance, and the seed decides it.
-    flips = {bytes(suite.draw("compose", PICTURE, seed)) for seed in range(8)}
+    flips = {bytes(suite["compose"].draw(PICTURE, seed)) for seed in range(8)}
     assert len(flips) > 1
 
 
@@ -67,7 +68,7 @@ def test_an_augmentation_is_never_left_out_by_chance(caplog):
     suite = load_suite({"invert": never, "one of": A.OneOf([A.InvertImg(p=1)], p=0.01)})
     for name in suite.names:
         for seed in range(20):
-            np.testing.assert_array_equal(suite.draw(name, PICTURE, seed), 255 - PICTURE)
+            np.testing.assert_array_equal(suite[name].draw(PICTURE, seed), 255 - PICTURE)
     assert never.p == 0.0, "the user's own object is left as it was"
     assert "p = 0.0" in caplog.text
 
@@ -104,7 +105,7 @@ def fails(image, rng):
 )
 def test_what_an_augmentation_returns_is_checked(transform, words):
     with pytest.raises(EmbedshiftError, match=words):
-        load_suite({"mine": transform}).draw("mine", PICTURE, 0)
+        load_suite({"mine": transform})["mine"].draw(PICTURE, 0)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_a_suite_from_its_stored_description_draws_the_same_bytes():
         assert rebuilt.describe() == suite.describe()
         for name in suite.names:
             for seed in range(6):
-                np.testing.assert_array_equal(rebuilt.draw(name, PICTURE, seed), suite.draw(name, PICTURE, seed), name)
+                np.testing.assert_array_equal(rebuilt[name].draw(PICTURE, seed), suite[name].draw(PICTURE, seed), name)
 
 
 def test_callables_are_left_out_of_a_rebuilt_suite():
@@ -154,13 +155,15 @@ def described(transform):
     return load_suite({"mine": transform}).describe()["mine"]
 
 
-def test_the_description_of_a_callable_follows_its_text(tmp_path):
+def test_the_description_of_a_callable_follows_its_code(tmp_path):
     two = described(module_with(tmp_path, "def f(image, rng):\n    return image // 2\n").f)
     again = described(module_with(tmp_path, "\n\ndef f(image, rng):\n    return image // 2\n").f)
     three = described(module_with(tmp_path, "def f(image, rng):\n    return image // 3\n").f)
     assert two == again
-    assert two["callable"] == three["callable"] == "mine.f"
-    assert two["text_hash"] != three["text_hash"]
+    for entry in (two, three):
+        assert set(entry) == {"callable"}
+        assert re.fullmatch("f-[0-9a-f]{8}", entry["callable"])
+    assert two != three
 
 
 def test_the_description_of_a_callable_follows_its_arguments_and_attributes():
@@ -184,7 +187,8 @@ def test_the_description_of_a_callable_that_was_typed_in_follows_its_constants()
     first, second = run_python(text), run_python(text)
     assert first == second
     entries = json.loads(first)
-    assert entries["two"]["text_hash"] != entries["three"]["text_hash"]
+    assert all(re.fullmatch("<lambda>-[0-9a-f]{8}", entry["callable"]) for entry in entries.values())
+    assert len({entry["callable"] for entry in entries.values()}) == 3
 
 
 def test_descriptions_of_transforms_follow_their_parameters():
@@ -198,3 +202,18 @@ def test_a_transform_that_cannot_be_written_down_is_refused():
     with pytest.raises(EmbedshiftError, match=r"'mine': give a callable") as caught:
         suite.describe()
     assert caught.value.exit_code == 2
+
+
+def test_a_callable_of_a_built_in_suite_is_known_by_its_version_and_drawn_again(monkeypatch):
+    made = [Augmentation("dark", darker, version=2), Augmentation("mirror", A.HorizontalFlip(p=1))]
+    monkeypatch.setitem(SUITES._filled(), "made", lambda: made)
+    suite = load_suite("made")
+    described = json.loads(json.dumps(suite.describe()))
+    assert described["dark"] == {"built_in": "dark", "version": 2}
+    rebuilt = rebuild_suite(described)
+    assert rebuilt.names == ("dark", "mirror")
+    assert rebuilt.describe() == described
+    np.testing.assert_array_equal(rebuilt["dark"].draw(PICTURE, 3), PICTURE // 2)
+    # What another version drew cannot be drawn here, nor what no suite has.
+    assert rebuild_suite(described | {"dark": {"built_in": "dark", "version": 1}}).names == ("mirror",)
+    assert rebuild_suite({"gone": {"built_in": "gone", "version": 1}}) is None

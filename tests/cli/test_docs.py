@@ -11,7 +11,7 @@ import typer
 from embedshift.cli import app
 from embedshift.config import StudyConfig, make_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"\bembedshift ((?:run|report|compare|list|demo) [^`\n]+)")
 
 

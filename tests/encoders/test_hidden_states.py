@@ -33,20 +33,18 @@ def test_layers_are_the_librarys_hidden_states(kind, tmp_path):
     encoder = load_encoder(str(folder), device="cpu")
     plain = encoder(VIEWS)
     assert plain.layers is None
-    encoder.observe(layers=True)
-    output = encoder(VIEWS)
+    with encoder.observing(["layers"]):
+        output = encoder(VIEWS)
     states, prefix = hidden_states(case.reference(folder), VIEWS), PREFIX[kind]
     wanted = [states[:, :, prefix:].mean(dim=2)]
     if prefix:
         wanted.insert(0, states[:, :, 0])
-    assert encoder.layer_tokens == (("cls", "patches") if prefix else ("patches",))
-    assert encoder.depth == states.shape[1] == 3
+    assert output.layers.shape[1:3] == (states.shape[1], 2 if prefix else 1) == (3, len(wanted))
     np.testing.assert_allclose(output.layers, torch.stack(wanted, dim=2).numpy(), atol=2e-5)
     assert np.abs(np.diff(output.layers, axis=1)).max() > 0.1  # layers differ, so that a wrong one would show
     # Without layers the last block computes the class token alone, which differs by rounding.
     np.testing.assert_allclose(output.embedding, plain.embedding, atol=5e-6)
     np.testing.assert_array_equal(output.attention, plain.attention)
-    encoder.observe()
     assert encoder(VIEWS).layers is None
 
 
@@ -79,25 +77,25 @@ def two(**settings):
 )  # fmt: skip
 def test_other_structures_are_refused_in_one_line(module, words):
     encoder = wrap(module, size=SIZE, mean=MEAN, std=STD, name="tiny", device="cpu")
-    with pytest.raises(EmbedshiftError, match=words) as refused:
-        encoder.observe(layers=True)
+    with pytest.raises(EmbedshiftError, match=words) as refused, encoder.observing(["layers"]):
+        pytest.fail("it was entered")
     assert refused.value.exit_code == 2
 
 
 def test_a_pass_that_broke_off_leaves_nothing_behind():
     module = Blocks(two())
     encoder = wrap(module, size=SIZE, mean=MEAN, std=STD, embed=lambda m, p: m(p).reshape(len(p), -1), device="cpu")
-    encoder.observe(layers=True)
-    wanted = encoder(VIEWS[:1]).layers
 
     def out_of_memory(*_):
         raise RuntimeError("out of memory")
 
-    hook = module.blocks[1].register_forward_pre_hook(out_of_memory)
-    with pytest.raises(RuntimeError):
-        encoder(VIEWS[1:2])
-    hook.remove()
-    np.testing.assert_array_equal(encoder(VIEWS[:1]).layers, wanted)
+    with encoder.observing(["layers"]):
+        wanted = encoder(VIEWS[:1]).layers
+        hook = module.blocks[1].register_forward_pre_hook(out_of_memory)
+        with pytest.raises(RuntimeError):
+            encoder(VIEWS[1:2])
+        hook.remove()
+        np.testing.assert_array_equal(encoder(VIEWS[:1]).layers, wanted)
 
 
 def test_who_is_observable():

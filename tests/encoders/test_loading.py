@@ -202,7 +202,7 @@ def test_a_size_of_ones_own(clip):
     models.write_preprocessor(clip, crop_size=32, size={"shortest_edge": 48})
     encoder = load_encoder(str(clip), size=64)
     assert (encoder.size, encoder.grid, encoder.preprocess.shortest) == (64, (8, 8), 96)
-    refused(clip, "size 60 is not a multiple of its patch of 8 pixels", "--size", code=2, size=60)
+    refused(clip, "size 60 is not a multiple of its patch of 8 pixels", "choose another `size`", code=2, size=60)
 
 
 def test_what_is_recorded_of_a_checkpoint(clip, tmp_path):
@@ -222,7 +222,7 @@ def test_what_is_recorded_of_a_checkpoint(clip, tmp_path):
 def test_the_hub_is_not_asked_when_it_is_switched_off(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(huggingface.huggingface_hub.HfApi, "model_info", lambda *_, **__: pytest.fail("asked"))
-    refused("openai/clip-vit-base-patch32", "cannot be reached", "local folder", "--model dinov2-small-offline")
+    refused("openai/clip-vit-base-patch32", "cannot be reached", "local folder", "`model` dinov2-small-offline")
 
 
 def test_a_hub_that_does_not_answer_is_one_line_within_20_seconds(tmp_path):

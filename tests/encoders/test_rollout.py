@@ -40,8 +40,8 @@ def test_rollout_equals_the_eager_model_s_own_layers(kind, tmp_path):
     encoder = load_encoder(str(folder))
     before = encoder(VIEWS)
     assert before.rollout is None
-    encoder.observe(rollout=True)
-    found = encoder(VIEWS)
+    with encoder.observing(["rollout"]):
+        found = encoder(VIEWS)
     np.testing.assert_array_equal(found.embedding, before.embedding)
     np.testing.assert_array_equal(found.attention, before.attention)
 
@@ -57,7 +57,6 @@ def test_rollout_equals_the_eager_model_s_own_layers(kind, tmp_path):
             wanted = sum(weight * row for weight, row in zip(pooling[view], rolled, strict=True))
         np.testing.assert_allclose(found.rollout[view].ravel(), wanted[-PATCHES:], rtol=0, atol=1e-5)
 
-    encoder.observe()
     assert encoder(VIEWS).rollout is None
     np.testing.assert_array_equal(encoder(VIEWS).embedding, before.embedding)
 
@@ -82,9 +81,10 @@ def test_one_layer_of_equal_attention_is_known():
             return x[:, 0]
 
     encoder = embedshift.wrap(Even(), size=32, mean=models.MEAN, std=models.STD)
-    encoder.observe(rollout=True)
+    with encoder.observing(["rollout"]):
+        rollout = encoder(VIEWS).rollout
     # E = even matrix with E E = E: ((E + I) / 2)^2 = (3 E + I) / 4.
-    np.testing.assert_allclose(encoder(VIEWS).rollout, np.full((3, 2, 2), 3 / 4 / 5), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(rollout, np.full((3, 2, 2), 3 / 4 / 5), rtol=0, atol=1e-6)
 
 
 class Windows(nn.Module):
@@ -117,15 +117,15 @@ class NoAttention(nn.Module):
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        (Windows(), "Windows gives no rollout: its attention runs inside windows"),
+        (Windows(), "Windows: gives no rollout: its attention runs inside windows"),
         (NoAttention(), "NoAttention: gives no rollout: no attention runs inside its block 1"),
         (models.TinyNet(), "TinyNet gives no rollout: no run of like blocks"),
     ],
 )
 def test_what_cannot_be_rolled_out_is_refused_in_one_line(module, words):
     encoder = embedshift.wrap(module, size=models.SIZE, mean=models.MEAN, std=models.STD)
-    with pytest.raises(EmbedshiftError, match=words) as caught:
-        encoder.observe(rollout=True)
+    with pytest.raises(EmbedshiftError, match=words) as caught, encoder.observing(["rollout"]):
+        pytest.fail("it was entered")
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
     assert "run without rollout metrics" in str(caught.value)

@@ -96,32 +96,29 @@ def test_weights_cast_once_give_what_autocast_gives(model):
 
 def test_compiled_is_equal_to_rounding_and_travels(model):
     plain, fast = encoder(model), encoder(model)
-    plain.observe(layers=True)
-    fast.observe(layers=True)
-    fast.compile(6)
-    assert fast._forward is not fast._embed
-    for views in (VIEWS, VIEWS[:2, ::-1].copy()):  # fewer than it was compiled for
-        wanted, found = plain(views).arrays(), fast(views).arrays()
-        assert found.keys() == wanted.keys() == {"embedding", "attention", "layers"}
-        for name, array in found.items():
-            np.testing.assert_allclose(array, wanted[name], atol=1e-5)
-    fast.observe()  # what is compiled knows of layers; from here on it is the plain pass again
-    fast.compile(6)
-    plain.observe()
-    for name, array in fast(VIEWS).arrays().items():
-        np.testing.assert_allclose(array, plain(VIEWS).arrays()[name], atol=1e-5)
-    fast.compile(0)
+    with plain.observing(["layers"]), fast.observing(["layers"]), fast.compiling(6):
+        assert fast._forward is not fast._embed
+        for views in (VIEWS, VIEWS[:2, ::-1].copy()):  # fewer than it was compiled for
+            wanted, found = plain(views).arrays(), fast(views).arrays()
+            assert found.keys() == wanted.keys() == {"embedding", "attention", "layers"}
+            for name, array in found.items():
+                np.testing.assert_allclose(array, wanted[name], atol=1e-5)
+    with fast.compiling(6):  # what was compiled before knows of layers
+        assert fast(VIEWS).arrays().keys() == {"embedding", "attention"}
+        for name, array in fast(VIEWS).arrays().items():
+            np.testing.assert_allclose(array, plain(VIEWS).arrays()[name], atol=1e-5)
+        sent = pickle.dumps(fast)
     np.testing.assert_array_equal(fast(VIEWS).embedding, plain(VIEWS).embedding)
-    fast.compile(6)
-    again = pickle.loads(pickle.dumps(fast))
+    again = pickle.loads(sent)
     np.testing.assert_allclose(again(VIEWS).embedding, plain(VIEWS).embedding, atol=1e-5)
+    with again.compiling(6):
+        np.testing.assert_allclose(again(VIEWS).embedding, plain(VIEWS).embedding, atol=1e-5)
 
 
 def test_what_cannot_be_compiled_is_one_line_and_goes_on_without(model, monkeypatch):
     found = encoder(model)
     monkeypatch.setattr("embedshift.encoders.module.compiled", lambda _: lambda *_: [][0])
-    with pytest.raises(
-        EmbedshiftError, match=r"--compile: small cannot be compiled here .* run without it, or in smaller batches"
-    ):
-        found.compile(4)
+    words = r"^`compile`: small cannot be compiled here .* run without it, or in smaller batches$"
+    with pytest.raises(EmbedshiftError, match=words), found.compiling(4):
+        pytest.fail("it was entered")
     np.testing.assert_allclose(found(VIEWS).embedding, by_hand(model, read_class_token), atol=2e-6)

@@ -3,7 +3,7 @@
 import logging
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import matplotlib
@@ -14,8 +14,9 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from embedshift import EmbedshiftError
 from embedshift.augmentations.paper import PAPER
-from embedshift.figures import FIGURES, figure_input, save_figures
+from embedshift.figures import FIGURES, FigureInput, save_figures
 from embedshift.figures.style import PALETTE, contrast, readable
+from embedshift.store.reader import Reader
 from support.overlap import drawn_texts, overlaps
 from support.synthetic import make_study
 
@@ -97,9 +98,19 @@ def test_caption_tells_encoder_and_number_of_images(tmp_path, name):
     assert "n = 7 images × 2 draws" in captions[0].replace("\n", " ")
 
 
+@dataclass(frozen=True)
+class Holed(Reader):
+    """A study whose rows are others than those in its folder."""
+
+    changed: pl.LazyFrame | None = None
+
+    def rows(self):
+        return self.changed
+
+
 def with_holes(study):
     """No detail preservation for blur, none at all for noise."""
-    data = figure_input(study)
+    data = FigureInput(study.reader())
     lost = (pl.col("augmentation") == "noise") & (pl.col("metric") != "l2_distance")
     lost |= (pl.col("augmentation") == "blur") & (pl.col("metric") == "detail_preservation")
     statistics = [column for column in data.summary.columns if data.summary[column].dtype == pl.Float64]
@@ -110,23 +121,24 @@ def with_holes(study):
     hole = pl.when(pl.col("view") == "noise").then(float("nan"))
     rows = data.rows.with_columns(hole.otherwise(pl.col(m)).alias(m) for m in ("cosine_similarity", "l2_distance"))
     no_layer = (pl.col("augmentation") == "noise") & (pl.col("metric") != "l2_distance") & (pl.col("layer") > 1)
-    layers = data.layers.with_columns(pl.when(no_layer).then(None).otherwise(pl.col("mean")).alias("mean"))
+    layers = data.need("layers").with_columns(pl.when(no_layer).then(None).otherwise(pl.col("mean")).alias("mean"))
     still = pl.col("augmentation") == "noise"
-    words = data.words.with_columns(pl.when(still).then(None).otherwise(pl.col("mean")).alias("mean"))
-    return data, {"summary": summary, "ranking": ranking, "rows": rows, "layers": layers, "words": words}
+    words = data.need("words").with_columns(pl.when(still).then(None).otherwise(pl.col("mean")).alias("mean"))
+    made = {"summary": summary, "ranking": ranking, "layers": layers, "words": words}
+    return FigureInput(Holed(study.folder, made=made, changed=rows))
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if not FIGURES[name].shows_pictures])
+@pytest.mark.parametrize("name", [name for name in FIGURES if not FIGURES[name].shows_images])
 def test_missing_values_are_said_or_left_out(tmp_path, name):
     study = make_study(
         tmp_path / "study", 12, ["noise", "blur", "elastic", "perspective"], layers=3, text=True, looks=True
     )
-    data, holes = with_holes(study)
+    holed = with_holes(study)
     if name == "clustermap":
         with pytest.raises(EmbedshiftError, match="no metric has a mean for every augmentation"):
-            FIGURES[name].draw(replace(data, **holes))
+            FIGURES[name].draw(holed)
         return
-    figure = FIGURES[name].draw(replace(data, **holes))
+    figure = FIGURES[name].draw(holed)
     assert overlaps(figure) == []
     texts = [text for text, _ in drawn_texts(figure)]
     if name in ("heatmap", "profile", "metric_bars"):
@@ -165,9 +177,9 @@ def test_coloured_names_can_be_read_on_white():
 
 def test_the_users_own_style_changes_nothing_and_is_left_alone(tmp_path):
     study = make_study(tmp_path / "study", 6, ["noise", "blur"])
-    plain = save_figures(study, ["l2_bars"], ["svg"])[0].read_bytes()
+    plain = save_figures(study.reader(), ["l2_bars"], ["svg"])[0].read_bytes()
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black", "svg.hashsalt": "mine"}):
-        assert save_figures(study, ["l2_bars"], ["svg"])[0].read_bytes() == plain
+        assert save_figures(study.reader(), ["l2_bars"], ["svg"])[0].read_bytes() == plain
         assert matplotlib.rcParams["font.size"] == 20
 
 
@@ -175,7 +187,7 @@ def test_the_users_own_style_changes_nothing_and_is_left_alone(tmp_path):
 def test_files_are_the_same_bytes_every_time(tmp_path, ending):
     study = make_study(tmp_path / "study", 6, ["noise", "blur", "elastic"])
     first, again = (
-        [path.read_bytes() for path in save_figures(study, ["dendrogram", "l2_density"], [ending])] for _ in range(2)
+        [path.read_bytes() for path in save_figures(study.reader(), ["dendrogram", "l2_density"], [ending])] for _ in range(2)
     )
     assert first == again
     assert not list((study.folder / "figures").glob(".*"))
@@ -183,7 +195,7 @@ def test_files_are_the_same_bytes_every_time(tmp_path, ending):
 
 def test_all_twelve_have_the_papers_names_and_numbers(tmp_path):
     study = make_study(tmp_path / "study", 6, ["noise", "blur", "elastic"], with_pictures=True)
-    paths = save_figures(study, formats=["png"])
+    paths = save_figures(study.reader(), formats=["png"])
     assert [path.name for path in paths] == [
         "fig01_attention.png", "fig03_heatmap.png", "fig04a_views.png", "fig04b_l2_density.png",
         "fig04c_cosine_histogram.png", "fig04d_dendrogram.png", "fig05_radar.png", "fig06_profile.png",
@@ -201,7 +213,7 @@ def test_wrong_names_and_formats_are_refused(tmp_path, caplog):
             ({"images": ["nowhere.png"], "names": ["views"]}, "nowhere.png: no such image"),
         ):
             with pytest.raises(EmbedshiftError, match=said) as refused:
-                save_figures(study, **wrong)
+                save_figures(study.reader(), **wrong)
             assert refused.value.exit_code == 2
 
 

@@ -92,11 +92,11 @@ def test_overlay_is_brightest_where_the_attention_is():
 
 def test_galleries_have_pages_of_eight_and_old_pages_go(study):
     images = [f"image-{number:05d}.png" for number in range(17)]
-    paths = save_figures(study, ["attention", "views"], ["png"], images=images)
+    paths = save_figures(study.reader(), ["attention", "views"], ["png"], images=images)
     assert [path.stem for path in paths] == [
         f"{stem}{page}" for stem in ("fig01_attention", "fig04a_views") for page in ("", "_p2", "_p3")
     ]
-    save_figures(study, ["attention", "views"], ["png"], images=9)
+    save_figures(study.reader(), ["attention", "views"], ["png"], images=9)
     assert sorted(path.stem for path in (study.folder / "figures").iterdir()) == [
         f"{stem}{page}" for stem in ("fig01_attention", "fig04a_views") for page in ("", "_p2")
     ]
@@ -116,7 +116,7 @@ def test_images_are_drawn_by_the_seed(study):
 def test_figures_with_pictures_are_left_out_when_the_sources_are_gone(tmp_path, caplog):
     study = make_study(tmp_path / "study", 4, NAMES)
     with caplog.at_level(logging.WARNING, logger="embedshift"):
-        paths = save_figures(study, ["attention", "views", "l2_bars"], ["png"])
+        paths = save_figures(study.reader(), ["attention", "views", "l2_bars"], ["png"])
     assert [path.name for path in paths] == ["fig07_l2_bars.png"]
     assert "figure 'attention' is left out: " in caplog.text
     assert "No such file" in caplog.text
@@ -125,12 +125,12 @@ def test_figures_with_pictures_are_left_out_when_the_sources_are_gone(tmp_path, 
 def test_no_attention_no_figure_of_it(tmp_path, caplog):
     study = make_study(tmp_path / "study", 4, NAMES, grid=None, with_pictures=True)
     with caplog.at_level(logging.WARNING, logger="embedshift"):
-        paths = save_figures(study, ["attention", "views"], ["png"])
+        paths = save_figures(study.reader(), ["attention", "views"], ["png"])
     assert [path.name for path in paths] == ["fig04a_views.png"]
     assert "this encoder gives no attention" in caplog.text
 
 
 def test_pictures_can_be_left_out(tmp_path):
     study = make_study(tmp_path / "study", 4, NAMES, with_pictures=True)
-    paths = save_figures(study, ["views", "l2_bars"], ["png"], pictures=False)
+    paths = save_figures(study.reader(), ["views", "l2_bars"], ["png"], thumbnails=False)
     assert [path.name for path in paths] == ["fig07_l2_bars.png"]

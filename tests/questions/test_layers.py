@@ -15,8 +15,8 @@ from torch import nn
 
 import embedshift
 from embedshift.errors import EmbedshiftError
-from embedshift.figures import figure_input, iter_figures
-from embedshift.store.shards import cka_sums
+from embedshift.figures import FigureInput, iter_figures
+from embedshift.sources import open_source, shuffle
 from support import command, models
 from support.models import MEAN, SIZE, STD, Colours, pictures
 from support.synthetic import make_study
@@ -120,15 +120,18 @@ def test_table_against_loops_over_the_rows(study):
 def test_cka_is_put_together_from_the_shards(study, photos, dinov2):
     """Against the layers of every view, encoded again, shard by shard, in the unbiased form for centred likeness."""
     encoder = embedshift.load_encoder(dinov2, device="cpu")
-    encoder.observe(layers=True)
     sums = np.zeros((2, 2, DEPTH, 3))
-    ids = sorted(path.name for path in photos.iterdir())
+    source = open_source([str(photos)])
+    ids = [sample.image_id for sample in shuffle(source.samples, source, seed=0)[0]]
+    assert len(ids) == 10
+    assert ids != sorted(ids)
     for names in (ids[:5], ids[5:]):
         layers = []
         for name in names:
             image = np.asarray(Image.open(photos / name).convert("RGB"))
             views = embedshift.make_views(image, image_id=name, size=SIZE, augmentations=SMALL)
-            layers.append(encoder(np.stack(list(views.values()))).layers)
+            with encoder.observing(["layers"]):
+                layers.append(encoder(np.stack(list(views.values()))).layers)
         states = np.stack(layers).astype(float)
         for a, t, d in np.ndindex(2, 2, DEPTH):
             x, y = states[:, 0, d, t], states[:, 1 + a, d, t]
@@ -137,9 +140,9 @@ def test_cka_is_put_together_from_the_shards(study, photos, dinov2):
                 p, q = p * (1 - np.eye(5)), q * (1 - np.eye(5))
                 second = p.sum() * q.sum() / 12 - 2 / 3 * (p @ q).sum()
                 sums[a, t, d, place] += 5 * 2 * ((p * q).sum() + second) / 10  # five images, two equal draws
-    images, found = cka_sums(study.folder)
-    assert images == 10
-    np.testing.assert_allclose(found, sums, rtol=1e-4, atol=1e-4 * np.abs(sums).max())
+    found = study.reader().sums("cka")
+    assert found["images"] == 10
+    np.testing.assert_allclose(found["terms"], sums, rtol=1e-4, atol=1e-4 * np.abs(sums).max())
     table = study.layers().filter(pl.col("metric") == "cka").sort("augmentation", "token", "layer")
     wanted = sums[..., 0] / np.sqrt(sums[..., 1] * sums[..., 2])  # the names are in alphabetical order, too
     np.testing.assert_allclose(table["mean"], wanted.ravel(), rtol=1e-3)
@@ -169,18 +172,19 @@ def test_shards_of_fewer_than_four_images_give_no_cka(photos, dinov2, tmp_path):
 def test_without_layers_nothing_is_different(photos, dinov2, tmp_path, study):
     """No column, no terms, no table, and no word of it in what the hash is made of."""
     plain = run(photos, tmp_path / "study", dinov2, draws=2, layers=False)
-    assert "layers" not in plain.info()["identity"]
+    assert "layers" not in plain.info()["identity"]["questions"]
+    assert "layers" not in plain.info()["questions"]
     assert plain.rows().collect_schema().names()[-1] == "caption"
     said = pq.read_metadata(plain.folder / "shards" / "part-00000.parquet").metadata
     assert {*said} == {b"embedshift", b"ARROW:schema"}
     assert not (plain.folder / "tables" / "layers.csv").exists()
     columns = [name for name in study.rows().collect_schema().names() if not name.startswith("layer_")]
     assert_frame_equal(plain.rows().collect(), study.rows().select(columns).collect(), abs_tol=1e-5, rel_tol=1e-5)
-    with pytest.raises(EmbedshiftError, match="no layers here; run the study with --layers"):
+    with pytest.raises(EmbedshiftError, match="no layers here; run the study with `layers`"):
         plain.layers()
-    with pytest.raises(EmbedshiftError, match="no layers; run it with --layers"):
+    with pytest.raises(EmbedshiftError, match="no layers; run it with `layers`"):
         plain.figure("depth")
-    with pytest.raises(EmbedshiftError, match="holds another study: layers: null there, true now"):
+    with pytest.raises(EmbedshiftError, match=r"""holds another study: questions\.layers: null there, \{"layers": true\} now"""):
         run(photos, plain.folder, dinov2, draws=2)
 
 
@@ -246,7 +250,7 @@ def test_no_section_and_no_figure_without_layers(tmp_path, caplog):
     study = make_study(tmp_path / "study", 5, ["noise", "blur"])
     study.report(figures=["radar"])
     assert 'id="layers"' not in (study.folder / "report.html").read_text()
-    names = [paper.name for paper, _, _ in iter_figures(study, figure_input(study), pictures=False)]
+    names = [kind.name for kind, _, _ in iter_figures(FigureInput(study.reader()), thumbnails=False)]
     assert len(names) == 10
     assert "depth" not in " ".join(names) + caplog.text
 
@@ -262,7 +266,7 @@ def test_the_figure_draws_the_table(tmp_path):
             part = table.filter(augmentation=name, token=token, metric=metric)
             np.testing.assert_array_equal(line.get_xdata(), part["layer"])
             np.testing.assert_array_equal(line.get_ydata(), part["mean"])
-            assert line.get_color() == figure_input(study).colours[name]
+            assert line.get_color() == FigureInput(study.reader()).colours[name]
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     part = table.filter(augmentation="noise", token="cls", metric="cosine_similarity")
     assert {*band[:, 1]} == {*part["ci_low"], *part["ci_high"]}

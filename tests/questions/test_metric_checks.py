@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from embedshift.questions.embedding import measure as embedding
 from embedshift.registry import METRICS
 from embedshift.statistics.summary import PAPER_METRICS, RADAR_METRICS
+from embedshift.statistics.vectors import pairwise_cosine_distances
 from support import reference
 
 EVERY = list(METRICS)
@@ -165,7 +165,7 @@ def test_the_bounds_are_reached():
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in EVERY if name not in {"patch_similarity_uint8", *SIGNED} and METRICS[name].family != "text"],
+    [name for name in EVERY if name not in {"patch_similarity_uint8", *SIGNED} and METRICS[name].needs != "text"],
 )
 def test_more_noise_is_less_alike(name):
     # Not for the uint8 metric: that it cannot tell is why it is off by default. Entropy may rise or fall, and
@@ -177,17 +177,17 @@ def test_more_noise_is_less_alike(name):
         "rollout": lambda: rng.random((7, 7)),
         "aligned": lambda: rng.random((28, 28)),
         "pixels": lambda: reference.skimage_data.astronaut()[80:160, 180:260],
-    }[metric.family]()
-    scale = 25.0 if metric.family == "pixels" else thing.std() / 4
+    }[metric.needs]()
+    scale = 25.0 if metric.needs == "pixels" else thing.std() / 4
     values = []
     for strength in (0, 1, 2, 4):
         noisy = thing + strength * scale * rng.normal(size=thing.shape)
-        if metric.family == "pixels":
+        if metric.needs == "pixels":
             noisy = noisy.clip(0, 255).astype(np.uint8)
-        if metric.of_attention:
+        if metric.needs in {"attention", "aligned", "rollout"}:
             noisy = noisy.clip(0)
         values.append(
-            metric.function(thing, noisy, *([28] if metric.family in {"attention", "rollout"} else [])).item()
+            metric.function(thing, noisy, *([28] if metric.needs in {"attention", "rollout"} else [])).item()
         )
     falling = values if metric.higher_is_better else [-value for value in values]
     assert all(before > after for before, after in itertools.pairwise(falling)), values
@@ -224,11 +224,11 @@ BAD_SHAPES = {
 
 
 @pytest.mark.parametrize(
-    ("name", "index"), [(name, index) for name in EVERY for index in range(len(BAD_SHAPES[METRICS[name].family]))]
+    ("name", "index"), [(name, index) for name in EVERY for index in range(len(BAD_SHAPES[METRICS[name].needs]))]
 )
 def test_wrong_shapes_and_dtypes_raise(name, index):
     with pytest.raises((ValueError, IndexError)):
-        METRICS[name].function(*BAD_SHAPES[METRICS[name].family][index])
+        METRICS[name].function(*BAD_SHAPES[METRICS[name].needs][index])
 
 
 def test_names_and_order_of_the_metrics():
@@ -237,7 +237,7 @@ def test_names_and_order_of_the_metrics():
         "detail_preservation",
     )  # fmt: skip
     assert set(RADAR_METRICS) == set(PAPER_METRICS) - {"l2_distance"}
-    assert {name: METRICS[name].family for name in METRICS if METRICS[name].optional} == {
+    assert {name: METRICS[name].needs for name in METRICS if METRICS[name].optional} == {
         "attention_entropy_rise": "attention",
         "attention_divergence": "attention",
         "aligned_attention_similarity": "aligned",
@@ -258,7 +258,7 @@ def test_pairwise_distances_equal_the_reference():
     rng = np.random.default_rng(4)
     views = rng.normal(size=(2, 9, 16)).astype(np.float32)
     views[1, 3] = 0
-    found = embedding.pairwise_cosine_distances(views)
+    found = pairwise_cosine_distances(views)
     assert found.shape == (2, 36)
     for image in range(2):
         wanted = reference.pairwise_cosine_distances(views[image].tolist())

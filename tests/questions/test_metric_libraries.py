@@ -6,10 +6,10 @@ import pytest
 import torch
 from scipy.spatial import distance
 
-from embedshift.questions.attention import measure as attention
-from embedshift.questions.embedding import measure as embedding
 from embedshift.questions.pixels import measure as pixels
 from embedshift.registry import METRICS
+from embedshift.statistics.maps import scaled_map, upsample
+from embedshift.statistics.vectors import pairwise_cosine_distances
 from support import reference
 
 RNG = np.random.default_rng(5)
@@ -22,13 +22,13 @@ def test_embedding_metrics_equal_scipy():
     np.testing.assert_allclose(METRICS["cosine_similarity"].function(U, V), wanted, rtol=0, atol=1e-12)
     wanted = [distance.euclidean(u, v) for u, v in zip(U, V, strict=True)]
     np.testing.assert_allclose(METRICS["l2_distance"].function(U, V), wanted, rtol=1e-12)
-    np.testing.assert_allclose(embedding.pairwise_cosine_distances(U), distance.pdist(U, "cosine"), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(pairwise_cosine_distances(U), distance.pdist(U, "cosine"), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("rows", "columns", "size"), GRIDS)
 def test_upsampling_equals_torch_and_opencv(rows, columns, size):
     maps = np.random.default_rng(rows).random((2, rows, columns))
-    found = attention.upsample(maps, size)
+    found = upsample(maps, size)
     by_torch = torch.nn.functional.interpolate(
         torch.from_numpy(maps)[:, None], size=(size, size), mode="bilinear", align_corners=False
     )[:, 0].numpy()
@@ -48,13 +48,13 @@ def test_the_reference_upsampling_equals_torch():
 def test_a_constant_map_of_any_value_scales_to_zeros():
     for value in (1 / 49, 0.1, 1 / 3, 0.0, 1e-30, 1e30):
         for size in (28, 33, 224):
-            assert not attention.scaled_map(np.full((7, 7), np.float32(value)), size).any(), (value, size)
+            assert not scaled_map(np.full((7, 7), np.float32(value)), size).any(), (value, size)
 
 
 def test_a_map_that_hardly_varies_is_not_taken_for_constant():
     nearly = np.full((7, 7), np.float32(1 / 49))
     nearly[3, 3] = np.nextafter(nearly[3, 3], np.float32(1))
-    scaled = attention.scaled_map(nearly, 28)
+    scaled = scaled_map(nearly, 28)
     assert scaled.min() == 0
     assert scaled.max() == 1
 

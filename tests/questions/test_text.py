@@ -19,8 +19,8 @@ from scipy.spatial.distance import cosine
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.augmentations.paper import PAPER
-from embedshift.figures import FIGURES, figure_input
-from embedshift.questions.text.tables import word_test
+from embedshift.figures import FIGURES, FigureInput
+from embedshift.questions.text.tables import phrases, word_test
 from embedshift.questions.text.texts import TEMPLATES, WORDS
 from embedshift.sources import open_source
 from embedshift.statistics import bootstrap
@@ -144,7 +144,7 @@ def unit(vector):
 
 def test_every_row_by_slow_loops(study, clip):
     rows = study.rows().collect().to_dicts()
-    captions = {row["image_id"]: row["caption"] for row in rows}
+    captions = dict(sorted({row["image_id"]: row["caption"] for row in rows}.items()))
     assert list(captions.values()) == ["a photo of a cat", "a dog", "the red boat of a cat", "itap", None, None, None]
     caption = {i: reference(clip, [text])[0] for i, text in captions.items() if text}
     start, *ends = (unit(vector) for vector in reference(clip, WORDS.values()))
@@ -188,19 +188,20 @@ def test_the_summary_counts_images_with_captions(study):
 
 
 def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path):
-    names = study.rows().collect_schema().names()
-    assert [name for name in names if name not in CONTRACT] == [
-        "text_alignment_shift", "zero_shot_flip", "word_cosines",
+    assert study.rows().collect_schema().names() == [
+        *CONTRACT[:12], "text_alignment_shift", "zero_shot_flip", "pairwise", "word_cosines", "caption",
     ]  # fmt: skip
     plain = embedshift.run(photos, out=tmp_path / "plain", model=clip, workers=0, limit=2)
     assert plain.rows().collect_schema().names() == CONTRACT
     assert set(plain.info()["identity"]) == {
         "images", "weights_hash", "embedding", "size", "mean", "std", "resize", "augmentations", "seed", "draws",
-        "precision", "batch_size", "shard_size", "metrics", "versions",
+        "precision", "batch_size", "shard_size", "metrics", "questions", "versions",
     }  # fmt: skip
+    assert plain.info()["identity"]["questions"] == {}
+    assert "text" not in plain.info()["questions"]
     assert not (plain.folder / "tables" / "words.csv").exists()
     for table in (plain.words, plain.word_test):
-        with pytest.raises(EmbedshiftError, match="run the study with --text"):
+        with pytest.raises(EmbedshiftError, match="run the study with `text`"):
             table()
     assert 'id="text"' not in plain.report(figures=[]).read_text()
     both = study.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:11])
@@ -220,8 +221,8 @@ def test_labels_alone_and_a_source_without_captions(tmp_path, clip, caplog):
     study = embedshift.run(bare, out=tmp_path / "labels", model=clip, workers=0, labels=str(names))
     assert study.metrics[6:] == ["zero_shot_flip"]
     assert "word_cosines" not in study.rows().collect_schema()
-    assert study.info()["identity"]["text"]["labels"]["count"] == 3
-    possible = {name for name in FIGURES if FIGURES[name].is_possible(figure_input(study))}
+    assert study.info()["identity"]["questions"]["text"]["labels"]["count"] == 3
+    possible = {name for name in FIGURES if FIGURES[name].possible(FigureInput(study.reader()))}
     assert {"text", "words"} & possible == {"text"}
     page = study.report(figures=["text"], formats=["svg"]).read_text()
     assert "3 class names" in page
@@ -333,14 +334,14 @@ def test_another_text_is_another_study(study, photos, clip, tmp_path):
         assert caught.value.exit_code == 2
         assert all(word in str(caught.value) for word in words), caught.value
 
-    refused("holds another study", "text.labels.hash", labels=["cat", "dog"])
-    refused("text.words.blur", '"out of focus"', words={"blur": "out of focus"})
-    refused("text: ", text=False, labels=None)
+    refused("holds another study", "questions.text.labels.hash", labels=["cat", "dog"])
+    refused("questions.text.words.blur", '"out of focus"', words={"blur": "out of focus"})
+    refused("questions.text: ", text=False, labels=None)
     caption = photos / "picture-00.txt"
     text = caption.read_text()
     caption.write_text("another one")
     try:
-        refused("text.captions.hash")
+        refused("questions.text.captions.hash")
     finally:
         caption.write_text(text)
 
@@ -352,8 +353,8 @@ def test_the_users_own_words_and_augmentations(photos, tmp_path, caplog):
     study = embedshift.run(
         photos, out=tmp_path / "s", model=Planted(knows=False), augmentations=suite, workers=0, words=str(file)
     )
-    assert study.phrases == {"mirror": "a mirrored picture"}
-    assert study.info()["identity"]["text"]["words"]["original"] == "a picture"
+    assert phrases(study.reader()) == {"mirror": "a mirrored picture"}
+    assert study.info()["identity"]["questions"]["text"]["words"]["original"] == "a picture"
     assert "no word for still" in caplog.text
     assert study.words().select("augmentation", "word", "n").rows() == [("mirror", "mirror", 7), ("still", "mirror", 0)]
     assert study.word_test()["augmentation"].to_list() == ["mirror"]
@@ -385,8 +386,8 @@ def test_an_own_module_that_reads_text(photos, tmp_path):
         ({"labels": "nowhere.txt"}, "nowhere.txt: No such file"),
         ({"words": {"blurr": "a blurry photo"}}, "unknown augmentation 'blurr'; did you mean 'blur'"),
         ({"words": {"blur": ""}}, "give 'augmentation: phrase' lines"),
-        ({"metrics": ["zero_shot_flip"]}, "zero_shot_flip is switched on by --labels"),
-        ({"metrics": ["text_alignment_shift"]}, "text_alignment_shift is switched on by --text"),
+        ({"metrics": ["zero_shot_flip"]}, "zero_shot_flip is switched on by `labels`"),
+        ({"metrics": ["text_alignment_shift"]}, "text_alignment_shift is switched on by `text`"),
     ],
 )
 def test_what_is_refused_before_any_work(photos, tmp_path, given, words):

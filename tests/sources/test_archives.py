@@ -13,11 +13,12 @@ from PIL import Image
 from torch import nn
 
 import embedshift
-import embedshift.study.comparison
 from embedshift import EmbedshiftError
 from embedshift.encoders import EncoderOutput
-from embedshift.sources import open_source, read_again, select, split
+from embedshift.sources import open_source, read_again, select, shuffle, split
 from embedshift.statistics import summary as tables
+from embedshift.store.redraw import redraw
+from embedshift.study.comparison import _Sides
 from support.archives import write_parquet, write_tar
 
 NAMES = ["a.png", "b.JPG", "deep/c.png", "deep/er/d e.webp", "é.png"]
@@ -103,16 +104,22 @@ def test_captions_of_the_webdataset_layout(photos, tmp_path):
     assert source.skipped == {".txt": 1, ".cls": 1}
 
 
-def test_archives_keep_their_own_order_and_shards_do_not_cross_them(photos, tmp_path):
+def test_archives_of_a_folder_are_one_collection_and_shards_run_across_them(photos, tmp_path):
     picture = (photos / "a.png").read_bytes()
     for number in (1, 0):
         write_tar(tmp_path / f"{number}.tar", [(f"{number}{letter}.png", picture) for letter in "cab"])
     (tmp_path / "0_stats.json").write_text("{}")
-    chosen = select(open_source([str(tmp_path)]).samples, limit=5, sample=None, seed=0)
-    assert [s.image_id for s in chosen] == ["0c.png", "0a.png", "0b.png", "1c.png", "1a.png"]
-    assert [[s.image_id for s in shard.samples] for shard in split(chosen, 2)] == [
-        ["0c.png", "0a.png"], ["0b.png"], ["1c.png", "1a.png"],
-    ]  # fmt: skip
+    source = open_source([str(tmp_path)])
+    assert [s.image_id for s in source.samples] == [f"{number}{letter}.png" for number in (0, 1) for letter in "cab"]
+    chosen = select(source.samples, limit=5, sample=None, seed=0)
+    assert [s.image_id for s in chosen] == ["0a.png", "0b.png", "0c.png", "1a.png", "1b.png"]
+    ordered, name = shuffle(chosen, source, seed=0)
+    assert name == "shuffled"
+    shards = split(ordered, 2)
+    assert [len(shard.samples) for shard in shards] == [2, 2, 1]
+    assert [s for shard in shards for s in shard.samples] == ordered
+    assert any(len({s.archive for s in shard.samples}) == 2 for shard in shards)
+    assert {s.image_id: source.read(s) for s in ordered} == {s.image_id: picture for s in chosen}
 
 
 def test_one_id_in_two_archives_is_refused_and_both_are_named(photos, tmp_path):
@@ -217,11 +224,11 @@ class Brightness:
 def test_a_report_says_that_its_archive_is_gone_and_keeps_the_numbers(photos, tmp_path):
     tar = write_tar(tmp_path / "a.tar", members(photos))
     study = embedshift.run(tar, out=tmp_path / "study", model=Brightness(), workers=0)
-    found, missing = load_images(study, NAMES)
+    found, missing = redraw(study.reader(), NAMES)
     assert [image.image_id for image in found] == NAMES
     assert not missing
     tar.unlink()
-    found, missing = load_images(study, NAMES)
+    found, missing = redraw(study.reader(), NAMES)
     assert not found
     assert list(missing) == NAMES
     assert "no such file" in missing[NAMES[0]]
@@ -235,13 +242,14 @@ def test_a_comparison_of_an_archive_out_of_order_keeps_each_images_rows_in_order
         embedshift.run(tar, out=tmp_path / name, model=Brightness(), workers=0, batch_size=size)
         for name, size in (("one", 10), ("two", 7))
     ]
+    assert not studies[0].rows().collect()["image_id"].is_sorted()
     sides = embedshift.compare(studies)
     in_order = studies[0].rows().collect().sort("image_id", "draw", maintain_order=True)
     expected = tables.summary(in_order.lazy(), studies[0].augmentations, studies[0].metrics, seed=0)
     for row in sides.largest.iter_rows(named=True):
         here = expected.filter(augmentation=row["augmentation"], metric=row["metric"])
         assert row["reference_value"] == pytest.approx(here[row["column"]][0], rel=1e-9)
-    rows = embedshift.comparison._Sides(studies, names, [True] * 2, studies[0].metrics, ["1", "2"], None).rows
+    rows = _Sides(studies, names, [True] * 2, studies[0].metrics, ["1", "2"], None).rows
     for part in rows:
         views = part.collect()["view"].to_list()
         assert views == ["original", *studies[0].augmentations] * len(names)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from embedshift import EmbedshiftError
-from embedshift.sources import FolderSource, Sample, split
-from embedshift.sources.base import select
+from embedshift.sources import FolderSource, Sample, select, split
 from embedshift.store.shards import storable
 
 

@@ -79,7 +79,7 @@ def test_draws_across_blocks_are_multinomial(monkeypatch):
     """Weights themselves, read with one column per image: every moment of drawing n of n with replacement."""
     monkeypatch.setattr(bootstrap, "BLOCK", 7)
     images, resamples = 25, 40_000
-    weights = bootstrap.resampled_sums(bootstrap.cut(np.eye(images)), images, seed=1, resamples=resamples)
+    weights = bootstrap.resampled_sums(bootstrap.in_blocks(np.eye(images)), images, seed=1, resamples=resamples)
     assert (weights.sum(axis=1) == images).all()
     assert (weights == weights.astype(int)).all()
     error = 6 / np.sqrt(resamples)

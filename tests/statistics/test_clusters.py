@@ -8,7 +8,7 @@ from sklearn.cluster import AgglomerativeClustering
 
 from embedshift import EmbedshiftError
 from embedshift.questions.shape import Tree
-from embedshift.statistics.clusters import distances_of_means, linkage_matrix, threshold
+from embedshift.statistics.clusters import clusters_of, distances_of_means, linkage_matrix, threshold
 
 LINKAGES = ("ward", "average", "complete", "single")
 NAMES = [f"augmentation {number}" for number in range(9)]
@@ -28,7 +28,7 @@ def partition(labels):
 def test_clusters_equal_scikit_learn(linkage, seed):
     of = points(seed)
     square = squareform(pdist(of))
-    found = cut(square, NAMES, linkage)
+    found = clusters_of(square, NAMES, linkage)
     # The tree's height, then the cut, both by scikit-learn.
     options = {"linkage": linkage, "metric": "euclidean", "n_clusters": None}
     height = AgglomerativeClustering(**options, distance_threshold=0, compute_distances=True).fit(of).distances_.max()
@@ -41,7 +41,7 @@ def test_clusters_equal_scikit_learn(linkage, seed):
 @pytest.mark.parametrize("seed", range(6))
 def test_leaves_are_in_the_order_of_the_dendrogram(linkage, seed):
     square = squareform(pdist(points(seed)))
-    found = cut(square, NAMES, linkage)
+    found = clusters_of(square, NAMES, linkage)
     tree = hierarchy.linkage(pdist(points(seed)), linkage)
     leaves = hierarchy.dendrogram(tree, no_plot=True)["leaves"]
     assert found["augmentation"].to_list() == NAMES
@@ -54,7 +54,7 @@ def test_leaves_are_in_the_order_of_the_dendrogram(linkage, seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_clusters_count_from_1_by_first_appearance(seed):
-    numbers = cut(squareform(pdist(points(seed, groups=4))), NAMES)["cluster"].to_list()
+    numbers = clusters_of(squareform(pdist(points(seed, groups=4))), NAMES)["cluster"].to_list()
     first = [number for place, number in enumerate(numbers) if number not in numbers[:place]]
     assert first == list(range(1, len(first) + 1))
 
@@ -65,8 +65,8 @@ def test_the_first_augmentation_is_in_cluster_1_wherever_its_leaf_is():
     far_last[3, :3] = far_last[:3, 3] = 9
     for matrix in (far_first, far_last):
         np.fill_diagonal(matrix, 0)
-    assert cut(far_first, NAMES[:4])["cluster"].to_list() == [1, 2, 2, 2]
-    assert cut(far_last, NAMES[:4])["cluster"].to_list() == [1, 1, 1, 2]
+    assert clusters_of(far_first, NAMES[:4])["cluster"].to_list() == [1, 2, 2, 2]
+    assert clusters_of(far_last, NAMES[:4])["cluster"].to_list() == [1, 1, 1, 2]
 
 
 def test_ward_is_the_default_and_differs_from_the_others():
@@ -83,23 +83,23 @@ def test_the_cut_is_at_seven_tenths_of_the_height():
     # Two pairs, each 1 apart; their gap puts the pairs on this or that side of the cut.
     for gap, clusters in ((1.42, 4), (1.44, 2)):
         line = np.array([[0.0], [1.0], [1.0 + gap], [2.0 + gap]])
-        assert cut(squareform(pdist(line)), NAMES[:4], "single")["cluster"].n_unique() == clusters
+        assert clusters_of(squareform(pdist(line)), NAMES[:4], "single")["cluster"].n_unique() == clusters
 
 
 def test_one_and_two_augmentations():
-    assert cut([[0.0]], ["blur"]).rows() == [("blur", 1, 0)]
-    assert cut([[0.0, 0.3], [0.3, 0.0]], ["blur", "noise"])["cluster"].to_list() == [1, 2]
+    assert clusters_of([[0.0]], ["blur"]).rows() == [("blur", 1, 0)]
+    assert clusters_of([[0.0, 0.3], [0.3, 0.0]], ["blur", "noise"])["cluster"].to_list() == [1, 2]
 
 
 def test_no_distance_at_all_is_one_cluster():
-    assert cut(np.zeros((4, 4)), NAMES[:4])["cluster"].to_list() == [1, 1, 1, 1]
+    assert clusters_of(np.zeros((4, 4)), NAMES[:4])["cluster"].to_list() == [1, 1, 1, 1]
 
 
 def test_a_distance_that_is_not_a_number_is_refused_in_words():
     square = squareform(pdist(points(0)))
     square[2, 3] = square[3, 2] = np.nan
     with pytest.raises(EmbedshiftError, match="not a number"):
-        cut(square, NAMES)
+        clusters_of(square, NAMES)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "cityblock", "correlation", "chebyshev"])

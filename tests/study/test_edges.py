@@ -48,7 +48,7 @@ def test_a_folder_with_brackets_is_no_pattern(photos, tmp_path):
 
 
 def test_the_folder_of_the_images_is_no_place_for_the_study(photos):
-    with pytest.raises(EmbedshiftError, match="is the folder of the images; choose another --out") as caught:
+    with pytest.raises(EmbedshiftError, match="is the folder of the images; choose another `out`") as caught:
         embedshift.run(photos, out=photos, model=Constant(), workers=0)
     assert caught.value.exit_code == 2
     assert sorted(path.name for path in photos.iterdir()) == ["0.png", "1.png", "2.png"]

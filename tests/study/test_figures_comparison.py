@@ -1,12 +1,12 @@
 """Figures of several studies: nothing overlaps, whatever the names and however many."""
 
 import pytest
-from test_figures_layout import LONG
 
 import embedshift
 from embedshift.augmentations.paper import PAPER
 from support.comparing import moved, variant
 from support.overlap import overlaps
+from support.report_fixtures import LONG
 from support.synthetic import make_study
 
 

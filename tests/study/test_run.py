@@ -1,9 +1,11 @@
 """A run's rows, columns and files, through `embedshift.run`."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,11 @@ def clip(tmp_path_factory) -> str:
 
 def rows_of(study: embedshift.Study) -> pl.DataFrame:
     return study.rows().collect()
+
+
+def in_order(names: Iterable[str], seed: int = 0) -> list[str]:
+    """Ids in the order of a study: by a hash of its seed and the id."""
+    return sorted(names, key=lambda name: hashlib.blake2b(f"{seed}|order|{name}".encode(), digest_size=8).digest())
 
 
 def assert_same(a: pl.DataFrame, b: pl.DataFrame) -> None:
@@ -94,7 +101,7 @@ def test_columns_are_the_contract(photos, clip, tmp_path):
     assert rows.filter(~original)["pairwise"].null_count() == 7 * 18
     assert rows.filter(~original).select(METRICS).null_count().sum_horizontal().item() == 0
     assert rows["caption"].null_count() == len(rows)
-    assert rows["image_id"].unique(maintain_order=True).to_list() == sorted(p.name for p in photos.iterdir())
+    assert rows["image_id"].unique(maintain_order=True).to_list() == in_order(p.name for p in photos.iterdir())
 
 
 def test_metadata_and_files_of_a_study(photos, clip, tmp_path):
@@ -105,13 +112,21 @@ def test_metadata_and_files_of_a_study(photos, clip, tmp_path):
     study = embedshift.run(broken, out=out, model=clip, shard_size=2, workers=0, batch_size=16)
     info = json.loads((out / "study.json").read_text())
     said = [json.loads(pq.read_metadata(p).metadata[b"embedshift"]) for p in sorted((out / "shards").iterdir())]
+    order = in_order(p.name for p in broken.iterdir() if p.suffix == ".png")
+    expected = [
+        (k, part, sum(name == "picture-02.png" for name in part))
+        for k, part in enumerate((order[:2], order[2:4], order[4:]))
+    ]
     assert [(s["index"], s["images"], len(s["failures"]), s["batch_size"]) for s in said] == [
-        (0, 2, 0, 16), (1, 1, 1, 16), (2, 1, 0, 16)
-    ]  # fmt: skip
-    assert {s["schema_version"] for s in said} == {1} == {info["schema_version"]}
+        (index, len(part) - lost, lost, 16) for index, part, lost in expected
+    ]
+    rows = study.rows().collect()["image_id"].unique(maintain_order=True).to_list()
+    assert rows == [name for name in order if name != "picture-02.png"]
+    assert info["order"] == "shuffled"
+    assert {s["schema_version"] for s in said} == {2} == {info["schema_version"]}
     assert {s["config_hash"] for s in said} == {info["config_hash"]}
     assert len(info["config_hash"]) == 64
-    assert said[1]["failures"][0]["image_id"] == "picture-02.png"
+    assert [f["image_id"] for s in said for f in s["failures"]] == ["picture-02.png"]
     stages = {"read", "decode", "draw", "pixels", "encode", "measure"}
     assert stages <= set(info["seconds"])
     for stage in stages:

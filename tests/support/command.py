@@ -1,5 +1,6 @@
 """The command line as scripts use it: in this process through its own `main`, and as a process of its own."""
 
+import importlib
 import logging
 import os
 import subprocess
@@ -10,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from embedshift.cli import app as cli
+# By its name, since the package calls the object in it `app` too.
+cli = importlib.import_module("embedshift.cli.app")
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def variant(
     whole = rows(pl.concat([pl.from_arrow(part) for part in parts]).filter(~pl.col("image_id").is_in(failed)))
     content = merged(study.info(), info)
     study = Study(folder)
-    study.file.write_text(json.dumps(content))
+    (folder / "study.json").write_text(json.dumps(content))
     ids = whole["image_id"].unique(maintain_order=True)
     records = []
     for index in range(-(-len(ids) // shard_size)):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from embedshift.encoders.base import EncoderOutput
+from embedshift.encoders.spec import EncoderSpec
 
 
 class MeanColour:
@@ -19,6 +20,11 @@ class MeanColour:
         return EncoderOutput(quarters.astype(np.float32), light.astype(np.float32), "mean")
 
 
-def load(device: str) -> MeanColour:
-    """As `Job.load`."""
-    return MeanColour()
+class MeanColourSpec(EncoderSpec):
+    """It, loaded anew in every process, as an encoder with a name is."""
+
+    def load(self, device=None):
+        return MeanColour()
+
+
+SPEC = MeanColourSpec(model=MeanColour.name)

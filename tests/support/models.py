@@ -147,3 +147,35 @@ def pictures(folder: Path, count: int, *, width: int = 80, height: int = 60, see
         coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
         coarse.resize((width, height), Image.Resampling.BICUBIC).save(folder / f"picture-{index:02d}.png")
     return folder
+
+
+class SmallTransformer(nn.Module):
+    """Class token and patches through three blocks of attention."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, width))
+        self.patches = nn.Conv2d(3, width, PATCH, PATCH)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, 2, 32, batch_first=True, dropout=0.0) for _ in range(3)
+        )
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        patches = self.patches(pixels).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.cls_token.expand(len(pixels), -1, -1), patches], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens[:, 0]
+
+
+def vision_and_letters() -> Any:
+    """An encoder with attention and layers that reads texts too: sums of fixed vectors, one a letter."""
+    letters = np.random.default_rng(0).normal(size=(256, 16))
+
+    def encode_text(texts: Any) -> np.ndarray:
+        return np.stack([letters[[ord(letter) % 256 for letter in text]].sum(axis=0) for text in texts])
+
+    import embedshift
+
+    return embedshift.wrap(SmallTransformer(), size=SIZE, mean=MEAN, std=STD, device="cpu", encode_text=encode_text)

@@ -377,7 +377,7 @@ def check(metric: Any, function: Callable[..., Any] | None = None) -> None:
         metric: Tells which reference; its own function is run unless another is given.
         function: Run in its place.
     """
-    assert metric.name in INPUTS, f"{metric.name}: write its reference and inputs in tests/reference.py"
+    assert metric.name in INPUTS, f"{metric.name}: write its reference and inputs in tests/support/reference.py"
     inputs = INPUTS[metric.name]
     tolerance = PIXELS if inputs is pixel_inputs else REST
     for case, arguments in inputs():

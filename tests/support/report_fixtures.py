@@ -1,4 +1,4 @@
-"""File names as the worst of users has them."""
+"""Names as the worst of users has them: of files, and of augmentations."""
 
 # Names as a user may have them: HTML, the end of a script, a template's braces, right-to-left marks, a long one.
 NASTY = (
@@ -10,3 +10,9 @@ NASTY = (
     "long-" + "x" * 180 + ".png",
 )
 CLOSING = "photos</script><script>alert(3)</script>.png"
+LONG = [
+    "noise", "a_very_long_augmentation_name_number_01", "blur", "brightness_contrast", "random_resized_crop_and_pad",
+    "a_very_long_augmentation_name_number_02", "fog", "jpeg_compression", "zoom_blur", "perspective",
+    "a_very_long_augmentation_name_number_03", "unbreakableaugmentationnamewithoutspaces", "solarize", "posterize",
+    "channel_shuffle", "grid_distortion_strong", "a_very_long_augmentation_name_number_04", "rain", "gray", "_$x^2$_",
+]  # fmt: skip

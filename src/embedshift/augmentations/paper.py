@@ -1,11 +1,10 @@
 """The paper's suite: nine augmentations with the strengths of the authors' scripts."""
 
-from typing import Any
-
+from embedshift.arrays import Json
 from embedshift.augmentations import transforms
 from embedshift.augmentations.suite import SUITES, Augmentation
 
-PAPER: dict[str, tuple[str, dict[str, Any]]] = {
+PAPER: dict[str, tuple[str, Json]] = {
     "noise": ("GaussNoise", {"std_range": (0.44, 0.88)}),
     "blur": ("GaussianBlur", {"blur_limit": (3, 7)}),
     "color_jitter": ("ColorJitter", {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.2}),

@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from embedshift.arrays import Pixels, Values
+from embedshift.arrays import Json, Pixels, Values
 from embedshift.augmentations import transforms
+from embedshift.augmentations.transforms import Transform
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import Registry, fingerprint
 
@@ -34,7 +35,7 @@ class Augmentation:
     """
 
     name: str
-    transform: Any
+    transform: Transform
     group: str = ""
     severity: int = 0
     version: int | None = None
@@ -47,7 +48,7 @@ class Augmentation:
                 f"augmentation {self.name!r}: give an albumentations transform or a callable (image, rng) -> image"
             )
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         """What it is, as JSON: equal descriptions draw equal views, but for what a callable reads from outside."""
         more = {"group": self.group} if self.group else {}
         more |= {"severity": self.severity} if self.severity else {}  # type: ignore[dict-item]
@@ -112,15 +113,11 @@ class Augmentation:
             ) from error
 
     @functools.cached_property
-    def _mover(self) -> Any:
+    def _mover(self) -> Transform:
         return transforms.mover_of(self.transform)
 
 
-def _fill() -> None:
-    from embedshift.augmentations import paper  # noqa: F401 - it adds itself
-
-
-SUITES: Registry[Callable[[], Sequence[Augmentation]]] = Registry("augmentation suite", _fill)
+SUITES: Registry[Callable[[], Sequence[Augmentation]]] = Registry("augmentation suite")
 
 
 @dataclass(frozen=True)
@@ -154,12 +151,12 @@ class Suite:
         """The names, in suite order: the order of every table and figure."""
         return tuple(self._by_name)
 
-    def describe(self) -> dict[str, dict[str, Any]]:
+    def describe(self) -> dict[str, Json]:
         """Name → `Augmentation.describe`."""
         return {each.name: each.describe() for each in self.augmentations}
 
 
-def load_suite(augmentations: str | Mapping[str, Any]) -> Suite:
+def load_suite(augmentations: str | Mapping[str, Transform]) -> Suite:
     """The suite of a registered name, or of the user's own dict.
 
     Albumentations transforms are copied and their own `p` is set to 1: a view that is left alone by chance would
@@ -198,7 +195,7 @@ def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
     return Suite(rebuilt) if rebuilt else None
 
 
-def _always(name: str, transform: Any) -> Any:
+def _always(name: str, transform: Transform) -> Transform:
     if not transforms.is_transform(transform):
         return transform
     transform = copy.deepcopy(transform)

@@ -14,8 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from embedshift.arrays import Pixels, Values
+from embedshift.arrays import Json, Pixels, Values
 
+# One of albumentations, or a user's own callable `(image, rng) -> image`.
+Transform = Any
 # What a moved image's pixel must hold of the original to be compared with it: all but rounding.
 INSIDE = 0.999
 
@@ -55,7 +57,7 @@ def albumentations() -> types.ModuleType:
         return importlib.import_module("albumentations")
 
 
-def make(kind: str, **parameters: Any) -> Any:
+def make(kind: str, **parameters: object) -> Transform:
     """A transform of albumentations by the name of its class, always applied.
 
     Example:
@@ -66,30 +68,31 @@ def make(kind: str, **parameters: Any) -> Any:
         return getattr(albumentations(), kind)(**parameters, p=1.0)
 
 
-def is_transform(thing: Any) -> bool:
+def is_transform(thing: Transform) -> bool:
     """Whether it is a transform of albumentations; told without importing it."""
     return all(hasattr(type(thing), method) for method in ("set_random_seed", "to_dict"))
 
 
-def to_dict(transform: Any) -> dict[str, Any]:
+def to_dict(transform: Transform) -> Json:
     """A transform as JSON; what cannot be written down, as albumentations' `Lambda`, raises."""
-    described: dict[str, Any] = albumentations().to_dict(transform)["transform"]
+    described: Json = albumentations().to_dict(transform)["transform"]
     return described
 
 
-def from_dict(described: dict[str, Any]) -> Any:
+def from_dict(described: Json) -> Transform:
     """The transform of a description; KeyError for a class that only the user's own program knows."""
+    package = albumentations()  # before the block, which puts its stub into a package that is there
     with _quietly(), _without_torch():
-        return albumentations().from_dict({"transform": described})
+        return package.from_dict({"transform": described})
 
 
-def apply(transform: Any, image: Pixels, seed: int) -> Any:
+def apply(transform: Transform, image: Pixels, seed: int) -> object:
     """The view that a transform draws by a seed."""
     transform.set_random_seed(seed)
     return transform(image=image)["image"]
 
 
-def move(mover: Any, image: Pixels, values: Values, seed: int) -> Values:
+def move(mover: Transform, image: Pixels, values: Values, seed: int) -> Values:
     """Values `[S, S]` moved by `mover_of` a transform as the view with the same seed moved its pixels; else NaN."""
     both = np.stack([values, np.ones_like(values)], axis=2).astype(np.float32)
     mover.set_random_seed(seed)
@@ -97,7 +100,7 @@ def move(mover: Any, image: Pixels, values: Values, seed: int) -> Values:
     return np.where(moved[..., 1] > INSIDE, moved[..., 0], np.nan)
 
 
-def mover_of(transform: Any) -> Any:
+def mover_of(transform: Transform) -> Transform:
     """A copy that moves a mask as it moves an image, with zeros around it; None where no part of it moves anything."""
     transform = copy.deepcopy(transform)
     parts = [(part, ".dropout." in type(part).__module__) for part in _parts(transform)]
@@ -111,7 +114,7 @@ def mover_of(transform: Any) -> Any:
     return transform
 
 
-def _parts(transform: Any) -> Iterator[Any]:
+def _parts(transform: Transform) -> Iterator[Transform]:
     """The transforms of a composition, or the one itself."""
     for part in getattr(transform, "transforms", ()):
         yield from _parts(part)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import embedshift
+from embedshift.arrays import Json
 from embedshift.cli.options import choices, chosen, given, names, switches, with_flags, with_options
 from embedshift.config import StudyConfig
 from embedshift.errors import EmbedshiftError, Stopped, UsageError, reason
@@ -186,16 +187,17 @@ def list_known(
         typer.echo(with_flags(f"{name:{width}}  {text}", app))
 
 
-def _measure(settings: dict[str, Any], out: Path, *, quiet: bool, as_json: bool, report: bool = True) -> None:
+def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True) -> None:
     from embedshift.cli.terminal import print_wide, progress, summary_table
     from embedshift.config import make_config
     from embedshift.steps import run_study
+    from embedshift.study import Study
 
     started = time.monotonic()
     try:
         with progress(quiet) as (on_start, step):
-            study = run_study(make_config(settings), out, progress=step, on_start=on_start)
-        seconds = time.monotonic() - started
+            run_study(make_config(settings), out, progress=step, on_start=on_start)
+        seconds, study = time.monotonic() - started, Study(out)
         if report and not study.is_reported():
             study.report()
     except KeyboardInterrupt as error:  # typer would end without a word
@@ -226,7 +228,7 @@ def _written(folder: Path) -> Iterator[Path]:
             yield folder / name
 
 
-def _json(study: "Study") -> dict[str, Any]:
+def _json(study: "Study") -> Json:
     info = study.info()
     tables = {name: study.table(name).to_dicts() for name in study.table_names}
     head = {"study": str(study.folder), "config_hash": info["config_hash"], "encoder": info["encoder"]}

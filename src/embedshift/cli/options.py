@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
+from embedshift.arrays import Json
 from embedshift.registry import questions
 
 RARE = "Rarely needed"
@@ -48,7 +49,7 @@ def choices() -> list[type]:
     return [question.choices for question in questions() if question.choices]
 
 
-def given(settings: Mapping[str, Any]) -> dict[str, Any]:
+def given(settings: Mapping[str, Any]) -> Json:
     """The settings that were given; names with commas become lists."""
     return {name: value for name, value in settings.items() if value is not None}
 
@@ -85,7 +86,7 @@ def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter
     if not any(field.default is nothing for nothing in (None, False, ())):
         text = f"{text} Default: {field.default}."
     plain: Any = _plain(typing.get_type_hints(kind)[field.name])
-    listed: dict[str, Any] = {"parser": names, "metavar": "NAMES"} if plain is tuple else {}
+    listed: Json = {"parser": names, "metavar": "NAMES"} if plain is tuple else {}
     flag = f"--{name.replace('_', '-')}"
     option = typer.Option(flag, help=text, rich_help_panel=_panel(field, kind), **listed)
     value: Any = str if listed else plain

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 from embedshift.config import Precision
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
@@ -26,37 +26,53 @@ __all__ = [
 Load = Callable[..., Encoder]
 
 
-def _bundled(**settings: Any) -> Encoder:
+class LoadSettings(TypedDict):
+    """What every loader takes; see `load_encoder`."""
+
+    device: str
+    precision: Precision
+    size: int | None
+    embedding: str | None
+
+
+class TextSettings(TypedDict):
+    """What every loader of a text tower takes; see `load_text_encoder`."""
+
+    device: str
+    precision: Precision
+
+
+def _bundled(**settings: Unpack[LoadSettings]) -> Encoder:
     from embedshift.encoders.bundled import load_bundled
 
     return load_bundled(**settings)
 
 
-def _transformers(name: str, **settings: Any) -> Encoder:
+def _transformers(name: str, **settings: Unpack[LoadSettings]) -> Encoder:
     from embedshift.encoders.huggingface import load_huggingface
 
     return load_huggingface(name, **settings)
 
 
-def _open_clip(name: str, **settings: Any) -> Encoder:
+def _open_clip(name: str, **settings: Unpack[LoadSettings]) -> Encoder:
     from embedshift.encoders.openclip import load_openclip
 
     return load_openclip(name, **settings)
 
 
-def _timm(name: str, **settings: Any) -> Encoder:
+def _timm(name: str, **settings: Unpack[LoadSettings]) -> Encoder:
     from embedshift.encoders.timm import load_timm
 
     return load_timm(name, **settings)
 
 
-def _transformers_text(name: str, **settings: Any) -> TextEncoder | None:
+def _transformers_text(name: str, **settings: Unpack[TextSettings]) -> TextEncoder | None:
     from embedshift.encoders.text import load_huggingface_text
 
     return load_huggingface_text(name, **settings)
 
 
-def _open_clip_text(name: str, **settings: Any) -> TextEncoder | None:
+def _open_clip_text(name: str, **settings: Unpack[TextSettings]) -> TextEncoder | None:
     from embedshift.encoders.openclip import load_openclip_text
 
     return load_openclip_text(name, **settings)
@@ -108,7 +124,7 @@ def load_encoder(
         Traceback (most recent call last):
         embedshift.errors.UsageError: unknown model 'dinov2-smal-offline'; did you mean 'dinov2-small-offline'? ...
     """
-    settings = {"device": device, "precision": precision, "size": size, "embedding": embedding}
+    settings = LoadSettings(device=device, precision=precision, size=size, embedding=embedding)
     library, name = _library(model)
     return LIBRARIES[library](name, **settings) if library else ENCODERS[model](**settings)
 

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import embedshift.encoders.layers
+import embedshift.encoders.rollout  # noqa: F401 - both add themselves to the observations
 from embedshift.arrays import Floats, Pixels
 from embedshift.config import Precision
 from embedshift.encoders.attention import AttentionTap, has_cls_token, last_block, patch_embedding, pooling_head

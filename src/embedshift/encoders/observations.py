@@ -60,8 +60,4 @@ class Tap(Protocol):
         ...
 
 
-def _own() -> None:
-    from embedshift.encoders import layers, rollout  # noqa: F401 - they add themselves
-
-
-OBSERVATIONS: Registry[Callable[[Tower], Tap]] = Registry("observation", _own)
+OBSERVATIONS: Registry[Callable[[Tower], Tap]] = Registry("observation")

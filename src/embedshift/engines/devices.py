@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from embedshift.engines import Job, Result
+from embedshift.engines.job import Job, Result
 from embedshift.engines.local import run_local
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.pipeline.ready import ready

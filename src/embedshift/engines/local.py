@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 from torch.utils.data import DataLoader, Dataset
 
-from embedshift.engines import Job, Progress, Result
+from embedshift.engines.job import Job, Progress, Result
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.plan import Plan

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from embedshift.engines import Job, Result
+from embedshift.arrays import Json
+from embedshift.engines.job import Job, Result
 from embedshift.errors import EmbedshiftError, MissingExtra, reason
 from embedshift.pipeline.ready import ready
 from embedshift.sources import Shard
@@ -143,7 +144,7 @@ class _MeasureShards:
         self._life = contextlib.ExitStack()
         self.job = replace(job, ready=self._life.enter_context(ready(job.spec, job.config, compiled=True)))
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+    def __call__(self, batch: Json) -> dict[str, list[Any]]:
         from embedshift.engines.local import run_local
 
         rows: dict[str, list[Any]] = {"index": [], "error": [], "result": []}

@@ -8,7 +8,7 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from embedshift.arrays import Values
+from embedshift.arrays import Json, Values
 from embedshift.figures.style import COLOUR_MAP, FAINT, INK, MUTED, column_names, contrast
 
 
@@ -26,7 +26,7 @@ def cells(
         **options: Of `seaborn.heatmap`.
     """
     lowest = float(np.nanmin(values, initial=1.0))
-    settings: dict[str, Any] = {
+    settings: Json = {
         "cmap": COLOUR_MAP,
         "vmin": lowest,
         "vmax": max(1.0, lowest + 1e-9),
@@ -62,7 +62,7 @@ def colour_bar(figure: Figure, mesh: Any, axes: Any, label: str, **options: Any)
     bar.outline.set_visible(False)
 
 
-def annotation(columns: int) -> dict[str, Any]:
+def annotation(columns: int) -> Json:
     """Options of `cells` that write every number."""
     return {
         "annot": True,

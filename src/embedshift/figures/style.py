@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 
+from embedshift.arrays import Json
 from embedshift.augmentations import ORIGINAL
 from embedshift.registry import METRICS
 
@@ -27,7 +28,7 @@ PALETTE = (
 # Uniform in lightness, and read the same by colour-blind readers and in grey.
 COLOUR_MAP = "cividis"
 
-STYLE: dict[str, Any] = {
+STYLE: Json = {
     "font.size": 8,
     "axes.titlesize": 9,
     "axes.titleweight": "bold",

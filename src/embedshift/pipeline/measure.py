@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from embedshift.arrays import Pixels, Values
+from embedshift.arrays import Json, Pixels, Values
 from embedshift.augmentations import Suite
 from embedshift.config import StudyConfig
 from embedshift.registry import METRICS
@@ -75,7 +75,7 @@ class Measure:
         """Its metrics that need one thing."""
         return [name for name in self.metrics if METRICS[name].needs == need]
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Json:
         """What can change a number, beside the settings and the metrics, as JSON; for the study's identity."""
         return {}
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from embedshift.arrays import Json
 from embedshift.figures import FigureInput
 from embedshift.report.embedded import EmbeddedFigure
 from embedshift.store.info import StudyInfo
 from embedshift.store.reader import Reader
 from embedshift.store.shards import ShardRecord
 
-Plot = dict[str, Any]
+Plot = Json
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from embedshift.arrays import Json
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import CAPTION_ENDINGS, ENDINGS, Block, Sample, captions_of, count_ending
 from embedshift.sources.lists import is_url
@@ -134,7 +135,7 @@ class ParquetSource:
         """The row group of an image."""
         return sample.archive, bisect.bisect_right(self._starts[sample.archive], sample.position) - 1
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Json:
         """Without the images that are kept, which do not travel."""
         return self.__dict__ | {"_groups": collections.OrderedDict()}
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from embedshift.arrays import Json
 from embedshift.errors import MissingExtra, UsageError, reason
 from embedshift.sources.archive import CAPTION_COLUMNS, ID_COLUMNS, image_bytes, image_column, named_samples
 from embedshift.sources.base import Block, Sample
@@ -47,7 +48,7 @@ class DatasetSource:
         yield from named_samples(split, split, len(data), named.to_dict() if named.column_names else {})
 
 
-def _load(folder: str) -> dict[str, Any]:
+def _load(folder: str) -> Json:
     try:
         import datasets
     except ImportError as error:

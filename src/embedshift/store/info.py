@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from embedshift.arrays import Json
 from embedshift.errors import UsageError, reason
 from embedshift.store.shards import SCHEMA_VERSION, another_schema, write_whole
 
@@ -107,10 +108,10 @@ class StudyInfo:
         write_whole(folder / FILE, lambda hidden: hidden.write_text(text))
 
 
-def read_content(folder: Path) -> dict[str, Any]:
+def read_content(folder: Path) -> Json:
     """study.json as it is; UsageError where there is none."""
     try:
-        content: dict[str, Any] = json.loads((folder / FILE).read_text())
+        content: Json = json.loads((folder / FILE).read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: no study here ({reason(error)})") from error
     return content

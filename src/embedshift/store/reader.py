@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.registry import Question, questions
+from embedshift.registry import METRICS, Question, questions
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.shards import ShardRecord, finished, shard_sums, write_failures
+from embedshift.store.table import tables_of
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +60,8 @@ class Reader:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics, in the order of the columns."""
-        return self.info.metrics
+        """Names of the metrics that are known here, in the order of the columns."""
+        return [name for name in self.info.metrics if name in METRICS]
 
     @functools.cached_property
     def questions(self) -> list[Question]:
@@ -68,7 +69,7 @@ class Reader:
         known = {each.name: each for each in questions()}
         for name in self.info.questions:
             if name not in known:
-                log.warning("the question %r is not installed here: its tables and figures are left out", name)
+                log.warning("the question %r is not installed here: its tables, figures and metrics are left out", name)
         return [known[name] for name in self.info.questions if name in known]
 
     def identity_of(self, question: str) -> Mapping[str, Any]:
@@ -82,8 +83,6 @@ class Reader:
     @functools.cached_property
     def table_names(self) -> tuple[str, ...]:
         """Names of the tables that this study has: summary and ranking, then those of its questions."""
-        from embedshift.store.tables import tables_of
-
         return (*CORE_TABLES, *(table.name for table in tables_of(self.questions)))
 
     def table(self, name: str) -> pl.DataFrame | None:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedshift.arrays import Floats, Values
+from embedshift.arrays import Floats, Json, Values
 from embedshift.errors import EmbedshiftError, reason
 
 SCHEMA_VERSION = 2
@@ -129,7 +129,7 @@ def finished(folder: Path) -> list[ShardRecord]:
 
 def _read_record(path: Path) -> ShardRecord:
     try:
-        said: dict[str, Any] = json.loads(pq.read_metadata(path).metadata[METADATA_KEY])
+        said: Json = json.loads(pq.read_metadata(path).metadata[METADATA_KEY])
         version = said.pop("schema_version")
         if version != SCHEMA_VERSION:
             raise EmbedshiftError(another_schema(str(path), version))
@@ -172,7 +172,7 @@ def shard_sums(folder: Path, name: str) -> Iterator[dict[str, Values]]:
             yield {key: _unpacked(array) for key, array in said[name].items()}
 
 
-def _packed(values: Values) -> dict[str, Any]:
+def _packed(values: Values) -> Json:
     array = np.asarray(values, "<f8")
     return {"shape": array.shape, "data": base64.b64encode(array.tobytes()).decode()}
 

@@ -1,39 +1,15 @@
 """Shards → tables: those of the core, and those of the questions, each after the tables that it reads."""
 
 import dataclasses
-import graphlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import polars as pl
 
-from embedshift.registry import Question
 from embedshift.statistics.summary import ranking, summary
 from embedshift.store.reader import Reader
 from embedshift.store.shards import write_whole
+from embedshift.store.table import Table, tables_of
 
-
-@dataclass(frozen=True)
-class Table:
-    """One table of a question; its `tables.py` has a tuple of them called `TABLES`.
-
-    Args:
-        name: Of the table and its files.
-        make: Reader → table; what the study does not have gives an empty table.
-        reads: Names of tables that it reads through the reader; they are made before it.
-    """
-
-    name: str
-    make: Callable[[Reader], pl.DataFrame]
-    reads: tuple[str, ...] = ()
-
-
-def tables_of(questions: Sequence[Question]) -> list[Table]:
-    """The tables of some questions, question by question, each after the tables that it reads."""
-    parts = [part for question in questions if (part := question.part("tables")) is not None]
-    tables: dict[str, Table] = {table.name: table for part in parts for table in part.TABLES}
-    order = graphlib.TopologicalSorter({name: [r for r in tables[name].reads if r in tables] for name in tables})
-    return [tables[name] for name in order.static_order()]
+__all__ = ["Table", "make_tables", "tables_of", "write_tables"]
 
 
 def make_tables(reader: Reader) -> dict[str, pl.DataFrame]:

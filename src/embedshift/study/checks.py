@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Values
+from embedshift.arrays import Json, Values
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS
 from embedshift.store.folder import differences
@@ -65,17 +65,17 @@ def check_same_views(studies: Sequence[Study]) -> list[bool]:
     return same
 
 
-def _settings(info: StudyInfo) -> dict[str, Any]:
+def _settings(info: StudyInfo) -> Json:
     return {name: info.identity[name] for name in SAME}
 
 
-def _geometry(info: StudyInfo) -> dict[str, Any]:
+def _geometry(info: StudyInfo) -> Json:
     """What decides the pixels of the original view of an image."""
     crop = {"shortest": info.encoder.shortest, "resample": info.encoder.resample}
     return {"size": info.identity["size"], **(crop if info.identity["resize"] == "crop" else {})}
 
 
-def _versions(info: StudyInfo) -> dict[str, Any]:
+def _versions(info: StudyInfo) -> Json:
     return {name: info.identity["versions"][name] for name in ("albumentations", "opencv")}
 
 

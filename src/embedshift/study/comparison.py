@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from embedshift.arrays import Json
 from embedshift.errors import UsageError
 from embedshift.statistics import summary as tables
 from embedshift.store.reader import Reader
@@ -47,7 +48,7 @@ class Comparison:
     ranking: pl.DataFrame
     largest: pl.DataFrame
 
-    def to_dicts(self) -> dict[str, list[dict[str, Any]]]:
+    def to_dicts(self) -> dict[str, list[Json]]:
         """Every table by its name, as a list of its rows, for JSON."""
         return {field.name: getattr(self, field.name).to_dicts() for field in fields(self)}
 
@@ -155,8 +156,8 @@ class _Sides:
 
 def _pair(sides: _Sides) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The table `comparison`, and `augmentation, metric, study, mean`; one augmentation at a time is in memory."""
-    compared: list[dict[str, Any]] = []
-    means: list[dict[str, Any]] = []
+    compared: list[Json] = []
+    means: list[Json] = []
     pixels = sides.metrics.index("patch_similarity") if "patch_similarity" in sides.metrics else None
     for augmentation in sides.augmentations:
         view = pl.col("view") == augmentation

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import Json, Values
 from embedshift.registry import METRICS
 from embedshift.statistics import summary as tables
 from embedshift.statistics.summary import RADAR_METRICS
@@ -51,7 +50,7 @@ def paired(
     may_differ: NDArray[np.bool_],
     *,
     seed: int,
-) -> tuple[Values, list[dict[str, Any]]]:
+) -> tuple[Values, list[Json]]:
     """Means, and differences from the first study with a paired bootstrap interval, for one augmentation.
 
     A view counts for a metric where every study that has the metric at all has a value.
@@ -82,11 +81,11 @@ def paired(
     number = counts.sum(axis=0).reshape(len(names), -1)
     with np.errstate(invalid="ignore"):
         means = sums.sum(axis=0).reshape(number.shape) / number
-    rows: list[dict[str, Any]] = []
+    rows: list[Json] = []
     for k, metric in enumerate(metrics):
         for s in range(1, len(names)):
             n = int(min(number[0, k], number[s, k]))
-            row: dict[str, Any] = {"metric": metric, "study": names[s], "reference": names[0], "n": n}
+            row: Json = {"metric": metric, "study": names[s], "reference": names[0], "n": n}
             row |= {"mean": known(means[s, k]), "reference_mean": known(means[0, k])}
             if n and may_differ[s, k]:
                 low, high = np.nanquantile(resampled[:, s, k] - resampled[:, 0, k], (0.025, 0.975))

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from embedshift.arrays import Json
 from embedshift.errors import UsageError
 from embedshift.registry import QUESTIONS
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
+from embedshift.store.table import tables_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +48,7 @@ class Study:
         """Whether `report.html` is there and not older than the measurements."""
         return self.reader().is_reported()
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> Json:
         """The content of study.json: configuration, encoder, versions, counts."""
         return read_content(self.folder)
 
@@ -104,9 +106,9 @@ class Study:
         """
         if not include_original:
             return self.table("pairwise")
-        from embedshift.questions.shape import Tree
-
-        return self._made("pairwise", Tree(include_original=True))
+        tree = QUESTIONS["shape"].choices
+        assert tree is not None
+        return self._made("pairwise", tree(include_original=True))
 
     def clusters(self, tree: "Tree | None" = None) -> pl.DataFrame:
         """The cluster of every augmentation and its place in the dendrogram; by default as the run wrote it.
@@ -186,8 +188,6 @@ class Study:
 
     def _made(self, name: str, tree: "Tree") -> pl.DataFrame:
         """A table made anew with another tree."""
-        from embedshift.store.tables import tables_of
-
         reader = self.reader(tree)
         made = {table.name: table.make for table in tables_of(reader.questions)}
         if name not in made:
@@ -198,8 +198,6 @@ class Study:
         """Why there is no such table, and what to do."""
         if name in reader.table_names:
             return f"not finished, no table '{name}' yet; run the same command again"
-        from embedshift.store.tables import tables_of
-
         for each in (QUESTIONS[question] for question in QUESTIONS):
             if name in (table.name for table in tables_of([each])):
                 return f"no {name} here; run the study with `{each.name}`"

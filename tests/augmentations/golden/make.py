@@ -1,4 +1,4 @@
-"""Writes views.npz anew, for when the suite changes on purpose: python tests/golden/make.py."""
+"""Writes views.npz anew, for when the suite changes on purpose: python tests/augmentations/golden/make.py."""
 
 from pathlib import Path
 

@@ -1,16 +1,16 @@
 """What the encoder looks at: the sentences of the section on attention, from the summary alone."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import polars as pl
 
+from embedshift.arrays import Json
 from embedshift.questions.attention.figures import ALIGNED, PLAIN, metrics_of
 from embedshift.report.facts import ATTENTION
 from embedshift.report.numbers import decimals, fixed
 from embedshift.report.section import PageInput, Part, Section
 
-Row = dict[str, Any]
+Row = Json
 
 ROLLOUT, DIVERGENCE, RISE = "rollout_similarity", "attention_divergence", "attention_entropy_rise"
 
@@ -25,7 +25,7 @@ def section(page: PageInput) -> Section | None:
     return Section("looks", "What it looks at", 50, {"looks": content})
 
 
-def looks(summary: pl.DataFrame, metrics: Sequence[str]) -> dict[str, Any]:
+def looks(summary: pl.DataFrame, metrics: Sequence[str]) -> Json:
     """What the section shows beside its figure.
 
     Args:

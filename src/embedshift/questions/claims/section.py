@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 
+from embedshift.arrays import Json
 from embedshift.report.numbers import MISSING, decimals, fixed
 from embedshift.report.section import PageInput, Part, Section
 
-Row = dict[str, Any]
+Row = Json
 
 VERDICTS = {"holds": "holds", "does not hold": "fails"}
 

@@ -1,13 +1,12 @@
 """The answer in three sentences, from the tables alone."""
 
-from typing import Any
-
 import polars as pl
 from markupsafe import Markup
 
+from embedshift.arrays import Json
 from embedshift.report.numbers import count, decimals, fixed
 
-Row = dict[str, Any]
+Row = Json
 
 
 def answer(summary: pl.DataFrame, encoder: str, images: int) -> list[Markup]:

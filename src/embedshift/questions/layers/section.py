@@ -1,9 +1,8 @@
 """Where it happens: what the section on layers says."""
 
-from typing import Any
-
 import polars as pl
 
+from embedshift.arrays import Json
 from embedshift.questions.layers.figures import TOKENS
 from embedshift.report.numbers import fixed
 from embedshift.report.section import PageInput, Part, Section
@@ -18,7 +17,7 @@ def section(page: PageInput) -> Section | None:
     return Section("layers", "Where it happens", 60, {"layers": content})
 
 
-def rows_of(table: pl.DataFrame) -> dict[str, Any]:
+def rows_of(table: pl.DataFrame) -> Json:
     """What the section shows beside its figure, of the class token, or of the mean patch where there is none.
 
     Args:
@@ -37,7 +36,7 @@ def rows_of(table: pl.DataFrame) -> dict[str, Any]:
     has_cls = "cls" in table["token"]
     token = "cls" if has_cls else "patches"
     cosine = table.filter(pl.col("metric") == "cosine_similarity", pl.col("token") == token)
-    rows: list[dict[str, Any]] = []
+    rows: list[Json] = []
     for (name,), part in cosine.group_by("augmentation", maintain_order=True):
         means = part.sort("layer")["mean"].to_list()
         first, last = fixed(means[0], 3), fixed(means[-1], 3)

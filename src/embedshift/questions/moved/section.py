@@ -1,14 +1,14 @@
 """The gallery: for each augmentation the images that moved most, typically and least."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from embedshift.arrays import Json
 from embedshift.questions.moved.gallery import KINDS, Card, Gallery, build_gallery
 from embedshift.registry import METRICS
 from embedshift.report.numbers import fixed, places_of, shorten
 from embedshift.report.section import PageInput, Part, Section
 
-Row = dict[str, Any]
+Row = Json
 
 # Of the page's 10 MB: plotly takes 4.8, figures 1.9, these the rest but for the words.
 GALLERY_BYTES = 2_600_000

@@ -1,15 +1,15 @@
 """The page's first table: means of every metric, augmentations in the order of the ranking."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
+from embedshift.arrays import Json
 from embedshift.registry import METRICS
 from embedshift.report.numbers import MISSING, fixed, places_of
 from embedshift.report.section import PageInput, Part, Section
 
-Row = dict[str, Any]
+Row = Json
 
 
 def section(page: PageInput) -> Section:

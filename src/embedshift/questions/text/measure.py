@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from embedshift.arrays import Values
+from embedshift.arrays import Json, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.pipeline.measure import Asked, Column, Measure
 from embedshift.questions.text import Switches
@@ -136,7 +136,7 @@ class MEASURE(Measure):
         self.tower = ""
         self.vectors: Mapping[str, Any] = {}
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Json:
         """The texts, and what tells one text tower from another."""
         return self.texts.describe() | {"tower": self.tower}
 

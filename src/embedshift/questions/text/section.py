@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from embedshift.arrays import Json
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.text.tables import ALL, PERMUTATIONS
 from embedshift.report.numbers import fixed
@@ -20,7 +21,7 @@ def section(page: PageInput) -> Section:
     return Section("text", "Against text", 70, {"text": content})
 
 
-def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> dict[str, Any]:
+def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
     """What the section shows beside its figures.
 
     Args:

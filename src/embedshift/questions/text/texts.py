@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embedshift.arrays import Json
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError, reason
 from embedshift.questions.text import Switches
@@ -59,9 +60,9 @@ class Texts:
             *(("zero_shot_flip",) if self.labels else ()),
         )
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         """All that can change a number, for the study's identity; nothing where there is no text."""
-        found: dict[str, Any] = {}
+        found: Json = {}
         if self.words:
             found["words"] = dict(self.words)
             found["captions"] = {"count": self.captions, "hash": self.captions_hash}

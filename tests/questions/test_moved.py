@@ -13,6 +13,7 @@ from embedshift.questions.moved import gallery as gallery_module
 from embedshift.questions.moved.extremes import extremes
 from embedshift.questions.moved.gallery import build_gallery
 from embedshift.report.images import heat, shrink, webp
+from embedshift.store.redraw import iter_redrawn, redraw
 from support.synthetic import make_study
 
 PLENTY = 10_000_000
@@ -46,7 +47,7 @@ def test_no_image_stands_twice_in_a_small_study(tmp_path, images):
 
 
 def test_views_are_those_that_were_measured(study):
-    for image_id, image in iter_images(study, ["image-00003.png"], {"image-00003.png": ["blur", "noise"]}):
+    for image_id, image in iter_redrawn(study.reader(), ["image-00003.png"], {"image-00003.png": ["blur", "noise"]}):
         source = np.asarray(Image.open(study.folder / "pictures" / image_id).convert("RGB"))
         expected = embedshift.make_views(source, image_id=image_id, size=32)
         assert sorted(image.views) == ["blur", "noise", "original"]
@@ -55,9 +56,9 @@ def test_views_are_those_that_were_measured(study):
 
 
 def test_thumbnails_show_the_view_and_its_attention(study):
-    gallery = build_gallery(study, ["blur"], thumbnails=True, budget=PLENTY)
+    gallery = build_gallery(study.reader(), ["blur"], thumbnails=True, budget=PLENTY)
     card = gallery.cards[0]
-    image = load_images(study, [card.image_id])[0][0]
+    image = redraw(study.reader(), [card.image_id])[0][0]
     shown = pixels(gallery.pictures[card.pictures["view"]]).astype(float)
     assert np.abs(shown - image.views["blur"]).mean() < 8
     layer = pixels(gallery.pictures[card.pictures["view_attention"]])
@@ -68,12 +69,12 @@ def test_thumbnails_show_the_view_and_its_attention(study):
 
 
 def test_every_budget_is_kept(study, monkeypatch):
-    whole = build_gallery(study, list(PAPER), thumbnails=True, budget=PLENTY)
+    whole = build_gallery(study.reader(), list(PAPER), thumbnails=True, budget=PLENTY)
     total = sum(map(len, whole.pictures.values()))
     assert len(whole.cards) == 81
     assert whole.left_out == 0
     for budget in (total - 1, total // 2, total // 5, 3000, 0):
-        gallery = build_gallery(study, list(PAPER), thumbnails=True, budget=budget)
+        gallery = build_gallery(study.reader(), list(PAPER), thumbnails=True, budget=budget)
         assert sum(map(len, gallery.pictures.values())) <= budget
         used = {key for card in gallery.cards for key in card.pictures.values()}
         assert used <= set(gallery.pictures)
@@ -85,8 +86,8 @@ def test_without_thumbnails_no_picture_is_read(study, monkeypatch):
     def refuse(*_):
         raise AssertionError("a picture was read")
 
-    monkeypatch.setattr(gallery_module, "iter_images", refuse)
-    gallery = build_gallery(study, list(PAPER), thumbnails=False, budget=PLENTY)
+    monkeypatch.setattr(gallery_module, "iter_redrawn", refuse)
+    gallery = build_gallery(study.reader(), list(PAPER), thumbnails=False, budget=PLENTY)
     assert gallery.pictures == {}
     assert len(gallery.cards) == 81
 
@@ -95,7 +96,7 @@ def test_a_source_that_is_gone_keeps_its_numbers(tmp_path):
     study = make_study(tmp_path / "s", 9, with_pictures=True)
     (tmp_path / "s" / "pictures" / "image-00004.png").unlink()
     (tmp_path / "s" / "pictures" / "image-00005.png").write_text("no picture")
-    gallery = build_gallery(study, list(PAPER), thumbnails=True, budget=PLENTY)
+    gallery = build_gallery(study.reader(), list(PAPER), thumbnails=True, budget=PLENTY)
     assert gallery.missing["image-00004.png"] == "No such file or directory"
     assert "not a picture" in gallery.missing["image-00005.png"]
     for card in gallery.cards:
@@ -119,7 +120,7 @@ def test_views_of_own_functions_are_left_out(tmp_path):
 
     dark = {"dark": lambda image, rng: image // 2}
     study = embedshift.run(tmp_path, out=tmp_path / "s", model=Colours(), augmentations=dark, workers=0)
-    gallery = build_gallery(study, ["dark"], thumbnails=True, budget=PLENTY)
+    gallery = build_gallery(study.reader(), ["dark"], thumbnails=True, budget=PLENTY)
     assert gallery.undrawable == ["dark"]
     assert all(set(card.pictures) == {"original"} for card in gallery.cards)
     study.report(figures=[])

@@ -60,17 +60,17 @@ def test_values_move_as_the_view_s_pixels(name):
     suite = load_suite("paper")
     for seed in range(6):
         picture = smooth(seed)
-        view = suite.draw(name, picture, seed).astype(np.float64)
+        view = suite[name].draw(picture, seed).astype(np.float64)
         for channel in range(3):
-            moved = suite.warp(name, picture, picture[..., channel].astype(np.float64), seed)
+            moved = suite[name].warp(picture, picture[..., channel].astype(np.float64), seed)
             inside = ~np.isnan(moved)
             assert np.abs(moved - view[..., channel])[inside].max() < 4
             # Where all of a pixel comes from the original, a white one stays white; OpenCV places the pixels of bytes
             # to a 32nd of a pixel.
-            white = suite.draw(name, WHITE, seed)[..., channel]
+            white = suite[name].draw(WHITE, seed)[..., channel]
             assert not inside[white < 240].any()
             assert inside[white == 255].mean() > 0.99
-        np.testing.assert_array_equal(suite.draw(name, picture, seed), view)  # no trace is left in the suite
+        np.testing.assert_array_equal(suite[name].draw(picture, seed), view)  # no trace is left in the suite
 
 
 def test_an_encoder_that_follows_the_picture_is_not_punished(photos, tmp_path):
@@ -120,11 +120,11 @@ def test_a_composition_moves_by_its_moving_parts_alone():
     suite = load_suite({"mixed": A.Compose(parts), "flips": A.Compose([parts[1], parts[3]])})
     seen = set()
     for seed in range(24):
-        moved = suite.warp("mixed", picture, values, seed)
+        moved = suite["mixed"].warp(picture, values, seed)
         turned = {(h, v): values[:: -1 if v else 1, :: -1 if h else 1] for h in (0, 1) for v in (0, 1)}
         seen |= {key for key, wanted in turned.items() if np.array_equal(moved, wanted)}
-        drawn = suite.draw("flips", picture, seed)
-        wanted = suite.warp("flips", picture, picture[..., 0].astype(np.float64), seed)
+        drawn = suite["flips"].draw(picture, seed)
+        wanted = suite["flips"].warp(picture, picture[..., 0].astype(np.float64), seed)
         np.testing.assert_array_equal(drawn[..., 0], wanted)
     assert seen == {(0, 0), (0, 1), (1, 1)}, "albumentations gives every part the same seed"
 
@@ -133,10 +133,10 @@ def test_a_reflected_border_is_outside():
     turn = {"limit": (40, 40), "p": 1}
     suite = load_suite({"reflect": A.Rotate(**turn, border_mode=cv2.BORDER_REFLECT), "black": A.Rotate(**turn)})
     values = smooth()[..., 0].astype(np.float64)
-    reflect, black = (suite.warp(name, WHITE, values, 3) for name in ("reflect", "black"))
+    reflect, black = (suite[name].warp(WHITE, values, 3) for name in ("reflect", "black"))
     np.testing.assert_array_equal(reflect, black)
     assert 0.05 < np.isnan(reflect).mean() < 0.5
-    np.testing.assert_array_equal(suite.draw("reflect", WHITE, 3), WHITE)  # the suite's own keeps its border
+    np.testing.assert_array_equal(suite["reflect"].draw(WHITE, 3), WHITE)  # the suite's own keeps its border
 
 
 def test_what_cannot_be_moved_is_said_in_one_line():
@@ -147,4 +147,4 @@ def test_what_cannot_be_moved_is_said_in_one_line():
     with pytest.raises(
         EmbedshiftError, match=r"'odd' cannot move an attention map \(ValueError: no masks\): leave out"
     ):
-        load_suite({"odd": Odd(p=1)}).warp("odd", WHITE, np.zeros((SIZE, SIZE)), 0)
+        load_suite({"odd": Odd(p=1)})["odd"].warp(WHITE, np.zeros((SIZE, SIZE)), 0)

@@ -5,7 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from embedshift.questions.layers.measure import MINIBATCH, CkaSums, cka, cka_terms, hsic, shift
+from embedshift.encoders import EncoderOutput
+from embedshift.questions.layers.cka import cka, cka_terms, hsic
+from embedshift.questions.layers.measure import MINIBATCH, CkaSums, shift
 
 
 def u_statistic(k, l):  # noqa: E741
@@ -67,22 +69,21 @@ def test_cka_of_all_vectors_at_once_is_the_full_batch_formula(vectors):
 def summed(x, y, draws=1):
     sums = CkaSums(draws)
     for original, view in zip(x, y, strict=True):
-        sums.add(np.concatenate([original[None], view.reshape(-1, *original.shape)])[:, :, None])
-    sums.close()
-    return sums
+        sums.add_layers(np.concatenate([original[None], view.reshape(-1, *original.shape)])[:, :, None])
+    return sums.close()
 
 
 def test_minibatches_come_near_the_full_batch_on_500_vectors(vectors):
     x, y = vectors
     sums = summed(x, y)
     wanted = [full_batch(x[:, layer], y[:, layer]) for layer in range(2)]
-    assert sums.images == 500
-    assert sums.sums.shape == (1, 1, 2, 3)
-    np.testing.assert_allclose(cka(sums.sums[0, 0]), wanted, atol=0.03)
+    assert sums["images"] == 500
+    assert sums["terms"].shape == (1, 1, 2, 3)
+    np.testing.assert_allclose(cka(sums["terms"][0, 0]), wanted, atol=0.03)
     # It has no bias: over shuffles, that is other minibatches, its terms average to those of the full batch.
     rng, again = np.random.default_rng(0), np.zeros((2, 3))
     for order in (rng.permutation(500) for _ in range(30)):
-        again += summed(x[order], y[order]).sums[0, 0]
+        again += summed(x[order], y[order])["terms"][0, 0]
     np.testing.assert_allclose(cka(again), wanted, atol=0.004)
 
 
@@ -99,8 +100,8 @@ def test_minibatches_are_weighted_by_their_images_and_draws_and_augmentations_ke
             k, l = before @ before.T, after @ after.T  # noqa: E741
             wanted[name, layer] += (end - start) * np.array([hsic(k, l), hsic(k, k), hsic(l, l)])
     sums = summed(x, y, draws)
-    assert sums.images == count
-    np.testing.assert_allclose(sums.sums[:, 0], wanted, rtol=1e-9)
+    assert sums["images"] == count
+    np.testing.assert_allclose(sums["terms"][:, 0], wanted, rtol=1e-9)
 
 
 def test_a_rest_of_three_and_what_is_not_finite_are_left_out():
@@ -109,10 +110,22 @@ def test_a_rest_of_three_and_what_is_not_finite_are_left_out():
     y = x + rng.normal(size=x.shape)
     y[5] = np.nan
     sums = summed(x, y)  # the 65th fills the minibatch, three are left
-    assert sums.images == MINIBATCH
+    assert sums["images"] == MINIBATCH
     kept = [index for index in range(MINIBATCH + 1) if index != 5]
-    assert cka(sums.sums[0, 0, 0]) == pytest.approx(full_batch(x[kept, 0], y[kept, 0]), rel=1e-9)
-    assert summed(x[:3], x[:3]).images == 0
+    assert cka(sums["terms"][0, 0, 0]) == pytest.approx(full_batch(x[kept, 0], y[kept, 0]), rel=1e-9)
+    assert summed(x[:3], x[:3]) == {}
+
+
+def test_an_output_is_added_by_its_layers_and_one_without_them_is_nothing():
+    rng = np.random.default_rng(5)
+    sums, direct = CkaSums(draws=1), CkaSums(draws=1)
+    for layers in rng.normal(size=(6, 3, 2, 2, 4)).astype(np.float32):
+        sums.add(EncoderOutput(layers[:, 0, 0], None, None, {"layers": layers}))
+        sums.add(EncoderOutput(layers[:, 0, 0], None, None))
+        direct.add_layers(layers)
+    found, wanted = sums.close(), direct.close()
+    assert found["images"] == 6
+    np.testing.assert_array_equal(found["terms"], wanted["terms"])
 
 
 @pytest.mark.parametrize("tokens", [1, 2])

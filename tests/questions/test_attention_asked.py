@@ -10,10 +10,10 @@ from scipy.stats import entropy
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.figures import FIGURES, figure_input
-from embedshift.questions.attention.section import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
+from embedshift.figures import FIGURES, FigureInput
+from embedshift.questions.attention.section import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT, looks
 from embedshift.questions.claims.tables import claims
-from embedshift.registry import METRICS
+from embedshift.registry import METRICS, asked_metrics
 from embedshift.statistics.summary import PAPER_METRICS
 from support import models
 
@@ -43,13 +43,13 @@ def study(photos, clip, tmp_path_factory):
     return embedshift.run(photos, out=out, model=clip, shard_size=3, workers=0, metrics=OPTIONS)
 
 
-def test_a_family_stands_for_its_optional_metrics():
-    assert asked_for([]) == PAPER_METRICS
-    assert asked_for(OPTIONS) == (*PAPER_METRICS, *OPTIONAL)
-    assert asked_for([ROLLOUT, "attention", "rollout", RISE]) == (*PAPER_METRICS, ROLLOUT, RISE, DIVERGENCE)
-    assert asked_for(["pixels", "l2_distance"]) == (*PAPER_METRICS, "patch_similarity_uint8")
+def test_what_metrics_need_stands_for_all_optional_ones_that_need_it():
+    assert asked_metrics(()) == PAPER_METRICS
+    assert asked_metrics(tuple(OPTIONS)) == (*PAPER_METRICS, *OPTIONAL)
+    assert asked_metrics((ROLLOUT, "attention", "rollout", RISE)) == (*PAPER_METRICS, ROLLOUT, RISE, DIVERGENCE)
+    assert asked_metrics(("pixels", "l2_distance")) == (*PAPER_METRICS, "patch_similarity_uint8")
     with pytest.raises(EmbedshiftError, match="unknown metric 'attention_divergance'; did you mean 'attention_diverg"):
-        asked_for(["attention_divergance"])
+        asked_metrics(("attention_divergance",))
 
 
 def test_the_options_add_columns_and_rows_and_change_nothing_else(plain, study):
@@ -112,7 +112,7 @@ def test_an_encoder_without_attention_has_nulls(photos, tmp_path):
     rows = study.rows().collect()
     assert [rows[name].null_count() for name in (RISE, DIVERGENCE, ALIGNED)] == [len(rows)] * 3
     assert study.summary().filter(metric=ALIGNED)["n"].to_list() == [0] * 9
-    with pytest.raises(EmbedshiftError, match="gives no rollout: it has no `observe`"):
+    with pytest.raises(EmbedshiftError, match="gives no rollout: it has no `observing`"):
         embedshift.run(photos, out=tmp_path / "r", model=models.Colours(), metrics=["rollout"], workers=0, limit=2)
 
 
@@ -132,8 +132,8 @@ def test_the_figure_shows_the_summary(study):
 
 
 def test_figure_and_section_are_there_only_where_the_study_has_the_metrics(plain, study):
-    assert not FIGURES["attention_change"].is_possible(figure_input(plain))
-    assert FIGURES["attention_change"].is_possible(figure_input(study))
+    assert not FIGURES["attention_change"].possible(FigureInput(plain.reader()))
+    assert FIGURES["attention_change"].possible(FigureInput(study.reader()))
     without = plain.report(figures=["l2_bars"], formats=["svg"], thumbnails=False).read_text()
     assert 'id="looks"' not in without
     assert 'href="#looks"' not in without
@@ -144,7 +144,7 @@ def test_figure_and_section_are_there_only_where_the_study_has_the_metrics(plain
     for term in ("attention map", "patch", "aligned", "Entropy", "Divergence", "Rollout"):
         assert f"<b>{term}</b>" in text
     assert "data:image/svg+xml" in text
-    with pytest.raises(EmbedshiftError, match="with --metrics attention,aligned,rollout"):
+    with pytest.raises(EmbedshiftError, match="with `metrics` attention,aligned,rollout"):
         plain.figure("attention_change")
 
 
@@ -165,7 +165,7 @@ def test_the_sentences_follow_the_intervals():
         ("flip", DIVERGENCE, 9, 0.1, 0.05, 0.15), ("turn", DIVERGENCE, 9, 0.4, 0.3, 0.5),
         ("flip", ROLLOUT, 9, 0.7, 0.6, 0.8), ("turn", ROLLOUT, 9, 0.9, 0.85, 0.95),
     )  # fmt: skip
-    assert section(summary, [PLAIN, ALIGNED, RISE, DIVERGENCE, ROLLOUT])["sentences"] == [
+    assert looks(summary, [PLAIN, ALIGNED, RISE, DIVERGENCE, ROLLOUT])["sentences"] == [
         "Part of the change is only the picture's own motion under flip (0.900, aligned 0.980 [0.970 to 0.990]).",
         "Attention stays in its place rather than moves along under slant (0.900, aligned 0.830 [0.820 to 0.840]).",
         "Whether part of the change is the picture's own motion is not settled under turn (0.900, aligned 0.930 [0.910 "
@@ -180,6 +180,6 @@ def test_the_sentences_follow_the_intervals():
         "(0.90 [0.85 to 0.95]).",
     ]
     still = summary.filter(pl.col("augmentation") == "noise")
-    assert section(still, [PLAIN, ALIGNED])["sentences"] == [
+    assert looks(still, [PLAIN, ALIGNED])["sentences"] == [
         "No augmentation of this study moves the picture, so alignment changes nothing."
     ]

@@ -1,0 +1,73 @@
+"""What an engine is asked to do."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from embedshift.config import StudyConfig
+from embedshift.encoders.spec import EncoderSpec
+from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.ready import ReadyEncoder
+from embedshift.sources import Shard, Source
+from embedshift.store.shards import ShardRecord
+
+Progress = Callable[[int], None]
+Result = tuple[pa.Table, ShardRecord]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What an engine is asked to do.
+
+    Args:
+        shards: What is still to be done.
+        source: Reads the bytes.
+        plan: What to draw and measure, and the settings.
+        spec: Which encoder, for processes that load one of their own.
+        ready: The encoder of this process; None = not yet.
+        progress: Called with a number of images whenever so many more are through.
+    """
+
+    shards: Sequence[Shard]
+    source: Source
+    plan: Plan
+    spec: EncoderSpec
+    ready: ReadyEncoder | None
+    progress: Progress
+
+    @property
+    def config(self) -> StudyConfig:
+        """The settings."""
+        return self.plan.config
+
+    @property
+    def workers(self) -> int:
+        """Loader processes beside each encoder; 0 = draw in the encoder's own process."""
+        return default_workers() if self.config.workers is None else self.config.workers
+
+    @property
+    def device(self) -> str:
+        """The devices that encoders are loaded on; "" = the user's own encoder is all."""
+        return self.config.device if self.spec.given is None else ""
+
+    def with_batch(self, size: int) -> "Job":
+        """The same in batches of `size`: what was too large for the memory once is too large again."""
+        return replace(self, plan=replace(self.plan, batch_size=size))
+
+    def with_workers(self, count: int) -> "Job":
+        """The same with so many loader processes."""
+        return replace(self, plan=replace(self.plan, config=replace(self.config, workers=count)))
+
+
+# Yields the rows and the record of each shard as it is done, in any order.
+Engine = Callable[[Job], Iterator[Result]]
+
+
+def default_workers() -> int:
+    """Loader processes where the user names none: one for each core, at most 8.
+
+    With fewer, the encoder's threads on the other cores wait for the one whose core the loader takes.
+    """
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

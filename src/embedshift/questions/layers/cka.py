@@ -1,0 +1,96 @@
+"""The likeness of the same images before and after a change, layer by layer: CKA of minibatches."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from embedshift.arrays import Values
+
+# With fewer images the unbiased HSIC is not defined.
+LEAST_IMAGES = 4
+
+
+def hsic(k: ArrayLike, l: ArrayLike) -> Values:  # noqa: E741 - the paper's letters
+    r"""Unbiased estimate of the Hilbert-Schmidt independence criterion (Song et al. 2012, equation 5).
+
+    .. math:: \frac{1}{m(m-3)} \left[ \mathrm{tr}(\tilde K \tilde L)
+        + \frac{1^T \tilde K 1 \; 1^T \tilde L 1}{(m-1)(m-2)} - \frac{2}{m-2} 1^T \tilde K \tilde L 1 \right]
+
+    K~ is K with zeros on its diagonal.
+
+    Args:
+        k: Likeness of each of m pictures to each, symmetric `[..., m, m]`, m at least 4.
+        l: The same by another measure `[..., m, m]`.
+
+    Returns:
+        float64 `[...]`; 0 on average where the two have nothing to do with each other, so that it may be negative.
+
+    Raises:
+        ValueError: with fewer than 4 pictures.
+
+    Example:
+        >>> near = np.eye(4)[[1, 0, 3, 2]]
+        >>> round(float(hsic(near, near)), 6)
+        0.666667
+    """
+    first, second = np.array(k, np.float64), np.array(l, np.float64)
+    m = first.shape[-1]
+    if m < LEAST_IMAGES:
+        raise ValueError(f"the unbiased HSIC needs {LEAST_IMAGES} pictures, not {m}")
+    diagonal = np.arange(m)
+    first[..., diagonal, diagonal] = second[..., diagonal, diagonal] = 0.0
+    sums, other = first.sum(axis=-1), second.sum(axis=-1)
+    products = (first * second).sum(axis=(-2, -1))
+    totals = sums.sum(axis=-1) * other.sum(axis=-1) / ((m - 1) * (m - 2))
+    rows = (sums * other).sum(axis=-1) * 2 / (m - 2)
+    return np.asarray((products + totals - rows) / (m * (m - 3)))
+
+
+def cka_terms(x: ArrayLike, y: ArrayLike) -> Values:
+    """The three numbers that linear CKA is made of, of one minibatch.
+
+    Args:
+        x: What m originals give `[m, L, W]`, m at least 4.
+        y: What their views give `[m, L, W]`.
+
+    Returns:
+        float64 `[L, 3]`: HSIC of x with y, of x with itself, of y with itself.
+
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=(8, 2, 3))
+        >>> cka(cka_terms(x, 5 * x)).round(6).tolist()
+        [1.0, 1.0]
+    """
+    return terms_of(likeness(x), likeness(y))
+
+
+def cka(terms: ArrayLike) -> Values:
+    """Linear CKA (Kornblith et al. 2019) of terms, which may be a sum over minibatches (Nguyen et al. 2021).
+
+    Args:
+        terms: `[..., 3]`, as `cka_terms` gives them.
+
+    Returns:
+        float64 `[...]`: 1 = the views lie to each other as the originals do, up to turning and scaling; 0 = nothing in
+        common. It may lie a little outside [0, 1], as the estimate is unbiased; NaN where all originals or all views
+        are alike.
+
+    Example:
+        >>> cka([1.0, 4.0, 1.0]).item()
+        0.5
+    """
+    parts = np.asarray(terms, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(parts[..., 0] / np.sqrt(parts[..., 1] * parts[..., 2]))
+
+
+def terms_of(k: Values, l: Values) -> Values:  # noqa: E741 - the paper's letters
+    """The three numbers of two likenesses `[..., m, m]`, as `cka_terms` has them."""
+    return np.stack([hsic(k, l), hsic(k, k), hsic(l, l)], axis=-1)
+
+
+def likeness(x: ArrayLike) -> Values:
+    """Inner products `[L, m, m]` of `[m, L, W]`."""
+    vectors = np.moveaxis(np.asarray(x, np.float64), 0, 1)
+    # The estimate does not depend on the mean; a large one would only cost digits.
+    vectors = vectors - vectors.mean(axis=1, keepdims=True)
+    return np.asarray(vectors @ np.swapaxes(vectors, -2, -1))

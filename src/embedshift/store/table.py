@@ -1,0 +1,36 @@
+"""What a table of a question is."""
+
+import graphlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from embedshift.registry import Question
+
+if TYPE_CHECKING:
+    from embedshift.store.reader import Reader
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a question; its `tables.py` has a tuple of them called `TABLES`.
+
+    Args:
+        name: Of the table and its files.
+        make: Reader → table; what the study does not have gives an empty table.
+        reads: Names of tables that it reads through the reader; they are made before it.
+    """
+
+    name: str
+    make: "Callable[[Reader], pl.DataFrame]"
+    reads: tuple[str, ...] = ()
+
+
+def tables_of(questions: Sequence[Question]) -> list[Table]:
+    """The tables of some questions, question by question, each after the tables that it reads."""
+    parts = [part for question in questions if (part := question.part("tables")) is not None]
+    tables: dict[str, Table] = {table.name: table for part in parts for table in part.TABLES}
+    order = graphlib.TopologicalSorter({name: [r for r in tables[name].reads if r in tables] for name in tables})
+    return [tables[name] for name in order.static_order()]

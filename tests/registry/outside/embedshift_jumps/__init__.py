@@ -1,0 +1,18 @@
+"""A question of another package: which block adds most to the shift?"""
+
+from dataclasses import dataclass
+
+from embedshift.registry import QUESTIONS, Question, setting
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Settings of a run."""
+
+    jumps: bool = setting(False, "Also what every block adds to the shift.", rare=True)
+
+
+QUESTIONS.add(
+    "embedshift_jumps",
+    Question(__name__, "Which block adds most to the shift?", 75, Switches, lambda switches: switches.jumps),
+)

@@ -1,0 +1,85 @@
+"""Any question but the embedding's can be missing from the registry: studies still run and report."""
+
+import polars as pl
+import pytest
+
+import embedshift
+from embedshift.figures import FIGURES
+from embedshift.registry import METRICS, QUESTIONS, questions, switch_names
+from embedshift.statistics.summary import RADAR_METRICS
+from support import models
+from support.models import pictures
+
+OPTIONAL = [each.name for each in questions() if each.name != "embedding"]
+SWITCHES = {"layers": {"layers": True}, "text": {"text": True, "words": {"mirror": "a mirrored photo"}}}
+OWN = {"mirror": lambda image, rng: image[:, ::-1], "dark": lambda image, rng: image // 3}
+# The file of the figure, the table, the section and the columns that a question has and no other.
+TRACES = {
+    "attention": ("fig01_attention", None, None, {"attention_similarity"}),
+    "pixels": (None, None, None, {"patch_similarity", "edge_preservation", "detail_preservation"}),
+    "profile": ("fig03_heatmap", None, "summary", set()),
+    "shape": ("fig04d_dendrogram", "clusters", None, {"pairwise"}),
+    "claims": (None, "claims", "claims", set()),
+    "layers": ("fig10_depth", "layers", "layers", {"layer_l2_cls"}),
+    "text": ("fig13_words", "words", "text", {"word_cosines"}),
+    "moved": ("fig04a_views", None, "gallery", set()),
+}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return pictures(tmp_path_factory.mktemp("photos"), 5)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    encoder = models.vision_and_letters()
+    return encoder
+
+
+def leave_out(name, monkeypatch):
+    """Takes a question away, with the metrics and figures that it brought."""
+    for registry in (METRICS, FIGURES):
+        for own in [each for each in registry if registry[each].question == name]:
+            monkeypatch.delitem(registry._things, own)
+    monkeypatch.delitem(QUESTIONS._things, name)
+    switch_names.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def whole_again():
+    yield
+    switch_names.cache_clear()
+
+
+def test_every_question_is_tried():
+    assert set(TRACES) == set(OPTIONAL)
+
+
+@pytest.mark.parametrize("name", [None, *OPTIONAL])
+def test_without_it_the_others_run_and_report(name, photos, model, tmp_path, monkeypatch):
+    if name is not None:
+        leave_out(name, monkeypatch)
+    switches = {key: value for each, given in SWITCHES.items() if each != name for key, value in given.items()}
+    study = embedshift.run(photos, out=tmp_path / "study", model=model, augmentations=OWN, workers=0, **switches)
+    html = study.report().read_text()
+    columns = set(study.rows().collect_schema())
+    figures = {path.stem for path in (study.folder / "figures").iterdir()}
+    for each, (figure, table, section, names) in TRACES.items():
+        there = each != name
+        assert figure is None or (figure in figures) == there, figure
+        assert table is None or (table in study.table_names) == there
+        assert table is None or (study.folder / "tables" / f"{table}.csv").is_file() == there
+        assert section is None or (f'<section id="{section}"' in html) == there
+        assert names <= columns if there else not names & columns
+    radar = [metric for metric in RADAR_METRICS if metric in METRICS]
+    means = study.summary().filter(pl.col("metric").is_in(radar)).group_by("augmentation").agg(pl.col("mean").mean())
+    wanted = dict(means.iter_rows())
+    assert dict(study.ranking().select("augmentation", "mean_performance").iter_rows()) == pytest.approx(wanted)
+
+
+def test_a_switch_of_a_question_that_is_not_there_is_unknown(photos, model, tmp_path, monkeypatch):
+    leave_out("layers", monkeypatch)
+    with pytest.raises(embedshift.EmbedshiftError, match=r"unknown setting 'layers'.* Known: images, model, ") as caught:
+        embedshift.run(photos, out=tmp_path / "study", model=model, layers=True)
+    assert caught.value.exit_code == 2

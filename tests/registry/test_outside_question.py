@@ -1,0 +1,130 @@
+"""A question that another package brings: one folder, found by its entry point, named by no file of ours."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import embedshift
+from support import models
+from support.models import SIZE, pictures
+
+PACKAGE = Path(__file__).parent / "outside" / "embedshift_jumps"
+SOURCES = Path(embedshift.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """A folder as `pip install --target` leaves it."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    about = folder / "embedshift_jumps-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: embedshift-jumps\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[embedshift.questions]\njumps = embedshift_jumps\n")
+    return folder
+
+
+def call(site: Path | None, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """`embedshift ARGUMENTS` with the package installed, or without."""
+    path = [str(SOURCES.parent), *([] if site is None else [str(site)])]
+    return subprocess.run(
+        [sys.executable, "-c", "from embedshift.cli import main; main()", *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def made(site, tmp_path_factory) -> tuple[Path, Path, str]:
+    """A study with the question, its images, and its encoder."""
+    folder = tmp_path_factory.mktemp("outside")
+    photos, model = pictures(folder / "photos", 6), str(models.make("dinov2", folder / "dinov2"))
+    out = folder / "study"
+    done = call(site, "run", photos, "--out", out, "--model", model, "--jumps", "--workers", 0, "--batch-size", 20)
+    assert done.returncode == 0, done.stderr
+    return out, photos, model
+
+
+def test_it_is_one_small_folder_and_no_file_of_ours_names_it():
+    lines = [line for file in PACKAGE.iterdir() if file.is_file() for line in file.read_text().splitlines()]
+    assert len(lines) <= 150
+    assert [file for file in SOURCES.rglob("*") if file.is_file() and b"jumps" in file.read_bytes()] == []
+
+
+def test_every_row_holds_its_number_and_its_list(made):
+    """Against the layers of the same views, encoded again, distance by distance."""
+    out, photos, model = made
+    encoder = embedshift.load_encoder(model, device="cpu")
+    rows = pl.read_parquet(out / "shards" / "part-00000.parquet")
+    assert rows["jumps"].is_null().to_list() == (rows["view"] == "original").to_list()
+    for (image_id,), part in rows.group_by("image_id"):
+        image = np.asarray(Image.open(photos / image_id).convert("RGB"))
+        views = embedshift.make_views(image, image_id=image_id, size=SIZE)
+        with encoder.observing(["layers"]):
+            patches = encoder(np.stack(list(views.values()))).layers[:, :, 1].astype(float)
+        for place, name in enumerate([*views][1:], start=1):
+            far = [np.sqrt(((patches[place, d] - patches[0, d]) ** 2).sum()) for d in range(3)]
+            wanted = [far[0], far[1] - far[0], far[2] - far[1]]
+            row = part.filter(view=name).row(0, named=True)
+            np.testing.assert_allclose(row["jumps"], wanted, atol=1e-4)
+            assert row["largest_jump"] == pytest.approx(max(wanted), abs=1e-4)
+
+
+def test_table_figure_and_section_are_there(made):
+    out = made[0]
+    table = pl.read_csv(out / "tables" / "jumps.csv")
+    assert table.columns == ["augmentation", "layer", "jump", "largest"]
+    assert len(table) == 9 * 3
+    summary = pl.read_csv(out / "tables" / "summary.csv").filter(metric="largest_jump")
+    assert summary["n"].to_list() == [6] * 9
+    assert (out / "figures" / "fig20_jumps.svg").is_file()
+    html = (out / "report.html").read_text()
+    assert 'href="#jumps"' in html
+    section = html[html.index('<section id="jumps">') :].split("</section>")[0]
+    assert section.count("</bdi>: block ") == 9
+    assert 'alt="What every block adds to the shift"' in section
+    # And the questions of ours are beside it.
+    assert '<section id="claims"' in html
+    assert not (out / "tables" / "layers.csv").exists()
+
+
+def test_the_report_is_made_again_with_it_and_does_without_where_it_is_gone(site, made, tmp_path):
+    out = tmp_path / "study"
+    shutil.copytree(made[0], out)
+    before = (out / "tables" / "jumps.csv").read_bytes()
+    shutil.rmtree(out / "tables")
+    assert call(site, "report", out, "--figures", "jumps").returncode == 0
+    assert (out / "tables" / "jumps.csv").read_bytes() == before
+    without = call(None, "report", out, "--figures", "heatmap")
+    assert without.returncode == 0, without.stderr
+    assert "the question 'embedshift_jumps' is not installed here" in without.stderr
+    assert 'id="jumps"' not in (out / "report.html").read_text()
+
+
+def test_run_and_list_know_it_while_it_is_installed(site):
+    for words, where in (
+        ("--jumps", ("run", "--help")),
+        ("Which block adds most to the shift?", ("list", "questions")),
+        ("[20] What every block adds to the shift", ("list", "figures")),
+        ("Off by default (--jumps)", ("list", "metrics")),
+    ):
+        assert words in call(site, *where).stdout
+        assert words not in call(None, *where).stdout
+
+
+def test_a_package_that_cannot_be_imported_ends_no_command(site, tmp_path):
+    shutil.copytree(site, tmp_path / "site")
+    (tmp_path / "site" / "embedshift_jumps" / "__init__.py").write_text("import no_such_module")
+    done = call(tmp_path / "site", "list", "questions")
+    assert done.returncode == 0
+    assert "How far does the embedding move?" in done.stdout
+    assert "the question 'jumps' of another package cannot be loaded (ModuleNotFoundError: " in done.stderr

@@ -1,0 +1,357 @@
+"""Which images a study has, and in which order: against loops that hash by themselves."""
+
+import hashlib
+import pickle
+import random
+
+import datasets
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import embedshift
+from embedshift import EmbedshiftError
+from embedshift.encoders import EncoderOutput
+from embedshift.sources import Sample, open_source, select, shuffle, split
+from embedshift.sources.archive import ParquetSource
+from support.archives import write_parquet, write_tar
+from support.synthetic import write_pictures
+
+WINDOW = 8
+SHUFFLED, BLOCKS = "shuffled", "blocks in drawn order, shuffled in windows of 8"
+# Names as people have them: out of order in their archive, and bytes that are no text.
+MEMBERS = [(f"{name:03}.png", b"content of %d" % name) for name in np.random.default_rng(2).permutation(90).tolist()]
+NAMES = [name for name, _ in MEMBERS]
+
+
+def place(seed, text):
+    return hashlib.blake2b(f"{seed}|order|{text}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+
+
+def slowly(ids, seed, mark=""):
+    """The ids by their hashes: the least of what is left, again and again."""
+    left, order = list(ids), []
+    while left:
+        least = left[0]
+        for other in left[1:]:
+            if place(seed, mark + other) < place(seed, mark + least):
+                least = other
+        left.remove(least)
+        order.append(least)
+    return order
+
+
+def slowly_in_blocks(blocks, seed):
+    """Window by window: blocks by the hash of their least id, and in every eight of them the ids by theirs."""
+    named = {}
+    for block in blocks:
+        named[min(block)] = block
+    windows, turn = [], slowly(named, seed, mark="block|")
+    while turn:
+        windows.append([image_id for name in turn[:WINDOW] for image_id in named[name]])
+        turn = turn[WINDOW:]
+    return [slowly(window, seed) for window in windows]
+
+
+def order_of(places, *, seed=0, limit=None, sample=None):
+    """What a study would take: the images in order, and the name of the order."""
+    source = open_source([str(place) for place in places])
+    ordered, name = shuffle(select(source.samples, limit=limit, sample=sample, seed=seed), source, seed=seed)
+    return [each.image_id for each in ordered], name
+
+
+def folder(path, members=MEMBERS):
+    path.mkdir()
+    for name, data in members:
+        (path / name).write_bytes(data)
+    return path
+
+
+def groups_of(members, size=4):
+    names = [name for name, _ in members]
+    return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+@pytest.fixture
+def memory():
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    yield files
+    files.store.clear()
+
+
+@pytest.fixture
+def two_parquets(tmp_path):
+    """23 row groups in two files, the last of each short: three windows, the last short too."""
+    one = write_parquet(tmp_path / "one.parquet", MEMBERS[:50], rows=4)
+    two = write_parquet(tmp_path / "two.parquet", MEMBERS[50:], rows=4)
+    return [one, two]
+
+
+BLOCKS_OF_TWO = groups_of(MEMBERS[:50]) + groups_of(MEMBERS[50:])
+
+
+def places_read_one_by_one(kind, tmp_path, memory):
+    if kind == "folder":
+        return [folder(tmp_path / "photos")]
+    if kind == "list":
+        root = folder(tmp_path / "photos")
+        (root / "list.txt").write_text("\n".join(NAMES))
+        return [root / "list.txt"]
+    if kind == "tar":
+        return [write_tar(tmp_path / "a.tar", MEMBERS[:40]), write_tar(tmp_path / "b.tar", MEMBERS[40:])]
+    if kind == "url":
+        for name, data in MEMBERS:
+            memory.pipe(f"/bucket/{name}", data)
+        return ["memory://bucket"]
+    features = datasets.Features({"image": datasets.Image(), "image_id": datasets.Value("string")})
+    columns = {"image": [{"bytes": data, "path": None} for _, data in MEMBERS], "image_id": NAMES}
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(tmp_path / "saved")
+    return [tmp_path / "saved"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "list", "tar", "url", "dataset"])
+def test_images_that_are_read_one_by_one_are_shuffled_in_full(kind, tmp_path, memory):
+    places = places_read_one_by_one(kind, tmp_path, memory)
+    for seed in (0, 17, 2**40):
+        assert order_of(places, seed=seed) == (slowly(NAMES, seed), SHUFFLED)
+    assert len({tuple(order_of(places, seed=seed)[0]) for seed in range(6)}) == 6
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("chosen", [{}, {"limit": 70}, {"sample": 60}, {"limit": 80, "sample": 41}])
+def test_rows_of_a_parquet_are_shuffled_within_eight_row_groups(two_parquets, seed, chosen):
+    assert len(BLOCKS_OF_TWO) == 23
+    first = sorted(NAMES)[: chosen.get("limit")]
+    if "sample" in chosen:
+        drawn = random.Random(seed).sample(range(len(first)), chosen["sample"])
+        first = [image_id for index, image_id in enumerate(first) if index in drawn]
+    blocks = [[image_id for image_id in block if image_id in first] for block in BLOCKS_OF_TWO]
+    windows = slowly_in_blocks([block for block in blocks if block], seed)
+    found, name = order_of(two_parquets, seed=seed, **chosen)
+    assert name == BLOCKS
+    assert found == [image_id for window in windows for image_id in window]
+    assert sorted(found) == first
+
+
+def test_a_window_holds_eight_whole_row_groups_of_both_files_and_mixes_them(two_parquets):
+    found, _ = order_of(two_parquets)
+    group_of = {image_id: number for number, block in enumerate(BLOCKS_OF_TWO) for image_id in block}
+    left, windows = [len(block) for block in BLOCKS_OF_TWO], [[]]
+    for number in (group_of[image_id] for image_id in found):
+        if len(set(windows[-1])) == WINDOW and not any(left[begun] for begun in windows[-1]):
+            windows.append([])
+        windows[-1].append(number)
+        left[number] -= 1
+    assert [len(set(window)) for window in windows] == [8, 8, 7]
+    assert sum(len(set(window)) for window in windows) == len({number for window in windows for number in window})
+    for window in windows:
+        assert window != sorted(window, key=window.index), "rows of one group do not stay together"
+        assert any(number < 13 for number in window)
+        assert any(number >= 13 for number in window)
+    turn = list(dict.fromkeys(number for window in windows for number in window))
+    assert turn != sorted(turn), "the groups' own order is drawn too"
+
+
+def test_members_of_a_tar_behind_a_url_are_shuffled_within_eight_blocks(tmp_path, memory, monkeypatch):
+    monkeypatch.setattr("embedshift.sources.archive.MEMBERS", 5)
+    for name, part in (("a", MEMBERS[:52]), ("b", MEMBERS[52:])):
+        memory.pipe(f"/bucket/{name}.tar", write_tar(tmp_path / f"{name}.tar", part).read_bytes())
+    blocks = groups_of(MEMBERS[:52], 5) + groups_of(MEMBERS[52:], 5)
+    assert len(blocks) == 19
+    places = ["memory://bucket/a.tar", "memory://bucket/b.tar"]
+    for seed in (0, 1):
+        windows = slowly_in_blocks(blocks, seed)
+        assert len(windows) == 3
+        assert order_of(places, seed=seed) == ([image_id for window in windows for image_id in window], BLOCKS)
+    assert order_of(places, seed=0) != order_of(places, seed=1)
+    # On this machine's own disk there is nothing to read together.
+    assert order_of([tmp_path / "a.tar", tmp_path / "b.tar"]) == (slowly(NAMES, 0), SHUFFLED)
+
+
+def test_a_tar_behind_a_url_has_blocks_of_two_thousand_members():
+    from embedshift.sources import archive
+
+    assert archive.MEMBERS == 2048
+
+
+def test_the_order_depends_neither_on_the_place_nor_on_the_order_of_the_arguments(
+    two_parquets, tmp_path, memory, monkeypatch
+):
+    monkeypatch.setattr("embedshift.sources.archive.MEMBERS", 5)
+    tars = [write_tar(tmp_path / "a.tar", MEMBERS[:52]), write_tar(tmp_path / "b.tar", MEMBERS[52:])]
+    elsewhere = tmp_path / "else" / "where"
+    elsewhere.mkdir(parents=True)
+    for path in (*two_parquets, *tars):
+        (elsewhere / path.name).write_bytes(path.read_bytes())
+        memory.pipe(f"/bucket/{path.name}", path.read_bytes())
+        memory.pipe(f"/other/bucket/{path.name}", path.read_bytes())
+    for names, roots in (
+        ([path.name for path in two_parquets], [tmp_path, elsewhere, "memory://bucket", f"file://{tmp_path}"]),
+        ([path.name for path in tars], [tmp_path, elsewhere]),
+        ([path.name for path in tars], ["memory://bucket", "memory://other/bucket", f"file://{tmp_path}"]),
+    ):
+        expected = order_of([f"{roots[0]}/{name}" for name in names], seed=5)
+        for root in roots:
+            assert order_of([f"{root}/{name}" for name in names], seed=5) == expected
+            assert order_of([f"{root}/{name}" for name in reversed(names)], seed=5) == expected
+
+
+def test_another_seed_gives_another_order_of_the_same_images(two_parquets):
+    orders = [order_of(two_parquets, seed=seed)[0] for seed in range(5)]
+    assert len({tuple(order) for order in orders}) == 5
+    assert {tuple(sorted(order)) for order in orders} == {tuple(sorted(NAMES))}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 99])
+def test_the_limit_takes_the_first_sorted_ids_whatever_the_seed(two_parquets, tmp_path, seed):
+    for places in (two_parquets, [write_tar(tmp_path / "a.tar", MEMBERS)], [folder(tmp_path / "photos")]):
+        for limit in (1, 20, 90, 500):
+            source = open_source([str(place) for place in places])
+            chosen = select(source.samples, limit=limit, sample=None, seed=seed)
+            assert [each.image_id for each in chosen] == sorted(NAMES)[:limit]
+            assert sorted(order_of(places, seed=seed, limit=limit)[0]) == sorted(NAMES)[:limit]
+
+
+def test_two_images_with_one_id_are_refused_and_both_are_named(tmp_path):
+    one = write_parquet(tmp_path / "one.parquet", [("a", b"1"), ("b", b"2"), ("c", b"3")])
+    two = write_parquet(tmp_path / "two.parquet", [("d", b"4"), ("b", b"5")])
+    with pytest.raises(EmbedshiftError) as caught:
+        order_of([two, one], limit=1)
+    assert str(caught.value) == f"two images have the id 'b': {one}#1 and {two}#1; rename one"
+    assert caught.value.exit_code == 2
+    with pytest.raises(EmbedshiftError) as caught:
+        order_of([write_parquet(tmp_path / "three.parquet", [("x", b"1"), ("x", b"2")])])
+    assert str(caught.value).startswith(f"two images have the id 'x': {tmp_path}/three.parquet#0 and ")
+    # In one tar, where the later member would replace the earlier one on a disk.
+    tar = write_tar(tmp_path / "a.tar", [("a.png", b"1"), ("./a.png", b"2")])
+    with pytest.raises(
+        EmbedshiftError, match=r"two images have the id 'a\.png': .*a\.tar: a\.png and .*a\.tar: a\.png"
+    ):
+        order_of([tar])
+
+
+def test_names_that_are_no_text_have_their_place():
+    samples = [Sample(name, name) for name in ("caf\udce9.png", "é.png", "\udcff.png", "b", "a|b", "")]
+    ordered, _ = shuffle(samples, open_source([]), seed=1)
+    assert [each.image_id for each in ordered] == slowly([each.image_id for each in samples], 1)
+
+
+def test_no_images_have_an_order_too():
+    assert shuffle([], open_source([]), seed=0) == ([], SHUFFLED)
+
+
+@pytest.mark.parametrize("size", [1, 16, 25, 90, 200])
+def test_shards_are_slices_of_the_order_across_archives(two_parquets, size):
+    source = open_source([str(place) for place in two_parquets])
+    ordered, _ = shuffle(select(source.samples, limit=None, sample=None, seed=0), source, seed=0)
+    shards = split(ordered, size)
+    expected, left = [], list(ordered)
+    while left:
+        expected.append(tuple(left[:size]))
+        left = left[size:]
+    assert [shard.samples for shard in shards] == expected
+    assert [shard.index for shard in shards] == list(range(len(expected)))
+    if size >= 16:
+        assert any(len({sample.archive for sample in shard.samples}) == 2 for shard in shards)
+
+
+def test_a_shard_is_a_fair_sample_of_the_classes():
+    """Folders of classes, the usual layout: sorted, the first shard would be of one class."""
+    samples = [Sample(f"class-{number // 300}/{number:04}.jpg", str(number)) for number in range(1200)]
+    ordered, _ = shuffle(samples, open_source([]), seed=0)
+    for shard in split(ordered, 64)[:-1]:
+        counts = [sum(sample.image_id.startswith(f"class-{k}/") for sample in shard.samples) for k in range(4)]
+        # 16 of each are expected; of 18 shards and 4 classes none is further away than 4 standard deviations.
+        assert all(abs(count - 16) <= 4 * np.sqrt(64 * 0.25 * 0.75) for count in counts)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The first image of each row group that was read, in the order of the reads."""
+    seen, real = [], pq.ParquetFile.read_row_group
+
+    def read(file, *arguments, **more):
+        table = real(file, *arguments, **more)
+        seen.append(table.column(0)[0].as_py())
+        return table
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", read)
+    return seen
+
+
+def test_each_row_group_is_read_once_and_eight_are_kept(two_parquets, reads):
+    contents = dict(MEMBERS)
+    for seed in (0, 1):
+        source = open_source([str(place) for place in two_parquets])
+        reads.clear()
+        ordered, _ = shuffle(select(source.samples, limit=None, sample=None, seed=seed), source, seed=seed)
+        most = 0
+        for sample in ordered:
+            assert source.read(sample) == contents[sample.image_id]
+            most = max(most, len(source._groups))
+        assert most == WINDOW
+        assert len(reads) == 23
+        assert set(reads) == {contents[block[0]] for block in BLOCKS_OF_TWO}
+    # Sorted ids lie anywhere in the files: so are most images read with a row group of their own.
+    reads.clear()
+    source = open_source([str(place) for place in two_parquets])
+    for sample in sorted(source.samples):
+        source.read(sample)
+    assert len(reads) > 45
+
+
+def test_a_pickled_source_carries_no_row_group(two_parquets, reads):
+    source = open_source([str(place) for place in two_parquets])
+    assert isinstance(source, ParquetSource)
+    empty = len(pickle.dumps(source))
+    ordered, _ = shuffle(source.samples, source, seed=0)
+    for sample in ordered[:40]:
+        source.read(sample)
+    assert len(source._groups) == WINDOW
+    parcel = pickle.dumps(source)
+    assert len(parcel) == empty
+    assert not any(data in parcel for _, data in MEMBERS)
+    assert len(source._groups) == WINDOW, "here they stay"
+    reads.clear()
+    there = pickle.loads(parcel)
+    assert not there._groups
+    assert there.read(ordered[0]) == dict(MEMBERS)[ordered[0].image_id]
+    assert len(reads) == 1
+    assert there.samples == source.samples
+
+
+class MeanColour:
+    name, dim, grid, size = "mean-colour", 3, None, 32
+    mean = std = (0.5, 0.5, 0.5)
+    weights_hash = "mean-colour"
+
+    def __call__(self, views):
+        return EncoderOutput(views.mean(axis=(1, 2)).astype(np.float32) + 1, None, None)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_study_has_its_rows_in_this_order_and_says_which_it_is(tmp_path, workers):
+    ids = [f"{number:02}.png" for number in range(20)]
+    write_pictures(tmp_path / "photos", ids)
+    members = [(name, (tmp_path / "photos" / name).read_bytes()) for name in ids]
+    parquet = write_parquet(tmp_path / "a.parquet", members, rows=2)
+    windows = slowly_in_blocks(groups_of(members, 2), 4)
+    expected = {
+        "photos": (slowly(ids, 4), SHUFFLED),
+        "a.parquet": ([image_id for window in windows for image_id in window], BLOCKS),
+    }
+    rows = []
+    for number, place in enumerate((tmp_path / "photos", parquet)):
+        study = embedshift.run(
+            place, out=tmp_path / f"study{number}", model=MeanColour(), seed=4, shard_size=6, workers=workers
+        )
+        order, name = expected[place.name]
+        assert study.info()["order"] == name
+        found = study.rows().collect()
+        assert found["image_id"].unique(maintain_order=True).to_list() == order
+        assert len(list((study.folder / "shards").iterdir())) == 4
+        rows.append(found.sort("image_id", "draw", maintain_order=True))
+    assert expected["photos"][0] != expected["a.parquet"][0]
+    assert rows[0].equals(rows[1]), "only the order depends on the kind"
