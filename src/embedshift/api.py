@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embedshift.arrays import Json
 from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.views import make_views
-from embedshift.config import Precision, Resize, Store, StudyConfig, make_config
+from embedshift.config import Json, Precision, Resize, Store, StudyConfig, make_config
 from embedshift.encoders import Encoder, load_encoder
 from embedshift.engines import Progress
 from embedshift.errors import UsageError

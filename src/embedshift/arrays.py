@@ -1,6 +1,4 @@
-"""Names for what the stages hand on."""
-
-from typing import Any
+"""Names for the arrays that the stages hand on."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,4 +6,3 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]  # RGB, [H, W, 3] or [..., S, S, 3]
 Floats = NDArray[np.float32]  # what encoders give
 Values = NDArray[np.float64]  # what metrics and tables compute
-Json = dict[str, Any]  # what study.json, a chart or a table's row holds

@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge
 
-from embedshift.arrays import Json
 from embedshift.errors import UsageError, reason
 from embedshift.registry import Question, questions, setting, switch_names, unknown_name
 
 S = TypeVar("S")
+
+# What study.json, a chart or the row of a table holds.
+Json = dict[str, Any]
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Resize = Literal["squash", "crop"]

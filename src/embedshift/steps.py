@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embedshift.arrays import Json
 from embedshift.augmentations import Suite, load_suite
-from embedshift.config import StudyConfig
+from embedshift.config import Json, StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.spec import EncoderSpec

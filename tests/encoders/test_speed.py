@@ -86,12 +86,36 @@ def test_the_users_own_module_gives_all_its_tokens_outside_the_encoder(model):
     assert {weight.dtype for weight in own.parameters()} == {torch.float32}
 
 
-def test_weights_cast_once_give_what_autocast_gives(model):
+def test_weights_cast_once_give_what_autocast_gives_to_rounding(model):
     once, always = (encoder(model, precision="bfloat16", shared=shared) for shared in (False, True))
     assert once.module.get_parameter("embeddings.patch_embeddings.projection.weight").dtype == torch.bfloat16
     assert once.weights_hash == always.weights_hash
-    for name, array in once(VIEWS).arrays().items():
-        np.testing.assert_array_equal(array, always(VIEWS).arrays()[name])
+    wanted = always(VIEWS).arrays()
+    # Not to the bit: weights that are cast go through oneDNN, and only where the processor has products in bfloat16 do
+    # the two round alike. Elsewhere a product moves by up to 2**-8 of itself, is added to a stream in float32 that is
+    # larger, and is brought to size by a norm: one such rounding of the largest value has room for all of them.
+    rounding = 2**-8
+
+    def off(found):
+        return {name for name, array in found.items() if not same(array, wanted[name], rounding)}
+
+    assert once(VIEWS).arrays().keys() == wanted.keys() == {"embedding", "attention"}
+    assert off(once(VIEWS).arrays()) == set()
+    assert off(encoder(scaled(model, 1.02), precision="bfloat16")(VIEWS).arrays()) == {"embedding"}
+
+
+def same(found, wanted, rounding):
+    return np.abs(found - wanted).max() <= rounding * np.abs(wanted).max()
+
+
+def scaled(model, factor):
+    """The model with all its products that much larger."""
+    found = copy.deepcopy(model)
+    for part in found.modules():
+        if isinstance(part, torch.nn.Linear | torch.nn.Conv2d):
+            for weight in part.parameters():
+                weight.data.mul_(factor)
+    return found
 
 
 def test_compiled_is_equal_to_rounding_and_travels(model):

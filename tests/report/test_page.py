@@ -117,14 +117,14 @@ def test_without_thumbnails_no_picture_is_even_opened(tmp_path, monkeypatch):
     def refuse(_):
         raise AssertionError("a picture was opened")
 
-    monkeypatch.setattr("embedshift.images.decode", refuse)
+    monkeypatch.setattr("embedshift.sources.images.decode", refuse)
     study, text = small(tmp_path, with_pictures=True, thumbnails=False, figures=None)
     numbers = re.findall(r"<figcaption>Figure (\w+) of the paper</figcaption>", text)
     assert len(numbers) == 10
     assert not {"1", "4a"} & set(numbers)
     assert len(list((study.folder / "figures").glob("*.png"))) == 10
     assert json.loads(Reader(text).scripts[0])["pictures"] == {}
-    assert "--no-thumbnails" in text
+    assert "Made without thumbnails: this file shows none of the images, nor a figure that does." in text
 
 
 def test_sources_that_are_gone(tmp_path):
@@ -147,7 +147,7 @@ def test_an_unfinished_study_says_so(tmp_path):
     (study.folder / "shards" / "part-00002.parquet").unlink()
     (study.folder / "failures.parquet").unlink()
     info = study.info()
-    study.file.write_text(json.dumps(info | {"complete": False, "counts": info["counts"] | {"measured": 0}}))
+    (study.folder / "study.json").write_text(json.dumps(info | {"complete": False, "counts": info["counts"] | {"measured": 0}}))
     study.report(figures=[])
     said = Reader((study.folder / "report.html").read_text()).said
     assert "Unfinished: 10 of 20 images." in said

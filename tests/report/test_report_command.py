@@ -55,7 +55,7 @@ def test_options_of_the_tree_reach_tables_and_page(study):
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == ["False"]
     assert "average linkage on cityblock distance of mean embeddings" in (study.folder / "report.html").read_text()
-    assert "original" in study._table("clusters")["augmentation"].to_list()
+    assert "original" in study.table("clusters")["augmentation"].to_list()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ LIMIT = 10_000_000
 def test_six_thousand_images_of_the_worst_kind(tmp_path):
     study = make_study(tmp_path / "study", 6_000, dim=4, grid=(2, 2), shard_size=2_000, with_tables=False)
     info = study.info()
-    study.file.write_text(json.dumps(info | {"encoder": info["encoder"] | {"size": 224}}))
+    (study.folder / "study.json").write_text(json.dumps(info | {"encoder": info["encoder"] | {"size": 224}}))
     (tmp_path / "study" / "pictures").mkdir()
     rng = np.random.default_rng(0)
     for name in PAPER:

@@ -113,12 +113,10 @@ def test_metadata_and_files_of_a_study(photos, clip, tmp_path):
     info = json.loads((out / "study.json").read_text())
     said = [json.loads(pq.read_metadata(p).metadata[b"embedshift"]) for p in sorted((out / "shards").iterdir())]
     order = in_order(p.name for p in broken.iterdir() if p.suffix == ".png")
-    expected = [
-        (k, part, sum(name == "picture-02.png" for name in part))
-        for k, part in enumerate((order[:2], order[2:4], order[4:]))
-    ]
+    parts = [order[:2], order[2:4], order[4:]]
+    lost = [part.count("picture-02.png") for part in parts]
     assert [(s["index"], s["images"], len(s["failures"]), s["batch_size"]) for s in said] == [
-        (index, len(part) - lost, lost, 16) for index, part, lost in expected
+        (k, len(parts[k]) - lost[k], lost[k], 16) for k in range(3)
     ]
     rows = study.rows().collect()["image_id"].unique(maintain_order=True).to_list()
     assert rows == [name for name in order if name != "picture-02.png"]

@@ -1,8 +1,8 @@
 """The paper's suite: nine augmentations with the strengths of the authors' scripts."""
 
-from embedshift.arrays import Json
 from embedshift.augmentations import transforms
 from embedshift.augmentations.suite import SUITES, Augmentation
+from embedshift.config import Json
 
 PAPER: dict[str, tuple[str, Json]] = {
     "noise": ("GaussNoise", {"std_range": (0.44, 0.88)}),

@@ -10,9 +10,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from embedshift.arrays import Json, Pixels, Values
+from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import transforms
 from embedshift.augmentations.transforms import Transform
+from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import Registry, fingerprint
 

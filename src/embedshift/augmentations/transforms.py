@@ -14,7 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from embedshift.arrays import Json, Pixels, Values
+from embedshift.arrays import Pixels, Values
+from embedshift.config import Json
 
 # One of albumentations, or a user's own callable `(image, rng) -> image`.
 Transform = Any

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import embedshift
-from embedshift.arrays import Json
 from embedshift.cli.options import choices, chosen, given, names, switches, with_flags, with_options
-from embedshift.config import StudyConfig
+from embedshift.config import Json, StudyConfig
 from embedshift.errors import EmbedshiftError, Stopped, UsageError, reason
 
 if TYPE_CHECKING:

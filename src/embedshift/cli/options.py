@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.registry import questions
 
 RARE = "Rarely needed"

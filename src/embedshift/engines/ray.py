@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.engines.job import Job, Result
 from embedshift.errors import EmbedshiftError, MissingExtra, reason
 from embedshift.pipeline.ready import ready

@@ -8,7 +8,8 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from embedshift.arrays import Json, Values
+from embedshift.arrays import Values
+from embedshift.config import Json
 from embedshift.figures.style import COLOUR_MAP, FAINT, INK, MUTED, column_names, contrast
 
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 
-from embedshift.arrays import Json
 from embedshift.augmentations import ORIGINAL
+from embedshift.config import Json
 from embedshift.registry import METRICS
 
 INK, MUTED, FAINT = "#1f1f1f", "#6b6b6b", "#e4e4e4"

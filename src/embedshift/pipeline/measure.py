@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from embedshift.arrays import Json, Pixels, Values
+from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import Suite
-from embedshift.config import StudyConfig
+from embedshift.config import Json, StudyConfig
 from embedshift.registry import METRICS
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.figures import FigureInput
 from embedshift.report.embedded import EmbeddedFigure
 from embedshift.store.info import StudyInfo

@@ -13,7 +13,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import CAPTION_ENDINGS, ENDINGS, Block, Sample, captions_of, count_ending
 from embedshift.sources.lists import is_url

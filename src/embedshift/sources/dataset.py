@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.errors import MissingExtra, UsageError, reason
 from embedshift.sources.archive import CAPTION_COLUMNS, ID_COLUMNS, image_bytes, image_column, named_samples
 from embedshift.sources.base import Block, Sample

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.errors import UsageError, reason
 from embedshift.store.shards import SCHEMA_VERSION, another_schema, write_whole
 

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedshift.arrays import Floats, Json, Values
+from embedshift.arrays import Floats, Values
+from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, reason
 
 SCHEMA_VERSION = 2

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Json, Values
+from embedshift.arrays import Values
+from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS
 from embedshift.store.folder import differences

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.statistics import summary as tables
 from embedshift.store.reader import Reader

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from embedshift.arrays import Json, Values
+from embedshift.arrays import Values
+from embedshift.config import Json
 from embedshift.registry import METRICS
 from embedshift.statistics import summary as tables
 from embedshift.statistics.summary import RADAR_METRICS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.registry import QUESTIONS
 from embedshift.store.info import read_content, read_info

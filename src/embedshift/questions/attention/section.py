@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.questions.attention.figures import ALIGNED, PLAIN, metrics_of
 from embedshift.report.facts import ATTENTION
 from embedshift.report.numbers import decimals, fixed

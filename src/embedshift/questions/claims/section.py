@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.report.numbers import MISSING, decimals, fixed
 from embedshift.report.section import PageInput, Part, Section
 

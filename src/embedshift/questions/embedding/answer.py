@@ -3,7 +3,7 @@
 import polars as pl
 from markupsafe import Markup
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.report.numbers import count, decimals, fixed
 
 Row = Json

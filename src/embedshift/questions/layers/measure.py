@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Json, Values
+from embedshift.arrays import Values
+from embedshift.config import Json
 from embedshift.pipeline.measure import Column, Measure, Sums
 from embedshift.questions.layers.cka import LEAST_IMAGES, likeness, terms_of
 from embedshift.questions.layers.columns import METRICS, TOKENS, column

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.questions.layers.figures import TOKENS
 from embedshift.report.numbers import fixed
 from embedshift.report.section import PageInput, Part, Section

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.questions.moved.gallery import KINDS, Card, Gallery, build_gallery
 from embedshift.registry import METRICS
 from embedshift.report.numbers import fixed, places_of, shorten

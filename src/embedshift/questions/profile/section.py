@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from embedshift.arrays import Json
+from embedshift.config import Json
 from embedshift.registry import METRICS
 from embedshift.report.numbers import MISSING, fixed, places_of
 from embedshift.report.section import PageInput, Part, Section

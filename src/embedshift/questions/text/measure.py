@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from embedshift.arrays import Json, Values
+from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
+from embedshift.config import Json
 from embedshift.pipeline.measure import Asked, Column, Measure
 from embedshift.questions.text import Switches
 from embedshift.questions.text.texts import gather

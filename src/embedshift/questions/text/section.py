@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from embedshift.arrays import Json
 from embedshift.augmentations import ORIGINAL
+from embedshift.config import Json
 from embedshift.questions.text.tables import ALL, PERMUTATIONS
 from embedshift.report.numbers import fixed
 from embedshift.report.section import PageInput, Part, Section

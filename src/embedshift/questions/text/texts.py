@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedshift.arrays import Json
 from embedshift.augmentations import ORIGINAL
+from embedshift.config import Json
 from embedshift.errors import UsageError, reason
 from embedshift.questions.text import Switches
 from embedshift.registry import unknown_name
