@@ -16,18 +16,20 @@ import numpy as np
 import skimage.data
 from transformers import Dinov2Config, Dinov2Model
 
+from embedshift.arrays import Pixels
 from embedshift.augmentations import load_suite
 from embedshift.augmentations.views import draw_views
+from embedshift.config import StudyConfig
 from embedshift.encoders.base import EncoderOutput
 from embedshift.encoders.wrap import wrap
 from embedshift.pipeline.draw import DrawnImage
-from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.plan import Plan, make_measures
 from embedshift.pipeline.records import measure
 from embedshift.registry import METRICS
 from embedshift.sources import Sample, images
 from machine import describe_machine
 
-NAMES = ("attention_similarity", *(name for name in METRICS if METRICS[name].optional and METRICS[name].of_attention))
+NAMES = tuple(name for name in METRICS if METRICS[name].question == "attention")
 
 
 def main() -> None:
@@ -37,28 +39,33 @@ def main() -> None:
         parser.add_argument(name, type=int, default=value)
     given = parser.parse_args()
     print(describe_machine())
-    suite, original = load_suite("paper"), images.resize(skimage.data.astronaut(), given.size, "squash")
+    picture: Pixels = skimage.data.astronaut()  # type: ignore[no-untyped-call]
+    suite, original = load_suite("paper"), images.resize(picture, given.size, "squash")
     views, seeds = draw_views(original, "a.jpg", suite)
     maps = np.random.default_rng(0).random((len(views), given.size // 14, given.size // 14), np.float32)
-    output = EncoderOutput(maps[:, 0], maps, "cls", rollout=maps)
+    output = EncoderOutput(maps[:, 0], maps, "cls", {"rollout": maps})
     image = DrawnImage(Sample("a.jpg", ""), views, seeds, {}, {})
     draw = functools.partial(draw_views, original, "a.jpg", suite)
     print(f"drawing its {len(views) - 1} views: {cheapest(draw, given.repeats):.1f} ms per image")
 
-    config = Dinov2Config(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14)
+    shape = Dinov2Config(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14)
     encoder = wrap(
-        Dinov2Model(config), size=given.size, mean=(0.5,) * 3, std=(0.2,) * 3, device="cpu",
+        Dinov2Model(shape), size=given.size, mean=(0.5,) * 3, std=(0.2,) * 3, device="cpu",
         embed=lambda module, pixels: module(pixels).pooler_output,
     )  # fmt: skip
     forward = cheapest(functools.partial(encoder, views), max(2, given.repeats // 5))
-    encoder.observe(rollout=True)
-    rolled = cheapest(functools.partial(encoder, views), max(2, given.repeats // 5))
+    with encoder.observing(["rollout"]):
+        rolled = cheapest(functools.partial(encoder, views), max(2, given.repeats // 5))
     print(f"encoding them on the CPU: {forward:.0f} ms per image, {rolled:.0f} ms with rollout")
+    config = StudyConfig(metrics=NAMES)
+    (asked,) = (each for each in make_measures(config, suite, [image.sample]) if each.question == "attention")
+    plan = Plan(
+        config=config, suite=suite, preprocess=encoder.preprocess, measures=(asked,), columns=(), batch_size=1
+    )  # fmt: skip
     for name in NAMES:
-        plan = Plan(suite, encoder.preprocess, "squash", 0, 1, (name,), 1, "")
-        nothing = Plan(suite, encoder.preprocess, "squash", 0, 1, (), 1, "")
-        whole, empty = (cheapest(functools.partial(measure, image, output, p), given.repeats) for p in (plan, nothing))
-        print(f"{name}: {whole - empty:.1f} ms per image")
+        asked.metrics = (name,)
+        milliseconds = cheapest(functools.partial(measure, image, output, plan.measures, plan), given.repeats)
+        print(f"{name}: {milliseconds:.1f} ms per image")
 
 
 def cheapest(work: Callable[[], object], repeats: int) -> float:

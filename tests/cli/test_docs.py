@@ -9,7 +9,8 @@ import pytest
 import typer
 
 from embedshift.cli import app
-from embedshift.config import StudyConfig, make_config
+from embedshift.cli.options import given
+from embedshift.config import make_config, setting_names
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"\bembedshift ((?:run|report|compare|list|demo) [^`\n]+)")
@@ -29,7 +30,7 @@ def parse(line: str) -> dict[str, Any]:
     name, *arguments = shlex.split(line, comments=True)
     params: dict[str, Any] = typer.main.get_command(app).commands[name].make_context(name, arguments).params
     if name == "run":
-        make_config({k: params[k] for k in set(StudyConfig.model_fields) - {"metrics"} if params.get(k)})
+        make_config(given({name: params[name] for name in setting_names()}))
     return params
 
 

@@ -59,11 +59,6 @@ def test_a_linear_layer_is_the_product_in_float64(products, bias):
     np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=1e-6)
 
 
-def near(found, wanted, *, roundings):
-    """Whether two arrays differ by no more than so many roundings of the largest value."""
-    return np.abs(found - wanted).max() <= roundings * ROUNDING * np.abs(wanted).max()
-
-
 def test_under_autocast_it_is_what_torch_gives_to_rounding(products):
     layer, x = nn.Linear(96, 50).bfloat16(), torch.randn(40, 96)
     if not BFLOAT16:
@@ -80,8 +75,9 @@ def test_under_autocast_it_is_what_torch_gives_to_rounding(products):
     # Not to the bit: each is a sum in float32 that is rounded once, but where the processor has no such products the
     # two may add up in another order, and go to either side of what lies between: one rounding for each. A product that
     # is 2 % too large is five roundings off.
-    assert near(found, wanted, roundings=2)
-    assert not near(1.02 * found, wanted, roundings=2)
+    atol = 2 * ROUNDING * np.abs(wanted).max()
+    np.testing.assert_allclose(found, wanted, atol=atol)
+    assert np.abs(1.02 * found - wanted).max() > atol
 
 
 def test_weights_in_another_precision_than_autocasts_stay_with_torch(products):
@@ -179,11 +175,11 @@ def test_an_encoder_on_a_cpu_takes_them_and_gives_what_the_library_gives(product
     wanted = Dinov2Model(SMALL).eval()(pixels).last_hidden_state[:, 0].numpy()
     # In bfloat16 the product before the last norm is rounded, and those before it add about as much. Products that are
     # 2 % too large are five roundings off.
-    roundings = 3e-4 if precision == "float32" else 2
-    assert near(output.embedding, wanted, roundings=roundings)
+    atol = 3e-6 if precision == "float32" else 2 * ROUNDING * np.abs(wanted).max()
+    np.testing.assert_allclose(output.embedding, wanted, atol=atol)
     product = kernels._product
     monkeypatch.setattr(kernels, "_product", lambda *given: product(*given) * 1.02)
-    assert near(fast(VIEWS).embedding, wanted, roundings=roundings) is not taken
+    assert (np.abs(fast(VIEWS).embedding - wanted).max() > atol) == taken
 
 
 def test_they_are_packed_again_where_the_encoder_is_sent(products):

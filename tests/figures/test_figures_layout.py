@@ -187,7 +187,8 @@ def test_the_users_own_style_changes_nothing_and_is_left_alone(tmp_path):
 def test_files_are_the_same_bytes_every_time(tmp_path, ending):
     study = make_study(tmp_path / "study", 6, ["noise", "blur", "elastic"])
     first, again = (
-        [path.read_bytes() for path in save_figures(study.reader(), ["dendrogram", "l2_density"], [ending])] for _ in range(2)
+        [path.read_bytes() for path in save_figures(study.reader(), ["dendrogram", "l2_density"], [ending])]
+        for _ in range(2)
     )
     assert first == again
     assert not list((study.folder / "figures").glob(".*"))

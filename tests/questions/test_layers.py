@@ -1,4 +1,4 @@
-"""`--layers` from the command line to the report: columns, terms in the shards, table, figure, section."""
+"""`layers` from the command line to the report: columns, terms in the shards, table, figure, section."""
 
 import json
 import subprocess
@@ -184,7 +184,9 @@ def test_without_layers_nothing_is_different(photos, dinov2, tmp_path, study):
         plain.layers()
     with pytest.raises(EmbedshiftError, match="no layers; run it with `layers`"):
         plain.figure("depth")
-    with pytest.raises(EmbedshiftError, match=r"""holds another study: questions\.layers: null there, \{"layers": true\} now"""):
+    with pytest.raises(
+        EmbedshiftError, match=r"""holds another study: questions\.layers: null there, \{"layers": true\} now"""
+    ):
         run(photos, plain.folder, dinov2, draws=2)
 
 

@@ -186,9 +186,7 @@ def test_more_noise_is_less_alike(name):
             noisy = noisy.clip(0, 255).astype(np.uint8)
         if metric.needs in {"attention", "aligned", "rollout"}:
             noisy = noisy.clip(0)
-        values.append(
-            metric.function(thing, noisy, *([28] if metric.needs in {"attention", "rollout"} else [])).item()
-        )
+        values.append(metric.function(thing, noisy, *([28] if metric.needs in {"attention", "rollout"} else [])).item())
     falling = values if metric.higher_is_better else [-value for value in values]
     assert all(before > after for before, after in itertools.pairwise(falling)), values
     assert values[0] == pytest.approx(metric.no_change, abs=1e-12)

@@ -1,4 +1,4 @@
-"""`--text`, `--labels` and `--words`: from captions and words to tables, with encoders whose answer is known."""
+"""`text`, `labels` and `words`: from captions and words to tables, with encoders whose answer is known."""
 
 import itertools
 import json

@@ -147,7 +147,9 @@ def test_an_unfinished_study_says_so(tmp_path):
     (study.folder / "shards" / "part-00002.parquet").unlink()
     (study.folder / "failures.parquet").unlink()
     info = study.info()
-    (study.folder / "study.json").write_text(json.dumps(info | {"complete": False, "counts": info["counts"] | {"measured": 0}}))
+    (study.folder / "study.json").write_text(
+        json.dumps(info | {"complete": False, "counts": info["counts"] | {"measured": 0}})
+    )
     study.report(figures=[])
     said = Reader((study.folder / "report.html").read_text()).said
     assert "Unfinished: 10 of 20 images." in said

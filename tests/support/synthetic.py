@@ -16,6 +16,7 @@ from PIL import Image
 from embedshift.augmentations import load_suite
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.views import view_seed
+from embedshift.encoders import TITLES
 from embedshift.registry import questions
 from embedshift.statistics.summary import PAPER_METRICS
 from embedshift.store.shards import (
@@ -78,9 +79,10 @@ def make_study(
         encoder: Its name.
         shard_size: Images per shard.
         with_tables: Whether the tables are written too.
-        layers: Blocks whose shift is there too, as `--layers` leaves it; 0 = none.
-        text: Whether captions, class names and a word for every augmentation are there, as `--text --labels` leaves it.
-        looks: Whether the optional metrics of attention are there: `--metrics attention,aligned,rollout`.
+        layers: Blocks whose shift is there too, as `layers` leaves it; 0 = none.
+        text: Whether captions, class names and a word for every augmentation are there, as `text` and `labels` leave
+            them.
+        looks: Whether the optional metrics of attention are there: `metrics` attention,aligned,rollout.
     """
     ids = sorted(images) if not isinstance(images, int) else [f"image-{i:05d}.png" for i in range(images)]
     names = list(augmentations)
@@ -112,15 +114,18 @@ def make_study(
     write_failures(folder, records)
     study = Study(folder)
     info = _info(folder, ids, names, dim, grid, draws, seed, failures, encoder, shard_size)
-    asked = [each.name for each in questions() if each.switches is None]
-    info["questions"] = dict.fromkeys([*asked, *(["layers"] if layers else [])], {})
+    told: dict[str, Any] = {"layers": {"layers": True}} if layers else {}
     if text:
-        info["questions"]["text"] = {
+        told["text"] = {
             "words": {"original": "a photo", **{name: f"a photo with {name}" for name in names}},
             "captions": {"count": len(ids), "hash": "0" * 64},
             "labels": {"count": 5, "hash": "0" * 64},
             "templates": ["a photo of a {}.", "a photo of the {}."],
+            "tower": "2" * 64,
         }
+    asked = [each.name for each in questions() if each.switches is None or each.name in told]
+    info["questions"] = {name: told.get(name, {}) for name in asked}
+    info["identity"]["questions"] = told
     info["identity"]["metrics"] = list(metrics)
     (folder / "study.json").write_text(json.dumps(info))
     if with_tables:
@@ -272,8 +277,9 @@ def _info(
         "complete": True,
         "config": {
             "images": [pictures], "model": encoder, "augmentations": "custom", "metrics": [], "limit": None,
-            "sample": None, "seed": seed, "store": "all", "draws": draws, "size": None, "resize": "squash", "shard_size": shard_size,
+            "sample": None, "seed": seed, "draws": draws, "size": None, "resize": "squash", "shard_size": shard_size,
             "batch_size": None, "workers": None, "precision": "float32", "device": "auto", "engine": "local",
+            "store": "all",
         },
         "config_hash": "0" * 64,
         "identity": {
@@ -284,8 +290,9 @@ def _info(
         },
         "augmentations": list(names),
         "encoder": {
-            "name": encoder, "revision": None, "weights_hash": "1" * 64, "dim": dim, "grid": grid, **preprocess,
-            "shortest": None, "resample": 2, "precision": "float32", "attention_kind": grid and "cls",
+            "name": encoder, "title": TITLES.get(encoder), "revision": None, "weights_hash": "1" * 64, "dim": dim,
+            "grid": grid, **preprocess, "shortest": None, "resample": 2, "precision": "float32",
+            "attention_kind": grid and "cls",
         },
         "source": {"kind": "folder", "root": pictures},
         "order": "shuffled",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import embedshift
 from embedshift.cli.options import choices, chosen, given, names, switches, with_flags, with_options
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("embedshift")
 
+
+class _Group(TyperGroup):
+    def get_help_option(self, ctx: Any) -> Any:
+        """With a value where it is not given: to find that it has none, typer would import pydantic."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
+
+
 app = typer.Typer(
+    cls=_Group,
     help=embedshift.__doc__.splitlines()[0] if embedshift.__doc__ else None,
     no_args_is_help=True,
     add_completion=False,
