@@ -59,12 +59,12 @@ def ours(folder: Path) -> Result:
     started = time.perf_counter()
     study = embedshift.load(folder)
     rows, names = study.rows(), study.augmentations
-    summary = tables.summary(rows, names, study.metrics, seed=0, resamples=0)
-    tables.ranking(summary)
-    pairwise = tables.pairwise(rows, names).drop("augmentation").to_numpy()
-    found = clusters.cut(pairwise, names)["cluster"].to_list()
+    means = summary.summary(rows, names, study.metrics, seed=0, resamples=0)
+    summary.ranking(means)
+    pairwise = distances_of_images(rows, names).drop("augmentation").to_numpy()
+    found = clusters.clusters_of(pairwise, names)["cluster"].to_list()
     work = time.perf_counter() - started
-    of = {metric: summary.filter(summary["metric"] == metric) for metric in ("cosine_similarity", "l2_distance")}
+    of = {metric: means.filter(means["metric"] == metric) for metric in ("cosine_similarity", "l2_distance")}
     return result(work, [table["mean"].to_list() for table in of.values()], pairwise, found)
 
 
@@ -96,7 +96,8 @@ def theirs(file: Path) -> Result:
 def result(seconds: float, means: list[list[float]], distances: np.ndarray, clusters: list[int]) -> Result:
     """What one side says: its work without imports, its peak memory, and its numbers."""
     # VmHWM and not ru_maxrss, which a child inherits from the process that started it.
-    memory = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 2**20
+    (peak,) = re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    memory = int(peak) / 2**20
     said = {"means": means, "distances": distances.tolist(), "clusters": clusters}
     return {"seconds": seconds, "memory": memory, "said": said}
 
@@ -118,7 +119,7 @@ def write(folder: Path, images: int, dim: int) -> None:
     import pyarrow.parquet as pq
 
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from synthetic import make_study
+    from support.synthetic import make_study
 
     study = make_study(folder / "study", images, dim=dim, grid=(7, 7), with_tables=False)
     parts = sorted((folder / "study" / "shards").iterdir())

@@ -8,6 +8,7 @@ to three times.
 usage: python benchmarks/authors_order.py PHOTO...        prints seconds per image and step as JSON
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -31,7 +32,7 @@ class AuthorsOrder:
 
     def __init__(self, model: CLIPModel) -> None:
         self.model, self.processor = model, CLIPImageProcessor()
-        self.transforms = list(paper().values())
+        self.transforms = [each.transform for each in paper()]
 
     def seconds_per_image(self, photos: Sequence[Path]) -> dict[str, float]:
         """Runs the sequence over the photos; seconds per image and step."""
@@ -64,7 +65,9 @@ class AuthorsOrder:
         return [original, *(transform(image=original)["image"] for transform in self.transforms)]
 
     def _prepare(self, views: Sequence[np.ndarray]) -> torch.Tensor:
-        return self.processor(images=[Image.fromarray(view) for view in views], return_tensors="pt")["pixel_values"]
+        made = self.processor(images=[Image.fromarray(view) for view in views], return_tensors="pt")
+        pixels: torch.Tensor = made["pixel_values"]
+        return pixels
 
     def _embed(self, views: Sequence[np.ndarray]) -> None:
         with torch.no_grad():
@@ -74,8 +77,9 @@ class AuthorsOrder:
         with torch.no_grad():
             output = self.model.vision_model(pixel_values=self._prepare([view]), output_attentions=True)
         row = output.attentions[-1].mean(dim=1)[0, 0, 1:].numpy().reshape(GRID, GRID)
-        large = cv2.resize(row, (SIZE, SIZE))
-        return (large - large.min()) / (large.max() - large.min())
+        large: np.ndarray = cv2.resize(row, (SIZE, SIZE))
+        scaled: np.ndarray = (large - large.min()) / (large.max() - large.min())
+        return scaled
 
 
 def _pixel_metrics(original: np.ndarray, view: np.ndarray) -> tuple[float, float, float]:
@@ -119,5 +123,7 @@ def in_a_process(photos: Sequence[Path]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    eager = CLIPModel._from_config(CLIPConfig(), attn_implementation="eager").eval()
-    print(json.dumps(AuthorsOrder(eager).seconds_per_image([Path(name) for name in sys.argv[1:]])))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("photos", metavar="PHOTO", nargs="+", type=Path)
+    eager = CLIPModel._from_config(CLIPConfig(), attn_implementation="eager").eval()  # type: ignore[no-untyped-call]
+    print(json.dumps(AuthorsOrder(eager).seconds_per_image(parser.parse_args().photos)))

@@ -5,6 +5,7 @@ usage: python benchmarks/photos.py PHOTO_DIR
 Ends with exit code 1 where it does not.
 """
 
+import argparse
 import sys
 import tempfile
 import time
@@ -17,9 +18,12 @@ from machine import describe_machine
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", metavar="PHOTO_DIR", type=Path)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
-        study = embedshift.run(sys.argv[1], out=Path(folder) / "study", model="dinov2-small-offline")
+        study = embedshift.run(options.folder, out=Path(folder) / "study", model="dinov2-small-offline")
         seconds = time.monotonic() - started
         measured = study.info()["counts"]["measured"]
         table = study.summary().pivot(on="metric", index="augmentation", values="mean")

@@ -66,7 +66,7 @@ def rate(study: Study) -> float:
 
 
 def same(one: Study, other: Study) -> bool:
-    return all(getattr(one, name)().equals(getattr(other, name)()) for name in TABLES)
+    return all(one.table(name).equals(other.table(name)) for name in one.table_names)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@
 usage: python benchmarks/report_picture.py STUDY [FOLDER]
 """
 
+import argparse
 import io
 import os
 import shutil
-import sys
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import FloatRect, sync_playwright
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 WIDTH = 1600
@@ -18,8 +18,11 @@ MARGIN = 16
 
 
 def main() -> None:
-    report = Path(sys.argv[1]).resolve() / "report.html"
-    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else FOLDER
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("study", metavar="STUDY", type=Path)
+    parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", default=FOLDER)
+    options = parser.parse_args()
+    report, folder = options.study.resolve() / "report.html", options.folder
     folder.mkdir(parents=True, exist_ok=True)
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as driver:
@@ -28,7 +31,7 @@ def main() -> None:
         page.goto(report.as_uri())
         page.wait_for_selector("#tree .main-svg")
         height = page.evaluate("document.getElementById('claims').getBoundingClientRect().top + scrollY")
-        first = {"x": 0, "y": 0, "width": WIDTH, "height": height - MARGIN}
+        first: FloatRect = {"x": 0, "y": 0, "width": WIDTH, "height": height - MARGIN}
         page.screenshot(path=folder / "report.png", clip=first, full_page=True)
         gallery = page.locator("#gallery").screenshot()
         browser.close()

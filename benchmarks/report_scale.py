@@ -5,6 +5,7 @@ The shards are made of random numbers; there are no pictures behind them, so tha
 usage: python benchmarks/report_scale.py [IMAGES]
 """
 
+import argparse
 import os
 import resource
 import shutil
@@ -25,7 +26,9 @@ SECONDS, BYTES, CORES = 60, 1.5 * 2**30, 2
 
 
 def main() -> None:
-    images = int(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("images", metavar="IMAGES", type=int, nargs="?", default=IMAGES)
+    images = parser.parse_args().images
     folder = Path(tempfile.mkdtemp())
     try:
         make_study(folder / "study", images, dim=DIM, grid=GRID, with_tables=False)

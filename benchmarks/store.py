@@ -17,6 +17,7 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 import embedshift
+from embedshift.config import Store
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
@@ -25,7 +26,7 @@ from embedshift.sources import FolderSource
 from embedshift.study import Study
 from machine import describe_machine
 
-STORES = ("all", "metrics")
+STORES: tuple[Store, ...] = ("all", "metrics")
 
 
 def main() -> None:
@@ -37,7 +38,8 @@ def main() -> None:
     logging.disable(logging.WARNING)
     photos = [sample.location for sample in FolderSource([str(options.folder)]).samples[: options.photos]]
     torch.manual_seed(0)
-    model = CLIPModel._from_config(CLIPConfig(vision_config={"num_hidden_layers": options.layers})).eval()
+    config = CLIPConfig(vision_config={"num_hidden_layers": options.layers})
+    model = CLIPModel._from_config(config).eval()  # type: ignore[no-untyped-call]
     encoder = ModuleEncoder(
         model, READERS["image_features"], Preprocess(224, CLIP_MEAN, CLIP_STD), "clip", tower=model.vision_model
     )
@@ -47,10 +49,9 @@ def main() -> None:
         print(f"{studies['all'].info()['counts']['measured']} photos x 10 views, 512 numbers and 7 x 7 maps")
         for name, study in studies.items():
             show(name, study)
-        same = [
-            table for table in TABLES if tables_of(studies["all"], table).equals(tables_of(studies["metrics"], table))
-        ]
-        print(f"equal tables: {', '.join(same)} ({len(same)} of {len(TABLES)})")
+        names = studies["all"].table_names
+        same = [name for name in names if table_of(studies["all"], name).equals(table_of(studies["metrics"], name))]
+        print(f"equal tables: {', '.join(same)} ({len(same)} of {len(names)})")
 
 
 def show(name: str, study: Study) -> None:
@@ -69,9 +70,9 @@ def show(name: str, study: Study) -> None:
     print("  " + ", ".join(f"{group} {size / images:,.0f}" for group, size in groups.items()))
 
 
-def tables_of(study: Study, name: str) -> pl.DataFrame:
+def table_of(study: Study, name: str) -> pl.DataFrame:
     """A table without the metric that `--store metrics` adds."""
-    table: pl.DataFrame = getattr(study, name)()
+    table = study.table(name)
     return table.filter(pl.col("metric") != "attention_entropy_rise") if "metric" in table.columns else table
 
 

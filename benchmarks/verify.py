@@ -1,7 +1,7 @@
 """Runs a study and holds every stored column to slow, independent computations: `verify.py PHOTO_DIR`.
 
 Prints the largest difference per column beside what is allowed, and ends with 1 when one is over it. The
-computations are those of the tests (`tests/exactness.py`, `tests/reference.py`).
+computations are those of the tests (`tests/support/exactness.py`, `tests/support/reference.py`).
 """
 
 import argparse
@@ -22,10 +22,9 @@ def main() -> int:
     parser.add_argument("--model", default="dinov2-small-offline", help="a registered name or a local folder")
     given = parser.parse_args()
 
-    import exactness
-
     import embedshift
     from embedshift.encoders.bundled import cached_folder
+    from support import exactness
 
     files = sorted(path for path in given.photos.iterdir() if path.is_file())
     with tempfile.TemporaryDirectory() as scratch:

@@ -13,10 +13,11 @@ from transformers import Dinov2Config, Dinov2Model
 import embedshift
 from embedshift.augmentations import SUITES
 from embedshift.augmentations.paper import PAPER
+from embedshift.cli.known import KNOWN
 from embedshift.encoders import ENCODERS
 from embedshift.encoders.families import FAMILIES
 from embedshift.figures import FIGURES
-from embedshift.registry import METRICS
+from embedshift.registry import METRICS, questions
 from support import command, models
 from support.models import pictures
 
@@ -118,7 +119,7 @@ def test_config_files_that_are_wrong(content, words, cli, photos, tmp_path):
         (["--precision", "float8"], "precision"),
         (["--resize", "stretch"], "resize"),
         (["--engine", "slurm"], "engine"),
-        (["--size", 20], "size 20 is not a multiple of its patch of 8"),
+        (["--size", 20], "size 20 is not a multiple of its patch of 8 pixels; choose another --size"),
         (["--device", "gpu"], "device 'gpu' cannot be used here"),
         (["--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
         (["--augmentations", "papr"], "did you mean 'paper'?"),
@@ -197,6 +198,10 @@ def test_lists_are_the_registries(cli):
     augmentations = cli("list", "augmentations")
     assert set(names(augmentations)) >= set(SUITES)
     assert all(name in augmentations.out for name in PAPER)
+    assert names(cli("list", "questions")) == [question.name for question in questions()]
+    # The library speaks of settings, a person at a terminal types flags.
+    assert not any("`" in cli("list", kind).out for kind in KNOWN)
+    assert "or --embedding latents" in encoders.out
 
 
 def test_version_help_and_no_command(cli):

@@ -80,6 +80,8 @@ def test_without_it_the_others_run_and_report(name, photos, model, tmp_path, mon
 
 def test_a_switch_of_a_question_that_is_not_there_is_unknown(photos, model, tmp_path, monkeypatch):
     leave_out("layers", monkeypatch)
-    with pytest.raises(embedshift.EmbedshiftError, match=r"unknown setting 'layers'.* Known: images, model, ") as caught:
+    with pytest.raises(
+        embedshift.EmbedshiftError, match=r"unknown setting 'layers'.* Known: images, model, "
+    ) as caught:
         embedshift.run(photos, out=tmp_path / "study", model=model, layers=True)
     assert caught.value.exit_code == 2

@@ -172,7 +172,7 @@ def test_another_configuration_is_refused_and_named(finished, small, tmp_path):
         assert caught.value.exit_code == 2
         assert line.startswith(f"{out} holds another study: ")
         assert words in line
-        assert line.endswith("Choose another --out, or delete it")
+        assert line.endswith("Choose another `out`, or delete it")
         # And nothing that is the same is named.
         others = {"seed", "draws", "shard_size", "resize", "weights_hash", "metrics"} - set(settings) - {"model"}
         assert not any(f" {other}: " in line for other in others if other not in words)
