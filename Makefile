@@ -2,9 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= build/demo
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# A CPU without AVX-512: bfloat16 is emulated there.
+AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types wheel check clean
+.PHONY: help demo test quick isa coverage lint format types wheel check clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -24,23 +27,33 @@ demo: .venv/user ## Measure the bundled encoder on eight photographs; prints the
 	$(BIN)/embedshift demo --out $(OUT)
 
 test: .venv/dev ## Install what tests need, run all of them, a process for each core up to four
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(PYTEST)
 
-lint: .venv/dev ## Lint and format check
+quick: .venv/dev ## The tests that need no browser, no Ray and no other families: a minute
+	$(PYTEST) -m 'not slow'
+
+isa: .venv/dev ## The encoders' tests as on a CPU without AVX-512
+	$(AVX2) $(PYTEST) tests/encoders
+
+coverage: .venv/dev ## All tests, and which lines of src they run
+	$(PYTEST) --cov=embedshift --cov-report=term-missing:skip-covered
+
+lint: .venv/dev ## Lint, format check, and who may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 format: .venv/dev ## Format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: .venv/dev ## mypy strict on src
+types: .venv/dev ## mypy strict on src, the tests' helpers and the benchmarks
 	$(BIN)/mypy
 
 wheel: .venv/dev ## Build the wheel
 	$(BIN)/python -m build --wheel --outdir build/dist .
 
-check: lint types test wheel ## All of it, as CI does
+check: lint types test isa wheel ## All of it, as CI does
 
 clean: ## Remove what was built
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -6,12 +6,14 @@
 The default configuration of a class is not always that of a published checkpoint; docs/encoders.md says where.
 """
 
+import argparse
 import json
 import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 VOCABULARY = 1_500_000
 
@@ -19,7 +21,7 @@ VOCABULARY = 1_500_000
 LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
 HUGE = {"intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 16, "patch_size": 14}
 SO400M = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16}
-PUBLISHED = {
+PUBLISHED: dict[str, dict[str, Any]] = {
     "AltCLIP": {"vision_config": LARGE | {"patch_size": 14}},
     "MetaCLIP 2": {"vision_config": HUGE | {"hidden_size": 1280}, "projection_dim": 1024},
     "IDEFICS, the open Flamingo": {"vision_config": HUGE | {"embed_dim": 1280}, "use_resampler": True},
@@ -36,7 +38,7 @@ def sizes() -> None:
     from embedshift.encoders import FAMILIES
     from embedshift.encoders.huggingface import _without
 
-    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     print(f"{'family':36} {'embedding':11} {'vision part':>12} {'float32':>9} {'whole':>9}")
     for family in FAMILIES:
         if not family.model_types:
@@ -51,7 +53,7 @@ def sizes() -> None:
                 print(f"{family.title:36} {embedding.name:11} {numbers}")
 
 
-def _count(module) -> int:
+def _count(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
@@ -73,7 +75,7 @@ def _child(what: str, kind: str, folder: Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
 
 
-def _tiny(kind: str):
+def _tiny(kind: str) -> tuple[Any, Any]:
     import transformers as hf
 
     tower = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -85,9 +87,11 @@ def _tiny(kind: str):
     if kind == "blip":
         text["encoder_hidden_size"] = 256
         return hf.BlipForImageTextRetrieval, hf.BlipConfig(vision_config=tower, text_config=text)
-    text |= {"model_type": "mistral", "num_key_value_heads": 1, "head_dim": 32, "pad_token_id": 0}
+    text |= {"num_key_value_heads": 1, "head_dim": 32, "pad_token_id": 0}
     perceiver = {"hidden_size": 64, "resampler_n_heads": 2, "resampler_head_dim": 32, "num_key_value_heads": 1}
-    config = hf.Idefics2Config(vision_config=tower, text_config=text, perceiver_config=perceiver)
+    config = hf.Idefics2Config(
+        vision_config=tower, text_config={"model_type": "mistral", **text}, perceiver_config=perceiver
+    )
     return hf.Idefics2ForConditionalGeneration, config
 
 
@@ -115,7 +119,7 @@ def load(kind: str, folder: Path, *, whole: bool) -> None:
     print(json.dumps({"parameters": _count(module) * 4e-6, "growth": _peak() - before}))
 
 
-def _warm(cls) -> None:
+def _warm(cls: Any) -> None:
     """Loads code that the first forward pass brings, so that only weights are counted."""
     import numpy as np
     import torch
@@ -135,10 +139,13 @@ def _peak() -> float:
 
 
 if __name__ == "__main__":
-    task, *rest = sys.argv[1:] or ["sizes"]
-    if task in {"sizes", "peak"}:
-        {"sizes": sizes, "peak": peak}[task]()
-    elif task == "make":
-        make(rest[0], Path(rest[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", nargs="?", default="sizes", choices=["sizes", "peak", "make", "load", "whole"])
+    parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)  # of its own processes: a kind and a folder
+    given = parser.parse_args()
+    if given.task in {"sizes", "peak"}:
+        {"sizes": sizes, "peak": peak}[given.task]()
+    elif given.task == "make":
+        make(given.rest[0], Path(given.rest[1]))
     else:
-        load(rest[0], Path(rest[1]), whole=task == "whole")
+        load(given.rest[0], Path(given.rest[1]), whole=given.task == "whole")

@@ -13,7 +13,7 @@ from embedshift.sources import FolderSource
 def save_clip(folder: Path) -> Path:
     """A checkpoint of CLIP ViT-B/32's vision part with random weights: speed does not depend on them."""
     torch.manual_seed(0)
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     CLIPVisionModelWithProjection(CLIPVisionConfig()).save_pretrained(folder)
     return folder
 

@@ -9,12 +9,14 @@ pass, counted while it runs, at the best rate of a matrix product measured in th
 """
 
 import argparse
+import contextlib
 import logging
 import math
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,9 @@ from torch.nn.functional import linear
 from torch.utils.flop_counter import FlopCounterMode
 
 from authors_order import in_a_process
-from embedshift.config import make_config
+from embedshift.config import Precision, make_config
 from embedshift.encoders import Encoder, load_encoder
+from embedshift.encoders.base import Compilable
 from embedshift.encoders.kernels import CpuKernels
 from embedshift.engines.local import keep_memory
 from embedshift.sources import FolderSource
@@ -34,7 +37,11 @@ from machine import describe_machine
 
 BATCH = 40
 # Name → precision, and whether the encoder is compiled.
-KINDS = {"float32": ("float32", False), "bfloat16": ("bfloat16", False), "bfloat16 compiled": ("bfloat16", True)}
+KINDS: dict[str, tuple[Precision, bool]] = {
+    "float32": ("float32", False),
+    "bfloat16": ("bfloat16", False),
+    "bfloat16 compiled": ("bfloat16", True),
+}
 # Rows, inner and outer size of matrix products: those of the model at its batch, and larger ones.
 PRODUCTS = ((2_000, 768, 3_072), (2_000, 3_072, 768), (2_000, 768, 768), (2_048, 2_048, 2_048), (4_096, 4_096, 4_096))
 
@@ -57,7 +64,8 @@ def main() -> None:
             dtype = getattr(torch, KINDS[kind][0])
             plain, packed = best_rates(dtype)
             seconds[f"limit {kind}"], seconds[f"packed {kind}"] = operations / plain, operations / packed
-            seconds[f"encoder {kind}"] = encoder_only(encoder, len(photos))
+            with at_work(encoder, kind):
+                seconds[f"encoder {kind}"] = encoder_only(encoder, len(photos))
             seconds[f"study {kind}"] = study(encoder, photos, compiled=KINDS[kind][1])
         rounds.append(seconds)
         print(f"round {number + 1}, s/image: " + ", ".join(f"{k} {v:.3f}" for k, v in seconds.items()), flush=True)
@@ -74,15 +82,21 @@ def main() -> None:
 
 
 def load_encoders() -> dict[str, Encoder]:
-    """The encoder in each kind, compiled where asked for."""
+    """The encoder in each kind."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(save_clip(Path(folder) / "clip"))
         encoders = {kind: load_encoder(path, device="cpu", precision=KINDS[kind][0]) for kind in KINDS}
-    for kind, encoder in encoders.items():
+    for encoder in encoders.values():
         assert encoder.grid == (7, 7), "the attention tap must be at work"
-        if KINDS[kind][1]:
-            encoder.compile(BATCH)
     return encoders
+
+
+def at_work(encoder: Encoder, kind: str) -> contextlib.AbstractContextManager[None]:
+    """While entered, the encoder is compiled, where its kind is; torch keeps the code for the next time."""
+    if not KINDS[kind][1]:
+        return contextlib.nullcontext()
+    assert isinstance(encoder, Compilable)
+    return encoder.compiling(BATCH)
 
 
 def count_operations(encoder: Encoder) -> float:
@@ -102,9 +116,9 @@ def best_rates(dtype: torch.dtype, tries: int = 10) -> tuple[float, float]:
             x, weight = torch.randn(rows, inner, dtype=dtype), torch.randn(outer, inner, dtype=dtype)
             layer = torch.nn.Linear(inner, outer, bias=False, dtype=dtype)
             kernels, operations = CpuKernels(layer, dtype), 2 * rows * inner * outer
-            plain.append(operations / min(timed(lambda x=x, weight=weight: linear(x, weight)) for _ in range(tries)))
+            plain.append(operations / min(timed(partial(linear, x, weight)) for _ in range(tries)))
             with kernels:
-                packed.append(operations / min(timed(lambda x=x, layer=layer: layer(x)) for _ in range(tries)))
+                packed.append(operations / min(timed(partial(layer, x)) for _ in range(tries)))
     return max(plain), max(packed)
 
 

@@ -1,1 +1,32 @@
 """Being here, this file puts `tests/` on the path: `from support.synthetic import make_study`."""
+
+from pathlib import Path
+
+import pytest
+
+# What `make quick` leaves out: a browser, Ray, other families of encoders, and what takes more than some seconds.
+SLOW_FILES = {
+    "test_browser.py",
+    "test_compile.py",
+    "test_devices.py",
+    "test_exactness.py",
+    "test_families.py",
+    "test_openclip.py",
+    "test_ray.py",
+    "test_report_size.py",
+    "test_text_towers.py",
+    "test_timm.py",
+}
+SLOW_TESTS = {
+    "test_a_hub_that_does_not_answer_is_one_line_within_20_seconds",
+    "test_compiled_is_equal_to_rounding_and_travels",
+    "test_demo_measures_eight_photographs",
+    "test_run_writes_a_report_once",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the slow ones."""
+    for item in items:
+        if Path(item.path).name in SLOW_FILES or item.name.split("[")[0] in SLOW_TESTS:
+            item.add_marker(pytest.mark.slow)

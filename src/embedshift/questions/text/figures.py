@@ -41,7 +41,7 @@ def text(data: FigureInput, title: str) -> Figure:
         axes.hlines(positions, low, high, colors=list(data.colours.values()), linewidth=2)
         axes.scatter(mean, positions, color=list(data.colours.values()), s=26, zorder=3)
         axes.set_title(METRICS[metric].label)
-        axes.set_xlabel(TEXT_AXES[metric])
+        axes.set_xlabel(TEXT_AXES.get(metric, f"mean {METRICS[metric].label}"))
         axes.tick_params(axis="y", length=0)
         axes.set_yticks(positions, [human(name) for name in data.augmentations])
         axes.set_ylim(len(positions) - 0.4, -0.6)
