@@ -87,11 +87,9 @@ def _tiny(kind: str) -> tuple[Any, Any]:
     if kind == "blip":
         text["encoder_hidden_size"] = 256
         return hf.BlipForImageTextRetrieval, hf.BlipConfig(vision_config=tower, text_config=text)
-    text |= {"num_key_value_heads": 1, "head_dim": 32, "pad_token_id": 0}
+    mistral = {"model_type": "mistral", **text, "num_key_value_heads": 1, "head_dim": 32, "pad_token_id": 0}
     perceiver = {"hidden_size": 64, "resampler_n_heads": 2, "resampler_head_dim": 32, "num_key_value_heads": 1}
-    config = hf.Idefics2Config(
-        vision_config=tower, text_config={"model_type": "mistral", **text}, perceiver_config=perceiver
-    )
+    config = hf.Idefics2Config(vision_config=tower, text_config=mistral, perceiver_config=perceiver)
     return hf.Idefics2ForConditionalGeneration, config
 
 

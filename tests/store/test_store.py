@@ -1,4 +1,4 @@
-"""`--store metrics`: everything but the vectors, and so every table and every figure."""
+"""`store="metrics"`: everything but the vectors, and so every table and every figure."""
 
 import shutil
 from dataclasses import dataclass
@@ -14,22 +14,39 @@ from embedshift.cli import estimate
 from embedshift.config import make_config
 from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError
-from embedshift.figures import FIGURES, draw, figure_input, iter_figures
+from embedshift.figures import FIGURES, FigureInput, draw, iter_figures
 from embedshift.questions.shape import Tree
+from embedshift.sources import open_source, shuffle
+from embedshift.steps import prepared
 from embedshift.study import Study
 from support import command, models
 from support.models import Colours, pictures
 
 RISE = "attention_entropy_rise"
-# The fourth, first of the second shard, cannot be read: the fifth is the first measured there.
-BROKEN, MAPPED = "picture-03.png", ["picture-00.png", "picture-04.png", "picture-06.png"]
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
     folder = pictures(tmp_path_factory.mktemp("photos"), 8)
-    (folder / BROKEN).write_bytes(b"no picture")
+    (folder / in_order(folder)[3]).write_bytes(b"no picture")
     return folder
+
+
+def in_order(folder: Path) -> list[str]:
+    """The images as a study takes them."""
+    source = open_source([str(folder)])
+    return [sample.image_id for sample in shuffle(source.samples, source, seed=0)[0]]
+
+
+@pytest.fixture(scope="module")
+def order(photos) -> list[str]:
+    return in_order(photos)
+
+
+@pytest.fixture(scope="module")
+def mapped(order) -> list[str]:
+    """Images whose attention is kept, one a shard: of the second shard the first cannot be read."""
+    return sorted([order[0], order[4], order[6]])
 
 
 @pytest.fixture(scope="module")
@@ -67,26 +84,27 @@ def test_claims_on_attention_are_those_of_the_maps(both):
         assert found[claim] == pytest.approx(wanted, abs=1e-9)
 
 
-def test_rows_are_equal_but_for_the_vectors(both):
+def test_rows_are_equal_but_for_the_vectors(both, order, mapped):
     full, lean = (study.rows().collect() for study in both)
     assert set(full.columns) - set(lean.columns) == {"embedding"}
     assert set(lean.columns) - set(full.columns) == {RISE}
     kept = [name for name in lean.columns if name not in ("attention", RISE)]
     assert lean.select(kept).equals(full.select(kept), null_equal=True)
-    mapped = pl.col("image_id").is_in(MAPPED)
-    assert lean.filter(~mapped)["attention"].null_count() == 4 * 19 == lean["attention"].null_count()
-    assert (
-        lean.filter(mapped)["attention"].to_numpy().tobytes() == full.filter(mapped)["attention"].to_numpy().tobytes()
-    )
+    assert lean["image_id"].unique(maintain_order=True).to_list() == [name for name in order if name != order[3]]
+    there = pl.col("image_id").is_in(mapped)
+    assert lean.filter(~there)["attention"].null_count() == 4 * 19 == lean["attention"].null_count()
+    assert lean.filter(there)["attention"].to_numpy().tobytes() == full.filter(there)["attention"].to_numpy().tobytes()
 
 
 def test_every_figure_and_the_report_come_out(both):
-    _, lean = both
-    drawn = {paper.name for paper, _, _ in iter_figures(lean, figure_input(lean))}
-    assert drawn >= {name for name in FIGURES if not FIGURES[name].needs}
+    full, lean = both
+    drawn = {kind.name for kind, _, _ in iter_figures(FigureInput(lean.reader()))}
+    of_full = FigureInput(full.reader())
+    asked = {question.name for question in full.reader().questions}
+    assert drawn >= {name for name in FIGURES if FIGURES[name].question in asked and FIGURES[name].possible(of_full)}
     assert len(drawn) >= 12
     text = lean.report(figures=["attention"], formats=["svg"]).read_text()
-    assert "Measured with --store metrics" in text
+    assert "Measured without stored vectors: one image a shard kept its attention" in text
     assert text.count('class="heat"') > 0
 
 
@@ -95,23 +113,24 @@ def shown(figure) -> list[str]:
     return [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
 
 
-def test_attention_is_drawn_of_images_that_have_it(both, caplog):
-    _, lean = both
-    assert shown(draw(lean, "attention", images=3)) == MAPPED
+def test_attention_is_drawn_of_images_that_have_it(both, order, mapped, caplog):
+    lean = both[1].reader()
+    assert lean.image_ids(with_attention=True) == set(mapped)
+    assert shown(draw(lean, "attention", images=3)) == mapped
     assert shown(draw(lean, "views", images=7)) == sorted(lean.image_ids())
-    assert shown(draw(lean, "attention", images=["picture-01.png", *MAPPED[:2]])) == MAPPED[:2]
-    assert "does without picture-01.png: its attention is not stored (--store metrics)" in caplog.text
+    assert shown(draw(lean, "attention", images=[order[1], *mapped[:2]])) == mapped[:2]
+    assert f"does without {order[1]}: its attention is not stored (`store` metrics)" in caplog.text
     with pytest.raises(EmbedshiftError, match="no image to show"):
-        draw(lean, "attention", images=["picture-01.png"])
+        draw(lean, "attention", images=[order[1]])
 
 
 def test_what_needs_embeddings_is_refused_in_one_line(both, monkeypatch, capsys):
     _, lean = both
-    with pytest.raises(EmbedshiftError, match="was run with --store metrics; clusters on means need --store all"):
+    with pytest.raises(EmbedshiftError, match="was run with `store` metrics; clusters on means need `store` all"):
         lean.clusters(Tree(on="means"))
     done = command.call(monkeypatch, capsys, "report", lean.folder, "--clusters-on", "means")
     assert done.code == 2
-    assert "was run with --store metrics" in done.line
+    assert "was run with --store metrics; clusters on means need --store all" in done.line
 
 
 def test_compare_takes_both(both):
@@ -126,7 +145,7 @@ def test_an_encoder_without_attention(photos, tmp_path):
     assert study.summary().filter(pl.col("metric") == RISE)["n"].to_list() == [0] * 9
     assert dict(study.claims().select("claim", "verdict").iter_rows())["10a"] == "not testable"
     with pytest.raises(EmbedshiftError, match="gives no attention"):
-        draw(study, "attention")
+        draw(study.reader(), "attention")
 
 
 def test_goes_on_with_its_own_shards_and_with_no_others(both, photos, clip, tmp_path, monkeypatch, capsys):
@@ -172,7 +191,8 @@ def test_a_million_images_take_less_than_a_gigabyte(tmp_path):
         config = {"images": [str(photos)], "store": store}
         study = embedshift.run(photos, out=tmp_path / store, model=Wide(), workers=0, store=store)
         bytes_of[store] = sum(part.stat().st_size for part in (study.folder / "shards").iterdir()) / 64
-        plan = Prepared(make_config(config), tmp_path / "none", Wide()).plan()
+        with prepared(make_config(config), tmp_path / "none", encoder=Wide()) as ready:
+            plan = ready.plan
         assert 10 * estimate.row_bytes(Wide(), plan) == pytest.approx(bytes_of[store], rel=0.1)
     assert bytes_of["metrics"] < 1000
     assert bytes_of["all"] > 19_000

@@ -155,17 +155,17 @@ class ModuleEncoder:
         return self._shortcut if spared and self._shortcut else contextlib.nullcontext()
 
     def _try_shortcut(self) -> ClassTokenShortcut | None:
-        """The shortcut, where embedding and attention of two random pictures stay the same with it."""
+        """The shortcut, where embedding and attention of two random images stay the same with it."""
         block = last_block(self._tower)
         shortcut = None if block is None or not has_cls_token(self._tower) else ClassTokenShortcut(block)
         if not shortcut:
             return None
-        pictures = self._two_images()
+        images, short = self._two_images(), None
         precision, self.precision = self.precision, "float32"  # tells apart what a lower one would blur
-        plain, (self._shortcut, short) = self(pictures), (shortcut, None)
-        shortcut.wild = True
+        plain = self(images)
+        self._shortcut, shortcut.wild = shortcut, True
         try:
-            short = self(pictures)
+            short = self(images)
         except Exception as error:  # a block that is built otherwise
             log.debug("%s: no shortcut (%s)", self.name, reason(error))
         self.precision, self._shortcut, shortcut.wild = precision, None, False
@@ -176,11 +176,11 @@ class ModuleEncoder:
 
     def _try_kernels(self) -> CpuKernels | None:
         """Faster kernels, where they are at hand and give what torch's own give, to rounding."""
-        pictures = self._two_images()
-        plain, fast = self(pictures), None
+        images = self._two_images()
+        plain, fast = self(images), None
         try:
             self._kernels = CpuKernels(self.module, DTYPES[self.precision])
-            fast = self(pictures)
+            fast = self(images)
         except Exception as error:  # an older torch, another processor
             log.debug("%s: torch's own kernels (%s)", self.name, reason(error))
         kernels, self._kernels = self._kernels, None

@@ -1,6 +1,5 @@
 """Encoders of open_clip: the image tower of a model, or its text tower; the other is neither built nor read."""
 
-import importlib
 import json
 import zipfile
 from pathlib import Path
@@ -15,9 +14,10 @@ from embedshift.config import Precision
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP
+from embedshift.encoders.libraries import RESAMPLE, library, name_of
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder
-from embedshift.errors import EmbedshiftError, MissingExtra, UsageError, reason
+from embedshift.errors import EmbedshiftError, UsageError, reason
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = (
@@ -28,7 +28,6 @@ WEIGHTS = (
     "pytorch_model.bin",
 )
 VISUAL = "visual."
-RESAMPLE = {"bilinear": 2, "bicubic": 3}
 
 
 def load_openclip(
@@ -108,26 +107,6 @@ def load_openclip_text(model: str, *, device: str = "auto", precision: Precision
         device=device,
         precision=precision,
     )
-
-
-def library(name: str) -> Any:
-    """An optional library, imported; EmbedshiftError with what to install where it is missing."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingExtra(f"a model of {name}", "openclip") from error
-
-
-def name_of(library: str, model: str) -> str:
-    """What tables and reports call a model: a local folder's name, else the name that loads it.
-
-    Example:
-        >>> name_of("timm", "vit_tiny_patch16_224"), name_of("timm", "local-dir:models/mine")
-        ('timm:vit_tiny_patch16_224', 'mine')
-    """
-    if not model.startswith("local-dir:"):
-        return f"{library}:{model}"
-    return Path(model.removeprefix("local-dir:")).expanduser().resolve().name
 
 
 def _checkpoint(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:

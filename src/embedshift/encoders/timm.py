@@ -8,8 +8,8 @@ from embedshift.config import Precision
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import TIMM
+from embedshift.encoders.libraries import RESAMPLE, library, name_of
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.encoders.openclip import RESAMPLE, library, name_of
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 

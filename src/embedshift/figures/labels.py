@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
+from embedshift.arrays import Values
 from embedshift.figures.style import halo, human, readable
-
-Values = NDArray[np.float64]
 
 # What a pixel holds. A name on a line is worth moving it by so many pixels, a name on a name never happens while there
 # is room.

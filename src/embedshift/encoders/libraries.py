@@ -1,0 +1,30 @@
+"""What the loaders of open_clip and timm share."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from embedshift.errors import MissingExtra
+
+# Names of filters → Pillow's numbers.
+RESAMPLE = {"bilinear": 2, "bicubic": 3}
+
+
+def library(name: str) -> Any:
+    """An optional library, imported; EmbedshiftError with what to install where it is missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtra(f"a model of {name}", "openclip") from error
+
+
+def name_of(library: str, model: str) -> str:
+    """What tables and reports call a model: a local folder's name, else the name that loads it.
+
+    Example:
+        >>> name_of("timm", "vit_tiny_patch16_224"), name_of("timm", "local-dir:models/mine")
+        ('timm:vit_tiny_patch16_224', 'mine')
+    """
+    if not model.startswith("local-dir:"):
+        return f"{library}:{model}"
+    return Path(model.removeprefix("local-dir:")).expanduser().resolve().name
