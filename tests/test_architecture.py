@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grimp
 import pytest
+
 from support.synthetic import make_study
 
 ROOT = Path(__file__).parents[1]

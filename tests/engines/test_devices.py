@@ -1,6 +1,5 @@
 """Several devices in one machine, as two processes on the CPU: the same rows, and nothing left behind."""
 
-import functools
 import logging
 import os
 import signal
@@ -16,9 +15,9 @@ import torch
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.config import make_config
-from embedshift.encoders import load_encoder
-from embedshift.engines import devices
-from embedshift.steps import run_study
+from embedshift.encoders.spec import EncoderSpec
+from embedshift.engines import Job, devices
+from embedshift.steps import prepared, run_study
 from support import mean_colour, models
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
@@ -86,15 +85,21 @@ def test_layers_and_texts_of_two_processes_are_those_of_one(photos, tmp_path, st
 @pytest.fixture
 def job(photos, tmp_path):
     """Two devices and an encoder that is loaded at once."""
-    config = make_config({"images": [str(photos)], "shard_size": 2, "workers": 1})
-    prepared = Prepared(config, tmp_path / "study", encoder=MeanColour())
-    job = prepared.job(prepared.shards, lambda count: None)
-    return replace(job, device="cpu,cpu", load=mean_colour.load)
+    config = make_config({"images": [str(photos)], "device": "cpu,cpu", "shard_size": 2, "workers": 1})
+    with prepared(config, tmp_path / "study", encoder=MeanColour()) as study:
+        yield Job(
+            shards=study.shards,
+            source=study.source,
+            plan=study.plan,
+            spec=mean_colour.SPEC,
+            ready=study.ready,
+            progress=lambda count: None,
+        )
 
 
 def test_an_error_in_a_process_is_its_own_line(job, started):
     with pytest.raises(EmbedshiftError, match=r"^/no/such/model: no such folder$") as caught:
-        list(devices.run_on_devices(replace(job, load=functools.partial(load_encoder, "/no/such/model"))))
+        list(devices.run_on_devices(replace(job, spec=EncoderSpec(model="/no/such/model"))))
     assert caught.value.exit_code == 2
     assert [process.poll() is not None for process in started] == [True, True]
 
@@ -114,24 +119,30 @@ def test_a_process_that_is_killed_is_one_line(job, started, monkeypatch):
 
 ENDLESS = """
 import sys
-from dataclasses import replace
 from pathlib import Path
 from support import mean_colour
 from embedshift.config import make_config
-from embedshift.engines import devices
+from embedshift.engines import Job, devices
 from embedshift.steps import prepared
-config = make_config({"images": [sys.argv[1]], "shard_size": 2, "workers": 1})
-prepared = Prepared(config, Path(sys.argv[2]), encoder=mean_colour.MeanColour())
-job = prepared.job(prepared.shards * 1000, lambda count: None)
-for _, record in devices.run_on_devices(replace(job, device="cpu,cpu", load=mean_colour.load)):
-    print(record.index, flush=True)
+config = make_config({"images": [sys.argv[1]], "device": "cpu,cpu", "shard_size": 2, "workers": 1})
+with prepared(config, Path(sys.argv[2]), encoder=mean_colour.MeanColour()) as study:
+    job = Job(
+        shards=study.shards * 1000,
+        source=study.source,
+        plan=study.plan,
+        spec=mean_colour.SPEC,
+        ready=study.ready,
+        progress=lambda count: None,
+    )
+    for _, record in devices.run_on_devices(job):
+        print(record.index, flush=True)
 """
 
 
 def test_ctrl_c_leaves_no_process_behind(photos, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", ENDLESS, str(photos), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

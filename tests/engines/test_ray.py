@@ -131,7 +131,7 @@ def test_a_run_that_is_killed_as_a_whole_goes_on(photos, tmp_path):
     out = tmp_path / "study"
     process = subprocess.Popen(
         [sys.executable, "-c", "import sys, test_ray; test_ray.begin(*sys.argv[1:])", str(photos), str(out)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))},
         start_new_session=True,
     )
     try:

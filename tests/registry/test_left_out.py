@@ -33,8 +33,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    encoder = models.vision_and_letters()
-    return encoder
+    return models.vision_and_letters()
 
 
 def leave_out(name, monkeypatch):

@@ -91,7 +91,8 @@ def eager(folder: Path, model_type: str, mean: tuple[float, ...], std: tuple[flo
 def differences(study: embedshift.Study, photos: Path, encoder: Eager, *, loops_every: int = 1) -> dict[str, float]:
     """Column → largest difference between a study of photos in one folder and the slow computation of it.
 
-    Structure is asserted: a row per image, view and draw, in order; metrics null on the original, pairwise only there.
+    Structure is asserted: a row per image, view and draw, images in the order that the seed draws; metrics null on the
+    original, pairwise only there.
 
     Args:
         study: Finished, with the paper's augmentations.
@@ -102,7 +103,8 @@ def differences(study: embedshift.Study, photos: Path, encoder: Eager, *, loops_
     info = study.info()
     config, names = info["config"], info["augmentations"]
     rows = study.rows().collect()
-    ids = sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*") if p.is_file())
+    ids = [p.relative_to(photos).as_posix() for p in photos.rglob("*") if p.is_file()]
+    ids.sort(key=lambda image: _place(config["seed"], image))
     keys = [("original", 0)] + [(name, draw) for draw in range(config["draws"]) for name in names]
     expected_keys = [(image, view, draw) for image in ids for view, draw in keys]
     assert rows.select("image_id", "view", "draw").rows() == expected_keys
@@ -149,6 +151,10 @@ def _seed(seed: int, image: str, view: str, draw: int) -> int:
         return 0
     digest = hashlib.blake2b(f"{seed}|{image}|{view}|{draw}".encode(), digest_size=4).hexdigest()
     return int(digest, 16)
+
+
+def _place(seed: int, image: str) -> bytes:
+    return hashlib.blake2b(f"{seed}|order|{image}".encode(), digest_size=8).digest()
 
 
 def _check_embeddings(worst: dict[str, float], part: Any, vectors: list[list[float]], count: int) -> None:

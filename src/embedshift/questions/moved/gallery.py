@@ -87,7 +87,7 @@ def build_gallery(reader: Reader, order: Sequence[str], *, thumbnails: bool, bud
         encoded = dict(_encode(photos, heats, used, side, quality))
         if sum(map(len, encoded.values())) <= budget:
             break
-    undrawable = [name for name in order if "albumentations" not in reader.info.identity["augmentations"][name]]
+    undrawable = [name for name in order if "callable" in reader.info.identity["augmentations"][name]]
     fitting = list(_within(encoded, budget))
     short = {key: f"p{number}" for number, key in enumerate(fitting)}
     cards = [replace(card, pictures={p: short[k] for p, k in card.pictures.items() if k in short}) for card in cards]

@@ -12,7 +12,7 @@ from embedshift.figures.base import FigureInput, figure
 from embedshift.figures.matrix import annotation, cells, colour_bar, column_width
 from embedshift.figures.style import INK, MUTED, colours, column_names, human, new_figure
 from embedshift.questions.shape.branches import branches, height_label
-from embedshift.questions.shape.tables import distances, tree_of
+from embedshift.questions.shape.tables import clusters, distances, tree_of
 from embedshift.registry import METRICS
 from embedshift.statistics.clusters import CUT, linkage_matrix, threshold
 
@@ -20,16 +20,16 @@ from embedshift.statistics.clusters import CUT, linkage_matrix, threshold
 @figure("dendrogram", "04d", "Which augmentations move the embedding alike")
 def dendrogram(data: FigureInput, title: str) -> Figure:
     """The tree with its leaves to the left, a dashed line where it is cut, and a named band per cluster."""
-    clusters, tree = data.need("clusters"), tree_of(data.reader)
-    names = clusters["augmentation"].to_list()
+    found, tree = clusters(data.reader), tree_of(data.reader)
+    names = found["augmentation"].to_list()
     note = f"clusters: the tree cut at {CUT:g} of its greatest height"
     figure = new_figure(data.caption(note), 7.5, 1.2 + 0.3 * len(names), title)
     axes = figure.subplots()
-    leaves = clusters.sort("leaf")["augmentation"].to_list()
+    leaves = found.sort("leaf")["augmentation"].to_list()
     highest = 1.0
     if len(names) > 1:
         highest = _tree(axes, linkage_matrix(distances(data.reader), tree.linkage))
-    _bands(axes, clusters)
+    _bands(axes, found)
     palette = colours(names)
     axes.scatter(
         np.zeros(len(leaves)), np.arange(len(leaves)), s=36, c=[palette[n] for n in leaves], zorder=4, clip_on=False

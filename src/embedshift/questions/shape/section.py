@@ -7,7 +7,7 @@ import numpy as np
 from embedshift.figures import FigureInput
 from embedshift.figures.style import colours
 from embedshift.questions.shape.branches import branches, height_label
-from embedshift.questions.shape.tables import distances, tree_of
+from embedshift.questions.shape.tables import clusters, distances, tree_of
 from embedshift.report.charts import NEUTRAL, escaped, layout_of, short
 from embedshift.report.section import Chart, PageInput, Part, Plot
 from embedshift.statistics.clusters import CUT, linkage_matrix, threshold
@@ -26,7 +26,7 @@ def dendrogram(data: FigureInput) -> Plot | None:
     Returns:
         `data` and `layout` of a plotly figure; None where there is nothing to join.
     """
-    table, tree = data.need("clusters"), tree_of(data.reader)
+    table, tree = clusters(data.reader), tree_of(data.reader)
     leaves = table["augmentation"].to_list()
     if len(leaves) < 2 or table["leaf"].null_count():
         return None
@@ -36,7 +36,7 @@ def dendrogram(data: FigureInput) -> Plot | None:
     gap = np.full((len(drawn.heights), 1), np.nan)
     x, y = (np.hstack([part, gap]).ravel() for part in (drawn.heights, drawn.positions))
     names = [leaves[index] for index in drawn.leaves]
-    clusters = dict(table.select("augmentation", "cluster").iter_rows())
+    numbers = dict(table.select("augmentation", "cluster").iter_rows())
     palette = colours(leaves)
     lines = {
         "type": "scatter", "mode": "lines", "x": short(x), "y": short(y), "line": {"color": NEUTRAL, "width": 1.8},
@@ -45,7 +45,7 @@ def dendrogram(data: FigureInput) -> Plot | None:
     dots = {
         "type": "scatter", "mode": "markers", "x": [0] * len(names), "y": list(range(len(names))),
         "marker": {"size": 9, "color": [palette[name] for name in names]}, "cliponaxis": False,
-        "text": [f"<b>{escaped(name)}</b><br>cluster {clusters[name]}" for name in names],
+        "text": [f"<b>{escaped(name)}</b><br>cluster {numbers[name]}" for name in names],
         "hovertemplate": "%{text}<extra></extra>", "showlegend": False,
     }  # fmt: skip
     layout = layout_of(len(names), height_label(tree).replace(" (", "<br>("), [escaped(name) for name in names])
@@ -54,7 +54,7 @@ def dendrogram(data: FigureInput) -> Plot | None:
     layout["xaxis"]["rangemode"] = "tozero"
     layout["margin"] |= {"r": 72, "b": 64}
     _cut(layout, threshold(matrix))
-    _bands(layout, [clusters[name] for name in names])
+    _bands(layout, [numbers[name] for name in names])
     return {"data": [lines, dots], "layout": layout}
 
 
