@@ -113,6 +113,7 @@ def test_the_report_is_made_again_with_it_and_does_without_where_it_is_gone(site
 def test_run_and_list_know_it_while_it_is_installed(site):
     for words, where in (
         ("--jumps", ("run", "--help")),
+        ("Rarely needed: embedshift_jumps", ("run", "--help")),
         ("Which block adds most to the shift?", ("list", "questions")),
         ("[20] What every block adds to the shift", ("list", "figures")),
         ("Off by default (--jumps)", ("list", "metrics")),

@@ -23,7 +23,8 @@ class LayerTap:
     Example:
         >>> net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
         >>> tap = LayerTap(Tower(net, has_cls=True, grid=lambda tokens: (2, 2)))
-        >>> _ = net(torch.ones(3, 5, 8))
+        >>> with torch.inference_mode():
+        ...     _ = net(torch.ones(3, 5, 8))
         >>> tap.take(ForwardPass(3, "cls", None, lambda row: None)).shape
         (3, 2, 2, 8)
     """

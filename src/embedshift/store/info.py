@@ -128,8 +128,13 @@ def read_info(folder: Path) -> StudyInfo:
     if version != SCHEMA_VERSION:
         raise UsageError(another_schema(str(folder), version))
     try:
-        encoder, counts = EncoderRecord(**content.pop("encoder")), Counts(**content.pop("counts"))
+        encoder, counts = _encoder(content.pop("encoder")), Counts(**content.pop("counts"))
         augmentations = tuple(content.pop("augmentations"))
         return StudyInfo(encoder=encoder, counts=counts, augmentations=augmentations, **content)
     except (KeyError, TypeError) as error:
         raise UsageError(f"{folder}: its {FILE} is not whole ({reason(error)})") from error
+
+
+def _encoder(content: Json) -> EncoderRecord:
+    lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
+    return EncoderRecord(**content | lists)
