@@ -17,7 +17,7 @@ from embedshift.config import Json, StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.spec import EncoderSpec
-from embedshift.engines import Job, Progress, Result, find_engine, runs_here
+from embedshift.engines import Job, Progress, find_engine
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
@@ -109,7 +109,7 @@ def run_study(
             return Reader(out)
         study_info(study, list(done.values()), complete=False).write(out)
         shards.write_failures(out, list(done.values()))
-        for table, record in _measured(study, pending, progress):
+        for table, record in find_engine(config.engine)(_job(study, pending, progress)):
             shards.write_shard(out, table, record)
             done[record.index] = record
             if record.failures:
@@ -278,9 +278,8 @@ def _encoder_record(encoder: Encoder, plan: Plan) -> EncoderRecord:
     )
 
 
-def _measured(study: Prepared, pending: Sequence[Shard], progress: Progress | None) -> Iterator[Result]:
-    """The rows and the record of each pending shard, as they are done."""
-    job = Job(
+def _job(study: Prepared, pending: Sequence[Shard], progress: Progress | None) -> Job:
+    return Job(
         shards=pending,
         source=study.source,
         plan=study.plan,
@@ -288,6 +287,3 @@ def _measured(study: Prepared, pending: Sequence[Shard], progress: Progress | No
         ready=study.ready,
         progress=progress or (lambda _: None),
     )
-    here = bool(pending) and runs_here(job)
-    with study.spec.compiled(study.ready.encoder) if here else contextlib.nullcontext():
-        yield from find_engine(study.config.engine)(job)

@@ -95,3 +95,13 @@ def test_an_encoder_that_cannot_be_compiled_is_one_line(photos, tmp_path):
         run(photos, tmp_path / "study", models.Colours(), compile=True)
     assert caught.value.exit_code == 2
     assert list((tmp_path / "study").rglob("part-*")) == []
+
+
+def test_one_shard_on_two_devices_is_measured_here_and_compiled(photos, model, tmp_path):
+    """A process for one shard is not started; a study that says compiled holds no row that was not."""
+    before = traced()
+    study = embedshift.run(
+        photos, out=tmp_path / "study", model=model, batch_size=10, workers=0, compile=True, device="cpu,cpu"
+    )
+    assert traced() > before
+    assert study.info()["identity"]["compile"] is True

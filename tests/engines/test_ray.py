@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 
 import embedshift
 from embedshift import EmbedshiftError
+from embedshift.sources import open_source, shuffle
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
 
@@ -162,7 +163,10 @@ def parts(out):
 
 
 def test_a_shard_that_fails_for_good_is_named_and_the_others_are_kept(photos, tmp_path):
-    Image.new("RGB", (40, 40), "white").save(photos / "2.png")
+    source = open_source([str(photos)])
+    order = [sample.image_id for sample in shuffle(source.samples, source, seed=0)[0]]
+    white = next(name for name in order[2:4] if name != "3b.png")  # in the second shard
+    Image.new("RGB", (40, 40), "white").save(photos / white)
     encoder = FailsOnWhite(tmp_path / "tries")
     with pytest.raises(
         EmbedshiftError, match=r"1 shards failed 3 times: 1 \(the encoder mean-colour failed .* white\)"

@@ -1,10 +1,13 @@
 """Attention weights written out by hand, in loops and float64."""
 
+from typing import Any
+
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 
-def slow_row(q, k, *, from_cls, scale=None, bias=None) -> torch.Tensor:
+def slow_row(q: Tensor, k: Tensor, *, from_cls: bool, scale: float | None = None, bias: Tensor | None = None) -> Tensor:
     """softmax(q kᵀ · scale + bias) in float64: the first query's row, or the mean of all; mean over heads."""
     rows = torch.zeros(len(q), k.shape[2], dtype=torch.float64)
     heads, queries = q.shape[1], 1 if from_cls else q.shape[2]
@@ -18,8 +21,8 @@ def slow_row(q, k, *, from_cls, scale=None, bias=None) -> torch.Tensor:
     return rows.float()
 
 
-def multihead_row(module, x, *, from_cls, bias=None):
+def multihead_row(module: Any, x: Tensor, *, from_cls: bool, bias: Tensor | None = None) -> Tensor:
     """From the module's own weights, by hand; x `[B, T, E]`."""
     q, k, _ = functional.linear(x, module.in_proj_weight, module.in_proj_bias).chunk(3, dim=-1)
-    q, k = (part.unflatten(-1, (module.num_heads, module.head_dim)).transpose(1, 2) for part in (q, k))
+    q, k = (part.reshape(*part.shape[:2], module.num_heads, module.head_dim).transpose(1, 2) for part in (q, k))
     return slow_row(q.detach(), k.detach(), from_cls=from_cls, bias=bias)

@@ -1,5 +1,7 @@
 """Records whose truth is known: the world as the paper describes it, and any other."""
 
+from collections.abc import Collection, Mapping
+
 import numpy as np
 import polars as pl
 
@@ -21,6 +23,11 @@ SD = dict.fromkeys(NAMES, 0.1) | dict.fromkeys(COLOR, 0.3)
 TEMPERATURE = dict.fromkeys(NAMES, 1.0) | {"blur": 2.0, "shift_scale_rotate": 2.0, "perspective": 2.0}
 
 
+# Metric → augmentation → value; and two augmentations.
+Of = Mapping[str, Mapping[str, float]]
+Pair = Collection[str]
+
+
 def paper_tree() -> dict[frozenset[str], float]:
     """Distances: noise far from all, perspective beside shift_scale_rotate, blur near both."""
     far = {frozenset((a, b)): 0.3 for a in NAMES for b in NAMES if a != b}
@@ -30,19 +37,26 @@ def paper_tree() -> dict[frozenset[str], float]:
 
 
 def world(
-    images=40, draws=1, means=None, sds=None, distances=None, distance_sd=None, temperature=None, seed=0
+    images: int = 40,
+    draws: int = 1,
+    means: Of | None = None,
+    sds: Of | None = None,
+    distances: Mapping[Pair, float] | None = None,
+    distance_sd: Mapping[Pair, float] | None = None,
+    temperature: Mapping[str, float] | None = None,
+    seed: int = 0,
 ) -> pl.LazyFrame:
     """Records whose sample means and sds are exactly the given ones: `means["l2_distance"]["blur"] = 12` and so on."""
     base = {"l2_distance": L2, "cosine_similarity": COSINE, "attention_similarity": ATTENTION}
     base |= {"edge_preservation": COSINE, "detail_preservation": COSINE | {"horizontal_flip": 0.1}}
-    mean = {metric: base[metric] | (means or {}).get(metric, {}) for metric in METRICS}
+    mean = {metric: base[metric] | dict((means or {}).get(metric, {})) for metric in METRICS}
     spread = {
-        metric: {n: SD[n] if metric == "l2_distance" else SD[n] / 20 for n in NAMES} | (sds or {}).get(metric, {})
+        metric: {n: SD[n] if metric == "l2_distance" else SD[n] / 20 for n in NAMES} | dict((sds or {}).get(metric, {}))
         for metric in METRICS
     }
     rng = np.random.default_rng(seed)
 
-    def drawn(mean, sd):
+    def drawn(mean: float, sd: float) -> np.ndarray:
         values = rng.normal(size=images * draws)
         if len(values) > 1:
             values = (values - values.mean()) / values.std(ddof=1)
@@ -55,7 +69,7 @@ def world(
     logits = rng.normal(size=(images, 1, 9)) * 2
     rows = []
     values = {(m, n): drawn(mean[m][n], spread[m][n]) for m in METRICS for n in NAMES}
-    heat = TEMPERATURE | (temperature or {})
+    heat = TEMPERATURE | dict(temperature or {})
     ids = [f"{i:03d}.jpg" for i in range(images)]
     views = ["original", *NAMES * draws]
     for i in range(images):

@@ -48,7 +48,7 @@ def variant(
     (folder / "shards").mkdir(parents=True)
     parts = [pq.read_table(path) for path in sorted((study.folder / "shards").glob("*.parquet"))]
     columns = parts[0].schema
-    whole = rows(pl.concat([pl.from_arrow(part) for part in parts]).filter(~pl.col("image_id").is_in(failed)))
+    whole = rows(pl.concat([pl.DataFrame(part) for part in parts]).filter(~pl.col("image_id").is_in(failed)))
     content = merged(study.info(), info)
     study = Study(folder)
     (folder / "study.json").write_text(json.dumps(content))

@@ -78,7 +78,10 @@ def _class_token(model: Any, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.
     return output.last_hidden_state[:, 0], output.attentions[-1]
 
 
-LOADERS = {"clip": (CLIPModel, _clip), "clip_vision_model": (CLIPVisionModelWithProjection, _clip_vision)}
+LOADERS: dict[str, tuple[Any, Callable[[Any, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]]] = {
+    "clip": (CLIPModel, _clip),
+    "clip_vision_model": (CLIPVisionModelWithProjection, _clip_vision),
+}
 
 
 def eager(folder: Path, model_type: str, mean: tuple[float, ...], std: tuple[float, ...]) -> Eager:

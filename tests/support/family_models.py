@@ -118,7 +118,7 @@ def dinov3() -> Any:
 
 
 def deit() -> Any:
-    return hf.DeiTForImageClassificationWithTeacher(hf.DeiTConfig(**TOWER, num_labels=5))
+    return hf.DeiTForImageClassificationWithTeacher(hf.DeiTConfig(**TOWER | {"num_labels": 5}))
 
 
 # What the library's own eager pass gives.
@@ -163,10 +163,11 @@ def pool_row(model: Any, pixels: Tensor) -> Tensor:
 
 
 def image_features(model: Any, pixels: Tensor) -> Tensor:
-    return model.get_image_features(**siglip2_inputs(model, pixels)).pooler_output
+    features: Tensor = model.get_image_features(**siglip2_inputs(model, pixels)).pooler_output
+    return features
 
 
-def siglip2_inputs(model: Any, pixels: Tensor) -> dict[str, Tensor]:
+def siglip2_inputs(model: Any, pixels: Tensor) -> dict[str, Any]:
     """Pixels, or the patches that the library's own processor makes of them."""
     if model.config.model_type != "siglip2":
         return {"pixel_values": pixels, "interpolate_pos_encoding": True}
@@ -178,15 +179,18 @@ def siglip2_inputs(model: Any, pixels: Tensor) -> dict[str, Tensor]:
 
 
 def last_cls(model: Any, pixels: Tensor) -> Tensor:
-    return tower_pass(model, pixels)[0].last_hidden_state[:, 0]
+    first: Tensor = tower_pass(model, pixels)[0].last_hidden_state[:, 0]
+    return first
 
 
 def pooled(model: Any, pixels: Tensor) -> Tensor:
-    return tower_pass(model, pixels)[0].pooler_output
+    output: Tensor = tower_pass(model, pixels)[0].pooler_output
+    return output
 
 
 def mean_of_patches(model: Any, pixels: Tensor) -> Tensor:
-    return tower_pass(model, pixels)[0].last_hidden_state.mean(dim=1)
+    mean: Tensor = tower_pass(model, pixels)[0].last_hidden_state.mean(dim=1)
+    return mean
 
 
 def blip_projection(model: Any, pixels: Tensor) -> Tensor:
@@ -202,7 +206,8 @@ def blip_projection(model: Any, pixels: Tensor) -> Tensor:
 def blip_2_projection(model: Any, pixels: Tensor) -> Tensor:
     """What the vision class puts into its normalisation; it shares every weight with the whole model, which itself
     knows one size only."""
-    vision = hf.Blip2VisionModelWithProjection(model.config).eval()
+    vision: Any = hf.Blip2VisionModelWithProjection(model.config)
+    vision.eval()
     vision.load_state_dict(model.state_dict(), strict=False)
     caught: list[Tensor] = []
     vision.vision_projection.register_forward_hook(lambda _m, _i, output: caught.append(output))
@@ -212,11 +217,13 @@ def blip_2_projection(model: Any, pixels: Tensor) -> Tensor:
 
 def blip_2_queries(model: Any, pixels: Tensor) -> Tensor:
     output = model.get_image_features(pixels, interpolate_pos_encoding=True)
-    return output.qformer_outputs.last_hidden_state.mean(dim=1)
+    queries: Tensor = output.qformer_outputs.last_hidden_state.mean(dim=1)
+    return queries
 
 
 def kosmos_latents(model: Any, pixels: Tensor) -> Tensor:
-    return model.get_image_features(pixels, interpolate_pos_encoding=True).pooler_output.mean(dim=1)
+    latents: Tensor = model.get_image_features(pixels, interpolate_pos_encoding=True).pooler_output.mean(dim=1)
+    return latents
 
 
 def idefics_latents(model: Any, pixels: Tensor) -> Tensor:

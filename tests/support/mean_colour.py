@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput
 from embedshift.encoders.spec import EncoderSpec
 
@@ -9,11 +10,12 @@ from embedshift.encoders.spec import EncoderSpec
 class MeanColour:
     """Mean colours of quarters, and a grid of brightness as attention."""
 
-    name, dim, grid, size = "mean-colour", 12, (4, 4), 32
+    name, dim, size = "mean-colour", 12, 32
+    grid: tuple[int, int] | None = (4, 4)
     mean = std = (0.5, 0.5, 0.5)
     weights_hash = "none"
 
-    def __call__(self, views):
+    def __call__(self, views: Pixels) -> EncoderOutput:
         count = len(views)
         quarters = views.reshape(count, 2, 16, 2, 16, 3).mean(axis=(2, 4), dtype=np.float64).reshape(count, 12)
         light = views.reshape(count, 4, 8, 4, 8, 3).mean(axis=(2, 4, 5), dtype=np.float64)
@@ -23,7 +25,7 @@ class MeanColour:
 class MeanColourSpec(EncoderSpec):
     """It, loaded anew in every process, as an encoder with a name is."""
 
-    def load(self, device=None):
+    def load(self, device: str | None = None) -> MeanColour:
         return MeanColour()
 
 

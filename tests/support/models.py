@@ -39,7 +39,13 @@ TOWER: dict[str, Any] = {
     "image_size": SIZE,
     "patch_size": PATCH,
 }
-TEXT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 99}
+TEXT: dict[str, Any] = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 99,
+}
 
 
 def clip() -> CLIPModel:
@@ -63,7 +69,7 @@ def vit() -> ViTModel:
 
 
 def vit_classifier() -> ViTForImageClassification:
-    return ViTForImageClassification(ViTConfig(**TOWER, num_labels=5))
+    return ViTForImageClassification(ViTConfig(**TOWER | {"num_labels": 5}))
 
 
 MAKERS = {
@@ -116,7 +122,8 @@ class TinyNet(nn.Module):
         self.pool, self.mix = nn.AdaptiveAvgPool2d(4), nn.Linear(48, dim)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.mix(self.pool(pixels).flatten(1))
+        mixed: torch.Tensor = self.mix(self.pool(pixels).flatten(1))
+        return mixed
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Which words of a drawn figure touch each other or leave it."""
 
 import itertools
+from typing import Any
 from unittest import mock
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,14 +13,14 @@ from matplotlib.transforms import Bbox
 def drawn_texts(figure: Figure) -> list[tuple[str, Bbox]]:
     """Every text that really is drawn, with its box in pixels."""
     seen: dict[int, Text] = {}
-    draw = Text.draw
+    draw: Any = Text.draw
 
-    def record(self: Text, renderer, *args, **kwargs):
+    def record(self: Text, *arguments: Any, **more: Any) -> None:
         if self.get_visible() and self.get_text().strip():
             seen[id(self)] = self
-        return draw(self, renderer, *args, **kwargs)
+        draw(self, *arguments, **more)
 
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     with mock.patch.object(Text, "draw", record):
         canvas.draw()
     return [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in seen.values()]

@@ -5,7 +5,7 @@ import sys
 import textwrap
 
 
-def run_python(text, *arguments):
+def run_python(text: str, *arguments: str) -> str:
     """Runs Python text in a new process, and gives what it printed."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(text), *arguments], capture_output=True, text=True, check=False

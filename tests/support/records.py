@@ -1,6 +1,8 @@
 """Records as a study holds them, made of numbers, for the tests of the tables."""
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,18 +11,22 @@ from scipy.spatial import distance
 from embedshift.statistics import summary as tables
 from embedshift.statistics.summary import PAPER_METRICS
 
+Rows = list[dict[str, Any]]
+
 SUITE = ["noise", "blur", "flip", "zoom"]
 METRICS = list(PAPER_METRICS)
 DIM = 6
 
 
-def records(images=9, suite=SUITE, draws=2, seed=0, metrics=METRICS):
+def records(
+    images: int = 9, suite: Sequence[str] = SUITE, draws: int = 2, seed: int = 0, metrics: Sequence[str] = METRICS
+) -> Rows:
     """Rows as a study holds them, in its order; every number drawn, embeddings too. As a list of dicts."""
     rng = np.random.default_rng(seed)
-    rows = []
+    rows: Rows = []
     for image in range(images):
         image_id = f"image {images - image:03}.jpg"  # the order of the rows is not that of the names
-        vectors = {"original": rng.normal(size=DIM).astype(np.float32)}
+        vectors: dict[Any, np.ndarray] = {"original": rng.normal(size=DIM).astype(np.float32)}
         vectors |= {(name, d): rng.normal(size=DIM).astype(np.float32) for d in range(draws) for name in suite}
         pairs = [
             distance.cosine(vectors[first, d].astype(float), vectors[second, d].astype(float))
@@ -38,15 +44,15 @@ def records(images=9, suite=SUITE, draws=2, seed=0, metrics=METRICS):
     return rows
 
 
-def lazy(rows, metrics=METRICS):
-    schema = {
+def lazy(rows: Rows, metrics: Sequence[str] = METRICS) -> pl.LazyFrame:
+    schema: dict[str, Any] = {
         "image_id": pl.String, "view": pl.String, "draw": pl.Int32, "embedding": pl.Array(pl.Float32, DIM),
         **dict.fromkeys(metrics, pl.Float64), "pairwise": pl.List(pl.Float32),
     }  # fmt: skip
     return pl.DataFrame([row | {"embedding": row["embedding"].tolist()} for row in rows], schema=schema).lazy()
 
 
-def holes(rows, seed=1):
+def holes(rows: Rows, seed: int = 1) -> Rows:
     """The same with NaN and null among the metrics."""
     rng = np.random.default_rng(seed)
     for row in rows:
@@ -62,5 +68,7 @@ def holes(rows, seed=1):
     return rows
 
 
-def summarised(rows, suite=SUITE, metrics=METRICS, seed=0, **more):
+def summarised(
+    rows: Rows, suite: Sequence[str] = SUITE, metrics: Sequence[str] = METRICS, seed: int = 0, **more: Any
+) -> pl.DataFrame:
     return tables.summary(lazy(rows), suite, metrics, seed=seed, **more)

@@ -237,7 +237,8 @@ def attention_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
 
     def maps(*shape: int) -> np.ndarray:
         weights = np.exp(2 * rng.normal(size=shape)).astype(np.float32)
-        return weights / weights.sum(axis=(-2, -1), keepdims=True)
+        maps: np.ndarray = weights / weights.sum(axis=(-2, -1), keepdims=True)
+        return maps
 
     flat = np.full((3, 7, 7), np.float32(1 / 49))
     peak = np.zeros((3, 7, 7), np.float32)
@@ -292,7 +293,8 @@ def aligned_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
 
 def pixel_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
     rng = np.random.default_rng(2)
-    astronaut, china = skimage_data.astronaut(), load_sample_image("china.jpg")
+    pictures: Any = skimage_data
+    astronaut, china = pictures.astronaut(), load_sample_image("china.jpg")
     photos = np.stack([astronaut[100:148, 200:248], china[200:248, 300:348], china[0:48, 0:48]])
     random = rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     noisy = np.clip(photos + rng.normal(0, 60, photos.shape), 0, 255).astype(np.uint8)

@@ -5,7 +5,7 @@ metrics are drawn. Galleries work where pictures are asked for: the views are th
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ SIZE = 32
 PIXEL_METRICS = PAPER_METRICS[3:]
 TEXT_METRICS = ("text_alignment_shift", "zero_shot_flip")
 # Optional metrics of attention, and their values for a change of x: a share of attention lost, or a rise.
-LOOKS = {
+LOOKS: dict[str, Callable[[Any], Any]] = {
     "attention_entropy_rise": lambda x: 0.3 * x - 0.1,
     "attention_divergence": lambda x: 1 - np.exp(-0.2 * x),
     "aligned_attention_similarity": lambda x: 1 / (1 + 0.05 * x),
@@ -247,7 +247,8 @@ def _with_text(table: pa.Table, images: int, strengths: np.ndarray, draws: int) 
 
 def _cosine(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     u, v = u.astype(np.float64), v.astype(np.float64)
-    return (u * v).sum(axis=-1) / np.sqrt((u**2).sum(axis=-1) * (v**2).sum(axis=-1))
+    cosine: np.ndarray = (u * v).sum(axis=-1) / np.sqrt((u**2).sum(axis=-1) * (v**2).sum(axis=-1))
+    return cosine
 
 
 def _pairs(views: np.ndarray) -> np.ndarray:

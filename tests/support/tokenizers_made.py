@@ -1,6 +1,7 @@
 """A tokenizer for tiny models: a word is a token. Saved as a user's checkpoint has it, and a CLIP that has it."""
 
 from pathlib import Path
+from typing import Any
 
 import transformers as hf
 from tokenizers import Tokenizer, pre_tokenizers, processors
@@ -25,13 +26,14 @@ def save_tokenizer(folder: Path) -> Path:
         single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", END)]
     )
     special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    made: Any = hf.PreTrainedTokenizerFast
+    made(tokenizer_object=tokenizer, **special).save_pretrained(folder)
     return folder
 
 
 def make_clip(folder: Path) -> Path:
     """A tiny CLIP checkpoint with both towers and this tokenizer."""
-    model = clip()
+    model: Any = clip()
     model.config.text_config.eos_token_id = END
     widen(model)
     return save_tokenizer(save(model, folder))

@@ -204,7 +204,7 @@ class ModuleEncoder:
                 for name in names:
                     self._taps[name] = OBSERVATIONS[name](tower)
             except UsageError as error:
-                raise UsageError(f"{self.name} {error}") from error
+                raise UsageError(f"{self.name}: {error}") from error
             if names:
                 self._try_one_image()
             yield

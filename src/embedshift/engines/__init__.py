@@ -2,7 +2,7 @@
 
 from embedshift.engines.job import Engine, Job, Progress, Result
 
-__all__ = ["Engine", "Job", "Progress", "Result", "find_engine", "runs_here"]
+__all__ = ["Engine", "Job", "Progress", "Result", "find_engine"]
 
 
 def find_engine(name: str) -> Engine:
@@ -14,12 +14,3 @@ def find_engine(name: str) -> Engine:
     from embedshift.engines.devices import run_on_devices
 
     return run_on_devices
-
-
-def runs_here(job: Job) -> bool:
-    """Whether the encoder of this process does the work, rather than those of others."""
-    if job.config.engine != "local":
-        return False
-    from embedshift.engines.devices import device_names
-
-    return not job.device or len(device_names(job.device)) < 2

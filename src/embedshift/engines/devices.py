@@ -62,7 +62,9 @@ def run_on_devices(job: Job) -> Iterator[Result]:
     names = device_names(job.device)[: len(job.shards)] if job.device else []
     parcel = _parcel(job, len(names)) if len(names) > 1 else None
     if parcel is None:
-        yield from run_local(job)
+        assert job.ready is not None, "the encoder is loaded before"
+        with job.spec.compiled(job.ready.encoder) if job.shards else contextlib.nullcontext():
+            yield from run_local(job)
         return
     log.info("%d processes: %s", len(names), ", ".join(names))
     with contextlib.ExitStack() as stack:
