@@ -175,6 +175,17 @@ def test_the_description_of_a_callable_follows_its_arguments_and_attributes():
     assert described(Dim(object())) == described(Dim(object())), "an address must not be part of it"
 
 
+def test_the_description_of_a_callable_follows_its_defaults_and_what_it_closes_over():
+    def by(number):
+        return lambda image, rng: image // number
+
+    assert described(by(2)) != described(by(3))
+    assert described(by(2)) == described(by(2))
+    assert described(lambda image, rng, by=2: image // by) != described(lambda image, rng, by=3: image // by)
+    assert described(lambda image, rng, *, by=2: image // by) != described(lambda image, rng, *, by=3: image // by)
+    assert described(Dim(2).__call__) != described(Dim(3).__call__)
+
+
 def test_the_description_of_a_callable_that_was_typed_in_follows_its_constants():
     text = """
         import json

@@ -46,7 +46,18 @@ class Dimmer(Dim):
         return image // self.by // 2
 
 
+class Slotted:
+    __slots__ = ("by",)
+
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, image, rng):
+        return image // self.by
+
+
 DIFFERENT = {
+    "another slot": (Slotted(2), Slotted(3)),
     "another default": (strong, stronger),
     "a keyword's default": (stronger, keyword),
     "another closure": (inside(2), inside(3)),
@@ -96,6 +107,18 @@ def test_weights_in_a_closure_are_told_apart_and_cost_no_time():
     other[-1] = 1
     assert fingerprint(inside(weights)) == fingerprint(inside(weights.clone())) != fingerprint(inside(other))
     assert fingerprint(inside(weights.bfloat16()))  # no dtype of NumPy's
+
+
+def test_a_name_that_is_not_bound_yet():
+    def outer():
+        def inner(image, rng):
+            return later(image)
+
+        print_of = fingerprint(inner)
+        later = None
+        return print_of, later
+
+    assert outer()[0].startswith("test_a_name")
 
 
 def test_more_can_be_told_apart():

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -136,7 +137,10 @@ class Suite:
     def __post_init__(self) -> None:
         if not self.augmentations:
             raise UsageError("augmentations: give at least one")
-        self._by_name.update({each.name: each for each in self.augmentations})
+        for each in self.augmentations:
+            if each.name in self._by_name:
+                raise UsageError(f"augmentations: two are called {each.name!r}; rename one")
+            self._by_name[each.name] = each
 
     def __iter__(self) -> Iterator[Augmentation]:
         return iter(self.augmentations)
@@ -181,18 +185,17 @@ def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
         >>> rebuild_suite(load_suite("paper").describe()).names == load_suite("paper").names
         True
     """
-    built_in: dict[str, Augmentation] = {}
-    if any("built_in" in entry for entry in description.values()):
-        built_in = {each.name: each for suite in SUITES for each in SUITES[suite]()}
     rebuilt: list[Augmentation] = []
     for name, entry in description.items():
+        if "built_in" in entry:
+            known = (each for suite in SUITES for each in SUITES[suite]() if each.describe() == dict(entry))
+            rebuilt += itertools.islice(known, 1)
+            continue
         # KeyError: no description of albumentations, or of a class that only the user's own program knows.
         with contextlib.suppress(KeyError):
-            if "built_in" in entry:
-                if built_in[name].describe() == dict(entry):
-                    rebuilt.append(built_in[name])
-                continue
-            rebuilt.append(Augmentation(name, transforms.from_dict(entry["albumentations"])))
+            transform = transforms.from_dict(entry["albumentations"])
+            more = {key: entry[key] for key in ("group", "severity") if key in entry}
+            rebuilt.append(Augmentation(name, transform, **more))
     return Suite(rebuilt) if rebuilt else None
 
 

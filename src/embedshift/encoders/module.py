@@ -197,14 +197,14 @@ class ModuleEncoder:
         Raises:
             UsageError: when the encoder cannot give it, or a name is not known.
         """
-        tower = Tower(self._tower, has_cls_token(self._tower), self._grid_of)
+        tower, taps = Tower(self._tower, has_cls_token(self._tower), self._grid_of), [OBSERVATIONS[n] for n in names]
         self._remove_taps()  # a copy that was sent here may bring those of its sender
         try:
             try:
-                for name in names:
-                    self._taps[name] = OBSERVATIONS[name](tower)
+                for name, tap in zip(names, taps, strict=True):
+                    self._taps[name] = tap(tower)
             except UsageError as error:
-                raise UsageError(f"{self.name}: {error}") from error
+                raise UsageError(f"{self.name} {error}") from error
             if names:
                 self._try_one_image()
             yield

@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping
-from types import CodeType
+from types import CellType, CodeType
 from typing import Any
 
 
@@ -57,14 +57,15 @@ def _parts(thing: Any) -> Any:
     if inspect.ismethod(thing):
         return [thing.__func__, thing.__self__]
     if inspect.isfunction(thing):
-        inside = [cell.cell_contents for cell in thing.__closure__ or ()]
+        inside = [cell.cell_contents for cell in thing.__closure__ or () if cell != CellType()]
         return [repr(_instructions(thing.__code__)), thing.__defaults__, thing.__kwdefaults__, inside, vars(thing)]
     if hasattr(thing, "__array__"):
         return _numbers(thing)
     if isinstance(thing, type) or not callable(thing):
         return _name(thing)
     own = [value for _, value in sorted(vars(type(thing)).items()) if inspect.isfunction(value)]
-    return [_name(thing), own, getattr(thing, "__dict__", {})]
+    slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ()) if hasattr(thing, name)]
+    return [_name(thing), own, getattr(thing, "__dict__", {}), [getattr(thing, name) for name in slots]]
 
 
 def _numbers(thing: Any) -> Any:

@@ -45,7 +45,7 @@ class TarSource:
         self.samples = [sample for archive in archives for sample in self._list(archive)]
         self._positions: dict[str, list[int]] = {}
         for sample in self.samples:
-            if is_url(sample.archive):
+            if is_url(sample.archive) and not sample.archive.startswith("file://"):
                 self._positions.setdefault(sample.archive, []).append(sample.position)
         self.description = {"kind": "tar", "paths": list(archives)}
 
