@@ -33,8 +33,8 @@ def run(
     draws: int = DEFAULTS.draws,
     size: int | None = None,
     resize: Resize = DEFAULTS.resize,
-    precision: Precision = DEFAULTS.precision,
-    device: str = DEFAULTS.device,
+    precision: Precision | None = None,
+    device: str | None = None,
     engine: str = DEFAULTS.engine,
     workers: int | None = None,
     batch_size: int | None = None,
@@ -65,8 +65,8 @@ def run(
         draws: Views per image and augmentation.
         size: Side of the views, in pixels; None = the encoder's own.
         resize: "squash" to the square, or "crop" as the encoder was trained.
-        precision: "float32", "bfloat16" or "float16".
-        device: "auto", or torch devices with commas.
+        precision: "float32", "bfloat16" or "float16"; None = float32.
+        device: "auto", or torch devices with commas; None = auto.
         engine: "local" or "ray".
         workers: Loader processes; None = one a core.
         batch_size: Views per forward pass; None = by device.
@@ -100,6 +100,7 @@ def run(
         [2, 2]
     """
     own = {"embedding": embedding, "size": size, "precision": precision, "device": device}
+    own = {name: value for name, value in own.items() if value is not None}
     given: Json = own | {
         "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         "metrics": metrics, "limit": limit, "sample": sample, "seed": seed, "draws": draws, "resize": resize,
@@ -119,9 +120,8 @@ def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | Non
         return None
     if not isinstance(model, Encoder):
         raise UsageError(f"model: {type(model).__name__} is no encoder; give a name, or embedshift.wrap(module, ...)")
-    decided = [name for name, value in settings.items() if value != vars(DEFAULTS)[name]]
-    if decided:
-        raise UsageError(f"{decided[0]}: {model.name} is loaded already; give it to the encoder")
+    for name in settings:
+        raise UsageError(f"{name}: {model.name} is loaded already; give it to the encoder")
     return model
 
 

@@ -1,9 +1,7 @@
 """A run, step by step: list, ask, load, plan, lock, measure, tables."""
 
 import contextlib
-import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 from collections import Counter
@@ -13,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.augmentations import Suite, load_suite
-from embedshift.config import Json, StudyConfig
+from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.engines import Job, Progress, find_engine
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.pipeline.identity import hash_of, study_identity
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
 from embedshift.pipeline.ready import ReadyEncoder, ready
@@ -127,7 +126,7 @@ def run_study(
 
 @contextlib.contextmanager
 def prepared(
-    config: StudyConfig, out: Path, *, encoder: Encoder | None = None, suite: Suite | None = None
+    config: StudyConfig, out: Path | None, *, encoder: Encoder | None = None, suite: Suite | None = None
 ) -> Iterator[Prepared]:
     """The study with its images listed and its encoder ready, until the end of the block."""
     suite = suite or load_suite(config.augmentations)
@@ -145,8 +144,7 @@ def prepared(
             batch_size=spec.batch_for(loaded.encoder),
         )
         cut = split(samples, config.shard_size)
-        identity = json.loads(json.dumps(study_identity(loaded.encoder, plan, cut)))  # as study.json gives it back
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        identity = study_identity(loaded.encoder, plan, cut, order)
         yield Prepared(
             config=config,
             source=source,
@@ -154,12 +152,12 @@ def prepared(
             shards=cut,
             spec=spec,
             ready=loaded,
-            plan=replace(plan, config_hash=digest),
+            plan=replace(plan, config_hash=hash_of(identity)),
             identity=identity,
         )
 
 
-def list_images(config: StudyConfig, out: Path) -> tuple[Source, list[Sample], str]:
+def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Sample], str]:
     """The source of the images, those of the study in their order, and the name of that order.
 
     Raises:
@@ -169,7 +167,7 @@ def list_images(config: StudyConfig, out: Path) -> tuple[Source, list[Sample], s
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
     if not samples:
         raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{passed_over(source.skipped)}")
-    if out.resolve() == Path(source.description.get("root", os.devnull)).resolve():
+    if out is not None and out.resolve() == Path(source.description.get("root", os.devnull)).resolve():
         raise UsageError(f"{out} is the folder of the images; choose another `out`")
     return source, *shuffle(samples, source, seed=config.seed)
 
@@ -187,42 +185,6 @@ def encoder_spec(config: StudyConfig, encoder: Encoder | None, measures: Sequenc
         compile=config.compile,
         batch_size=config.batch_size,
     )
-
-
-def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard]) -> Json:
-    """All that can change a number, and nothing else."""
-    # Shard by shard: the same images cut otherwise, as in several archives, cannot go on with each other's shards.
-    ids = "\n\n".join("\n".join(shards.storable(s.image_id) for s in shard.samples) for shard in cut)
-    config, preprocess, said = plan.config, plan.preprocess, EncoderInfo.of(encoder)
-    crop = {"shortest": preprocess.shortest, "resample": preprocess.resample} if config.resize == "crop" else {}
-    return {
-        "images": {
-            "count": sum(len(shard.samples) for shard in cut),
-            "ids_hash": hashlib.sha256(ids.encode()).hexdigest(),
-        },
-        "weights_hash": encoder.weights_hash,
-        "embedding": said.embedding_name,
-        "size": encoder.size,
-        "mean": list(encoder.mean),
-        "std": list(encoder.std),
-        "resize": config.resize,
-        "augmentations": plan.suite.describe(),
-        "seed": config.seed,
-        "draws": config.draws,
-        "precision": said.precision or "float32",
-        **crop,
-        "batch_size": plan.batch_size,
-        "shard_size": config.shard_size,
-        "metrics": list(plan.metrics),
-        **({"compile": True} if config.compile else {}),
-        **({"store": config.store} if config.store != "all" else {}),
-        "questions": {each.question: each.identity() for each in plan.measures if each.identity()},
-        "versions": {
-            "albumentations": importlib.metadata.version("albumentations"),
-            "opencv": importlib.metadata.version("opencv-python-headless"),
-            "transformers_major": importlib.metadata.version("transformers").split(".")[0],
-        },
-    }
 
 
 def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, complete: bool) -> StudyInfo:

@@ -39,9 +39,9 @@ def model(tmp_path_factory):
 def leave_out(name, monkeypatch):
     """Takes a question away, with the metrics and figures that it brought."""
     for registry in (METRICS, FIGURES):
-        for own in [each for each in registry if registry[each].question == name]:
-            monkeypatch.delitem(registry._things, own)
-    monkeypatch.delitem(QUESTIONS._things, name)
+        kept = {each: registry[each] for each in registry if registry[each].question != name}
+        monkeypatch.setattr(registry, "_things", kept)
+    monkeypatch.setattr(QUESTIONS, "_things", {each: QUESTIONS[each] for each in QUESTIONS if each != name})
     switch_names.cache_clear()
 
 

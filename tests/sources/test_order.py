@@ -189,8 +189,8 @@ def test_the_order_depends_neither_on_the_place_nor_on_the_order_of_the_argument
         memory.pipe(f"/other/bucket/{path.name}", path.read_bytes())
     for names, roots in (
         ([path.name for path in two_parquets], [tmp_path, elsewhere, "memory://bucket", f"file://{tmp_path}"]),
-        ([path.name for path in tars], [tmp_path, elsewhere]),
-        ([path.name for path in tars], ["memory://bucket", "memory://other/bucket", f"file://{tmp_path}"]),
+        ([path.name for path in tars], [tmp_path, elsewhere, f"file://{tmp_path}"]),
+        ([path.name for path in tars], ["memory://bucket", "memory://other/bucket"]),
     ):
         expected = order_of([f"{roots[0]}/{name}" for name in names], seed=5)
         for root in roots:

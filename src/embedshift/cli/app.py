@@ -106,7 +106,7 @@ def run(
         from embedshift.cli.estimate import estimate
         from embedshift.steps import prepared
 
-        with prepared(make_config(told), out or Path()) as study:
+        with prepared(make_config(told), out) as study:
             for line in estimate(study):
                 typer.echo(line)
         return

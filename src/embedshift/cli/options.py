@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -50,7 +51,7 @@ def choices() -> list[type]:
 
 
 def given(settings: Mapping[str, Any]) -> Json:
-    """The settings that were given; names with commas become lists."""
+    """The settings that were given."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
@@ -66,10 +67,14 @@ def names(text: str) -> list[str]:
 
 
 def with_flags(line: str, app: typer.Typer) -> str:
-    """A line of the library as a person at a terminal reads it: settings between backticks become flags."""
+    """A line of the library as a person at a terminal reads it: settings between backticks become flags of `run`, or of
+    the command that runs.
+    """  # noqa: D205
+    commands: Any = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    running = next((name for name in sys.argv[1:] if name in commands), "run")
     known = {
         parameter.name: parameter.opts[0]
-        for command in typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+        for command in (commands["run"], commands[running])
         for parameter in command.params
         if parameter.opts[0].startswith("--")
     }

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import embedshift.encoders.layers
 import embedshift.encoders.rollout  # noqa: F401 - both add themselves to the observations
 from embedshift.arrays import Floats, Pixels
-from embedshift.config import Precision
+from embedshift.config import Json, Precision
 from embedshift.encoders.attention import AttentionTap, has_cls_token, last_block, patch_embedding, pooling_head
 from embedshift.encoders.base import AttentionKind, EncoderOutput, Preprocess
 from embedshift.encoders.device import find_device
@@ -146,9 +146,14 @@ class ModuleEncoder:
         finally:
             self._forward, self._batch = self._embed, 0
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Json:
         """Without the compiled pass, which does not travel: who receives the encoder compiles it again."""
         return self.__dict__ | {"_forward": self._embed, "_batch": 0}
+
+    def __setstate__(self, state: Json) -> None:
+        """Without what its sender was observed by."""
+        self.__dict__.update(state)
+        self._remove_taps([*self._taps])
 
     def _shortcut_now(self) -> contextlib.AbstractContextManager[None]:
         spared = self._shortcut is not None and not any(tap.all_tokens for tap in self._taps.values())
@@ -197,24 +202,25 @@ class ModuleEncoder:
         Raises:
             UsageError: when the encoder cannot give it, or a name is not known.
         """
-        tower, taps = Tower(self._tower, has_cls_token(self._tower), self._grid_of), [OBSERVATIONS[n] for n in names]
-        self._remove_taps()  # a copy that was sent here may bring those of its sender
+        tower = Tower(self._tower, has_cls_token(self._tower), self._grid_of)
+        more = [name for name in dict.fromkeys(names) if name not in self._taps]
+        taps = [OBSERVATIONS[name] for name in more]
         try:
             try:
-                for name, tap in zip(names, taps, strict=True):
+                for name, tap in zip(more, taps, strict=True):
                     self._taps[name] = tap(tower)
             except UsageError as error:
                 raise UsageError(f"{self.name} {error}") from error
-            if names:
+            if more:
                 self._try_one_image()
             yield
         finally:
-            self._remove_taps()
+            self._remove_taps(more)
 
-    def _remove_taps(self) -> None:
-        for tap in self._taps.values():
-            tap.remove()
-        self._taps = {}
+    def _remove_taps(self, names: Collection[str]) -> None:
+        for name in names:
+            if name in self._taps:
+                self._taps.pop(name).remove()
 
     def _on_grid(self, row: Tensor, count: int) -> Floats | None:
         """Weights of all tokens `[B, T]` → those of the patches `[B, g_h, g_w]`."""
@@ -241,7 +247,8 @@ class ModuleEncoder:
         try:
             output = self(np.zeros((1, self.size, self.size, 3), np.uint8))
         except EmbedshiftError as error:
-            raise type(error)(f"{self.name}: {error}") from error
+            kind = UsageError if isinstance(error, UsageError) else EmbedshiftError
+            raise kind(f"{self.name}: {error}") from error
         except Exception as error:
             raise EmbedshiftError(
                 f"{self.name} cannot encode a picture of {self.size} pixels: {reason(error)}"

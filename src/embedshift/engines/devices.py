@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from embedshift.engines.job import Job, Result
-from embedshift.engines.local import run_local
+from embedshift.engines.local import read_blocks, run_local
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.pipeline.ready import ready
 
@@ -171,7 +171,9 @@ def serve(handle: int) -> None:
                 job = replace(job, ready=loaded, progress=pipe.send)
                 while True:
                     pipe.send(None)
-                    for table, record in run_local(replace(job, shards=pipe.recv())):
+                    job = replace(job, shards=pipe.recv())
+                    read_blocks(job)
+                    for table, record in run_local(job):
                         job = job.with_batch(record.batch_size)
                         pipe.send((table, record))
         except GONE:

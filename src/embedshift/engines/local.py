@@ -49,6 +49,19 @@ def run_local(job: Job) -> Iterator[Result]:
         yield table, record
 
 
+def read_blocks(job: Job) -> None:
+    """Reads an image of every block that the shards stand in.
+
+    Loaders that are forked for these shards alone then find the blocks in memory, where a source keeps them.
+    """
+    if not job.workers or not job.source.block(job.shards[0].samples[0]):
+        return
+    blocks = {job.source.block(sample): sample for shard in job.shards for sample in shard.samples}
+    for sample in blocks.values():
+        with contextlib.suppress(Exception):  # the loader will say what is wrong
+            job.source.read(sample)
+
+
 def keep_memory() -> None:
     """Tells glibc to keep freed memory for what comes next; other libraries of C are left as they are.
 

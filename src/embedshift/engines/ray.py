@@ -32,6 +32,8 @@ def run_ray(job: Job) -> Iterator[Result]:
     Raises:
         EmbedshiftError: when Ray is not installed, or shards failed for good.
     """
+    if not job.shards:
+        return
     try:
         import ray
         import ray.data
@@ -145,12 +147,13 @@ class _MeasureShards:
         self.job = replace(job, ready=self._life.enter_context(ready(job.spec, job.config, compiled=True)))
 
     def __call__(self, batch: Json) -> dict[str, list[Any]]:
-        from embedshift.engines.local import run_local
+        from embedshift.engines.local import read_blocks, run_local
 
         rows: dict[str, list[Any]] = {"index": [], "error": [], "result": []}
         for position in batch["position"]:
             shard, error, result = self.job.shards[int(position)], "", b""
             try:
+                read_blocks(replace(self.job, shards=[shard]))
                 table, record = next(run_local(replace(self.job, shards=[shard])))
                 self.job = self.job.with_batch(record.batch_size)
                 result = pickle.dumps((table, record))

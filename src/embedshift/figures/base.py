@@ -47,7 +47,7 @@ class FigureInput:
     @functools.cached_property
     def images(self) -> int:
         """Number of images measured."""
-        return sum(record.images for record in self.reader.records())
+        return sum(record.images for record in self.reader.records)
 
     @property
     def augmentations(self) -> list[str]:
@@ -88,7 +88,8 @@ class FigureInput:
 
     def values(self, augmentation: str, metric: str) -> Values:
         """One augmentation's values of one metric over images and draws, float64 `[N]`, without null and NaN."""
-        return self.reader.values(augmentation, metric)
+        part = self.rows.filter(pl.col("view") == augmentation).select(pl.col(metric).cast(pl.Float64).fill_nan(None))
+        return part.drop_nulls().collect()[metric].to_numpy()
 
     def statistic(self, name: str, metric: str) -> Values:
         """A column of the summary for one metric, float64 `[A]` in suite order; NaN where it does not exist."""

@@ -9,6 +9,7 @@ import numpy as np
 from embedshift.config import StudyConfig
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.spec import EncoderSpec
+from embedshift.errors import UsageError
 from embedshift.pipeline.measure import Measure, Observer
 from embedshift.sources import Sample
 
@@ -30,8 +31,14 @@ class ReadyEncoder:
 
     def probe(self, spec: EncoderSpec) -> EncoderOutput | None:
         """What the encoder gives for one black image; None where nothing is observed."""
+        if not spec.observations:
+            return None
         size = self.encoder.size
-        return self.encoder(np.zeros((1, size, size, 3), np.uint8)) if spec.observations else None
+        output = self.encoder(np.zeros((1, size, size, 3), np.uint8))
+        for name in spec.observations:
+            if name not in output.observed:
+                raise UsageError(f"{self.encoder.name} gives no {name}, although it is observed by it")
+        return output
 
     def _observer(self, measure: Measure) -> Observer:
         return self.observers.get(measure.question) or _NOTHING

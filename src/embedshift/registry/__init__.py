@@ -12,7 +12,7 @@ are its parts, imported where they are used:
 
 from embedshift.registry.fingerprint import fingerprint
 from embedshift.registry.metrics import METRICS, Metric, asked_metrics, metric
-from embedshift.registry.names import Registry, unknown_name
+from embedshift.registry.names import Registry, one_of, unknown_name
 from embedshift.registry.questions import QUESTIONS, Question, import_parts, questions, setting, switch_names
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "fingerprint",
     "import_parts",
     "metric",
+    "one_of",
     "questions",
     "setting",
     "switch_names",

@@ -1,12 +1,19 @@
 """What tells one function of a user's own from another, wherever it is defined."""
 
+import enum
 import functools
 import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Mapping
-from types import CellType, CodeType
+from pathlib import PurePath
+from types import CellType, CodeType, ModuleType
 from typing import Any
+
+PLAIN = (str, bytes, int, float, complex, bool, range, slice, PurePath, enum.Enum)
+# Their code is known by their version, and stands in many places.
+LIBRARIES = {*sys.stdlib_module_names, "builtins", "numpy", "torch", "polars", "PIL", "cv2", "scipy"}
 
 
 def fingerprint(thing: Any, besides: str = "") -> str:
@@ -36,22 +43,22 @@ def _name(thing: Any) -> str:
 
 def _described(thing: Any, above: tuple[int, ...]) -> Any:
     """Code and state as JSON; `above` are the things around it, which may be what it holds."""
-    if thing is None or isinstance(thing, str | int | float | bool):
-        return thing
+    if isinstance(thing, PLAIN) or thing is None:
+        return repr(thing)
     if id(thing) in above:
         return "itself"
-    parts = _parts(thing)
-    if not isinstance(parts, list):
-        return parts
+    if isinstance(thing, set | frozenset):
+        return sorted(json.dumps(_described(part, above)) for part in thing)
+    parts = _numbers(thing) if hasattr(thing, "__array__") else _parts(thing)
     return [type(thing).__qualname__, *(_described(part, (*above, id(thing))) for part in parts)]
 
 
-def _parts(thing: Any) -> Any:
-    """What a thing is made of, as a list of things; else what it is, as JSON."""
+def _parts(thing: Any) -> list[Any]:
+    """What a thing is made of."""
     if isinstance(thing, functools.partial):
         return [thing.func, thing.args, thing.keywords]
     if isinstance(thing, Mapping):
-        return [part for pair in sorted(thing.items(), key=repr) for part in pair]
+        return [part for pair in sorted(thing.items(), key=lambda pair: repr(pair[0])) for part in pair]
     if isinstance(thing, list | tuple):
         return list(thing)
     if inspect.ismethod(thing):
@@ -59,24 +66,39 @@ def _parts(thing: Any) -> Any:
     if inspect.isfunction(thing):
         inside = [cell.cell_contents for cell in thing.__closure__ or () if cell != CellType()]
         return [repr(_instructions(thing.__code__)), thing.__defaults__, thing.__kwdefaults__, inside, vars(thing)]
-    if hasattr(thing, "__array__"):
-        return _numbers(thing)
-    if isinstance(thing, type) or not callable(thing):
-        return _name(thing)
-    own = [value for _, value in sorted(vars(type(thing)).items()) if inspect.isfunction(value)]
-    slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ()) if hasattr(thing, name)]
-    return [_name(thing), own, getattr(thing, "__dict__", {}), [getattr(thing, name) for name in slots]]
+    if isinstance(thing, type):
+        return [_name(thing), *_functions(thing)]
+    if isinstance(thing, ModuleType):
+        return [thing.__name__]
+    # Of an encoder and a torch module the weights: what else they hold, as hooks, changes from run to run.
+    if hasattr(thing, "weights_hash"):
+        return [_name(thing), thing.weights_hash]
+    if hasattr(thing, "state_dict"):
+        return [_name(thing), *_functions(type(thing)), thing.state_dict()]
+    slots = [name for kind in type(thing).__mro__ for name in vars(kind).get("__slots__", ()) if hasattr(thing, name)]
+    state = getattr(thing, "__dict__", {}) | {name: getattr(thing, name) for name in slots}
+    return [_name(thing), *_functions(type(thing)), state]
 
 
-def _numbers(thing: Any) -> Any:
-    """A hash of an array's bytes, since it may be large; of one that NumPy cannot hold, its type alone."""
+def _functions(kind: type) -> list[Any]:
+    """The functions of a class and of those that it inherits from, but for those of libraries."""
+    own = [each for each in kind.__mro__ if each.__module__.partition(".")[0] not in LIBRARIES]
+    found = [vars(each)[name] for each in own for name in sorted(vars(each))]
+    plain = [getattr(each, "__func__", getattr(each, "fget", each)) for each in found]
+    return [each for each in plain if inspect.isfunction(each)]
+
+
+def _numbers(thing: Any) -> list[Any]:
+    """A hash of an array's bytes, since it may be large; of one that NumPy cannot hold, nothing."""
     import numpy as np  # `--help` does without
 
     try:
-        array = np.asarray(thing)
-        return [str(array.dtype), str(array.shape), hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()]
+        array = np.asarray(thing.detach().cpu() if hasattr(thing, "detach") else thing)
     except (TypeError, RuntimeError):
-        return _name(thing)
+        return []
+    if array.dtype.hasobject:  # its bytes are addresses
+        return [array.tolist()]
+    return [str(array.dtype), str(array.shape), hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()]
 
 
 def _instructions(code: Any) -> Any:

@@ -1,7 +1,7 @@
 """Name → thing: one small registry for suites, encoders, observations, metrics, questions and figures."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from embedshift.errors import UsageError
@@ -55,9 +55,25 @@ class Registry(Generic[T]):
 
     def _filled(self) -> dict[str, T]:
         fill, self._fill = self._fill, None
-        if fill is not None:
-            fill()
+        try:
+            if fill is not None:
+                fill()
+        except BaseException:
+            self._fill = fill
+            raise
         return self._things
+
+
+def one_of(kind: str, value: str, known: Sequence[str]) -> None:
+    """Raises UsageError for a value that is none of the known ones.
+
+    Example:
+        >>> one_of("linkage", "word", ["ward", "single"])
+        Traceback (most recent call last):
+        embedshift.errors.UsageError: unknown linkage 'word'; did you mean 'ward'? Known: ward, single
+    """
+    if value not in known:
+        raise UsageError(unknown_name(kind, value, dict.fromkeys(known)))
 
 
 def unknown_name(kind: str, name: str, known: Mapping[str, object]) -> str:

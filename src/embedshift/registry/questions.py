@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from embedshift.errors import reason
+from embedshift.errors import UsageError, reason
 from embedshift.registry.names import Registry
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,12 @@ class Question:
     def part(self, name: str) -> ModuleType | None:
         """One of its files, imported; None where it has none of that name."""
         full = f"{self.package}.{name}"
-        return importlib.import_module(full) if importlib.util.find_spec(full) else None
+        try:
+            return importlib.import_module(full) if importlib.util.find_spec(full) else None
+        except Exception as error:
+            if self.package.startswith(OWN):
+                raise
+            raise UsageError(f"the question {self.name!r}: its {name}.py cannot be loaded ({reason(error)})") from error
 
 
 def find_questions() -> None:
@@ -91,8 +96,14 @@ def questions() -> list[Question]:
 
 
 def import_parts(name: str) -> list[ModuleType]:
-    """One file of every question that has it."""
-    return [part for each in questions() if (part := each.part(name)) is not None]
+    """One file of every question that has it; one of another package that cannot be imported is logged and left out."""
+    found: list[ModuleType | None] = []
+    for each in questions():
+        try:
+            found.append(each.part(name))
+        except UsageError as error:
+            log.warning("%s", error)
+    return [part for part in found if part is not None]
 
 
 @functools.cache

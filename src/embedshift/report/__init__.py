@@ -49,7 +49,7 @@ def build_report(
     """
     check_formats(formats)
     known_figures(figures)
-    records = reader.records()
+    records = reader.records
     measured = sum(record.images for record in records)
     if not measured:
         raise UsageError(f"{reader.folder}: nothing is measured yet; run the study first")

@@ -22,9 +22,9 @@ from embedshift.sources.order import WINDOW
 # Of a column with images, in this order; as Hugging Face datasets and img2dataset name it.
 IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "img", "bytes", "image_bytes", "content")
 ID_COLUMNS = ("image_id", "key", "path")
-# Members of a tar behind a URL that are read together.
-MEMBERS = 2_048
 CAPTION_COLUMNS = ("caption", "text", "txt")
+# Members of a block of a tar behind a URL: what stands near is near for the far end too, and for what caches between.
+MEMBERS = 2_048
 
 
 class TarSource:

@@ -12,7 +12,7 @@ from embedshift.sources.base import Block, Sample
 
 
 class DatasetSource:
-    """The pictures of saved datasets, split by split, in the order of their rows.
+    """The pictures of saved datasets, split by split.
 
     Ids and captions come from the columns that `ParquetSource` names; without an id column an `image_id` is
     `<folder>#<row>`, or `<folder>/<split>#<row>`.

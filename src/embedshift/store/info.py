@@ -114,6 +114,8 @@ def read_content(folder: Path) -> Json:
         content: Json = json.loads((folder / FILE).read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: no study here ({reason(error)})") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{folder}: no study here ({FILE} is no JSON object)")
     return content
 
 
@@ -127,10 +129,11 @@ def read_info(folder: Path) -> StudyInfo:
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
         raise UsageError(another_schema(str(folder), version))
+    known = {field.name for field in dataclasses.fields(StudyInfo)}
     try:
-        encoder, counts = _encoder(content.pop("encoder")), Counts(**content.pop("counts"))
-        augmentations = tuple(content.pop("augmentations"))
-        return StudyInfo(encoder=encoder, counts=counts, augmentations=augmentations, **content)
+        content |= {"encoder": _encoder(content["encoder"]), "counts": Counts(**content["counts"])}
+        content |= {"augmentations": tuple(content["augmentations"])}
+        return StudyInfo(**{name: value for name, value in content.items() if name in known})
     except (KeyError, TypeError) as error:
         raise UsageError(f"{folder}: its {FILE} is not whole ({reason(error)})") from error
 

@@ -24,7 +24,7 @@ C = TypeVar("C")
 CORE_TABLES = ("summary", "ranking")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reader:
     """What a run left in its folder.
 
@@ -83,7 +83,7 @@ class Reader:
     @functools.cached_property
     def table_names(self) -> tuple[str, ...]:
         """Names of the tables that this study has: summary and ranking, then those of its questions."""
-        return (*CORE_TABLES, *(table.name for table in tables_of(self.questions)))
+        return (*CORE_TABLES, *(table.name for table in tables_of(self.questions) if table.possible(self)))
 
     def table(self, name: str) -> pl.DataFrame | None:
         """A table by its name; None where the study does not have it."""
@@ -97,6 +97,7 @@ class Reader:
         # A list, since polars would take brackets in the folder's name for a pattern.
         return pl.scan_parquet(sorted((self.folder / "shards").glob("part-*.parquet")), glob=False)
 
+    @functools.cached_property
     def records(self) -> list[ShardRecord]:
         """What the finished shards say of themselves."""
         return finished(self.folder)
@@ -129,11 +130,6 @@ class Reader:
         """
         few = self.image_ids(with_attention=True) if with_attention and not self.info.has_vectors else set()
         return draw_ids(few or self.image_ids(), count, self.info.seed)
-
-    def values(self, augmentation: str, metric: str) -> Values:
-        """One augmentation's values of one metric over images and draws, float64 `[N]`, without null and NaN."""
-        part = self.rows().filter(pl.col("view") == augmentation)
-        return part.select(pl.col(metric).cast(pl.Float64).fill_nan(None)).drop_nulls().collect()[metric].to_numpy()
 
     def failures(self) -> pl.DataFrame:
         """One row per image that was not measured: image_id, stage, reason."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from embedshift.errors import UsageError
 from embedshift.registry import Question
 
 if TYPE_CHECKING:
@@ -21,16 +22,22 @@ class Table:
         name: Of the table and its files.
         make: Reader → table; what the study does not have gives an empty table.
         reads: Names of tables that it reads through the reader; they are made before it.
+        possible: Whether a study that asked the question has it.
     """
 
     name: str
     make: "Callable[[Reader], pl.DataFrame]"
     reads: tuple[str, ...] = ()
+    possible: "Callable[[Reader], object]" = lambda _: True
 
 
 def tables_of(questions: Sequence[Question]) -> list[Table]:
     """The tables of some questions, question by question, each after the tables that it reads."""
     parts = [part for question in questions if (part := question.part("tables")) is not None]
-    tables: dict[str, Table] = {table.name: table for part in parts for table in part.TABLES}
+    tables: dict[str, Table] = {}
+    for table in (table for part in parts for table in part.TABLES):
+        if table.name in tables:
+            raise UsageError(f"two questions have a table {table.name!r}: one of them must go")
+        tables[table.name] = table
     order = graphlib.TopologicalSorter({name: [r for r in tables[name].reads if r in tables] for name in tables})
     return [tables[name] for name in order.static_order()]

@@ -14,11 +14,18 @@ __all__ = ["Table", "make_tables", "tables_of", "write_tables"]
 
 def make_tables(reader: Reader) -> dict[str, pl.DataFrame]:
     """Every table of a study, made from its shards."""
-    described = summary(reader.rows(), reader.augmentations, reader.metrics, seed=reader.info.seed)
-    made = {"summary": described, "ranking": ranking(described)}
-    for table in tables_of(reader.questions):
-        made[table.name] = table.make(dataclasses.replace(reader, made=made))
-    return made
+    made: dict[str, pl.DataFrame] = {}
+    tables = [table for table in tables_of(reader.questions) if table.possible(reader)]
+    # First what reads no other table: it may be refused, as a tree on embeddings that are not stored.
+    for table in tables:
+        if not table.reads:
+            made[table.name] = table.make(reader)
+    made["summary"] = summary(reader.rows(), reader.augmentations, reader.metrics, seed=reader.info.seed)
+    made["ranking"] = ranking(made["summary"])
+    for table in tables:
+        if table.reads:
+            made[table.name] = table.make(dataclasses.replace(reader, made=dict(made)))
+    return {name: made[name] for name in reader.table_names}
 
 
 def write_tables(reader: Reader) -> None:

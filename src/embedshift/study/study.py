@@ -104,11 +104,9 @@ class Study:
         Args:
             include_original: Adds the original view as a first row and column.
         """
-        if not include_original:
-            return self.table("pairwise")
         tree = QUESTIONS["shape"].choices
         assert tree is not None
-        return self._made("pairwise", tree(include_original=True))
+        return self._made("pairwise", tree(include_original=include_original))
 
     def clusters(self, tree: "Tree | None" = None) -> pl.DataFrame:
         """The cluster of every augmentation and its place in the dendrogram; by default as the run wrote it.

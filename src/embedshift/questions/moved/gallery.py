@@ -24,7 +24,7 @@ class Card:
     Args:
         augmentation: Its name.
         kind: "most", "typical" or "least".
-        image_id: The image's name in the reader.
+        image_id: The image's name in the study.
         metrics: Metric → value.
         pictures: "original", "view", "original_attention", "view_attention" → key in `Gallery.pictures`; what is
             missing cannot be shown.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from embedshift.registry import QUESTIONS, Question, setting
+from embedshift.registry import QUESTIONS, Question, one_of, setting
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,19 @@ class Tree:
             of the augmentations, the reading of the paper's appendix.
         metric: For "means": any metric of `scipy.spatial.distance.pdist`.
         include_original: Whether the original view is a leaf too.
+
+    Raises:
+        UsageError: for a linkage, or what it is on, that is none of these.
     """
 
     linkage: str = setting("ward", "ward, average, complete or single.")
     on: str = setting("images", "Distances of images, or of the means.", flag="clusters_on")
     metric: str = setting("euclidean", "For clusters on means: any of scipy's pdist.", flag="pdist_metric")
     include_original: bool = setting(False, "The original as a leaf.")
+
+    def __post_init__(self) -> None:
+        one_of("linkage", self.linkage, ("ward", "average", "complete", "single"))
+        one_of("clusters on", self.on, ("images", "means"))
 
 
 QUESTIONS.add("shape", Question(__name__, "Which augmentations move the embedding alike?", place=50, choices=Tree))

@@ -1,8 +1,8 @@
 """The tables `pairwise` and `clusters`: how far augmentations lie from each other, and which belong together."""
 
+import functools
 import logging
 from collections.abc import Sequence
-from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -11,24 +11,17 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.questions.shape import Tree
-from embedshift.registry import unknown_name
 from embedshift.statistics.bootstrap import pair_distances
-from embedshift.statistics.clusters import Linkage, clusters_of, distances_of_means
+from embedshift.statistics.clusters import clusters_of, distances_of_means
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
 log = logging.getLogger(__name__)
 
-ON = ("images", "means")
-
 
 def tree_of(reader: Reader) -> Tree:
-    """How the tree is made, as chosen; UsageError for a linkage, or what it is on, that is not known."""
-    tree = reader.choice(Tree)
-    for kind, value, known in (("linkage", tree.linkage, get_args(Linkage)), ("clusters on", tree.on, ON)):
-        if value not in known:
-            raise UsageError(unknown_name(kind, value, dict.fromkeys(known)))
-    return tree
+    """How the tree is made, as chosen."""
+    return reader.choice(Tree)
 
 
 def leaves(reader: Reader) -> list[str]:
@@ -36,6 +29,7 @@ def leaves(reader: Reader) -> list[str]:
     return [ORIGINAL, *reader.augmentations] if tree_of(reader).include_original else reader.augmentations
 
 
+@functools.lru_cache(maxsize=4)
 def distances(reader: Reader) -> Values:
     """The distance matrix under the tree `[A, A]`, in the order of `leaves`."""
     tree = tree_of(reader)
@@ -110,6 +104,7 @@ def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
     return np.stack(means)
 
 
+@functools.lru_cache(maxsize=4)
 def clusters(reader: Reader) -> pl.DataFrame:
     """The cluster of every augmentation and its place in the dendrogram: `augmentation, cluster, leaf`.
 

@@ -37,7 +37,10 @@ class OBSERVER(Observer):
             prompts = self.encode([each.replace("{}", label) for label in texts.labels for each in TEMPLATES])
             vectors["classes"] = unit(unit(prompts).reshape(len(texts.labels), len(TEMPLATES), -1).mean(axis=1))
         made = copy.copy(measure)
-        made.vectors, made.tower = vectors, str(getattr(self.read, "weights_hash", None) or fingerprint(self.read))
+        made.vectors, made.tower = (
+            vectors,
+            str(getattr(self.read, "weights_hash", None) or fingerprint(_code(self.read))),
+        )
         return made
 
     def begin(self, measure: MEASURE, samples: Sequence[Sample]) -> MEASURE:
@@ -63,3 +66,8 @@ class OBSERVER(Observer):
                 f"embeddings of {self.encoder.dim} numbers: they are not of one space"
             )
         return vectors
+
+
+def _code(read: Any) -> Any:
+    """What reads the texts; of a method its function, since the object that it belongs to is the encoder."""
+    return getattr(read, "__func__", read)

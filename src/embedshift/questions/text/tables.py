@@ -128,18 +128,17 @@ def phrases(reader: Reader) -> dict[str, str]:
 
 def words_of_study(reader: Reader) -> pl.DataFrame:
     """The table `words` of a study."""
-    named = [*phrases(reader)]
-    if not named:
-        return pl.DataFrame(schema=WORDS_SCHEMA)
-    return words(reader.rows(), reader.augmentations, named, seed=reader.info.seed)
+    return words(reader.rows(), reader.augmentations, [*phrases(reader)], seed=reader.info.seed)
 
 
 def test_of_study(reader: Reader) -> pl.DataFrame:
     """The table `word_test` of a study."""
     table = reader.table("words")
-    if table is None or table.is_empty():
-        return pl.DataFrame(schema=TEST_SCHEMA)
+    assert table is not None
     return word_test(table, seed=reader.info.seed)
 
 
-TABLES = (Table("words", words_of_study), Table("word_test", test_of_study, reads=("words",)))
+TABLES = (
+    Table("words", words_of_study, possible=phrases),
+    Table("word_test", test_of_study, reads=("words",), possible=phrases),
+)

@@ -1,0 +1,66 @@
+"""The identity of a study: all that can change a number, and nothing else."""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Sequence
+
+from embedshift.config import Json
+from embedshift.encoders.base import Encoder, EncoderInfo
+from embedshift.pipeline.plan import Plan
+from embedshift.sources import Shard
+from embedshift.sources.order import SHUFFLED
+from embedshift.store.shards import storable
+
+
+def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard], order: str) -> Json:
+    """The identity, as study.json gives it back; runs of one identity may share a folder."""
+    ids = [storable(sample.image_id) for shard in cut for sample in shard.samples]
+    config, preprocess, said = plan.config, plan.preprocess, EncoderInfo.of(encoder)
+    crop = {"shortest": preprocess.shortest, "resample": preprocess.resample} if config.resize == "crop" else {}
+    identity = {
+        "images": {
+            "count": len(ids),
+            "ids_hash": _hash(sorted(ids)),
+        },
+        "weights_hash": encoder.weights_hash,
+        "embedding": said.embedding_name,
+        "size": encoder.size,
+        "mean": list(encoder.mean),
+        "std": list(encoder.std),
+        "resize": config.resize,
+        "augmentations": plan.suite.describe(),
+        "seed": config.seed,
+        "draws": config.draws,
+        "precision": said.precision or "float32",
+        **crop,
+        "batch_size": plan.batch_size,
+        "shard_size": config.shard_size,
+        "metrics": list(plan.metrics),
+        # Where images are shuffled one by one, ids and seed say the order.
+        **({} if order == SHUFFLED else {"order": {"kind": order, "hash": _hash(ids)}}),
+        **({"compile": True} if config.compile else {}),
+        **({"store": config.store} if config.store != "all" else {}),
+        "questions": {each.question: each.identity() for each in plan.measures if each.identity()},
+        "versions": {
+            "albumentations": importlib.metadata.version("albumentations"),
+            "opencv": importlib.metadata.version("opencv-python-headless"),
+            "transformers_major": importlib.metadata.version("transformers").split(".")[0],
+        },
+    }
+    found: Json = json.loads(json.dumps(identity))
+    return found
+
+
+def hash_of(identity: Json) -> str:
+    """The hash that shards and study.json carry.
+
+    Example:
+        >>> hash_of({"seed": 0, "size": 32}) == hash_of({"size": 32, "seed": 0})
+        True
+    """
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _hash(ids: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
