@@ -215,3 +215,9 @@ def test_without_ray_the_install_line_is_named(photos, tmp_path, monkeypatch):
 def test_no_row_is_twice(photos, tmp_path):
     rows = run(photos, tmp_path / "study", "ray", shard_size=1).rows()
     assert rows.group_by("image_id", "view", "draw").len().filter(pl.col("len") > 1).collect().is_empty()
+
+
+def test_a_finished_study_without_a_table_gets_it_again(photos, tmp_path):
+    study = run(photos, tmp_path / "study", "ray")
+    (study.folder / "tables" / "claims.parquet").unlink()
+    assert len(run(photos, tmp_path / "study", "ray").claims())

@@ -1,14 +1,17 @@
 """What tells one callable of a user's own from another, and what does not."""
 
+import dataclasses
 import functools
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from embedshift.registry import fingerprint
+from support.processes import run_python
 
 
 def strong(image, rng, by=2):
@@ -56,7 +59,56 @@ class Slotted:
         return image // self.by
 
 
+@dataclasses.dataclass
+class Strength:
+    by: int
+
+
+class Heir(Dim):
+    pass
+
+
+class OtherHeir(Dimmer):
+    pass
+
+
+class Kept:
+    """Bodies that are called by way of the class."""
+
+    def __init__(self, low):
+        self.__class__ = KeptLow if low else KeptHigh
+
+
+class KeptLow:
+    @staticmethod
+    def of(image):
+        return image // 2
+
+    def __call__(self, image, rng):
+        return self.of(image)
+
+
+class KeptHigh:
+    @staticmethod
+    def of(image):
+        return image // 3
+
+    def __call__(self, image, rng):
+        return self.of(image)
+
+
+KeptHigh.__qualname__ = KeptLow.__qualname__  # as after an edit of the file
+
 DIFFERENT = {
+    "another state of an object in it": (inside(Strength(2)), inside(Strength(3))),
+    "a method of an object that is not called": (Strength(2).__eq__, Strength(3).__eq__),
+    "an inherited method": (Heir(2), OtherHeir(2)),
+    "a static method": (Kept(True), Kept(False)),
+    "another set": (inside({1, 2}), inside({1, 3})),
+    "other bytes": (inside(b"a"), inside(b"b")),
+    "another path": (inside(Path("a")), inside(Path("b"))),
+    "another range": (inside(range(3)), inside(range(4))),
+    "weights that learn": (inside(torch.ones(2, requires_grad=True)), inside(torch.zeros(2, requires_grad=True))),
     "another slot": (Slotted(2), Slotted(3)),
     "another default": (strong, stronger),
     "a keyword's default": (stronger, keyword),
@@ -123,6 +175,24 @@ def test_a_name_that_is_not_bound_yet():
 
 def test_more_can_be_told_apart():
     assert len({fingerprint(strong), fingerprint(strong, "attention"), fingerprint(None), fingerprint(None, "x")}) == 4
+
+
+def test_a_module_is_known_by_its_weights_and_not_by_its_hooks():
+    net, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    before = fingerprint(inside(net))
+    net.register_forward_hook(lambda *_: None)
+    assert fingerprint(inside(net)) == before != fingerprint(inside(other))
+
+
+def test_objects_in_arrays_and_sets_are_the_same_in_every_process():
+    """Their bytes are addresses, their order is drawn anew."""
+    program = """
+        import functools, numpy as np
+        from embedshift.registry import fingerprint
+        words = np.array(["a", None, "b"], object)
+        print(fingerprint(functools.partial(max, k=words, among={"x", "y", "z", "w"})))
+    """
+    assert len({run_python(program) for _ in range(3)}) == 1
 
 
 def test_it_is_the_same_in_another_process_and_at_another_line():

@@ -129,3 +129,13 @@ def test_a_package_that_cannot_be_imported_ends_no_command(site, tmp_path):
     assert done.returncode == 0
     assert "How far does the embedding move?" in done.stdout
     assert "the question 'jumps' of another package cannot be loaded (ModuleNotFoundError: " in done.stderr
+
+
+@pytest.mark.parametrize("part", ["measure", "figures"])
+def test_nor_does_one_of_whose_files_one_cannot(part, site, tmp_path):
+    shutil.copytree(site, tmp_path / "site")
+    (tmp_path / "site" / "embedshift_jumps" / f"{part}.py").write_text("import no_such_module")
+    done = call(tmp_path / "site", "list", "metrics" if part == "measure" else "figures")
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert f"its {part}.py cannot be loaded (ModuleNotFoundError: " in done.stderr
