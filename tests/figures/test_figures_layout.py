@@ -18,14 +18,9 @@ from embedshift.figures import FIGURES, FigureInput, save_figures
 from embedshift.figures.style import PALETTE, contrast, readable
 from embedshift.store.reader import Reader
 from support.overlap import drawn_texts, overlaps
+from support.report_fixtures import LONG
 from support.synthetic import make_study
 
-LONG = [
-    "noise", "a_very_long_augmentation_name_number_01", "blur", "brightness_contrast", "random_resized_crop_and_pad",
-    "a_very_long_augmentation_name_number_02", "fog", "jpeg_compression", "zoom_blur", "perspective",
-    "a_very_long_augmentation_name_number_03", "unbreakableaugmentationnamewithoutspaces", "solarize", "posterize",
-    "channel_shuffle", "grid_distortion_strong", "a_very_long_augmentation_name_number_04", "rain", "gray", "_$x^2$_",
-]  # fmt: skip
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 BLINDNESS = {
     "none": np.eye(3),

@@ -1,7 +1,7 @@
 """The columns of a study with layers."""
 
 TOKENS = ("cls", "patches")
-METRICS = ("cosine_similarity", "l2_distance")
+COMPARED = ("cosine_similarity", "l2_distance")
 
 
 def column(metric: str, token: str) -> str:

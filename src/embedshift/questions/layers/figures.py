@@ -9,8 +9,8 @@ from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.style import human, new_figure
 
-TOKENS = {"cls": "class token", "patches": "mean patch token"}
-METRICS = {"cosine_similarity": "mean cosine similarity", "cka": "linear CKA"}
+TOKEN_WORDS = {"cls": "class token", "patches": "mean patch token"}
+PANELS = {"cosine_similarity": "mean cosine similarity", "cka": "linear CKA"}
 
 
 @figure("depth", "10", "Shift by depth: after every block of the encoder", section=True, possible=has_table("layers"))
@@ -22,8 +22,8 @@ def depth(data: FigureInput, title: str) -> Figure:
     table = data.table("layers")
     if table is None:
         raise UsageError("the study has no layers; run it with `layers`")
-    tokens = [token for token in TOKENS if token in table["token"]]
-    metrics = [metric for metric in METRICS if metric in table["metric"]]
+    tokens = [token for token in TOKEN_WORDS if token in table["token"]]
+    metrics = [metric for metric in PANELS if metric in table["metric"]]
     note = "1 = no change; band: 95 % interval of the mean (bootstrap over images); CKA: one number for all images"
     width, height = 3.4 * len(tokens) + 2.0, max(2.2 * len(metrics) + 0.4, 0.9 + 0.17 * len(data.augmentations))
     figure = new_figure(data.caption(note), width, height, title)
@@ -31,9 +31,9 @@ def depth(data: FigureInput, title: str) -> Figure:
     for row, metric in zip(grid, metrics, strict=True):
         for axes, token in zip(row, tokens, strict=True):
             _lines(axes, data, table.filter(pl.col("token") == token, pl.col("metric") == metric))
-        row[0].set_ylabel(METRICS[metric])
+        row[0].set_ylabel(PANELS[metric])
     for axes, token in zip(grid[0], tokens, strict=True):
-        axes.set_title(TOKENS[token])
+        axes.set_title(TOKEN_WORDS[token])
     for axes in grid[-1]:
         axes.set_xlabel("block, from the first to the last")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))

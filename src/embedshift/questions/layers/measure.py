@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.pipeline.measure import Column, Measure, Sums
 from embedshift.questions.layers.cka import LEAST_IMAGES, likeness, terms_of
-from embedshift.questions.layers.columns import METRICS, TOKENS, column
+from embedshift.questions.layers.columns import COMPARED, TOKENS, column
 from embedshift.statistics import vectors
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from embedshift.pipeline.draw import DrawnImage
     from embedshift.pipeline.plan import Plan
 
-FUNCTIONS = dict(zip(METRICS, (vectors.cosine, vectors.distance), strict=True))
+FUNCTIONS = dict(zip(COMPARED, (vectors.cosine, vectors.distance), strict=True))
 # Images of one minibatch: the vectors of all their views are in memory at once.
 MINIBATCH = 64
 

@@ -3,7 +3,7 @@
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.questions.layers.figures import TOKENS
+from embedshift.questions.layers.figures import TOKEN_WORDS
 from embedshift.report.numbers import fixed
 from embedshift.report.section import PageInput, Part, Section
 
@@ -41,7 +41,7 @@ def rows_of(table: pl.DataFrame) -> Json:
         means = part.sort("layer")["mean"].to_list()
         first, last = fixed(means[0], 3), fixed(means[-1], 3)
         rows.append({"augmentation": name, "first": first, "last": last, "half": half_way(means)})
-    return {"depth": cosine["layer"].max(), "token": TOKENS[token], "has_cls": has_cls, "rows": rows}
+    return {"depth": cosine["layer"].max(), "token": TOKEN_WORDS[token], "has_cls": has_cls, "rows": rows}
 
 
 def half_way(means: list[float | None]) -> int | None:

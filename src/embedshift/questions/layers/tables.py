@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.questions.layers.cka import cka
-from embedshift.questions.layers.columns import METRICS, TOKENS, column
+from embedshift.questions.layers.columns import COMPARED, TOKENS, column
 from embedshift.statistics import bootstrap
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -41,7 +41,7 @@ def layers(
     """
     order, there = bootstrap.layout(rows), rows.collect_schema().names()
     tokens = [token for token in TOKENS if column("l2_distance", token) in there]
-    names = [(token, metric) for token in tokens for metric in METRICS]
+    names = [(token, metric) for token in tokens for metric in COMPARED]
     if not order.images:
         return pl.DataFrame(schema=SCHEMA)
     counts, means, low, high = bootstrap.describe_lists(
