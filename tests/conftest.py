@@ -11,9 +11,13 @@ SLOW_FILES = {
     "test_devices.py",
     "test_exactness.py",
     "test_families.py",
+    "test_figures_layout.py",
+    "test_left_out.py",
     "test_openclip.py",
+    "test_outside_question.py",
     "test_ray.py",
     "test_report_size.py",
+    "test_resume.py",
     "test_text_towers.py",
     "test_timm.py",
 }
@@ -21,6 +25,7 @@ SLOW_TESTS = {
     "test_a_hub_that_does_not_answer_is_one_line_within_20_seconds",
     "test_compiled_is_equal_to_rounding_and_travels",
     "test_demo_measures_eight_photographs",
+    "test_footers_are_read_once_a_report",
     "test_run_writes_a_report_once",
 }
 
