@@ -8,14 +8,14 @@ import pytest
 from embedshift.registry import METRICS
 from embedshift.statistics.summary import PAPER_METRICS, RADAR_METRICS
 from embedshift.statistics.vectors import pairwise_cosine_distances
-from support import reference
+from support import inputs, reference
 
 EVERY = list(METRICS)
 SIGNED = {"attention_entropy_rise", "text_alignment_shift"}
 
 
 def cases(name):
-    return list(reference.INPUTS[name]())
+    return list(inputs.INPUTS[name]())
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -176,7 +176,7 @@ def test_more_noise_is_less_alike(name):
         "attention": lambda: rng.random((7, 7)),
         "rollout": lambda: rng.random((7, 7)),
         "aligned": lambda: rng.random((28, 28)),
-        "pixels": lambda: reference.skimage_data.astronaut()[80:160, 180:260],
+        "pixels": lambda: inputs.skimage_data.astronaut()[80:160, 180:260],
     }[metric.needs]()
     scale = 25.0 if metric.needs == "pixels" else thing.std() / 4
     values = []

@@ -10,7 +10,7 @@ from embedshift.questions.pixels import measure as pixels
 from embedshift.registry import METRICS
 from embedshift.statistics.maps import scaled_map, upsample
 from embedshift.statistics.vectors import pairwise_cosine_distances
-from support import reference
+from support import inputs, reference
 
 RNG = np.random.default_rng(5)
 U, V = RNG.normal(size=(2, 20, 48))
@@ -60,14 +60,14 @@ def test_a_map_that_hardly_varies_is_not_taken_for_constant():
 
 
 def test_grey_and_edges_equal_numpy_and_opencv():
-    photo = reference.skimage_data.astronaut()[:64, 200:264]
+    photo = inputs.skimage_data.astronaut()[:64, 200:264]
     np.testing.assert_allclose(pixels.grey(photo), photo @ np.array([299, 587, 114]))
     rounded = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
     assert np.abs(pixels.grey(photo) / 1000 - rounded).max() <= 0.51
 
 
 def test_a_full_size_photo_equals_formulas_on_whole_arrays():
-    photo = cv2.resize(reference.skimage_data.astronaut(), (224, 224))
+    photo = cv2.resize(inputs.skimage_data.astronaut(), (224, 224))
     view = cv2.GaussianBlur(photo, (7, 7), 0)
     o, a = photo.astype(np.float64), view.astype(np.float64)
     mse = ((o - a) ** 2).reshape(4, 56, 4, 56, 3).transpose(0, 2, 1, 3, 4).reshape(16, -1).mean(1)

@@ -1,76 +1,32 @@
 """Which images a study has, and in which order: against loops that hash by themselves."""
 
-import hashlib
-import pickle
 import random
 
 import datasets
 import fsspec
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.encoders import EncoderOutput
 from embedshift.sources import Sample, open_source, select, shuffle, split
-from embedshift.sources.archive import ParquetSource
 from support.archives import write_parquet, write_tar
+from support.ordered import (
+    BLOCKS,
+    BLOCKS_OF_TWO,
+    MEMBERS,
+    NAMES,
+    SHUFFLED,
+    WINDOW,
+    folder,
+    groups_of,
+    order_of,
+    slowly,
+    slowly_in_blocks,
+    two_parquets,
+)
 from support.synthetic import write_pictures
-
-WINDOW = 8
-SHUFFLED, BLOCKS = "shuffled", "blocks in drawn order, shuffled in windows of 8"
-# Names as people have them: out of order in their archive, and bytes that are no text.
-MEMBERS = [(f"{name:03}.png", b"content of %d" % name) for name in np.random.default_rng(2).permutation(90).tolist()]
-NAMES = [name for name, _ in MEMBERS]
-
-
-def place(seed, text):
-    return hashlib.blake2b(f"{seed}|order|{text}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
-
-
-def slowly(ids, seed, mark=""):
-    """The ids by their hashes: the least of what is left, again and again."""
-    left, order = list(ids), []
-    while left:
-        least = left[0]
-        for other in left[1:]:
-            if place(seed, mark + other) < place(seed, mark + least):
-                least = other
-        left.remove(least)
-        order.append(least)
-    return order
-
-
-def slowly_in_blocks(blocks, seed):
-    """Window by window: blocks by the hash of their least id, and in every eight of them the ids by theirs."""
-    named = {}
-    for block in blocks:
-        named[min(block)] = block
-    windows, turn = [], slowly(named, seed, mark="block|")
-    while turn:
-        windows.append([image_id for name in turn[:WINDOW] for image_id in named[name]])
-        turn = turn[WINDOW:]
-    return [slowly(window, seed) for window in windows]
-
-
-def order_of(places, *, seed=0, limit=None, sample=None):
-    """What a study would take: the images in order, and the name of the order."""
-    source = open_source([str(place) for place in places])
-    ordered, name = shuffle(select(source.samples, limit=limit, sample=sample, seed=seed), source, seed=seed)
-    return [each.image_id for each in ordered], name
-
-
-def folder(path, members=MEMBERS):
-    path.mkdir()
-    for name, data in members:
-        (path / name).write_bytes(data)
-    return path
-
-
-def groups_of(members, size=4):
-    names = [name for name, _ in members]
-    return [names[start : start + size] for start in range(0, len(names), size)]
 
 
 @pytest.fixture
@@ -82,14 +38,8 @@ def memory():
 
 
 @pytest.fixture
-def two_parquets(tmp_path):
-    """23 row groups in two files, the last of each short: three windows, the last short too."""
-    one = write_parquet(tmp_path / "one.parquet", MEMBERS[:50], rows=4)
-    two = write_parquet(tmp_path / "two.parquet", MEMBERS[50:], rows=4)
-    return [one, two]
-
-
-BLOCKS_OF_TWO = groups_of(MEMBERS[:50]) + groups_of(MEMBERS[50:])
+def parquets(tmp_path):
+    return two_parquets(tmp_path)
 
 
 def places_read_one_by_one(kind, tmp_path, memory):
@@ -121,7 +71,7 @@ def test_images_that_are_read_one_by_one_are_shuffled_in_full(kind, tmp_path, me
 
 @pytest.mark.parametrize("seed", [0, 3])
 @pytest.mark.parametrize("chosen", [{}, {"limit": 70}, {"sample": 60}, {"limit": 80, "sample": 41}])
-def test_rows_of_a_parquet_are_shuffled_within_eight_row_groups(two_parquets, seed, chosen):
+def test_rows_of_a_parquet_are_shuffled_within_eight_row_groups(parquets, seed, chosen):
     assert len(BLOCKS_OF_TWO) == 23
     first = sorted(NAMES)[: chosen.get("limit")]
     if "sample" in chosen:
@@ -129,14 +79,14 @@ def test_rows_of_a_parquet_are_shuffled_within_eight_row_groups(two_parquets, se
         first = [image_id for index, image_id in enumerate(first) if index in drawn]
     blocks = [[image_id for image_id in block if image_id in first] for block in BLOCKS_OF_TWO]
     windows = slowly_in_blocks([block for block in blocks if block], seed)
-    found, name = order_of(two_parquets, seed=seed, **chosen)
+    found, name = order_of(parquets, seed=seed, **chosen)
     assert name == BLOCKS
     assert found == [image_id for window in windows for image_id in window]
     assert sorted(found) == first
 
 
-def test_a_window_holds_eight_whole_row_groups_of_both_files_and_mixes_them(two_parquets):
-    found, _ = order_of(two_parquets)
+def test_a_window_holds_eight_whole_row_groups_of_both_files_and_mixes_them(parquets):
+    found, _ = order_of(parquets)
     group_of = {image_id: number for number, block in enumerate(BLOCKS_OF_TWO) for image_id in block}
     left, windows = [len(block) for block in BLOCKS_OF_TWO], [[]]
     for number in (group_of[image_id] for image_id in found):
@@ -177,18 +127,18 @@ def test_a_tar_behind_a_url_has_blocks_of_two_thousand_members():
 
 
 def test_the_order_depends_neither_on_the_place_nor_on_the_order_of_the_arguments(
-    two_parquets, tmp_path, memory, monkeypatch
+    parquets, tmp_path, memory, monkeypatch
 ):
     monkeypatch.setattr("embedshift.sources.archive.MEMBERS", 5)
     tars = [write_tar(tmp_path / "a.tar", MEMBERS[:52]), write_tar(tmp_path / "b.tar", MEMBERS[52:])]
     elsewhere = tmp_path / "else" / "where"
     elsewhere.mkdir(parents=True)
-    for path in (*two_parquets, *tars):
+    for path in (*parquets, *tars):
         (elsewhere / path.name).write_bytes(path.read_bytes())
         memory.pipe(f"/bucket/{path.name}", path.read_bytes())
         memory.pipe(f"/other/bucket/{path.name}", path.read_bytes())
     for names, roots in (
-        ([path.name for path in two_parquets], [tmp_path, elsewhere, "memory://bucket", f"file://{tmp_path}"]),
+        ([path.name for path in parquets], [tmp_path, elsewhere, "memory://bucket", f"file://{tmp_path}"]),
         ([path.name for path in tars], [tmp_path, elsewhere, f"file://{tmp_path}"]),
         ([path.name for path in tars], ["memory://bucket", "memory://other/bucket"]),
     ):
@@ -198,15 +148,15 @@ def test_the_order_depends_neither_on_the_place_nor_on_the_order_of_the_argument
             assert order_of([f"{root}/{name}" for name in reversed(names)], seed=5) == expected
 
 
-def test_another_seed_gives_another_order_of_the_same_images(two_parquets):
-    orders = [order_of(two_parquets, seed=seed)[0] for seed in range(5)]
+def test_another_seed_gives_another_order_of_the_same_images(parquets):
+    orders = [order_of(parquets, seed=seed)[0] for seed in range(5)]
     assert len({tuple(order) for order in orders}) == 5
     assert {tuple(sorted(order)) for order in orders} == {tuple(sorted(NAMES))}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 99])
-def test_the_limit_takes_the_first_sorted_ids_whatever_the_seed(two_parquets, tmp_path, seed):
-    for places in (two_parquets, [write_tar(tmp_path / "a.tar", MEMBERS)], [folder(tmp_path / "photos")]):
+def test_the_limit_takes_the_first_sorted_ids_whatever_the_seed(parquets, tmp_path, seed):
+    for places in (parquets, [write_tar(tmp_path / "a.tar", MEMBERS)], [folder(tmp_path / "photos")]):
         for limit in (1, 20, 90, 500):
             source = open_source([str(place) for place in places])
             chosen = select(source.samples, limit=limit, sample=None, seed=seed)
@@ -243,8 +193,8 @@ def test_no_images_have_an_order_too():
 
 
 @pytest.mark.parametrize("size", [1, 16, 25, 90, 200])
-def test_shards_are_slices_of_the_order_across_archives(two_parquets, size):
-    source = open_source([str(place) for place in two_parquets])
+def test_shards_are_slices_of_the_order_across_archives(parquets, size):
+    source = open_source([str(place) for place in parquets])
     ordered, _ = shuffle(select(source.samples, limit=None, sample=None, seed=0), source, seed=0)
     shards = split(ordered, size)
     expected, left = [], list(ordered)
@@ -265,61 +215,6 @@ def test_a_shard_is_a_fair_sample_of_the_classes():
         counts = [sum(sample.image_id.startswith(f"class-{k}/") for sample in shard.samples) for k in range(4)]
         # 16 of each are expected; of 18 shards and 4 classes none is further away than 4 standard deviations.
         assert all(abs(count - 16) <= 4 * np.sqrt(64 * 0.25 * 0.75) for count in counts)
-
-
-@pytest.fixture
-def reads(monkeypatch):
-    """The first image of each row group that was read, in the order of the reads."""
-    seen, real = [], pq.ParquetFile.read_row_group
-
-    def read(file, *arguments, **more):
-        table = real(file, *arguments, **more)
-        seen.append(table.column(0)[0].as_py())
-        return table
-
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", read)
-    return seen
-
-
-def test_each_row_group_is_read_once_and_eight_are_kept(two_parquets, reads):
-    contents = dict(MEMBERS)
-    for seed in (0, 1):
-        source = open_source([str(place) for place in two_parquets])
-        reads.clear()
-        ordered, _ = shuffle(select(source.samples, limit=None, sample=None, seed=seed), source, seed=seed)
-        most = 0
-        for sample in ordered:
-            assert source.read(sample) == contents[sample.image_id]
-            most = max(most, len(source._groups))
-        assert most == WINDOW
-        assert len(reads) == 23
-        assert set(reads) == {contents[block[0]] for block in BLOCKS_OF_TWO}
-    # Sorted ids lie anywhere in the files: so are most images read with a row group of their own.
-    reads.clear()
-    source = open_source([str(place) for place in two_parquets])
-    for sample in sorted(source.samples):
-        source.read(sample)
-    assert len(reads) > 45
-
-
-def test_a_pickled_source_carries_no_row_group(two_parquets, reads):
-    source = open_source([str(place) for place in two_parquets])
-    assert isinstance(source, ParquetSource)
-    empty = len(pickle.dumps(source))
-    ordered, _ = shuffle(source.samples, source, seed=0)
-    for sample in ordered[:40]:
-        source.read(sample)
-    assert len(source._groups) == WINDOW
-    parcel = pickle.dumps(source)
-    assert len(parcel) == empty
-    assert not any(data in parcel for _, data in MEMBERS)
-    assert len(source._groups) == WINDOW, "here they stay"
-    reads.clear()
-    there = pickle.loads(parcel)
-    assert not there._groups
-    assert there.read(ordered[0]) == dict(MEMBERS)[ordered[0].image_id]
-    assert len(reads) == 1
-    assert there.samples == source.samples
 
 
 class MeanColour:

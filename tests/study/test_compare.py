@@ -16,11 +16,9 @@ import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.statistics.summary import PAPER_METRICS
 from support.command import call
-from support.comparing import moved, variant
+from support.comparing import SUITE, first_study, moved, variant
 from support.synthetic import make_study
 
-SUITE = ["noise", "blur", "horizontal_flip", "elastic", "perspective"]
-EFFECT = {"noise": 2.0, "blur": 0.2, "horizontal_flip": 0.9, "elastic": 0.1, "perspective": 0.5}
 RADAR = [name for name in PAPER_METRICS if name != "l2_distance"]
 OTHER = {"encoder": {"name": "other", "weights_hash": "2" * 64}, "identity": {"weights_hash": "2" * 64}}
 A, B, C = "synthetic-encoder (float32)", "synthetic-encoder (bfloat16)", "other (float32)"
@@ -34,7 +32,7 @@ def holes(rows):
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("compare") / "a", 24, SUITE, effect=EFFECT, draws=2, seed=3)
+    return first_study(tmp_path_factory.mktemp("compare") / "a")
 
 
 @pytest.fixture(scope="module")
@@ -170,41 +168,6 @@ def test_images_that_failed_somewhere_are_left_out_of_all_and_counted(studies, c
     assert caplog.text == ""
 
 
-def test_nothing_in_common_is_an_error(first, tmp_path):
-    ids = sorted(first.reader().image_ids())
-    one = variant(first, tmp_path / "b", failed=tuple(ids[:12]))
-    two = variant(first, tmp_path / "c", failed=tuple(ids[12:]))
-    with pytest.raises(EmbedshiftError, match="no image was measured by every study") as caught:
-        embedshift.compare([one, two])
-    assert caught.value.exit_code == 1
-
-
-def test_another_view_size_is_told_and_not_refused(first, tmp_path, caplog):
-    def rescaled(rows):
-        return moved(0.1, 1)(rows).with_columns(pl.col("patch_similarity") * 0.9)
-
-    other = variant(first, tmp_path / "b", rescaled, encoder={"name": "b", "size": 64}, identity={"size": 64})
-    found = embedshift.compare([first, other])
-    words = f"size: 32 in {first.folder}, 64 in {other.folder}"
-    assert f"the views are not the same pixels: {words}" in caplog.text
-    assert found.studies["size"].to_list() == [32, 64]
-
-
-@pytest.mark.parametrize(
-    ("info", "words"),
-    [
-        ({"identity": {"resize": "crop"}, "encoder": {"shortest": 40}}, "shortest: null in X, 40 in Y"),
-        ({"identity": {"versions": {"opencv": "5.1.0"}}}, 'opencv: "5.0.0" in X, "5.1.0" in Y'),
-    ],
-)
-def test_what_else_changes_pixels_is_told(first, tmp_path, caplog, info, words):
-    both = {"identity": {"resize": info["identity"].get("resize", "squash")}}
-    one = variant(first, tmp_path / "a", **both)
-    other = variant(first, tmp_path / "b", **info)
-    embedshift.compare([one, other])
-    assert words.replace("X", str(one.folder)).replace("Y", str(other.folder)) in caplog.text
-
-
 def test_an_encoder_without_attention_is_compared_in_the_rest(first, tmp_path):
     def blind(rows):
         return moved(0.01, 1)(rows).with_columns(attention_similarity=pl.lit(None, pl.Float64))
@@ -232,89 +195,6 @@ def test_a_metric_of_one_study_alone_is_left_out_and_named(first, tmp_path, capl
     (other.folder / "study.json").write_text(json.dumps(content))
     assert set(embedshift.compare([first, other]).comparison["metric"]) == set(PAPER_METRICS)
     assert "left out: patch_similarity_uint8" in caplog.text
-
-
-NOISE = {"albumentations": {"std_range": [0.1, 0.2]}}
-REFUSED = {
-    "seed": ({"identity": {"seed": 4}}, "seed: 3 in X, 4 in Y"),
-    "draws": ({"identity": {"draws": 1}}, "draws: 2 in X, 1 in Y"),
-    "resize": ({"identity": {"resize": "crop"}}, 'resize: "squash" in X, "crop" in Y'),
-    "parameter": (
-        {"identity": {"augmentations": {"noise": NOISE}}},
-        "augmentations.noise.albumentations.std_range: [0.44, 0.88] in X, [0.1, 0.2] in Y",
-    ),
-    "suite": ({"identity": {"augmentations": {"blur": None}}}, "augmentations.blur: {"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_differs_is_refused_by_name(first, tmp_path, monkeypatch, capsys, name):
-    info, words = REFUSED[name]
-    other = variant(first, tmp_path / "b", **info)
-    done = call(monkeypatch, capsys, "compare", first.folder, other.folder)
-    assert done.code == 2
-    assert words.replace("X", str(first.folder)).replace("Y", str(other.folder)) in done.line
-    assert f"{other.folder} is not of the same images and views as {first.folder}" in done.line
-    assert done.line.count(" in ") == words.count(" in ") or name == "suite"
-
-
-def test_other_images_are_refused_by_name(first, tmp_path, monkeypatch, capsys):
-    renamed = variant(first, tmp_path / "b", lambda rows: rows.with_columns(
-        pl.col("image_id").replace({"image-00001.png": "mine.png"}).alias("image_id")
-    ))  # fmt: skip
-    done = call(monkeypatch, capsys, "compare", first.folder, renamed.folder)
-    assert done.code == 2
-    assert f"images: 1 only in {first.folder} (image-00001.png)" in done.line
-    assert f"images: 1 only in {renamed.folder} (mine.png)" in done.line
-    fewer = variant(first, tmp_path / "c", lambda rows: rows.filter(pl.col("image_id") > "image-00004.png"))
-    done = call(monkeypatch, capsys, "compare", first.folder, fewer.folder)
-    assert done.code == 2
-    assert "images: 5 only in" in done.line
-    assert "(image-00000.png, image-00001.png, image-00002.png, …)" in done.line
-
-
-def test_other_pictures_of_the_same_names_are_refused(first, tmp_path):
-    def shifted(by):
-        one = (pl.col("image_id") == "image-00005.png") & (pl.col("view") == "blur")
-        return lambda rows: rows.with_columns(patch_similarity=pl.col("patch_similarity") - by * one.cast(pl.Float64))
-
-    # Another machine, another OpenCV: a few levels.
-    embedshift.compare([first, variant(first, tmp_path / "b", shifted(0.013), encoder={"name": "b"})])
-    with pytest.raises(EmbedshiftError, match=r"pictures of the same name differ \(first: image-00005.png\)") as caught:
-        embedshift.compare([first, variant(first, tmp_path / "c", shifted(0.03), encoder={"name": "b"})])
-    assert caught.value.exit_code == 2
-
-
-def test_five_levels_move_patch_similarity_by_less_than_what_is_refused():
-    from embedshift.questions.pixels.measure import patch_similarity
-    from embedshift.study.checks import SAME_PICTURE
-
-    def grey(level):
-        return np.full((1, 16, 16, 3), level, np.uint8)
-
-    moved_by = [
-        abs(patch_similarity(grey(0), grey(level)) - patch_similarity(grey(0), grey(level + 5))).item()
-        for level in range(251)
-    ]
-    assert 0.012 < max(moved_by) < 0.013 < SAME_PICTURE
-
-
-def test_studies_that_cannot_be_compared(first, tmp_path, monkeypatch, capsys):
-    unfinished = variant(first, tmp_path / "b", complete=False)
-    untold = variant(first, tmp_path / "c")
-    (untold.folder / "tables" / "claims.parquet").unlink()
-    wrong = {
-        "not finished": [first.folder, unfinished.folder],
-        f"{untold.folder}: not finished": [first.folder, untold.folder],
-        "at least two": [first.folder],
-        "given 2 times": [first.folder, first.folder / ".." / first.folder.name],
-        "no study here": [first.folder, tmp_path / "nothing"],
-        "holds a study": [first.folder, variant(first, tmp_path / "d").folder, "--out", first.folder],
-    }
-    for words, arguments in wrong.items():
-        done = call(monkeypatch, capsys, "compare", *arguments)
-        assert words in done.line
-        assert done.code == 2
 
 
 def test_command_line_prints_and_writes(studies, found, tmp_path, monkeypatch, capsys):

@@ -11,8 +11,16 @@ import pyarrow.parquet as pq
 
 from embedshift.store.shards import Failure, ShardRecord, write_failures, write_shard
 from embedshift.study import Study
+from support.synthetic import make_study
 
 ENCODER_METRICS = ("cosine_similarity", "l2_distance", "attention_similarity")
+SUITE = ["noise", "blur", "horizontal_flip", "elastic", "perspective"]
+EFFECT = {"noise": 2.0, "blur": 0.2, "horizontal_flip": 0.9, "elastic": 0.1, "perspective": 0.5}
+
+
+def first_study(folder: Path) -> Study:
+    """24 images, five augmentations, two draws."""
+    return make_study(folder, 24, SUITE, effect=EFFECT, draws=2, seed=3)
 
 
 def moved(by: float, seed: int, spread: float = 0.02) -> Callable[[pl.DataFrame], pl.DataFrame]:

@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import AutoModel, CLIPModel, CLIPVisionModelWithProjection, ViTModel
 
 import embedshift
-from support import reference
+from support import inputs, reference
 
 PIXEL_METRICS = ("patch_similarity", "edge_preservation", "detail_preservation")
 TOLERANCES = {
@@ -162,7 +162,7 @@ def _place(seed: int, image: str) -> bytes:
 
 def _check_embeddings(worst: dict[str, float], part: Any, vectors: list[list[float]], count: int) -> None:
     """Cosine, L2 and pairwise from the stored vectors, and that nothing stands where nothing belongs."""
-    metrics = [name for name in TOLERANCES if name in reference.INPUTS and name in part.columns]
+    metrics = [name for name in TOLERANCES if name in inputs.INPUTS and name in part.columns]
     assert all(part[name][0] is None for name in metrics)
     assert part["pairwise"].is_null().to_list() == [False] + [True] * (len(part) - 1)
     pairs = []
