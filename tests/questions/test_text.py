@@ -15,30 +15,13 @@ from embedshift import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput
 from embedshift.questions.text.texts import TEMPLATES, WORDS
 from support import command
-from support.captioned import LABELS, MARKS, NINE, Planted, captioned
+from support.captioned import LABELS, MARKS, NINE, Planted
 from support.models import pictures
-from support.tokenizers_made import make_clip
 
 CONTRACT = [
     "image_id", "view", "draw", "view_seed", "embedding", "attention", "cosine_similarity", "l2_distance",
     "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation", "pairwise", "caption",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return captioned(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return str(make_clip(tmp_path_factory.mktemp("models") / "clip"))
-
-
-@pytest.fixture(scope="module")
-def study(photos, clip, tmp_path_factory):
-    out = tmp_path_factory.mktemp("text") / "study"
-    return embedshift.run(photos, out=out, model=clip, workers=0, shard_size=3, draws=2, text=True, labels=list(LABELS))
 
 
 # Where the answer is known.

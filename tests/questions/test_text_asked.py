@@ -11,25 +11,8 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.questions.text.tables import phrases
 from support import command, models
-from support.captioned import LABELS, Planted, captioned
+from support.captioned import LABELS, Planted
 from support.models import Colours, TinyNet, pictures
-from support.tokenizers_made import make_clip
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return captioned(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return str(make_clip(tmp_path_factory.mktemp("models") / "clip"))
-
-
-@pytest.fixture(scope="module")
-def study(photos, clip, tmp_path_factory):
-    out = tmp_path_factory.mktemp("text") / "study"
-    return embedshift.run(photos, out=out, model=clip, workers=0, shard_size=3, draws=2, text=True, labels=list(LABELS))
 
 
 def test_resumed_and_with_workers_it_is_equal(study, photos, clip, tmp_path):
