@@ -120,8 +120,8 @@ def test_an_output_is_added_by_its_layers_and_one_without_them_is_nothing():
     rng = np.random.default_rng(5)
     sums, direct = CkaSums(draws=1), CkaSums(draws=1)
     for layers in rng.normal(size=(6, 3, 2, 2, 4)).astype(np.float32):
-        sums.add(EncoderOutput(layers[:, 0, 0], None, None, {"layers": layers}))
-        sums.add(EncoderOutput(layers[:, 0, 0], None, None))
+        sums.add(None, EncoderOutput(layers[:, 0, 0], None, None, {"layers": layers}))
+        sums.add(None, EncoderOutput(layers[:, 0, 0], None, None))
         direct.add_layers(layers)
     found, wanted = sums.close(), direct.close()
     assert found["images"] == 6

@@ -115,12 +115,12 @@ class Measure:
 class Sums:
     """Something that a shard adds up: arrays that can be added to those of other shards."""
 
-    def add(self, output: "EncoderOutput") -> None:
-        """One more image: its output, the original first, then draw by draw."""
+    def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
+        """One more image with its views, and what the encoder gave: the original first, then draw by draw."""
         raise NotImplementedError
 
     def close(self) -> Mapping[str, Values]:
-        """The sums by name; nothing where there is nothing to say."""
+        """The sums by name, float64 or float32; nothing where there is nothing to say."""
         raise NotImplementedError
 
 

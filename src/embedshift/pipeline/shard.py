@@ -45,7 +45,7 @@ def measure_shard(
             rows = records.rows(image, output, values, plan, maps=maps)
             tables.append(rows.select(columns.names).cast(columns))
             for each in sums.values():
-                each.add(output)
+                each.add(image, output)
         else:
             words = "the encoder's embedding holds values that are not finite"
             failures.append(Failure(storable(image.sample.image_id), "encode", words))

@@ -24,6 +24,7 @@ class Metric:
         low: The least value possible.
         high: The greatest value possible.
         higher_is_better: Whether a higher value means less change.
+        binary: Whether every value is 0 or 1, so that the mean is a share.
         unit: "" = a number without unit, "encoder" = the encoder's own, not comparable between encoders; else its name.
         optional: Left out of a study unless it is asked for.
         asked_by: The setting that asks for it.
@@ -42,6 +43,7 @@ class Metric:
     low: float
     high: float
     higher_is_better: bool
+    binary: bool = False
     unit: str = ""
     optional: bool = False
     asked_by: str = "metrics"

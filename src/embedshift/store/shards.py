@@ -16,7 +16,7 @@ from embedshift.arrays import Floats, Values
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, reason
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 METADATA_KEY = b"embedshift"
 SUMS_KEY = b"embedshift.sums"
 _NONE: Mapping[str, int | None] = {}
@@ -148,7 +148,7 @@ def another_schema(place: str, version: object) -> str:
 
     Example:
         >>> another_schema("study", 1)
-        'study: written with schema 1, this embedshift reads 2: run the study again into another folder'
+        'study: written with schema 1, this embedshift reads 3: run the study again into another folder'
     """
     words = f"written with schema {version}, this embedshift reads {SCHEMA_VERSION}"
     return f"{place}: {words}: run the study again into another folder"
@@ -159,7 +159,7 @@ def with_sums(table: pa.Table, sums: Mapping[str, Mapping[str, Values]]) -> pa.T
 
     Args:
         table: The rows.
-        sums: Name → arrays by name, float64, which can be added to those of other shards.
+        sums: Name → arrays by name, float64 or float32.
     """
     said = {name: {key: _packed(array) for key, array in arrays.items()} for name, arrays in sums.items() if arrays}
     return table.replace_schema_metadata({SUMS_KEY: json.dumps(said)}) if said else table
@@ -174,12 +174,14 @@ def shard_sums(folder: Path, name: str) -> Iterator[dict[str, Values]]:
 
 
 def _packed(values: Values) -> Json:
-    array = np.asarray(values, "<f8")
-    return {"shape": array.shape, "data": base64.b64encode(array.tobytes()).decode()}
+    kind = "<f4" if values.dtype == np.float32 else "<f8"
+    array = np.asarray(values, kind)
+    return {"shape": array.shape, "kind": kind, "data": base64.b64encode(array.tobytes()).decode()}
 
 
 def _unpacked(packed: Mapping[str, Any]) -> Values:
-    return np.frombuffer(base64.b64decode(packed["data"]), "<f8").reshape(packed["shape"]).astype(np.float64)
+    values = np.frombuffer(base64.b64decode(packed["data"]), packed["kind"])
+    return values.reshape(packed["shape"]).astype(np.float64)
 
 
 def write_failures(folder: Path, records: Sequence[ShardRecord]) -> None:

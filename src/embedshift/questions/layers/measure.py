@@ -70,7 +70,7 @@ class CkaSums(Sums):
     sums: Values = field(default_factory=lambda: np.zeros(()))
     _waiting: list[NDArray[Any]] = field(default_factory=list)
 
-    def add(self, output: "EncoderOutput") -> None:
+    def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
         """One more image, by the layers in its output."""
         if output.layers is not None:
             self.add_layers(output.layers)

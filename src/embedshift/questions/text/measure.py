@@ -65,6 +65,7 @@ def text_alignment_shift(original: ArrayLike, view: ArrayLike, text: ArrayLike) 
     low=0.0,
     high=1.0,
     higher_is_better=False,
+    binary=True,
     optional=True,
     asked_by="labels",
     depends_on="labels",

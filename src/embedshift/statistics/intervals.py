@@ -1,0 +1,205 @@
+"""Intervals that cover: of means, of shares of 0 and 1, and of several numbers at once. The unit is the image.
+
+Means have the bootstrap-t of Efron: a resample's deviation is measured in its own standard error, so that skewed and
+small samples are covered. Shares have Clopper and Pearson's interval at the effective number of values. Several numbers
+that are compared have one critical value, that of the largest deviation of all (max-T).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from embedshift.arrays import Values
+from embedshift.statistics.sample import Sample
+
+# Below it there is no interval, and no sentence that ranks.
+LEAST_IMAGES = 8
+# Below it the report says that intervals are approximate.
+APPROXIMATE_BELOW = 20
+# Of one interval; and where the largest of many deviations counts, whose tail is thinner.
+RESAMPLES, RESAMPLES_OF_MANY = 2_000, 9_999
+LEVEL = 0.95
+# Numbers of one chunk of resamples in memory.
+_CHUNK = 2**21
+
+
+def weights(count: int, *, seed: int, resamples: int) -> Iterator[Values]:
+    """How often each of `count` things is drawn in a bootstrap resample, some resamples at a time: `[r, count]`.
+
+    The same seed, count and number of resamples give the same draws: numbers of different calls are paired.
+
+    Example:
+        >>> drawn = np.vstack(list(weights(3, seed=0, resamples=5)))
+        >>> drawn.shape, drawn.sum(axis=1).tolist()
+        ((5, 3), [3.0, 3.0, 3.0, 3.0, 3.0])
+    """
+    rng, step = np.random.default_rng(seed), max(1, _CHUNK // count)
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        drawn = rng.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(np.float64)
+
+
+def resampled(sample: Sample, *, seed: int, resamples: int) -> tuple[Values, Values]:
+    """Means of resamples of the images, and their standard errors, `[resamples, K]` each.
+
+    Of the image values where they are there; else drawn from the normal law of their covariance, whose standard errors
+    are all those of the sample.
+    """
+    mean, error = np.nan_to_num(sample.mean), np.nan_to_num(sample.error)
+    if sample.values is None:
+        return mean + _normal(sample, seed, resamples) * error, np.tile(error, (resamples, 1))
+    off = np.nan_to_num(sample.values) - mean
+    squares, n = off**2, sample.images
+    means, errors = (np.empty((resamples, len(mean))) for _ in range(2))
+    start = 0
+    for drawn in weights(n, seed=seed, resamples=resamples):
+        end = start + len(drawn)
+        means[start:end] = drawn @ off / n
+        spread = drawn @ squares / n - means[start:end] ** 2
+        # A resample of equal values has no spread; what rounding leaves of one would pass for a tiny spread.
+        tiny = 1e-12 * (sample.variance + 1e-300)
+        errors[start:end] = np.sqrt(np.where(spread > tiny, spread, 0.0) / max(1, n - 1))
+        start = end
+    return mean + means, errors
+
+
+def _normal(sample: Sample, seed: int, resamples: int) -> Values:
+    """Deviations in standard errors, from the normal law `[resamples, K]`."""
+    if sample.covariance is None:
+        raise ValueError("more images than are kept in memory, and no covariance of their numbers")
+    error = np.sqrt(np.diag(np.nan_to_num(sample.covariance)))
+    scale = np.where(error > 0, error, 1.0)
+    values, vectors = np.linalg.eigh(np.nan_to_num(sample.covariance) / np.outer(scale, scale))
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    return np.asarray(np.random.default_rng(seed).standard_normal((resamples, len(root))) @ root.T)
+
+
+def studentised(sample: Sample, *, seed: int, resamples: int) -> Values:
+    """Deviations of the means of resamples from the sample's, each in its own standard error, `[resamples, K]`.
+
+    Infinite where a resample deviates and has no spread; 0 where it neither deviates nor has one.
+    """
+    if sample.values is None:
+        return _normal(sample, seed, resamples)
+    means, errors = resampled(sample, seed=seed, resamples=resamples)
+    return over(means - np.nan_to_num(sample.mean), errors, np.nan_to_num(sample.error))
+
+
+def over(deviations: Values, errors: Values, scale: Values | float) -> Values:
+    """Deviations in standard errors; those that are rounding beside `scale` are 0."""
+    real = np.abs(deviations) > 1e-12 * scale
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(real, deviations / errors, 0.0)
+
+
+def of_means(sample: Sample, *, seed: int, low: ArrayLike = -np.inf, high: ArrayLike = np.inf) -> tuple[Values, Values]:
+    """95 % intervals of means, each for itself: bootstrap-t, and the normal law where the values are not in memory.
+
+    Args:
+        sample: Of K numbers.
+        seed: Decides the resamples.
+        low: The least values possible `[K]`; an interval ends there.
+        high: The greatest values possible.
+
+    Returns:
+        Their ends `[K]` each; NaN for fewer than `LEAST_IMAGES` images that have a value, and where so few values
+        differ that an end cannot be found.
+
+    Example:
+        >>> from embedshift.statistics.sample import of_values
+        >>> ends = of_means(of_values(np.arange(20.0)[:, None]), seed=0)
+        >>> [round(end.item(), 1) for end in ends]
+        [6.9, 12.4]
+    """
+    tail = (1 - LEVEL) / 2
+    if sample.values is None:
+        lower = upper = np.full(len(sample.mean), stats.norm.ppf(1 - tail))
+    else:
+        t = studentised(sample, seed=seed, resamples=RESAMPLES)
+        lower, upper = np.quantile(t, 1 - tail, axis=0, method="higher"), -np.quantile(t, tail, axis=0, method="lower")
+    with np.errstate(invalid="ignore"):
+        ends = sample.mean - lower * sample.error, sample.mean + upper * sample.error
+    return known(sample, np.maximum(ends[0], low), np.minimum(ends[1], high))
+
+
+def known(sample: Sample, low: Values, high: Values) -> tuple[Values, Values]:
+    """The ends of intervals; NaN where there are too few images or an end is infinite."""
+    there = (sample.having >= LEAST_IMAGES) & np.isfinite(low) & np.isfinite(high)
+    return np.where(there, low, np.nan), np.where(there, high, np.nan)
+
+
+def of_shares(sample: Sample) -> tuple[Values, Values]:
+    """95 % intervals of shares, the means of 0 and 1: Clopper and Pearson's at the effective number of values.
+
+    The effective number is p (1 - p) over the variance of the mean between images (Korn and Graubard 1998), at most
+    the number of values; it is the number of images for one draw, and where all values are equal.
+
+    Args:
+        sample: Of K shares.
+
+    Returns:
+        Their ends `[K]` each; NaN for fewer than `LEAST_IMAGES` images that have a value.
+
+    Example:
+        >>> from embedshift.statistics.sample import of_values
+        >>> [round(end.item(), 3) for end in of_shares(of_values(np.zeros((50, 1))))]
+        [0.0, 0.071]
+    """
+    p, n = np.clip(sample.mean, 0.0, 1.0), sample.having
+    tail = (1 - LEVEL) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # Image values of images that have none are the mean: their variance is that of those that have one, n / having.
+        variance = sample.variance * (sample.images - 1) / sample.images / sample.images
+        effective = p * (1 - p) / variance
+        t = stats.t.ppf(1 - tail, sample.counts - 1) / stats.t.ppf(1 - tail, n - 1)
+        effective = np.where(sample.counts > n, effective * t**2, n)
+        effective = np.where((sample.variance > 0) & np.isfinite(effective), np.minimum(effective, sample.counts), n)
+        found = p * effective
+        low = np.where(found > 0, stats.beta.ppf(tail, found, effective - found + 1), 0.0)
+        high = np.where(found < effective, stats.beta.ppf(1 - tail, found + 1, effective - found), 1.0)
+    return known(sample, low, high)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several numbers against 0 at once.
+
+    Args:
+        low: Lower ends of the simultaneous 95 % intervals `[K]`; NaN where there are too few images.
+        high: Upper ends.
+        settled: Whether the interval does not hold 0 `[K]`.
+    """
+
+    low: Values
+    high: Values
+    settled: NDArray[np.bool_]
+
+
+def of_several(sample: Sample, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> Together:
+    """Simultaneous 95 % intervals of means: with 95 % they all hold at once (studentised bootstrap, max-T).
+
+    Args:
+        sample: Of K numbers, as the paired differences of all pairs.
+        seed: Decides the resamples.
+        resamples: How many.
+
+    Example:
+        >>> from embedshift.statistics.sample import of_values
+        >>> rng = np.random.default_rng(0)
+        >>> of_several(of_values(rng.normal([0.0, 3.0], 1.0, (50, 2))), seed=0).settled.tolist()
+        [False, True]
+    """
+    there = (sample.having >= LEAST_IMAGES) & np.isfinite(sample.mean)
+    if not there.any():
+        nothing = np.full(len(sample.mean), np.nan)
+        return Together(nothing, nothing, np.zeros(len(nothing), bool))
+    t = studentised(sample.columns(np.flatnonzero(there)), seed=seed, resamples=resamples)
+    critical = np.quantile(np.abs(t).max(axis=1), LEVEL, method="higher")
+    with np.errstate(invalid="ignore"):
+        margin = np.where(sample.error > 0, critical * sample.error, 0.0)
+        low, high = known(sample, sample.mean - margin, sample.mean + margin)
+        return Together(low, high, (low > 0) | (high < 0))

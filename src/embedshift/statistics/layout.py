@@ -1,0 +1,144 @@
+"""The rows of a study, image by image: how they follow each other, and their numbers some images at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+
+# Images at once.
+BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a study follow each other: image by image, the same views of each in the same order.
+
+    Args:
+        images: Number of images.
+        views: The `view` of each row of one image.
+    """
+
+    images: int
+    views: tuple[str, ...]
+
+    def positions(self, view: str) -> list[int]:
+        """Places of a view among the rows of an image, one per draw.
+
+        Example:
+            >>> Layout(5, ("original", "blur", "flip", "blur", "flip")).positions("flip")
+            [2, 4]
+        """
+        return [place for place, name in enumerate(self.views) if name == view]
+
+    def per_image(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> tuple[Values, Values]:
+        """Sums over the draws and counts, without NaN and null, of some columns of one view.
+
+        Args:
+            block: Rows of whole images, as `blocks` gives them.
+            view: Which view.
+            columns: K names.
+
+        Returns:
+            Sums `[b, K]` and counts `[b, K]`.
+        """
+        return sums_and_counts(self.values(block, view, columns))
+
+    def values(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> Values:
+        """Values of one view `[b, draws, K]`; null, and a column that is not there, become NaN."""
+        missing = pl.lit(None, pl.Float64)
+        found = {name: pl.col(name).cast(pl.Float64) if name in block.columns else missing for name in columns}
+        every = block.select(each.fill_null(np.nan).alias(name) for name, each in found.items()).to_numpy()
+        return every.reshape(-1, len(self.views), len(columns))[:, self.positions(view)]
+
+
+def layout(rows: pl.LazyFrame) -> Layout:
+    """The layout of a study's rows."""
+    counted = rows.select(pl.len().alias("rows"), (pl.col("view") == ORIGINAL).sum().alias("images")).collect()
+    images = int(counted["images"][0])
+    if not images:
+        return Layout(0, ())
+    each = int(counted["rows"][0]) // images
+    return Layout(images, tuple(rows.select("view").head(each).collect()["view"]))
+
+
+def blocks(rows: pl.LazyFrame, rows_per_image: int) -> Iterator[pl.DataFrame]:
+    """The rows of BLOCK images at a time, in order, read as a stream."""
+    size = BLOCK * rows_per_image
+    waiting: list[pl.DataFrame] = []
+    count = 0
+    for batch in rows.collect_batches(chunk_size=size, maintain_order=True):
+        waiting.append(batch)
+        count += len(batch)
+        if count >= size:
+            merged = pl.concat(waiting)
+            whole = count - count % size
+            yield from (merged[start : start + size] for start in range(0, whole, size))
+            waiting, count = [merged[whole:]], count - whole
+    if count:
+        yield pl.concat(waiting)
+
+
+def sums_and_counts(values: Values) -> tuple[Values, Values]:
+    """Over the draws, of what is not NaN: `[b, draws, K]` → sums `[b, K]` and counts `[b, K]`.
+
+    Example:
+        >>> sums, counts = sums_and_counts(np.array([[[1.0], [2.0]], [[np.nan], [5.0]]]))
+        >>> sums.ravel().tolist(), counts.ravel().tolist()
+        ([3.0, 5.0], [2.0, 1.0])
+    """
+    there = ~np.isnan(values)
+    return np.where(there, values, 0.0).sum(axis=1), there.sum(axis=1).astype(np.float64)
+
+
+def metric_parts(
+    rows: pl.LazyFrame, order: Layout, augmentations: Sequence[str], metrics: Sequence[str]
+) -> Iterator[tuple[Values, Values]]:
+    """Sums over the draws and counts of metrics, some images at a time: `[b, A * M]` each.
+
+    Args:
+        rows: Records of a study.
+        order: Their layout.
+        augmentations: A names.
+        metrics: M columns.
+    """
+    for block in blocks(rows.select(metrics), len(order.views)):
+        parts = [order.per_image(block, name, metrics) for name in augmentations]
+        yield np.hstack([sums for sums, _ in parts]), np.hstack([counts for _, counts in parts])
+
+
+def list_parts(
+    rows: pl.LazyFrame, order: Layout, augmentations: Sequence[str], names: Sequence[str]
+) -> Iterator[tuple[Values, Values]]:
+    """The same of columns of lists, element by element, `[b, A * K * L]` each.
+
+    Args:
+        rows: Records of a study.
+        order: Their layout.
+        augmentations: A names.
+        names: K columns of lists of L numbers, one for every augmented view.
+    """
+    moved, views = rows.filter(pl.col("view") != ORIGINAL).select(names), len(order.views) - 1
+    places = [[place - 1 for place in order.positions(name)] for name in augmentations]
+    for block in blocks(moved, views):
+        values = np.hstack([block[name].to_numpy() for name in names]).astype(np.float64)
+        values = values.reshape(-1, views, values.shape[1])
+        parts = [sums_and_counts(values[:, place]) for place in places]
+        yield np.hstack([sums for sums, _ in parts]), np.hstack([counts for _, counts in parts])
+
+
+def pair_distances(rows: pl.LazyFrame, pairs: int) -> Iterator[Values]:
+    """Cosine distances between views of the same image and draw, some images at a time.
+
+    Args:
+        rows: Records of a study.
+        pairs: Number of pairs of augmentations.
+
+    Yields:
+        `[b, draws, pairs]` for the images of a block (see `blocks`), in the order of the upper triangle.
+    """
+    for block in blocks(rows.filter(pl.col("view") == ORIGINAL).select("pairwise"), 1):
+        yield block["pairwise"].explode().to_numpy().astype(np.float64).reshape(len(block), -1, pairs)

@@ -1,0 +1,232 @@
+"""A sample of images: the mean of every number that was measured of them, and all that intervals are made from.
+
+The unit is the image. What several draws of an image give is one number, so that an image counts once.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from embedshift.arrays import Values
+
+# Up to so many images, resamples are drawn from their values; above, from the normal law of their covariance, which is
+# then as good and does not grow with the number of images.
+IN_MEMORY = 5_000
+# A spread below so many times a mean is rounding.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Means over images of K numbers, and how they vary from image to image.
+
+    Args:
+        images: n, the number of images.
+        having: Number of images that have a value, `[K]`.
+        counts: Number of values, over images and draws, `[K]`.
+        mean: Mean over all values `[K]`; NaN where there is none.
+        variance: Of the image values (ddof = 1), `[K]`.
+        values: Image values `[n, K]`: their mean is `mean`, and their variance that of the mean, times n, where some
+            images have more values than others; None above `IN_MEMORY` images.
+        covariance: Of the image values `[K, K]`; None where it was not asked for, and up to `IN_MEMORY` images.
+        grouped: Sums of the image values over groups of images `[G, K]`; None where no groups were given.
+    """
+
+    images: int
+    having: Values
+    counts: Values
+    mean: Values
+    variance: Values
+    values: Values | None = None
+    covariance: Values | None = None
+    grouped: Values | None = None
+
+    @property
+    def error(self) -> Values:
+        """Standard errors of the means `[K]`; NaN for one image."""
+        return np.asarray(np.sqrt(self.variance / self.images))
+
+    def combine(self, weights: ArrayLike) -> "Sample":
+        """Linear combinations, as differences, which are paired by image.
+
+        Args:
+            weights: `[K, J]`.
+
+        Returns:
+            A sample of J numbers; NaN where a number that counts is missing.
+
+        Example:
+            >>> sample = of_values(np.array([[1.0, 0.5], [3.0, 1.0]]))
+            >>> sample.combine([[1.0], [-1.0]]).mean.item()
+            1.25
+        """
+        w = np.asarray(weights, np.float64)
+        used = w != 0
+        missing = np.isnan(self.mean)
+        lost = (used & missing[:, None]).any(axis=0)
+        w = np.where(missing[:, None], 0.0, w)
+        mean = np.where(lost, np.nan, np.nan_to_num(self.mean) @ w)
+        having, counts = (
+            np.where(used, each[:, None], np.inf).min(axis=0, initial=np.inf) for each in (self.having, self.counts)
+        )
+        values = None if self.values is None else np.nan_to_num(self.values) @ w
+        covariance = None if self.covariance is None else w.T @ np.nan_to_num(self.covariance) @ w
+        if values is not None:
+            variance = _variance(values, mean)
+        elif covariance is not None:
+            variance = np.diag(covariance).copy()
+        else:
+            raise ValueError("combinations need image values or their covariance")
+        grouped = None if self.grouped is None else np.nan_to_num(self.grouped) @ w
+        return Sample(self.images, having, counts, mean, _blank(variance, mean), values, covariance, grouped)
+
+    def columns(self, places: Sequence[int] | NDArray[np.intp]) -> "Sample":
+        """Some of the numbers, by their places."""
+        index = np.asarray(places, np.intp)
+        return Sample(
+            self.images,
+            having=self.having[index],
+            counts=self.counts[index],
+            mean=self.mean[index],
+            variance=self.variance[index],
+            values=None if self.values is None else self.values[:, index],
+            covariance=None if self.covariance is None else self.covariance[np.ix_(index, index)],
+            grouped=None if self.grouped is None else self.grouped[:, index],
+        )
+
+
+def of_values(values: ArrayLike) -> Sample:
+    """The sample of values that are in memory, one per image: `[n, K]`, NaN where there is none."""
+    array = np.asarray(values, np.float64)
+    there = ~np.isnan(array)
+    return gather([(np.where(there, array, 0.0), there.astype(np.float64))])
+
+
+def gather(
+    parts: Iterable[tuple[Values, Values]], *, together: bool = True, groups: Sequence[int] | None = None
+) -> Sample:
+    """The sample of images that come some at a time; memory does not grow with their number.
+
+    Args:
+        parts: Sums over the draws of each image and how many values they are of, `[b, K]` each.
+        together: Whether numbers will be combined above `IN_MEMORY` images, which takes their covariance.
+        groups: Numbers of images of consecutive groups, for `grouped`.
+
+    Example:
+        >>> sample = gather([(np.array([[3.0], [5.0]]), np.array([[2.0], [1.0]]))])
+        >>> sample.having.item(), sample.counts.item(), round(sample.mean.item(), 3)
+        (2.0, 3.0, 2.667)
+    """
+    kept: list[tuple[Values, Values]] = []
+    moments: _Moments | None = None
+    by_group = None if groups is None else _Groups(groups)
+    for sums, counts in parts:
+        if by_group is not None:
+            by_group.add(sums, counts)
+        if moments is not None:
+            moments.add(sums, counts)
+            continue
+        kept.append((sums, counts))
+        if sum(len(each) for each, _ in kept) > IN_MEMORY:
+            moments = _Moments.of(kept, together)
+            kept = []
+    found = _from_values(kept) if moments is None else moments.sample()
+    return found if by_group is None else dataclasses.replace(found, grouped=by_group.image_values(found))
+
+
+def _from_values(kept: Sequence[tuple[Values, Values]]) -> Sample:
+    """The sample of all that was kept."""
+    sums, counts = (np.vstack([part[side] for part in kept]) for side in (0, 1))
+    total = counts.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = sums.sum(axis=0) / total
+        values = mean + (sums - mean * counts) / (total / len(sums))
+    having = (counts > 0).sum(axis=0).astype(np.float64)
+    return Sample(len(sums), having, total, mean, _variance(values, mean), values)
+
+
+def _variance(values: Values, mean: Values) -> Values:
+    """Variance of image values around their mean (ddof = 1), `[K]`; rounding is no variance."""
+    if len(values) < 2:
+        return np.full(values.shape[1], np.nan)
+    found = ((values - mean) ** 2).sum(axis=0) / (len(values) - 1)
+    return _blank(found, mean)
+
+
+def _blank(variance: Values, mean: Values) -> Values:
+    with np.errstate(invalid="ignore"):
+        return np.where(variance <= (_ROUNDING * np.maximum(1.0, np.abs(mean))) ** 2, 0.0, variance)
+
+
+class _Moments:
+    """Sums of products of image sums and counts: enough for means and covariances, whatever the number of images."""
+
+    def __init__(self, centre: Values, together: bool) -> None:
+        # Sums around a fixed centre, since squares of large numbers would cancel.
+        self.centre, self.together, self.images = centre, together, 0
+        shape = (len(centre), len(centre)) if together else (len(centre),)
+        self.sums, self.counts, self.having = (np.zeros(len(centre)) for _ in range(3))
+        self.sum_sum, self.sum_count, self.count_count = (np.zeros(shape) for _ in range(3))
+
+    @classmethod
+    def of(cls, kept: Sequence[tuple[Values, Values]], together: bool) -> "_Moments":
+        """Begun with what was kept so far."""
+        moments = cls(np.nan_to_num(_from_values(kept).mean), together)
+        for sums, counts in kept:
+            moments.add(sums, counts)
+        return moments
+
+    def add(self, sums: Values, counts: Values) -> None:
+        """Some more images."""
+        s = sums - self.centre * counts
+        self.images += len(s)
+        self.sums += s.sum(axis=0)
+        self.counts += counts.sum(axis=0)
+        self.having += (counts > 0).sum(axis=0)
+        for total, a, b in ((self.sum_sum, s, s), (self.sum_count, s, counts), (self.count_count, counts, counts)):
+            total += a.T @ b if self.together else (a * b).sum(axis=0)
+
+    def sample(self) -> Sample:
+        """Means, and the covariance of the image values."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            off = self.sums / self.counts
+            mean, each = self.centre + off, self.counts / self.images
+            if self.together:
+                across = self.sum_count * off
+                products = self.sum_sum - across - across.T + np.outer(off, off) * self.count_count
+                covariance = products / np.outer(each, each) / (self.images - 1)
+                variance = np.diag(covariance).copy()
+            else:
+                products = self.sum_sum - 2 * off * self.sum_count + off**2 * self.count_count
+                covariance, variance = None, products / each**2 / (self.images - 1)
+        return Sample(self.images, self.having, self.counts, mean, _blank(variance, mean), None, covariance)
+
+
+class _Groups:
+    """Sums and counts by groups of consecutive images."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = np.asarray(sizes, np.float64)
+        self.ends, self.seen = np.cumsum(sizes), 0
+        self.sums: Values | None = None
+        self.counts: Values | None = None
+
+    def add(self, sums: Values, counts: Values) -> None:
+        """Some more images."""
+        if self.sums is None or self.counts is None:
+            self.sums, self.counts = (np.zeros((len(self.sizes), sums.shape[1])) for _ in range(2))
+        place = np.searchsorted(self.ends, self.seen + np.arange(len(sums)), side="right")
+        np.add.at(self.sums, place, sums)
+        np.add.at(self.counts, place, counts)
+        self.seen += len(sums)
+
+    def image_values(self, of: Sample) -> Values | None:
+        """Sums of the image values of a sample of the same images `[G, K]`."""
+        if self.sums is None or self.counts is None:
+            return None
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rest = (self.sums - of.mean * self.counts) / (of.counts / of.images)
+        return np.asarray(of.mean * self.sizes[:, None] + rest)
