@@ -60,7 +60,7 @@ def main() -> None:
     config = StudyConfig(metrics=NAMES)
     (asked,) = (each for each in make_measures(config, suite, [image.sample]) if each.question == "attention")
     plan = Plan(
-        config=config, suite=suite, preprocess=encoder.preprocess, measures=(asked,), columns=(), batch_size=1
+        config=config, suite=suite, preprocess=encoder.preprocess, measures=(asked,), columns=(), batch_size=1, images=1
     )  # fmt: skip
     for name in NAMES:
         asked.metrics = (name,)

@@ -142,6 +142,7 @@ def prepared(
             measures=measures,
             columns=columns_of(measures, loaded.probe(spec)),
             batch_size=spec.batch_for(loaded.encoder),
+            images=len(samples),
         )
         cut = split(samples, config.shard_size)
         identity = study_identity(loaded.encoder, plan, cut, order)

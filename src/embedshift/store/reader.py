@@ -13,6 +13,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.registry import METRICS, Question, questions
+from embedshift.statistics.differences import MOST_AUGMENTATIONS
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.shards import ShardRecord, finished, shard_sums, write_failures
 from embedshift.store.table import tables_of
@@ -20,8 +21,6 @@ from embedshift.store.table import tables_of
 log = logging.getLogger(__name__)
 
 C = TypeVar("C")
-
-CORE_TABLES = ("summary", "ranking")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +81,11 @@ class Reader:
 
     @functools.cached_property
     def table_names(self) -> tuple[str, ...]:
-        """Names of the tables that this study has: summary and ranking, then those of its questions."""
-        return (*CORE_TABLES, *(table.name for table in tables_of(self.questions) if table.possible(self)))
+        """Names of the tables that this study has: those of the core, then those of its questions."""
+        core = ["summary", "ranking"]
+        if len(self.augmentations) <= MOST_AUGMENTATIONS:
+            core.append("differences")
+        return (*core, *(table.name for table in tables_of(self.questions) if table.possible(self)))
 
     def table(self, name: str) -> pl.DataFrame | None:
         """A table by its name; None where the study does not have it."""

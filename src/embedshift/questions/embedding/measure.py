@@ -1,14 +1,16 @@
 """How far the encoder's vector moves: its angle and its distance from the original's."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
-from embedshift.pipeline.measure import Measure
+from embedshift.pipeline.measure import Measure, Sums
 from embedshift.registry import METRICS, metric
 from embedshift.statistics import vectors
+from embedshift.statistics.floors import GROUPS, distance_pairs, unit_pairs
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
@@ -16,7 +18,19 @@ if TYPE_CHECKING:
     from embedshift.pipeline.plan import Plan
 
 
-@metric("cosine similarity", "embedding", no_change=1.0, low=-1.0, high=1.0, higher_is_better=True)
+# Under which name a shard keeps its sums of vectors.
+VECTORS = "vectors"
+
+
+@metric(
+    "cosine similarity",
+    "embedding",
+    no_change=1.0,
+    low=-1.0,
+    high=1.0,
+    higher_is_better=True,
+    all_pairs=(VECTORS, unit_pairs),
+)
 def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Cosine of the angle between two embeddings (the paper's equation 4).
 
@@ -40,7 +54,16 @@ def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     return vectors.cosine(u, v)
 
 
-@metric("L2 distance", "embedding", no_change=0.0, low=0.0, high=np.inf, higher_is_better=False, unit="encoder")
+@metric(
+    "L2 distance",
+    "embedding",
+    no_change=0.0,
+    low=0.0,
+    high=np.inf,
+    higher_is_better=False,
+    unit="encoder",
+    all_pairs=(VECTORS, distance_pairs),
+)
 def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Euclidean distance between two raw embeddings (the paper's equation 5).
 
@@ -63,6 +86,60 @@ def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
     return vectors.distance(u, v)
 
 
+class VectorSums(Sums):
+    """Sums of the originals' vectors by groups of images: enough for the mean over all pairs of images.
+
+    Args:
+        each: Images of one group; the last group of a shard may have fewer.
+
+    Example:
+        >>> sums = VectorSums(each=2)
+        >>> for vector in ([3.0, 4.0], [0.0, 0.0], [0.0, 2.0]):
+        ...     sums.add_vector(np.array(vector))
+        >>> found = sums.close()
+        >>> found["images"].tolist(), found["valid"].tolist(), found["units"].tolist()
+        ([2.0, 1.0], [1.0, 1.0], [[0.6, 0.8], [0.0, 1.0]])
+    """
+
+    def __init__(self, each: int) -> None:
+        self.each = each
+        self._waiting: list[Values] = []
+        self._groups: list[dict[str, Values]] = []
+
+    def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
+        """One more image, by its original's embedding."""
+        self.add_vector(output.embedding[0])
+
+    def add_vector(self, vector: ArrayLike) -> None:
+        """One more image, by its original's embedding `[D]`."""
+        self._waiting.append(np.asarray(vector, np.float64))
+        if len(self._waiting) == self.each:
+            self._count()
+
+    def close(self) -> Mapping[str, Values]:
+        """By group: `images`, `valid` (vectors that have a length), `squares` `[G]`; `units`, `vectors` `[G, D]`."""
+        self._count()
+        names = self._groups[0] if self._groups else ()
+        return {name: np.stack([group[name] for group in self._groups]) for name in names}
+
+    def _count(self) -> None:
+        """Takes what waits as a group."""
+        if self._waiting:
+            own = np.stack(self._waiting)
+            units = vectors.unit(own)
+            there = ~np.isnan(units).any(axis=1)
+            self._groups.append(
+                {
+                    "images": np.array(float(len(own))),
+                    "valid": np.array(float(there.sum())),
+                    "squares": np.array((own**2).sum()),
+                    "units": units[there].sum(axis=0),
+                    "vectors": own.sum(axis=0),
+                }
+            )
+            self._waiting = []
+
+
 class MEASURE(Measure):
     """Every metric that needs the embedding."""
 
@@ -70,3 +147,7 @@ class MEASURE(Measure):
         """Original against views."""
         embedding = output.embedding
         return {name: METRICS[name].function(embedding[:1], embedding[1:]) for name in self.metrics}
+
+    def sums(self, plan: "Plan") -> Mapping[str, Sums]:
+        """Of the originals' vectors."""
+        return {VECTORS: VectorSums(max(1, plan.images // GROUPS))}
