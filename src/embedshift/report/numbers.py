@@ -1,6 +1,7 @@
 """Numbers as a reader sees them: as many decimals as the interval allows."""
 
 import math
+from collections.abc import Sequence
 
 from embedshift.registry import METRICS
 
@@ -50,6 +51,16 @@ def count(number: int, noun: str) -> str:
         ('1 image', '13,312 images')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them.
+
+    Example:
+        >>> listed(["a", "b", "c"])
+        'a, b and c'
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def shorten(text: str, most: int = 300) -> str:

@@ -1,16 +1,19 @@
 """The floor: what a metric gives for unrelated images, and an augmentation's shift as a share of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.distance import pdist, squareform
 
 from embedshift.arrays import Values
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, RESAMPLES, over, resampled, weights
 from embedshift.statistics.sample import Sample
+from embedshift.statistics.vectors import unit
 
-# Groups of images that an exact floor is resampled by: enough for the tails of an interval.
-GROUPS = 128
+# Originals whose vectors a study keeps: of so many images, the floor is exact over all pairs whatever the metric; and
+# groups of images that a larger study's sums are kept by.
+KEPT, GROUPS = 1_024, 512
 # A floor that is not so many standard errors away from no change is no scale.
 _DISTINCT = 3.0
 
@@ -39,18 +42,17 @@ class Pairs:
             different images inside a group.
         counts: Number of these pairs `[G, G]`.
         images: Number of images of each group `[G]`, in the order of the rows.
-        root: Whether the metric is the root of the kernel's mean.
     """
 
     sums: Values
     counts: Values
     images: Values
-    root: bool = False
 
     def means(self, drawn: Values) -> tuple[Values, Values]:
         """The metric's mean over all pairs, where each group counts as often as drawn, and what each group adds.
 
-        An image and its own copies are no pair (as meaning: ``(|Σ c z|² - Σ c²) / (n² - Σ c²)`` for groups of one).
+        An image and its own copies are no pair: for cosines of n groups of one image that are drawn c times this is
+        ``(|Σ c z|² - Σ c²) / (n² - Σ c²)``.
 
         Args:
             drawn: How often each group counts `[R, G]`.
@@ -63,9 +65,6 @@ class Pairs:
             total = (number * drawn).sum(axis=1)
             mean = (kernel * drawn).sum(axis=1) / total
             slope = 2 * (kernel - mean[:, None] * number) / total[:, None]
-            if self.root:
-                mean = np.sqrt(np.maximum(mean, 0.0))
-                slope = slope / (2 * mean[:, None])
         return mean, slope
 
     def floor(self) -> Floor:
@@ -76,46 +75,71 @@ class Pairs:
         return Floor(float(mean[0]), float(error), self)
 
 
-def unit_pairs(sums: Mapping[str, Values]) -> Pairs:
-    """The cosines of all pairs of images, from sums of their vectors at length 1.
+Joined = Callable[[str], Mapping[str, Values]]
+
+
+def cosine_floor(joined: Joined, images: int) -> Floor | None:
+    """The mean cosine of all pairs of images, exactly: from their vectors, or from sums of their unit vectors.
 
     Args:
-        sums: By group: `units` `[G, D]`, `valid` `[G]` how many have a length, and `images` `[G]`.
+        joined: Gives what the shards added up under a name, one shard after the other: "vectors" = `vectors` `[k, D]`
+            of the originals that are kept; "units" = by groups of images `units` `[G, D]`, the sum of their vectors at
+            length 1, `valid` `[G]`, how many have a length, and `images` `[G]`.
+        images: Number of images measured.
+
+    Returns:
+        None where the shards do not hold it.
 
     Example:
-        >>> sums = {"units": np.eye(3), "valid": np.ones(3), "images": np.ones(3)}
-        >>> unit_pairs(sums).floor().value
+        >>> floor = cosine_floor({"vectors": {"vectors": np.eye(3)}, "units": {}}.__getitem__, 3)
+        >>> floor.value
         0.0
     """
-    units, valid = sums["units"], sums["valid"]
+    kept = joined("vectors").get("vectors", np.zeros((0, 1)))
+    if len(kept) == images:
+        units = unit(kept)
+        valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
+        return unit_pairs(np.nan_to_num(units), valid, np.ones(images)).floor()
+    sums = joined("units")
+    if not sums or sums["images"].sum() != images:
+        return None
+    sums = merged(sums)
+    return unit_pairs(sums["units"], sums["valid"], sums["images"]).floor()
+
+
+def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
+    """The cosines of all pairs of images, from sums of their vectors at length 1 by group.
+
+    Args:
+        units: `[G, D]`.
+        valid: How many images of the group have a length `[G]`.
+        images: How many images it has `[G]`.
+    """
     kernel, counts = units @ units.T, np.outer(valid, valid)
     diagonal = np.arange(len(units))
     kernel[diagonal, diagonal] -= valid  # an image with itself: cosine 1
     counts[diagonal, diagonal] -= valid
-    return Pairs(kernel, counts, sums["images"])
+    return Pairs(kernel, counts, images)
 
 
-def distance_pairs(sums: Mapping[str, Values]) -> Pairs:
-    """The distances of all pairs of images, from sums of their vectors and of their squared lengths.
-
-    The floor is the root of the mean squared distance: unlike the mean distance, sums of vectors give it exactly.
+def distance_floor(joined: Joined, images: int) -> Floor | None:
+    """The mean L2 distance of all pairs of the originals that are kept; of all images, where all are kept.
 
     Args:
-        sums: By group: `vectors` `[G, D]`, `squares` `[G]`, and `images` `[G]`.
+        joined: As for `cosine_floor`.
+        images: Number of images measured.
 
     Example:
-        >>> sums = {"vectors": np.array([[0.0], [4.0]]), "squares": np.array([0.0, 16.0]), "images": np.ones(2)}
-        >>> distance_pairs(sums).floor().value
-        4.0
+        >>> floor = distance_floor(lambda name: {"vectors": np.array([[0.0], [4.0], [4.0]])}, 3)
+        >>> round(floor.value, 3)
+        2.667
     """
-    vectors, squares, images = sums["vectors"], sums["squares"], sums["images"]
-    across = np.outer(squares, images)
-    kernel = across + across.T - 2 * vectors @ vectors.T
-    counts = np.outer(images, images)
-    diagonal = np.arange(len(images))
-    counts[diagonal, diagonal] -= images
-    kernel[diagonal, diagonal] = np.where(images > 1, kernel[diagonal, diagonal], 0.0)
-    return Pairs(kernel, counts, images, root=True)
+    kept = joined("vectors").get("vectors", np.zeros((0, 1)))
+    if len(kept) < 2:
+        return None
+    one = np.ones(len(kept))
+    found = Pairs(squareform(pdist(kept)), np.outer(one, one) - np.eye(len(kept)), one).floor()
+    return found if len(kept) == images else Floor(found.value, found.error)
 
 
 def of_sampled_pairs(total: float, squares: float, pairs: float, images: float) -> Floor:
@@ -142,7 +166,7 @@ def of_sampled_pairs(total: float, squares: float, pairs: float, images: float) 
     return Floor(mean, float(np.sqrt(variance / max(1.0, min(pairs, images / 2)))))
 
 
-def merged(sums: Mapping[str, Values], most: int = 2 * GROUPS) -> dict[str, Values]:
+def merged(sums: Mapping[str, Values], most: int = GROUPS) -> dict[str, Values]:
     """Sums of fewer groups, where there are more than `most`: each of several consecutive ones."""
     count = len(sums["images"])
     each = -(-count // most)
