@@ -110,13 +110,13 @@ class Measure:
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
     ) -> dict[str, float]:
-        """The metrics of two unrelated images, the second in the place of a view: for the floor under every metric.
+        """The metrics of two unrelated images, the second in the place of a view; for the floor under every metric.
 
-        What is missing here has no floor.
+        What is missing here has no floor from pairs.
 
         Args:
-            views: The two originals, uint8 `[2, S, S, 3]`.
-            output: What the encoder gave for them.
+            views: Two originals, uint8 `[2, S, S, 3]`.
+            output: What the encoder gave for them, two rows.
             samples: The two images.
             plan: What decides the rows.
         """
