@@ -30,7 +30,9 @@ def plan_of(*metrics: str) -> Plan:
     config = StudyConfig(metrics=metrics)
     measures = make_measures(config, SUITE, SAMPLES)
     preprocess = Preprocess(SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    return Plan(config=config, suite=SUITE, preprocess=preprocess, measures=measures, columns=(), batch_size=8)
+    return Plan(
+        config=config, suite=SUITE, preprocess=preprocess, measures=measures, columns=(), batch_size=8, images=2
+    )
 
 
 def of_pair(question: str, plan: Plan, output: EncoderOutput) -> dict[str, float]:
