@@ -119,19 +119,22 @@ def _means(rows: Sequence[Mapping[str, Any]], metric: str, colours: Sequence[str
     texts = []
     for row in rows:
         value = {key: fixed(row[key], places) for key in ("mean", "ci_low", "ci_high", "sd", "median", "q05", "q95")}
+        interval = "" if row["ci_low"] is None else f" (95 % interval {value['ci_low']} to {value['ci_high']})"
         texts.append(
-            f"<b>{escaped(row['augmentation'])}</b><br>mean {value['mean']} (95 % interval {value['ci_low']} to "
-            f"{value['ci_high']})<br>median {value['median']}, sd {value['sd']}<br>"
-            f"5 % to 95 % of views: {value['q05']} to {value['q95']}<br>n = {row['n']:,}"
+            f"<b>{escaped(row['augmentation'])}</b><br>mean {value['mean']}{interval}<br>"
+            f"of views: median {value['median']}, sd {value['sd']}<br>"
+            f"5 % to 95 % of views: {value['q05']} to {value['q95']}<br>{row['n']:,} views of {row['images']:,} images"
         )
+    ends = [
+        (row["mean"], *(row["mean"] if row[end] is None else row[end] for end in ("ci_low", "ci_high"))) for row in rows
+    ]
     return {
         "type": "scatter", "mode": "markers", "showlegend": False, "hovertemplate": "%{text}<extra></extra>",
         "x": [row["mean"] for row in rows], "y": list(range(len(rows))), "text": texts,
         "marker": {"size": 7, "color": list(colours)},
         "error_x": {
             "type": "data", "symmetric": False, "thickness": 1.5, "width": 3,
-            "array": [row["ci_high"] - row["mean"] for row in rows],
-            "arrayminus": [row["mean"] - row["ci_low"] for row in rows],
+            "array": [high - mean for mean, _, high in ends], "arrayminus": [mean - low for mean, low, _ in ends],
         },
     }  # fmt: skip
 

@@ -22,6 +22,7 @@ def section(page: PageInput) -> Section:
     data, found = page.data, page.data.table("clusters")
     clusters = {} if found is None else dict(found.select("augmentation", "cluster").iter_rows())
     table = summary_table(data.summary, data.ranking, clusters, page.reader.metrics, data.colours)
+    lacking = {*RADAR_METRICS} - {*ranked_metrics(data.summary)}
     content = {
         "table": table,
         "has_attention": page.info.encoder.grid is not None,
@@ -32,7 +33,7 @@ def section(page: PageInput) -> Section:
         "least": LEAST_IMAGES,
         "approximate": LEAST_IMAGES <= data.images < APPROXIMATE_BELOW,
         "variance": [f"{METRICS[name].label} {100 * part:.0f} %" for name, part in variance_shares(data.summary)],
-        "left_out": [METRICS[name].label for name in RADAR_METRICS if name not in ranked_metrics(data.summary)],
+        "left_out": [METRICS[name].label for name in page.reader.metrics if name in lacking],
     }
     return Section("summary", "Summary", 20, content)
 
