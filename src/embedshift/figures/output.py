@@ -44,7 +44,6 @@ def save_figures(
     formats: Sequence[str] = ("png", "svg"),
     *,
     images: Images = None,
-    thumbnails: bool = True,
 ) -> list[Path]:
     """Saves figures in the study's folder `figures/`, as fig04d_dendrogram.png and so on.
 
@@ -52,11 +51,10 @@ def save_figures(
     (its source images are gone, the encoder gives no attention) is left out, and the log says why.
 
     Args:
-        reader: A finished study.
+        reader: A finished study; it says too whether images may be shown.
         names: Some of `FIGURES`; None = all.
         formats: "png" (200 dpi), "svg", "pdf".
         images: For figures that show images: ids, or how many to draw by the study's seed.
-        thumbnails: Whether figures that show images are saved at all.
 
     Returns:
         The files written.
@@ -64,7 +62,7 @@ def save_figures(
     check_formats(formats)
     return [
         save(figure, reader.folder / "figures" / f"{stem}.{ending}")
-        for _, stem, figure in iter_figures(FigureInput(reader), names, images=images, thumbnails=thumbnails)
+        for _, stem, figure in iter_figures(FigureInput(reader), names, images=images)
         for ending in formats
     ]
 
@@ -76,15 +74,16 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def iter_figures(
-    data: FigureInput, names: Sequence[str] | None = None, *, images: Images = None, thumbnails: bool = True
+    data: FigureInput, names: Sequence[str] | None = None, *, images: Images = None
 ) -> Iterator[tuple[FigureKind, str, Figure]]:
     """Figures in the order of the paper, page by page, each with its file's name without the ending.
+
+    Where images may not be shown, figures that do are left out, and their files of an earlier call are removed.
 
     Args:
         data: The study.
         names: Some of `FIGURES`; None = all that its questions have.
         images: For figures that show images: ids, or how many to draw by the study's seed.
-        thumbnails: Whether figures that show images are drawn; if not, those of an earlier call are removed.
 
     Raises:
         UsageError: for an unknown name or image; what cannot be drawn is left out with a line in the log.
@@ -93,7 +92,7 @@ def iter_figures(
     for kind in known_figures(names):
         if names is None and not (kind.question in asked and kind.possible(data)):
             continue
-        if kind.shows_images and not thumbnails:
+        if kind.shows_images and not data.reader.pictures:
             for old in (data.reader.folder / "figures").glob(f"{kind.stem}*"):
                 old.unlink()
             continue
