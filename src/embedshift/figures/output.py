@@ -78,7 +78,8 @@ def iter_figures(
 ) -> Iterator[tuple[FigureKind, str, Figure]]:
     """Figures in the order of the paper, page by page, each with its file's name without the ending.
 
-    Where images may not be shown, figures that do are left out, and their files of an earlier call are removed.
+    Where images may not be shown, figures that do are left out, and all files of an earlier call are removed, since
+    they may show images or ids.
 
     Args:
         data: The study.
@@ -88,13 +89,14 @@ def iter_figures(
     Raises:
         UsageError: for an unknown name or image; what cannot be drawn is left out with a line in the log.
     """
+    if not data.reader.pictures:
+        for kind in known_figures(None):
+            _remove(data.reader, f"{kind.stem}*")
     asked = {question.name for question in data.reader.questions}
     for kind in known_figures(names):
         if names is None and not (kind.question in asked and kind.possible(data)):
             continue
         if kind.shows_images and not data.reader.pictures:
-            for old in (data.reader.folder / "figures").glob(f"{kind.stem}*"):
-                old.unlink()
             continue
         try:
             for page, figure in enumerate(_pages(data, kind, images), start=1):
@@ -103,6 +105,12 @@ def iter_figures(
             raise
         except EmbedshiftError as error:
             log.warning("figure '%s' is left out: %s", kind.name, error)
+
+
+def _remove(reader: Reader, pattern: str) -> None:
+    """Removes figures of an earlier call."""
+    for old in (reader.folder / "figures").glob(pattern):
+        old.unlink()
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -120,8 +128,7 @@ def _pages(data: FigureInput, kind: FigureKind, images: Images) -> Iterator[Figu
         yield kind.draw(data)
         return
     drawn = _drawn(data.reader, kind, images)
-    for old in (data.reader.folder / "figures").glob(f"{kind.stem}_p*"):
-        old.unlink()
+    _remove(data.reader, f"{kind.stem}_p*")
     for start in range(0, max(1, len(drawn)), ROWS):
         yield kind.draw(dataclasses.replace(data, drawn=drawn[start : start + ROWS]))
 
