@@ -38,8 +38,13 @@ def test_ids_are_kept_or_hashed_everywhere():
 
 
 def test_settings_keep_their_shape():
-    settings = {"images": ["/a/b"], "seed": 3, "size": None, "words": {"blur": "a photo"}, "labels": "/x/y/labels.txt"}
-    expected = settings | {"images": ["b"], "labels": "labels.txt"}
+    settings = {
+        "images": ["/a/b c/", "s3://x/y"],
+        "seed": 3,
+        "words": {"blur": "a photo"},
+        "labels": "/x y/z/labels.txt",
+    }
+    expected = settings | {"images": ["b c", "s3://x/y"], "labels": "labels.txt"}
     assert Naming({}).settings(settings) == expected
 
 

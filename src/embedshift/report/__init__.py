@@ -60,7 +60,7 @@ def build_report(
     drawn = list(_draw(data, figures, formats, images=images))
     log.info("writing the report")
     shown, too_large = embedded.embed(drawn, FIGURE_BYTES)
-    encoder = reader.naming.text(reader.info.encoder.title or reader.info.encoder.name)
+    encoder = reader.naming.setting(reader.info.encoder.title or reader.info.encoder.name)
     by_name = {figure.name: figure for figure in shown}
     html = _page(PageInput(data, encoder, by_name, records), shown, too_large)
     path = reader.folder / "report.html"

@@ -37,7 +37,7 @@ def facts(
         copied: How many images repeat the pixels of another.
     """
     encoder, identity, config = info.encoder, info.identity, info.config
-    name, grid = naming.text(encoder.name), encoder.grid
+    name, grid = naming.setting(encoder.name), encoder.grid
     attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder gives no attention")
     sizes = sorted({record.batch_size for record in records})
     return {

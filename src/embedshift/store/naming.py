@@ -11,8 +11,11 @@ from typing import Any
 from embedshift.sources import without_folders
 from embedshift.sources.base import ENDINGS
 
-# An absolute path of two parts or more, and its last part. What stands before it is no part of a URL or a path.
-_PATH = re.compile(r"(?:file://|(?<![\w./~-]))/(?:[^/\s'\"(),:;]+/)+([^/\s'\"(),:;]*)")
+# An absolute path of two parts or more, and its last part; what stands before it is no part of a URL or a path. Within
+# a text a path ends where a space does; at the end of a setting it may hold some.
+_START = r"(?:file://|(?<![\w./~-]))/"
+_PATH = re.compile(rf"{_START}(?:[^/\s'\"(),:;]+/)+([^/\s'\"(),:;]*)")
+_LAST_PATH = re.compile(rf"{_START}(?:[^/]+/)*([^/]+)/*$")
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,17 @@ class Naming:
         short = dict(zip(absolute, tails([local[path] for path in absolute]), strict=True))
         return [self._file(path) or short.get(path, path) for path in paths]
 
+    def setting(self, text: str) -> str:
+        """A name that may be or end in an absolute path, without its folders.
+
+        Example:
+            >>> Naming({}).setting("open_clip/ViT-B-32:/data/my models/b.pt"), Naming({}).setting("openai/clip")
+            ('open_clip/ViT-B-32:b.pt', 'openai/clip')
+        """
+        return _LAST_PATH.sub(r"\1", text)
+
     def settings(self, value: Any) -> Any:
-        """Settings of a run, as JSON holds them, with all texts as `text` gives them.
+        """Settings of a run, as JSON holds them, each as `setting` gives it.
 
         Example:
             >>> Naming({}).settings({"labels": "/data/labels.txt", "seed": 0})
@@ -78,7 +90,7 @@ class Naming:
             return {name: self.settings(each) for name, each in value.items()}
         if isinstance(value, list | tuple):
             return [self.settings(each) for each in value]
-        return self.text(value) if isinstance(value, str) else value
+        return self.setting(value) if isinstance(value, str) else value
 
     def _file(self, path: str) -> str | None:
         """The name of an image file that the settings name, where ids are not shown; None for any other place."""

@@ -194,7 +194,7 @@ def study_names(studies: Sequence[Study]) -> list[str]:
     """Names of studies by encoder and precision, and by folder where these are equal."""
     readers = [study.reader() for study in studies]
     return distinct(
-        [f"{reader.naming.text(reader.info.encoder.name)} ({reader.info.encoder.precision})" for reader in readers],
+        [f"{reader.naming.setting(reader.info.encoder.name)} ({reader.info.encoder.precision})" for reader in readers],
         [reader.folder.resolve() for reader in readers],
     )
 

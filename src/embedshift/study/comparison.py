@@ -211,7 +211,7 @@ def _studies(sides: _Sides) -> pl.DataFrame:
     columns = ("precision", "weights_hash", "dim", "size")
     return pl.DataFrame(
         {"study": sides.names, "folder": tails([study.folder.resolve() for study in sides.studies])}
-        | {"encoder": [study.reader().naming.text(study.reader().info.encoder.name) for study in sides.studies]}
+        | {"encoder": [study.reader().naming.setting(study.reader().info.encoder.name) for study in sides.studies]}
         | {name: [vars(encoder)[name] for encoder in encoders] for name in columns}
         | {"measured": [len(study.reader().image_ids()) for study in sides.studies], "compared": len(sides.ids)}
     )
