@@ -134,10 +134,10 @@ def test_the_figure_shows_the_summary(study):
 def test_figure_and_section_are_there_only_where_the_study_has_the_metrics(plain, study):
     assert not FIGURES["attention_change"].possible(FigureInput(plain.reader()))
     assert FIGURES["attention_change"].possible(FigureInput(study.reader()))
-    without = plain.report(figures=["l2_bars"], formats=["svg"], thumbnails=False).read_text()
+    without = plain.report(figures=["l2_bars"], formats=["svg"], pictures=False).read_text()
     assert 'id="looks"' not in without
     assert 'href="#looks"' not in without
-    page = study.report(figures=["attention_change"], formats=["svg"], thumbnails=False).read_text()
+    page = study.report(figures=["attention_change"], formats=["svg"], pictures=False).read_text()
     assert (study.folder / "figures" / "fig11_attention_change.svg").is_file()
     assert 'href="#looks"' in page
     text = page.split('id="looks"')[1].split("</section>")[0]

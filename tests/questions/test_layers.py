@@ -1,5 +1,6 @@
 """`layers` from the command line to the report: columns, terms in the shards, table, figure, section."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -252,7 +253,7 @@ def test_no_section_and_no_figure_without_layers(tmp_path, caplog):
     study = make_study(tmp_path / "study", 5, ["noise", "blur"])
     study.report(figures=["radar"])
     assert 'id="layers"' not in (study.folder / "report.html").read_text()
-    names = [kind.name for kind, _, _ in iter_figures(FigureInput(study.reader()), thumbnails=False)]
+    names = [kind.name for kind, _, _ in iter_figures(FigureInput(dataclasses.replace(study.reader(), pictures=False)))]
     assert len(names) == 10
     assert "depth" not in " ".join(names) + caplog.text
 

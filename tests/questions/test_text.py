@@ -19,8 +19,9 @@ from support.captioned import LABELS, MARKS, NINE, Planted
 from support.models import pictures
 
 CONTRACT = [
-    "image_id", "view", "draw", "view_seed", "embedding", "attention", "cosine_similarity", "l2_distance",
-    "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation", "pairwise", "caption",
+    "image_id", "view", "draw", "view_seed", "pixels", "embedding", "attention", "cosine_similarity",
+    "l2_distance", "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation", "pairwise",
+    "caption",
 ]  # fmt: skip
 
 

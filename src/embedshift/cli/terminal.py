@@ -70,7 +70,10 @@ def comparison_table(found: Comparison) -> Table:
     Metrics that are equal in all studies, as those of equal pixels are, are left out.
     """
     names = found.studies["study"].to_list()
-    title = f"{found.studies['compared'][0]} images measured by every study; means, differences with 95 % intervals"
+    title = (
+        f"{found.studies['compared'][0]} images measured by every study; means, differences with 95 % intervals; "
+        "* = settled, for all augmentations of a metric at once"
+    )
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("metric", no_wrap=True)
     table.add_column("augmentation", no_wrap=True)
@@ -94,7 +97,10 @@ def comparison_table(found: Comparison) -> Table:
 def _with_interval(row: Mapping[str, float | None]) -> str:
     if row["difference"] is None:
         return "-"
-    return f"{row['difference']:+#.2g} ({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})"
+    if row["ci_low"] is None or row["ci_high"] is None:
+        return f"{row['difference']:+#.2g}"
+    interval = f"({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})"
+    return f"{row['difference']:+#.2g} {interval}{' *' if row['settled'] else ''}"
 
 
 def comparison_lines(found: Comparison) -> Iterator[str]:

@@ -126,7 +126,8 @@ class FigureInput:
         """The line below every figure: encoder, number of images, and how to read the figure."""
         count = f"n = {self.images:,} image{'s' if self.images != 1 else ''}"
         draws = f" × {self.draws} draws" if self.draws > 1 else ""
-        encoder = f"{self.reader.info.encoder.name} ({self.reader.info.encoder.precision})"
+        name = self.reader.naming.setting(self.reader.info.encoder.name)
+        encoder = f"{name} ({self.reader.info.encoder.precision})"
         return " · ".join([style.verbatim(encoder, 70), count + draws, *notes])
 
     def caption_of_means(self, *notes: str) -> str:

@@ -15,6 +15,7 @@ from embedshift.arrays import Values
 from embedshift.registry import METRICS, Question, questions
 from embedshift.statistics.differences import MOST_AUGMENTATIONS
 from embedshift.store.info import FILE, StudyInfo, read_info
+from embedshift.store.naming import Naming
 from embedshift.store.shards import ShardRecord, finished, shard_sums, write_failures
 from embedshift.store.table import tables_of
 
@@ -31,11 +32,13 @@ class Reader:
         folder: The study's folder.
         choices: What is chosen for tables, figures and report: instances of the questions' `choices`.
         made: Tables that are newer than those in the folder, by name.
+        pictures: Whether figures and reports may show images and their ids.
     """
 
     folder: Path
     choices: Sequence[Any] = ()
     made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
+    pictures: bool = True
 
     def exists(self) -> bool:
         """Whether a run was ever begun here."""
@@ -51,6 +54,11 @@ class Reader:
     def info(self) -> StudyInfo:
         """study.json; UsageError where there is none."""
         return read_info(self.folder)
+
+    @functools.cached_property
+    def naming(self) -> Naming:
+        """What images and places are called where others read."""
+        return Naming(self.info.source, self.pictures)
 
     @property
     def augmentations(self) -> list[str]:

@@ -140,7 +140,7 @@ def sample_heatmap(data: FigureInput, title: str) -> Figure:
     height = max(0.155 * len(ids), 1.6) + column_names(data.augmentations, inches)[2] + 0.9
     figure = new_figure(data.caption(note), width, height, title)
     axes = figure.subplots()
-    rows = [verbatim(i, 34) for i in ids]
+    rows = [verbatim(data.reader.naming.image(i), 34) for i in ids]
     mesh = cells(axes, values, rows, data.augmentations, inches, linewidths=0.4)
     axes.tick_params(axis="y", labelsize=6.5)
     colour_bar(figure, mesh, axes, metric_label("cosine_similarity"), aspect=40)

@@ -26,6 +26,7 @@ def section(page: PageInput) -> Section:
     data, cross = page.data, page.data.table("shifts")
     order = by_cosine(data.summary)
     moved = furthest(data.rows, data.summary, order)
+    moved = moved.with_columns(pl.col("image_id").map_elements(page.reader.naming.image, pl.String))
     link = "#gallery" if any(each.name == "moved" for each in page.reader.questions) else ""
     answers = {
         "How far does the embedding move?": how_far(
