@@ -44,7 +44,7 @@ def directions(data: FigureInput, title: str) -> Figure:
     for axes, matrix, heading in zip(panels, matrices, tables, strict=True):
         rows = [human(name) for name in names] if axes is panels[0] else [""] * len(names)
         mesh = cells(
-            axes, matrix[np.ix_(order, order)], rows, names, cell,
+            axes, np.round(matrix[np.ix_(order, order)], 2) + 0.0, rows, names, cell,
             annot=True, fmt=".2f", annot_kws=size, cmap=COLOURS, vmin=-1.0, vmax=1.0,
         )  # fmt: skip
         axes.set_title(heading.replace(", ", ",\n"))

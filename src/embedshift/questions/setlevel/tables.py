@@ -64,8 +64,8 @@ def _of_vectors(reader: Reader) -> Iterator[Row]:
         values = vectors.astype(np.float64)
         for metric, (statistic, least, most) in SPREAD.items():
             value = statistic(values)
-            ends = np.array(jackknife(statistic, values) if np.isfinite(value) else (NAN, NAN))
-            low, high = np.clip(ends, least, most).tolist()
+            interval = jackknife(statistic, values) if np.isfinite(value) else (NAN, NAN)
+            low, high = np.clip(np.array(interval), least, most).tolist()
             yield name, metric, value, low, high
         if name == ORIGINAL:
             yield name, "nearest_cosine", nearest_cosine(values), NAN, NAN
