@@ -13,10 +13,10 @@ from embedshift.store.shards import SUMS_KEY, with_sums
 def shift_sums(embedding: np.ndarray, augmentations: int, draws: int) -> dict[str, np.ndarray]:
     """Of embeddings `[n, 1 + A * draws, D]`, none of length zero."""
     count, _, dim = embedding.shape
-    sums: dict[str, Any] = {name: np.zeros((augmentations, dim)) for name in ("views", "contrast")}
-    sums |= {name: np.zeros(augmentations) for name in ("counts", "lengths", "squares", "together")}
-    sums |= {"images": np.zeros((2, augmentations)), "originals": np.zeros(dim), "count": np.array(float(count))}
-    for number, vectors in enumerate(embedding.astype(np.float64)):
+    sums: dict[str, Any] = {"count": np.array(float(count)), "originals": np.zeros(dim)}
+    sums |= {name: np.zeros(augmentations) for name in ("images", "counts", "lengths", "squares", "together")}
+    sums["shifts"] = np.zeros((augmentations, dim))
+    for vectors in embedding.astype(np.float64):
         original = vectors[0] / np.sqrt((vectors[0] ** 2).sum())
         sums["originals"] += original
         for a in range(augmentations):
@@ -26,14 +26,13 @@ def shift_sums(embedding: np.ndarray, augmentations: int, draws: int) -> dict[st
                 view = view / np.sqrt((view**2).sum())
                 shift = view - original
                 of_image += shift
-                sums["views"][a] += view
                 sums["counts"][a] += 1
                 sums["lengths"][a] += np.sqrt((shift**2).sum())
                 sums["squares"][a] += (shift**2).sum()
-            sums["contrast"][a] += of_image if number % 2 == 0 else -of_image
+            sums["shifts"][a] += of_image
             sums["together"][a] += (of_image**2).sum()
-            sums["images"][number % 2, a] += 1
-    return sums | {"contrast": sums["contrast"].astype(np.float32)}
+            sums["images"][a] += 1
+    return sums | {"shifts": sums["shifts"].astype(np.float32)}
 
 
 def with_shifts(table: pa.Table, augmentations: int, draws: int) -> pa.Table:

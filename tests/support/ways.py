@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from embedshift.arrays import Pixels
+from embedshift.arrays import Pixels, Values
 from embedshift.encoders.base import EncoderOutput
 
 SIZE, DIM = 32, 48
@@ -27,13 +27,13 @@ class Ways:
         embedding = [self.vector(*(int(value) for value in view[0, 0])) for view in views]
         return EncoderOutput(np.array(embedding, np.float32), None, None)
 
-    def vector(self, image: int, code: int, jitter: int) -> np.ndarray:
+    def vector(self, image: int, code: int, jitter: int) -> Values:
         """The embedding of a view; code 0 = the original, code 9 = a vector of length zero."""
         if code == 9:
             return np.zeros(DIM)
         base = 0.7 * np.eye(DIM)[-1] + np.random.default_rng(image).normal(size=DIM) / np.sqrt(DIM)
         if not code:
-            return base
+            return np.asarray(base)
         strength, way = list(WAYS.values())[code - 1]
         own = np.random.default_rng([image, code, jitter]).normal(size=DIM) / np.sqrt(DIM)
         return np.asarray(base + strength * (np.eye(DIM)[way] + 0.6 * own))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ShiftSums(Sums):
-    """Sums of shifts and of unit vectors; memory and file hold two vectors per augmentation.
+    """Sums of shifts and of unit vectors; memory and file hold one vector per augmentation.
 
     An embedding of length zero has no direction: such a view is left out, and all views of such an original are.
 
@@ -32,8 +32,8 @@ class ShiftSums(Sums):
         >>> sums = ShiftSums(augmentations=1, draws=1)
         >>> sums.add_embedding([[2.0, 0.0], [0.0, 3.0]])
         >>> found = sums.close()
-        >>> found["views"].tolist(), found["originals"].tolist(), round(found["lengths"].item(), 3)
-        ([[0.0, 1.0]], [1.0, 0.0], 1.414)
+        >>> found["shifts"].tolist(), found["originals"].tolist(), round(found["lengths"].item(), 3)
+        ([[-1.0, 1.0]], [1.0, 0.0], 1.414)
     """
 
     def __init__(self, augmentations: int, draws: int) -> None:
@@ -50,21 +50,18 @@ class ShiftSums(Sums):
         if not np.isfinite(original).all():
             return
         there = np.asarray(np.isfinite(views).all(axis=-1))
-        views, starts = np.where(there[..., None], views, 0.0), there[..., None] * original
-        shifts = views - starts
+        shifts = np.where(there[..., None], views - original, 0.0)
         of_image, lengths = shifts.sum(axis=0), np.linalg.norm(shifts, axis=-1)
-        second = int(self._sums.get("count", 0)) % 2
         found = {
             "count": np.ones(()),
             "originals": original,
-            "views": views.sum(axis=0),
-            "contrast": (-1) ** second * of_image,
-            "images": np.eye(2)[second][:, None] * there.any(axis=0),
+            "shifts": of_image,
+            "images": there.any(axis=0).astype(np.float64),
             "counts": there.sum(axis=0, dtype=np.float64),
             "lengths": lengths.sum(axis=0),
             "squares": (lengths**2).sum(axis=0),
             "together": (of_image**2).sum(axis=-1),
-            **({} if there.all() else {"lost": (original - starts).sum(axis=0)}),
+            **({} if there.all() else {"lost": (~there).sum(axis=0)[:, None] * original}),
         }
         for name, array in found.items():
             self._sums[name] = array + self._sums[name] if name in self._sums else array
@@ -72,14 +69,13 @@ class ShiftSums(Sums):
     def close(self) -> Mapping[str, Values]:
         """What was added up; nothing where no image has a direction.
 
-        `count`: images. `originals` `[D]`: their unit vectors. `views` `[A, D]`: unit vectors of views. `lost`
-        `[A, D]`: unit originals of views that are left out; only where there are any. `contrast` `[A, D]`, float32:
-        shifts of every other image, from the first on, less those of the rest. `images` `[2, A]`: images with a shift,
-        in these two halves. `counts`, `lengths`, `squares` `[A]`: number of shifts, sums of their lengths and of the
+        `count`: images. `originals` `[D]`: their unit vectors. `shifts` `[A, D]`: shifts, float32, which is half of the
+        bytes. `lost` `[A, D]`: unit originals of views that are left out; only where there are any. `images` `[A]`:
+        images with a shift. `counts`, `lengths`, `squares` `[A]`: number of shifts, sums of their lengths and of the
         squares of these. `together` `[A]`: squared length of the sum over an image's draws, summed over images.
         """
-        halves: dict[str, Any] = {"contrast": self._sums["contrast"].astype(np.float32)} if self._sums else {}
-        return self._sums | halves
+        small: dict[str, Any] = {"shifts": self._sums["shifts"].astype(np.float32)} if self._sums else {}
+        return self._sums | small
 
 
 class MEASURE(Measure):

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 
 # A shift whose square is smaller is rounding: the view did not move.
 STILL = 1e-12
-# Sums that are shorter, beside the lengths that were summed, are rounding: of float64, and of float32.
-_NOTHING, _NOTHING_OF_HALVES = 1e-9, 1e-6
+# A sum that is shorter, beside the lengths that were summed, is the rounding of float32.
+_NOTHING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,9 @@ class Shifts:
     @property
     def total(self) -> Values:
         """Sums of the shifts `[A, D]`; NaN where nothing moved, or shifts cancel each other."""
-        sums = self.sums
-        starts = self.draws * sums["originals"] - sums.get("lost", 0.0)
-        return self._known(np.asarray(sums["views"] - starts), _NOTHING)
-
-    @property
-    def images(self) -> Values:
-        """Number of images with a shift `[A]`."""
-        return np.asarray(self.sums["images"].sum(axis=0))
+        total = self.sums["shifts"]
+        there = self._moved() & (np.linalg.norm(total, axis=-1) > _NOTHING * self.sums["lengths"])
+        return np.where(there[:, None], total, np.nan)
 
     def directions(self) -> Values:
         """Cosine between mean shifts `[A, A]`, in [-1, 1]; NaN where an augmentation has none."""
@@ -51,12 +46,17 @@ class Shifts:
         return self._over_lengths(np.sqrt(self.sums["together"]))
 
     def split_half(self) -> Values:
-        """Cosine between the mean shifts of the two halves of the images `[A]`; NaN where a half has none."""
-        total = np.nan_to_num(self.total)
-        halves = [(total + sign * self.sums["contrast"]) / 2 for sign in (1, -1)]
-        first, second = (self._known(half, _NOTHING_OF_HALVES) for half in halves)
-        there = (self.sums["images"] > 0).all(axis=0)
-        return np.where(there, np.diag(cosines(first, second)), np.nan)
+        """Cosine between the mean shifts of two halves of the images, as expected over all ways to halve them `[A]`.
+
+        The mean inner product of two halves over the mean square of one: in [-1, 1]; NaN for one image. It needs no
+        halves: of n images both follow from the inner products between images, summed over all pairs, and the squares.
+        """
+        squares, n = self.sums["together"], self.sums["images"]
+        between = (np.nan_to_num(self.total) ** 2).sum(axis=-1) - squares
+        with np.errstate(invalid="ignore", divide="ignore"):
+            across = between * n / (4 * (n - 1))
+            found = across / (squares / 2 + between * (n - 2) / (4 * (n - 1)))
+        return np.where(self._moved() & (n > 1), np.clip(found, -1.0, 1.0), np.nan)
 
     def cross_share(self) -> Values:
         """Mean cosine distance of views from their own originals over that from the originals of other images `[A]`.
@@ -66,8 +66,9 @@ class Shifts:
         sums, counts = self.sums, self.sums["counts"]
         own = sums["squares"] / 2  # 1 - cos of unit vectors is half the square of their distance
         others = counts * (sums["count"] - 1)
+        views = sums["shifts"] + self.draws * sums["originals"] - sums.get("lost", 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            cross = 1 - (sums["views"] @ sums["originals"] - (counts - own)) / others
+            cross = 1 - (views @ sums["originals"] - (counts - own)) / others
             return np.where((others > 0) & (cross > STILL), own / counts / cross, np.nan)
 
     def _over_lengths(self, values: Values) -> Values:
@@ -75,12 +76,7 @@ class Shifts:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(moved, values / self.sums["lengths"], np.nan)
 
-    def _known(self, vectors: Values, least: float) -> Values:
-        """The vectors `[A, D]`, NaN where they are rounding."""
-        there = self._moved() & (np.linalg.norm(vectors, axis=-1) > least * self.sums["lengths"])
-        return np.where(there[:, None], vectors, np.nan)
-
-    def _moved(self) -> Values:
+    def _moved(self) -> NDArray[np.bool_]:
         return np.asarray(self.sums["squares"] > STILL * self.sums["counts"])
 
 

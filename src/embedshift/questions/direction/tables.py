@@ -78,15 +78,15 @@ def shifts(reader: Reader) -> pl.DataFrame:
     Returns:
         `augmentation, images, shared, null, split_half, cross_share`: number of images with a shift; length of the mean
         shift over the mean length; what that would be without a common direction; cosine between the mean shifts of two
-        halves of the images; mean cosine distance from the own original over that from other images' originals. Null
-        where it is not defined.
+        halves of the images, as expected over all ways to halve them; mean cosine distance from the own original over
+        that from other images' originals. Null where it is not defined.
     """
     found = shifts_of(reader)
     if found is None:
         return pl.DataFrame(schema=SCHEMA)
     columns = {
         "augmentation": reader.augmentations,
-        "images": found.images,
+        "images": found.sums["images"],
         "shared": found.shared(),
         "null": found.null(),
         "split_half": found.split_half(),
