@@ -19,6 +19,8 @@ TRACES = {
     "pixels": (None, None, None, {"patch_similarity", "edge_preservation", "detail_preservation"}),
     "profile": ("fig03_heatmap", None, "summary", set()),
     "shape": ("fig04d_dendrogram", "clusters", None, {"pairwise"}),
+    "direction": ("fig14_directions", "directions", "direction", set()),
+    "setlevel": (None, "setlevel", "setlevel", set()),
     "claims": (None, "claims", "claims", set()),
     "layers": ("fig10_depth", "layers", "layers", {"layer_l2_cls"}),
     "text": ("fig13_words", "words", "text", {"word_cosines"}),

@@ -184,7 +184,7 @@ class Wide(Colours):
         return EncoderOutput(rng.normal(size=(len(views), 512)).astype(np.float32), maps, "cls")
 
 
-def test_a_million_images_take_less_than_a_gigabyte(tmp_path):
+def test_a_million_images_take_one_and_a_half_gigabytes_at_most(tmp_path):
     photos = pictures(tmp_path / "photos", 64, width=40, height=32)
     bytes_of = {}
     for store in ("all", "metrics"):
@@ -194,5 +194,5 @@ def test_a_million_images_take_less_than_a_gigabyte(tmp_path):
         with prepared(make_config(config), tmp_path / "none", encoder=Wide()) as ready:
             plan = ready.plan
         assert 10 * estimate.row_bytes(Wide(), plan) == pytest.approx(bytes_of[store], rel=0.1)
-    assert bytes_of["metrics"] < 1000
+    assert bytes_of["metrics"] < 1500
     assert bytes_of["all"] > 19_000

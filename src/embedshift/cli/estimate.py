@@ -43,11 +43,13 @@ def estimate(study: Prepared) -> Iterator[str]:
 
 
 def row_bytes(encoder: Encoder, plan: Plan) -> float:
-    """Bytes of one row on disk, as measured: vectors and metrics compressed, and the names, seeds and distances."""
+    """Bytes of one row on disk, as measured: vectors, metrics, names, seeds and distances, compressed; a shard's sums."""
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
     vectors += sum(column.length for column in plan.columns if column.of == "views")
-    return 0.92 * 4 * vectors + 7.5 * len(plan.metrics) + 26
+    # A vector of float32 per augmentation and one of float64, as text.
+    sums = 4 / 3 * (4 * len(plan.suite.names) + 8) * encoder.dim
+    return 0.92 * 4 * vectors + 7.5 * len(plan.metrics) + 26 + sums / plan.config.shard_size / (1 + plan.views)
 
 
 def _duration(seconds: float) -> str:

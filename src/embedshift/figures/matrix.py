@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.figures.style import COLOUR_MAP, FAINT, INK, MUTED, column_names, contrast
+from embedshift.statistics.clusters import branches
 
 
 def cells(
@@ -75,3 +76,15 @@ def annotation(columns: int) -> Json:
 def column_width(columns: int) -> float:
     """Inches of a column."""
     return 0.85 if columns <= 12 else 0.45
+
+
+def edge_tree(axes: Axes, linkage: Values | None, count: int, *, upright: bool) -> None:
+    """A tree whose leaves meet the middles of `count` cells; nothing where there is no linkage."""
+    tree = None if linkage is None else branches(linkage)
+    highest = 1.0 if tree is None else float(tree.heights.max()) or 1.0
+    for positions, heights in () if tree is None else zip(tree.positions + 0.5, tree.heights, strict=True):
+        axes.plot(*((positions, heights) if upright else (heights, positions)), color=INK, linewidth=1.1)
+    if upright:
+        axes.set(xlim=(0, count), ylim=(0, highest * 1.05))
+    else:
+        axes.set(ylim=(count, 0), xlim=(highest * 1.05, 0))

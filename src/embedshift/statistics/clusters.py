@@ -1,6 +1,9 @@
-"""Distances between augmentations → linkage, clusters, and the order of the dendrogram's leaves."""
+"""Distances between augmentations → linkage, clusters, and the lines of the dendrogram."""
 
+import functools
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,11 +15,32 @@ from scipy.spatial.distance import pdist, squareform
 from embedshift.arrays import Values
 from embedshift.errors import EmbedshiftError, UsageError
 
-Linkage = Literal["ward", "average", "complete", "single"]
+log = logging.getLogger(__name__)
 
+Linkage = Literal["ward", "average", "complete", "single"]
 
 # The authors' scripts cut the tree at this share of its height.
 CUT = 0.7
+# Tables, trees and figures of all pairs of augmentations are made up to so many.
+MOST_AUGMENTATIONS = 20
+
+
+def has_pairs(augmentations: Sequence[str]) -> bool:
+    """Whether tables, trees and figures of all pairs are made; where not, one line of the log says so.
+
+    Example:
+        >>> has_pairs(["noise", "blur"])
+        True
+    """
+    if len(augmentations) > MOST_AUGMENTATIONS:
+        _left_out(len(augmentations))
+    return len(augmentations) <= MOST_AUGMENTATIONS
+
+
+@functools.cache
+def _left_out(count: int) -> None:
+    words = "%d augmentations: tables, trees and figures of all pairs are left out, they are made of at most %d"
+    log.warning(words, count, MOST_AUGMENTATIONS)
 
 
 def linkage_matrix(distances: ArrayLike, linkage: str = "ward") -> Values:
@@ -79,3 +103,30 @@ def distances_of_means(means: ArrayLike, metric: str = "euclidean") -> Values:
         return np.asarray(squareform(pdist(np.asarray(means, np.float64), metric=metric)))
     except ValueError as error:
         raise UsageError(f"pdist metric {metric!r}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Branches:
+    """A tree ready to draw: leaf i of `leaves` stands at position i.
+
+    Args:
+        positions: Of the four corners of each merge, along the leaves, float64 `[A - 1, 4]`.
+        heights: Of the same corners.
+        leaves: Indices of what was linked, in the order of the drawing.
+    """
+
+    positions: Values
+    heights: Values
+    leaves: list[int]
+
+
+def branches(linkage: Values) -> Branches:
+    """The lines of scipy's dendrogram.
+
+    Example:
+        >>> branches(linkage_matrix([[0.0, 1.0], [1.0, 0.0]])).positions.tolist()
+        [[0.0, 0.0, 1.0, 1.0]]
+    """
+    drawn = hierarchy.dendrogram(linkage, no_plot=True)
+    # scipy puts the leaves at 5, 15, 25 ...
+    return Branches((np.array(drawn["icoord"]) - 5) / 10, np.array(drawn["dcoord"]), drawn["leaves"])

@@ -101,11 +101,20 @@ def shard_path(folder: Path, index: int) -> Path:
 def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
     """Writes a shard under a hidden name and renames it: the renamed part is the mark that it is done."""
     said = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(record)})
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA_KEY: said})
+    metadata = dict(table.schema.metadata or {})
+    sums = metadata.pop(SUMS_KEY, None)
+    table = table.replace_schema_metadata({**metadata, METADATA_KEY: said})
     path = shard_path(folder, record.index)
     # Numbers hardly repeat: a dictionary of them would make the file half as large again.
     texts = ["image_id", "view", "caption"]
-    write_whole(path, lambda hidden: pq.write_table(table, hidden, compression="zstd", use_dictionary=texts))
+
+    def write(hidden: Path) -> None:
+        with pq.ParquetWriter(hidden, table.schema, compression="zstd", use_dictionary=texts) as writer:
+            writer.write_table(table)
+            # Not in the schema, which Arrow writes twice.
+            writer.add_key_value_metadata({SUMS_KEY: sums} if sums else {})
+
+    write_whole(path, write)
 
 
 def write_whole(path: Path, write: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which augmentations move the embedding alike?"""
+"""How far apart do the views of augmentations lie?"""
 
 from dataclasses import dataclass
 
@@ -30,4 +30,4 @@ class Tree:
         one_of("clusters on", self.on, ("images", "means"))
 
 
-QUESTIONS.add("shape", Question(__name__, "Which augmentations move the embedding alike?", place=50, choices=Tree))
+QUESTIONS.add("shape", Question(__name__, "How far apart do the views of augmentations lie?", place=50, choices=Tree))

@@ -9,15 +9,19 @@ from scipy.cluster import hierarchy
 from embedshift.arrays import Values
 from embedshift.errors import EmbedshiftError
 from embedshift.figures.base import FigureInput, figure
-from embedshift.figures.matrix import annotation, cells, colour_bar, column_width
+from embedshift.figures.matrix import annotation, cells, colour_bar, column_width, edge_tree
 from embedshift.figures.style import INK, MUTED, colours, column_names, human, new_figure
-from embedshift.questions.shape.branches import branches, height_label
-from embedshift.questions.shape.tables import clusters, distances, tree_of
+from embedshift.questions.shape.tables import clusters, distances, height_label, tree_of
 from embedshift.registry import METRICS
-from embedshift.statistics.clusters import CUT, linkage_matrix, threshold
+from embedshift.statistics.clusters import CUT, branches, has_pairs, linkage_matrix, threshold
 
 
-@figure("dendrogram", "04d", "Which augmentations move the embedding alike")
+def few(data: FigureInput) -> bool:
+    """Whether there are few enough augmentations for all pairs."""
+    return has_pairs(data.augmentations)
+
+
+@figure("dendrogram", "04d", "How far apart the views of augmentations lie", possible=few)
 def dendrogram(data: FigureInput, title: str) -> Figure:
     """The tree with its leaves to the left, a dashed line where it is cut, and a named band per cluster."""
     found, tree = clusters(data.reader), tree_of(data.reader)
@@ -68,7 +72,7 @@ def _bands(axes: Axes, clusters: pl.DataFrame) -> None:
         )  # fmt: skip
 
 
-@figure("clustermap", "08a", "Augmentations and metrics by likeness of their profiles")
+@figure("clustermap", "08a", "Augmentations and metrics by likeness of their profiles", possible=few)
 def clustermap(data: FigureInput, title: str) -> Figure:
     """Figure 3's matrix with its rows and columns in the order of their own trees, which stand at its edges.
 
@@ -95,22 +99,10 @@ def clustermap(data: FigureInput, title: str) -> Figure:
     left, top = figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[0, 1])
     for side, link, count in ((left, links[0], len(metrics)), (top, links[1], len(names))):
         side.set_axis_off()
-        _edge_tree(side, link, count, upright=side is top)
+        edge_tree(side, link, count, upright=side is top)
     colour_bar(figure, mesh, [axes, left, top], "mean (1 = no change)", shrink=0.7)
     return figure
 
 
 def _linkage(matrix: Values, method: str) -> Values | None:
     return np.asarray(hierarchy.linkage(matrix, method=method)) if len(matrix) > 1 else None
-
-
-def _edge_tree(axes: Axes, linkage: Values | None, count: int, *, upright: bool) -> None:
-    """A tree whose leaves meet the middles of `count` cells."""
-    tree = None if linkage is None else branches(linkage)
-    highest = 1.0 if tree is None else float(tree.heights.max()) or 1.0
-    for positions, heights in () if tree is None else zip(tree.positions + 0.5, tree.heights, strict=True):
-        axes.plot(*((positions, heights) if upright else (heights, positions)), color=INK, linewidth=1.1)
-    if upright:
-        axes.set(xlim=(0, count), ylim=(0, highest * 1.05))
-    else:
-        axes.set(ylim=(count, 0), xlim=(highest * 1.05, 0))

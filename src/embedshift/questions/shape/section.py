@@ -6,18 +6,17 @@ import numpy as np
 
 from embedshift.figures import FigureInput
 from embedshift.figures.style import colours
-from embedshift.questions.shape.branches import branches, height_label
-from embedshift.questions.shape.tables import clusters, distances, tree_of
+from embedshift.questions.shape.tables import clusters, distances, height_label, tree_of
 from embedshift.report.charts import NEUTRAL, escaped, layout_of, short
 from embedshift.report.section import Chart, PageInput, Part, Plot
-from embedshift.statistics.clusters import CUT, linkage_matrix, threshold
+from embedshift.statistics.clusters import CUT, branches, has_pairs, linkage_matrix, threshold
 
 
 def charts(page: PageInput) -> Iterator[Chart]:
     """The tree, where there is something to join."""
-    plot = dendrogram(page.data)
+    plot = dendrogram(page.data) if has_pairs(page.data.augmentations) else None
     if plot is not None:
-        yield Chart("tree", "Tree of augmentations", plot)
+        yield Chart("tree", "How far apart the views of augmentations lie", plot)
 
 
 def dendrogram(data: FigureInput) -> Plot | None:

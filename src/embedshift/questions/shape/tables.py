@@ -1,4 +1,4 @@
-"""The tables `pairwise` and `clusters`: how far augmentations lie from each other, and which belong together."""
+"""The tables `pairwise` and `clusters`: how far augmentations lie from each other, and whose views lie together."""
 
 import functools
 import logging
@@ -11,8 +11,8 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.questions.shape import Tree
-from embedshift.statistics.bootstrap import pair_distances
-from embedshift.statistics.clusters import clusters_of, distances_of_means
+from embedshift.statistics.clusters import clusters_of, distances_of_means, has_pairs
+from embedshift.statistics.layout import pair_distances
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -22,6 +22,17 @@ log = logging.getLogger(__name__)
 def tree_of(reader: Reader) -> Tree:
     """How the tree is made, as chosen."""
     return reader.choice(Tree)
+
+
+def height_label(tree: Tree) -> str:
+    """What the height of a merge is, in words.
+
+    Example:
+        >>> height_label(Tree())
+        'height of the merge (ward linkage on mean cosine distance)'
+    """
+    on = "mean cosine distance" if tree.on == "images" else f"{tree.metric} distance of mean embeddings"
+    return f"height of the merge ({tree.linkage} linkage on {on})"
 
 
 def leaves(reader: Reader) -> list[str]:
@@ -118,4 +129,9 @@ def clusters(reader: Reader) -> pl.DataFrame:
     return clusters_of(matrix, names, tree_of(reader).linkage)
 
 
-TABLES = (Table("pairwise", pairwise), Table("clusters", clusters))
+def few(reader: Reader) -> bool:
+    """Whether there are few enough augmentations for all pairs."""
+    return has_pairs(reader.augmentations)
+
+
+TABLES = (Table("pairwise", pairwise, possible=few), Table("clusters", clusters, possible=few))

@@ -1,0 +1,71 @@
+"""Figure 14: the cosine between shifts, with a tree of which augmentations move the embedding the same way."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from embedshift.arrays import Values
+from embedshift.errors import UsageError
+from embedshift.figures.base import FigureInput, figure, has_table
+from embedshift.figures.matrix import cells, colour_bar, edge_tree
+from embedshift.figures.style import column_names, human, new_figure
+from embedshift.statistics.clusters import branches, linkage_matrix
+
+TITLE = "Which way augmentations move the embedding: cosine between shifts"
+PANELS = {"directions": "mean shifts", "directions_of_images": "shifts of one image, mean over images"}
+# From one way through unrelated to the opposite way.
+COLOURS = "RdBu_r"
+# Inches of a cell, up to 12 augmentations and above.
+CELL, SMALL = 0.42, 0.32
+
+
+@figure("directions", "14", TITLE, section=True, possible=has_table("directions"))
+def directions(data: FigureInput, title: str) -> Figure:
+    """The tree on 1 - cosine between mean shifts, and two matrices in its order.
+
+    Augmentations without a mean shift stand below the tree.
+    """
+    tables = {words: table for name, words in PANELS.items() if (table := data.table(name)) is not None}
+    if PANELS["directions"] not in tables:
+        raise UsageError("the study has no sums of shifts; run it again into another folder")
+    matrices = [table.drop("augmentation").to_numpy().astype(np.float64) for table in tables.values()]
+    linkage, order = tree_of(matrices[0])
+    names = [data.augmentations[index] for index in order]
+    note = "1 = the same way, 0 = at a right angle, −1 = the opposite way; tree: average linkage on 1 − cosine"
+    cell = CELL if len(names) <= 12 else SMALL
+    side, words = cell * len(names), max(len(human(name)) for name in names) * 0.56 * 8 / 72
+    height = side + column_names(names, cell)[2] + 1.1
+    figure = new_figure(data.caption(note), 1.0 + words + max(1.9, side + 0.3) * len(matrices) + 0.9, height, title)
+    grid = figure.add_gridspec(1, 1 + len(matrices), width_ratios=(0.9, *[max(1.6, side)] * len(matrices)))
+    tree = figure.add_subplot(grid[0])
+    tree.set_axis_off()
+    edge_tree(tree, linkage, len(names), upright=False)
+    panels = [figure.add_subplot(grid[place]) for place in range(1, 1 + len(matrices))]
+    size = {"fontsize": 7 if cell == CELL else 5.5}
+    for axes, matrix, heading in zip(panels, matrices, tables, strict=True):
+        rows = [human(name) for name in names] if axes is panels[0] else [""] * len(names)
+        mesh = cells(
+            axes, np.round(matrix[np.ix_(order, order)], 2) + 0.0, rows, names, cell,
+            annot=True, fmt=".2f", annot_kws=size, cmap=COLOURS, vmin=-1.0, vmax=1.0,
+        )  # fmt: skip
+        axes.set_title(heading.replace(", ", ",\n"))
+    colour_bar(figure, mesh, [tree, *panels], "cosine between shifts", shrink=0.7)
+    return figure
+
+
+def tree_of(cosines: Values) -> tuple[Values | None, list[int]]:
+    """The linkage of the augmentations that have a direction, and the order of all, the others last.
+
+    Args:
+        cosines: Between mean shifts `[A, A]`; NaN in the rows and columns of those that have none.
+
+    Example:
+        >>> tree_of(np.array([[1.0, 0.1, 0.9], [0.1, 1.0, 0.0], [0.9, 0.0, 1.0]]))[1]
+        [1, 0, 2]
+    """
+    there = np.flatnonzero(~np.isnan(np.diag(cosines)))
+    without = [index for index in range(len(cosines)) if index not in there]
+    if len(there) < 2:
+        return None, [*there.tolist(), *without]
+    distances = np.clip(1 - cosines[np.ix_(there, there)], 0.0, None)
+    linkage = linkage_matrix(distances, "average")
+    return linkage, [*there[branches(linkage).leaves].tolist(), *without]

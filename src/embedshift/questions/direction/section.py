@@ -1,0 +1,41 @@
+"""Which way: what the section on directions says."""
+
+from embedshift.config import Json
+from embedshift.report.numbers import fixed
+from embedshift.report.section import PageInput, Part, Section
+
+# From this share on, views lie so far off that the distance from other images' originals is worth its column.
+FAR = 0.5
+
+
+def section(page: PageInput) -> Section | None:
+    """Which way; nothing where no sums were made."""
+    table = page.data.table("shifts")
+    if table is None:
+        return None
+    rows = [row_of(row) for row in table.iter_rows(named=True)]
+    content = {
+        "rows": rows,
+        "far": FAR,
+        "has_far": any(row["cross_share"] for row in rows),
+        "several": len(rows) > 1,
+        "images": page.data.images,
+        "figure": page.figures.get("directions"),
+    }
+    return Section("direction", "Which way", 45, {"direction": content})
+
+
+def row_of(row: Json) -> Json:
+    """A row of the table `shifts` as the page writes it; the cross share is empty where it is not above `FAR`.
+
+    Example:
+        >>> row_of({"augmentation": "blur", "images": 9, "shared": 0.5, "null": 0.33, "split_half": None,
+        ...     "cross_share": 0.2})["cross_share"]
+        ''
+    """
+    numbers = {name: fixed(row[name], 2) for name in ("shared", "null", "split_half", "cross_share")}
+    far = row["cross_share"] is not None and row["cross_share"] > FAR
+    return {"augmentation": row["augmentation"], **numbers} | ({} if far else {"cross_share": ""})
+
+
+PART = Part(section)

@@ -1,0 +1,114 @@
+"""The tables `directions`, `directions_of_images` and `shifts`: which way augmentations move the embedding."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.questions.direction.shifts import STILL, Shifts, cosines_of_shifts
+from embedshift.statistics.clusters import has_pairs
+from embedshift.statistics.layout import blocks, layout, sums_and_counts
+from embedshift.store.reader import Reader
+from embedshift.store.tables import Table
+
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    "images": pl.Int64,
+    **dict.fromkeys(("shared", "null", "split_half", "cross_share"), pl.Float64),
+}
+
+
+def shifts_of(reader: Reader) -> Shifts | None:
+    """What the shards added up; None where they have nothing."""
+    sums = reader.sums("shifts")
+    return Shifts(sums, reader.info.draws) if sums else None
+
+
+def directions(reader: Reader) -> pl.DataFrame:
+    """Cosine between the mean shifts of augmentations.
+
+    Returns:
+        `augmentation` and one column per augmentation; symmetric, 1 on the diagonal, null where an augmentation has no
+        shift or its shifts cancel each other.
+    """
+    found = shifts_of(reader)
+    return _square(None if found is None else found.directions(), reader.augmentations)
+
+
+def directions_of_images(reader: Reader) -> pl.DataFrame:
+    """Mean over images and draws of the cosine between the shifts of two augmentations.
+
+    Returns:
+        As `directions`.
+    """
+    return _square(mean_cosines(reader.rows(), reader.augmentations), reader.augmentations)
+
+
+def mean_cosines(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values | None:
+    """The matrix `[A, A]`, read as a stream; None where rows do not hold the distances between views.
+
+    Args:
+        rows: Records of a study.
+        augmentations: A names, in suite order.
+    """
+    order, columns = layout(rows), ["cosine_similarity", "pairwise"]
+    if not order.images or not {*columns} <= {*rows.collect_schema().names()}:
+        return None
+    size = len(augmentations)
+    first, second = np.triu_indices(size, k=1)
+    sums, counts, moved = np.zeros(len(first)), np.zeros(len(first)), np.zeros(size, bool)
+    for block in blocks(rows.select(columns), len(order.views)):
+        cosine = np.stack([order.values(block, name, columns[:1])[..., 0] for name in augmentations], axis=-1)
+        moved |= (2 - 2 * cosine >= STILL).any(axis=(0, 1))
+        if size > 1:
+            distances = block["pairwise"].gather_every(len(order.views)).explode().to_numpy().astype(np.float64)
+            values = cosines_of_shifts(cosine, distances.reshape(*cosine.shape[:2], -1))
+            part, there = sums_and_counts(values)
+            sums, counts = sums + part.sum(axis=0), counts + there.sum(axis=0)
+    matrix = np.diag(np.where(moved, 1.0, np.nan))
+    with np.errstate(invalid="ignore"):
+        matrix[first, second] = matrix[second, first] = sums / counts
+    return matrix
+
+
+def shifts(reader: Reader) -> pl.DataFrame:
+    """Whether the shifts of an augmentation go one way, and how far views lie from other images' originals.
+
+    Returns:
+        `augmentation, images, shared, null, split_half, cross_share`: number of images with a shift; length of the mean
+        shift over the mean length; what that would be without a common direction; cosine between the mean shifts of two
+        halves of the images, as expected over all ways to halve them; mean cosine distance from the own original over
+        that from other images' originals. Null where it is not defined.
+    """
+    found = shifts_of(reader)
+    if found is None:
+        return pl.DataFrame(schema=SCHEMA)
+    columns = {
+        "augmentation": reader.augmentations,
+        "images": found.sums["images"],
+        "shared": found.shared(),
+        "null": found.null(),
+        "split_half": found.split_half(),
+        "cross_share": found.cross_share(),
+    }
+    return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).fill_nan(None)
+
+
+def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
+    """A square table; empty where there is nothing."""
+    if matrix is None:
+        return pl.DataFrame(schema={"augmentation": pl.String} | dict.fromkeys(names, pl.Float64))
+    return pl.DataFrame({"augmentation": list(names)} | dict(zip(names, matrix, strict=True))).fill_nan(None)
+
+
+def few(reader: Reader) -> bool:
+    """Whether there are few enough augmentations for all pairs."""
+    return has_pairs(reader.augmentations)
+
+
+TABLES = (
+    Table("directions", directions, possible=few),
+    Table("directions_of_images", directions_of_images, possible=few),
+    Table("shifts", shifts),
+)

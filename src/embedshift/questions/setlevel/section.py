@@ -1,0 +1,45 @@
+"""The set as a whole: what the section on numbers of the set says."""
+
+from embedshift.augmentations import ORIGINAL
+from embedshift.config import Json
+from embedshift.questions.setlevel.tables import MOST_IMAGES
+from embedshift.report.numbers import fixed
+from embedshift.report.section import PageInput, Part, Section
+
+# Metrics of the page's columns, with their decimals.
+COLUMNS = {"alignment": 3, "uniformity": 2, "effective_rank": 1, "norm_ratio": 3}
+
+
+def section(page: PageInput) -> Section | None:
+    """The set as a whole; nothing where the table is empty."""
+    table = page.data.table("setlevel")
+    if table is None:
+        return None
+    cells = {(row["what"], row["metric"]): row for row in table.iter_rows(named=True)}
+    columns = [name for name in COLUMNS if any(metric == name for _, metric in cells)]
+    names = [ORIGINAL, *page.data.augmentations]
+    rows = [{"what": name, "cells": [cell_of(cells.get((name, c)), COLUMNS[c]) for c in columns]} for name in names]
+    content = {
+        "columns": columns,
+        "rows": [row for row in rows if any(row["cells"])],
+        "read": min(MOST_IMAGES, page.data.images),
+        "has_vectors": page.info.has_vectors,
+    }
+    return Section("setlevel", "The set as a whole", 57, {"setlevel": content})
+
+
+def cell_of(row: Json | None, places: int) -> Json | None:
+    """A value and its interval as the page writes them; None where the metric is not of this set.
+
+    Example:
+        >>> cell_of({"value": 0.5, "ci_low": 0.4, "ci_high": None}, 2)
+        {'value': '0.50', 'interval': ''}
+    """
+    if row is None:
+        return None
+    ends = [row["ci_low"], row["ci_high"]]
+    interval = "" if None in ends else " to ".join(fixed(end, places) for end in ends)
+    return {"value": fixed(row["value"], places), "interval": interval}
+
+
+PART = Part(section)

@@ -1,0 +1,109 @@
+"""How a set of embeddings is spread: uniformity, effective rank, nearest other one. Pure NumPy and SciPy."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from embedshift.arrays import Values
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
+from embedshift.statistics.vectors import unit
+
+# Of the jackknife.
+GROUPS = 8
+
+
+def uniformity(vectors: ArrayLike) -> float:
+    r"""How evenly directions are spread over the sphere (Wang and Isola 2020), from all pairs.
+
+    .. math:: \log \mathrm{mean}_{i \neq j} \; e^{-2 \|u_i - u_j\|^2}
+
+    Args:
+        vectors: `[n, D]`, brought to length 1; those of length zero are left out.
+
+    Returns:
+        At most 0: 0 = all directions are alike, lower = more even. NaN for fewer than two.
+
+    Example:
+        >>> uniformity([[1.0, 0.0], [0.0, 1.0]])
+        -4.0
+    """
+    units = _units(vectors)
+    if len(units) < 2:
+        return float("nan")
+    first, second = np.triu_indices(len(units), k=1)
+    squares = 2 - 2 * np.clip(units @ units.T, -1.0, 1.0)[first, second]
+    return float(np.log(np.exp(-2 * squares).mean()))
+
+
+def effective_rank(vectors: ArrayLike) -> float:
+    r"""How many directions a set of vectors fills (Roy and Vetterli 2007; RankMe, Garrido et al. 2023).
+
+    .. math:: \exp \left( - \sum_k p_k \log p_k \right), \quad p_k = \sigma_k / \sum_j \sigma_j
+
+    with the singular values of the vectors as they are, not centred.
+
+    Args:
+        vectors: `[n, D]`.
+
+    Returns:
+        From 1, all on one line, to min(n, D); NaN where all vectors are zero.
+
+    Example:
+        >>> round(effective_rank([[3.0, 0.0], [0.0, 3.0], [0.0, 0.0]]), 6)
+        2.0
+    """
+    values = np.asarray(vectors, np.float64)
+    small = values.T @ values if values.shape[0] > values.shape[1] else values @ values.T
+    squares = np.linalg.eigvalsh(small)
+    # Squares below the rounding of the largest are singular values of 0.
+    squares = squares[squares > len(squares) * np.finfo(np.float64).eps * squares.max(initial=0.0)]
+    if not len(squares):
+        return float("nan")
+    shares = np.sqrt(squares) / np.sqrt(squares).sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def nearest_cosine(vectors: ArrayLike) -> float:
+    """Mean over vectors `[n, D]` of the cosine with the nearest other one; NaN for fewer than two with a direction.
+
+    Example:
+        >>> nearest_cosine([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
+        0.6666666666666666
+    """
+    units = _units(vectors)
+    if len(units) < 2:
+        return float("nan")
+    cosines = np.clip(units @ units.T, -1.0, 1.0)
+    np.fill_diagonal(cosines, -np.inf)
+    return float(cosines.max(axis=1).mean())
+
+
+def jackknife(statistic: Callable[[Values], float], vectors: Values) -> tuple[float, float]:
+    """The statistic's 95 % interval: each of `GROUPS` groups of images is left out once, t with one degree less.
+
+    Args:
+        statistic: Of vectors.
+        vectors: `[n, D]`, in an order drawn at random.
+
+    Returns:
+        Its ends; NaN for fewer than `LEAST_IMAGES` images.
+
+    Example:
+        >>> low, high = jackknife(lambda part: part.mean(), np.arange(8.0)[:, None])
+        >>> round(low, 3), round(high, 3)
+        (1.452, 5.548)
+    """
+    if len(vectors) < LEAST_IMAGES:
+        return float("nan"), float("nan")
+    group = np.arange(len(vectors)) % GROUPS
+    without = np.array([statistic(vectors[group != left_out]) for left_out in range(GROUPS)])
+    error = np.sqrt((GROUPS - 1) / GROUPS * ((without - without.mean()) ** 2).sum())
+    value, far = statistic(vectors), stats.t.ppf((1 + LEVEL) / 2, GROUPS - 1) * error
+    return float(value - far), float(value + far)
+
+
+def _units(vectors: ArrayLike) -> Values:
+    units = unit(vectors)
+    return units[np.isfinite(units).all(axis=-1)]

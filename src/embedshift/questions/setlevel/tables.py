@@ -1,0 +1,97 @@
+"""The table `setlevel`: numbers of the whole set of originals, and of the views of each augmentation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.questions.setlevel.spread import effective_rank, jackknife, nearest_cosine, uniformity
+from embedshift.statistics.intervals import of_means
+from embedshift.statistics.layout import layout, metric_parts
+from embedshift.statistics.sample import gather, of_values
+from embedshift.store.reader import Reader
+from embedshift.store.tables import Table
+
+# Images whose vectors are read. The order of images is drawn by the seed, so that the first are a fair sample.
+MOST_IMAGES = 512
+
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "what": pl.String,
+    "metric": pl.String,
+    **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
+}
+# What, metric, value and the ends of its interval.
+Row = tuple[str, str, float, float, float]
+# Statistics of a set, with their least and greatest values.
+SPREAD = {"uniformity": (uniformity, -8.0, 0.0), "effective_rank": (effective_rank, 1.0, np.inf)}
+NAN = float("nan")
+
+
+def setlevel(reader: Reader) -> pl.DataFrame:
+    """Numbers of the set.
+
+    Returns:
+        `what, metric, value, ci_low, ci_high`: what is "original" or an augmentation. `alignment` is of all images;
+        `uniformity`, `effective_rank`, `norm_ratio` and the originals' `nearest_cosine` are of draw 0 of the first
+        `MOST_IMAGES` images, and not there where embeddings are not stored.
+    """
+    if not layout(reader.rows()).images:
+        return pl.DataFrame(schema=SCHEMA)
+    rows = [*alignment(reader), *(_of_vectors(reader) if reader.info.has_vectors else ())]
+    names = [ORIGINAL, *reader.augmentations]
+    rows.sort(key=lambda row: names.index(row[0]))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)
+
+
+def alignment(reader: Reader) -> Iterator[Row]:
+    """Mean squared distance between the unit vectors of view and original: 2 - 2 cos, over all images and draws."""
+    rows, names = reader.rows(), reader.augmentations
+    parts = metric_parts(rows, layout(rows), names, ["cosine_similarity"])
+    sample = gather(((2 * counts - 2 * sums, counts) for sums, counts in parts), together=False)
+    ends = of_means(sample, seed=reader.info.seed, low=0.0, high=4.0)
+    yield from _rows(names, "alignment", sample.mean, *ends)
+
+
+def _of_vectors(reader: Reader) -> Iterator[Row]:
+    """What needs the embeddings, set by set."""
+    sets = first_embeddings(reader)
+    originals = sets[ORIGINAL].astype(np.float64)
+    norms = np.linalg.norm(originals, axis=-1)
+    ratios: list[Values] = []
+    for name, vectors in sets.items():
+        values = vectors.astype(np.float64)
+        for metric, (statistic, least, most) in SPREAD.items():
+            value = statistic(values)
+            interval = jackknife(statistic, values) if np.isfinite(value) else (NAN, NAN)
+            low, high = np.clip(np.array(interval), least, most).tolist()
+            yield name, metric, value, low, high
+        if name == ORIGINAL:
+            yield name, "nearest_cosine", nearest_cosine(values), NAN, NAN
+        else:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ratios.append(np.where(norms > 0, np.linalg.norm(values, axis=-1) / norms, np.nan))
+    sample = of_values(np.stack(ratios, axis=-1))
+    ends = of_means(sample, seed=reader.info.seed, low=0.0)
+    yield from _rows(reader.augmentations, "norm_ratio", sample.mean, *ends)
+
+
+def _rows(names: Sequence[str], metric: str, value: Values, low: Values, high: Values) -> Iterator[Row]:
+    for name, *numbers in zip(names, value.tolist(), low.tolist(), high.tolist(), strict=True):
+        yield (name, metric, *numbers)
+
+
+def first_embeddings(reader: Reader) -> Mapping[str, Values]:
+    """Draw 0 of the embeddings of the first images: view → float32 `[n, D]`, the original first."""
+    rows = reader.rows()
+    order = layout(rows)
+    part = rows.head(min(order.images, MOST_IMAGES) * len(order.views)).filter(pl.col("draw") == 0)
+    read = part.select("view", "embedding").collect()
+    names = [ORIGINAL, *reader.augmentations]
+    vectors = read["embedding"].to_numpy()
+    vectors = vectors.reshape(-1, len(names), vectors.shape[-1])
+    return {name: vectors[:, read["view"][: len(names)].to_list().index(name)] for name in names}
+
+
+TABLES = (Table("setlevel", setlevel),)
