@@ -28,30 +28,54 @@ CONTRACT = [
 # Where the answer is known.
 
 
-def test_a_planted_direction_is_found(photos, tmp_path):
-    study = embedshift.run(
-        photos, out=tmp_path / "study", model=Planted(), augmentations=MARKS, workers=0, draws=2, text=True
-    )
+@pytest.fixture(scope="module")
+def twelve(tmp_path_factory):
+    return pictures(tmp_path_factory.mktemp("twelve"), 12)
+
+
+def planted(photos, out, **settings):
+    given = {"model": Planted(), "augmentations": MARKS, "workers": 0, "text": True} | settings
+    return embedshift.run(photos, out=out, **given)
+
+
+def test_a_planted_direction_is_found(twelve, tmp_path):
+    study = planted(twelve, tmp_path / "study", draws=2)
     test = study.word_test()
-    assert test.drop_nulls("rank")["rank"].to_list() == [1] * 9
+    each, last = test.drop_nulls("rank"), test.row(-1, named=True)
     assert test["augmentation"].to_list() == [*NINE, "all"]
-    last = test.row(-1, named=True)
+    assert each["rank"].to_list() == [1] * 9
+    assert each["n"].to_list() == [12] * 9
+    assert each["settled"].all()
+    assert (each["low"] > 0.2).all()
     assert last["p_value"] < 0.001
     assert last["difference"] > 0.3
+    assert last["own_low"] > 0.3
     means = study.words()["mean"].to_numpy().reshape(9, 9)
     assert np.diag(means).min() > means[~np.eye(9, dtype=bool)].max() + 0.3
     page = study.report(figures=["words"]).read_text()
-    assert "so the shifts point to their words" in page
+    assert "settled above 0: 9 of 9. So the shifts point to their words." in page
+    assert "approximate for fewer than 20 images" in page
+    assert page.count("<td>yes</td>") == 9
+
+
+def test_seven_images_give_numbers_and_no_conclusion(photos, tmp_path):
+    study = planted(photos, tmp_path / "study", draws=5)
+    test = study.word_test()
+    assert test["n"].to_list() == [7] * 10
+    assert test["p_value"][-1] < 0.001
+    assert test.select("own_low", "own_high", "low", "high").null_count().row(0) == (10,) * 4
+    assert not test["settled"].any()
+    page = study.report(figures=[]).read_text()
+    assert "Fewer than 8 images moved: these numbers allow no conclusion." in page
+    assert "point to their words" not in page.split('id="text"')[1].split('class="lead"')[1]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_texts_that_know_nothing_show_nothing(photos, tmp_path, seed):
-    study = embedshift.run(
-        photos, out=tmp_path / "s", model=Planted(knows=False), augmentations=MARKS, workers=0, text=True, seed=seed
-    )
+def test_texts_that_know_nothing_show_nothing(twelve, tmp_path, seed):
+    study = planted(twelve, tmp_path / "s", model=Planted(knows=False), seed=seed)
     assert study.word_test()["p_value"][-1] > 0.05
     page = study.report(figures=[]).read_text()
-    assert "nothing says that the shifts point to their words" in page
+    assert "So the shifts point to their words" not in page
 
 
 # Every number, once more by hand.

@@ -19,6 +19,19 @@ def decimals(low: float, high: float) -> int:
     return min(6, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 3
 
 
+def interval_decimals(low: float, high: float, least: int = 2) -> int:
+    """Decimals of a number and its interval, from `least` to 6: an interval that does not hold 0 must not end there.
+
+    Example:
+        >>> interval_decimals(0.2, 0.4), interval_decimals(0.0004, 0.2)
+        (2, 4)
+    """
+    places = max(least, min(4, decimals(low, high)))
+    while places < 6 and low * high > 0 and round(min(abs(low), abs(high)), places) == 0:
+        places += 1
+    return places
+
+
 def fixed(value: float | None, places: int) -> str:
     """The value with `places` decimals; a dash where there is none.
 

@@ -37,7 +37,7 @@ UNMOVED = 1e-6
     depends_on="captions",
 )
 def text_alignment_shift(original: ArrayLike, view: ArrayLike, text: ArrayLike) -> Values:
-    r"""How much nearer to its caption a picture came; below 0, it lost some of the match.
+    r"""How much nearer to its caption an image came; below 0, it lost some of the match.
 
     .. math:: \Delta = \cos(v, t) - \cos(o, t)
 
