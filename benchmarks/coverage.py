@@ -33,12 +33,12 @@ def normal(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
     """Images x draws x repetitions; the mean is 0."""
     if shape[1] == 1:
         return rng.normal(size=shape)
-    return np.sqrt(0.5) * (rng.normal(size=(shape[0], 1, shape[2])) + rng.normal(size=shape))
+    return np.asarray(np.sqrt(0.5) * (rng.normal(size=(shape[0], 1, shape[2])) + rng.normal(size=shape)))
 
 
 def lognormal(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
     """The exponential of a standard normal, less its mean."""
-    return np.exp(normal(rng, shape)) - np.exp(0.5)
+    return np.asarray(np.exp(normal(rng, shape)) - np.exp(0.5))
 
 
 def binary(chance: float) -> Draw:
@@ -102,7 +102,7 @@ def unequal(rng: np.random.Generator, n: int) -> np.ndarray:
     """Nine numbers an image of mean 0, whose spread grows and whose skew grows."""
     spread, skew = np.linspace(0.3, 3.0, 9), np.linspace(0.05, 1.0, 9)
     skewed = (np.exp(skew * rng.normal(size=(n, 9))) - np.exp(skew**2 / 2)) / np.exp(skew**2 / 2)
-    return 0.3 * rng.normal(size=(n, 1)) + spread * skewed / np.sqrt(np.exp(skew**2) - 1)
+    return np.asarray(0.3 * rng.normal(size=(n, 1)) + spread * skewed / np.sqrt(np.exp(skew**2) - 1))
 
 
 def floors(repetitions: int) -> None:

@@ -131,15 +131,16 @@ def test_the_summary_counts_images_with_captions(study):
             values = rows.filter(pl.col("view") == row["augmentation"])[name].drop_nulls()
             assert row["n"] == len(values) == 2 * images
             assert row["mean"] == pytest.approx(values.mean())
-            assert row["ci_low"] <= row["mean"] <= row["ci_high"]
+            assert row["images"] == images
+            assert row["ci_low"] is row["ci_high"] is None, "fewer than 8 images have a caption"
     assert len(study.summary()) == 9 * 8
     assert study.metrics[6:] == ["text_alignment_shift", "zero_shot_flip"]
-    assert study.ranking().columns == ["augmentation", "mean_performance", "rank"]
+    assert study.ranking().columns[:3] == ["augmentation", "mean_performance", "rank"]
 
 
 def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path):
     assert study.rows().collect_schema().names() == [
-        *CONTRACT[:12], "text_alignment_shift", "zero_shot_flip", "pairwise", "word_cosines", "caption",
+        *CONTRACT[:-2], "text_alignment_shift", "zero_shot_flip", "pairwise", "word_cosines", "caption",
     ]  # fmt: skip
     plain = embedshift.run(photos, out=tmp_path / "plain", model=clip, workers=0, limit=2)
     assert plain.rows().collect_schema().names() == CONTRACT
@@ -154,8 +155,8 @@ def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path)
         with pytest.raises(EmbedshiftError, match="run the study with `text`"):
             table()
     assert 'id="text"' not in plain.report(figures=[]).read_text()
-    both = study.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:11])
-    alone = plain.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:11])
+    both = study.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:12])
+    alone = plain.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:12])
     assert (
         both.drop("embedding", "attention").collect().select(CONTRACT[:4]).equals(alone.collect().select(CONTRACT[:4]))
     )
