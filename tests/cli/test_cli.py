@@ -49,10 +49,12 @@ def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
     assert "clip (float32), 5 images; means, the furthest moved first" in done.out
     study = embedshift.load(out)
     lines = done.out.splitlines()
+    assert [line for line in lines if line.startswith("  unrelated images")]
     for row in study.ranking().iter_rows(named=True):
-        (line,) = [line for line in lines if line.split()[1:2] == [row["augmentation"]]]
-        assert line.split()[0] == str(row["rank"])
+        (line,) = [line for line in lines if line.split()[:1] == [row["augmentation"]]]
         assert f"{row['mean_performance']:.3f}" in line
+        share = study.summary().filter(augmentation=row["augmentation"], metric="cosine_similarity")["share"][0]
+        assert line.split()[1:3] == [f"{share:.3f}", "-"], "five images have no interval"
         means = study.summary().filter(pl.col("augmentation") == row["augmentation"])["mean"]
         assert all(f"{mean:.3f}" in line for mean in means)
     assert "5 of 5 images measured" in done.out

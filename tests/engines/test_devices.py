@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -79,7 +80,8 @@ def test_layers_and_texts_of_two_processes_are_those_of_one(photos, tmp_path, st
     assert same(two.rows().collect(), rows)
     for table in ("layers", "words", "word_test"):
         assert getattr(two, table)().equals(getattr(one, table)()), table
-    assert one.layers().filter(metric="cka")["mean"].is_not_null().all()
+    # Too few images for a number, enough for its terms.
+    np.testing.assert_array_equal(*(study.reader().sums("cka")["terms"] for study in (one, two)))
 
 
 @pytest.fixture

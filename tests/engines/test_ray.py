@@ -119,7 +119,9 @@ def test_layers_and_texts_are_those_of_the_local_engine(photos, tmp_path):
     assert_frame_equal(cluster.rows().collect(), local.rows().collect(), abs_tol=1e-5)
     for table in ("layers", "words", "word_test"):
         assert_frame_equal(getattr(cluster, table)(), getattr(local, table)(), abs_tol=1e-5)
-    assert local.layers().filter(metric="cka")["mean"].is_not_null().all()
+    # Too few images for a number, enough for its terms.
+    terms = [study.reader().sums("cka")["terms"] for study in (local, cluster)]
+    np.testing.assert_allclose(*terms, rtol=1e-4)
 
 
 def test_an_actor_that_dies_is_replaced_and_its_shard_done_again(photos, tmp_path):

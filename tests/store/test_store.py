@@ -15,6 +15,7 @@ from embedshift.config import make_config
 from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput, draw, iter_figures
+from embedshift.questions.embedding import measure as embedding
 from embedshift.questions.shape import Tree
 from embedshift.sources import open_source, shuffle
 from embedshift.steps import prepared
@@ -184,7 +185,10 @@ class Wide(Colours):
         return EncoderOutput(rng.normal(size=(len(views), 512)).astype(np.float32), maps, "cls")
 
 
-def test_a_million_images_take_one_and_a_half_gigabytes_at_most(tmp_path):
+def test_a_million_images_take_one_and_a_half_gigabytes_at_most(tmp_path, monkeypatch):
+    for module in (embedding, estimate):  # so many of 64 images as of a million: one a shard
+        monkeypatch.setattr(module, "KEPT", 1)
+    monkeypatch.setattr(embedding, "GROUPS", 1)
     photos = pictures(tmp_path / "photos", 64, width=40, height=32)
     bytes_of = {}
     for store in ("all", "metrics"):

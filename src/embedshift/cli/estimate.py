@@ -7,6 +7,7 @@ from embedshift.encoders.base import Encoder
 from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import passed_over
+from embedshift.statistics.floors import KEPT
 from embedshift.steps import Prepared
 
 PROBE_IMAGES = 4
@@ -47,9 +48,10 @@ def row_bytes(encoder: Encoder, plan: Plan) -> float:
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
     vectors += sum(column.length for column in plan.columns if column.of == "views")
-    # A vector of float32 per augmentation and one of float64, as text.
-    sums = 4 / 3 * (4 * len(plan.suite.names) + 8) * encoder.dim
-    return 0.92 * 4 * vectors + 7.5 * len(plan.metrics) + 26 + sums / plan.config.shard_size / (1 + plan.views)
+    # As text: of every shard a vector of float32 per augmentation and two of float64, and those of the images it keeps.
+    kept = min(1.0, KEPT / plan.images) * plan.config.shard_size
+    sums = 4 / 3 * (4 * (len(plan.suite.names) + kept) + 16) * encoder.dim
+    return 0.92 * 4 * vectors + 7.5 * len(plan.metrics) + 30 + sums / plan.config.shard_size / (1 + plan.views)
 
 
 def _duration(seconds: float) -> str:
