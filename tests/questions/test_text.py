@@ -115,7 +115,7 @@ def test_the_summary_counts_images_with_captions(study):
 
 def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path):
     assert study.rows().collect_schema().names() == [
-        *CONTRACT[:12], "text_alignment_shift", "zero_shot_flip", "pairwise", "word_cosines", "caption",
+        *CONTRACT[:13], "text_alignment_shift", "zero_shot_flip", "pairwise", "word_cosines", "caption",
     ]  # fmt: skip
     plain = embedshift.run(photos, out=tmp_path / "plain", model=clip, workers=0, limit=2)
     assert plain.rows().collect_schema().names() == CONTRACT
