@@ -130,10 +130,10 @@ def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path)
         with pytest.raises(EmbedshiftError, match="run the study with `text`"):
             table()
     assert 'id="text"' not in plain.report(figures=[]).read_text()
-    both = study.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:11])
-    alone = plain.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:11])
+    both = study.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:12])
+    alone = plain.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:12])
     assert (
-        both.drop("embedding", "attention").collect().select(CONTRACT[:4]).equals(alone.collect().select(CONTRACT[:4]))
+        both.drop("embedding", "attention").collect().select(CONTRACT[:5]).equals(alone.collect().select(CONTRACT[:5]))
     )
     np.testing.assert_allclose(
         both.collect()["embedding"].to_numpy(), alone.collect()["embedding"].to_numpy(), rtol=0, atol=1e-5
