@@ -111,8 +111,9 @@ def test_good_ones_are_measured_bad_ones_listed(folder, clip, tmp_path, monkeypa
         "images": len(GOOD) + len(BAD), "measured": len(GOOD), "failed": len(BAD), "rows": len(rows),
         "skipped": {".txt": 1},
     }  # fmt: skip
-    # One line on stderr, and it says how many, which, why and where.
-    (line,) = done.err.splitlines()
+    # A line on stderr says how many failed, which, why and where; another, that one PNG is there under five names.
+    copied, line = done.err.splitlines()
+    assert copied.startswith("warning: 4 images repeat the pixels of another; ")
     assert line.startswith(f"warning: {len(BAD)} of {len(GOOD) + len(BAD)} images were not measured (first: ")
     assert str(out / "failures.parquet") in line
     assert f"{len(GOOD)} of {len(GOOD) + len(BAD)} images measured" in done.out
