@@ -115,8 +115,8 @@ def test_the_sentences_follow_the_table():
         "0.070]).",
         "The mean change by alignment settles nothing with fewer than 8 images: rare (0.500).",
         "Nothing can be aligned under own.",
-        "Attention spreads under turn (0.30 [0.20 to 0.40] nats) and own (0.00050 [0.00020 to 0.00080] nats) and gathers "
-        "under noise (−0.30 [−0.40 to −0.20] nats).",
+        "Attention spreads under turn (0.30 [0.20 to 0.40] nats) and own (0.00050 [0.00020 to 0.00080] nats) and "
+        "gathers under noise (−0.30 [−0.40 to −0.20] nats).",
         "Whether it spreads or gathers is not settled under flip (0.00 [−0.10 to 0.10] nats).",
     ]
     assert looks(found, [DIVERGENCE]) == []
