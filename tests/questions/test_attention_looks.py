@@ -67,6 +67,7 @@ def test_one_metric_alone_and_few_images(values):
         assert few.filter(pl.col("n") > 0)["n"].to_list() == [images] * 6
         assert few["low"].null_count() == few["high"].null_count() == len(few)
         assert not few["settled"].any()
+        assert few["difference"].null_count() == 1
         said = " ".join(looks(few, [ALIGNED, RISE]))
         assert "settles nothing with fewer than 8 images: flip (" in said
         assert not {"[", "spreads", "motion", "stays"} & {*said.replace("[", " [ ").split()}
@@ -82,6 +83,9 @@ def test_it_is_there_only_where_it_was_measured(tmp_path):
     for sentence in looks(study.table("looks"), [ALIGNED, RISE]):
         assert sentence.replace("'", "&#39;") in text
     assert "Intervals of fewer than 20 images are approximate." in text
+    assert "with 95 % intervals in brackets" in text
+    one = make_study(tmp_path / "one", 1, ["noise", "blur"], looks=True).report(figures=[], formats=["svg"]).read_text()
+    assert "intervals in brackets" not in one
     nothing = make_study(tmp_path / "nothing", 9, ["noise", "blur"], looks=True, grid=None)
     assert nothing.table("looks")["n"].to_list() == [0] * 4
     assert 'id="looks"' not in nothing.report(figures=[], formats=["svg"]).read_text()
@@ -109,10 +113,10 @@ def test_the_sentences_follow_the_table():
         "Attention stays in its place rather than moves along under slant (−0.070 [−0.090 to −0.050]).",
         "Whether part of the change is only the image's own motion is not settled under turn (0.030 [−0.010 to "
         "0.070]).",
-        "The mean alignment settles nothing with fewer than 8 images: rare (0.500).",
+        "The mean change by alignment settles nothing with fewer than 8 images: rare (0.500).",
         "Nothing can be aligned under own.",
-        "Attention spreads under turn (0.30 [0.20 to 0.40] nats) and own (0.0005 [0.0002 to 0.0008] nats) and gathers "
-        "under noise (−0.30 [−0.40 to −0.20] nats).",
+        "Attention spreads under turn (0.30 [0.20 to 0.40] nats) and own (0.00050 [0.00020 to 0.00080] nats) and "
+        "gathers under noise (−0.30 [−0.40 to −0.20] nats).",
         "Whether it spreads or gathers is not settled under flip (0.00 [−0.10 to 0.10] nats).",
     ]
     assert looks(found, [DIVERGENCE]) == []

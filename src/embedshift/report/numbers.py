@@ -26,7 +26,7 @@ def interval_decimals(low: float, high: float, least: int = 2) -> int:
         >>> interval_decimals(0.2, 0.4), interval_decimals(0.0004, 0.2)
         (2, 4)
     """
-    places = max(least, min(4, decimals(low, high)))
+    places = max(least, decimals(low, high))
     while places < 6 and low * high > 0 and round(min(abs(low), abs(high)), places) == 0:
         places += 1
     return places
@@ -36,10 +36,12 @@ def fixed(value: float | None, places: int) -> str:
     """The value with `places` decimals; a dash where there is none.
 
     Example:
-        >>> fixed(0.98765, 3), fixed(None, 3)
-        ('0.988', '–')
+        >>> fixed(0.98765, 3), fixed(None, 3), fixed(-0.00001, 3)
+        ('0.988', '–', '0.000')
     """
-    return MISSING if value is None or math.isnan(value) else f"{value:.{places}f}".replace("-", "−")
+    if value is None or math.isnan(value):
+        return MISSING
+    return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")  # no minus in front of a zero
 
 
 def places_of(metric: str, largest: float | None) -> int:

@@ -22,9 +22,11 @@ def section(page: PageInput) -> Section | None:
     if not metrics:
         return None
     kind = ATTENTION.get(page.info.encoder.attention_kind or "", "the mean over heads")
-    content = {"has": metrics, "kind": kind, "figure": page.figures.get("attention_change")}
+    content: Json = {"has": metrics, "kind": kind, "figure": page.figures.get("attention_change")}
+    table = data.table("looks")
+    content["has_intervals"] = table is not None and table["low"].count() > 0
     content["sentences"] = [
-        *looks(data.table("looks"), metrics),
+        *looks(table, metrics),
         *ends(data.summary, metrics, data.draws, data.table("differences")),
     ]
     return Section("looks", "What it looks at", 50, {"looks": content})
@@ -64,7 +66,7 @@ def _moved(rows: Sequence[Row]) -> Iterator[str]:
     if rest:
         words = "Whether part of the change is only the image's own motion is not settled under"
         yield f"{words} {_listed(map(_value, rest))}."
-    yield from _too_few(few, "alignment")
+    yield from _too_few(few, "change by alignment")
     if not any(row["n"] for row in rows):
         yield "Alignment changes nothing: no augmentation that can be aligned moves the image."
     if unknown := [row["augmentation"] for row in rows if not row["n"]]:
