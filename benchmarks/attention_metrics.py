@@ -44,7 +44,7 @@ def main() -> None:
     views, seeds = draw_views(original, "a.jpg", suite)
     maps = np.random.default_rng(0).random((len(views), given.size // 14, given.size // 14), np.float32)
     output = EncoderOutput(maps[:, 0], maps, "cls", {"rollout": maps})
-    image = DrawnImage(Sample("a.jpg", ""), views, seeds, {}, {})
+    image = DrawnImage(Sample("a.jpg", ""), "", views, seeds, {}, {})
     draw = functools.partial(draw_views, original, "a.jpg", suite)
     print(f"drawing its {len(views) - 1} views: {cheapest(draw, given.repeats):.1f} ms per image")
 
@@ -60,7 +60,7 @@ def main() -> None:
     config = StudyConfig(metrics=NAMES)
     (asked,) = (each for each in make_measures(config, suite, [image.sample]) if each.question == "attention")
     plan = Plan(
-        config=config, suite=suite, preprocess=encoder.preprocess, measures=(asked,), columns=(), batch_size=1
+        config=config, suite=suite, preprocess=encoder.preprocess, measures=(asked,), columns=(), batch_size=1, images=1
     )  # fmt: skip
     for name in NAMES:
         asked.metrics = (name,)

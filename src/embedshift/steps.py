@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import logging
 import os
 import platform
 from collections import Counter
@@ -23,9 +24,12 @@ from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess
 from embedshift.pipeline.ready import ReadyEncoder, ready
 from embedshift.sources import Sample, Shard, Source, open_source, passed_over, select, shuffle, split
 from embedshift.store import folder, shards
+from embedshift.store.copies import copies, copies_line
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo
 from embedshift.store.reader import Reader
 from embedshift.store.tables import write_tables
+
+log = logging.getLogger(__name__)
 
 VERSIONS = ("torch", "transformers", "albumentations", "opencv-python-headless", "numpy", "pillow", "polars", "pyarrow")
 
@@ -120,6 +124,8 @@ def run_study(
                 f"nothing was measured: all {len(ids)} images failed, the first ({first.image_id}) with: {first.reason}"
             )
         write_tables(Reader(out))
+        if copied := copies(Reader(out)):
+            log.warning(copies_line(copied))
         study_info(study, records, complete=True).write(out)
     return Reader(out)
 
@@ -142,6 +148,7 @@ def prepared(
             measures=measures,
             columns=columns_of(measures, loaded.probe(spec)),
             batch_size=spec.batch_for(loaded.encoder),
+            images=len(samples),
         )
         cut = split(samples, config.shard_size)
         identity = study_identity(loaded.encoder, plan, cut, order)

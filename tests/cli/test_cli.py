@@ -46,7 +46,7 @@ def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
     out = tmp_path / "study"
     done = cli("run", photos, "--out", out, "--model", clip, "--no-report")
     assert done.code == 0
-    assert "clip (float32), 5 images; means, least changed first" in done.out
+    assert "clip (float32), 5 images; means, the furthest moved first" in done.out
     study = embedshift.load(out)
     lines = done.out.splitlines()
     for row in study.ranking().iter_rows(named=True):

@@ -9,10 +9,10 @@ from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.colors import to_hex
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import cdist, pdist, squareform
-from scipy.stats import gaussian_kde
 
 from embedshift.figures.style import PALETTE
 from embedshift.questions.shape import Tree
+from support import mirrored
 from support.synthetic import make_study
 
 NAMES = ["noise", "blur", "horizontal_flip", "elastic", "perspective", "coarse_dropout"]
@@ -75,7 +75,7 @@ def test_heatmap_cells_are_the_means_sorted_by_mean_performance(study, means):
     assert words(axes.child_axes[0].get_xticklabels()) == [f"{v:.3f}" for v in means.mean(axis=0)[order]]
 
 
-def test_density_curves_are_scipys_and_end_at_zero(study, rows):
+def test_density_curves_are_scipys_and_mirrored_at_zero(study, rows):
     axes = study.figure("l2_density").axes[0]
     lines = {line.get_label(): line for line in axes.lines if line.get_label() in NAMES}
     assert list(lines) == NAMES
@@ -83,7 +83,7 @@ def test_density_curves_are_scipys_and_end_at_zero(study, rows):
     for (name, line), area in zip(lines.items(), filled, strict=True):
         x, y = line.get_data()
         sample = values(rows, name, "l2_distance")
-        np.testing.assert_allclose(y, gaussian_kde(sample)(x), rtol=1e-9)
+        np.testing.assert_allclose(y, mirrored.density(sample, x, 0.0), rtol=1e-9)
         assert to_hex(line.get_color()) == COLOURS[name]
         assert x.min() >= 0
         assert x.min() <= sample.min()
@@ -134,7 +134,7 @@ def test_histograms_count_the_views_and_the_legend_gives_mean_and_sd(study, rows
         share = [bar.get_height() * bar.get_width() * len(sample) for bar in bars]
         np.testing.assert_allclose(share, counts, atol=1e-9)
         x, y = next(line for line in axes.lines if len(line.get_xdata()) > 2).get_data()
-        np.testing.assert_allclose(y, gaussian_kde(sample)(x), rtol=1e-9)
+        np.testing.assert_allclose(y, mirrored.density(sample, x, -1.0, 1.0), rtol=1e-9)
         (said,) = axes.get_legend().get_texts()
         mean, sd = np.mean(sample), np.std(sample, ddof=1)
         assert said.get_text() == f"{name.replace('_', ' ')}\nmean {mean:.3f}, sd {sd:.3f}"

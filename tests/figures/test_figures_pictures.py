@@ -1,5 +1,6 @@
 """Figures 1 and 4a: the pictures that they show, their titles, and galleries in pages."""
 
+import dataclasses
 import logging
 import random
 
@@ -132,5 +133,5 @@ def test_no_attention_no_figure_of_it(tmp_path, caplog):
 
 def test_pictures_can_be_left_out(tmp_path):
     study = make_study(tmp_path / "study", 4, NAMES, with_pictures=True)
-    paths = save_figures(study.reader(), ["views", "l2_bars"], ["png"], thumbnails=False)
+    paths = save_figures(dataclasses.replace(study.reader(), pictures=False), ["views", "l2_bars"], ["png"])
     assert [path.name for path in paths] == ["fig07_l2_bars.png"]

@@ -11,7 +11,7 @@ from scipy.stats import entropy
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput
-from embedshift.questions.attention.section import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT, looks
+from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
 from embedshift.questions.claims.tables import claims
 from embedshift.registry import METRICS, asked_metrics
 from embedshift.statistics.summary import PAPER_METRICS
@@ -134,10 +134,10 @@ def test_the_figure_shows_the_summary(study):
 def test_figure_and_section_are_there_only_where_the_study_has_the_metrics(plain, study):
     assert not FIGURES["attention_change"].possible(FigureInput(plain.reader()))
     assert FIGURES["attention_change"].possible(FigureInput(study.reader()))
-    without = plain.report(figures=["l2_bars"], formats=["svg"], thumbnails=False).read_text()
+    without = plain.report(figures=["l2_bars"], formats=["svg"], pictures=False).read_text()
     assert 'id="looks"' not in without
     assert 'href="#looks"' not in without
-    page = study.report(figures=["attention_change"], formats=["svg"], thumbnails=False).read_text()
+    page = study.report(figures=["attention_change"], formats=["svg"], pictures=False).read_text()
     assert (study.folder / "figures" / "fig11_attention_change.svg").is_file()
     assert 'href="#looks"' in page
     text = page.split('id="looks"')[1].split("</section>")[0]
@@ -146,40 +146,3 @@ def test_figure_and_section_are_there_only_where_the_study_has_the_metrics(plain
     assert "data:image/svg+xml" in text
     with pytest.raises(EmbedshiftError, match="with `metrics` attention,aligned,rollout"):
         plain.figure("attention_change")
-
-
-def table(*rows):
-    columns = ["augmentation", "metric", "n", "mean", "ci_low", "ci_high"]
-    return pl.DataFrame(list(rows), schema=columns, orient="row")
-
-
-def test_the_sentences_follow_the_intervals():
-    summary = table(
-        ("flip", PLAIN, 9, 0.90, 0.88, 0.92), ("flip", ALIGNED, 9, 0.98, 0.97, 0.99),
-        ("turn", PLAIN, 9, 0.90, 0.88, 0.92), ("turn", ALIGNED, 9, 0.93, 0.91, 0.95),
-        ("noise", PLAIN, 9, 0.80, 0.78, 0.82), ("noise", ALIGNED, 9, 0.80, 0.78, 0.82),
-        ("own", PLAIN, 9, 0.80, 0.78, 0.82), ("own", ALIGNED, 0, None, None, None),
-        ("slant", PLAIN, 9, 0.90, 0.88, 0.92), ("slant", ALIGNED, 9, 0.83, 0.82, 0.84),
-        ("flip", RISE, 9, 0.0, -0.1, 0.1), ("turn", RISE, 9, 0.3, 0.2, 0.4), ("noise", RISE, 9, -0.3, -0.4, -0.2),
-        ("own", RISE, 9, 0.5, 0.4, 0.6),
-        ("flip", DIVERGENCE, 9, 0.1, 0.05, 0.15), ("turn", DIVERGENCE, 9, 0.4, 0.3, 0.5),
-        ("flip", ROLLOUT, 9, 0.7, 0.6, 0.8), ("turn", ROLLOUT, 9, 0.9, 0.85, 0.95),
-    )  # fmt: skip
-    assert looks(summary, [PLAIN, ALIGNED, RISE, DIVERGENCE, ROLLOUT])["sentences"] == [
-        "Part of the change is only the picture's own motion under flip (0.900, aligned 0.980 [0.970 to 0.990]).",
-        "Attention stays in its place rather than moves along under slant (0.900, aligned 0.830 [0.820 to 0.840]).",
-        "Whether part of the change is the picture's own motion is not settled under turn (0.900, aligned 0.930 [0.910 "
-        "to 0.950]): the two intervals overlap.",
-        "Nothing can be aligned under own.",
-        "Attention spreads under turn (0.30 [0.20 to 0.40] nats) and own (0.50 [0.40 to 0.60] nats) and gathers under "
-        "noise (−0.30 [−0.40 to −0.20] nats).",
-        "Whether it spreads or gathers is not settled under flip.",
-        "As shares of a whole, maps differ most under turn (0.40 [0.30 to 0.50] bits), least under flip "
-        "(0.10 [0.05 to 0.15] bits).",
-        "Rolled out through all layers, attention changes most under flip (0.70 [0.60 to 0.80]), least under turn "
-        "(0.90 [0.85 to 0.95]).",
-    ]
-    still = summary.filter(pl.col("augmentation") == "noise")
-    assert looks(still, [PLAIN, ALIGNED])["sentences"] == [
-        "No augmentation of this study moves the picture, so alignment changes nothing."
-    ]

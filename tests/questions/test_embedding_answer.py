@@ -1,88 +1,149 @@
-"""The three sentences, against tables whose answer is known."""
+"""The answer's sentences, against tables whose answer is known."""
+
+import itertools
 
 import polars as pl
 import pytest
 
-from embedshift.questions.embedding.answer import answer
-from embedshift.report.numbers import decimals, fixed, places_of
+from embedshift.questions.embedding.answer import how_far, is_it_settled, which_images
+from embedshift.questions.embedding.section import furthest
+from embedshift.report.numbers import decimals, fixed, listed, places_of
 
-
-def summary(*rows: tuple[str, float | None, float | None, float | None], n: int = 9) -> pl.DataFrame:
-    """Augmentation, mean cosine, interval; L2 = 10 * (1 - cosine), so that the two agree."""
-    columns = ["augmentation", "metric", "n", "mean", "ci_low", "ci_high"]
-    made = []
-    for name, mean, low, high in rows:
-        made.append((name, "cosine_similarity", n, mean, low, high))
-        far = (None, None, None) if mean is None else (10 * (1 - mean), 10 * (1 - high), 10 * (1 - low))
-        made.append((name, "l2_distance", n, *far))
-    schema = dict.fromkeys(columns[:2], pl.String) | {"n": pl.Int64} | dict.fromkeys(columns[3:], pl.Float64)
-    return pl.DataFrame(made, schema=schema, orient="row")
-
-
-NOISE, BLUR, JITTER, FLIP = (
-    ("noise", 0.5, 0.41, 0.59), ("blur", 0.82, 0.81, 0.83), ("jitter", 0.9, 0.89, 0.91), ("flip", 0.99, 0.985, 0.995)
+COLUMNS = ("augmentation", "mean", "share", "share_low", "share_high")
+NOISE, BLUR, FLIP = (
+    ("noise", 0.5, 1.25, 1.1, 1.4), ("blur", 0.95, 0.125, 0.11, 0.14), ("flip", 0.99, 0.025, 0.02, 0.031)
 )  # fmt: skip
 
 
-def sentences(*rows, n: int = 9, encoder: str = "CLIP") -> list[str]:
-    return [sentence.striptags() for sentence in answer(summary(*rows, n=n), encoder, n)]
+def summary(*rows: tuple[object, ...], floor: float | None = 0.6) -> pl.DataFrame:
+    """The rows of the cosine."""
+    schema = dict.fromkeys(COLUMNS[1:], pl.Float64)
+    table = pl.DataFrame(rows, schema={"augmentation": pl.String} | schema, orient="row")
+    return table.with_columns(metric=pl.lit("cosine_similarity"), floor=pl.lit(floor, pl.Float64))
+
+
+def texts(sentences) -> list[str]:
+    return [sentence.striptags() for sentence in sentences]
 
 
 def test_names_the_ends_whatever_the_order_of_the_rows():
-    first, second, third = sentences(FLIP, NOISE, JITTER, BLUR)
+    first, second, scale = texts(how_far(summary(FLIP, NOISE, BLUR), "CLIP", {"noise": 1.01, "flip": 0.02}))
     assert first == (
-        "noise moves CLIP most: mean cosine similarity to the original 0.50 (95 % interval 0.41 to 0.59), "
-        "mean L2 distance 5.0 (4.1 to 5.9)."
+        "noise moves CLIP furthest: 1.25 [1.10 to 1.40] of the way to an unrelated image (1.01 by the cross baseline)."
     )
-    assert second == "flip moves it least: 0.990 (0.985 to 0.995), L2 distance 0.10 (0.05 to 0.15)."
-    assert third == (
-        "The other 2 lie between blur at 0.820 (0.810 to 0.830) and jitter at 0.900 (0.890 to 0.910), "
-        "and neither end's interval overlaps with its neighbour's."
-    )
+    assert second == "flip moves it least: 0.025 [0.020 to 0.031]."
+    assert "(mean cosine similarity of unrelated images: 0.600)" in scale
 
 
-def test_says_what_is_not_settled():
-    near = ("jitter", 0.988, 0.980, 0.996)
-    assert sentences(NOISE, BLUR, near, FLIP)[2].endswith(
-        "; which of flip and jitter moves it less is not settled by 9 images, since their intervals overlap."
-    )
-    close = ("blur", 0.6, 0.55, 0.65)
-    both = sentences(NOISE, close, near, FLIP)[2]
-    assert "which of noise and blur moves it more nor which of flip and jitter moves it less is not settled" in both
+def test_one_augmentation_and_no_interval():
+    found = texts(how_far(summary(("blur", 0.95, 0.125, None, None)), "CLIP", {}))
+    assert found[0] == "blur, the only augmentation, moves CLIP: 0.125 of the way to an unrelated image."
+    assert len(found) == 2
 
 
-def test_few_augmentations():
-    assert sentences(NOISE)[0].startswith("noise, the only augmentation, moves CLIP: mean cosine similarity")
-    assert len(sentences(NOISE)) == 1
-    assert sentences(NOISE, FLIP)[2] == "The two intervals do not overlap."
-    assert sentences(NOISE, ("blur", 0.55, 0.5, 0.6))[2].startswith("The two intervals overlap: which moves it more")
-    assert sentences(NOISE, BLUR, FLIP)[2].startswith("blur, the third, lies between them at 0.820 (0.810 to 0.830)")
-
-
-def test_one_image_has_no_interval():
-    assert "0.500 (one value: no interval)" in sentences(("noise", 0.5, 0.5, 0.5), FLIP, n=1)[0]
-
-
-def test_missing_values_are_never_an_end():
-    nothing = ("broken", None, None, None)
-    assert sentences(nothing, NOISE, FLIP)[0].startswith("noise moves")
-    assert sentences(nothing) == ["No cosine similarity could be computed: no embedding of CLIP has a norm."]
+@pytest.mark.parametrize(
+    ("rows", "floor", "wanted"),
+    [
+        ([("a", 1.0, None, None, None), ("b", 1.0, None, None, None)], 1.0, "No augmentation moves CLIP: every mean"),
+        ([("a", 0.4, None, None, None)], None, "a, the only augmentation, moves CLIP to a mean cosine similarity of"),
+        ([("a", 0.4, None, None, None), ("b", 0.7, None, None, None)], 1.0, "from 0.400 under a to 0.700 under b."),
+        ([("a", None, None, None, None)], None, "No cosine similarity could be computed"),
+    ],
+)
+def test_without_a_scale(rows, floor, wanted):
+    found = texts(how_far(summary(*rows, floor=floor), "CLIP", {}))
+    assert wanted in found[0]
+    assert "of the way" not in " ".join(found)
 
 
 def test_names_are_escaped():
-    made = "".join(answer(summary(("<i>x</i>", 0.5, 0.4, 0.6), FLIP), "<u>net</u>", 9))
-    assert "<i>" not in made
-    assert "<u>" not in made
-    assert "&lt;i&gt;x&lt;/i&gt;" in made
+    row = ("<b>x", 0.95, 0.125, 0.11, 0.14)
+    assert "&lt;b&gt;x" in how_far(summary(row), "<i>", {})[0]
+    assert "&lt;i&gt;" in how_far(summary(row), "<i>", {})[0]
+    pair = differences([("<b>x", "y")], settled=[])
+    assert all("<b>x" not in sentence for sentence in is_it_settled(pair, ["<b>x", "y"], 30))
 
 
-@pytest.mark.parametrize(("low", "high", "places"), [(0.5, 0.5, 3), (0.1, 0.9, 2), (10.0, 310.0, 0), (0.9, 0.90001, 6)])
-def test_decimals_follow_the_interval(low, high, places):
-    assert decimals(low, high) == places
+def differences(pairs, settled) -> pl.DataFrame:
+    rows = [(one, other, "cosine_similarity", (one, other) in settled) for one, other in pairs]
+    schema = {"augmentation": pl.String, "other": pl.String, "metric": pl.String, "settled": pl.Boolean}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+ORDER = ["noise", "blur", "jitter", "flip"]
+PAIRS = [*itertools.combinations(ORDER, 2)]
+
+
+def test_everything_is_settled():
+    found = texts(is_it_settled(differences(PAIRS, PAIRS), ORDER, 200))
+    assert found[0] == "Yes: 200 images decide which moves the embedding more for every pair of augmentations."
+    assert "approximate" not in found[-1]
+
+
+def test_nothing_is_settled():
+    found = texts(is_it_settled(differences(PAIRS, []), ORDER, 12))
+    assert found[0].startswith("No: 12 images do not decide for any pair")
+    assert "approximate" in found[-1]
+
+
+def test_what_is_not_settled_is_named():
+    settled = [pair for pair in PAIRS if pair not in [("blur", "jitter"), ("jitter", "flip")]]
+    found = texts(is_it_settled(differences(PAIRS, settled), ORDER, 50))
+    assert found[0] == "For 4 of 6 pairs of augmentations, yes."
+    assert found[1] == "That noise moves it most is settled; that flip moves it least is not settled."
+    assert found[2] == "Not settled: blur and jitter; jitter and flip."
+
+
+def test_few_images_and_many_augmentations():
+    assert texts(is_it_settled(differences(PAIRS, PAIRS), ORDER, 7)) == [
+        "No: 7 images cannot settle an order, and have no intervals. 8 are needed."
+    ]
+    assert is_it_settled(None, ["a"], 50) == []
+    assert texts(is_it_settled(None, [*map(str, range(30))], 50)) == [
+        "30 augmentations are too many to compare all pairs."
+    ]
+
+
+def test_which_images():
+    moved = pl.DataFrame(
+        {
+            "augmentation": ["noise", "blur", "flip"],
+            "far": [9, 2, 0],
+            "image_id": ["a", "b", "c"],
+            "share": [2.0, 0.7, 0.1],
+        }
+    )
+    first, second = which_images(moved, 9, "#gallery")
+    assert (
+        first.striptags() == "More than half of the way to an unrelated image: all 9 under noise and 2 of 9 under blur."
+    )
+    wanted = (
+        "The images that move furthest: a (2.00 under noise), b (0.70 under blur) and c (0.10 under flip). See them."
+    )
+    assert second.striptags() == wanted
+    none = which_images(moved.with_columns(far=pl.lit(0)), 9)
+    assert none[0] == "No image moves more than half of the way to an unrelated image."
+    assert "See" not in none[1]
+    assert which_images(moved.clear(), 9) == []
+
+
+def test_furthest_images_equal_a_loop():
+    rows = [
+        (image, view, draw, cosine)
+        for image, cosines in (("a", (0.9, 0.7, 0.2, 0.4)), ("b", (0.5, 0.7, 0.6, None)))
+        for (view, draw), cosine in zip((("blur", 0), ("blur", 1), ("noise", 0), ("noise", 1)), cosines, strict=True)
+    ]
+    schema = {"image_id": pl.String, "view": pl.String, "draw": pl.Int32, "cosine_similarity": pl.Float64}
+    table = summary(("blur", 0.7, 0.75, None, None), ("noise", 0.4, 1.5, None, None))
+    found = furthest(pl.DataFrame(rows, schema=schema, orient="row").lazy(), table, ["noise", "blur"]).to_dicts()
+    assert [row["augmentation"] for row in found] == ["noise", "blur"]
+    # Mean cosines by image: noise a 0.3, b 0.6; blur a 0.8, b 0.6; the floor is 0.6.
+    assert found[0] == {"augmentation": "noise", "far": 2, "image_id": "a", "share": pytest.approx(1.75)}
+    assert found[1] == {"augmentation": "blur", "far": 1, "image_id": "b", "share": pytest.approx(1.0)}
 
 
 def test_numbers():
+    assert listed(["a"]) == "a"
+    assert [decimals(low, high) for low, high in ((0.0, 0.0), (0.1, 0.2), (0.1, 0.1004))] == [3, 2, 5]
     assert fixed(-0.5, 2) == "−0.50"
-    assert fixed(float("nan"), 2) == "–"
-    assert places_of("l2_distance", 1234.0) == 0
-    assert places_of("l2_distance", 0.02) == 5
+    assert places_of("cosine_similarity", None) == 3

@@ -1,4 +1,4 @@
-"""`layers` from the command line to the report: columns, terms in the shards, table, figure, section."""
+"""`layers` from the command line to the table: columns, terms in the shards, intervals."""
 
 import json
 import subprocess
@@ -15,8 +15,10 @@ from torch import nn
 
 import embedshift
 from embedshift.errors import EmbedshiftError
-from embedshift.figures import FigureInput, iter_figures
+from embedshift.questions.layers import tables
 from embedshift.sources import open_source, shuffle
+from embedshift.statistics.intervals import of_means
+from embedshift.statistics.sample import of_values
 from support import command, models
 from support.models import MEAN, SIZE, STD, Colours, pictures
 from support.synthetic import make_study
@@ -46,7 +48,13 @@ def study(photos, dinov2, tmp_path_factory):
     return run(photos, tmp_path_factory.mktemp("layers") / "study", dinov2, draws=2)
 
 
-def test_an_identity_changes_no_layer(photos, dinov2, tmp_path):
+@pytest.fixture
+def few_are_enough(monkeypatch):
+    """CKA of as few images as these modules have."""
+    monkeypatch.setattr(tables, "LEAST_CKA", 10)
+
+
+def test_an_identity_changes_no_layer(photos, dinov2, tmp_path, few_are_enough):
     table = run(photos, tmp_path / "study", dinov2, SAME).layers()
     means = table.pivot("metric", index=["augmentation", "layer", "token"], values="mean")
     assert len(means) == 2 * DEPTH * 2
@@ -101,7 +109,7 @@ def test_rows_hold_a_list_per_view_and_the_original_none(study):
 
 
 def test_table_against_loops_over_the_rows(study):
-    """Means over views; intervals: percentiles over resamples of images, drawn as for every other table."""
+    """Means over views; intervals: those of the image means, of one number at a time."""
     rows, table = study.rows().filter(pl.col("view") != "original").collect(), study.layers()
     assert table.columns == ["augmentation", "layer", "token", "metric", "n", "mean", "ci_low", "ci_high"]
     assert len(table) == 2 * DEPTH * 2 * 3
@@ -111,13 +119,28 @@ def test_table_against_loops_over_the_rows(study):
         values = part[column].to_numpy()[:, row["layer"] - 1].astype(float)
         assert row["n"] == len(values) == 20
         assert row["mean"] == pytest.approx(values.mean(), rel=1e-12)
-        per_image = values.reshape(10, 2).mean(axis=1)
-        drawn = per_image[np.random.default_rng(0).integers(10, size=(2000, 10))].mean(axis=1)
-        low, high = np.quantile(drawn, (0.025, 0.975))
-        assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), rel=1e-12)
+        low, high = of_means(of_values(values.reshape(10, 2).mean(axis=1)[:, None]), seed=0)
+        most = 1.0 if row["metric"] == "cosine_similarity" else np.inf
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx((low.item(), min(high.item(), most)), rel=1e-9)
 
 
-def test_cka_is_put_together_from_the_shards(study, photos, dinov2):
+def test_few_images_have_no_interval_and_no_cka(tmp_path):
+    for images, intervals, alike in ((7, False, False), (8, True, False), (29, True, False), (30, True, True)):
+        table = make_study(tmp_path / str(images), images, ["noise", "blur"], layers=3, shard_size=15).layers()
+        cosine, cka = (table.filter(metric=metric) for metric in ("cosine_similarity", "cka"))
+        assert cosine["ci_low"].null_count() == cosine["ci_high"].null_count() == (0 if intervals else len(cosine))
+        assert cosine["mean"].null_count() == 0
+        assert cka["mean"].null_count() == cka["ci_low"].null_count() == (0 if alike else len(cka))
+        assert cka["n"].to_list() == [images] * len(cka)
+
+
+def test_one_shard_gives_cka_without_an_interval(tmp_path):
+    cka = make_study(tmp_path / "study", 40, ["noise", "blur"], layers=3).layers().filter(metric="cka")
+    assert cka["mean"].null_count() == 0
+    assert cka["ci_low"].null_count() == cka["ci_high"].null_count() == len(cka)
+
+
+def test_cka_is_put_together_from_the_shards(study, photos, dinov2, few_are_enough):
     """Against the layers of every view, encoded again, shard by shard, in the unbiased form for centred likeness."""
     encoder = embedshift.load_encoder(dinov2, device="cpu")
     sums = np.zeros((2, 2, DEPTH, 3))
@@ -143,11 +166,13 @@ def test_cka_is_put_together_from_the_shards(study, photos, dinov2):
     found = study.reader().sums("cka")
     assert found["images"] == 10
     np.testing.assert_allclose(found["terms"], sums, rtol=1e-4, atol=1e-4 * np.abs(sums).max())
-    table = study.layers().filter(pl.col("metric") == "cka").sort("augmentation", "token", "layer")
+    table = tables.of_study(study.reader()).filter(metric="cka").sort("augmentation", "token", "layer")
     wanted = sums[..., 0] / np.sqrt(sums[..., 1] * sums[..., 2])  # the names are in alphabetical order, too
     np.testing.assert_allclose(table["mean"], wanted.ravel(), rtol=1e-3)
     assert table["n"].unique().to_list() == [20]
-    assert table["ci_low"].null_count() == table["ci_high"].null_count() == len(table)
+    assert (table["ci_low"] <= table["mean"]).all()
+    assert (table["ci_high"] <= 1).all()
+    assert study.layers().filter(metric="cka")["mean"].null_count() == len(table), "ten images are too few"
 
 
 def test_gone_on_with_and_loader_processes_give_the_same_tables(study, photos, dinov2, tmp_path):
@@ -165,8 +190,8 @@ def test_a_finished_study_without_its_table_gets_it_again(study, photos, dinov2)
 
 
 def test_shards_of_fewer_than_four_images_give_no_cka(photos, dinov2, tmp_path):
-    table = run(photos, tmp_path / "study", dinov2, shard_size=3).layers()
-    assert set(table["metric"]) == {"cosine_similarity", "l2_distance"}
+    table = run(photos, tmp_path / "study", dinov2, shard_size=3).layers().filter(metric="cka")
+    assert table.select("n", "mean", "ci_low", "ci_high").unique().rows() == [(0, None, None, None)]
 
 
 def test_without_layers_nothing_is_different(photos, dinov2, tmp_path, study):
@@ -176,7 +201,7 @@ def test_without_layers_nothing_is_different(photos, dinov2, tmp_path, study):
     assert "layers" not in plain.info()["questions"]
     assert plain.rows().collect_schema().names()[-1] == "caption"
     said = pq.read_metadata(plain.folder / "shards" / "part-00000.parquet").metadata
-    assert {*said} == {b"embedshift", b"ARROW:schema"}
+    assert "cka" not in json.loads(said[b"embedshift.sums"])
     assert not (plain.folder / "tables" / "layers.csv").exists()
     columns = [name for name in study.rows().collect_schema().names() if not name.startswith("layer_")]
     assert_frame_equal(plain.rows().collect(), study.rows().select(columns).collect(), abs_tol=1e-5, rel_tol=1e-5)
@@ -226,52 +251,6 @@ def test_from_the_command_line_to_tables_made_again_without_torch(photos, dinov2
     code = f"import sys, embedshift; embedshift.load({str(out)!r}).write_tables(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert (out / "tables" / "layers.csv").read_text() == before
-
-
-def test_section_of_the_report(tmp_path):
-    study = make_study(tmp_path / "study", 8, ["noise", "blur"], layers=4)
-    study.report(figures=["depth"])
-    assert (study.folder / "figures" / "fig10_depth.svg").is_file()
-    html = (study.folder / "report.html").read_text()
-    section = html[html.index('<section id="layers"') :]
-    section = section[: section.index("</section>")]
-    assert 'href="#layers"' in html
-    for term in ("blocks", "patch token", "class token", "cosine similarity", "CKA"):
-        assert f"<b>{term}</b>" in section
-    assert 'alt="Shift by depth' in section
-    assert html.count('alt="Shift by depth') == 1  # not among the paper's figures
-    cosine = study.layers().filter(pl.col("token") == "cls", pl.col("metric") == "cosine_similarity")
-    for name in ("noise", "blur"):
-        means = cosine.filter(pl.col("augmentation") == name)["mean"].to_list()
-        half = 1 + [1 - mean >= (1 - means[-1]) / 2 for mean in means].index(True)
-        row = section[section.index(f"<bdi>{name}</bdi>") :].split("</tr>")[0]
-        assert [f">{means[0]:.3f}<" in row, f">{means[-1]:.3f}<" in row, f">{half}<" in row] == [True] * 3
-
-
-def test_no_section_and_no_figure_without_layers(tmp_path, caplog):
-    study = make_study(tmp_path / "study", 5, ["noise", "blur"])
-    study.report(figures=["radar"])
-    assert 'id="layers"' not in (study.folder / "report.html").read_text()
-    names = [kind.name for kind, _, _ in iter_figures(FigureInput(study.reader()), thumbnails=False)]
-    assert len(names) == 10
-    assert "depth" not in " ".join(names) + caplog.text
-
-
-def test_the_figure_draws_the_table(tmp_path):
-    study = make_study(tmp_path / "study", 8, ["noise", "blur", "elastic"], layers=5)
-    figure, table = study.figure("depth"), study.layers()
-    shown = [(token, metric) for metric in ("cosine_similarity", "cka") for token in ("cls", "patches")]
-    assert len(figure.axes) == len(shown)
-    for axes, (token, metric) in zip(figure.axes, shown, strict=True):
-        assert [line.get_label() for line in axes.lines] == ["noise", "blur", "elastic"]
-        for line, name in zip(axes.lines, ["noise", "blur", "elastic"], strict=True):
-            part = table.filter(augmentation=name, token=token, metric=metric)
-            np.testing.assert_array_equal(line.get_xdata(), part["layer"])
-            np.testing.assert_array_equal(line.get_ydata(), part["mean"])
-            assert line.get_color() == FigureInput(study.reader()).colours[name]
-    band = figure.axes[0].collections[0].get_paths()[0].vertices
-    part = table.filter(augmentation="noise", token="cls", metric="cosine_similarity")
-    assert {*band[:, 1]} == {*part["ci_low"], *part["ci_high"]}
 
 
 def test_list_and_config(tmp_path, monkeypatch, capsys):

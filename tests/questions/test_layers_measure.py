@@ -11,7 +11,7 @@ from embedshift.questions.layers.measure import MINIBATCH, CkaSums, shift
 
 
 def u_statistic(k, l):  # noqa: E741
-    """The unbiased HSIC as an average over all ordered quadruples of different pictures (Song et al. 2012)."""
+    """The unbiased HSIC as an average over all ordered quadruples of different images (Song et al. 2012)."""
     quadruples = list(itertools.permutations(range(len(k)), 4))
     return np.mean([k[i, j] * (l[i, j] + l[q, r] - 2 * l[i, q]) for i, j, q, r in quadruples])
 
@@ -53,8 +53,8 @@ def test_hsic_is_the_average_over_quadruples():
     np.testing.assert_allclose(hsic(np.stack([k, l]), l), [u_statistic(k, l), u_statistic(l, l)], rtol=1e-12)
 
 
-def test_hsic_needs_four_pictures():
-    with pytest.raises(ValueError, match="needs 4 pictures, not 3"):
+def test_hsic_needs_four_images():
+    with pytest.raises(ValueError, match="needs 4 images, not 3"):
         hsic(np.eye(3), np.eye(3))
 
 

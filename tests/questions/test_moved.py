@@ -1,6 +1,7 @@
 """The gallery: which images it shows, what pixels, and how it keeps to its budget."""
 
 import base64
+import dataclasses
 import io
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_views_are_those_that_were_measured(study):
 
 
 def test_thumbnails_show_the_view_and_its_attention(study):
-    gallery = build_gallery(study.reader(), ["blur"], thumbnails=True, budget=PLENTY)
+    gallery = build_gallery(study.reader(), ["blur"], budget=PLENTY)
     card = gallery.cards[0]
     image = redraw(study.reader(), [card.image_id])[0][0]
     shown = pixels(gallery.pictures[card.pictures["view"]]).astype(float)
@@ -69,12 +70,12 @@ def test_thumbnails_show_the_view_and_its_attention(study):
 
 
 def test_every_budget_is_kept(study, monkeypatch):
-    whole = build_gallery(study.reader(), list(PAPER), thumbnails=True, budget=PLENTY)
+    whole = build_gallery(study.reader(), list(PAPER), budget=PLENTY)
     total = sum(map(len, whole.pictures.values()))
     assert len(whole.cards) == 81
     assert whole.left_out == 0
     for budget in (total - 1, total // 2, total // 5, 3000, 0):
-        gallery = build_gallery(study.reader(), list(PAPER), thumbnails=True, budget=budget)
+        gallery = build_gallery(study.reader(), list(PAPER), budget=budget)
         assert sum(map(len, gallery.pictures.values())) <= budget
         used = {key for card in gallery.cards for key in card.pictures.values()}
         assert used <= set(gallery.pictures)
@@ -82,12 +83,12 @@ def test_every_budget_is_kept(study, monkeypatch):
     assert gallery.pictures == {}
 
 
-def test_without_thumbnails_no_picture_is_read(study, monkeypatch):
+def test_without_pictures_no_picture_is_read(study, monkeypatch):
     def refuse(*_):
         raise AssertionError("a picture was read")
 
     monkeypatch.setattr(gallery_module, "iter_redrawn", refuse)
-    gallery = build_gallery(study.reader(), list(PAPER), thumbnails=False, budget=PLENTY)
+    gallery = build_gallery(dataclasses.replace(study.reader(), pictures=False), list(PAPER), budget=PLENTY)
     assert gallery.pictures == {}
     assert len(gallery.cards) == 81
 
@@ -96,7 +97,7 @@ def test_a_source_that_is_gone_keeps_its_numbers(tmp_path):
     study = make_study(tmp_path / "s", 9, with_pictures=True)
     (tmp_path / "s" / "pictures" / "image-00004.png").unlink()
     (tmp_path / "s" / "pictures" / "image-00005.png").write_text("no picture")
-    gallery = build_gallery(study.reader(), list(PAPER), thumbnails=True, budget=PLENTY)
+    gallery = build_gallery(study.reader(), list(PAPER), budget=PLENTY)
     assert gallery.missing["image-00004.png"] == "No such file or directory"
     assert "not a picture" in gallery.missing["image-00005.png"]
     for card in gallery.cards:
@@ -120,7 +121,7 @@ def test_views_of_own_functions_are_left_out(tmp_path):
 
     dark = {"dark": lambda image, rng: image // 2}
     study = embedshift.run(tmp_path, out=tmp_path / "s", model=Colours(), augmentations=dark, workers=0)
-    gallery = build_gallery(study.reader(), ["dark"], thumbnails=True, budget=PLENTY)
+    gallery = build_gallery(study.reader(), ["dark"], budget=PLENTY)
     assert gallery.undrawable == ["dark"]
     assert all(set(card.pictures) == {"original"} for card in gallery.cards)
     study.report(figures=[])

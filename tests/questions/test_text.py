@@ -19,38 +19,63 @@ from support.captioned import LABELS, MARKS, NINE, Planted
 from support.models import pictures
 
 CONTRACT = [
-    "image_id", "view", "draw", "view_seed", "embedding", "attention", "cosine_similarity", "l2_distance",
-    "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation", "pairwise", "caption",
+    "image_id", "view", "draw", "view_seed", "pixels", "embedding", "attention", "cosine_similarity",
+    "l2_distance", "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation", "pairwise",
+    "caption",
 ]  # fmt: skip
 
 
 # Where the answer is known.
 
 
-def test_a_planted_direction_is_found(photos, tmp_path):
-    study = embedshift.run(
-        photos, out=tmp_path / "study", model=Planted(), augmentations=MARKS, workers=0, draws=2, text=True
-    )
+@pytest.fixture(scope="module")
+def twelve(tmp_path_factory):
+    return pictures(tmp_path_factory.mktemp("twelve"), 12)
+
+
+def planted(photos, out, **settings):
+    given = {"model": Planted(), "augmentations": MARKS, "workers": 0, "text": True} | settings
+    return embedshift.run(photos, out=out, **given)
+
+
+def test_a_planted_direction_is_found(twelve, tmp_path):
+    study = planted(twelve, tmp_path / "study", draws=2)
     test = study.word_test()
-    assert test.drop_nulls("rank")["rank"].to_list() == [1] * 9
+    each, last = test.drop_nulls("rank"), test.row(-1, named=True)
     assert test["augmentation"].to_list() == [*NINE, "all"]
-    last = test.row(-1, named=True)
+    assert each["rank"].to_list() == [1] * 9
+    assert each["n"].to_list() == [12] * 9
+    assert each["settled"].all()
+    assert (each["low"] > 0.2).all()
     assert last["p_value"] < 0.001
     assert last["difference"] > 0.3
+    assert last["own_low"] > 0.3
     means = study.words()["mean"].to_numpy().reshape(9, 9)
     assert np.diag(means).min() > means[~np.eye(9, dtype=bool)].max() + 0.3
     page = study.report(figures=["words"]).read_text()
-    assert "so the shifts point to their words" in page
+    assert "settled above 0: 9 of 9. So the shifts point to their words." in page
+    assert "approximate for fewer than 20 images" in page
+    assert page.count("<td>yes</td>") == 9
+
+
+def test_seven_images_give_numbers_and_no_conclusion(photos, tmp_path):
+    study = planted(photos, tmp_path / "study", draws=5)
+    test = study.word_test()
+    assert test["n"].to_list() == [7] * 10
+    assert test["p_value"][-1] < 0.001
+    assert test.select("own_low", "own_high", "low", "high").null_count().row(0) == (10,) * 4
+    assert not test["settled"].any()
+    page = study.report(figures=[]).read_text()
+    assert "Fewer than 8 images moved: these numbers allow no conclusion." in page
+    assert "point to their words" not in page.split('id="text"')[1].split('class="lead"')[1]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_texts_that_know_nothing_show_nothing(photos, tmp_path, seed):
-    study = embedshift.run(
-        photos, out=tmp_path / "s", model=Planted(knows=False), augmentations=MARKS, workers=0, text=True, seed=seed
-    )
+def test_texts_that_know_nothing_show_nothing(twelve, tmp_path, seed):
+    study = planted(twelve, tmp_path / "s", model=Planted(knows=False), seed=seed)
     assert study.word_test()["p_value"][-1] > 0.05
     page = study.report(figures=[]).read_text()
-    assert "nothing says that the shifts point to their words" in page
+    assert "So the shifts point to their words" not in page
 
 
 # Every number, once more by hand.
@@ -106,15 +131,16 @@ def test_the_summary_counts_images_with_captions(study):
             values = rows.filter(pl.col("view") == row["augmentation"])[name].drop_nulls()
             assert row["n"] == len(values) == 2 * images
             assert row["mean"] == pytest.approx(values.mean())
-            assert row["ci_low"] <= row["mean"] <= row["ci_high"]
+            assert row["images"] == images
+            assert row["ci_low"] is row["ci_high"] is None, "fewer than 8 images have a caption"
     assert len(study.summary()) == 9 * 8
     assert study.metrics[6:] == ["text_alignment_shift", "zero_shot_flip"]
-    assert study.ranking().columns == ["augmentation", "mean_performance", "rank"]
+    assert study.ranking().columns[:3] == ["augmentation", "mean_performance", "rank"]
 
 
 def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path):
     assert study.rows().collect_schema().names() == [
-        *CONTRACT[:12], "text_alignment_shift", "zero_shot_flip", "pairwise", "word_cosines", "caption",
+        *CONTRACT[:-2], "text_alignment_shift", "zero_shot_flip", "pairwise", "word_cosines", "caption",
     ]  # fmt: skip
     plain = embedshift.run(photos, out=tmp_path / "plain", model=clip, workers=0, limit=2)
     assert plain.rows().collect_schema().names() == CONTRACT
@@ -129,8 +155,8 @@ def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path)
         with pytest.raises(EmbedshiftError, match="run the study with `text`"):
             table()
     assert 'id="text"' not in plain.report(figures=[]).read_text()
-    both = study.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:11])
-    alone = plain.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:11])
+    both = study.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:12])
+    alone = plain.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:12])
     assert (
         both.drop("embedding", "attention").collect().select(CONTRACT[:4]).equals(alone.collect().select(CONTRACT[:4]))
     )

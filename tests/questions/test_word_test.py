@@ -6,24 +6,46 @@ import numpy as np
 import polars as pl
 import pytest
 
-from embedshift.questions.text.tables import word_test
-from embedshift.statistics import bootstrap
-from embedshift.statistics import summary as tables
+from embedshift.questions.text.section import verdict
+from embedshift.questions.text.tables import own_and_leads, word_test
+from embedshift.statistics import layout
+from embedshift.statistics.intervals import of_means, of_several
+from embedshift.statistics.sample import of_values
 from support.synthetic import make_study
 
+NAMES = ["noise", "blur", "own"]
 
-def test_words_by_slow_loops(tmp_path):
-    study = make_study(tmp_path / "study", bootstrap.BLOCK + 20, ["noise", "blur", "own"], text=True, draws=2, seed=4)
+
+def image_means(rows, name):
+    """Mean cosines over the draws of every image `[images, words]`, by a loop."""
+    part = rows.filter(pl.col("view") == name)
+    return np.stack([group["word_cosines"].to_numpy().astype(float).mean(axis=0) for group in
+                     part.partition_by("image_id", maintain_order=True)])  # fmt: skip
+
+
+def test_words_and_their_test_by_slow_loops(tmp_path):
+    study = make_study(tmp_path / "study", layout.BLOCK + 20, NAMES, text=True, draws=2, seed=4)
     rows = study.rows().collect()
-    wide = rows.lazy().with_columns(pl.col("word_cosines").arr.get(i).alias(f"w{i}") for i in range(3))
-    described = tables.summary(wide, study.augmentations, ["w0", "w1", "w2"], seed=4)
+    means = {name: image_means(rows, name) for name in NAMES}
     for place, row in enumerate(study.words().to_dicts()):
-        values = rows.filter(pl.col("view") == row["augmentation"])["word_cosines"].to_numpy()[:, place % 3]
-        assert row["word"] == study.augmentations[place % 3]
-        assert row["n"] == len(values)
-        assert row["mean"] == pytest.approx(values.astype(float).mean())
-        assert row["ci_low"] == pytest.approx(described["ci_low"][place])
-        assert row["ci_high"] == pytest.approx(described["ci_high"][place])
+        values = means[row["augmentation"]][:, [place % 3]]
+        low, high = of_means(of_values(values), seed=4)
+        assert row["word"] == NAMES[place % 3]
+        assert row["n"] == 2 * len(values)
+        assert (row["mean"], row["ci_low"], row["ci_high"]) == pytest.approx((values.mean(), low.item(), high.item()))
+    own = np.stack([means[name][:, place] for place, name in enumerate(NAMES)], axis=1)
+    others = np.stack([np.delete(means[name], place, axis=1).mean(axis=1) for place, name in enumerate(NAMES)], axis=1)
+    together = of_several(of_values(own - others), seed=4)
+    *each, last = study.word_test().to_dicts()
+    for place, row in enumerate(each):
+        assert row["n"] == layout.BLOCK + 20
+        assert row["difference"] == pytest.approx((own - others)[:, place].mean())
+        assert (row["low"], row["high"]) == pytest.approx((together.low[place], together.high[place]))
+        assert row["settled"] == (row["low"] > 0 or row["high"] < 0)
+        ends = of_means(of_values(own[:, [place]]), seed=4)
+        assert (row["own_low"], row["own_high"]) == pytest.approx([end.item() for end in ends])
+    ends = of_means(of_values(own.mean(axis=1)[:, None]), seed=4)
+    assert (last["own_low"], last["own_high"]) == pytest.approx([end.item() for end in ends])
 
 
 def pairs(values):
@@ -41,11 +63,11 @@ def test_the_p_value_is_that_of_all_permutations(seed):
         rest = [values[i, order[j]] for i in range(5) for j in range(5) if i != j]
         leads.append(own.mean() - np.mean(rest))
     exact = np.mean(np.array(leads) >= leads[0] - 1e-12)
-    last = word_test(pairs(values), seed=seed).row(-1, named=True)
+    last = word_test(pairs(values), None, seed=seed).row(-1, named=True)
     assert last["difference"] == pytest.approx(leads[0])
     assert last["p_value"] == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 10_000) + 2e-4)
     ranks = [1 + sorted(row, reverse=True).index(row[i]) for i, row in enumerate(values.tolist())]
-    assert word_test(pairs(values), seed=seed)["rank"].to_list()[:-1] == ranks
+    assert word_test(pairs(values), None, seed=seed)["rank"].to_list()[:-1] == ranks
 
 
 def test_what_has_no_word_or_never_moved_is_left_out_of_the_test():
@@ -53,8 +75,91 @@ def test_what_has_no_word_or_never_moved_is_left_out_of_the_test():
     table = pairs(values).with_columns(
         pl.when(pl.col("augmentation") == "a1").then(None).otherwise("mean").alias("mean")
     )
-    assert word_test(table, seed=0)["augmentation"].to_list() == ["a0", "a2", "all"]
-    assert word_test(table.filter(pl.col("word") != "a2"), seed=0)["augmentation"].to_list() == ["a0"]
-    flat = word_test(pairs(np.zeros((4, 4))), seed=0)
+    assert word_test(table, None, seed=0)["augmentation"].to_list() == ["a0", "a2", "all"]
+    assert word_test(table.filter(pl.col("word") != "a2"), None, seed=0)["augmentation"].to_list() == ["a0"]
+    flat = word_test(pairs(np.zeros((4, 4))), None, seed=0)
     assert flat["p_value"][-1] == 1.0
     assert flat["rank"].to_list()[:-1] == [1, 1, 1, 1]
+
+
+def rows_of(cosines):
+    """Rows of a study: mean cosines `[images, augmentations, words]`, NaN for a view that did not move."""
+    images, augmentations, words = cosines.shape
+    return pl.DataFrame(
+        {"view": ["original", *(f"a{index}" for index in range(augmentations))] * images,
+         "word_cosines": [row for image in cosines.tolist() for row in (None, *image)]},
+        schema_overrides={"word_cosines": pl.Array(pl.Float64, words)},
+    ).lazy()  # fmt: skip
+
+
+def the_test_of(cosines):
+    """The test of words of image values."""
+    names = [f"a{index}" for index in range(cosines.shape[1])]
+    sample = own_and_leads(rows_of(cosines), names, names, names)
+    return word_test(pairs(np.nanmean(cosines, axis=0)), sample, seed=0)
+
+
+def around(means, images, spread=0.02):
+    """Image values around mean cosines `[augmentations, words]`."""
+    noise = np.random.default_rng(0).normal(size=(images, *np.shape(means)))
+    return np.asarray(means) + spread * noise
+
+
+POINTING = 0.05 + 0.15 * np.eye(9)
+
+
+def test_shifts_that_point_away_are_not_said_to_point_to_their_words():
+    """Own -0.10 against others -0.198: the lead is large, p small, and the sign wrong."""
+    test = the_test_of(around(-0.198 + 0.098 * np.eye(9), 50))
+    assert test["p_value"][-1] < 0.001
+    assert test["settled"].drop_nulls().all()
+    assert test["own_high"][-1] < 0
+    said = verdict(test)
+    assert said.endswith("the shifts point away from their words.")
+    assert "−0.1009" in said.split("own word")[0]
+
+
+def test_a_mean_whose_interval_holds_zero_shows_nothing():
+    said = verdict(the_test_of(around(-0.1 + 0.1 * np.eye(9), 50)))
+    assert said.endswith("nothing shows that the shifts point towards their words.")
+
+
+@pytest.mark.parametrize(("matching", "shown"), [(2, False), (4, False), (5, True), (9, True)])
+def test_more_than_half_must_point_to_their_own_word(matching, shown):
+    """Two real matches of nine are enough for p < 0.05, and not for the sentence."""
+    means = np.full((9, 9), 0.05) + np.diag([0.15] * matching + [0.0] * (9 - matching))
+    test = the_test_of(around(means, 50))
+    assert test["p_value"][-1] < 0.05
+    said = verdict(test)
+    assert f"settled above 0: {matching} of 9." in said
+    assert ("So the shifts point to their words." in said) == shown
+
+
+@pytest.mark.parametrize(
+    ("images", "said", "unsaid"),
+    [
+        (7, "Fewer than 8 images moved: these numbers allow no conclusion.", ["interval", "point to"]),
+        (8, "approximate for fewer than 20 images", ["no conclusion"]),
+        (20, "So the shifts point to their words.", ["approximate"]),
+    ],
+)
+def test_the_verdict_counts_images(images, said, unsaid):
+    # Five draws of an image are one image.
+    cosines = around(POINTING, images)
+    five = rows_of(np.concatenate([cosines] * 5, axis=1)).with_columns(
+        pl.col("view").replace({f"a{index}": f"a{index % 9}" for index in range(45)})
+    )
+    names = [f"a{index}" for index in range(9)]
+    test = word_test(pairs(cosines.mean(axis=0)), own_and_leads(five, names, names, names), seed=0)
+    assert test["n"].to_list() == [images] * 10
+    assert said in verdict(test)
+    assert [words in verdict(test) for words in unsaid] == [False] * len(unsaid)
+
+
+def test_images_that_did_not_move_do_not_count():
+    cosines = around(POINTING, 12)
+    cosines[:5, 0] = np.nan
+    test = the_test_of(cosines)
+    assert test["n"].to_list() == [7, *[12] * 8, 7]
+    assert test["low"].is_null().to_list() == [True, *[False] * 8, True]
+    assert "Fewer than 8 images moved" in verdict(test)

@@ -56,7 +56,7 @@ def page(html):
 
 def small(folder, **settings):
     """A study whose report takes a second: no figures."""
-    options = {key: settings.pop(key) for key in ("thumbnails", "figures") if key in settings}
+    options = {key: settings.pop(key) for key in ("pictures", "figures") if key in settings}
     study = make_study(folder / "study", settings.pop("images", 6), **settings)
     study.report(**({"figures": []} | options))
     return study, (study.folder / "report.html").read_text()
@@ -113,18 +113,18 @@ def test_how_it_was_measured(page):
         assert words in said, words
 
 
-def test_without_thumbnails_no_picture_is_even_opened(tmp_path, monkeypatch):
+def test_without_pictures_no_picture_is_even_opened(tmp_path, monkeypatch):
     def refuse(_):
         raise AssertionError("a picture was opened")
 
     monkeypatch.setattr("embedshift.sources.images.decode", refuse)
-    study, text = small(tmp_path, with_pictures=True, thumbnails=False, figures=None)
+    study, text = small(tmp_path, with_pictures=True, pictures=False, figures=None)
     numbers = re.findall(r"<figcaption>Figure (\w+) of the paper</figcaption>", text)
     assert len(numbers) == 10
     assert not {"1", "4a"} & set(numbers)
     assert len(list((study.folder / "figures").glob("*.png"))) == 11  # with which way
     assert json.loads(Reader(text).scripts[0])["pictures"] == {}
-    assert "Made without thumbnails: this file shows none of the images, nor a figure that does." in text
+    assert "Made without images: a hash stands in the place of each name, and no figure shows an image." in text
 
 
 def test_sources_that_are_gone(tmp_path):

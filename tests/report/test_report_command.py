@@ -50,7 +50,7 @@ def test_rebuilds_everything_without_torch(study):
 def test_options_of_the_tree_reach_tables_and_page(study):
     done = command(
         "report", study.folder, "--figures", "dendrogram", "--linkage", "average", "--clusters-on", "means",
-        "--pdist-metric", "cityblock", "--include-original", "--no-thumbnails", "--quiet",
+        "--pdist-metric", "cityblock", "--include-original", "--no-pictures", "--quiet",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == ["False"]

@@ -9,8 +9,10 @@ import pytest
 from scipy import stats
 
 from embedshift.statistics import summary as tables
+from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.summary import RADAR_METRICS
-from support.records import METRICS, SUITE, holes, records, summarised
+from support.records import METRICS, SUITE, holes, lazy, records, summarised
+from support.resampling import slow_bootstrap_t
 
 # Summary.
 
@@ -22,20 +24,27 @@ from support.records import METRICS, SUITE, holes, records, summarised
 def test_summary_equals_pandas(rows):
     found = summarised(rows)
     frame = pd.DataFrame(rows)
-    assert found.columns == ["augmentation", "metric", "n", "mean", "sd", "median", "q05", "q95", "ci_low", "ci_high"]
+    assert found.columns == [
+        "augmentation", "metric", "n", "mean", "sd", "median", "q05", "q95", "ci_low", "ci_high",
+        "floor", "share", "share_low", "share_high", "images",
+    ]  # fmt: skip
     assert found.select("augmentation", "metric").rows() == list(itertools.product(SUITE, METRICS))
     for row in found.iter_rows(named=True):
         values = frame.loc[frame["view"] == row["augmentation"], row["metric"]].astype(float).dropna()
         assert row["n"] == len(values)
         if not len(values):
-            assert {row[name] for name in found.columns[3:]} == {None}
+            assert {row[name] for name in found.columns[3:-1]} == {None}
             continue
         wanted = {
             "mean": values.mean(), "sd": values.std(), "median": values.median(), "q05": values.quantile(0.05),
             "q95": values.quantile(0.95),
         }  # fmt: skip
         assert {name: row[name] for name in wanted} == pytest.approx(wanted, rel=1e-12, abs=1e-12)
-        assert row["ci_low"] <= row["mean"] <= row["ci_high"]
+        assert row["images"] == frame.loc[values.index, "image_id"].nunique()
+        if row["images"] < LEAST_IMAGES:
+            assert row["ci_low"] is row["ci_high"] is None
+        else:
+            assert row["ci_low"] < row["mean"] < row["ci_high"]
 
 
 def test_summary_is_in_the_order_of_the_suite_and_of_the_metrics():
@@ -47,8 +56,10 @@ def test_one_image_one_draw():
     found = summarised(records(images=1, draws=1))
     assert found["n"].to_list() == [1] * len(found)
     assert found["sd"].is_null().all()
-    for column in ("median", "q05", "q95", "ci_low", "ci_high"):
+    for column in ("median", "q05", "q95"):
         assert found[column].to_list() == found["mean"].to_list()
+    for column in ("ci_low", "ci_high", "share_low", "share_high"):
+        assert found[column].is_null().all(), "one image has no interval"
 
 
 def test_no_rows_at_all():
@@ -63,18 +74,32 @@ def test_no_value_is_nan():
         assert not found[column].is_nan().any()
 
 
-def test_without_resamples_there_is_no_interval_and_nothing_else_is_missing():
-    rows, ends = holes(records()), ["ci_low", "ci_high"]
-    found = summarised(rows, resamples=0)
-    assert found.drop(ends).equals(summarised(rows).drop(ends), null_equal=True)
-    assert found.select(ends).null_count().row(0) == (len(found), len(found))
+def test_the_unit_is_the_image_whatever_the_draws():
+    once = records(images=12, draws=1)
+    # Twenty draws that are all alike tell no more than one does.
+    repeated = [row | {"draw": d} for row in once for d in range(20 if row["view"] != "original" else 1)]
+    first, second = summarised(once), summarised(repeated)
+    assert second["n"].to_list() == [240] * len(second)
+    assert second["images"].to_list() == [12] * len(second)
+    for column in ("mean", "ci_low", "ci_high"):
+        np.testing.assert_allclose(second[column], first[column], rtol=1e-9)
+    one_image = [row for row in repeated if row["image_id"] == once[0]["image_id"]]
+    assert summarised(one_image)["ci_low"].is_null().all(), "twenty draws of one image are one image"
+
+
+def test_equal_seeds_equal_numbers():
+    rows = records(images=20)
+    assert summarised(rows, seed=3).equals(summarised(rows, seed=3))
+    first, second = summarised(rows, seed=3), summarised(rows, seed=4)
+    assert (first["ci_low"] != second["ci_low"]).mean() > 0.8  # some end at a bound of the metric
+    assert first.drop("ci_low", "ci_high").equals(second.drop("ci_low", "ci_high"))
 
 
 # Ranking.
 
 
 def test_ranking_equals_a_loop():
-    rows = holes(records())
+    rows = records()
     summary = summarised(rows)
     found = tables.ranking(summary)
     assert found.columns == ["augmentation", "mean_performance", "rank"]
@@ -105,10 +130,35 @@ def test_ranking_ignores_distance_and_optional_metrics():
     assert tables.ranking(pl.concat([summarised(rows), optional])).equals(ranking)
 
 
-def test_rank_1_is_the_least_changed_and_ranks_are_a_permutation():
+def test_rank_1_is_the_least_changed_and_equal_means_share_a_rank():
+    values = (("a", 0.2), ("b", 0.9), ("c", 0.2), ("d", 0.1))
     summary = pl.DataFrame(
-        [(name, metric, value) for name, value in (("a", 0.2), ("b", 0.9), ("c", 0.2)) for metric in RADAR_METRICS],
+        [(name, metric, value) for name, value in values for metric in RADAR_METRICS],
         schema=["augmentation", "metric", "mean"],
         orient="row",
     )
-    assert tables.ranking(summary)["rank"].to_list() == [2, 1, 3]
+    assert tables.ranking(summary)["rank"].to_list() == [2, 1, 2, 4]
+
+
+def test_a_metric_that_one_augmentation_lacks_is_left_out_for_all():
+    """Over the others alone, the one that lacks its worst metric would rank better for it."""
+    rows = [(name, metric, 0.8) for name in ("whole", "lacking") for metric in RADAR_METRICS]
+    rows = [(n, m, 0.1 if m == "detail_preservation" else v) for n, m, v in rows]
+    rows = [(n, m, None if (n, m) == ("lacking", "detail_preservation") else v) for n, m, v in rows]
+    table = pl.DataFrame(rows, schema=["augmentation", "metric", "mean"], orient="row")
+    assert tables.ranked_metrics(table) == [m for m in RADAR_METRICS if m != "detail_preservation"]
+    assert tables.ranking(table)["rank"].to_list() == [1, 1]
+
+
+def test_the_interval_of_the_mean_performance_is_that_of_the_images_own_means():
+    rows = records(images=30, draws=2)
+    of = tables.measured(lazy(rows), SUITE, METRICS)
+    table = tables.performance(of, RADAR_METRICS, seed=4, floors={})
+    frame = pd.DataFrame(rows)
+    for row in table.iter_rows(named=True):
+        part = frame[frame["view"] == row["augmentation"]]
+        own = part.groupby("image_id")[list(RADAR_METRICS)].mean().astype(float).mean(axis=1).to_numpy()
+        low, high = slow_bootstrap_t(own, seed=1)
+        # Other resamples: their ends differ by some per cent of the width.
+        assert row["ci_low"] == pytest.approx(low, abs=0.12 * (high - low))
+        assert row["ci_high"] == pytest.approx(high, abs=0.12 * (high - low))

@@ -1,4 +1,4 @@
-"""Studies beside each other: numbers against loops and scipy, and what is refused."""
+"""Studies beside each other: tables, orders, figures and the command line."""
 
 import copy
 import json
@@ -7,27 +7,18 @@ import sys
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 import pytest
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PathCollection
 from scipy import stats
 
 import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.statistics.summary import PAPER_METRICS
 from support.command import call
-from support.comparing import SUITE, first_study, moved, variant
+from support.comparing import SUITE, A, B, C, first_study, moved, three_studies, variant
 from support.synthetic import make_study
 
 RADAR = [name for name in PAPER_METRICS if name != "l2_distance"]
-OTHER = {"encoder": {"name": "other", "weights_hash": "2" * 64}, "identity": {"weights_hash": "2" * 64}}
-A, B, C = "synthetic-encoder (float32)", "synthetic-encoder (bfloat16)", "other (float32)"
-
-
-def holes(rows):
-    """Some cosines of the view that are not a number."""
-    chosen = (pl.col("view") == "blur") & pl.col("image_id").is_in(["image-00002.png", "image-00006.png"])
-    return rows.with_columns(pl.when(chosen).then(np.nan).otherwise("cosine_similarity").alias("cosine_similarity"))
 
 
 @pytest.fixture(scope="module")
@@ -37,56 +28,12 @@ def first(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def studies(first, tmp_path_factory):
-    """In another precision, with values missing; another encoder, with failures and its shards in another cut."""
-    folder = tmp_path_factory.mktemp("compare")
-    low = variant(first, folder / "b", lambda rows: holes(moved(0.01, 1)(rows)), encoder={"precision": "bfloat16"})
-    lost = ("image-00003.png", "image-00009.png")
-    return [first, low, variant(first, folder / "c", moved(-0.1, 2), failed=lost, shard_size=5, **OTHER)]
+    return three_studies(first, tmp_path_factory.mktemp("compare"))
 
 
 @pytest.fixture(scope="module")
 def found(studies):
     return embedshift.compare(studies)
-
-
-def values_of(study, name, metric):
-    """(image, draw) → value, from the shards."""
-    rows = pq.read_table(study.folder / "shards").to_pylist()
-    return {(row["image_id"], row["draw"]): row[metric] for row in rows if row["view"] == name}
-
-
-def test_differences_and_intervals_equal_a_loop_over_the_same_resamples(studies, found):
-    seen = set()
-    for row in found.comparison.iter_rows(named=True):
-        name, metric = row["augmentation"], row["metric"]
-        all_values = [values_of(study, name, metric) for study in studies]
-        images = sorted(set.intersection(*({image for image, _ in values} for values in all_values)))
-        assert len(images) == 22
-        used = {
-            (image, draw): [values[image, draw] for values in all_values]
-            for image in images
-            for draw in (0, 1)
-            if not any(np.isnan(values[image, draw]) for values in all_values)
-        }
-        other = {B: 1, C: 2}[row["study"]]
-        sides = {index: np.array([values[index] for values in used.values()]) for index in (0, other)}
-        assert row["n"] == len(used) == (40 if (name, metric) == ("blur", "cosine_similarity") else 44)
-        assert row["reference"] == A
-        assert row["mean"] == pytest.approx(sides[other].mean(), abs=1e-12)
-        assert row["reference_mean"] == pytest.approx(sides[0].mean(), abs=1e-12)
-        if (metric, other) == ("l2_distance", 2):
-            assert (row["difference"], row["ci_low"], row["ci_high"]) == (None, None, None)
-            continue
-        rng, means = np.random.default_rng(3), []
-        for _ in range(2000):
-            drawn = [images[index] for index in rng.integers(len(images), size=len(images))]
-            apart = [used[i, d][other] - used[i, d][0] for i in drawn for d in (0, 1) if (i, d) in used]
-            means.append(sum(apart) / len(apart))
-        assert row["difference"] == pytest.approx((sides[other] - sides[0]).mean(), abs=1e-12)
-        assert row["ci_low"] == pytest.approx(np.percentile(means, 2.5), abs=1e-12)
-        assert row["ci_high"] == pytest.approx(np.percentile(means, 97.5), abs=1e-12)
-        seen.add((name, metric, other))
-    assert len(seen) == 5 * 6 * 2 - 5
 
 
 def test_side_by_side_holds_every_mean(studies, found):
@@ -204,7 +151,9 @@ def test_command_line_prints_and_writes(studies, found, tmp_path, monkeypatch, c
     assert "cosine_similarity" in done.out
     assert "patch_similarity" not in done.out, "equal in all"
     row = found.comparison.filter(study=B, metric="l2_distance").row(0, named=True)
-    assert f"{row['difference']:+#.2g} ({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})" in done.out
+    interval = f"{row['difference']:+#.2g} ({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})"
+    assert interval in done.out
+    assert (f"{interval} *" in done.out) == row["settled"]
     largest = found.largest.row(0, named=True)
     assert f"{largest['column']} under {largest['augmentation']}: {largest['value']:.4g}" in done.out
     assert "warning: 2 of 24 images are left out" in done.err
@@ -244,11 +193,14 @@ def test_figures_draw_the_tables(found):
     panels = [axes for axes in dots.axes if axes.get_xlabel()]
     assert [axes.get_xlabel() for axes in panels] == [f"difference of\n{label}" for label in labels]
     for axes, metric in zip(panels, ("cosine_similarity", "l2_distance", "attention_similarity"), strict=True):
-        marks = [line for line in axes.lines if line.get_marker() == "o"]
+        marks = [each for each in axes.collections if isinstance(each, PathCollection)]
         spans = [each for each in axes.collections if isinstance(each, LineCollection)][-2:]
         for mark, span, name in zip(marks, spans, (B, C), strict=True):
             part = found.comparison.filter(metric=metric, study=name).cast({"difference": pl.Float64})
-            np.testing.assert_allclose(mark.get_xdata(), part["difference"].fill_null(np.nan), rtol=1e-12)
+            expected = np.ma.masked_invalid(part["difference"].fill_null(np.nan))
+            np.testing.assert_allclose(mark.get_offsets()[:, 0].filled(np.nan), expected.filled(np.nan), rtol=1e-12)
+            filled = [tuple(colour[:3]) != (1.0, 1.0, 1.0) for colour in mark.get_facecolors()]
+            assert filled == part["settled"].to_list()
             if part["difference"].null_count():
                 continue
             ends = np.array([path[:, 0] for path in span.get_segments()])

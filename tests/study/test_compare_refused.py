@@ -3,11 +3,13 @@
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 import embedshift
 from embedshift.errors import EmbedshiftError
 from support.command import call
 from support.comparing import first_study, moved, variant
+from support.mean_colour import MeanColour
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +63,57 @@ def test_other_pictures_of_the_same_names_are_refused(first, tmp_path):
 
     # Another machine, another OpenCV: a few levels.
     embedshift.compare([first, variant(first, tmp_path / "b", shifted(0.013), encoder={"name": "b"})])
-    with pytest.raises(EmbedshiftError, match=r"pictures of the same name differ \(first: image-00005.png\)") as caught:
+    with pytest.raises(EmbedshiftError, match=r"images of the same name differ \(first: image-00005.png\)") as caught:
         embedshift.compare([first, variant(first, tmp_path / "c", shifted(0.03), encoder={"name": "b"})])
     assert caught.value.exit_code == 2
+
+
+def test_forty_other_images_of_the_same_names_are_refused_where_no_size_changes(tmp_path):
+    """Every view is a level darker: patch similarity, which is of pixels alone, is the same for any image."""
+    darker = {"darker": lambda image, rng: image - 1}
+    studies = []
+    for seed in (0, 1):
+        (tmp_path / f"photos-{seed}").mkdir()
+        rng = np.random.default_rng(seed)
+        for number in range(40):
+            pixels = rng.integers(1, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"photos-{seed}" / f"{number:02}.png")
+        out = tmp_path / f"study-{seed}"
+        photos = tmp_path / f"photos-{seed}"
+        studies.append(embedshift.run(photos, out=out, model=MeanColour(), augmentations=darker, workers=0))
+    patches = [study.rows().collect()["patch_similarity"].drop_nulls() for study in studies]
+    assert (patches[0] - patches[1]).abs().max() < 1e-6
+    with pytest.raises(EmbedshiftError) as caught:
+        embedshift.compare(studies)
+    words = f"{tmp_path / 'study-1'} is not of the same images as {tmp_path / 'study-0'}: the pixels of 40 of 40 images"
+    assert str(caught.value) == f"{words} differ (first: 00.png)"
+    assert caught.value.exit_code == 2
+
+
+def other_pixels(rows):
+    """Three images whose hashes differ."""
+    chosen = pl.col("image_id").is_in([f"image-{number:05}.png" for number in (4, 7, 9)])
+    return rows.with_columns(pl.when(chosen).then(pl.col("pixels").str.reverse()).otherwise("pixels").alias("pixels"))
+
+
+def test_images_that_only_some_studies_measured_need_not_be_equal(first, tmp_path):
+    lost = ("image-00004.png", "image-00007.png", "image-00009.png")
+    left = variant(first, tmp_path / "b", other_pixels, encoder={"name": "b"})
+    with pytest.raises(EmbedshiftError, match=r"the pixels of 3 of 24 images differ \(first: image-00004.png\)"):
+        embedshift.compare([first, left])
+    embedshift.compare([first, left, variant(first, tmp_path / "c", failed=lost, encoder={"name": "c"})])
+
+
+def test_another_pillow_may_decode_otherwise(first, tmp_path, caplog):
+    versions = {"versions": {"pillow": "13.0"}, "encoder": {"name": "b"}}
+    embedshift.compare([first, variant(first, tmp_path / "b", **versions)])
+    assert caplog.text == ""
+    other = variant(first, tmp_path / "c", other_pixels, **versions)
+    embedshift.compare([first, other])
+    words = (
+        "the pixels of 3 of 24 images differ (first: image-00004.png); other versions may decode an image otherwise: "
+    )
+    assert f"{words}Pillow unknown in {first.folder}, 13.0 in {other.folder}" in caplog.text
 
 
 def test_five_levels_move_patch_similarity_by_less_than_what_is_refused():

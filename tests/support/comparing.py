@@ -14,6 +14,8 @@ from embedshift.study import Study
 from support.synthetic import make_study
 
 ENCODER_METRICS = ("cosine_similarity", "l2_distance", "attention_similarity")
+A, B, C = "synthetic-encoder (float32)", "synthetic-encoder (bfloat16)", "other (float32)"
+OTHER = {"encoder": {"name": "other", "weights_hash": "2" * 64}, "identity": {"weights_hash": "2" * 64}}
 SUITE = ["noise", "blur", "horizontal_flip", "elastic", "perspective"]
 EFFECT = {"noise": 2.0, "blur": 0.2, "horizontal_flip": 0.9, "elastic": 0.1, "perspective": 0.5}
 
@@ -32,6 +34,19 @@ def moved(by: float, seed: int, spread: float = 0.02) -> Callable[[pl.DataFrame]
         return rows.with_columns(pl.col(name) + pl.Series(values) for name, values in noise.items())
 
     return change
+
+
+def holes(rows: pl.DataFrame) -> pl.DataFrame:
+    """Some cosines of the view that are not a number."""
+    chosen = (pl.col("view") == "blur") & pl.col("image_id").is_in(["image-00002.png", "image-00006.png"])
+    return rows.with_columns(pl.when(chosen).then(np.nan).otherwise("cosine_similarity").alias("cosine_similarity"))
+
+
+def three_studies(first: Study, folder: Path) -> list[Study]:
+    """A, which is given; B in another precision, with values missing; C of another encoder, with failures."""
+    low = variant(first, folder / "b", lambda rows: holes(moved(0.01, 1)(rows)), encoder={"precision": "bfloat16"})
+    lost = ("image-00003.png", "image-00009.png")
+    return [first, low, variant(first, folder / "c", moved(-0.1, 2), failed=lost, shard_size=5, **OTHER)]
 
 
 def variant(

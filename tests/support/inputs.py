@@ -90,6 +90,8 @@ def aligned_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
     yield "holes", (hole, b)
     yield "a border", (border, b)
     yield "all outside", (nothing, b)
+    for pixels in (1, 14, 15):  # a tenth of the pixels is 14.4
+        yield f"{pixels} pixels inside", (np.where(np.arange(144).reshape(12, 12) < pixels, a, np.nan), b)
     yield "some all outside", (np.where(np.arange(4)[:, None, None] % 2, a, np.nan), b)
     yield "equal inside", (border, inside)
     yield "another scale inside", (border, 0.2 + 0.1 * inside)

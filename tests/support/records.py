@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from scipy.spatial import distance
 
+from embedshift.registry import METRICS as METRICS_KNOWN
 from embedshift.statistics import summary as tables
 from embedshift.statistics.summary import PAPER_METRICS
 
@@ -37,11 +38,18 @@ def records(
         rows.append({"image_id": image_id, "view": "original", "draw": 0, "embedding": vectors["original"], **nothing, "pairwise": pairs})  # fmt: skip  # noqa: E501
         level = rng.normal()  # draws of one image are alike
         for d, name in itertools.product(range(draws), suite):
-            values = {metric: level + rng.normal() * (1 + SUITE.index(name)) for metric in metrics}
+            values = {m: _within(m, level + rng.normal() * (1 + SUITE.index(name))) for m in metrics}
             cosine = 1 - distance.cosine(vectors["original"].astype(float), vectors[name, d].astype(float))
             values["cosine_similarity"] = cosine
             rows.append({"image_id": image_id, "view": name, "draw": d, "embedding": vectors[name, d], **values, "pairwise": None})  # fmt: skip  # noqa: E501
     return rows
+
+
+def _within(metric: str, number: float) -> float:
+    """Any number as a value that the metric can have."""
+    low, high = METRICS_KNOWN[metric].low, METRICS_KNOWN[metric].high
+    share = 1 / (1 + np.exp(-number))
+    return float(low + (high - low) * share) if np.isfinite(high) else float(np.exp(number))
 
 
 def lazy(rows: Rows, metrics: Sequence[str] = METRICS) -> pl.LazyFrame:
@@ -71,4 +79,5 @@ def holes(rows: Rows, seed: int = 1) -> Rows:
 def summarised(
     rows: Rows, suite: Sequence[str] = SUITE, metrics: Sequence[str] = METRICS, seed: int = 0, **more: Any
 ) -> pl.DataFrame:
-    return tables.summary(lazy(rows), suite, metrics, seed=seed, **more)
+    """The summary of the records."""
+    return tables.summary(lazy(rows), tables.measured(lazy(rows), suite, metrics), seed=seed, **more)

@@ -117,7 +117,7 @@ def attention_divergence(a: list[list[float]], b: list[list[float]], _size: int)
 
 def aligned_attention_similarity(a: list[list[float]], b: list[list[float]]) -> float:
     both = [(x, y) for one, two in zip(a, b, strict=True) for x, y in zip(one, two, strict=True) if not math.isnan(x)]
-    if not both:
+    if len(both) < 0.1 * sum(map(len, a)):
         return math.nan
     scaled = []
     for cells in zip(*both, strict=True):

@@ -4,6 +4,7 @@ Embeddings, attention and what follows from them agree with each other, by formu
 metrics are drawn. Galleries work where pictures are asked for: the views are those of the real augmentations.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -179,6 +180,7 @@ def _shard(
         "view": pa.array(view * count),
         "draw": pa.array(draw * count, pa.int32()),
         "view_seed": pa.array(seeds, pa.int64()),
+        "pixels": pa.array([cell for i in ids for cell in (_pixels(i), *[None] * views)], pa.string()),
         "embedding": fixed_lists(embedding.reshape(-1, dim)),
         "attention": attention,
     }
@@ -193,6 +195,11 @@ def _shard(
     data["pairwise"] = pa.array(lists, pa.list_(pa.float32()))
     data["caption"] = pa.nulls(count * (views + 1), pa.string())
     return pa.table(data)
+
+
+def _pixels(image_id: str) -> str:
+    """A hash as an image of its own would have it."""
+    return hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 def _cosine(u: np.ndarray, v: np.ndarray) -> np.ndarray:

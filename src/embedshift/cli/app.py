@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import embedshift
-from embedshift.cli.options import choices, chosen, given, names, switches, with_flags, with_options
+from embedshift.cli.options import RARE, choices, chosen, given, names, switches, with_flags, with_options
 from embedshift.config import Json, StudyConfig
 from embedshift.errors import EmbedshiftError, Stopped, UsageError, reason
 
@@ -122,7 +122,9 @@ def report(
     formats: Annotated[str, typer.Option("--format", help="Of the figures' files: png, svg, pdf.")] = "png,svg",
     images: Annotated[str | None, typer.Option(help="Image ids for figures 1 and 4a, with commas.")] = None,
     gallery: Annotated[int | None, typer.Option(min=1, help="So many images, by the seed, instead.")] = None,
-    no_thumbnails: Annotated[bool, typer.Option("--no-thumbnails", help="No picture in any file.")] = False,
+    no_pictures: Annotated[
+        bool, typer.Option("--no-pictures", help="No image in any file, hashes for ids.", rich_help_panel=RARE)
+    ] = False,
     quiet: Quiet = False,
     **settings: Any,
 ) -> None:
@@ -138,7 +140,7 @@ def report(
         figures=None if figures is None else names(figures),
         formats=names(formats),
         images=gallery if images is None else names(images),
-        thumbnails=not no_thumbnails,
+        pictures=not no_pictures,
         choices=[chosen(kind, settings) for kind in choices()],
     )
     _say_written(study)

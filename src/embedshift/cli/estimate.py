@@ -43,7 +43,7 @@ def estimate(study: Prepared) -> Iterator[str]:
 
 
 def row_bytes(encoder: Encoder, plan: Plan) -> float:
-    """Bytes of one row on disk, as measured: vectors, metrics, names and distances, compressed, and the sums."""
+    """Bytes of one row on disk, as measured: vectors, metrics, names and distances, compressed; a shard's sums."""
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
     vectors += sum(column.length for column in plan.columns if column.of == "views")

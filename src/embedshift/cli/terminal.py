@@ -19,33 +19,49 @@ from embedshift.study import Study
 from embedshift.study.comparison import Comparison
 
 log = logging.getLogger("embedshift")
+
+COSINE = "cosine_similarity"
 out_console, err_console = Console(), Console(stderr=True)
 
 
 def summary_table(study: Study) -> Table:
-    """The tables' gist for a terminal: means, augmentations in the order of the ranking."""
+    """The tables' gist for a terminal: shares of the way to an unrelated image and means, the furthest moved first."""
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
-    title = f"{encoder.name} ({encoder.precision}), {measured} images; means, least changed first"
+    title = f"{encoder.name} ({encoder.precision}), {measured} images; means, the furthest moved first"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     metrics = [m for m in PAPER_METRICS if m in reader.metrics]
-    table.add_column("rank", justify="right")
-    table.add_column("augmentation")
-    for name in metrics:
-        table.add_column(METRICS[name].label.replace(" ", "\n", 1), justify="right")
     clusters = reader.table("clusters")
-    for heading in ("mean\nperformance", *(() if clusters is None else ("cluster",))):
+    table.add_column("augmentation", no_wrap=True)
+    table.add_column("share of\nthe way", justify="right")
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    for heading in (
+        *(METRICS[name].label.split()[0] for name in metrics),
+        "mean\nperformance",
+        *(() if clusters is None else ("cluster",)),
+    ):
         table.add_column(heading, justify="right")
-    means = {(row["augmentation"], row["metric"]): row["mean"] for row in study.summary().iter_rows(named=True)}
+    rows = {(row["augmentation"], row["metric"]): row for row in study.summary().iter_rows(named=True)}
     cluster = {} if clusters is None else dict(clusters.select("augmentation", "cluster").iter_rows())
-    for row in study.ranking().sort("rank").iter_rows(named=True):
+    ranked = study.ranking().to_dicts()
+    ranked.sort(key=lambda row: rows[row["augmentation"], COSINE]["mean"] or 0.0)
+    for row in ranked:
         name = row["augmentation"]
-        cells = [_number(means[name, metric]) for metric in metrics]
+        cosine = rows[name, COSINE]
+        cells = [_number(cosine["share"]), _interval(cosine["share_low"], cosine["share_high"])]
+        cells += [_number(rows[name, metric]["mean"]) for metric in metrics]
         cells += [_number(row["mean_performance"])]
         if clusters is not None:
             cells += ["-" if cluster[name] is None else str(cluster[name])]
-        table.add_row(str(row["rank"]), name, *cells)
+        table.add_row(name, *cells)
+    floors = [_number(rows[ranked[0]["augmentation"], metric]["floor"]) for metric in metrics]
+    table.add_section()
+    table.add_row("unrelated images", "1", "", *floors, _number(ranked[0]["floor"]))
     return table
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{_number(low)} to {_number(high)}"
 
 
 def comparison_table(found: Comparison) -> Table:
@@ -54,7 +70,10 @@ def comparison_table(found: Comparison) -> Table:
     Metrics that are equal in all studies, as those of equal pixels are, are left out.
     """
     names = found.studies["study"].to_list()
-    title = f"{found.studies['compared'][0]} images measured by every study; means, differences with 95 % intervals"
+    title = (
+        f"{found.studies['compared'][0]} images measured by every study; means, differences with 95 % intervals; "
+        "* = settled, for all augmentations of a metric at once"
+    )
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("metric", no_wrap=True)
     table.add_column("augmentation", no_wrap=True)
@@ -78,7 +97,10 @@ def comparison_table(found: Comparison) -> Table:
 def _with_interval(row: Mapping[str, float | None]) -> str:
     if row["difference"] is None:
         return "-"
-    return f"{row['difference']:+#.2g} ({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})"
+    if row["ci_low"] is None or row["ci_high"] is None:
+        return f"{row['difference']:+#.2g}"
+    interval = f"({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})"
+    return f"{row['difference']:+#.2g} {interval}{' *' if row['settled'] else ''}"
 
 
 def comparison_lines(found: Comparison) -> Iterator[str]:

@@ -110,11 +110,24 @@ class FigureInput:
         """Augmentations from least changed to most."""
         return self.ranking.sort("rank", nulls_last=True)["augmentation"].to_list()
 
+    def best(self, metric: str) -> str | None:
+        """The augmentation that changes a metric less than every other, where the paired differences settle that."""
+        table, known = self.table("differences"), METRICS[metric]
+        if table is None:
+            return None
+        won: dict[str, int] = {}
+        for row in table.filter((pl.col("metric") == metric) & pl.col("settled")).iter_rows(named=True):
+            nearer = (row["difference"] > 0) == known.higher_is_better
+            name = row["augmentation" if nearer else "other"]
+            won[name] = won.get(name, 0) + 1
+        return next((name for name, often in won.items() if often == len(self.augmentations) - 1), None)
+
     def caption(self, *notes: str) -> str:
         """The line below every figure: encoder, number of images, and how to read the figure."""
         count = f"n = {self.images:,} image{'s' if self.images != 1 else ''}"
         draws = f" × {self.draws} draws" if self.draws > 1 else ""
-        encoder = f"{self.reader.info.encoder.name} ({self.reader.info.encoder.precision})"
+        name = self.reader.naming.setting(self.reader.info.encoder.name)
+        encoder = f"{name} ({self.reader.info.encoder.precision})"
         return " · ".join([style.verbatim(encoder, 70), count + draws, *notes])
 
     def caption_of_means(self, *notes: str) -> str:

@@ -38,7 +38,7 @@ def page(
     grid = figure.subplots(len(rows) * lines, columns, squeeze=False)
     for index, (image, pictures) in enumerate(zip(data.drawn, rows, strict=True)):
         places = grid[index * lines : (index + 1) * lines]
-        places[0, 0].set_ylabel(verbatim(image.image_id, 20), fontsize=6.5, visible=True)
+        places[0, 0].set_ylabel(verbatim(data.reader.naming.image(image.image_id), 20), fontsize=6.5, visible=True)
         for axes, (picture, name) in zip(places.flat, pictures, strict=False):
             _show(axes, picture)
             cosine = image.metrics.get(name, {}).get("cosine_similarity")

@@ -44,7 +44,6 @@ def save_figures(
     formats: Sequence[str] = ("png", "svg"),
     *,
     images: Images = None,
-    thumbnails: bool = True,
 ) -> list[Path]:
     """Saves figures in the study's folder `figures/`, as fig04d_dendrogram.png and so on.
 
@@ -52,11 +51,10 @@ def save_figures(
     (its source images are gone, the encoder gives no attention) is left out, and the log says why.
 
     Args:
-        reader: A finished study.
+        reader: A finished study; it says too whether images may be shown.
         names: Some of `FIGURES`; None = all.
         formats: "png" (200 dpi), "svg", "pdf".
         images: For figures that show images: ids, or how many to draw by the study's seed.
-        thumbnails: Whether figures that show images are saved at all.
 
     Returns:
         The files written.
@@ -64,7 +62,7 @@ def save_figures(
     check_formats(formats)
     return [
         save(figure, reader.folder / "figures" / f"{stem}.{ending}")
-        for _, stem, figure in iter_figures(FigureInput(reader), names, images=images, thumbnails=thumbnails)
+        for _, stem, figure in iter_figures(FigureInput(reader), names, images=images)
         for ending in formats
     ]
 
@@ -76,26 +74,29 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def iter_figures(
-    data: FigureInput, names: Sequence[str] | None = None, *, images: Images = None, thumbnails: bool = True
+    data: FigureInput, names: Sequence[str] | None = None, *, images: Images = None
 ) -> Iterator[tuple[FigureKind, str, Figure]]:
     """Figures in the order of the paper, page by page, each with its file's name without the ending.
+
+    Where images may not be shown, figures that do are left out, and all files of an earlier call are removed, since
+    they may show images or ids.
 
     Args:
         data: The study.
         names: Some of `FIGURES`; None = all that its questions have.
         images: For figures that show images: ids, or how many to draw by the study's seed.
-        thumbnails: Whether figures that show images are drawn; if not, those of an earlier call are removed.
 
     Raises:
         UsageError: for an unknown name or image; what cannot be drawn is left out with a line in the log.
     """
+    if not data.reader.pictures:
+        for kind in known_figures(None):
+            _remove(data.reader, f"{kind.stem}*")
     asked = {question.name for question in data.reader.questions}
     for kind in known_figures(names):
         if names is None and not (kind.question in asked and kind.possible(data)):
             continue
-        if kind.shows_images and not thumbnails:
-            for old in (data.reader.folder / "figures").glob(f"{kind.stem}*"):
-                old.unlink()
+        if kind.shows_images and not data.reader.pictures:
             continue
         try:
             for page, figure in enumerate(_pages(data, kind, images), start=1):
@@ -104,6 +105,12 @@ def iter_figures(
             raise
         except EmbedshiftError as error:
             log.warning("figure '%s' is left out: %s", kind.name, error)
+
+
+def _remove(reader: Reader, pattern: str) -> None:
+    """Removes figures of an earlier call."""
+    for old in (reader.folder / "figures").glob(pattern):
+        old.unlink()
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -121,8 +128,7 @@ def _pages(data: FigureInput, kind: FigureKind, images: Images) -> Iterator[Figu
         yield kind.draw(data)
         return
     drawn = _drawn(data.reader, kind, images)
-    for old in (data.reader.folder / "figures").glob(f"{kind.stem}_p*"):
-        old.unlink()
+    _remove(data.reader, f"{kind.stem}_p*")
     for start in range(0, max(1, len(drawn)), ROWS):
         yield kind.draw(dataclasses.replace(data, drawn=drawn[start : start + ROWS]))
 

@@ -7,15 +7,25 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations.views import draw_views
 from embedshift.errors import cause
 from embedshift.pipeline.plan import Plan
-from embedshift.sources import Sample, Source, images
+from embedshift.sources import Sample, Source, images, without_folders
 from embedshift.store.shards import Failure, storable
 
 
 @dataclass(frozen=True)
 class DrawnImage:
-    """One image on its way to the encoder: its views `[1 + A * draws, S, S, 3]` and what their pixels say."""
+    """One image on its way to the encoder.
+
+    Args:
+        sample: The image.
+        pixels_hash: Of its pixels as they were decoded.
+        views: The original at the encoder's size, then draw by draw its views, `[1 + A * draws, S, S, 3]`.
+        seeds: Of the views.
+        pixels: Metrics of the views' pixels, by name.
+        seconds: Seconds per stage.
+    """
 
     sample: Sample
+    pixels_hash: str
     views: Pixels
     seeds: list[int]
     pixels: dict[str, Values]
@@ -46,6 +56,7 @@ def draw_image(sample: Sample, source: Source, plan: Plan) -> DrawnImage | Failu
         clock.lap(stage)
         stage = "decode"
         whole, preprocess = images.decode(data), plan.preprocess
+        pixels_hash = images.pixels_hash(whole)
         original = images.resize(
             whole, preprocess.size, config.resize, shortest=preprocess.shortest, resample=preprocess.resample
         )
@@ -57,5 +68,6 @@ def draw_image(sample: Sample, source: Source, plan: Plan) -> DrawnImage | Failu
         pixels = {name: values for each in plan.measures for name, values in each.of_pixels(views).items()}
         clock.lap("pixels")
     except Exception as error:
-        return Failure(storable(sample.image_id), stage, cause(error))
-    return DrawnImage(sample, views, seeds, pixels, clock.seconds)
+        words = without_folders(cause(error), source.description)
+        return Failure(storable(sample.image_id), stage, words)
+    return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds)

@@ -107,6 +107,21 @@ class Measure:
         """
         return {}
 
+    def of_pair(
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
+    ) -> dict[str, float]:
+        """The metrics of two unrelated images, the second in the place of a view; for the floor under every metric.
+
+        What is missing here has no floor from pairs.
+
+        Args:
+            views: Two originals, uint8 `[2, S, S, 3]`.
+            output: What the encoder gave for them, two rows.
+            samples: The two images.
+            plan: What decides the rows.
+        """
+        return {}
+
     def sums(self, plan: "Plan") -> Mapping[str, "Sums"]:
         """By name, what a shard adds up over its images, each begun anew."""
         return {}

@@ -22,6 +22,7 @@ class Plan:
         measures: What every question measures.
         columns: The lists in the rows.
         batch_size: Views per forward pass.
+        images: Number of images in the study.
         config_hash: Of the study.
     """
 
@@ -31,6 +32,7 @@ class Plan:
     measures: tuple[Measure, ...]
     columns: tuple[Column, ...]
     batch_size: int
+    images: int
     config_hash: str = ""
 
     @property

@@ -8,6 +8,8 @@ import pyarrow as pa
 from embedshift.pipeline import records
 from embedshift.pipeline.batches import Batch, encode
 from embedshift.pipeline.draw import Clock, DrawnImage
+from embedshift.pipeline.floor import UnrelatedImages
+from embedshift.pipeline.measure import Sums
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder
 from embedshift.sources import Shard
@@ -22,7 +24,8 @@ def measure_shard(
     tables: list[pa.Table] = []
     batch, columns = Batch(plan.batch_size), records.columns(ready.encoder, plan)
     measures = ready.begin(plan.measures, shard.samples)
-    sums = {name: each for measure in measures for name, each in measure.sums(plan).items()}
+    sums: dict[str, Sums] = {"floor": UnrelatedImages(measures, plan, len(shard.samples))}
+    sums |= {name: each for measure in measures for name, each in measure.sums(plan).items()}
     clock, loading = Clock(), Clock()
 
     def good() -> Iterator[DrawnImage]:

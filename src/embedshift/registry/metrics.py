@@ -28,6 +28,8 @@ class Metric:
         unit: "" = a number without unit, "encoder" = the encoder's own, not comparable between encoders; else its name.
         optional: Left out of a study unless it is asked for.
         asked_by: The setting that asks for it.
+        floor: Where its floor is made from what the shards of its question add up: the function that makes it, as
+            `embedshift.statistics.floors.cosine_floor` does.
         depends_on: The part of its question's identity that must be equal in two studies for values to be comparable.
 
     Example:
@@ -47,6 +49,7 @@ class Metric:
     unit: str = ""
     optional: bool = False
     asked_by: str = "metrics"
+    floor: Callable[..., Any] | None = None
     depends_on: str = ""
 
     @property

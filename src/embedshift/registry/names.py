@@ -44,6 +44,10 @@ class Registry(Generic[T]):
             raise UsageError(unknown_name(self.kind, name, self._things))
         return self._things[name]
 
+    def get(self, name: str) -> T | None:
+        """The thing called `name`; None where there is none."""
+        return self._filled().get(name)
+
     def __contains__(self, name: object) -> bool:
         return name in self._filled()
 

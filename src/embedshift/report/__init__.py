@@ -11,6 +11,7 @@ from embedshift.report import embedded, facts, page
 from embedshift.report.embedded import DrawnFigure, EmbeddedFigure
 from embedshift.report.section import Chart, PageInput, Section
 from embedshift.store import shards
+from embedshift.store.copies import copies
 from embedshift.store.reader import Reader
 from embedshift.store.tables import write_tables
 
@@ -30,16 +31,15 @@ def build_report(
     figures: Sequence[str] | None = None,
     formats: Sequence[str] = ("png", "svg"),
     images: Sequence[str] | int | None = None,
-    thumbnails: bool = True,
 ) -> Path:
     """Rebuilds everything after the shards: tables, figures and `report.html`, in this order.
 
     Args:
-        reader: A study that is finished, or not: the report then is of the shards that are there, and says so.
+        reader: A study that is finished, or not: the report then is of the shards that are there, and says so. It says
+            too whether images may be shown: if not, neither the file nor `figures/` gets any, nor an image id.
         figures: Names in `embedshift.figures.FIGURES`; None = all.
         formats: Endings of the files in `figures/`: png, svg, pdf.
         images: For figures that show images: ids, or how many to draw by the study's seed.
-        thumbnails: Whether images may be shown: without, neither the file nor `figures/` gets any.
 
     Returns:
         The path of `report.html`: one file, at most 10 MB whatever the number of images, that loads nothing.
@@ -57,12 +57,12 @@ def build_report(
     write_tables(reader)
     data = FigureInput(reader)
     log.info("drawing the figures")
-    drawn = list(_draw(data, figures, formats, images=images, thumbnails=thumbnails))
+    drawn = list(_draw(data, figures, formats, images=images))
     log.info("writing the report")
     shown, too_large = embedded.embed(drawn, FIGURE_BYTES)
-    encoder = reader.info.encoder.title or reader.info.encoder.name
+    encoder = reader.naming.setting(reader.info.encoder.title or reader.info.encoder.name)
     by_name = {figure.name: figure for figure in shown}
-    html = _page(PageInput(data, encoder, by_name, records, thumbnails), shown, too_large)
+    html = _page(PageInput(data, encoder, by_name, records), shown, too_large)
     path = reader.folder / "report.html"
     # A name may hold bytes that are not UTF-8: they are written as they are read, escaped.
     shards.write_whole(path, lambda hidden: hidden.write_bytes(html.encode("utf-8", "backslashreplace")))
@@ -75,11 +75,10 @@ def _draw(
     formats: Sequence[str],
     *,
     images: Sequence[str] | int | None,
-    thumbnails: bool,
 ) -> Iterator[DrawnFigure]:
     """Saves every figure, and gives those for the page."""
     pages: dict[str, int] = {}
-    for kind, stem, figure in iter_figures(data, names, images=images, thumbnails=thumbnails):
+    for kind, stem, figure in iter_figures(data, names, images=images):
         saved = {ending: save(figure, data.reader.folder / "figures" / f"{stem}.{ending}") for ending in formats}
         pages[kind.name] = pages.get(kind.name, 0) + 1
         if pages[kind.name] <= EMBEDDED_PAGES:
@@ -122,13 +121,14 @@ def _figures(figures: Sequence[EmbeddedFigure], too_large: int) -> Section:
 
 def _measured(given: PageInput) -> Section:
     """How it was measured."""
-    failures, more = facts.listed_failures(given.records)
+    naming = given.reader.naming
+    failures, more = facts.listed_failures(given.records, naming)
     content = {
-        "facts": facts.facts(given.info, given.records, given.encoder),
+        "facts": facts.facts(given.info, given.records, given.encoder, naming=naming, copied=copies(given.reader)),
         "failures": failures,
         "more_failures": more,
         "unfinished": not given.info.complete,
         "augmentations": facts.augmentation_lines(given.info),
-        "configuration": facts.configuration(given.info),
+        "configuration": facts.configuration(given.info, naming),
     }
     return Section("measured", "How it was measured", 100, content)

@@ -6,7 +6,9 @@ from typing import Any
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.report.numbers import count, shorten
+from embedshift.store.copies import copies_line
 from embedshift.store.info import StudyInfo
+from embedshift.store.naming import Naming
 from embedshift.store.shards import Failure, ShardRecord
 
 Fact = tuple[str, str]
@@ -22,21 +24,25 @@ ATTENTION = {
 }
 
 
-def facts(info: StudyInfo, records: Sequence[ShardRecord], title: str) -> dict[str, list[Fact]]:
+def facts(
+    info: StudyInfo, records: Sequence[ShardRecord], title: str, *, naming: Naming, copied: int
+) -> dict[str, list[Fact]]:
     """Headed lists of name and value.
 
     Args:
         info: The content of study.json.
         records: Of the shards that are finished.
         title: What the encoder is called.
+        naming: What places are called.
+        copied: How many images repeat the pixels of another.
     """
     encoder, identity, config = info.encoder, info.identity, info.config
-    grid = encoder.grid
+    name, grid = naming.setting(encoder.name), encoder.grid
     attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder gives no attention")
     sizes = sorted({record.batch_size for record in records})
     return {
         "Encoder": [
-            ("name", title if title == encoder.name else f"{title} ({encoder.name})"),
+            ("name", title if title == name else f"{title} ({name})"),
             ("revision", encoder.revision or "not recorded"),
             ("weights, hash", encoder.weights_hash),
             ("embedding", f"{encoder.dim} numbers, not normalised{_words(encoder.embedding_definition)}"),
@@ -50,7 +56,8 @@ def facts(info: StudyInfo, records: Sequence[ShardRecord], title: str) -> dict[s
             ("measured", count(sum(record.images for record in records), "image")),
             ("failed", count(sum(len(record.failures) for record in records), "image")),
             ("passed over by their endings", shorten(_counted(info.counts.skipped)) or "none"),
-            ("from", _paths(config["images"])),
+            ("copies", copies_line(copied) if copied else "none"),
+            ("from", _paths(naming.places(config["images"]))),
             ("hash of the names", identity["images"]["ids_hash"]),
         ],
         "Study": [
@@ -80,18 +87,21 @@ def augmentation_lines(info: StudyInfo) -> list[Fact]:
     return lines
 
 
-def configuration(info: StudyInfo) -> str:
-    """The settings of the run as JSON; a long list of images is cut."""
-    config = dict(info.config)
+def configuration(info: StudyInfo, naming: Naming) -> str:
+    """The settings of the run as JSON, without the folders of paths; a long list of images is cut."""
+    config = naming.settings(info.config) | {"images": naming.places(info.config["images"])}
     if len(config["images"]) > LISTED_PATHS:
         config["images"] = [*config["images"][:LISTED_PATHS], f"… and {len(config['images']) - LISTED_PATHS:,} more"]
     return json.dumps(config, indent=2, ensure_ascii=False)
 
 
-def listed_failures(records: Sequence[ShardRecord]) -> tuple[list[Failure], int]:
+def listed_failures(records: Sequence[ShardRecord], naming: Naming) -> tuple[list[Failure], int]:
     """The first failures, their reasons cut to a readable length, and the number of those that are not listed."""
     failures = [failure for record in records for failure in record.failures]
-    shown = [Failure(f.image_id, f.stage, shorten(f.reason)) for f in failures[:LISTED_FAILURES]]
+    shown = [
+        Failure(naming.image(f.image_id), f.stage, shorten(naming.text(f.reason, f.image_id)))
+        for f in failures[:LISTED_FAILURES]
+    ]
     return shown, len(failures) - len(shown)
 
 

@@ -1,6 +1,7 @@
 """Numbers as a reader sees them: as many decimals as the interval allows."""
 
 import math
+from collections.abc import Sequence
 
 from embedshift.registry import METRICS
 
@@ -16,6 +17,19 @@ def decimals(low: float, high: float) -> int:
     """
     width = high - low
     return min(6, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 3
+
+
+def interval_decimals(low: float, high: float, least: int = 2) -> int:
+    """Decimals of a number and its interval, from `least` to 6: an interval that does not hold 0 must not end there.
+
+    Example:
+        >>> interval_decimals(0.2, 0.4), interval_decimals(0.0004, 0.2)
+        (2, 4)
+    """
+    places = max(least, min(4, decimals(low, high)))
+    while places < 6 and low * high > 0 and round(min(abs(low), abs(high)), places) == 0:
+        places += 1
+    return places
 
 
 def fixed(value: float | None, places: int) -> str:
@@ -50,6 +64,16 @@ def count(number: int, noun: str) -> str:
         ('1 image', '13,312 images')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them.
+
+    Example:
+        >>> listed(["a", "b", "c"])
+        'a, b and c'
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def shorten(text: str, most: int = 300) -> str:

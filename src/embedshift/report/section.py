@@ -23,14 +23,12 @@ class PageInput:
         encoder: What the encoder is called.
         figures: The figures that the page may hold, by their names.
         records: Of the shards that are finished.
-        thumbnails: Whether images may be shown at all.
     """
 
     data: FigureInput
     encoder: str
     figures: Mapping[str, EmbeddedFigure]
     records: Sequence[ShardRecord]
-    thumbnails: bool = True
 
     @property
     def reader(self) -> Reader:

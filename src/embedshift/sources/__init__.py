@@ -11,7 +11,7 @@ import fsspec
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import Registry
 from embedshift.sources.archive import ParquetSource, TarSource
-from embedshift.sources.base import ENDINGS, Sample, Shard, Source, passed_over
+from embedshift.sources.base import ENDINGS, Sample, Shard, Source, passed_over, without_folders
 from embedshift.sources.dataset import DatasetSource
 from embedshift.sources.folder import FolderSource, holds_study
 from embedshift.sources.lists import expand, is_url
@@ -30,6 +30,7 @@ __all__ = [
     "select",
     "shuffle",
     "split",
+    "without_folders",
 ]
 
 SOURCES: Registry[Callable[[Sequence[str]], Source]] = Registry("source")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,25 @@ def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
         else:
             found[stem] = text.strip()
     return found
+
+
+def without_folders(text: str, description: Mapping[str, Any]) -> str:
+    """A text without the folders that images lie in, which are of no use on another machine.
+
+    Args:
+        text: Any.
+        description: As `Source.description`.
+
+    Example:
+        >>> without_folders("/data/a b/c.tar ends early", {"kind": "tar", "paths": ["/data/a b/c.tar"]})
+        'c.tar ends early'
+    """
+    root = description.get("root")
+    folders = [root, os.path.dirname(root)] if root else map(os.path.dirname, description.get("paths", ()))
+    for folder in sorted({each.removeprefix("file://") for each in folders}, key=len, reverse=True):
+        if folder.startswith("/") and folder != "/":
+            text = re.sub(rf"(?:file://|(?<![\w./-])){re.escape(folder)}/", "", text)
+    return text
 
 
 def count_ending(skipped: Counter[str], name: str) -> None:

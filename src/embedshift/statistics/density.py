@@ -6,15 +6,17 @@ from scipy.stats import gaussian_kde
 from embedshift.arrays import Values
 
 POINTS = 400
-# Widths of the kernel that a curve goes on beyond the outermost value.
-_TAIL = 3.0
+# Widths of the kernel that a curve goes on beyond the outermost value, and beyond which a kernel counts nothing.
+_TAIL, _REACH = 3.0, 8.0
 
 
 def density(values: Values, low: float = -np.inf, high: float = np.inf) -> tuple[Values, Values] | None:
     """A Gaussian kernel density estimate (Scott's bandwidth) where the values are: x `[400]` and density `[400]`.
 
+    What the kernels have beyond a bound is reflected there, so that the area under the curve is 1.
+
     Args:
-        values: Sample `[N]`.
+        values: Sample `[N]`, from `low` to `high`.
         low: The least value possible; the curve ends there.
         high: The greatest value possible.
 
@@ -28,6 +30,23 @@ def density(values: Values, low: float = -np.inf, high: float = np.inf) -> tuple
     if len(values) < 2 or np.ptp(values) <= 1e-9 * max(1.0, float(np.abs(values).max())):
         return None
     kernel = gaussian_kde(values)
-    tail = _TAIL * float(np.sqrt(kernel.covariance[0, 0]))
-    x = np.linspace(max(values.min() - tail, low), min(values.max() + tail, high), POINTS)
-    return x, np.asarray(kernel(x))
+    width = float(np.sqrt(kernel.covariance[0, 0]))
+    start, end = float(values.min()), float(values.max())
+    x = np.linspace(max(start - _TAIL * width, low), min(end + _TAIL * width, high), POINTS)
+    near = start - _REACH * width, end + _REACH * width
+    return x, sum((_within(kernel, image, near) for image in _images(x, low, high)), np.zeros(POINTS))
+
+
+def _images(x: Values, low: float, high: float) -> list[Values]:
+    """The points, and where they are mirrored at the bounds; between two bounds also at the mirrored bounds."""
+    if not np.isfinite([low, high]).all():
+        return [x, *(2 * bound - x for bound in (low, high) if np.isfinite(bound))]
+    return [image + 2 * turn * (high - low) for turn in (-1, 0, 1) for image in (x, 2 * low - x)]
+
+
+def _within(kernel: gaussian_kde, x: Values, near: tuple[float, float]) -> Values:
+    """The density at the points that are near the values; 0 elsewhere, where it would only cost time."""
+    found, there = np.zeros(len(x)), (x > near[0]) & (x < near[1])
+    if there.any():
+        found[there] = kernel(x[there])
+    return found

@@ -90,8 +90,8 @@ def studentised(sample: Sample, *, seed: int, resamples: int) -> Values:
 
 
 def over(deviations: Values, errors: Values, scale: Values | float) -> Values:
-    """Deviations in standard errors; those that are rounding beside `scale` are 0."""
-    real = np.abs(deviations) > 1e-12 * scale
+    """Deviations in standard errors; those that are rounding beside `scale`, the whole sample's error, are 0."""
+    real = (np.abs(deviations) > 1e-12 * scale) & (scale > np.zeros(1))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(real, deviations / errors, 0.0)
 

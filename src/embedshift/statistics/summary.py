@@ -1,13 +1,17 @@
-"""The tables `summary` and `ranking`, over whatever metrics a study has; with Polars, lazily."""
+"""The tables `summary` and `ranking`, over whatever metrics a study has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from embedshift.arrays import Values
-from embedshift.statistics import bootstrap
+from embedshift.registry import METRICS
+from embedshift.statistics import intervals
+from embedshift.statistics.floors import Floor, shares
+from embedshift.statistics.layout import layout, metric_parts
+from embedshift.statistics.sample import Sample, gather
 
 # The paper's order, which tables and figures keep.
 PAPER_METRICS = (
@@ -26,151 +30,157 @@ SUMMARY_SCHEMA: dict[str, type[pl.DataType]] = {
     "metric": pl.String,
     "n": pl.Int64,
     **dict.fromkeys(("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high"), pl.Float64),
+    **dict.fromkeys(("floor", "share", "share_low", "share_high"), pl.Float64),
+    "images": pl.Int64,
 }
-RESAMPLES = bootstrap.RESAMPLES
+PERFORMANCE_SCHEMA: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    **dict.fromkeys(("ci_low", "ci_high", "floor"), pl.Float64),
+}
 
 
-def summary(
-    rows: pl.LazyFrame,
-    augmentations: Sequence[str],
-    metrics: Sequence[str],
-    *,
-    seed: int,
-    resamples: int = RESAMPLES,
-) -> pl.DataFrame:
-    """Per augmentation and metric: n, mean, sd, median, quantiles and a bootstrap 95 % interval of the mean.
+@dataclass(frozen=True)
+class Measured:
+    """The metrics of all images: a sample of A x M numbers.
+
+    Args:
+        augmentations: A names, in suite order.
+        metrics: M names.
+        sample: Of `A * M` numbers, augmentation by augmentation.
+    """
+
+    augmentations: tuple[str, ...]
+    metrics: tuple[str, ...]
+    sample: Sample
+
+    def of(self, metric: str) -> Sample:
+        """One metric under every augmentation: a sample of A numbers."""
+        first, count = self.metrics.index(metric), len(self.metrics)
+        return self.sample.columns([first + count * place for place in range(len(self.augmentations))])
+
+
+def measured(
+    rows: pl.LazyFrame, augmentations: Sequence[str], metrics: Sequence[str], groups: Sequence[int] | None = None
+) -> Measured:
+    """The metrics in a study's records, read once, as a stream; None where there is no image.
 
     Args:
         rows: Records of a study.
-        augmentations: Names, in suite order.
-        metrics: Columns to describe.
+        augmentations: A names.
+        metrics: M columns.
+        groups: Numbers of images of consecutive groups, for shares of an exact floor.
+    """
+    order, count = layout(rows), len(augmentations) * len(metrics)
+    nothing = np.zeros((1, count))
+    parts = metric_parts(rows, order, augmentations, metrics) if order.images else iter([(nothing, nothing)])
+    return Measured(tuple(augmentations), tuple(metrics), gather(parts, groups=groups if order.images else None))
+
+
+def summary(rows: pl.LazyFrame, of: Measured, *, seed: int, floors: Mapping[str, Floor] | None = None) -> pl.DataFrame:
+    """Per augmentation and metric: its mean with a 95 % interval, its spread, and its share of the way to the floor.
+
+    Args:
+        rows: Records of a study.
+        of: The metrics in them.
         seed: The study's seed; it decides the resamples.
-        resamples: How many; 0 = no interval.
+        floors: Metric → what it gives for unrelated images.
 
     Returns:
         One row per augmentation and metric, in these orders: `augmentation, metric, n, mean, sd, median, q05, q95,
-        ci_low, ci_high`. NaN and null values are left out and `n` counts what was used; sd has ddof = 1; quantiles are
-        linear; the interval is the percentile interval over the resamples of images with all their draws. A
-        statistic of no value is null.
+        ci_low, ci_high, floor, share, share_low, share_high, images`. NaN and null are left out: `n` counts the
+        values, one a view, and `images` the images that have one. sd (ddof = 1) and quantiles (linear) are of views.
+        Intervals are over images: bootstrap-t for means, Clopper and Pearson's for metrics of 0 and 1; null for fewer
+        than 8 images. The share is (no change - mean) / (no change - floor): 0 = no change, 1 = as far as an unrelated
+        image; null where the metric has no floor, or one that is no scale.
     """
-    means = _resampled_summary(rows, bootstrap.layout(rows), augmentations, metrics, seed, resamples)
+    columns = {metric: _of_metric(of.of(metric), metric, seed, (floors or {}).get(metric)) for metric in of.metrics}
     described: list[dict[str, object]] = []
-    for place, name in enumerate(augmentations):
-        part = rows.filter(pl.col("view") == name).select(pl.col(metrics).cast(pl.Float64)).collect(engine="streaming")
-        for column, metric in enumerate(metrics):
-            values = part[metric].fill_null(np.nan).to_numpy()
-            described.append({"augmentation": name, "metric": metric, **_describe(values, means[:, place, column])})
-    return pl.DataFrame(described, schema=SUMMARY_SCHEMA)
+    for place, name in enumerate(of.augmentations):
+        part = rows.filter(pl.col("view") == name).select(pl.col(of.metrics).cast(pl.Float64))
+        values = part.collect(engine="streaming")
+        for metric in of.metrics:
+            row = {column: array[place] for column, array in columns[metric].items()}
+            spread = _spread(values[metric].fill_null(np.nan).to_numpy())
+            described.append({"augmentation": name, "metric": metric, **row, **spread})
+    return pl.DataFrame(described, schema=SUMMARY_SCHEMA).fill_nan(None)
 
 
-def _resampled_summary(
-    rows: pl.LazyFrame,
-    order: bootstrap.Layout,
-    augmentations: Sequence[str],
-    metrics: Sequence[str],
-    seed: int,
-    resamples: int,
-) -> Values:
-    """Means `[resamples, A, M]`, NaN where a resample holds no value; the rows are read once, as a stream."""
-    shape = (resamples, len(augmentations), len(metrics))
-    if not resamples or not order.images:
-        return np.full(shape, np.nan)
-    parts = (
-        np.hstack([np.hstack(order.per_image(block, name, metrics)) for name in augmentations])
-        for block in bootstrap.blocks(rows.select(metrics), len(order.views))
-    )
-    totals = bootstrap.resampled_sums(parts, order.images, seed=seed, resamples=resamples).reshape(
-        shape[0], shape[1], 2, shape[2]
-    )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(totals[:, :, 0] / totals[:, :, 1])
+def _of_metric(sample: Sample, metric: str, seed: int, floor: Floor | None) -> dict[str, Values]:
+    """Columns of the summary for one metric, `[A]` each."""
+    known = METRICS.get(metric)
+    if known is not None and known.binary:
+        low, high = intervals.of_shares(sample)
+    else:
+        bounds = {} if known is None else {"low": known.low, "high": known.high}
+        low, high = intervals.of_means(sample, seed=seed, **bounds)
+    found = {"mean": sample.mean, "ci_low": low, "ci_high": high, "images": sample.having}
+    if known is None or floor is None:
+        return found
+    share = shares(sample, floor, known.no_change, seed=seed)
+    value = np.full(len(low), floor.value)
+    return found | {"floor": value, "share": share.value, "share_low": share.low, "share_high": share.high}
 
 
-def _describe(values: Values, means: Values) -> dict[str, object]:
+def _spread(values: Values) -> dict[str, object]:
     used = values[~np.isnan(values)]
     if not len(used):
         return {"n": 0}
     q05, median, q95 = np.quantile(used, (0.05, 0.5, 0.95))
-    low, high = map(float, np.nanquantile(means, (0.025, 0.975))) if len(means) else (None, None)
     sd = float(used.std(ddof=1)) if len(used) > 1 else None
-    return {
-        "n": len(used), "mean": float(used.mean()), "sd": sd, "median": float(median),
-        "q05": float(q05), "q95": float(q95), "ci_low": low, "ci_high": high,
-    }  # fmt: skip
-
-
-def image_numbers(image_ids: pl.Series) -> NDArray[np.int64]:
-    """Which image each row of one view belongs to, 0 to n - 1; the rows of an image follow each other.
-
-    Example:
-        >>> image_numbers(pl.Series(["b.jpg", "b.jpg", "a.jpg"])).tolist()
-        [0, 0, 1]
-    """
-    return image_ids.rle_id().to_numpy().astype(np.int64)
-
-
-def per_image(values: Values, image: NDArray[np.int64]) -> tuple[Values, Values]:
-    """Sums and counts of the values that are not NaN, image by image.
-
-    Args:
-        values: `[N, K]`.
-        image: Which image each of the N rows belongs to, 0 to n - 1, in order.
-
-    Returns:
-        Sums `[n, K]` and counts `[n, K]`.
-
-    Example:
-        >>> sums, counts = per_image(np.array([[1.0], [2.0], [np.nan]]), np.array([0, 0, 1]))
-        >>> sums.ravel().tolist(), counts.ravel().tolist()
-        ([3.0, 0.0], [2.0, 0.0])
-    """
-    if not len(values):
-        return np.zeros((0, values.shape[1])), np.zeros((0, values.shape[1]))
-    starts = np.flatnonzero(np.diff(image, prepend=-1))
-    there = ~np.isnan(values)
-    sums = np.add.reduceat(np.where(there, values, 0.0), starts, axis=0)
-    return sums, np.add.reduceat(there.astype(np.float64), starts, axis=0)
-
-
-def resampled_means(sums: Values, counts: Values, *, seed: int, resamples: int = RESAMPLES) -> Values:
-    """Means over bootstrap resamples of the images, every image with all its draws (Efron's percentile bootstrap).
-
-    The same seed and number of images give the same resamples, so that columns of different calls are paired.
-
-    Args:
-        sums: Per image and column, the sum of its values `[n, K]`.
-        counts: Per image and column, the number of its values `[n, K]`.
-        seed: Decides the resamples.
-        resamples: How many.
-
-    Returns:
-        float64 `[resamples, K]`; NaN where a resample holds no value.
-
-    Example:
-        >>> resampled_means(np.full((3, 1), 4.0), np.ones((3, 1)), seed=0, resamples=2).ravel().tolist()
-        [4.0, 4.0]
-    """
-    if not len(sums):
-        return np.full((resamples, sums.shape[1]), np.nan)
-    blocks = bootstrap.in_blocks(np.hstack([sums, counts]))
-    totals = bootstrap.resampled_sums(blocks, len(sums), seed=seed, resamples=resamples)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(totals[:, : sums.shape[1]] / totals[:, sums.shape[1] :])
+    return {"n": len(used), "sd": sd, "median": float(median), "q05": float(q05), "q95": float(q95)}
 
 
 def ranking(summary: pl.DataFrame) -> pl.DataFrame:
     """`augmentation, mean_performance, rank`: the mean of the five radar metrics' means; rank 1 = least changed.
 
-    A metric that the encoder does not have is left out of the mean.
+    A metric that some augmentation has no mean for is left out for all: over other metrics, means are no order. Equal
+    means share a rank.
 
     Example:
         >>> rows = [("flip", m, 0.9) for m in RADAR_METRICS] + [("noise", m, 0.5) for m in RADAR_METRICS]
         >>> ranking(pl.DataFrame(rows, schema=["augmentation", "metric", "mean"], orient="row"))["rank"].to_list()
         [1, 2]
     """
-    return (
-        summary.filter(pl.col("metric").is_in(RADAR_METRICS))
-        .group_by("augmentation", maintain_order=True)
-        .agg(pl.col("mean").mean().alias("mean_performance"))
-        .with_columns(pl.col("mean_performance").rank("ordinal", descending=True).cast(pl.Int64).alias("rank"))
-    )
+    performance = pl.col("mean").mean().alias("mean_performance")
+    kept = summary.with_columns(pl.col("mean").fill_nan(None)).filter(pl.col("metric").is_in(ranked_metrics(summary)))
+    found = kept.group_by("augmentation", maintain_order=True).agg(performance)
+    names = summary.select(pl.col("augmentation").unique(maintain_order=True))
+    joined = names.join(found, on="augmentation", how="left", maintain_order="left")
+    # Sums of equal numbers in another order differ by rounding.
+    place = pl.col("mean_performance").round(12).rank("min", descending=True).cast(pl.Int64).alias("rank")
+    return joined.with_columns(place)
+
+
+def ranked_metrics(summary: pl.DataFrame) -> list[str]:
+    """The radar metrics that have a mean for every augmentation."""
+    there = summary.filter(pl.col("metric").is_in(RADAR_METRICS) & pl.col("mean").fill_nan(None).is_not_null())
+    count = summary["augmentation"].n_unique()
+    often = dict(there.group_by("metric").agg(pl.col("augmentation").n_unique()).iter_rows())
+    return [metric for metric in RADAR_METRICS if often.get(metric) == count]
+
+
+def performance(of: Measured, metrics: Sequence[str], *, seed: int, floors: Mapping[str, Floor]) -> pl.DataFrame:
+    """The interval of every augmentation's mean performance, and its floor: the mean of the metrics' floors.
+
+    Args:
+        of: The metrics of all images.
+        metrics: Those of which it is the mean.
+        seed: The study's seed; it decides the resamples.
+        floors: Metric → what it gives for unrelated images.
+
+    Returns:
+        `augmentation, ci_low, ci_high, floor`; null where there is none.
+    """
+    count = len(of.augmentations)
+    if not metrics:
+        return pl.DataFrame({"augmentation": of.augmentations}, schema_overrides=PERFORMANCE_SCHEMA).select(
+            "augmentation", *(pl.lit(None, pl.Float64).alias(name) for name in ("ci_low", "ci_high", "floor"))
+        )
+    places = [of.metrics.index(metric) for metric in metrics]
+    weights = np.zeros((count * len(of.metrics), count))
+    for place in range(count):
+        weights[[place * len(of.metrics) + each for each in places], place] = 1 / len(places)
+    low, high = intervals.of_means(of.sample.combine(weights), seed=seed)
+    floor = float(np.mean([floors[metric].value if metric in floors else np.nan for metric in metrics]))
+    columns = {"augmentation": of.augmentations, "ci_low": low, "ci_high": high, "floor": np.full(count, floor)}
+    return pl.DataFrame(columns, schema=PERFORMANCE_SCHEMA).fill_nan(None)

@@ -13,15 +13,15 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.registry import METRICS, Question, questions
+from embedshift.statistics.differences import MOST_AUGMENTATIONS
 from embedshift.store.info import FILE, StudyInfo, read_info
+from embedshift.store.naming import Naming
 from embedshift.store.shards import ShardRecord, finished, shard_sums, write_failures
 from embedshift.store.table import tables_of
 
 log = logging.getLogger(__name__)
 
 C = TypeVar("C")
-
-CORE_TABLES = ("summary", "ranking")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +32,13 @@ class Reader:
         folder: The study's folder.
         choices: What is chosen for tables, figures and report: instances of the questions' `choices`.
         made: Tables that are newer than those in the folder, by name.
+        pictures: Whether figures and reports may show images and their ids.
     """
 
     folder: Path
     choices: Sequence[Any] = ()
     made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
+    pictures: bool = True
 
     def exists(self) -> bool:
         """Whether a run was ever begun here."""
@@ -52,6 +54,11 @@ class Reader:
     def info(self) -> StudyInfo:
         """study.json; UsageError where there is none."""
         return read_info(self.folder)
+
+    @functools.cached_property
+    def naming(self) -> Naming:
+        """What images and places are called where others read."""
+        return Naming(self.info.source, self.pictures)
 
     @property
     def augmentations(self) -> list[str]:
@@ -82,8 +89,11 @@ class Reader:
 
     @functools.cached_property
     def table_names(self) -> tuple[str, ...]:
-        """Names of the tables that this study has: summary and ranking, then those of its questions."""
-        return (*CORE_TABLES, *(table.name for table in tables_of(self.questions) if table.possible(self)))
+        """Names of the tables that this study has: those of the core, then those of its questions."""
+        core = ["summary", "ranking"]
+        if len(self.augmentations) <= MOST_AUGMENTATIONS:
+            core.append("differences")
+        return (*core, *(table.name for table in tables_of(self.questions) if table.possible(self)))
 
     def table(self, name: str) -> pl.DataFrame | None:
         """A table by its name; None where the study does not have it."""

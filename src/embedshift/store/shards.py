@@ -67,8 +67,8 @@ def schema(
         lists: Lists of numbers, float32: name → length; None = of any length.
 
     Example:
-        >>> schema(512, 49, ["cosine_similarity"]).names[:4]
-        ['image_id', 'view', 'draw', 'view_seed']
+        >>> schema(512, 49, ["cosine_similarity"]).names[:5]
+        ['image_id', 'view', 'draw', 'view_seed', 'pixels']
     """
     attention = pa.list_(pa.float32(), cells) if cells else pa.list_(pa.float32())
     return pa.schema(
@@ -77,6 +77,7 @@ def schema(
             pa.field("view", pa.string(), nullable=False),
             pa.field("draw", pa.int32(), nullable=False),
             pa.field("view_seed", pa.int64(), nullable=False),
+            pa.field("pixels", pa.string()),
             *([pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False)] if dim else []),
             pa.field("attention", attention),
             *(pa.field(name, pa.float64()) for name in metrics),

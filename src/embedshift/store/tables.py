@@ -1,15 +1,20 @@
 """Shards → tables: those of the core, and those of the questions, each after the tables that it reads."""
 
 import dataclasses
+import logging
 
 import polars as pl
 
-from embedshift.statistics.summary import ranking, summary
+from embedshift.statistics.differences import differences
+from embedshift.statistics.summary import measured, performance, ranked_metrics, ranking, summary
+from embedshift.store.floors import floors, group_sizes
 from embedshift.store.reader import Reader
 from embedshift.store.shards import write_whole
 from embedshift.store.table import Table, tables_of
 
 __all__ = ["Table", "make_tables", "tables_of", "write_tables"]
+
+log = logging.getLogger(__name__)
 
 
 def make_tables(reader: Reader) -> dict[str, pl.DataFrame]:
@@ -20,12 +25,25 @@ def make_tables(reader: Reader) -> dict[str, pl.DataFrame]:
     for table in tables:
         if not table.reads:
             made[table.name] = table.make(reader)
-    made["summary"] = summary(reader.rows(), reader.augmentations, reader.metrics, seed=reader.info.seed)
-    made["ranking"] = ranking(made["summary"])
+    made |= _core_tables(reader)
     for table in tables:
         if table.reads:
             made[table.name] = table.make(dataclasses.replace(reader, made=dict(made)))
     return {name: made[name] for name in reader.table_names}
+
+
+def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
+    """Those over whatever metrics there are; all from one sample of the images, so that they agree."""
+    seed, known = reader.info.seed, floors(reader)
+    of = measured(reader.rows(), reader.augmentations, reader.metrics, group_sizes(known))
+    described = summary(reader.rows(), of, seed=seed, floors=known)
+    intervals = performance(of, ranked_metrics(described), seed=seed, floors=known)
+    ranked = ranking(described).join(intervals, on="augmentation", how="left", maintain_order="left")
+    made = {"summary": described, "ranking": ranked}
+    if "differences" in reader.table_names:
+        return made | {"differences": differences(of, seed=seed)}
+    log.info("no table of differences: %d augmentations are more than a person compares", len(reader.augmentations))
+    return made
 
 
 def write_tables(reader: Reader) -> None:

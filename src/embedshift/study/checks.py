@@ -15,6 +15,7 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS
 from embedshift.store.folder import differences
 from embedshift.store.info import StudyInfo
+from embedshift.store.naming import tails
 from embedshift.study.study import Study
 
 log = logging.getLogger(__name__)
@@ -136,34 +137,65 @@ def _basis(metric: str, info: StudyInfo) -> Any:
     return info.questions.get(METRICS[metric].question, {}).get(METRICS[metric].depends_on)
 
 
-def check_pixels(study: Study, reference: Study, own: Values, others: Values, image_ids: pl.Series) -> None:
-    """Refuses pictures that share nothing but their names.
+def check_hashes(studies: Sequence[Study], image_ids: Sequence[str]) -> None:
+    """Refuses other images of the same names, by the hashes of their pixels before they were resized.
+
+    Another version of Pillow may decode the same file to pixels a level apart: then there is a warning.
+
+    Args:
+        studies: All others are held against the first.
+        image_ids: Of the images that every study measured.
+
+    Raises:
+        EmbedshiftError: (exit code 2) one line that names the first image that differs, and how many do.
+    """
+    first, *others = studies
+    for other in others:
+        both = _hashes(first, image_ids).join(_hashes(other, image_ids), on="image_id")
+        differ = both.filter(pl.col("pixels") != pl.col("pixels_right"))["image_id"].sort()
+        if differ.is_empty():
+            continue
+        words = f"the pixels of {len(differ)} of {len(both)} images differ (first: {differ[0]})"
+        decoders = [study.reader().info.versions.get("pillow", "unknown") for study in (first, other)]
+        if decoders[0] == decoders[1]:
+            raise UsageError(f"{other.folder} is not of the same images as {first.folder}: {words}")
+        versions = f"Pillow {decoders[0]} in {first.folder}, {decoders[1]} in {other.folder}"
+        log.warning("%s; other versions may decode an image otherwise: %s", words, versions)
+
+
+def _hashes(study: Study, image_ids: Sequence[str]) -> pl.DataFrame:
+    """`image_id, pixels` of some images."""
+    chosen = pl.col("pixels").is_not_null() & pl.col("image_id").is_in(list(image_ids))
+    return study.rows().filter(chosen).select("image_id", "pixels").collect()
+
+
+def check_pixels(study: Study, reference: Study, own: Values, others: Values, image_ids: Sequence[str]) -> None:
+    """Refuses images whose views share nothing but their names, whatever the decoder.
 
     Args:
         study: Whose views have the geometry of the reference's.
         reference: The first study.
-        own: Patch similarity of N views in the study: it depends on nothing but pixels.
-        others: Of the same views in the reference `[N]`.
-        image_ids: Of the N views.
+        own: Patch similarity in the study, of n images `[n, A, draws]`: it depends on nothing but pixels.
+        others: Of the same views in the reference.
+        image_ids: Of the n images.
 
     Raises:
         EmbedshiftError: (exit code 2) when pixels differ by more than machines and versions of OpenCV make them.
     """
-    apart = np.abs(own - others) > SAME_PICTURE
+    apart = (np.abs(own - others) > SAME_PICTURE).any(axis=(1, 2))
     if apart.any():
-        images = image_ids.filter(pl.Series(apart)).unique(maintain_order=True)
         raise UsageError(
-            f"{study.folder} is not of the same images as {reference.folder}: pictures of the same name differ (first: "
-            f"{images[0]})",
+            f"{study.folder} is not of the same images as {reference.folder}: images of the same name differ (first: "
+            f"{image_ids[int(apart.argmax())]})",
         )
 
 
 def study_names(studies: Sequence[Study]) -> list[str]:
     """Names of studies by encoder and precision, and by folder where these are equal."""
-    encoders = [study.reader().info.encoder for study in studies]
+    readers = [study.reader() for study in studies]
     return distinct(
-        [f"{encoder.name} ({encoder.precision})" for encoder in encoders],
-        [study.folder.resolve() for study in studies],
+        [f"{reader.naming.setting(reader.info.encoder.name)} ({reader.info.encoder.precision})" for reader in readers],
+        [reader.folder.resolve() for reader in readers],
     )
 
 
@@ -174,8 +206,7 @@ def distinct(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
         >>> distinct(["clip", "clip", "vit"], [Path("/x/a"), Path("/x/b"), Path("/x/c")])
         ['clip, a', 'clip, b', 'vit']
         >>> distinct(["clip", "clip"], [Path("/x/a"), Path("/y/a")])
-        ['clip, /x/a', 'clip, /y/a']
+        ['clip, x/a', 'clip, y/a']
     """
-    often, short = Counter(names), [folder.name for folder in folders]
-    tails = short if len(set(short)) == len(short) else [str(folder) for folder in folders]
-    return [f"{name}, {tail}" if often[name] > 1 else name for name, tail in zip(names, tails, strict=True)]
+    often = Counter(names)
+    return [f"{name}, {tail}" if often[name] > 1 else name for name, tail in zip(names, tails(folders), strict=True)]

@@ -9,9 +9,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.statistics import summary as tables
+from embedshift.statistics.layout import blocks, layout
+from embedshift.store.naming import tails
 from embedshift.store.reader import Reader
 from embedshift.store.shards import write_whole
 from embedshift.study import checks, numbers
@@ -31,11 +35,14 @@ class Comparison:
         studies: One row per study: `study` (its name here), `folder, encoder, precision, weights_hash, dim, size`,
             `measured` (its images), `compared` (those of them that every study measured), and Spearman's correlation
             of its order of the augmentations with the reference's: `rank_correlation` by mean performance,
-            `rank_correlation_cosine` by mean cosine similarity.
+            `rank_correlation_cosine` by mean cosine similarity. `folder` is the end of the folder's path: as few parts
+            as tell the studies apart.
         comparison: One row per augmentation, metric and study but the first: `augmentation, metric, study, reference,
-            n, mean, reference_mean, difference, ci_low, ci_high`. `difference` is mean minus reference_mean, with a
-            paired 95 % interval: both studies meet the same 2,000 resamples of the images. A metric in an encoder's
-            own units (L2 distance) has a difference between studies of the same weights alone.
+            n, mean, reference_mean, difference, ci_low, ci_high, settled`. `difference` is mean minus reference_mean,
+            with its own 95 % interval (bootstrap-t of the differences of the images). `settled` is whether it is not
+            0, by intervals that hold with 95 % for all augmentations of the metric and study at once. Fewer than eight
+            images give no interval, and nothing is settled. A metric in an encoder's own units (L2 distance) has a
+            difference between studies of the same weights alone.
         side_by_side: `augmentation, metric`, and a column of means per study.
         ranking: `study, augmentation, mean_performance, rank`, over the radar metrics that all studies have.
         largest: Per study and metric the value of `summary` that differs most from the reference's: `study, reference,
@@ -103,13 +110,14 @@ def compare(studies: Sequence[Study | str | Path], *, out: str | Path | None = N
         out: A folder for tables and figures; None = nothing is written.
 
     Raises:
-        EmbedshiftError: one line, when a study is not finished, when images, seed, draws, resize or augmentations
-            differ (it names what, and how), or when no image was measured by all.
+        EmbedshiftError: one line, when a study is not finished, when images (their ids or pixels), seed, draws, resize
+            or augmentations differ (it names what, and how), or when no image was measured by all.
     """
     found = [study if isinstance(study, Study) else load(study) for study in studies]
     checks.check_studies(found)
     same_views = checks.check_same_views(found)
     ids = checks.common_images(found)
+    checks.check_hashes(found, ids)
     metrics = checks.common_metrics(found)
     names = checks.study_names(found)
     weights = [study.reader().info.encoder.weights_hash for study in found]
@@ -153,45 +161,65 @@ class _Sides:
         kept = pl.col("image_id").is_in(self.ids)
         return [study.rows().filter(kept).sort("image_id", "draw", maintain_order=True) for study in self.studies]
 
+    def values(self, metric: str) -> Values:
+        """One metric's values `[S, n, A, draws]` of the common images, in one order for all studies."""
+        return np.stack([self._values(study, metric) for study in self.studies])
+
+    def _values(self, study: Study, metric: str) -> Values:
+        rows = study.rows()
+        order = layout(rows)
+        own = rows.filter(pl.col("view") == ORIGINAL).select("image_id").collect().with_row_index("place")
+        places = pl.DataFrame({"image_id": self.ids}).join(own, on="image_id", how="left", maintain_order="left")[
+            "place"
+        ]
+        views = [order.positions(name) for name in self.augmentations]
+        numbers_of = rows.select(pl.col(metric).cast(pl.Float64).fill_null(np.nan))
+        parts = [
+            block.to_numpy().reshape(-1, len(order.views))[:, views] for block in blocks(numbers_of, len(order.views))
+        ]
+        return np.asarray(np.concatenate(parts)[places])
+
 
 def _pair(sides: _Sides) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The table `comparison`, and `augmentation, metric, study, mean`; one augmentation at a time is in memory."""
-    compared: list[Json] = []
-    means: list[Json] = []
-    pixels = sides.metrics.index("patch_similarity") if "patch_similarity" in sides.metrics else None
-    for augmentation in sides.augmentations:
-        view = pl.col("view") == augmentation
-        parts = [rows.filter(view).select("image_id", *sides.metrics).collect() for rows in sides.rows]
-        image_ids = parts[0]["image_id"]
-        values = np.stack([p.select(sides.metrics).cast(pl.Float64).fill_null(np.nan).to_numpy() for p in parts])
-        for study, same, own in zip(sides.studies, sides.same_views, values, strict=True):
-            if same and pixels is not None:
-                checks.check_pixels(study, sides.studies[0], own[:, pixels], values[0, :, pixels], image_ids)
-        found, rows = numbers.paired(
-            values, tables.image_numbers(image_ids), sides.metrics, sides.names, sides.may_differ, seed=sides.seed
-        )
-        compared += [{"augmentation": augmentation, **row} for row in rows]
-        means += [
-            {"augmentation": augmentation, "metric": metric, "study": name, "mean": numbers.known(found[s, k])}
-            for k, metric in enumerate(sides.metrics)
-            for s, name in enumerate(sides.names)
-        ]
-    return pl.DataFrame(compared, numbers.COMPARISON_SCHEMA), pl.DataFrame(means, numbers.MEANS_SCHEMA)
+    """The table `comparison`, and `augmentation, metric, study, mean`; one metric at a time is in memory."""
+    compared: list[list[list[Json]]] = []
+    means: list[Values] = []
+    for metric, may_differ in zip(sides.metrics, sides.may_differ.T, strict=True):
+        values = sides.values(metric)
+        if metric == "patch_similarity":
+            for study, same, own in zip(sides.studies, sides.same_views, values, strict=True):
+                if same:
+                    checks.check_pixels(study, sides.studies[0], own, values[0], sides.ids)
+        mean, rows = numbers.paired(values, metric, sides.names, may_differ, seed=sides.seed)
+        means.append(mean)
+        compared.append(rows)
+    names = sides.augmentations
+    differences = [
+        {"augmentation": name, **row} for a, name in enumerate(names) for rows in compared for row in rows[a]
+    ]
+    told = [
+        {"augmentation": augmentation, "metric": metric, "study": name, "mean": numbers.known(mean[s, a])}
+        for a, augmentation in enumerate(names)
+        for metric, mean in zip(sides.metrics, means, strict=True)
+        for s, name in enumerate(sides.names)
+    ]
+    return pl.DataFrame(differences, numbers.COMPARISON_SCHEMA), pl.DataFrame(told, numbers.MEANS_SCHEMA)
 
 
 def _studies(sides: _Sides) -> pl.DataFrame:
     encoders = [study.reader().info.encoder for study in sides.studies]
     columns = ("precision", "weights_hash", "dim", "size")
     return pl.DataFrame(
-        {"study": sides.names, "folder": [str(study.folder) for study in sides.studies]}
-        | {"encoder": [encoder.name for encoder in encoders]}
+        {"study": sides.names, "folder": tails([study.folder.resolve() for study in sides.studies])}
+        | {"encoder": [study.reader().naming.setting(study.reader().info.encoder.name) for study in sides.studies]}
         | {name: [vars(encoder)[name] for encoder in encoders] for name in columns}
         | {"measured": [len(study.reader().image_ids()) for study in sides.studies], "compared": len(sides.ids)}
     )
 
 
 def _largest(sides: _Sides) -> pl.DataFrame:
-    summaries = [tables.summary(rows, sides.augmentations, sides.metrics, seed=sides.seed) for rows in sides.rows]
+    of = [tables.measured(rows, sides.augmentations, sides.metrics) for rows in sides.rows]
+    summaries = [tables.summary(rows, own, seed=sides.seed) for rows, own in zip(sides.rows, of, strict=True)]
     parts = []
     for name, summary, may in list(zip(sides.names, summaries, sides.may_differ, strict=True))[1:]:
         kept = pl.col("metric").is_in([metric for metric, yes in zip(sides.metrics, may, strict=True) if yes])

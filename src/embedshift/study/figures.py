@@ -60,14 +60,17 @@ def differences(data: "Comparison") -> Figure:
     """A panel per metric; in it, for every augmentation, a dot per study but the first, with its interval."""
     names, augmentations = data.studies["study"].to_list(), _augmentations(data)
     title = f"{_name(names[1])} minus {_name(names[0])}" if len(names) == 2 else f"Each minus {_name(names[0])}"
-    figure, panels = _panels(data, names[1:], title, "dot: difference of the means; line: paired 95 % interval")
+    note = "dot: difference of the means, filled where it is settled; line: paired 95 % interval"
+    figure, panels = _panels(data, names[1:], title, note)
     for axes, metric in zip(panels, shown(data), strict=True):
         axes.axvline(0, color=MUTED, linewidth=0.8)
         for name, place in zip(names[1:], _places(len(augmentations), len(names) - 1), strict=True):
-            part = data.comparison.filter(metric=metric, study=name).select("difference", "ci_low", "ci_high")
+            rows, colour = data.comparison.filter(metric=metric, study=name), colours(names)[name]
+            part = rows.select("difference", "ci_low", "ci_high")
             middle, low, high = part.cast(pl.Float64).fill_null(np.nan).to_numpy().T
-            axes.hlines(place, low, high, color=colours(names)[name], linewidth=1.6)
-            axes.plot(middle, place, "o", markersize=4, color=colours(names)[name])
+            faces = [colour if settled else "white" for settled in rows["settled"]]
+            axes.hlines(place, low, high, color=colour, linewidth=1.6)
+            axes.scatter(middle, place, s=16, facecolors=faces, edgecolors=colour, zorder=3)
         axes.set_xlabel(f"difference of\n{METRICS[metric].label}")
         axes.locator_params(axis="x", nbins=4)
     return figure

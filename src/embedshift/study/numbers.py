@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.registry import METRICS
+from embedshift.statistics import intervals
 from embedshift.statistics import summary as tables
+from embedshift.statistics.layout import sums_and_counts
+from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import RADAR_METRICS
 
 COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("augmentation", "metric", "study", "reference"), pl.String),
     "n": pl.Int64,
     **dict.fromkeys(("mean", "reference_mean", "difference", "ci_low", "ci_high"), pl.Float64),
+    "settled": pl.Boolean,
 }
 MEANS_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("augmentation", "metric", "study"), pl.String),
@@ -44,54 +48,49 @@ def comparable(metrics: Sequence[str], weights: Sequence[str]) -> NDArray[np.boo
 
 
 def paired(
-    values: Values,
-    image: NDArray[np.int64],
-    metrics: Sequence[str],
-    names: Sequence[str],
-    may_differ: NDArray[np.bool_],
-    *,
-    seed: int,
-) -> tuple[Values, list[Json]]:
-    """Means, and differences from the first study with a paired bootstrap interval, for one augmentation.
+    values: Values, metric: str, names: Sequence[str], may_differ: NDArray[np.bool_], *, seed: int
+) -> tuple[Values, list[list[Json]]]:
+    """Means of one metric, and differences from the first study with intervals, paired by image.
 
-    A view counts for a metric where every study that has the metric at all has a value.
+    A view counts where every study that has the metric at all, for this augmentation, has a value.
 
     Args:
-        values: float64 `[S, N, K]`: studies, views in the same order, metrics; NaN where there is no value.
-        image: Which image each of the N views belongs to, 0 to n - 1, in order.
-        metrics: K names.
+        values: float64 `[S, n, A, draws]`: studies, images in the same order, augmentations, draws; NaN where there is
+            no value.
+        metric: Its name.
         names: Of the S studies.
-        may_differ: As `comparable` `[S, K]`; where it is False there is no difference.
-        seed: Decides the resamples, which are those of `summary` for as many images.
+        may_differ: As a column of `comparable`, `[S]`; where it is False there is no difference.
+        seed: Decides the resamples of the images.
 
     Returns:
-        Means `[S, K]`, NaN where a study does not have the metric; and rows of `COMPARISON_SCHEMA`, but for
-        `augmentation`.
+        Means `[S, A]`, NaN where a study does not have the metric; and for each augmentation a row of
+        `COMPARISON_SCHEMA`, but for `augmentation`, for each study but the first.
 
     Example:
-        >>> values = np.array([[[1.0], [0.8]], [[0.9], [0.6]]])
-        >>> _, rows = paired(values, np.arange(2), ["m"], ["a", "b"], np.ones((2, 1), bool), seed=0)
-        >>> [round(rows[0][column], 3) for column in ("difference", "ci_low", "ci_high")]
-        [-0.15, -0.2, -0.1]
+        >>> own = np.linspace(0.5, 0.9, 20)[None, :, None, None]
+        >>> _, [[row]] = paired(np.concatenate([own, own - 0.1]), "m", ["a", "b"], np.ones(2, bool), seed=0)
+        >>> round(row["difference"], 3), row["settled"]
+        (-0.1, True)
     """
     there = ~np.isnan(values)
-    has = there.any(axis=1, keepdims=True)
+    has = there.any(axis=(1, 3), keepdims=True)
     used = np.where((there | ~has).all(axis=0), values, np.nan)
-    sums, counts = tables.per_image(used.transpose(1, 0, 2).reshape(len(image), -1), image)
-    resampled = tables.resampled_means(sums, counts, seed=seed).reshape(-1, len(names), len(metrics))
-    number = counts.sum(axis=0).reshape(len(names), -1)
+    number = (~np.isnan(used)).sum(axis=(1, 3))
     with np.errstate(invalid="ignore"):
-        means = sums.sum(axis=0).reshape(number.shape) / number
-    rows: list[Json] = []
-    for k, metric in enumerate(metrics):
-        for s in range(1, len(names)):
-            n = int(min(number[0, k], number[s, k]))
-            row: Json = {"metric": metric, "study": names[s], "reference": names[0], "n": n}
-            row |= {"mean": known(means[s, k]), "reference_mean": known(means[0, k])}
-            if n and may_differ[s, k]:
-                low, high = np.nanquantile(resampled[:, s, k] - resampled[:, 0, k], (0.025, 0.975))
-                row |= {"difference": float(means[s, k] - means[0, k]), "ci_low": float(low), "ci_high": float(high)}
-            rows.append(row)
+        means = np.nansum(used, axis=(1, 3)) / number
+    rows: list[list[Json]] = [[] for _ in range(values.shape[2])]
+    for s in range(1, len(names)):
+        apart = gather([sums_and_counts((used[s] - used[0]).transpose(0, 2, 1))])
+        low, high = intervals.of_means(apart, seed=seed)
+        settled = intervals.of_several(apart, seed=seed).settled
+        for a, found in enumerate(rows):
+            row: Json = {"metric": metric, "study": names[s], "reference": names[0]}
+            row |= {"n": int(min(number[0, a], number[s, a])), "settled": False}
+            row |= {"mean": known(means[s, a]), "reference_mean": known(means[0, a])}
+            if row["n"] and may_differ[s]:
+                row |= {"difference": known(apart.mean[a]), "ci_low": known(low[a]), "ci_high": known(high[a])}
+                row["settled"] = bool(settled[a])
+            found.append(row)
     return means, rows
 
 

@@ -1,6 +1,7 @@
 """`Study`: what people use in Python, a face over the reader and the tables of its questions."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +164,7 @@ class Study:
         formats: Sequence[str] = ("png", "svg"),
         tree: "Tree | None" = None,
         images: Sequence[str] | int | None = None,
-        thumbnails: bool = True,
+        pictures: bool = True,
         choices: Sequence[Any] = (),
     ) -> Path:
         """Rebuilds tables, figures and `report.html` from the shards.
@@ -173,7 +174,8 @@ class Study:
             formats: Of the figures' files: png, svg, pdf.
             tree: How augmentations are clustered.
             images: For figures that show images: ids, or how many to draw by the study's seed.
-            thumbnails: Whether images may be shown: without, neither the page nor `figures/` gets any.
+            pictures: Whether images may be shown: if not, neither the page nor `figures/` gets any, and a hash stands
+                in the place of every image id.
             choices: What else is chosen: instances of the questions' `choices`.
 
         Returns:
@@ -181,8 +183,8 @@ class Study:
         """
         from embedshift.report import build_report
 
-        reader = self.reader(tree, *choices)
-        return build_report(reader, figures=figures, formats=formats, images=images, thumbnails=thumbnails)
+        reader = replace(self.reader(tree, *choices), pictures=pictures)
+        return build_report(reader, figures=figures, formats=formats, images=images)
 
     def _made(self, name: str, tree: "Tree") -> pl.DataFrame:
         """A table made anew with another tree."""

@@ -10,12 +10,12 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FigureInput, figure
 from embedshift.figures.images import images_of, page
 from embedshift.figures.style import INK, MUTED, human, new_figure, wrap
+from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
 from embedshift.registry import METRICS
 from embedshift.statistics.maps import scaled_map
 from embedshift.store.redraw import RedrawnImage
 
-PLAIN, ALIGNED = "attention_similarity", "aligned_attention_similarity"
-ORDER = (PLAIN, ALIGNED, "rollout_similarity", "attention_divergence", "attention_entropy_rise")
+ORDER = (PLAIN, ALIGNED, ROLLOUT, DIVERGENCE, RISE)
 INCHES = 2.1
 NOTHING = (
     "no metric of attention but the paper's has a value here; run an encoder that has attention with "

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import rel_entr
 
-from embedshift.arrays import Floats, Values
+from embedshift.arrays import Floats, Pixels, Values
 from embedshift.pipeline.measure import Asked, Measure
 from embedshift.registry import METRICS, metric
 from embedshift.statistics.maps import attention_entropy, flattened, likeness, map_likeness, min_max, scaled_map
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.draw import DrawnImage
     from embedshift.pipeline.plan import Plan
+    from embedshift.sources import Sample
+
+# The share of its pixels that a view must have from the original. Over a few pixels, within one patch, any two maps can
+# look alike: over 25 pixels and fewer, similarities of 1.0 were found.
+LEAST_OVERLAP = 0.1
 
 
 @metric("attention similarity", "attention", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)
@@ -75,7 +80,8 @@ def aligned_attention_similarity(a: ArrayLike, b: ArrayLike) -> Values:
     """Likeness of two attention maps after the original's was moved as the view's picture was.
 
     As `attention_similarity`, over the part of the view that shows the original: outside, where the original's map has
-    nothing to say, the view's is not looked at, and both are scaled to [0, 1] over that part alone.
+    nothing to say, the view's is not looked at, and both are scaled to [0, 1] over that part alone. A part below
+    `LEAST_OVERLAP` of the view is too little to compare.
 
     Args:
         a: Attention on the originals as `scaled_map` gives it, moved, NaN where the view shows nothing of the original,
@@ -83,7 +89,8 @@ def aligned_attention_similarity(a: ArrayLike, b: ArrayLike) -> Values:
         b: Attention on the views as `scaled_map` gives it, `[..., S, S]`.
 
     Returns:
-        float64 `[...]` in [0.5, 1]; 1 = the attention moved with the picture; NaN where nothing is to compare.
+        float64 `[...]` in [0.5, 1]; 1 = the attention moved with the image; NaN where less than a tenth of the pixels
+        can be compared.
 
     Example:
         >>> aligned_attention_similarity([[np.nan, 0.0, 0.5]], [[1.0, 0.2, 0.6]]).item()
@@ -92,7 +99,8 @@ def aligned_attention_similarity(a: ArrayLike, b: ArrayLike) -> Values:
     before, after = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
     inside = ~np.isnan(before)
     # What moving leaves of a map without contrast is rounding of float32.
-    return likeness(min_max(before, inside, 1e-6), min_max(after, inside, 1e-6), inside)
+    alike = likeness(min_max(before, inside, 1e-6), min_max(after, inside, 1e-6), inside)
+    return np.asarray(np.where(inside.mean(axis=(-2, -1)) < LEAST_OVERLAP, np.nan, alike))
 
 
 @metric(
@@ -177,14 +185,27 @@ class MEASURE(Measure):
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
         """Original against views."""
-        size, values = plan.preprocess.size, dict[str, Values]()
-        for need, maps in (("attention", output.attention), ("rollout", output.rollout)):
-            if maps is None:
-                continue
-            for name in self.needing(need):
-                values[name] = METRICS[name].function(maps[:1], maps[1:], size)
+        values = self._unmoved(output, plan)
         if output.attention is not None:
             values |= {name: _aligned(name, image, output.attention, plan) for name in self.needing("aligned")}
+        return values
+
+    def of_pair(
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
+    ) -> dict[str, float]:
+        """One image's maps against the other's; unrelated images have no motion in common, so that none is moved."""
+        values = self._unmoved(output, plan)
+        if output.attention is not None and (names := self.needing("aligned")):
+            one, other = scaled_map(output.attention, plan.preprocess.size)
+            values |= {name: METRICS[name].function(one, other[None]) for name in names}
+        return {name: float(each[0]) for name, each in values.items()}
+
+    def _unmoved(self, output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+        """The metrics that compare maps place by place: the first map against the others."""
+        size, values = plan.preprocess.size, dict[str, Values]()
+        for need, maps in (("attention", output.attention), ("rollout", output.rollout)):
+            if maps is not None:
+                values |= {name: METRICS[name].function(maps[:1], maps[1:], size) for name in self.needing(need)}
         return values
 
 

@@ -1,130 +1,167 @@
-"""What the encoder looks at: the sentences of the section on attention, from the summary alone."""
+"""What the encoder looks at: the sentences of the section on attention, from the tables alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.questions.attention.figures import ALIGNED, PLAIN, metrics_of
+from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, RISE, ROLLOUT
+from embedshift.questions.attention.figures import metrics_of
+from embedshift.questions.attention.tables import ALIGNMENT, SCHEMA, SPREAD
 from embedshift.report.facts import ATTENTION
-from embedshift.report.numbers import decimals, fixed
+from embedshift.report.numbers import fixed, interval_decimals
 from embedshift.report.section import PageInput, Part, Section
+from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
 Row = Json
-
-ROLLOUT, DIVERGENCE, RISE = "rollout_similarity", "attention_divergence", "attention_entropy_rise"
 
 
 def section(page: PageInput) -> Section | None:
     """What becomes of attention; nothing where there is only the paper's metric of it."""
-    metrics = metrics_of(page.data)
+    data, metrics = page.data, metrics_of(page.data)
     if not metrics:
         return None
     kind = ATTENTION.get(page.info.encoder.attention_kind or "", "the mean over heads")
-    content = looks(page.data.summary, metrics) | {"kind": kind, "figure": page.figures.get("attention_change")}
+    content = {"has": metrics, "kind": kind, "figure": page.figures.get("attention_change")}
+    content["sentences"] = [
+        *looks(data.table("looks"), metrics),
+        *ends(data.summary, metrics, data.draws, data.table("differences")),
+    ]
     return Section("looks", "What it looks at", 50, {"looks": content})
 
 
-def looks(summary: pl.DataFrame, metrics: Sequence[str]) -> Json:
-    """What the section shows beside its figure.
+def looks(table: pl.DataFrame | None, metrics: Sequence[str]) -> list[str]:
+    """What the table `looks` says, as plain text.
 
     Args:
-        summary: As `Study.summary`.
+        table: As `looks` of `tables.py` gives it; None where it is empty.
         metrics: Those of attention that the study has.
 
-    Returns:
-        `has`, the metrics; `sentences`, what they say of this encoder, as plain text.
-
     Example:
-        >>> table = pl.DataFrame({"augmentation": ["flip"] * 2, "metric": [PLAIN, ALIGNED], "n": [9, 9],
-        ...     "mean": [0.9, 0.98], "ci_low": [0.89, 0.97], "ci_high": [0.91, 0.99]})
-        >>> looks(table, [PLAIN, ALIGNED])["sentences"][0]
-        "Part of the change is only the picture's own motion under flip (0.900, aligned 0.980 [0.970 to 0.990])."
+        >>> table = pl.DataFrame({"augmentation": ["flip"], "what": [ALIGNMENT], "n": [30], "difference": [0.08],
+        ...     "low": [0.07], "high": [0.09], "settled": [True]})
+        >>> looks(table, [ALIGNED])
+        ["Part of the change is only the image's own motion under flip (0.080 [0.070 to 0.090])."]
     """
-    found = {
-        metric: {row["augmentation"]: row for row in summary.filter(metric=metric).iter_rows(named=True)}
-        for metric in metrics
-    }
+    table = pl.DataFrame(schema=SCHEMA) if table is None else table
     sentences: list[str] = []
-    if ALIGNED in found:
-        sentences += _moved(found[PLAIN], found[ALIGNED])
-    if RISE in found:
-        sentences += _spread([*found[RISE].values()])
-    if DIVERGENCE in found:
-        sentences += _ends(
-            [*found[DIVERGENCE].values()], "As shares of a whole, maps differ", reverse=True, unit=" bits"
-        )
-    if ROLLOUT in found:
-        sentences += _ends(
-            [*found[ROLLOUT].values()], "Rolled out through all layers, attention changes", reverse=False
-        )
-    return {"has": [*found], "sentences": sentences}
+    if ALIGNED in metrics:
+        sentences += _moved(table.filter(what=ALIGNMENT).to_dicts())
+    if RISE in metrics:
+        sentences += _spread(table.filter(what=SPREAD).to_dicts())
+    if table.filter(pl.col("n").is_between(LEAST_IMAGES, APPROXIMATE_BELOW - 1)).height:
+        sentences.append(f"Intervals of fewer than {APPROXIMATE_BELOW} images are approximate.")
+    return sentences
 
 
-def _moved(plain: dict[str, Row], aligned: dict[str, Row]) -> Iterator[str]:
-    """Which augmentations look worse only because the picture moved."""
-    known = {name: row for name, row in aligned.items() if row["mean"] is not None and plain[name]["mean"] is not None}
-    moving = {name: row for name, row in known.items() if abs(row["mean"] - plain[name]["mean"]) > 1e-9}
-    along = [name for name, row in moving.items() if row["ci_low"] > plain[name]["ci_high"]]
-    lower = [name for name, row in moving.items() if row["ci_high"] < plain[name]["ci_low"]]
-    both = {
-        name: f"{name} ({fixed(plain[name]['mean'], _places(row))}, aligned {_value(row)})"
-        for name, row in moving.items()
-    }
+def _moved(rows: Sequence[Row]) -> Iterator[str]:
+    """Under which augmentations attention moves along with the image."""
+    along, lower, rest, few = _sorted(rows)
     if along:
-        yield f"Part of the change is only the picture's own motion under {_listed([both[name] for name in along])}."
+        yield f"Part of the change is only the image's own motion under {_listed(map(_value, along))}."
     if lower:
-        yield f"Attention stays in its place rather than moves along under {_listed([both[name] for name in lower])}."
-    if rest := [both[name] for name in moving if name not in (*along, *lower)]:
-        words = "Whether part of the change is the picture's own motion is not settled under"
-        yield f"{words} {_listed(rest)}: the two intervals overlap."
-    if not moving and known:
-        yield "No augmentation of this study moves the picture, so alignment changes nothing."
-    if unknown := [name for name in aligned if name not in known]:
+        yield f"Attention stays in its place rather than moves along under {_listed(map(_value, lower))}."
+    if rest:
+        words = "Whether part of the change is only the image's own motion is not settled under"
+        yield f"{words} {_listed(map(_value, rest))}."
+    yield from _too_few(few, "alignment")
+    if not any(row["n"] for row in rows):
+        yield "Alignment changes nothing: no augmentation that can be aligned moves the image."
+    if unknown := [row["augmentation"] for row in rows if not row["n"]]:
         yield f"Nothing can be aligned under {_listed(unknown)}."
 
 
 def _spread(rows: Sequence[Row]) -> Iterator[str]:
     """Where attention spreads, gathers, or neither is settled."""
-    rows = [row for row in rows if row["mean"] is not None and row["n"] > 1]
-    parts = {
-        "spreads": [row for row in rows if row["ci_low"] > 0],
-        "gathers": [row for row in rows if row["ci_high"] < 0],
-    }
-    each = {word: [f"{row['augmentation']} ({_value(row)} nats)" for row in chosen] for word, chosen in parts.items()}
-    said = [f"{word} under {_listed(chosen)}" for word, chosen in each.items() if chosen]
+    spreads, gathers, rest, few = _sorted(rows)
+    parts = {"spreads": spreads, "gathers": gathers}
+    said = [f"{word} under {_listed(_value(row, ' nats') for row in part)}" for word, part in parts.items() if part]
     if said:
         yield f"Attention {' and '.join(said)}."
-    if rest := [row["augmentation"] for row in rows if row["ci_low"] <= 0 <= row["ci_high"]]:
-        yield f"Whether it spreads or gathers is not settled under {_listed(rest)}."
+    if rest:
+        yield f"Whether it spreads or gathers is not settled under {_listed(_value(row, ' nats') for row in rest)}."
+    yield from _too_few(few, "entropy rise")
 
 
-def _ends(rows: Sequence[Row], words: str, *, reverse: bool, unit: str = "") -> Iterator[str]:
-    """The augmentations that change most and least."""
-    order = sorted((row for row in rows if row["mean"] is not None), key=lambda row: row["mean"], reverse=reverse)
-    if order:
-        least = f", least under {order[-1]['augmentation']} ({_value(order[-1])}{unit})" if len(order) > 1 else ""
-        yield f"{words} most under {order[0]['augmentation']} ({_value(order[0])}{unit}){least}."
+def _sorted(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row], list[Row]]:
+    """Those that are settled above 0, settled below, not settled, and of too few images; without those of none."""
+    few = [row for row in rows if 0 < row["n"] < LEAST_IMAGES]
+    known = [row for row in rows if row["n"] >= LEAST_IMAGES]
+    above = [row for row in known if row["settled"] and row["difference"] > 0]
+    below = [row for row in known if row["settled"] and row["difference"] < 0]
+    return above, below, [row for row in known if not row["settled"]], few
 
 
-def _value(row: Row) -> str:
-    low, high, places = row["ci_low"], row["ci_high"], _places(row)
-    if row["n"] < 2:
-        return fixed(row["mean"], places)
-    return f"{fixed(row['mean'], places)} [{fixed(low, places)} to {fixed(high, places)}]"
+def _too_few(rows: Sequence[Row], words: str) -> Iterator[str]:
+    if rows:
+        names = _listed([f"{row['augmentation']} ({fixed(row['difference'], 3)})" for row in rows])
+        yield f"The mean {words} settles nothing with fewer than {LEAST_IMAGES} images: {names}."
 
 
-def _places(row: Row) -> int:
-    """Decimals of a mean and its interval: one that does not hold 0 must not seem to end there."""
-    low, high = row["ci_low"], row["ci_high"]
-    if row["n"] < 2:
-        return 3
-    places = max(2, min(4, decimals(low, high)))
-    return 4 if low * high > 0 and round(min(abs(low), abs(high)), places) == 0 else places
+def ends(
+    summary: pl.DataFrame, metrics: Sequence[str], draws: int, differences: pl.DataFrame | None = None
+) -> list[str]:
+    """Under which augmentations attention changes most and least on average, and whether the first two differ.
+
+    Args:
+        summary: As `Study.summary`.
+        metrics: Those of attention that the study has.
+        draws: Views per image and augmentation.
+        differences: The table of all pairs; None where there is none, and nothing is said of pairs.
+
+    Example:
+        >>> table = pl.DataFrame({"augmentation": ["flip", "turn"], "metric": DIVERGENCE, "n": [9, 9],
+        ...     "mean": [0.1, 0.4]})
+        >>> ends(table, [DIVERGENCE], draws=1)
+        ['As shares of a whole, maps differ on average most under turn (0.400 bits) and least under flip (0.100 bits).']
+    """
+    sentences: list[str] = []
+    for metric, words, unit, most_first in (
+        (DIVERGENCE, "As shares of a whole, maps differ on average", " bits", True),
+        (ROLLOUT, "Rolled out through all layers, attention changes on average", "", False),
+    ):
+        part = summary.filter(pl.col("metric") == metric, pl.col("mean").is_not_null())
+        # So many images at least have a value.
+        part = part.filter((pl.col("n") / draws).ceil() >= LEAST_IMAGES)
+        order = part.sort("mean", descending=most_first, maintain_order=True).to_dicts()
+        if metric in metrics and len(order) > 1:
+            sentences.append(_ends(order, words, unit))
+            sentences += _first_two(order, metric, differences)
+    return sentences
 
 
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def _ends(order: Sequence[Row], words: str, unit: str) -> str:
+    most, least = (f"{row['augmentation']} ({fixed(row['mean'], 3)}{unit})" for row in (order[0], order[-1]))
+    if order[0]["mean"] == order[-1]["mean"]:
+        return f"{words} as much under every augmentation ({fixed(order[0]['mean'], 3)}{unit})."
+    return f"{words} most under {most} and least under {least}."
+
+
+def _first_two(order: Sequence[Row], metric: str, differences: pl.DataFrame | None) -> Iterator[str]:
+    """Whether the two that change most differ, where the table of pairs has them."""
+    pair = [order[0]["augmentation"], order[1]["augmentation"]]
+    if differences is None:
+        return
+    found = differences.filter(
+        pl.col("metric") == metric, pl.col("augmentation").is_in(pair), pl.col("other").is_in(pair)
+    )
+    if found.height:
+        word = "settled" if found["settled"][0] else "not settled"
+        yield f"Whether {pair[0]} changes attention more than {pair[1]} is {word}."
+
+
+def _value(row: Row, unit: str = "") -> str:
+    """An augmentation with its difference and interval."""
+    name, low, high = row["augmentation"], row["low"], row["high"]
+    if low is None or high is None:
+        return f"{name} ({fixed(row['difference'], 3)}{unit})"
+    places = interval_decimals(low, high)
+    return f"{name} ({fixed(row['difference'], places)} [{fixed(low, places)} to {fixed(high, places)}]{unit})"
+
+
+def _listed(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 PART = Part(section)

@@ -1,96 +1,184 @@
-"""The answer in three sentences, from the tables alone."""
+"""The answer to three questions: how far, is it settled, and which images; from the tables alone."""
+
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 from markupsafe import Markup
 
 from embedshift.config import Json
-from embedshift.report.numbers import count, decimals, fixed
+from embedshift.report.numbers import count, decimals, fixed, listed
+from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
 Row = Json
 
+COSINE = "cosine_similarity"
+# A share beyond which the cross baseline stands beside it: views may have left the region where images lie.
+FAR = 0.5
+# Pairs that are named one by one.
+NAMED = 3
 
-def answer(summary: pl.DataFrame, encoder: str, images: int) -> list[Markup]:
-    """Which augmentations move the embedding most and least, by how much, and whether that is settled.
+
+def how_far(summary: pl.DataFrame, encoder: str, cross: Mapping[str, float]) -> list[Markup]:
+    """Which augmentations move the embedding most and least, as shares of the way to an unrelated image.
 
     Args:
         summary: As `Study.summary`.
         encoder: What the encoder is called.
+        cross: Augmentation → its share by the cross baseline.
+
+    Returns:
+        Sentences as HTML, every name escaped.
+
+    Example:
+        >>> table = pl.DataFrame({"augmentation": ["noise", "flip"], "metric": [COSINE] * 2, "mean": [0.5, 0.97],
+        ...     "floor": [0.6] * 2, "share": [1.25, 0.075], "share_low": [1.1, 0.07], "share_high": [1.4, 0.08]})
+        >>> print(how_far(table, "CLIP", {"noise": 1.0})[0].striptags())
+        noise moves CLIP furthest: 1.25 [1.10 to 1.40] of the way to an unrelated image (1.00 by the cross baseline).
+    """
+    rows = sorted(
+        summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null()).iter_rows(named=True),
+        key=lambda row: float(row["mean"]),
+    )
+    if not rows:
+        return [Markup("No cosine similarity could be computed: no embedding of {} has a length.").format(encoder)]
+    if rows[0]["share"] is None:
+        return _without_scale(rows, encoder)
+    most, least = rows[0], rows[-1]
+    only = len(rows) == 1
+    first = Markup("<b>{}</b>{} moves {}{}: <b>{}</b> of the way to an unrelated image{}.").format(
+        most["augmentation"], ", the only augmentation," if only else "", encoder, "" if only else " furthest",
+        _share(most), _crossed(most, cross),
+    )  # fmt: skip
+    scale = Markup(
+        "The share is 0 where an embedding does not change, and 1 where it moves as far as the embedding of another "
+        "image of this set lies (mean cosine similarity of unrelated images: {}). Brackets hold 95 % intervals."
+    ).format(fixed(most["floor"], 3))
+    if only:
+        return [first, scale]
+    second = Markup("<b>{}</b> moves it least: <b>{}</b>{}.").format(
+        least["augmentation"], _share(least), _crossed(least, cross)
+    )
+    return [first, second, scale]
+
+
+def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:
+    """Where unrelated images give no scale."""
+    most, least, floor = rows[0], rows[-1], rows[0]["floor"]
+    if least["mean"] == most["mean"] == 1.0:
+        first = Markup("No augmentation moves {}: every mean cosine similarity is 1.").format(encoder)
+    elif len(rows) == 1:
+        first = Markup("<b>{}</b>, the only augmentation, moves {} to a mean cosine similarity of {}.").format(
+            most["augmentation"], encoder, fixed(most["mean"], 3)
+        )
+    else:
+        first = Markup(
+            "Mean cosine similarity with the original: from {} under <b>{}</b> to {} under <b>{}</b>."
+        ).format(fixed(most["mean"], 3), most["augmentation"], fixed(least["mean"], 3), least["augmentation"])
+    if floor is None:
+        return [first, Markup("There is no scale for it: unrelated images are pairs, and there are too few images.")]
+    why = "unrelated images have a mean cosine similarity of {}, which cannot be told apart from no change"
+    return [first, Markup("There is no scale for it: " + why + ".").format(fixed(floor, 3))]
+
+
+def _share(row: Row) -> Markup:
+    low, high = row["share_low"], row["share_high"]
+    if low is None or high is None:
+        return Markup("{}").format(fixed(row["share"], 3))
+    places = min(4, max(2, decimals(low, high)))
+    return Markup("{} [{} to {}]").format(*(fixed(value, places) for value in (row["share"], low, high)))
+
+
+def _crossed(row: Row, cross: Mapping[str, float]) -> str:
+    value = cross.get(row["augmentation"])
+    return "" if value is None or row["share"] <= FAR else f" ({fixed(value, 2)} by the cross baseline)"
+
+
+def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> list[Markup]:
+    """Whether these images decide which augmentation moves the embedding more, pair by pair.
+
+    Args:
+        differences: As `Study.table("differences")`; None where there are too many augmentations.
+        order: Augmentations, the most moving first.
         images: Number of images measured.
 
     Returns:
-        Three sentences (fewer where there is nothing to compare), as HTML with every name escaped.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["noise", "flip"] * 2, "n": [9] * 4, "mean": [0.5, 0.97, 40.0, 8.0],
-        ...     "metric": ["cosine_similarity"] * 2 + ["l2_distance"] * 2,
-        ...     "ci_low": [0.41, 0.96, 36.0, 7.1], "ci_high": [0.62, 0.98, 44.0, 8.9]})
-        >>> for sentence in answer(table, "CLIP", 9): print(sentence.striptags())
-        noise moves CLIP most: mean cosine similarity to the original 0.50 (95 % interval 0.41 to 0.62), mean L2 distance 40.0 (36.0 to 44.0).
-        flip moves it least: 0.970 (0.960 to 0.980), L2 distance 8.0 (7.1 to 8.9).
-        The two intervals do not overlap.
-    """  # noqa: E501
-    cosine = _by_augmentation(summary, "cosine_similarity")
-    if not cosine:
-        return [Markup("No cosine similarity could be computed: no embedding of {} has a norm.").format(encoder)]
-    far = _by_augmentation(summary, "l2_distance")
-    order = sorted(cosine.values(), key=lambda row: row["mean"])
-    most, least = order[0], order[-1]
-    name = most["augmentation"]
-    only = Markup(", the only augmentation,") if len(order) == 1 else ""
-    first = Markup("<b>{}</b>{} moves {}{}: mean cosine similarity to the original {}{}.").format(
-        name, only, encoder, "" if only else " most", _value(most, "95 % interval "), _distance(far, name, "mean ")
-    )
-    if len(order) == 1:
-        return [first]
-    name = least["augmentation"]
-    second = Markup("<b>{}</b> moves it least: {}{}.").format(name, _value(least), _distance(far, name))
-    return [first, second, _between(order, images)]
-
-
-def _by_augmentation(summary: pl.DataFrame, metric: str) -> dict[str, Row]:
-    rows = summary.filter((pl.col("metric") == metric) & pl.col("mean").is_not_null()).iter_rows(named=True)
-    return {row["augmentation"]: row for row in rows}
-
-
-def _value(row: Row, word: str = "") -> Markup:
-    low, high = row["ci_low"], row["ci_high"]
-    if row["n"] < 2:
-        return Markup("<b>{}</b> (one value: no interval)").format(fixed(row["mean"], 3))
-    places = decimals(low, high)
-    text = Markup("<b>{}</b> ({}{} to {})")
-    return text.format(fixed(row["mean"], places), word, fixed(low, places), fixed(high, places))
-
-
-def _distance(far: dict[str, Row], name: str, word: str = "") -> Markup:
-    return Markup(", {}L2 distance {}").format(word, _value(far[name])) if name in far else Markup("")
-
-
-def _between(order: list[Row], images: int) -> Markup:
-    """The third sentence: where the others lie, and whether both ends stand apart from their neighbours."""
-    if len(order) == 2:
-        if _overlap(order[0], order[1]):
-            return Markup("The two intervals overlap: which moves it more is not settled by {}.").format(
-                count(images, "image")
-            )
-        return Markup("The two intervals do not overlap.")
-    low, high = order[1], order[-2]
-    if len(order) == 3:
-        where = Markup("{}, the third, lies between them at {}").format(low["augmentation"], _value(low))
-    else:
-        where = Markup("The other {} lie between {} at {} and {} at {}").format(
-            len(order) - 2, low["augmentation"], _value(low), high["augmentation"], _value(high)
-        )
-    unsettled = [
-        Markup("which of {} and {} moves it {}").format(end["augmentation"], next_to["augmentation"], word)
-        for end, next_to, word in ((order[0], low, "more"), (order[-1], high, "less"))
-        if _overlap(end, next_to)
+        Sentences as HTML.
+    """
+    if len(order) < 2:
+        return []
+    if images < LEAST_IMAGES:
+        words = "No: {} cannot settle an order, and have no intervals. {} are needed."
+        return [Markup(words).format(count(images, "image"), LEAST_IMAGES)]
+    if differences is None:
+        return [Markup("{} augmentations are too many to compare all pairs.").format(len(order))]
+    cosine = differences.filter(pl.col("metric") == COSINE)
+    settled = {frozenset(pair) for pair in cosine.filter("settled").select("augmentation", "other").iter_rows()}
+    open_pairs = [
+        (one, other)
+        for place, one in enumerate(order)
+        for other in order[place + 1 :]
+        if frozenset((one, other)) not in settled
     ]
-    if not unsettled:
-        return where + Markup(", and neither end's interval overlaps with its neighbour's.")
-    return where + Markup("; {} is not settled by {}, since their intervals overlap.").format(
-        Markup(" nor ").join(unsettled) if len(unsettled) > 1 else unsettled[0], count(images, "image")
-    )
+    method = "Pairs are compared image by image, with intervals that hold for all pairs at once."
+    if images < APPROXIMATE_BELOW:
+        method += f" With fewer than {APPROXIMATE_BELOW} images they are approximate."
+    total = len(order) * (len(order) - 1) // 2
+    if not open_pairs:
+        said = "Yes: {} decide which moves the embedding more for every pair of augmentations."
+        return [Markup(said).format(count(images, "image")), Markup(method)]
+    if len(open_pairs) == total:
+        said = "No: {} do not decide for any pair of augmentations which moves the embedding more."
+        return [Markup(said).format(count(images, "image")), Markup(method)]
+    first = Markup("For {} of {} pairs of augmentations, yes.").format(total - len(open_pairs), total)
+    return [first, _ends(order, settled), _not_settled(open_pairs), Markup(method)]
 
 
-def _overlap(one: Row, other: Row) -> bool:
-    return bool(one["ci_low"] <= other["ci_high"] and other["ci_low"] <= one["ci_high"])
+def _ends(order: Sequence[str], settled: set[frozenset[str]]) -> Markup:
+    """Whether the first and the last of the order stand apart from all others."""
+    words: list[Markup] = []
+    for name, word in ((order[0], "most"), (order[-1], "least")):
+        apart = all(frozenset((name, other)) in settled for other in order if other != name)
+        text = "That <b>{}</b> moves it {} is settled" if apart else "that <b>{}</b> moves it {} is not settled"
+        words.append(Markup(text).format(name, word))
+    first, second = (str(word) for word in words)
+    second = second[0].lower() + second[1:]
+    return Markup(first[0].upper() + first[1:] + "; " + second + ".")
+
+
+def _not_settled(pairs: Sequence[tuple[str, str]]) -> Markup:
+    named = [Markup("{} and {}").format(one, other) for one, other in pairs[:NAMED]]
+    more = len(pairs) - len(named)
+    rest = f"; and {more} more, in the table of differences" if more else ""
+    return Markup("Not settled: {}{}.").format(Markup("; ").join(named), rest)
+
+
+def which_images(moved: pl.DataFrame, images: int, link: str = "") -> list[Markup]:
+    """Which images an augmentation takes far away.
+
+    Args:
+        moved: `augmentation, far, image_id, share`, the most moving augmentation first: how many images moved more
+            than half of the way to an unrelated image, and the image that moved most with its share.
+        images: Number of images measured.
+        link: Where they can be seen; "" = nowhere.
+
+    Returns:
+        Sentences as HTML.
+    """
+    if moved.is_empty():
+        return []
+    far = [row for row in moved.iter_rows(named=True) if row["far"]]
+    if far:
+        parts = [Markup("{} under <b>{}</b>").format(_of(row["far"], images), row["augmentation"]) for row in far]
+        first = Markup("More than half of the way to an unrelated image: {}.").format(Markup(listed(parts)))
+    else:
+        first = Markup("No image moves more than half of the way to an unrelated image.")
+    top = [
+        Markup("<bdi>{}</bdi> ({} under {})").format(row["image_id"], fixed(row["share"], 2), row["augmentation"])
+        for row in moved.head(NAMED).iter_rows(named=True)
+    ]
+    see = Markup(" <a href='{}'>See them.</a>").format(link) if link else ""
+    return [first, Markup("The images that move furthest: {}.{}").format(Markup(listed(top)), see)]
+
+
+def _of(number: int, images: int) -> str:
+    return f"all {images:,}" if number == images else f"{number:,} of {images:,}"

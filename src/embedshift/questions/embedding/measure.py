@@ -1,14 +1,16 @@
 """How far the encoder's vector moves: its angle and its distance from the original's."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from embedshift.arrays import Values
-from embedshift.pipeline.measure import Measure
+from embedshift.arrays import Floats, Values
+from embedshift.pipeline.measure import Measure, Sums
 from embedshift.registry import METRICS, metric
 from embedshift.statistics import vectors
+from embedshift.statistics.floors import GROUPS, KEPT, cosine_floor, distance_floor
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
@@ -16,7 +18,15 @@ if TYPE_CHECKING:
     from embedshift.pipeline.plan import Plan
 
 
-@metric("cosine similarity", "embedding", no_change=1.0, low=-1.0, high=1.0, higher_is_better=True)
+@metric(
+    "cosine similarity",
+    "embedding",
+    no_change=1.0,
+    low=-1.0,
+    high=1.0,
+    higher_is_better=True,
+    floor=cosine_floor,
+)
 def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Cosine of the angle between two embeddings (the paper's equation 4).
 
@@ -40,7 +50,16 @@ def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     return vectors.cosine(u, v)
 
 
-@metric("L2 distance", "embedding", no_change=0.0, low=0.0, high=np.inf, higher_is_better=False, unit="encoder")
+@metric(
+    "L2 distance",
+    "embedding",
+    no_change=0.0,
+    low=0.0,
+    high=np.inf,
+    higher_is_better=False,
+    unit="encoder",
+    floor=distance_floor,
+)
 def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Euclidean distance between two raw embeddings (the paper's equation 5).
 
@@ -63,6 +82,72 @@ def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
     return vectors.distance(u, v)
 
 
+class KeptVectors(Sums):
+    """The vectors of some originals of a shard, as they are.
+
+    Args:
+        most: How many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._kept: list[Floats] = []
+
+    def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
+        """One more image, as long as some are wanted."""
+        if len(self._kept) < self.most:
+            self._kept.append(output.embedding[0])
+
+    def close(self) -> Mapping[str, Values]:
+        """`vectors`, float32 `[k, D]`."""
+        return {"vectors": np.stack(self._kept)} if self._kept else {}
+
+
+class UnitSums(Sums):
+    """Sums of the originals' unit vectors by groups of images: enough for the mean cosine over all pairs of images.
+
+    Args:
+        each: Images of one group; the last group of a shard may have fewer.
+
+    Example:
+        >>> sums = UnitSums(each=2)
+        >>> for vector in ([3.0, 4.0], [0.0, 0.0], [0.0, 2.0]):
+        ...     sums.add_vector(np.array(vector))
+        >>> found = sums.close()
+        >>> found["images"].tolist(), found["valid"].tolist(), found["units"].tolist()
+        ([2.0, 1.0], [1.0, 1.0], [[0.6, 0.8], [0.0, 1.0]])
+    """
+
+    def __init__(self, each: int) -> None:
+        self.each = each
+        self._waiting: list[Values] = []
+        self._groups: list[tuple[float, float, Values]] = []
+
+    def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
+        """One more image, by its original's embedding."""
+        self.add_vector(output.embedding[0])
+
+    def add_vector(self, vector: ArrayLike) -> None:
+        """One more image, by its original's embedding `[D]`."""
+        self._waiting.append(vectors.unit(vector))
+        if len(self._waiting) == self.each:
+            self._count()
+
+    def close(self) -> Mapping[str, Values]:
+        """By group: `images` and `valid` (those whose vector has a length) `[G]`, `units` `[G, D]`."""
+        self._count()
+        names = ("images", "valid", "units") if self._groups else ()
+        return {name: np.stack([group[place] for group in self._groups]) for place, name in enumerate(names)}
+
+    def _count(self) -> None:
+        """Takes what waits as a group."""
+        if self._waiting:
+            units = np.stack(self._waiting)
+            there = ~np.isnan(units).any(axis=1)
+            self._groups.append((float(len(units)), float(there.sum()), units[there].sum(axis=0)))
+            self._waiting = []
+
+
 class MEASURE(Measure):
     """Every metric that needs the embedding."""
 
@@ -70,3 +155,10 @@ class MEASURE(Measure):
         """Original against views."""
         embedding = output.embedding
         return {name: METRICS[name].function(embedding[:1], embedding[1:]) for name in self.metrics}
+
+    def sums(self, plan: "Plan") -> Mapping[str, Sums]:
+        """Of the originals' vectors: as they are where there are few, else some of them, and sums of all."""
+        if plan.images <= KEPT:
+            return {"vectors": KeptVectors(KEPT)}
+        kept = -(-KEPT * plan.config.shard_size // plan.images)
+        return {"vectors": KeptVectors(kept), "units": UnitSums(max(1, plan.images // GROUPS))}

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.figures import FigureInput
 from embedshift.figures.style import metric_label
-from embedshift.questions.embedding.answer import answer
+from embedshift.questions.embedding.answer import COSINE, FAR, how_far, is_it_settled, which_images
 from embedshift.registry import METRICS
 from embedshift.report.charts import ROW_PIXELS, escaped, layout_of, short
 from embedshift.report.numbers import fixed, places_of
@@ -21,9 +22,55 @@ THIN = 3
 
 
 def section(page: PageInput) -> Section:
-    """Three sentences."""
-    sentences = answer(page.data.summary, page.encoder, page.data.images)
-    return Section("answer", "Answer", 10, {"answer": sentences})
+    """The answer to three questions, and the ruler."""
+    data, cross = page.data, page.data.table("shifts")
+    order = by_cosine(data.summary)
+    moved = furthest(data.rows, data.summary, order)
+    moved = moved.with_columns(pl.col("image_id").map_elements(page.reader.naming.image, pl.String))
+    link = "#gallery" if any(each.name == "moved" for each in page.reader.questions) else ""
+    answers = {
+        "How far does the embedding move?": how_far(
+            data.summary,
+            page.encoder,
+            {} if cross is None else dict(cross.select("augmentation", "cross_share").iter_rows()),
+        ),
+        "Is the order settled?": is_it_settled(data.table("differences"), order, data.images),
+        "Which images would be different?": which_images(moved, data.images, link),
+    }
+    content = {"answers": {title: text for title, text in answers.items() if text}, "ruler": page.figures.get("ruler")}
+    return Section("answer", "Answer", 10, content)
+
+
+def by_cosine(summary: pl.DataFrame) -> list[str]:
+    """Augmentations that have a mean cosine similarity, the most moving first."""
+    cosine = summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null())
+    return cosine.sort("mean", maintain_order=True)["augmentation"].to_list()
+
+
+def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
+    """How many images an augmentation takes over half of the way to an unrelated image, and which it takes furthest.
+
+    Args:
+        rows: Records of a study.
+        summary: Its summary.
+        order: Augmentations.
+
+    Returns:
+        `augmentation, far, image_id, share`, in this order; empty where there is no floor.
+    """
+    floors = summary.filter((pl.col("metric") == COSINE) & pl.col("share").is_not_null())["floor"]
+    if floors.is_empty():
+        return pl.DataFrame(
+            schema={"augmentation": pl.String, "far": pl.Int64, "image_id": pl.String, "share": pl.Float64}
+        )
+    share = ((1.0 - pl.col(COSINE).fill_nan(None).mean()) / (1.0 - floors[0])).alias("share")
+    by_image = rows.filter(pl.col("view").is_in(list(order))).group_by("view", "image_id").agg(share).drop_nulls()
+    ordered = by_image.sort("share", "image_id", descending=[True, False])
+    found = ordered.group_by("view").agg(
+        (pl.col("share") > FAR).sum().cast(pl.Int64).alias("far"), pl.col("image_id").first(), pl.col("share").first()
+    )
+    names = pl.LazyFrame({"augmentation": list(order)}, schema={"augmentation": pl.String})
+    return names.join(found, left_on="augmentation", right_on="view", how="inner", maintain_order="left").collect()
 
 
 def charts(page: PageInput) -> Iterator[Chart]:
@@ -73,19 +120,22 @@ def _means(rows: Sequence[Mapping[str, Any]], metric: str, colours: Sequence[str
     texts = []
     for row in rows:
         value = {key: fixed(row[key], places) for key in ("mean", "ci_low", "ci_high", "sd", "median", "q05", "q95")}
+        interval = "" if row["ci_low"] is None else f" (95 % interval {value['ci_low']} to {value['ci_high']})"
         texts.append(
-            f"<b>{escaped(row['augmentation'])}</b><br>mean {value['mean']} (95 % interval {value['ci_low']} to "
-            f"{value['ci_high']})<br>median {value['median']}, sd {value['sd']}<br>"
-            f"5 % to 95 % of views: {value['q05']} to {value['q95']}<br>n = {row['n']:,}"
+            f"<b>{escaped(row['augmentation'])}</b><br>mean {value['mean']}{interval}<br>"
+            f"of views: median {value['median']}, sd {value['sd']}<br>"
+            f"5 % to 95 % of views: {value['q05']} to {value['q95']}<br>{row['n']:,} views of {row['images']:,} images"
         )
+    ends = [
+        (row["mean"], *(row["mean"] if row[end] is None else row[end] for end in ("ci_low", "ci_high"))) for row in rows
+    ]
     return {
         "type": "scatter", "mode": "markers", "showlegend": False, "hovertemplate": "%{text}<extra></extra>",
         "x": [row["mean"] for row in rows], "y": list(range(len(rows))), "text": texts,
         "marker": {"size": 7, "color": list(colours)},
         "error_x": {
             "type": "data", "symmetric": False, "thickness": 1.5, "width": 3,
-            "array": [row["ci_high"] - row["mean"] for row in rows],
-            "arrayminus": [row["mean"] - row["ci_low"] for row in rows],
+            "array": [high - mean for mean, _, high in ends], "arrayminus": [mean - low for mean, low, _ in ends],
         },
     }  # fmt: skip
 

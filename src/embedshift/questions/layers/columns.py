@@ -1,7 +1,9 @@
-"""The columns of a study with layers."""
+"""The columns of a study with layers, and what counts as no change in them."""
 
 TOKENS = ("cls", "patches")
 COMPARED = ("cosine_similarity", "l2_distance")
+# 1 - cosine at or below it is rounding of float32, and no change.
+UNMOVED = 1e-6
 
 
 def column(metric: str, token: str) -> str:

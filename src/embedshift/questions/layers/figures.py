@@ -1,5 +1,6 @@
 """Shift by depth: at which block of the encoder an augmentation bites."""
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -8,29 +9,37 @@ from matplotlib.ticker import MaxNLocator
 from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.style import human, new_figure
+from embedshift.questions.layers.columns import UNMOVED
 
 TOKEN_WORDS = {"cls": "class token", "patches": "mean patch token"}
-PANELS = {"cosine_similarity": "mean cosine similarity", "cka": "linear CKA"}
+PANELS = {"cosine_similarity": "1 − mean cosine similarity", "cka": "linear CKA"}
 
 
 @figure("depth", "10", "Shift by depth: after every block of the encoder", section=True, possible=has_table("layers"))
 def depth(data: FigureInput, title: str) -> Figure:
-    """A line per augmentation over the blocks: mean cosine similarity above, CKA below, a column for each token.
+    """A line per augmentation over the blocks: 1 - mean cosine similarity above, CKA below, a column for each token.
 
-    The band is the 95 % interval of the mean.
+    The band is the 95 % interval. Strong augmentations lie far above the others, so that the axis of 1 - cosine is
+    logarithmic; what is at or below `UNMOVED` is drawn at its lower end.
     """
     table = data.table("layers")
     if table is None:
         raise UsageError("the study has no layers; run it with `layers`")
+    table = table.filter(pl.col("metric").is_in([*PANELS]))
     tokens = [token for token in TOKEN_WORDS if token in table["token"]]
-    metrics = [metric for metric in PANELS if metric in table["metric"]]
-    note = "1 = no change; band: 95 % interval of the mean (bootstrap over images); CKA: one number for all images"
+    known = table.drop_nulls("mean")["metric"].unique()
+    metrics = [metric for metric in PANELS if metric in known or metric == "cosine_similarity"]
+    notes = [f"1 − cosine: 0 = no change, logarithmic axis, {UNMOVED:.6f} and less drawn at its lower end"]
+    notes += ["CKA: 1 = no change"] if "cka" in metrics else []
+    notes += ["band: 95 % interval"] if table["ci_low"].count() else []
     width, height = 3.4 * len(tokens) + 2.0, max(2.2 * len(metrics) + 0.4, 0.9 + 0.17 * len(data.augmentations))
-    figure = new_figure(data.caption(note), width, height, title)
+    figure = new_figure(data.caption(*notes), width, height, title)
     grid = figure.subplots(len(metrics), len(tokens), sharex=True, sharey="row", squeeze=False)
     for row, metric in zip(grid, metrics, strict=True):
         for axes, token in zip(row, tokens, strict=True):
             _lines(axes, data, table.filter(pl.col("token") == token, pl.col("metric") == metric))
+        if metric == "cosine_similarity":
+            _logarithmic(row[0])
         row[0].set_ylabel(PANELS[metric])
     for axes, token in zip(grid[0], tokens, strict=True):
         axes.set_title(TOKEN_WORDS[token])
@@ -44,7 +53,17 @@ def depth(data: FigureInput, title: str) -> Figure:
 def _lines(axes: Axes, data: FigureInput, table: pl.DataFrame) -> None:
     for name, colour in data.colours.items():
         part = table.filter(pl.col("augmentation") == name).sort("layer")
-        mean, low, high = (part[column].to_numpy() for column in ("mean", "ci_low", "ci_high"))
+        mean, low, high = (part[column].to_numpy().astype(np.float64) for column in ("mean", "ci_low", "ci_high"))
+        if "cosine_similarity" in part["metric"]:
+            mean, low, high = (np.maximum(1 - each, UNMOVED) for each in (mean, high, low))
         axes.fill_between(part["layer"], low, high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(part["layer"], mean, color=colour, linewidth=1.4, marker=".", markersize=4, label=human(name))
     axes.grid(axis="y")
+
+
+def _logarithmic(axes: Axes) -> None:
+    """A logarithmic axis of changes; where something did not move, its lower end is `UNMOVED`."""
+    axes.set_yscale("log")
+    low, high = axes.dataLim.intervaly
+    if low <= UNMOVED:
+        axes.set_ylim(UNMOVED, max(2 * high, 10 * UNMOVED))

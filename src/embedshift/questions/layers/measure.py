@@ -1,4 +1,4 @@
-"""Metrics layer by layer: how far what each block of the encoder gives moves, one picture at a time and as a set."""
+"""Metrics layer by layer: how far what each block of the encoder gives moves, one image at a time and as a set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.pipeline.measure import Column, Measure, Sums
-from embedshift.questions.layers.cka import LEAST_IMAGES, likeness, terms_of
+from embedshift.questions.layers.cka import LEAST_MINIBATCH, likeness, terms_of
 from embedshift.questions.layers.columns import COMPARED, TOKENS, column
 from embedshift.statistics import vectors
 
@@ -52,7 +52,7 @@ class CkaSums(Sums):
 
     Args:
         draws: Views per augmentation.
-        images: Images in the minibatches so far. A last minibatch of fewer than `LEAST_IMAGES` gives nothing.
+        images: Images in the minibatches so far. A last minibatch of fewer than `LEAST_MINIBATCH` gives nothing.
         sums: float64 `[A, T, L, 3]`, the terms of each augmentation, token and layer, added up over draws and
             minibatches, each minibatch by its number of images.
 
@@ -91,7 +91,7 @@ class CkaSums(Sums):
     def _count(self) -> None:
         """Takes what waits as a minibatch."""
         count, depth = len(self._waiting), self._waiting[0].shape[1] if self._waiting else 0
-        if count >= LEAST_IMAGES:
+        if count >= LEAST_MINIBATCH:
             # [views, m, T * L, W]: tokens and layers are all alike to the formula.
             states = np.stack(self._waiting, axis=1).swapaxes(2, 3)
             states = states.reshape(*states.shape[:2], -1, states.shape[-1])

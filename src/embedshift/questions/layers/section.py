@@ -3,9 +3,12 @@
 import polars as pl
 
 from embedshift.config import Json
+from embedshift.questions.layers.cka import LEAST_CKA
+from embedshift.questions.layers.columns import UNMOVED
 from embedshift.questions.layers.figures import TOKEN_WORDS
-from embedshift.report.numbers import fixed
+from embedshift.report.numbers import MISSING, count
 from embedshift.report.section import PageInput, Part, Section
+from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
 
 def section(page: PageInput) -> Section | None:
@@ -13,50 +16,94 @@ def section(page: PageInput) -> Section | None:
     table = page.data.table("layers")
     if table is None:
         return None
-    content = rows_of(table) | {"figure": page.figures.get("depth")}
+    content = rows_of(table, page.data.images) | {"figure": page.figures.get("depth")}
     return Section("layers", "Where it happens", 60, {"layers": content})
 
 
-def rows_of(table: pl.DataFrame) -> Json:
+def rows_of(table: pl.DataFrame, images: int) -> Json:
     """What the section shows beside its figure, of the class token, or of the mean patch where there is none.
 
     Args:
         table: As `Study.layers`.
+        images: Number of images measured.
 
     Returns:
-        `depth`, the number of blocks; `token`, in words; `has_cls`; `rows`, one per augmentation: name, mean cosine
-        after the first and the last block, and the first block after which half of the last one's drop is reached.
+        `depth`, the number of blocks; `token`, in words; `has_cls`; `has_cka`; `least_cka`; `rows`, one per
+        augmentation: name, 1 - mean cosine after the first and the last block, and the first block after which half of
+        the last one's change is reached, where the interval of the last one's does not hold 0; `note`, what the number
+        of images allows.
 
     Example:
         >>> table = pl.DataFrame({"augmentation": ["noise"] * 3, "layer": [1, 2, 3], "token": ["cls"] * 3,
-        ...     "metric": ["cosine_similarity"] * 3, "mean": [0.95, 0.8, 0.7]})
-        >>> rows_of(table)["rows"]
-        [{'augmentation': 'noise', 'first': '0.950', 'last': '0.700', 'half': 2}]
+        ...     "metric": ["cosine_similarity"] * 3, "mean": [0.95, 0.8, 0.7], "ci_high": [0.96, 0.83, 0.74]})
+        >>> rows_of(table, 20)["rows"]
+        [{'augmentation': 'noise', 'first': '0.050', 'last': '0.30', 'half': 2}]
     """
     has_cls = "cls" in table["token"]
     token = "cls" if has_cls else "patches"
     cosine = table.filter(pl.col("metric") == "cosine_similarity", pl.col("token") == token)
     rows: list[Json] = []
     for (name,), part in cosine.group_by("augmentation", maintain_order=True):
-        means = part.sort("layer")["mean"].to_list()
-        first, last = fixed(means[0], 3), fixed(means[-1], 3)
-        rows.append({"augmentation": name, "first": first, "last": last, "half": half_way(means)})
-    return {"depth": cosine["layer"].max(), "token": TOKEN_WORDS[token], "has_cls": has_cls, "rows": rows}
+        changes = [None if mean is None else 1 - mean for mean in part.sort("layer")["mean"]]
+        highest = part.sort("layer")["ci_high"][-1]
+        settled = images >= LEAST_IMAGES and highest is not None and highest < 1 - UNMOVED
+        half = half_way(changes) if settled else None
+        rows.append({"augmentation": name, "first": change(changes[0]), "last": change(changes[-1]), "half": half})
+    known = table.drop_nulls("mean")["metric"]
+    return {
+        "depth": cosine["layer"].max(), "token": TOKEN_WORDS[token], "has_cls": has_cls, "rows": rows,
+        "has_cka": "cka" in known, "least_cka": LEAST_CKA, "note": note(images),
+    }  # fmt: skip
 
 
-def half_way(means: list[float | None]) -> int | None:
-    """The first block, counted from 1, whose mean cosine lies half as far below 1 as the last block's, or further.
-
-    None where the last block has no mean, or none that lies below 1.
+def note(images: int) -> str:
+    """What a number of images allows; empty where it allows all.
 
     Example:
-        >>> half_way([0.99, 0.7, 0.9, 0.6]), half_way([1.0, 1.0])
+        >>> note(5)
+        'These are 5 images: below 8 there are no intervals, and the last column is empty.'
+        >>> note(12), note(20)
+        ('These are 12 images: below 20 intervals are approximate.', '')
+    """
+    if images < LEAST_IMAGES:
+        words = f"below {LEAST_IMAGES} there are no intervals, and the last column is empty"
+        return f"{_these(images)}: {words}."
+    return (
+        f"{_these(images)}: below {APPROXIMATE_BELOW} intervals are approximate." if images < APPROXIMATE_BELOW else ""
+    )
+
+
+def _these(images: int) -> str:
+    return f"This is {count(images, 'image')}" if images == 1 else f"These are {count(images, 'image')}"
+
+
+def change(value: float | None) -> str:
+    """1 - cosine with two figures.
+
+    Example:
+        >>> change(0.0471), change(0.00003), change(1e-8), change(None)
+        ('0.047', '0.000030', '0', '–')
+    """
+    if value is None:
+        return MISSING
+    if value <= UNMOVED:
+        return "0"
+    return f"{value:#.2g}" if value >= 1e-4 else f"{value:.6f}"
+
+
+def half_way(changes: list[float | None]) -> int | None:
+    """The first block, counted from 1, whose 1 - mean cosine is half as large as the last block's, or larger.
+
+    None where the last block has no mean, or did not move.
+
+    Example:
+        >>> half_way([0.01, 0.3, 0.1, 0.4]), half_way([0.0, 0.0])
         (2, None)
     """
-    last = means[-1]
-    if last is None or not last < 1:
+    last = changes[-1]
+    if last is None or not last > UNMOVED:
         return None
-    return next(layer for layer, mean in enumerate(means, start=1) if mean is not None and 1 - mean >= (1 - last) / 2)
+    return next(layer for layer, each in enumerate(changes, start=1) if each is not None and each >= last / 2)
 
 
 PART = Part(section)

@@ -1,14 +1,18 @@
 """The table `layers`: at which block of the encoder an augmentation bites."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.questions.layers.cka import cka
+from embedshift.questions.layers.cka import LEAST_CKA, cka, interval
 from embedshift.questions.layers.columns import COMPARED, TOKENS, column
-from embedshift.statistics import bootstrap
+from embedshift.registry import METRICS
+from embedshift.statistics.intervals import of_means
+from embedshift.statistics.layout import layout, list_parts
+from embedshift.statistics.sample import gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -22,58 +26,95 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """CKA of a study.
+
+    Args:
+        images: How many images it is of.
+        value: `[A, T, L]`; NaN for fewer than `LEAST_CKA` images.
+        low: Lower ends of its 95 % intervals.
+        high: Upper ends.
+    """
+
+    images: int
+    value: Values
+    low: Values
+    high: Values
+
+
 def layers(
-    rows: pl.LazyFrame, augmentations: Sequence[str], terms: tuple[int, Values], *, draws: int, seed: int
+    rows: pl.LazyFrame, augmentations: Sequence[str], alike: Likeness | None, *, draws: int, seed: int
 ) -> pl.DataFrame:
-    """Per augmentation, layer, token and metric: n, mean, and a bootstrap 95 % interval of the mean.
+    """Per augmentation, layer, token and metric: n, mean, and a 95 % interval of the mean.
 
     Args:
         rows: Records of a study with layers.
         augmentations: A names, in suite order.
-        terms: How many images the terms of CKA are of, and their sums `[A, T, L, 3]`, as `CkaSums` makes them.
+        alike: CKA; None where no minibatch was large enough.
         draws: Views per augmentation.
         seed: The study's seed; it decides the resamples.
 
     Returns:
         `augmentation, layer, token, metric, n, mean, ci_low, ci_high`; layers count from 1, the first block, to L, the
-        last. n counts the views; NaN values are left out. "cka" is one number of all images, without an interval. What
-        has no value is null.
+        last. n counts the views that have a value; the interval is of the mean over images, each with all its draws.
+        "cka" is one number of all images. What has no value is null: every interval for fewer than 8 images, CKA for
+        fewer than 30, and its interval for one shard.
     """
-    order, there = bootstrap.layout(rows), rows.collect_schema().names()
+    order, there = layout(rows), rows.collect_schema().names()
     tokens = [token for token in TOKENS if column("l2_distance", token) in there]
     names = [(token, metric) for token in tokens for metric in COMPARED]
     if not order.images:
         return pl.DataFrame(schema=SCHEMA)
-    counts, means, low, high = bootstrap.describe_lists(
-        rows, order, augmentations, [column(m, t) for t, m in names], seed
-    )
-    images, sums = terms
+    sample = gather(list_parts(rows, order, augmentations, [column(m, t) for t, m in names]), together=False)
+    shape = len(augmentations), len(names), len(sample.mean) // (len(augmentations) * len(names))
+    bounds = ([getattr(METRICS[metric], end) for _, metric in names] for end in ("low", "high"))
+    least, most = (np.tile(np.repeat(each, shape[2]), shape[0]) for each in bounds)
+    ends = of_means(sample, seed=seed, low=least, high=most)
+    counts, means, low, high = (each.reshape(shape) for each in (sample.counts, sample.mean, *ends))
     made: list[pl.DataFrame] = []
-    for place, augmentation in enumerate(augmentations):
+    for place, name in enumerate(augmentations):
         for k, (token, metric) in enumerate(names):
             cell = (place, k)
             numbers = {"n": counts[cell], "mean": means[cell], "ci_low": low[cell], "ci_high": high[cell]}
-            made.append(_part(augmentation, token, metric, **numbers))
-        for k, token in enumerate(tokens if images else []):
-            values = cka(sums[place, k])
-            made.append(_part(augmentation, token, "cka", n=np.full(len(values), images * draws), mean=values))
+            made.append(_part(name, token, metric, numbers))
+        for k, token in enumerate(tokens):
+            made.append(_part(name, token, "cka", _likeness(alike, (place, k), draws, shape[2])))
     return pl.concat(made)
 
 
-def _part(augmentation: str, token: str, metric: str, **numbers: Values) -> pl.DataFrame:
-    """One row per layer; NaN and what is not there become null."""
+def _likeness(alike: Likeness | None, cell: tuple[int, int], draws: int, depth: int) -> dict[str, Values]:
+    """The numbers of CKA of one augmentation and token, layer by layer."""
+    if alike is None:
+        return {"n": np.zeros(depth), **dict.fromkeys(("mean", "ci_low", "ci_high"), np.full(depth, np.nan))}
+    numbers = {"mean": alike.value[cell], "ci_low": alike.low[cell], "ci_high": alike.high[cell]}
+    return {"n": np.full(depth, float(alike.images * draws)), **numbers}
+
+
+def _part(augmentation: str, token: str, metric: str, numbers: dict[str, Values]) -> pl.DataFrame:
+    """One row per layer; NaN becomes null."""
     made = pl.DataFrame({"layer": np.arange(1, len(numbers["mean"]) + 1)} | numbers).fill_nan(None)
     words = {"augmentation": augmentation, "token": token, "metric": metric}
-    missing = {name: None for name in SCHEMA if name not in {*made.columns, *words}}
-    made = made.with_columns(pl.lit(value).alias(name) for name, value in (words | missing).items())
+    made = made.with_columns(pl.lit(value).alias(name) for name, value in words.items())
     return made.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+
+
+def likeness_of(reader: Reader) -> Likeness | None:
+    """CKA of a study, from the terms that its shards added up; None where none has any."""
+    total = reader.sums("cka")
+    if not total:
+        return None
+    images, terms = int(total["images"]), total["terms"]
+    if images < LEAST_CKA:
+        nothing = np.full(terms.shape[:-1], np.nan)
+        return Likeness(images, nothing, nothing, nothing)
+    return Likeness(images, cka(terms), *interval(terms, (part["terms"] for part in reader.shard_sums("cka"))))
 
 
 def of_study(reader: Reader) -> pl.DataFrame:
     """The table of a study."""
-    found = reader.sums("cka")
-    terms = int(found.get("images", np.zeros(()))), found.get("terms", np.zeros(()))
-    return layers(reader.rows(), reader.augmentations, terms, draws=reader.info.draws, seed=reader.info.seed)
+    info = reader.info
+    return layers(reader.rows(), reader.augmentations, likeness_of(reader), draws=info.draws, seed=info.seed)
 
 
 TABLES = (Table("layers", of_study),)

@@ -59,13 +59,13 @@ class Gallery:
 Small = dict[tuple[str, str], Pixels]
 
 
-def build_gallery(reader: Reader, order: Sequence[str], *, thumbnails: bool, budget: int) -> Gallery:
+def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Gallery:
     """The extremes of every augmentation with their pictures.
 
     Args:
-        reader: The study: its rows say which images moved how far; its sources give the pictures.
+        reader: The study: its rows say which images moved how far; its sources give the pictures, where it says that
+            they may be shown.
         order: Augmentations in the order of the gallery.
-        thumbnails: Whether pictures may be shown at all.
         budget: Most bytes that all pictures together may take as `data:` addresses.
 
     Returns:
@@ -74,7 +74,7 @@ def build_gallery(reader: Reader, order: Sequence[str], *, thumbnails: bool, bud
     found = {name: extremes(reader.rows(), name, count=STEPS[0][0]) for name in order}
     keys = [(name, kind, image) for name in order for kind in KINDS for image in found[name][kind]]
     values = _metrics(reader, [image for _, _, image in keys])
-    if not thumbnails:
+    if not reader.pictures:
         return Gallery([Card(name, kind, image, values[image, name]) for name, kind, image in keys])
     photos, heats, missing = _load(reader, keys)
     for count, side, quality in STEPS:

@@ -7,6 +7,7 @@ from embedshift.questions.moved.gallery import KINDS, Card, Gallery, build_galle
 from embedshift.registry import METRICS
 from embedshift.report.numbers import fixed, places_of, shorten
 from embedshift.report.section import PageInput, Part, Section
+from embedshift.store.naming import Naming
 
 Row = Json
 
@@ -23,22 +24,22 @@ PLACES = {
 def section(page: PageInput) -> Section:
     """The cards, augmentations from most to least changed."""
     order = page.data.by_rank()[::-1]
-    gallery = build_gallery(page.reader, order, thumbnails=page.thumbnails, budget=GALLERY_BYTES)
+    gallery = build_gallery(page.reader, order, budget=GALLERY_BYTES)
     content = {
         "order": order,
-        "groups": gallery_groups(gallery, order, page.data.colours),
-        "gallery_notes": gallery_notes(gallery, page.thumbnails, page.info.has_vectors),
+        "groups": gallery_groups(gallery, order, page.data.colours, page.reader.naming),
+        "gallery_notes": gallery_notes(gallery, page.info.has_vectors, page.reader.naming),
     }
     return Section("gallery", "Images that moved", 90, content, gallery.pictures)
 
 
-def gallery_groups(gallery: Gallery, order: Sequence[str], colours: Mapping[str, str]) -> list[Row]:
+def gallery_groups(gallery: Gallery, order: Sequence[str], colours: Mapping[str, str], naming: Naming) -> list[Row]:
     """The gallery's cards by augmentation and kind, as the template shows them."""
     groups: list[Row] = []
     for index, name in enumerate(order):
         cards = [card for card in gallery.cards if card.augmentation == name]
         kinds = [
-            {"title": title, "cards": [_card(card, gallery) for card in cards if card.kind == kind]}
+            {"title": title, "cards": [_card(card, gallery, naming) for card in cards if card.kind == kind]}
             for kind, title in KINDS.items()
         ]
         kinds = [kind for kind in kinds if kind["cards"]]
@@ -46,35 +47,37 @@ def gallery_groups(gallery: Gallery, order: Sequence[str], colours: Mapping[str,
     return groups
 
 
-def _card(card: Card, gallery: Gallery) -> Row:
+def _card(card: Card, gallery: Gallery, naming: Naming) -> Row:
+    name = naming.image(card.image_id)
     places = [
         {
             "title": title,
             "photo": card.pictures[place.removesuffix("_attention")],
             "heat": card.pictures[place] if place.endswith("_attention") else None,
-            "alt": f"{title}: {card.image_id}" + (f" under {card.augmentation}" if place.startswith("view") else ""),
+            "alt": f"{title}: {name}" + (f" under {card.augmentation}" if place.startswith("view") else ""),
         }
         for place, title in PLACES.items()
         if place in card.pictures and place.removesuffix("_attention") in card.pictures
     ]
     metrics = [(METRICS[name].label, fixed(value, places_of(name, value))) for name, value in card.metrics.items()]
-    reason = shorten(gallery.missing.get(card.image_id, ""))
-    return {"image_id": card.image_id, "places": places, "metrics": metrics, "reason": reason}
+    reason = shorten(naming.text(gallery.missing.get(card.image_id, ""), card.image_id))
+    return {"image_id": name, "places": places, "metrics": metrics, "reason": reason}
 
 
-def gallery_notes(gallery: Gallery, thumbnails: bool, has_vectors: bool) -> list[str]:
+def gallery_notes(gallery: Gallery, has_vectors: bool, naming: Naming) -> list[str]:
     """What a reader must know about pictures that are not there."""
     notes: list[str] = []
-    if thumbnails and not has_vectors:
+    if naming.pictures and not has_vectors:
         notes.append("Measured without stored vectors: one image a shard kept its attention, no other shows it.")
-    if not thumbnails:
-        notes.append("Made without thumbnails: this file shows none of the images, nor a figure that does.")
+    if not naming.pictures:
+        notes.append("Made without images: a hash stands in the place of each name, and no figure shows an image.")
     if gallery.missing:
         shown = len({card.image_id for card in gallery.cards})
         image, why = next(iter(gallery.missing.items()))
         notes.append(
             f"{len(gallery.missing)} of the {shown} images below cannot be shown, since their files could not be read "
-            f"again (first: {image}: {shorten(why)}). Their numbers stand as they were measured."
+            f"again (first: {naming.image(image)}: {shorten(naming.text(why, image))}). Their numbers stand as they "
+            "were measured."
         )
     if gallery.undrawable:
         notes.append(

@@ -1,6 +1,7 @@
 """Metrics on the pictures themselves: how much of the original an augmentation leaves."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -9,6 +10,11 @@ from numpy.typing import NDArray
 from embedshift.arrays import Pixels, Values
 from embedshift.pipeline.measure import Measure
 from embedshift.registry import METRICS, metric
+
+if TYPE_CHECKING:
+    from embedshift.encoders.base import EncoderOutput
+    from embedshift.pipeline.plan import Plan
+    from embedshift.sources import Sample
 
 PATCH_GRID = 4
 DETAIL_GRID = 8
@@ -155,6 +161,12 @@ class MEASURE(Measure):
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
         """Original against views."""
         return {name: METRICS[name].function(views[:1], views[1:]) for name in self.metrics}
+
+    def of_pair(
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
+    ) -> dict[str, float]:
+        """The pixels of one image against those of the other."""
+        return {name: float(values[0]) for name, values in self.of_pixels(views).items()}
 
 
 def grey(image: Pixels) -> NDArray[np.float32]:

@@ -21,9 +21,10 @@ def span(means: Values) -> tuple[float, float]:
 
 @figure("profile", "06", "Profile of every augmentation, from least to most changed")
 def profile(data: FigureInput, title: str) -> Figure:
-    """Five bars per augmentation, in the order of the ranking; "best" where no augmentation changes a metric less."""
+    """Five bars per augmentation, in the order of the ranking; "best" where every other changes a metric more."""
     metrics, means = data.performance()
-    note = "means; average over the metrics shown; best: no augmentation changes this metric less"
+    note = "means; average over the metrics shown; best: every other augmentation changes this metric more (paired)"
+    best = [data.best(metric) for metric in metrics]
     ranked = dict(
         zip(data.ranking["augmentation"], data.ranking.select("rank", "mean_performance").rows(), strict=True)
     )
@@ -37,10 +38,10 @@ def profile(data: FigureInput, title: str) -> Figure:
         values = means[:, data.augmentations.index(name)]
         positions = np.arange(len(metrics))
         axes.barh(positions, values, color=data.colours[name], height=0.72)
-        for position, value, best in zip(positions, values, values >= np.nanmax(means, axis=1), strict=True):
-            words = f" {number(value)}" + ("  best" if best else "")
+        for position, value, first in zip(positions, values, best, strict=True):
+            words = f" {number(value)}" + ("  best" if first == name else "")
             start = 0.0 if np.isnan(value) else max(value, 0.0)
-            axes.text(start, position, words, va="center", fontsize=7, fontweight="bold" if best else "normal")
+            axes.text(start, position, words, va="center", fontsize=7, fontweight="bold" if first == name else "normal")
         rank, average = ranked[name]
         said = f"rank {rank} of {len(names)}, average {number(np.nan if average is None else average)}"
         axes.set_title(f"{human(name)}\n{said}", fontsize=8)

@@ -1,15 +1,20 @@
-"""The page's first table: means of every metric, augmentations in the order of the ranking."""
+"""The page's first table: the share of the way to an unrelated image, and the means of every metric."""
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
 from embedshift.config import Json
 from embedshift.registry import METRICS
-from embedshift.report.numbers import MISSING, fixed, places_of
+from embedshift.report.numbers import MISSING, decimals, fixed, places_of
 from embedshift.report.section import PageInput, Part, Section
+from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
+from embedshift.statistics.summary import RADAR_METRICS, ranked_metrics
 
 Row = Json
+
+COSINE = "cosine_similarity"
 
 
 def section(page: PageInput) -> Section:
@@ -17,13 +22,45 @@ def section(page: PageInput) -> Section:
     data, found = page.data, page.data.table("clusters")
     clusters = {} if found is None else dict(found.select("augmentation", "cluster").iter_rows())
     table = summary_table(data.summary, data.ranking, clusters, page.reader.metrics, data.colours)
+    lacking = {*RADAR_METRICS} - {*ranked_metrics(data.summary)}
     content = {
         "table": table,
         "has_attention": page.info.encoder.grid is not None,
         "has_clusters": bool(clusters),
+        "has_share": any(row["share"]["value"] for row in table["rows"]),
         "looks": len(data.metrics_needing("attention", "aligned", "rollout")) > 1,
+        "images": data.images,
+        "least": LEAST_IMAGES,
+        "approximate": LEAST_IMAGES <= data.images < APPROXIMATE_BELOW,
+        "variance": [f"{METRICS[name].label} {100 * part:.0f} %" for name, part in variance_shares(data.summary)],
+        "left_out": [METRICS[name].label for name in page.reader.metrics if name in lacking],
     }
     return Section("summary", "Summary", 20, content)
+
+
+def variance_shares(summary: pl.DataFrame) -> list[tuple[str, float]]:
+    """What makes the variance of the mean performance over the augmentations: metric → its share, the largest first.
+
+    The mean performance is a mean of metrics, so its variance is the sum of their covariances with it; a share may be
+    below 0 where a metric goes the other way. Empty where nothing varies.
+
+    Example:
+        >>> rows = [(a, m, v) for m, step in (("cosine_similarity", 0.3), ("edge_preservation", 0.1))
+        ...     for a, v in (("blur", 1.0), ("noise", 1.0 - step))]
+        >>> table = pl.DataFrame(rows, schema=["augmentation", "metric", "mean"], orient="row")
+        >>> [(name, round(part, 2)) for name, part in variance_shares(table)]
+        [('cosine_similarity', 0.75), ('edge_preservation', 0.25)]
+    """
+    metrics = ranked_metrics(summary)
+    means = {metric: summary.filter(pl.col("metric") == metric)["mean"].to_numpy() for metric in metrics}
+    if not metrics or len(means[metrics[0]]) < 2:
+        return []
+    whole = np.mean(list(means.values()), axis=0)
+    variance = float(np.var(whole))
+    if variance < 1e-18:
+        return []
+    parts = [(name, float(np.mean((each - each.mean()) * (whole - whole.mean())))) for name, each in means.items()]
+    return sorted(((name, part / len(metrics) / variance) for name, part in parts), key=lambda pair: -pair[1])
 
 
 def summary_table(
@@ -33,7 +70,7 @@ def summary_table(
     metrics: Sequence[str],
     colours: Mapping[str, str],
 ) -> dict[str, list[Row]]:
-    """Columns and rows of the summary, least changed first.
+    """Columns and rows of the summary, the furthest moved first, and below them what unrelated images give.
 
     Args:
         summary: As `Study.summary`.
@@ -43,28 +80,49 @@ def summary_table(
         colours: Augmentation → colour.
     """
     values = {(row["augmentation"], row["metric"]): row for row in summary.iter_rows(named=True)}
-    columns: list[Row] = [{"title": "rank", "sorted": True}, {"title": "augmentation", "text": True}]
+    columns: list[Row] = [{"title": "augmentation", "text": True}]
+    columns += [{"title": "share of the way", "note": "0 = same, 1 = unrelated", "sorted": True}]
     columns += [{"title": METRICS[name].label, "note": f"no change = {METRICS[name].no_change:g}"} for name in metrics]
-    columns += [
-        {"title": "mean performance", "note": "of the similarities"},
-        *([{"title": "cluster"}] if clusters else []),
-    ]
+    columns += [{"title": "mean performance", "note": "of the similarities"}, {"title": "rank", "note": "by it"}]
+    columns += [{"title": "cluster"}] if clusters else []
     scales = {name: _scale(name, [row for (_, metric), row in values.items() if metric == name]) for name in metrics}
     rows: list[Row] = []
-    for row in ranking.sort("rank").iter_rows(named=True):
-        name, performance = row["augmentation"], row["mean_performance"]
+    for row in ranking.iter_rows(named=True):
+        name = row["augmentation"]
         rows.append(
-            row
-            | {
-                "colour": colours[name],
-                "cells": [_cell(values[name, metric], *scales[metric]) for metric in metrics],
-                "performance": fixed(performance, 3),
-                "performance_value": _sortable(performance),
-                "cluster": clusters.get(name),
-            }
+            {"augmentation": name, "colour": colours[name], "rank": row["rank"], "cluster": clusters.get(name)}
+            | {"share": _share(values[name, COSINE])}
+            | {"cells": [_cell(values[name, metric], *scales[metric]) for metric in metrics]}
+            | {"performance": _performance(row)}
         )
+    rows.sort(key=lambda row: -float(row["share"]["order"]))
+    floors = [values[ranking["augmentation"][0], metric]["floor"] for metric in metrics]
+    shown = [fixed(floor, scales[metric][2]) for metric, floor in zip(metrics, floors, strict=True)]
+    unrelated = {"cells": shown, "performance": fixed(ranking["floor"][0], 3), "has_cluster": bool(clusters)}
     defaults = {"sorted": False, "text": False, "note": ""}
-    return {"columns": [defaults | column for column in columns], "rows": rows}
+    return {"columns": [defaults | column for column in columns], "rows": rows, "unrelated": [unrelated]}
+
+
+def _share(row: Row) -> Row:
+    """The cell of the share, and what orders the rows: the change of the cosine, which is there without a floor too."""
+    change = -1.0 if row["mean"] is None else 1.0 - row["mean"]
+    low, high = row["share_low"], row["share_high"]
+    places = 3 if low is None or high is None else min(4, max(2, decimals(low, high)))
+    tint = 0.0 if row["share"] is None else 100 * min(1.0, max(0.0, row["share"]))
+    return {
+        "text": fixed(row["share"], places),
+        "interval": MISSING if low is None or high is None else f"{fixed(low, places)} to {fixed(high, places)}",
+        "value": _sortable(row["share"]),
+        "order": change,
+        "change": f"{tint:.0f}",
+    }
+
+
+def _performance(row: Row) -> Row:
+    low, high = row["ci_low"], row["ci_high"]
+    interval = MISSING if low is None or high is None else f"{fixed(low, 3)} to {fixed(high, 3)}"
+    value = row["mean_performance"]
+    return {"text": fixed(value, 3), "interval": interval, "value": _sortable(value)}
 
 
 def _scale(metric: str, rows: Sequence[Row]) -> tuple[float, float, int]:
@@ -81,9 +139,8 @@ def _scale(metric: str, rows: Sequence[Row]) -> tuple[float, float, int]:
 def _cell(row: Row, no_change: float, greatest: float, places: int) -> Row:
     mean = row["mean"]
     change = 100 * abs(mean - no_change) / greatest if mean is not None and greatest > 0 else 0
-    interval = MISSING
-    if row["n"] > 1:
-        interval = f"{fixed(row['ci_low'], places)} to {fixed(row['ci_high'], places)}"
+    low, high = row["ci_low"], row["ci_high"]
+    interval = MISSING if low is None or high is None else f"{fixed(low, places)} to {fixed(high, places)}"
     return {
         "text": fixed(mean, places),
         "value": _sortable(mean),

@@ -22,7 +22,7 @@ TEXT_AXES = {
 @figure(
     "text",
     "12",
-    "Does the picture still match its words?",
+    "Does the image still match its words?",
     section=True,
     possible=lambda data: data.metrics_needing("text"),
 )
@@ -31,7 +31,7 @@ def text(data: FigureInput, title: str) -> Figure:
     metrics = data.metrics_needing("text")
     if not metrics:
         raise UsageError("the study has no text; run it with `text` or `labels`")
-    note = "dot: mean; whisker: 95 % interval of the mean (bootstrap over images); dashed: no change"
+    note = "dot: mean; whisker: 95 % interval of the mean over images; dashed: no change"
     height = 1.0 + 0.28 * len(data.augmentations)
     figure = new_figure(data.caption(note), 3.0 * len(metrics) + 1.6, height, title)
     positions = np.arange(len(data.augmentations))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from embedshift.arrays import Values
+from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.pipeline.measure import Asked, Column, Measure
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.draw import DrawnImage
     from embedshift.pipeline.plan import Plan
+    from embedshift.sources import Sample
 
 # Of vectors of length 1: rounding of float32 moves one by less, and that is no direction.
 UNMOVED = 1e-6
@@ -36,7 +37,7 @@ UNMOVED = 1e-6
     depends_on="captions",
 )
 def text_alignment_shift(original: ArrayLike, view: ArrayLike, text: ArrayLike) -> Values:
-    r"""How much nearer to its caption a picture came; below 0, it lost some of the match.
+    r"""How much nearer to its caption an image came; below 0, it lost some of the match.
 
     .. math:: \Delta = \cos(v, t) - \cos(o, t)
 
@@ -149,13 +150,26 @@ class MEASURE(Measure):
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
         """What the texts say of the views: `[A * draws]` each, `word_cosines` `[A * draws, W]`."""
+        values = self._of_metrics(output, image.sample)
+        if "directions" in self.vectors:
+            values["word_cosines"] = word_cosines(
+                output.embedding[:1], output.embedding[1:], self.vectors["directions"]
+            )
+        return values
+
+    def of_pair(
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
+    ) -> dict[str, float]:
+        """The second image against the caption and the class of the first."""
+        return {name: float(values[0]) for name, values in self._of_metrics(output, samples[0]).items()}
+
+    def _of_metrics(self, output: "EncoderOutput", sample: "Sample") -> dict[str, Values]:
+        """The first embedding against the others, by the caption of one image and by the classes."""
         original, views = output.embedding[:1], output.embedding[1:]
         values: dict[str, Values] = {}
-        caption = self.vectors.get("captions", {}).get(image.sample.image_id)
+        caption = self.vectors.get("captions", {}).get(sample.image_id)
         if caption is not None:
             values["text_alignment_shift"] = text_alignment_shift(original, views, caption)
         if "classes" in self.vectors:
             values["zero_shot_flip"] = zero_shot_flip(original, views, self.vectors["classes"])
-        if "directions" in self.vectors:
-            values["word_cosines"] = word_cosines(original, views, self.vectors["directions"])
         return values

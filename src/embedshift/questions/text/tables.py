@@ -1,13 +1,15 @@
 """The tables `words` and `word_test`: whether the shift of an augmentation points to the word for it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.statistics import bootstrap
+from embedshift.statistics.intervals import of_means, of_several
+from embedshift.statistics.layout import layout, list_parts
+from embedshift.statistics.sample import Sample, gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -22,8 +24,11 @@ WORDS_SCHEMA: dict[str, type[pl.DataType]] = {
 }
 TEST_SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
+    "n": pl.Int64,
     "rank": pl.Int64,
-    **dict.fromkeys(("own", "others", "difference", "p_value"), pl.Float64),
+    **dict.fromkeys(("own", "own_low", "own_high", "others", "difference", "low", "high"), pl.Float64),
+    "settled": pl.Boolean,
+    "p_value": pl.Float64,
 }
 
 
@@ -38,19 +43,24 @@ def words(rows: pl.LazyFrame, augmentations: Sequence[str], named: Sequence[str]
 
     Returns:
         `augmentation, word, n, mean, ci_low, ci_high`, one row per pair, A x W; a word is called by its augmentation. n
-        counts the views that moved; the interval is the bootstrap's 95 % interval of the mean over images with all
-        their draws. What has no value is null.
+        counts the views that moved; the interval is the 95 % interval of the mean over images, each with all its draws.
+        What has no value is null: the intervals for fewer than 8 images.
     """
-    order = bootstrap.layout(rows)
+    order = layout(rows)
     if not order.images:
         return pl.DataFrame(schema=WORDS_SCHEMA)
-    counts, *numbers = bootstrap.describe_lists(rows, order, augmentations, ["word_cosines"], seed)
+    sample = gather(list_parts(rows, order, augmentations, ["word_cosines"]), together=False)
+    low, high = of_means(sample, seed=seed, low=-1.0, high=1.0)
     pairs = [(augmentation, word) for augmentation in augmentations for word in named]
-    columns = dict(zip(("mean", "ci_low", "ci_high"), (part.ravel() for part in numbers), strict=True))
     return pl.DataFrame(
-        {"augmentation": [pair[0] for pair in pairs], "word": [pair[1] for pair in pairs]}
-        | {"n": counts.ravel().astype(np.int64)}
-        | columns,
+        {
+            "augmentation": [pair[0] for pair in pairs],
+            "word": [pair[1] for pair in pairs],
+            "n": sample.counts.astype(np.int64),
+            "mean": sample.mean,
+            "ci_low": low,
+            "ci_high": high,
+        },
         schema=WORDS_SCHEMA,
     ).fill_nan(None)
 
@@ -68,7 +78,52 @@ def matrix(table: pl.DataFrame, column: str = "mean") -> tuple[list[str], list[s
     return names, named, values.reshape(len(names), len(named))
 
 
-def word_test(table: pl.DataFrame, *, seed: int) -> pl.DataFrame:
+def tested(table: pl.DataFrame) -> tuple[list[str], Values]:
+    """The K augmentations that have a word and moved, and their part of `words`, `[K, K]`.
+
+    Example:
+        >>> table = pl.DataFrame({"augmentation": ["a", "b"], "word": ["a", "a"], "mean": [0.5, 0.1]})
+        >>> tested(table)[0]
+        ['a']
+    """
+    names, named, values = matrix(table)
+    kept = [name for name in names if name in named and not np.isnan(values[names.index(name)]).any()]
+    return kept, values[np.ix_([names.index(name) for name in kept], [named.index(name) for name in kept])]
+
+
+def own_and_leads(
+    rows: pl.LazyFrame, augmentations: Sequence[str], named: Sequence[str], kept: Sequence[str]
+) -> Sample | None:
+    """Of every image the cosine with the own word, then its lead over the mean of the others, of K augmentations.
+
+    Args:
+        rows: Records of a study with `word_cosines`.
+        augmentations: Names, in suite order.
+        named: The augmentations that have a word, in the order of the lists.
+        kept: The K names.
+
+    Returns:
+        A sample of K cosines, then K leads; None for fewer than two augmentations.
+    """
+    if len(kept) < 2:
+        return None
+    place, word = ([names.index(name) for name in kept] for names in (augmentations, named))
+    # The lead of each augmentation's own word over the mean of the others.
+    lead = (len(kept) * np.eye(len(kept)) - 1) / (len(kept) - 1)
+
+    def square(cells: Values) -> Values:
+        return cells.reshape(-1, len(augmentations), len(named))[:, place][:, :, word]
+
+    def parts() -> Iterator[tuple[Values, Values]]:
+        for sums, counts in list_parts(rows, layout(rows), augmentations, ["word_cosines"]):
+            own = np.diagonal(square(sums), axis1=1, axis2=2)
+            views = np.diagonal(square(counts), axis1=1, axis2=2)  # one that moved has a cosine with every word
+            yield np.hstack([own, (square(sums) * lead).sum(axis=2)]), np.hstack([views, views])
+
+    return gather(parts())
+
+
+def word_test(table: pl.DataFrame, sample: Sample | None, *, seed: int) -> pl.DataFrame:
     """Whether shifts point to their own words rather than to those of the others.
 
     Augmentations without a word, or whose views never moved, are left out. Over the rest, the mean of the diagonal of
@@ -78,22 +133,24 @@ def word_test(table: pl.DataFrame, *, seed: int) -> pl.DataFrame:
 
     Args:
         table: As `words` gives it.
-        seed: The study's seed; it decides the permutations.
+        sample: As `own_and_leads` gives it for the augmentations that `tested` keeps.
+        seed: The study's seed; it decides permutations and resamples.
 
     Returns:
-        `augmentation, rank, own, others, difference, p_value`: per augmentation the rank of its own word (1 = no other
-        is nearer to its shift), the mean cosine with it and with the others; then one row "all" with the means of both,
-        their difference and its p-value. The difference and what follows from it are null for fewer than two words.
+        Per augmentation `n`, the images in which it moved; the `rank` of its own word (1 = no other is nearer to its
+        shift); the mean cosine with it, `own`, with its 95 % interval `own_low, own_high`; the mean cosine with the
+        `others`; the `difference` of the two, with simultaneous 95 % intervals `low, high` over the augmentations; and
+        `settled`: whether that interval does not hold 0. Then one row "all" with the means over the augmentations, the
+        interval of its own cosine, and the `p_value`. Intervals are null for fewer than 8 images; for fewer than two
+        augmentations all but `rank` and `own` is null.
 
     Example:
         >>> pairs = [(a, b, float(a == b)) for a in "abc" for b in "abc"]
         >>> table = pl.DataFrame(pairs, schema=["augmentation", "word", "mean"], orient="row")
-        >>> word_test(table, seed=0).row(-1, named=True)["difference"]
+        >>> word_test(table, None, seed=0).row(-1, named=True)["difference"]
         1.0
     """
-    names, named, values = matrix(table)
-    kept = [name for name in names if name in named and not np.isnan(values[names.index(name)]).any()]
-    square = values[np.ix_([names.index(n) for n in kept], [named.index(n) for n in kept])]
+    kept, square = tested(table)
     made: list[dict[str, object]] = []
     for place, name in enumerate(kept):
         row, own = square[place], float(square[place, place])
@@ -101,7 +158,28 @@ def word_test(table: pl.DataFrame, *, seed: int) -> pl.DataFrame:
         made.append({"augmentation": name, "rank": 1 + int((row > own).sum()), "own": own, "others": others})
     if len(kept) > 1:
         made.append({"augmentation": ALL, **_permuted(square, seed)})
-    return pl.DataFrame(made, schema=TEST_SCHEMA).with_columns(difference=pl.col("own") - pl.col("others"))
+    if sample is not None:
+        _add_intervals(made, sample, seed)
+    found = pl.DataFrame(made, schema=TEST_SCHEMA).with_columns(difference=pl.col("own") - pl.col("others"))
+    return found.fill_nan(None)
+
+
+def _add_intervals(made: list[dict[str, object]], sample: Sample, seed: int) -> None:
+    """The intervals of each augmentation's own cosine and lead, and of the mean own cosine in the last row."""
+    count = len(made) - 1
+    cosines, leads = sample.columns(range(count)), sample.columns(range(count, 2 * count))
+    mean = cosines.combine(np.full((count, 1), 1 / count))
+    lows, highs = (np.append(*ends) for ends in zip(_of_cosines(cosines, seed), _of_cosines(mean, seed), strict=True))
+    images, together = np.append(cosines.having, mean.having), of_several(leads, seed=seed)
+    for place, row in enumerate(made):
+        row |= {"n": int(images[place]), "own_low": lows[place], "own_high": highs[place]}
+        if place < count:
+            ends = {"low": together.low[place], "high": together.high[place]}
+            row |= ends | {"settled": bool(together.settled[place])}
+
+
+def _of_cosines(sample: Sample, seed: int) -> tuple[Values, Values]:
+    return of_means(sample, seed=seed, low=-1.0, high=1.0)
 
 
 def _permuted(square: Values, seed: int) -> dict[str, float]:
@@ -135,7 +213,8 @@ def test_of_study(reader: Reader) -> pl.DataFrame:
     """The table `word_test` of a study."""
     table = reader.table("words")
     assert table is not None
-    return word_test(table, seed=reader.info.seed)
+    sample = own_and_leads(reader.rows(), reader.augmentations, [*phrases(reader)], tested(table)[0])
+    return word_test(table, sample, seed=reader.info.seed)
 
 
 TABLES = (

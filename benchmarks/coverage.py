@@ -1,0 +1,157 @@
+"""Do the intervals cover? Simulations of every kind of interval that a report shows.
+
+usage: python benchmarks/coverage.py [--repetitions 4000] [--only means differences shares]
+
+Means have the bootstrap-t, shares of 0 and 1 Clopper and Pearson's interval at the effective number of values,
+differences of pairs the studentised max-T, shares of the way to an unrelated image the bootstrap-t with the floor
+resampled. Several draws of an image are alike: their correlation is 0.5 (normal, lognormal: in the logarithm), and for
+0 and 1 the chances of images have a beta distribution with the correlation 1/3.
+"""
+
+import argparse
+import itertools
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from embedshift.statistics import intervals
+from embedshift.statistics.differences import contrasts
+from embedshift.statistics.floors import shares, unit_pairs
+from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.vectors import cosine, unit
+from machine import describe_machine
+
+# Repetitions that share their resamples, as columns of one sample: each block has a seed of its own.
+TOGETHER = 100
+NUMBERS = (8, 20, 50, 500)
+DRAWS = (1, 5)
+Draw = Callable[[np.random.Generator, tuple[int, int, int]], np.ndarray]
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
+    """Images x draws x repetitions; the mean is 0."""
+    if shape[1] == 1:
+        return rng.normal(size=shape)
+    return np.asarray(np.sqrt(0.5) * (rng.normal(size=(shape[0], 1, shape[2])) + rng.normal(size=shape)))
+
+
+def lognormal(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
+    """The exponential of a standard normal, less its mean."""
+    return np.asarray(np.exp(normal(rng, shape)) - np.exp(0.5))
+
+
+def binary(chance: float) -> Draw:
+    """0 and 1, less the chance of 1."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
+        own = chance if shape[1] == 1 else rng.beta(2 * chance, 2 * (1 - chance), (shape[0], 1, shape[2]))
+        return (rng.random(shape) < own) - chance
+
+    return draw
+
+
+def means(repetitions: int) -> None:
+    """Coverage of 95 % intervals of means and of shares of 0 and 1."""
+    kinds: dict[str, tuple[Draw, float | None]] = {
+        "normal": (normal, None), "lognormal": (lognormal, None),
+        "0/1, p = 0.02": (binary(0.02), 0.02), "0/1, p = 0.5": (binary(0.5), 0.5),
+    }  # fmt: skip
+    print(f"\ncoverage of 95 % intervals, {repetitions} repetitions a cell, %\n")
+    print("| values | draws | " + " | ".join(f"n = {n}" for n in NUMBERS) + " |")
+    print("|---|---|" + "---|" * len(NUMBERS))
+    for (name, (draw, chance)), draws in itertools.product(kinds.items(), DRAWS):
+        found = [100 * covered(draw, chance, n, draws, repetitions) for n in NUMBERS]
+        print(f"| {name} | {draws} | " + " | ".join(f"{each:.1f}" for each in found) + " |", flush=True)
+
+
+def covered(draw: Draw, chance: float | None, n: int, draws: int, repetitions: int) -> float:
+    """The share of repetitions whose interval holds the truth."""
+    hits = []
+    for block in range(-(-repetitions // TOGETHER)):
+        rng = np.random.default_rng([block, n, draws])
+        values = draw(rng, (n, draws, TOGETHER)) + (chance or 0.0)
+        sample = gather([(values.sum(axis=1), np.full((n, TOGETHER), float(draws)))])
+        low, high = intervals.of_means(sample, seed=block) if chance is None else intervals.of_shares(sample)
+        hits.append((low <= (chance or 0.0)) & ((chance or 0.0) <= high))
+    return float(np.mean(hits))
+
+
+def differences(repetitions: int) -> None:
+    """How often any pair of nine augmentations is settled although all means are equal."""
+    print(f"\nany of 36 pairs settled although all means are equal, {repetitions} repetitions a cell\n")
+    print("| values | n = 20 | n = 50 | n = 200 |\n|---|---|---|---|")
+    for name, draw in (("exchangeable, normal", exchangeable), ("unequal spread and skew", unequal)):
+        cells = []
+        for n in (20, 50, 200):
+            rng = np.random.default_rng(n)
+            settled = 0
+            for seed in range(repetitions):
+                pairs = of_values(draw(rng, n)).combine(contrasts(9))
+                settled += bool(intervals.of_several(pairs, seed=seed).settled.any())
+            cells.append(f"{settled / repetitions:.3f}")
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def exchangeable(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Nine numbers an image of one distribution, alike within an image."""
+    return rng.normal(size=(n, 1)) + rng.normal(size=(n, 9))
+
+
+def unequal(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Nine numbers an image of mean 0, whose spread grows and whose skew grows."""
+    spread, skew = np.linspace(0.3, 3.0, 9), np.linspace(0.05, 1.0, 9)
+    skewed = (np.exp(skew * rng.normal(size=(n, 9))) - np.exp(skew**2 / 2)) / np.exp(skew**2 / 2)
+    return np.asarray(0.3 * rng.normal(size=(n, 1)) + spread * skewed / np.sqrt(np.exp(skew**2) - 1))
+
+
+def floors(repetitions: int) -> None:
+    """Coverage of shares: of images from outside the set (1), of a change like a blur, and of no change (0)."""
+    rng = np.random.default_rng(0)
+    dim = 64
+    scale, cone = np.linspace(0.3, 1.5, dim), 1.2 * rng.normal(size=dim)
+    many = rng.normal(size=(100_000, dim)) * scale + cone
+    total = np.sum(unit(many), axis=0)
+    floor = (total @ total - len(many)) / (len(many) * (len(many) - 1))
+    truth = (1 - cosine(many, _changed(rng, many)).mean()) / (1 - floor)
+    print(f"\ncoverage of shares of the way to an unrelated image, {repetitions} repetitions a cell, %\n")
+    print("| change | true share | n = 8 | n = 20 | n = 50 | n = 200 |\n|---|---|---|---|---|---|")
+    wanted = {"an image from outside the set": 1.0, "a change like a blur": truth, "none": 0.0}
+    hits = {name: [0, 0, 0, 0] for name in wanted}
+    for place, n in enumerate((8, 20, 50, 200)):
+        for seed in range(repetitions):
+            vectors, outside = (rng.normal(size=(n, dim)) * scale + cone for _ in range(2))
+            views = (outside, _changed(rng, vectors), vectors)
+            values = np.stack([cosine(vectors, view) for view in views], axis=1)
+            values[:, 2] = 1.0
+            sample = gather([(values, np.ones_like(values))], groups=[1] * n)
+            exact = unit_pairs(unit(vectors), np.ones(n), np.ones(n)).floor()
+            found = shares(sample, exact, 1.0, seed=seed)
+            for k, (name, true) in enumerate(wanted.items()):
+                hits[name][place] += bool(found.low[k] <= true <= found.high[k])
+    for name, true in wanted.items():
+        cells = " | ".join(f"{100 * hit / repetitions:.1f}" for hit in hits[name])
+        print(f"| {name} | {true:.3f} | {cells} |")
+
+
+def _changed(rng: np.random.Generator, vectors: np.ndarray) -> np.ndarray:
+    """The vectors, each moved by an amount of its own."""
+    return vectors + 0.3 * rng.lognormal(size=(len(vectors), 1)) * rng.normal(size=vectors.shape)
+
+
+PARTS: dict[str, Callable[[int], None]] = {"means": means, "differences": differences, "shares": floors}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=4_000, help="differences and shares take a quarter")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    options = parser.parse_args()
+    started = time.perf_counter()
+    for name in options.only:
+        PARTS[name](options.repetitions if name == "means" else options.repetitions // 4)
+    print(f"\n{describe_machine()}, {time.perf_counter() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The floor under every metric: what it gives for unrelated images, pairs of originals of one shard."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embedshift.arrays import Pixels, Values
+from embedshift.encoders.base import EncoderOutput, concatenate
+from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.measure import Measure, Sums
+from embedshift.sources import Sample
+
+if TYPE_CHECKING:
+    from embedshift.pipeline.plan import Plan
+
+# Pairs of a study, or all that there are; a large study measures one pair for every so many images.
+LEAST_PAIRS, IMAGES_PER_PAIR = 200, 16
+# Originals that are kept to be paired: their views are in memory until the shard ends.
+MOST_KEPT = 64
+
+
+def pairs_wanted(shard_images: int, study_images: int) -> int:
+    """How many pairs of originals a shard measures.
+
+    Example:
+        >>> pairs_wanted(64, 200), pairs_wanted(64, 1_000_000), pairs_wanted(20, 20)
+        (64, 4, 190)
+    """
+    share = -(-LEAST_PAIRS * shard_images // max(1, study_images))
+    return min(max(share, shard_images // IMAGES_PER_PAIR), shard_images * (shard_images - 1) // 2)
+
+
+def pairs_of(count: int) -> Iterator[tuple[int, int]]:
+    """All pairs of so many things, those first that share none.
+
+    Example:
+        >>> list(pairs_of(4))[:3]
+        [(0, 1), (2, 3), (1, 2)]
+    """
+    for lag in range(1, count):
+        for first in (*range(0, count - lag, 2), *range(1, count - lag, 2)):
+            yield first, first + lag
+
+
+class UnrelatedImages(Sums):
+    """The metrics of pairs of originals, added up.
+
+    Args:
+        measures: What the questions measure.
+        plan: What decides the rows.
+        images: Number of images in the shard.
+    """
+
+    def __init__(self, measures: Sequence[Measure], plan: "Plan", images: int) -> None:
+        self.measures, self.plan = measures, plan
+        self.pairs = pairs_wanted(images, plan.images)
+        self._most = min(MOST_KEPT, 2 * self.pairs)
+        self._kept: list[tuple[Sample, Pixels, EncoderOutput]] = []
+
+    def add(self, image: DrawnImage, output: EncoderOutput) -> None:
+        """One more original, as long as some are wanted."""
+        if len(self._kept) < self._most:
+            self._kept.append((image.sample, image.views[0], output[:1]))
+
+    def close(self) -> Mapping[str, Values]:
+        """By metric `[M]`, in the order of the plan's: `sums`, `squares`, `pairs` and `images`; NaN is left out."""
+        metrics = self.plan.metrics
+        totals = {name: np.zeros(len(metrics)) for name in ("sums", "squares", "pairs", "images")}
+        seen = np.zeros((len(metrics), len(self._kept)), bool)
+        for (one, other), _ in zip(pairs_of(len(self._kept)), range(self.pairs), strict=False):
+            values = self._values(one, other)
+            found = np.array([values.get(name, np.nan) for name in metrics])
+            there = ~np.isnan(found)
+            seen[there, one] = seen[there, other] = True
+            found = np.where(there, found, 0.0)
+            for name, part in (("sums", found), ("squares", found**2), ("pairs", there)):
+                totals[name] += part
+        totals["images"] += seen.sum(axis=1)
+        return totals if totals["pairs"].any() else {}
+
+    def _values(self, one: int, other: int) -> dict[str, float]:
+        """The metrics of one pair."""
+        (first, view, output), (second, other_view, other_output) = self._kept[one], self._kept[other]
+        views, both = np.stack([view, other_view]), concatenate([output, other_output])
+        found: dict[str, float] = {}
+        for each in self.measures:
+            found |= each.of_pair(views, both, (first, second), self.plan)
+        return found

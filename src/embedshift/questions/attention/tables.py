@@ -1,0 +1,80 @@
+"""The table `looks`: whether attention moves along with the image, and whether it spreads."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.questions.attention.columns import ALIGNED, PLAIN, RISE
+from embedshift.statistics.intervals import of_several
+from embedshift.statistics.layout import blocks, layout, sums_and_counts
+from embedshift.statistics.sample import gather
+from embedshift.store.reader import Reader
+from embedshift.store.tables import Table
+
+ALIGNMENT, SPREAD = "alignment", "entropy rise"
+# A difference of aligned and plain similarity at or below it is rounding: nothing was moved.
+UNMOVED = 1e-9
+
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    "what": pl.String,
+    "n": pl.Int64,
+    **dict.fromkeys(("difference", "low", "high"), pl.Float64),
+    "settled": pl.Boolean,
+}
+
+
+def looks(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+    """Two differences per augmentation, each with an interval that holds for all augmentations at once.
+
+    Args:
+        rows: Records of a study with aligned attention similarity, entropy rise, or both.
+        augmentations: Names, in suite order.
+        seed: The study's seed; it decides the resamples.
+
+    Returns:
+        `augmentation, what, n, difference, low, high, settled`. `what` is "alignment", the aligned less the plain
+        attention similarity of the same view, without the augmentations that move nothing; and "entropy rise", the
+        view's entropy less the original's, in nats. n counts the images that have a value; the intervals are
+        simultaneous over the augmentations of each `what`, null for fewer than 8 images; `settled`: the interval does
+        not hold 0.
+    """
+    order, there = layout(rows), rows.collect_schema().names()
+    if not order.images:
+        return pl.DataFrame(schema=SCHEMA)
+    shown = [name for name in (PLAIN, ALIGNED, RISE) if name in there]
+
+    def parts() -> Iterator[tuple[Values, Values]]:
+        for block in blocks(rows.select(shown), len(order.views)):
+            values = (order.values(block, name, [PLAIN, ALIGNED, RISE]) for name in augmentations)
+            both = [sums_and_counts(np.stack([v[..., 1] - v[..., 0], v[..., 2]], axis=-1)) for v in values]
+            yield np.hstack([sums for sums, _ in both]), np.hstack([counts for _, counts in both])
+
+    sample = gather(parts())
+    moves = ~(np.abs(sample.mean) <= UNMOVED) | (sample.error > UNMOVED)
+    made: list[dict[str, object]] = []
+    for column, (what, metric) in enumerate(((ALIGNMENT, ALIGNED), (SPREAD, RISE))):
+        known = [place for place in range(len(augmentations)) if metric in there]
+        chosen = [place for place in known if what == SPREAD or moves[2 * place]]
+        part = sample.columns([2 * place + column for place in chosen])
+        together = of_several(part, seed=seed)
+        for k, place in enumerate(chosen):
+            numbers = {"n": int(part.having[k]), "difference": part.mean[k]}
+            ends = {"low": together.low[k], "high": together.high[k], "settled": bool(together.settled[k])}
+            made.append({"augmentation": augmentations[place], "what": what, **numbers, **ends})
+    return pl.DataFrame(made, schema=SCHEMA).fill_nan(None)
+
+
+def of_study(reader: Reader) -> pl.DataFrame:
+    """The table of a study."""
+    return looks(reader.rows(), reader.augmentations, seed=reader.info.seed)
+
+
+def is_possible(reader: Reader) -> bool:
+    """Whether one of the two metrics was measured."""
+    return ALIGNED in reader.metrics or RISE in reader.metrics
+
+
+TABLES = (Table("looks", of_study, possible=is_possible),)

@@ -1,0 +1,147 @@
+"""Figures 4b, 4c, 7 and 9: how far embeddings move."""
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from embedshift.arrays import Values
+from embedshift.figures.base import FigureInput, figure
+from embedshift.figures.labels import Peak, label_peaks
+from embedshift.figures.matrix import cells, colour_bar, column_width
+from embedshift.figures.style import INK, MUTED, column_names, halo, human, metric_label, new_figure, number, verbatim
+from embedshift.statistics.density import density
+from embedshift.store.reader import draw_ids
+
+SAMPLE = 50
+
+
+@figure("l2_density", "04b", "How far embeddings move: density of the L2 distance to the original")
+def l2_density(data: FigureInput, title: str) -> Figure:
+    """Filled kernel density of the L2 distance per augmentation, named at its peak.
+
+    An augmentation with one value, or with equal ones, has no density: it is a dashed line at its value.
+    """
+    samples = {name: data.values(name, "l2_distance") for name in data.augmentations}
+    curves = {name: density(values, low=0.0) for name, values in samples.items()}
+    spikes = {name: values[0] for name, values in samples.items() if len(values) and curves[name] is None}
+    note = "Gaussian kernel, Scott's bandwidth" + ("; dashed: all values are equal" if spikes else "")
+    figure = new_figure(data.caption(note), 8, 4.3 + 0.12 * max(0, len(samples) - 9), title)
+    axes = figure.subplots()
+    peaks: list[Peak] = []
+    for name, curve in curves.items():
+        if curve is not None:
+            colour, top = data.colours[name], int(np.argmax(curve[1]))
+            axes.fill_between(*curve, color=colour, alpha=0.22, linewidth=0)
+            axes.plot(*curve, color=colour, linewidth=1.4, label=name)
+            peaks.append(Peak(float(curve[0][top]), float(curve[1][top]), name, colour))
+    highest = max((peak.y for peak in peaks), default=1.0)
+    for name, value in spikes.items():
+        axes.plot([value, value], [0, highest], color=data.colours[name], linewidth=1.4, linestyle="--", label=name)
+        peaks.append(Peak(float(value), highest, name, data.colours[name]))
+    # Room above the peaks for their names.
+    axes.set_ylim(0, highest * (1.12 + 0.01 * len(peaks)))
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"{metric_label('l2_distance')}, in the encoder's own units")
+    axes.set_ylabel("density, per unit of distance")
+    if len(spikes) == len(peaks):
+        axes.set_yticks([])
+    label_peaks(axes, peaks)
+    return figure
+
+
+@figure("cosine_histogram", "04c", "How far embeddings turn: cosine similarity with the original")
+def cosine_histogram(data: FigureInput, title: str) -> Figure:
+    """Histogram and kernel density of the cosine similarity per augmentation, mean and sd in the legend.
+
+    One row each on a common axis: nine histograms on top of each other cannot be read. Bins are numpy's "auto".
+    """
+    note = "bars: histogram; line: Gaussian kernel density; dotted: mean; every row on its own vertical scale"
+    height = 0.9 + 0.46 * max(3, len(data.augmentations))
+    figure = new_figure(data.caption(note), 8, height, title)
+    rows = figure.subplots(len(data.augmentations), sharex=True, squeeze=False)[:, 0]
+    lowest = 1.0
+    for axes, (name, colour) in zip(rows, data.colours.items(), strict=True):
+        values = data.values(name, "cosine_similarity")
+        _histogram(axes, values, colour)
+        lowest = min(lowest, float(values.min(initial=1.0)))
+        mean = float(values.mean()) if len(values) else np.nan
+        sd = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+        handle = axes.fill_between([], [], color=colour, alpha=0.6, linewidth=0)
+        said = f"{human(name)}\nmean {number(mean)}, sd {number(sd)}"
+        axes.legend([handle], [said], loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.9, borderpad=0)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_ylim(bottom=0)
+        axes.tick_params(axis="x", length=3 if axes is rows[-1] else 0)
+    room = 0.02 * (1.0 - lowest) or 0.02
+    rows[-1].set_xlim(lowest - 2 * room, 1.0 + room)
+    rows[-1].set_xlabel(metric_label("cosine_similarity"))
+    rows[len(rows) // 2].set_ylabel("density of views")
+    return figure
+
+
+def _histogram(axes: Axes, values: Values, colour: str) -> None:
+    curve = density(values, low=-1.0, high=1.0)
+    if curve is None:
+        if len(values):
+            axes.plot([values[0]] * 2, [0, 1], color=colour, linewidth=2)
+        return
+    axes.hist(values, bins="auto", density=True, color=colour, alpha=0.35, linewidth=0)
+    axes.plot(*curve, color=colour, linewidth=1.4)
+    axes.axvline(float(values.mean()), color=MUTED, linewidth=1, linestyle=":")
+
+
+@figure("l2_bars", "07", "Mean L2 distance from the original embedding")
+def l2_bars(data: FigureInput, title: str) -> Figure:
+    """Mean L2 distance per augmentation, the largest first, with a whisker of one sd to either side."""
+    means, sds = data.statistic("mean", "l2_distance"), data.statistic("sd", "l2_distance")
+    order = np.argsort(-np.nan_to_num(means, nan=-1.0), kind="stable")
+    names = [data.augmentations[index] for index in order]
+    means, sds = means[order], np.nan_to_num(sds[order])
+    note = "bar: mean; whisker: one standard deviation to either side"
+    figure = new_figure(data.caption(note), 7, 0.9 + 0.3 * len(names), title)
+    axes = figure.subplots()
+    positions = np.arange(len(names))
+    axes.barh(positions, means, color=[data.colours[name] for name in names], height=0.7)
+    whiskers = axes.errorbar(means, positions, xerr=sds, fmt="none", ecolor=INK, elinewidth=1, capsize=3)
+    for part in (*whiskers[1], *whiskers[2]):
+        part.set_path_effects(halo())
+    longest = float(np.nanmax(means + sds, initial=0.0)) or 1.0
+    for position, mean, sd in zip(positions, means, sds, strict=True):
+        end = 0.0 if np.isnan(mean) else mean + sd
+        axes.text(
+            float(end) + 0.012 * longest, float(position), "n/a" if np.isnan(mean) else f"{mean:.3g}", va="center"
+        )
+    axes.set_yticks(positions, [human(name) for name in names])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(0, longest * 1.12)
+    axes.set_xlabel(f"mean {metric_label('l2_distance')}, in the encoder's own units")
+    return figure
+
+
+@figure("sample_heatmap", "09", "Cosine similarity with the original, image by image")
+def sample_heatmap(data: FigureInput, title: str) -> Figure:
+    """Cosine similarity of 50 images, drawn by the study's seed, x augmentations; the mean over the draws."""
+    known = data.rows.filter(pl.col("view") == data.augmentations[0]).select(pl.col("image_id").unique()).collect()
+    ids = draw_ids(known["image_id"], SAMPLE, data.seed)
+    means = (
+        data.rows.filter(pl.col("image_id").is_in(ids) & pl.col("view").is_in(data.augmentations))
+        .group_by("image_id", "view")
+        .agg(pl.col("cosine_similarity").fill_nan(None).mean())
+        .collect()
+    )
+    found = {(image, view): value for image, view, value in means.iter_rows()}
+    values = np.array([[found.get((i, name)) for name in data.augmentations] for i in ids], dtype=np.float64)
+    inches = column_width(len(data.augmentations)) * 0.9
+    note = f"{len(ids)} images drawn by seed {data.seed}" + (", mean over the draws" if data.draws > 1 else "")
+    width = inches * len(data.augmentations) + 3.2
+    height = max(0.155 * len(ids), 1.6) + column_names(data.augmentations, inches)[2] + 0.9
+    figure = new_figure(data.caption(note), width, height, title)
+    axes = figure.subplots()
+    rows = [verbatim(data.reader.naming.image(i), 34) for i in ids]
+    mesh = cells(axes, values, rows, data.augmentations, inches, linewidths=0.4)
+    axes.tick_params(axis="y", labelsize=6.5)
+    colour_bar(figure, mesh, axes, metric_label("cosine_similarity"), aspect=40)
+    return figure

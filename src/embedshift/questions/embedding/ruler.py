@@ -1,0 +1,67 @@
+"""The ruler: how far every augmentation moves the embedding, between the same image and an unrelated one."""
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from embedshift.figures.base import FigureInput, figure
+from embedshift.figures.style import INK, MUTED, human, new_figure, number
+from embedshift.questions.embedding.answer import COSINE
+from embedshift.statistics.intervals import LEAST_IMAGES
+
+
+def has_share(data: FigureInput) -> bool:
+    """Whether unrelated images give a scale."""
+    return bool(np.isfinite(data.statistic("share", COSINE)).any())
+
+
+@figure(
+    "ruler",
+    "15",
+    "How far embeddings move: 0 = the same image, 1 = an unrelated image",
+    section=True,
+    possible=has_share,
+)
+def ruler(data: FigureInput, title: str) -> Figure:
+    """A dot per augmentation with its interval, the furthest on top; lines at 0, the nearest other image, and 1."""
+    share, low, high = (data.statistic(name, COSINE) for name in ("share", "share_low", "share_high"))
+    order = np.argsort(-np.nan_to_num(share, nan=-np.inf), kind="stable")
+    names = [data.augmentations[place] for place in order]
+    note = "dot: mean share of the cosine; line: its 95 % interval (bootstrap over images)"
+    if data.images < LEAST_IMAGES:
+        note = f"dot: mean share of the cosine; no interval below {LEAST_IMAGES} images"
+    drawn = new_figure(data.caption(note), 7.5, 1.5 + 0.27 * len(names), title)
+    axes = drawn.subplots()
+    marks = {0.0: "same image", 1.0: "unrelated image"}
+    near = nearest(data)
+    if near is not None and 0.15 < near < 0.85:
+        marks[near] = "nearest other image"
+    for place, words in marks.items():
+        axes.axvline(place, color=MUTED, linewidth=0.9, linestyle="--", zorder=1)
+        axes.annotate(
+            words, (place, 1), xytext=(0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
+            ha="left" if place == 0 else "center", va="bottom", color=MUTED,
+        )  # fmt: skip
+    rows = np.arange(len(names))
+    axes.hlines(rows, low[order], high[order], color=INK, linewidth=1.2, zorder=2)
+    axes.scatter(share[order], rows, s=26, c=[data.colours[name] for name in names], zorder=3)
+    right = np.where(np.isnan(high), share, high)[order]
+    for row, end, value in zip(rows, right, share[order], strict=True):
+        if np.isfinite(value):
+            axes.annotate(number(value), (end, row), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7)
+    axes.set_yticks(rows, [human(name) for name in names])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(min(-0.02, float(np.nanmin(low, initial=0.0))), 1.12 * max(1.0, float(np.nanmax(right, initial=0.0))))
+    axes.set_xlabel("share of the way to an unrelated image")
+    return drawn
+
+
+def nearest(data: FigureInput) -> float | None:
+    """How far the nearest other image lies on the ruler, on average; None where the study does not know."""
+    table = data.table("setlevel")
+    floors = data.summary.filter(pl.col("metric") == COSINE)["floor"].drop_nulls()
+    if table is None or floors.is_empty():
+        return None
+    found = table.filter((pl.col("what") == "original") & (pl.col("metric") == "nearest_cosine"))["value"].drop_nulls()
+    return None if found.is_empty() else (1.0 - float(found[0])) / (1.0 - float(floors[0]))

@@ -1,0 +1,252 @@
+"""The floor: what a metric gives for unrelated images, and an augmentation's shift as a share of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.distance import pdist, squareform
+
+from embedshift.arrays import Values
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, RESAMPLES, over, resampled, weights
+from embedshift.statistics.sample import Sample
+from embedshift.statistics.vectors import unit
+
+# Originals whose vectors a study keeps: of so many images, the floor is exact over all pairs whatever the metric; and
+# groups of images that a larger study's sums are kept by.
+KEPT, GROUPS = 1_024, 512
+# A floor that is not so many standard errors away from no change is no scale.
+_DISTINCT = 3.0
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The mean of a metric over pairs of unrelated images.
+
+    Args:
+        value: Of the metric; NaN where there is no pair.
+        error: Its standard error.
+        pairs: Where the metric is exact, what its share is resampled by.
+    """
+
+    value: float
+    error: float
+    pairs: "Pairs | None" = None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A kernel summed over all pairs of different images, group of images by group.
+
+    Args:
+        sums: Over the pairs of an image of one group with one of another `[G, G]`; the diagonal is over the pairs of
+            different images inside a group.
+        counts: Number of these pairs `[G, G]`.
+        images: Number of images of each group `[G]`, in the order of the rows.
+    """
+
+    sums: Values
+    counts: Values
+    images: Values
+
+    def means(self, drawn: Values) -> tuple[Values, Values]:
+        """The metric's mean over all pairs, where each group counts as often as drawn, and what each group adds.
+
+        An image and its own copies are no pair: for cosines of n groups of one image that are drawn c times this is
+        ``(|Σ c z|² - Σ c²) / (n² - Σ c²)``.
+
+        Args:
+            drawn: How often each group counts `[R, G]`.
+
+        Returns:
+            The means `[R]`, and the derivative of each by the number of times that a group counts `[R, G]`.
+        """
+        kernel, number = drawn @ self.sums, drawn @ self.counts
+        with np.errstate(invalid="ignore", divide="ignore"):
+            total = (number * drawn).sum(axis=1)
+            mean = (kernel * drawn).sum(axis=1) / total
+            slope = 2 * (kernel - mean[:, None] * number) / total[:, None]
+        return mean, slope
+
+    def floor(self) -> Floor:
+        """The floor, with its standard error by the delta method."""
+        count = len(self.images)
+        mean, slope = self.means(np.ones((1, count)))
+        error = np.sqrt(count / max(1, count - 1) * np.square(slope).sum())
+        return Floor(float(mean[0]), float(error), self)
+
+
+Joined = Callable[[str], Mapping[str, Values]]
+
+
+def cosine_floor(joined: Joined, images: int) -> Floor | None:
+    """The mean cosine of all pairs of images, exactly: from their vectors, or from sums of their unit vectors.
+
+    Args:
+        joined: Gives what the shards added up under a name, one shard after the other: "vectors" = `vectors` `[k, D]`
+            of the originals that are kept; "units" = by groups of images `units` `[G, D]`, the sum of their vectors at
+            length 1, `valid` `[G]`, how many have a length, and `images` `[G]`.
+        images: Number of images measured.
+
+    Returns:
+        None where the shards do not hold it.
+
+    Example:
+        >>> floor = cosine_floor({"vectors": {"vectors": np.eye(3)}, "units": {}}.__getitem__, 3)
+        >>> floor.value
+        0.0
+    """
+    kept = joined("vectors").get("vectors", np.zeros((0, 1)))
+    if len(kept) == images:
+        units = unit(kept)
+        valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
+        return unit_pairs(np.nan_to_num(units), valid, np.ones(images)).floor()
+    sums = joined("units")
+    if not sums or sums["images"].sum() != images:
+        return None
+    sums = merged(sums)
+    return unit_pairs(sums["units"], sums["valid"], sums["images"]).floor()
+
+
+def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
+    """The cosines of all pairs of images, from sums of their vectors at length 1 by group.
+
+    Args:
+        units: `[G, D]`.
+        valid: How many images of the group have a length `[G]`.
+        images: How many images it has `[G]`.
+    """
+    kernel, counts = units @ units.T, np.outer(valid, valid)
+    diagonal = np.arange(len(units))
+    kernel[diagonal, diagonal] -= valid  # an image with itself: cosine 1
+    counts[diagonal, diagonal] -= valid
+    return Pairs(kernel, counts, images)
+
+
+def distance_floor(joined: Joined, images: int) -> Floor | None:
+    """The mean L2 distance of all pairs of the originals that are kept; of all images, where all are kept.
+
+    Args:
+        joined: As for `cosine_floor`.
+        images: Number of images measured.
+
+    Example:
+        >>> floor = distance_floor(lambda name: {"vectors": np.array([[0.0], [4.0], [4.0]])}, 3)
+        >>> round(floor.value, 3)
+        2.667
+    """
+    kept = joined("vectors").get("vectors", np.zeros((0, 1)))
+    if len(kept) < 2:
+        return None
+    one = np.ones(len(kept))
+    found = Pairs(squareform(pdist(kept)), np.outer(one, one) - np.eye(len(kept)), one).floor()
+    return found if len(kept) == images else Floor(found.value, found.error)
+
+
+def of_sampled_pairs(total: float, squares: float, pairs: float, images: float) -> Floor:
+    """The floor of a metric that was measured on some pairs of originals.
+
+    Pairs that share an image are not independent: the mean of all pairs of n images varies at most as that of n / 2
+    pairs that share none (Hoeffding 1963), so the standard error is that of n / 2 values.
+
+    Args:
+        total: Sum of the metric over the pairs.
+        squares: Sum of squares.
+        pairs: Number of pairs.
+        images: Number of images in them.
+
+    Example:
+        >>> floor = of_sampled_pairs(6.0, 14.0, 3, 6)
+        >>> floor.value, round(floor.error, 3)
+        (2.0, 0.577)
+    """
+    if pairs < 1:
+        return Floor(np.nan, np.nan)
+    mean = total / pairs
+    variance = max(0.0, squares / pairs - mean**2) * pairs / max(1, pairs - 1)
+    return Floor(mean, float(np.sqrt(variance / max(1.0, min(pairs, images / 2)))))
+
+
+def merged(sums: Mapping[str, Values], most: int = GROUPS) -> dict[str, Values]:
+    """Sums of fewer groups, where there are more than `most`: each of several consecutive ones."""
+    count = len(sums["images"])
+    each = -(-count // most)
+    return {name: np.add.reduceat(array, np.arange(0, count, each), axis=0) for name, array in sums.items()}
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shifts as shares of the way to an unrelated image `[A]`: 0 = no change, 1 = as far as another image."""
+
+    value: Values
+    low: Values
+    high: Values
+
+
+def shares(sample: Sample, floor: Floor, no_change: float, *, seed: int) -> Shares:
+    """The shares (no change - mean) / (no change - floor), and their 95 % intervals, the floor resampled too.
+
+    Args:
+        sample: Of one metric under A augmentations, with groups where the floor is exact.
+        floor: Of the metric.
+        no_change: Its value for an unchanged view.
+        seed: Decides the resamples.
+
+    Returns:
+        NaN where the floor is no scale: where it lies within three standard errors of no change.
+    """
+    scale = no_change - floor.value
+    nothing = np.full(len(sample.mean), np.nan)
+    if not np.isfinite(scale) or abs(scale) <= max(_DISTINCT * floor.error, 1e-9 * max(1.0, abs(no_change))):
+        return Shares(nothing, nothing, nothing)
+    value = (no_change - sample.mean) / scale
+    if floor.pairs is None or sample.grouped is None:
+        low, high = _with_sampled_floor(sample, floor, value, no_change, seed)
+    else:
+        low, high = _with_exact_floor(sample, floor.pairs, value, no_change, seed)
+    there = (sample.having >= LEAST_IMAGES) & np.isfinite(low) & np.isfinite(high)
+    return Shares(value, np.where(there, low, np.nan), np.where(there, high, np.nan))
+
+
+def _with_sampled_floor(
+    sample: Sample, floor: Floor, value: Values, no_change: float, seed: int
+) -> tuple[Values, Values]:
+    """Ends of the intervals; the floor comes from other pairs than the means, and is drawn from its normal law."""
+    means, errors = resampled(sample, seed=seed, resamples=RESAMPLES)
+    drawn = floor.value + floor.error * np.random.default_rng([seed, 1]).standard_normal((RESAMPLES, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        again = (no_change - means) / (no_change - drawn)
+        spread = np.sqrt(errors**2 + (again * floor.error) ** 2) / np.abs(no_change - drawn)
+        error = np.sqrt(sample.error**2 + (value * floor.error) ** 2) / abs(no_change - floor.value)
+    return _ends(value, error, again, spread)
+
+
+def _with_exact_floor(
+    sample: Sample, pairs: Pairs, value: Values, no_change: float, seed: int
+) -> tuple[Values, Values]:
+    """Ends of the intervals; groups of images are drawn, for the means and the floor alike."""
+    assert sample.grouped is not None
+    count = len(pairs.images)
+    drawn = np.vstack([np.ones((1, count)), *weights(count, seed=seed, resamples=RESAMPLES)])
+    images = drawn @ pairs.images
+    floors, slopes = pairs.means(drawn)
+    scale = no_change - floors
+    again, spread = (np.empty((len(drawn), len(value))) for _ in range(2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = drawn @ sample.grouped / images[:, None]
+        again[:] = (no_change - means) / scale[:, None]
+        for place in range(len(value)):
+            own = (sample.grouped[:, place] - np.outer(means[:, place], pairs.images)) / images[:, None]
+            added = (again[:, place, None] * slopes - own) / scale[:, None]
+            spread[:, place] = np.sqrt(count / max(1, count - 1) * (drawn * added**2).sum(axis=1))
+    return _ends(value, spread[0], again[1:], spread[1:])
+
+
+def _ends(value: Values, error: Values, again: Values, spread: Values) -> tuple[Values, Values]:
+    """Bootstrap-t: deviations of the resamples, each in its own standard error."""
+    tail = (1 - LEVEL) / 2
+    t = over(again - value, spread, np.nan_to_num(error))
+    t = np.where(np.isnan(t), 0.0, t)
+    upper, lower = np.quantile(t, 1 - tail, axis=0, method="higher"), np.quantile(t, tail, axis=0, method="lower")
+    with np.errstate(invalid="ignore"):
+        margin = np.where(error > 0, error, 0.0)
+        return value - np.where(margin > 0, upper * margin, 0.0), value - np.where(margin > 0, lower * margin, 0.0)

@@ -1,0 +1,114 @@
+"""What images and places are called where others read: no path of a machine, and ids only where images may be shown."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embedshift.sources import without_folders
+from embedshift.sources.base import ENDINGS
+
+# An absolute path of two parts or more, and its last part; what stands before it is no part of a URL or a path. Within
+# a text a path ends where a space does; at the end of a setting it may hold some.
+_START = r"(?:file://|(?<![\w./~-]))/"
+_PATH = re.compile(rf"{_START}(?:[^/\s'\"(),:;]+/)+([^/\s'\"(),:;]*)")
+_LAST_PATH = re.compile(rf"{_START}(?:[^/]+/)*([^/]+)/*$")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """The names that a report shows.
+
+    Args:
+        source: Where the images lie, as study.json describes it.
+        pictures: Whether images may be shown; if not, a hash stands in the place of every image id.
+    """
+
+    source: Mapping[str, Any]
+    pictures: bool = True
+
+    def image(self, image_id: str) -> str:
+        """An image's id, or its hash.
+
+        Example:
+            >>> Naming({}).image("a/b.jpg"), Naming({}, pictures=False).image("a/b.jpg")
+            ('a/b.jpg', 'image-579a090e')
+        """
+        if self.pictures:
+            return image_id
+        hashed = hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=4)
+        return f"image-{hashed.hexdigest()}"
+
+    def text(self, text: str, image_id: str = "") -> str:
+        """A text without the folders of absolute paths, and with an image's name in the place of its id.
+
+        Example:
+            >>> Naming({"root": "/data/my photos"}).text("/data/my photos/a.jpg: not like /srv/x/b.jpg")
+            'a.jpg: not like b.jpg'
+            >>> Naming({}, pictures=False).text("cannot read b.jpg", "a/b.jpg")
+            'cannot read image-579a090e'
+        """
+        short = _PATH.sub(r"\1", without_folders(text, self.source))
+        if self.pictures or not image_id:
+            return short
+        for name in (image_id, os.path.basename(image_id)):
+            short = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", self.image(image_id), short)
+        return short
+
+    def places(self, paths: Sequence[str]) -> list[str]:
+        """Folders and files by as few trailing parts as tell them apart; URLs and relative paths as they are.
+
+        Example:
+            >>> Naming({}).places(["/a/one/photos", "/a/two/photos", "s3://bucket/photos", "photos"])
+            ['one/photos', 'two/photos', 's3://bucket/photos', 'photos']
+        """
+        local = {path: path.removeprefix("file://") for path in paths}
+        absolute = [path for path in local if local[path].startswith(("/", "~"))]
+        short = dict(zip(absolute, tails([local[path] for path in absolute]), strict=True))
+        return [self._file(path) or short.get(path, path) for path in paths]
+
+    def setting(self, text: str) -> str:
+        """A name that may be or end in an absolute path, without its folders.
+
+        Example:
+            >>> Naming({}).setting("open_clip/ViT-B-32:/data/my models/b.pt"), Naming({}).setting("openai/clip")
+            ('open_clip/ViT-B-32:b.pt', 'openai/clip')
+        """
+        return _LAST_PATH.sub(r"\1", text)
+
+    def settings(self, value: Any) -> Any:
+        """Settings of a run, as JSON holds them, each as `setting` gives it.
+
+        Example:
+            >>> Naming({}).settings({"labels": "/data/labels.txt", "seed": 0})
+            {'labels': 'labels.txt', 'seed': 0}
+        """
+        if isinstance(value, Mapping):
+            return {name: self.settings(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.settings(each) for each in value]
+        return self.setting(value) if isinstance(value, str) else value
+
+    def _file(self, path: str) -> str | None:
+        """The name of an image file that the settings name, where ids are not shown; None for any other place."""
+        if self.pictures or os.path.splitext(path)[1].lower() not in ENDINGS:
+            return None
+        root = self.source.get("root")
+        return self.image(os.path.basename(path) if root is None else os.path.relpath(os.path.abspath(path), root))
+
+
+def tails(paths: Sequence[str | Path]) -> list[str]:
+    """As few trailing parts of paths as tell the paths apart, the same number of each.
+
+    Example:
+        >>> tails(["/x/a", "/x/b"]), tails(["/x/a", "/y/a"])
+        (['a', 'b'], ['x/a', 'y/a'])
+    """
+    parts = [[part for part in Path(path).parts if part != "/"] for path in paths]
+    different = len({tuple(each) for each in parts})
+    counts = range(1, max(map(len, parts), default=1) + 1)
+    shortened = (["/".join(each[-count:]) for each in parts] for count in counts)
+    return next(short for short in shortened if len(set(short)) == different)

@@ -1,0 +1,162 @@
+"""What is said of attention: the table of paired differences by loops, and sentences that follow it."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
+from embedshift.questions.attention.section import ends, looks
+from embedshift.questions.attention.tables import ALIGNMENT, SPREAD
+from embedshift.questions.attention.tables import looks as table_of
+from embedshift.statistics.intervals import of_several
+from embedshift.statistics.sample import of_values
+from support.synthetic import make_study
+
+NAMES = ["flip", "noise", "turn", "own"]
+
+
+def rows_of(values):
+    """Rows of a study: column → values `[images, draws, augmentations]`, in suite order."""
+    images, draws, count = values[PLAIN].shape
+    found = {name: np.pad(each.reshape(images, -1), ((0, 0), (1, 0)), constant_values=np.nan).ravel()
+             for name, each in values.items()}  # fmt: skip
+    return pl.DataFrame({"view": ["original", *(NAMES[:count] * draws)] * images, **found}).lazy()
+
+
+@pytest.fixture(scope="module")
+def values():
+    """Flip gains by alignment in every image, though plain and aligned overlap; noise is not moved; own is unknown."""
+    rng = np.random.default_rng(0)
+    plain = rng.uniform(0.6, 0.95, (30, 2, 4))
+    aligned = plain + [0.02, 0, 0, np.nan] + rng.normal(size=plain.shape) * [0.005, 0, 0.005, 0]
+    aligned[:10, 0, 0] = np.nan
+    rise = rng.normal(size=plain.shape) * 0.1 + [0.2, -0.2, 0.0, 0.0]
+    return {PLAIN: plain, ALIGNED: aligned, RISE: rise}
+
+
+def test_the_table_by_loops(values):
+    table = table_of(rows_of(values), NAMES, seed=3)
+    assert table.select("augmentation", "what", "n").rows() == [
+        ("flip", ALIGNMENT, 30), ("turn", ALIGNMENT, 30), ("own", ALIGNMENT, 0),
+        *((name, SPREAD, 30) for name in NAMES),
+    ]  # fmt: skip
+    gain = values[ALIGNED] - values[PLAIN]
+    for what, each, chosen in ((ALIGNMENT, gain, [0, 2]), (SPREAD, values[RISE], [0, 1, 2, 3])):
+        part = table.filter(pl.col("what") == what, pl.col("n") > 0)
+        assert part["difference"].to_numpy() == pytest.approx([np.nanmean(each[..., place]) for place in chosen])
+        if what == SPREAD:  # as many values in every image: its value is the mean of its draws
+            together = of_several(of_values(each.mean(axis=1)), seed=3)
+            np.testing.assert_allclose(part["low"], together.low)
+            np.testing.assert_allclose(part["high"], together.high)
+    assert table["settled"].to_list() == [True, False, False, True, True, False, False]
+    assert table.row(2)[3:] == (None, None, None, False)
+
+
+def test_pairing_settles_what_overlapping_intervals_would_not(values):
+    plain, aligned = (np.nanmean(values[name][..., 0], axis=1) for name in (PLAIN, ALIGNED))
+    error = plain.std(ddof=1) / np.sqrt(30)
+    assert abs(np.nanmean(aligned) - plain.mean()) < 2 * 2 * error, "an interval ends two standard errors off its mean"
+    assert table_of(rows_of(values), NAMES, seed=0)["settled"][0]
+
+
+def test_one_metric_alone_and_few_images(values):
+    rise = table_of(rows_of({name: values[name] for name in (PLAIN, RISE)}), NAMES, seed=0)
+    assert set(rise["what"]) == {SPREAD}
+    for images in (1, 7):
+        few = table_of(rows_of({name: each[-images:] for name, each in values.items()}), NAMES, seed=0)
+        assert few.filter(pl.col("n") > 0)["n"].to_list() == [images] * 6
+        assert few["low"].null_count() == few["high"].null_count() == len(few)
+        assert not few["settled"].any()
+        said = " ".join(looks(few, [ALIGNED, RISE]))
+        assert "settles nothing with fewer than 8 images: flip (" in said
+        assert not {"[", "spreads", "motion", "stays"} & {*said.replace("[", " [ ").split()}
+
+
+def test_it_is_there_only_where_it_was_measured(tmp_path):
+    without = make_study(tmp_path / "without", 9, ["noise", "blur"])
+    assert "looks" not in without.table_names
+    study = make_study(tmp_path / "with", 9, ["noise", "blur"], looks=True)
+    assert len(study.table("looks")) == 4
+    page = study.report(figures=[], formats=["svg"]).read_text()
+    text = page.split('id="looks"')[1].split("</section>")[0]
+    for sentence in looks(study.table("looks"), [ALIGNED, RISE]):
+        assert sentence.replace("'", "&#39;") in text
+    assert "Intervals of fewer than 20 images are approximate." in text
+    nothing = make_study(tmp_path / "nothing", 9, ["noise", "blur"], looks=True, grid=None)
+    assert nothing.table("looks")["n"].to_list() == [0] * 4
+    assert 'id="looks"' not in nothing.report(figures=[], formats=["svg"]).read_text()
+
+
+def table(*rows):
+    columns = ["augmentation", "what", "n", "difference", "low", "high", "settled"]
+    return pl.DataFrame(list(rows), schema=columns, orient="row")
+
+
+def test_the_sentences_follow_the_table():
+    found = table(
+        ("flip", ALIGNMENT, 30, 0.08, 0.07, 0.09, True),
+        ("turn", ALIGNMENT, 30, 0.03, -0.01, 0.07, False),
+        ("slant", ALIGNMENT, 30, -0.07, -0.09, -0.05, True),
+        ("rare", ALIGNMENT, 7, 0.5, None, None, False),
+        ("own", ALIGNMENT, 0, None, None, None, False),
+        ("flip", SPREAD, 30, 0.0, -0.1, 0.1, False),
+        ("turn", SPREAD, 30, 0.3, 0.2, 0.4, True),
+        ("noise", SPREAD, 30, -0.3, -0.4, -0.2, True),
+        ("own", SPREAD, 30, 0.0005, 0.0002, 0.0008, True),
+    )
+    assert looks(found, [PLAIN, ALIGNED, RISE]) == [
+        "Part of the change is only the image's own motion under flip (0.080 [0.070 to 0.090]).",
+        "Attention stays in its place rather than moves along under slant (−0.070 [−0.090 to −0.050]).",
+        "Whether part of the change is only the image's own motion is not settled under turn (0.030 [−0.010 to "
+        "0.070]).",
+        "The mean alignment settles nothing with fewer than 8 images: rare (0.500).",
+        "Nothing can be aligned under own.",
+        "Attention spreads under turn (0.30 [0.20 to 0.40] nats) and own (0.0005 [0.0002 to 0.0008] nats) and gathers "
+        "under noise (−0.30 [−0.40 to −0.20] nats).",
+        "Whether it spreads or gathers is not settled under flip (0.00 [−0.10 to 0.10] nats).",
+    ]
+    assert looks(found, [DIVERGENCE]) == []
+    for images, said in ((8, True), (19, True), (20, False)):
+        few = table(("flip", SPREAD, images, 0.1, 0.05, 0.15, True))
+        assert ("Intervals of fewer than 20 images are approximate." in looks(few, [RISE])) == said
+    changes_nothing = ["Alignment changes nothing: no augmentation that can be aligned moves the image."]
+    assert looks(None, [PLAIN, ALIGNED]) == changes_nothing
+
+
+def summary(metric, means, n=9):
+    columns = {"augmentation": list(means), "metric": metric, "n": n, "mean": list(means.values())}
+    return pl.DataFrame(columns, schema_overrides={"mean": pl.Float64})
+
+
+def test_the_ends_are_means_and_their_order_comes_from_the_pairs():
+    found = summary(DIVERGENCE, {"flip": 0.1, "turn": 0.4, "slant": 0.39, "own": None})
+    most = (
+        "As shares of a whole, maps differ on average most under turn (0.400 bits) and least under flip (0.100 bits)."
+    )
+    assert ends(found, [DIVERGENCE], 1) == [most]
+    pairs = pl.DataFrame(
+        {"augmentation": ["flip", "turn", "turn"], "other": ["turn", "slant", "slant"],
+         "metric": [DIVERGENCE, DIVERGENCE, ROLLOUT], "settled": [True, False, True]}
+    )  # fmt: skip
+    for settled, words in ((False, "not settled"), (True, "settled")):
+        given = pairs.with_columns(settled=pl.Series([True, settled, True]))
+        wanted = [most, f"Whether turn changes attention more than slant is {words}."]
+        assert ends(found, [DIVERGENCE], 1, given) == wanted
+        other_way = given.rename({"augmentation": "other", "other": "augmentation"})
+        assert ends(found, [DIVERGENCE], 1, other_way) == wanted
+    assert ends(found, [DIVERGENCE], 1, pairs.head(0)) == [most], "no pairs above 20 augmentations"
+    rolled = summary(ROLLOUT, {"flip": 0.7, "turn": 0.9})
+    assert ends(rolled, [DIVERGENCE, ROLLOUT], 1) == [
+        "Rolled out through all layers, attention changes on average most under flip (0.700) and least under turn "
+        "(0.900)."
+    ]
+
+
+def test_nothing_is_ranked_where_there_is_no_order():
+    two = {"flip": 0.1, "turn": 0.1}
+    assert ends(summary(DIVERGENCE, two), [DIVERGENCE], 1) == [
+        "As shares of a whole, maps differ on average as much under every augmentation (0.100 bits)."
+    ]
+    assert ends(summary(DIVERGENCE, two, n=7), [DIVERGENCE], 1) == []
+    assert ends(summary(DIVERGENCE, two, n=35), [DIVERGENCE], draws=5) == [], "five draws of 7 images"
+    assert ends(summary(DIVERGENCE, {"flip": 0.1}), [DIVERGENCE], 1) == []

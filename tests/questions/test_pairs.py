@@ -1,0 +1,97 @@
+"""Two unrelated images, for the floor under every metric: what each question measures of them, by direct calls."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embedshift.augmentations import load_suite
+from embedshift.config import StudyConfig
+from embedshift.encoders import EncoderOutput
+from embedshift.encoders.base import Preprocess
+from embedshift.pipeline.measure import Asked
+from embedshift.pipeline.plan import Plan, make_measures
+from embedshift.questions.text.measure import MEASURE as TextMeasure
+from embedshift.registry import METRICS, asked_metrics
+from embedshift.sources import Sample
+from embedshift.statistics.maps import scaled_map
+
+SIZE = 24
+RNG = np.random.default_rng(0)
+VIEWS = RNG.integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
+EMBEDDING = RNG.normal(size=(2, 7)).astype(np.float32)
+MAPS, ROLLED = RNG.random((2, 2, 3, 4)).astype(np.float32)
+SAMPLES = [Sample("a.jpg", "a.jpg", caption="a cat"), Sample("b.jpg", "b.jpg", caption="a dog")]
+SUITE = load_suite("paper")
+
+
+def plan_of(*metrics: str) -> Plan:
+    config = StudyConfig(metrics=metrics)
+    measures = make_measures(config, SUITE, SAMPLES)
+    preprocess = Preprocess(SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return Plan(
+        config=config, suite=SUITE, preprocess=preprocess, measures=measures, columns=(), batch_size=8, images=2
+    )
+
+
+def of_pair(question: str, plan: Plan, output: EncoderOutput) -> dict[str, float]:
+    (measure,) = (each for each in plan.measures if each.question == question)
+    return measure.of_pair(VIEWS, output, SAMPLES, plan)
+
+
+def test_pixels():
+    found = of_pair("pixels", plan_of("pixels"), EncoderOutput(EMBEDDING, None, None))
+    assert set(found) == {name for name in METRICS if METRICS[name].needs == "pixels"}
+    for name, value in found.items():
+        assert value == METRICS[name].function(VIEWS[0], VIEWS[1]).item()
+
+
+def test_attention():
+    plan = plan_of("attention", "aligned", "rollout")
+    output = EncoderOutput(EMBEDDING, MAPS, "cls", {"rollout": ROLLED})
+    found = of_pair("attention", plan, output)
+    wanted = {name: METRICS[name].function(MAPS[0], MAPS[1], SIZE) for name in plan.measures[1].needing("attention")}
+    wanted["rollout_similarity"] = METRICS["rollout_similarity"].function(ROLLED[0], ROLLED[1], SIZE)
+    large = [scaled_map(each, SIZE) for each in MAPS]
+    wanted["aligned_attention_similarity"] = METRICS["aligned_attention_similarity"].function(*large)
+    assert len(wanted) == 5
+    assert found == {name: pytest.approx(value.item(), rel=1e-12) for name, value in wanted.items()}
+    # Nothing is moved: the two images have no motion in common.
+    assert found["aligned_attention_similarity"] == pytest.approx(found["attention_similarity"], abs=1e-12)
+
+
+def test_an_encoder_without_attention_has_no_floor_of_it():
+    assert of_pair("attention", plan_of("attention", "aligned"), EncoderOutput(EMBEDDING, None, None)) == {}
+
+
+@dataclass
+class Vectors:
+    captions: dict[str, Any] = field(default_factory=dict)
+    classes: Any = None
+
+    def measure(self) -> TextMeasure:
+        config = StudyConfig(switches={"text": True, "labels": ("cat", "dog", "boat")})
+        measure = TextMeasure(Asked(config, SUITE, SAMPLES, asked_metrics(())))
+        given = {"captions": self.captions, "classes": self.classes}
+        measure.vectors = {name: value for name, value in given.items() if value is not None}
+        return measure
+
+
+def test_text_has_the_first_image_s_caption_and_the_classes():
+    captions = {"a.jpg": RNG.normal(size=7), "b.jpg": RNG.normal(size=7)}
+    classes, output, plan = RNG.normal(size=(3, 7)), EncoderOutput(EMBEDDING, None, None), plan_of()
+    found = Vectors(captions, classes).measure().of_pair(VIEWS, output, SAMPLES, plan)
+    before, after = EMBEDDING
+    assert found == {
+        "text_alignment_shift": METRICS["text_alignment_shift"].function(before, after, captions["a.jpg"]).item(),
+        "zero_shot_flip": METRICS["zero_shot_flip"].function(before, after, classes).item(),
+    }
+    del captions["a.jpg"]
+    assert set(Vectors(captions, classes).measure().of_pair(VIEWS, output, SAMPLES, plan)) == {"zero_shot_flip"}
+    assert Vectors(captions).measure().of_pair(VIEWS, output, SAMPLES[::-1], plan).keys() == {"text_alignment_shift"}
+
+
+def test_other_questions_have_none():
+    plan, output = plan_of(), EncoderOutput(EMBEDDING, MAPS, "cls")
+    assert of_pair("embedding", plan, output) == {}, "its floor is exact, over all pairs"

@@ -1,0 +1,83 @@
+"""The table of paired differences against plain loops."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from embedshift.statistics.differences import SCHEMA, differences, settled_pairs
+from embedshift.statistics.sample import of_values
+from embedshift.statistics.summary import Measured
+from support.resampling import slow_max_t
+
+NAMES = ("blur", "flip", "noise", "still")
+
+
+def world(n=60, seed=0):
+    """Cosines of four augmentations, alike image by image, and L2 distances; noise moves most, blur and flip alike."""
+    rng = np.random.default_rng(seed)
+    hardness = rng.normal(0, 0.12, (n, 1))
+    cosine = 0.9 - hardness + rng.normal(0, 0.01, (n, 4)) - np.array([0.0, 0.0, 0.05, 0.0])
+    cosine[:, 3] = cosine[:, 0]
+    far = 10 * (1 - cosine) + rng.normal(0, 5, (n, 4))
+    return np.stack([cosine, far], axis=2).reshape(n, -1)
+
+
+def measured(values):
+    return Measured(NAMES, ("cosine_similarity", "l2_distance"), of_values(values))
+
+
+def test_differences_equal_a_loop():
+    values = world()
+    table = differences(measured(values), seed=0)
+    assert dict(table.schema) == SCHEMA
+    wanted = [(*pair, m) for m in ("cosine_similarity", "l2_distance") for pair in itertools.combinations(NAMES, 2)]
+    assert table.select("augmentation", "other", "metric").rows() == wanted
+    cube = values.reshape(len(values), 4, 2)
+    for metric, part in table.group_by("metric", maintain_order=True):
+        k = ["cosine_similarity", "l2_distance"].index(metric[0])
+        pairs = [(NAMES.index(row["augmentation"]), NAMES.index(row["other"])) for row in part.iter_rows(named=True)]
+        columns = np.stack([cube[:, a, k] - cube[:, b, k] for a, b in pairs], axis=1)
+        moving = columns[:, columns.std(axis=0) > 0]
+        critical = slow_max_t(moving, seed=9)
+        for column, row in zip(columns.T, part.iter_rows(named=True), strict=True):
+            assert row["difference"] == pytest.approx(column.mean(), abs=1e-12)
+            if column.std() == 0:
+                assert (row["low"], row["high"], row["effect"], row["settled"]) == (0, 0, None, False)
+                continue
+            error = column.std(ddof=1) / np.sqrt(len(column))
+            assert row["effect"] == pytest.approx(column.mean() / column.std(ddof=1), rel=1e-9)
+            assert (row["high"] - row["low"]) / 2 == pytest.approx(critical * error, rel=0.08)
+            assert row["settled"] == (row["low"] > 0 or row["high"] < 0)
+
+
+def test_pairing_settles_what_marginal_intervals_do_not():
+    values = world()
+    table = differences(measured(values), seed=0).filter(metric="cosine_similarity")
+    assert set(settled_pairs(table, "cosine_similarity")) >= {("blur", "noise"), ("noise", "blur"), ("flip", "noise")}
+    cosine = values.reshape(-1, 4, 2)[:, :, 0]
+    margin = 2 * cosine.std(axis=0, ddof=1) / np.sqrt(len(cosine))
+    assert cosine[:, 0].mean() - margin[0] < cosine[:, 2].mean() + margin[2], "marginal intervals overlap"
+
+
+def test_few_images_settle_nothing():
+    table = differences(measured(world(n=7)), seed=0)
+    assert table["low"].is_null().all()
+    assert not table["settled"].any()
+    assert table["difference"].is_not_null().all()
+
+
+def test_a_metric_that_one_augmentation_lacks():
+    values = world()
+    values[:, 0] = np.nan  # the cosine of blur
+    table = differences(measured(values), seed=0).filter(metric="cosine_similarity")
+    lacking = table.filter(augmentation="blur")
+    assert lacking["difference"].is_null().all()
+    assert not lacking["settled"].any()
+    assert table.filter(augmentation="noise", other="still")["settled"].all()
+
+
+def test_one_augmentation_has_no_pairs():
+    found = differences(Measured(("blur",), ("l2_distance",), of_values(np.ones((9, 1)))), seed=0)
+    assert found.is_empty()
+    assert dict(found.schema) == SCHEMA

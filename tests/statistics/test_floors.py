@@ -1,0 +1,175 @@
+"""Floors against all pairs in loops, and shares against slow loops over resamples."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from embedshift.statistics.floors import (
+    Floor,
+    Pairs,
+    cosine_floor,
+    distance_floor,
+    merged,
+    of_sampled_pairs,
+    shares,
+    unit_pairs,
+)
+from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.vectors import cosine
+
+
+def cone(n, d=16, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)) + np.linspace(0, 1.5, d)
+
+
+def by_groups(vectors, sizes):
+    """What shards add up of the vectors, in groups of these sizes."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    units = np.where(lengths[:, None] > 0, vectors / np.where(lengths > 0, lengths, 1)[:, None], 0.0)
+    ends = np.cumsum(sizes)
+    parts = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    return {
+        "units": np.stack([units[part].sum(axis=0) for part in parts]),
+        "valid": np.array([float((lengths[part] > 0).sum()) for part in parts]),
+        "images": np.array(sizes, float),
+    }
+
+
+def brute(vectors, kernel):
+    return np.mean([kernel(a, b) for a, b in itertools.combinations(vectors, 2)])
+
+
+@pytest.mark.parametrize("sizes", [[1] * 40, [7, 13, 20], [40], [39, 1]])
+def test_the_floor_of_the_cosine_is_the_mean_of_all_pairs(sizes):
+    vectors = cone(40)
+    joined = {"vectors": {}, "units": by_groups(vectors, sizes)}
+    assert cosine_floor(joined.__getitem__, 40).value == pytest.approx(brute(vectors, cosine), abs=1e-12)
+
+
+def test_kept_vectors_give_the_same_floor_and_the_mean_distance_of_all_pairs():
+    vectors = cone(30).astype(np.float32)
+    joined = {"vectors": {"vectors": vectors.astype(float)}, "units": {}}.__getitem__
+    wide = vectors.astype(float)
+    assert cosine_floor(joined, 30).value == pytest.approx(brute(wide, cosine), abs=1e-12)
+    exact = distance_floor(joined, 30)
+    assert exact.value == pytest.approx(brute(wide, lambda a, b: np.linalg.norm(a - b)), abs=1e-12)
+    assert exact.pairs is not None
+    sampled = distance_floor(joined, 5_000)
+    assert sampled.value == exact.value
+    assert sampled.pairs is None, "the kept images are not all: means cannot be resampled with them"
+
+
+def test_a_vector_without_a_length_has_no_cosine():
+    vectors = cone(12)
+    vectors[3] = 0
+    joined = {"vectors": {"vectors": vectors}, "units": {}}
+    kept = np.delete(vectors, 3, axis=0)
+    assert cosine_floor(joined.__getitem__, 12).value == pytest.approx(brute(kept, cosine), abs=1e-12)
+    grouped = {"vectors": {}, "units": by_groups(vectors, [5, 7])}
+    assert cosine_floor(grouped.__getitem__, 12).value == pytest.approx(brute(kept, cosine), abs=1e-12)
+
+
+def test_groups_that_are_merged_give_the_same_floor():
+    vectors = cone(50)
+    sums = by_groups(vectors, [1] * 50)
+    few = merged(sums, most=8)
+    assert few["images"].tolist() == [7.0] * 7 + [1.0]
+    assert unit_pairs(**few).floor().value == pytest.approx(unit_pairs(**sums).floor().value, abs=1e-12)
+
+
+def test_a_study_whose_shards_lack_images_has_no_floor():
+    joined = {"vectors": {}, "units": by_groups(cone(10), [10])}
+    assert cosine_floor(joined.__getitem__, 12) is None
+    assert distance_floor(joined.__getitem__, 12) is None
+
+
+def test_resampled_floors_leave_out_an_image_and_its_own_copies():
+    vectors = cone(9)
+    pairs = unit_pairs(**by_groups(vectors, [1] * 9))
+    rng = np.random.default_rng(0)
+    drawn = np.stack([np.bincount(rng.integers(9, size=9), minlength=9) for _ in range(20)]).astype(float)
+    for counts, mean in zip(drawn, pairs.means(drawn)[0], strict=True):
+        chosen = np.repeat(np.arange(9), counts.astype(int))
+        kernel = [cosine(vectors[a], vectors[b]) for a, b in itertools.permutations(chosen, 2) if a != b]
+        assert mean == pytest.approx(np.mean(kernel), abs=1e-12)
+
+
+def test_slopes_of_the_floor_equal_small_steps():
+    pairs = unit_pairs(**by_groups(cone(12), [2] * 6))
+    ones = np.ones((1, 6))
+    mean, slope = pairs.means(ones)
+    for group in range(6):
+        step = ones.copy()
+        step[0, group] += 1e-6
+        assert slope[0, group] == pytest.approx((pairs.means(step)[0][0] - mean[0]) / 1e-6, rel=1e-4)
+
+
+def test_sampled_pairs_are_no_more_than_half_the_images():
+    values = np.array([0.2, 0.4, 0.6, 0.9])
+    floor = of_sampled_pairs(values.sum(), (values**2).sum(), 4, 4)
+    assert floor.value == pytest.approx(values.mean())
+    assert floor.error == pytest.approx(values.std(ddof=1) / np.sqrt(2))
+    assert np.isnan(of_sampled_pairs(0, 0, 0, 0).value)
+
+
+def slow_share(vectors, cosines, resamples=3_000):
+    """The bootstrap-t interval of a share in a loop; the standard error of each resample by the jackknife."""
+
+    def share(index):
+        units = vectors[index] / np.linalg.norm(vectors[index], axis=1, keepdims=True)
+        similar, other = units @ units.T, index[:, None] != index[None]
+        return (1 - cosines[index].mean()) / (1 - similar[other].mean())
+
+    def error(index):
+        left = [share(np.delete(index, place)) for place in range(len(index))]
+        return np.sqrt((len(index) - 1) / len(index) * np.sum((left - np.mean(left)) ** 2))
+
+    rng, whole = np.random.default_rng(1), np.arange(len(vectors))
+    value, spread = share(whole), error(whole)
+    again = [rng.integers(len(whole), size=len(whole)) for _ in range(resamples)]
+    low, high = np.quantile([(share(index) - value) / error(index) for index in again], (0.025, 0.975))
+    return value, value - high * spread, value - low * spread
+
+
+def test_shares_and_their_intervals_equal_a_slow_loop():
+    vectors = cone(14, d=6, seed=4)
+    moved = vectors + 0.7 * np.random.default_rng(5).normal(size=vectors.shape)
+    cosines = cosine(vectors, moved)
+    sample = gather([(cosines[:, None], np.ones((14, 1)))], groups=[1] * 14)
+    floor = unit_pairs(**by_groups(vectors, [1] * 14)).floor()
+    found = shares(sample, floor, 1.0, seed=0)
+    value, low, high = slow_share(vectors, cosines, resamples=600)
+    assert found.value.item() == pytest.approx(value, rel=1e-12)
+    assert found.low.item() == pytest.approx(low, abs=0.12 * (high - low))
+    assert found.high.item() == pytest.approx(high, abs=0.2 * (high - low))
+
+
+def test_a_share_of_a_sampled_floor_counts_the_error_of_the_floor():
+    values = np.random.default_rng(0).normal(0.9, 0.02, (50, 1))
+    sample = of_values(values)
+    sure, unsure = (shares(sample, Floor(0.5, error), 1.0, seed=0) for error in (1e-9, 0.04))
+    assert sure.value == unsure.value == pytest.approx((1 - values.mean()) / 0.5)
+    assert (unsure.high - unsure.low).item() > 2 * (sure.high - sure.low).item()
+
+
+@pytest.mark.parametrize(("value", "error"), [(1.0, 0.0), (0.99, 0.01), (np.nan, np.nan)])
+def test_a_floor_that_is_no_scale_gives_no_share(value, error):
+    found = shares(of_values(np.full((20, 1), 0.9)), Floor(value, error), 1.0, seed=0)
+    assert np.isnan([found.value, found.low, found.high]).all()
+
+
+def test_identity_has_a_share_of_nothing():
+    sample = gather([(np.ones((20, 1)), np.ones((20, 1)))], groups=[1] * 20)
+    floor = unit_pairs(**by_groups(cone(20), [1] * 20)).floor()
+    found = shares(sample, floor, 1.0, seed=0)
+    assert found.value.item() == found.low.item() == found.high.item() == 0
+
+
+def test_two_images_have_a_floor_and_no_interval():
+    sample = gather([(np.full((2, 1), 0.9), np.ones((2, 1)))], groups=[1, 1])
+    pairs = Pairs(np.array([[0.0, 0.3], [0.3, 0.0]]), np.array([[0.0, 1.0], [1.0, 0.0]]), np.ones(2))
+    found = shares(sample, Floor(0.3, 0.0, pairs), 1.0, seed=0)
+    assert found.value.item() == pytest.approx(0.1 / 0.7)
+    assert np.isnan(found.low.item())

@@ -1,0 +1,133 @@
+"""Intervals against scipy's and slow loops; their coverage is measured by benchmarks/coverage.py."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from embedshift.statistics import intervals
+from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.sample import IN_MEMORY, gather, of_values
+from support.resampling import slow_bootstrap_t, slow_max_t
+
+
+@pytest.mark.parametrize("kind", ["normal", "lognormal"])
+def test_means_have_the_bootstrap_t(kind):
+    values = getattr(np.random.default_rng(1), kind)(size=40)
+    low, high = (end.item() for end in intervals.of_means(of_values(values[:, None]), seed=0))
+    slow = slow_bootstrap_t(values, seed=3)
+    # The ends of two sets of resamples differ by some per cent of the width.
+    assert (low, high) == pytest.approx(slow, abs=0.08 * (slow[1] - slow[0]))
+    percentile = stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0))
+    if kind == "lognormal":  # where the two methods part
+        assert high > percentile.confidence_interval.high + 0.1 * (slow[1] - slow[0])
+
+
+def test_weights_are_multinomial():
+    images, resamples = 25, 40_000
+    weights = np.vstack(list(intervals.weights(images, seed=1, resamples=resamples)))
+    assert (weights.sum(axis=1) == images).all()
+    assert (weights == weights.astype(int)).all()
+    error = 6 / np.sqrt(resamples)
+    np.testing.assert_allclose(weights.mean(axis=0), 1.0, atol=error)
+    np.testing.assert_allclose(np.cov(weights.T), np.eye(images) - 1 / images, atol=2 * error)
+    np.testing.assert_allclose((weights == 0).mean(axis=0), (1 - 1 / images) ** images, atol=error)
+
+
+def test_chunks_of_resamples_do_not_change_them(monkeypatch):
+    whole = np.vstack(list(intervals.weights(10, seed=2, resamples=50)))
+    monkeypatch.setattr(intervals, "_CHUNK", 70)
+    parts = list(intervals.weights(10, seed=2, resamples=50))
+    assert len(parts) == 8
+    np.testing.assert_array_equal(np.vstack(parts), whole)
+
+
+def test_resamples_of_different_columns_are_paired():
+    values = np.random.default_rng(0).normal(size=(30, 1))
+    one, _ = intervals.resampled(of_values(values), seed=5, resamples=100)
+    both, _ = intervals.resampled(of_values(np.hstack([values**2, 3 * values + 1])), seed=5, resamples=100)
+    np.testing.assert_allclose(both[:, 1], 3 * one[:, 0] + 1, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("found", "of"), [(0, 50), (1, 50), (13, 50), (50, 50), (3, 8)])
+def test_shares_of_one_draw_have_clopper_and_pearson_s_interval(found, of):
+    values = np.zeros((of, 1))
+    values[:found] = 1.0
+    ends = [end.item() for end in intervals.of_shares(of_values(values))]
+    wanted = stats.binomtest(found, of).proportion_ci(method="exact")
+    assert ends == pytest.approx(list(wanted), abs=1e-9)
+
+
+def test_shares_of_several_draws_have_an_effective_number_between_images_and_views():
+    rng = np.random.default_rng(0)
+
+    def width(values):
+        low, high = intervals.of_shares(gather([(values.sum(axis=1, keepdims=True), np.full((40, 1), 5.0))]))
+        return (high - low).item()
+
+    alike = np.repeat(rng.random((40, 1)) < 0.3, 5, axis=1).astype(float)
+    alone = (rng.random((40, 5)) < 0.3).astype(float)
+    images = stats.binomtest(int(alike[:, 0].sum()), 40).proportion_ci(method="exact")
+    views = stats.binomtest(int(alone.sum()), 200).proportion_ci(method="exact")
+    assert width(alike) >= 0.95 * (images.high - images.low), "draws that are all alike are one value"
+    assert width(alone) == pytest.approx(views.high - views.low, rel=0.3)
+    never = np.zeros((40, 5))
+    assert width(never) == pytest.approx(stats.binomtest(0, 40).proportion_ci(method="exact").high, abs=1e-9)
+
+
+def test_guards_count_images_that_have_a_value():
+    values = np.random.default_rng(0).normal(size=(30, 2))
+    values[LEAST_IMAGES - 1 :, 1] = np.nan
+    for low, high in (intervals.of_means(of_values(values), seed=0), intervals.of_shares(of_values(values > 0))):
+        assert np.isfinite(low[0])
+        assert np.isfinite(high[0])
+    low, high = intervals.of_means(of_values(values), seed=0)
+    assert np.isnan(low[1])
+    assert np.isnan(high[1])
+
+
+def test_equal_values_have_an_interval_of_no_width_and_one_that_differs_has_no_upper_end():
+    equal = intervals.of_means(of_values(np.full((20, 1), 0.1)), seed=0)
+    assert [end.item() for end in equal] == pytest.approx([0.1, 0.1])
+    lone = np.zeros((20, 1))
+    lone[4] = 1.0
+    # A third of the resamples miss it and have no spread: nothing says how far the mean may lie above.
+    assert np.isnan(intervals.of_means(of_values(lone), seed=0)[1].item())
+    assert intervals.of_means(of_values(lone), seed=0, high=1.0)[1].item() == 1.0
+
+
+@pytest.mark.parametrize("kind", ["normal", "lognormal"])
+def test_several_means_share_the_critical_value_of_the_largest(kind):
+    values = getattr(np.random.default_rng(3), kind)(size=(40, 6))
+    values -= values.mean(axis=0)
+    found = intervals.of_several(of_values(values), seed=0)
+    error = values.std(axis=0, ddof=1) / np.sqrt(40)
+    critical = (found.high - found.low) / 2 / error
+    np.testing.assert_allclose(critical, critical[0], rtol=1e-9)
+    assert critical[0] == pytest.approx(slow_max_t(values, seed=7), rel=0.08)
+    assert not found.settled.any()
+
+
+def test_what_never_varies_is_settled_only_where_it_differs():
+    values = np.random.default_rng(0).normal(size=(20, 3))
+    values[:, 1], values[:, 2] = 0.0, 0.4
+    found = intervals.of_several(of_values(values), seed=0)
+    assert found.settled.tolist() == [False, False, True]
+    assert found.low[2] == found.high[2] == pytest.approx(0.4)
+
+
+def test_the_normal_law_agrees_with_the_bootstrap_where_it_takes_over():
+    """At 5,000 images, of skewed values: the critical values of both differ by 2 % at most, and so do the ends."""
+    values = np.random.default_rng(0).lognormal(size=(IN_MEMORY, 5))
+    one = np.ones_like(values)
+    inside = gather([(values, one)])
+    above = gather([(values, one), (values[:1], one[:1])])
+    assert inside.values is not None
+    assert above.values is None
+    weights = np.vstack([np.ones(4), -np.eye(4)])
+    for of in (lambda s: s, lambda s: s.combine(weights)):
+        both = [intervals.of_several(of(each), seed=1) for each in (inside, above)]
+        widths = [each.high - each.low for each in both]
+        np.testing.assert_allclose(widths[0], widths[1], rtol=0.03)
+    ends = [intervals.of_means(each, seed=1) for each in (inside, above)]
+    for side in (0, 1):
+        np.testing.assert_allclose(ends[0][side], ends[1][side], rtol=0.01)
