@@ -14,6 +14,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from embedshift.arrays import Values
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.statistics.differences import MOST_AUGMENTATIONS
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +22,6 @@ Linkage = Literal["ward", "average", "complete", "single"]
 
 # The authors' scripts cut the tree at this share of its height.
 CUT = 0.7
-# Tables, trees and figures of all pairs of augmentations are made up to so many.
-MOST_AUGMENTATIONS = 20
 
 
 def has_pairs(augmentations: Sequence[str]) -> bool:
