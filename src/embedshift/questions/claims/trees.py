@@ -1,0 +1,163 @@
+"""Claims about the ward tree of the nine augmentations: conditions that bootstrap trees show together."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import squareform
+
+from embedshift.arrays import Values
+from embedshift.augmentations.paper import PAPER
+from embedshift.questions.claims.contrasts import Bootstrap, Contrast, between
+from embedshift.questions.claims.evidence import distance
+from embedshift.questions.claims.verdict import Finding
+from embedshift.statistics.clusters import linkage_matrix, threshold
+
+Holding = NDArray[np.bool_]
+
+NAMES = tuple(PAPER)
+# Below it a bootstrap tree says little: a resample of so few images has too few different ones.
+LEAST_TREE = 20
+TREES = 1_000
+# Share of the trees that a verdict asks for.
+MOST = 0.95
+DISTANCES = tuple(distance(*pair) for pair in itertools.combinations(NAMES, 2))
+# "The distances differ": each against their mean.
+_APART: tuple[Contrast, ...] = tuple(between((key,), DISTANCES) for key in DISTANCES)
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Trees of the nine augmentations, in the paper's order.
+
+    Args:
+        heights: At which two augmentations join (cophenetic distances) `[R, 9, 9]`, infinite on the diagonal.
+        cuts: Where each tree is cut `[R]`.
+    """
+
+    heights: Values
+    cuts: Values
+
+    def joined(self) -> Holding:
+        """Which augmentations join at or below the cut `[R, 9, 9]`; none joins itself."""
+        return np.asarray(self.heights <= self.cuts[:, None, None])
+
+
+def grow(distances: Values) -> Trees:
+    """Mean distances `[R, 36]` → their trees.
+
+    Example:
+        >>> grow(np.arange(1.0, 37.0)[None]).heights[0, 0, 1].item()
+        1.0
+    """
+    linkages = np.stack([linkage_matrix(squareform(row)) for row in distances])
+    return Trees(_joining_heights(linkages), np.array([threshold(each) for each in linkages]))
+
+
+def _joining_heights(trees: Values) -> Values:
+    """Linkage matrices `[R, A - 1, 4]` → the heights at which two leaves join `[R, A, A]`, infinite on the diagonal.
+
+    What `scipy.cluster.hierarchy.cophenet` gives for one tree; for thousands its checks take most of the time.
+    """
+    count, leaves = len(trees), trees.shape[1] + 1
+    heights = np.where(np.eye(leaves, dtype=bool), np.inf, np.zeros((count, 1, 1)))
+    inside = np.zeros((count, 2 * leaves - 1, leaves), bool)  # of every cluster, the leaves
+    inside[:, :leaves] = np.eye(leaves, dtype=bool)
+    for step in range(leaves - 1):
+        one, other = (inside[np.arange(count), trees[:, step, side].astype(int)] for side in (0, 1))
+        joined = one[:, :, None] & other[:, None, :]
+        heights += (joined | joined.swapaxes(1, 2)) * trees[:, step, 2, None, None]
+        inside[:, leaves + step] = one | other
+    return heights
+
+
+class Conditions(Protocol):
+    """What a tree shows where a claim is right, one single condition per column: `[R, C]`."""
+
+    def __call__(self, trees: Trees, /) -> Holding:
+        """Of each tree, which conditions it shows."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One augmentation joins none of the others below the cut, and the others all join each other below it.
+
+    Args:
+        name: The augmentation.
+    """
+
+    name: str
+
+    def __call__(self, trees: Trees) -> Holding:
+        """A condition per other augmentation, then one per pair of the others."""
+        joined, one = trees.joined(), NAMES.index(self.name)
+        others = [place for place in range(len(NAMES)) if place != one]
+        first, second = zip(*itertools.combinations(others, 2), strict=True)
+        return np.hstack([~joined[:, one, others], joined[:, first, second]])
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Some augmentations form a branch of their own inside a larger cluster, without another one.
+
+    Args:
+        names: Of the branch.
+        without: What does not join them below the cut.
+    """
+
+    names: Sequence[str]
+    without: str
+
+    def __call__(self, trees: Trees) -> Holding:
+        """They join before each outsider joins (a condition each); some outsider joins below the cut; one does not."""
+        inside = [NAMES.index(name) for name in self.names]
+        outside = [place for place in range(len(NAMES)) if place not in inside]
+        among = trees.heights[:, inside][:, :, inside]
+        complete = np.where(np.isinf(among), 0.0, among).max(axis=(1, 2))
+        reached = trees.heights[:, inside][:, :, outside].min(axis=1)
+        larger = reached.min(axis=1) <= trees.cuts
+        apart = reached[:, outside.index(NAMES.index(self.without))] > trees.cuts
+        return np.column_stack([complete[:, None] < reached, larger, apart])
+
+
+@dataclass(frozen=True)
+class OfTrees:
+    """The claim holds where bootstrap trees show all conditions, and does not hold where they lack a single one.
+
+    Both ask first that the distances differ: the p value is that of 36 equal distances.
+
+    Args:
+        conditions: Of the claim.
+        contrasts: Each distance against the mean of all.
+    """
+
+    conditions: Conditions
+    contrasts: tuple[Contrast, ...] = _APART
+
+    @property
+    def takes(self) -> str:
+        """What the two verdicts ask for."""
+        return (
+            f"Both verdicts ask that the 36 distances differ. Holds when at least {MOST:.0%} of {TREES:,} bootstrap "
+            "trees show all conditions. Does not hold when nearly all trees lack the same one."
+        )
+
+    def find(self, bootstrap: Bootstrap) -> Finding | None:
+        """The share of the trees that show the claim, without an interval."""
+        having = bootstrap.having(self.contrasts)
+        if not having:
+            return None
+        apart = bootstrap.contrasts(self.contrasts)
+        if apart.still or not bootstrap.evidence.means(DISTANCES).max() > 0:
+            return None
+        shown = self.conditions(grow(bootstrap.means(DISTANCES, resamples=TREES)))
+        share = float(shown.all(axis=1).mean())
+        if having < LEAST_TREE:
+            return Finding(share)
+        # One of C conditions is lacking by chance more often than a given one: Bonferroni.
+        lacking = (~shown).mean(axis=0).max() >= 1 - (1 - MOST) / shown.shape[1]
+        p = apart.one_differs()
+        return Finding(share, p=(p, p), shown=(share >= MOST, bool(lacking)))
