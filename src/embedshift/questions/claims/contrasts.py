@@ -1,20 +1,17 @@
-"""One bootstrap for the page: every contrast of every claim from the same resamples of the images."""
+"""Contrasts of means, and the p values of claims about them by resamples of the images."""
 
-import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Values
-from embedshift.questions.claims.evidence import Evidence, Key
+from embedshift.questions.claims.evidence import Key
 from embedshift.statistics import intervals
 
 # A linear combination of numbers: their weights and keys.
 Contrast = tuple[tuple[float, Key], ...]
-# Below so many times the numbers that a contrast is made of, it is rounding.
-_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -36,10 +33,17 @@ class Contrasts:
         """The contrasts in standard errors `[J]`; 0 where a contrast is 0 in every image."""
         return intervals.over(self.estimate, self.error, 0.0)
 
+    def mirrored(self) -> "Contrasts":
+        """The same with each resample's deviations in both directions, so that the direction of their skew is left out.
+
+        A standard deviation and its standard error rise together, which turns the skew of its bootstrap the wrong way.
+        """
+        return Contrasts(self.estimate, self.error, np.hstack([self.drawn, -self.drawn]))
+
     @property
     def still(self) -> bool:
         """Whether all contrasts are 0 in every image."""
-        return not (self.estimate.any() or self.error.any())
+        return not (self.estimate.any() or np.nan_to_num(self.error).any())
 
     def all_above(self) -> float:
         """The p of "not all are above 0": the largest one-sided p of one contrast (intersection-union).
@@ -91,50 +95,6 @@ def share(exceeding: NDArray[np.bool_]) -> Values:
         0.5
     """
     return np.asarray((1 + exceeding.sum(axis=-1)) / (1 + exceeding.shape[-1]))
-
-
-class Bootstrap:
-    """The evidence and its resamples, drawn once for all contrasts.
-
-    Args:
-        evidence: The images' numbers.
-        contrasts: All that will be asked for; those of numbers that the study does not have are left out.
-        seed: The study's seed.
-        resamples: R.
-    """
-
-    def __init__(self, evidence: Evidence, contrasts: Iterable[Contrast], *, seed: int, resamples: int) -> None:
-        self.evidence, self.seed, self.resamples = evidence, seed, resamples
-        known = [each for each in dict.fromkeys(contrasts) if evidence.having(key for _, key in each)]
-        self._columns = {contrast: column for column, contrast in enumerate(known)}
-
-    def having(self, asked: Iterable[Contrast]) -> int:
-        """Number of images that have a value of every number in the contrasts; 0 where the study lacks one."""
-        return self.evidence.having(key for contrast in asked for _, key in contrast)
-
-    def contrasts(self, asked: Sequence[Contrast]) -> Contrasts:
-        """Some of the contrasts, of numbers that the study has."""
-        columns, every = [self._columns[contrast] for contrast in asked], self._every
-        return Contrasts(every.estimate[columns], every.error[columns], every.drawn[columns])
-
-    def means(self, keys: Sequence[Key], *, resamples: int) -> Values:
-        """Means of resamples of the images `[resamples, len(keys)]`."""
-        chosen = self.evidence.sample.columns([self.evidence.places[key] for key in keys])
-        return intervals.resampled(chosen, seed=self.seed, resamples=resamples)[0]
-
-    @functools.cached_property
-    def _every(self) -> Contrasts:
-        sample, places = self.evidence.sample, self.evidence.places
-        weights = np.zeros((len(places), len(self._columns)))
-        for contrast, column in self._columns.items():
-            for weight, key in contrast:
-                weights[places[key], column] += weight
-        found = sample.combine(weights)
-        rounding = _ROUNDING * (np.abs(weights).T @ np.abs(np.nan_to_num(sample.mean)))
-        estimate, error = (np.where(np.abs(each) <= rounding, 0.0, each) for each in (found.mean, found.error))
-        few = sample.images < intervals.LEAST_IMAGES
-        drawn = intervals.studentised(found, seed=self.seed, resamples=1 if few else self.resamples)
-        return Contrasts(estimate, error, np.ascontiguousarray(drawn.T))
 
 
 def difference(metric: str, more: str, less: str, sign: float = 1.0) -> Contrast:

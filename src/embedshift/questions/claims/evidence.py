@@ -103,8 +103,8 @@ def _with_sds(found: Sample, places: Mapping[Key, int], centres: Mapping[Key, fl
         off, values = found.mean[at] - centre, found.counts[at]
         with np.errstate(invalid="ignore", divide="ignore"):
             sd = np.sqrt(np.maximum((found.mean[to] - off**2) * values / (values - 1), 0.0))
-        mean[to] = 0.0 if found.variance[at] == 0 else sd
-        moves = mean[to] > 0
+        moves = sd > 1e-12 * max(1.0, abs(found.mean[at]))
+        mean[to] = sd if moves or np.isnan(sd) else 0.0
         weights[to, to], weights[at, to] = (1 / (2 * sd), -off / sd) if moves else (0.0, 0.0)
     combined = found.combine(weights)
     shift = np.nan_to_num(mean) - np.nan_to_num(combined.mean)

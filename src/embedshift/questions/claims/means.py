@@ -1,10 +1,12 @@
 """Claims about means and spreads: paired differences that must all be above 0."""
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embedshift.questions.claims.contrasts import Bootstrap, Contrast, between, difference
+from embedshift.questions.claims.bootstrap import Bootstrap
+from embedshift.questions.claims.contrasts import Contrast, between, difference
 from embedshift.questions.claims.verdict import Finding
 from embedshift.registry import METRICS
 from embedshift.statistics.intervals import LEAST_IMAGES
@@ -19,10 +21,12 @@ class AllAbove:
     Args:
         contrasts: Each positive where the claim is right, in the metric's unit.
         takes: What the two verdicts ask for.
+        mirrored: Whether the bootstrap's deviations count in both directions, as for standard deviations.
     """
 
     contrasts: tuple[Contrast, ...]
     takes: str
+    mirrored: bool = False
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
         """The smallest contrast and its interval."""
@@ -34,6 +38,7 @@ class AllAbove:
             return None
         if having < LEAST_IMAGES:
             return Finding(float(found.estimate.min()))
+        found = found.mirrored() if self.mirrored else found
         return Finding(*found.smallest(), p=(found.all_above(), found.one_below()))
 
 
@@ -61,7 +66,7 @@ def _takes(count: int) -> str:
 
 def more_spread(metric: str, more: Names, less: Names) -> AllAbove:
     """Mean over one group of the metric's standard deviation, less the mean over the other."""
-    return _groups(("sd", metric), more, less, 1.0)
+    return dataclasses.replace(_groups(("sd", metric), more, less, 1.0), mirrored=True)
 
 
 def more_changed(metric: str, more: Names, less: Names) -> AllAbove:

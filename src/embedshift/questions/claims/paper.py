@@ -6,7 +6,8 @@ from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.means import entropy_rise, more_changed, more_spread, order
 from embedshift.questions.claims.ranks import Correlation, Metrics, Outlier
 from embedshift.questions.claims.reading import ENTROPY_OF
-from embedshift.questions.claims.trees import Alone, Branch, OfTrees
+from embedshift.questions.claims.support import OfTrees
+from embedshift.questions.claims.trees import Alone, Branch
 from embedshift.questions.claims.verdict import Claim, Test
 
 COLOR = ["blur", "coarse_dropout", "color_jitter"]

@@ -9,7 +9,8 @@ from scipy.stats import rankdata
 
 from embedshift.arrays import Values
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.claims.contrasts import Bootstrap, Contrast, difference, share
+from embedshift.questions.claims.bootstrap import Bootstrap
+from embedshift.questions.claims.contrasts import Contrast, difference, share
 from embedshift.questions.claims.verdict import Finding
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from embedshift.questions.claims.contrasts import Bootstrap
+from embedshift.questions.claims.bootstrap import Bootstrap
 from embedshift.questions.claims.evidence import Evidence, gather
 from embedshift.questions.claims.paper import CLAIMS
 from embedshift.questions.claims.reading import read

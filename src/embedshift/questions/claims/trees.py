@@ -1,4 +1,4 @@
-"""Claims about the ward tree of the nine augmentations: conditions that bootstrap trees show together."""
+"""Ward trees of the nine augmentations, and the conditions that claims make of one."""
 
 import itertools
 from collections.abc import Sequence
@@ -11,22 +11,14 @@ from scipy.spatial.distance import squareform
 
 from embedshift.arrays import Values
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.claims.contrasts import Bootstrap, Contrast, between
 from embedshift.questions.claims.evidence import distance
-from embedshift.questions.claims.verdict import Finding
 from embedshift.statistics.clusters import linkage_matrix, threshold
 
 Holding = NDArray[np.bool_]
 
 NAMES = tuple(PAPER)
-# Below it a bootstrap tree says little: a resample of so few images has too few different ones.
-LEAST_TREE = 20
 TREES = 1_000
-# Share of the trees that a verdict asks for.
-MOST = 0.95
 DISTANCES = tuple(distance(*pair) for pair in itertools.combinations(NAMES, 2))
-# "The distances differ": each against their mean.
-_APART: tuple[Contrast, ...] = tuple(between((key,), DISTANCES) for key in DISTANCES)
 
 
 @dataclass(frozen=True)
@@ -121,43 +113,3 @@ class Branch:
         larger = reached.min(axis=1) <= trees.cuts
         apart = reached[:, outside.index(NAMES.index(self.without))] > trees.cuts
         return np.column_stack([complete[:, None] < reached, larger, apart])
-
-
-@dataclass(frozen=True)
-class OfTrees:
-    """The claim holds where bootstrap trees show all conditions, and does not hold where they lack a single one.
-
-    Both ask first that the distances differ: the p value is that of 36 equal distances.
-
-    Args:
-        conditions: Of the claim.
-        contrasts: Each distance against the mean of all.
-    """
-
-    conditions: Conditions
-    contrasts: tuple[Contrast, ...] = _APART
-
-    @property
-    def takes(self) -> str:
-        """What the two verdicts ask for."""
-        return (
-            f"Both verdicts ask that the 36 distances differ. Holds when at least {MOST:.0%} of {TREES:,} bootstrap "
-            "trees show all conditions. Does not hold when nearly all trees lack the same one."
-        )
-
-    def find(self, bootstrap: Bootstrap) -> Finding | None:
-        """The share of the trees that show the claim, without an interval."""
-        having = bootstrap.having(self.contrasts)
-        if not having:
-            return None
-        apart = bootstrap.contrasts(self.contrasts)
-        if apart.still or not bootstrap.evidence.means(DISTANCES).max() > 0:
-            return None
-        shown = self.conditions(grow(bootstrap.means(DISTANCES, resamples=TREES)))
-        share = float(shown.all(axis=1).mean())
-        if having < LEAST_TREE:
-            return Finding(share)
-        # One of C conditions is lacking by chance more often than a given one: Bonferroni.
-        lacking = (~shown).mean(axis=0).max() >= 1 - (1 - MOST) / shown.shape[1]
-        p = apart.one_differs()
-        return Finding(share, p=(p, p), shown=(share >= MOST, bool(lacking)))

@@ -9,7 +9,8 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
-from embedshift.questions.claims.contrasts import Bootstrap, Contrast
+from embedshift.questions.claims.bootstrap import Bootstrap
+from embedshift.questions.claims.contrasts import Contrast
 
 HOLDS, DOES_NOT_HOLD, UNDECIDED, NOT_TESTABLE = "holds", "does not hold", "undecided", "not testable"
 # A verdict's adjusted p is at most this.
