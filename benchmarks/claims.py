@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,10 @@ HOLDS, FAILS = "holds", "does not hold"
 STRENGTHS = (0.1, 0.25, 0.5, 1.0)
 # Claims about means, whose truth `unequal` settles: 6a and 6b are true there, trees and ranks are no means.
 MEANS = {*OF_MEANS, "5a", "5b", "5c", "5d", "5e", "5f"}
+WORLDS = {"exchangeable": exchangeable, "unequal": unequal}
 Page = dict[str, str]
+# Of a world, so many images each, and the strength of what is true: the verdicts of all repetitions.
+Pages = Callable[[str, int, float], list[Page]]
 
 
 def main() -> None:
@@ -39,7 +42,7 @@ def main() -> None:
     with ProcessPoolExecutor(options.workers) as pool:
         seeds = range(options.repetitions)
 
-        def pages(world: str, images: int, by: float = 0.0) -> list[Page]:
+        def pages(world: str, images: int, by: float) -> list[Page]:
             return list(pool.map(partial(page, world, images, by), seeds, chunksize=10))
 
         print(f"{describe_machine()}\n")
@@ -50,21 +53,21 @@ def main() -> None:
 
 def page(world: str, images: int, by: float, seed: int) -> Page:
     """The verdicts on one study of a world, by claim."""
-    made = {"exchangeable": exchangeable, "unequal": unequal, "ordered": partial(ordered, by=by)}[world]
-    table = verdicts(gather([made(images, seed)]), seed=seed)
+    made = ordered(images, seed, by) if world == "ordered" else WORLDS[world](images, seed)
+    table = verdicts(gather([made]), seed=seed)
     return dict(table.select("claim", "verdict").iter_rows())
 
 
-def print_nothing_true(pages, sizes: Sequence[int]) -> None:
+def print_nothing_true(pages: Pages, sizes: Sequence[int]) -> None:
     print("| images | any verdict: exchangeable | any verdict on means: equal means, unequal spread and skew |")
     print("|---|---|---|")
     for images in sizes:
-        alike, spread = pages("exchangeable", images), pages("unequal", images)
+        alike, spread = pages("exchangeable", images, 0.0), pages("unequal", images, 0.0)
         wrong = [any(given(one, one)) for one in alike], [any(given(one, MEANS)) for one in spread]
         print(f"| {images} | {share(wrong[0]):.4f} | {share(wrong[1]):.4f} |", flush=True)
 
 
-def print_something_true(pages, sizes: Sequence[int]) -> None:
+def print_something_true(pages: Pages, sizes: Sequence[int]) -> None:
     """Power, and how often a true claim is denied."""
     print("\n| images | true by (sd) | means: least of the claims, mean | " + " | ".join(OF_THE_REST), end="")
     print(" | a true claim does not hold: most of the claims | any on the page |")
@@ -77,7 +80,8 @@ def print_something_true(pages, sizes: Sequence[int]) -> None:
             worst = max(denied, key=lambda claim: denied[claim])
             some = share([FAILS in given(one, true_of(seed)) for seed, one in enumerate(found)])
             means = [held[claim] for claim in MEANS]
-            cells = [f"{min(means):.2f}, {sum(means) / len(means):.2f}", *(f"{held[claim]:.2f}" for claim in OF_THE_REST)]
+            cells = [f"{min(means):.2f}, {sum(means) / len(means):.2f}"]
+            cells += [f"{held[claim]:.2f}" for claim in OF_THE_REST]
             cells += [f"{denied[worst]:.4f} ({worst})", f"{some:.4f}"]
             print(f"| {images} | {by} | " + " | ".join(cells) + " |", flush=True)
 

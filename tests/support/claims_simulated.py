@@ -27,12 +27,12 @@ READINGS = (("5a", "5c", "5f"), ("5b", "5d", "5e"))
 
 
 def standard(rng: np.random.Generator, images: int, skew: float) -> Values:
-    """One number per image with mean 0 and sd 1: normal, or lognormal with a log sd of |skew|, turned where it is < 0."""
+    """One number per image, mean 0 and sd 1: normal, or lognormal with a log sd of |skew|, turned where it is < 0."""
     normal = rng.standard_normal(images)
     if skew == 0:
         return normal
     spread = np.exp(skew**2)
-    return np.sign(skew) * (np.exp(abs(skew) * normal) - np.sqrt(spread)) / np.sqrt(spread * (spread - 1))
+    return np.asarray(np.sign(skew) * (np.exp(abs(skew) * normal) - np.sqrt(spread)) / np.sqrt(spread * (spread - 1)))
 
 
 def drawn(
@@ -63,18 +63,18 @@ def exchangeable(images: int, seed: int) -> Block:
     found: dict[Key, Values] = {}
     for keys in quantities():
         found |= drawn(rng, images, keys, {}, {}, dict.fromkeys(keys, 0.8))
-    return _zero_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_OF, 0.6))
+    return _with_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_OF, 0.6))
 
 
 def unequal(images: int, seed: int) -> Block:
-    """Equal means; spreads from 0.5 to 2, larger for the colour group, and skews of both signs: no claim on means is true."""
+    """Equal means, spreads from 0.5 to 2 with the colour group's the largest, skews of both signs."""
     rng = np.random.default_rng(seed)
     order = [*LEAST, *GEOMETRIC, "noise", *COLOR]
     sds, skews = dict(zip(order, np.linspace(0.5, 2.0, 9), strict=True)), dict(zip(order, [0, 1, -1] * 3, strict=True))
     found: dict[Key, Values] = {}
     for keys in quantities():
         found |= drawn(rng, images, keys, {}, {k: sds[k[-1]] for k in keys}, {k: skews[k[-1]] for k in keys})
-    return _zero_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_OF, 0.6))
+    return _with_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_OF, 0.6))
 
 
 def ordered(images: int, seed: int, by: float) -> Block:
@@ -98,19 +98,20 @@ def ordered(images: int, seed: int, by: float) -> Block:
     scale = by * np.sqrt(2) / TREE_GAP
     tree = {distance(*sorted(pair)): scale * far for pair, far in paper_tree().items()}
     found |= drawn(rng, images, list(tree), tree, {}, {})
-    return _zero_rises(found, rng, images, by, {})
+    return _with_rises(found, rng, images, by, {})
 
 
 def levels(groups: Sequence[Sequence[str]], sds: Mapping[str, float], by: float) -> dict[str, float]:
     """Mean change of each augmentation: groups are apart by `by` sd of the paired difference that varies most."""
-    found, level = {}, 0.0
+    found: dict[str, float] = {}
+    level = 0.0
     for above, below in itertools.pairwise([*groups, []]):
         found |= dict.fromkeys(above, level)
         level -= by * max((np.hypot(sds[one], sds[other]) for one in above for other in below), default=0.0)
     return found
 
 
-def _zero_rises(
+def _with_rises(
     found: dict[Key, Values], rng: np.random.Generator, images: int, mean: float, skews: Mapping[str, float]
 ) -> Block:
     """Entropy rises, which are differences already."""

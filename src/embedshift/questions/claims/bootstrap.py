@@ -61,4 +61,5 @@ class Bootstrap:
         estimate, error = (np.where(np.abs(each) <= rounding, 0.0, each) for each in (found.mean, found.error))
         few = sample.images < intervals.LEAST_IMAGES
         drawn = intervals.studentised(found, seed=self.seed, resamples=1 if few else self.resamples)
-        return Contrasts(estimate, error, np.ascontiguousarray(drawn.T))
+        # Where no image differs from another, resamples deviate by rounding alone.
+        return Contrasts(estimate, error, np.where(error[:, None] == 0, 0.0, drawn.T))

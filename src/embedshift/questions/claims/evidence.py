@@ -109,4 +109,4 @@ def _with_sds(found: Sample, places: Mapping[Key, int], centres: Mapping[Key, fl
     combined = found.combine(weights)
     shift = np.nan_to_num(mean) - np.nan_to_num(combined.mean)
     values = None if combined.values is None else combined.values + shift
-    return dataclasses.replace(combined, mean=mean, values=values)
+    return dataclasses.replace(combined, mean=mean, values=values, having=found.having, counts=found.counts)

@@ -81,8 +81,8 @@ class Correlation:
     metrics: Metrics
     names: Names
     takes = (
-        "Both verdicts ask that two augmentations differ in each metric. Holds when the correlation is above that "
-        "of nearly all permutations of the augmentations. Does not hold when it is below."
+        "Holds when the correlation is above those of nearly all permutations of the augmentations. Does not hold when "
+        "it is below. Testable when each metric differs between two augmentations."
     )
 
     @property
@@ -133,8 +133,8 @@ class Outlier:
     name: str
     metrics: Metrics
     takes = (
-        "Both verdicts ask that two augmentations differ in each metric. Holds when it is the exception in nearly "
-        "all resamples of the images. Does not hold when the same other one falls further behind in nearly all."
+        "Holds when it is the exception in nearly all resamples of the images. Does not hold when the same other one "
+        "falls as far behind in nearly all. Testable when each metric differs between two augmentations."
     )
 
     @property

@@ -33,8 +33,8 @@ class OfTrees:
     def takes(self) -> str:
         """What the two verdicts ask for."""
         return (
-            f"Both verdicts ask that the 36 distances differ. Holds when at least {MOST:.0%} of {TREES:,} bootstrap "
-            "trees show all conditions. Does not hold when nearly all trees lack the same one."
+            f"Holds when in at least 95 % of {TREES:,} bootstrap trees {self.conditions.words}. Does not hold when "
+            "nearly all trees lack the same one of these conditions. Both ask that the 36 distances differ."
         )
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:

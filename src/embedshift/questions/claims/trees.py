@@ -69,6 +69,10 @@ def _joining_heights(trees: Values) -> Values:
 class Conditions(Protocol):
     """What a tree shows where a claim is right, one single condition per column: `[R, C]`."""
 
+    @property
+    def words(self) -> str:
+        """The conditions in plain words."""
+
     def __call__(self, trees: Trees, /) -> Holding:
         """Of each tree, which conditions it shows."""
 
@@ -82,6 +86,11 @@ class Alone:
     """
 
     name: str
+
+    @property
+    def words(self) -> str:
+        """The conditions in plain words."""
+        return f"{self.name} joins none of the others below the cut, and the others join each other below it"
 
     def __call__(self, trees: Trees) -> Holding:
         """A condition per other augmentation, then one per pair of the others."""
@@ -102,6 +111,14 @@ class Branch:
 
     names: Sequence[str]
     without: str
+
+    @property
+    def words(self) -> str:
+        """The conditions in plain words."""
+        return (
+            f"the {len(self.names)} join each other before any other joins them, one more joins below the cut, and "
+            f"{self.without} does not"
+        )
 
     def __call__(self, trees: Trees) -> Holding:
         """They join before each outsider joins (a condition each); some outsider joins below the cut; one does not."""
