@@ -3,19 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.claims.evidence import ENTROPY_OF
-from embedshift.questions.claims.statistics import (
-    Statistic,
-    alone,
-    correlation,
-    entropy_rise,
-    exception,
-    more_changed,
-    more_spread,
-    order,
-    sub_cluster,
-)
-from embedshift.questions.claims.verdict import Claim
+from embedshift.questions.claims.means import entropy_rise, more_changed, more_spread, order
+from embedshift.questions.claims.ranks import Correlation, Metrics, Outlier
+from embedshift.questions.claims.reading import ENTROPY_OF
+from embedshift.questions.claims.support import OfTrees
+from embedshift.questions.claims.trees import Alone, Branch
+from embedshift.questions.claims.verdict import Claim, Test
 
 COLOR = ["blur", "coarse_dropout", "color_jitter"]
 GEOMETRIC = ["shift_scale_rotate", "perspective"]
@@ -33,10 +26,10 @@ def _words(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _both(parts: tuple[str, str], statement: str, statistic: Callable[[str], Statistic]) -> Iterator[Claim]:
+def _both(parts: tuple[str, str], statement: str, test: Callable[[str], Test]) -> Iterator[Claim]:
     """The same part by mean L2 distance and by mean cosine similarity."""
     for part, (metric, label) in zip(parts, _EMBEDDING.items(), strict=True):
-        yield Claim(part, statement.format(label), statistic(metric))
+        yield Claim(part, statement.format(label), test(metric))
 
 
 def _drastic(parts: tuple[str, str], name: str, other: str) -> Iterator[Claim]:
@@ -50,11 +43,11 @@ def _claims() -> Iterator[Claim]:
         "noise shifts the embedding most of the nine, by mean {}",
         lambda metric: order(metric, ["noise"], _but("noise")),
     )
-    cluster = "noise is a cluster of its own in the ward tree cut at 0.7 of its height"
-    yield Claim("2a", cluster, alone("noise"), of_trees=True)
+    cluster = "noise is a cluster of its own, and the other eight are one, in the ward tree cut at 0.7 of its height"
+    yield Claim("2a", cluster, OfTrees(Alone("noise")))
     for part, names in (("3a", GEOMETRIC), ("3b", ["blur", *GEOMETRIC])):
         branch = f"{_words(names)} form a branch of their own inside a larger cluster of the ward tree, without noise"
-        yield Claim(part, branch, sub_cluster(names, without="noise"), of_trees=True)
+        yield Claim(part, branch, OfTrees(Branch(names, without="noise")))
     yield from _both(
         ("4a", "4b"),
         f"{_words(LEAST)} each shift the embedding less than any of the other six, by mean {{}}",
@@ -86,18 +79,18 @@ def _preservation() -> Iterator[Claim]:
     yield Claim(
         "7a",
         "detail preservation goes with cosine similarity across augmentations but horizontal_flip (Spearman)",
-        correlation(detail, cosine, _but("horizontal_flip")),
+        Correlation(Metrics(detail, cosine), _but("horizontal_flip")),
     )
     yield Claim(
         "7b",
         "edge preservation goes with cosine similarity across all nine augmentations (Spearman)",
-        correlation(edge, cosine, list(PAPER)),
+        Correlation(Metrics(edge, cosine), list(PAPER)),
     )
     yield Claim(
         "7c",
         "horizontal_flip is the exception for detail: it falls more ranks behind its rank in cosine similarity than "
         "any other",
-        exception("horizontal_flip", detail, cosine, list(PAPER)),
+        Outlier("horizontal_flip", Metrics(detail, cosine)),
     )
 
 

@@ -1,5 +1,6 @@
 """The paper's claims, as rows of a table."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -26,11 +27,32 @@ def claim_rows(claims: pl.DataFrame) -> list[Row]:
     for row in claims.iter_rows(named=True):
         low, high = row["ci_low"], row["ci_high"]
         there = low is not None and high is not None
-        places = max(2, min(4, decimals(low, high))) if there else 3
+        places = places_of(row["estimate"], low, high) if there else 3
         interval = f"{fixed(low, places)} to {fixed(high, places)}" if there else MISSING
-        texts = {"estimate": fixed(row["estimate"], places), "interval": interval}
-        rows.append(row | texts | {"kind": VERDICTS.get(row["verdict"], "open")})
+        estimate = fixed(row["estimate"], places) if there else cut(row["estimate"])
+        rows.append(row | {"estimate": estimate, "interval": interval, "kind": VERDICTS.get(row["verdict"], "open")})
     return rows
+
+
+def places_of(estimate: float, low: float, high: float) -> int:
+    """Decimals that show the interval's width, and at least one figure of each number that is not 0; from 2 to 12.
+
+    Example:
+        >>> places_of(0.4, 0.3, 0.5), places_of(0.00004, 0.00001, 0.00008)
+        (2, 6)
+    """
+    smallest = min((abs(value) for value in (estimate, low, high) if abs(value) > 1e-12), default=1.0)
+    return min(12, max(2, decimals(low, high), math.ceil(-math.log10(smallest))))
+
+
+def cut(estimate: float | None) -> str:
+    """A share or a correlation with three decimals, cut and not rounded: 0.9496 is below 0.95 and reads so.
+
+    Example:
+        >>> cut(0.9496), cut(1.0), cut(-0.9999), cut(None)
+        ('0.949', '1.000', '−0.999', '–')
+    """
+    return fixed(None if estimate is None else math.trunc(round(estimate * 1000, 6)) / 1000, 3)
 
 
 def verdict_counts(claims: Sequence[Row]) -> str:
@@ -48,7 +70,7 @@ def verdict_counts(claims: Sequence[Row]) -> str:
     }
     found = Counter(row["verdict"] for row in claims)
     return ", ".join(
-        f"{found[verdict]} {said[found[verdict] > 1]}" for verdict, said in words.items() if found[verdict]
+        f"{found[verdict]} {forms[found[verdict] > 1]}" for verdict, forms in words.items() if found[verdict]
     )
 
 

@@ -4,33 +4,43 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from embedshift.questions.claims.evidence import gather
+from embedshift.questions.claims.bootstrap import Bootstrap
+from embedshift.questions.claims.evidence import Evidence, gather
 from embedshift.questions.claims.paper import CLAIMS
-from embedshift.questions.claims.verdict import SCHEMA, judge
-from embedshift.statistics.bootstrap import RESAMPLES
+from embedshift.questions.claims.reading import read
+from embedshift.questions.claims.verdict import judge
+from embedshift.statistics.intervals import RESAMPLES_OF_MANY
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
 
-def claims(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int, resamples: int = RESAMPLES) -> pl.DataFrame:
+def claims(
+    rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int, resamples: int = RESAMPLES_OF_MANY
+) -> pl.DataFrame:
     """What a study's images say about the paper's claims.
 
     Args:
         rows: Records of a study; embeddings are not read.
         augmentations: Names, in suite order; those that are not the paper's are left out.
-        seed: The study's seed; it decides the resamples, which are those of `summary`.
-        resamples: How many.
+        seed: The study's seed; it decides the resamples and permutations.
+        resamples: How many resamples.
 
     Returns:
-        One row per testable part: `claim, statement, estimate, ci_low, ci_high, verdict`. The estimate is a signed
-        statistic with its bootstrap 95 % interval: it holds where ci_low > 0, does not hold where ci_high < 0, else it
-        is undecided. For claims about the tree (2, 3) the estimate is the share of bootstrap trees with the property,
-        without an interval: it holds from 0.95, does not hold to 0.05. Fewer than six images leave everything
-        undecided and give no interval. A part that concerns an augmentation or attention that the study does not have
-        is "not testable", with null numbers.
+        One row per testable part: `claim, statement, estimate, ci_low, ci_high, verdict, p_value, p_adjusted, takes`.
+        `takes` says what the verdicts "holds" and "does not hold" ask for; both ask for `p_adjusted` <= 0.05, by Holm
+        over both directions of all claims that were tested. `p_value` is that of the nearer direction. For claims
+        about means the estimate is the smallest of the differences that must be above 0; for claims about the tree (2,
+        3) and the exception (7c) the share of the resamples that show it; for 7a and 7b a correlation. Too few images
+        leave a claim undecided, without interval and p. A claim that concerns what the study does not have, or where
+        nothing differs, is "not testable", with null numbers.
     """
-    evidence = gather(rows, augmentations, seed=seed, resamples=resamples)
-    return pl.DataFrame([judge(claim, evidence) for claim in CLAIMS], schema=SCHEMA)
+    return verdicts(gather(read(rows, augmentations)), seed=seed, resamples=resamples)
+
+
+def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
+    """The same of evidence."""
+    asked = [contrast for claim in CLAIMS for contrast in claim.test.contrasts]
+    return judge(CLAIMS, Bootstrap(evidence, asked, seed=seed, resamples=resamples))
 
 
 def of_study(reader: Reader) -> pl.DataFrame:

@@ -1,27 +1,63 @@
-"""Claim and evidence → a row with a verdict."""
+"""Claims and evidence → rows with verdicts, corrected for the number of claims on the page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
 
-from embedshift.questions.claims.evidence import Evidence
-from embedshift.questions.claims.statistics import Statistic
+from embedshift.arrays import Values
+from embedshift.questions.claims.bootstrap import Bootstrap
+from embedshift.questions.claims.contrasts import Contrast
 
 HOLDS, DOES_NOT_HOLD, UNDECIDED, NOT_TESTABLE = "holds", "does not hold", "undecided", "not testable"
-# With fewer images, all of them agree by chance alone in more than 5 % of studies: 2 * 0.5 ** 5 = 0.06.
-LEAST_IMAGES = 6
-# Shares of trees that are enough for a verdict.
-MOST, FEWEST = 0.95, 0.05
-# Two sums of equal numbers may differ by rounding.
-_ROUNDING = 1e-12
+# A verdict's adjusted p is at most this.
+LEVEL = 0.05
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "claim": pl.String,
     "statement": pl.String,
     **dict.fromkeys(("estimate", "ci_low", "ci_high"), pl.Float64),
     "verdict": pl.String,
+    **dict.fromkeys(("p_value", "p_adjusted"), pl.Float64),
+    "takes": pl.String,
 }
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a test found.
+
+    Args:
+        estimate: In the unit of the test; NaN where it cannot be computed.
+        low: Lower end of its interval; NaN where there is none.
+        high: Upper end.
+        p: p of "holds" and of "does not hold"; None where there are too few images.
+        shown: Whether what else the two verdicts ask for is there.
+    """
+
+    estimate: float
+    low: float = np.nan
+    high: float = np.nan
+    p: tuple[float, float] | None = None
+    shown: tuple[bool, bool] = (True, True)
+
+
+class Test(Protocol):
+    """How a claim is tested."""
+
+    @property
+    def contrasts(self) -> Sequence[Contrast]:
+        """What the test needs of the bootstrap."""
+
+    @property
+    def takes(self) -> str:
+        """What the two verdicts ask for, in plain words."""
+
+    def find(self, bootstrap: Bootstrap) -> Finding | None:
+        """What the images show; None where they cannot test the claim."""
 
 
 @dataclass(frozen=True)
@@ -31,38 +67,47 @@ class Claim:
     Args:
         name: Number and letter, "1a".
         statement: One sentence that names the augmentations.
-        statistic: Positive where the statement is right; for a claim about trees 1 where it is right, else 0.
-        of_trees: Whether the estimate is the share of bootstrap trees.
+        test: How it is tested.
     """
 
     name: str
     statement: str
-    statistic: Statistic
-    of_trees: bool = False
+    test: Test
 
 
-def judge(claim: Claim, evidence: Evidence) -> dict[str, object]:
-    """The row of one claim.
+def judge(claims: Sequence[Claim], bootstrap: Bootstrap) -> pl.DataFrame:
+    """One row per claim; p values are adjusted over both directions of all claims that were tested."""
+    findings = [claim.test.find(bootstrap) for claim in claims]
+    p = {place: found.p for place, found in enumerate(findings) if found is not None and found.p is not None}
+    adjusted = dict(zip(p, holm(list(p.values())).reshape(-1, 2).tolist(), strict=True))
+    rows: list[dict[str, object]] = []
+    for place, (claim, found) in enumerate(zip(claims, findings, strict=True)):
+        row: dict[str, object] = {"claim": claim.name, "statement": claim.statement, "takes": claim.test.takes}
+        if found is None:
+            row["verdict"] = NOT_TESTABLE
+        else:
+            row |= {"estimate": found.estimate, "ci_low": found.low, "ci_high": found.high, "verdict": UNDECIDED}
+        if found is not None and place in p:
+            row |= {"p_value": min(p[place]), "p_adjusted": min(adjusted[place])}
+            row["verdict"] = _verdict(adjusted[place], found.shown)
+        rows.append(row)
+    return pl.DataFrame(rows, schema=SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _verdict(adjusted: Sequence[float], shown: Sequence[bool]) -> str:
+    given = zip((HOLDS, DOES_NOT_HOLD), adjusted, shown, strict=True)
+    return next((verdict for verdict, p, enough in given if p <= LEVEL and enough), UNDECIDED)
+
+
+def holm(p: ArrayLike) -> Values:
+    """The p values adjusted for their number (Holm 1979), in the shape that they have.
 
     Example:
-        >>> claim = Claim("0a", "blur rises", lambda evidence: evidence.get(("rise",), ["blur"])[:, 0])
-        >>> judge(claim, Evidence(10, {("rise", "blur"): np.array([2.0, 1.0, 3.0])}))["verdict"]
-        'holds'
+        >>> holm([0.01, 0.03, 0.04]).round(3).tolist()
+        [0.03, 0.06, 0.06]
     """
-    values = claim.statistic(evidence)
-    resampled = values[1:][np.isfinite(values[1:])]
-    row: dict[str, object] = {"claim": claim.name, "statement": claim.statement}
-    if not np.isfinite(values[0]) or not len(resampled):
-        return row | {"verdict": NOT_TESTABLE}
-    if claim.of_trees:
-        share = float(resampled.mean())
-        return row | {"estimate": share, "verdict": _verdict(share >= MOST, share <= FEWEST, evidence.images)}
-    low, high = np.quantile(np.where(np.abs(resampled) < _ROUNDING, 0.0, resampled), (0.025, 0.975))
-    row |= {"estimate": float(values[0]), "verdict": _verdict(low > 0, high < 0, evidence.images)}
-    return row | ({"ci_low": float(low), "ci_high": float(high)} if evidence.images >= LEAST_IMAGES else {})
-
-
-def _verdict(holds: bool, fails: bool, images: int) -> str:
-    if images < LEAST_IMAGES or not (holds or fails):
-        return UNDECIDED
-    return HOLDS if holds else DOES_NOT_HOLD
+    values = np.asarray(p, np.float64)
+    order = np.argsort(values, axis=None, kind="stable")
+    adjusted = np.empty(values.size)
+    adjusted[order] = np.maximum.accumulate(values.ravel()[order] * np.arange(values.size, 0, -1))
+    return np.minimum(adjusted, 1.0).reshape(values.shape)

@@ -1,0 +1,65 @@
+"""One bootstrap for the page: every contrast and every tree of every claim from the same resamples of the images."""
+
+import functools
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from embedshift.arrays import Values
+from embedshift.questions.claims.contrasts import Contrast, Contrasts
+from embedshift.questions.claims.evidence import Evidence, Key
+from embedshift.questions.claims.trees import DISTANCES, TREES, Trees, grow
+from embedshift.statistics import intervals
+
+# Below so many times the numbers that a contrast is made of, it is rounding.
+_ROUNDING = 1e-12
+
+
+class Bootstrap:
+    """The evidence and its resamples, drawn once for all contrasts.
+
+    Args:
+        evidence: The images' numbers.
+        contrasts: All that will be asked for; those of numbers that the study does not have are left out.
+        seed: The study's seed.
+        resamples: R.
+    """
+
+    def __init__(self, evidence: Evidence, contrasts: Iterable[Contrast], *, seed: int, resamples: int) -> None:
+        self.evidence, self.seed, self.resamples = evidence, seed, resamples
+        known = [each for each in dict.fromkeys(contrasts) if evidence.having(key for _, key in each)]
+        self._columns = {contrast: column for column, contrast in enumerate(known)}
+
+    def having(self, asked: Iterable[Contrast]) -> int:
+        """Number of images that have a value of every number in the contrasts; 0 where the study lacks one."""
+        return self.evidence.having(key for contrast in asked for _, key in contrast)
+
+    def contrasts(self, asked: Sequence[Contrast]) -> Contrasts:
+        """Some of the contrasts, of numbers that the study has."""
+        columns, every = [self._columns[contrast] for contrast in asked], self._every
+        return Contrasts(every.estimate[columns], every.error[columns], every.drawn[columns])
+
+    def means(self, keys: Sequence[Key], *, resamples: int) -> Values:
+        """Means of resamples of the images `[resamples, len(keys)]`."""
+        chosen = self.evidence.sample.columns([self.evidence.places[key] for key in keys])
+        return intervals.resampled(chosen, seed=self.seed, resamples=resamples)[0]
+
+    @functools.cached_property
+    def trees(self) -> Trees:
+        """The trees of resamples; all distances are there."""
+        return grow(self.means(DISTANCES, resamples=TREES))
+
+    @functools.cached_property
+    def _every(self) -> Contrasts:
+        sample, places = self.evidence.sample, self.evidence.places
+        weights = np.zeros((len(places), len(self._columns)))
+        for contrast, column in self._columns.items():
+            for weight, key in contrast:
+                weights[places[key], column] += weight
+        found = sample.combine(weights)
+        rounding = _ROUNDING * (np.abs(weights).T @ np.abs(np.nan_to_num(sample.mean)))
+        estimate, error = (np.where(np.abs(each) <= rounding, 0.0, each) for each in (found.mean, found.error))
+        few = sample.images < intervals.LEAST_IMAGES
+        drawn = intervals.studentised(found, seed=self.seed, resamples=1 if few else self.resamples)
+        # Where no image differs from another, resamples deviate by rounding alone.
+        return Contrasts(estimate, error, np.where(error[:, None] == 0, 0.0, drawn.T))

@@ -1,0 +1,112 @@
+"""Contrasts of means, and the p values of claims about them by resamples of the images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedshift.arrays import Values
+from embedshift.questions.claims.evidence import Key
+from embedshift.statistics import intervals
+
+# A linear combination of numbers: their weights and keys.
+Contrast = tuple[tuple[float, Key], ...]
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """J contrasts and the same of R resamples.
+
+    Args:
+        estimate: Their values `[J]`.
+        error: Their standard errors `[J]`.
+        drawn: Deviations of the resamples, in their own standard errors, `[J, R]`.
+    """
+
+    estimate: Values
+    error: Values
+    drawn: Values
+
+    @property
+    def t(self) -> Values:
+        """The contrasts in standard errors `[J]`; 0 where a contrast is 0 in every image."""
+        return intervals.over(self.estimate, self.error, 0.0)
+
+    def mirrored(self) -> "Contrasts":
+        """The same with each resample's deviations in both directions, so that the direction of their skew is left out.
+
+        A standard deviation and its standard error rise together, which turns the skew of its bootstrap the wrong way.
+        """
+        return Contrasts(self.estimate, self.error, np.hstack([self.drawn, -self.drawn]))
+
+    @property
+    def still(self) -> bool:
+        """Whether all contrasts are 0 in every image."""
+        return not (self.estimate.any() or np.nan_to_num(self.error).any())
+
+    def all_above(self) -> float:
+        """The p of "not all are above 0": the largest one-sided p of one contrast (intersection-union).
+
+        Example:
+            >>> Contrasts(np.array([2.0]), np.ones(1), np.array([[0.0, 1.0, -1.0]])).all_above()
+            0.25
+        """
+        return float(share(self.drawn >= self.t[:, None]).max())
+
+    def one_below(self) -> float:
+        """The p of "none is below 0": that of the contrast furthest below, among all (max-T).
+
+        Example:
+            >>> Contrasts(np.array([2.0, -2.0]), np.ones(2), np.array([[0.0, 3.0, -3.0], [0.0, 1.0, 1.0]])).one_below()
+            0.5
+        """
+        return float(share((-self.drawn).max(axis=0) >= (-self.t).max()))
+
+    def one_differs(self) -> float:
+        """The p of "all are 0", in both directions at once (max-T).
+
+        Example:
+            >>> Contrasts(np.array([-2.0]), np.ones(1), np.array([[0.0, 3.0, -1.0]])).one_differs()
+            0.5
+        """
+        return float(share(np.abs(self.drawn).max(axis=0) >= np.abs(self.t).max()))
+
+    def smallest(self) -> tuple[float, float, float]:
+        """The smallest contrast and its 95 % interval: the least pointwise lower and the least simultaneous upper end.
+
+        The ends are NaN where resamples without spread are so many that there is none.
+        """
+        tail = (1 - intervals.LEVEL) / 2
+        below = np.quantile(self.drawn, 1 - tail, axis=1, method="higher")
+        above = np.quantile((-self.drawn).max(axis=0), 1 - tail, method="higher")
+        with np.errstate(invalid="ignore"):
+            low = np.where(self.error > 0, self.estimate - below * self.error, self.estimate).min()
+            high = np.where(self.error > 0, self.estimate + above * self.error, self.estimate).min()
+        ends = (float(low), float(high)) if np.isfinite(low) and np.isfinite(high) else (np.nan, np.nan)
+        return float(self.estimate.min()), *ends
+
+
+def share(exceeding: NDArray[np.bool_]) -> Values:
+    """A p by resamples: (1 + those that exceed) / (1 + all), over the last axis.
+
+    Example:
+        >>> share(np.array([True, False, False])).item()
+        0.5
+    """
+    return np.asarray((1 + exceeding.sum(axis=-1)) / (1 + exceeding.shape[-1]))
+
+
+def difference(metric: str, more: str, less: str, sign: float = 1.0) -> Contrast:
+    """The mean of a metric under one augmentation less that under another, times a sign.
+
+    Example:
+        >>> difference("l2_distance", "noise", "blur")
+        ((1.0, ('l2_distance', 'noise')), (-1.0, ('l2_distance', 'blur')))
+    """
+    return between(((metric, more),), ((metric, less),), sign)
+
+
+def between(more: Sequence[Key], less: Sequence[Key], sign: float = 1.0) -> Contrast:
+    """The mean of some numbers less the mean of others, times a sign."""
+    return (*((sign / len(more), key) for key in more), *((-sign / len(less), key) for key in less))

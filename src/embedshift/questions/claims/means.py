@@ -1,0 +1,91 @@
+"""Claims about means and spreads: paired differences that must all be above 0."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from embedshift.questions.claims.bootstrap import Bootstrap
+from embedshift.questions.claims.contrasts import Contrast, between, difference
+from embedshift.questions.claims.verdict import Finding
+from embedshift.registry import METRICS
+from embedshift.statistics.intervals import LEAST_IMAGES
+
+Names = Sequence[str]
+
+
+@dataclass(frozen=True)
+class AllAbove:
+    """The claim holds where all contrasts are above 0, and does not hold where one of them is below 0.
+
+    Args:
+        contrasts: Each positive where the claim is right, in the metric's unit.
+        takes: What the two verdicts ask for.
+        mirrored: Whether the bootstrap's deviations count in both directions, as for standard deviations.
+    """
+
+    contrasts: tuple[Contrast, ...]
+    takes: str
+    mirrored: bool = False
+
+    def find(self, bootstrap: Bootstrap) -> Finding | None:
+        """The smallest contrast and its interval."""
+        having = bootstrap.having(self.contrasts)
+        if not having:
+            return None
+        found = bootstrap.contrasts(self.contrasts)
+        if found.still:
+            return None
+        if having < LEAST_IMAGES:
+            return Finding(float(found.estimate.min()))
+        found = found.mirrored() if self.mirrored else found
+        return Finding(*found.smallest(), p=(found.all_above(), found.one_below()))
+
+
+def order(metric: str, *groups: Names) -> AllAbove:
+    """Groups in order, the most changed first: each of a group less each of the next group, by the mean of a metric.
+
+    Change is the mean, its sign turned where a higher value means less change.
+
+    Example:
+        >>> len(order("l2_distance", ["noise"], ["blur", "elastic"]).contrasts)
+        2
+    """
+    contrasts = tuple(
+        difference(metric, more, less, _sign(metric))
+        for above, below in itertools.pairwise(groups)
+        for more in above
+        for less in below
+    )
+    return AllAbove(contrasts, _takes(len(contrasts)))
+
+
+def _takes(count: int) -> str:
+    return f"Holds when all {count} paired differences are above 0. Does not hold when one of them is below 0."
+
+
+def more_spread(metric: str, more: Names, less: Names) -> AllAbove:
+    """Mean over one group of the metric's standard deviation, less the mean over the other."""
+    return dataclasses.replace(_groups(("sd", metric), more, less, 1.0), mirrored=True)
+
+
+def more_changed(metric: str, more: Names, less: Names) -> AllAbove:
+    """Mean change of one group less that of the other; change as in `order`."""
+    return _groups((metric,), more, less, _sign(metric))
+
+
+def _groups(quantity: tuple[str, ...], more: Names, less: Names, sign: float) -> AllAbove:
+    above, below = ([(*quantity, name) for name in names] for names in (more, less))
+    takes = "Holds when the difference of the two group means is above 0. Does not hold when it is below 0."
+    return AllAbove((between(above, below, sign),), takes)
+
+
+def entropy_rise(name: str) -> AllAbove:
+    """Mean over images of the entropy of the view's attention map less that of its original's, in nats."""
+    takes = "Holds when the mean difference is above 0. Does not hold when it is below 0."
+    return AllAbove((((1.0, ("entropy_rise", name)),),), takes)
+
+
+def _sign(metric: str) -> float:
+    """What turns a mean into a change: -1 where a higher value means less change."""
+    return -1.0 if METRICS[metric].higher_is_better else 1.0

@@ -1,0 +1,163 @@
+"""Claims about the order of the augmentations by two metrics."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from embedshift.arrays import Values
+from embedshift.augmentations.paper import PAPER
+from embedshift.questions.claims.bootstrap import Bootstrap
+from embedshift.questions.claims.contrasts import Contrast, difference, share
+from embedshift.questions.claims.verdict import Finding
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
+
+Names = Sequence[str]
+
+PERMUTATIONS = 10_000
+# Means that agree to so many figures are equal, and so are correlations.
+_FIGURES = 12
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Two metrics whose ranks over augmentations are compared.
+
+    Args:
+        first: A metric.
+        second: Another.
+    """
+
+    first: str
+    second: str
+
+    def pairs(self) -> tuple[tuple[Contrast, ...], ...]:
+        """The differences between all pairs of the nine augmentations, by each metric."""
+        pairs = list(itertools.combinations(PAPER, 2))
+        return tuple(tuple(difference(metric, *pair) for pair in pairs) for metric in (self.first, self.second))
+
+    def differ(self, bootstrap: Bootstrap) -> bool:
+        """Whether each metric settles a pair, as in the table `differences`: simultaneous over the pairs of a metric.
+
+        One of the 95 % intervals of `intervals.of_several` lies beside 0 where this p is at most 0.05.
+        """
+        return all(bootstrap.contrasts(pairs).one_differs() <= 1 - LEVEL + 1e-9 for pairs in self.pairs())
+
+    def still(self, bootstrap: Bootstrap) -> bool:
+        """Whether a metric is the same for all augmentations in every image."""
+        return any(bootstrap.contrasts(pairs).still for pairs in self.pairs())
+
+    def keys(self, names: Names) -> tuple[list[tuple[str, str]], ...]:
+        """The keys of the means of some augmentations, by each metric."""
+        return tuple([(metric, name) for name in names] for metric in (self.first, self.second))
+
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """The pairs of both metrics."""
+        return tuple(itertools.chain.from_iterable(self.pairs()))
+
+
+def ranks(values: Values) -> Values:
+    """Ranks along the last axis, from 1; means that differ by rounding are ties.
+
+    Example:
+        >>> ranks(np.array([0.1 + 0.2, 0.3, 0.1])).tolist()
+        [2.5, 2.5, 1.0]
+    """
+    scale = np.abs(values).max(axis=-1, keepdims=True)
+    return np.asarray(rankdata(np.round(values / np.where(scale > 0, scale, 1.0), _FIGURES), axis=-1))
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Two metrics go together over augmentations: Spearman's correlation against permutations of the augmentations.
+
+    Args:
+        metrics: Which.
+        names: Augmentations.
+    """
+
+    metrics: Metrics
+    names: Names
+    takes = (
+        "Holds when the correlation is above those of nearly all permutations of the augmentations. Does not hold when "
+        "it is below. Testable when each metric differs between two augmentations."
+    )
+
+    @property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """The pairs of both metrics."""
+        return self.metrics.contrasts()
+
+    def find(self, bootstrap: Bootstrap) -> Finding | None:
+        """The correlation, without an interval: its unit is the augmentation, not the image."""
+        having = bootstrap.having(self.contrasts)
+        if not having or self.metrics.still(bootstrap):
+            return None
+        first, second = (ranks(bootstrap.evidence.means(keys)) for keys in self.metrics.keys(self.names))
+        if having < LEAST_IMAGES:
+            return Finding(spearman(first, second).item())
+        if not self.metrics.differ(bootstrap):
+            return None
+        permuted = np.random.default_rng(bootstrap.seed).permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1)
+        estimate, by_chance = spearman(first, second).item(), spearman(permuted, second)
+        p = share(by_chance >= estimate).item(), share(by_chance <= estimate).item()
+        return Finding(estimate, p=p) if np.isfinite(estimate) else None
+
+
+def spearman(first: Values, second: Values) -> Values:
+    """Pearson's correlation of ranks along the last axis; NaN where all are equal.
+
+    Example:
+        >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])).item()
+        0.5
+    """
+    a, b = (each - each.mean(axis=-1, keepdims=True) for each in (first, second))
+    with np.errstate(invalid="ignore"):
+        found = (a * b).sum(axis=-1) / np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+    return np.asarray(np.round(found, _FIGURES))
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """One augmentation falls more ranks behind than any other.
+
+    Falling behind = rank by the mean of the second metric less rank by the mean of the first, both from the lowest.
+
+    Args:
+        name: The augmentation.
+        metrics: In the first it falls behind.
+    """
+
+    name: str
+    metrics: Metrics
+    takes = (
+        "Holds when it is the exception in nearly all resamples of the images. Does not hold when the same other one "
+        "falls as far behind in nearly all. Testable when each metric differs between two augmentations."
+    )
+
+    @property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """The pairs of both metrics."""
+        return self.metrics.contrasts()
+
+    def find(self, bootstrap: Bootstrap) -> Finding | None:
+        """The share of the resamples of the images in which it is the exception."""
+        having = bootstrap.having(self.contrasts)
+        if not having or self.metrics.still(bootstrap):
+            return None
+        first, second = self.metrics.keys(tuple(PAPER))
+        drawn = bootstrap.means([*first, *second], resamples=bootstrap.resamples)
+        behind = ranks(drawn[:, len(first) :]) - ranks(drawn[:, : len(first)])
+        here = np.array([name == self.name for name in PAPER])
+        lead = behind[:, here] - behind[:, ~here]
+        exception = np.asarray((lead > 0).all(axis=1))
+        estimate = float(exception.mean())
+        if having < LEAST_IMAGES:
+            return Finding(estimate)
+        if not self.metrics.differ(bootstrap):
+            return None
+        # One of the others leads by chance more often than a given one: Bonferroni.
+        overtaken = min(1.0, lead.shape[1] * float(share((lead >= 0).T).min()))
+        return Finding(estimate, p=(share(~exception).item(), overtaken))

@@ -1,0 +1,75 @@
+"""The records of a study → the values that the claims are tested on, some images at a time."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.augmentations.paper import PAPER
+from embedshift.questions.claims.evidence import Block, Key, distance
+from embedshift.statistics.layout import Layout, blocks, layout, pair_distances
+from embedshift.statistics.maps import attention_entropy
+
+MEANS_OF = ("cosine_similarity", "l2_distance", "attention_similarity", "edge_preservation", "detail_preservation")
+ENTROPY_RISE = "attention_entropy_rise"
+# The augmentations whose attention the paper says to spread: attention is read for these alone.
+ENTROPY_OF = ("blur", "shift_scale_rotate", "perspective")
+
+
+def read(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Iterator[Block]:
+    """What the claims need of a study's records; augmentations that are not the paper's are left out.
+
+    Args:
+        rows: Records of a study; `embedding` is not read, `attention` only of three augmentations and the original,
+            and not at all where the study has `attention_entropy_rise`.
+        augmentations: Names, in suite order.
+
+    Yields:
+        Values by key, `[images, draws]`; NaN where there is none. Nothing where there are no images, or none of the
+        paper's augmentations.
+    """
+    order = layout(rows)
+    names = [name for name in augmentations if name in PAPER]
+    if not names or not order.images:
+        return
+    there = rows.collect_schema().names()
+    pairs, chosen = _pairs(augmentations) if "pairwise" in there else ([], [])
+    values = blocks(rows.select(name for name in MEANS_OF if name in there), len(order.views))
+    between = pair_distances(rows, math.comb(len(augmentations), 2)) if chosen else iter(())
+    for block, distances, risen in itertools.zip_longest(values, between, _entropy_rises(rows, order, names)):
+        found: dict[Key, Values] = {}
+        for name in names:
+            each = order.values(block, name, MEANS_OF)
+            found |= {(metric, name): each[:, :, place] for place, metric in enumerate(MEANS_OF)}
+        found |= {pair: distances[:, :, place] for pair, place in zip(pairs, chosen, strict=True)}
+        yield {**found, **(risen or {})}
+
+
+def _pairs(augmentations: Sequence[str]) -> tuple[list[Key], list[int]]:
+    """Keys of the distances between augmentations of the paper, and their places among all distances of a row."""
+    pairs = list(itertools.combinations(augmentations, 2))
+    chosen = [index for index, pair in enumerate(pairs) if set(pair) <= set(PAPER)]
+    return [distance(*pairs[index]) for index in chosen], chosen
+
+
+def _entropy_rises(rows: pl.LazyFrame, order: Layout, names: Sequence[str]) -> Iterator[Block]:
+    """Entropy of each view's attention map less that of its original, in nats, block by block.
+
+    Of the metric where the study has it, else of the maps; nothing where there are no maps.
+    """
+    wanted = [name for name in ENTROPY_OF if name in names]
+    columns = rows.collect_schema()
+    if ENTROPY_RISE in columns and wanted:
+        for block in blocks(rows.select(ENTROPY_RISE), len(order.views)):
+            yield {("entropy_rise", name): order.values(block, name, [ENTROPY_RISE])[:, :, 0] for name in wanted}
+    elif wanted and isinstance(columns["attention"], pl.Array):
+        of = [ORIGINAL, *wanted]
+        few = Layout(order.images, tuple(view for view in order.views if view in of))
+        for block in blocks(rows.filter(pl.col("view").is_in(of)).select("attention"), len(few.views)):
+            spread = attention_entropy(block["attention"].to_numpy()[:, None]).reshape(-1, len(few.views))
+            rises: Values = np.asarray(spread - spread[:, few.positions(ORIGINAL)])
+            yield {("entropy_rise", name): rises[:, few.positions(name)] for name in wanted}

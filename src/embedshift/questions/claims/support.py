@@ -1,0 +1,55 @@
+"""Claims about the ward tree: bootstrap support of their conditions."""
+
+from dataclasses import dataclass
+
+from embedshift.questions.claims.bootstrap import Bootstrap
+from embedshift.questions.claims.contrasts import Contrast, between
+from embedshift.questions.claims.trees import DISTANCES, TREES, Conditions
+from embedshift.questions.claims.verdict import Finding
+
+# Below it a bootstrap tree says little: a resample of so few images has too few different ones.
+LEAST_TREE = 20
+# Share of the trees that a verdict asks for.
+MOST = 0.95
+# "The distances differ": each against their mean.
+_APART: tuple[Contrast, ...] = tuple(between((key,), DISTANCES) for key in DISTANCES)
+
+
+@dataclass(frozen=True)
+class OfTrees:
+    """The claim holds where bootstrap trees show all conditions, and does not hold where they lack a single one.
+
+    Both ask first that the distances differ: the p value is that of 36 equal distances.
+
+    Args:
+        conditions: Of the claim.
+        contrasts: Each distance against the mean of all.
+    """
+
+    conditions: Conditions
+    contrasts: tuple[Contrast, ...] = _APART
+
+    @property
+    def takes(self) -> str:
+        """What the two verdicts ask for."""
+        return (
+            f"Holds when in at least 95 % of {TREES:,} bootstrap trees {self.conditions.words}. Does not hold when "
+            "nearly all trees lack the same one of these conditions. Both ask that the 36 distances differ."
+        )
+
+    def find(self, bootstrap: Bootstrap) -> Finding | None:
+        """The share of the trees that show the claim, without an interval."""
+        having = bootstrap.having(self.contrasts)
+        if not having:
+            return None
+        apart = bootstrap.contrasts(self.contrasts)
+        if apart.still or not bootstrap.evidence.means(DISTANCES).max() > 0:
+            return None
+        shown = self.conditions(bootstrap.trees)
+        share = float(shown.all(axis=1).mean())
+        if having < LEAST_TREE:
+            return Finding(share)
+        # One of C conditions is lacking by chance more often than a given one: Bonferroni.
+        lacking = (~shown).mean(axis=0).max() >= 1 - (1 - MOST) / shown.shape[1]
+        p = apart.one_differs()
+        return Finding(share, p=(p, p), shown=(share >= MOST, bool(lacking)))

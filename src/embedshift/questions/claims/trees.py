@@ -1,0 +1,132 @@
+"""Ward trees of the nine augmentations, and the conditions that claims make of one."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import squareform
+
+from embedshift.arrays import Values
+from embedshift.augmentations.paper import PAPER
+from embedshift.questions.claims.evidence import distance
+from embedshift.statistics.clusters import linkage_matrix, threshold
+
+Holding = NDArray[np.bool_]
+
+NAMES = tuple(PAPER)
+TREES = 1_000
+DISTANCES = tuple(distance(*pair) for pair in itertools.combinations(NAMES, 2))
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Trees of the nine augmentations, in the paper's order.
+
+    Args:
+        heights: At which two augmentations join (cophenetic distances) `[R, 9, 9]`, infinite on the diagonal.
+        cuts: Where each tree is cut `[R]`.
+    """
+
+    heights: Values
+    cuts: Values
+
+    def joined(self) -> Holding:
+        """Which augmentations join at or below the cut `[R, 9, 9]`; none joins itself."""
+        return np.asarray(self.heights <= self.cuts[:, None, None])
+
+
+def grow(distances: Values) -> Trees:
+    """Mean distances `[R, 36]` → their trees.
+
+    Example:
+        >>> grow(np.arange(1.0, 37.0)[None]).heights[0, 0, 1].item()
+        1.0
+    """
+    linkages = np.stack([linkage_matrix(squareform(row)) for row in distances])
+    return Trees(_joining_heights(linkages), np.array([threshold(each) for each in linkages]))
+
+
+def _joining_heights(trees: Values) -> Values:
+    """Linkage matrices `[R, A - 1, 4]` → the heights at which two leaves join `[R, A, A]`, infinite on the diagonal.
+
+    What `scipy.cluster.hierarchy.cophenet` gives for one tree; for thousands its checks take most of the time.
+    """
+    count, leaves = len(trees), trees.shape[1] + 1
+    heights = np.where(np.eye(leaves, dtype=bool), np.inf, np.zeros((count, 1, 1)))
+    inside = np.zeros((count, 2 * leaves - 1, leaves), bool)  # of every cluster, the leaves
+    inside[:, :leaves] = np.eye(leaves, dtype=bool)
+    for step in range(leaves - 1):
+        one, other = (inside[np.arange(count), trees[:, step, side].astype(int)] for side in (0, 1))
+        joined = one[:, :, None] & other[:, None, :]
+        heights += (joined | joined.swapaxes(1, 2)) * trees[:, step, 2, None, None]
+        inside[:, leaves + step] = one | other
+    return heights
+
+
+class Conditions(Protocol):
+    """What a tree shows where a claim is right, one single condition per column: `[R, C]`."""
+
+    @property
+    def words(self) -> str:
+        """The conditions in plain words."""
+
+    def __call__(self, trees: Trees, /) -> Holding:
+        """Of each tree, which conditions it shows."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One augmentation joins none of the others below the cut, and the others all join each other below it.
+
+    Args:
+        name: The augmentation.
+    """
+
+    name: str
+
+    @property
+    def words(self) -> str:
+        """The conditions in plain words."""
+        return f"{self.name} joins none of the others below the cut, and the others join each other below it"
+
+    def __call__(self, trees: Trees) -> Holding:
+        """A condition per other augmentation, then one per pair of the others."""
+        joined, one = trees.joined(), NAMES.index(self.name)
+        others = [place for place in range(len(NAMES)) if place != one]
+        first, second = zip(*itertools.combinations(others, 2), strict=True)
+        return np.hstack([~joined[:, one, others], joined[:, first, second]])
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Some augmentations form a branch of their own inside a larger cluster, without another one.
+
+    Args:
+        names: Of the branch.
+        without: What does not join them below the cut.
+    """
+
+    names: Sequence[str]
+    without: str
+
+    @property
+    def words(self) -> str:
+        """The conditions in plain words."""
+        return (
+            f"the {len(self.names)} join each other before any other joins them, one more joins below the cut, and "
+            f"{self.without} does not"
+        )
+
+    def __call__(self, trees: Trees) -> Holding:
+        """They join before each outsider joins (a condition each); some outsider joins below the cut; one does not."""
+        inside = [NAMES.index(name) for name in self.names]
+        outside = [place for place in range(len(NAMES)) if place not in inside]
+        among = trees.heights[:, inside][:, :, inside]
+        complete = np.where(np.isinf(among), 0.0, among).max(axis=(1, 2))
+        reached = trees.heights[:, inside][:, :, outside].min(axis=1)
+        larger = reached.min(axis=1) <= trees.cuts
+        apart = reached[:, outside.index(NAMES.index(self.without))] > trees.cuts
+        return np.column_stack([complete[:, None] < reached, larger, apart])

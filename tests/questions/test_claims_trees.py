@@ -1,0 +1,104 @@
+"""Claims: the conditions on trees against SciPy's trees and clusters, and the rule of their verdicts."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.cluster.hierarchy import cophenet, linkage
+from scipy.spatial.distance import squareform
+
+from embedshift.questions.claims.bootstrap import Bootstrap
+from embedshift.questions.claims.evidence import distance, gather
+from embedshift.questions.claims.support import OfTrees
+from embedshift.questions.claims.trees import DISTANCES, Alone, Branch, grow
+from support.claims_trees import branch_inside, clusters, noise_alone
+from support.claims_world import GEOMETRIC, NAMES, paper_tree
+
+PAIRS = list(itertools.combinations(NAMES, 2))
+
+
+def near_the_paper(count, spread, seed=0):
+    """Distances `[count, 36]` around those of the paper's tree."""
+    far = np.array([paper_tree()[frozenset(pair)] for pair in PAIRS])
+    far = np.where(far == 1.0, 0.55, far)
+    return far + np.random.default_rng(seed).uniform(0, spread, (count, 36))
+
+
+@pytest.mark.parametrize("distances", [near_the_paper(100, 0.3), np.random.default_rng(1).uniform(size=(100, 36))])
+def test_heights_and_cuts_are_those_of_scipy(distances):
+    trees = grow(distances)
+    for row, heights, cut in zip(distances, trees.heights, trees.cuts, strict=True):
+        tree = linkage(row, "ward")
+        np.fill_diagonal(heights, 0.0)
+        np.testing.assert_allclose(squareform(heights), cophenet(tree), rtol=1e-12)
+        assert cut == pytest.approx(0.7 * tree[:, 2].max())
+
+
+@pytest.mark.parametrize(
+    ("conditions", "read", "count"),
+    [
+        (Alone("noise"), noise_alone, 8 + 28),
+        (Branch(GEOMETRIC, without="noise"), lambda row: branch_inside(row, GEOMETRIC), 7 + 2),
+        (Branch(["blur", *GEOMETRIC], "noise"), lambda row: branch_inside(row, ["blur", *GEOMETRIC]), 6 + 2),
+    ],
+)
+def test_all_conditions_together_are_the_claim(conditions, read, count):
+    distances = near_the_paper(600, 0.35)
+    shown = conditions(grow(distances))
+    assert shown.shape == (600, count)
+    expected = [read(row) for row in distances]
+    assert shown.all(axis=1).tolist() == expected
+    assert 30 < sum(expected) < 570
+
+
+def test_conditions_of_noise_alone_are_each_about_one_pair():
+    distances = near_the_paper(100, 0.5)
+    shown = Alone("noise")(grow(distances))
+    for row, found in zip(distances, shown, strict=True):
+        together = clusters(row)[1][:, None] == clusters(row)[1]
+        assert found.tolist() == [
+            *~together[0, 1:],
+            *(together[i, j] for i, j in itertools.combinations(range(1, 9), 2)),
+        ]
+
+
+def of_the_branch(far, spread=0.02, images=40, wobble=None):
+    rng = np.random.default_rng(0)
+    block = {}
+    for pair in PAIRS:
+        normal = rng.normal(size=(images, 1))
+        normal = (normal - normal.mean()) / normal.std(ddof=1)
+        block[distance(*pair)] = far[frozenset(pair)] + (wobble or {}).get(frozenset(pair), spread) * normal
+    claim = OfTrees(Branch(GEOMETRIC, without="noise"))
+    return claim.find(Bootstrap(gather([block]), claim.contrasts, seed=0, resamples=999))
+
+
+def test_a_branch_holds_and_does_not_hold_where_one_outsider_is_nearer():
+    pair = frozenset(("elastic", "perspective"))
+    right, wrong = of_the_branch(paper_tree()), of_the_branch(paper_tree() | {pair: 0.05})
+    assert (right.estimate, right.shown, right.p) == (1.0, (True, False), (0.001, 0.001))
+    assert (wrong.estimate, wrong.shown, wrong.p) == (0.0, (False, True), (0.001, 0.001))
+
+
+def test_failing_in_one_way_or_another_is_not_the_failure_of_one_condition():
+    """Three outsiders are as near as the branch is tight: most trees fail, but no single condition always does."""
+    ties = {frozenset((name, "perspective")): 0.1 for name in ("elastic", "blur", "color_jitter")}
+    found = of_the_branch(paper_tree() | ties, wobble=dict.fromkeys([*ties, frozenset(GEOMETRIC)], 0.1))
+    assert found.estimate < 0.5
+    assert found.shown == (False, False)
+
+
+def test_distances_that_do_not_differ_show_nothing():
+    equal = dict.fromkeys((frozenset(pair) for pair in PAIRS), 0.4)
+    assert of_the_branch(equal).p[0] > 0.99
+    assert of_the_branch(equal, spread=0.0) is None
+    assert of_the_branch(dict.fromkeys(equal, 0.0), spread=0.0) is None
+
+
+def test_a_missing_distance_is_not_testable():
+    rng = np.random.default_rng(0)
+    block = {key: rng.uniform(size=(30, 1)) for key in DISTANCES}
+    claim = OfTrees(Alone("noise"))
+    for last in (dict(list(block.items())[1:]), block | {DISTANCES[0]: np.full((30, 1), np.nan)}):
+        assert claim.find(Bootstrap(gather([last]), claim.contrasts, seed=0, resamples=99)) is None
+    assert claim.find(Bootstrap(gather([block]), claim.contrasts, seed=0, resamples=99)) is not None
