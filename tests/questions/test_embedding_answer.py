@@ -27,7 +27,7 @@ def texts(sentences) -> list[str]:
 
 
 def test_names_the_ends_whatever_the_order_of_the_rows():
-    first, second, scale = texts(how_far(summary(FLIP, NOISE, BLUR), "CLIP", {"noise": 1.01, "flip": 0.02}))
+    first, second, scale = texts(how_far(summary(FLIP, NOISE, BLUR), "CLIP", 50, {"noise": 1.01, "flip": 0.02}))
     assert first == (
         "noise moves CLIP furthest: 1.25 [1.10 to 1.40] of the way to an unrelated image (1.01 by the cross baseline)."
     )
@@ -36,8 +36,8 @@ def test_names_the_ends_whatever_the_order_of_the_rows():
 
 
 def test_one_augmentation_and_no_interval():
-    found = texts(how_far(summary(("blur", 0.95, 0.125, None, None)), "CLIP", {}))
-    assert found[0] == "blur, the only augmentation, moves CLIP: 0.125 of the way to an unrelated image."
+    found = texts(how_far(summary(("blur", 0.95, 0.125, None, None)), "CLIP", 3, {}))
+    assert found[0] == "blur, the only augmentation, moves CLIP: 0.12 of the way to an unrelated image."
     assert len(found) == 2
 
 
@@ -51,22 +51,23 @@ def test_one_augmentation_and_no_interval():
     ],
 )
 def test_without_a_scale(rows, floor, wanted):
-    found = texts(how_far(summary(*rows, floor=floor), "CLIP", {}))
+    found = texts(how_far(summary(*rows, floor=floor), "CLIP", 50, {}))
     assert wanted in found[0]
-    assert "of the way" not in " ".join(found)
+    assert all(sentence.startswith("There is no share of the way") for sentence in found[1:])
 
 
 def test_names_are_escaped():
     row = ("<b>x", 0.95, 0.125, 0.11, 0.14)
-    assert "&lt;b&gt;x" in how_far(summary(row), "<i>", {})[0]
-    assert "&lt;i&gt;" in how_far(summary(row), "<i>", {})[0]
+    assert "&lt;b&gt;x" in how_far(summary(row), "<i>", 50, {})[0]
+    assert "&lt;i&gt;" in how_far(summary(row), "<i>", 50, {})[0]
     pair = differences([("<b>x", "y")], settled=[])
     assert all("<b>x" not in sentence for sentence in is_it_settled(pair, ["<b>x", "y"], 30))
 
 
-def differences(pairs, settled) -> pl.DataFrame:
-    rows = [(one, other, "cosine_similarity", (one, other) in settled) for one, other in pairs]
-    schema = {"augmentation": pl.String, "other": pl.String, "metric": pl.String, "settled": pl.Boolean}
+def differences(pairs, settled, difference=0.1) -> pl.DataFrame:
+    rows = [(one, other, "cosine_similarity", difference, (one, other) in settled) for one, other in pairs]
+    schema = {"augmentation": pl.String, "other": pl.String, "metric": pl.String, "difference": pl.Float64}
+    schema |= {"settled": pl.Boolean}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -94,9 +95,24 @@ def test_what_is_not_settled_is_named():
     assert found[2] == "Not settled: blur and jitter; jitter and flip."
 
 
+def test_nothing_differs():
+    found = texts(is_it_settled(differences(PAIRS, [], difference=0.0), ORDER, 50))
+    assert found == ["There is no order: no augmentation moves the embedding more than another."]
+
+
+def test_few_images_are_no_order():
+    rows = [(*row[:3], None, None) for row in (FLIP, NOISE)]
+    first, scale = texts(how_far(summary(*rows), "CLIP", 3, {"noise": 1.0}))
+    wanted = (
+        "CLIP moves between 0.025 under flip and 1.25 of the way to an unrelated image (1.00 by the cross baseline)"
+    )
+    assert first == f"{wanted} under noise."
+    assert "Brackets" not in scale
+
+
 def test_few_images_and_many_augmentations():
     assert texts(is_it_settled(differences(PAIRS, PAIRS), ORDER, 7)) == [
-        "No: 7 images cannot settle an order, and have no intervals. 8 are needed."
+        "No: 7 images cannot settle an order. Orders and intervals take 8 images."
     ]
     assert is_it_settled(None, ["a"], 50) == []
     assert texts(is_it_settled(None, [*map(str, range(30))], 50)) == [

@@ -18,12 +18,13 @@ FAR = 0.5
 NAMED = 3
 
 
-def how_far(summary: pl.DataFrame, encoder: str, cross: Mapping[str, float]) -> list[Markup]:
+def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str, float]) -> list[Markup]:
     """Which augmentations move the embedding most and least, as shares of the way to an unrelated image.
 
     Args:
         summary: As `Study.summary`.
         encoder: What the encoder is called.
+        images: Number of images measured.
         cross: Augmentation → its share by the cross baseline.
 
     Returns:
@@ -32,7 +33,7 @@ def how_far(summary: pl.DataFrame, encoder: str, cross: Mapping[str, float]) -> 
     Example:
         >>> table = pl.DataFrame({"augmentation": ["noise", "flip"], "metric": [COSINE] * 2, "mean": [0.5, 0.97],
         ...     "floor": [0.6] * 2, "share": [1.25, 0.075], "share_low": [1.1, 0.07], "share_high": [1.4, 0.08]})
-        >>> print(how_far(table, "CLIP", {"noise": 1.0})[0].striptags())
+        >>> print(how_far(table, "CLIP", 50, {"noise": 1.0})[0].striptags())
         noise moves CLIP furthest: 1.25 [1.10 to 1.40] of the way to an unrelated image (1.00 by the cross baseline).
     """
     rows = sorted(
@@ -44,21 +45,22 @@ def how_far(summary: pl.DataFrame, encoder: str, cross: Mapping[str, float]) -> 
     if rows[0]["share"] is None:
         return _without_scale(rows, encoder)
     most, least = rows[0], rows[-1]
-    only = len(rows) == 1
-    first = Markup("<b>{}</b>{} moves {}{}: <b>{}</b> of the way to an unrelated image{}.").format(
-        most["augmentation"], ", the only augmentation," if only else "", encoder, "" if only else " furthest",
-        _share(most), _crossed(most, cross),
-    )  # fmt: skip
     scale = Markup(
         "The share is 0 where an embedding does not change, and 1 where it moves as far as the embedding of another "
-        "image of this set lies (mean cosine similarity of unrelated images: {}). Brackets hold 95 % intervals."
-    ).format(fixed(most["floor"], 3))
-    if only:
-        return [first, scale]
-    second = Markup("<b>{}</b> moves it least: <b>{}</b>{}.").format(
-        least["augmentation"], _share(least), _crossed(least, cross)
+        "image of this set lies (mean cosine similarity of unrelated images: {}).{}"
+    ).format(fixed(most["floor"], 3), "" if images < LEAST_IMAGES else " Brackets hold 95 % intervals.")
+    name, far = (
+        most["augmentation"],
+        Markup("<b>{}</b> of the way to an unrelated image{}").format(_share(most), _crossed(most, cross)),
     )
-    return [first, second, scale]
+    if len(rows) == 1:
+        return [Markup("<b>{}</b>, the only augmentation, moves {}: {}.").format(name, encoder, far), scale]
+    near = Markup("<b>{}</b>{}").format(_share(least), _crossed(least, cross))
+    if images < LEAST_IMAGES:
+        words = "{} moves between {} under <b>{}</b> and {} under <b>{}</b>."
+        return [Markup(words).format(encoder, near, least["augmentation"], far, name), scale]
+    first = Markup("<b>{}</b> moves {} furthest: {}.").format(name, encoder, far)
+    return [first, Markup("<b>{}</b> moves it least: {}.").format(least["augmentation"], near), scale]
 
 
 def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:
@@ -75,17 +77,22 @@ def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:
             "Mean cosine similarity with the original: from {} under <b>{}</b> to {} under <b>{}</b>."
         ).format(fixed(most["mean"], 3), most["augmentation"], fixed(least["mean"], 3), least["augmentation"])
     if floor is None:
-        return [first, Markup("There is no scale for it: unrelated images are pairs, and there are too few images.")]
+        return [first, Markup("There is no share of the way to an unrelated image: that takes two images at least.")]
     why = "unrelated images have a mean cosine similarity of {}, which cannot be told apart from no change"
-    return [first, Markup("There is no scale for it: " + why + ".").format(fixed(floor, 3))]
+    return [first, Markup("There is no share of the way to an unrelated image: " + why + ".").format(fixed(floor, 3))]
 
 
 def _share(row: Row) -> Markup:
     low, high = row["share_low"], row["share_high"]
     if low is None or high is None:
-        return Markup("{}").format(fixed(row["share"], 3))
+        return Markup("{}").format(_small(row["share"]))
     places = min(4, max(2, decimals(low, high)))
     return Markup("{} [{} to {}]").format(*(fixed(value, places) for value in (row["share"], low, high)))
+
+
+def _small(share: float) -> str:
+    """A share with two figures at least, as far as four decimals go."""
+    return fixed(share, 2 if share >= 0.1 else 3 if share >= 0.01 else 4)
 
 
 def _crossed(row: Row, cross: Mapping[str, float]) -> str:
@@ -107,11 +114,13 @@ def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images
     if len(order) < 2:
         return []
     if images < LEAST_IMAGES:
-        words = "No: {} cannot settle an order, and have no intervals. {} are needed."
+        words = "No: {} cannot settle an order. Orders and intervals take {} images."
         return [Markup(words).format(count(images, "image"), LEAST_IMAGES)]
     if differences is None:
         return [Markup("{} augmentations are too many to compare all pairs.").format(len(order))]
     cosine = differences.filter(pl.col("metric") == COSINE)
+    if (cosine["difference"].fill_null(0.0) == 0).all():
+        return [Markup("There is no order: no augmentation moves the embedding more than another.")]
     settled = {frozenset(pair) for pair in cosine.filter("settled").select("augmentation", "other").iter_rows()}
     open_pairs = [
         (one, other)
@@ -173,11 +182,12 @@ def which_images(moved: pl.DataFrame, images: int, link: str = "") -> list[Marku
     else:
         first = Markup("No image moves more than half of the way to an unrelated image.")
     top = [
-        Markup("<bdi>{}</bdi> ({} under {})").format(row["image_id"], fixed(row["share"], 2), row["augmentation"])
+        Markup("<bdi>{}</bdi> ({} under {})").format(row["image_id"], _small(row["share"]), row["augmentation"])
         for row in moved.head(NAMED).iter_rows(named=True)
     ]
     see = Markup(" <a href='{}'>See them.</a>").format(link) if link else ""
-    return [first, Markup("The images that move furthest: {}.{}").format(Markup(listed(top)), see)]
+    words = "The image that moves furthest" if len(top) == 1 else "The images that move furthest"
+    return [first, Markup("{}: {}.{}").format(words, Markup(listed(top)), see)]
 
 
 def _of(number: int, images: int) -> str:

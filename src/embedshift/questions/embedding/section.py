@@ -32,6 +32,7 @@ def section(page: PageInput) -> Section:
         "How far does the embedding move?": how_far(
             data.summary,
             page.encoder,
+            data.images,
             {} if cross is None else dict(cross.select("augmentation", "cross_share").iter_rows()),
         ),
         "Is the order settled?": is_it_settled(data.table("differences"), order, data.images),

@@ -32,7 +32,9 @@ def section(page: PageInput) -> Section:
         "images": data.images,
         "least": LEAST_IMAGES,
         "approximate": LEAST_IMAGES <= data.images < APPROXIMATE_BELOW,
-        "variance": [f"{METRICS[name].label} {100 * part:.0f} %" for name, part in variance_shares(data.summary)],
+        "variance": [
+            f"{METRICS[name].label} {100 * part:.0f} %" for name, part in variance_shares(data.summary) if part >= 0.01
+        ],
         "left_out": [METRICS[name].label for name in page.reader.metrics if name in lacking],
     }
     return Section("summary", "Summary", 20, content)
