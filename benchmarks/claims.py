@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.claims_simulated import OF_MEANS, OF_THE_REST, exchangeable, ordered, true_claims, unequal
 
 HOLDS, FAILS = "holds", "does not hold"
-# Strengths of what is true, in sd of the paired difference; those that are only points of a curve are repeated less.
+# Strengths of what is true, in sd of the paired difference → the repetitions are divided by.
 STRENGTHS = {0.1: 1, 0.25: 4, 0.5: 1, 1.0: 4}
 # Claims about means, whose truth `unequal` settles: 6a and 6b are true there, trees and ranks are no means.
 MEANS = {*OF_MEANS, "5a", "5b", "5c", "5d", "5e", "5f"}

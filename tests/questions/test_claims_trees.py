@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import squareform
+from scipy.stats import binom
 
 from embedshift.questions.claims.bootstrap import Bootstrap
 from embedshift.questions.claims.evidence import distance, gather
-from embedshift.questions.claims.support import OfTrees
+from embedshift.questions.claims.support import OfTrees, lacking
 from embedshift.questions.claims.trees import DISTANCES, Alone, Branch, grow
 from support.claims_trees import branch_inside, clusters, noise_alone
 from support.claims_world import GEOMETRIC, NAMES, paper_tree
@@ -86,6 +87,21 @@ def test_failing_in_one_way_or_another_is_not_the_failure_of_one_condition():
     found = of_the_branch(paper_tree() | ties, wobble=dict.fromkeys([*ties, frozenset(GEOMETRIC)], 0.1))
     assert found.estimate < 0.5
     assert found.shown == (False, False)
+
+
+def test_a_branch_that_is_true_by_a_hair_is_rarely_denied():
+    ties = {frozenset(("blur", name)): 0.1 for name in GEOMETRIC} | {frozenset(GEOMETRIC): 0.0999}
+    far = np.array([(paper_tree() | ties)[frozenset(pair)] for pair in PAIRS])
+    condition, denied, unbound = Branch(GEOMETRIC, without="noise"), 0, 0
+    assert condition(grow(far[None])).all()
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        values = far + 0.1 * rng.standard_normal((50, 36))
+        shown = condition(grow(rng.multinomial(50, [1 / 50] * 50, size=400) / 50 @ values))
+        denied += lacking(shown)
+        unbound += (~shown).mean(axis=0).max() >= 0.95
+    assert denied <= binom.ppf(0.999, 80, 0.05)
+    assert unbound > binom.ppf(0.9, 80, 0.05), "the correction for the number of conditions is what keeps it rare"
 
 
 def test_distances_that_do_not_differ_show_nothing():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from embedshift.questions.claims.bootstrap import Bootstrap
 from embedshift.questions.claims.contrasts import Contrast, between
-from embedshift.questions.claims.trees import DISTANCES, TREES, Conditions
+from embedshift.questions.claims.trees import DISTANCES, TREES, Conditions, Holding
 from embedshift.questions.claims.verdict import Finding
 
 # Below it a bootstrap tree says little: a resample of so few images has too few different ones.
@@ -49,7 +49,16 @@ class OfTrees:
         share = float(shown.all(axis=1).mean())
         if having < LEAST_TREE:
             return Finding(share)
-        # One of C conditions is lacking by chance more often than a given one: Bonferroni.
-        lacking = (~shown).mean(axis=0).max() >= 1 - (1 - MOST) / shown.shape[1]
         p = apart.one_differs()
-        return Finding(share, p=(p, p), shown=(share >= MOST, bool(lacking)))
+        return Finding(share, p=(p, p), shown=(share >= MOST, lacking(shown)))
+
+
+def lacking(shown: Holding) -> bool:
+    """Whether trees `[R, C]` lack the same condition: all but 0.05 / C of them, as one of C may be lacking by chance.
+
+    Example:
+        >>> import numpy as np
+        >>> lacking(np.array([[True, False]] * 40)), lacking(np.array([[True, False], [False, True]] * 20))
+        (True, False)
+    """
+    return bool((~shown).mean(axis=0).max() >= 1 - (1 - MOST) / shown.shape[1])

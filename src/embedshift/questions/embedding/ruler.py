@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from embedshift.errors import EmbedshiftError
 from embedshift.figures.base import FigureInput, figure
 from embedshift.figures.style import INK, MUTED, human, new_figure, number
 from embedshift.questions.embedding.answer import COSINE
@@ -24,6 +25,8 @@ def has_share(data: FigureInput) -> bool:
 )
 def ruler(data: FigureInput, title: str) -> Figure:
     """A dot per augmentation with its interval, the furthest on top; lines at 0, the nearest other image, and 1."""
+    if not has_share(data):
+        raise EmbedshiftError("figure 'ruler': unrelated images give no scale, or there are fewer than two")
     share, low, high = (data.statistic(name, COSINE) for name in ("share", "share_low", "share_high"))
     order = np.argsort(-np.nan_to_num(share, nan=-np.inf), kind="stable")
     names = [data.augmentations[place] for place in order]

@@ -1,0 +1,153 @@
+"""What the report says of studies at the edges, word for word: few images, ties, nothing that moves."""
+
+import html
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import embedshift
+from embedshift.arrays import Pixels
+from embedshift.encoders.base import EncoderOutput
+from support.mean_colour import MeanColour
+
+NO_INTERVAL = re.compile(r"\d \[−?\d")
+
+
+class Blind(MeanColour):
+    """The same without attention."""
+
+    grid = None
+
+    def __call__(self, views: Pixels) -> EncoderOutput:
+        return EncoderOutput(super().__call__(views).embedding, None, None)
+
+
+class Equal(Blind):
+    """One embedding for every image."""
+
+    def __call__(self, views: Pixels) -> EncoderOutput:
+        return EncoderOutput(np.ones((len(views), self.dim), np.float32), None, None)
+
+
+def darker(share: float) -> Callable[[Pixels, Any], Pixels]:
+    """An augmentation that fades the upper half: it turns the embedding a little."""
+
+    def fade(image: Pixels, rng: Any) -> Pixels:
+        view = image.copy()
+        view[:16] = (view[:16] * (1 - share)).astype(np.uint8)
+        return view
+
+    return fade
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for number in range(24):
+        coarse = rng.integers(0, 256, (4, 4, 3)).repeat(8, axis=0).repeat(8, axis=1)
+        fine = np.clip(coarse + rng.integers(-20, 21, (32, 32, 3)), 0, 255)
+        Image.fromarray(fine.astype(np.uint8)).save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def grey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("grey")
+    for number in range(10):
+        Image.new("RGB", (32, 32), (90, 90, 90)).save(folder / f"{number}.png")
+    return folder
+
+
+def page(images: Path, out: Path, **settings: Any) -> tuple[str, str]:
+    """The page as text, and the section with the answer."""
+    given = {"model": MeanColour(), "workers": 0} | settings
+    study = embedshift.run(images, out=out, **given)
+    text = study.report(figures=["ruler"]).read_text()
+    main = text[text.index("<main>") : text.index("</main>")]
+    plain = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", main)))
+    plain = re.sub(r" ([,.;:)])", r"\1", plain)
+    return plain, plain[: plain.index(" Summary ")]
+
+
+def test_one_image_with_five_draws(images, tmp_path):
+    text, answer = page(images, tmp_path / "study", limit=1, draws=5)
+    assert "Mean cosine similarity with the original: from " in answer
+    assert "There is no share of the way to an unrelated image: that takes two images at least." in answer
+    assert "No: 1 image cannot settle an order. Orders and intervals take 8 images." in answer
+    assert "1 image is too few for intervals and for an order: both need 8." in text
+    assert not NO_INTERVAL.search(text), "five draws of one image are no five images"
+    assert "furthest:" not in answer
+    assert "settled;" not in answer
+
+
+def test_two_images(images, tmp_path):
+    text, answer = page(images, tmp_path / "study", limit=2)
+    assert re.search(r"mean-colour moves between 0\.\d+ under \w+ and .* of the way to an unrelated image", answer)
+    assert "No: 2 images cannot settle an order." in answer
+    assert not NO_INTERVAL.search(text)
+    assert "2 images are too few for intervals" in text
+    assert "Of 27: 27 are undecided." in text
+
+
+def test_twelve_images_are_approximate(images, tmp_path):
+    text, answer = page(images, tmp_path / "study", limit=12)
+    assert NO_INTERVAL.search(answer)
+    assert "With fewer than 20 images they are approximate." in answer
+    assert "With 12 images the intervals are approximate" in text
+
+
+def test_one_augmentation(images, tmp_path):
+    text, answer = page(images, tmp_path / "study", augmentations={"dark": darker(0.5)})
+    assert "dark, the only augmentation, moves mean-colour: " in answer
+    assert "Is the order settled?" not in answer
+    assert "The image that moves furthest: " in answer
+    assert "The tree joins augmentations whose views" not in text
+    assert "Of 27: 27 are not testable." in text
+
+
+def test_twenty_augmentations_and_one_more(images, tmp_path):
+    suite = {f"dark{number}": darker(0.03 * (number + 1)) for number in range(21)}
+    first = dict(list(suite.items())[:20])
+    _, answer = page(images, tmp_path / "twenty", augmentations=first)
+    assert "dark19 moves mean-colour furthest: " in answer
+    assert "dark0 moves it least: " in answer
+    assert "Yes: 24 images decide which moves the embedding more for every pair of augmentations." in answer
+    text, answer = page(images, tmp_path / "more", augmentations=suite, limit=10)
+    assert "21 augmentations are too many to compare all pairs." in answer
+    assert "The tree joins" not in text
+
+
+def test_an_encoder_without_attention(images, tmp_path):
+    text, answer = page(images, tmp_path / "study", model=Blind())
+    assert "Left out here, since not every augmentation has a value: attention similarity." in text
+    assert "Attention similarity compares where" not in text
+    assert "are not testable" in text
+    assert "attention" not in answer
+
+
+def test_constant_images(grey, tmp_path):
+    text, answer = page(grey, tmp_path / "study")
+    assert "There is no share of the way to an unrelated image: unrelated images have a mean cosine similarity of 1.000, which cannot be told apart from no change." in answer  # fmt: skip  # noqa: E501
+    assert "Which images would be different?" not in answer
+    assert "This study has no share" in text
+    assert "9 images repeat the pixels of another" in text
+
+
+def test_equal_embeddings(images, tmp_path):
+    text, answer = page(images, tmp_path / "study", model=Equal())
+    assert "No augmentation moves mean-colour: every mean cosine similarity is 1." in answer
+    assert "There is no order: no augmentation moves the embedding more than another." in answer
+    assert "Of 27: 27 are not testable." in text
+    assert not re.search(r"\bnan\b", text)
+
+
+def test_an_identity_beside_a_change_stays_at_zero(images, tmp_path):
+    _, answer = page(images, tmp_path / "study", augmentations={"same": lambda image, rng: image, "dark": darker(0.5)})
+    assert "dark moves mean-colour furthest: " in answer
+    assert re.search(r"same moves it least: 0\.00+ \[0\.00+ to 0\.00+\]\.", answer)
+    assert "Yes: 24 images decide which moves the embedding more for every pair of augmentations." in answer
