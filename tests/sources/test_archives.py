@@ -245,7 +245,8 @@ def test_a_comparison_of_an_archive_out_of_order_keeps_each_images_rows_in_order
     assert not studies[0].rows().collect()["image_id"].is_sorted()
     sides = embedshift.compare(studies)
     in_order = studies[0].rows().collect().sort("image_id", "draw", maintain_order=True)
-    expected = tables.summary(in_order.lazy(), studies[0].augmentations, studies[0].metrics, seed=0)
+    of = tables.measured(in_order.lazy(), studies[0].augmentations, studies[0].metrics)
+    expected = tables.summary(in_order.lazy(), of, seed=0)
     for row in sides.largest.iter_rows(named=True):
         here = expected.filter(augmentation=row["augmentation"], metric=row["metric"])
         assert row["reference_value"] == pytest.approx(here[row["column"]][0], rel=1e-9)

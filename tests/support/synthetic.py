@@ -32,6 +32,7 @@ from embedshift.store.shards import (
 from embedshift.study import Study
 from support.asked import LAYER_COLUMNS, LOOKS, TEXT_METRICS, with_layers, with_looks, with_text
 from support.shifts import with_shifts
+from support.unrelated import with_unrelated
 
 SIZE = 32
 PIXEL_METRICS = PAPER_METRICS[3:]
@@ -102,7 +103,7 @@ def make_study(
             table = with_layers(table, len(part), np.array(strengths), draws, layers)
         if text:
             table = with_text(table, len(part), np.array(strengths), draws)
-        table = with_shifts(table, len(names), draws)
+        table = with_unrelated(with_shifts(table, len(names), draws), metrics, 1 + len(names) * draws, len(ids))
         columns = columns.with_metadata(table.schema.metadata)
         write_shard(folder, table.select(columns.names).cast(columns), records[-1])
     write_failures(folder, records)

@@ -24,6 +24,10 @@ Linkage = Literal["ward", "average", "complete", "single"]
 CUT = 0.7
 
 
+# What tables of all pairs take, in words.
+FEW = f"{MOST_AUGMENTATIONS} augmentations at most"
+
+
 def has_pairs(augmentations: Sequence[str]) -> bool:
     """Whether tables, trees and figures of all pairs are made; where not, one line of the log says so.
 

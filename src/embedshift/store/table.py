@@ -23,12 +23,14 @@ class Table:
         make: Reader → table; what the study does not have gives an empty table.
         reads: Names of tables that it reads through the reader; they are made before it.
         possible: Whether a study that asked the question has it.
+        takes: What a study must have for that, in words; "" = what the question's switches ask for.
     """
 
     name: str
     make: "Callable[[Reader], pl.DataFrame]"
     reads: tuple[str, ...] = ()
     possible: "Callable[[Reader], object]" = lambda _: True
+    takes: str = ""
 
 
 def tables_of(questions: Sequence[Question]) -> list[Table]:

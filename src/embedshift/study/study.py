@@ -10,6 +10,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.registry import QUESTIONS
+from embedshift.statistics.differences import MOST_AUGMENTATIONS
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import tables_of
@@ -92,12 +93,20 @@ class Study:
         return found
 
     def summary(self) -> pl.DataFrame:
-        """One row per augmentation and metric: n, mean, sd, median, quantiles, bootstrap interval of the mean."""
+        """One row per augmentation and metric: its mean with an interval, its spread, its floor and its share."""
         return self.table("summary")
 
     def ranking(self) -> pl.DataFrame:
-        """Augmentations by `mean_performance`; rank 1 = least changed."""
+        """Augmentations by `mean_performance`, with its interval and floor; rank 1 = least changed."""
         return self.table("ranking")
+
+    def differences(self) -> pl.DataFrame:
+        """All pairs of augmentations, metric by metric, paired by image: which are settled."""
+        return self.table("differences")
+
+    def directions(self) -> pl.DataFrame:
+        """Cosine between the mean shifts of two augmentations: `augmentation` and one column per augmentation."""
+        return self.table("directions")
 
     def pairwise(self, *, include_original: bool = False) -> pl.DataFrame:
         """Mean cosine distance between the views of the same image, augmentation by augmentation.
@@ -117,7 +126,7 @@ class Study:
         return self.table("clusters") if tree is None else self._made("clusters", tree)
 
     def claims(self) -> pl.DataFrame:
-        """What these images say about the paper's claims: claim, statement, estimate, ci_low, ci_high, verdict."""
+        """What these images say about the paper's claims, with p values and what a verdict takes."""
         return self.table("claims")
 
     def layers(self) -> pl.DataFrame:
@@ -199,8 +208,13 @@ class Study:
         if name in reader.table_names:
             return f"not finished, no table '{name}' yet; run the same command again"
         for each in (QUESTIONS[question] for question in QUESTIONS):
-            if name in (table.name for table in tables_of([each])):
+            table = next((table for table in tables_of([each]) if table.name == name), None)
+            if table is not None and table.takes and each in reader.questions:
+                return f"no {name} here: it takes {table.takes}"
+            if table is not None:
                 return f"no {name} here; run the study with `{each.name}`"
+        if name == "differences":
+            return f"no {name} here: it takes {MOST_AUGMENTATIONS} augmentations at most"
         return f"no table '{name}' here; it has {', '.join(reader.table_names)}"
 
 

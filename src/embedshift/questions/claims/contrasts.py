@@ -31,7 +31,8 @@ class Contrasts:
     @property
     def t(self) -> Values:
         """The contrasts in standard errors `[J]`; 0 where a contrast is 0 in every image."""
-        return intervals.over(self.estimate, self.error, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.estimate == 0, 0.0, self.estimate / self.error)
 
     def mirrored(self) -> "Contrasts":
         """The same with each resample's deviations in both directions, so that the direction of their skew is left out.

@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.questions.direction.shifts import STILL, Shifts, cosines_of_shifts
-from embedshift.statistics.clusters import has_pairs
+from embedshift.statistics.clusters import FEW, has_pairs
 from embedshift.statistics.layout import blocks, layout, sums_and_counts
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -108,7 +108,7 @@ def few(reader: Reader) -> bool:
 
 
 TABLES = (
-    Table("directions", directions, possible=few),
-    Table("directions_of_images", directions_of_images, possible=few),
+    Table("directions", directions, possible=few, takes=FEW),
+    Table("directions_of_images", directions_of_images, possible=few, takes=FEW),
     Table("shifts", shifts),
 )

@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.questions.shape import Tree
-from embedshift.statistics.clusters import clusters_of, distances_of_means, has_pairs
+from embedshift.statistics.clusters import FEW, clusters_of, distances_of_means, has_pairs
 from embedshift.statistics.layout import pair_distances
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -134,4 +134,7 @@ def few(reader: Reader) -> bool:
     return has_pairs(reader.augmentations)
 
 
-TABLES = (Table("pairwise", pairwise, possible=few), Table("clusters", clusters, possible=few))
+TABLES = (
+    Table("pairwise", pairwise, possible=few, takes=FEW),
+    Table("clusters", clusters, possible=few, takes=FEW),
+)
