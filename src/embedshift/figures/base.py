@@ -12,6 +12,7 @@ from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.figures import style
 from embedshift.registry import METRICS, Registry, import_parts
+from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.summary import RADAR_METRICS
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage
@@ -212,6 +213,11 @@ def figure(
 def has_table(name: str) -> Callable[[FigureInput], bool]:
     """For `possible`: whether the study has a table with something in it."""
     return lambda data: data.table(name) is not None
+
+
+def few(data: FigureInput) -> bool:
+    """For `possible`: whether there are few enough augmentations for all pairs, or for a panel of each."""
+    return has_pairs(data.augmentations)
 
 
 def known_figures(names: Sequence[str] | None) -> list[FigureKind]:

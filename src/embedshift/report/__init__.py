@@ -9,6 +9,7 @@ from embedshift.figures import FigureInput, check_formats, iter_figures, save
 from embedshift.figures.base import known_figures
 from embedshift.report import embedded, facts, page
 from embedshift.report.embedded import DrawnFigure, EmbeddedFigure
+from embedshift.report.glossary import glossary
 from embedshift.report.section import Chart, PageInput, Section
 from embedshift.store import shards
 from embedshift.store.copies import copies
@@ -94,6 +95,7 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
         page.fill("charts.html.j2", Section("distributions", "Distributions and tree", 40, {"charts": charts})),
         page.fill("figures.html.j2", _figures([each for each in figures if not each.section], too_large)),
         page.fill("measured.html.j2", _measured(given)),
+        page.fill("glossary.html.j2", glossary(given.reader.questions)),
     ]
     pictures = {key: address for section, _ in asked for key, address in section.images.items()}
     return page.render(

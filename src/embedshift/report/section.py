@@ -48,7 +48,8 @@ class Section:
     Args:
         id: Of its HTML element, whose template begins with it.
         title: In the page's contents.
-        place: Where it stands: 10 the answer, 20 the summary, 40 the charts, 80 the figures, 100 how it was measured.
+        place: Where it stands: 10 the answer, 20 the summary, 40 the charts, 80 the figures, 100 how it was
+            measured, 110 the glossary.
         content: What its template, `section.html.j2` in the question's folder, shows.
         images: Key → `data:` address, for images that scripts show.
     """
@@ -76,7 +77,11 @@ class Part:
     Args:
         section: Gives the section; None where the study has nothing to show.
         charts: Gives charts for the section of charts.
+        terms: Words that its section uses → what they mean, for the glossary.
+        corrected: Statements of its section → what they are corrected for, where many are made at once.
     """
 
     section: Callable[[PageInput], Section | None] | None = None
     charts: Callable[[PageInput], Iterator[Chart]] | None = None
+    terms: Mapping[str, str] = field(default_factory=dict)
+    corrected: Mapping[str, str] = field(default_factory=dict)

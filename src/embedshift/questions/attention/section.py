@@ -166,4 +166,11 @@ def _listed(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-PART = Part(section)
+TERMS = {
+    "attention map": "How much weight the encoder gives to each patch of an image.",
+    "entropy": "How far attention is spread: 0 = all on one patch.",
+    "rollout": "Attention multiplied through all layers.",
+}
+CORRECTED = {"Whether attention moves along, spreads or gathers": "All augmentations of one statement (max-T)."}
+
+PART = Part(section, terms=TERMS, corrected=CORRECTED)

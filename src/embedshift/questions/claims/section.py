@@ -74,4 +74,10 @@ def verdict_counts(claims: Sequence[Row]) -> str:
     )
 
 
-PART = Part(section)
+TERMS = {
+    "undecided": "Of a claim: the images show neither that it holds nor that it does not.",
+    "not testable": "Of a claim: the study lacks what it is about, or nothing differs.",
+}
+CORRECTED = {"Verdicts on the paper's claims": "Both directions of all claims on the page (Holm)."}
+
+PART = Part(section, terms=TERMS, corrected=CORRECTED)

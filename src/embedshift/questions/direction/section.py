@@ -38,4 +38,10 @@ def row_of(row: Json) -> Json:
     return {"augmentation": row["augmentation"], **numbers} | ({} if far else {"cross_share": ""})
 
 
-PART = Part(section)
+TERMS = {
+    "shift": "The embedding of a view less that of its original, both at length 1.",
+    "shared direction": "Length of the mean shift over the mean length of shifts: 1 = all images move the same way.",
+    "cross share": "Mean distance from the own original over mean distance from the originals of other images.",
+}
+
+PART = Part(section, terms=TERMS)

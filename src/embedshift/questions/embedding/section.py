@@ -141,4 +141,10 @@ def _means(rows: Sequence[Mapping[str, Any]], metric: str, colours: Sequence[str
     }  # fmt: skip
 
 
-PART = Part(section, charts)
+TERMS = {
+    "cosine similarity": "The cosine of the angle between two embeddings: 1 = one direction, 0 = a right angle.",
+    "L2 distance": "The length of the difference of two embeddings, in the encoder's own units.",
+    "ruler": "The figure that shows every augmentation between the same image (0) and an unrelated image (1).",
+}
+
+PART = Part(section, charts, TERMS)

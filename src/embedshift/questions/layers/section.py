@@ -106,4 +106,10 @@ def half_way(changes: list[float | None]) -> int | None:
     return next(layer for layer, each in enumerate(changes, start=1) if each is not None and each >= last / 2)
 
 
-PART = Part(section)
+TERMS = {
+    "block": "One of the equal steps of a transformer encoder.",
+    "token": "A vector between two blocks: one per patch of the image, and a class token for the whole.",
+    "CKA": "Centred kernel alignment: whether the same images are alike among views as among originals; 1 = they are.",
+}
+
+PART = Part(section, terms=TERMS)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from embedshift.arrays import Values
-from embedshift.figures.base import FigureInput, figure
+from embedshift.figures.base import FigureInput, few, figure
 from embedshift.figures.style import INK, human, new_figure, number
 from embedshift.registry import METRICS
 
@@ -19,7 +19,7 @@ def span(means: Values) -> tuple[float, float]:
     return min(0.0, float(np.nanmin(means, initial=0.0))), 1.0
 
 
-@figure("profile", "06", "Profile of every augmentation, from least to most changed")
+@figure("profile", "06", "Profile of every augmentation, from least to most changed", possible=few)
 def profile(data: FigureInput, title: str) -> Figure:
     """Five bars per augmentation, in the order of the ranking; "best" where every other changes a metric more."""
     metrics, means = data.performance()

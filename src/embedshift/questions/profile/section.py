@@ -155,4 +155,12 @@ def _sortable(value: float | None) -> str:
     return "" if value is None else f"{value:.9g}"
 
 
-PART = Part(section)
+TERMS = {
+    "mean performance": "The paper's number: the mean of its similarities. It mixes what the encoder does and what the "
+    "augmentation does to the pixels.",
+    "patch similarity": "Likeness of the pixels of original and view, over 4 x 4 parts of the image.",
+    "edge preservation": "Likeness of the strength of edges at each place.",
+    "detail preservation": "Likeness of the contrast of 8 x 8 parts of the image.",
+}
+
+PART = Part(section, terms=TERMS)

@@ -42,4 +42,10 @@ def cell_of(row: Json | None, places: int) -> Json | None:
     return {"value": fixed(row["value"], places), "interval": interval}
 
 
-PART = Part(section)
+TERMS = {
+    "alignment": "Mean squared distance between original and view, at length 1: 0 = no change.",
+    "uniformity": "How evenly embeddings are spread over directions: lower = more evenly.",
+    "effective rank": "How many directions a set of embeddings fills.",
+}
+
+PART = Part(section, terms=TERMS)

@@ -8,17 +8,12 @@ from scipy.cluster import hierarchy
 
 from embedshift.arrays import Values
 from embedshift.errors import EmbedshiftError
-from embedshift.figures.base import FigureInput, figure
+from embedshift.figures.base import FigureInput, few, figure
 from embedshift.figures.matrix import annotation, cells, colour_bar, column_width, edge_tree
 from embedshift.figures.style import INK, MUTED, colours, column_names, human, new_figure
 from embedshift.questions.shape.tables import clusters, distances, height_label, tree_of
 from embedshift.registry import METRICS
-from embedshift.statistics.clusters import CUT, branches, has_pairs, linkage_matrix, threshold
-
-
-def few(data: FigureInput) -> bool:
-    """Whether there are few enough augmentations for all pairs."""
-    return has_pairs(data.augmentations)
+from embedshift.statistics.clusters import CUT, branches, linkage_matrix, threshold
 
 
 @figure("dendrogram", "04d", "How far apart the views of augmentations lie", possible=few)

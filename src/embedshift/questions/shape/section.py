@@ -81,4 +81,9 @@ def _bands(layout: Plot, clusters: Sequence[int]) -> None:
         )  # fmt: skip
 
 
-PART = Part(charts=charts)
+TERMS = {
+    "tree": "Joins augmentations step by step, those whose views of one image lie nearest first.",
+    "cluster": "Augmentations that the tree joins below 0.7 of its height.",
+}
+
+PART = Part(charts=charts, terms=TERMS)

@@ -129,4 +129,11 @@ def _meaning(row: Mapping[str, Any], found: int, words: int, places: int) -> str
     return f"{counted} That does not show that the shifts in general point to their words."
 
 
-PART = Part(section)
+TERMS = {
+    "caption": "A text that says what an image shows.",
+    "zero-shot": "Naming an image without training for it, by the class whose text fits best.",
+    "flip": "A view is given to another class than its original.",
+}
+CORRECTED = {"Whether a shift points to its own word": "All augmentations (max-T), and one permutation test for all."}
+
+PART = Part(section, terms=TERMS, corrected=CORRECTED)
