@@ -142,9 +142,9 @@ def test_the_ends_are_means_and_their_order_comes_from_the_pairs():
         {"augmentation": ["flip", "turn", "turn"], "other": ["turn", "slant", "slant"],
          "metric": [DIVERGENCE, DIVERGENCE, ROLLOUT], "settled": [True, False, True]}
     )  # fmt: skip
-    for settled, words in ((False, "not settled"), (True, "settled")):
+    for settled, word, words in ((False, "Whether", "not settled"), (True, "That", "settled")):
         given = pairs.with_columns(settled=pl.Series([True, settled, True]))
-        wanted = [most, f"Whether turn changes attention more than slant is {words}."]
+        wanted = [most, f"{word} turn changes attention more than slant is {words}."]
         assert ends(found, [DIVERGENCE], 1, given) == wanted
         other_way = given.rename({"augmentation": "other", "other": "augmentation"})
         assert ends(found, [DIVERGENCE], 1, other_way) == wanted

@@ -56,6 +56,7 @@ def make_study(
     layers: int = 0,
     text: bool = False,
     looks: bool = False,
+    of: int | None = None,
 ) -> Study:
     """A finished study in `folder`.
 
@@ -77,6 +78,7 @@ def make_study(
         text: Whether captions, class names and a word for every augmentation are there, as `text` and `labels` leave
             them.
         looks: Whether the optional metrics of attention are there: `metrics` attention,aligned,rollout.
+        of: Images of a larger study that these are a part of.
     """
     ids = sorted(images) if not isinstance(images, int) else [f"image-{i:05d}.png" for i in range(images)]
     names = list(augmentations)
@@ -103,7 +105,7 @@ def make_study(
             table = with_layers(table, len(part), np.array(strengths), draws, layers)
         if text:
             table = with_text(table, len(part), np.array(strengths), draws)
-        table = with_unrelated(with_shifts(table, len(names), draws), metrics, 1 + len(names) * draws, len(ids))
+        table = with_unrelated(with_shifts(table, len(names), draws), metrics, 1 + len(names) * draws, of or len(ids))
         columns = columns.with_metadata(table.schema.metadata)
         write_shard(folder, table.select(columns.names).cast(columns), records[-1])
     write_failures(folder, records)

@@ -148,8 +148,9 @@ def _first_two(order: Sequence[Row], metric: str, differences: pl.DataFrame | No
         pl.col("metric") == metric, pl.col("augmentation").is_in(pair), pl.col("other").is_in(pair)
     )
     if found.height:
-        word = "settled" if found["settled"][0] else "not settled"
-        yield f"Whether {pair[0]} changes attention more than {pair[1]} is {word}."
+        settled = bool(found["settled"][0])
+        words = f"{pair[0]} changes attention more than {pair[1]} is"
+        yield f"That {words} settled." if settled else f"Whether {words} not settled."
 
 
 def _value(row: Row, unit: str = "") -> str:

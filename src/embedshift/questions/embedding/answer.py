@@ -33,8 +33,9 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
     Example:
         >>> table = pl.DataFrame({"augmentation": ["noise", "flip"], "metric": [COSINE] * 2, "mean": [0.5, 0.97],
         ...     "floor": [0.6] * 2, "share": [1.25, 0.075], "share_low": [1.1, 0.07], "share_high": [1.4, 0.08]})
-        >>> print(how_far(table, "CLIP", 50, {"noise": 1.0})[0].striptags())
-        noise moves CLIP furthest: 1.25 [1.10 to 1.40] of the way to an unrelated image (1.00 by the cross baseline).
+        >>> for sentence in how_far(table, "CLIP", 50, {"noise": 1.0})[:2]: print(sentence.striptags())
+        noise moves CLIP furthest: 1.25 [1.10 to 1.40] of the way to an unrelated image.
+        A view under noise lies 1.00 times as far from its own original as from the originals of other images.
     """
     rows = sorted(
         summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null()).iter_rows(named=True),
@@ -49,18 +50,17 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
         "The share is 0 where an embedding does not change, and 1 where it moves as far as the embedding of another "
         "image of this set lies (mean cosine similarity of unrelated images: {}).{}"
     ).format(fixed(most["floor"], 3), "" if images < LEAST_IMAGES else " Brackets hold 95 % intervals.")
-    name, far = (
-        most["augmentation"],
-        Markup("<b>{}</b> of the way to an unrelated image{}").format(_share(most), _crossed(most, cross)),
-    )
+    name, far = most["augmentation"], Markup("<b>{}</b> of the way to an unrelated image").format(_share(most))
+    crossed = [_crossed(row, cross) for row in rows if row["share"] > FAR and row["augmentation"] in cross][:NAMED]
     if len(rows) == 1:
-        return [Markup("<b>{}</b>, the only augmentation, moves {}: {}.").format(name, encoder, far), scale]
-    near = Markup("<b>{}</b>{}").format(_share(least), _crossed(least, cross))
+        return [Markup("<b>{}</b>, the only augmentation, moves {}: {}.").format(name, encoder, far), *crossed, scale]
+    near = Markup("<b>{}</b>").format(_share(least))
     if images < LEAST_IMAGES:
         words = "{} moves between {} under <b>{}</b> and {} under <b>{}</b>."
-        return [Markup(words).format(encoder, near, least["augmentation"], far, name), scale]
+        return [Markup(words).format(encoder, near, least["augmentation"], far, name), *crossed, scale]
     first = Markup("<b>{}</b> moves {} furthest: {}.").format(name, encoder, far)
-    return [first, Markup("<b>{}</b> moves it least: {}.").format(least["augmentation"], near), scale]
+    second = Markup("<b>{}</b> moves it least: {}.").format(least["augmentation"], near)
+    return [first, *crossed, second, scale]
 
 
 def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:
@@ -95,9 +95,10 @@ def _small(share: float) -> str:
     return fixed(share, 2 if share >= 0.1 else 3 if share >= 0.01 else 4)
 
 
-def _crossed(row: Row, cross: Mapping[str, float]) -> str:
-    value = cross.get(row["augmentation"])
-    return "" if value is None or row["share"] <= FAR else f" ({fixed(value, 2)} by the cross baseline)"
+def _crossed(row: Row, cross: Mapping[str, float]) -> Markup:
+    """The cross baseline in words."""
+    words = "A view under {} lies {} times as far from its own original as from the originals of other images."
+    return Markup(words).format(row["augmentation"], fixed(cross[row["augmentation"]], 2))
 
 
 def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> list[Markup]:

@@ -33,17 +33,17 @@ def ruler(data: FigureInput, title: str) -> Figure:
     note = "dot: mean share of the cosine; line: its 95 % interval (bootstrap over images)"
     if data.images < LEAST_IMAGES:
         note = f"dot: mean share of the cosine; no interval below {LEAST_IMAGES} images"
-    drawn = new_figure(data.caption(note), 7.5, 1.5 + 0.27 * len(names), title)
+    drawn = new_figure(data.caption(note), 7.5, 1.6 + 0.27 * len(names), title)
     axes = drawn.subplots()
-    marks = {0.0: "same image", 1.0: "unrelated image"}
+    marks = {0.0: "same\nimage", 1.0: "unrelated\nimage"}
     near = nearest(data)
     if near is not None and 0.15 < near < 0.85:
-        marks[near] = "nearest other image"
+        marks[near] = "nearest\nother image"
     for place, words in marks.items():
         axes.axvline(place, color=MUTED, linewidth=0.9, linestyle="--", zorder=1)
         axes.annotate(
             words, (place, 1), xytext=(0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
-            ha="left" if place == 0 else "center", va="bottom", color=MUTED,
+            ha="center", va="bottom", color=MUTED, fontsize=7,
         )  # fmt: skip
     rows = np.arange(len(names))
     axes.hlines(rows, low[order], high[order], color=INK, linewidth=1.2, zorder=2)

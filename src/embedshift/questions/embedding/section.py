@@ -33,7 +33,7 @@ def section(page: PageInput) -> Section:
             data.summary,
             page.encoder,
             data.images,
-            {} if cross is None else dict(cross.select("augmentation", "cross_share").iter_rows()),
+            {} if cross is None else dict(cross.select("augmentation", "cross_share").drop_nulls().iter_rows()),
         ),
         "Is the order settled?": is_it_settled(data.table("differences"), order, data.images),
         "Which images would be different?": which_images(moved, data.images, link),
