@@ -135,6 +135,11 @@ def test_which_images():
         "The images that move furthest: a (2.00 under noise), b (0.70 under blur) and c (0.10 under flip). See them."
     )
     assert second.striptags() == wanted
+    many = pl.DataFrame(
+        {"augmentation": [*"abcde"], "far": [9, 0, 1, 3, 2], "image_id": [*"vwxyz"], "share": [2.0, 0.3, 0.6, 0.8, 0.7]}
+    )
+    wanted = "all 9 under a, 3 of 9 under d and 2 of 9 under e; no more than that under 1 other."
+    assert which_images(many, 9)[0].striptags() == f"More than half of the way to an unrelated image: {wanted}"
     none = which_images(moved.with_columns(far=pl.lit(0)), 9)
     assert none[0] == "No image moves more than half of the way to an unrelated image."
     assert "See" not in none[1]

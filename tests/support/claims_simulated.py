@@ -63,7 +63,7 @@ def exchangeable(images: int, seed: int) -> Block:
     found: dict[Key, Values] = {}
     for keys in quantities():
         found |= drawn(rng, images, keys, {}, {}, dict.fromkeys(keys, 0.8))
-    return _with_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_OF, 0.6))
+    return _with_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_OF, 0.8))
 
 
 def unequal(images: int, seed: int) -> Block:
@@ -74,7 +74,7 @@ def unequal(images: int, seed: int) -> Block:
     found: dict[Key, Values] = {}
     for keys in quantities():
         found |= drawn(rng, images, keys, {}, {k: sds[k[-1]] for k in keys}, {k: skews[k[-1]] for k in keys})
-    return _with_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_OF, 0.6))
+    return _with_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_OF, 0.8))
 
 
 def ordered(images: int, seed: int, by: float) -> Block:

@@ -176,10 +176,15 @@ def which_images(moved: pl.DataFrame, images: int, link: str = "") -> list[Marku
     """
     if moved.is_empty():
         return []
-    far = [row for row in moved.iter_rows(named=True) if row["far"]]
-    if far:
-        parts = [Markup("{} under <b>{}</b>").format(_of(row["far"], images), row["augmentation"]) for row in far]
-        first = Markup("More than half of the way to an unrelated image: {}.").format(Markup(listed(parts)))
+    far = moved.filter(pl.col("far") > 0).sort("far", descending=True, maintain_order=True)
+    parts = [
+        Markup("{} under <b>{}</b>").format(_of(row["far"], images), row["augmentation"])
+        for row in far.head(NAMED).iter_rows(named=True)
+    ]
+    if parts:
+        others = f"; no more than that under {count(far.height - NAMED, 'other')}" if far.height > NAMED else ""
+        words = "More than half of the way to an unrelated image: {}{}."
+        first = Markup(words).format(Markup(listed(parts)), others)
     else:
         first = Markup("No image moves more than half of the way to an unrelated image.")
     top = [
