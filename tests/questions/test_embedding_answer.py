@@ -30,7 +30,7 @@ def test_names_the_ends_whatever_the_order_of_the_rows():
     cross = {"noise": 1.01, "flip": 0.02}
     first, crossed, second, scale = texts(how_far(summary(FLIP, NOISE, BLUR), "CLIP", 50, cross))
     assert first == "noise moves CLIP furthest: 1.25 [1.10 to 1.40] of the way to an unrelated image."
-    wanted = "lies 1.01 times as far from its own original as from the originals of other images."
+    wanted = "lies on average 1.01 times as far from its own original as from those of other images."
     assert crossed == f"A view under noise {wanted}"
     assert second == "flip moves it least: 0.025 [0.020 to 0.031]."
     assert "(mean cosine similarity of unrelated images: 0.600)" in scale
@@ -147,18 +147,20 @@ def test_which_images():
 
 
 def test_furthest_images_equal_a_loop():
-    rows = [
-        (image, view, draw, cosine)
-        for image, cosines in (("a", (0.9, 0.7, 0.2, 0.4)), ("b", (0.5, 0.7, 0.6, None)))
-        for (view, draw), cosine in zip((("blur", 0), ("blur", 1), ("noise", 0), ("noise", 1)), cosines, strict=True)
-    ]
-    schema = {"image_id": pl.String, "view": pl.String, "draw": pl.Int32, "cosine_similarity": pl.Float64}
+    cosines = {"a": (0.9, 0.7, 0.2, 0.4), "b": (0.5, 0.7, 0.6, None)}  # blur, noise; two draws each
+    rows = []
+    for image, (blur, blur_2, noise, noise_2) in cosines.items():
+        values = (("original", None), ("blur", blur), ("noise", noise), ("blur", blur_2), ("noise", noise_2))
+        rows += [(image, view, value) for view, value in values]
+    schema = {"image_id": pl.String, "view": pl.String, "cosine_similarity": pl.Float64}
     table = summary(("blur", 0.7, 0.75, None, None), ("noise", 0.4, 1.5, None, None))
     found = furthest(pl.DataFrame(rows, schema=schema, orient="row").lazy(), table, ["noise", "blur"]).to_dicts()
     assert [row["augmentation"] for row in found] == ["noise", "blur"]
     # Mean cosines by image: noise a 0.3, b 0.6; blur a 0.8, b 0.6; the floor is 0.6.
     assert found[0] == {"augmentation": "noise", "far": 2, "image_id": "a", "share": pytest.approx(1.75)}
     assert found[1] == {"augmentation": "blur", "far": 1, "image_id": "b", "share": pytest.approx(1.0)}
+    tied = pl.DataFrame([(name, view, 0.5) for name in "zyx" for view in ("original", "blur")], schema, orient="row")
+    assert furthest(tied.lazy(), table, ["blur"])["image_id"].to_list() == ["x"]
 
 
 def test_numbers():

@@ -13,14 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from embedshift.registry import METRICS
-from embedshift.statistics.summary import PAPER_METRICS
+from embedshift.statistics.summary import COSINE, PAPER_METRICS
 from embedshift.steps import Start
 from embedshift.study import Study
 from embedshift.study.comparison import Comparison
 
 log = logging.getLogger("embedshift")
-
-COSINE = "cosine_similarity"
 out_console, err_console = Console(), Console(stderr=True)
 
 
@@ -44,7 +42,7 @@ def summary_table(study: Study) -> Table:
     rows = {(row["augmentation"], row["metric"]): row for row in study.summary().iter_rows(named=True)}
     cluster = {} if clusters is None else dict(clusters.select("augmentation", "cluster").iter_rows())
     ranked = study.ranking().to_dicts()
-    ranked.sort(key=lambda row: rows[row["augmentation"], COSINE]["mean"] or 0.0)
+    ranked.sort(key=lambda row: _undefined_last(rows[row["augmentation"], COSINE]["mean"]))
     for row in ranked:
         name = row["augmentation"]
         cosine = rows[name, COSINE]
@@ -58,6 +56,10 @@ def summary_table(study: Study) -> Table:
     table.add_section()
     table.add_row("unrelated images", "1", "", *floors, _number(ranked[0]["floor"]))
     return table
+
+
+def _undefined_last(value: float | None) -> tuple[bool, float]:
+    return value is None, value or 0.0
 
 
 def _interval(low: float | None, high: float | None) -> str:

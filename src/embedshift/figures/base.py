@@ -12,7 +12,6 @@ from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.figures import style
 from embedshift.registry import METRICS, Registry, import_parts
-from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.summary import RADAR_METRICS
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage
@@ -111,18 +110,6 @@ class FigureInput:
         """Augmentations from least changed to most."""
         return self.ranking.sort("rank", nulls_last=True)["augmentation"].to_list()
 
-    def best(self, metric: str) -> str | None:
-        """The augmentation that changes a metric less than every other, where the paired differences settle that."""
-        table, known = self.table("differences"), METRICS[metric]
-        if table is None:
-            return None
-        won: dict[str, int] = {}
-        for row in table.filter((pl.col("metric") == metric) & pl.col("settled")).iter_rows(named=True):
-            nearer = (row["difference"] > 0) == known.higher_is_better
-            name = row["augmentation" if nearer else "other"]
-            won[name] = won.get(name, 0) + 1
-        return next((name for name, often in won.items() if often == len(self.augmentations) - 1), None)
-
     def caption(self, *notes: str) -> str:
         """The line below every figure: encoder, number of images, and how to read the figure."""
         count = f"n = {self.images:,} image{'s' if self.images != 1 else ''}"
@@ -217,7 +204,7 @@ def has_table(name: str) -> Callable[[FigureInput], bool]:
 
 def few(data: FigureInput) -> bool:
     """For `possible`: whether there are few enough augmentations for all pairs, or for a panel of each."""
-    return has_pairs(data.augmentations)
+    return data.reader.has_pairs
 
 
 def known_figures(names: Sequence[str] | None) -> list[FigureKind]:

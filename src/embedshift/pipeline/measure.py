@@ -34,7 +34,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a question is told when a study is prepared.
+    """What a question gets when a study is prepared.
 
     Args:
         config: The settings.
@@ -128,7 +128,7 @@ class Measure:
 
 
 class Sums:
-    """Something that a shard adds up: arrays that can be added to those of other shards."""
+    """Something that a shard adds up: arrays that are added to those of other shards, or put after them."""
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
         """One more image with its views, and what the encoder gave: the original first, then draw by draw."""

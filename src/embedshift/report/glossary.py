@@ -17,7 +17,7 @@ TERMS = {
     "share of the way": "How far a metric moves, from its value for no change (0) to its floor (1).",
     "interval": "A 95 % interval. It covers the number for all images like these in 95 % of studies.",
     "settled": "The simultaneous interval of a difference does not hold 0: these images decide which is larger.",
-    "paired": "Compared image by image: an image that is hard under both augmentations does not blur their difference.",
+    "paired": "Compared image by image: an image that is hard under both augmentations does not widen the interval.",
     "simultaneous": "Of several intervals: with 95 % all of them hold at once.",
 }
 CORRECTED = {

@@ -1,7 +1,7 @@
 """Numbers as a reader sees them: as many decimals as the interval allows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from embedshift.registry import METRICS
 
@@ -44,6 +44,19 @@ def fixed(value: float | None, places: int) -> str:
     return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")  # no minus in front of a zero
 
 
+def with_interval(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
+    """A share and its interval as texts; without an interval two figures at least, as far as four decimals go.
+
+    Example:
+        >>> with_interval(0.1234, 0.11, 0.14), with_interval(0.0123, None, None)
+        (('0.123', '0.110 to 0.140'), ('0.012', '–'))
+    """
+    if value is None or low is None or high is None:
+        return fixed(value, 2 if value is None or value >= 0.1 else 3 if value >= 0.01 else 4), MISSING
+    places = interval_decimals(low, high)
+    return fixed(value, places), f"{fixed(low, places)} to {fixed(high, places)}"
+
+
 def places_of(metric: str, largest: float | None) -> int:
     """Decimals for a column of one metric: three where it is bounded, else four figures of its largest value.
 
@@ -68,14 +81,15 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def listed(words: Sequence[str]) -> str:
+def listed(words: Iterable[str]) -> str:
     """Words as a sentence lists them.
 
     Example:
         >>> listed(["a", "b", "c"])
         'a, b and c'
     """
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def shorten(text: str, most: int = 300) -> str:

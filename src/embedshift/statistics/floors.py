@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial.distance import pdist, squareform
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, RESAMPLES, over, resampled, weights
+from embedshift.statistics.intervals import LEVEL, RESAMPLES, known, over, resampled, weights
 from embedshift.statistics.sample import Sample
 from embedshift.statistics.vectors import unit
 
@@ -123,7 +123,7 @@ def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
 
 
 def distance_floor(joined: Joined, images: int) -> Floor | None:
-    """The mean L2 distance of all pairs of the originals that are kept; of all images, where all are kept.
+    """The mean L2 distance of all pairs of `KEPT` originals at most; of all images, where all are kept.
 
     Args:
         joined: As for `cosine_floor`.
@@ -135,6 +135,7 @@ def distance_floor(joined: Joined, images: int) -> Floor | None:
         2.667
     """
     kept = joined("vectors").get("vectors", np.zeros((0, 1)))
+    kept = kept[:: max(1, -(-len(kept) // KEPT))]  # of many shards, each of which keeps one at least
     if len(kept) < 2:
         return None
     one = np.ones(len(kept))
@@ -203,8 +204,7 @@ def shares(sample: Sample, floor: Floor, no_change: float, *, seed: int) -> Shar
         low, high = _with_sampled_floor(sample, floor, value, no_change, seed)
     else:
         low, high = _with_exact_floor(sample, floor.pairs, value, no_change, seed)
-    there = (sample.having >= LEAST_IMAGES) & np.isfinite(low) & np.isfinite(high)
-    return Shares(value, np.where(there, low, np.nan), np.where(there, high, np.nan))
+    return Shares(value, *known(sample, low, high))
 
 
 def _with_sampled_floor(

@@ -5,7 +5,7 @@ small samples are covered. Shares have Clopper and Pearson's interval at the eff
 that are compared have one critical value, that of the largest deviation of all (max-T).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,8 +106,8 @@ def of_means(sample: Sample, *, seed: int, low: ArrayLike = -np.inf, high: Array
         high: The greatest values possible.
 
     Returns:
-        Their ends `[K]` each; NaN for fewer than `LEAST_IMAGES` images that have a value, and where so few values
-        differ that an end cannot be found.
+        Their ends `[K]` each; NaN for fewer than `LEAST_IMAGES` images that have a value. Where so few values differ
+        that an end cannot be found, it is `low` or `high`, and both ends are NaN where that is infinite.
 
     Example:
         >>> from embedshift.statistics.sample import of_values
@@ -162,6 +162,33 @@ def of_shares(sample: Sample) -> tuple[Values, Values]:
         low = np.where(found > 0, stats.beta.ppf(tail, found, effective - found + 1), 0.0)
         high = np.where(found < effective, stats.beta.ppf(1 - tail, found + 1, effective - found), 1.0)
     return known(sample, low, high)
+
+
+def of_jackknife(whole: Values, without: Iterable[Values]) -> tuple[Values, Values]:
+    """95 % intervals of numbers of a set: each of B parts of the set is left out once, Student's t with B - 1 degrees.
+
+    Args:
+        whole: The numbers of the whole set `[...]`.
+        without: The numbers without each part `[...]`, one after the other.
+
+    Returns:
+        Their ends `[...]` each; NaN for one part.
+
+    Example:
+        >>> parts = np.arange(8.0)
+        >>> ends = of_jackknife(parts.mean(), (np.delete(parts, part).mean() for part in range(8)))
+        >>> [round(end.item(), 3) for end in ends]
+        [1.452, 5.548]
+    """
+    count, first, second = 0, np.zeros(np.shape(whole)), np.zeros(np.shape(whole))
+    for each in without:
+        off = each - whole
+        count, first, second = count + 1, first + off, second + off**2
+    if count < 2:
+        return np.full(np.shape(whole), np.nan), np.full(np.shape(whole), np.nan)
+    variance = (count - 1) / count * (second - first**2 / count)
+    margin = stats.t.ppf((1 + LEVEL) / 2, count - 1) * np.sqrt(np.maximum(variance, 0.0))
+    return np.asarray(whole - margin), np.asarray(whole + margin)
 
 
 @dataclass(frozen=True)

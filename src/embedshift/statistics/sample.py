@@ -29,8 +29,8 @@ class Sample:
         counts: Number of values, over images and draws, `[K]`.
         mean: Mean over all values `[K]`; NaN where there is none.
         variance: Of the image values (ddof = 1), `[K]`.
-        values: Image values `[n, K]`: their mean is `mean`, and their variance that of the mean, times n, where some
-            images have more values than others; None above `IN_MEMORY` images.
+        values: One value per image `[n, K]`, whose mean is `mean` and whose variance is n times that of the mean; None
+            above `IN_MEMORY` images.
         covariance: Of the image values `[K, K]`; None where it was not asked for, and up to `IN_MEMORY` images.
         grouped: Sums of the image values over groups of images `[G, K]`; None where no groups were given.
     """
@@ -48,6 +48,11 @@ class Sample:
     def error(self) -> Values:
         """Standard errors of the means `[K]`; NaN for one image."""
         return np.asarray(np.sqrt(self.variance / self.images))
+
+    @property
+    def mean_or_0(self) -> Values:
+        """The means, 0 where there is none."""
+        return np.nan_to_num(self.mean)
 
     def combine(self, weights: ArrayLike) -> "Sample":
         """Linear combinations, as differences, which are paired by image.
@@ -68,7 +73,10 @@ class Sample:
         missing = np.isnan(self.mean)
         lost = (used & missing[:, None]).any(axis=0)
         w = np.where(missing[:, None], 0.0, w)
-        mean = np.where(lost, np.nan, np.nan_to_num(self.mean) @ w)
+        mean = self.mean_or_0 @ w
+        # A difference of equal numbers may differ from 0 by rounding.
+        mean = np.where(np.abs(mean) <= _ROUNDING * (np.abs(self.mean_or_0) @ np.abs(w)), 0.0, mean)
+        mean = np.where(lost, np.nan, mean)
         having, counts = (
             np.where(used, each[:, None], np.inf).min(axis=0, initial=np.inf) for each in (self.having, self.counts)
         )

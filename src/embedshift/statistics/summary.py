@@ -22,6 +22,8 @@ PAPER_METRICS = (
     "edge_preservation",
     "detail_preservation",
 )
+# Whose share is the headline; from FAR on views may have left the region where images lie.
+COSINE, FAR = "cosine_similarity", 0.5
 # Those of which the paper takes the mean: its similarities.
 RADAR_METRICS = tuple(name for name in PAPER_METRICS if name != "l2_distance")
 
@@ -62,7 +64,7 @@ class Measured:
 def measured(
     rows: pl.LazyFrame, augmentations: Sequence[str], metrics: Sequence[str], groups: Sequence[int] | None = None
 ) -> Measured:
-    """The metrics in a study's records, read once, as a stream; None where there is no image.
+    """The metrics in a study's records, read once, as a stream; without images, a sample that has no value.
 
     Args:
         rows: Records of a study.

@@ -13,7 +13,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.registry import METRICS, Question, questions
-from embedshift.statistics.differences import MOST_AUGMENTATIONS
+from embedshift.statistics.clusters import has_pairs
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.naming import Naming
 from embedshift.store.shards import ShardRecord, finished, shard_sums, write_failures
@@ -87,12 +87,15 @@ class Reader:
         """What is chosen of one kind; its defaults where nothing is."""
         return next((each for each in self.choices if isinstance(each, kind)), None) or kind()
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether tables, trees and figures of all pairs of augmentations are made; where not, the log says so once."""
+        return has_pairs(self.augmentations)
+
     @functools.cached_property
     def table_names(self) -> tuple[str, ...]:
         """Names of the tables that this study has: those of the core, then those of its questions."""
-        core = ["summary", "ranking"]
-        if len(self.augmentations) <= MOST_AUGMENTATIONS:
-            core.append("differences")
+        core = ("summary", "ranking", "differences") if self.has_pairs else ("summary", "ranking")
         return (*core, *(table.name for table in tables_of(self.questions) if table.possible(self)))
 
     def table(self, name: str) -> pl.DataFrame | None:

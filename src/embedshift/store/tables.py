@@ -1,7 +1,6 @@
 """Shards → tables: those of the core, and those of the questions, each after the tables that it reads."""
 
 import dataclasses
-import logging
 
 import polars as pl
 
@@ -13,8 +12,6 @@ from embedshift.store.shards import write_whole
 from embedshift.store.table import Table, tables_of
 
 __all__ = ["Table", "make_tables", "tables_of", "write_tables"]
-
-log = logging.getLogger(__name__)
 
 
 def make_tables(reader: Reader) -> dict[str, pl.DataFrame]:
@@ -40,10 +37,7 @@ def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
     intervals = performance(of, ranked_metrics(described), seed=seed, floors=known)
     ranked = ranking(described).join(intervals, on="augmentation", how="left", maintain_order="left")
     made = {"summary": described, "ranking": ranked}
-    if "differences" in reader.table_names:
-        return made | {"differences": differences(of, seed=seed)}
-    log.info("no table of differences: %d augmentations are more than a person compares", len(reader.augmentations))
-    return made
+    return made | ({"differences": differences(of, seed=seed)} if reader.has_pairs else {})
 
 
 def write_tables(reader: Reader) -> None:

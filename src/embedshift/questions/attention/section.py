@@ -1,6 +1,6 @@
 """What the encoder looks at: the sentences of the section on attention, from the tables alone."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -9,7 +9,7 @@ from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, RISE, RO
 from embedshift.questions.attention.figures import metrics_of
 from embedshift.questions.attention.tables import ALIGNMENT, SCHEMA, SPREAD
 from embedshift.report.facts import ATTENTION
-from embedshift.report.numbers import fixed, interval_decimals
+from embedshift.report.numbers import fixed, interval_decimals, listed
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
@@ -27,7 +27,7 @@ def section(page: PageInput) -> Section | None:
     content["has_intervals"] = table is not None and table["low"].count() > 0
     content["sentences"] = [
         *looks(table, metrics),
-        *ends(data.summary, metrics, data.draws, data.table("differences")),
+        *ends(data.summary, metrics, data.table("differences")),
     ]
     return Section("looks", "What it looks at", 50, {"looks": content})
 
@@ -60,28 +60,28 @@ def _moved(rows: Sequence[Row]) -> Iterator[str]:
     """Under which augmentations attention moves along with the image."""
     along, lower, rest, few = _sorted(rows)
     if along:
-        yield f"Part of the change is only the image's own motion under {_listed(map(_value, along))}."
+        yield f"Part of the change is only the image's own motion under {listed(map(_value, along))}."
     if lower:
-        yield f"Attention stays in its place rather than moves along under {_listed(map(_value, lower))}."
+        yield f"Attention stays in its place and does not move along under {listed(map(_value, lower))}."
     if rest:
         words = "Whether part of the change is only the image's own motion is not settled under"
-        yield f"{words} {_listed(map(_value, rest))}."
+        yield f"{words} {listed(map(_value, rest))}."
     yield from _too_few(few, "change by alignment")
     if not any(row["n"] for row in rows):
         yield "Alignment changes nothing: no augmentation that can be aligned moves the image."
     if unknown := [row["augmentation"] for row in rows if not row["n"]]:
-        yield f"Nothing can be aligned under {_listed(unknown)}."
+        yield f"Nothing can be aligned under {listed(unknown)}."
 
 
 def _spread(rows: Sequence[Row]) -> Iterator[str]:
     """Where attention spreads, gathers, or neither is settled."""
     spreads, gathers, rest, few = _sorted(rows)
     parts = {"spreads": spreads, "gathers": gathers}
-    said = [f"{word} under {_listed(_value(row, ' nats') for row in part)}" for word, part in parts.items() if part]
-    if said:
-        yield f"Attention {' and '.join(said)}."
+    phrases = [f"{word} under {listed(_value(row, ' nats') for row in part)}" for word, part in parts.items() if part]
+    if phrases:
+        yield f"Attention {' and '.join(phrases)}."
     if rest:
-        yield f"Whether it spreads or gathers is not settled under {_listed(_value(row, ' nats') for row in rest)}."
+        yield f"Whether it spreads or gathers is not settled under {listed(_value(row, ' nats') for row in rest)}."
     yield from _too_few(few, "entropy rise")
 
 
@@ -96,25 +96,22 @@ def _sorted(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row], list[
 
 def _too_few(rows: Sequence[Row], words: str) -> Iterator[str]:
     if rows:
-        names = _listed([f"{row['augmentation']} ({fixed(row['difference'], 3)})" for row in rows])
+        names = listed([f"{row['augmentation']} ({fixed(row['difference'], 3)})" for row in rows])
         yield f"The mean {words} settles nothing with fewer than {LEAST_IMAGES} images: {names}."
 
 
-def ends(
-    summary: pl.DataFrame, metrics: Sequence[str], draws: int, differences: pl.DataFrame | None = None
-) -> list[str]:
+def ends(summary: pl.DataFrame, metrics: Sequence[str], differences: pl.DataFrame | None = None) -> list[str]:
     """Under which augmentations attention changes most and least on average, and whether the first two differ.
 
     Args:
         summary: As `Study.summary`.
         metrics: Those of attention that the study has.
-        draws: Views per image and augmentation.
         differences: The table of all pairs; None where there is none, and nothing is said of pairs.
 
     Example:
-        >>> table = pl.DataFrame({"augmentation": ["flip", "turn"], "metric": DIVERGENCE, "n": [9, 9],
+        >>> table = pl.DataFrame({"augmentation": ["flip", "turn"], "metric": DIVERGENCE, "images": [9, 9],
         ...     "mean": [0.1, 0.4]})
-        >>> ends(table, [DIVERGENCE], draws=1)
+        >>> ends(table, [DIVERGENCE])
         ['As shares of a whole, maps differ on average most under turn (0.400 bits) and least under flip (0.100 bits).']
     """
     sentences: list[str] = []
@@ -123,8 +120,7 @@ def ends(
         (ROLLOUT, "Rolled out through all layers, attention changes on average", "", False),
     ):
         part = summary.filter(pl.col("metric") == metric, pl.col("mean").is_not_null())
-        # So many images at least have a value.
-        part = part.filter((pl.col("n") / draws).ceil() >= LEAST_IMAGES)
+        part = part.filter(pl.col("images") >= LEAST_IMAGES)
         order = part.sort("mean", descending=most_first, maintain_order=True).to_dicts()
         if metric in metrics and len(order) > 1:
             sentences.append(_ends(order, words, unit))
@@ -148,9 +144,8 @@ def _first_two(order: Sequence[Row], metric: str, differences: pl.DataFrame | No
         pl.col("metric") == metric, pl.col("augmentation").is_in(pair), pl.col("other").is_in(pair)
     )
     if found.height:
-        settled = bool(found["settled"][0])
-        words = f"{pair[0]} changes attention more than {pair[1]} is"
-        yield f"That {words} settled." if settled else f"Whether {words} not settled."
+        is_settled = "is settled that" if found["settled"][0] else "is not settled whether"
+        yield f"By this metric it {is_settled} {pair[0]} changes attention more than {pair[1]}."
 
 
 def _value(row: Row, unit: str = "") -> str:
@@ -160,11 +155,6 @@ def _value(row: Row, unit: str = "") -> str:
         return f"{name} ({fixed(row['difference'], 3)}{unit})"
     places = interval_decimals(low, high)
     return f"{name} ({fixed(row['difference'], places)} [{fixed(low, places)} to {fixed(high, places)}]{unit})"
-
-
-def _listed(words: Iterable[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 TERMS = {

@@ -56,8 +56,9 @@ def looks(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.
     moves = ~(np.abs(sample.mean) <= UNMOVED) | (sample.error > UNMOVED)
     made: list[dict[str, object]] = []
     for column, (what, metric) in enumerate(((ALIGNMENT, ALIGNED), (SPREAD, RISE))):
-        known = [place for place in range(len(augmentations)) if metric in there]
-        chosen = [place for place in known if what == SPREAD or moves[2 * place]]
+        if metric not in there:
+            continue
+        chosen = [place for place in range(len(augmentations)) if what == SPREAD or moves[2 * place]]
         part = sample.columns([2 * place + column for place in chosen])
         together = of_several(part, seed=seed)
         for k, place in enumerate(chosen):

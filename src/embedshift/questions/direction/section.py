@@ -3,9 +3,7 @@
 from embedshift.config import Json
 from embedshift.report.numbers import fixed
 from embedshift.report.section import PageInput, Part, Section
-
-# From this share on, views lie so far off that the distance from other images' originals is worth its column.
-FAR = 0.5
+from embedshift.statistics.summary import FAR
 
 
 def section(page: PageInput) -> Section | None:

@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.questions.direction.shifts import STILL, Shifts, cosines_of_shifts
-from embedshift.statistics.clusters import FEW, has_pairs
+from embedshift.statistics.clusters import FEW
 from embedshift.statistics.layout import blocks, layout, sums_and_counts
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -102,13 +102,8 @@ def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame({"augmentation": list(names)} | dict(zip(names, matrix, strict=True))).fill_nan(None)
 
 
-def few(reader: Reader) -> bool:
-    """Whether there are few enough augmentations for all pairs."""
-    return has_pairs(reader.augmentations)
-
-
 TABLES = (
-    Table("directions", directions, possible=few, takes=FEW),
-    Table("directions_of_images", directions_of_images, possible=few, takes=FEW),
+    Table("directions", directions, possible=lambda reader: reader.has_pairs, takes=FEW),
+    Table("directions_of_images", directions_of_images, possible=lambda reader: reader.has_pairs, takes=FEW),
     Table("shifts", shifts),
 )

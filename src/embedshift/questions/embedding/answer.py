@@ -6,14 +6,13 @@ import polars as pl
 from markupsafe import Markup
 
 from embedshift.config import Json
-from embedshift.report.numbers import count, decimals, fixed, listed
+from embedshift.report.numbers import MISSING, count, fixed, listed, with_interval
+from embedshift.statistics.differences import settled_pairs
 from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
+from embedshift.statistics.summary import COSINE, FAR
 
 Row = Json
 
-COSINE = "cosine_similarity"
-# A share beyond which the cross baseline stands beside it: views may have left the region where images lie.
-FAR = 0.5
 # Pairs that are named one by one.
 NAMED = 3
 
@@ -35,7 +34,7 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
         ...     "floor": [0.6] * 2, "share": [1.25, 0.075], "share_low": [1.1, 0.07], "share_high": [1.4, 0.08]})
         >>> for sentence in how_far(table, "CLIP", 50, {"noise": 1.0})[:2]: print(sentence.striptags())
         noise moves CLIP furthest: 1.25 [1.10 to 1.40] of the way to an unrelated image.
-        A view under noise lies 1.00 times as far from its own original as from the originals of other images.
+        A view under noise lies on average 1.00 times as far from its own original as from those of other images.
     """
     rows = sorted(
         summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null()).iter_rows(named=True),
@@ -54,6 +53,8 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
     crossed = [_crossed(row, cross) for row in rows if row["share"] > FAR and row["augmentation"] in cross][:NAMED]
     if len(rows) == 1:
         return [Markup("<b>{}</b>, the only augmentation, moves {}: {}.").format(name, encoder, far), *crossed, scale]
+    if most["mean"] == least["mean"]:
+        return [Markup("All augmentations move {} equally far: {}.").format(encoder, far), *crossed, scale]
     near = Markup("<b>{}</b>").format(_share(least))
     if images < LEAST_IMAGES:
         words = "{} moves between {} under <b>{}</b> and {} under <b>{}</b>."
@@ -82,22 +83,14 @@ def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:
     return [first, Markup("There is no share of the way to an unrelated image: " + why + ".").format(fixed(floor, 3))]
 
 
-def _share(row: Row) -> Markup:
-    low, high = row["share_low"], row["share_high"]
-    if low is None or high is None:
-        return Markup("{}").format(_small(row["share"]))
-    places = min(4, max(2, decimals(low, high)))
-    return Markup("{} [{} to {}]").format(*(fixed(value, places) for value in (row["share"], low, high)))
-
-
-def _small(share: float) -> str:
-    """A share with two figures at least, as far as four decimals go."""
-    return fixed(share, 2 if share >= 0.1 else 3 if share >= 0.01 else 4)
+def _share(row: Row) -> str:
+    value, interval = with_interval(row["share"], row["share_low"], row["share_high"])
+    return value if interval == MISSING else f"{value} [{interval}]"
 
 
 def _crossed(row: Row, cross: Mapping[str, float]) -> Markup:
     """The cross baseline in words."""
-    words = "A view under {} lies {} times as far from its own original as from the originals of other images."
+    words = "A view under {} lies on average {} times as far from its own original as from those of other images."
     return Markup(words).format(row["augmentation"], fixed(cross[row["augmentation"]], 2))
 
 
@@ -122,37 +115,32 @@ def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images
     cosine = differences.filter(pl.col("metric") == COSINE)
     if (cosine["difference"].fill_null(0.0) == 0).all():
         return [Markup("There is no order: no augmentation moves the embedding more than another.")]
-    settled = {frozenset(pair) for pair in cosine.filter("settled").select("augmentation", "other").iter_rows()}
+    settled = {*settled_pairs(differences, COSINE)}
     open_pairs = [
-        (one, other)
-        for place, one in enumerate(order)
-        for other in order[place + 1 :]
-        if frozenset((one, other)) not in settled
+        (one, other) for place, one in enumerate(order) for other in order[place + 1 :] if (one, other) not in settled
     ]
     method = "Pairs are compared image by image, with intervals that hold for all pairs at once."
     if images < APPROXIMATE_BELOW:
         method += f" With fewer than {APPROXIMATE_BELOW} images they are approximate."
     total = len(order) * (len(order) - 1) // 2
     if not open_pairs:
-        said = "Yes: {} decide which moves the embedding more for every pair of augmentations."
-        return [Markup(said).format(count(images, "image")), Markup(method)]
+        words = "Yes: {} decide which moves the embedding more for every pair of augmentations."
+        return [Markup(words).format(count(images, "image")), Markup(method)]
     if len(open_pairs) == total:
-        said = "No: {} do not decide for any pair of augmentations which moves the embedding more."
-        return [Markup(said).format(count(images, "image")), Markup(method)]
+        words = "No: {} do not decide for any pair of augmentations which moves the embedding more."
+        return [Markup(words).format(count(images, "image")), Markup(method)]
     first = Markup("For {} of {} pairs of augmentations, yes.").format(total - len(open_pairs), total)
     return [first, _ends(order, settled), _not_settled(open_pairs), Markup(method)]
 
 
-def _ends(order: Sequence[str], settled: set[frozenset[str]]) -> Markup:
+def _ends(order: Sequence[str], settled: set[tuple[str, str]]) -> Markup:
     """Whether the first and the last of the order stand apart from all others."""
-    words: list[Markup] = []
+    parts: list[Markup] = []
     for name, word in ((order[0], "most"), (order[-1], "least")):
-        apart = all(frozenset((name, other)) in settled for other in order if other != name)
-        text = "That <b>{}</b> moves it {} is settled" if apart else "that <b>{}</b> moves it {} is not settled"
-        words.append(Markup(text).format(name, word))
-    first, second = (str(word) for word in words)
-    second = second[0].lower() + second[1:]
-    return Markup(first[0].upper() + first[1:] + "; " + second + ".")
+        apart = all((name, other) in settled for other in order if other != name)
+        end = "is settled" if apart else "is not settled"
+        parts.append(Markup("that <b>{}</b> moves it {} {}").format(name, word, end))
+    return Markup("T") + Markup("; ").join(parts)[1:] + Markup(".")
 
 
 def _not_settled(pairs: Sequence[tuple[str, str]]) -> Markup:
@@ -188,7 +176,9 @@ def which_images(moved: pl.DataFrame, images: int, link: str = "") -> list[Marku
     else:
         first = Markup("No image moves more than half of the way to an unrelated image.")
     top = [
-        Markup("<bdi>{}</bdi> ({} under {})").format(row["image_id"], _small(row["share"]), row["augmentation"])
+        Markup("<bdi>{}</bdi> ({} under {})").format(
+            row["image_id"], with_interval(row["share"], None, None)[0], row["augmentation"]
+        )
         for row in moved.head(NAMED).iter_rows(named=True)
     ]
     see = Markup(" <a href='{}'>See them.</a>").format(link) if link else ""

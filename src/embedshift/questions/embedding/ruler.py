@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from embedshift.errors import EmbedshiftError
 from embedshift.figures.base import FigureInput, figure
 from embedshift.figures.style import INK, MUTED, human, new_figure, number
-from embedshift.questions.embedding.answer import COSINE
 from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.summary import COSINE
 
 
 def has_share(data: FigureInput) -> bool:

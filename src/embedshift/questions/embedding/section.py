@@ -9,12 +9,14 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.figures import FigureInput
 from embedshift.figures.style import metric_label
-from embedshift.questions.embedding.answer import COSINE, FAR, how_far, is_it_settled, which_images
+from embedshift.questions.embedding.answer import how_far, is_it_settled, which_images
 from embedshift.registry import METRICS
 from embedshift.report.charts import ROW_PIXELS, escaped, layout_of, short
 from embedshift.report.numbers import fixed, places_of
 from embedshift.report.section import Chart, PageInput, Part, Plot, Section
 from embedshift.statistics.density import density
+from embedshift.statistics.layout import blocks, layout
+from embedshift.statistics.summary import COSINE, FAR
 
 CHARTS = {"cosine": ("cosine_similarity", "Cosine similarity"), "l2": ("l2_distance", "L2 distance")}
 # Every third of the 400 points of a curve: the eye sees no difference, and the page is smaller.
@@ -60,18 +62,24 @@ def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) ->
         `augmentation, far, image_id, share`, in this order; empty where there is no floor.
     """
     floors = summary.filter((pl.col("metric") == COSINE) & pl.col("share").is_not_null())["floor"]
-    if floors.is_empty():
-        return pl.DataFrame(
-            schema={"augmentation": pl.String, "far": pl.Int64, "image_id": pl.String, "share": pl.Float64}
-        )
-    share = ((1.0 - pl.col(COSINE).fill_nan(None).mean()) / (1.0 - floors[0])).alias("share")
-    by_image = rows.filter(pl.col("view").is_in(list(order))).group_by("view", "image_id").agg(share).drop_nulls()
-    ordered = by_image.sort("share", "image_id", descending=[True, False])
-    found = ordered.group_by("view").agg(
-        (pl.col("share") > FAR).sum().cast(pl.Int64).alias("far"), pl.col("image_id").first(), pl.col("share").first()
-    )
-    names = pl.LazyFrame({"augmentation": list(order)}, schema={"augmentation": pl.String})
-    return names.join(found, left_on="augmentation", right_on="view", how="inner", maintain_order="left").collect()
+    far = dict.fromkeys(order if len(floors) else (), 0)
+    first: dict[str, tuple[float, str]] = {}
+    shape = layout(rows)
+    for block in blocks(rows.select("image_id", COSINE), len(shape.views)) if far and shape.images else ():
+        ids = block["image_id"].gather_every(len(shape.views))
+        for name in order:
+            sums, counts = shape.per_image(block, name, [COSINE])
+            with np.errstate(invalid="ignore", divide="ignore"):
+                shares = (1.0 - sums[:, 0] / counts[:, 0]) / (1.0 - floors[0])
+            far[name] += int((shares > FAR).sum())
+            if np.isfinite(shares).any():
+                largest = float(np.nanmax(shares))
+                tied = ids.filter(pl.Series(shares == largest)).min()
+                # Of equal shares the first name, whatever the order of the images.
+                first[name] = min(first.get(name, (-largest, str(tied))), (-largest, str(tied)))
+    found = [(name, far[name], first[name][1], -first[name][0]) for name in order if name in first]
+    schema = {"augmentation": pl.String, "far": pl.Int64, "image_id": pl.String, "share": pl.Float64}
+    return pl.DataFrame(found, schema=schema, orient="row")
 
 
 def charts(page: PageInput) -> Iterator[Chart]:

@@ -4,10 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import LEVEL
+from embedshift.statistics.intervals import of_jackknife
 
 # With fewer images in a minibatch the unbiased HSIC is not defined.
 LEAST_MINIBATCH = 4
@@ -105,16 +104,8 @@ def interval(total: Values, shards: Iterable[Values]) -> tuple[Values, Values]:
         >>> [round(end.item(), 3) for end in interval(sum(shards), shards)]
         [0.602, 0.953]
     """
-    whole = cka(total)
-    count, first, second = 0, np.zeros(whole.shape), np.zeros(whole.shape)
-    for terms in shards:
-        off = cka(total - terms) - whole
-        count, first, second = count + 1, first + off, second + off**2
-    if count < 2:
-        return np.full(whole.shape, np.nan), np.full(whole.shape, np.nan)
-    variance = (count - 1) / count * (second - first**2 / count)
-    margin = stats.t.ppf((1 + LEVEL) / 2, count - 1) * np.sqrt(np.maximum(variance, 0.0))
-    return np.maximum(whole - margin, -1.0), np.minimum(whole + margin, 1.0)
+    low, high = of_jackknife(cka(total), (cka(total - terms) for terms in shards))
+    return np.maximum(low, -1.0), np.minimum(high, 1.0)
 
 
 def terms_of(k: Values, l: Values) -> Values:  # noqa: E741 - the paper's letters

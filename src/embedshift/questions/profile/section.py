@@ -1,20 +1,19 @@
 """The page's first table: the share of the way to an unrelated image, and the means of every metric."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from embedshift.config import Json
 from embedshift.registry import METRICS
-from embedshift.report.numbers import MISSING, decimals, fixed, places_of
+from embedshift.report.numbers import MISSING, fixed, places_of, with_interval
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
-from embedshift.statistics.summary import RADAR_METRICS, ranked_metrics
+from embedshift.statistics.summary import COSINE, RADAR_METRICS, ranked_metrics
 
 Row = Json
-
-COSINE = "cosine_similarity"
 
 
 def section(page: PageInput) -> Section:
@@ -71,7 +70,7 @@ def summary_table(
     clusters: Mapping[str, int],
     metrics: Sequence[str],
     colours: Mapping[str, str],
-) -> dict[str, list[Row]]:
+) -> dict[str, Any]:
     """Columns and rows of the summary, the furthest moved first, and below them what unrelated images give.
 
     Args:
@@ -100,20 +99,19 @@ def summary_table(
     rows.sort(key=lambda row: -float(row["share"]["order"]))
     floors = [values[ranking["augmentation"][0], metric]["floor"] for metric in metrics]
     shown = [fixed(floor, scales[metric][2]) for metric, floor in zip(metrics, floors, strict=True)]
-    unrelated = {"cells": shown, "performance": fixed(ranking["floor"][0], 3), "has_cluster": bool(clusters)}
+    unrelated = {"cells": shown, "performance": fixed(ranking["floor"][0], 3)}
     defaults = {"sorted": False, "text": False, "note": ""}
-    return {"columns": [defaults | column for column in columns], "rows": rows, "unrelated": [unrelated]}
+    return {"columns": [defaults | column for column in columns], "rows": rows, "unrelated": unrelated}
 
 
 def _share(row: Row) -> Row:
     """The cell of the share, and what orders the rows: the change of the cosine, which is there without a floor too."""
     change = -1.0 if row["mean"] is None else 1.0 - row["mean"]
-    low, high = row["share_low"], row["share_high"]
-    places = 3 if low is None or high is None else min(4, max(2, decimals(low, high)))
+    text, interval = with_interval(row["share"], row["share_low"], row["share_high"])
     tint = 0.0 if row["share"] is None else 100 * min(1.0, max(0.0, row["share"]))
     return {
-        "text": fixed(row["share"], places),
-        "interval": MISSING if low is None or high is None else f"{fixed(low, places)} to {fixed(high, places)}",
+        "text": text,
+        "interval": interval,
         "value": _sortable(row["share"]),
         "order": change,
         "change": f"{tint:.0f}",

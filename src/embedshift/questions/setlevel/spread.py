@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
+from embedshift.statistics.intervals import LEAST_IMAGES, of_jackknife
 from embedshift.statistics.vectors import unit
 
 # Of the jackknife.
@@ -98,10 +97,9 @@ def jackknife(statistic: Callable[[Values], float], vectors: Values) -> tuple[fl
     if len(vectors) < LEAST_IMAGES:
         return float("nan"), float("nan")
     group = np.arange(len(vectors)) % GROUPS
-    without = np.array([statistic(vectors[group != left_out]) for left_out in range(GROUPS)])
-    error = np.sqrt((GROUPS - 1) / GROUPS * ((without - without.mean()) ** 2).sum())
-    value, far = statistic(vectors), stats.t.ppf((1 + LEVEL) / 2, GROUPS - 1) * error
-    return float(value - far), float(value + far)
+    without = (np.asarray(statistic(vectors[group != left_out])) for left_out in range(GROUPS))
+    low, high = of_jackknife(np.asarray(statistic(vectors)), without)
+    return float(low), float(high)
 
 
 def _units(vectors: ArrayLike) -> Values:

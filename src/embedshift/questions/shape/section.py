@@ -9,12 +9,12 @@ from embedshift.figures.style import colours
 from embedshift.questions.shape.tables import clusters, distances, height_label, tree_of
 from embedshift.report.charts import NEUTRAL, escaped, layout_of, short
 from embedshift.report.section import Chart, PageInput, Part, Plot
-from embedshift.statistics.clusters import CUT, branches, has_pairs, linkage_matrix, threshold
+from embedshift.statistics.clusters import CUT, branches, linkage_matrix, threshold
 
 
 def charts(page: PageInput) -> Iterator[Chart]:
     """The tree, where there is something to join."""
-    plot = dendrogram(page.data) if has_pairs(page.data.augmentations) else None
+    plot = dendrogram(page.data) if page.reader.has_pairs else None
     if plot is not None:
         yield Chart("tree", "How far apart the views of augmentations lie", plot)
 

@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.questions.shape import Tree
-from embedshift.statistics.clusters import FEW, clusters_of, distances_of_means, has_pairs
+from embedshift.statistics.clusters import FEW, clusters_of, distances_of_means
 from embedshift.statistics.layout import pair_distances
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -129,12 +129,7 @@ def clusters(reader: Reader) -> pl.DataFrame:
     return clusters_of(matrix, names, tree_of(reader).linkage)
 
 
-def few(reader: Reader) -> bool:
-    """Whether there are few enough augmentations for all pairs."""
-    return has_pairs(reader.augmentations)
-
-
 TABLES = (
-    Table("pairwise", pairwise, possible=few, takes=FEW),
-    Table("clusters", clusters, possible=few, takes=FEW),
+    Table("pairwise", pairwise, possible=lambda reader: reader.has_pairs, takes=FEW),
+    Table("clusters", clusters, possible=lambda reader: reader.has_pairs, takes=FEW),
 )
