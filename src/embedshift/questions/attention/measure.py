@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from embedshift.pipeline.plan import Plan
     from embedshift.sources import Sample
 
-# The share of its pixels that a view must have from the original. Over a few pixels, within one patch, any two maps can
-# look alike: over 25 pixels and fewer, similarities of 1.0 were found.
+# The share of its pixels that a view must have from the original: over a few, within one patch, any two maps look alike.
 LEAST_OVERLAP = 0.1
 
 
@@ -77,7 +76,7 @@ def rollout_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     "aligned attention similarity", "aligned", no_change=1.0, low=0.5, high=1.0, higher_is_better=True, optional=True
 )
 def aligned_attention_similarity(a: ArrayLike, b: ArrayLike) -> Values:
-    """Likeness of two attention maps after the original's was moved as the view's picture was.
+    """Likeness of two attention maps after the original's was moved as the view was.
 
     As `attention_similarity`, over the part of the view that shows the original: outside, where the original's map has
     nothing to say, the view's is not looked at, and both are scaled to [0, 1] over that part alone. A part below
