@@ -1,6 +1,6 @@
 """Analysis out of core: seconds and peak memory of shards → all tables, at growing numbers of images.
 
-usage: python benchmarks/analysis.py [--images 13312 133120 500000] [--dim 512]
+usage: python benchmarks/analysis.py [--images 13312 133120 500000] [--dim 512] [--shard-size 2048]
 
 Shards are made of random numbers (one is made, then copied with other ids), 10 views an image, and removed again; the
 largest size needs some 15 GB of disk for a while. Each size is analysed in a process of its own, torch not imported:
@@ -24,7 +24,6 @@ from machine import describe_machine
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.synthetic import make_study
 
-SHARD = 2_048
 # VmHWM and not ru_maxrss, which a child inherits from the process that started it.
 PROGRAM = r"""
 import sys, re, embedshift
@@ -38,12 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=[13_312, 133_120, 500_000])
     parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--shard-size", type=int, default=2_048, help="images of a shard; a run makes shards of 64")
     options = parser.parse_args()
     measured = []
     for images in options.images:
         folder = Path(tempfile.mkdtemp())
         try:
-            write_shards(folder / "study", images, options.dim)
+            write_shards(folder / "study", images, options.dim, options.shard_size)
             started = time.perf_counter()
             command = [sys.executable, "-c", PROGRAM, str(folder / "study")]
             memory = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 2**20
@@ -57,17 +57,17 @@ def main() -> None:
     print(f"time {last / first:.1f} times for {many / few:.1f} times the images (target: no more than that)")
 
 
-def write_shards(folder: Path, images: int, dim: int) -> None:
+def write_shards(folder: Path, images: int, dim: int, size: int = 2_048) -> None:
     """A study of so many images: the first shard is made, the others are its rows under other ids and other numbers."""
-    few = min(SHARD, images)
-    study = make_study(folder, few, dim=dim, grid=(7, 7), shard_size=SHARD, with_tables=False, of=images)
+    few = min(size, images)
+    study = make_study(folder, few, dim=dim, grid=(7, 7), shard_size=size, with_tables=False, of=images)
     path = folder / "shards" / "part-00000.parquet"
     # What the shard says of itself and its sums are in the file's metadata.
     first = pq.read_table(path).replace_schema_metadata(pq.read_metadata(path).metadata)
     rng = np.random.default_rng(0)
-    rows = first.num_rows // min(SHARD, images)
-    for index, start in enumerate(range(SHARD, images, SHARD), start=1):
-        count = min(SHARD, images - start)
+    rows = first.num_rows // min(size, images)
+    for index, start in enumerate(range(size, images, size), start=1):
+        count = min(size, images - start)
         part = first.slice(0, count * rows)
         ids = np.repeat(np.array([f"image-{start + i:07d}.png" for i in range(count)], object), rows)
         part = part.set_column(0, first.schema.field(0), pa.array(ids, pa.string()))

@@ -122,28 +122,33 @@ def test_which_images():
     moved = pl.DataFrame(
         {
             "augmentation": ["noise", "blur", "flip"],
+            "images": [9, 9, 9],
             "far": [9, 2, 0],
             "image_id": ["a", "b", "c"],
             "share": [2.0, 0.7, 0.1],
         }
     )
-    first, second = which_images(moved, 9, "#gallery")
+    first, second = which_images(moved, "#gallery")
     assert (
         first.striptags() == "More than half of the way to an unrelated image: all 9 under noise and 2 of 9 under blur."
     )
-    wanted = (
-        "The images that move furthest: a (2.00 under noise), b (0.70 under blur) and c (0.10 under flip). See them."
-    )
+    wanted = "Furthest moves a under noise (2.00), b under blur (0.70) and c under flip (0.10). See them."
     assert second.striptags() == wanted
     many = pl.DataFrame(
-        {"augmentation": [*"abcde"], "far": [9, 0, 1, 3, 2], "image_id": [*"vwxyz"], "share": [2.0, 0.3, 0.6, 0.8, 0.7]}
+        {
+            "augmentation": [*"abcde"],
+            "images": 9,
+            "far": [9, 0, 1, 3, 2],
+            "image_id": [*"vwxyz"],
+            "share": [2.0, 0.3, 0.6, 0.8, 0.7],
+        }
     )
     wanted = "all 9 under a, 3 of 9 under d and 2 of 9 under e; no more than that under 1 other."
-    assert which_images(many, 9)[0].striptags() == f"More than half of the way to an unrelated image: {wanted}"
-    none = which_images(moved.with_columns(far=pl.lit(0)), 9)
+    assert which_images(many)[0].striptags() == f"More than half of the way to an unrelated image: {wanted}"
+    none = which_images(moved.with_columns(far=pl.lit(0)))
     assert none[0] == "No image moves more than half of the way to an unrelated image."
     assert "See" not in none[1]
-    assert which_images(moved.clear(), 9) == []
+    assert which_images(moved.clear()) == []
 
 
 def test_furthest_images_equal_a_loop():
@@ -157,8 +162,8 @@ def test_furthest_images_equal_a_loop():
     found = furthest(pl.DataFrame(rows, schema=schema, orient="row").lazy(), table, ["noise", "blur"]).to_dicts()
     assert [row["augmentation"] for row in found] == ["noise", "blur"]
     # Mean cosines by image: noise a 0.3, b 0.6; blur a 0.8, b 0.6; the floor is 0.6.
-    assert found[0] == {"augmentation": "noise", "far": 2, "image_id": "a", "share": pytest.approx(1.75)}
-    assert found[1] == {"augmentation": "blur", "far": 1, "image_id": "b", "share": pytest.approx(1.0)}
+    assert found[0] == {"augmentation": "noise", "images": 2, "far": 2, "image_id": "a", "share": pytest.approx(1.75)}
+    assert found[1] == {"augmentation": "blur", "images": 2, "far": 1, "image_id": "b", "share": pytest.approx(1.0)}
     tied = pl.DataFrame([(name, view, 0.5) for name in "zyx" for view in ("original", "blur")], schema, orient="row")
     assert furthest(tied.lazy(), table, ["blur"])["image_id"].to_list() == ["x"]
 

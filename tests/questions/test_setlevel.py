@@ -108,7 +108,7 @@ def test_the_table_equals_its_definitions(study):
 
 
 def test_only_the_vectors_of_the_first_images_are_read(study, monkeypatch):
-    monkeypatch.setattr(tables, "MOST_IMAGES", 11)
+    monkeypatch.setattr(tables, "OF_A_SET", 11)
     rows = study.rows().collect()
     ids = rows["image_id"].unique(maintain_order=True).to_list()[:11]
     table = tables.setlevel(study.reader())

@@ -13,8 +13,10 @@ from embedshift.statistics.floors import (
     merged,
     of_sampled_pairs,
     shares,
+    shares_of_binary,
     unit_pairs,
 )
+from embedshift.statistics.intervals import of_shares
 from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.vectors import cosine
 
@@ -158,6 +160,43 @@ def test_a_share_of_a_sampled_floor_counts_the_error_of_the_floor():
 def test_a_floor_that_is_no_scale_gives_no_share(value, error):
     found = shares(of_values(np.full((20, 1), 0.9)), Floor(value, error), 1.0, seed=0)
     assert np.isnan([found.value, found.low, found.high]).all()
+
+
+def test_one_changed_image_of_many_gives_no_upper_end():
+    """Resamples without it have no spread but rounding, which is no standard error."""
+    vectors = cone(30)
+    cosines = np.ones((30, 1))
+    cosines[4] = 0.9
+    sample = gather([(cosines, np.ones((30, 1)))], groups=[1] * 30)
+    found = shares(sample, unit_pairs(**by_groups(vectors, [1] * 30)).floor(), 1.0, seed=0, limits=(-1.0, 1.0))
+    assert 0 < found.value.item() < 0.02
+    assert np.isnan(found.high.item())
+    sampled = shares(of_values(cosines), Floor(0.4, 0.01), 1.0, seed=0, limits=(-1.0, 1.0))
+    assert np.isnan(sampled.high.item())
+
+
+def test_shares_end_where_the_metric_does():
+    rng = np.random.default_rng(3)
+    cosines = 1 - 0.001 * rng.lognormal(0, 1.5, (8, 1))
+    found = shares(of_values(cosines), Floor(0.4, 0.15), 1.0, seed=0, limits=(-1.0, 1.0))
+    assert found.low.item() >= 0
+    assert found.high.item() <= 2 / 0.6
+
+
+@pytest.mark.parametrize("flips", [0, 3, 60])
+def test_shares_of_0_and_1_follow_their_own_intervals(flips):
+    values = np.zeros((60, 1))
+    values[:flips] = 1.0
+    sample = of_values(values)
+    low, high = of_shares(sample)
+    sure = shares_of_binary(sample, Floor(0.5, 1e-12), low, high)
+    assert [sure.value, sure.low, sure.high] == pytest.approx([values.mean() / 0.5, low / 0.5, high / 0.5], abs=1e-9)
+    assert not np.signbit([sure.value, sure.low]).any()
+    unsure = shares_of_binary(sample, Floor(0.5, 0.1), low, high)
+    assert (unsure.high >= sure.high).all()
+    if flips:
+        assert (unsure.high > sure.high).all()
+    assert np.isnan(shares_of_binary(sample, Floor(0.1, 0.05), low, high).value).all(), "no scale"
 
 
 def test_identity_has_a_share_of_nothing():

@@ -15,7 +15,7 @@ TERMS = {
     "unrelated images": "Two different images of the set, chosen at random.",
     "floor": "The mean of a metric over pairs of unrelated images: the value that a view must stay away from.",
     "share of the way": "How far a metric moves, from its value for no change (0) to its floor (1).",
-    "interval": "A 95 % interval. It covers the number for all images like these in 95 % of studies.",
+    "interval": "A 95 % interval: in 95 % of studies of images like these it holds the true number.",
     "settled": "The simultaneous interval of a difference does not hold 0: these images decide which is larger.",
     "paired": "Compared image by image: an image that is hard under both augmentations does not widen the interval.",
     "simultaneous": "Of several intervals: with 95 % all of them hold at once.",

@@ -23,8 +23,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 def differences(of: Measured, *, seed: int) -> pl.DataFrame:
     """All pairs of augmentations, metric by metric, with simultaneous 95 % intervals over the pairs of a metric.
 
-    The studentised bootstrap over images, with the critical value of the largest deviation of all pairs (max-T); above
-    5,000 images the normal law of the covariance. With 95 % all intervals of a metric hold at once.
+    The studentised bootstrap over images, balanced max-T; above 5,000 images the normal law of the covariance. With
+    95 % all intervals of a metric hold at once. A pair is of the images that have both values, up to 5,000 images.
 
     Args:
         of: The metrics of all images.
@@ -46,10 +46,10 @@ def differences(of: Measured, *, seed: int) -> pl.DataFrame:
     pairs = list(itertools.combinations(range(len(of.augmentations)), 2))
     rows: list[dict[str, object]] = []
     for metric in of.metrics if pairs else ():
-        found = of.of(metric).combine(contrasts(len(of.augmentations)))
+        found = of.of(metric).paired(contrasts(len(of.augmentations)))
         together = intervals.of_several(found, seed=seed)
         with np.errstate(invalid="ignore", divide="ignore"):
-            effect = np.where(found.variance > 0, found.mean / np.sqrt(found.variance), np.nan)
+            effect = np.where(found.variance > 0, found.mean / found.sd, np.nan)
         for k, (one, other) in enumerate(pairs):
             names = {"augmentation": of.augmentations[one], "other": of.augmentations[other], "metric": metric}
             ends = {"low": together.low[k], "high": together.high[k], "settled": bool(together.settled[k])}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.distance import pdist, squareform
+from scipy.stats import norm
 
 from embedshift.arrays import Values
 from embedshift.statistics.intervals import LEVEL, RESAMPLES, known, over, resampled, weights
@@ -183,7 +184,9 @@ class Shares:
     high: Values
 
 
-def shares(sample: Sample, floor: Floor, no_change: float, *, seed: int) -> Shares:
+def shares(
+    sample: Sample, floor: Floor, no_change: float, *, seed: int, limits: tuple[float, float] | None = None
+) -> Shares:
     """The shares (no change - mean) / (no change - floor), and their 95 % intervals, the floor resampled too.
 
     Args:
@@ -191,6 +194,7 @@ def shares(sample: Sample, floor: Floor, no_change: float, *, seed: int) -> Shar
         floor: Of the metric.
         no_change: Its value for an unchanged view.
         seed: Decides the resamples.
+        limits: The least and the greatest value of the metric; an interval ends where they do.
 
     Returns:
         NaN where the floor is no scale: where it lies within three standard errors of no change.
@@ -204,7 +208,29 @@ def shares(sample: Sample, floor: Floor, no_change: float, *, seed: int) -> Shar
         low, high = _with_sampled_floor(sample, floor, value, no_change, seed)
     else:
         low, high = _with_exact_floor(sample, floor.pairs, value, no_change, seed)
-    return Shares(value, *known(sample, low, high))
+    low, high = known(sample, low, high)
+    bounds = sorted((no_change - bound) / scale for bound in limits) if limits else (-np.inf, np.inf)
+    # No negative zero, which would be printed with its sign.
+    return Shares(value + 0.0, *(np.clip(end, *bounds) + 0.0 for end in (low, high)))
+
+
+def shares_of_binary(sample: Sample, floor: Floor, low: Values, high: Values) -> Shares:
+    """The shares of a metric of 0 and 1, from its own intervals and the floor's error (Zou and Donner 2008).
+
+    Args:
+        sample: Of the metric under A augmentations.
+        floor: Of the metric.
+        low: Lower ends of the metric's intervals `[A]`.
+        high: Upper ends.
+    """
+    if not floor.value > _DISTINCT * floor.error:
+        nothing = np.full(len(sample.mean), np.nan)
+        return Shares(nothing, nothing, nothing)
+    value = sample.mean / floor.value
+    far = norm.ppf((1 + LEVEL) / 2) * value * floor.error / floor.value
+    below, above = value - low / floor.value, high / floor.value - value
+    ends = np.maximum(value - np.hypot(below, far), 0.0), value + np.hypot(above, far)
+    return Shares(value, *(end + 0.0 for end in ends))
 
 
 def _with_sampled_floor(
@@ -244,7 +270,8 @@ def _with_exact_floor(
 def _ends(value: Values, error: Values, again: Values, spread: Values) -> tuple[Values, Values]:
     """Bootstrap-t: deviations of the resamples, each in its own standard error."""
     tail = (1 - LEVEL) / 2
-    t = over(again - value, spread, np.nan_to_num(error))
+    # What rounding leaves of a resample without spread would pass for a tiny one.
+    t = over(again - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
     t = np.where(np.isnan(t), 0.0, t)
     upper, lower = np.quantile(t, 1 - tail, axis=0, method="higher"), np.quantile(t, tail, axis=0, method="lower")
     with np.errstate(invalid="ignore"):

@@ -2,7 +2,7 @@
 
 Means have the bootstrap-t of Efron: a resample's deviation is measured in its own standard error, so that skewed and
 small samples are covered. Shares have Clopper and Pearson's interval at the effective number of values. Several numbers
-that are compared have one critical value, that of the largest deviation of all (max-T).
+that are compared have critical values of one rank, that of the largest deviation of all (balanced max-T).
 """
 
 from collections.abc import Iterable, Iterator
@@ -106,8 +106,8 @@ def of_means(sample: Sample, *, seed: int, low: ArrayLike = -np.inf, high: Array
         high: The greatest values possible.
 
     Returns:
-        Their ends `[K]` each; NaN for fewer than `LEAST_IMAGES` images that have a value. Where so few values differ
-        that an end cannot be found, it is `low` or `high`, and both ends are NaN where that is infinite.
+        Their ends `[K]` each; an end is NaN for fewer than `LEAST_IMAGES` images that have a value, and where so few
+        values differ that it cannot be found.
 
     Example:
         >>> from embedshift.statistics.sample import of_values
@@ -115,21 +115,50 @@ def of_means(sample: Sample, *, seed: int, low: ArrayLike = -np.inf, high: Array
         >>> [round(end.item(), 1) for end in ends]
         [6.9, 12.4]
     """
+    least, most = (np.broadcast_to(np.asarray(bound, np.float64), sample.mean.shape) for bound in (low, high))
+    ends = _bootstrap_t(sample, seed)
+    few = np.flatnonzero((sample.having < sample.images) & (sample.having >= LEAST_IMAGES))
+    for place in few if sample.own is not None else ():  # of the images that have a value alone
+        part = sample.of_those_that_have(int(place))
+        off = sample.mean[place] - part.mean
+        for end, own in zip(ends, _bootstrap_t(part, seed), strict=True):
+            end[place] = (own + off).item()
+    below, above = known(sample, *ends)
+    return np.maximum(below, least), np.minimum(above, most)
+
+
+def _bootstrap_t(sample: Sample, seed: int) -> tuple[Values, Values]:
+    """Ends of the intervals of means; infinite where they cannot be found."""
     tail = (1 - LEVEL) / 2
     if sample.values is None:
-        lower = upper = np.full(len(sample.mean), stats.norm.ppf(1 - tail))
+        lower = upper = stats.t.ppf(1 - tail, np.maximum(sample.having - 1, 1))
     else:
         t = studentised(sample, seed=seed, resamples=RESAMPLES)
         lower, upper = np.quantile(t, 1 - tail, axis=0, method="higher"), -np.quantile(t, tail, axis=0, method="lower")
     with np.errstate(invalid="ignore"):
-        ends = sample.mean - lower * sample.error, sample.mean + upper * sample.error
-    return known(sample, np.maximum(ends[0], low), np.minimum(ends[1], high))
+        far = (np.where(sample.error > 0, each * sample.error, 0.0) for each in (lower, upper))
+        return sample.mean - next(far), sample.mean + next(far)
 
 
 def known(sample: Sample, low: Values, high: Values) -> tuple[Values, Values]:
     """The ends of intervals; NaN where there are too few images or an end is infinite."""
     there = (sample.having >= LEAST_IMAGES) & np.isfinite(low) & np.isfinite(high)
     return np.where(there, low, np.nan), np.where(there, high, np.nan)
+
+
+def ranks(drawn: Values, found: Values) -> NDArray[np.intp]:
+    """How many of the resamples lie below each found value, number by number: `[R, J]`, `[..., J]` → `[..., J]`.
+
+    Ranks make numbers of different tails comparable: one whose resamples spread far does not decide for the others
+    (balanced max-T, Beran 1988).
+
+    Example:
+        >>> ranks(np.array([[1.0], [2.0], [np.inf]]), np.array([[2.0], [np.inf]])).tolist()
+        [[1], [2]]
+    """
+    ordered = np.sort(drawn, axis=0)
+    below = [np.searchsorted(ordered[:, k], found[..., k], side="left") for k in range(drawn.shape[1])]
+    return np.stack(below, axis=-1)
 
 
 def of_shares(sample: Sample) -> tuple[Values, Values]:
@@ -207,7 +236,9 @@ class Together:
 
 
 def of_several(sample: Sample, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> Together:
-    """Simultaneous 95 % intervals of means: with 95 % they all hold at once (studentised bootstrap, max-T).
+    """Simultaneous 95 % intervals of means: with 95 % they all hold at once (studentised bootstrap, balanced max-T).
+
+    Each number has a critical value of its own, at the rank that the largest of all exceeds in 5 % of resamples.
 
     Args:
         sample: Of K numbers, as the paired differences of all pairs.
@@ -224,8 +255,11 @@ def of_several(sample: Sample, *, seed: int, resamples: int = RESAMPLES_OF_MANY)
     if not there.any():
         nothing = np.full(len(sample.mean), np.nan)
         return Together(nothing, nothing, np.zeros(len(nothing), bool))
-    t = studentised(sample.columns(np.flatnonzero(there)), seed=seed, resamples=resamples)
-    critical = np.quantile(np.abs(t).max(axis=1), LEVEL, method="higher")
+    chosen = np.flatnonzero(there)
+    t = np.abs(studentised(sample.columns(chosen), seed=seed, resamples=resamples))
+    highest = np.quantile(ranks(t, t).max(axis=1), LEVEL, method="higher")
+    critical = np.full(len(there), np.nan)
+    critical[chosen] = np.sort(t, axis=0)[int(highest)]
     with np.errstate(invalid="ignore"):
         margin = np.where(sample.error > 0, critical * sample.error, 0.0)
         low, high = known(sample, sample.mean - margin, sample.mean + margin)

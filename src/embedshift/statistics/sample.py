@@ -15,6 +15,8 @@ from embedshift.arrays import Values
 # Up to so many images, resamples are drawn from their values; above, from the normal law of their covariance, which is
 # then as good and does not grow with the number of images.
 IN_MEMORY = 5_000
+# Images whose vectors are read for numbers of a set. Their order is drawn by the seed: the first are a fair sample.
+OF_A_SET = 512
 # A spread below so many times a mean is rounding.
 _ROUNDING = 1e-12
 
@@ -33,6 +35,8 @@ class Sample:
             above `IN_MEMORY` images.
         covariance: Of the image values `[K, K]`; None where it was not asked for, and up to `IN_MEMORY` images.
         grouped: Sums of the image values over groups of images `[G, K]`; None where no groups were given.
+        own: The mean of each image `[n, K]`, NaN where it has no value; None where all images have equally many values,
+            and `values` are these means, and above `IN_MEMORY` images.
     """
 
     images: int
@@ -43,6 +47,7 @@ class Sample:
     values: Values | None = None
     covariance: Values | None = None
     grouped: Values | None = None
+    own: Values | None = None
 
     @property
     def error(self) -> Values:
@@ -50,12 +55,47 @@ class Sample:
         return np.asarray(np.sqrt(self.variance / self.images))
 
     @property
+    def sd(self) -> Values:
+        """Standard deviations over the images that have a value `[K]` (ddof = 1), for one value an image."""
+        n, h = self.images, self.having
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.sqrt(self.variance * (n - 1) / (h - 1)) * h / n)
+
+    @property
     def mean_or_0(self) -> Values:
         """The means, 0 where there is none."""
         return np.nan_to_num(self.mean)
 
+    def paired(self, weights: ArrayLike) -> "Sample":
+        """Linear combinations, as differences, of the images that have every number in them.
+
+        Above `IN_MEMORY` images as `combine`.
+
+        Args:
+            weights: `[K, J]`.
+
+        Example:
+            >>> sample = of_values(np.array([[1.0, 0.5], [3.0, 1.0], [9.0, np.nan]]))
+            >>> [round(each([[1.0], [-1.0]]).mean.item(), 3) for each in (sample.paired, sample.combine)]
+            [1.25, 3.583]
+        """
+        w = np.asarray(weights, np.float64)
+        if self.own is None:
+            return self.combine(w)
+        lacking = np.isnan(self.own) @ np.abs(w) > 0
+        found = of_values(np.where(lacking, np.nan, np.nan_to_num(self.own) @ w))
+        rounding = _ROUNDING * (np.abs(self.mean_or_0) @ np.abs(w))
+        return dataclasses.replace(found, mean=np.where(np.abs(found.mean) <= rounding, 0.0, found.mean))
+
+    def of_those_that_have(self, place: int) -> "Sample":
+        """One of the numbers, of the images that have a value of it."""
+        if self.own is None:
+            return self.columns([place])
+        column = self.own[:, place]
+        return of_values(column[~np.isnan(column), None])
+
     def combine(self, weights: ArrayLike) -> "Sample":
-        """Linear combinations, as differences, which are paired by image.
+        """Linear combinations of the means.
 
         Args:
             weights: `[K, J]`.
@@ -103,6 +143,7 @@ class Sample:
             values=None if self.values is None else self.values[:, index],
             covariance=None if self.covariance is None else self.covariance[np.ix_(index, index)],
             grouped=None if self.grouped is None else self.grouped[:, index],
+            own=None if self.own is None else self.own[:, index],
         )
 
 
@@ -152,8 +193,9 @@ def _from_values(kept: Sequence[tuple[Values, Values]]) -> Sample:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = sums.sum(axis=0) / total
         values = mean + (sums - mean * counts) / (total / len(sums))
+        own = None if (counts == counts[:1]).all() else sums / counts
     having = (counts > 0).sum(axis=0).astype(np.float64)
-    return Sample(len(sums), having, total, mean, _variance(values, mean), values)
+    return Sample(len(sums), having, total, mean, _variance(values, mean), values, own=own)
 
 
 def _variance(values: Values, mean: Values) -> Values:

@@ -9,7 +9,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.registry import METRICS
 from embedshift.statistics import intervals
-from embedshift.statistics.floors import Floor, shares
+from embedshift.statistics.floors import Floor, shares, shares_of_binary
 from embedshift.statistics.layout import layout, metric_parts
 from embedshift.statistics.sample import Sample, gather
 
@@ -118,7 +118,11 @@ def _of_metric(sample: Sample, metric: str, seed: int, floor: Floor | None) -> d
     found = {"mean": sample.mean, "ci_low": low, "ci_high": high, "images": sample.having}
     if known is None or floor is None:
         return found
-    share = shares(sample, floor, known.no_change, seed=seed)
+    if known.binary:
+        share = shares_of_binary(sample, floor, low, high)
+    else:
+        limits = (known.low, known.high) if np.isfinite((known.low, known.high)).all() else None
+        share = shares(sample, floor, known.no_change, seed=seed, limits=limits)
     value = np.full(len(low), floor.value)
     return found | {"floor": value, "share": share.value, "share_low": share.low, "share_high": share.high}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from embedshift.pipeline.plan import Plan
     from embedshift.sources import Sample
 
-# The share of its pixels that a view must have from the original: over a few, within one patch, any two maps look alike.
+# The share of its pixels that a view must have from the original: over a few, in one patch, any two maps look alike.
 LEAST_OVERLAP = 0.1
 
 

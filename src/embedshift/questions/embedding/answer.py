@@ -13,6 +13,8 @@ from embedshift.statistics.summary import COSINE, FAR
 
 Row = Json
 
+# Means that differ by less are equal but for rounding.
+ROUNDING = 1e-12
 # Pairs that are named one by one.
 NAMED = 3
 
@@ -42,7 +44,7 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
     )
     if not rows:
         return [Markup("No cosine similarity could be computed: no embedding of {} has a length.").format(encoder)]
-    if rows[0]["share"] is None:
+    if rows[0]["share"] is None or rows[0]["mean"] > 1.0 - ROUNDING:
         return _without_scale(rows, encoder)
     most, least = rows[0], rows[-1]
     scale = Markup(
@@ -53,7 +55,7 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
     crossed = [_crossed(row, cross) for row in rows if row["share"] > FAR and row["augmentation"] in cross][:NAMED]
     if len(rows) == 1:
         return [Markup("<b>{}</b>, the only augmentation, moves {}: {}.").format(name, encoder, far), *crossed, scale]
-    if most["mean"] == least["mean"]:
+    if least["mean"] - most["mean"] < ROUNDING:
         return [Markup("All augmentations move {} equally far: {}.").format(encoder, far), *crossed, scale]
     near = Markup("<b>{}</b>").format(_share(least))
     if images < LEAST_IMAGES:
@@ -67,8 +69,10 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
 def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:
     """Where unrelated images give no scale."""
     most, least, floor = rows[0], rows[-1], rows[0]["floor"]
-    if least["mean"] == most["mean"] == 1.0:
+    if most["mean"] > 1.0 - ROUNDING:
         first = Markup("No augmentation moves {}: every mean cosine similarity is 1.").format(encoder)
+        if floor is not None and most["share"] is not None:
+            return [first]
     elif len(rows) == 1:
         first = Markup("<b>{}</b>, the only augmentation, moves {} to a mean cosine similarity of {}.").format(
             most["augmentation"], encoder, fixed(most["mean"], 3)
@@ -113,7 +117,7 @@ def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images
     if differences is None:
         return [Markup("{} augmentations are too many to compare all pairs.").format(len(order))]
     cosine = differences.filter(pl.col("metric") == COSINE)
-    if (cosine["difference"].fill_null(0.0) == 0).all():
+    if (cosine["difference"].fill_null(0.0).abs() < ROUNDING).all():
         return [Markup("There is no order: no augmentation moves the embedding more than another.")]
     settled = {*settled_pairs(differences, COSINE)}
     open_pairs = [
@@ -150,13 +154,12 @@ def _not_settled(pairs: Sequence[tuple[str, str]]) -> Markup:
     return Markup("Not settled: {}{}.").format(Markup("; ").join(named), rest)
 
 
-def which_images(moved: pl.DataFrame, images: int, link: str = "") -> list[Markup]:
+def which_images(moved: pl.DataFrame, link: str = "") -> list[Markup]:
     """Which images an augmentation takes far away.
 
     Args:
-        moved: `augmentation, far, image_id, share`, the most moving augmentation first: how many images moved more
-            than half of the way to an unrelated image, and the image that moved most with its share.
-        images: Number of images measured.
+        moved: `augmentation, images, far, image_id, share`, the most moving augmentation first: how many images have a
+            share, how many moved more than half of the way to an unrelated image, and which moved furthest.
         link: Where they can be seen; "" = nowhere.
 
     Returns:
@@ -166,7 +169,7 @@ def which_images(moved: pl.DataFrame, images: int, link: str = "") -> list[Marku
         return []
     far = moved.filter(pl.col("far") > 0).sort("far", descending=True, maintain_order=True)
     parts = [
-        Markup("{} under <b>{}</b>").format(_of(row["far"], images), row["augmentation"])
+        Markup("{} under <b>{}</b>").format(_of(row["far"], row["images"]), row["augmentation"])
         for row in far.head(NAMED).iter_rows(named=True)
     ]
     if parts:
@@ -176,14 +179,13 @@ def which_images(moved: pl.DataFrame, images: int, link: str = "") -> list[Marku
     else:
         first = Markup("No image moves more than half of the way to an unrelated image.")
     top = [
-        Markup("<bdi>{}</bdi> ({} under {})").format(
-            row["image_id"], with_interval(row["share"], None, None)[0], row["augmentation"]
+        Markup("<bdi>{}</bdi> under {} ({})").format(
+            row["image_id"], row["augmentation"], with_interval(row["share"], None, None)[0]
         )
         for row in moved.head(NAMED).iter_rows(named=True)
     ]
     see = Markup(" <a href='{}'>See them.</a>").format(link) if link else ""
-    words = "The image that moves furthest" if len(top) == 1 else "The images that move furthest"
-    return [first, Markup("{}: {}.{}").format(words, Markup(listed(top)), see)]
+    return [first, Markup("Furthest moves {}.{}").format(Markup(listed(top)), see)]
 
 
 def _of(number: int, images: int) -> str:

@@ -8,6 +8,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.figures.base import FigureInput, figure
 from embedshift.figures.style import INK, MUTED, human, new_figure, number
 from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.sample import OF_A_SET
 from embedshift.statistics.summary import COSINE
 
 
@@ -38,7 +39,8 @@ def ruler(data: FigureInput, title: str) -> Figure:
     marks = {0.0: "same\nimage", 1.0: "unrelated\nimage"}
     near = nearest(data)
     if near is not None and 0.15 < near < 0.85:
-        marks[near] = "nearest\nother image"
+        of = f"of {OF_A_SET} images" if data.images > OF_A_SET else "other image"
+        marks[near] = f"nearest\n{of}"
     for place, words in marks.items():
         axes.axvline(place, color=MUTED, linewidth=0.9, linestyle="--", zorder=1)
         axes.annotate(

@@ -30,15 +30,16 @@ def section(page: PageInput) -> Section:
     moved = furthest(data.rows, data.summary, order)
     moved = moved.with_columns(pl.col("image_id").map_elements(page.reader.naming.image, pl.String))
     link = "#gallery" if any(each.name == "moved" for each in page.reader.questions) else ""
+    images = int(data.statistic("images", COSINE).min(initial=data.images))
     answers = {
         "How far does the embedding move?": how_far(
             data.summary,
             page.encoder,
-            data.images,
+            images,
             {} if cross is None else dict(cross.select("augmentation", "cross_share").drop_nulls().iter_rows()),
         ),
-        "Is the order settled?": is_it_settled(data.table("differences"), order, data.images),
-        "Which images would be different?": which_images(moved, data.images, link),
+        "Is the order settled?": is_it_settled(data.table("differences"), order, images),
+        "Which images would be different?": which_images(moved, link),
     }
     content = {"answers": {title: text for title, text in answers.items() if text}, "ruler": page.figures.get("ruler")}
     return Section("answer", "Answer", 10, content)
@@ -59,10 +60,10 @@ def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) ->
         order: Augmentations.
 
     Returns:
-        `augmentation, far, image_id, share`, in this order; empty where there is no floor.
+        `augmentation, images, far, image_id, share`, in this order; empty where there is no floor.
     """
     floors = summary.filter((pl.col("metric") == COSINE) & pl.col("share").is_not_null())["floor"]
-    far = dict.fromkeys(order if len(floors) else (), 0)
+    far, having = (dict.fromkeys(order if len(floors) else (), 0) for _ in range(2))
     first: dict[str, tuple[float, str]] = {}
     shape = layout(rows)
     for block in blocks(rows.select("image_id", COSINE), len(shape.views)) if far and shape.images else ():
@@ -72,13 +73,15 @@ def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) ->
             with np.errstate(invalid="ignore", divide="ignore"):
                 shares = (1.0 - sums[:, 0] / counts[:, 0]) / (1.0 - floors[0])
             far[name] += int((shares > FAR).sum())
+            having[name] += int(np.isfinite(shares).sum())
             if np.isfinite(shares).any():
                 largest = float(np.nanmax(shares))
                 tied = ids.filter(pl.Series(shares == largest)).min()
                 # Of equal shares the first name, whatever the order of the images.
                 first[name] = min(first.get(name, (-largest, str(tied))), (-largest, str(tied)))
-    found = [(name, far[name], first[name][1], -first[name][0]) for name in order if name in first]
-    schema = {"augmentation": pl.String, "far": pl.Int64, "image_id": pl.String, "share": pl.Float64}
+    found = [(name, having[name], far[name], first[name][1], -first[name][0]) for name in order if name in first]
+    schema = {"augmentation": pl.String, **dict.fromkeys(("images", "far"), pl.Int64), "image_id": pl.String}
+    schema |= {"share": pl.Float64}
     return pl.DataFrame(found, schema=schema, orient="row")
 
 

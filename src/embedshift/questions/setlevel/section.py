@@ -2,9 +2,9 @@
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.questions.setlevel.tables import MOST_IMAGES
 from embedshift.report.numbers import fixed
 from embedshift.report.section import PageInput, Part, Section
+from embedshift.statistics.sample import OF_A_SET
 
 # Metrics of the page's columns, with their decimals.
 COLUMNS = {"alignment": 3, "uniformity": 2, "effective_rank": 1, "norm_ratio": 3}
@@ -22,7 +22,7 @@ def section(page: PageInput) -> Section | None:
     content = {
         "columns": columns,
         "rows": [row for row in rows if any(row["cells"])],
-        "read": min(MOST_IMAGES, page.data.images),
+        "read": min(OF_A_SET, page.data.images),
         "has_vectors": page.info.has_vectors,
     }
     return Section("setlevel", "The set as a whole", 57, {"setlevel": content})

@@ -87,13 +87,14 @@ def jackknife(statistic: Callable[[Values], float], vectors: Values) -> tuple[fl
         vectors: `[n, D]`, in an order drawn at random.
 
     Returns:
-        Its ends; NaN for fewer than `LEAST_IMAGES` images.
+        Its ends; NaN for fewer than `LEAST_IMAGES` images whose vector has a length.
 
     Example:
-        >>> low, high = jackknife(lambda part: part.mean(), np.arange(8.0)[:, None])
+        >>> low, high = jackknife(lambda part: part.mean(), np.arange(1.0, 9.0)[:, None])
         >>> round(low, 3), round(high, 3)
-        (1.452, 5.548)
+        (2.452, 6.548)
     """
+    vectors = vectors[np.isfinite(unit(vectors)).all(axis=-1)]
     if len(vectors) < LEAST_IMAGES:
         return float("nan"), float("nan")
     group = np.arange(len(vectors)) % GROUPS

@@ -10,12 +10,9 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.questions.setlevel.spread import effective_rank, jackknife, nearest_cosine, uniformity
 from embedshift.statistics.intervals import of_means
 from embedshift.statistics.layout import layout, metric_parts
-from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.sample import OF_A_SET, gather, of_values
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
-
-# Images whose vectors are read. The order of images is drawn by the seed, so that the first are a fair sample.
-MOST_IMAGES = 512
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "what": pl.String,
@@ -35,7 +32,7 @@ def setlevel(reader: Reader) -> pl.DataFrame:
     Returns:
         `what, metric, value, ci_low, ci_high`: what is "original" or an augmentation. `alignment` is of all images;
         `uniformity`, `effective_rank`, `norm_ratio` and the originals' `nearest_cosine` are of draw 0 of the first
-        `MOST_IMAGES` images, and not there where embeddings are not stored.
+        `OF_A_SET` images, and not there where embeddings are not stored.
     """
     if not layout(reader.rows()).images:
         return pl.DataFrame(schema=SCHEMA)
@@ -65,7 +62,7 @@ def _of_vectors(reader: Reader) -> Iterator[Row]:
         for metric, (statistic, least, most) in SPREAD.items():
             value = statistic(values)
             interval = jackknife(statistic, values) if np.isfinite(value) else (NAN, NAN)
-            low, high = np.clip(np.array(interval), least, most).tolist()
+            low, high = np.clip(np.array(interval), least, min(most, *values.shape)).tolist()
             yield name, metric, value, low, high
         if name == ORIGINAL:
             yield name, "nearest_cosine", nearest_cosine(values), NAN, NAN
@@ -86,7 +83,7 @@ def first_embeddings(reader: Reader) -> Mapping[str, Values]:
     """Draw 0 of the embeddings of the first images: view → float32 `[n, D]`, the original first."""
     rows = reader.rows()
     order = layout(rows)
-    part = rows.head(min(order.images, MOST_IMAGES) * len(order.views)).filter(pl.col("draw") == 0)
+    part = rows.head(min(order.images, OF_A_SET) * len(order.views)).filter(pl.col("draw") == 0)
     read = part.select("view", "embedding").collect()
     names = [ORIGINAL, *reader.augmentations]
     vectors = read["embedding"].to_numpy()
