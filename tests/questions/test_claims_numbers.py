@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import entropy, rankdata, spearmanr
+from scipy.stats import entropy, spearmanr
 
 from embedshift.questions.claims.bootstrap import Bootstrap
 from embedshift.questions.claims.evidence import gather
@@ -17,7 +17,6 @@ from embedshift.questions.claims.verdict import holm
 from embedshift.statistics import intervals, sample
 from support.claims_trees import branch_inside, noise_alone
 from support.claims_world import COLOR, GEOMETRIC, LEAST, METRICS, NAMES, world
-from support.resampling import balanced
 
 RESAMPLES = 399
 SPREADING = ["blur", "shift_scale_rotate", "perspective"]
@@ -107,14 +106,12 @@ def by_hand(values, resamples, mirrored):
         if mirrored:
             again.append([-value for value in row])
     one_sided = [(1 + sum(row[j] >= t[j] for row in again)) / (1 + len(again)) for j in range(len(t))]
-    below = -np.array(again)
-    ranks = np.stack([rankdata(column, method="min") - 1 for column in below.T], axis=1).max(axis=1)
-    furthest = max(sum(value < -t[j] for value in below[:, j]) for j in range(len(t)))
-    reversal = (1 + sum(rank >= furthest for rank in ranks)) / (1 + len(again))
-    upper = balanced(below, 0.975)
+    furthest = max(-value for value in t)
+    reversal = (1 + sum(max(-value for value in row) >= furthest for row in again)) / (1 + len(again))
+    upper = np.quantile([max(-value for value in row) for row in again], 0.975, method="higher")
     ends = [np.quantile([row[j] for row in again], 0.975, method="higher") for j in range(len(t))]
     low = min(e - q * s for e, q, s in zip(estimates, ends, errors, strict=True))
-    high = min(e + q * s for e, q, s in zip(estimates, upper, errors, strict=True))
+    high = min(e + upper * s for e, s in zip(estimates, errors, strict=True))
     return min(estimates), low, high, max(one_sided), reversal
 
 

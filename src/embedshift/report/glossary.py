@@ -21,7 +21,7 @@ TERMS = {
     "simultaneous": "Of several intervals: with 95 % all of them hold at once.",
 }
 CORRECTED = {
-    "Which of two augmentations changes a metric more (“settled”)": "All pairs of augmentations of one metric (max-T). "
+    "Which of two augmentations changes a metric more (“settled”)": "All pairs of augmentations of one metric. "
     "Metrics are not corrected for each other.",
     "Intervals of single means and shares": "Nothing: each holds for itself in 95 % of studies.",
 }

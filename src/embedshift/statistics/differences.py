@@ -23,8 +23,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 def differences(of: Measured, *, seed: int) -> pl.DataFrame:
     """All pairs of augmentations, metric by metric, with simultaneous 95 % intervals over the pairs of a metric.
 
-    The studentised bootstrap over images, balanced max-T; above 5,000 images the normal law of the covariance. With
-    95 % all intervals of a metric hold at once. A pair is of the images that have both values, up to 5,000 images.
+    The studentised bootstrap over images, max-T; above 5,000 images the normal law of the covariance. With 95 %
+    all intervals of a metric hold at once. A pair is of the images that have both values, up to 5,000 images.
 
     Args:
         of: The metrics of all images.

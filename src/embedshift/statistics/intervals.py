@@ -2,7 +2,7 @@
 
 Means have the bootstrap-t of Efron: a resample's deviation is measured in its own standard error, so that skewed and
 small samples are covered. Shares have Clopper and Pearson's interval at the effective number of values. Several numbers
-that are compared have critical values of one rank, that of the largest deviation of all (balanced max-T).
+that are compared have one critical value, that of the largest deviation of all (max-T).
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,6 +22,8 @@ APPROXIMATE_BELOW = 20
 # Of one interval; and where the largest of many deviations counts, whose tail is thinner.
 RESAMPLES, RESAMPLES_OF_MANY = 2_000, 9_999
 LEVEL = 0.95
+# Deviations of resamples, in their own standard errors, that 5 % of them exceed only where most have hardly any spread.
+_FURTHEST = 10.0
 # Numbers of one chunk of resamples in memory.
 _CHUNK = 2**21
 
@@ -146,19 +148,17 @@ def known(sample: Sample, low: Values, high: Values) -> tuple[Values, Values]:
     return np.where(there, low, np.nan), np.where(there, high, np.nan)
 
 
-def ranks(drawn: Values, found: Values) -> NDArray[np.intp]:
-    """How many of the resamples lie below each found value, number by number: `[R, J]`, `[..., J]` → `[..., J]`.
+def bounded(drawn: Values) -> NDArray[np.bool_]:
+    """Whether the deviations of resamples are such that a simultaneous interval can be found: `[R, J]` → `[J]`.
 
-    Ranks make numbers of different tails comparable: one whose resamples spread far does not decide for the others
-    (balanced max-T, Beran 1988).
+    A number that differs in one image of many has resamples without spread, or with next to none. Its deviations would
+    be the largest of all, and no other number could ever be settled beside it.
 
     Example:
-        >>> ranks(np.array([[1.0], [2.0], [np.inf]]), np.array([[2.0], [np.inf]])).tolist()
-        [[1], [2]]
+        >>> bounded(np.array([[1.0, 1.0], [2.0, np.inf]])).tolist()
+        [True, False]
     """
-    ordered = np.sort(drawn, axis=0)
-    below = [np.searchsorted(ordered[:, k], found[..., k], side="left") for k in range(drawn.shape[1])]
-    return np.stack(below, axis=-1)
+    return np.asarray(np.quantile(np.abs(drawn), LEVEL, axis=0, method="higher") <= _FURTHEST)
 
 
 def of_shares(sample: Sample) -> tuple[Values, Values]:
@@ -236,9 +236,9 @@ class Together:
 
 
 def of_several(sample: Sample, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> Together:
-    """Simultaneous 95 % intervals of means: with 95 % they all hold at once (studentised bootstrap, balanced max-T).
+    """Simultaneous 95 % intervals of means: with 95 % they all hold at once (studentised bootstrap, max-T).
 
-    Each number has a critical value of its own, at the rank that the largest of all exceeds in 5 % of resamples.
+    A number whose resamples have hardly any spread has no interval, and does not decide for the others (`bounded`).
 
     Args:
         sample: Of K numbers, as the paired differences of all pairs.
@@ -255,11 +255,12 @@ def of_several(sample: Sample, *, seed: int, resamples: int = RESAMPLES_OF_MANY)
     if not there.any():
         nothing = np.full(len(sample.mean), np.nan)
         return Together(nothing, nothing, np.zeros(len(nothing), bool))
-    chosen = np.flatnonzero(there)
-    t = np.abs(studentised(sample.columns(chosen), seed=seed, resamples=resamples))
-    highest = np.quantile(ranks(t, t).max(axis=1), LEVEL, method="higher")
-    critical = np.full(len(there), np.nan)
-    critical[chosen] = np.sort(t, axis=0)[int(highest)]
+    places = np.flatnonzero(there)
+    t = np.abs(studentised(sample.columns(places), seed=seed, resamples=resamples))
+    found = bounded(t)
+    critical = np.full(len(there), np.inf)
+    if found.any():
+        critical[places[found]] = np.quantile(t[:, found].max(axis=1), LEVEL, method="higher")
     with np.errstate(invalid="ignore"):
         margin = np.where(sample.error > 0, critical * sample.error, 0.0)
         low, high = known(sample, sample.mean - margin, sample.mean + margin)

@@ -162,6 +162,6 @@ TERMS = {
     "entropy": "How far attention is spread: 0 = all on one patch.",
     "rollout": "Attention multiplied through all layers.",
 }
-CORRECTED = {"Whether attention moves along, spreads or gathers": "All augmentations of one statement (max-T)."}
+CORRECTED = {"Whether attention moves along, spreads or gathers": "All augmentations of one statement."}
 
 PART = Part(section, terms=TERMS, corrected=CORRECTED)

@@ -56,22 +56,22 @@ class Contrasts:
         return float(share(self.drawn >= self.t[:, None]).max())
 
     def one_below(self) -> float:
-        """The p of "none is below 0": that of the contrast furthest below, among all (balanced max-T).
+        """The p of "none is below 0": that of the contrast furthest below, among all (max-T).
 
         Example:
             >>> Contrasts(np.array([2.0, -2.0]), np.ones(2), np.array([[0.0, 3.0, -3.0], [0.0, 1.0, 1.0]])).one_below()
-            0.25
+            0.5
         """
-        return most_outlying(-self.drawn.T, -self.t)
+        return most_outlying(-self.drawn, -self.t)
 
     def one_differs(self) -> float:
-        """The p of "all are 0", in both directions at once (balanced max-T).
+        """The p of "all are 0", in both directions at once (max-T).
 
         Example:
             >>> Contrasts(np.array([-2.0]), np.ones(1), np.array([[0.0, 3.0, -1.0]])).one_differs()
             0.5
         """
-        return most_outlying(np.abs(self.drawn.T), np.abs(self.t))
+        return most_outlying(np.abs(self.drawn), np.abs(self.t))
 
     def smallest(self) -> tuple[float, float, float]:
         """The smallest contrast and its 95 % interval: the least pointwise lower and the least simultaneous upper end.
@@ -80,8 +80,9 @@ class Contrasts:
         """
         tail = (1 - intervals.LEVEL) / 2
         below = np.quantile(self.drawn, 1 - tail, axis=1, method="higher")
-        highest = np.quantile(intervals.ranks(-self.drawn.T, -self.drawn.T).max(axis=1), 1 - tail, method="higher")
-        above = np.sort(-self.drawn, axis=1)[:, int(highest)]
+        known = intervals.bounded(self.drawn.T)
+        furthest = (-self.drawn[known]).max(axis=0, initial=-np.inf)
+        above = np.where(known, np.quantile(furthest, 1 - tail, method="higher"), np.inf)
         with np.errstate(invalid="ignore"):
             low = np.where(self.error > 0, self.estimate - below * self.error, self.estimate).min()
             high = np.where(self.error > 0, self.estimate + above * self.error, self.estimate).min()
@@ -90,18 +91,18 @@ class Contrasts:
 
 
 def most_outlying(drawn: Values, found: Values) -> float:
-    """The p of the most outlying of several numbers, among all (balanced max-T).
+    """The p of the most outlying of several numbers, among all that can be settled (max-T); 1 where none can.
 
     Args:
-        drawn: Deviations of the resamples `[R, J]`.
+        drawn: Deviations of the resamples `[J, R]`.
         found: Those of the images `[J]`.
 
     Example:
-        >>> most_outlying(np.array([[1.0, 9.0], [2.0, 7.0], [3.0, 8.0]]), np.array([2.5, 0.0]))
-        0.75
+        >>> most_outlying(np.array([[1.0, 2.0, 3.0], [9.0, 7.0, 8.0]]), np.array([2.5, 8.5]))
+        0.5
     """
-    highest = intervals.ranks(drawn, found[None]).max()
-    return float(share(intervals.ranks(drawn, drawn).max(axis=1) >= highest))
+    known = intervals.bounded(drawn.T)
+    return float(share(drawn[known].max(axis=0) >= found[known].max())) if known.any() else 1.0
 
 
 def share(exceeding: NDArray[np.bool_]) -> Values:

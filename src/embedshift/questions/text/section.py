@@ -134,6 +134,6 @@ TERMS = {
     "zero-shot": "Naming an image without training for it, by the class whose text fits best.",
     "flip": "A view is given to another class than its original.",
 }
-CORRECTED = {"Whether a shift points to its own word": "All augmentations (max-T), and one permutation test for all."}
+CORRECTED = {"Whether a shift points to its own word": "All augmentations, and one permutation test for all."}
 
 PART = Part(section, terms=TERMS, corrected=CORRECTED)
