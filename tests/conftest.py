@@ -7,6 +7,7 @@ import pytest
 # What `make quick` leaves out: a browser, Ray, other families of encoders, and what takes more than some seconds.
 SLOW_FILES = {
     "test_browser.py",
+    "test_claims_rates.py",
     "test_compile.py",
     "test_devices.py",
     "test_exactness.py",
@@ -18,6 +19,7 @@ SLOW_FILES = {
     "test_ray.py",
     "test_report_size.py",
     "test_resume.py",
+    "test_sentences.py",
     "test_text_towers.py",
     "test_timm.py",
 }

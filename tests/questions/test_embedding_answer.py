@@ -132,7 +132,7 @@ def test_which_images():
     assert (
         first.striptags() == "More than half of the way to an unrelated image: all 9 under noise and 2 of 9 under blur."
     )
-    wanted = "Furthest moves a under noise (2.00), b under blur (0.70) and c under flip (0.10). See them."
+    wanted = "Moved furthest: a under noise (2.00), b under blur (0.70) and c under flip (0.10). See them."
     assert second.striptags() == wanted
     many = pl.DataFrame(
         {

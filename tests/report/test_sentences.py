@@ -105,7 +105,7 @@ def test_one_augmentation(images, tmp_path):
     text, answer = page(images, tmp_path / "study", augmentations={"dark": darker(0.5)})
     assert "dark, the only augmentation, moves mean-colour: " in answer
     assert "Is the order settled?" not in answer
-    assert "Furthest moves " in answer
+    assert "Moved furthest: " in answer
     assert "The tree joins augmentations whose views" not in text
     assert "Of 27: 27 are not testable." in text
 

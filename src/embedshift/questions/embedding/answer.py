@@ -185,7 +185,7 @@ def which_images(moved: pl.DataFrame, link: str = "") -> list[Markup]:
         for row in moved.head(NAMED).iter_rows(named=True)
     ]
     see = Markup(" <a href='{}'>See them.</a>").format(link) if link else ""
-    return [first, Markup("Furthest moves {}.{}").format(Markup(listed(top)), see)]
+    return [first, Markup("Moved furthest: {}.{}").format(Markup(listed(top)), see)]
 
 
 def _of(number: int, images: int) -> str:
