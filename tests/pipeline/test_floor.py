@@ -11,6 +11,7 @@ import embedshift
 from embedshift.pipeline import floor
 from embedshift.questions.embedding import measure as embedding
 from embedshift.registry import METRICS
+from embedshift.statistics import floors as floors_of
 from support.mean_colour import MeanColour
 
 METRICS_OF_PAIRS = ("attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation")
@@ -97,6 +98,17 @@ def test_a_large_study_keeps_sums_by_groups_and_some_vectors(tmp_path, monkeypat
     assert large["l2_distance"] == pytest.approx(np.mean([np.linalg.norm(a - b) for a, b in pairs]), abs=1e-10)
     share = study.summary().filter(metric="cosine_similarity")
     assert share["share_low"].is_not_null().all()
+
+
+def test_many_shards_keep_one_vector_each_and_some_are_used(tmp_path, monkeypatch):
+    folder = write_images(tmp_path / "images", 50)
+    for module in (embedding, floors_of):
+        monkeypatch.setattr(module, "KEPT", 3)
+    study = run(folder, tmp_path / "study", shard_size=10)
+    kept = np.vstack([part["vectors"] for part in study.reader().shard_sums("vectors")])
+    assert len(kept) == 5
+    pairs = itertools.combinations(kept[::2], 2)
+    assert floors(study)["l2_distance"] == pytest.approx(np.mean([np.linalg.norm(a - b) for a, b in pairs]), abs=1e-10)
 
 
 def test_shares_of_identity_and_of_noise(tmp_path):

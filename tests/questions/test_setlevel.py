@@ -81,7 +81,7 @@ def cell(table, what, metric):
     return table.filter(what=what, metric=metric).select("value", "ci_low", "ci_high").row(0)
 
 
-def test_the_table_equals_its_definitions(study):
+def test_the_table_holds_the_statistics_of_the_first_images(study):
     table, rows = study.table("setlevel"), study.rows().collect()
     assert table.columns == ["what", "metric", "value", "ci_low", "ci_high"]
     assert table["what"].unique(maintain_order=True).to_list() == ["original", "noise", "blur"]

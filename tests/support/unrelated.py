@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
-from embedshift.statistics.floors import GROUPS, KEPT
+from embedshift.questions.embedding.measure import MEASURE
 from embedshift.store.shards import SUMS_KEY, with_sums
 
 # What a made metric gives for unrelated images, and how it varies; those of the embedding come from its vectors.
@@ -26,19 +28,17 @@ def with_unrelated(table: pa.Table, metrics: Sequence[str], views: int, images: 
         return table
     values = table["embedding"].combine_chunks().flatten().to_numpy()
     originals = values.reshape(table.num_rows // views, views, -1)[:, 0]
-    count, pairs = len(originals), np.full(len(metrics), float(PAIRS if len(originals) > 1 else 0))
-    sums = {
-        "vectors": {"vectors": originals[: count if images <= KEPT else max(1, KEPT * count // images)]},
+    plan = SimpleNamespace(images=images, config=SimpleNamespace(shard_size=len(originals)))
+    own = MEASURE.sums(cast(Any, None), cast(Any, plan))
+    for vector in originals:
+        for each in own.values():
+            each.add(cast(Any, None), cast(Any, SimpleNamespace(embedding=vector[None])))
+    pairs = np.full(len(metrics), float(PAIRS if len(originals) > 1 else 0))
+    sums = {name: each.close() for name, each in own.items()} | {
         "floor": {
             "sums": MADE * pairs, "squares": (MADE**2 + SPREAD**2) * pairs, "pairs": pairs, "images": pairs,
         },
     }  # fmt: skip
-    if images > KEPT:
-        each = max(1, images // GROUPS)
-        units = originals / np.linalg.norm(originals.astype(np.float64), axis=1, keepdims=True)
-        starts = np.arange(0, count, each)
-        sizes = np.diff([*starts, count]).astype(np.float64)
-        sums["units"] = {"units": np.add.reduceat(units, starts, axis=0), "valid": sizes, "images": sizes}
     before = json.loads((table.schema.metadata or {}).get(SUMS_KEY, b"{}"))
     said = json.loads((with_sums(table, sums).schema.metadata or {}).get(SUMS_KEY, b"{}"))
     return table.replace_schema_metadata({SUMS_KEY: json.dumps({**before, **said})})
