@@ -144,7 +144,7 @@ def test_the_ends_are_means_and_their_order_comes_from_the_pairs():
     )  # fmt: skip
     for settled, words in ((False, "is not settled whether"), (True, "is settled that")):
         given = pairs.with_columns(settled=pl.Series([True, settled, True]))
-        wanted = [most, f"By this metric it {words} turn changes attention more than slant."]
+        wanted = [most, f"By this metric it {words} turn changes attention more than slant, the next."]
         assert ends(found, [DIVERGENCE], given) == wanted
         other_way = given.rename({"augmentation": "other", "other": "augmentation"})
         assert ends(found, [DIVERGENCE], other_way) == wanted

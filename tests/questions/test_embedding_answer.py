@@ -30,10 +30,10 @@ def test_names_the_ends_whatever_the_order_of_the_rows():
     cross = {"noise": 1.01, "flip": 0.02}
     first, crossed, second, scale = texts(how_far(summary(FLIP, NOISE, BLUR), "CLIP", 50, cross))
     assert first == "noise moves CLIP furthest: 1.25 [1.10 to 1.40] of the way to an unrelated image."
-    wanted = "lies on average 1.01 times as far from its own original as from those of other images."
-    assert crossed == f"A view under noise {wanted}"
+    wanted = "lies on average 1.01 times as far from its own original as from those of other images"
+    assert crossed == f"A view under noise {wanted}: it no longer shows which image it is of."
     assert second == "flip moves it least: 0.025 [0.020 to 0.031]."
-    assert "(mean cosine similarity of unrelated images: 0.600)" in scale
+    assert "of unrelated images of this set (1 − 0.600)" in scale
 
 
 def test_one_augmentation_and_no_interval():
@@ -91,7 +91,7 @@ def test_nothing_is_settled():
 def test_what_is_not_settled_is_named():
     settled = [pair for pair in PAIRS if pair not in [("blur", "jitter"), ("jitter", "flip")]]
     found = texts(is_it_settled(differences(PAIRS, settled), ORDER, 50))
-    assert found[0] == "For 4 of 6 pairs of augmentations, yes."
+    assert found[0] == "By cosine similarity yes for 4 of 6 pairs of augmentations."
     assert found[1] == "That noise moves it most is settled; that flip moves it least is not settled."
     assert found[2] == "Not settled: blur and jitter; jitter and flip."
 
@@ -143,7 +143,7 @@ def test_which_images():
             "share": [2.0, 0.3, 0.6, 0.8, 0.7],
         }
     )
-    wanted = "all 9 under a, 3 of 9 under d and 2 of 9 under e; no more than that under 1 other."
+    wanted = "all 9 under a, 3 of 9 under d and 2 of 9 under e; 2 or fewer under 1 other."
     assert which_images(many)[0].striptags() == f"More than half of the way to an unrelated image: {wanted}"
     none = which_images(moved.with_columns(far=pl.lit(0)))
     assert none[0] == "No image moves more than half of the way to an unrelated image."

@@ -133,7 +133,7 @@ def test_an_encoder_without_attention(images, tmp_path):
 def test_constant_images(grey, tmp_path):
     text, answer = page(grey, tmp_path / "study")
     assert "There is no share of the way to an unrelated image: unrelated images have a mean cosine similarity of 1.000, which cannot be told apart from no change." in answer  # fmt: skip  # noqa: E501
-    assert "Which images would be different?" not in answer
+    assert "Which images move most?" not in answer
     assert "This study has no share" in text
     assert "9 images repeat the pixels of another" in text
 

@@ -10,7 +10,7 @@ TERMS = {
     "augmentation": "A change that is made to an image, for example a blur. Its strength is drawn for each view.",
     "encoder": "The network that turns an image into an embedding.",
     "embedding": "The vector that an encoder gives for an image. Images that it takes for alike have a small angle.",
-    "view": "What an augmentation makes of an image, at the size that the encoder reads. The original is a view too.",
+    "view": "What an augmentation makes of an image, at the size that the encoder reads.",
     "draw": "One view of an image under an augmentation; a study may have several.",
     "unrelated images": "Two different images of the set, chosen at random.",
     "floor": "The mean of a metric over pairs of unrelated images: the value that a view must stay away from.",

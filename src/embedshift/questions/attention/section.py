@@ -145,7 +145,7 @@ def _first_two(order: Sequence[Row], metric: str, differences: pl.DataFrame | No
     )
     if found.height:
         is_settled = "is settled that" if found["settled"][0] else "is not settled whether"
-        yield f"By this metric it {is_settled} {pair[0]} changes attention more than {pair[1]}."
+        yield f"By this metric it {is_settled} {pair[0]} changes attention more than {pair[1]}, the next."
 
 
 def _value(row: Row, unit: str = "") -> str:

@@ -15,6 +15,8 @@ Row = Json
 
 # Means that differ by less are equal but for rounding.
 ROUNDING = 1e-12
+# A view that lies so far from its own original, as a share of its distance from others, is no nearer to it.
+_NO_NEARER = 0.95
 # Pairs that are named one by one.
 NAMED = 3
 
@@ -34,9 +36,9 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
     Example:
         >>> table = pl.DataFrame({"augmentation": ["noise", "flip"], "metric": [COSINE] * 2, "mean": [0.5, 0.97],
         ...     "floor": [0.6] * 2, "share": [1.25, 0.075], "share_low": [1.1, 0.07], "share_high": [1.4, 0.08]})
-        >>> for sentence in how_far(table, "CLIP", 50, {"noise": 1.0})[:2]: print(sentence.striptags())
+        >>> for sentence in how_far(table, "CLIP", 50, {"noise": 0.8})[:2]: print(sentence.striptags())
         noise moves CLIP furthest: 1.25 [1.10 to 1.40] of the way to an unrelated image.
-        A view under noise lies on average 1.00 times as far from its own original as from those of other images.
+        A view under noise lies on average 0.80 times as far from its own original as from those of other images.
     """
     rows = sorted(
         summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null()).iter_rows(named=True),
@@ -48,8 +50,8 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
         return _without_scale(rows, encoder)
     most, least = rows[0], rows[-1]
     scale = Markup(
-        "The share is 0 where an embedding does not change, and 1 where it moves as far as the embedding of another "
-        "image of this set lies (mean cosine similarity of unrelated images: {}).{}"
+        "The share is the mean cosine distance (1 − cosine similarity) of view and original over that of unrelated "
+        "images of this set (1 − {}): 0 = no change, 1 = as far as another image.{}"
     ).format(fixed(most["floor"], 3), "" if images < LEAST_IMAGES else " Brackets hold 95 % intervals.")
     name, far = most["augmentation"], Markup("<b>{}</b> of the way to an unrelated image").format(_share(most))
     crossed = [_crossed(row, cross) for row in rows if row["share"] > FAR and row["augmentation"] in cross][:NAMED]
@@ -94,8 +96,10 @@ def _share(row: Row) -> str:
 
 def _crossed(row: Row, cross: Mapping[str, float]) -> Markup:
     """The cross baseline in words."""
-    words = "A view under {} lies on average {} times as far from its own original as from those of other images."
-    return Markup(words).format(row["augmentation"], fixed(cross[row["augmentation"]], 2))
+    value = cross[row["augmentation"]]
+    meaning = ": it no longer shows which image it is of" if value >= _NO_NEARER else ""
+    words = "A view under {} lies on average {} times as far from its own original as from those of other images{}."
+    return Markup(words).format(row["augmentation"], fixed(value, 2), meaning)
 
 
 def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> list[Markup]:
@@ -123,7 +127,8 @@ def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images
     open_pairs = [
         (one, other) for place, one in enumerate(order) for other in order[place + 1 :] if (one, other) not in settled
     ]
-    method = "Pairs are compared image by image, with intervals that hold for all pairs at once."
+    method = "The order is of these augmentations at their strengths here. Pairs are compared image by image, with "
+    method += "intervals that hold for all pairs at once."
     if images < APPROXIMATE_BELOW:
         method += f" With fewer than {APPROXIMATE_BELOW} images they are approximate."
     total = len(order) * (len(order) - 1) // 2
@@ -133,7 +138,9 @@ def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images
     if len(open_pairs) == total:
         words = "No: {} do not decide for any pair of augmentations which moves the embedding more."
         return [Markup(words).format(count(images, "image")), Markup(method)]
-    first = Markup("For {} of {} pairs of augmentations, yes.").format(total - len(open_pairs), total)
+    first = Markup("By cosine similarity yes for {} of {} pairs of augmentations.").format(
+        total - len(open_pairs), total
+    )
     return [first, _ends(order, settled), _not_settled(open_pairs), Markup(method)]
 
 
@@ -150,7 +157,7 @@ def _ends(order: Sequence[str], settled: set[tuple[str, str]]) -> Markup:
 def _not_settled(pairs: Sequence[tuple[str, str]]) -> Markup:
     named = [Markup("{} and {}").format(one, other) for one, other in pairs[:NAMED]]
     more = len(pairs) - len(named)
-    rest = f"; and {more} more, in the table of differences" if more else ""
+    rest = f"; and {more} more, in the file tables/differences.csv" if more else ""
     return Markup("Not settled: {}{}.").format(Markup("; ").join(named), rest)
 
 
@@ -173,7 +180,8 @@ def which_images(moved: pl.DataFrame, link: str = "") -> list[Markup]:
         for row in far.head(NAMED).iter_rows(named=True)
     ]
     if parts:
-        others = f"; no more than that under {count(far.height - NAMED, 'other')}" if far.height > NAMED else ""
+        least = far["far"][NAMED - 1] if far.height > NAMED else 0
+        others = f"; {least} or fewer under {count(far.height - NAMED, 'other')}" if least else ""
         words = "More than half of the way to an unrelated image: {}{}."
         first = Markup(words).format(Markup(listed(parts)), others)
     else:

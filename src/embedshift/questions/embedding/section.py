@@ -39,7 +39,7 @@ def section(page: PageInput) -> Section:
             {} if cross is None else dict(cross.select("augmentation", "cross_share").drop_nulls().iter_rows()),
         ),
         "Is the order settled?": is_it_settled(data.table("differences"), order, images),
-        "Which images would be different?": which_images(moved, link),
+        "Which images move most?": which_images(moved, link),
     }
     content = {"answers": {title: text for title, text in answers.items() if text}, "ruler": page.figures.get("ruler")}
     return Section("answer", "Answer", 10, content)
