@@ -128,7 +128,8 @@ def _of_metric(sample: Sample, metric: str, seed: int, floor: Floor | None) -> d
 
 
 def _spread(values: Values) -> dict[str, object]:
-    used = values[~np.isnan(values)]
+    # Sorted, since a stream may give the rows in another order, and sums in another order differ by rounding.
+    used = np.sort(values[~np.isnan(values)])
     if not len(used):
         return {"n": 0}
     q05, median, q95 = np.quantile(used, (0.05, 0.5, 0.95))
