@@ -64,7 +64,8 @@ def assert_same(out: Path, whole: embedshift.Study) -> None:
     assert found.equals(wanted, null_equal=True)
     for name in ("embedding", "attention"):
         assert found[name].to_numpy().tobytes() == wanted[name].to_numpy().tobytes()
-    assert study.layers().equals(whole.layers(), null_equal=True)
+    for table in ("summary", "differences", "directions", "shifts", "layers"):
+        assert study.table(table).equals(whole.table(table), null_equal=True), table
     ours, theirs = (list(each.reader().shard_sums("cka")) for each in (study, whole))
     assert ours
     for one, other in zip(ours, theirs, strict=True):
