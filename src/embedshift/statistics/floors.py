@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import norm
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import LEVEL, RESAMPLES, known, over, resampled, weights
+from embedshift.statistics.intervals import LEVEL, RESAMPLES, equal_tailed, known, over, resampled, weights
 from embedshift.statistics.sample import Sample
 from embedshift.statistics.vectors import unit
 
@@ -256,10 +256,10 @@ def _with_exact_floor(
     images = drawn @ pairs.images
     floors, slopes = pairs.means(drawn)
     scale = no_change - floors
-    again, spread = (np.empty((len(drawn), len(value))) for _ in range(2))
+    spread = np.empty((len(drawn), len(value)))
     with np.errstate(invalid="ignore", divide="ignore"):
         means = drawn @ sample.grouped / images[:, None]
-        again[:] = (no_change - means) / scale[:, None]
+        again = (no_change - means) / scale[:, None]
         for place in range(len(value)):
             own = (sample.grouped[:, place] - np.outer(means[:, place], pairs.images)) / images[:, None]
             added = (again[:, place, None] * slopes - own) / scale[:, None]
@@ -269,11 +269,6 @@ def _with_exact_floor(
 
 def _ends(value: Values, error: Values, again: Values, spread: Values) -> tuple[Values, Values]:
     """Bootstrap-t: deviations of the resamples, each in its own standard error."""
-    tail = (1 - LEVEL) / 2
     # What rounding leaves of a resample without spread would pass for a tiny one.
     t = over(again - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
-    t = np.where(np.isnan(t), 0.0, t)
-    upper, lower = np.quantile(t, 1 - tail, axis=0, method="higher"), np.quantile(t, tail, axis=0, method="lower")
-    with np.errstate(invalid="ignore"):
-        margin = np.where(error > 0, error, 0.0)
-        return value - np.where(margin > 0, upper * margin, 0.0), value - np.where(margin > 0, lower * margin, 0.0)
+    return equal_tailed(value, error, np.where(np.isnan(t), 0.0, t))

@@ -91,9 +91,9 @@ def studentised(sample: Sample, *, seed: int, resamples: int) -> Values:
     return over(means - np.nan_to_num(sample.mean), errors, np.nan_to_num(sample.error))
 
 
-def over(deviations: Values, errors: Values, scale: Values | float) -> Values:
+def over(deviations: Values, errors: Values, scale: Values) -> Values:
     """Deviations in standard errors; those that are rounding beside `scale`, the whole sample's error, are 0."""
-    real = (np.abs(deviations) > 1e-12 * scale) & (scale > np.zeros(1))
+    real = (np.abs(deviations) > 1e-12 * scale) & (scale > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(real, deviations / errors, 0.0)
 
@@ -119,27 +119,35 @@ def of_means(sample: Sample, *, seed: int, low: ArrayLike = -np.inf, high: Array
     """
     least, most = (np.broadcast_to(np.asarray(bound, np.float64), sample.mean.shape) for bound in (low, high))
     ends = _bootstrap_t(sample, seed)
-    few = np.flatnonzero((sample.having < sample.images) & (sample.having >= LEAST_IMAGES))
-    for place in few if sample.own is not None else ():  # of the images that have a value alone
-        part = sample.of_those_that_have(int(place))
-        off = sample.mean[place] - part.mean
+    for places, part in sample.of_those_that_have(LEAST_IMAGES):
         for end, own in zip(ends, _bootstrap_t(part, seed), strict=True):
-            end[place] = (own + off).item()
+            end[places] = own + (sample.mean[places] - part.mean)
     below, above = known(sample, *ends)
     return np.maximum(below, least), np.minimum(above, most)
 
 
 def _bootstrap_t(sample: Sample, seed: int) -> tuple[Values, Values]:
     """Ends of the intervals of means; infinite where they cannot be found."""
-    tail = (1 - LEVEL) / 2
     if sample.values is None:
-        lower = upper = stats.t.ppf(1 - tail, np.maximum(sample.having - 1, 1))
-    else:
-        t = studentised(sample, seed=seed, resamples=RESAMPLES)
-        lower, upper = np.quantile(t, 1 - tail, axis=0, method="higher"), -np.quantile(t, tail, axis=0, method="lower")
+        margin = stats.t.ppf((1 + LEVEL) / 2, np.maximum(sample.having - 1, 1)) * sample.error
+        return sample.mean - margin, sample.mean + margin
+    return equal_tailed(sample.mean, sample.error, studentised(sample, seed=seed, resamples=RESAMPLES))
+
+
+def equal_tailed(value: Values, error: Values, deviations: Values) -> tuple[Values, Values]:
+    """Ends of the bootstrap-t: of deviations in standard errors `[R, K]`; the value itself where it has no error.
+
+    Example:
+        >>> ends = equal_tailed(np.array([5.0]), np.array([2.0]), np.array([[-1.0], [0.0], [1.5]]))
+        >>> [end.item() for end in ends]
+        [2.0, 7.0]
+    """
+    tail = (1 - LEVEL) / 2
+    above = np.quantile(deviations, 1 - tail, axis=0, method="higher")
+    below = np.quantile(deviations, tail, axis=0, method="lower")
     with np.errstate(invalid="ignore"):
-        far = (np.where(sample.error > 0, each * sample.error, 0.0) for each in (lower, upper))
-        return sample.mean - next(far), sample.mean + next(far)
+        low, high = (np.where(error > 0, value - each * error, value) for each in (above, below))
+    return low, high
 
 
 def known(sample: Sample, low: Values, high: Values) -> tuple[Values, Values]:

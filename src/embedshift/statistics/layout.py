@@ -1,6 +1,6 @@
 """The rows of a study, image by image: how they follow each other, and their numbers some images at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,6 +94,18 @@ def sums_and_counts(values: Values) -> tuple[Values, Values]:
     return np.where(there, values, 0.0).sum(axis=1), there.sum(axis=1).astype(np.float64)
 
 
+def side_by_side(parts: Iterable[tuple[Values, Values]]) -> tuple[Values, Values]:
+    """Sums and counts of several things `[b, K]` as those of one: `[b, all K]` each.
+
+    Example:
+        >>> sums, counts = side_by_side([(np.ones((1, 1)), np.ones((1, 1))), (np.zeros((1, 2)), np.ones((1, 2)))])
+        >>> sums.tolist(), counts.shape
+        ([[1.0, 0.0, 0.0]], (1, 3))
+    """
+    sums, counts = zip(*parts, strict=True)
+    return np.hstack(sums), np.hstack(counts)
+
+
 def metric_parts(
     rows: pl.LazyFrame, order: Layout, augmentations: Sequence[str], metrics: Sequence[str]
 ) -> Iterator[tuple[Values, Values]]:
@@ -106,8 +118,7 @@ def metric_parts(
         metrics: M columns.
     """
     for block in blocks(rows.select(metrics), len(order.views)):
-        parts = [order.per_image(block, name, metrics) for name in augmentations]
-        yield np.hstack([sums for sums, _ in parts]), np.hstack([counts for _, counts in parts])
+        yield side_by_side(order.per_image(block, name, metrics) for name in augmentations)
 
 
 def list_parts(
@@ -126,8 +137,7 @@ def list_parts(
     for block in blocks(moved, views):
         values = np.hstack([block[name].to_numpy() for name in names]).astype(np.float64)
         values = values.reshape(-1, views, values.shape[1])
-        parts = [sums_and_counts(values[:, place]) for place in places]
-        yield np.hstack([sums for sums, _ in parts]), np.hstack([counts for _, counts in parts])
+        yield side_by_side(sums_and_counts(values[:, place]) for place in places)
 
 
 def pair_distances(rows: pl.LazyFrame, pairs: int) -> Iterator[Values]:

@@ -4,7 +4,7 @@ The unit is the image. What several draws of an image give is one number, so tha
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,12 +87,18 @@ class Sample:
         rounding = _ROUNDING * (np.abs(self.mean_or_0) @ np.abs(w))
         return dataclasses.replace(found, mean=np.where(np.abs(found.mean) <= rounding, 0.0, found.mean))
 
-    def of_those_that_have(self, place: int) -> "Sample":
-        """One of the numbers, of the images that have a value of it."""
-        if self.own is None:
-            return self.columns([place])
-        column = self.own[:, place]
-        return of_values(column[~np.isnan(column), None])
+    def of_those_that_have(self, least: int) -> Iterator[tuple[NDArray[np.intp], "Sample"]]:
+        """The numbers that not all images have, but `least` at least: their places, and a sample of these images.
+
+        Numbers that the same images have come together.
+        """
+        few = np.flatnonzero((self.having < self.images) & (self.having >= least))
+        if self.own is None or not len(few):
+            return
+        there, which = np.unique(~np.isnan(self.own[:, few]), axis=1, return_inverse=True)
+        for number, images in enumerate(there.T):
+            places = few[which.ravel() == number]
+            yield places, of_values(self.own[np.ix_(images, places)])
 
     def combine(self, weights: ArrayLike) -> "Sample":
         """Linear combinations of the means.

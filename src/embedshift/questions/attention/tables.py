@@ -8,7 +8,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.questions.attention.columns import ALIGNED, PLAIN, RISE
 from embedshift.statistics.intervals import of_several
-from embedshift.statistics.layout import blocks, layout, sums_and_counts
+from embedshift.statistics.layout import blocks, layout, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -49,8 +49,7 @@ def looks(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.
     def parts() -> Iterator[tuple[Values, Values]]:
         for block in blocks(rows.select(shown), len(order.views)):
             values = (order.values(block, name, [PLAIN, ALIGNED, RISE]) for name in augmentations)
-            both = [sums_and_counts(np.stack([v[..., 1] - v[..., 0], v[..., 2]], axis=-1)) for v in values]
-            yield np.hstack([sums for sums, _ in both]), np.hstack([counts for _, counts in both])
+            yield side_by_side(sums_and_counts(np.stack([v[..., 1] - v[..., 0], v[..., 2]], axis=-1)) for v in values)
 
     sample = gather(parts())
     moves = ~(np.abs(sample.mean) <= UNMOVED) | (sample.error > UNMOVED)

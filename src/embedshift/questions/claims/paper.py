@@ -90,7 +90,7 @@ def _preservation() -> Iterator[Claim]:
         "7c",
         "horizontal_flip is the exception for detail: it falls more ranks behind its rank in cosine similarity than "
         "any other",
-        Outlier("horizontal_flip", Metrics(detail, cosine)),
+        Outlier(Metrics(detail, cosine), "horizontal_flip"),
     )
 
 

@@ -1,5 +1,6 @@
 """Claims about the order of the augmentations by two metrics."""
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,20 +71,14 @@ def ranks(values: Values) -> Values:
 
 
 @dataclass(frozen=True)
-class Correlation:
-    """Two metrics go together over augmentations: Spearman's correlation against permutations of the augmentations.
+class _OverRanks:
+    """A test of the ranks of augmentations by two metrics, each of which must differ between two of them.
 
     Args:
         metrics: Which.
-        names: Augmentations.
     """
 
     metrics: Metrics
-    names: Names
-    takes = (
-        "Holds when the correlation is above those of nearly all permutations of the augmentations. Does not hold when "
-        "it is below. Testable when each metric differs between two augmentations."
-    )
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
@@ -91,19 +86,43 @@ class Correlation:
         return self.metrics.contrasts()
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        """The correlation, without an interval: its unit is the augmentation, not the image."""
+        """What the images show; without p where they are few."""
         having = bootstrap.having(self.contrasts)
         if not having or self.metrics.still(bootstrap):
             return None
-        first, second = (ranks(bootstrap.evidence.means(keys)) for keys in self.metrics.keys(self.names))
         if having < LEAST_IMAGES:
-            return Finding(spearman(first, second).item())
+            return dataclasses.replace(self.of_ranks(bootstrap), p=None)
         if not self.metrics.differ(bootstrap):
             return None
+        found = self.of_ranks(bootstrap)
+        return found if np.isfinite(found.estimate) else None
+
+    def of_ranks(self, bootstrap: Bootstrap) -> Finding:
+        """The estimate and its two p."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Correlation(_OverRanks):
+    """Two metrics go together over augmentations: Spearman's correlation against permutations of the augmentations.
+
+    Args:
+        metrics: Which.
+        names: Augmentations.
+    """
+
+    names: Names
+    takes = (
+        "Holds when the correlation is above those of nearly all permutations of the augmentations. Does not hold when "
+        "it is below. Testable when each metric differs between two augmentations."
+    )
+
+    def of_ranks(self, bootstrap: Bootstrap) -> Finding:
+        """The correlation, without an interval: its unit is the augmentation, not the image."""
+        first, second = (ranks(bootstrap.evidence.means(keys)) for keys in self.metrics.keys(self.names))
         permuted = np.random.default_rng(bootstrap.seed).permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1)
         estimate, by_chance = spearman(first, second).item(), spearman(permuted, second)
-        p = share(by_chance >= estimate).item(), share(by_chance <= estimate).item()
-        return Finding(estimate, p=p) if np.isfinite(estimate) else None
+        return Finding(estimate, p=(share(by_chance >= estimate).item(), share(by_chance <= estimate).item()))
 
 
 def spearman(first: Values, second: Values) -> Values:
@@ -120,44 +139,30 @@ def spearman(first: Values, second: Values) -> Values:
 
 
 @dataclass(frozen=True)
-class Outlier:
+class Outlier(_OverRanks):
     """One augmentation falls more ranks behind than any other.
 
     Falling behind = rank by the mean of the second metric less rank by the mean of the first, both from the lowest.
 
     Args:
-        name: The augmentation.
         metrics: In the first it falls behind.
+        name: The augmentation.
     """
 
     name: str
-    metrics: Metrics
     takes = (
         "Holds when it is the exception in nearly all resamples of the images. Does not hold when the same other one "
         "falls as far behind in nearly all. Testable when each metric differs between two augmentations."
     )
 
-    @property
-    def contrasts(self) -> tuple[Contrast, ...]:
-        """The pairs of both metrics."""
-        return self.metrics.contrasts()
-
-    def find(self, bootstrap: Bootstrap) -> Finding | None:
+    def of_ranks(self, bootstrap: Bootstrap) -> Finding:
         """The share of the resamples of the images in which it is the exception."""
-        having = bootstrap.having(self.contrasts)
-        if not having or self.metrics.still(bootstrap):
-            return None
         first, second = self.metrics.keys(tuple(PAPER))
         drawn = bootstrap.means([*first, *second], resamples=bootstrap.resamples)
         behind = ranks(drawn[:, len(first) :]) - ranks(drawn[:, : len(first)])
         here = np.array([name == self.name for name in PAPER])
         lead = behind[:, here] - behind[:, ~here]
         exception = np.asarray((lead > 0).all(axis=1))
-        estimate = float(exception.mean())
-        if having < LEAST_IMAGES:
-            return Finding(estimate)
-        if not self.metrics.differ(bootstrap):
-            return None
         # One of the others leads by chance more often than a given one: Bonferroni.
         overtaken = min(1.0, lead.shape[1] * float(share((lead >= 0).T).min()))
-        return Finding(estimate, p=(share(~exception).item(), overtaken))
+        return Finding(float(exception.mean()), p=(share(~exception).item(), overtaken))

@@ -1,5 +1,6 @@
 """The tables `directions`, `directions_of_images` and `shifts`: which way augmentations move the embedding."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
+@functools.lru_cache(maxsize=2)
 def shifts_of(reader: Reader) -> Shifts | None:
     """What the shards added up; None where they have nothing."""
     sums = reader.sums("shifts")

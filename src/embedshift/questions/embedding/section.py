@@ -78,7 +78,8 @@ def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) ->
                 largest = float(np.nanmax(shares))
                 tied = ids.filter(pl.Series(shares == largest)).min()
                 # Of equal shares the first name, whatever the order of the images.
-                first[name] = min(first.get(name, (-largest, str(tied))), (-largest, str(tied)))
+                here = (-largest, str(tied))
+                first[name] = min(first.get(name, here), here)
     found = [(name, having[name], far[name], first[name][1], -first[name][0]) for name in order if name in first]
     schema = {"augmentation": pl.String, **dict.fromkeys(("images", "far"), pl.Int64), "image_id": pl.String}
     schema |= {"share": pl.Float64}
