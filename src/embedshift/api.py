@@ -25,6 +25,9 @@ def run(
     out: str | Path,
     model: str | Encoder = DEFAULTS.model,
     augmentations: str | Mapping[str, Any] = DEFAULTS.augmentations,
+    families: Sequence[str] = DEFAULTS.families,
+    levels: int | None = None,
+    frost_textures: str | Path | None = None,
     metrics: Sequence[str] = DEFAULTS.metrics,
     embedding: str | None = None,
     limit: int | None = None,
@@ -57,6 +60,9 @@ def run(
         model: A registered name, a Hugging Face id, a local folder, a name of open_clip or timm, or any `Encoder`.
         augmentations: A registered suite, or a dict of albumentations transforms or callables
             `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
+        families: Of "strength" and "corruptions": only these families.
+        levels: Of "strength": levels of each family; None = its own five.
+        frost_textures: Of "corruptions": a folder with images of frost, without which that one is left out.
         metrics: Optional metrics, or what they need ("attention", "rollout"), beside those that are always measured.
         embedding: Which of the encoder's vectors; None = its first.
         limit: Only the first so many images, by their sorted ids.
@@ -105,7 +111,9 @@ def run(
         "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         "metrics": metrics, "limit": limit, "sample": sample, "seed": seed, "draws": draws, "resize": resize,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
-        "compile": compile, "num_gpus": num_gpus, "concurrency": concurrency,
+        "compile": compile, "families": families, "levels": levels,
+        "num_gpus": num_gpus, "concurrency": concurrency,
+        "frost_textures": None if frost_textures is None else str(frost_textures),
     } | switches  # fmt: skip
     encoder, suite = _encoder(model, own), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name

@@ -135,7 +135,12 @@ def prepared(
     config: StudyConfig, out: Path | None, *, encoder: Encoder | None = None, suite: Suite | None = None
 ) -> Iterator[Prepared]:
     """The study with its images listed and its encoder ready, until the end of the block."""
-    suite = suite or load_suite(config.augmentations)
+    suite = suite or load_suite(
+        config.augmentations,
+        families=config.families,
+        levels=config.levels,
+        frost_textures=config.frost_textures,
+    )
     source, samples, order = list_images(config, out)
     measures = make_measures(config, suite, samples)
     spec = encoder_spec(config, encoder, measures)

@@ -217,7 +217,7 @@ def test_a_transform_that_cannot_be_written_down_is_refused():
 
 def test_a_callable_of_a_built_in_suite_is_known_by_its_version_and_drawn_again(monkeypatch):
     made = [Augmentation("dark", darker, version=2), Augmentation("mirror", A.HorizontalFlip(p=1))]
-    monkeypatch.setitem(SUITES._filled(), "made", lambda: made)
+    monkeypatch.setitem(SUITES._filled(), "made", lambda _: made)
     suite = load_suite("made")
     described = json.loads(json.dumps(suite.describe()))
     assert described["dark"] == {"built_in": "dark", "version": 2}

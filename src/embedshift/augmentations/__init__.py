@@ -1,6 +1,19 @@
 """Augmentations: suites of them, what they draw by a seed, and where they move things."""
 
+from embedshift.augmentations import strength
+from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.paper import PAPER
-from embedshift.augmentations.suite import ORIGINAL, SUITES, Augmentation, Suite, load_suite, rebuild_suite
+from embedshift.augmentations.suite import SUITES, Suite, load_suite, rebuild_suite
 
-__all__ = ["ORIGINAL", "PAPER", "SUITES", "Augmentation", "Suite", "load_suite", "rebuild_suite"]
+__all__ = [
+    "ORIGINAL",
+    "PAPER",
+    "SUITES",
+    "Augmentation",
+    "Choice",
+    "Grade",
+    "Suite",
+    "load_suite",
+    "rebuild_suite",
+    "strength",
+]

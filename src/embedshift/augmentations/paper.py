@@ -1,7 +1,8 @@
 """The paper's suite: nine augmentations with the strengths of the authors' scripts."""
 
 from embedshift.augmentations import transforms
-from embedshift.augmentations.suite import SUITES, Augmentation
+from embedshift.augmentations.augmentation import Augmentation, Choice
+from embedshift.augmentations.suite import SUITES
 from embedshift.config import Json
 
 PAPER: dict[str, tuple[str, Json]] = {
@@ -20,11 +21,11 @@ PAPER: dict[str, tuple[str, Json]] = {
 }
 
 
-def paper() -> list[Augmentation]:
+def paper(choice: Choice) -> list[Augmentation]:
     """The nine augmentations of the paper, each drawn always.
 
     Example:
-        >>> [augmentation.name for augmentation in paper()][:3]
+        >>> [augmentation.name for augmentation in paper(Choice())][:3]
         ['noise', 'blur', 'color_jitter']
     """
     return [Augmentation(name, transforms.make(kind, **settings)) for name, (kind, settings) in PAPER.items()]

@@ -101,15 +101,21 @@ def move(mover: Transform, image: Pixels, values: Values, seed: int) -> Values:
     return np.where(moved[..., 1] > INSIDE, moved[..., 0], np.nan)
 
 
-def mover_of(transform: Transform) -> Transform:
-    """A copy that moves a mask as it moves an image, with zeros around it; None where no part of it moves anything."""
+def mover_of(transform: Transform, *, covers: bool = False) -> Transform:
+    """A copy that moves a mask as it moves an image, with zeros around it; None where no part of it moves anything.
+
+    Args:
+        transform: Any of albumentations.
+        covers: Whether what drops out is zero in the mask too; it is left as it was otherwise.
+    """
     transform = copy.deepcopy(transform)
     parts = [(part, ".dropout." in type(part).__module__) for part in _parts(transform)]
-    if not any(isinstance(part, albumentations().DualTransform) and not dropout for part, dropout in parts):
+    dual = albumentations().DualTransform
+    if not any(isinstance(part, dual) and (covers or not dropout) for part, dropout in parts):
         return None
     moving = {"mask_interpolation": cv2.INTER_LINEAR, "border_mode": cv2.BORDER_CONSTANT, "fill_mask": 0}
     for part, dropout in parts:
-        for setting, value in ({"fill_mask": None} if dropout else moving).items():
+        for setting, value in ({"fill_mask": 0 if covers else None} if dropout else moving).items():
             if hasattr(part, setting):
                 setattr(part, setting, value)
     return transform

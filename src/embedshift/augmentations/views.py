@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from embedshift.arrays import Pixels
-from embedshift.augmentations.suite import ORIGINAL, Suite, load_suite
+from embedshift.augmentations.augmentation import ORIGINAL
+from embedshift.augmentations.suite import Suite, load_suite
 from embedshift.config import Resize
 from embedshift.errors import UsageError
 from embedshift.sources import images
@@ -15,6 +16,8 @@ from embedshift.sources import images
 
 def view_seed(seed: int, image_id: str, augmentation: str, draw: int) -> int:
     """The seed of one view: nothing but the study's seed, the image, the augmentation and the draw decide it.
+
+    The augmentation is known by what its seeds come from: its name, and for levels of a family the family's.
 
     Returns:
         Big-endian integer of a 4-byte BLAKE2b digest, in `[0, 2**32)`.
@@ -48,7 +51,7 @@ def draw_views(
         ((19, 32, 32, 3), 19)
     """
     keys = [(name, draw) for draw in range(draws) for name in suite.names]
-    seeds = [view_seed(seed, image_id, name, draw) for name, draw in keys]
+    seeds = [view_seed(seed, image_id, suite[name].seed_name, draw) for name, draw in keys]
     views = [suite[name].draw(original, number) for (name, _), number in zip(keys, seeds, strict=True)]
     return np.stack([original, *views]), [0, *seeds]
 
@@ -62,6 +65,7 @@ def make_views(
     augmentations: str | Mapping[str, Any] = "paper",
     resize: Resize = "squash",
     draw: int = 0,
+    **choice: Any,
 ) -> dict[str, Pixels]:
     """The views of one image, exactly as a study with the same seed draws them.
 
@@ -73,6 +77,7 @@ def make_views(
         augmentations: A registered suite, or a dict of albumentations transforms or callables.
         resize: "squash" or "crop" (see `embedshift.sources.images.resize`).
         draw: Which draw.
+        **choice: Of a suite of families: `families`, `levels`, `frost_textures`; see `load_suite`.
 
     Returns:
         Name → uint8 `[S, S, 3]`, "original" first.
@@ -84,7 +89,7 @@ def make_views(
     """
     if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
         raise UsageError("make_views: give the image as RGB uint8 [H, W, 3]")
-    suite = load_suite(augmentations)
+    suite = load_suite(augmentations, **choice)
     original = images.resize(image, size, resize)
-    seeds = {name: view_seed(seed, image_id, name, draw) for name in suite.names}
+    seeds = {each.name: view_seed(seed, image_id, each.seed_name, draw) for each in suite}
     return {ORIGINAL: original} | {name: suite[name].draw(original, number) for name, number in seeds.items()}

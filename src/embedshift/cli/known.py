@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from embedshift.augmentations import SUITES
+from embedshift.augmentations import SUITES, Choice
 from embedshift.encoders import ENCODERS, FAMILIES, TITLES
 from embedshift.registry import METRICS, questions
 
@@ -16,7 +16,9 @@ def _encoders() -> Iterator[tuple[str, str]]:
 
 def _augmentations() -> Iterator[tuple[str, str]]:
     for name in SUITES:
-        yield name, ", ".join(augmentation.name for augmentation in SUITES[name]())
+        found = SUITES[name](Choice())
+        names = dict.fromkeys(each.grade.family if each.grade else each.name for each in found)
+        yield name, f"{len(found)} views: {', '.join(names)}"
 
 
 def _metrics() -> Iterator[tuple[str, str]]:

@@ -65,7 +65,9 @@ def draw_image(sample: Sample, source: Source, plan: Plan) -> DrawnImage | Failu
         views, seeds = draw_views(original, sample.image_id, plan.suite, seed=config.seed, draws=config.draws)
         clock.lap(stage)
         stage = "measure"
-        pixels = {name: values for each in plan.measures for name, values in each.of_pixels(views).items()}
+        pixels: dict[str, Values] = {}
+        for each in plan.measures:
+            pixels |= each.of_pixels(views) | each.of_seeds(original, seeds[1:], plan)
         clock.lap("pixels")
     except Exception as error:
         words = without_folders(cause(error), source.description)

@@ -95,6 +95,16 @@ class Measure:
         """
         return {}
 
+    def of_seeds(self, original: Pixels, seeds: Sequence[int], plan: "Plan") -> dict[str, Values]:
+        """Metrics of the augmented views, `[V]` each, that their seeds say; computed beside the loader.
+
+        Args:
+            original: The original view, uint8 `[S, S, 3]`.
+            seeds: Of the augmented views, draw by draw.
+            plan: What decides the rows.
+        """
+        return {}
+
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
         """Metrics of the augmented views `[V]`, lists of theirs `[V, length]` and of the original `[length]`.
 

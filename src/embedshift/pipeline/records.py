@@ -11,7 +11,7 @@ from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import Plan
-from embedshift.store.shards import fixed_lists, schema, storable
+from embedshift.store.shards import GRADES, fixed_lists, schema, storable
 
 
 def measure(image: DrawnImage, output: EncoderOutput, measures: Sequence[Measure], plan: Plan) -> dict[str, Values]:
@@ -27,7 +27,7 @@ def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
     cells = None if encoder.grid is None else encoder.grid[0] * encoder.grid[1]
     dim = encoder.dim if plan.config.store == "all" else None
     lists = {column.name: column.length if column.of == "views" else None for column in plan.columns}
-    return schema(dim, cells, plan.metrics, lists)
+    return schema(dim, cells, plan.metrics, lists, graded=plan.suite.is_graded)
 
 
 def rows(image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values], plan: Plan, *, maps: bool) -> pa.Table:
@@ -46,6 +46,10 @@ def rows(image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values],
         "attention": attention,
         "caption": pa.array([image.sample.caption] * count, pa.string()),
     }
+    grades = [None, *(each.grade for each in plan.suite)]
+    for name, kind in GRADES.items():
+        of_draw = [getattr(grade, name, None) for grade in grades]
+        made[name] = pa.array([of_draw[0], *(of_draw[1:] * draws)], kind)
     for name in plan.metrics:
         made[name] = _numbers(values.get(name), count)
     for column in plan.columns:

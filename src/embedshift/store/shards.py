@@ -19,6 +19,8 @@ from embedshift.errors import EmbedshiftError, reason
 SCHEMA_VERSION = 3
 METADATA_KEY = b"embedshift"
 SUMS_KEY = b"embedshift.sums"
+# Where a view stands in its family; null on the original.
+GRADES = {"family": pa.string(), "level": pa.int32(), "parameter": pa.float64()}
 _NONE: Mapping[str, int | None] = {}
 
 
@@ -56,7 +58,12 @@ class ShardRecord:
 
 
 def schema(
-    dim: int | None, cells: int | None, metrics: Sequence[str], lists: Mapping[str, int | None] = _NONE
+    dim: int | None,
+    cells: int | None,
+    metrics: Sequence[str],
+    lists: Mapping[str, int | None] = _NONE,
+    *,
+    graded: bool = False,
 ) -> pa.Schema:
     """Columns of a row.
 
@@ -65,6 +72,7 @@ def schema(
         cells: g_h * g_w; None for an encoder without attention.
         metrics: Names.
         lists: Lists of numbers, float32: name → length; None = of any length.
+        graded: Whether a view may have a place in a family of rising strength.
 
     Example:
         >>> schema(512, 49, ["cosine_similarity"]).names[:5]
@@ -78,6 +86,7 @@ def schema(
             pa.field("draw", pa.int32(), nullable=False),
             pa.field("view_seed", pa.int64(), nullable=False),
             pa.field("pixels", pa.string()),
+            *(pa.field(name, kind) for name, kind in GRADES.items() if graded),
             *([pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False)] if dim else []),
             pa.field("attention", attention),
             *(pa.field(name, pa.float64()) for name in metrics),

@@ -1,0 +1,169 @@
+"""How strong a change was: in pixels, in structure, in places, and in what it hides."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from embedshift.arrays import Pixels, Values
+from embedshift.augmentations.changes import Geometry
+from embedshift.pipeline.measure import Asked, Measure
+from embedshift.registry import METRICS, metric
+
+if TYPE_CHECKING:
+    from embedshift.encoders.base import EncoderOutput
+    from embedshift.pipeline.plan import Plan
+    from embedshift.sources import Sample
+
+# Of the structural similarity: window, its standard deviation, and the constants for levels of 0 to 255.
+WINDOW, SIGMA, C1, C2 = 11, 1.5, (0.01 * 255) ** 2, (0.03 * 255) ** 2
+RIM = WINDOW // 2
+
+
+@metric("RMS of pixels", "strength", no_change=0.0, low=0.0, high=1.0, higher_is_better=False, optional=True)
+def rms(o: Pixels, a: Pixels) -> Values:
+    r"""Root mean square of the change of the pixels, as a share of their range.
+
+    .. math:: \mathrm{rms} = \sqrt{\mathrm{mean}((o - a)^2)} / 255
+
+    Args:
+        o: Original views, uint8 `[..., S, S, 3]`.
+        a: Augmented views, uint8 `[..., S, S, 3]`.
+
+    Returns:
+        float64 `[...]` in [0, 1]; 0 = no change.
+
+    Example:
+        >>> rms(np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 51, np.uint8)).item()
+        0.2
+    """
+    o, a = np.broadcast_arrays(o, a)
+    squares = [cv2.norm(o[view], a[view], cv2.NORM_L2SQR) for view in np.ndindex(o.shape[:-3])]
+    return np.asarray(np.sqrt(np.reshape(squares, o.shape[:-3]) / np.prod(o.shape[-3:])) / 255.0)
+
+
+@metric("dissimilarity (1 - SSIM)", "strength", no_change=0.0, low=0.0, high=2.0, higher_is_better=False, optional=True)
+def dissimilarity(o: Pixels, a: Pixels) -> Values:
+    r"""One less the structural similarity of the grey images (Wang et al. 2004).
+
+    .. math:: \mathrm{SSIM} = \mathrm{mean} \frac{(2 \mu_o \mu_a + C_1)(2 \sigma_{oa} + C_2)}
+        {(\mu_o^2 + \mu_a^2 + C_1)(\sigma_o^2 + \sigma_a^2 + C_2)}
+
+    with a Gaussian window of 11 x 11 pixels, standard deviation 1.5, and the rim of 5 pixels left out.
+
+    Args:
+        o: Original views, uint8 `[..., S, S, 3]`, S at least 11.
+        a: Augmented views, uint8 `[..., S, S, 3]`.
+
+    Returns:
+        float64 `[...]` in [0, 2]; 0 = no change; NaN for views with a side below 11.
+
+    Example:
+        >>> black = np.zeros((16, 16, 3), np.uint8)
+        >>> dissimilarity(black, black).item(), round(dissimilarity(black, black + 255).item(), 3)
+        (0.0, 1.0)
+    """
+    shape = np.broadcast_shapes(o.shape, a.shape)
+    if min(shape[-3:-1]) < WINDOW:
+        return np.full(shape[:-3], np.nan)
+    before = np.stack([_moments(o[place]) for place in np.ndindex(o.shape[:-3])]).reshape(
+        *o.shape[:-3], 3, *shape[-3:-1]
+    )
+    before, after = np.broadcast_to(before, (*shape[:-3], *before.shape[-3:])), np.broadcast_to(a, shape)
+    found = np.empty(shape[:-3])
+    for place in np.ndindex(found.shape):
+        (level, mean, variance), (other, other_mean, other_variance) = before[place], _moments(after[place])
+        covariance = _window(level * other) - mean * other_mean
+        alike = (2 * mean * other_mean + C1) * (2 * covariance + C2)
+        whole = (mean**2 + other_mean**2 + C1) * (variance + other_variance + C2)
+        found[place] = 1.0 - (alike / whole)[RIM:-RIM, RIM:-RIM].mean()
+    return np.asarray(np.maximum(found, 0.0))
+
+
+@metric(
+    "displacement / side",
+    "strength",
+    no_change=0.0,
+    low=0.0,
+    high=np.inf,
+    higher_is_better=False,
+    optional=True,
+    unit="sides",
+)
+def displacement(source: ArrayLike) -> Values:
+    """Root mean square of the distance that pixels were moved, over the side.
+
+    Args:
+        source: For every pixel of a view its place in the original, x before y, `[..., S, S, 2]`.
+
+    Returns:
+        float64 `[...]`; 0 = nothing is moved; NaN where the view shows no pixel of the original.
+
+    Example:
+        >>> across, down = np.meshgrid(np.arange(10.0), np.arange(10.0))
+        >>> displacement(np.stack([across, down + 1], axis=2)).round(3).item()
+        0.1
+    """
+    places = np.asarray(source, np.float32)
+    found = [Geometry(places[view]).displacement() for view in np.ndindex(places.shape[:-3])]
+    return np.reshape(found, places.shape[:-3])
+
+
+@metric("share hidden", "strength", no_change=0.0, low=0.0, high=1.0, higher_is_better=False, optional=True)
+def hidden(covered: NDArray[np.bool_]) -> Values:
+    """Share of the view's pixels that show something else than the original: covered, or from outside of it.
+
+    Args:
+        covered: Whether a pixel does, bool `[..., S, S]`.
+
+    Returns:
+        float64 `[...]` in [0, 1]; 0 = the view shows the original everywhere.
+
+    Example:
+        >>> hidden(np.eye(4, dtype=bool)).item()
+        0.25
+    """
+    return np.asarray(np.mean(covered, axis=(-2, -1), dtype=np.float64))
+
+
+class MEASURE(Measure):
+    """How strong every change was: of families of rising strength, and where it is asked for."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked)
+        if asked.suite.is_graded:
+            self.metrics = ("rms", "dissimilarity", "displacement", "hidden")
+
+    def of_pixels(self, views: Pixels) -> dict[str, Values]:
+        """Original against views."""
+        names = [name for name in ("rms", "dissimilarity") if name in self.metrics]
+        return {name: METRICS[name].function(views[:1], views[1:]) for name in names}
+
+    def of_seeds(self, original: Pixels, seeds: Sequence[int], plan: "Plan") -> dict[str, Values]:
+        """What the augmentations say of themselves."""
+        names = [name for name in ("displacement", "hidden") if name in self.metrics]
+        if not names:
+            return {}
+        suite = [*plan.suite] * plan.config.draws
+        found = np.array([one.moved_and_hidden(original, seed) for one, seed in zip(suite, seeds, strict=True)])
+        both = dict(zip(("displacement", "hidden"), found.T, strict=True))
+        return {name: both[name] for name in names}
+
+    def of_pair(
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
+    ) -> dict[str, float]:
+        """The pixels of one image against those of the other."""
+        return {name: float(values[0]) for name, values in self.of_pixels(views).items()}
+
+
+def _moments(image: Pixels) -> tuple[Values, Values, Values]:
+    """Grey levels `[S, S]`, their mean and their variance in the window around each pixel."""
+    level = cv2.transform(image.astype(np.float64), np.array([[0.299, 0.587, 0.114]]))
+    mean = _window(level)
+    return np.asarray(level), mean, _window(level * level) - mean**2
+
+
+def _window(values: Any) -> Values:
+    return np.asarray(cv2.GaussianBlur(values, (WINDOW, WINDOW), SIGMA))
