@@ -1,14 +1,24 @@
 """Tolerance: the strength of a change at which a number that rises with it reaches a given value."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
+from embedshift.config import Json
+from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.summary import COSINE
 
 # The share of the way to an unrelated image at which an embedding counts as having given way.
 SHARE = 0.1
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("family", "unit", "criterion"), pl.String),
+    **dict.fromkeys(("value", "low", "high"), pl.Float64),
+    "reached": pl.Boolean,
+}
 
 
 @dataclass(frozen=True)
@@ -92,3 +102,29 @@ def tolerance(parameters: ArrayLike, values: ArrayLike, low: ArrayLike, high: Ar
         return Tolerance(value, np.nan, np.nan)
     ends = (weak, strong) if strengths[-1] > strengths[0] else (strong, weak)
     return Tolerance(value, *ends)
+
+
+def of_families(families: Sequence[MeasuredFamily], summary: pl.DataFrame, target: float = SHARE) -> pl.DataFrame:
+    """The strength of every family at which the mean share of the cosine reaches a target.
+
+    Args:
+        families: Of a study; those of one level have no tolerance.
+        summary: Its table `summary`.
+        target: Above 0.
+
+    Returns:
+        `family, unit, criterion, value, low, high, reached`: `value` and the ends of its 95 % interval are in the
+        family's unit, the lesser end first; `value` is null where the strongest level does not reach the target, an
+        end where it lies beyond the strongest level or there is no interval.
+    """
+    columns = ("augmentation", "share", "share_low", "share_high")
+    cosine = summary.filter(pl.col("metric") == COSINE).select(columns)
+    shares = {name: np.array(ends, np.float64) for name, *ends in cosine.iter_rows()}
+    rows: list[Json] = []
+    for family in families:
+        if family.has_strength:
+            values, low, high = np.transpose([shares[view] for view in family.views])
+            found = tolerance(family.strengths, values, low, high, target)
+            row = {"family": family.name, "unit": family.unit, "criterion": f"share {target:g}"}
+            rows.append(row | {"value": found.value, "low": found.low, "high": found.high, "reached": found.reached})
+    return pl.DataFrame(rows, schema=SCHEMA).fill_nan(None)

@@ -1,0 +1,54 @@
+"""The families of a study: which views are one kind of change at levels of rising strength."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from embedshift.augmentations import Grade
+
+
+@dataclass(frozen=True)
+class MeasuredFamily:
+    """One kind of change at the levels that a study measured.
+
+    Args:
+        name: The family's.
+        unit: Of its parameter.
+        zero: The parameter of level 0, the image itself.
+        parameters: Of levels 1, 2, …
+        views: Names of the augmentations at these levels, the weakest first.
+    """
+
+    name: str
+    unit: str
+    zero: float
+    parameters: tuple[float, ...]
+    views: tuple[str, ...]
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """The parameters from level 0 on."""
+        return (self.zero, *self.parameters)
+
+    @property
+    def has_strength(self) -> bool:
+        """Whether it has several levels."""
+        return len(self.views) > 1
+
+
+def families_of(augmentations: Mapping[str, Mapping[str, Any]]) -> tuple[MeasuredFamily, ...]:
+    """The families in the description of a suite, in its order; empty for a suite without families.
+
+    Example:
+        >>> from embedshift.augmentations import load_suite
+        >>> families_of(load_suite("strength", families=["jpeg"], levels=2).describe())[0].views
+        ('jpeg@1', 'jpeg@2')
+    """
+    grades = {name: Grade(**entry["grade"]) for name, entry in augmentations.items() if "grade" in entry}
+    found: list[MeasuredFamily] = []
+    for family in dict.fromkeys(grade.family for grade in grades.values()):
+        own = sorted((grade.level, grade, name) for name, grade in grades.items() if grade.family == family)
+        first = own[0][1]
+        parameters, views = tuple(grade.parameter for _, grade, _ in own), tuple(name for *_, name in own)
+        found.append(MeasuredFamily(family, first.unit, first.zero, parameters, views))
+    return tuple(found)
