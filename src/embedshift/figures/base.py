@@ -137,6 +137,7 @@ class FigureKind:
         images: Images that it shows where none are chosen; 0 = it shows no images.
         of_attention: Whether these images should have attention maps.
         section: Whether it stands in the section of its question rather than among the paper's figures.
+        without_images: Whether it can be drawn without its images, where they are gone or may not be shown.
         possible: Whether a study has what it needs: something or nothing.
     """
 
@@ -147,6 +148,7 @@ class FigureKind:
     images: int = 0
     of_attention: bool = False
     section: bool = False
+    without_images: bool = False
     possible: Callable[[FigureInput], object] = lambda _: True
 
     @property
@@ -178,6 +180,7 @@ def figure(
     images: int = 0,
     of_attention: bool = False,
     section: bool = False,
+    without_images: bool = False,
     possible: Callable[[FigureInput], object] = lambda _: True,
 ) -> Callable[[Callable[..., Figure]], Draw]:
     """Registers the decorated function `(data, title) -> Figure` in `FIGURES`; it is always called in our style.
@@ -191,7 +194,8 @@ def figure(
             with style.context():
                 return draw(data, title)
 
-        FIGURES.add(name, FigureKind(name, number, title, styled, images, of_attention, section, possible))
+        more = (images, of_attention, section, without_images, possible)
+        FIGURES.add(name, FigureKind(name, number, title, styled, *more))
         return styled
 
     return register

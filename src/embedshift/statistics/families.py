@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from embedshift.arrays import Values
 from embedshift.augmentations import Grade
 
 
@@ -34,6 +38,18 @@ class MeasuredFamily:
     def has_strength(self) -> bool:
         """Whether it has several levels."""
         return len(self.views) > 1
+
+    def levels_at(self, parameters: ArrayLike) -> Values:
+        """Where strengths stand among the levels, by a straight line between two; NaN stays NaN.
+
+        Example:
+            >>> family = MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2"))
+            >>> family.levels_at([100.0, 90.0, 65.0]).tolist()
+            [0.0, 0.5, 1.5]
+        """
+        known, found = np.asarray(self.strengths, np.float64), np.asarray(parameters, np.float64)
+        sign = 1.0 if known[-1] > known[0] else -1.0
+        return np.asarray(np.interp(sign * found, sign * known, np.arange(len(known))))
 
 
 def families_of(augmentations: Mapping[str, Mapping[str, Any]]) -> tuple[MeasuredFamily, ...]:

@@ -1,0 +1,76 @@
+"""Strengths as a person reads them: numbers with two figures, percent where the unit is a share."""
+
+import math
+
+# Units that are a share, by their endings or beginnings → what stands after "%".
+_SHARES = {"/ side": "of the side", "/ range": "of the range"}
+# Units that stand after their number, or around it.
+_AROUND = {"degrees": "{} degrees", "±": "±{}", "x the paper's maximum": "{} x the paper's maximum"}
+NOT_REACHED = "not reached"
+
+
+def figures(value: float, count: int = 2) -> str:
+    """A number with so many figures, or all figures of its whole part.
+
+    Example:
+        >>> figures(0.00654), figures(17.3), figures(157.2), figures(1.25, 3)
+        ('0.0065', '17', '157', '1.25')
+    """
+    return f"{value:.0f}" if abs(value) >= 10**count else f"{float(f'{value:.{count}g}'):g}"
+
+
+def scaled(value: float, unit: str, count: int = 2) -> str:
+    """The number alone, with so many figures: in percent where the unit is a share.
+
+    Example:
+        >>> scaled(0.0065, "sigma / side"), scaled(17.3, "quality")
+        ('0.65', '17')
+    """
+    return figures(100 * value if is_share(unit) else value, count)
+
+
+def is_share(unit: str) -> bool:
+    """Whether the unit is a share of something, which is written in percent."""
+    return _share(unit) is not None
+
+
+def in_words(value: float | None, unit: str) -> str:
+    """A strength with its unit.
+
+    Example:
+        >>> in_words(0.0065, "sigma / side"), in_words(0.018, "share hidden"), in_words(7.84, "degrees")
+        ('0.65 % of the side', '1.8 % hidden', '7.8 degrees')
+        >>> in_words(17.3, "quality"), in_words(1.6, "g or 1/g"), in_words(None, "quality")
+        ('quality 17', '1.6 or 1/1.6', 'not reached')
+    """
+    if value is None or math.isnan(value):
+        return NOT_REACHED
+    number, share = scaled(value, unit), _share(unit)
+    if share is not None:
+        return f"{number} % {share}".rstrip()
+    if " or " in unit:  # "g or 1/g"
+        return unit.replace(unit.split()[0], number)
+    return _AROUND.get(unit, f"{unit} {{}}").format(number).strip()
+
+
+def interval_in_words(low: float | None, high: float | None, unit: str) -> str:
+    """The interval of a strength, without its unit; "" where there is none.
+
+    Example:
+        >>> interval_in_words(0.005, 0.008, "sigma / side"), interval_in_words(12.4, None, "quality")
+        ('0.5 to 0.8 %', '12 or more')
+    """
+    if low is None and high is None:
+        return ""
+    percent = " %" if is_share(unit) else ""
+    if low is None or high is None:
+        return f"{scaled(high or low or 0.0, unit)}{percent} or {'more' if high is None else 'less'}"
+    return f"{scaled(low, unit)} to {scaled(high, unit)}{percent}"
+
+
+def _share(unit: str) -> str | None:
+    """What stands after "%"; None where the unit is no share."""
+    for ending, words in _SHARES.items():
+        if unit.endswith(ending):
+            return words
+    return unit.removeprefix("share").strip() if unit.split()[:1] == ["share"] else None
