@@ -51,6 +51,16 @@ class MeasuredFamily:
         sign = 1.0 if known[-1] > known[0] else -1.0
         return np.asarray(np.interp(sign * found, sign * known, np.arange(len(known))))
 
+    def nearest(self, parameter: float | None) -> str:
+        """The view whose level is nearest to a strength; that of the strongest level where there is none.
+
+        Example:
+            >>> family = MeasuredFamily("jpeg", "quality", 100, (80, 50, 10), ("jpeg@1", "jpeg@2", "jpeg@3"))
+            >>> family.nearest(60), family.nearest(99), family.nearest(None)
+            ('jpeg@2', 'jpeg@1', 'jpeg@3')
+        """
+        return self.views[-1 if parameter is None else max(1, round(float(self.levels_at(parameter)))) - 1]
+
 
 def families_of(augmentations: Mapping[str, Mapping[str, Any]]) -> tuple[MeasuredFamily, ...]:
     """The families in the description of a suite, in its order; empty for a suite without families.

@@ -52,7 +52,9 @@ def strength(data: FigureInput, title: str) -> Figure:
     note += "; images: one of the set" if views else ""
     last = max(len(family.views) for family in families)
     strip = 0.87 * WIDTH / (1 + last) if views else 0.0
-    drawn = new_figure(data.caption(note), WIDTH * columns + 0.4, (HEIGHT + strip + 0.6) * lines + 0.35, title)
+    drawn = new_figure(
+        data.caption(note, every=True), WIDTH * columns + 0.4, (HEIGHT + strip + 0.6) * lines + 0.35, title
+    )
     layout = drawn.get_layout_engine()
     assert isinstance(layout, ConstrainedLayoutEngine)
     layout.set(h_pad=0.03, hspace=0.0)
@@ -143,7 +145,7 @@ def tolerance(data: FigureInput, title: str) -> Figure:
     rows = sorted(_tolerances(data).values(), key=lambda row: _level(families[row["family"]], row["value"]))
     last = max(len(family.views) for family in families.values())
     note = f"dot: the strength at which the mean share of the cosine reaches {SHARE:g}; line: its 95 % interval"
-    drawn = new_figure(data.caption(note), 7.8, 1.1 + 0.26 * len(rows), title)
+    drawn = new_figure(data.caption(note, every=True), 7.8, 1.1 + 0.26 * len(rows), title)
     axes = drawn.subplots()
     for place, row in enumerate(rows):
         family = families[row["family"]]
