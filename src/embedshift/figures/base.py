@@ -12,12 +12,10 @@ from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.figures import style
 from embedshift.registry import METRICS, Registry, import_parts
+from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.summary import RADAR_METRICS, ranked
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage
-
-# Which views of families are shown where all would be too many.
-ONE_LEVEL = "of each family the level nearest its tolerance, else the strongest"
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def sentences(tolerance: pl.DataFrame, encoder: str, link: str = "") -> list[Mar
         >>> rows = {"family": ["blur", "grey"], "unit": ["sigma / side", "mix"], "value": [0.0065, None],
         ...     "low": [0.005, None], "high": [0.008, None], "reached": [True, False]}
         >>> for sentence in sentences(pl.DataFrame(rows), "CLIP"): print(sentence.striptags())
-        CLIP moves a tenth of the way to an unrelated image under blur at 0.65 % of the side [0.5 to 0.8 %].
+        CLIP moves a tenth of the way to an unrelated image under blur at 0.65 % of the side [0.50 to 0.80 %].
         It moves less than that at every strength measured under grey.
     """
     rows = tolerance.to_dicts()

@@ -9,29 +9,40 @@ _AROUND = {"degrees": "{} degrees", "±": "±{}", "x the paper's maximum": "{} x
 NOT_REACHED = "not reached"
 
 
-def figures(value: float, count: int = 2) -> str:
-    """A number with so many figures, or all figures of its whole part.
+def scaled(value: float, unit: str) -> str:
+    """The number alone with two figures, or all figures of its whole part: in percent where the unit is a share.
 
     Example:
-        >>> figures(0.00654), figures(17.3), figures(157.2), figures(1.25, 3)
-        ('0.0065', '17', '157', '1.25')
+        >>> scaled(0.0065, "sigma / side"), scaled(17.3, "quality"), scaled(2.96, "degrees"), scaled(157.2, "degrees")
+        ('0.65', '17', '3.0', '157')
     """
-    return f"{value:.0f}" if abs(value) >= 10**count else f"{float(f'{value:.{count}g}'):g}"
+    number = 100 * value if is_share(unit) else value
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:#.2g}".rstrip(".")
 
 
-def scaled(value: float, unit: str, count: int = 2) -> str:
-    """The number alone, with so many figures: in percent where the unit is a share.
+def parameter(value: float, unit: str) -> str:
+    """The parameter of a level as it was chosen, alone; in percent where the unit is a share.
 
     Example:
-        >>> scaled(0.0065, "sigma / side"), scaled(17.3, "quality")
-        ('0.65', '17')
+        >>> parameter(0.025, "share hidden"), parameter(80.0, "quality"), parameter(0.03125, "factor")
+        ('2.5', '80', '0.0312')
     """
-    return figures(100 * value if is_share(unit) else value, count)
+    return f"{100 * value if is_share(unit) else value:.3g}"
 
 
 def is_share(unit: str) -> bool:
     """Whether the unit is a share of something, which is written in percent."""
     return _share(unit) is not None
+
+
+def axis_label(unit: str) -> str:
+    """The unit of numbers that are written without it.
+
+    Example:
+        >>> axis_label("sigma / side"), axis_label("quality")
+        ('sigma / side, %', 'quality')
+    """
+    return f"{unit}, %" if is_share(unit) else unit
 
 
 def in_words(value: float | None, unit: str) -> str:
@@ -58,7 +69,7 @@ def interval_in_words(low: float | None, high: float | None, unit: str) -> str:
 
     Example:
         >>> interval_in_words(0.005, 0.008, "sigma / side"), interval_in_words(12.4, None, "quality")
-        ('0.5 to 0.8 %', '12 or more')
+        ('0.50 to 0.80 %', '12 or more')
     """
     if low is None and high is None:
         return ""

@@ -9,7 +9,6 @@ from markupsafe import Markup
 
 from embedshift.arrays import Values
 from embedshift.figures import FigureInput
-from embedshift.figures.base import ONE_LEVEL
 from embedshift.figures.style import metric_label
 from embedshift.questions.embedding.answer import how_far, is_it_settled, scale_of, which_images
 from embedshift.registry import METRICS
@@ -18,6 +17,7 @@ from embedshift.report.numbers import fixed, places_of
 from embedshift.report.section import Chart, PageInput, Part, Plot, Section
 from embedshift.report.tolerances import sentences
 from embedshift.statistics.density import density
+from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.layout import blocks, layout
 from embedshift.statistics.summary import COSINE, FAR
 

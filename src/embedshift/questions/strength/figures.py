@@ -12,13 +12,14 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.figures.base import FigureInput, figure, has_table
-from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure
+from embedshift.figures.style import FAINT, MUTED, human, new_figure
+from embedshift.figures.tolerances import level_axis, level_of, mark
 from embedshift.report.images import shrink
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import SHARE
-from embedshift.statistics.units import in_words, interval_in_words, is_share, scaled
+from embedshift.statistics.units import axis_label, in_words, interval_in_words, parameter
 
 LINE, MARK = "#0072B2", "#D55E00"
 COLUMNS = 3
@@ -105,7 +106,7 @@ def _curve(axes: Axes, family: MeasuredFamily, numbers: tuple[Values, Values, Va
         axes.vlines(at, 0, SHARE, color=MARK, linewidth=1.0, zorder=2)
         axes.plot(at, SHARE, marker="o", markersize=7, markerfacecolor="none", markeredgecolor=MARK, zorder=4)
     axes.set_title(title, fontsize=8)
-    axes.set_xticks(levels, [scaled(value, family.unit, 3) for value in family.strengths], fontsize=7)
+    axes.set_xticks(levels, [parameter(value, family.unit) for value in family.strengths], fontsize=7)
     axes.tick_params(axis="y", labelsize=7)
     axes.grid(axis="y", color=FAINT)
 
@@ -119,17 +120,7 @@ def _strip(axes: Axes, family: MeasuredFamily, views: Mapping[str, Pixels]) -> N
         if name in views:
             axes.imshow(shrink(views[name], THUMB), extent=(level - 0.46, level + 0.46, -0.46, 0.46), aspect="auto")
     axes.set_ylim(-0.5, 0.5)
-    axes.set_xlabel(_axis_label(family), fontsize=7, labelpad=2)
-
-
-def _axis_label(family: MeasuredFamily) -> str:
-    """The unit as the axis has it: in percent where it is a share.
-
-    Example:
-        >>> _axis_label(MeasuredFamily("blur", "sigma / side", 0, (0.01, 0.02), ("blur@1", "blur@2")))
-        'sigma / side, %'
-    """
-    return f"{family.unit}, %" if is_share(family.unit) else family.unit
+    axes.set_xlabel(axis_label(family.unit), fontsize=7, labelpad=2)
 
 
 @figure(
@@ -142,34 +133,17 @@ def _axis_label(family: MeasuredFamily) -> str:
 def tolerance(data: FigureInput, title: str) -> Figure:
     """A row per family: where among its levels the tolerance lies, with its interval; the least tolerant on top."""
     families = {family.name: family for family in data.reader.families}
-    rows = sorted(_tolerances(data).values(), key=lambda row: _level(families[row["family"]], row["value"]))
+    rows = sorted(_tolerances(data).values(), key=lambda row: level_of(families[row["family"]], row["value"]))
     last = max(len(family.views) for family in families.values())
-    note = f"dot: the strength at which the mean share of the cosine reaches {SHARE:g}; line: its 95 % interval"
+    note = f"dot: the strength at which the mean share of the cosine reaches {SHARE:g}, open where the strongest level "
+    note += "does not reach it; line: its 95 % interval"
     drawn = new_figure(data.caption(note, every=True), 7.8, 1.1 + 0.26 * len(rows), title)
     axes = drawn.subplots()
+    level_axis(axes, [human(row["family"]) for row in rows], last)
     for place, row in enumerate(rows):
         family = families[row["family"]]
-        end = float(len(family.views))
-        levels = sorted(_level(family, row[name]) for name in ("low", "high"))
-        if np.isfinite(levels).any():  # an end beyond the strongest level: up to there
-            axes.hlines(place, levels[0], min(levels[1], end), color=INK, linewidth=1.3)
-        if row["reached"]:
-            axes.plot(_level(family, row["value"]), place, "o", color=MARK, markersize=5.5)
-        else:
-            axes.plot(end, place, ">", color=MARK, markerfacecolor="white", markersize=6, clip_on=False)
+        mark(axes, place, family, (row["value"], row["low"], row["high"]), MARK)
         interval = interval_in_words(row["low"], row["high"], family.unit)
         words = in_words(row["value"], family.unit) + (f"  [{interval}]" if interval else "")
         axes.text(last + 0.25, place, words, va="center", fontsize=7.5)
-    axes.set_yticks(range(len(rows)), [human(row["family"]) for row in rows])
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(rows) - 0.5, -0.6)
-    axes.set_xlim(-0.05, last + 0.05)
-    axes.set_xticks(range(last + 1))
-    axes.grid(axis="x", color=FAINT)
-    axes.set_xlabel("level of the family (0 = the image itself)")
     return drawn
-
-
-def _level(family: MeasuredFamily, value: float | None) -> float:
-    """Where a strength stands among the levels of its family; infinite where there is none."""
-    return np.inf if value is None else float(family.levels_at(value))

@@ -12,7 +12,7 @@ from embedshift.report.tolerances import sentences
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import SHARE
-from embedshift.statistics.units import in_words, interval_in_words
+from embedshift.statistics.units import axis_label, in_words, interval_in_words, parameter
 
 # How strong a change was, by the measured views: column of the page → metric.
 MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "share hidden"}
@@ -54,12 +54,13 @@ def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Json | None) -> J
     cosine = table.filter(metric=COSINE)
     shares = cosine.select("share", "share_low", "share_high").rows()
     cells = []
-    for parameter, (share, low, high) in zip(family.parameters, shares, strict=True):
+    for strength, (share, low, high) in zip(family.parameters, shares, strict=True):
         text, interval = with_interval(share, low, high)
         tint = 0.0 if share is None else 100 * min(1.0, max(0.0, share))
-        cells.append({"text": text, "note": in_words(parameter, family.unit), "interval": interval, "change": tint})
+        cells.append({"text": text, "note": parameter(strength, family.unit), "interval": interval, "change": tint})
     return {
         "family": human(family.name),
+        "unit": axis_label(family.unit),
         "tolerance": MISSING if found is None else in_words(value, family.unit),
         "interval": "" if found is None else interval_in_words(found["low"], found["high"], family.unit),
         "measured": [_percent(_at(family, table.filter(metric=name), value)) for name in MEASURED],
