@@ -171,13 +171,21 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
-    from embedshift.cli.terminal import comparison_lines, comparison_table, print_wide, set_up_logging
+    from embedshift.cli.terminal import (
+        compared_tolerances,
+        comparison_lines,
+        comparison_table,
+        print_wide,
+        set_up_logging,
+    )
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
     found = embedshift.compare(studies, out=out)
     if as_json:
         typer.echo(json.dumps(found.to_dicts(), ensure_ascii=False))
         return
+    if not found.tolerances.is_empty():
+        print_wide(compared_tolerances(found))
     print_wide(comparison_table(found))
     for line in comparison_lines(found):
         typer.echo(line)
@@ -201,7 +209,7 @@ def list_known(
 
 
 def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True) -> None:
-    from embedshift.cli.terminal import print_wide, progress, summary_table
+    from embedshift.cli.terminal import print_wide, progress, result_tables
     from embedshift.config import make_config
     from embedshift.steps import run_study
     from embedshift.study import Study
@@ -219,7 +227,8 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
     if as_json:
         typer.echo(json.dumps(_json(study)))
     else:
-        print_wide(summary_table(study))
+        for table in result_tables(study):
+            print_wide(table)
         typer.echo(f"{counts.measured} of {counts.images} images measured in {seconds:.1f} s.")
         _say_written(study)
     for first in study.failures().head(1).iter_rows(named=True):

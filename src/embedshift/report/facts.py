@@ -6,6 +6,7 @@ from typing import Any
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.report.numbers import count, shorten
+from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.store.copies import copies_line
 from embedshift.store.info import StudyInfo
 from embedshift.store.naming import Naming
@@ -73,9 +74,15 @@ def facts(
 
 
 def augmentation_lines(info: StudyInfo) -> list[Fact]:
-    """Each augmentation with what it is: class and parameters, or the user's own function."""
+    """Each augmentation, or family of them, with what it is: class and parameters, or the user's own function."""
+    families = {family.views[0]: family for family in families_of(info.identity["augmentations"])}
+    in_families = {view for family in families.values() for view in family.views}
     lines: list[Fact] = []
     for name in info.augmentations:
+        if name in families:
+            lines.append(_family_line(families[name], info.identity["augmentations"][name]))
+        if name in in_families:
+            continue
         entry = dict(info.identity["augmentations"][name])
         if "albumentations" not in entry:
             lines.append((name, f"own function {entry['callable']}" if "callable" in entry else _counted_entry(entry)))
@@ -109,10 +116,17 @@ def headline(info: StudyInfo, measured: int) -> str:
     """One line of counts under the page's title."""
     names, draws = len(info.augmentations), info.draws
     views = count(measured * names * draws, "augmented view")
+    families = families_of(info.identity["augmentations"])
+    levels = f" ({len(families)} famil{'y' if len(families) == 1 else 'ies'})" if families else ""
     return (
-        f"{count(measured, 'image')}, {count(names, 'augmentation')}, {views} and {count(measured, ORIGINAL)}, "
+        f"{count(measured, 'image')}, {count(names, 'augmentation')}{levels}, {views} and {count(measured, ORIGINAL)}, "
         f"{info.encoder.precision}"
     )
+
+
+def _family_line(family: MeasuredFamily, entry: Mapping[str, Any]) -> Fact:
+    levels = ", ".join(f"{parameter:g}" for parameter in family.parameters)
+    return family.name, f"{_counted_entry(entry)}; {count(len(family.views), 'level')}, {family.unit}: {levels}"
 
 
 def _counted_entry(entry: Mapping[str, Any]) -> str:
