@@ -124,7 +124,7 @@ def _check_matches(name: str, matched: Mapping[str, Sample], samples: Sequence[S
         first = min(sample.image_id for sample in samples if sample.image_id not in matched)
         level = logging.WARNING if len(matched) < len(samples) / 2 else logging.INFO
         log.log(
-            level, "%s: %d of %d images have a variant, %d lack it (first: %s)",
+            level, "%s: a variant of %d of %d images, none of %d (first: %s)",
             name, len(matched), len(samples), lacking, first,
         )  # fmt: skip
 
