@@ -4,6 +4,7 @@ from embedshift.augmentations import corruptions, strength
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.suite import SUITES, Suite, load_suite, rebuild_suite
+from embedshift.augmentations.variant import Variant
 
 __all__ = [
     "ORIGINAL",
@@ -13,6 +14,7 @@ __all__ = [
     "Choice",
     "Grade",
     "Suite",
+    "Variant",
     "corruptions",
     "load_suite",
     "rebuild_suite",

@@ -106,7 +106,7 @@ def load_suite(
 
 
 def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
-    """The suite of a stored description, without the user's own callables and classes; None where none is left.
+    """The suite of a stored description, without variants and the user's own callables; None where none is left.
 
     Example:
         >>> rebuild_suite(load_suite("paper").describe()).names == load_suite("paper").names
@@ -126,7 +126,7 @@ def _rebuilt(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
     elif "built_in" in entry:
         known = [each for suite in SUITES for each in SUITES[suite](Choice()) if each.name == name]
     else:
-        # KeyError: no description of albumentations, or of a class that only the user's own program knows.
+        # KeyError: a variant, a callable, or a class of albumentations that only the user's own program knows.
         with contextlib.suppress(KeyError):
             return Augmentation(name, transforms.from_dict(entry["albumentations"]))
         return None

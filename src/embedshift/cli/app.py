@@ -78,11 +78,14 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 @app.command()
-@with_options(StudyConfig, *switches(), skip=("images",))
+@with_options(StudyConfig, *switches(), skip=("images", "pairs"))
 def run(
     images: Annotated[
         list[str] | None, typer.Argument(help="A folder, several files and folders, or a .txt list.")
     ] = None,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="The first of IMAGES is changed to the others: ORIGINALS VARIANTS...")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="The study's folder.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML with any of these settings; flags win over it.")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Shards and tables only.")] = False,
@@ -95,7 +98,10 @@ def run(
     from embedshift.cli.terminal import set_up_logging
     from embedshift.config import make_config, read_config
 
-    flags = given({"images": images or None, **settings})
+    if pairs and len(images or ()) < 2:
+        raise UsageError("`pairs`: name the originals and their variants: --pairs ORIGINALS VARIANTS...")
+    variants = images[1:] if pairs and images else None
+    flags = given({"images": (images[:1] if pairs and images else images) or None, "pairs": variants, **settings})
     told = ({} if config is None else read_config(config)) | flags
     if not told.get("images"):
         raise UsageError("name the images: a folder, files, or a .txt list")

@@ -200,7 +200,7 @@ def progress(quiet: bool) -> Iterator[tuple[Callable[[Start], None], Callable[[i
         elif start.done:
             log.info("going on where it stopped: %d of %d images are done", start.done, start.images)
         if start.skipped:
-            log.info("passed over by their endings: %s", dict(start.skipped))
+            log.info("passed over: %s", dict(start.skipped))
 
     def step(count: int) -> None:
         state["new"] += count

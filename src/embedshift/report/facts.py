@@ -56,10 +56,11 @@ def facts(
             ("listed", count(info.counts.images, "image")),
             ("measured", count(sum(record.images for record in records), "image")),
             ("failed", count(sum(len(record.failures) for record in records), "image")),
-            ("passed over by their endings", shorten(_counted(info.counts.skipped)) or "none"),
+            ("passed over", shorten(_counted(info.counts.skipped)) or "none"),
             ("copies", copies_line(copied) if copied else "none"),
             ("from", _paths(naming.places(config["images"]))),
             ("hash of the names", identity["images"]["ids_hash"]),
+            *_variants(info, naming),
         ],
         "Study": [
             ("configuration, hash", info.config_hash),
@@ -85,7 +86,7 @@ def augmentation_lines(info: StudyInfo) -> list[Fact]:
             continue
         entry = dict(info.identity["augmentations"][name])
         if "albumentations" not in entry:
-            lines.append((name, f"own function {entry['callable']}" if "callable" in entry else _counted_entry(entry)))
+            lines.append((name, _without_parameters(entry)))
             continue
         parameters = dict(entry["albumentations"])
         kind = parameters.pop("__class_fullname__")
@@ -126,11 +127,26 @@ def headline(info: StudyInfo, measured: int) -> str:
 
 def _family_line(family: MeasuredFamily, entry: Mapping[str, Any]) -> Fact:
     levels = ", ".join(f"{parameter:g}" for parameter in family.parameters)
-    return family.name, f"{_counted_entry(entry)}; {count(len(family.views), 'level')}, {family.unit}: {levels}"
+    return family.name, f"{_without_parameters(entry)}; {count(len(family.views), 'level')}, {family.unit}: {levels}"
 
 
-def _counted_entry(entry: Mapping[str, Any]) -> str:
-    return f"built in, version {entry['version']}"
+def _without_parameters(entry: Mapping[str, Any]) -> str:
+    if "variant" in entry:
+        return f"read, not drawn; hash of the bytes {entry['hash']}"
+    return f"own function {entry['callable']}" if "callable" in entry else f"built in, version {entry['version']}"
+
+
+def _variants(info: StudyInfo, naming: Naming) -> list[Fact]:
+    """Where the variants of each name come from, how many are missing, and how many are stretched."""
+    found: list[Fact] = []
+    for name, each in info.pairs.items():
+        places = _paths(naming.places(info.source["variants"][name]["paths"]))
+        lacking = f"; {each['missing']:,} missing" if each["missing"] else ""
+        found.append((f"variants {name}", f"{count(each['count'], 'image')} from {places}{lacking}"))
+        if each["stretched"]:
+            words = "with another aspect ratio than the original, by more than 2 %, so that content is stretched"
+            found.append((f"shapes of {name}", f"{each['stretched']:,} {words} (first: {naming.image(each['first'])})"))
+    return found
 
 
 def _words(definition: str | None) -> str:

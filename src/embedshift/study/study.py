@@ -219,6 +219,8 @@ class Study:
             table = next((table for table in tables_of([each]) if table.name == name), None)
             if table is not None and table.takes and each in reader.questions:
                 return f"no {name} here: it takes {table.takes}"
+            if table is not None and not each.of_pairs:
+                return f"no {name} here: that is not asked of pairs"
             if table is not None:
                 return f"no {name} here; run the study with `{each.name}`"
         if name == "differences":
