@@ -74,17 +74,19 @@ def facts(
 
 def augmentation_lines(info: StudyInfo) -> list[Fact]:
     """Each augmentation with what it is: class and parameters, or the user's own function."""
-    lines: list[Fact] = []
-    for name in info.augmentations:
-        entry = dict(info.identity["augmentations"][name])
-        if "albumentations" not in entry:
-            lines.append((name, f"own function {entry['callable']}" if "callable" in entry else _counted_entry(entry)))
-            continue
-        parameters = dict(entry["albumentations"])
-        kind = parameters.pop("__class_fullname__")
-        text = ", ".join(f"{key}={_value(value)}" for key, value in parameters.items())
-        lines.append((name, f"{kind}({text})"))
-    return lines
+    return [(name, _described(info.identity["augmentations"][name])) for name in info.augmentations]
+
+
+def _described(entry: Mapping[str, Any]) -> str:
+    if "steps" in entry:
+        return ", then ".join(_described(step) for step in entry["steps"])
+    if "callable" in entry:
+        return f"own function {entry['callable']}"
+    if "albumentations" not in entry:
+        return _counted_entry(entry)
+    parameters = dict(entry["albumentations"])
+    kind = parameters.pop("__class_fullname__")
+    return f"{kind}({', '.join(f'{key}={_value(value)}' for key, value in parameters.items())})"
 
 
 def configuration(info: StudyInfo, naming: Naming) -> str:
@@ -116,7 +118,8 @@ def headline(info: StudyInfo, measured: int) -> str:
 
 
 def _counted_entry(entry: Mapping[str, Any]) -> str:
-    return f"built in, version {entry['version']}"
+    name = f"{entry['name']}, " if "name" in entry else ""
+    return f"{name}built in, version {entry['version']}"
 
 
 def _words(definition: str | None) -> str:
