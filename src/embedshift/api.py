@@ -24,7 +24,7 @@ def run(
     *,
     out: str | Path,
     model: str | Encoder = DEFAULTS.model,
-    augmentations: str | Mapping[str, Any] = DEFAULTS.augmentations,
+    augmentations: str | Path | Mapping[str, Any] = DEFAULTS.augmentations,
     pairs: str | Path | Sequence[str | Path] | Mapping[str, str | Path] = (),
     allow_missing: bool = DEFAULTS.allow_missing,
     families: Sequence[str] = DEFAULTS.families,
@@ -60,7 +60,7 @@ def run(
         images: A folder, or several files and folders, or a `.txt` list.
         out: The study's folder.
         model: A registered name, a Hugging Face id, a local folder, a name of open_clip or timm, or any `Encoder`.
-        augmentations: A registered suite, or a dict of albumentations transforms or callables
+        augmentations: A registered suite, a YAML file of pipelines, or a dict of albumentations transforms or callables
             `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
         pairs: In place of augmentations, what something else made of the images: folders or archives of variants, or a
             mapping of names to them; see `docs/pairs.md`.
@@ -123,7 +123,7 @@ def run(
     encoder, suite = _encoder(model, own), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
-        given["augmentations"] = augmentations if isinstance(augmentations, str) else "custom"
+        given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
     run_study(make_config(given), Path(out), encoder=encoder, suite=suite, progress=progress)
     return Study(Path(out))
 
@@ -139,9 +139,9 @@ def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | Non
     return model
 
 
-def _suite(augmentations: str | Mapping[str, Any]) -> Suite | None:
-    """The user's own augmentations; None for a name."""
-    return None if isinstance(augmentations, str) else load_suite(augmentations)
+def _suite(augmentations: str | Path | Mapping[str, Any]) -> Suite | None:
+    """The user's own augmentations; None for a name or a file."""
+    return None if isinstance(augmentations, str | Path) else load_suite(augmentations)
 
 
 def wrap(module: Any, **settings: Any) -> Encoder:

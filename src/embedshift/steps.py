@@ -160,10 +160,12 @@ def prepared(
     spec = encoder_spec(config, encoder, measures)
     with ready(spec, config, compiled=False) as loaded:
         measures = loaded.prepare(measures)
+        preprocess = preprocess_of(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
+        suite.try_out(preprocess.size)
         plan = Plan(
             config=config,
             suite=suite,
-            preprocess=preprocess_of(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess),
+            preprocess=preprocess,
             measures=measures,
             columns=columns_of(measures, loaded.probe(spec)),
             batch_size=spec.batch_for(loaded.encoder),

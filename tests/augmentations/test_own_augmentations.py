@@ -117,7 +117,7 @@ def test_what_an_augmentation_returns_is_checked(transform, words):
         ({"": darker}, "'' cannot be a name"),
         ({3: darker}, "3 cannot be a name"),
         ({"mine": "blur"}, "'mine': give an albumentations transform or a callable"),
-        ([A.Blur()], "name of a suite, or a dict"),
+        ([A.Blur()], "name of a suite, a YAML file, or a dict"),
         ("papr", "unknown augmentation suite 'papr'; did you mean 'paper'"),
     ],
 )

@@ -76,23 +76,33 @@ def facts(
 
 def augmentation_lines(info: StudyInfo) -> list[Fact]:
     """Each augmentation, or family of them, with what it is: class and parameters, or the user's own function."""
-    families = {family.views[0]: family for family in families_of(info.identity["augmentations"])}
-    in_families = {view for family in families.values() for view in family.views}
-    lines: list[Fact] = []
-    for name in info.augmentations:
-        if name in families:
-            lines.append(_family_line(families[name], info.identity["augmentations"][name]))
-        if name in in_families:
-            continue
-        entry = dict(info.identity["augmentations"][name])
-        if "albumentations" not in entry:
-            lines.append((name, _without_parameters(entry)))
-            continue
-        parameters = dict(entry["albumentations"])
-        kind = parameters.pop("__class_fullname__")
-        text = ", ".join(f"{key}={_value(value)}" for key, value in parameters.items())
-        lines.append((name, f"{kind}({text})"))
-    return lines
+    described = info.identity["augmentations"]
+    families = {family.views[0]: family for family in families_of(described)}
+    later = {view for family in families.values() for view in family.views[1:]}
+    return [
+        _family_line(families[name], described[name]) if name in families else (name, _described(described[name]))
+        for name in info.augmentations
+        if name not in later
+    ]
+
+
+def _family_line(family: MeasuredFamily, entry: Mapping[str, Any]) -> Fact:
+    levels = ", ".join(f"{parameter:g}" for parameter in family.parameters)
+    return family.name, f"{_described(entry)}; {count(len(family.views), 'level')}, {family.unit}: {levels}"
+
+
+def _described(entry: Mapping[str, Any]) -> str:
+    if "steps" in entry:
+        return ", then ".join(_described(step) for step in entry["steps"])
+    if "variant" in entry:
+        return f"read, not drawn; hash of the bytes {entry['hash']}"
+    if "callable" in entry:
+        return f"own function {entry['callable']}"
+    if "albumentations" not in entry:
+        return f"built in, version {entry['version']}"
+    parameters = dict(entry["albumentations"])
+    kind = parameters.pop("__class_fullname__")
+    return f"{kind}({', '.join(f'{key}={_value(value)}' for key, value in parameters.items())})"
 
 
 def configuration(info: StudyInfo, naming: Naming) -> str:
@@ -123,17 +133,6 @@ def headline(info: StudyInfo, measured: int) -> str:
         f"{count(measured, 'image')}, {count(names, 'augmentation')}{levels}, {views} and {count(measured, ORIGINAL)}, "
         f"{info.encoder.precision}"
     )
-
-
-def _family_line(family: MeasuredFamily, entry: Mapping[str, Any]) -> Fact:
-    levels = ", ".join(f"{parameter:g}" for parameter in family.parameters)
-    return family.name, f"{_without_parameters(entry)}; {count(len(family.views), 'level')}, {family.unit}: {levels}"
-
-
-def _without_parameters(entry: Mapping[str, Any]) -> str:
-    if "variant" in entry:
-        return f"read, not drawn; hash of the bytes {entry['hash']}"
-    return f"own function {entry['callable']}" if "callable" in entry else f"built in, version {entry['version']}"
 
 
 def _variants(info: StudyInfo, naming: Naming) -> list[Fact]:
