@@ -100,6 +100,8 @@ def load_suite(
         raise UsageError("augmentations: give the name of a suite, or a dict of name -> transform")
     if choice != Choice() and not suite.is_graded:
         raise UsageError("`families`, `levels` and `frost_textures` are for `augmentations` strength and corruptions")
+    if frost_textures is not None and not any(each.grade and each.grade.family == "frost" for each in suite):
+        raise UsageError("`frost_textures`: frost is not among the augmentations; leave it out, or add frost")
     return suite
 
 
