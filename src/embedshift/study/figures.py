@@ -98,7 +98,7 @@ def tolerances(data: "Comparison") -> Figure:
             mark(axes, place, families[row["family"]], ends, colours(names)[name])
     axes.hlines(np.arange(1, len(rows)) - 0.5, 0, 1, FAINT, linewidth=0.6, transform=axes.get_yaxis_transform())
     handles = [Patch(color=colours(names)[name], label=_name(name)) for name in names]
-    figure.legend(handles=handles, loc="outside upper left", borderaxespad=0)
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2)
     return figure
 
 

@@ -29,6 +29,8 @@ def tolerances(readers: Sequence[Reader], names: Sequence[str], ids: Sequence[st
     """
     keys = ["family", "unit", "criterion"]
     families = [family for family in readers[0].families if family.has_strength]
+    if not families:
+        return pl.DataFrame(schema=dict.fromkeys(keys, pl.String))
     found = [of_families(families, _shares(reader, families, ids)) for reader in readers]
     columns = [
         part.select(pl.col("value").alias(name), *(pl.col(end).alias(f"{name} {end}") for end in ("low", "high")))
@@ -43,7 +45,7 @@ def _shares(reader: Reader, families: Sequence[MeasuredFamily], ids: Sequence[st
     rows = reader.rows().filter(pl.col("image_id").is_in(list(ids)))
     floor = _floor(reader, ids)
     value = low = high = np.full(len(views), np.nan)
-    if floor is not None and views:
+    if floor is not None:
         of = measured(rows, views, [COSINE], group_sizes({COSINE: floor}))
         found = shares(of.sample, floor, METRICS[COSINE].no_change, seed=reader.info.seed, limits=(-1.0, 1.0))
         value, low, high = found.value, found.low, found.high

@@ -15,21 +15,29 @@ def glass_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixe
     """As through frosted glass: a Gaussian, neighbours mixed by chance, the same Gaussian."""
     side = len(image)
     sigma = _published(severity)[0] * side / SIDE
-    across, down = np.moveaxis(glass_source(side, severity, rng).astype(int), 2, 0)
+    across, down = _taken(side, severity, rng)
     return to_pixels(smoothed(to_pixels(smoothed(image, sigma))[down, across], sigma))
 
 
 def glass_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
-    """The pixel that each pixel of the view shows: drawn at 224 x 224, where a larger view moves squares."""
+    """The mean of the places that the second Gaussian brings together."""
+    sigma = _published(severity)[0] * side / SIDE
+    return smoothed(np.moveaxis(_taken(side, severity, rng), 0, 2), sigma)
+
+
+def _taken(side: int, severity: float, rng: np.random.Generator) -> Numbers:
+    """The pixel that each pixel takes its colour from, x before y: `[2, S, S]`.
+
+    It is drawn at 224 x 224, so that a view twice as large moves squares of 2 x 2 pixels.
+    """
     _, reach, rounds = _published(severity)
     span = SIDE - 2 * reach
     taken = mixed(SIDE, reach, [rng.integers(-reach, reach, (span, span, 2)) for _ in range(rounds)])
     moved = np.stack([taken % SIDE, taken // SIDE]).reshape(2, SIDE, SIDE) - np.mgrid[:SIDE, :SIDE][::-1]
     pixel = np.arange(side)
     cell = (2 * pixel + 1) * SIDE // (2 * side)
-    near = np.rint(moved[:, cell[:, None], cell] * (side / SIDE))
-    places = np.clip(near + np.stack(np.meshgrid(pixel, pixel)), 0, side - 1)
-    return np.asarray(np.moveaxis(places, 0, 2), np.float32)
+    near = np.rint(moved[:, cell[:, None], cell] * (side / SIDE)).astype(np.int64)
+    return np.asarray(np.clip(near + np.stack(np.meshgrid(pixel, pixel)), 0, side - 1))
 
 
 def mixed(side: int, reach: int, rounds: Sequence[Numbers]) -> Numbers:
