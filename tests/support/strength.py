@@ -8,9 +8,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import skimage.data
 from PIL import Image
 from scipy.stats import norm
 from skimage.color import rgb2hsv
+from sklearn.datasets import load_sample_image
 
 from embedshift.augmentations.augmentation import Augmentation
 from embedshift.augmentations.changes import Graded
@@ -246,3 +248,9 @@ MEASURED: dict[str, tuple[Callable[[Augmentation, Array, int, float], Any], floa
     "gamma": (_gamma, 0.01),
     "hue": (_hue, 0.02),
 }
+
+
+def photo(name: str, side: int) -> Array:
+    """A photo of scikit-image or scikit-learn, as a square."""
+    image = load_sample_image(name) if name.endswith(".jpg") else getattr(skimage.data, name)()
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
