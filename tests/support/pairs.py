@@ -15,7 +15,7 @@ QUALITIES = {"q50": 50, "q10": 10}
 
 def tiles(count: int, size: int = 32) -> list[Pixels]:
     """Different parts of a photo, uint8 `[size, size, 3]`."""
-    photo = data.astronaut()
+    photo: Pixels = data.astronaut()  # type: ignore[no-untyped-call]
     each = photo.shape[1] // size
     return [photo[size * (i // each) :, size * (i % each) :][:size, :size].copy() for i in range(count)]
 
