@@ -1,47 +1,20 @@
-"""Pairs: which variant belongs to which image, what is refused, and what stands in the hash."""
+"""Pairs: which variant belongs to which image, and what is refused."""
 
-import hashlib
-import io
 import logging
 import pickle
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from embedshift import EmbedshiftError
 from embedshift.config import as_pairs
 from embedshift.errors import UsageError
-from embedshift.sources import (
-    inspect,
-    named_variants,
-    open_pairs,
-    open_source,
-    read_again,
-    select,
-    variant_again,
-    without_folders,
-)
+from embedshift.sources import named_variants, read_again, variant_again, without_folders
 from support.archives import write_parquet, write_tar
+from support.pairs import paired, write_files
 
 IDS = ["a.png", "b.jpg", "deep/c.webp"]
-
-
-def write(folder, *names, content=b""):
-    """Files that hold their own names, or `content`."""
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content or f"{folder.name}/{name}".encode())
-    return folder
-
-
-def paired(originals, *variants, allow_missing=False, **selected):
-    source = open_source([str(originals)])
-    samples = select(source.samples, **{"limit": None, "sample": None, "seed": 0, **selected})
-    return open_pairs(source, samples, [str(each) for each in variants], allow_missing=allow_missing)
 
 
 def refused(*arguments, code=2, **settings):
@@ -98,8 +71,8 @@ def test_one_path_several_and_a_mapping(tmp_path):
 
 
 def test_a_variant_has_the_id_of_its_image_but_for_the_ending(tmp_path):
-    originals = write(tmp_path / "o", *IDS, "b.v2.png")
-    variants = write(tmp_path / "v", "a.webp", "b.JPG", "deep/c.png", "b.v2.jpeg", "notes.md")
+    originals = write_files(tmp_path / "o", *IDS, "b.v2.png")
+    variants = write_files(tmp_path / "v", "a.webp", "b.JPG", "deep/c.png", "b.v2.jpeg", "notes.md")
     source = paired(originals, variants)
     assert contents(source, "v") == {
         "a.png": b"v/a.webp", "b.jpg": b"v/b.JPG", "deep/c.webp": b"v/deep/c.png", "b.v2.png": b"v/b.v2.jpeg",
@@ -110,8 +83,8 @@ def test_a_variant_has_the_id_of_its_image_but_for_the_ending(tmp_path):
 
 
 def test_tar_parquet_column_and_list_give_what_the_folder_gives(tmp_path):
-    originals = write(tmp_path / "o", *IDS)
-    folder = write(tmp_path / "v", *IDS)
+    originals = write_files(tmp_path / "o", *IDS)
+    folder = write_files(tmp_path / "v", *IDS)
     members = [(name, (folder / name).read_bytes()) for name in IDS]
     others = [b"other"] * len(IDS)
     write_tar(tmp_path / "v.tar", members)
@@ -159,8 +132,8 @@ def test_a_column_that_is_not_there_or_holds_no_bytes_is_refused(tmp_path):
 
 
 def test_a_missing_variant_is_the_problem_of_its_image(tmp_path):
-    originals = write(tmp_path / "o", *IDS)
-    one, two = write(tmp_path / "one", *IDS[:2]), write(tmp_path / "two", *IDS[1:])
+    originals = write_files(tmp_path / "o", *IDS)
+    one, two = write_files(tmp_path / "one", *IDS[:2]), write_files(tmp_path / "two", *IDS[1:])
     problems = [sample.problem for sample in paired(originals, one, two).samples]
     assert problems == ["no variant in two", None, "no variant in one"]
     source = paired(originals, one, two, allow_missing=True)
@@ -169,14 +142,16 @@ def test_a_missing_variant_is_the_problem_of_its_image(tmp_path):
 
 
 def test_an_image_without_any_variant_fails_even_so(tmp_path):
-    originals, one, two = (write(tmp_path / name, *IDS[:count]) for name, count in (("o", 3), ("one", 2), ("two", 1)))
+    originals, one, two = (
+        write_files(tmp_path / name, *IDS[:count]) for name, count in (("o", 3), ("one", 2), ("two", 1))
+    )
     source = paired(originals, one, two, allow_missing=True)
     assert [sample.problem for sample in source.samples] == [None, None, "no variant in one, two"]
 
 
 def test_variants_without_an_original_are_counted_and_said(tmp_path, caplog):
-    originals = write(tmp_path / "o", *IDS, "unmeasured.png")
-    variants = write(tmp_path / "v", *IDS, "unmeasured.png", "x.png", "x.jpg", "deep/y.png")
+    originals = write_files(tmp_path / "o", *IDS, "unmeasured.png")
+    variants = write_files(tmp_path / "v", *IDS, "unmeasured.png", "x.png", "x.jpg", "deep/y.png")
     with caplog.at_level(logging.INFO):
         source = paired(originals, variants, limit=2)
     assert source.skipped == {"no original: v": 3}, "one whose image is not selected is none of them"
@@ -184,8 +159,8 @@ def test_variants_without_an_original_are_counted_and_said(tmp_path, caplog):
 
 
 def test_equal_stems_are_refused_where_an_image_has_one(tmp_path):
-    originals = write(tmp_path / "o", "a.png", "a.jpg", "b.png", "c.png")
-    variants = write(tmp_path / "v", "a.png", "b.png", "c.png", "c.webp")
+    originals = write_files(tmp_path / "o", "a.png", "a.jpg", "b.png", "c.png")
+    variants = write_files(tmp_path / "v", "a.png", "b.png", "c.png", "c.webp")
     line = refused(originals, variants)
     assert line.startswith("two images are called 'a' without their endings: ")
     assert all(str(originals / name) in line for name in ("a.jpg", "a.png"))
@@ -195,25 +170,25 @@ def test_equal_stems_are_refused_where_an_image_has_one(tmp_path):
     assert all(str(variants / name) in line for name in ("c.png", "c.webp"))
     assert len(paired(originals, variants, limit=2).samples) == 2
     # Not among the selected, but among all.
-    write(originals, "a.jpeg")
+    write_files(originals, "a.jpeg")
     assert "two images are called 'a'" in refused(originals, variants, limit=1)
 
 
 def test_sets_that_are_not_paired_are_refused(tmp_path):
-    originals = write(tmp_path / "o", "n01/1.jpg", "n01/2.jpg")
-    variants = write(tmp_path / "v", "n01/art_1.jpg", "n02/1.jpg")
+    originals = write_files(tmp_path / "o", "n01/1.jpg", "n01/2.jpg")
+    variants = write_files(tmp_path / "v", "n01/art_1.jpg", "n02/1.jpg")
     line = refused(originals, variants)
     assert "no variant in v belongs to an image" in line
     assert "'n01/1.jpg', 'n01/2.jpg'" in line
     assert "'n01/art_1.jpg', 'n02/1.jpg'" in line
     assert "ImageNet-R" in line
     assert "no variant in v" in refused(originals, variants, allow_missing=True)
-    assert "nothing, it is empty" in refused(originals, f"v={write(tmp_path / 'empty', 'x.md')}")
+    assert "nothing, it is empty" in refused(originals, f"v={write_files(tmp_path / 'empty', 'x.md')}")
 
 
 def test_fewer_variants_than_half_are_a_warning(tmp_path, caplog):
-    originals = write(tmp_path / "o", "a.png", "b.png", "c.png", "d.png")
-    half, few = write(tmp_path / "half", "a.png", "b.png"), write(tmp_path / "few", "c.png")
+    originals = write_files(tmp_path / "o", "a.png", "b.png", "c.png", "d.png")
+    half, few = write_files(tmp_path / "half", "a.png", "b.png"), write_files(tmp_path / "few", "c.png")
     with caplog.at_level(logging.INFO):
         paired(originals, half, few, allow_missing=True)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
@@ -222,88 +197,11 @@ def test_fewer_variants_than_half_are_a_warning(tmp_path, caplog):
     ]
 
 
-# The look at the bytes.
-
-
-def expected_hash(files):
-    """The definition again: stems and hashes of the bytes, sorted."""
-    lines = sorted(f"{name}\n{hashlib.blake2b(data, digest_size=16).hexdigest()}\n" for name, data in files.items())
-    return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()
-
-
-def test_the_hash_is_of_stems_and_bytes(tmp_path):
-    originals, folder = (write(tmp_path / name, *IDS) for name in ("o", "v"))
-    files = {"a": b"v/a.png", "b": b"v/b.jpg", "deep/c": b"v/deep/c.webp"}
-    first = inspect(paired(originals, folder))["v"]
-    assert first.bytes_hash == expected_hash(files)
-    assert (first.count, first.missing, first.stretched) == (3, 0, 0)
-    # Neither extra variants, nor the archive they lie in, nor their endings.
-    write(folder, "x.png")
-    assert inspect(paired(originals, folder))["v"] == first
-    write_tar(tmp_path / "v.tar", [(f"{name}.png", data) for name, data in reversed(files.items())])
-    assert inspect(paired(originals, tmp_path / "v.tar"))["v"] == first
-    write_parquet(tmp_path / "x.parquet", [*files.items()], rows=1)
-    assert inspect(paired(originals, f"v={tmp_path / 'x.parquet'}"))["v"] == first
-    # But a byte, a name, and a variant less.
-    assert inspect(paired(originals, folder, limit=2))["v"].bytes_hash == expected_hash(dict([*files.items()][:2]))
-    write(folder, "a.png", content=b"v/a.pnG")
-    assert inspect(paired(originals, folder))["v"].bytes_hash == expected_hash(files | {"a": b"v/a.pnG"})
-
-
-def test_what_cannot_be_read_has_a_mark_and_is_no_error(tmp_path):
-    originals, folder = (write(tmp_path / name, *IDS) for name in ("o", "v"))
-    source = paired(originals, folder)
-    whole = inspect(source)["v"]
-    (folder / "a.png").unlink()
-    (originals / "b.jpg").unlink()
-    found = inspect(source)["v"]
-    assert found.count == 3
-    assert found.bytes_hash != whole.bytes_hash
-
-
-def test_missing_counts_images_that_are_measured_without(tmp_path):
-    originals, one, two = (write(tmp_path / name, *IDS[:count]) for name, count in (("o", 3), ("one", 2), ("two", 1)))
-    found = inspect(paired(originals, one, two, allow_missing=True))
-    assert {name: (each.count, each.missing) for name, each in found.items()} == {"one": (2, 0), "two": (1, 1)}
-    assert [each.missing for each in inspect(paired(originals, one, two)).values()] == [0, 0]
-
-
-def image(width, height, orientation=1):
-    file, exif = io.BytesIO(), Image.Exif()
-    exif[0x0112] = orientation
-    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(file, "JPEG", exif=exif)
-    return file.getvalue()
-
-
-def test_other_shapes_are_counted_by_the_upright_image(tmp_path, caplog):
-    originals, variants = tmp_path / "o", tmp_path / "v"
-    cases = {
-        "same": (image(300, 200), image(150, 100)),
-        "rounded": (image(300, 200), image(151, 100)),
-        "square": (image(300, 200), image(200, 200)),
-        "taller": (image(300, 200), image(300, 205)),
-        "turned": (image(300, 200), image(200, 300, orientation=6)),
-        "sideways": (image(300, 200), image(300, 200, orientation=8)),
-        "mirrored": (image(300, 200), image(300, 200, orientation=2)),
-        "broken": (image(300, 200), b"no picture"),
-    }
-    for name, (original, variant) in cases.items():
-        write(originals, f"{name}.jpg", content=original)
-        write(variants, f"{name}.jpg", content=variant)
-    with caplog.at_level(logging.INFO):
-        found = inspect(paired(originals, variants))["v"]
-    assert (found.stretched, found.first) == (3, "sideways.jpg")
-    assert [record.getMessage() for record in caplog.records] == [
-        "hashing the bytes of 8 variants",
-        "v: 3 of 8 variants have another aspect ratio than their image, by more than 2 % (first: sideways.jpg)",
-    ]
-
-
 # Finding them again.
 
 
 def test_a_variant_that_is_gone_says_so(tmp_path):
-    originals, folder = (write(tmp_path / name, *IDS) for name in ("o", "v"))
+    originals, folder = (write_files(tmp_path / name, *IDS) for name in ("o", "v"))
     described = paired(originals, folder).description["variants"]["v"]
     (folder / "a.png").unlink()
     read = variant_again(described)

@@ -14,7 +14,17 @@ import typer
 from typer.core import TyperGroup
 
 import embedshift
-from embedshift.cli.options import RARE, choices, chosen, given, names, switches, with_flags, with_options
+from embedshift.cli.options import (
+    RARE,
+    choices,
+    chosen,
+    given,
+    names,
+    originals_and_variants,
+    switches,
+    with_flags,
+    with_options,
+)
 from embedshift.config import Json, StudyConfig
 from embedshift.errors import EmbedshiftError, Stopped, UsageError, reason
 
@@ -98,10 +108,7 @@ def run(
     from embedshift.cli.terminal import set_up_logging
     from embedshift.config import make_config, read_config
 
-    if pairs and len(images or ()) < 2:
-        raise UsageError("`pairs`: name the originals and their variants: --pairs ORIGINALS VARIANTS...")
-    variants = images[1:] if pairs and images else None
-    flags = given({"images": (images[:1] if pairs and images else images) or None, "pairs": variants, **settings})
+    flags = given({**settings, **originals_and_variants(images or [], pairs)})
     told = ({} if config is None else read_config(config)) | flags
     if not told.get("images"):
         raise UsageError("name the images: a folder, files, or a .txt list")

@@ -69,7 +69,7 @@ def inspect(source: PairedSource) -> dict[str, Inspection]:
 
 def _all(source: PairedSource) -> Iterator[tuple[Sample, dict[str, _Look]]]:
     """Every image with a look at its variants."""
-    samples = sorted(source.samples, key=lambda sample: (sample.archive, sample.position, sample.image_id))
+    samples = sorted(source.samples, key=lambda sample: (source.block(sample) or ("", 0), sample.image_id))
     # What reads blocks keeps the last of them, in no way that threads could share.
     alone = all(source.block(sample) is None for sample in samples)
     with ThreadPoolExecutor(_THREADS * (os.cpu_count() or 1) if alone else 1) as threads:
