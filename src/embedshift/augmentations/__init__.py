@@ -1,6 +1,6 @@
 """Augmentations: suites of them, what they draw by a seed, and where they move things."""
 
-from embedshift.augmentations import strength
+from embedshift.augmentations import strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.suite import SUITES, Suite, load_suite, rebuild_suite
@@ -16,4 +16,5 @@ __all__ = [
     "load_suite",
     "rebuild_suite",
     "strength",
+    "style",
 ]
