@@ -1,6 +1,8 @@
 """The settings of a study: what they may be, and how they are read."""
 
 import dataclasses
+import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,8 @@ Resize = Literal["squash", "crop"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
 
+# What the augmentations of pairs are called, and settings that choose among suites of augmentations.
+PAIRS, DRAWN = "pairs", ("families", "levels", "frost_textures")
 # Of a YAML file that is read: bytes, lists and mappings in each other, characters of one text (Python
 # prints no number of more than 4,300 digits).
 YAML_BYTES, YAML_DEPTH, YAML_TEXT = 256 * 1024, 20, 3500
@@ -42,6 +46,8 @@ class StudyConfig:
     model: str = setting("openai/clip-vit-base-patch32", "Hub id, local folder, or a name: see `list encoders`.")
     embedding: str | None = setting(None, "Which vector. Default: the family's first.", rare=True)
     augmentations: str = setting("paper", "A registered suite, see `list augmentations`, or a YAML file of pipelines.")
+    pairs: tuple[str, ...] = setting((), "Variants of every image, PATH or NAME=PATH each, in place of augmentations.")
+    allow_missing: bool = setting(False, "Of pairs: an image may lack a variant.", rare=True)
     families: tuple[str, ...] = setting((), "Of strength or corruptions: only these families, with commas.")
     levels: AtLeast1 | None = setting(None, "Of strength: levels of each family. Default: 5.")
     frost_textures: str | None = setting(None, "Of corruptions: a folder with images of frost.", rare=True)
@@ -77,6 +83,8 @@ class StudyConfig:
 
     def asks(self, question: Question) -> bool:
         """Whether the study asks it."""
+        if self.pairs and not question.of_pairs:
+            return False
         return question.is_asked(None if question.switches is None else self.of(question.switches))
 
     def asked(self) -> list[Question]:
@@ -107,6 +115,7 @@ def make_config(given: Mapping[str, Any]) -> StudyConfig:
     for name in given:
         if name not in known:
             raise UsageError(unknown_name("setting", str(name), known))
+    given = _of_pairs(given)
     core = _validated(StudyConfig, {name: value for name, value in given.items() if name not in switched})
     switches: Json = {}
     for each in questions():
@@ -114,6 +123,39 @@ def make_config(given: Mapping[str, Any]) -> StudyConfig:
             own = {name: given[name] for name in given if switched.get(name) == each.name}
             switches |= vars(_validated(each.switches, own))
     return dataclasses.replace(core, switches=switches)
+
+
+def _of_pairs(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a study of pairs, whose augmentations are called so; refuses those that draw views."""
+    if not given.get("pairs"):
+        if given.get("allow_missing"):
+            raise UsageError("`allow_missing` is for `pairs`")
+        return given
+    nothing = {"augmentations": (PAIRS,), "draws": (1,), **dict.fromkeys(DRAWN, ((), [], None))}
+    if others := [name for name, values in nothing.items() if name in given and given[name] not in values]:
+        words = ", ".join(f"`{name}`" for name in others)
+        raise UsageError(f"{words}: not with `pairs`, whose views are read and not drawn; leave one of them out")
+    return {**given, "augmentations": PAIRS, "pairs": as_pairs(given["pairs"])}
+
+
+def as_pairs(given: Any) -> Any:
+    """The setting `pairs` as texts `PATH` or `NAME=PATH`, of one path, several, or a mapping of name to path.
+
+    Raises:
+        UsageError: for a name that a text could not say.
+
+    Example:
+        >>> as_pairs("q50"), as_pairs({"cdn": "re-encoded"})
+        (['q50'], ['cdn=re-encoded'])
+    """
+    if isinstance(given, str | os.PathLike):
+        return [os.fspath(given)]
+    if isinstance(given, Mapping):
+        for name in given:
+            if not re.fullmatch(r"[^/=]+", str(name)):
+                raise UsageError(f"pairs: {name!r} cannot be a name; choose one without / and =")
+        return [f"{name}={os.fspath(path)}" for name, path in given.items()]
+    return [os.fspath(path) if isinstance(path, os.PathLike) else path for path in given]
 
 
 def _validated(kind: type[S], given: Mapping[str, Any]) -> S:

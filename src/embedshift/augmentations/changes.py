@@ -105,8 +105,9 @@ def inside(source: Floats) -> Mask:
 
 def _sampled(values: Any, source: Floats, border: int) -> Any:
     """Values or pixels at some places, bilinearly."""
-    empty = np.empty((0, 0), np.float32)
-    return cv2.remap(values, source, empty, cv2.INTER_LINEAR, borderMode=border)
+    # Across and down as two maps: with an empty second map, OpenCV 5.0 reads places from memory that is not its own.
+    across, down = cv2.split(source)
+    return cv2.remap(values, across, down, cv2.INTER_LINEAR, borderMode=border)
 
 
 class Change:

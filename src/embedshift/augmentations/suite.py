@@ -137,11 +137,13 @@ def load_suite(
         raise UsageError("augmentations: give the name of a suite, a YAML file, or a dict of name -> transform")
     if choice != Choice() and not suite.is_graded:
         raise UsageError("`families`, `levels` and `frost_textures` are for `augmentations` strength and corruptions")
+    if frost_textures is not None and not any(each.grade and each.grade.family == "frost" for each in suite):
+        raise UsageError("`frost_textures`: frost is not among the augmentations; leave it out, or add frost")
     return suite
 
 
 def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
-    """The suite of a stored description, without the user's own callables and classes; None where none is left.
+    """The suite of a stored description, without variants and the user's own callables; None where none is left.
 
     Example:
         >>> rebuild_suite(load_suite("paper").describe()).names == load_suite("paper").names
@@ -162,9 +164,9 @@ def _rebuilt(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
         family = FAMILIES.get(grade.family)
         known = [] if family is None else [family.at(grade.level, grade.parameter)]
     elif "built_in" in entry:
-        known = [each for suite in SUITES for each in SUITES[suite](Choice()) if each.name == name]
+        known = [each for each in _without_families() if each.name == name]
     else:
-        # KeyError: no description of albumentations, or of a class that only the user's own program knows.
+        # KeyError: a variant, a callable, or a class of albumentations that only the user's own program knows.
         with contextlib.suppress(KeyError):
             return Augmentation(name, transforms.from_dict(entry["albumentations"]))
         return None
@@ -179,11 +181,16 @@ def _parted(step: Mapping[str, Any]) -> tuple[str, Json]:
 def _registered() -> dict[str, list[Augmentation]]:
     """Name → the augmentations that are called so, of all families and suites."""
     graded = [each for name in FAMILIES for each in FAMILIES[name].augmentations()]
-    others = [each for suite in SUITES for each in SUITES[suite](Choice()) if not each.grade]
     found: dict[str, list[Augmentation]] = {}
-    for each in (*graded, *others):
+    for each in (*graded, *_without_families()):
         found.setdefault(each.name, []).append(each)
     return found
+
+
+def _without_families() -> list[Augmentation]:
+    """The augmentations of the suites that have no families."""
+    graded = {FAMILIES[name].suite for name in FAMILIES}
+    return [each for suite in SUITES if suite not in graded for each in SUITES[suite](Choice())]
 
 
 def _always(name: str, transform: Transform) -> Transform:

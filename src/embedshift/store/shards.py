@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.config import Json
@@ -87,7 +88,7 @@ def schema(
             pa.field("view_seed", pa.int64(), nullable=False),
             pa.field("pixels", pa.string()),
             *(pa.field(name, kind) for name, kind in GRADES.items() if graded),
-            *([pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False)] if dim else []),
+            *([pa.field("embedding", pa.list_(pa.float32(), dim))] if dim else []),
             pa.field("attention", attention),
             *(pa.field(name, pa.float64()) for name in metrics),
             *(pa.field(name, pa.list_(pa.float32(), -1 if n is None else n)) for name, n in lists.items()),
@@ -96,10 +97,11 @@ def schema(
     )
 
 
-def fixed_lists(values: Floats) -> pa.Array:
-    """`[N, K]` → an Arrow array of N lists of K, without a loop."""
+def fixed_lists(values: Floats, missing: NDArray[np.bool_] | None = None) -> pa.Array:
+    """`[N, K]` → an Arrow array of N lists of K, without a loop; null where one is missing."""
     flat = pa.array(np.ascontiguousarray(values, np.float32).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    mask = pa.array(missing) if missing is not None and missing.any() else None
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=mask)
 
 
 def shard_path(folder: Path, index: int) -> Path:
