@@ -1,6 +1,6 @@
 """Augmentations: suites of them, what they draw by a seed, and where they move things."""
 
-from embedshift.augmentations import corruptions, strength
+from embedshift.augmentations import corruptions, strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.suite import SUITES, Suite, load_suite, rebuild_suite
@@ -19,4 +19,5 @@ __all__ = [
     "load_suite",
     "rebuild_suite",
     "strength",
+    "style",
 ]

@@ -70,7 +70,7 @@ class Geometry:
         source, hidden = after.source, None
         if self.source is not None:
             moved = [after.move(self.source[..., axis].astype(np.float64)) for axis in (0, 1)]
-            source = np.nan_to_num(np.stack(moved, axis=2), nan=np.inf).astype(np.float32)
+            source = np.nan_to_num(np.stack(moved, axis=2), nan=np.inf, posinf=np.inf).astype(np.float32)
         if self.hidden is not None:
             hidden = after.move(self.hidden.astype(np.float64)) > 0.5  # what lies outside is lost by its source
         return Geometry(source, _either(hidden, after.hidden))

@@ -164,7 +164,7 @@ def _rebuilt(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
         family = FAMILIES.get(grade.family)
         known = [] if family is None else [family.at(grade.level, grade.parameter)]
     elif "built_in" in entry:
-        known = [each for suite in SUITES for each in SUITES[suite](Choice()) if each.name == name]
+        known = [each for each in _without_families() if each.name == name]
     else:
         # KeyError: a variant, a callable, or a class of albumentations that only the user's own program knows.
         with contextlib.suppress(KeyError):
@@ -181,11 +181,16 @@ def _parted(step: Mapping[str, Any]) -> tuple[str, Json]:
 def _registered() -> dict[str, list[Augmentation]]:
     """Name → the augmentations that are called so, of all families and suites."""
     graded = [each for name in FAMILIES for each in FAMILIES[name].augmentations()]
-    others = [each for suite in SUITES for each in SUITES[suite](Choice()) if not each.grade]
     found: dict[str, list[Augmentation]] = {}
-    for each in (*graded, *others):
+    for each in (*graded, *_without_families()):
         found.setdefault(each.name, []).append(each)
     return found
+
+
+def _without_families() -> list[Augmentation]:
+    """The augmentations of the suites that have no families."""
+    graded = {FAMILIES[name].suite for name in FAMILIES}
+    return [each for suite in SUITES if suite not in graded for each in SUITES[suite](Choice())]
 
 
 def _always(name: str, transform: Transform) -> Transform:

@@ -93,7 +93,7 @@ def _family_line(family: MeasuredFamily, entry: Mapping[str, Any]) -> Fact:
 
 def _described(entry: Mapping[str, Any]) -> str:
     if "steps" in entry:
-        return ", then ".join(_described(step) for step in entry["steps"])
+        return ", then ".join(f"{step.get('built_in', '')} {_described(step)}".strip() for step in entry["steps"])
     if "variant" in entry:
         return f"read, not drawn; hash of the bytes {entry['hash']}"
     if "callable" in entry:
