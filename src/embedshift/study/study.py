@@ -10,7 +10,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.registry import QUESTIONS
-from embedshift.statistics.differences import MOST_AUGMENTATIONS
+from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import tables_of
@@ -206,7 +206,7 @@ class Study:
     def _made(self, name: str, tree: "Tree") -> pl.DataFrame:
         """A table made anew with another tree."""
         reader = self.reader(tree)
-        made = {table.name: table.make for table in tables_of(reader.questions)}
+        made = {table.name: table.make for table in tables_of(reader.questions) if table.possible(reader)}
         if name not in made:
             raise UsageError(f"{self.folder}: {self._why_not(reader, name)}")
         return made[name](reader)
