@@ -14,9 +14,9 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.statistics import summary as tables
-from embedshift.statistics.differences import MOST_AUGMENTATIONS
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.layout import blocks, layout
+from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.naming import tails
 from embedshift.store.reader import Reader
 from embedshift.store.shards import write_whole
