@@ -112,8 +112,8 @@ def test_of_many_views_one_level_of_each_family_is_shown(large):
     assert data.summary["augmentation"].unique(maintain_order=True).to_list() == expected
     assert sorted(data.ranking["rank"]) == [1, 2, 3, 4, 5]
     assert {*data.table("shifts")["augmentation"]} == {*expected}
-    assert "level nearest its tolerance" in data.caption()
-    assert "level nearest its tolerance" not in data.caption(every=True)
+    assert "that nearest its tolerance" in data.caption()
+    assert "that nearest its tolerance" not in data.caption(every=True)
     assert not FIGURES["ruler"].possible(data)
 
 
@@ -132,7 +132,7 @@ def test_the_report_answers_with_tolerances(large, families):
         assert f"{name} at {in_words(found[name]['value'], family.unit)}" in answer
     assert "It moves less than that at every strength measured under darker b." in answer
     assert "Is the order settled?" not in answer
-    assert "below show of each family the level nearest its tolerance" in answer
+    assert "below show one level of each family: that nearest its tolerance" in answer
     gallery = html[html.index('<section id="gallery"') :]
     assert gallery.count('class="group"') == len(MANY)
     assert large.folder.joinpath("report.html").stat().st_size < 10_000_000
