@@ -116,7 +116,7 @@ def comparison_table(found: Comparison) -> Table:
         "* = settled, for all augmentations of a metric at once"
     )
     if len(found.shown) < found.side_by_side["augmentation"].n_unique():
-        title += f"; {ONE_LEVEL} (of the first study)"
+        title += f"; {ONE_LEVEL} (by the first study)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("metric", no_wrap=True)
     table.add_column("augmentation", no_wrap=True)

@@ -60,13 +60,14 @@ def strength(data: FigureInput, title: str) -> Figure:
     assert isinstance(layout, ConstrainedLayoutEngine)
     layout.set(h_pad=0.03, hspace=0.0)
     grid = drawn.add_gridspec(lines, columns)
-    highest = max(0.15, *(float(np.nanmax(high, initial=0.0)) for *_, high in rows.values()))
+    # The highest mean decides, and not the end of a wide interval, beside which all curves would be flat.
+    highest = max(0.15, *(float(np.nanmax(share, initial=0.0)) for share, *_ in rows.values()))
     tolerances = _tolerances(data)
     for place, family in enumerate(families):
         inner = grid[place // columns, place % columns].subgridspec(2, 1, height_ratios=(HEIGHT, max(strip, 1e-3)))
         axes, below = drawn.add_subplot(inner[0]), drawn.add_subplot(inner[1])
         _curve(axes, family, rows[family.name], tolerances.get(family.name))
-        axes.set_ylim(min(0.0, *(float(np.nanmin(low, initial=0.0)) for _, low, _ in rows.values())), 1.06 * highest)
+        axes.set_ylim(min(0.0, *(float(np.nanmin(low, initial=0.0)) for _, low, _ in rows.values())), 1.1 * highest)
         _strip(below, family, views)
         for each in (axes, below):
             each.set_xlim(-0.5, last + 0.5)

@@ -55,9 +55,11 @@ def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Json | None) -> J
     shares = cosine.select("share", "share_low", "share_high").rows()
     cells = []
     for strength, (share, low, high) in zip(family.parameters, shares, strict=True):
-        text, interval = with_interval(share, low, high)
+        _, interval = with_interval(share, low, high)
         tint = 0.0 if share is None else 100 * min(1.0, max(0.0, share))
-        cells.append({"text": text, "note": parameter(strength, family.unit), "interval": interval, "change": tint})
+        cells.append(
+            {"text": fixed(share, 3), "note": parameter(strength, family.unit), "interval": interval, "change": tint}
+        )
     return {
         "family": human(family.name),
         "unit": axis_label(family.unit),
