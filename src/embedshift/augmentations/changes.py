@@ -83,8 +83,8 @@ def inside(source: Floats) -> Mask:
 
 def _sampled(values: Any, source: Floats, border: int) -> Any:
     """Values or pixels at some places, bilinearly."""
-    empty = np.empty((0, 0), np.float32)
-    return cv2.remap(values, source, empty, cv2.INTER_LINEAR, borderMode=border)
+    # Across and down as two maps: with an empty second map, OpenCV 5.0 reads places from memory that is not its own.
+    return cv2.remap(values, *cv2.split(source), cv2.INTER_LINEAR, borderMode=border)
 
 
 class Change:

@@ -1,21 +1,30 @@
 """The suite `strength`: families of changes, from one that is hardly seen to one that spoils the image."""
 
+from dataclasses import replace
+
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.family import of_suite
-from embedshift.augmentations.strength import coding
+from embedshift.augmentations.strength import coding, grain, occluders, tones, warps
 from embedshift.augmentations.suite import SUITES
 
-__all__ = ["coding"]
+__all__ = ["coding", "grain", "occluders", "tones", "warps"]
+
+# The order of tables and figures: the paper's nine without the flip, then the others.
+STANDARD = (
+    "noise", "blur", "color_jitter", "shift_scale_rotate", "elastic", "perspective", "brightness_contrast",
+    "coarse_dropout", "rotation", "zoom_out", "translation", "crop", "jpeg", "downscale", "occlusion", "grey", "gamma",
+    "hue", "flip",
+)  # fmt: skip
 
 
 def strength(choice: Choice) -> list[Augmentation]:
     """Eighteen families at five levels each, and the mirrored image.
 
     Example:
-        >>> strength(Choice(families=("jpeg",)))[2].name
-        'jpeg@3'
+        >>> strength(Choice(families=("jpeg",)))[2].name, len(strength(Choice()))
+        ('jpeg@3', 91)
     """
-    return of_suite("strength", choice)
+    return of_suite("strength", replace(choice, families=choice.families or STANDARD))
 
 
 SUITES.add("strength", strength)

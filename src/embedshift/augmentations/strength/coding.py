@@ -1,5 +1,7 @@
 """Fewer bits and fewer pixels."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -8,10 +10,32 @@ from embedshift.augmentations.changes import Tones
 from embedshift.augmentations.family import FAMILIES, Family
 
 
+def written(image: Pixels, quality: float) -> Any:
+    """The bytes of the image as JPEG, uint8 `[N]`."""
+    return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
+
+
 def jpeg(image: Pixels, quality: float, rng: np.random.Generator) -> Pixels:
     """Written as JPEG and read again."""
-    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+    return np.asarray(cv2.imdecode(written(image, quality), cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+
+
+def downscale(image: Pixels, factor: float, rng: np.random.Generator) -> Pixels:
+    """Made smaller by a factor, each pixel the mean of those that it replaces, and bilinearly as large as before.
+
+    Example:
+        >>> image = np.repeat(np.array([[[0], [100], [40], [60]]], np.uint8), 3, axis=2).repeat(4, axis=0)
+        >>> downscale(image, 0.25, np.random.default_rng(0))[0, :, 0].tolist()
+        [50, 50, 50, 50]
+    """
+    side = len(image)
+    small = max(1, round(factor * side))
+    fewer = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(fewer, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 FAMILIES.add("jpeg", Family("jpeg", "strength", Tones(jpeg), "quality", 100, (80, 50, 25, 10, 5), whole=True))
+FAMILIES.add(
+    "downscale",
+    Family("downscale", "strength", Tones(downscale), "factor", 1, (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)),
+)

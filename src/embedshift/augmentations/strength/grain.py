@@ -1,0 +1,37 @@
+"""Noise and blur."""
+
+import cv2
+import numpy as np
+
+from embedshift.arrays import Pixels
+from embedshift.augmentations.changes import Tones
+from embedshift.augmentations.family import FAMILIES, Family
+
+
+def noise(image: Pixels, deviation: float, rng: np.random.Generator) -> Pixels:
+    """Normal noise of a standard deviation, a share of the range, on every pixel and channel.
+
+    The noise field is drawn once and scaled.
+
+    Example:
+        >>> noise(np.full((64, 64, 3), 128, np.uint8), 0.1, np.random.default_rng(0)).std().round(1).item()
+        25.4
+    """
+    field = rng.standard_normal(image.shape, dtype=np.float32)
+    return np.clip(np.rint(image + field * np.float32(255.0 * deviation)), 0, 255).astype(np.uint8)
+
+
+def blur(image: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
+    """Gaussian blur; `sigma` is a share of the side.
+
+    Example:
+        >>> row = np.full((1, 9, 3), 0, np.uint8)
+        >>> row[:, 4] = 255
+        >>> blur(np.repeat(row, 9, axis=0), 1 / 9, np.random.default_rng(0))[4, :, 0].tolist()
+        [0, 1, 14, 62, 102, 62, 14, 1, 0]
+    """
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * len(image)), np.uint8)
+
+
+FAMILIES.add("noise", Family("noise", "strength", Tones(noise), "sd / range", 0, (0.03, 0.06, 0.12, 0.24, 0.48)))
+FAMILIES.add("blur", Family("blur", "strength", Tones(blur), "sigma / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04)))

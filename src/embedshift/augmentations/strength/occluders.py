@@ -1,0 +1,63 @@
+"""Changes that hide a part of the image: what is hidden at a level is hidden at every stronger one."""
+
+import numpy as np
+
+from embedshift.arrays import Pixels
+from embedshift.augmentations.changes import Cover, Mask
+from embedshift.augmentations.family import FAMILIES, Family
+
+# Holes of the paper's dropout: 16 pixels of 224.
+HOLES_IN_A_ROW = 14
+
+
+def holes(side: int, share: float, rng: np.random.Generator) -> Mask:
+    """A share of the pixels, hole by hole: squares of a fourteenth of the side, from a grid at a random place.
+
+    The order of the holes is drawn; the last one is cut so that the share is met to the pixel.
+
+    Example:
+        >>> holes(28, 0.1, np.random.default_rng(0)).sum().item() == round(0.1 * 28 * 28)
+        True
+    """
+    size = max(1, side // HOLES_IN_A_ROW)
+    across, down = (np.arange(side) + offset for offset in rng.integers(0, size, 2))
+    in_a_row = -(-side // size) + 1
+    order = rng.permutation(in_a_row * in_a_row).astype(np.int32)
+    place = order[(down // size)[:, None] * in_a_row + across // size]
+    hidden = np.zeros(side * side, bool)
+    hidden[np.argsort(place, axis=None, kind="stable")[: round(share * side * side)]] = True
+    return hidden.reshape(side, side)
+
+
+def square(side: int, share: float, rng: np.random.Generator) -> Mask:
+    """One square that hides a share of the pixels, to the nearest whole side, inside of the image.
+
+    Example:
+        >>> square(10, 0.1, np.random.default_rng(0)).sum().item()
+        9
+    """
+    width = round(side * np.sqrt(share))
+    left, top = np.floor(rng.random(2) * (side - width + 1)).astype(int)
+    hidden = np.zeros((side, side), bool)
+    hidden[top : top + width, left : left + width] = True
+    return hidden
+
+
+def grains(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Random levels, one for each pixel and channel."""
+    return rng.integers(0, 256, image.shape, dtype=np.uint8)
+
+
+def mid_grey(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """The middle of the range."""
+    return np.full_like(image, 128)
+
+
+FAMILIES.add(
+    "coarse_dropout",
+    Family("coarse_dropout", "strength", Cover(holes, grains), "share hidden", 0, (0.025, 0.05, 0.1, 0.2, 0.4)),
+)
+FAMILIES.add(
+    "occlusion",
+    Family("occlusion", "strength", Cover(square, mid_grey), "share hidden", 0, (0.05, 0.1, 0.2, 0.4, 0.6)),
+)

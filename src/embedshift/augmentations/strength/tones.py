@@ -1,0 +1,109 @@
+"""Changes of brightness and colour."""
+
+import cv2
+import numpy as np
+
+from embedshift.arrays import Floats, Pixels, Values
+from embedshift.augmentations.changes import Tones
+from embedshift.augmentations.family import FAMILIES, Family
+from embedshift.augmentations.strength.draws import signs
+
+# Rec. 601: what red, green and blue give to a grey level.
+GREY = np.array([[0.299, 0.587, 0.114]])
+
+
+def color_jitter(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
+    """Brightness, contrast, saturation and hue, in this order, each up or down.
+
+    The largest change of torchvision's ColorJitter with `amount` for all four: brightness times 1 ± amount; contrast
+    times 1 ± amount around the mean grey level; saturation times 1 ± amount around each pixel's grey level; hue by
+    ± amount of the circle (0.2 is 72 degrees). Four signs are drawn.
+
+    Example:
+        >>> grey = np.full((2, 2, 3), 100, np.uint8)
+        >>> set(color_jitter(grey, 0.2, np.random.default_rng(0)).ravel().tolist()) <= {80, 120}
+        True
+    """
+    brightness, contrast, saturation, turn = signs(rng, 4) * amount
+    bright = np.minimum(image * np.float32((1 + brightness) / 255), 1)
+    mean = np.float32(GREY[0] @ cv2.mean(bright)[:3])
+    harder = np.clip(mean + (bright - mean) * np.float32(1 + contrast), 0, 1)
+    return _pixels(_turned(np.clip(_saturated(harder, 1 + saturation), 0, 1), 360 * turn))
+
+
+def brightness_contrast(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
+    """Contrast and brightness, each up or down: levels times 1 ± amount, plus ± amount of the range.
+
+    The largest change of albumentations' RandomBrightnessContrast. Two signs are drawn.
+
+    Example:
+        >>> image = np.full((2, 2, 3), 100, np.uint8)
+        >>> brightness_contrast(image, 0.1, np.random.default_rng(0))[0, 0, 0] in (64, 84, 116, 136)
+        True
+    """
+    contrast, brightness = signs(rng, 2) * amount
+    return _mapped(image, np.arange(256) * (1 + contrast) / 255 + brightness)
+
+
+def grey(image: Pixels, mix: float, rng: np.random.Generator) -> Pixels:
+    """Mixed with the grey image: 1 is grey.
+
+    Example:
+        >>> grey(np.array([[[200, 100, 0]]], np.uint8), 1.0, np.random.default_rng(0)).tolist()
+        [[[119, 119, 119]]]
+    """
+    return _pixels(_saturated(image * np.float32(1 / 255), 1 - mix))
+
+
+def gamma(image: Pixels, power: float, rng: np.random.Generator) -> Pixels:
+    """Levels, as shares of the range, to the power of g or of 1/g. One sign is drawn: darker or brighter.
+
+    Example:
+        >>> gamma(np.full((1, 1, 3), 64, np.uint8), 2.0, np.random.default_rng(0))[0, 0, 0] in (16, 128)
+        True
+    """
+    return _mapped(image, (np.arange(256) / 255) ** power ** signs(rng, 1)[0])
+
+
+def hue(image: Pixels, degrees: float, rng: np.random.Generator) -> Pixels:
+    """Hue (of HSV) turned by so many degrees, one way or the other. One sign is drawn.
+
+    Example:
+        >>> hue(np.array([[[255, 0, 0]]], np.uint8), 180.0, np.random.default_rng(0)).tolist()
+        [[[0, 255, 255]]]
+    """
+    return _pixels(_turned(image * np.float32(1 / 255), signs(rng, 1)[0] * degrees))
+
+
+def _saturated(levels: Floats, factor: float) -> Floats:
+    """Away from each pixel's grey level by a factor below or above 1."""
+    return np.asarray(cv2.transform(levels, factor * np.eye(3) + (1 - factor) * GREY), np.float32)
+
+
+def _turned(levels: Floats, degrees: float) -> Floats:
+    """Hue turned; levels are in [0, 1]."""
+    turned = cv2.cvtColor(levels, cv2.COLOR_RGB2HSV)
+    turned[..., 0] = (turned[..., 0] + np.float32(degrees)) % 360
+    return np.asarray(cv2.cvtColor(turned, cv2.COLOR_HSV2RGB), np.float32)
+
+
+def _pixels(levels: Floats | Values) -> Pixels:
+    """Levels in [0, 1] as bytes."""
+    return np.clip(np.rint(levels * 255), 0, 255).astype(np.uint8)
+
+
+def _mapped(image: Pixels, curve: Values) -> Pixels:
+    """Every level replaced by what a curve `[256]` gives for it, in [0, 1]."""
+    return np.asarray(cv2.LUT(image, _pixels(curve)), np.uint8)
+
+
+FAMILIES.add(
+    "color_jitter", Family("color_jitter", "strength", Tones(color_jitter), "±", 0, (0.05, 0.1, 0.2, 0.3, 0.4))
+)
+FAMILIES.add(
+    "brightness_contrast",
+    Family("brightness_contrast", "strength", Tones(brightness_contrast), "±", 0, (0.1, 0.2, 0.3, 0.4, 0.5)),
+)
+FAMILIES.add("grey", Family("grey", "strength", Tones(grey), "mix", 0, (0.2, 0.4, 0.6, 0.8, 1)))
+FAMILIES.add("gamma", Family("gamma", "strength", Tones(gamma), "g or 1/g", 1, (1.25, 1.5, 2, 3, 4)))
+FAMILIES.add("hue", Family("hue", "strength", Tones(hue), "degrees", 0, (10, 20, 45, 90, 180)))

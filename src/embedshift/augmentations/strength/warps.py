@@ -1,0 +1,145 @@
+"""Changes of places: for every pixel of a view, where in the original it comes from."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from embedshift.arrays import Floats, Values
+from embedshift.augmentations.changes import Warp, grid
+from embedshift.augmentations.family import FAMILIES, Family
+from embedshift.augmentations.strength.draws import directions, signs
+
+# The largest values of the paper's ShiftScaleRotate: shares of the side, of the size, degrees.
+SHIFT, SCALE, ROTATE = 0.0625, 0.1, 15.0
+# Of elastic: standard deviation of the Gaussian that makes a random field smooth, over the side.
+SMOOTHNESS = 0.04
+
+
+def shift_scale_rotate(side: int, times: float, rng: np.random.Generator) -> Floats:
+    """Turned, scaled and shifted by a multiple of the paper's largest values; four signs are drawn.
+
+    Example:
+        >>> shift_scale_rotate(16, 1.0, np.random.default_rng(0)).shape
+        (16, 16, 2)
+    """
+    across, down, scale, turn = signs(rng, 4) * times
+    return _similar(side, ROTATE * turn, 1 + SCALE * scale, (SHIFT * across, SHIFT * down))
+
+
+def elastic(side: int, shift: float, rng: np.random.Generator) -> Floats:
+    """A smooth random field of shifts; the root mean square of their lengths is `shift` times the side.
+
+    Normal noise, smoothed by a Gaussian and scaled; the field is drawn once, so that levels differ in its scale alone.
+
+    Example:
+        >>> moved = elastic(32, 0.05, np.random.default_rng(0)) - grid(32)
+        >>> round(float(np.sqrt((moved**2).sum(axis=2).mean())) / 32, 4)
+        0.05
+    """
+    field = cv2.GaussianBlur(rng.standard_normal((side, side, 2), dtype=np.float32), (0, 0), SMOOTHNESS * side)
+    length = np.sqrt(2 * np.mean(field**2))
+    return np.asarray(grid(side) + field * np.float32(shift * side / length), np.float32)
+
+
+def perspective(side: int, shift: float, rng: np.random.Generator) -> Floats:
+    """Seen from the side: every corner shows a place that lies `shift` times the side away; directions are drawn.
+
+    Example:
+        >>> corner = perspective(101, 0.1, np.random.default_rng(0))[0, 0]
+        >>> round(float(np.hypot(*corner)), 3)
+        10.1
+    """
+    corners = (side - 1) * np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    shown = corners + (shift * side * directions(rng, 4)).astype(np.float32)
+    return np.asarray(cv2.perspectiveTransform(grid(side), cv2.getPerspectiveTransform(corners, shown)), np.float32)
+
+
+def rotation(side: int, degrees: float, rng: np.random.Generator) -> Floats:
+    """Turned around the centre; one sign is drawn: clockwise or not.
+
+    Example:
+        >>> rotation(3, 90.0, np.random.default_rng(0))[0, 0].round(3).tolist() in ([0.0, 2.0], [2.0, 0.0])
+        True
+    """
+    return _similar(side, degrees * signs(rng, 1)[0])
+
+
+def zoom_out(side: int, factor: float, rng: np.random.Generator) -> Floats:
+    """Smaller by a factor, in the middle; nothing is drawn.
+
+    Example:
+        >>> zoom_out(5, 0.5, np.random.default_rng(0))[2, :, 0].tolist()
+        [-2.0, 0.0, 2.0, 4.0, 6.0]
+    """
+    return _similar(side, scale=factor)
+
+
+def translation(side: int, share: float, rng: np.random.Generator) -> Floats:
+    """Shifted by a share of the side; the direction is drawn.
+
+    Example:
+        >>> moved = translation(20, 0.1, np.random.default_rng(0))[0, 0]
+        >>> round(float(np.hypot(*moved)), 3)
+        2.0
+    """
+    return _similar(side, shift=directions(rng, 1)[0] * share)
+
+
+def crop(side: int, area: float, rng: np.random.Generator) -> Floats:
+    """A square part of the image that keeps a share of the area, as large as the whole; its place is drawn.
+
+    Example:
+        >>> source = crop(8, 0.25, np.random.default_rng(0))
+        >>> (source[0, -1] - source[0, 0]).tolist()  # from the first to the last centre of 8 pixels, each half as wide
+        [3.5, 0.0]
+    """
+    width = np.sqrt(area)
+    left, top = (side * (1 - width) * rng.random(2) + (width - 1) / 2).tolist()
+    return np.asarray(cv2.transform(grid(side), np.array([[width, 0, left], [0, width, top]])), np.float32)
+
+
+def flip(side: int, mirrored: float, rng: np.random.Generator) -> Floats:
+    """Left and right changed; nothing is drawn, and there is no strength.
+
+    Example:
+        >>> flip(3, 1, np.random.default_rng(0))[0, :, 0].tolist()
+        [2.0, 1.0, 0.0]
+    """
+    return np.ascontiguousarray(grid(side)[:, ::-1])
+
+
+def _similar(
+    side: int, degrees: float = 0.0, scale: float = 1.0, shift: tuple[float, float] | Values = (0.0, 0.0)
+) -> Floats:
+    """Places of an image that is turned and scaled around its centre, then shifted by shares of the side."""
+    turn, centre, (across, down) = np.deg2rad(degrees), (side - 1) / 2, np.multiply(shift, side)
+    back = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale
+    start = centre - back @ (centre + across, centre + down)
+    return np.asarray(cv2.transform(grid(side), np.column_stack([back, start])), np.float32)
+
+
+def _add(
+    name: str,
+    source: Callable[[int, float, np.random.Generator], Floats],
+    unit: str,
+    zero: float,
+    levels: tuple[float, ...],
+    *,
+    black: bool = False,
+) -> None:
+    """Registers a family with reflected borders, and where asked its variant with black ones."""
+    FAMILIES.add(name, Family(name, "strength", Warp(source), unit, zero, levels))
+    if black:
+        warp, variant = Warp(source, cv2.BORDER_CONSTANT), f"{name}_black"
+        FAMILIES.add(variant, Family(variant, "strength", warp, unit, zero, levels, standard=False, drawn_as=name))
+
+
+_add("shift_scale_rotate", shift_scale_rotate, "x the paper's maximum", 0, (0.25, 0.5, 1, 1.5, 2), black=True)
+_add("elastic", elastic, "RMS shift / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04))
+_add("perspective", perspective, "RMS corner shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.3))
+_add("rotation", rotation, "degrees", 0, (5, 10, 20, 45, 90), black=True)
+_add("zoom_out", zoom_out, "factor", 1, (0.9, 0.75, 0.5, 0.35, 0.25), black=True)
+_add("translation", translation, "shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.4), black=True)
+_add("crop", crop, "area kept", 1, (0.9, 0.7, 0.5, 0.3, 0.1))
+_add("flip", flip, "mirrored", 0, (1,))
