@@ -19,6 +19,7 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.engines import Job, Progress, find_engine
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.identity import hash_of, study_identity
+from embedshift.pipeline.kept import images_kept
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
 from embedshift.pipeline.ready import ReadyEncoder, ready
@@ -123,12 +124,14 @@ def run_study(
         pending = [shard for shard in study.shards if shard.index not in done]
         complete = not pending and Reader(out).is_complete()
         through = sum(record.images + len(record.failures) for record in done.values())
-        on_start(Start(out, len(ids), through, complete, study.source.skipped))
+        # Encoders elsewhere, as on a Ray cluster, do not reach this folder.
+        kept = sum(images_kept(out, each, study.plan) for each in pending) if config.engine == "local" else 0
+        on_start(Start(out, len(ids), through + kept, complete, study.source.skipped))
         if complete:
             return Reader(out)
         study_info(study, list(done.values()), complete=False).write(out)
         shards.write_failures(out, list(done.values()))
-        for table, record in find_engine(config.engine)(_job(study, pending, progress)):
+        for table, record in find_engine(config.engine)(_job(study, pending, _beyond(kept, progress), out)):
             shards.write_shard(out, table, record)
             done[record.index] = record
             if record.failures:
@@ -286,12 +289,27 @@ def _encoder_record(encoder: Encoder, plan: Plan) -> EncoderRecord:
     )
 
 
-def _job(study: Prepared, pending: Sequence[Shard], progress: Progress | None) -> Job:
+def _job(study: Prepared, pending: Sequence[Shard], progress: Progress, out: Path) -> Job:
     return Job(
         shards=pending,
         source=study.source,
         plan=study.plan,
         spec=study.spec,
         ready=study.ready,
-        progress=progress or (lambda _: None),
+        progress=progress,
+        folder=out,
     )
+
+
+def _beyond(count: int, progress: Progress | None) -> Progress:
+    """Progress without the first `count` images, which were counted before."""
+    left = count
+
+    def tell(images: int) -> None:
+        nonlocal left
+        again = min(left, images)
+        left -= again
+        if progress is not None and images > again:
+            progress(images - again)
+
+    return tell

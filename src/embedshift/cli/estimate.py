@@ -57,11 +57,14 @@ def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
     # Numbers of vectors and lists, metrics, and what names a row; then what names an image.
     row = 0.92 * 4 * of_views + 7.5 * len(plan.metrics) + 4
     image = (1 + plan.views) * row + 0.92 * 4 * once + 80
-    # As text: shifts of float32 for every augmentation and originals of float64, a shard; vectors that are kept, and
-    # sums of all where not all are kept, a study. Beside them the frame of the file.
-    shard = 4 / 3 * (4 * len(plan.suite.names) + 8) * encoder.dim + 5_000
-    kept = 4 / 3 * encoder.dim * (4 * min(plan.images, KEPT) + 8 * (GROUPS if plan.images > KEPT else 0))
-    return plan.images * image + shards * shard + kept
+    # As text, in every shard: shifts of float32 for each augmentation, originals of float64, and what the floor needs.
+    size = -(-plan.images // shards)
+    floor = 4 * size
+    if plan.images > KEPT:
+        floor = 4 * -(-KEPT * size // plan.images) + 8 * -(-size // max(1, plan.images // GROUPS))
+    sums = 4 / 3 * encoder.dim * (4 * len(plan.suite.names) + 8 + floor)
+    frame = 5_000
+    return plan.images * image + shards * (sums + frame)
 
 
 def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> float:

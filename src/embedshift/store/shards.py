@@ -109,6 +109,18 @@ def shard_path(folder: Path, index: int) -> Path:
     return folder / "shards" / f"part-{index:05d}.parquet"
 
 
+def kept_path(folder: Path, index: int) -> Path:
+    """Where a run keeps what the encoder gave for shard `index`, until the shard is there."""
+    return folder / "shards" / f".part-{index:05d}.kept"
+
+
+def leftovers(folder: Path) -> Iterator[Path]:
+    """Hidden files that no run goes on with: all but what is kept for shards that are not there."""
+    for path in (folder / "shards").glob(".*"):
+        if path.suffix != ".kept" or path.with_name(path.name[1:]).with_suffix(".parquet").exists():
+            yield path
+
+
 def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
     """Writes a shard under a hidden name and renames it: the renamed part is the mark that it is done."""
     said = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(record)})
@@ -126,6 +138,7 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
             writer.add_key_value_metadata({SUMS_KEY: sums} if sums else {})
 
     write_whole(path, write)
+    kept_path(folder, record.index).unlink(missing_ok=True)
 
 
 def write_whole(path: Path, write: Any) -> None:
