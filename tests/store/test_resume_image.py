@@ -1,6 +1,7 @@
 """Runs that are stopped in the middle of a shard and go on at the image."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -59,8 +60,8 @@ def stopped(photos: Path, out: Path, log: Path, batches: int, **settings) -> Cou
     return Counted(log)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_killed_in_the_middle_of_a_shard(workers, photos, whole, tmp_path):
+@pytest.mark.parametrize(("workers", "signal_sent"), [(0, signal.SIGKILL), (2, signal.SIGKILL), (2, signal.SIGTERM)])
+def test_killed_in_the_middle_of_a_shard(workers, signal_sent, photos, whole, tmp_path):
     out, encoder = tmp_path / "study", Counted(tmp_path / "log")
     process = subprocess.Popen(
         [sys.executable, "-m", "support.counted", photos, out, encoder.log, str(workers)],
@@ -71,9 +72,10 @@ def test_killed_in_the_middle_of_a_shard(workers, photos, whole, tmp_path):
         while len(encoder.batches()) < 23:  # of 16 in the first shard
             assert process.poll() is None
             time.sleep(0.002)
+        process.send_signal(signal_sent)
+        process.wait(timeout=30)
     finally:
         process.kill()
-        process.wait()
     assert shard_path(out, 0).exists()
     assert kept_path(out, 1).exists()
     before = sum(encoder.batches())
