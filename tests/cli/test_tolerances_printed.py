@@ -1,5 +1,6 @@
 """What a run of families prints."""
 
+import io
 from dataclasses import replace
 
 from rich.console import Console
@@ -10,10 +11,10 @@ from support.synthetic import make_study
 
 
 def printed(study):
-    console = Console(width=160, record=True, quiet=True)
+    console = Console(file=io.StringIO(), width=160)
     for table in result_tables(study):
         console.print(table)
-    return console.export_text()
+    return console.file.getvalue()
 
 
 def test_of_many_views_the_tolerances_alone(tmp_path):

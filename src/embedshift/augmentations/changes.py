@@ -84,7 +84,8 @@ def inside(source: Floats) -> Mask:
 def _sampled(values: Any, source: Floats, border: int) -> Any:
     """Values or pixels at some places, bilinearly."""
     # Across and down as two maps: with an empty second map, OpenCV 5.0 reads places from memory that is not its own.
-    return cv2.remap(values, *cv2.split(source), cv2.INTER_LINEAR, borderMode=border)
+    across, down = cv2.split(source)
+    return cv2.remap(values, across, down, cv2.INTER_LINEAR, borderMode=border)
 
 
 class Change:
