@@ -1,4 +1,4 @@
-"""Writes views.npz anew, for when the suite changes on purpose: python tests/augmentations/golden/make.py."""
+"""Writes views.npz and strength.npz anew, for when a suite changes on purpose: run this file."""
 
 from pathlib import Path
 
@@ -8,6 +8,11 @@ from embedshift import make_views
 
 PATH = Path(__file__).with_name("views.npz")
 STORED = ("color_jitter", "shift_scale_rotate", "elastic", "perspective")
+# Families of the suite `strength`, of which level 3 is stored.
+STRENGTH = (
+    "color_jitter", "shift_scale_rotate", "elastic", "perspective", "rotation", "zoom_out", "translation", "crop",
+    "jpeg", "downscale", "grey", "hue",
+)  # fmt: skip
 
 
 def made_picture(size: int) -> np.ndarray:
@@ -22,5 +27,12 @@ def stored_views() -> dict[str, np.ndarray]:
     return {name: views[name] for name in STORED}
 
 
+def strength_views(level: int = 3) -> dict[str, np.ndarray]:
+    made = made_picture(64)
+    views = make_views(made, image_id="made.png", size=64, augmentations="strength", families=STRENGTH)
+    return {name: views[f"{name}@{level}"] for name in STRENGTH}
+
+
 if __name__ == "__main__":
     np.savez_compressed(PATH, **stored_views())
+    np.savez_compressed(PATH.with_name("strength.npz"), **strength_views())

@@ -1,0 +1,83 @@
+"""Occluders of the suite `strength`: exact shares, nested places, the same fill, squares inside of the image."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.ndimage import label
+from scipy.stats import kstest
+
+from embedshift.augmentations.family import FAMILIES
+from embedshift.augmentations.strength import occluders
+from support.strength import photo
+
+SIDE = 224
+
+
+@pytest.mark.parametrize("name", ["coarse_dropout", "occlusion"])
+def test_what_a_level_hides_the_next_one_hides_alike(name):
+    image, family = photo("coffee", SIDE), FAMILIES[name]
+    for seed in range(8):
+        views = [each.draw(image, seed) for each in family.augmentations(10)]
+        masks = [each.transform.geometry(SIDE, np.random.default_rng(seed)).hidden for each in family.augmentations(10)]
+        for view, mask in zip(views, masks, strict=True):
+            np.testing.assert_array_equal(view[~mask], image[~mask])
+            np.testing.assert_array_equal(view[mask], views[-1][mask], "the same fill at every level")
+        for weak, strong in itertools.pairwise(masks):
+            assert (strong & weak).sum() == weak.sum() < strong.sum()
+
+
+@pytest.mark.parametrize("side", [224, 97, 16])
+@pytest.mark.parametrize("share", [0.001, 0.025, 0.4, 1.0])
+def test_dropout_hides_a_share_to_the_pixel(side, share):
+    for seed in range(4):
+        hidden = occluders.holes(side, share, np.random.default_rng(seed))
+        assert hidden.sum() == round(share * side * side)
+
+
+def test_dropout_s_holes_are_the_paper_s_squares_at_random_places():
+    counts = np.zeros((SIDE, SIDE))
+    for seed in range(60):
+        hidden = occluders.holes(SIDE, 0.025, np.random.default_rng(seed))
+        parts, found = label(hidden)
+        counts += hidden
+        for number in range(1, found + 1):
+            down, across = np.nonzero(parts == number)
+            assert np.ptp(down) < 16 * 3
+            assert np.ptp(across) < 16 * 3
+        whole = [number for number in range(1, found + 1) if (parts == number).sum() == 16 * 16]
+        assert whole, "some holes stand alone and away from the rim: 16 x 16 pixels"
+    assert counts.max() < 10, "no place is hidden in all"
+    quarters = counts.reshape(2, SIDE // 2, 2, SIDE // 2).sum(axis=(1, 3)) / counts.sum()
+    np.testing.assert_allclose(quarters, 0.25, atol=0.06)
+
+
+def test_dropout_is_filled_with_random_levels_per_pixel():
+    black = np.zeros((SIDE, SIDE, 3), np.uint8)
+    view = FAMILIES["coarse_dropout"].draw(black, 0.4, 3)
+    hidden = occluders.holes(SIDE, 0.4, np.random.default_rng(3))
+    levels = view[hidden].astype(float)
+    assert kstest((levels.ravel() + 0.5) / 256, "uniform").statistic < 0.01
+    assert abs(np.corrcoef(levels[:-1, 0], levels[1:, 0])[0, 1]) < 0.03
+    assert abs(np.corrcoef(levels[:, 0], levels[:, 1])[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.6, 1.0])
+def test_occlusion_is_one_grey_square_inside_of_the_image(share):
+    image, places = photo("coffee", SIDE), set()
+    for seed in range(20):
+        down, across = np.nonzero(occluders.square(SIDE, share, np.random.default_rng(seed)))
+        width = np.ptp(down) + 1
+        assert width == np.ptp(across) + 1 == round(SIDE * share**0.5)
+        assert len(down) == width * width
+        places.add((down[0], across[0]))
+        view = FAMILIES["occlusion"].draw(image, share, seed)
+        assert (view[down, across] == 128).all()
+    assert len(places) == (1 if share == 1 else 20)
+
+
+def test_every_place_of_the_square_is_as_likely_as_every_other():
+    tops = [np.nonzero(occluders.square(8, 0.15, np.random.default_rng(seed)))[0][0] for seed in range(2000)]
+    counts = np.bincount(tops)
+    assert len(counts) == 8 - 3 + 1
+    assert counts.min() > 0.8 * 2000 / 6

@@ -1,0 +1,159 @@
+"""Warps of the suite `strength` against scikit-image's transforms, SciPy's sampling and slow loops."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter, map_coordinates
+from skimage.transform import EuclideanTransform, ProjectiveTransform, SimilarityTransform, warp
+
+from embedshift.augmentations.changes import grid
+from embedshift.augmentations.family import FAMILIES
+from embedshift.augmentations.strength import warps
+from support.strength import photo
+
+SIDE = 96
+CENTRE = (SIDE - 1) / 2
+WARPS = {
+    "shift_scale_rotate": warps.shift_scale_rotate, "elastic": warps.elastic, "perspective": warps.perspective,
+    "rotation": warps.rotation, "zoom_out": warps.zoom_out, "translation": warps.translation, "crop": warps.crop,
+    "flip": warps.flip,
+}  # fmt: skip
+BLACK = ("shift_scale_rotate_black", "rotation_black", "zoom_out_black", "translation_black")
+
+
+def image():
+    return photo("astronaut", SIDE)
+
+
+def sampled(pixels, source, mode):
+    """SciPy's bilinear samples, channel by channel."""
+    places = (source[..., 1].astype(float), source[..., 0].astype(float))
+    return np.stack([map_coordinates(c.astype(float), places, order=1, mode=mode) for c in pixels.T.swapaxes(1, 2)], 2)
+
+
+@pytest.mark.parametrize("name", [*WARPS, *BLACK])
+def test_views_are_scipy_s_samples_at_the_recorded_places(name):
+    family = FAMILIES[name]
+    for each in family.augmentations():
+        source = each.transform.geometry(SIDE, np.random.default_rng(4)).source
+        assert source.dtype == np.float32
+        view = each.draw(image(), 4).astype(int)
+        mode = "grid-constant" if name.endswith("_black") else "mirror"
+        difference = np.abs(view - sampled(image(), source, mode))
+        # OpenCV rounds places to a part of a pixel.
+        assert difference.max() <= 12
+        assert difference.mean() < 1
+
+
+def around_the_centre(transform):
+    """The transform with the centre of the image in the place of the corner."""
+    return SimilarityTransform(translation=(-CENTRE, -CENTRE)) + transform + SimilarityTransform(translation=(CENTRE, CENTRE))  # fmt: skip  # noqa: E501
+
+
+def is_one_of(source, transforms):
+    """Whether view places go to their source as one of the transforms (original → view) says."""
+    flat = source.reshape(-1, 2)
+    wanted = [transform.inverse(grid(SIDE).reshape(-1, 2)) for transform in transforms]
+    return [np.abs(flat - each).max() < 1e-3 for each in wanted].count(True) == 1
+
+
+def both(value):
+    return (-value, value)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rotation_zoom_and_shift_are_scikit_image_s(seed):
+    rng = np.random.default_rng
+    turns = [around_the_centre(EuclideanTransform(rotation=np.deg2rad(angle))) for angle in both(20)]
+    assert is_one_of(warps.rotation(SIDE, 20, rng(seed)), turns)
+    assert is_one_of(warps.zoom_out(SIDE, 0.5, rng(seed)), [around_the_centre(SimilarityTransform(scale=0.5))])
+    every = [
+        around_the_centre(SimilarityTransform(scale=1 + scale, rotation=np.deg2rad(turn), translation=(x, y)))
+        for scale in both(0.15)
+        for turn in both(22.5)
+        for x in both(1.5 * 0.0625 * SIDE)
+        for y in both(1.5 * 0.0625 * SIDE)
+    ]
+    assert is_one_of(warps.shift_scale_rotate(SIDE, 1.5, rng(seed)), every)
+    moved = grid(SIDE) - warps.translation(SIDE, 0.1, rng(seed))
+    np.testing.assert_allclose(np.hypot(*moved.reshape(-1, 2).T), 0.1 * SIDE, atol=1e-3)
+    assert np.ptp(moved.reshape(-1, 2), axis=0).max() < 1e-3
+
+
+def test_signs_and_directions_differ_between_seeds():
+    def found(source, parameter):
+        return [source(SIDE, parameter, np.random.default_rng(seed))[0, 0] for seed in range(40)]
+
+    assert len({tuple(place.round(1)) for place in found(warps.rotation, 20)}) == 2
+    assert len({tuple(place.round(1)) for place in found(warps.shift_scale_rotate, 1)}) > 10
+    shifts = np.array(found(warps.translation, 0.1))
+    quadrants = {tuple(np.sign(shift)) for shift in shifts}
+    assert len(quadrants) == 4
+    assert len({tuple(place.round(2)) for place in found(warps.crop, 0.5)}) == 40
+
+
+def test_a_whole_view_is_scikit_image_s():
+    rotated = FAMILIES["rotation"].draw(image(), 45, 4)
+    wanted = [
+        warp(
+            image(), around_the_centre(EuclideanTransform(rotation=np.deg2rad(angle))).inverse, order=1, mode="reflect"
+        )
+        for angle in both(45)
+    ]
+    assert min(np.abs(rotated - 255 * each).mean() for each in wanted) < 1
+    assert max(np.abs(rotated - 255 * each).mean() for each in wanted) > 10
+    mirrored = FAMILIES["flip"].draw(image(), 1, 4)
+    np.testing.assert_array_equal(mirrored, image()[:, ::-1])
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("shift", [0.05, 0.3])
+def test_perspective_is_the_projection_that_takes_corners_so_far(seed, shift):
+    source = warps.perspective(SIDE, shift, np.random.default_rng(seed))
+    last = SIDE - 1
+    corners = np.array([[0, 0], [last, 0], [last, last], [0, last]])
+    shown = np.array([source[y, x] for x, y in corners])
+    np.testing.assert_allclose(np.hypot(*(shown - corners).T), shift * SIDE, atol=0.01)
+    found = ProjectiveTransform.from_estimate(corners, shown.astype(float))
+    np.testing.assert_allclose(source.reshape(-1, 2), found(grid(SIDE).reshape(-1, 2)), atol=0.02)
+    # Nothing is folded: the pixels of the view go around every one of them in the same sense.
+    right, below = np.diff(source, axis=1)[:-1], np.diff(source, axis=0)[:, :-1]
+    assert (right[..., 0] * below[..., 1] - right[..., 1] * below[..., 0] > 0).all()
+
+
+def test_elastic_is_a_scaled_smooth_field():
+    """Its mean length is exact, levels are multiples of each other, and its smoothness is 4 % of the side."""
+    weak, strong = (
+        warps.elastic(SIDE, shift, np.random.default_rng(2)).astype(float) - grid(SIDE) for shift in (0.01, 0.04)
+    )
+    np.testing.assert_allclose(strong, 4 * weak, atol=1e-4)
+    assert np.sqrt((strong**2).sum(axis=2).mean()) == pytest.approx(0.04 * SIDE, rel=1e-5)
+    noise = np.random.default_rng(2).standard_normal((SIDE, SIDE, 2), dtype=np.float32)
+    smooth = gaussian_filter(noise.astype(float), (0.04 * SIDE, 0.04 * SIDE, 0), mode="mirror", truncate=4)
+    alike = (smooth * strong).sum() / np.sqrt((smooth**2).sum() * (strong**2).sum())
+    assert alike > 0.999
+    rough = gaussian_filter(noise.astype(float), (0.02 * SIDE, 0.02 * SIDE, 0), mode="mirror")
+    assert (rough * strong).sum() / np.sqrt((rough**2).sum() * (strong**2).sum()) < 0.9
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_crop_lies_inside_keeps_its_area_and_holds_every_smaller_one(seed):
+    before = None
+    for area in (0.9, 0.7, 0.5, 0.3, 0.1):
+        source = warps.crop(SIDE, area, np.random.default_rng(seed))
+        # Half a pixel of the view around its centres.
+        half = (source[0, 1, 0] - source[0, 0, 0]) / 2
+        edges = np.array([*(source[0, 0] - half), *(source[-1, -1] + half)]).round(3)
+        assert (edges[2] - edges[0]) * (edges[3] - edges[1]) == pytest.approx(area * SIDE**2, rel=1e-3)
+        outer = (-0.5, -0.5, SIDE - 0.5, SIDE - 0.5) if before is None else before
+        assert (edges[:2] >= np.array(outer[:2]) - 0.01).all()
+        assert (edges[2:] <= np.array(outer[2:]) + 0.01).all()
+        before = edges
+
+
+@pytest.mark.parametrize("name", ["rotation", "translation", "shift_scale_rotate", "perspective"])
+def test_all_levels_go_the_same_way(name):
+    for seed in range(6):
+        levels = [WARPS[name](SIDE, p, np.random.default_rng(seed)) - grid(SIDE) for p in FAMILIES[name].levels[:3]]
+        flat = [level.astype(float).ravel() for level in levels]
+        for other in flat[1:]:
+            assert other @ flat[0] / np.sqrt((other @ other) * (flat[0] @ flat[0])) > 0.9
