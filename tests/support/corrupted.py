@@ -26,7 +26,7 @@ def view_of(image: Pixels, name: str, severity: int, seed: int = 0) -> Pixels:
 
 def apart(view: Pixels, expected: np.ndarray) -> np.ndarray:
     """Distance of each value from the expected one, whose fraction is dropped, in grey levels."""
-    return np.abs(view.astype(int) - np.clip(expected, 0, 255).astype(np.uint8))
+    return np.asarray(np.abs(view.astype(int) - np.clip(expected, 0, 255).astype(np.uint8)))
 
 
 def rms(view: Pixels, image: Pixels) -> float:
