@@ -6,7 +6,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from embedshift.cli.terminal import result_tables
-from support.graded import CLOSER, DARKER, MADE, graded
+from support.graded import CLOSER, DARKER, MADE, corruption, graded
 from support.synthetic import make_study
 
 
@@ -38,3 +38,9 @@ def test_of_few_views_the_tolerances_first(tmp_path):
 
 def test_of_other_augmentations_the_summary_alone(tmp_path):
     assert "tolerance" not in printed(make_study(tmp_path / "study", 10))
+
+
+def test_of_corruptions_the_mean_too(tmp_path):
+    study = make_study(tmp_path / "study", 10, graded(corruption("fog"), corruption("snow")))
+    _, _, share, low, high = study.table("corruption").row(-1)
+    assert f"mean corruption share {share:.3f}, 95 % interval {low:.3f} to {high:.3f}" in printed(study)
