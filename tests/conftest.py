@@ -7,6 +7,7 @@ import pytest
 # What `make quick` leaves out: a browser, Ray, other families of encoders, and what takes more than some seconds.
 SLOW_FILES = {
     "test_browser.py",
+    "test_browser_families.py",
     "test_bundled.py",
     "test_claims_rates.py",
     "test_compare_numbers.py",

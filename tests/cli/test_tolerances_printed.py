@@ -1,19 +1,20 @@
 """What a run of families prints."""
 
+import io
 from dataclasses import replace
 
 from rich.console import Console
 
 from embedshift.cli.terminal import result_tables
-from support.graded import CLOSER, DARKER, MADE, graded
+from support.graded import CLOSER, DARKER, MADE, corruption, graded
 from support.synthetic import make_study
 
 
 def printed(study):
-    console = Console(width=160, record=True, quiet=True)
+    console = Console(file=io.StringIO(), width=160)
     for table in result_tables(study):
         console.print(table)
-    return console.export_text()
+    return console.file.getvalue()
 
 
 def test_of_many_views_the_tolerances_alone(tmp_path):
@@ -37,3 +38,9 @@ def test_of_few_views_the_tolerances_first(tmp_path):
 
 def test_of_other_augmentations_the_summary_alone(tmp_path):
     assert "tolerance" not in printed(make_study(tmp_path / "study", 10))
+
+
+def test_of_corruptions_the_mean_too(tmp_path):
+    study = make_study(tmp_path / "study", 10, graded(corruption("fog"), corruption("snow")))
+    _, _, share, low, high = study.table("corruption").row(-1)
+    assert f"mean corruption share {share:.3f}, 95 % interval {low:.3f} to {high:.3f}" in printed(study)

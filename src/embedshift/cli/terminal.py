@@ -84,6 +84,11 @@ def tolerance_table(study: Study) -> Table:
         interval = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
         cells = map(_number, shares[family.name,]["share"])
         table.add_row(family.name, words, interval or "-", *cells)
+    corruption = reader.table("corruption")
+    mean = None if corruption is None else corruption.filter(corruption="mean").to_dicts()
+    if mean:
+        ends = _interval(mean[0]["share_low"], mean[0]["share_high"])
+        table.caption = f"mean corruption share {_number(mean[0]['share'])}, 95 % interval {ends}"
     return table
 
 
