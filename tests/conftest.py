@@ -22,6 +22,7 @@ SLOW_FILES = {
     "test_openclip.py",
     "test_outside_question.py",
     "test_page.py",
+    "test_pairs_browser.py",
     "test_private.py",
     "test_ray.py",
     "test_report_size.py",
@@ -35,6 +36,7 @@ SLOW_TESTS = {
     "test_a_hub_that_does_not_answer_is_one_line_within_20_seconds",
     "test_compiled_is_equal_to_rounding_and_travels",
     "test_demo_measures_eight_photographs",
+    "test_every_figure_can_be_drawn_of_pairs_that_lack_some",
     "test_footers_are_read_once_a_report",
     "test_run_writes_a_report_once",
 }

@@ -24,7 +24,9 @@ def run(
     *,
     out: str | Path,
     model: str | Encoder = DEFAULTS.model,
-    augmentations: str | Mapping[str, Any] = DEFAULTS.augmentations,
+    augmentations: str | Path | Mapping[str, Any] = DEFAULTS.augmentations,
+    pairs: str | Path | Sequence[str | Path] | Mapping[str, str | Path] = (),
+    allow_missing: bool = DEFAULTS.allow_missing,
     families: Sequence[str] = DEFAULTS.families,
     levels: int | None = None,
     frost_textures: str | Path | None = None,
@@ -58,8 +60,11 @@ def run(
         images: A folder, or several files and folders, or a `.txt` list.
         out: The study's folder.
         model: A registered name, a Hugging Face id, a local folder, a name of open_clip or timm, or any `Encoder`.
-        augmentations: A registered suite, or a dict of albumentations transforms or callables
+        augmentations: A registered suite, a YAML file of pipelines, or a dict of albumentations transforms or callables
             `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
+        pairs: In place of augmentations, what something else made of the images: folders or archives of variants, or a
+            mapping of names to them; see `docs/pairs.md`.
+        allow_missing: Of pairs: whether an image may lack a variant.
         families: Of "strength" and "corruptions": only these families.
         levels: Of "strength": levels of each family; None = its own five.
         frost_textures: Of "corruptions": a folder with images of frost, without which that one is left out.
@@ -111,13 +116,14 @@ def run(
         "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         "metrics": metrics, "limit": limit, "sample": sample, "seed": seed, "draws": draws, "resize": resize,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
-        "compile": compile, "families": families, "levels": levels,
+        "compile": compile, "families": families, "levels": levels, "pairs": pairs, "allow_missing": allow_missing,
         "num_gpus": num_gpus, "concurrency": concurrency,
         "frost_textures": None if frost_textures is None else str(frost_textures),
     } | switches  # fmt: skip
     encoder, suite = _encoder(model, own), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
-    given["augmentations"] = augmentations if isinstance(augmentations, str) else "custom"
+    if not pairs or augmentations != DEFAULTS.augmentations:
+        given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
     run_study(make_config(given), Path(out), encoder=encoder, suite=suite, progress=progress)
     return Study(Path(out))
 
@@ -133,9 +139,9 @@ def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | Non
     return model
 
 
-def _suite(augmentations: str | Mapping[str, Any]) -> Suite | None:
-    """The user's own augmentations; None for a name."""
-    return None if isinstance(augmentations, str) else load_suite(augmentations)
+def _suite(augmentations: str | Path | Mapping[str, Any]) -> Suite | None:
+    """The user's own augmentations; None for a name or a file."""
+    return None if isinstance(augmentations, str | Path) else load_suite(augmentations)
 
 
 def wrap(module: Any, **settings: Any) -> Encoder:

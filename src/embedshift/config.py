@@ -1,15 +1,20 @@
 """The settings of a study: what they may be, and how they are read."""
 
 import dataclasses
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge
 
 from embedshift.errors import UsageError, reason
 from embedshift.registry import Question, questions, setting, switch_names, unknown_name
+
+if TYPE_CHECKING:
+    import yaml
 
 S = TypeVar("S")
 
@@ -20,6 +25,12 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Resize = Literal["squash", "crop"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
+
+# What the augmentations of pairs are called, and settings that choose among suites of augmentations.
+PAIRS, DRAWN = "pairs", ("families", "levels", "frost_textures")
+# Of a YAML file that is read: bytes, lists and mappings in each other, characters of one text (Python
+# prints no number of more than 4,300 digits).
+YAML_BYTES, YAML_DEPTH, YAML_TEXT = 256 * 1024, 20, 3500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +46,8 @@ class StudyConfig:
     model: str = setting("openai/clip-vit-base-patch32", "Hub id, local folder, or a name: see `list encoders`.")
     embedding: str | None = setting(None, "Which vector. Default: the family's first.", rare=True)
     augmentations: str = setting("paper", "A registered suite, see `list augmentations`, or a YAML file of pipelines.")
+    pairs: tuple[str, ...] = setting((), "Variants of every image, PATH or NAME=PATH each, in place of augmentations.")
+    allow_missing: bool = setting(False, "Of pairs: an image may lack a variant.", rare=True)
     families: tuple[str, ...] = setting((), "Of strength or corruptions: only these families, with commas.")
     levels: AtLeast1 | None = setting(None, "Of strength: levels of each family. Default: 5.")
     frost_textures: str | None = setting(None, "Of corruptions: a folder with images of frost.", rare=True)
@@ -70,6 +83,8 @@ class StudyConfig:
 
     def asks(self, question: Question) -> bool:
         """Whether the study asks it."""
+        if self.pairs and not question.of_pairs:
+            return False
         return question.is_asked(None if question.switches is None else self.of(question.switches))
 
     def asked(self) -> list[Question]:
@@ -100,6 +115,7 @@ def make_config(given: Mapping[str, Any]) -> StudyConfig:
     for name in given:
         if name not in known:
             raise UsageError(unknown_name("setting", str(name), known))
+    given = _of_pairs(given)
     core = _validated(StudyConfig, {name: value for name, value in given.items() if name not in switched})
     switches: Json = {}
     for each in questions():
@@ -107,6 +123,39 @@ def make_config(given: Mapping[str, Any]) -> StudyConfig:
             own = {name: given[name] for name in given if switched.get(name) == each.name}
             switches |= vars(_validated(each.switches, own))
     return dataclasses.replace(core, switches=switches)
+
+
+def _of_pairs(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a study of pairs, whose augmentations are called so; refuses those that draw views."""
+    if not given.get("pairs"):
+        if given.get("allow_missing"):
+            raise UsageError("`allow_missing` is for `pairs`")
+        return given
+    nothing = {"augmentations": (PAIRS,), "draws": (1,), **dict.fromkeys(DRAWN, ((), [], None))}
+    if others := [name for name, values in nothing.items() if name in given and given[name] not in values]:
+        words = ", ".join(f"`{name}`" for name in others)
+        raise UsageError(f"{words}: not with `pairs`, whose views are read and not drawn; leave one of them out")
+    return {**given, "augmentations": PAIRS, "pairs": as_pairs(given["pairs"])}
+
+
+def as_pairs(given: Any) -> Any:
+    """The setting `pairs` as texts `PATH` or `NAME=PATH`, of one path, several, or a mapping of name to path.
+
+    Raises:
+        UsageError: for a name that a text could not say.
+
+    Example:
+        >>> as_pairs("q50"), as_pairs({"cdn": "re-encoded"})
+        (['q50'], ['cdn=re-encoded'])
+    """
+    if isinstance(given, str | os.PathLike):
+        return [os.fspath(given)]
+    if isinstance(given, Mapping):
+        for name in given:
+            if not re.fullmatch(r"[^/=]+", str(name)):
+                raise UsageError(f"pairs: {name!r} cannot be a name; choose one without / and =")
+        return [f"{name}={os.fspath(path)}" for name, path in given.items()]
+    return [os.fspath(path) if isinstance(path, os.PathLike) else path for path in given]
 
 
 def _validated(kind: type[S], given: Mapping[str, Any]) -> S:
@@ -121,14 +170,99 @@ def _validated(kind: type[S], given: Mapping[str, Any]) -> S:
 
 def read_config(file: Path) -> Json:
     """The settings in a YAML or JSON file, by their names."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text())
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: not YAML ({reason(error)})") from error
+    content = read_yaml(file)
     if not isinstance(content, dict):
         raise UsageError(f"{file}: give settings as 'name: value' lines")
     return {"images": [content.pop("images")], **content} if isinstance(content.get("images"), str) else content
+
+
+def read_yaml(file: Path) -> Any:
+    """What a YAML file says, in plain values; nothing in it can run code, or grow beyond its own size.
+
+    Anchors, aliases and tags are refused, since values could repeat themselves without end, or be made by a function;
+    and names that stand twice, of which YAML would silently take the last.
+
+    Args:
+        file: UTF-8, at most 256 kB, lists and mappings at most 20 deep, texts of at most 3,500 characters.
+
+    Returns:
+        None, bool, int, float, str or date; lists of them, and dicts.
+
+    Raises:
+        UsageError: one line with the place.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "a.yaml"
+        >>> _ = file.write_text("night: [ISONoise, {Blur: {p: 1}}]")
+        >>> read_yaml(file)
+        {'night': ['ISONoise', {'Blur': {'p': 1}}]}
+    """
+    import yaml
+
+    text, loader = _utf8(file), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        _refuse_what_is_not_plain(yaml.parse(text, loader))
+        node = yaml.compose(text, loader)
+        _refuse_twins(node)
+        return None if node is None else yaml.SafeLoader("").construct_document(node)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        raise UsageError(f"{file}: not YAML ({_line(error.problem_mark)}{error.problem})") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two of numbers and dates that there are not
+        raise UsageError(f"{file}: not YAML ({reason(error)})") from error
+
+
+def _utf8(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(YAML_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: not text in UTF-8") from error
+    if len(data) > YAML_BYTES:
+        raise UsageError(f"{file}: larger than {YAML_BYTES // 1024} kB")
+    return text
+
+
+def _refuse_what_is_not_plain(events: "Iterable[yaml.Event]") -> None:
+    """Reads no further than to the first event that is refused, and builds nothing."""
+    import yaml
+
+    depth = 0
+    for event in events:
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        tag = str(getattr(event, "tag", None) or "").replace("tag:yaml.org,2002:", "!!")
+        if getattr(event, "anchor", None):
+            words = "anchors and aliases (& and *) are refused; write the value out"
+        elif tag:
+            words = f"the tag {tag[:60]} is refused; write a plain value"
+        elif depth > YAML_DEPTH:
+            words = f"nested deeper than {YAML_DEPTH} lists and mappings"
+        elif len(getattr(event, "value", "")) > YAML_TEXT:
+            words = f"a text of more than {YAML_TEXT:,} characters"
+        else:
+            continue
+        raise UsageError(f"{_line(event.start_mark)}{words}")
+
+
+def _refuse_twins(node: Any) -> None:
+    """Names that stand twice in one mapping, and merged mappings, which could bring some."""
+    if not isinstance(getattr(node, "value", None), list):
+        return
+    names: set[str] = set()
+    for part in node.value:
+        name, inner = part if isinstance(part, tuple) else (None, part)
+        if name is not None and isinstance(name.value, str):
+            if name.value in names or name.tag.endswith(":merge"):
+                words = "is refused; write the values out" if name.tag.endswith(":merge") else "stands twice"
+                raise UsageError(f"{_line(name.start_mark)}{name.value[:60]!r} {words}")
+            names.add(name.value)
+        _refuse_twins(inner)
+
+
+def _line(mark: Any) -> str:
+    return "" if mark is None else f"line {mark.line + 1}: "

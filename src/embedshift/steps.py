@@ -7,11 +7,11 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from embedshift.augmentations import Suite, load_suite
+from embedshift.augmentations import Suite, Variant, load_suite
 from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
@@ -19,10 +19,25 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.engines import Job, Progress, find_engine
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.identity import hash_of, study_identity
+from embedshift.pipeline.kept import images_kept
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
 from embedshift.pipeline.ready import ReadyEncoder, ready
-from embedshift.sources import Sample, Shard, Source, open_source, passed_over, select, shuffle, split
+from embedshift.sources import (
+    Inspection,
+    PairedSource,
+    Sample,
+    Shard,
+    Source,
+    inspect,
+    named_variants,
+    open_pairs,
+    open_source,
+    passed_over,
+    select,
+    shuffle,
+    split,
+)
 from embedshift.store import folder, shards
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo
@@ -47,6 +62,7 @@ class Prepared:
         ready: It, loaded.
         plan: What decides the rows.
         identity: All that can change a number; the hash of it decides which runs may share a folder.
+        pairs: Of a study of pairs, what the variants of each name are.
     """
 
     config: StudyConfig
@@ -57,6 +73,7 @@ class Prepared:
     ready: ReadyEncoder
     plan: Plan
     identity: Mapping[str, Any]
+    pairs: Mapping[str, Inspection] = field(default_factory=dict)
 
     @property
     def samples(self) -> list[Sample]:
@@ -107,12 +124,14 @@ def run_study(
         pending = [shard for shard in study.shards if shard.index not in done]
         complete = not pending and Reader(out).is_complete()
         through = sum(record.images + len(record.failures) for record in done.values())
-        on_start(Start(out, len(ids), through, complete, study.source.skipped))
+        # Encoders elsewhere, as on a Ray cluster, do not reach this folder.
+        kept = sum(images_kept(out, each, study.plan) for each in pending) if config.engine == "local" else 0
+        on_start(Start(out, len(ids), through + kept, complete, study.source.skipped))
         if complete:
             return Reader(out)
         study_info(study, list(done.values()), complete=False).write(out)
         shards.write_failures(out, list(done.values()))
-        for table, record in find_engine(config.engine)(_job(study, pending, progress)):
+        for table, record in find_engine(config.engine)(_job(study, pending, _beyond(kept, progress), out)):
             shards.write_shard(out, table, record)
             done[record.index] = record
             if record.failures:
@@ -135,21 +154,21 @@ def prepared(
     config: StudyConfig, out: Path | None, *, encoder: Encoder | None = None, suite: Suite | None = None
 ) -> Iterator[Prepared]:
     """The study with its images listed and its encoder ready, until the end of the block."""
-    suite = suite or load_suite(
-        config.augmentations,
-        families=config.families,
-        levels=config.levels,
-        frost_textures=config.frost_textures,
-    )
+    suite = suite or find_suite(config)
     source, samples, order = list_images(config, out)
+    pairs = inspect(source) if isinstance(source, PairedSource) else {}
+    if pairs:
+        suite = Suite([Variant(name, bytes_hash=e.bytes_hash, missing=e.missing) for name, e in pairs.items()])
     measures = make_measures(config, suite, samples)
     spec = encoder_spec(config, encoder, measures)
     with ready(spec, config, compiled=False) as loaded:
         measures = loaded.prepare(measures)
+        preprocess = preprocess_of(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
+        suite.try_out(preprocess.size)
         plan = Plan(
             config=config,
             suite=suite,
-            preprocess=preprocess_of(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess),
+            preprocess=preprocess,
             measures=measures,
             columns=columns_of(measures, loaded.probe(spec)),
             batch_size=spec.batch_for(loaded.encoder),
@@ -166,7 +185,20 @@ def prepared(
             ready=loaded,
             plan=replace(plan, config_hash=hash_of(identity)),
             identity=identity,
+            pairs=pairs,
         )
+
+
+def find_suite(config: StudyConfig) -> Suite:
+    """The suite that the settings name; of pairs the variants, whose bytes are not known yet."""
+    if config.pairs:
+        return Suite([Variant(name) for name in named_variants(config.pairs)])
+    return load_suite(
+        config.augmentations,
+        families=config.families,
+        levels=config.levels,
+        frost_textures=config.frost_textures,
+    )
 
 
 def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Sample], str]:
@@ -179,7 +211,11 @@ def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Sam
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
     if not samples:
         raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{passed_over(source.skipped)}")
-    if out is not None and out.resolve() == Path(source.description.get("root", os.devnull)).resolve():
+    if config.pairs:
+        source = open_pairs(source, samples, config.pairs, allow_missing=config.allow_missing)
+        samples = source.samples
+    described = [source.description, *source.description.get("variants", {}).values()]
+    if out is not None and any(out.resolve() == Path(d.get("root", os.devnull)).resolve() for d in described):
         raise UsageError(f"{out} is the folder of the images; choose another `out`")
     return source, *shuffle(samples, source, seed=config.seed)
 
@@ -218,6 +254,7 @@ def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, comple
         augmentations=plan.suite.names,
         encoder=_encoder_record(study.ready.encoder, plan),
         source=dict(study.source.description),
+        pairs={name: asdict(each) for name, each in study.pairs.items()},
         order=study.order,
         counts=Counts(
             images=len(study.samples),
@@ -252,12 +289,27 @@ def _encoder_record(encoder: Encoder, plan: Plan) -> EncoderRecord:
     )
 
 
-def _job(study: Prepared, pending: Sequence[Shard], progress: Progress | None) -> Job:
+def _job(study: Prepared, pending: Sequence[Shard], progress: Progress, out: Path) -> Job:
     return Job(
         shards=pending,
         source=study.source,
         plan=study.plan,
         spec=study.spec,
         ready=study.ready,
-        progress=progress or (lambda _: None),
+        progress=progress,
+        folder=out,
     )
+
+
+def _beyond(count: int, progress: Progress | None) -> Progress:
+    """Progress without the first `count` images, which were counted before."""
+    left = count
+
+    def tell(images: int) -> None:
+        nonlocal left
+        again = min(left, images)
+        left -= again
+        if progress is not None and images > again:
+            progress(images - again)
+
+    return tell

@@ -117,7 +117,7 @@ def test_what_an_augmentation_returns_is_checked(transform, words):
         ({"": darker}, "'' cannot be a name"),
         ({3: darker}, "3 cannot be a name"),
         ({"mine": "blur"}, "'mine': give an albumentations transform or a callable"),
-        ([A.Blur()], "name of a suite, or a dict"),
+        ([A.Blur()], "name of a suite, a YAML file, or a dict"),
         ("papr", "unknown augmentation suite 'papr'; did you mean 'paper'"),
     ],
 )
@@ -125,6 +125,40 @@ def test_wrong_suites_are_refused(augmentations, words):
     with pytest.raises(EmbedshiftError, match=words) as caught:
         load_suite(augmentations)
     assert caught.value.exit_code == 2
+
+
+def sometimes(image, rng):
+    if rng.random() < 0.8:
+        raise ValueError("not this time")
+    return image[::-1]
+
+
+@pytest.mark.parametrize(
+    ("transform", "words"),
+    [
+        (lambda image, rng: image[:10], r"'mine' returned uint8 \(10, 40, 3\); it must be uint8 \(40, 40, 3\)"),
+        (lambda image, rng: image / 255, "'mine' returned float64"),
+        (A.RandomCrop(9, 9), r"'mine' returned uint8 \(9, 9, 3\)"),
+        (A.CenterCrop(90, 90), "'mine' failed: CropSizeError"),
+        (fails, None),  # it may look for something that a made image does not show
+        (sometimes, None),
+        (darker, None),
+        (A.OneOf([A.RandomCrop(9, 9), A.ToSepia()]), None),
+    ],
+)
+def test_what_always_fails_is_seen_before_the_run(transform, words):
+    suite = load_suite({"fine": darker, "mine": transform})
+    if words is None:
+        suite.try_out(40)
+        return
+    with pytest.raises(EmbedshiftError, match=words) as caught:
+        suite.try_out(40)
+    assert caught.value.exit_code == 2
+
+
+def test_built_in_suites_are_not_tried_out(monkeypatch):
+    monkeypatch.setattr(Augmentation, "draw", fails)
+    load_suite("paper").try_out(40)
 
 
 def test_a_suite_from_its_stored_description_draws_the_same_bytes():

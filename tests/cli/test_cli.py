@@ -1,6 +1,7 @@
 """The command line: what it prints where, its exit codes, its lists, its estimate."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -157,26 +158,35 @@ def test_wrong_usage(arguments, words, cli, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dry_run_writes_nothing_and_is_near(cli, clip, tmp_path, monkeypatch):
-    """Bytes within a quarter of what the run then writes; many images, since a file's own frame is not estimated."""
+@pytest.mark.parametrize(
+    ("images", "views", "settings"),
+    [
+        (60, 28, ["--draws", 3]),
+        (60, 10, ["--store", "metrics"]),
+        (6, 92, ["--augmentations", "strength", "--families", "jpeg", "--levels", 91]),
+        (6, 92, ["--augmentations", "strength", "--families", "jpeg", "--levels", 91, "--shard-size", 2]),
+    ],
+)
+def test_dry_run_writes_nothing_and_is_near(images, views, settings, cli, clip, tmp_path, monkeypatch):
+    """Bytes within a fifth of what the run then writes."""
     monkeypatch.chdir(tmp_path)
-    photos = pictures(tmp_path / "photos", 60)
+    photos = pictures(tmp_path / "photos", images)
     model = Dinov2Model(Dinov2Config(**(models.TOWER | {"hidden_size": 192})))
     models.widen(model, std=0.1)
     encoder = models.save(model, tmp_path / "dinov2")
     before = sorted(tmp_path.rglob("*"))
-    dry = cli("run", photos, "--model", encoder, "--out", tmp_path / "study", "--draws", 3, "--dry-run")
+    arguments = ["run", photos, "--model", encoder, "--out", tmp_path / "study", "--workers", 0, *settings]
+    dry = cli(*arguments, "--dry-run")
     assert dry.code == 0
     assert sorted(tmp_path.rglob("*")) == before
-    assert "images: 60" in dry.out
-    assert "views: 28 per image, 1680 in all, in 1 shards" in dry.out
-    assert "time: about " in dry.out
-    (line,) = [line for line in dry.out.splitlines() if line.startswith("to be written: about ")]
-    estimate = float(line.split()[-2].replace(",", ""))
-    unit = {"MB": 1e6, "kB": 1e3, "GB": 1e9}[line.split()[-1]]
-    assert cli("run", photos, "--model", encoder, "--out", tmp_path / "study", "--draws", 3, "--no-report").code == 0
+    shards = "3 shards" if "--shard-size" in settings else "1 shard"
+    lines = dry.out.splitlines()
+    assert lines[:2] == [f"images: {images}", f"views: {views} per image, {images * views:,} in all, in {shards}"]
+    found = re.fullmatch(r"bytes on disk: about ([\d.]+) MB of shards; tables and figures come on top", lines[2])
+    assert re.fullmatch(r"time: about \d+ s \([\d.]+ s to encode an image, [\d.]+ s to draw one\)", lines[3])
+    assert cli(*arguments, "--no-report").code == 0
     written = sum(p.stat().st_size for p in (tmp_path / "study" / "shards").iterdir())
-    assert estimate * unit == pytest.approx(written, rel=0.25)
+    assert float(found[1]) * 1e6 == pytest.approx(written, rel=0.2)
 
 
 def test_dry_run_without_a_picture_that_can_be_read(cli, clip, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from embedshift.cli import app
-from embedshift.cli.options import given
+from embedshift.cli.options import given, originals_and_variants
 from embedshift.config import make_config, setting_names
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,8 @@ def parse(line: str) -> dict[str, Any]:
     name, *arguments = shlex.split(line, comments=True)
     params: dict[str, Any] = typer.main.get_command(app).commands[name].make_context(name, arguments).params
     if name == "run":
-        make_config(given({name: params[name] for name in setting_names()}))
+        arguments = originals_and_variants(params["images"], params["pairs"])
+        make_config(given({name: params[name] for name in setting_names()} | arguments))
     return params
 
 

@@ -103,6 +103,17 @@ def test_rows_and_tables_equal_the_local_engines(photos, tmp_path):
     assert same(local, run(photos, tmp_path / "two", "ray", draws=2, concurrency=2, workers=0))
 
 
+def test_pairs_travel_too(photos, tmp_path):
+    (tmp_path / "pairs").mkdir()
+    for path in sorted(photos.iterdir())[:-1]:
+        Image.new("RGB", (50, 40), "grey").save(tmp_path / "pairs" / f"{path.stem}.bmp")
+    settings = {"pairs": tmp_path / "pairs"}
+    local, cluster = (run(photos, tmp_path / engine, engine, **settings) for engine in ("local", "ray"))
+    assert local.rows().collect().equals(cluster.rows().collect(), null_equal=True)
+    assert local.failures().equals(cluster.failures())
+    assert local.failures().sort("image_id")["stage"].to_list() == ["decode", "list"]
+
+
 def test_a_named_model_is_loaded_by_the_actor(photos, tmp_path):
     settings = {"encoder": "dinov2-small-offline", "limit": 3, "size": 56}
     local, cluster = (run(photos, tmp_path / engine, engine, **settings) for engine in ("local", "ray"))

@@ -1,6 +1,7 @@
 """Floors of real studies against all pairs of their images, and what must not change them."""
 
 import itertools
+import weakref
 
 import numpy as np
 import polars as pl
@@ -8,10 +9,13 @@ import pytest
 from PIL import Image
 
 import embedshift
+from embedshift.config import make_config
 from embedshift.pipeline import floor
+from embedshift.pipeline.draw import draw_image
 from embedshift.questions.embedding import measure as embedding
 from embedshift.registry import METRICS
 from embedshift.statistics import floors as floors_of
+from embedshift.steps import prepared
 from support.mean_colour import MeanColour
 
 METRICS_OF_PAIRS = ("attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation")
@@ -68,6 +72,20 @@ def test_floors_of_few_images_are_the_means_of_all_pairs(tmp_path):
     assert found.keys() == wanted.keys()
     for name, values in wanted.items():
         assert found[name] == pytest.approx(values.mean(), abs=1e-10), name
+
+
+def test_originals_are_kept_without_their_views(tmp_path):
+    config = make_config({"images": [str(write_images(tmp_path / "images", 4))], "workers": 0})
+    with prepared(config, None, encoder=MeanColour()) as study:
+        kept = floor.UnrelatedImages(study.plan.measures, study.plan, 4)
+        for sample in study.samples:
+            image = draw_image(sample, study.source, study.plan)
+            output = MeanColour()(image.views)
+            kept.add(image, output)
+            arrays = [weakref.ref(array) for array in (image.views, output.embedding, output.attention)]
+            del image, output
+            assert all(array() is None for array in arrays)
+    assert kept.close()["pairs"].max() == 6
 
 
 def test_floors_of_more_images_lie_within_their_error(tmp_path):

@@ -9,8 +9,10 @@ from embedshift.registry import METRICS
 from embedshift.statistics.summary import PAPER_METRICS, RADAR_METRICS
 from embedshift.statistics.vectors import pairwise_cosine_distances
 from support import inputs, reference
+from support.mistakes import WRONG
 
 EVERY = list(METRICS)
+PAIRED = [name for name in EVERY if inputs.INPUTS.get(name) not in inputs.ALONE]
 SIGNED = {"attention_entropy_rise", "text_alignment_shift"}
 
 
@@ -36,84 +38,6 @@ def test_check_refuses_a_function_that_returns_a_constant(name, constant):
         reference.check(metric, fake)
 
 
-# Mistakes that are easily made: (metric, the wrong function).
-WRONG = {
-    "cosine of a zero vector is 0": (
-        "cosine_similarity",
-        lambda u, v: np.nan_to_num(METRICS["cosine_similarity"].function(u, v)),
-    ),
-    "cosine without norms": ("cosine_similarity", lambda u, v: np.sum(np.asarray(u, float) * np.asarray(v, float), -1)),
-    "cosine in float16": (
-        "cosine_similarity",
-        lambda u, v: METRICS["cosine_similarity"].function(np.asarray(u, np.float16), np.asarray(v, np.float16)),
-    ),
-    "distance of normalised vectors": (
-        "l2_distance",
-        lambda u, v: np.sqrt(np.maximum(0, 2 - 2 * METRICS["cosine_similarity"].function(u, v))),
-    ),
-    "distance in the input's dtype": (
-        "l2_distance",
-        lambda u, v: np.linalg.norm(np.asarray(u) - np.asarray(v), axis=-1).astype(np.float64),
-    ),
-    "attention without upsampling": (
-        "attention_similarity",
-        lambda a, b, size: METRICS["attention_similarity"].function(a, b, np.asarray(a).shape[-1]),
-    ),
-    "attention transposed": (
-        "attention_similarity",
-        lambda a, b, size: METRICS["attention_similarity"].function(a, np.swapaxes(b, -1, -2), size),
-    ),
-    "entropy of the map as it is": (
-        "attention_entropy_rise",
-        lambda a, b, size: -np.sum(b * np.log(b), axis=(-2, -1)) + np.sum(a * np.log(a), axis=(-2, -1)),
-    ),
-    "entropy the other way round": (
-        "attention_entropy_rise",
-        lambda a, b, size: METRICS["attention_entropy_rise"].function(b, a, size),
-    ),
-    "divergence in nats": (
-        "attention_divergence",
-        lambda a, b, size: METRICS["attention_divergence"].function(a, b, size) * np.log(2),
-    ),
-    "distance for divergence": (
-        "attention_divergence",
-        lambda a, b, size: METRICS["attention_divergence"].function(a, b, size) ** 0.5,
-    ),
-    "aligned without its mask": (
-        "aligned_attention_similarity",
-        lambda a, b: METRICS["aligned_attention_similarity"].function(np.nan_to_num(a), b),
-    ),
-    "aligned, scaled with what lies outside": (
-        "aligned_attention_similarity",
-        lambda a, b: 1 / (1 + np.nanmean((a - b) ** 2, axis=(-2, -1))),
-    ),
-    "the other way round": ("text_alignment_shift", lambda u, v, t: METRICS["text_alignment_shift"].function(v, u, t)),
-    "without norms": (
-        "text_alignment_shift",
-        lambda u, v, t: np.sum((np.asarray(v, float) - np.asarray(u, float)) * np.asarray(t), axis=-1),
-    ),
-    "classes by their lengths": (
-        "zero_shot_flip",
-        lambda u, v, t: (np.argmax(u @ np.transpose(t), -1) != np.argmax(v @ np.transpose(t), -1)).astype(float),
-    ),
-    "a flip of what has no direction": (
-        "zero_shot_flip",
-        lambda u, v, t: np.nan_to_num(METRICS["zero_shot_flip"].function(u, v, t)),
-    ),
-    "wrapping integers": ("patch_similarity", METRICS["patch_similarity_uint8"].function),
-    "no wrapping integers": ("patch_similarity_uint8", METRICS["patch_similarity"].function),
-    "channels in the wrong order": (
-        "edge_preservation",
-        lambda o, a: METRICS["edge_preservation"].function(o[..., ::-1], a[..., ::-1]),
-    ),
-    "detail the other way round": ("detail_preservation", lambda o, a: METRICS["detail_preservation"].function(a, o)),
-    "detail without a place for no patch": (
-        "detail_preservation",
-        lambda o, a: np.nan_to_num(METRICS["detail_preservation"].function(o, a), nan=1.0),
-    ),
-}  # fmt: skip
-
-
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("mistake", WRONG)
 def test_check_refuses_a_mistake(mistake):
@@ -130,7 +54,7 @@ def test_check_refuses_a_metric_without_a_reference():
         reference.check(Unknown)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", PAIRED)
 def test_identical_inputs_give_no_change(name):
     metric = METRICS[name]
     for case, (first, second, *rest) in cases(name):
@@ -140,6 +64,12 @@ def test_identical_inputs_give_no_change(name):
             assert defined == pytest.approx(metric.no_change, abs=1e-12), case
             if not np.isnan(reference.expected(name, thing, thing, *rest)).any():
                 assert defined.size == value.size, case
+
+
+def test_pixels_that_stay_where_they_were_and_are_seen_give_no_change():
+    grid = dict(inputs.place_inputs())["as it was"]
+    assert METRICS["displacement"].function(*grid).item() == METRICS["displacement"].no_change == 0
+    assert METRICS["hidden"].function(np.zeros((3, 3), bool)).item() == METRICS["hidden"].no_change == 0
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -165,24 +95,25 @@ def test_the_bounds_are_reached():
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in EVERY if name not in {"patch_similarity_uint8", *SIGNED} and METRICS[name].needs != "text"],
+    [name for name in PAIRED if name not in {"patch_similarity_uint8", *SIGNED} and METRICS[name].needs != "text"],
 )
 def test_more_noise_is_less_alike(name):
     # Not for the uint8 metric: that it cannot tell is why it is off by default. Entropy may rise or fall, and
     # a class is the same or another.
     metric, rng = METRICS[name], np.random.default_rng(3)
+    of_pixels = metric.needs in {"pixels", "strength"}
     thing = {
         "embedding": lambda: rng.normal(size=256),
         "attention": lambda: rng.random((7, 7)),
         "rollout": lambda: rng.random((7, 7)),
         "aligned": lambda: rng.random((28, 28)),
         "pixels": lambda: inputs.skimage_data.astronaut()[80:160, 180:260],
-    }[metric.needs]()
-    scale = 25.0 if metric.needs == "pixels" else thing.std() / 4
+    }["pixels" if of_pixels else metric.needs]()
+    scale = 25.0 if of_pixels else thing.std() / 4
     values = []
     for strength in (0, 1, 2, 4):
         noisy = thing + strength * scale * rng.normal(size=thing.shape)
-        if metric.needs == "pixels":
+        if of_pixels:
             noisy = noisy.clip(0, 255).astype(np.uint8)
         if metric.needs in {"attention", "aligned", "rollout"}:
             noisy = noisy.clip(0)
@@ -202,15 +133,22 @@ MAPS = [
     (np.ones(49), np.ones(49), 28),
     (np.ones((2, 7, 7)), np.ones((3, 7, 7)), 28),
 ]
+OTHER_SIZES = [
+    (np.ones((8, 8, 3), np.uint8), np.ones((9, 8, 3), np.uint8)),
+    (np.ones((2, 8, 8, 3), np.uint8), np.ones((3, 8, 8, 3), np.uint8)),
+]
 BAD_SHAPES = {
+    "rms": OTHER_SIZES,
+    "dissimilarity": OTHER_SIZES,
+    "displacement": [(np.ones((8, 8, 3)),), (np.ones(8),)],
+    "hidden": [(np.ones(8, bool),)],
     "embedding": VECTORS,
     "text": [(u, v, np.ones((3, 3))) for u, v in VECTORS] + [(np.ones(3), np.ones(3), np.ones((3, 4)))],
     "attention": MAPS,
     "rollout": MAPS,
     "aligned": [maps[:2] for maps in MAPS],
     "pixels": [
-        (np.ones((8, 8, 3), np.uint8), np.ones((9, 8, 3), np.uint8)),
-        (np.ones((2, 8, 8, 3), np.uint8), np.ones((3, 8, 8, 3), np.uint8)),
+        *OTHER_SIZES,
         (np.ones((8, 8), np.uint8), np.ones((8, 8), np.uint8)),
         (np.ones((8, 16, 16), np.uint8), np.ones((8, 16, 16), np.uint8)),
         (np.ones((8, 8, 4), np.uint8), np.ones((8, 8, 4), np.uint8)),
@@ -221,12 +159,14 @@ BAD_SHAPES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "index"), [(name, index) for name in EVERY for index in range(len(BAD_SHAPES[METRICS[name].needs]))]
-)
+def bad_shapes(name):
+    return BAD_SHAPES.get(name) or BAD_SHAPES[METRICS[name].needs]
+
+
+@pytest.mark.parametrize(("name", "index"), [(name, index) for name in EVERY for index in range(len(bad_shapes(name)))])
 def test_wrong_shapes_and_dtypes_raise(name, index):
     with pytest.raises((ValueError, IndexError)):
-        METRICS[name].function(*BAD_SHAPES[METRICS[name].needs][index])
+        METRICS[name].function(*bad_shapes(name)[index])
 
 
 def test_names_and_order_of_the_metrics():
@@ -243,6 +183,7 @@ def test_names_and_order_of_the_metrics():
         "patch_similarity_uint8": "pixels",
         "text_alignment_shift": "text",
         "zero_shot_flip": "text",
+        **dict.fromkeys(("rms", "dissimilarity", "displacement", "hidden"), "strength"),
     }
     for name in METRICS:
         metric = METRICS[name]

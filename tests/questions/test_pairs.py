@@ -10,7 +10,7 @@ from embedshift.augmentations import load_suite
 from embedshift.config import StudyConfig
 from embedshift.encoders import EncoderOutput
 from embedshift.encoders.base import Preprocess
-from embedshift.pipeline.measure import Asked
+from embedshift.pipeline.measure import Asked, Measure
 from embedshift.pipeline.plan import Plan, make_measures
 from embedshift.questions.text.measure import MEASURE as TextMeasure
 from embedshift.registry import METRICS, asked_metrics
@@ -35,9 +35,13 @@ def plan_of(*metrics: str) -> Plan:
     )
 
 
-def of_pair(question: str, plan: Plan, output: EncoderOutput) -> dict[str, float]:
+def measure_of(question: str, plan: Plan) -> Measure:
     (measure,) = (each for each in plan.measures if each.question == question)
-    return measure.of_pair(VIEWS, output, SAMPLES, plan)
+    return measure
+
+
+def of_pair(question: str, plan: Plan, output: EncoderOutput) -> dict[str, float]:
+    return measure_of(question, plan).of_pair(VIEWS, output, SAMPLES, plan)
 
 
 def test_pixels():
@@ -51,7 +55,8 @@ def test_attention():
     plan = plan_of("attention", "aligned", "rollout")
     output = EncoderOutput(EMBEDDING, MAPS, "cls", {"rollout": ROLLED})
     found = of_pair("attention", plan, output)
-    wanted = {name: METRICS[name].function(MAPS[0], MAPS[1], SIZE) for name in plan.measures[1].needing("attention")}
+    names = measure_of("attention", plan).needing("attention")
+    wanted = {name: METRICS[name].function(MAPS[0], MAPS[1], SIZE) for name in names}
     wanted["rollout_similarity"] = METRICS["rollout_similarity"].function(ROLLED[0], ROLLED[1], SIZE)
     large = [scaled_map(each, SIZE) for each in MAPS]
     wanted["aligned_attention_similarity"] = METRICS["aligned_attention_similarity"].function(*large)
@@ -59,6 +64,13 @@ def test_attention():
     assert found == {name: pytest.approx(value.item(), rel=1e-12) for name, value in wanted.items()}
     # Nothing is moved: the two images have no motion in common.
     assert found["aligned_attention_similarity"] == pytest.approx(found["attention_similarity"], abs=1e-12)
+
+
+def test_strength():
+    found = of_pair("strength", plan_of("strength"), EncoderOutput(EMBEDDING, None, None))
+    assert set(found) == {"rms", "dissimilarity"}, "between two images nothing is moved or covered"
+    for name, value in found.items():
+        assert value == METRICS[name].function(VIEWS[0], VIEWS[1]).item()
 
 
 def test_an_encoder_without_attention_has_no_floor_of_it():

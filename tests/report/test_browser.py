@@ -44,32 +44,6 @@ def until(page, expression, argument=None):
     pytest.fail(f"never true: {expression}")
 
 
-@pytest.fixture
-def visit(browser, study):
-    """Opens the report and watches it: console, errors, requests, dialogs; all must stay silent."""
-    seen: list[str] = []
-    contexts = []
-
-    def opened(width=1600, scheme="light", **settings):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: seen.append(f"console {message.type}: {message.text}"))
-        page.on("pageerror", lambda error: seen.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (seen.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda request: request.url.startswith(inside) or seen.append(request.url))
-        page.goto(address)
-        page.wait_for_selector("#tree .main-svg")
-        return page
-
-    address = (study.folder / "report.html").as_uri()
-    inside = ("data:", "blob:", address)
-    yield opened
-    for context in contexts:
-        context.close()
-    assert seen == []
-
-
 def column(page, number):
     return page.locator(f"#summary-table tbody tr > *:nth-child({number})").all_inner_texts()
 

@@ -188,7 +188,7 @@ class Wide(Colours):
 def test_a_million_images_take_one_and_a_half_gigabytes_at_most(tmp_path, monkeypatch):
     for module in (embedding, estimate):  # so many of 64 images as of a million: one a shard
         monkeypatch.setattr(module, "KEPT", 1)
-    monkeypatch.setattr(embedding, "GROUPS", 1)
+        monkeypatch.setattr(module, "GROUPS", 1)
     photos = pictures(tmp_path / "photos", 64, width=40, height=32)
     bytes_of = {}
     for store in ("all", "metrics"):
@@ -197,6 +197,6 @@ def test_a_million_images_take_one_and_a_half_gigabytes_at_most(tmp_path, monkey
         bytes_of[store] = sum(part.stat().st_size for part in (study.folder / "shards").iterdir()) / 64
         with prepared(make_config(config), tmp_path / "none", encoder=Wide()) as ready:
             plan = ready.plan
-        assert 10 * estimate.row_bytes(Wide(), plan) == pytest.approx(bytes_of[store], rel=0.1)
+        assert estimate.shard_bytes(Wide(), plan, 1) / 64 == pytest.approx(bytes_of[store], rel=0.1)
     assert bytes_of["metrics"] < 1500
     assert bytes_of["all"] > 19_000

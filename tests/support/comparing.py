@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from embedshift.store.shards import Failure, ShardRecord, write_failures, write_shard
 from embedshift.study import Study
 from support.synthetic import make_study
+from support.unrelated import with_unrelated
 
 ENCODER_METRICS = ("cosine_similarity", "l2_distance", "attention_similarity")
 A, B, C = "synthetic-encoder (float32)", "synthetic-encoder (bfloat16)", "other (float32)"
@@ -81,9 +82,9 @@ def variant(
         chosen = ids[index * shard_size : (index + 1) * shard_size]
         lost = tuple(Failure(name, "decode", "damaged") for name in failed) if index == 0 else ()
         records.append(ShardRecord(index, "0" * 64, len(chosen), lost, 8, {}))
-        write_shard(
-            folder, whole.filter(pl.col("image_id").is_in(chosen.implode())).to_arrow().cast(columns), records[-1]
-        )
+        part = whole.filter(pl.col("image_id").is_in(chosen.implode())).to_arrow().cast(columns)
+        part = with_unrelated(part, content["identity"]["metrics"], len(part) // len(chosen), len(ids))
+        write_shard(folder, part.cast(columns.with_metadata(part.schema.metadata)), records[-1])
     write_failures(folder, records)
     study.write_tables()
     return study

@@ -140,6 +140,38 @@ def pixel_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
     yield "from much to one pixel one level", (random[0], speck)
 
 
+def strength_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Pixels of all kinds, and views that are smaller than a window of 11 pixels, or as large."""
+    yield from pixel_inputs()
+    rng = np.random.default_rng(9)
+    for side in (10, 11, 12):
+        yield f"{side} pixels", tuple(rng.integers(0, 256, (2, 2, side, side, 3), dtype=np.uint8))
+
+
+def place_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Places that pixels come from: some outside of the image, on its rim, and nowhere."""
+    rng = np.random.default_rng(10)
+    grid = np.stack(np.meshgrid(np.arange(12.0), np.arange(12.0)), axis=2).astype(np.float32)
+    outside = grid + 12
+    rim = np.where(np.arange(12)[:, None, None] % 2, grid, np.float32(-0.5))
+    yield "shifted", (grid + np.float32([2, 0]),)
+    yield "as it was", (grid,)
+    yield "each pixel by itself", ((grid + rng.normal(0, 3, grid.shape)).astype(np.float32),)
+    yield "half a pixel outside", (rim,)
+    yield "all outside", (outside,)
+    yield "nowhere", (np.where(rng.random(grid.shape) < 0.3, np.float32(np.inf), grid),)
+    yield "several", (np.stack([grid, grid + 1, outside, grid[::-1]]),)
+    yield "two leading dimensions", (np.stack([grid, grid + 1, outside, grid[:, ::-1]]).reshape(2, 2, 12, 12, 2),)
+
+
+def cover_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Pixels that are covered."""
+    rng = np.random.default_rng(11)
+    yield "some", (rng.random((9, 9)) < 0.2,)
+    yield "none and all", (np.stack([np.zeros((8, 8), bool), np.ones((8, 8), bool)]),)
+    yield "two leading dimensions", (rng.random((2, 3, 8, 8)) < 0.5,)
+
+
 INPUTS = {
     "cosine_similarity": embedding_inputs,
     "l2_distance": embedding_inputs,
@@ -154,6 +186,10 @@ INPUTS = {
     "patch_similarity_uint8": pixel_inputs,
     "edge_preservation": pixel_inputs,
     "detail_preservation": pixel_inputs,
+    "rms": strength_inputs,
+    "dissimilarity": strength_inputs,
+    "displacement": place_inputs,
+    "hidden": cover_inputs,
 }
 # How many of the last dimensions belong to one thing that is measured.
 DEPTH = {
@@ -164,4 +200,9 @@ DEPTH = {
     zero_inputs: 2,
     aligned_inputs: 2,
     pixel_inputs: 3,
+    strength_inputs: 3,
+    place_inputs: 3,
+    cover_inputs: 2,
 }
+# Of one argument: what is measured is no pair.
+ALONE = (place_inputs, cover_inputs)

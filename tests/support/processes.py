@@ -5,10 +5,9 @@ import sys
 import textwrap
 
 
-def run_python(text: str, *arguments: str) -> str:
+def run_python(text: str, *arguments: str, timeout: float | None = None) -> str:
     """Runs Python text in a new process, and gives what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(text), *arguments], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", textwrap.dedent(text), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
     assert done.returncode == 0, done.stderr
     return done.stdout

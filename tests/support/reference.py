@@ -9,8 +9,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from skimage.metrics import structural_similarity
 
-from support.inputs import DEPTH, INPUTS, pixel_inputs
+from support.inputs import ALONE, DEPTH, INPUTS, pixel_inputs
 
 PIXELS, REST = 1e-6, 1e-9
 
@@ -197,9 +198,48 @@ def detail_preservation(o: list[Any], a: list[Any]) -> float:
     return sum(terms) / len(terms) if terms else math.nan
 
 
+# How strong a change was.
+
+
+def rms(o: list[Any], a: list[Any]) -> float:
+    squares = [
+        (p - q) ** 2
+        for row_o, row_a in zip(o, a, strict=True)
+        for one, two in zip(row_o, row_a, strict=True)
+        for p, q in zip(one, two, strict=True)
+    ]
+    return math.sqrt(sum(squares) / len(squares)) / 255
+
+
+def dissimilarity(o: list[Any], a: list[Any]) -> float:
+    """By scikit-image."""
+    if min(len(o), len(o[0])) < 11:
+        return math.nan
+    before, after = (np.array(_thousandths(image)) / 1000 for image in (o, a))
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    return max(0.0, 1 - float(structural_similarity(before, after, **settings)))
+
+
+def displacement(source: list[Any]) -> float:
+    side, squares = len(source), []
+    for y, row in enumerate(source):
+        for x, (from_x, from_y) in enumerate(row):
+            if -0.5 < from_x < side - 0.5 and -0.5 < from_y < side - 0.5:
+                squares.append((from_x - x) ** 2 + (from_y - y) ** 2)
+    return math.sqrt(math.fsum(squares) / len(squares)) / side if squares else math.nan
+
+
+def hidden(covered: list[list[bool]]) -> float:
+    return sum(map(sum, covered)) / sum(map(len, covered))
+
+
 def expected(name: str, *arguments: Any) -> np.ndarray:
     """The reference of the metric `name`, pair by pair, float64 of the broadcast leading dimensions."""
     depth = DEPTH[INPUTS[name]]
+    if INPUTS[name] in ALONE:
+        (one,) = arguments
+        lead = one.shape[: one.ndim - depth]
+        return np.array([globals()[name](one[index].tolist()) for index in np.ndindex(*lead)]).reshape(lead)
     first, second, *rest = arguments
     first, second = np.broadcast_arrays(first, second) if depth != 2 else _broadcast_maps(first, second)
     lead = first.shape[: first.ndim - depth]

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from embedshift.augmentations import load_suite
+from embedshift.augmentations import Augmentation, load_suite
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.views import view_seed
 from embedshift.encoders import TITLES
@@ -31,6 +31,7 @@ from embedshift.store.shards import (
 )
 from embedshift.study import Study
 from support.asked import LAYER_COLUMNS, LOOKS, TEXT_METRICS, with_layers, with_looks, with_text
+from support.graded import STRENGTH_METRICS, default_strength, with_grades
 from support.shifts import with_shifts
 from support.unrelated import with_unrelated
 
@@ -41,7 +42,7 @@ PIXEL_METRICS = PAPER_METRICS[3:]
 def make_study(
     folder: Path,
     images: int | Sequence[str] = 12,
-    augmentations: Sequence[str] = tuple(PAPER),
+    augmentations: Sequence[str | Augmentation] = tuple(PAPER),
     *,
     dim: int = 8,
     grid: tuple[int, int] | None = (4, 4),
@@ -63,12 +64,13 @@ def make_study(
     Args:
         folder: Where; pictures lie in `folder/pictures`.
         images: How many, or their ids.
-        augmentations: Names. Those of the paper are the paper's; any other is a horizontal flip.
+        augmentations: Names: those of the paper are the paper's, any other is a horizontal flip. Or views of families.
         dim: Length of the embeddings.
         grid: Of the attention maps; None = an encoder without attention.
         draws: Views per augmentation.
         seed: Of the study and of all made numbers.
-        effect: Augmentation → strength of its change; without it noise is 2 and the others rise from 0.15 by 0.05.
+        effect: Augmentation → strength of its change; without it noise is 2 and the others rise from 0.15 by 0.05, or
+            views of a family with their level.
         with_pictures: Writes 40 x 32 PNGs, so that galleries can be drawn.
         failures: Images that were not measured.
         encoder: Its name.
@@ -81,17 +83,19 @@ def make_study(
         of: Images of a larger study that these are a part of.
     """
     ids = sorted(images) if not isinstance(images, int) else [f"image-{i:05d}.png" for i in range(images)]
-    names = list(augmentations)
-    strengths = [
-        (effect or {}).get(name, 2.0 if name == "noise" else 0.15 + 0.05 * index) for index, name in enumerate(names)
-    ]
+    graded = [each for each in augmentations if isinstance(each, Augmentation)]
+    names = [each if isinstance(each, str) else each.name for each in augmentations]
+    usual = {name: 2.0 if name == "noise" else 0.15 + 0.05 * index for index, name in enumerate(names)}
+    usual |= {each.name: default_strength(each) for each in graded} | dict(effect or {})
+    strengths = [usual[name] for name in names]
     (folder / "shards").mkdir(parents=True)
     if with_pictures:
         write_pictures(folder / "pictures", ids, seed)
     metrics = (*PAPER_METRICS, *(LOOKS if looks else ()), *(TEXT_METRICS if text else ()))
+    metrics += STRENGTH_METRICS if graded else ()
     lists: dict[str, int | None] = {"pairwise": None, **dict.fromkeys(LAYER_COLUMNS if layers else (), layers)}
     lists |= {"word_cosines": len(names)} if text else {}
-    columns = schema(dim, grid and grid[0] * grid[1], metrics, lists)
+    columns = schema(dim, grid and grid[0] * grid[1], metrics, lists, graded=bool(graded))
     records = []
     for index in range(max(1, -(-len(ids) // shard_size))):
         part = ids[index * shard_size : (index + 1) * shard_size]
@@ -105,6 +109,8 @@ def make_study(
             table = with_layers(table, len(part), np.array(strengths), draws, layers)
         if text:
             table = with_text(table, len(part), np.array(strengths), draws)
+        if graded:
+            table = with_grades(table, graded, draws, seed, rng)
         table = with_unrelated(with_shifts(table, len(names), draws), metrics, 1 + len(names) * draws, of or len(ids))
         columns = columns.with_metadata(table.schema.metadata)
         write_shard(folder, table.select(columns.names).cast(columns), records[-1])
@@ -124,6 +130,7 @@ def make_study(
     info["questions"] = {name: told.get(name, {}) for name in asked}
     info["identity"]["questions"] = told
     info["identity"]["metrics"] = list(metrics)
+    info["identity"]["augmentations"] |= {each.name: each.describe() for each in graded}
     (folder / "study.json").write_text(json.dumps(info))
     if with_tables:
         study.write_tables()

@@ -1,9 +1,10 @@
 """Augmentations: suites of them, what they draw by a seed, and where they move things."""
 
-from embedshift.augmentations import strength
+from embedshift.augmentations import corruptions, strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.suite import SUITES, Suite, load_suite, rebuild_suite
+from embedshift.augmentations.variant import Variant
 
 __all__ = [
     "ORIGINAL",
@@ -13,7 +14,10 @@ __all__ = [
     "Choice",
     "Grade",
     "Suite",
+    "Variant",
+    "corruptions",
     "load_suite",
     "rebuild_suite",
     "strength",
+    "style",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import transforms
+from embedshift.augmentations.chain import Chain
 from embedshift.augmentations.changes import Geometry, Graded, grid
 from embedshift.augmentations.transforms import Transform
 from embedshift.config import Json
@@ -91,6 +92,8 @@ class Augmentation:
         """What it is, as JSON: equal descriptions draw equal views, but for what a callable reads from outside."""
         more: Json = {"grade": dataclasses.asdict(self.grade)} if self.grade else {}
         more |= ({"seeded_by": self.seeded_by} if self.seeded_by else {}) | dict(self.more)
+        if isinstance(self.transform, Chain):
+            return self.transform.describe() | more
         if not transforms.is_transform(self.transform):
             if self.version is not None:
                 return {"built_in": self.name, "version": self.version, **more}
@@ -106,7 +109,7 @@ class Augmentation:
         """One view of `image` uint8 `[S, S, 3]`, decided by `seed` alone.
 
         Raises:
-            EmbedshiftError: when it fails, or returns another shape or dtype than it was given.
+            EmbedshiftError: when it fails; UsageError: when it returns another shape or dtype than it was given.
         """
         try:
             if transforms.is_transform(self.transform):
@@ -117,7 +120,7 @@ class Augmentation:
             raise EmbedshiftError(f"augmentation {self.name!r} failed: {reason(error)}") from error
         if not isinstance(view, np.ndarray) or view.shape != image.shape or view.dtype != np.uint8:
             found = f"{view.dtype} {view.shape}" if isinstance(view, np.ndarray) else type(view).__name__
-            raise EmbedshiftError(f"augmentation {self.name!r} returned {found}; it must be uint8 {image.shape}")
+            raise UsageError(f"augmentation {self.name!r} returned {found}; it must be uint8 {image.shape}")
         return cast(Pixels, view)
 
     def warp(self, image: Pixels, values: Values, seed: int) -> Values:
@@ -141,7 +144,7 @@ class Augmentation:
             array([[3., 2., 1.]])
         """
         if not transforms.is_transform(self.transform):
-            geometry = self._geometry(image, seed)
+            geometry = self.geometry(image, seed)
             return np.full_like(values, np.nan) if geometry is None else geometry.move(values)
         if self._mover is None:
             return values
@@ -168,11 +171,13 @@ class Augmentation:
             >>> round(moved, 3), hidden
             (0.566, 0.0)
         """
-        geometry = self._geometry(image, seed)
+        geometry = self.geometry(image, seed)
         return (np.nan, np.nan) if geometry is None else (geometry.displacement(), geometry.covered(len(image)))
 
-    def _geometry(self, image: Pixels, seed: int) -> Geometry | None:
-        """Where the view with this seed shows what; None for a user's own callable."""
+    def geometry(self, image: Pixels, seed: int) -> Geometry | None:
+        """Where the view of `image` with this seed shows what; None where a user's own callable has a part in it."""
+        if isinstance(self.transform, Chain):
+            return self.transform.geometry(image, np.random.default_rng(seed))
         if isinstance(self.transform, Graded):
             return self.transform.geometry(len(image), np.random.default_rng(seed))
         if not transforms.is_transform(self.transform):

@@ -57,12 +57,34 @@ class Geometry:
         lost = np.zeros((side, side), bool) if self.hidden is None else self.hidden
         return float((lost if self.source is None else lost | ~inside(self.source)).mean())
 
+    def then(self, after: "Geometry") -> "Geometry":
+        """Where a view of this view shows what of the original.
+
+        Example:
+            >>> left = Geometry(grid(4) + np.float32([1, 0]))
+            >>> left.then(left).displacement(), left.then(left).covered(4)
+            (0.5, 0.5)
+        """
+        if after.source is None:
+            return Geometry(self.source, _either(self.hidden, after.hidden))
+        source, hidden = after.source, None
+        if self.source is not None:
+            moved = [after.move(self.source[..., axis].astype(np.float64)) for axis in (0, 1)]
+            source = np.nan_to_num(np.stack(moved, axis=2), nan=np.inf, posinf=np.inf).astype(np.float32)
+        if self.hidden is not None:
+            hidden = after.move(self.hidden.astype(np.float64)) > 0.5  # what lies outside is lost by its source
+        return Geometry(source, _either(hidden, after.hidden))
+
     def move(self, values: Values) -> Values:
         """`values` of the original's pixels `[S, S]`, moved as the view's pixels were; NaN where it shows none."""
         if self.source is None:
             return values
         moved = _sampled(values, self.source, cv2.BORDER_REFLECT_101)
         return np.where(inside(self.source), moved, np.nan)
+
+
+def _either(one: Mask | None, other: Mask | None) -> Mask | None:
+    return other if one is None else one if other is None else one | other
 
 
 def grid(side: int) -> Floats:
@@ -84,7 +106,8 @@ def inside(source: Floats) -> Mask:
 def _sampled(values: Any, source: Floats, border: int) -> Any:
     """Values or pixels at some places, bilinearly."""
     # Across and down as two maps: with an empty second map, OpenCV 5.0 reads places from memory that is not its own.
-    return cv2.remap(values, *cv2.split(source), cv2.INTER_LINEAR, borderMode=border)
+    across, down = cv2.split(source)
+    return cv2.remap(values, across, down, cv2.INTER_LINEAR, borderMode=border)
 
 
 class Change:

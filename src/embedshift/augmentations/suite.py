@@ -2,15 +2,20 @@
 
 import contextlib
 import copy
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice, Grade
+from embedshift.augmentations.chain import Chain
 from embedshift.augmentations.family import FAMILIES
+from embedshift.augmentations.pipelines import ENDINGS, read_pipelines
 from embedshift.augmentations.transforms import Transform
+from embedshift.augmentations.trial import failure
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.registry import Registry
@@ -24,12 +29,17 @@ SUITES: Registry[Callable[[Choice], Sequence[Augmentation]]] = Registry("augment
 class Suite:
     """Augmentations in a fixed order, with different names.
 
+    Args:
+        augmentations: They.
+        own: Whether they are the user's, and may be such as cannot be drawn.
+
     Example:
         >>> Suite([Augmentation("mirror", lambda image, rng: image[:, ::-1])]).names
         ('mirror',)
     """
 
     augmentations: Sequence[Augmentation]
+    own: bool = False
     _by_name: dict[str, Augmentation] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,21 +73,45 @@ class Suite:
         """Name → `Augmentation.describe`."""
         return {each.name: each.describe() for each in self.augmentations}
 
+    def try_out(self, side: int) -> None:
+        """Draws the user's own once on a made image, so that a fault is seen before a million images fail by it.
+
+        Refused is what always gives another shape or dtype, and a transform or a pipeline that always fails. A callable
+        that fails is not: it may look for something that the made image does not show.
+
+        Args:
+            side: Of the views, in pixels.
+
+        Raises:
+            UsageError: in the augmentation's own words.
+
+        Example:
+            >>> load_suite({"rows": lambda image, rng: image[:10]}).try_out(32)
+            Traceback (most recent call last):
+            embedshift.errors.UsageError: augmentation 'rows' returned uint8 (10, 32, 3); it must be uint8 (32, 32, 3)
+        """
+        for each in self.augmentations if self.own else ():
+            error = failure(each, side)
+            known = isinstance(each.transform, Chain) or transforms.is_transform(each.transform)
+            if error is not None and (known or isinstance(error, UsageError)):
+                raise UsageError(str(error)) from error
+
 
 def load_suite(
-    augmentations: str | Mapping[str, Transform],
+    augmentations: str | Path | Mapping[str, Transform],
     *,
     families: Sequence[str] = (),
     levels: int | None = None,
     frost_textures: str | None = None,
 ) -> Suite:
-    """The suite of a registered name, or of the user's own dict.
+    """The suite of a registered name, of a file of pipelines, or of the user's own dict.
 
-    Albumentations transforms are copied and their own `p` is set to 1: a view that is left alone by chance would
-    count as an encoder that does not move.
+    Albumentations transforms of a dict are copied and their own `p` is set to 1: a view that is left alone by chance
+    would count as an encoder that does not move.
 
     Args:
-        augmentations: The name, or name → albumentations transform or callable `(image, rng) -> image`.
+        augmentations: The name; a YAML file, see `read_pipelines`; or name → albumentations transform or callable
+            `(image, rng) -> image`.
         families: Of a suite of families: which; none = the standard ones.
         levels: Of a suite of families: how many levels each; None = the family's own.
         frost_textures: A folder with images of frost, for the corruption of that name.
@@ -92,19 +126,24 @@ def load_suite(
         ('jpeg@1', 'jpeg@2')
     """
     choice = Choice(tuple(families), levels, frost_textures)
-    if isinstance(augmentations, str):
+    if isinstance(augmentations, Path) or str(augmentations).endswith(ENDINGS):
+        suite = Suite(read_pipelines(Path(str(augmentations)).expanduser(), _registered()), own=True)
+    elif isinstance(augmentations, str):
         suite = Suite(SUITES[augmentations](choice))
     elif isinstance(augmentations, Mapping):
-        suite = Suite([Augmentation(name, _always(name, transform)) for name, transform in augmentations.items()])
+        own = [Augmentation(name, _always(name, transform)) for name, transform in augmentations.items()]
+        suite = Suite(own, own=True)
     else:
-        raise UsageError("augmentations: give the name of a suite, or a dict of name -> transform")
+        raise UsageError("augmentations: give the name of a suite, a YAML file, or a dict of name -> transform")
     if choice != Choice() and not suite.is_graded:
         raise UsageError("`families`, `levels` and `frost_textures` are for `augmentations` strength and corruptions")
+    if frost_textures is not None and not any(each.grade and each.grade.family == "frost" for each in suite):
+        raise UsageError("`frost_textures`: frost is not among the augmentations; leave it out, or add frost")
     return suite
 
 
 def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
-    """The suite of a stored description, without the user's own callables and classes; None where none is left.
+    """The suite of a stored description, without variants and the user's own callables; None where none is left.
 
     Example:
         >>> rebuild_suite(load_suite("paper").describe()).names == load_suite("paper").names
@@ -117,18 +156,41 @@ def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
 
 def _rebuilt(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
     """One augmentation of a description; None where it is the user's own, or of another version."""
-    if "grade" in entry:
+    if "steps" in entry:
+        steps = [_rebuilt(*_parted(step)) for step in entry["steps"]]
+        known = [Augmentation(name, Chain(tuple(step for step in steps if step is not None)))]
+    elif "grade" in entry:
         grade = Grade(**entry["grade"])
         family = FAMILIES.get(grade.family)
         known = [] if family is None else [family.at(grade.level, grade.parameter)]
     elif "built_in" in entry:
-        known = [each for suite in SUITES for each in SUITES[suite](Choice()) if each.name == name]
+        known = [each for each in _without_families() if each.name == name]
     else:
-        # KeyError: no description of albumentations, or of a class that only the user's own program knows.
+        # KeyError: a variant, a callable, or a class of albumentations that only the user's own program knows.
         with contextlib.suppress(KeyError):
             return Augmentation(name, transforms.from_dict(entry["albumentations"]))
         return None
-    return next((each for each in known if each.describe() == dict(entry)), None)
+    return next((each for each in known if json.loads(json.dumps(each.describe())) == dict(entry)), None)
+
+
+def _parted(step: Mapping[str, Any]) -> tuple[str, Json]:
+    """The name of a chain's step, and its description."""
+    return step["name"], {key: value for key, value in step.items() if key != "name"}
+
+
+def _registered() -> dict[str, list[Augmentation]]:
+    """Name → the augmentations that are called so, of all families and suites."""
+    graded = [each for name in FAMILIES for each in FAMILIES[name].augmentations()]
+    found: dict[str, list[Augmentation]] = {}
+    for each in (*graded, *_without_families()):
+        found.setdefault(each.name, []).append(each)
+    return found
+
+
+def _without_families() -> list[Augmentation]:
+    """The augmentations of the suites that have no families."""
+    graded = {FAMILIES[name].suite for name in FAMILIES}
+    return [each for suite in SUITES if suite not in graded for each in SUITES[suite](Choice())]
 
 
 def _always(name: str, transform: Transform) -> Transform:

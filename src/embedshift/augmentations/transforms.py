@@ -69,6 +69,18 @@ def make(kind: str, **parameters: object) -> Transform:
         return getattr(albumentations(), kind)(**parameters, p=1.0)
 
 
+def make_strictly(kind: Transform, **parameters: object) -> Transform:
+    """A transform of a class, where albumentations would only warn of wrong parameters and take its defaults.
+
+    Raises:
+        Exception: of any kind, for parameters that are wrong.
+    """
+    # What checks parameters is wrapped around the `__init__` of classes that have a schema of their own.
+    checked = next(vars(each) for each in kind.__mro__ if "__init__" in vars(each))
+    with _quietly():
+        return kind(**parameters, **({"strict": True} if "InitSchema" in checked else {}))
+
+
 def is_transform(thing: Transform) -> bool:
     """Whether it is a transform of albumentations; told without importing it."""
     return all(hasattr(type(thing), method) for method in ("set_random_seed", "to_dict"))

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def make_views(
     image_id: str,
     seed: int = 0,
     size: int = 224,
-    augmentations: str | Mapping[str, Any] = "paper",
+    augmentations: str | Path | Mapping[str, Any] = "paper",
     resize: Resize = "squash",
     draw: int = 0,
     **choice: Any,
@@ -74,7 +75,7 @@ def make_views(
         image_id: Its name in the study: the seed of every view depends on it.
         seed: The study's seed.
         size: The encoder's input size S, in pixels.
-        augmentations: A registered suite, or a dict of albumentations transforms or callables.
+        augmentations: A registered suite, a YAML file of pipelines, or a dict of transforms or callables.
         resize: "squash" or "crop" (see `embedshift.sources.images.resize`).
         draw: Which draw.
         **choice: Of a suite of families: `families`, `levels`, `frost_textures`; see `load_suite`.

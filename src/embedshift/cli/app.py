@@ -14,7 +14,17 @@ import typer
 from typer.core import TyperGroup
 
 import embedshift
-from embedshift.cli.options import RARE, choices, chosen, given, names, switches, with_flags, with_options
+from embedshift.cli.options import (
+    RARE,
+    choices,
+    chosen,
+    given,
+    names,
+    originals_and_variants,
+    switches,
+    with_flags,
+    with_options,
+)
 from embedshift.config import Json, StudyConfig
 from embedshift.errors import EmbedshiftError, Stopped, UsageError, reason
 
@@ -78,11 +88,14 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 @app.command()
-@with_options(StudyConfig, *switches(), skip=("images",))
+@with_options(StudyConfig, *switches(), skip=("images", "pairs"))
 def run(
     images: Annotated[
         list[str] | None, typer.Argument(help="A folder, several files and folders, or a .txt list.")
     ] = None,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="The first of IMAGES is changed to the others: ORIGINALS VARIANTS...")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="The study's folder.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML with any of these settings; flags win over it.")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Shards and tables only.")] = False,
@@ -95,7 +108,7 @@ def run(
     from embedshift.cli.terminal import set_up_logging
     from embedshift.config import make_config, read_config
 
-    flags = given({"images": images or None, **settings})
+    flags = given({**settings, **originals_and_variants(images or [], pairs)})
     told = ({} if config is None else read_config(config)) | flags
     if not told.get("images"):
         raise UsageError("name the images: a folder, files, or a .txt list")
@@ -171,13 +184,21 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
-    from embedshift.cli.terminal import comparison_lines, comparison_table, print_wide, set_up_logging
+    from embedshift.cli.terminal import (
+        compared_tolerances,
+        comparison_lines,
+        comparison_table,
+        print_wide,
+        set_up_logging,
+    )
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
     found = embedshift.compare(studies, out=out)
     if as_json:
         typer.echo(json.dumps(found.to_dicts(), ensure_ascii=False))
         return
+    if not found.tolerances.is_empty():
+        print_wide(compared_tolerances(found))
     print_wide(comparison_table(found))
     for line in comparison_lines(found):
         typer.echo(line)
@@ -201,7 +222,7 @@ def list_known(
 
 
 def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True) -> None:
-    from embedshift.cli.terminal import print_wide, progress, summary_table
+    from embedshift.cli.terminal import print_wide, progress, result_tables
     from embedshift.config import make_config
     from embedshift.steps import run_study
     from embedshift.study import Study
@@ -219,7 +240,8 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
     if as_json:
         typer.echo(json.dumps(_json(study)))
     else:
-        print_wide(summary_table(study))
+        for table in result_tables(study):
+            print_wide(table)
         typer.echo(f"{counts.measured} of {counts.images} images measured in {seconds:.1f} s.")
         _say_written(study)
     for first in study.failures().head(1).iter_rows(named=True):

@@ -3,28 +3,32 @@
 import time
 from collections.abc import Iterator
 
-from embedshift.encoders.base import Encoder
+import torch
+
+from embedshift.encoders.base import Encoder, EncoderInfo
+from embedshift.engines.job import cores, default_workers
 from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import passed_over
-from embedshift.statistics.floors import KEPT
+from embedshift.statistics.floors import GROUPS, KEPT
 from embedshift.steps import Prepared
 
-PROBE_IMAGES = 4
+PROBE_IMAGES, PROBE_BATCHES = 4, 3
 
 
 def estimate(study: Prepared) -> Iterator[str]:
-    """Lines that tell the images found, the bytes to be written, and the time, from encoding a few of the images.
+    """Lines that tell the images found, their views, the bytes to be written, and the time that it takes.
+
+    The time comes from a few of the images: they are drawn, and views of one are encoded.
 
     Args:
         study: The study, its encoder ready.
     """
     samples, plan, encoder = study.samples, study.plan, study.ready.encoder
-    images = len(samples)
-    yield f"images: {images}{passed_over(study.source.skipped)}"
-    views = 1 + plan.views
-    yield f"views: {views} per image, {images * views} in all, in {len(study.shards)} shards"
-    yield f"to be written: about {images * views * row_bytes(encoder, plan) / 1e6:,.1f} MB"
+    images, views, shards = len(samples), 1 + plan.views, len(study.shards)
+    yield f"images: {images:,}{passed_over(study.source.skipped)}"
+    yield f"views: {views} per image, {images * views:,} in all, in {shards:,} {'shard' if shards == 1 else 'shards'}"
+    yield f"bytes on disk: about {_size(shard_bytes(encoder, plan, shards))} of shards; tables and figures come on top"
     step = max(1, images // PROBE_IMAGES)
     started = time.perf_counter()
     drawn = [draw_image(sample, study.source, plan) for sample in samples[::step][:PROBE_IMAGES]]
@@ -33,25 +37,73 @@ def estimate(study: Prepared) -> Iterator[str]:
     if not good:
         yield "time: unknown, none of the images that were tried can be read"
         return
-    batch = good[0].views[: plan.batch_size]
-    encoder(batch)
-    started = time.perf_counter()
-    encoder(batch)
-    encoding = (time.perf_counter() - started) / len(batch) * views
-    # Drawing runs beside encoding; the slower of the two sets the pace.
-    seconds = images * max(drawing, encoding)
+    encoding = _seconds_a_view(encoder, good[0], plan.batch_size) * views
+    seconds = images * _pace(encoding, drawing, plan, encoder)
     yield f"time: about {_duration(seconds)} ({encoding:.2f} s to encode an image, {drawing:.2f} s to draw one)"
 
 
-def row_bytes(encoder: Encoder, plan: Plan) -> float:
-    """Bytes of one row on disk, as measured: vectors, metrics, names and distances, compressed; a shard's sums."""
+def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
+    """Bytes of all shards on disk, compressed, as measured on photographs.
+
+    Args:
+        encoder: Whose vectors are stored.
+        plan: What the rows hold.
+        shards: How many.
+    """
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
-    vectors += sum(column.length for column in plan.columns if column.of == "views")
-    # As text: of every shard a vector of float32 per augmentation and two of float64, and those of the images it keeps.
-    kept = min(1.0, KEPT / plan.images) * plan.config.shard_size
-    sums = 4 / 3 * (4 * (len(plan.suite.names) + kept) + 16) * encoder.dim
-    return 0.92 * 4 * vectors + 7.5 * len(plan.metrics) + 30 + sums / plan.config.shard_size / (1 + plan.views)
+    of_views = vectors + sum(column.length for column in plan.columns if column.of == "views")
+    once = sum(column.length for column in plan.columns if column.of == "original")
+    # Numbers of vectors and lists, metrics, and what names a row; then what names an image.
+    row = 0.92 * 4 * of_views + 7.5 * len(plan.metrics) + 4
+    image = (1 + plan.views) * row + 0.92 * 4 * once + 80
+    # As text, in every shard: shifts of float32 for each augmentation, originals of float64, and what the floor needs.
+    size = -(-plan.images // shards)
+    floor = 4 * size
+    if plan.images > KEPT:
+        floor = 4 * -(-KEPT * size // plan.images) + 8 * -(-size // max(1, plan.images // GROUPS))
+    sums = 4 / 3 * encoder.dim * (4 * len(plan.suite.names) + 8 + floor)
+    frame = 5_000
+    return plan.images * image + shards * (sums + frame)
+
+
+def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> float:
+    """Of encoding; the first pass, which takes longer, is not counted."""
+    parts = [image.views[start : start + batch_size] for start in range(0, len(image.views), batch_size)]
+    encoder(parts[0])
+    parts, started = parts[:PROBE_BATCHES], time.perf_counter()
+    for part in parts:
+        encoder(part)
+    return (time.perf_counter() - started) / sum(map(len, parts))
+
+
+def _pace(encoding: float, drawing: float, plan: Plan, encoder: Encoder) -> float:
+    """Seconds an image, where loaders draw beside the encoder: of the slower, or of both on the cores that they share.
+
+    Args:
+        encoding: Seconds to encode an image.
+        drawing: Seconds to draw one in one process.
+        plan: Says how many loaders there are.
+        encoder: It computes on the cores, or on another device.
+    """
+    workers = default_workers() if plan.config.workers is None else plan.config.workers
+    if not workers:
+        return encoding + drawing
+    on_cores = str(EncoderInfo.of(encoder).device or "cpu").startswith("cpu")
+    busy = encoding * (torch.get_num_threads() if on_cores else 1) + drawing
+    return max(encoding, drawing / workers, busy / cores())
+
+
+def _size(count: float) -> str:
+    """Bytes in words: megabytes, above 1,000 of them gigabytes.
+
+    Example:
+        >>> _size(45_300_000), _size(2_345_000_000), _size(300_000)
+        ('45 MB', '2.3 GB', '0.3 MB')
+    """
+    if count >= 1e9:
+        return f"{count / 1e9:,.1f} GB"
+    return f"{count / 1e6:.{0 if count >= 1e7 else 1}f} MB"
 
 
 def _duration(seconds: float) -> str:

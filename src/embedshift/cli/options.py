@@ -6,12 +6,13 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
 from embedshift.config import Json
+from embedshift.errors import UsageError
 from embedshift.registry import questions
 
 RARE = "Rarely needed"
@@ -59,6 +60,23 @@ def chosen(kind: type, settings: Mapping[str, Any]) -> Any:
     """An instance of a dataclass of choices, from what was given."""
     flags = {field.name: settings.get(_flag(field)) for field in dataclasses.fields(kind)}
     return kind(**given(flags))
+
+
+def originals_and_variants(arguments: Sequence[str], pairs: bool) -> Json:
+    """The settings that the arguments of `run` are: images, or the originals of pairs and then their variants.
+
+    Raises:
+        UsageError: for pairs of fewer than two.
+
+    Example:
+        >>> originals_and_variants(["a", "b"], pairs=True), originals_and_variants(["a", "b"], pairs=False)
+        ({'images': ['a'], 'pairs': ['b']}, {'images': ['a', 'b'], 'pairs': None})
+    """
+    if not pairs:
+        return {"images": [*arguments] or None, "pairs": None}
+    if len(arguments) < 2:
+        raise UsageError("`pairs`: name the originals and their variants: --pairs ORIGINALS VARIANTS...")
+    return {"images": [*arguments[:1]], "pairs": [*arguments[1:]]}
 
 
 def names(text: str) -> list[str]:

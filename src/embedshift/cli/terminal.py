@@ -13,7 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from embedshift.registry import METRICS
+from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
+from embedshift.statistics.tolerance import SHARE
+from embedshift.statistics.units import in_words, interval_in_words
 from embedshift.steps import Start
 from embedshift.study import Study
 from embedshift.study.comparison import Comparison
@@ -58,6 +61,42 @@ def summary_table(study: Study) -> Table:
     return table
 
 
+def tolerance_table(study: Study) -> Table:
+    """Per family of rising strength its tolerance, with its interval, and the mean share at every level."""
+    reader = study.reader()
+    encoder, measured = reader.info.encoder, reader.info.counts.measured
+    title = (
+        f"{encoder.name} ({encoder.precision}), {measured} images; tolerance: the strength at which the mean share of "
+    )
+    title += f"the way to an unrelated image reaches {SHARE:g}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("family", no_wrap=True)
+    table.add_column("tolerance", no_wrap=True)
+    table.add_column("95 % interval", no_wrap=True)
+    levels = max(len(family.views) for family in reader.families)
+    for level in range(1, levels + 1):
+        table.add_column(f"share at\nlevel {level}", justify="right", no_wrap=True)
+    found = {row["family"]: row for row in study.tolerance().iter_rows(named=True)}
+    shares = study.strength().filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
+    for family in reader.families:
+        row = found.get(family.name)
+        words = "-" if row is None else in_words(row["value"], family.unit)
+        interval = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
+        cells = map(_number, shares[family.name,]["share"])
+        table.add_row(family.name, words, interval or "-", *cells)
+    return table
+
+
+def result_tables(study: Study) -> Iterator[Table]:
+    """What a run prints: the summary; of families their tolerances first, and these alone where views are many."""
+    reader = study.reader()
+    if "tolerance" in reader.table_names:
+        yield tolerance_table(study)
+        if not reader.has_pairs:
+            return
+    yield summary_table(study)
+
+
 def _undefined_last(value: float | None) -> tuple[bool, float]:
     return value is None, value or 0.0
 
@@ -76,6 +115,8 @@ def comparison_table(found: Comparison) -> Table:
         f"{found.studies['compared'][0]} images measured by every study; means, differences with 95 % intervals; "
         "* = settled, for all augmentations of a metric at once"
     )
+    if len(found.shown) < found.side_by_side["augmentation"].n_unique():
+        title += f"; {ONE_LEVEL} (by the first study)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("metric", no_wrap=True)
     table.add_column("augmentation", no_wrap=True)
@@ -84,7 +125,8 @@ def comparison_table(found: Comparison) -> Table:
         table.add_column(Text(name), justify="right", overflow="fold")
         table.add_column("difference", justify="right", no_wrap=True)
     told = {(r["metric"], r["augmentation"], r["study"]): r for r in found.comparison.iter_rows(named=True)}
-    for (metric,), rows in found.side_by_side.group_by("metric", maintain_order=True):
+    of_those_shown = found.side_by_side.filter(pl.col("augmentation").is_in(found.shown))
+    for (metric,), rows in of_those_shown.group_by("metric", maintain_order=True):
         if all(rows[name].equals(rows[names[0]], null_equal=True) for name in names):
             continue
         for index, row in enumerate(rows.iter_rows(named=True)):
@@ -93,6 +135,23 @@ def comparison_table(found: Comparison) -> Table:
                 cells += [_number(row[name]), _with_interval(told[metric, row["augmentation"], name])]
             table.add_row("" if index else str(metric), row["augmentation"], *cells)
         table.add_section()
+    return table
+
+
+def compared_tolerances(found: Comparison) -> Table:
+    """The tolerance of every study, family by family."""
+    title = f"{found.studies['compared'][0]} images measured by every study; tolerances with 95 % intervals"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("family", no_wrap=True)
+    names = found.studies["study"].to_list()
+    for name in names:
+        table.add_column(Text(name), overflow="fold")
+    for row in found.tolerances.iter_rows(named=True):
+        cells = []
+        for name in names:
+            interval = interval_in_words(row[f"{name} low"], row[f"{name} high"], row["unit"])
+            cells.append(in_words(row[name], row["unit"]) + (f" ({interval})" if interval else ""))
+        table.add_row(row["family"], *cells)
     return table
 
 
@@ -141,7 +200,7 @@ def progress(quiet: bool) -> Iterator[tuple[Callable[[Start], None], Callable[[i
         elif start.done:
             log.info("going on where it stopped: %d of %d images are done", start.done, start.images)
         if start.skipped:
-            log.info("passed over by their endings: %s", dict(start.skipped))
+            log.info("passed over: %s", dict(start.skipped))
 
     def step(count: int) -> None:
         state["new"] += count

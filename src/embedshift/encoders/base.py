@@ -44,6 +44,20 @@ class EncoderOutput:
         """The same of some of the views."""
         return self._with({name: array[part] for name, array in self.arrays().items()})
 
+    def without(self, places: Sequence[int]) -> "EncoderOutput":
+        """The same with NaN in the place of some views.
+
+        Example:
+            >>> EncoderOutput(np.ones((2, 1), np.float32), None, None).without([1]).embedding.ravel().tolist()
+            [1.0, nan]
+        """
+        if not places:
+            return self
+        left = ~np.isin(np.arange(len(self)), places)
+        arrays = self.arrays().items()
+        shaped = {name: left.reshape(-1, *[1] * (array.ndim - 1)) for name, array in arrays}
+        return self._with({name: np.where(shaped[name], array, np.float32(np.nan)) for name, array in arrays})
+
     def arrays(self) -> dict[str, Floats]:
         """What is there, by name."""
         attention = {} if self.attention is None else {"attention": self.attention}

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -28,6 +29,7 @@ class Job:
         spec: Which encoder, for processes that load one of their own.
         ready: The encoder of this process; None = not yet.
         progress: Called with a number of images whenever so many more are through.
+        folder: The study's folder, where outputs for unfinished shards are kept; None = they are not.
     """
 
     shards: Sequence[Shard]
@@ -36,6 +38,7 @@ class Job:
     spec: EncoderSpec
     ready: ReadyEncoder | None
     progress: Progress
+    folder: Path | None = None
 
     @property
     def config(self) -> StudyConfig:
@@ -70,4 +73,9 @@ def default_workers() -> int:
 
     With fewer, the encoder's threads on the other cores wait for the one whose core the loader takes.
     """
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(8, cores())
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

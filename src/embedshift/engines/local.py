@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import cv2
 from torch.utils.data import DataLoader, Dataset
@@ -18,13 +19,14 @@ from torch.utils.data import DataLoader, Dataset
 from embedshift.engines.job import Job, Progress, Result
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.pipeline.draw import DrawnImage, draw_image
+from embedshift.pipeline.kept import keeping
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.shard import measure_shard
 from embedshift.sources import Sample, Source
 from embedshift.store.shards import Failure
 
 Drawn = DrawnImage | Failure
-RECEIVED_AHEAD = 8  # images
+VIEWS_AHEAD = 80  # at each loader, and as many that were received from all of them
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 
@@ -33,18 +35,21 @@ def run_local(job: Job) -> Iterator[Result]:
     assert job.ready is not None, "the encoder is loaded before"
     keep_memory()
     samples = [sample for shard in job.shards for sample in shard.samples]
+    ahead = max(2, VIEWS_AHEAD // (1 + job.plan.views))  # images
     loader: DataLoader[Drawn] = DataLoader(
         _Images(samples, job.source, job.plan),
         batch_size=None,
         num_workers=job.workers,
-        prefetch_factor=8 if job.workers else None,
+        prefetch_factor=ahead if job.workers else None,
         worker_init_fn=_end_with_parent if job.workers else None,
         multiprocessing_context=_context() if job.workers else None,
     )
     with _one_opencv_thread():
-        drawn = _count(_received(iter(loader)) if job.workers else iter(loader), job.progress)
+        drawn = _count(_received(iter(loader), ahead) if job.workers else iter(loader), job.progress)
     for shard in job.shards:
-        table, record = measure_shard(shard, itertools.islice(drawn, len(shard.samples)), job.ready, job.plan)
+        with keeping(job.ready.encoder, job.folder, shard, job.plan) as encoder:
+            images = itertools.islice(drawn, len(shard.samples))
+            table, record = measure_shard(shard, images, replace(job.ready, encoder=encoder), job.plan)
         job = job.with_batch(record.batch_size)
         yield table, record
 
@@ -85,10 +90,10 @@ class _Images(Dataset[Drawn]):
         return draw_image(self._samples[index], self._source, self._plan)
 
 
-def _received(drawn: Iterator[Drawn]) -> Iterator[Drawn]:
-    """What the workers hand over, taken from them while the encoder works: a few megabytes an image."""
+def _received(drawn: Iterator[Drawn], ahead: int) -> Iterator[Drawn]:
+    """What the workers hand over, taken from them while the encoder works, so many images ahead."""
     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as thread:
-        waiting = collections.deque(thread.submit(next, drawn, None) for _ in range(RECEIVED_AHEAD))
+        waiting = collections.deque(thread.submit(next, drawn, None) for _ in range(ahead))
         while (image := waiting.popleft().result()) is not None:
             waiting.append(thread.submit(next, drawn, None))
             yield image

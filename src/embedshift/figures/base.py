@@ -12,7 +12,8 @@ from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.figures import style
 from embedshift.registry import METRICS, Registry, import_parts
-from embedshift.statistics.summary import RADAR_METRICS
+from embedshift.statistics.families import ONE_LEVEL
+from embedshift.statistics.summary import RADAR_METRICS, ranked
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage
 
@@ -31,13 +32,13 @@ class FigureInput:
 
     @functools.cached_property
     def summary(self) -> pl.DataFrame:
-        """The table `summary`."""
-        return self.need("summary")
+        """The table `summary`, of the augmentations that are shown."""
+        return self._of_those_shown(self.need("summary"))
 
     @functools.cached_property
     def ranking(self) -> pl.DataFrame:
-        """The table `ranking`."""
-        return self.need("ranking")
+        """The table `ranking`, of the augmentations that are shown, with their ranks among each other."""
+        return ranked(self._of_those_shown(self.need("ranking")))
 
     @functools.cached_property
     def rows(self) -> pl.LazyFrame:
@@ -49,10 +50,22 @@ class FigureInput:
         """Number of images measured."""
         return sum(record.images for record in self.reader.records)
 
-    @property
+    @functools.cached_property
     def augmentations(self) -> list[str]:
-        """Names, in suite order."""
-        return self.reader.augmentations
+        """Names of those that are shown, in suite order: all; of families with too many views in all, one view each.
+
+        It is that of the level nearest to the tolerance, and of the strongest level where that is not reached.
+        """
+        if not self.shows_one_level:
+            return self.reader.augmentations
+        table = self.reader.table("tolerance")
+        tolerances = {} if table is None else dict(table.select("family", "value").iter_rows())
+        return [family.nearest(tolerances.get(family.name)) for family in self.reader.families]
+
+    @property
+    def shows_one_level(self) -> bool:
+        """Whether one level of each family is shown in place of all augmentations."""
+        return bool(self.reader.families) and not self.reader.has_pairs
 
     @property
     def seed(self) -> int:
@@ -70,9 +83,14 @@ class FigureInput:
         return style.colours(self.augmentations)
 
     def table(self, name: str) -> pl.DataFrame | None:
-        """A table by its name; None where the study does not have it, or it is empty."""
+        """A table by its name, of the augmentations that are shown; None where there is none, or it is empty."""
         found = self.reader.table(name)
-        return None if found is None or found.is_empty() else found
+        return None if found is None or found.is_empty() else self._of_those_shown(found)
+
+    def _of_those_shown(self, table: pl.DataFrame) -> pl.DataFrame:
+        if "augmentation" not in table.columns or not self.shows_one_level:
+            return table
+        return table.filter(pl.col("augmentation").is_in(self.augmentations))
 
     def need(self, name: str) -> pl.DataFrame:
         """A table by its name; UsageError where the study does not have it."""
@@ -110,13 +128,19 @@ class FigureInput:
         """Augmentations from least changed to most."""
         return self.ranking.sort("rank", nulls_last=True)["augmentation"].to_list()
 
-    def caption(self, *notes: str) -> str:
-        """The line below every figure: encoder, number of images, and how to read the figure."""
+    def caption(self, *notes: str, every: bool = False) -> str:
+        """The line below every figure: encoder, number of images, and how to read the figure.
+
+        Args:
+            notes: How to read it.
+            every: Whether it shows every level of a family even where there are many.
+        """
         count = f"n = {self.images:,} image{'s' if self.images != 1 else ''}"
         draws = f" × {self.draws} draws" if self.draws > 1 else ""
         name = self.reader.naming.setting(self.reader.info.encoder.name)
         encoder = f"{name} ({self.reader.info.encoder.precision})"
-        return " · ".join([style.verbatim(encoder, 70), count + draws, *notes])
+        chosen = [ONE_LEVEL] if self.shows_one_level and not every else []
+        return " · ".join([style.verbatim(encoder, 70), count + draws, *notes, *chosen])
 
     def caption_of_means(self, *notes: str) -> str:
         """The caption of a figure of the radar metrics: it names those that do not exist here."""
@@ -137,6 +161,7 @@ class FigureKind:
         images: Images that it shows where none are chosen; 0 = it shows no images.
         of_attention: Whether these images should have attention maps.
         section: Whether it stands in the section of its question rather than among the paper's figures.
+        without_images: Whether it can be drawn without its images, where they are gone or may not be shown.
         possible: Whether a study has what it needs: something or nothing.
     """
 
@@ -147,6 +172,7 @@ class FigureKind:
     images: int = 0
     of_attention: bool = False
     section: bool = False
+    without_images: bool = False
     possible: Callable[[FigureInput], object] = lambda _: True
 
     @property
@@ -178,6 +204,7 @@ def figure(
     images: int = 0,
     of_attention: bool = False,
     section: bool = False,
+    without_images: bool = False,
     possible: Callable[[FigureInput], object] = lambda _: True,
 ) -> Callable[[Callable[..., Figure]], Draw]:
     """Registers the decorated function `(data, title) -> Figure` in `FIGURES`; it is always called in our style.
@@ -191,7 +218,8 @@ def figure(
             with style.context():
                 return draw(data, title)
 
-        FIGURES.add(name, FigureKind(name, number, title, styled, images, of_attention, section, possible))
+        more = (images, of_attention, section, without_images, possible)
+        FIGURES.add(name, FigureKind(name, number, title, styled, *more))
         return styled
 
     return register

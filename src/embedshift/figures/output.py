@@ -96,7 +96,7 @@ def iter_figures(
     for kind in known_figures(names):
         if names is None and not (kind.question in asked and kind.possible(data)):
             continue
-        if kind.shows_images and not data.reader.pictures:
+        if kind.shows_images and not kind.without_images and not data.reader.pictures:
             continue
         try:
             for page, figure in enumerate(_pages(data, kind, images), start=1):
@@ -124,19 +124,21 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def _pages(data: FigureInput, kind: FigureKind, images: Images) -> Iterator[Figure]:
-    if not kind.shows_images:
-        yield kind.draw(data)
-        return
     drawn = _drawn(data.reader, kind, images)
+    if not kind.shows_images or kind.without_images:
+        yield kind.draw(dataclasses.replace(data, drawn=drawn))
+        return
     _remove(data.reader, f"{kind.stem}_p*")
     for start in range(0, max(1, len(drawn)), ROWS):
         yield kind.draw(dataclasses.replace(data, drawn=drawn[start : start + ROWS]))
 
 
 def _drawn(reader: Reader, kind: FigureKind, images: Images) -> tuple[RedrawnImage, ...]:
-    if not kind.shows_images:
+    if not kind.shows_images or not reader.pictures:
         return ()
     chosen = kind.images if images is None else images
+    if kind.without_images:  # it shows no more than it needs
+        chosen = kind.images if isinstance(chosen, int) else list(chosen)[: kind.images]
     if isinstance(chosen, int):
         chosen = reader.sample_ids(chosen, with_attention=kind.of_attention)
     found, missing = redraw(reader, chosen)

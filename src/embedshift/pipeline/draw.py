@@ -1,13 +1,17 @@
-"""The loader's part of the work: one image is read, decoded, drawn once, and its pixels are measured."""
+"""The loader's part of the work: one image is decoded, its views are drawn or read, and their pixels are measured."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations.views import draw_views
-from embedshift.errors import cause
+from embedshift.errors import EmbedshiftError, cause
 from embedshift.pipeline.plan import Plan
-from embedshift.sources import Sample, Source, images, without_folders
+from embedshift.sources import PairedSource, Sample, Source, images, without_folders
 from embedshift.store.shards import Failure, storable
 
 
@@ -22,6 +26,7 @@ class DrawnImage:
         seeds: Of the views.
         pixels: Metrics of the views' pixels, by name.
         seconds: Seconds per stage.
+        missing: Places of views that are missing, where the original stands in for them.
     """
 
     sample: Sample
@@ -30,13 +35,15 @@ class DrawnImage:
     seeds: list[int]
     pixels: dict[str, Values]
     seconds: dict[str, float]
+    missing: tuple[int, ...] = ()
 
 
 @dataclass
 class Clock:
-    """Seconds per stage."""
+    """Seconds per stage, and the stage that is under way."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    stage: str = ""
     _last: float = field(default_factory=time.perf_counter)
 
     def lap(self, stage: str) -> None:
@@ -45,31 +52,74 @@ class Clock:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
 
+    @contextlib.contextmanager
+    def at(self, stage: str) -> Iterator[None]:
+        """A block that is one stage: its time counts to it, and what fails in it fails there."""
+        self.stage = stage
+        yield
+        self.lap(stage)
+
 
 def draw_image(sample: Sample, source: Source, plan: Plan) -> DrawnImage | Failure:
-    """Reads one image, draws its views once, and measures their pixels; whatever goes wrong becomes a `Failure`."""
+    """Reads one image, draws or reads its views once, and measures their pixels; what fails becomes a `Failure`."""
     if sample.problem is not None:
         return Failure(storable(sample.image_id), "list", sample.problem)
-    clock, stage, config = Clock(), "read", plan.config
+    clock, missing = Clock(), tuple[int, ...]()
     try:
-        data = source.read(sample)
-        clock.lap(stage)
-        stage = "decode"
-        whole, preprocess = images.decode(data), plan.preprocess
-        pixels_hash = images.pixels_hash(whole)
-        original = images.resize(
-            whole, preprocess.size, config.resize, shortest=preprocess.shortest, resample=preprocess.resample
-        )
-        clock.lap(stage)
-        stage = "draw"
-        views, seeds = draw_views(original, sample.image_id, plan.suite, seed=config.seed, draws=config.draws)
-        clock.lap(stage)
-        stage = "measure"
+        with clock.at("read"):
+            data = source.read(sample)
+        with clock.at("decode"):
+            whole = images.decode(data)
+            pixels_hash, original = images.pixels_hash(whole), sized(whole, plan)
+        if isinstance(source, PairedSource):
+            views, seeds, missing = read_views(original, sample, source, plan, clock)
+        else:
+            with clock.at("draw"):
+                config = plan.config
+                views, seeds = draw_views(original, sample.image_id, plan.suite, seed=config.seed, draws=config.draws)
+        clock.stage = "measure"
         pixels: dict[str, Values] = {}
         for each in plan.measures:
             pixels |= each.of_pixels(views) | each.of_seeds(original, seeds[1:], plan)
         clock.lap("pixels")
     except Exception as error:
         words = without_folders(cause(error), source.description)
-        return Failure(storable(sample.image_id), stage, words)
-    return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds)
+        return Failure(storable(sample.image_id), clock.stage, words)
+    return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing)
+
+
+def sized(image: Pixels, plan: Plan) -> Pixels:
+    """An image `[H, W, 3]` as the encoder takes it, `[S, S, 3]`."""
+    how = plan.preprocess
+    return images.resize(image, how.size, plan.config.resize, shortest=how.shortest, resample=how.resample)
+
+
+def read_views(
+    original: Pixels, sample: Sample, source: PairedSource, plan: Plan, clock: Clock
+) -> tuple[Pixels, list[int], tuple[int, ...]]:
+    """The original and its variants, brought to the same size by the same way.
+
+    Returns:
+        Views uint8 `[1 + A, S, S, 3]`; their seeds, which are 0; and the places of those that are missing, where the
+        original stands.
+
+    Raises:
+        EmbedshiftError: for a variant that cannot be read or decoded; the line begins with its name.
+    """
+    views, missing = [original], list[int]()
+    for place, name in enumerate(plan.suite.names, start=1):
+        variant = source.variant(name, sample)
+        if variant is None:
+            missing.append(place)
+            views.append(original)
+            continue
+        try:
+            with clock.at("read"):
+                if variant.problem is not None:
+                    raise EmbedshiftError(variant.problem)
+                data = source.read_variant(name, variant)
+            with clock.at("decode"):
+                views.append(sized(images.decode(data), plan))
+        except Exception as error:
+            raise EmbedshiftError(f"{name}: {cause(error)}") from error
+    return np.stack(views), [0] * len(views), tuple(missing)

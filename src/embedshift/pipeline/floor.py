@@ -61,7 +61,8 @@ class UnrelatedImages(Sums):
     def add(self, image: DrawnImage, output: EncoderOutput) -> None:
         """One more original, as long as some are wanted."""
         if len(self._kept) < self._most:
-            self._kept.append((image.sample, image.views[0], output[:1]))
+            # Copies, since a part of an array holds all of it: 14 MB an image of 92 views.
+            self._kept.append((image.sample, image.views[0].copy(), concatenate([output[:1]])))
 
     def close(self) -> Mapping[str, Values]:
         """By metric `[M]`, in the order of the plan's: `sums`, `squares`, `pairs` and `images`; NaN is left out."""

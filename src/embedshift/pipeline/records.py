@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
@@ -33,16 +34,17 @@ def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
 def rows(image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values], plan: Plan, *, maps: bool) -> pa.Table:
     """One image's rows: the original, then draw by draw the augmentations in suite order; `maps`: with attention."""
     names, count, draws = plan.suite.names, len(image.views), plan.config.draws
+    missing = np.isin(np.arange(count), image.missing)
     attention = pa.nulls(count, pa.list_(pa.float32()))
     if maps and output.attention is not None:
-        attention = fixed_lists(output.attention.reshape(count, -1))
+        attention = fixed_lists(output.attention.reshape(count, -1), missing)
     made: dict[str, pa.Array] = {
         "image_id": pa.array([storable(image.sample.image_id)] * count),
         "view": pa.array([ORIGINAL, *(names * draws)]),
         "draw": pa.array([0, *np.repeat(np.arange(draws), len(names))], pa.int32()),
         "view_seed": pa.array(image.seeds, pa.int64()),
         "pixels": pa.array([image.pixels_hash, *([None] * (count - 1))], pa.string()),
-        "embedding": fixed_lists(output.embedding),
+        "embedding": fixed_lists(output.embedding, missing),
         "attention": attention,
         "caption": pa.array([image.sample.caption] * count, pa.string()),
     }
@@ -51,25 +53,28 @@ def rows(image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values],
         of_draw = [getattr(grade, name, None) for grade in grades]
         made[name] = pa.array([of_draw[0], *(of_draw[1:] * draws)], kind)
     for name in plan.metrics:
-        made[name] = _numbers(values.get(name), count)
+        made[name] = _numbers(values.get(name), missing)
     for column in plan.columns:
-        made[column.name] = _lists(values.get(column.name), column.length, count, original=column.of == "original")
+        of_original = column.of == "original"
+        made[column.name] = _lists(values.get(column.name), column.length, missing, original=of_original)
     return pa.table(made)
 
 
-def _numbers(values: Values | None, count: int) -> pa.Array:
-    """A metric's column: null on the original, and everywhere where it was not measured."""
+def _numbers(values: Values | None, missing: NDArray[np.bool_]) -> pa.Array:
+    """A metric's column: null on the original and on a missing view, and everywhere where it was not measured."""
     if values is None:
-        return pa.nulls(count, pa.float64())
-    return pa.array(np.concatenate([np.full(1, np.nan), values]), pa.float64(), mask=np.arange(count) == 0)
+        return pa.nulls(len(missing), pa.float64())
+    mask = np.concatenate([[True], missing[1:]])
+    return pa.array(np.concatenate([np.full(1, np.nan), values]), pa.float64(), mask=mask)
 
 
-def _lists(values: Values | None, length: int, count: int, *, original: bool) -> pa.Array:
-    """A column of lists: on the original alone, or on all rows but it."""
+def _lists(values: Values | None, length: int, missing: NDArray[np.bool_], *, original: bool) -> pa.Array:
+    """A column of lists: on the original alone, or on all rows but it and missing views."""
     if original:
         first = None if values is None else np.asarray(values, np.float32).ravel()
-        return pa.array([first, *([None] * (count - 1))], pa.list_(pa.float32()))
+        return pa.array([first, *([None] * (len(missing) - 1))], pa.list_(pa.float32()))
     if values is None:
-        return pa.nulls(count, pa.list_(pa.float32(), length))
-    part = fixed_lists(np.asarray(values, np.float32).reshape(-1, length))  # one list per augmented view
+        return pa.nulls(len(missing), pa.list_(pa.float32(), length))
+    # One list per augmented view.
+    part = fixed_lists(np.asarray(values, np.float32).reshape(-1, length), missing[1:])
     return pa.concat_arrays([pa.nulls(1, part.type), part])

@@ -42,6 +42,7 @@ def measure_shard(
     for image, output in encode(good(), ready.encoder, batch):
         clock.lap("encode")
         if np.isfinite(output.embedding).all():
+            output = output.without(image.missing)
             values = records.measure(image, output, measures, plan)
             # A map for figures to show; more would be most of what is stored.
             maps = plan.config.store == "all" or not tables

@@ -51,6 +51,7 @@ class Question:
         switches: A frozen dataclass of its settings of a run, each a `setting`; None = it has none.
         is_asked: Whether a study with these switches asks it; by default always.
         choices: A frozen dataclass of what can be chosen when tables and report are made; None = nothing.
+        of_pairs: Whether it can be asked of pairs, whose views something else than our augmentations made.
     """
 
     package: str
@@ -59,6 +60,7 @@ class Question:
     switches: type | None = None
     is_asked: Callable[[Any], bool] = lambda _: True
     choices: type | None = None
+    of_pairs: bool = True
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.report.numbers import count, shorten
+from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.store.copies import copies_line
 from embedshift.store.info import StudyInfo
 from embedshift.store.naming import Naming
@@ -55,10 +56,11 @@ def facts(
             ("listed", count(info.counts.images, "image")),
             ("measured", count(sum(record.images for record in records), "image")),
             ("failed", count(sum(len(record.failures) for record in records), "image")),
-            ("passed over by their endings", shorten(_counted(info.counts.skipped)) or "none"),
+            ("passed over", shorten(_counted(info.counts.skipped)) or "none"),
             ("copies", copies_line(copied) if copied else "none"),
             ("from", _paths(naming.places(config["images"]))),
             ("hash of the names", identity["images"]["ids_hash"]),
+            *_variants(info, naming),
         ],
         "Study": [
             ("configuration, hash", info.config_hash),
@@ -73,18 +75,34 @@ def facts(
 
 
 def augmentation_lines(info: StudyInfo) -> list[Fact]:
-    """Each augmentation with what it is: class and parameters, or the user's own function."""
-    lines: list[Fact] = []
-    for name in info.augmentations:
-        entry = dict(info.identity["augmentations"][name])
-        if "albumentations" not in entry:
-            lines.append((name, f"own function {entry['callable']}" if "callable" in entry else _counted_entry(entry)))
-            continue
-        parameters = dict(entry["albumentations"])
-        kind = parameters.pop("__class_fullname__")
-        text = ", ".join(f"{key}={_value(value)}" for key, value in parameters.items())
-        lines.append((name, f"{kind}({text})"))
-    return lines
+    """Each augmentation, or family of them, with what it is: class and parameters, or the user's own function."""
+    described = info.identity["augmentations"]
+    families = {family.views[0]: family for family in families_of(described)}
+    later = {view for family in families.values() for view in family.views[1:]}
+    return [
+        _family_line(families[name], described[name]) if name in families else (name, _described(described[name]))
+        for name in info.augmentations
+        if name not in later
+    ]
+
+
+def _family_line(family: MeasuredFamily, entry: Mapping[str, Any]) -> Fact:
+    levels = ", ".join(f"{parameter:g}" for parameter in family.parameters)
+    return family.name, f"{_described(entry)}; {count(len(family.views), 'level')}, {family.unit}: {levels}"
+
+
+def _described(entry: Mapping[str, Any]) -> str:
+    if "steps" in entry:
+        return ", then ".join(f"{step.get('built_in', '')} {_described(step)}".strip() for step in entry["steps"])
+    if "variant" in entry:
+        return f"read, not drawn; hash of the bytes {entry['hash']}"
+    if "callable" in entry:
+        return f"own function {entry['callable']}"
+    if "albumentations" not in entry:
+        return f"built in, version {entry['version']}"
+    parameters = dict(entry["albumentations"])
+    kind = parameters.pop("__class_fullname__")
+    return f"{kind}({', '.join(f'{key}={_value(value)}' for key, value in parameters.items())})"
 
 
 def configuration(info: StudyInfo, naming: Naming) -> str:
@@ -109,14 +127,25 @@ def headline(info: StudyInfo, measured: int) -> str:
     """One line of counts under the page's title."""
     names, draws = len(info.augmentations), info.draws
     views = count(measured * names * draws, "augmented view")
+    families = families_of(info.identity["augmentations"])
+    levels = f" ({len(families)} famil{'y' if len(families) == 1 else 'ies'})" if families else ""
     return (
-        f"{count(measured, 'image')}, {count(names, 'augmentation')}, {views} and {count(measured, ORIGINAL)}, "
+        f"{count(measured, 'image')}, {count(names, 'augmentation')}{levels}, {views} and {count(measured, ORIGINAL)}, "
         f"{info.encoder.precision}"
     )
 
 
-def _counted_entry(entry: Mapping[str, Any]) -> str:
-    return f"built in, version {entry['version']}"
+def _variants(info: StudyInfo, naming: Naming) -> list[Fact]:
+    """Where the variants of each name come from, how many are missing, and how many are stretched."""
+    found: list[Fact] = []
+    for name, each in info.pairs.items():
+        places = _paths(naming.places(info.source["variants"][name]["paths"]))
+        lacking = f"; {each['missing']:,} missing" if each["missing"] else ""
+        found.append((f"variants {name}", f"{count(each['count'], 'image')} from {places}{lacking}"))
+        if each["stretched"]:
+            words = "with another aspect ratio than the original, by more than 2 %, so that content is stretched"
+            found.append((f"shapes of {name}", f"{each['stretched']:,} {words} (first: {naming.image(each['first'])})"))
+    return found
 
 
 def _words(definition: str | None) -> str:

@@ -7,7 +7,7 @@ from embedshift.report.section import Part, Section
 
 # What every page has; questions add their own.
 TERMS = {
-    "augmentation": "A change that is made to an image, for example a blur. Its strength is drawn for each view.",
+    "augmentation": "A change of an image, for example a blur; what is random in it is drawn for each view.",
     "encoder": "The network that turns an image into an embedding.",
     "embedding": "The vector that an encoder gives for an image. Images that it takes for alike have a small angle.",
     "view": "What an augmentation makes of an image, at the size that the encoder reads.",

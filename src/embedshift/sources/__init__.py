@@ -11,25 +11,34 @@ import fsspec
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import Registry
 from embedshift.sources.archive import ParquetSource, TarSource
-from embedshift.sources.base import ENDINGS, Sample, Shard, Source, passed_over, without_folders
+from embedshift.sources.base import ENDINGS, Sample, Shard, Source, passed_over, stem, without_folders
 from embedshift.sources.dataset import DatasetSource
 from embedshift.sources.folder import FolderSource, holds_study
-from embedshift.sources.lists import expand, is_url
+from embedshift.sources.inspection import Inspection, inspect
+from embedshift.sources.lists import expand, file_and_column, is_url
 from embedshift.sources.order import select, shuffle, split
+from embedshift.sources.pairs import PairedSource
 from embedshift.sources.url import UrlSource
+from embedshift.sources.variants import named_variants
 
 __all__ = [
     "SOURCES",
     "FolderSource",
+    "Inspection",
+    "PairedSource",
     "Sample",
     "Shard",
     "Source",
+    "inspect",
+    "named_variants",
+    "open_pairs",
     "open_source",
     "passed_over",
     "read_again",
     "select",
     "shuffle",
     "split",
+    "variant_again",
     "without_folders",
 ]
 
@@ -46,7 +55,7 @@ def open_source(paths: Sequence[str]) -> Source:
 
     Args:
         paths: Folders, files, `.txt` lists, `.tar` and `.parquet` archives or folders of them, and datasets that
-            `save_to_disk` wrote; local, or URLs that fsspec knows.
+            `save_to_disk` wrote; local, or URLs that fsspec knows. `file.parquet#column` names a column.
 
     Raises:
         EmbedshiftError: when one does not exist, or they are of several kinds.
@@ -63,10 +72,34 @@ def open_source(paths: Sequence[str]) -> Source:
     return SOURCES[kinds[0] if kinds else "folder"](list(dict.fromkeys(entry for _, entry in found)))
 
 
+def open_pairs(
+    originals: Source, samples: Sequence[Sample], pairs: Sequence[str], *, allow_missing: bool
+) -> PairedSource:
+    """Images with the variants that the setting `pairs` names.
+
+    Args:
+        originals: The source of the images.
+        samples: Those of its images that are measured.
+        pairs: `PATH` or `NAME=PATH` of each source of variants; a path is what `open_source` opens.
+        allow_missing: Whether an image is measured under the variants that it has.
+
+    Raises:
+        EmbedshiftError: as `named_variants`, `open_source` and `PairedSource` say.
+    """
+    named = named_variants(pairs)
+    sources = {name: open_source([path]) for name, path in named.items()}
+    places = {
+        # A folder is listed again by its path, which may be a list; others say themselves what they list.
+        name: {"paths": [path if is_url(path) else os.path.abspath(os.path.expanduser(path))], **source.description}
+        for (name, path), source in zip(named.items(), sources.values(), strict=True)
+    }
+    return PairedSource(originals, samples, sources, places, allow_missing=allow_missing)
+
+
 def _kinds(entry: str) -> list[tuple[str, str]]:
     """What one path is, and the archives in it where it is a folder of archives."""
     for ending, kind in ((".tar", "tar"), (".parquet", "parquet")):
-        if entry.lower().endswith(ending):
+        if file_and_column(entry)[0].lower().endswith(ending):
             return [(kind, entry)]
     inside = _names(entry)
     if "dataset_dict.json" in inside or {"state.json", "dataset_info.json"} <= inside:
@@ -111,5 +144,28 @@ def read_again(description: Mapping[str, Any]) -> Callable[[str], bytes]:
         if image_id not in samples:
             raise EmbedshiftError("it is not in its source any more")
         return source.read(samples[image_id])
+
+    return read
+
+
+def variant_again(description: Mapping[str, Any]) -> Callable[[str], bytes]:
+    """Reads the variants of images of a finished study by the images' ids.
+
+    Args:
+        description: Of the variants, as in the `variants` of `PairedSource.description`.
+
+    Returns:
+        `image_id -> bytes`; it raises OSError or EmbedshiftError for a variant that is gone.
+
+    Raises:
+        EmbedshiftError: when all of them are gone.
+    """
+    source = SOURCES[description["kind"]](description["paths"])
+    samples = {stem(sample.image_id): sample for sample in source.samples}
+
+    def read(image_id: str) -> bytes:
+        if stem(image_id) not in samples:
+            raise EmbedshiftError("it is not in its source any more")
+        return source.read(samples[stem(image_id)])
 
     return read

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import CAPTION_ENDINGS, ENDINGS, Block, Sample, captions_of, count_ending
-from embedshift.sources.lists import is_url
+from embedshift.sources.lists import file_and_column, is_url
 from embedshift.sources.order import WINDOW
 
 # Of a column with images, in this order; as Hugging Face datasets and img2dataset name it.
@@ -105,10 +105,10 @@ class ParquetSource:
     `image_id`, else `key`, else `path`, else `<file>#<row>`; a caption is `caption`, else `text`, else `txt`.
 
     Args:
-        files: Paths or fsspec URLs.
+        files: Paths or fsspec URLs; `file.parquet#column` names the column.
 
     Raises:
-        EmbedshiftError: when a file is no Parquet, or has no column with images.
+        EmbedshiftError: when a file is no Parquet, or has no such column with images.
     """
 
     def __init__(self, files: Sequence[str]) -> None:
@@ -123,7 +123,7 @@ class ParquetSource:
         """The bytes of one row; the row groups that rows were read from last are kept."""
         block = self.block(sample)
         if block not in self._groups:
-            with fsspec.open(sample.archive, "rb") as file:
+            with fsspec.open(file_and_column(sample.archive)[0], "rb") as file:
                 table = pq.ParquetFile(file).read_row_group(block[1], columns=[self._columns[sample.archive]])
             self._groups[block] = table.column(0)
             if len(self._groups) > WINDOW:
@@ -140,20 +140,21 @@ class ParquetSource:
         return self.__dict__ | {"_groups": collections.OrderedDict()}
 
     def _list(self, path: str) -> Iterator[Sample]:
+        place, column = file_and_column(path)
         try:
-            with fsspec.open(path, "rb") as file:
+            with fsspec.open(place, "rb") as file:
                 parquet = pq.ParquetFile(file)
                 groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
                 self._starts[path] = [0, *itertools.accumulate(groups)][:-1] or [0]
-                self._columns[path] = image_column(path, parquet.schema_arrow)
+                self._columns[path] = image_column(place, parquet.schema_arrow, column)
                 named = parquet.read(
                     columns=[c for c in ID_COLUMNS + CAPTION_COLUMNS if c in parquet.schema_arrow.names]
                 )
         except FileNotFoundError as error:
-            raise UsageError(f"{path}: no such file") from error
+            raise UsageError(f"{place}: no such file") from error
         except pa.ArrowException as error:
-            raise UsageError(f"{path}: not Parquet ({reason(error)})") from error
-        yield from named_samples(path, os.path.basename(path), parquet.metadata.num_rows, named.to_pydict())
+            raise UsageError(f"{place}: not Parquet ({reason(error)})") from error
+        yield from named_samples(path, os.path.basename(place), parquet.metadata.num_rows, named.to_pydict())
 
 
 def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[Any]]) -> Iterator[Sample]:
@@ -166,14 +167,27 @@ def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[An
         yield Sample(image_id, f"{archive}#{row}", caption, archive=archive, position=row)
 
 
-def image_column(path: str, schema: pa.Schema) -> str:
+def image_column(path: str, schema: pa.Schema, asked: str = "") -> str:
     """The column that holds the bytes of images.
+
+    Args:
+        path: Of the file, for the line of an error.
+        schema: Its columns.
+        asked: The column that was asked for; "" = the one that is called as such columns are, or the only one.
+
+    Raises:
+        UsageError: when there is none, or the one that was asked for is not there or holds no bytes.
 
     Example:
         >>> image_column("a.parquet", pa.schema([("key", pa.string()), ("jpg", pa.binary())]))
         'jpg'
     """
     holding = [field.name for field in schema if _holds_bytes(field.type)]
+    if asked and asked not in holding:
+        words = "holds no bytes" if asked in schema.names else "is not there"
+        raise UsageError(f"{path}: the column {asked!r} {words}; those with bytes: {', '.join(holding) or 'none'}")
+    if asked:
+        return asked
     named = [name for name in IMAGE_COLUMNS if name in holding] or (holding if len(holding) == 1 else [])
     if not named:
         columns = ", ".join(schema.names)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 CAPTION_ENDINGS = (".json", ".txt")
+# Endings that an id may have although a folder is not searched for them, as in a column of ids.
+OTHER_ENDINGS = frozenset({".gif", ".jpe", ".jfif", ".avif", ".heic", ".jxl", ".jp2"})
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -72,6 +74,17 @@ class Source(Protocol):
         ...
 
 
+def stem(image_id: str) -> str:
+    """An id without its ending; what stands behind a dot and is no ending of images belongs to the name.
+
+    Example:
+        >>> stem("a/b.JPG"), stem("a/b.v2"), stem("b.v2.webp")
+        ('a/b', 'a/b.v2', 'b.v2')
+    """
+    name, ending = os.path.splitext(image_id)
+    return name if ending.lower() in ENDINGS | OTHER_ENDINGS else image_id
+
+
 def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
     """Captions beside pictures, as img2dataset writes them: a `.txt`, or the `caption` of a `.json`; a text wins.
 
@@ -112,12 +125,18 @@ def without_folders(text: str, description: Mapping[str, Any]) -> str:
         >>> without_folders("/data/a b/c.tar ends early", {"kind": "tar", "paths": ["/data/a b/c.tar"]})
         'c.tar ends early'
     """
-    root = description.get("root")
-    folders = [root, os.path.dirname(root)] if root else map(os.path.dirname, description.get("paths", ()))
-    for folder in sorted({each.removeprefix("file://") for each in folders}, key=len, reverse=True):
+    described = [description, *description.get("variants", {}).values()]
+    folders = {folder.removeprefix("file://") for each in described for folder in _folders(each)}
+    for folder in sorted(folders, key=len, reverse=True):
         if folder.startswith("/") and folder != "/":
             text = re.sub(rf"(?:file://|(?<![\w./-])){re.escape(folder)}/", "", text)
     return text
+
+
+def _folders(description: Mapping[str, Any]) -> list[str]:
+    """The folders that a source's images or archives lie in."""
+    root = description.get("root")
+    return [root, os.path.dirname(root)] if root else [os.path.dirname(path) for path in description.get("paths", ())]
 
 
 def count_ending(skipped: Counter[str], name: str) -> None:
@@ -130,7 +149,7 @@ def passed_over(skipped: Mapping[str, int]) -> str:
 
     Example:
         >>> passed_over({".txt": 2, ".md": 1})
-        ' (passed over by their endings: 1 .md, 2 .txt)'
+        ' (passed over: 1 .md, 2 .txt)'
     """
     counted = ", ".join(f"{count} {ending}" for ending, count in sorted(skipped.items()))
-    return f" (passed over by their endings: {counted})" if counted else ""
+    return f" (passed over: {counted})" if counted else ""

@@ -7,7 +7,7 @@ import warnings
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from embedshift.arrays import Pixels
 from embedshift.config import Resize
@@ -65,6 +65,29 @@ def decode(data: bytes) -> Pixels:
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
         raise EmbedshiftError(f"the picture is damaged or ends early ({words})") from error
+
+
+def upright_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a picture as it stands upright by its EXIF orientation, from the header alone.
+
+    Args:
+        data: The bytes of the file.
+
+    Returns:
+        None where the header cannot be read.
+
+    Example:
+        >>> buffer = io.BytesIO()
+        >>> Image.new("L", (3, 2), 7).save(buffer, "PNG")
+        >>> upright_size(buffer.getvalue())
+        (3, 2)
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # a quarter turn to either side
+            return image.size[::-1] if turned else image.size
+    except Exception:  # whoever decodes it will say what is wrong
+        return None
 
 
 def _jpeg_ends(data: bytes) -> bool:

@@ -2,9 +2,12 @@
 
 import codecs
 import os
+import re
 from pathlib import Path
 
 from embedshift.errors import UsageError
+
+_COLUMN = re.compile(r"(.+\.parquet)#(.+)", re.IGNORECASE | re.DOTALL)
 
 
 def expand(path: str) -> list[str]:
@@ -20,8 +23,9 @@ def expand(path: str) -> list[str]:
     if is_url(path):
         return [path]
     path = os.path.abspath(os.path.expanduser(path))
-    if not os.path.exists(path):
-        raise UsageError(f"{path}: no such file or folder")
+    file, _ = file_and_column(path)
+    if not os.path.exists(file):
+        raise UsageError(f"{file}: no such file or folder")
     if not path.lower().endswith(".txt") or os.path.isdir(path):
         return [path]
     # Split as bytes: a name may hold what Python takes for the end of a line. Editors may begin a text with a mark.
@@ -35,9 +39,21 @@ def is_url(path: str) -> bool:
     return "://" in path
 
 
+def file_and_column(path: str) -> tuple[str, str]:
+    """What stands before and behind the `#` of `file.parquet#column`; of any other path itself and nothing.
+
+    Example:
+        >>> file_and_column("/data/a.parquet#q50"), file_and_column("photos#1")
+        (('/data/a.parquet', 'q50'), ('photos#1', ''))
+    """
+    found = _COLUMN.fullmatch(path)
+    return (found[1], found[2]) if found else (path, "")
+
+
 def _resolve(entry: str, folder: str) -> str:
     if is_url(entry):
         return entry
     beside = os.path.normpath(os.path.join(folder, os.path.expanduser(entry)))
     here = os.path.abspath(entry)
-    return here if not os.path.exists(beside) and os.path.exists(here) else beside
+    there, elsewhere = (os.path.exists(file_and_column(path)[0]) for path in (beside, here))
+    return here if elsewhere and not there else beside

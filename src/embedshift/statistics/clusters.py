@@ -14,7 +14,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from embedshift.arrays import Values
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.statistics.differences import MOST_AUGMENTATIONS
+from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 
 log = logging.getLogger(__name__)
 

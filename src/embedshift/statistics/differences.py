@@ -10,9 +10,6 @@ from embedshift.arrays import Values
 from embedshift.statistics import intervals
 from embedshift.statistics.summary import Measured
 
-# Above so many augmentations there are more pairs than a person reads.
-MOST_AUGMENTATIONS = 20
-
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("augmentation", "other", "metric"), pl.String),
     **dict.fromkeys(("difference", "low", "high", "effect"), pl.Float64),

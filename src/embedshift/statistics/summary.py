@@ -152,10 +152,14 @@ def ranking(summary: pl.DataFrame) -> pl.DataFrame:
     kept = summary.with_columns(pl.col("mean").fill_nan(None)).filter(pl.col("metric").is_in(ranked_metrics(summary)))
     found = kept.group_by("augmentation", maintain_order=True).agg(performance)
     names = summary.select(pl.col("augmentation").unique(maintain_order=True))
-    joined = names.join(found, on="augmentation", how="left", maintain_order="left")
+    return ranked(names.join(found, on="augmentation", how="left", maintain_order="left"))
+
+
+def ranked(performance: pl.DataFrame) -> pl.DataFrame:
+    """A table with the column `mean_performance`, and the `rank` of each row in it."""
     # Sums of equal numbers in another order differ by rounding.
-    place = pl.col("mean_performance").round(12).rank("min", descending=True).cast(pl.Int64).alias("rank")
-    return joined.with_columns(place)
+    place = pl.col("mean_performance").round(12).rank("min", descending=True).cast(pl.Int64)
+    return performance.with_columns(place.alias("rank"))
 
 
 def ranked_metrics(summary: pl.DataFrame) -> list[str]:

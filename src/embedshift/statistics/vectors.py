@@ -5,6 +5,9 @@ from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
 
+# Above so many augmentations there are more pairs than a person reads, and nothing of all pairs is stored or made.
+MOST_AUGMENTATIONS = 20
+
 
 def cosine(u: ArrayLike, v: ArrayLike) -> Values:
     """Cosine of the angle between vectors.

@@ -34,8 +34,8 @@ def locked(out: Path) -> Iterator[None]:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise EmbedshiftError(f"{out}: another run is at work here; wait for it or choose another `out`") from error
-        for leftover in (out / "shards").glob(".*"):
-            leftover.unlink()
+        for path in shards.leftovers(out):
+            path.unlink()
         yield
 
 

@@ -37,7 +37,7 @@ class EncoderRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How many images were listed, measured, failed and passed over (by their endings), and how many rows there are."""
+    """How many images were listed, measured, failed and passed over (by what they are), and how many rows there are."""
 
     images: int
     measured: int
@@ -65,6 +65,7 @@ class StudyInfo:
         counts: Of images and rows.
         seconds: Per stage.
         versions: Of libraries.
+        pairs: Of a study of pairs: by name how many variants there are, and how many are missing or stretched.
     """
 
     embedshift: str
@@ -81,6 +82,7 @@ class StudyInfo:
     counts: Counts
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    pairs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:

@@ -14,6 +14,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.registry import METRICS, Question, questions
 from embedshift.statistics.clusters import has_pairs
+from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.naming import Naming
 from embedshift.store.shards import ShardRecord, finished, shard_sums, write_failures
@@ -64,6 +65,11 @@ class Reader:
     def augmentations(self) -> list[str]:
         """Names of the augmentations, in suite order."""
         return list(self.info.augmentations)
+
+    @functools.cached_property
+    def families(self) -> tuple[MeasuredFamily, ...]:
+        """The families whose views it measured; empty where augmentations have no strength."""
+        return families_of(self.info.identity["augmentations"])
 
     @property
     def metrics(self) -> list[str]:

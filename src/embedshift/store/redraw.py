@@ -1,7 +1,8 @@
-"""Images of a study with their views, drawn again from the sources by the seeds that the rows hold."""
+"""Images of a study with their views, drawn again by the seeds that the rows hold; variants are read again."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,8 +10,11 @@ import polars as pl
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL, Suite, rebuild_suite
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
-from embedshift.sources import images, read_again
+from embedshift.sources import images, read_again, variant_again
+from embedshift.store.info import StudyInfo
 from embedshift.store.reader import Reader
+
+Read = Callable[[str], bytes]
 
 
 @dataclass(frozen=True)
@@ -19,15 +23,17 @@ class RedrawnImage:
 
     Args:
         image_id: Its name in the study.
-        views: Name → uint8 `[S, S, 3]`, "original" first; a view whose augmentation cannot be rebuilt is missing.
+        views: Name → uint8 `[S, S, 3]`, "original" first; a view whose augmentation cannot be rebuilt is not there.
         attention: Name → float32 `[g_h, g_w]`; empty for an encoder without attention.
         metrics: Augmentation → metric → value.
+        missing: Variant → why it cannot be read again.
     """
 
     image_id: str
     views: dict[str, Pixels]
     attention: dict[str, Floats] = field(default_factory=dict)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 def redraw(reader: Reader, image_ids: Sequence[str]) -> tuple[list[RedrawnImage], dict[str, str]]:
@@ -67,8 +73,7 @@ def iter_redrawn(
         Image id, and the image or why it is missing.
     """
     info = reader.info
-    encoder, identity = info.encoder, info.identity
-    suite = rebuild_suite(identity["augmentations"])
+    suite = rebuild_suite(info.identity["augmentations"])
     wanted = reader.rows().filter(pl.col("image_id").is_in(list(image_ids)) & (pl.col("draw") == 0))
     columns = ("image_id", "view", "view_seed", "attention", *reader.metrics)
     stored = wanted.select(columns).collect().partition_by("image_id", as_dict=True)
@@ -80,17 +85,51 @@ def iter_redrawn(
     except EmbedshiftError as error:  # the whole archive is gone
         yield from ((image_id, reason(error)) for image_id in image_ids)
         return
+    variants = {name: _variant_again(described) for name, described in info.source.get("variants", {}).items()}
     for image_id in image_ids:
-        try:
-            whole = images.decode(read(image_id))
-        except (OSError, EmbedshiftError) as error:
-            yield image_id, cause(error)
+        original = _decoded(read, image_id, info)
+        if isinstance(original, str):
+            yield image_id, original
             continue
-        original = images.resize(
-            whole, encoder.size, identity["resize"], shortest=encoder.shortest, resample=encoder.resample
-        )
-        views = {ORIGINAL: original} | _views(original, stored[(image_id,)], suite, only and only[image_id])
-        yield image_id, _redrawn(image_id, views, stored[(image_id,)], encoder.grid, reader.metrics)
+        rows, chosen = stored[(image_id,)], only and only[image_id]
+        views = {ORIGINAL: original} | _views(original, rows, suite, chosen)
+        again = _read_views(image_id, rows, variants, chosen, info)
+        views |= {name: view for name, view in again.items() if not isinstance(view, str)}
+        missing = {name: view for name, view in again.items() if isinstance(view, str)}
+        yield image_id, _redrawn(image_id, views, rows, info.encoder.grid, reader.metrics, missing)
+
+
+def _decoded(read: Read, image_id: str, info: StudyInfo) -> Pixels | str:
+    """An image as the encoder took it, uint8 `[S, S, 3]`; or why it cannot be read."""
+    encoder = info.encoder
+    try:
+        whole = images.decode(read(image_id))
+    except (OSError, EmbedshiftError) as error:
+        return cause(error)
+    how = info.identity["resize"]
+    return images.resize(whole, encoder.size, how, shortest=encoder.shortest, resample=encoder.resample)
+
+
+def _variant_again(described: Mapping[str, Any]) -> Read:
+    """Reads variants again; where all of them are gone, it says so of each."""
+    try:
+        return variant_again(described)
+    except EmbedshiftError as error:
+        gone = error
+
+    def refuse(_: str) -> bytes:
+        raise gone
+
+    return refuse
+
+
+def _read_views(
+    image_id: str, rows: pl.DataFrame, variants: Mapping[str, Read], only: Collection[str] | None, info: StudyInfo
+) -> dict[str, Pixels | str]:
+    """The variants that were measured; or why one cannot be read."""
+    measured = rows.filter(pl.col("cosine_similarity").is_not_null())["view"].to_list()
+    names = [name for name in variants if name in measured and (only is None or name in only)]
+    return {name: _decoded(variants[name], image_id, info) for name in names}
 
 
 def _views(
@@ -107,6 +146,7 @@ def _redrawn(
     rows: pl.DataFrame,
     grid: Sequence[int] | None,
     metrics: Sequence[str],
+    missing: dict[str, str],
 ) -> RedrawnImage:
     attention: dict[str, Floats] = {}
     values: dict[str, dict[str, float]] = {}
@@ -116,4 +156,4 @@ def _redrawn(
             attention[name] = np.asarray(row["attention"], np.float32).reshape(grid[0], grid[1])
         if name != ORIGINAL:
             values[name] = {metric: row[metric] for metric in metrics}
-    return RedrawnImage(image_id, views, attention, values)
+    return RedrawnImage(image_id, views, attention, values, missing)

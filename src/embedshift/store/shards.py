@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.config import Json
@@ -87,7 +88,7 @@ def schema(
             pa.field("view_seed", pa.int64(), nullable=False),
             pa.field("pixels", pa.string()),
             *(pa.field(name, kind) for name, kind in GRADES.items() if graded),
-            *([pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False)] if dim else []),
+            *([pa.field("embedding", pa.list_(pa.float32(), dim))] if dim else []),
             pa.field("attention", attention),
             *(pa.field(name, pa.float64()) for name in metrics),
             *(pa.field(name, pa.list_(pa.float32(), -1 if n is None else n)) for name, n in lists.items()),
@@ -96,15 +97,28 @@ def schema(
     )
 
 
-def fixed_lists(values: Floats) -> pa.Array:
-    """`[N, K]` → an Arrow array of N lists of K, without a loop."""
+def fixed_lists(values: Floats, missing: NDArray[np.bool_] | None = None) -> pa.Array:
+    """`[N, K]` → an Arrow array of N lists of K, without a loop; null where one is missing."""
     flat = pa.array(np.ascontiguousarray(values, np.float32).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    mask = pa.array(missing) if missing is not None and missing.any() else None
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=mask)
 
 
 def shard_path(folder: Path, index: int) -> Path:
     """Where shard `index` of the study in `folder` lies."""
     return folder / "shards" / f"part-{index:05d}.parquet"
+
+
+def kept_path(folder: Path, index: int) -> Path:
+    """Where a run keeps what the encoder gave for shard `index`, until the shard is there."""
+    return folder / "shards" / f".part-{index:05d}.kept"
+
+
+def leftovers(folder: Path) -> Iterator[Path]:
+    """Hidden files that no run goes on with: all but what is kept for shards that are not there."""
+    for path in (folder / "shards").glob(".*"):
+        if path.suffix != ".kept" or path.with_name(path.name[1:]).with_suffix(".parquet").exists():
+            yield path
 
 
 def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
@@ -124,6 +138,7 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
             writer.add_key_value_metadata({SUMS_KEY: sums} if sums else {})
 
     write_whole(path, write)
+    kept_path(folder, record.index).unlink(missing_ok=True)
 
 
 def write_whole(path: Path, write: Any) -> None:

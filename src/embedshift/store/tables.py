@@ -35,8 +35,8 @@ def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
     of = measured(reader.rows(), reader.augmentations, reader.metrics, group_sizes(known))
     described = summary(reader.rows(), of, seed=seed, floors=known)
     intervals = performance(of, ranked_metrics(described), seed=seed, floors=known)
-    ranked = ranking(described).join(intervals, on="augmentation", how="left", maintain_order="left")
-    made = {"summary": described, "ranking": ranked}
+    order = ranking(described).join(intervals, on="augmentation", how="left", maintain_order="left")
+    made = {"summary": described, "ranking": order}
     return made | ({"differences": differences(of, seed=seed)} if reader.has_pairs else {})
 
 

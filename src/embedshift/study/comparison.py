@@ -14,12 +14,15 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.statistics import summary as tables
+from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.layout import blocks, layout
+from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.naming import tails
 from embedshift.store.reader import Reader
 from embedshift.store.shards import write_whole
 from embedshift.study import checks, numbers
 from embedshift.study.study import Study, load
+from embedshift.study.tolerances import tolerances
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +50,9 @@ class Comparison:
         ranking: `study, augmentation, mean_performance, rank`, over the radar metrics that all studies have.
         largest: Per study and metric the value of `summary` that differs most from the reference's: `study, reference,
             metric, augmentation, column, value, reference_value, difference`, each study's largest first.
+        tolerances: `family, unit, criterion`, and for each study its tolerance by its name and the ends of its interval
+            as `<name> low` and `<name> high`; empty where augmentations do not stand in families.
+        families: Of the augmentations.
     """
 
     studies: pl.DataFrame
@@ -54,16 +60,36 @@ class Comparison:
     side_by_side: pl.DataFrame
     ranking: pl.DataFrame
     largest: pl.DataFrame
+    tolerances: pl.DataFrame
+    families: tuple[MeasuredFamily, ...] = ()
+
+    @property
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """Every table by its name; tolerances where there are any."""
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "families"}
+        return {name: table for name, table in found.items() if name != "tolerances" or not table.is_empty()}
+
+    @property
+    def shown(self) -> list[str]:
+        """Augmentations that figures show: all; of families with many views in all, one view each.
+
+        It is that of the level nearest to the tolerance of the first study, else the strongest.
+        """
+        names: list[str] = self.side_by_side["augmentation"].unique(maintain_order=True).to_list()
+        if not self.families or len(names) <= MOST_AUGMENTATIONS:
+            return names
+        found = dict(self.tolerances.select("family", self.studies["study"][0]).iter_rows())
+        return [family.nearest(found.get(family.name)) for family in self.families]
 
     def to_dicts(self) -> dict[str, list[Json]]:
         """Every table by its name, as a list of its rows, for JSON."""
-        return {field.name: getattr(self, field.name).to_dicts() for field in fields(self)}
+        return {name: table.to_dicts() for name, table in self.tables.items()}
 
     def figure(self, name: str) -> "Figure":
-        """A matplotlib Figure: "means", bars side by side, or "differences", with their intervals.
+        """A matplotlib Figure: "means", bars side by side, "differences", with their intervals, or "tolerances".
 
         Raises:
-            EmbedshiftError: for another name.
+            EmbedshiftError: for another name, and for tolerances where there are none.
         """
         from embedshift.study.figures import COMPARISON_FIGURES
 
@@ -83,17 +109,16 @@ class Comparison:
             EmbedshiftError: for an unknown format, or a folder that holds a study or cannot be written.
         """
         from embedshift.figures import check_formats, save
-        from embedshift.study.figures import COMPARISON_FIGURES
+        from embedshift.study.figures import possible_figures
 
         check_formats(formats)
         folder = _folder(out)
         written: list[Path] = []
-        for field in fields(self):
-            table: pl.DataFrame = getattr(self, field.name)
+        for name, table in self.tables.items():
             for ending, write in (("csv", table.write_csv), ("parquet", table.write_parquet)):
-                written.append(folder / f"{field.name}.{ending}")
+                written.append(folder / f"{name}.{ending}")
                 write_whole(written[-1], write)
-        for name in COMPARISON_FIGURES:
+        for name in possible_figures(self):
             drawn = self.figure(name)
             written += [save(drawn, folder / "figures" / f"compare_{name}.{ending}") for ending in formats]
         return written
@@ -130,6 +155,8 @@ def compare(studies: Sequence[Study | str | Path], *, out: str | Path | None = N
         side_by_side=means.pivot(on="study", index=["augmentation", "metric"], values="mean"),
         ranking=ranking,
         largest=_largest(sides),
+        tolerances=tolerances([study.reader() for study in found], names, ids),
+        families=found[0].reader().families,
     )
     if out is not None:
         made.save(out)

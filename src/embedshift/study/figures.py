@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from embedshift.arrays import Values
+from embedshift.errors import UsageError
 from embedshift.figures import style
 from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, verbatim
+from embedshift.figures.tolerances import level_axis, mark
 from embedshift.registry import METRICS, Registry
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def comparison_figure(name: str) -> Callable[[Draw], Draw]:
 @comparison_figure("means")
 def means(data: "Comparison") -> Figure:
     """A panel per metric; in it, for every augmentation, a bar per study, with the mean's value."""
-    names, augmentations = data.studies["study"].to_list(), _augmentations(data)
+    names, augmentations = data.studies["study"].to_list(), data.shown
     figure, panels = _panels(data, names, "Means, study by study", "bar: mean")
     for axes, metric in zip(panels, shown(data), strict=True):
         values = _means(data, metric)
@@ -58,14 +60,14 @@ def means(data: "Comparison") -> Figure:
 @comparison_figure("differences")
 def differences(data: "Comparison") -> Figure:
     """A panel per metric; in it, for every augmentation, a dot per study but the first, with its interval."""
-    names, augmentations = data.studies["study"].to_list(), _augmentations(data)
+    names, augmentations = data.studies["study"].to_list(), data.shown
     title = f"{_name(names[1])} minus {_name(names[0])}" if len(names) == 2 else f"Each minus {_name(names[0])}"
     note = "dot: difference of the means, filled where it is settled; line: paired 95 % interval"
     figure, panels = _panels(data, names[1:], title, note)
     for axes, metric in zip(panels, shown(data), strict=True):
         axes.axvline(0, color=MUTED, linewidth=0.8)
         for name, place in zip(names[1:], _places(len(augmentations), len(names) - 1), strict=True):
-            rows, colour = data.comparison.filter(metric=metric, study=name), colours(names)[name]
+            rows, colour = data.comparison.filter(shown_rows(data), metric=metric, study=name), colours(names)[name]
             part = rows.select("difference", "ci_low", "ci_high")
             middle, low, high = part.cast(pl.Float64).fill_null(np.nan).to_numpy().T
             faces = [colour if settled else "white" for settled in rows["settled"]]
@@ -74,6 +76,35 @@ def differences(data: "Comparison") -> Figure:
         axes.set_xlabel(f"difference of\n{METRICS[metric].label}")
         axes.locator_params(axis="x", nbins=4)
     return figure
+
+
+@comparison_figure("tolerances")
+def tolerances(data: "Comparison") -> Figure:
+    """A row per family: where among its levels the tolerance of each study lies, with its interval."""
+    if data.tolerances.is_empty():
+        raise UsageError("figure 'tolerances': the augmentations of these studies do not stand in families")
+    names, families = data.studies["study"].to_list(), {family.name: family for family in data.families}
+    rows, last = data.tolerances.to_dicts(), max(len(family.views) for family in data.families)
+    images = data.studies["compared"][0]
+    note = "dot: the tolerance, open where the strongest level does not reach it; line: its 95 % interval"
+    caption = f"n = {images:,} image{'s' if images != 1 else ''}, measured by every study · {note}"
+    height = 1.2 + 0.18 * len(names) + max(0.28, 0.14 * len(names)) * len(rows)
+    figure = new_figure(caption, 7.5, height, "How strong a change the encoders tolerate")
+    axes = figure.subplots()
+    level_axis(axes, [human(row["family"]) for row in rows], last)
+    for name, places in zip(names, _places(len(rows), len(names)), strict=True):
+        for place, row in zip(places, rows, strict=True):
+            ends = row[name], row[f"{name} low"], row[f"{name} high"]
+            mark(axes, place, families[row["family"]], ends, colours(names)[name])
+    axes.hlines(np.arange(1, len(rows)) - 0.5, 0, 1, FAINT, linewidth=0.6, transform=axes.get_yaxis_transform())
+    handles = [Patch(color=colours(names)[name], label=_name(name)) for name in names]
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2)
+    return figure
+
+
+def possible_figures(data: "Comparison") -> list[str]:
+    """Names of the figures that these studies have."""
+    return [name for name in COMPARISON_FIGURES if name != "tolerances" or not data.tolerances.is_empty()]
 
 
 def shown(data: "Comparison") -> list[str]:
@@ -96,8 +127,9 @@ def colours(names: list[str]) -> dict[str, str]:
     return {name: to_hex(colour) for name, colour in zip(names, ["#b4b4b4", *scale], strict=False)}
 
 
-def _augmentations(data: "Comparison") -> list[str]:
-    return data.side_by_side["augmentation"].unique(maintain_order=True).to_list()
+def shown_rows(data: "Comparison") -> pl.Expr:
+    """Which rows of its tables are of augmentations that figures show."""
+    return pl.col("augmentation").is_in(data.shown)
 
 
 def _places(augmentations: int, studies: int) -> list[Values]:
@@ -109,9 +141,9 @@ def _places(augmentations: int, studies: int) -> list[Values]:
 def _means(data: "Comparison", metric: str) -> Values:
     """Means `[A, S]` in the tables' orders; NaN for a study that cannot be compared in this metric."""
     names = data.studies["study"].to_list()
-    columns = [data.side_by_side.filter(metric=metric)[names[0]]]
+    columns = [data.side_by_side.filter(shown_rows(data), metric=metric)[names[0]]]
     for name in names[1:]:
-        part = data.comparison.filter(metric=metric, study=name)
+        part = data.comparison.filter(shown_rows(data), metric=metric, study=name)
         columns.append(part.select(pl.when(pl.col("difference").is_not_null()).then("mean")).to_series())
     return np.stack([column.cast(pl.Float64).fill_null(np.nan).to_numpy() for column in columns], axis=1)
 
@@ -122,7 +154,7 @@ def _name(study: str) -> str:
 
 def _panels(data: "Comparison", marked: list[str], title: str, note: str) -> tuple[Figure, list[Axes]]:
     """An empty figure with a panel per metric, and a legend of the studies that are marked where there are several."""
-    augmentations, metrics, images = _augmentations(data), shown(data), data.studies["compared"][0]
+    augmentations, metrics, images = data.shown, shown(data), data.studies["compared"][0]
     caption = f"n = {images:,} image{'s' if images != 1 else ''}, measured by every study · {note}"
     panel = 0.2 + max(0.28, 0.13 * len(marked)) * len(augmentations)
     legend = 0.18 * len(marked) if len(marked) > 1 else 0.0

@@ -10,7 +10,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.registry import QUESTIONS
-from embedshift.statistics.differences import MOST_AUGMENTATIONS
+from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import tables_of
@@ -108,6 +108,14 @@ class Study:
         """Cosine between the mean shifts of two augmentations: `augmentation` and one column per augmentation."""
         return self.table("directions")
 
+    def strength(self) -> pl.DataFrame:
+        """The summary by family, level and metric, of a suite of families of rising strength."""
+        return self.table("strength")
+
+    def tolerance(self) -> pl.DataFrame:
+        """Per family the strength at which the mean share of the cosine reaches 0.1, with its interval."""
+        return self.table("tolerance")
+
     def pairwise(self, *, include_original: bool = False) -> pl.DataFrame:
         """Mean cosine distance between the views of the same image, augmentation by augmentation.
 
@@ -198,7 +206,7 @@ class Study:
     def _made(self, name: str, tree: "Tree") -> pl.DataFrame:
         """A table made anew with another tree."""
         reader = self.reader(tree)
-        made = {table.name: table.make for table in tables_of(reader.questions)}
+        made = {table.name: table.make for table in tables_of(reader.questions) if table.possible(reader)}
         if name not in made:
             raise UsageError(f"{self.folder}: {self._why_not(reader, name)}")
         return made[name](reader)
@@ -211,6 +219,8 @@ class Study:
             table = next((table for table in tables_of([each]) if table.name == name), None)
             if table is not None and table.takes and each in reader.questions:
                 return f"no {name} here: it takes {table.takes}"
+            if table is not None and not each.of_pairs:
+                return f"no {name} here: that is not asked of pairs"
             if table is not None:
                 return f"no {name} here; run the study with `{each.name}`"
         if name == "differences":

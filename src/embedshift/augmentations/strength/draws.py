@@ -12,7 +12,7 @@ def signs(rng: np.random.Generator, count: int) -> Values:
         >>> set(signs(np.random.default_rng(0), 20).tolist()) == {-1.0, 1.0}
         True
     """
-    return rng.integers(0, 2, count) * 2.0 - 1.0
+    return np.asarray(rng.integers(0, 2, count) * 2.0 - 1.0)
 
 
 def directions(rng: np.random.Generator, count: int) -> Values:

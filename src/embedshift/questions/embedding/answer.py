@@ -49,10 +49,7 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
     if rows[0]["share"] is None or rows[0]["mean"] > 1.0 - ROUNDING:
         return _without_scale(rows, encoder)
     most, least = rows[0], rows[-1]
-    scale = Markup(
-        "The share is the mean cosine distance (1 − cosine similarity) of view and original over that of unrelated "
-        "images of this set (1 − {}): 0 = no change, 1 = as far as another image.{}"
-    ).format(fixed(most["floor"], 3), "" if images < LEAST_IMAGES else " Brackets hold 95 % intervals.")
+    scale = scale_of(most["floor"], images)
     name, far = most["augmentation"], Markup("<b>{}</b> of the way to an unrelated image").format(_share(most))
     crossed = [_crossed(row, cross) for row in rows if row["share"] > FAR and row["augmentation"] in cross][:NAMED]
     if len(rows) == 1:
@@ -66,6 +63,13 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
     first = Markup("<b>{}</b> moves {} furthest: {}.").format(name, encoder, far)
     second = Markup("<b>{}</b> moves it least: {}.").format(least["augmentation"], near)
     return [first, *crossed, second, scale]
+
+
+def scale_of(floor: float, images: int) -> Markup:
+    """What a share is: the floor, and what brackets hold."""
+    words = "The share is the mean cosine distance (1 − cosine similarity) of view and original over that of unrelated "
+    words += "images of this set (1 − {}): 0 = no change, 1 = as far as another image.{}"
+    return Markup(words).format(fixed(floor, 3), "" if images < LEAST_IMAGES else " Brackets hold 95 % intervals.")
 
 
 def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:

@@ -17,12 +17,17 @@ def has_share(data: FigureInput) -> bool:
     return bool(np.isfinite(data.statistic("share", COSINE)).any())
 
 
+def has_ruler(data: FigureInput) -> bool:
+    """Whether there is a scale, and augmentations are no choice of levels near to one share."""
+    return has_share(data) and not data.shows_one_level
+
+
 @figure(
     "ruler",
     "15",
     "How far embeddings move: 0 = the same image, 1 = an unrelated image",
     section=True,
-    possible=has_share,
+    possible=has_ruler,
 )
 def ruler(data: FigureInput, title: str) -> Figure:
     """A dot per augmentation with its interval, the furthest on top; lines at 0, the nearest other image, and 1."""

@@ -5,16 +5,19 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from markupsafe import Markup
 
 from embedshift.arrays import Values
 from embedshift.figures import FigureInput
 from embedshift.figures.style import metric_label
-from embedshift.questions.embedding.answer import how_far, is_it_settled, which_images
+from embedshift.questions.embedding.answer import how_far, is_it_settled, scale_of, which_images
 from embedshift.registry import METRICS
 from embedshift.report.charts import ROW_PIXELS, escaped, layout_of, short
 from embedshift.report.numbers import fixed, places_of
 from embedshift.report.section import Chart, PageInput, Part, Plot, Section
+from embedshift.report.tolerances import sentences
 from embedshift.statistics.density import density
+from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.layout import blocks, layout
 from embedshift.statistics.summary import COSINE, FAR
 
@@ -31,18 +34,33 @@ def section(page: PageInput) -> Section:
     moved = moved.with_columns(pl.col("image_id").map_elements(page.reader.naming.image, pl.String))
     link = "#gallery" if any(each.name == "moved" for each in page.reader.questions) else ""
     images = int(data.statistic("images", COSINE).min(initial=data.images))
+    cross_shares = {} if cross is None else dict(cross.select("augmentation", "cross_share").drop_nulls().iter_rows())
+    how = how_far(data.summary, page.encoder, images, cross_shares)
+    settled = is_it_settled(data.table("differences"), order, images)
+    given_way = _tolerances(page, images)
+    if given_way and data.shows_one_level:  # how far one moves, and before which other, is a choice of the level
+        how, settled = [], []
     answers = {
-        "How far does the embedding move?": how_far(
-            data.summary,
-            page.encoder,
-            images,
-            {} if cross is None else dict(cross.select("augmentation", "cross_share").drop_nulls().iter_rows()),
-        ),
-        "Is the order settled?": is_it_settled(data.table("differences"), order, images),
+        "At which strength does it give way?": given_way,
+        "How far does the embedding move?": how,
+        "Is the order settled?": settled,
         "Which images move most?": which_images(moved, link),
     }
-    content = {"answers": {title: text for title, text in answers.items() if text}, "ruler": page.figures.get("ruler")}
+    content = {
+        "answers": {title: text for title, text in answers.items() if text},
+        "ruler": page.figures.get("tolerance" if data.shows_one_level else "ruler"),
+        "one_level": ONE_LEVEL if data.shows_one_level else "",
+    }
     return Section("answer", "Answer", 10, content)
+
+
+def _tolerances(page: PageInput, images: int) -> list[Markup]:
+    """At which strength families of changes move the embedding; nothing where there are none, or no scale."""
+    table = page.data.table("tolerance")
+    floors = page.data.summary.filter((pl.col("metric") == COSINE) & pl.col("share").is_not_null())["floor"]
+    if table is None or floors.is_empty():
+        return []
+    return [*sentences(table, page.encoder, "#tolerances"), scale_of(floors[0], images)]
 
 
 def by_cosine(summary: pl.DataFrame) -> list[str]:

@@ -45,6 +45,7 @@ class Gallery:
         cards: By augmentation, then kind.
         pictures: Key → `data:` address.
         missing: Image id → why its file could not be read.
+        unread: Image id and variant → why the variant could not be read.
         undrawable: Augmentations that are the user's own functions: their views cannot be drawn again.
         left_out: Number of pictures left out because the page would be too large.
     """
@@ -52,6 +53,7 @@ class Gallery:
     cards: list[Card]
     pictures: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    unread: dict[tuple[str, str], str] = field(default_factory=dict)
     undrawable: list[str] = field(default_factory=list)
     left_out: int = 0
 
@@ -76,7 +78,7 @@ def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Galle
     values = _metrics(reader, [image for _, _, image in keys])
     if not reader.pictures:
         return Gallery([Card(name, kind, image, values[image, name]) for name, kind, image in keys])
-    photos, heats, missing = _load(reader, keys)
+    photos, heats, missing, unread = _load(reader, keys)
     for count, side, quality in STEPS:
         kept = [(name, kind, image) for name, kind, image in keys if image in found[name][kind][:count]]
         cards = [
@@ -92,7 +94,7 @@ def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Galle
     short = {key: f"p{number}" for number, key in enumerate(fitting)}
     cards = [replace(card, pictures={p: short[k] for p, k in card.pictures.items() if k in short}) for card in cards]
     pictures = {short[key]: encoded[key] for key in fitting}
-    return Gallery(cards, pictures, missing, undrawable, len(encoded) - len(fitting))
+    return Gallery(cards, pictures, missing, unread, undrawable, len(encoded) - len(fitting))
 
 
 def _metrics(reader: Reader, image_ids: Sequence[str]) -> dict[tuple[str, str], dict[str, float | None]]:
@@ -107,21 +109,25 @@ def _metrics(reader: Reader, image_ids: Sequence[str]) -> dict[tuple[str, str], 
     return {(row.pop("image_id"), row.pop("view")): row for row in rows.iter_rows(named=True)}
 
 
-def _load(reader: Reader, keys: Sequence[tuple[str, str, str]]) -> tuple[Small, Small, dict[str, str]]:
-    """Photos and attention maps at the size of the largest thumbnail, and why images are missing."""
+def _load(
+    reader: Reader, keys: Sequence[tuple[str, str, str]]
+) -> tuple[Small, Small, dict[str, str], dict[tuple[str, str], str]]:
+    """Photos and attention maps at the size of the largest thumbnail, and why images and variants are missing."""
     wanted: dict[str, list[str]] = {}
     for name, _, image_id in keys:
         wanted.setdefault(image_id, []).append(name)
     photos: Small = {}
     heats: Small = {}
     missing: dict[str, str] = {}
+    unread: dict[tuple[str, str], str] = {}
     for image_id, image in iter_redrawn(reader, list(wanted), wanted):
         if isinstance(image, str):
             missing[image_id] = image
             continue
+        unread |= {(image_id, name): why for name, why in image.missing.items()}
         for view in (ORIGINAL, *wanted[image_id]):
             _keep(image, view, photos, heats)
-    return photos, heats, missing
+    return photos, heats, missing, unread
 
 
 def _keep(image: RedrawnImage, view: str, photos: Small, heats: Small) -> None:

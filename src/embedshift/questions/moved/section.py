@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from embedshift.config import Json
 from embedshift.questions.moved.gallery import KINDS, Card, Gallery, build_gallery
 from embedshift.registry import METRICS
-from embedshift.report.numbers import fixed, places_of, shorten
+from embedshift.report.numbers import count, fixed, places_of, shorten
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.store.naming import Naming
 
@@ -60,7 +60,8 @@ def _card(card: Card, gallery: Gallery, naming: Naming) -> Row:
         if place in card.pictures and place.removesuffix("_attention") in card.pictures
     ]
     metrics = [(METRICS[name].label, fixed(value, places_of(name, value))) for name, value in card.metrics.items()]
-    reason = shorten(naming.text(gallery.missing.get(card.image_id, ""), card.image_id))
+    why = gallery.missing.get(card.image_id) or gallery.unread.get((card.image_id, card.augmentation), "")
+    reason = shorten(naming.text(why, card.image_id))
     return {"image_id": name, "places": places, "metrics": metrics, "reason": reason}
 
 
@@ -78,6 +79,13 @@ def gallery_notes(gallery: Gallery, has_vectors: bool, naming: Naming) -> list[s
             f"{len(gallery.missing)} of the {shown} images below cannot be shown, since their files could not be read "
             f"again (first: {naming.image(image)}: {shorten(naming.text(why, image))}). Their numbers stand as they "
             "were measured."
+        )
+    if gallery.unread:
+        (image, name), why = next(iter(gallery.unread.items()))
+        notes.append(
+            f"{count(len(gallery.unread), 'variant')} below cannot be shown, since the files could not be read again "
+            f"(first: {name} of {naming.image(image)}: {shorten(naming.text(why, image))}). Their numbers stand as "
+            "they were measured."
         )
     if gallery.undrawable:
         notes.append(

@@ -59,10 +59,11 @@ def _of_vectors(reader: Reader) -> Iterator[Row]:
     ratios: list[Values] = []
     for name, vectors in sets.items():
         values = vectors.astype(np.float64)
+        there = values[~np.isnan(values).any(axis=-1)]  # a view may be missing
         for metric, (statistic, least, most) in SPREAD.items():
-            value = statistic(values)
-            interval = jackknife(statistic, values) if np.isfinite(value) else (NAN, NAN)
-            low, high = np.clip(np.array(interval), least, min(most, *values.shape)).tolist()
+            value = statistic(there)
+            interval = jackknife(statistic, there) if np.isfinite(value) else (NAN, NAN)
+            low, high = np.clip(np.array(interval), least, min(most, *there.shape)).tolist()
             yield name, metric, value, low, high
         if name == ORIGINAL:
             yield name, "nearest_cosine", nearest_cosine(values), NAN, NAN

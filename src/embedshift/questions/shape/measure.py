@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from embedshift.arrays import Values
+from embedshift.config import Json
 from embedshift.pipeline.measure import Asked, Column, Measure
-from embedshift.statistics.vectors import pairwise_cosine_distances
+from embedshift.statistics.vectors import MOST_AUGMENTATIONS, pairwise_cosine_distances
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
@@ -15,17 +16,25 @@ if TYPE_CHECKING:
 
 
 class MEASURE(Measure):
-    """The cosine distance of every pair of augmentations, draw by draw."""
+    """The cosine distance of every pair of augmentations, draw by draw; nothing where there are too many pairs."""
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
-        self._pairs = math.comb(len(asked.suite.names), 2) * asked.config.draws
+        count = len(asked.suite.names)
+        self._has_pairs = count <= MOST_AUGMENTATIONS
+        self._length = math.comb(count, 2) * asked.config.draws
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         """One list for the original's row."""
-        return [Column("pairwise", self._pairs, of="original")]
+        return [Column("pairwise", self._length, of="original")] if self._has_pairs else []
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
         """Of the embeddings of the augmented views."""
+        if not self._has_pairs:
+            return {}
         views = output.embedding[1:].reshape(plan.config.draws, len(plan.suite.names), -1)
         return {"pairwise": pairwise_cosine_distances(views)}
+
+    def identity(self) -> Json:
+        """That rows have no distances, where they have none."""
+        return {} if self._has_pairs else {"pairwise": False}

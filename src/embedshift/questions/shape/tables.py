@@ -107,10 +107,10 @@ def _mean_distances(rows: pl.LazyFrame, pairs: int) -> Values:
 
 
 def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
-    """Mean embedding of each augmentation over images and draws, float64 `[A, D]`; the records must hold them."""
+    """Mean embedding of each augmentation over the images and draws that have one, float64 `[A, D]`."""
     means: list[Values] = []
     for name in augmentations:
-        part = rows.filter(pl.col("view") == name).select("embedding").collect()["embedding"]
+        part = rows.filter(pl.col("view") == name).select("embedding").drop_nulls().collect()["embedding"]
         means.append(part.to_numpy().astype(np.float64).mean(axis=0))
     return np.stack(means)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedshift.augmentations import ORIGINAL
-from embedshift.config import Json
-from embedshift.errors import UsageError, reason
+from embedshift.config import Json, read_yaml
+from embedshift.errors import UsageError
 from embedshift.questions.text import Switches
 from embedshift.registry import unknown_name
 
@@ -112,14 +112,9 @@ def _labels(given: str | Sequence[str]) -> tuple[str, ...]:
 
 def _words(given: str | Mapping[str, str] | None, augmentations: Sequence[str]) -> dict[str, str]:
     """The phrase of the original view and of each augmentation that has one, in suite order."""
-    import yaml
-
     own: Any = given or {}
     if isinstance(given, str):
-        try:
-            own = yaml.safe_load(_read(given))
-        except yaml.YAMLError as error:
-            raise UsageError(f"words: {given}: not YAML ({reason(error)})") from error
+        own = read_yaml(Path(given).expanduser())
     if not isinstance(own, Mapping) or not all(isinstance(phrase, str) and phrase.strip() for phrase in own.values()):
         raise UsageError("words: give 'augmentation: phrase' lines, such as 'blur: a blurry photo'")
     names = (ORIGINAL, *augmentations)

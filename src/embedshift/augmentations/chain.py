@@ -1,0 +1,47 @@
+"""Several augmentations one after the other, drawn as one."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embedshift.arrays import Pixels
+from embedshift.augmentations.changes import Geometry
+from embedshift.config import Json
+
+if TYPE_CHECKING:
+    from embedshift.augmentations.augmentation import Augmentation
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Augmentations one after the other: a callable `(image, rng) -> view`, as augmentations are.
+
+    Args:
+        steps: Each gets what the one before it gave; the i-th is drawn by the i-th whole number from `rng`.
+    """
+
+    steps: "tuple[Augmentation, ...]"
+
+    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
+        """The view."""
+        for step, seed in zip(self.steps, self._seeds(rng), strict=True):
+            image = step.draw(image, seed)
+        return image
+
+    def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
+        """Where the view that is drawn from an equal `rng` shows what; None where that of a step is not known."""
+        found = Geometry()
+        for step, seed in zip(self.steps, self._seeds(rng), strict=True):
+            after = step.geometry(image, seed)
+            if after is None:
+                return None
+            found, image = found.then(after), step.draw(image, seed)
+        return found
+
+    def describe(self) -> Json:
+        """The steps, as JSON."""
+        return {"steps": [{"name": step.name, **step.describe()} for step in self.steps]}
+
+    def _seeds(self, rng: np.random.Generator) -> list[int]:
+        return [int(rng.integers(2**32)) for _ in self.steps]

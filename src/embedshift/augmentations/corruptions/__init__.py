@@ -1,0 +1,52 @@
+"""The suite `corruptions`: those of ImageNet-C at their five severities, written from the published parameters.
+
+Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019,
+arXiv 1903.12261; parameters of `make_imagenet_c.py` in their repository `hendrycks/robustness`.
+"""
+
+import dataclasses
+import logging
+
+from embedshift.augmentations.augmentation import Augmentation, Choice
+from embedshift.augmentations.corruptions import blur, digital, elastic, frost, glass, noise, weather
+from embedshift.augmentations.family import of_suite
+from embedshift.augmentations.suite import SUITES
+from embedshift.errors import UsageError
+
+__all__ = ["STANDARD", "blur", "corruptions", "digital", "elastic", "frost", "glass", "noise", "weather"]
+
+log = logging.getLogger(__name__)
+
+# The fifteen that the standard's mean is over, in its order.
+STANDARD = (
+    "gaussian_noise", "shot_noise", "impulse_noise",
+    "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
+    "snow", "frost", "fog", "brightness",
+    "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+)  # fmt: skip
+
+
+def corruptions(choice: Choice) -> list[Augmentation]:
+    """The fifteen of the standard at five severities; frost only with textures, four more where they are asked for.
+
+    Raises:
+        UsageError: for frost without textures, textures without frost, or textures that cannot be read.
+
+    Example:
+        >>> names = [each.name for each in corruptions(Choice())]
+        >>> len(names), names[0], names[-1]
+        (70, 'gaussian_noise@1', 'jpeg_compression@5')
+        >>> [each.name for each in corruptions(Choice(families=("spatter",)))][:2]
+        ['spatter@1', 'spatter@2']
+    """
+    textures = choice.frost_textures
+    names = choice.families or tuple(name for name in STANDARD if name != frost.NAME or textures is not None)
+    if not choice.families and textures is None:
+        log.info("frost is left out: it needs a folder with images of frost, `frost_textures`")
+    if frost.NAME in names and textures is None:
+        raise UsageError("families: frost needs images of frost; give a folder with some as `frost_textures`")
+    others = [] if textures is None or frost.NAME not in names else [frost.frost_family(textures)]
+    return of_suite("corruptions", dataclasses.replace(choice, families=names), others)
+
+
+SUITES.add("corruptions", corruptions)

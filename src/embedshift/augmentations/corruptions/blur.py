@@ -1,0 +1,92 @@
+"""Blur: out of focus, in motion, by a zoom, by a Gaussian."""
+
+import cv2
+import numpy as np
+
+from embedshift.arrays import Floats, Pixels, Values
+from embedshift.augmentations.changes import Tones, grid
+from embedshift.augmentations.corruptions.standard import (
+    SIDE,
+    Mixed,
+    add,
+    at,
+    dragged,
+    smoothed,
+    streak,
+    stretch,
+    stretched,
+    to_pixels,
+)
+
+
+def defocus_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
+    """Out of focus: the mean over a disk whose edge is smoothed."""
+    radius, edge = at(severity, (3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))
+    return to_pixels(cv2.filter2D(image, cv2.CV_32F, disk(radius, edge, len(image) / SIDE)))
+
+
+def disk(radius: float, edge: float, scale: float) -> Floats:
+    """The kernel of a lens out of focus, float32, sum 1.
+
+    Args:
+        radius: In pixels of the published images.
+        edge: Sigma of the Gaussian that smooths the edge, in the same.
+        scale: Side of the view over the published side.
+    """
+    half = int(np.ceil(max(8, radius) * scale))
+    places = np.arange(-half, half + 1)
+    full = (places[:, None] ** 2 + places**2 <= (radius * scale) ** 2).astype(np.float32)
+    size = 2 * max(1, round((1 if radius <= 8 else 2) * scale)) + 1
+    return np.asarray(cv2.GaussianBlur(full / full.sum(), (size, size), edge * scale), np.float32)
+
+
+def motion_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
+    """The camera moved, along a line within 45 degrees of the horizontal."""
+    return to_pixels(dragged(image, *_streak(len(image), severity, rng)))
+
+
+def motion_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
+    """The kernel is one-sided, so that a pixel shows places on one side of its own: their mean."""
+    kernel, (across, down) = _streak(side, severity, rng)
+    x = kernel.sum(axis=0, dtype=np.float64) @ (np.arange(kernel.shape[1]) - across)
+    y = kernel.sum(axis=1, dtype=np.float64) @ (np.arange(kernel.shape[0]) - down)
+    return grid(side) + np.array([x, y], np.float32)
+
+
+def _streak(side: int, severity: float, rng: np.random.Generator) -> tuple[Floats, tuple[int, int]]:
+    radius, sigma = at(severity, (10, 3), (15, 5), (15, 8), (15, 12), (20, 15))
+    scale = side / SIDE
+    return streak(max(1, round(radius * scale)), sigma * scale, rng.uniform(-45, 45))
+
+
+def zoom_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
+    """The camera zoomed in: the mean over the image and its enlargements."""
+    total = image.astype(np.float32)
+    factors = _factors(severity)
+    for factor in factors:
+        total += stretched(image.astype(np.float32), factor)
+    return to_pixels(total / (len(factors) + 1))
+
+
+def zoom_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
+    """The mean of the places that the enlargements show at a pixel."""
+    steps, starts = np.array([(1, 0), *(stretch(side, factor) for factor in _factors(severity))]).mean(axis=0)
+    return np.asarray(grid(side) * steps + starts, np.float32)
+
+
+def _factors(severity: float) -> Values:
+    """Of the enlargements; the first is 1."""
+    end, step = at(severity, (1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))
+    return np.arange(1, end, step)
+
+
+def gaussian_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
+    """By a Gaussian."""
+    sigma = at(severity, 1, 2, 3, 4, 6)
+    return to_pixels(smoothed(image, sigma * len(image) / SIDE))
+
+
+add("defocus_blur", Tones(defocus_blur))
+add("motion_blur", Mixed(motion_blur, motion_source))
+add("zoom_blur", Mixed(zoom_blur, zoom_source))
+add("gaussian_blur", Tones(gaussian_blur), standard=False)

@@ -1,0 +1,75 @@
+"""Frost: an image of frost is laid over the view, from a folder that the user gives."""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from embedshift.arrays import Pixels
+from embedshift.augmentations.changes import Change
+from embedshift.augmentations.corruptions.standard import SIDE, at, corruption, to_pixels
+from embedshift.augmentations.family import Family
+from embedshift.errors import UsageError
+
+NAME = "frost"
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class Frost(Change):
+    """A square of one texture is laid over the image: c x + d texture.
+
+    Args:
+        textures: uint8 `[H, W, 3]` each, of any size; of a smaller one than 224 pixels an enlarged copy is taken.
+    """
+
+    def __init__(self, textures: Sequence[Pixels]) -> None:
+        self._textures = [_large(texture) for texture in textures]
+
+    def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
+        """The view."""
+        kept, added = at(parameter, (1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
+        texture = self._textures[rng.integers(len(self._textures))]
+        top, left = (rng.integers(length - SIDE + 1) for length in texture.shape[:2])
+        side = len(image)
+        frost = texture[top : top + SIDE, left : left + SIDE]
+        if side != SIDE:
+            how = cv2.INTER_LINEAR if side > SIDE else cv2.INTER_AREA
+            frost = np.asarray(cv2.resize(frost, (side, side), interpolation=how), np.uint8)
+        return to_pixels(np.float32(kept) * image + np.float32(added) * frost)
+
+
+def frost_family(folder: str) -> Family:
+    """The corruption by the images in a folder, known by their bytes in the order of their names.
+
+    Raises:
+        UsageError: for a folder that is missing or has no image, and for an image that cannot be read.
+    """
+    if not Path(folder).is_dir():
+        raise UsageError(f"`frost_textures`: {folder} is no folder; give one with images of frost")
+    files = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
+    if not files:
+        raise UsageError(f"`frost_textures`: no image in {folder}; give a folder with images of frost")
+    hashes, textures = hashlib.blake2b(digest_size=16), []
+    for path in files:
+        try:
+            data = path.read_bytes()
+            textures.append(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+        except Exception as error:
+            why = getattr(error, "strerror", None) or "not a whole image in a known format"
+            raise UsageError(f"`frost_textures`: {path} cannot be read ({why}); take it out of the folder") from error
+        hashes.update(hashlib.blake2b(data).digest())
+    return corruption(NAME, Frost(textures), more={"textures": hashes.hexdigest()})
+
+
+def _large(texture: Pixels) -> Pixels:
+    """A texture whose shorter side has 224 pixels or more."""
+    height, width = texture.shape[:2]
+    factor = SIDE / min(height, width)
+    if factor <= 1:
+        return texture
+    size = max(SIDE, round(width * factor)), max(SIDE, round(height * factor))
+    return np.asarray(cv2.resize(texture, size, interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -1,0 +1,145 @@
+"""What the corruptions share: five severities, lengths of an image of 224 x 224, layers that are drawn at that side."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+
+from embedshift.arrays import Floats, Pixels
+from embedshift.augmentations.changes import Change, Geometry, Tones
+from embedshift.augmentations.family import FAMILIES, Family
+
+T = TypeVar("T")
+
+# Side of the published images in pixels: every published length is for it.
+SIDE = 224
+SEVERITIES = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Mixed(Tones):
+    """A change whose view shows at each pixel one place of the original, or a mean over several.
+
+    Args:
+        draw: `(image, parameter, rng) -> view`.
+        source: `(side, parameter, rng)` → for every pixel the place, or the mean of the places, as `Geometry.source`.
+    """
+
+    source: Callable[[int, float, np.random.Generator], Floats]
+
+    def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
+        """The places that the view shows."""
+        return Geometry(self.source(side, parameter, rng))
+
+
+def corruption(name: str, change: Change, *, standard: bool = True, more: dict[str, Any] | None = None) -> Family:
+    """A corruption as a family: its parameter is the severity, and only the five published ones exist.
+
+    Example:
+        >>> [each.name for each in corruption("haze", Change()).augmentations()][-1]
+        'haze@5'
+    """
+    return Family(
+        name, "corruptions", change, "severity", 0, SEVERITIES,
+        whole=True, published=True, standard=standard, more=more or {},
+    )  # fmt: skip
+
+
+def add(name: str, change: Change, *, standard: bool = True) -> None:
+    """Registers a corruption."""
+    FAMILIES.add(name, corruption(name, change, standard=standard))
+
+
+def at(severity: float, *published: T) -> T:
+    """What was published for a severity.
+
+    Example:
+        >>> at(2, 0.08, 0.12, 0.18, 0.26, 0.38)
+        0.12
+    """
+    return published[int(severity) - 1]
+
+
+def to_pixels(levels: Any) -> Pixels:
+    """Grey levels as uint8; the fraction is dropped, as in the published files.
+
+    Example:
+        >>> to_pixels(np.array([-3.0, 7.9, 300.0])).tolist()
+        [0, 7, 255]
+    """
+    return np.asarray(np.clip(levels, 0, 255).astype(np.uint8))
+
+
+def to_side(layer: Floats, side: int) -> Floats:
+    """A layer that was made at 224 x 224, float32, brought to the side of the view."""
+    if side == len(layer):
+        return layer
+    how = cv2.INTER_LINEAR if side > len(layer) else cv2.INTER_AREA
+    return np.asarray(cv2.resize(layer, (side, side), interpolation=how), np.float32)
+
+
+def smoothed(image: Any, sigma: float) -> Floats:
+    """Blurred by a Gaussian that ends at four times its sigma; the edge is repeated beyond the image. In float32."""
+    size = 2 * int(4 * sigma + 0.5) + 1
+    blurred = cv2.GaussianBlur(np.asarray(image, np.float32), (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred, np.float32)
+
+
+def stretched(image: Any, factor: float) -> Floats:
+    """The middle of an image `[S, S]` or `[S, S, 3]`, float32, enlarged to its size, bilinearly.
+
+    The middle has the side ceil(S / factor); its corners come to the corners of a square of that side times the factor,
+    of which the first S rows and columns are taken.
+    """
+    side = len(image)
+    step, start = stretch(side, factor)
+    matrix = np.array([[step, 0, start], [0, step, start]])
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(image, matrix, (side, side), flags=how, borderMode=cv2.BORDER_REPLICATE))
+
+
+def stretch(side: int, factor: float) -> tuple[float, float]:
+    """Of `stretched`: a pixel's place in the image is step times its own place, plus start.
+
+    Example:
+        >>> stretch(224, 2.0)
+        (0.49775..., 56)
+    """
+    middle = int(np.ceil(side / factor))
+    return (middle - 1) / (round(middle * factor) - 1), (side - middle) // 2
+
+
+def streak(radius: int, sigma: float, angle: float) -> tuple[Floats, tuple[int, int]]:
+    """The kernel of a motion blur, one-sided as ImageMagick's, and its anchor.
+
+    Point i of 2 * radius + 1 lies i pixels from the anchor, rounded to whole ones, and weighs exp(-i^2 / 2 sigma^2).
+
+    Args:
+        radius: In pixels.
+        sigma: In pixels.
+        angle: In degrees, downwards from the right.
+
+    Returns:
+        float32, sum 1; and the place of point 0, x before y.
+
+    Example:
+        >>> kernel, anchor = streak(1, 2.0, 90.0)
+        >>> kernel.shape, anchor, bool(kernel[0, 0] > kernel[2, 0])
+        ((3, 1), (0, 0), True)
+    """
+    along = np.arange(2 * radius + 1)
+    turn = np.deg2rad(angle)
+    across = np.ceil(along * np.cos(turn) - 0.5).astype(int)
+    down = np.ceil(along * np.sin(turn) - 0.5).astype(int)
+    anchor = -int(across.min()), -int(down.min())
+    kernel = np.zeros((int(np.ptp(down)) + 1, int(np.ptp(across)) + 1))
+    np.add.at(kernel, (down + anchor[1], across + anchor[0]), np.exp(-(along**2) / (2 * sigma**2)))
+    return (kernel / kernel.sum()).astype(np.float32), anchor
+
+
+def dragged(image: Any, kernel: Floats, anchor: Sequence[int]) -> Floats:
+    """An image blurred by a `streak`; the edge is repeated beyond it. In float32."""
+    blurred = cv2.filter2D(image, cv2.CV_32F, kernel, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred, np.float32)

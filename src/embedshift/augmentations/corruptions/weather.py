@@ -1,0 +1,131 @@
+"""Weather: snow, fog, light, and drops on the lens; frost has a file of its own."""
+
+import cv2
+import numpy as np
+
+from embedshift.arrays import Floats, Pixels
+from embedshift.augmentations.changes import Tones
+from embedshift.augmentations.corruptions.standard import (
+    SIDE,
+    add,
+    at,
+    dragged,
+    smoothed,
+    streak,
+    stretched,
+    to_pixels,
+    to_side,
+)
+
+WATER, MUD = (175, 238, 238), (63, 42, 20)
+
+
+def snow(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
+    """Falling flakes over a whitened image."""
+    kept = np.float32(at(severity, 0.8, 0.7, 0.7, 0.65, 0.55))
+    falling = to_side(_falling(severity, rng), len(image))
+    colours = image.astype(np.float32)
+    light = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)[..., None] * np.float32(1.5) + np.float32(127.5)
+    white = kept * colours + (1 - kept) * np.maximum(colours, light)
+    return to_pixels(white + (falling + falling[::-1, ::-1])[..., None])
+
+
+def _falling(severity: float, rng: np.random.Generator) -> Floats:
+    """Flakes in grey levels, float32 `[224, 224]`: noise, enlarged, what is dark left out, dragged downwards."""
+    mean, sd, size, least, radius, sigma = at(
+        severity,
+        (0.1, 0.3, 3.0, 0.5, 10, 4),
+        (0.2, 0.3, 2.0, 0.5, 12, 4),
+        (0.55, 0.3, 4.0, 0.9, 12, 8),
+        (0.55, 0.3, 4.5, 0.85, 12, 8),
+        (0.55, 0.3, 2.5, 0.85, 12, 12),
+    )
+    kernel, anchor = streak(radius, sigma, rng.uniform(-135, -45))
+    noise = np.float32(mean) + np.float32(sd) * rng.standard_normal((SIDE, SIDE), np.float32)
+    flakes = stretched(noise, size)
+    flakes[flakes < least] = 0
+    return np.asarray(np.rint(dragged(to_pixels(255 * flakes), kernel, anchor)), np.float32)
+
+
+def fog(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
+    """Clouds laid over the image: (x + c plasma) m / (m + c), m the image's largest value."""
+    density, decay = at(severity, (1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))
+    clouds = to_side(plasma(decay, rng)[:SIDE, :SIDE], len(image))
+    brightest = float(image.max())
+    share = brightest / (brightest + 255 * density)
+    return to_pixels((image + np.float32(255 * density) * clouds[..., None]) * np.float32(share))
+
+
+def plasma(decay: float, rng: np.random.Generator, side: int = 256) -> Floats:
+    """A plasma fractal by diamonds and squares, without seam: float32 `[side, side]` from 0 to 1.
+
+    Args:
+        decay: By its square the wobble shrinks when the mesh is halved.
+        rng: Where the wobble comes from.
+        side: A power of two.
+    """
+    heights = np.zeros((side, side), np.float32)
+    mesh, wobble = side, np.float32(1)
+    while mesh > 1:
+        half = mesh // 2
+        corners, centres = heights[::mesh, ::mesh], heights[half::mesh, half::mesh]
+
+        def between(four: Floats, wobble: np.float32 = wobble) -> Floats:
+            return four / 4 + wobble * (2 * rng.random(four.shape, np.float32) - 1)
+
+        right, below = np.roll(corners, -1, axis=1), np.roll(corners, -1, axis=0)
+        centres[:] = between(corners + right + below + np.roll(below, -1, axis=1))
+        heights[::mesh, half::mesh] = between(corners + right + centres + np.roll(centres, 1, axis=0))
+        heights[half::mesh, ::mesh] = between(corners + below + centres + np.roll(centres, 1, axis=1))
+        mesh, wobble = half, wobble / np.float32(decay**2)
+    heights -= heights.min()
+    return np.asarray(heights / heights.max(), np.float32)
+
+
+def brightness(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
+    """More light: c is added to the value of hue, saturation and value, which keeps the proportions of the colours."""
+    added = 255 * at(severity, 0.1, 0.2, 0.3, 0.4, 0.5)
+    value = np.arange(256.0)
+    after = np.minimum(value + added, 255)
+    ratio = np.divide(after, value, out=np.zeros(256), where=value > 0)
+    brighter = image * ratio.astype(np.float32)[image.max(axis=2)][..., None]
+    black = ~image.any(axis=2)
+    brighter[black] = added
+    return to_pixels(brighter)
+
+
+def spatter(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
+    """Drops on the lens: of water, which add light, and at the two strongest severities of mud, which covers."""
+    mean, sd, sigma, least, strength, is_mud = at(
+        severity,
+        (0.65, 0.3, 4, 0.69, 0.6, False),
+        (0.65, 0.3, 3, 0.68, 0.6, False),
+        (0.65, 0.3, 2, 0.68, 0.5, False),
+        (0.65, 0.3, 1, 0.65, 1.5, True),
+        (0.67, 0.4, 1, 0.65, 1.5, True),
+    )
+    liquid = smoothed(np.float32(mean) + np.float32(sd) * rng.standard_normal((SIDE, SIDE), np.float32), sigma)
+    liquid[liquid < least] = 0
+    if is_mud:
+        cover = smoothed(liquid > least, strength)
+        cover[cover < 0.8] = 0
+        share = to_side(cover, len(image))[..., None]
+        return to_pixels(image * (1 - share) + share * np.array(MUD, np.float32))
+    share = to_side(np.float32(strength) * _water(liquid), len(image))[..., None]
+    return to_pixels(image + share * np.array(WATER, np.float32))
+
+
+def _water(liquid: Floats) -> Floats:
+    """How much light drops add, float32 `[224, 224]` from 0 to 1: the liquid, embossed by the distance to its edge."""
+    drops = (255 * liquid).astype(np.uint8)
+    far = cv2.distanceTransform(255 - cv2.Canny(drops, 50, 150), cv2.DIST_L2, 5)
+    depth = cv2.equalizeHist(cv2.blur(np.minimum(far, 20), (3, 3)).astype(np.uint8))
+    relief = cv2.filter2D(depth, cv2.CV_8U, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]))
+    light = drops * cv2.blur(relief, (3, 3)).astype(np.float32)
+    return np.asarray(light / max(float(light.max()), 1.0), np.float32)
+
+
+add("snow", Tones(snow))
+add("fog", Tones(fog))
+add("brightness", Tones(brightness))
+add("spatter", Tones(spatter), standard=False)

@@ -1,0 +1,118 @@
+"""The suite `style`: images as a filter of a photo program makes them, each at one strength."""
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+
+from embedshift.arrays import Pixels, Values
+from embedshift.augmentations import transforms
+from embedshift.augmentations.augmentation import Augmentation, Choice
+from embedshift.augmentations.changes import Graded, Tones
+from embedshift.augmentations.suite import SUITES
+from embedshift.config import Json
+
+# Lengths in pixels are for this side, and grow with the view.
+SIDE = 224
+# OpenCV's own reach of its edge-preserving filters, and the shade of a pencil drawing.
+REACH, SHADE = 60.0, 0.05
+
+# Of albumentations: name → class and parameters, none of them drawn.
+PLAIN: dict[str, tuple[str, Json]] = {
+    "sepia": ("ToSepia", {}),  # brown, as an old print
+    "posterize": ("Posterize", {"num_bits": 2}),  # four levels a channel
+    "solarize": ("Solarize", {"threshold_range": (0.5, 0.5)}),  # bright values inverted
+    "negative": ("InvertImg", {}),  # all values inverted
+    "equalize": ("Equalize", {}),  # each channel's values spread evenly over the range
+    "clahe": ("CLAHE", {"clip_limit": (4, 4)}),  # the same for lightness, in 8 x 8 tiles, its contrast limited
+    "emboss": ("Emboss", {"alpha": (1, 1), "strength": (1, 1)}),  # a relief, lit from one corner
+    "superpixels": ("Superpixels", {"p_replace": (1, 1), "n_segments": (100, 100)}),  # a mosaic of 100 even patches
+}
+
+
+def stylization(image: Pixels, contrast: float, rng: np.random.Generator) -> Pixels:
+    """Smooth areas between kept edges that are darkened, like a painting (Gastal and Oliveira 2011)."""
+    return np.asarray(cv2.stylization(image, sigma_s=_reach(image), sigma_r=contrast), np.uint8)
+
+
+def smooth(image: Pixels, contrast: float, rng: np.random.Generator) -> Pixels:
+    """Smooth areas between kept edges, like a cartoon without lines: the same filter alone."""
+    filtered = cv2.edgePreservingFilter(image, flags=cv2.RECURS_FILTER, sigma_s=_reach(image), sigma_r=contrast)
+    return np.asarray(filtered, np.uint8)
+
+
+def pencil(image: Pixels, contrast: float, rng: np.random.Generator) -> Pixels:
+    """Edges as grey strokes on white."""
+    return np.repeat(_pencil(image, contrast)[0][..., None], 3, axis=2)
+
+
+def pencil_colour(image: Pixels, contrast: float, rng: np.random.Generator) -> Pixels:
+    """Edges as strokes on white, in the colours of the image."""
+    return np.asarray(_pencil(image, contrast)[1][..., ::-1], np.uint8)
+
+
+def oil(image: Pixels, radius: float, rng: np.random.Generator) -> Pixels:
+    """Flat strokes, by Kuwahara's filter.
+
+    Each pixel gets the mean colour of that one of four squares with a corner in it whose grey levels vary least.
+
+    Args:
+        image: uint8 `[S, S, 3]`.
+        radius: Of a square, over the side.
+        rng: Not used.
+
+    Returns:
+        uint8 `[S, S, 3]`.
+    """
+    reach = max(1, round(radius * len(image)))
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    anchors = [(x, y) for y in (0, reach) for x in (0, reach)]
+    means = np.stack([_mean(image, reach, anchor) for anchor in anchors])
+    grey_means = [_mean(grey, reach, anchor) for anchor in anchors]
+    squares = [_mean(grey.astype(np.float64) ** 2, reach, anchor) for anchor in anchors]
+    variances = [square - mean**2 for square, mean in zip(squares, grey_means, strict=True)]
+    flattest = np.argmin(variances, axis=0)
+    chosen = np.take_along_axis(means, flattest[None, ..., None], axis=0)[0]
+    return np.asarray(np.rint(chosen), np.uint8)
+
+
+# Name → what is done, and its strength: how large a step of colour, of 1, is an edge; of oil, the radius over the side.
+FILTERS = {
+    "stylization": (stylization, 0.45),
+    "smooth": (smooth, 0.4),
+    "oil": (oil, 0.018),
+    "pencil": (pencil, 0.07),
+    "pencil_colour": (pencil_colour, 0.07),
+}
+
+
+def style(choice: Choice) -> list[Augmentation]:
+    """Thirteen styles that OpenCV and albumentations offer; nothing in them is drawn by chance, and nothing moves.
+
+    Example:
+        >>> [augmentation.name for augmentation in style(Choice())][:3]
+        ['stylization', 'smooth', 'oil']
+    """
+    filters = [Augmentation(name, Graded(Tones(draw), by), version=1) for name, (draw, by) in FILTERS.items()]
+    return filters + [Augmentation(name, transforms.make(kind, **given)) for name, (kind, given) in PLAIN.items()]
+
+
+def _reach(image: Pixels) -> float:
+    return REACH * math.sqrt(image.shape[0] * image.shape[1]) / SIDE
+
+
+def _pencil(image: Pixels, contrast: float) -> tuple[Pixels, Pixels]:
+    """A grey drawing `[S, S]` and one in colours, blue before green."""
+    blue_first = np.ascontiguousarray(image[..., ::-1])
+    grey, colour = cv2.pencilSketch(blue_first, sigma_s=_reach(image), sigma_r=contrast, shade_factor=SHADE)
+    return np.asarray(grey, np.uint8), np.asarray(colour, np.uint8)
+
+
+def _mean(values: Any, reach: int, anchor: tuple[int, int]) -> Values:
+    """Mean over a square of `reach` + 1 pixels whose pixel `anchor` lies on each pixel."""
+    square = (reach + 1, reach + 1)
+    return np.asarray(cv2.blur(values.astype(np.float64), square, anchor=anchor, borderType=cv2.BORDER_REFLECT_101))
+
+
+SUITES.add("style", style)

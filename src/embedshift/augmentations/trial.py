@@ -1,0 +1,40 @@
+"""What an augmentation gives for a made image: seen before a million images fail by it."""
+
+import cv2
+import numpy as np
+
+from embedshift.arrays import Pixels
+from embedshift.augmentations.augmentation import Augmentation
+from embedshift.errors import EmbedshiftError
+
+# How often an augmentation may fail before it is taken for one that always fails.
+TRIES = 10
+
+
+def made_image(side: int) -> Pixels:
+    """A smooth image of many colours, uint8 `[side, side, 3]`.
+
+    Example:
+        >>> made_image(32).shape
+        (32, 32, 3)
+    """
+    colours = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(colours, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def failure(augmentation: Augmentation, side: int) -> EmbedshiftError | None:
+    """Why an augmentation always fails on a made image of `side` pixels; None where it does not.
+
+    Example:
+        >>> failure(Augmentation("mirror", lambda image, rng: image[:, ::-1]), 32) is None
+        True
+    """
+    image, first = made_image(side), None
+    for seed in range(TRIES):
+        try:
+            augmentation.draw(image, seed)
+        except EmbedshiftError as error:
+            first = first or error
+        else:
+            return None
+    return first

@@ -1,0 +1,49 @@
+"""Tolerances among the levels of their families: a dot with its interval, for one encoder or several."""
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from embedshift.figures.style import FAINT
+from embedshift.statistics.families import MeasuredFamily
+
+
+def level_of(family: MeasuredFamily, value: float | None) -> float:
+    """Where a strength stands among the levels of its family; infinite where there is none.
+
+    Example:
+        >>> level_of(MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2")), 65.0)
+        1.5
+    """
+    return np.inf if value is None else float(family.levels_at(value))
+
+
+def mark(
+    axes: Axes, place: float, family: MeasuredFamily, ends: tuple[float | None, float | None, float | None], colour: str
+) -> None:
+    """Draws one tolerance: its line goes to the strongest level where its end lies beyond; open = not reached.
+
+    Args:
+        axes: Where x is the level.
+        place: y.
+        family: Whose levels.
+        ends: The tolerance, and the ends of its interval; None as in the table `tolerance`.
+        colour: Of dot and line.
+    """
+    value, *interval = (level_of(family, end) for end in ends)
+    strongest = float(len(family.views))
+    if np.isfinite(interval).any():
+        axes.hlines(place, min(interval), min(max(interval), strongest), color=colour, linewidth=1.4, zorder=2)
+    face = colour if np.isfinite(value) else "white"
+    at = min(value, strongest)
+    axes.scatter(at, place, s=26, facecolors=face, edgecolors=colour, zorder=3, clip_on=False)
+
+
+def level_axis(axes: Axes, rows: list[str], last: int) -> None:
+    """A row for each name, the first on top, over levels 0 to `last`."""
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(rows) - 0.5, -0.6)
+    axes.set_xlim(-0.05, last + 0.05)
+    axes.set_xticks(range(last + 1))
+    axes.grid(axis="x", color=FAINT)
+    axes.set_xlabel("level of the family (0 = the image itself)")

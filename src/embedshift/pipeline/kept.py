@@ -1,0 +1,183 @@
+"""What the encoder gave for an unfinished shard, kept on disk, so that a run that was stopped goes on at the image.
+
+A shard of many views takes minutes, and an image is drawn in a fraction of the time that it takes to encode. A hidden
+file beside the shards therefore holds the encoder's outputs, batch by batch. The next run draws the same images, meets
+the same batches and takes their outputs from the file: its rows and sums come from the same numbers as those of a run
+that nothing stopped. A batch is known by its pixels, so that outputs of other views are never taken.
+"""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from embedshift.arrays import Floats, Pixels
+from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.pipeline.plan import Plan
+from embedshift.sources import Shard
+from embedshift.store.shards import kept_path
+
+# Seconds between two writes; a shard that takes less never reaches the disk.
+EVERY = 1.0
+# Before each output: its bytes, its views, the hash of their pixels, and the hash of all of these and the output.
+_HEAD = struct.Struct("<QQ32s32s")
+
+
+@contextlib.contextmanager
+def keeping(encoder: Encoder, folder: Path | None, shard: Shard, plan: Plan) -> Iterator[Encoder]:
+    """The encoder, whose outputs for the views of one shard are kept until the shard is written.
+
+    Args:
+        encoder: Any.
+        folder: The study's folder; None = nothing is kept.
+        shard: Which shard.
+        plan: What decides the rows.
+    """
+    if folder is None:
+        yield encoder
+        return
+    kept = KeepingEncoder(encoder, kept_path(folder, shard.index), plan.config_hash)
+    try:
+        yield kept
+    except BaseException:  # Ctrl-C too loses nothing
+        kept.write()
+        raise
+    finally:
+        kept.close()
+
+
+def images_kept(folder: Path, shard: Shard, plan: Plan) -> int:
+    """How many images of an unfinished shard need not be encoded again."""
+    try:
+        with open(kept_path(folder, shard.index), "rb") as file:
+            return sum(each.views for each in _outputs(file, plan.config_hash)) // (1 + plan.views)
+    except FileNotFoundError:
+        return 0
+
+
+class KeepingEncoder:
+    """An encoder that appends its outputs to a file, and begins with those that the file holds already.
+
+    Args:
+        encoder: What encodes.
+        path: The file. It counts up to the first output that is cut, damaged, or of another study.
+        config_hash: Of the study.
+    """
+
+    def __init__(self, encoder: Encoder, path: Path, config_hash: str) -> None:
+        self.name, self.dim, self.grid, self.size = encoder.name, encoder.dim, encoder.grid, encoder.size
+        self.mean, self.std, self.weights_hash = encoder.mean, encoder.std, encoder.weights_hash
+        self._encoder, self._path, self._config_hash = encoder, path, config_hash
+        self._file: BinaryIO | None = open(path, "r+b") if path.exists() else None  # noqa: SIM115 - see `close`
+        self._found = _outputs(self._file, config_hash) if self._file else iter(())
+        self._next, self._end = next(self._found, None), 0
+        # Hashing and writing beside the encoder, one output at a time.
+        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        self._last: concurrent.futures.Future[None] | None = None
+        self._unwritten, self._written = bytearray(), time.monotonic()
+
+    def __call__(self, views: Pixels) -> EncoderOutput:
+        """What the file holds for these views, else what the encoder gives."""
+        if self._next is not None and self._next.pixels == _hash(views.data):
+            output, self._end = self._next.unpacked(), self._next.end
+            self._next = next(self._found, None)
+            return output
+        output = _plain(self._encoder(views))
+        self._next = None  # what follows in the file is of other batches
+        self._wait()
+        self._last = self._thread.submit(self._keep, views, output)
+        return output
+
+    def write(self) -> None:
+        """Writes what is not yet written."""
+        self._wait()
+        self._append()
+
+    def close(self) -> None:
+        """Closes the file, which stays."""
+        self._thread.shutdown()
+        if self._file is not None:
+            self._file.close()
+
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
+
+    def _keep(self, views: Pixels, output: EncoderOutput) -> None:
+        self._unwritten += _packed(views, output, self._config_hash)
+        if time.monotonic() - self._written >= EVERY:
+            self._append()
+
+    def _append(self) -> None:
+        if self._unwritten:
+            self._file = self._file or open(self._path, "w+b")  # noqa: SIM115 - see `close`
+            self._file.seek(self._end)
+            self._file.truncate()  # what the file held beyond the outputs that were taken
+            self._end += self._file.write(self._unwritten)
+            self._file.flush()
+            self._unwritten.clear()
+        self._written = time.monotonic()
+
+
+@dataclass(frozen=True)
+class _Output:
+    """An output in a file: of how many views, the hash of their pixels, its bytes, and where it ends."""
+
+    views: int
+    pixels: bytes
+    packed: bytes
+    end: int
+
+    def unpacked(self) -> EncoderOutput:
+        head, _, numbers = self.packed.partition(b"\n")
+        said, start, arrays = json.loads(head), 0, dict[str, Floats]()
+        for name, kind, shape in said["arrays"]:
+            count = int(np.prod(shape))
+            arrays[name] = np.frombuffer(numbers, kind, count, start).reshape(shape)
+            start += arrays[name].nbytes
+        embedding, attention = arrays.pop("embedding"), arrays.pop("attention", None)
+        return EncoderOutput(embedding, attention, said["attention_kind"], arrays)
+
+
+def _outputs(file: BinaryIO, config_hash: str) -> Iterator[_Output]:
+    """The outputs in a file, up to the first that is cut, damaged, or of another study."""
+    size = os.fstat(file.fileno()).st_size
+    while len(head := file.read(_HEAD.size)) == _HEAD.size:
+        length, views, pixels, whole = _HEAD.unpack(head)
+        packed = file.read(length) if length <= size - file.tell() else b""
+        if _hash(config_hash.encode(), head[: -len(whole)], packed) != whole:
+            return
+        yield _Output(views, pixels, packed, file.tell())
+
+
+def _packed(views: Pixels, output: EncoderOutput, config_hash: str) -> bytes:
+    """An output as the file holds it: its head, what its arrays are as a line of JSON, and their numbers."""
+    arrays = output.arrays()
+    said = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
+    line = json.dumps({"attention_kind": output.attention_kind, "arrays": said}).encode()
+    packed = b"".join([line, b"\n", *(array.tobytes() for array in arrays.values())])
+    head = _HEAD.pack(len(packed), len(views), _hash(views.data), bytes(32))[:-32]
+    return head + _hash(config_hash.encode(), head, packed) + packed
+
+
+def _plain(output: EncoderOutput) -> EncoderOutput:
+    """The same in the order of C, as the file gives it back: sums depend on the order in memory by rounding."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in output.arrays().items()}
+    embedding, attention = arrays.pop("embedding"), arrays.pop("attention", None)
+    return EncoderOutput(embedding, attention, output.attention_kind, arrays)
+
+
+def _hash(*parts: bytes | memoryview) -> bytes:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.digest()

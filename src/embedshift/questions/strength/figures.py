@@ -1,0 +1,150 @@
+"""Figures 16 and 17: shares against strength, family by family, and the strengths that the encoder tolerates."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from embedshift.arrays import Pixels, Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.config import Json
+from embedshift.figures.base import FigureInput, figure, has_table
+from embedshift.figures.style import FAINT, MUTED, human, new_figure
+from embedshift.figures.tolerances import level_axis, level_of, mark
+from embedshift.report.images import shrink
+from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.summary import COSINE
+from embedshift.statistics.tolerance import SHARE
+from embedshift.statistics.units import axis_label, in_words, interval_in_words, parameter
+
+LINE, MARK = "#0072B2", "#D55E00"
+COLUMNS = 3
+# Inches of a panel, of its strip of images, and pixels of an image in it.
+WIDTH, HEIGHT, THUMB = 3.1, 1.15, 96
+
+
+@figure(
+    "strength",
+    "16",
+    "How far the embedding moves at every strength",
+    images=1,
+    section=True,
+    without_images=True,
+    possible=has_table("strength"),
+)
+def strength(data: FigureInput, title: str) -> Figure:
+    """A panel per family: mean shares with their intervals at its levels, the tolerance, and one image at the levels.
+
+    Levels stand at equal steps, so that the weakest can be told apart; between two the axis is linear.
+    """
+    families, rows = data.reader.families, curves(data)
+    views = data.drawn[0].views if data.drawn else {}
+    columns = min(COLUMNS, len(families))
+    lines = -(-len(families) // columns)
+    none = f"no interval below {LEAST_IMAGES} images"
+    note = (
+        f"mean share of the cosine, {'95 % interval' if data.images >= LEAST_IMAGES else none}; levels at equal steps; "
+    )
+    note += f"dashed: {SHARE:g} of the way; ringed, and in the heading: the tolerance"
+    note += "; images: one of the set" if views else ""
+    last = max(len(family.views) for family in families)
+    strip = 0.87 * WIDTH / (1 + last) if views else 0.0
+    drawn = new_figure(
+        data.caption(note, every=True), WIDTH * columns + 0.4, (HEIGHT + strip + 0.6) * lines + 0.35, title
+    )
+    layout = drawn.get_layout_engine()
+    assert isinstance(layout, ConstrainedLayoutEngine)
+    layout.set(h_pad=0.03, hspace=0.0)
+    grid = drawn.add_gridspec(lines, columns)
+    # The highest mean decides, and not the end of a wide interval, beside which all curves would be flat.
+    highest = max(0.15, *(float(np.nanmax(share, initial=0.0)) for share, *_ in rows.values()))
+    tolerances = _tolerances(data)
+    for place, family in enumerate(families):
+        inner = grid[place // columns, place % columns].subgridspec(2, 1, height_ratios=(HEIGHT, max(strip, 1e-3)))
+        axes, below = drawn.add_subplot(inner[0]), drawn.add_subplot(inner[1])
+        _curve(axes, family, rows[family.name], tolerances.get(family.name))
+        axes.set_ylim(min(0.0, *(float(np.nanmin(low, initial=0.0)) for _, low, _ in rows.values())), 1.1 * highest)
+        _strip(below, family, views)
+        for each in (axes, below):
+            each.set_xlim(-0.5, last + 0.5)
+    drawn.supylabel("share of the way to an unrelated image", fontsize=8)
+    return drawn
+
+
+def curves(data: FigureInput) -> dict[str, tuple[Values, Values, Values]]:
+    """Family → mean shares from level 0 on and the ends of their intervals, `[1 + L]` each."""
+    table = data.need("strength").filter(pl.col("metric") == COSINE)
+    parts = table.partition_by("family", as_dict=True, maintain_order=True)
+    found: dict[str, tuple[Values, Values, Values]] = {}
+    for family in data.reader.families:
+        own = parts[family.name,].select("share", "share_low", "share_high").cast(pl.Float64).fill_null(np.nan)
+        share, low, high = np.pad(own.to_numpy().T, ((0, 0), (1, 0)))
+        found[family.name] = share, low, high
+    return found
+
+
+def _tolerances(data: FigureInput) -> dict[str, Json]:
+    table = data.table("tolerance")
+    return {} if table is None else {row["family"]: row for row in table.iter_rows(named=True)}
+
+
+def _curve(axes: Axes, family: MeasuredFamily, numbers: tuple[Values, Values, Values], found: Json | None) -> None:
+    """The panel of one family."""
+    share, low, high = numbers
+    levels = np.arange(len(share))
+    axes.axhline(SHARE, color=MUTED, linewidth=0.8, linestyle="--", zorder=1)
+    axes.fill_between(levels, low, high, color=LINE, alpha=0.2, linewidth=0)
+    axes.plot(levels, share, color=LINE, linewidth=1.4, marker="o", markersize=3, zorder=3)
+    title = human(family.name)
+    if found is not None:
+        title += f": {in_words(found['value'], family.unit)}"
+    if found is not None and found["reached"]:
+        at = float(family.levels_at(found["value"]))
+        axes.vlines(at, 0, SHARE, color=MARK, linewidth=1.0, zorder=2)
+        axes.plot(at, SHARE, marker="o", markersize=7, markerfacecolor="none", markeredgecolor=MARK, zorder=4)
+    axes.set_title(title, fontsize=8)
+    axes.set_xticks(levels, [parameter(value, family.unit) for value in family.strengths], fontsize=7)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.grid(axis="y", color=FAINT)
+
+
+def _strip(axes: Axes, family: MeasuredFamily, views: Mapping[str, Pixels]) -> None:
+    """The unit, and below the levels the views of one image."""
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for level, name in enumerate((ORIGINAL, *family.views)):
+        if name in views:
+            axes.imshow(shrink(views[name], THUMB), extent=(level - 0.46, level + 0.46, -0.46, 0.46), aspect="auto")
+    axes.set_ylim(-0.5, 0.5)
+    axes.set_xlabel(axis_label(family.unit), fontsize=7, labelpad=2)
+
+
+@figure(
+    "tolerance",
+    "17",
+    "How strong a change the embedding tolerates",
+    section=True,
+    possible=has_table("tolerance"),
+)
+def tolerance(data: FigureInput, title: str) -> Figure:
+    """A row per family: where among its levels the tolerance lies, with its interval; the least tolerant on top."""
+    families = {family.name: family for family in data.reader.families}
+    rows = sorted(_tolerances(data).values(), key=lambda row: level_of(families[row["family"]], row["value"]))
+    last = max(len(family.views) for family in families.values())
+    note = f"dot: the strength at which the mean share of the cosine reaches {SHARE:g}, open where the strongest level "
+    note += "does not reach it; line: its 95 % interval"
+    drawn = new_figure(data.caption(note, every=True), 7.8, 1.1 + 0.26 * len(rows), title)
+    axes = drawn.subplots()
+    level_axis(axes, [human(row["family"]) for row in rows], last)
+    for place, row in enumerate(rows):
+        family = families[row["family"]]
+        mark(axes, place, family, (row["value"], row["low"], row["high"]), MARK)
+        interval = interval_in_words(row["low"], row["high"], family.unit)
+        words = in_words(row["value"], family.unit) + (f"  [{interval}]" if interval else "")
+        axes.text(last + 0.25, place, words, va="center", fontsize=7.5)
+    return drawn

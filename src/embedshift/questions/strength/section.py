@@ -1,0 +1,116 @@
+"""At which strength: the tolerances and shares of every family, and the table of the corruptions."""
+
+import numpy as np
+import polars as pl
+
+from embedshift.config import Json
+from embedshift.figures.style import human
+from embedshift.questions.strength.standard import MEAN, STANDARD, corruptions_of
+from embedshift.report.numbers import MISSING, fixed, with_interval
+from embedshift.report.section import PageInput, Part, Section
+from embedshift.report.tolerances import sentences
+from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.summary import COSINE
+from embedshift.statistics.tolerance import SHARE
+from embedshift.statistics.units import axis_label, in_words, interval_in_words, parameter
+
+# How strong a change was, by the measured views: column of the page → metric.
+MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "share hidden"}
+
+
+def section(page: PageInput) -> Section | None:
+    """The section; nothing where augmentations do not stand in families."""
+    table, families = page.data.table("strength"), page.reader.families
+    if table is None:
+        return None
+    tolerance = page.data.table("tolerance")
+    found = {} if tolerance is None else {row["family"]: row for row in tolerance.iter_rows(named=True)}
+    has_share = table["share"].is_not_null().any()
+    corruption = page.data.table("corruption")
+    content = {
+        "sentences": [] if tolerance is None or not has_share else sentences(tolerance, page.encoder, "#tolerances"),
+        "has_share": has_share,
+        "share": SHARE,
+        "levels": max(len(family.views) for family in families),
+        "measured": list(MEASURED.values()),
+        "rows": [row_of(family, table.filter(family=family.name), found.get(family.name)) for family in families],
+        "corruption": None if corruption is None else corruption_table(corruption, corruptions_of(families)),
+        "curves": page.figures.get("strength"),
+        # Where one level of each family stands for it, the answer shows the tolerances.
+        "tolerances": None if page.data.shows_one_level else page.figures.get("tolerance"),
+    }
+    return Section("strength", "At which strength", 15, {"strength": content})
+
+
+def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Json | None) -> Json:
+    """A family as the page writes it: its tolerance, how strong the change was there, and its shares level by level.
+
+    Args:
+        family: The family.
+        table: Its rows of `strength`.
+        found: Its row of `tolerance`; None where it has one level.
+    """
+    value = None if found is None else found["value"]
+    cosine = table.filter(metric=COSINE)
+    shares = cosine.select("share", "share_low", "share_high").rows()
+    cells = []
+    for strength, (share, low, high) in zip(family.parameters, shares, strict=True):
+        _, interval = with_interval(share, low, high)
+        tint = 0.0 if share is None else 100 * min(1.0, max(0.0, share))
+        cells.append(
+            {"text": fixed(share, 3), "note": parameter(strength, family.unit), "interval": interval, "change": tint}
+        )
+    return {
+        "family": human(family.name),
+        "unit": axis_label(family.unit),
+        "tolerance": MISSING if found is None else in_words(value, family.unit),
+        "interval": "" if found is None else interval_in_words(found["low"], found["high"], family.unit),
+        "measured": [_percent(_at(family, table.filter(metric=name), value)) for name in MEASURED],
+        "cells": cells,
+    }
+
+
+def _at(family: MeasuredFamily, table: pl.DataFrame, value: float | None) -> float | None:
+    """A mean at some strength, between levels by a straight line; None where there is none."""
+    means = [0.0, *table["mean"].cast(pl.Float64).fill_null(np.nan)]
+    if value is None or len(means) != 1 + len(family.views):
+        return None
+    found = float(np.interp(family.levels_at(value), np.arange(len(means)), means))
+    return None if np.isnan(found) else found
+
+
+def _percent(value: float | None) -> str:
+    return MISSING if value is None else f"{fixed(100 * value, 1)} %"
+
+
+def corruption_table(table: pl.DataFrame, corruptions: list[MeasuredFamily]) -> Json:
+    """Corruptions x severities, the mean over the severities at the end, and the mean over the standard's."""
+    found = {(name, severity): ends for name, severity, *ends in table.iter_rows()}
+    severities = range(1, 1 + max(len(family.views) for family in corruptions))
+    rows: list[Json] = []
+    for family in corruptions:
+        keys = [*((family.name, severity) for severity in severities), (family.name, None)]
+        cells = [with_interval(*found.get(key, (None, None, None))) for key in keys]
+        rows.append({"name": human(family.name), "cells": cells, "standard": family.name in STANDARD})
+    mean = found.get((MEAN, None))
+    counted = sum(row["standard"] for row in rows)
+    whole = None if mean is None else with_interval(*mean)
+    return {"rows": rows, "severities": severities, "mean": whole, "counted": counted, "of": len(STANDARD)}
+
+
+TERMS = {
+    "family": "One kind of change at levels of rising strength. An image is changed alike at all levels of a family: "
+    "the same sign, the same place.",
+    "level": "One strength of a family. Level 0 is the image itself.",
+    "tolerance": f"The strength at which the mean share of the way to an unrelated image reaches {SHARE:g}, between "
+    "levels by a straight line.",
+    "share hidden": "The share of a view's pixels that show nothing of the original: covered, or from outside of it.",
+    "displacement": "How far pixels were moved, as a root mean square over the side of the image.",
+    "RMS of pixels": "Root mean square of the change of the pixels, as a share of their range.",
+    "SSIM": "Structural similarity: how alike two images are in light, contrast and structure; 1 = equal.",
+    "mean corruption share": "The mean over corruptions of the mean share over their severities: ImageNet-C's mean "
+    "corruption error, with the share in the place of the error, and without another model to divide by.",
+}
+CORRECTED = {"Tolerances of families": "Nothing: each interval holds for itself in 95 % of studies."}
+
+PART = Part(section, terms=TERMS, corrected=CORRECTED)

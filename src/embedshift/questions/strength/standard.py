@@ -1,0 +1,42 @@
+"""The mean corruption share: what ImageNet-C's mean corruption error is, with the share in the place of the error."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from embedshift.arrays import Values
+from embedshift.statistics.families import MeasuredFamily
+
+# ImageNet-C's fifteen (Hendrycks and Dietterich 2019), over which its mean is; its four extra ones are not in it.
+STANDARD = (
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
+    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+)  # fmt: skip
+MEAN = "mean"
+# The unit of families that are corruptions: they have no other strength.
+UNIT = "severity"
+
+
+def corruptions_of(families: Sequence[MeasuredFamily]) -> list[MeasuredFamily]:
+    """Those of some families that are corruptions."""
+    return [family for family in families if family.unit == UNIT]
+
+
+def mean_weights(corruptions: Sequence[MeasuredFamily]) -> Values:
+    r"""Weights that make means of the numbers of C corruptions at V severities in all, `[V, C]` or `[V, C + 1]`.
+
+    A column per corruption is the mean over its severities. The last is the mean of these over the K of the standard,
+    and is not there where none of them is:
+
+    .. math:: \frac{1}{K} \sum_c \frac{1}{5} \sum_s \mathrm{share}(c, s)
+
+    Example:
+        >>> fog, spatter = (MeasuredFamily(name, UNIT, 0, (1, 2), (f"{name}@1", f"{name}@2")) for name in
+        ...     ("fog", "spatter"))
+        >>> mean_weights([fog, spatter]).tolist()
+        [[0.5, 0.0, 0.5], [0.5, 0.0, 0.5], [0.0, 0.5, 0.0], [0.0, 0.5, 0.0]]
+    """
+    counts = [len(family.views) for family in corruptions]
+    each = np.repeat(np.eye(len(counts)), counts, axis=0) / np.repeat(counts, counts)[:, None]
+    counted = np.array([family.name in STANDARD for family in corruptions], np.float64)
+    return np.hstack([each, each @ (counted / counted.sum())[:, None]]) if counted.any() else each

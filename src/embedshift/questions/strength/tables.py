@@ -1,0 +1,97 @@
+"""The tables `strength`, `tolerance` and `corruption`: how far changes move the embedding, level by level."""
+
+import numpy as np
+import polars as pl
+
+from embedshift.questions.strength.standard import MEAN, corruptions_of, mean_weights
+from embedshift.statistics.floors import shares
+from embedshift.statistics.summary import COSINE, measured
+from embedshift.statistics.tolerance import of_families
+from embedshift.store.floors import floors, group_sizes
+from embedshift.store.reader import Reader
+from embedshift.store.tables import Table
+
+NUMBERS = ("mean", "ci_low", "ci_high", "share", "share_low", "share_high")
+STRENGTH_SCHEMA: dict[str, type[pl.DataType]] = {
+    "family": pl.String,
+    "level": pl.Int64,
+    "parameter": pl.Float64,
+    "unit": pl.String,
+    "metric": pl.String,
+    "n": pl.Int64,
+    **dict.fromkeys(NUMBERS, pl.Float64),
+}
+CORRUPTION_SCHEMA: dict[str, type[pl.DataType]] = {
+    "corruption": pl.String,
+    "severity": pl.Int64,
+    **dict.fromkeys(("share", "share_low", "share_high"), pl.Float64),
+}
+# What a study must have for them, in words.
+TAKES = "a suite of families: `augmentations` strength or corruptions"
+
+
+def strength(reader: Reader) -> pl.DataFrame:
+    """The summary by family and level.
+
+    Returns:
+        `family, level, parameter, unit, metric, n, mean, ci_low, ci_high, share, share_low, share_high`: a row per
+        family, level from 1 and metric; numbers are those of the table `summary`.
+    """
+    found = {(row["augmentation"], row["metric"]): row for row in _summary(reader).iter_rows(named=True)}
+    rows = [
+        {"family": family.name, "level": level, "parameter": parameter, "unit": family.unit, "metric": metric}
+        | {name: found[view, metric][name] for name in ("n", *NUMBERS)}
+        for family in reader.families
+        for level, (parameter, view) in enumerate(zip(family.parameters, family.views, strict=True), start=1)
+        for metric in reader.metrics
+    ]
+    return pl.DataFrame(rows, schema=STRENGTH_SCHEMA)
+
+
+def tolerances(reader: Reader) -> pl.DataFrame:
+    """The strength that the encoder tolerates, family by family: as `of_families` of `statistics/tolerance.py`."""
+    return of_families(reader.families, _summary(reader))
+
+
+def corruption(reader: Reader) -> pl.DataFrame:
+    """Shares of the corruptions by severity, their means over the severities, and the mean over the corruptions.
+
+    Returns:
+        `corruption, severity, share, share_low, share_high`: a row per corruption and severity; rows without severity
+        are the mean over the severities; the last, `mean`, is the mean of these over ImageNet-C's fifteen, or those
+        that were measured.
+    """
+    corruptions = corruptions_of(reader.families)
+    views = [view for family in corruptions for view in family.views]
+    known = floors(reader)
+    if COSINE not in known:
+        return pl.DataFrame(schema=CORRUPTION_SCHEMA)
+    of = measured(reader.rows(), views, [COSINE], group_sizes(known))
+    # Of one number an image, the mean cosine over views: since the floor is one number, its share is the mean share.
+    weights = np.hstack([np.eye(len(views)), mean_weights(corruptions)])
+    found = shares(of.sample.combine(weights), known[COSINE], 1.0, seed=reader.info.seed, limits=(-1.0, 1.0))
+    names: list[tuple[str, int | None]] = []
+    names += [(family.name, level) for family in corruptions for level in range(1, 1 + len(family.views))]
+    names += [(family.name, None) for family in corruptions] + [(MEAN, None)]
+    rows = [(*name, *ends) for name, *ends in zip(names, found.value, found.low, found.high, strict=False)]
+    table = pl.DataFrame(rows, schema=CORRUPTION_SCHEMA, orient="row").fill_nan(None)
+    place = {name: place for place, (name, _) in enumerate(names)}
+    order = pl.col("corruption").replace_strict(place, return_dtype=pl.Int64)
+    return table.sort(order, pl.col("severity").is_null(), "severity", maintain_order=True)
+
+
+def _summary(reader: Reader) -> pl.DataFrame:
+    found = reader.table("summary")
+    assert found is not None
+    return found
+
+
+def _has_strength(reader: Reader) -> bool:
+    return any(family.has_strength for family in reader.families)
+
+
+TABLES = (
+    Table("strength", strength, reads=("summary",), possible=lambda reader: reader.families, takes=TAKES),
+    Table("tolerance", tolerances, reads=("summary",), possible=_has_strength, takes=TAKES),
+    Table("corruption", corruption, possible=lambda reader: corruptions_of(reader.families), takes="corruptions"),
+)

@@ -1,0 +1,57 @@
+"""The tolerances of a study in sentences."""
+
+from collections.abc import Sequence
+
+import polars as pl
+from markupsafe import Markup
+
+from embedshift.config import Json
+from embedshift.figures.style import human
+from embedshift.report.numbers import listed
+from embedshift.statistics.units import in_words, interval_in_words
+
+# Families that a sentence names; the others stand in the table.
+NAMED = 6
+
+
+def sentences(tolerance: pl.DataFrame, encoder: str, link: str = "") -> list[Markup]:
+    """At which strengths the embedding has moved a tenth of the way to an unrelated image.
+
+    Args:
+        tolerance: As `Study.tolerance`.
+        encoder: What the encoder is called.
+        link: Where all of them stand; "" = nowhere.
+
+    Returns:
+        Sentences as HTML, every name escaped; none for a table without rows.
+
+    Example:
+        >>> rows = {"family": ["blur", "grey"], "unit": ["sigma / side", "mix"], "value": [0.0065, None],
+        ...     "low": [0.005, None], "high": [0.008, None], "reached": [True, False]}
+        >>> for sentence in sentences(pl.DataFrame(rows), "CLIP"): print(sentence.striptags())
+        CLIP moves a tenth of the way to an unrelated image under blur at 0.65 % of the side [0.50 to 0.80 %].
+        It moves less than that at every strength measured under grey.
+    """
+    rows = tolerance.to_dicts()
+    reached, other = ([row for row in rows if row["reached"] == side] for side in (True, False))
+    if not rows:
+        return []
+    if not reached:
+        words = "No strength that was measured moves {} a tenth of the way to an unrelated image."
+        return [Markup(words).format(encoder)]
+    named = Markup("; ").join(map(_named, reached[:NAMED]))
+    more = len(reached) - NAMED
+    rest = Markup("") if more < 1 else Markup("; and {} more, <a href='{}'>in the table</a>").format(more, link)
+    first = Markup("{} moves a tenth of the way to an unrelated image under {}{}.").format(encoder, named, rest)
+    return [first, *([_not_reached(other)] if other else [])]
+
+
+def _named(row: Json) -> Markup:
+    interval = interval_in_words(row["low"], row["high"], row["unit"])
+    words = Markup("<b>{}</b> at {}").format(human(row["family"]), in_words(row["value"], row["unit"]))
+    return words + (f" [{interval}]" if interval else "")
+
+
+def _not_reached(rows: Sequence[Json]) -> Markup:
+    names = Markup(listed([Markup("<b>{}</b>").format(human(row["family"])) for row in rows]))
+    return Markup("It moves less than that at every strength measured under {}.").format(names)

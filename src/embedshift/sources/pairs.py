@@ -1,0 +1,134 @@
+"""Images, and what something else made of each: pairs that are matched by their ids without the endings."""
+
+import dataclasses
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from embedshift.errors import UsageError
+from embedshift.sources.base import Block, Sample, Source, stem
+
+log = logging.getLogger(__name__)
+
+Groups = dict[str, list[Sample]]
+
+
+class PairedSource:
+    """Some images of a source, and the variants of each in other sources.
+
+    A variant has the id of its image, but for the ending. An image that lacks one is an image that fails, unless it
+    may be missing; an image without any fails in either case. Variants that belong to no image are counted in
+    `skipped`.
+
+    Args:
+        originals: The source of the images.
+        samples: Those of its images that are measured.
+        variants: By name the sources of the variants.
+        places: By name how a report finds them again, see `variants_again`.
+        allow_missing: Whether an image is measured under the variants that it has.
+
+    Raises:
+        UsageError: when an image has the stem of another one, or two variants in one source; or when no variant in a
+            source belongs to an image.
+    """
+
+    def __init__(
+        self,
+        originals: Source,
+        samples: Sequence[Sample],
+        variants: Mapping[str, Source],
+        places: Mapping[str, Mapping[str, Any]],
+        *,
+        allow_missing: bool = False,
+    ) -> None:
+        self._originals, self._sources, self._may_be_missing = originals, variants, allow_missing
+        listed = _by_stem(originals.samples)
+        wanted = {sample.image_id: stem(sample.image_id) for sample in samples}
+        _refuse_equal("images", listed, wanted.values())
+        self.skipped: Counter[str] = Counter(originals.skipped)
+        self._matched: dict[str, dict[str, Sample]] = {}
+        for name, source in variants.items():
+            found = _by_stem(source.samples)
+            _refuse_equal(f"variants in {name}", found, wanted.values())
+            self._matched[name] = {image: found[each][0] for image, each in wanted.items() if each in found}
+            self._count(name, source, found, listed)
+            _check_matches(name, self._matched[name], samples, source)
+        self.samples = [self._checked(sample) for sample in samples]
+        self.description = {**originals.description, "variants": dict(places)}
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the variants, in order."""
+        return tuple(self._sources)
+
+    def variant(self, name: str, sample: Sample) -> Sample | None:
+        """One variant of an image; None where it is missing."""
+        return self._matched[name].get(sample.image_id)
+
+    def read(self, sample: Sample) -> bytes:
+        """The bytes of one image."""
+        return self._originals.read(sample)
+
+    def read_variant(self, name: str, variant: Sample) -> bytes:
+        """The bytes of one variant."""
+        return self._sources[name].read(variant)
+
+    def block(self, sample: Sample) -> Block | None:
+        """What is read together with an image: its neighbours, else those of its first variant that has any."""
+        blocks = [self._originals.block(sample)]
+        blocks += [self._sources[name].block(each) for name in self.variants if (each := self.variant(name, sample))]
+        return next((block for block in blocks if block is not None), None)
+
+    def _count(self, name: str, source: Source, found: Groups, listed: Groups) -> None:
+        """Counts what is passed over in the source of a variant."""
+        self.skipped.update(source.skipped)
+        if left := sum(len(found[each]) for each in found.keys() - listed.keys()):
+            self.skipped[f"no original: {name}"] = left
+            log.info("%s: %d variants have no original and are passed over", name, left)
+
+    def _checked(self, sample: Sample) -> Sample:
+        """The image, with the problem that it lacks variants where it has this problem alone."""
+        lacking = [name for name in self.variants if self.variant(name, sample) is None]
+        enough = not lacking or (self._may_be_missing and len(lacking) < len(self._sources))
+        if enough or sample.problem is not None:
+            return sample
+        return dataclasses.replace(sample, problem=f"no variant in {', '.join(lacking)}")
+
+
+def _by_stem(samples: Sequence[Sample]) -> Groups:
+    groups: Groups = {}
+    for sample in samples:
+        groups.setdefault(stem(sample.image_id), []).append(sample)
+    return groups
+
+
+def _refuse_equal(what: str, groups: Groups, wanted: Any) -> None:
+    """Refuses two samples of one stem, where an image of the study has it."""
+    for each in wanted:
+        if len(groups.get(each, ())) > 1:
+            one, other = sorted(sample.location for sample in groups[each][:2])
+            raise UsageError(f"two {what} are called {each!r} without their endings: {one} and {other}; rename one")
+
+
+def _check_matches(name: str, matched: Mapping[str, Sample], samples: Sequence[Sample], source: Source) -> None:
+    """Refuses a source where nothing is a variant of anything; says so where little is."""
+    if not matched:
+        ours, theirs = (_first(each) for each in (samples, source.samples))
+        raise UsageError(
+            f"no variant in {name} belongs to an image: an image and its variant have the same id without the ending, "
+            f"and here images are called {ours}, and those in {name} {theirs}. Sets that are not paired image by "
+            "image, as ImageNet-R and ImageNet, cannot be measured as pairs"
+        )
+    if (lacking := len(samples) - len(matched)) > 0:
+        first = min(sample.image_id for sample in samples if sample.image_id not in matched)
+        level = logging.WARNING if len(matched) < len(samples) / 2 else logging.INFO
+        log.log(
+            level, "%s: a variant of %d of %d images, none of %d (first: %s)",
+            name, len(matched), len(samples), lacking, first,
+        )  # fmt: skip
+
+
+def _first(samples: Sequence[Sample]) -> str:
+    """The first ids, for a person to see why they do not match."""
+    return ", ".join(sorted(repr(sample.image_id) for sample in samples)[:2]) or "nothing, it is empty"

@@ -1,0 +1,42 @@
+"""What variants of images are called, and where they lie."""
+
+import os
+import posixpath
+import re
+from collections.abc import Sequence
+
+from embedshift.errors import UsageError
+from embedshift.sources.lists import file_and_column, is_url
+
+_ENDING = re.compile(r"\.(tar|parquet|txt)$", re.IGNORECASE)
+
+
+def named_variants(pairs: Sequence[str]) -> dict[str, str]:
+    """Name → path of the texts of the setting `pairs`.
+
+    A name is what stands before `=`, else the column of a Parquet file, else the name of the folder or archive.
+
+    Raises:
+        UsageError: when two names are equal.
+
+    Example:
+        >>> named_variants(["cdn=/data/a", "/data/q50/", "/data/q10.tar", "/data/b.parquet#webp"])
+        {'cdn': '/data/a', 'q50': '/data/q50/', 'q10': '/data/q10.tar', 'webp': '/data/b.parquet#webp'}
+    """
+    found: dict[str, str] = {}
+    for text in pairs:
+        name, path = _named(text)
+        if name in found:
+            raise UsageError(f"two variants are called {name!r}: {found[name]} and {path}; name them as NAME=PATH")
+        found[name] = path
+    return found
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    # A folder may be called quality=50.
+    if equals and name and path and "/" not in name and not os.path.exists(file_and_column(text)[0]):
+        return name, path
+    file, column = file_and_column(text)
+    file = file.rstrip("/") if is_url(file) else os.path.abspath(os.path.expanduser(file))
+    return column or _ENDING.sub("", posixpath.basename(file)), text

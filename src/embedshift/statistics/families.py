@@ -1,0 +1,83 @@
+"""The families of a study: which views are one kind of change at levels of rising strength."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from embedshift.arrays import Values
+from embedshift.augmentations import Grade
+
+# Which views of families are shown where all would be too many: `MeasuredFamily.nearest`.
+ONE_LEVEL = "one level of each family: that nearest its tolerance, else the strongest"
+
+
+@dataclass(frozen=True)
+class MeasuredFamily:
+    """One kind of change at the levels that a study measured.
+
+    Args:
+        name: The family's.
+        unit: Of its parameter.
+        zero: The parameter of level 0, the image itself.
+        parameters: Of levels 1, 2, …
+        views: Names of the augmentations at these levels, the weakest first.
+    """
+
+    name: str
+    unit: str
+    zero: float
+    parameters: tuple[float, ...]
+    views: tuple[str, ...]
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """The parameters from level 0 on."""
+        return (self.zero, *self.parameters)
+
+    @property
+    def has_strength(self) -> bool:
+        """Whether it has several levels."""
+        return len(self.views) > 1
+
+    def levels_at(self, parameters: ArrayLike) -> Values:
+        """Where strengths stand among the levels, by a straight line between two; NaN stays NaN.
+
+        Example:
+            >>> family = MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2"))
+            >>> family.levels_at([100.0, 90.0, 65.0]).tolist()
+            [0.0, 0.5, 1.5]
+        """
+        known, found = np.asarray(self.strengths, np.float64), np.asarray(parameters, np.float64)
+        sign = 1.0 if known[-1] > known[0] else -1.0
+        return np.asarray(np.interp(sign * found, sign * known, np.arange(len(known))))
+
+    def nearest(self, parameter: float | None) -> str:
+        """The view whose level is nearest to a strength; that of the strongest level where there is none.
+
+        Example:
+            >>> family = MeasuredFamily("jpeg", "quality", 100, (80, 50, 10), ("jpeg@1", "jpeg@2", "jpeg@3"))
+            >>> family.nearest(60), family.nearest(99), family.nearest(None)
+            ('jpeg@2', 'jpeg@1', 'jpeg@3')
+        """
+        return self.views[-1 if parameter is None else max(1, round(float(self.levels_at(parameter)))) - 1]
+
+
+def families_of(augmentations: Mapping[str, Mapping[str, Any]]) -> tuple[MeasuredFamily, ...]:
+    """The families in the description of a suite, in its order; empty for a suite without families.
+
+    Example:
+        >>> from embedshift.augmentations import load_suite
+        >>> families_of(load_suite("strength", families=["jpeg"], levels=2).describe())[0].views
+        ('jpeg@1', 'jpeg@2')
+    """
+    grades = {name: Grade(**entry["grade"]) for name, entry in augmentations.items() if "grade" in entry}
+    found: list[MeasuredFamily] = []
+    for family in dict.fromkeys(grade.family for grade in grades.values()):
+        own = sorted((grade.level, grade, name) for name, grade in grades.items() if grade.family == family)
+        first = own[0][1]
+        parameters, views = tuple(grade.parameter for _, grade, _ in own), tuple(name for *_, name in own)
+        found.append(MeasuredFamily(family, first.unit, first.zero, parameters, views))
+    return tuple(found)

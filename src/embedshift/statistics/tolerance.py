@@ -1,0 +1,130 @@
+"""Tolerance: the strength of a change at which a number that rises with it reaches a given value."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from embedshift.arrays import Values
+from embedshift.config import Json
+from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.summary import COSINE
+
+# The share of the way to an unrelated image at which an embedding counts as having given way.
+SHARE = 0.1
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("family", "unit", "criterion"), pl.String),
+    **dict.fromkeys(("value", "low", "high"), pl.Float64),
+    "reached": pl.Boolean,
+}
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """A strength, in the unit of its family.
+
+    Args:
+        value: NaN where the strongest level does not reach it.
+        low: Lower end of its interval: the lesser number, whether or not that is the weaker change; NaN where that end
+            lies beyond the strongest level, or there is no interval.
+        high: Upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether the strongest level, or one before it, reaches it."""
+        return not np.isnan(self.value)
+
+
+def strength_at(parameters: ArrayLike, values: ArrayLike, target: float) -> Values:
+    """The strength at which the running maximum of some values first reaches a target.
+
+    Between levels by a straight line. A level without a value is left out, as if it had not been measured.
+
+    Args:
+        parameters: The strengths, that of level 0 first, rising or falling `[1 + L]`.
+        values: What was measured at each, that of level 0 below the target `[..., 1 + L]`.
+        target: Above what level 0 has.
+
+    Returns:
+        `[...]`, NaN where no level reaches it. Where a value is infinite, the level before it.
+
+    Example:
+        >>> strength_at([100, 80, 50, 25], [[0.0, 0.05, 0.04, 0.15], [0.0, 0.01, 0.02, 0.03]], 0.1).tolist()
+        [37.5, nan]
+    """
+    strengths, found = np.asarray(parameters, np.float64), np.asarray(values, np.float64)
+    there = ~np.isnan(found)
+    highest = np.maximum.accumulate(np.where(there, found, -np.inf), axis=-1)
+    # Of each level the last one that has a value, itself or one before it.
+    last = np.maximum.accumulate(np.where(there, np.arange(len(strengths)), 0), axis=-1)
+    reaches = highest >= target
+    after = reaches.argmax(axis=-1)
+    before = np.maximum(after - 1, 0)
+    start, end = (np.take_along_axis(highest, place[..., None], -1)[..., 0] for place in (before, after))
+    weak = strengths[np.take_along_axis(last, before[..., None], -1)[..., 0]]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        at = weak + (target - start) / (end - start) * (strengths[after] - weak)
+    return np.where(reaches.any(axis=-1) & (after > 0), at, np.nan)
+
+
+def tolerance(parameters: ArrayLike, values: ArrayLike, low: ArrayLike, high: ArrayLike, target: float) -> Tolerance:
+    """The strength at which a mean reaches a target, with its 95 % interval.
+
+    The interval is made of the strengths at which the upper ends of the means' intervals reach the target, and the
+    lower ends: those at which the target lies inside of the mean's interval. A mean without an interval could be
+    anything.
+
+    Args:
+        parameters: The strengths of levels 1, 2, …, after that of level 0 `[1 + L]`.
+        values: The means of levels 1, 2, … `[L]`; level 0 has 0.
+        low: Lower ends of their intervals; NaN where there is none.
+        high: Upper ends.
+        target: Above 0.
+
+    Example:
+        >>> tolerance([0, 1, 2, 3], [0.02, 0.08, 0.18], [0.01, 0.06, 0.14], [0.03, 0.12, 0.26], 0.1)
+        Tolerance(value=2.2, low=1.777..., high=2.5)
+    """
+    mean, lower, upper = (np.asarray(each, np.float64) for each in (values, low, high))
+    curves = np.stack([mean, np.where(np.isnan(lower), 0.0, lower), np.where(np.isnan(upper), np.inf, upper)])
+    # A level without a mean is left out of all three.
+    curves[:, np.isnan(mean)] = np.nan
+    strengths = np.asarray(parameters, np.float64)
+    value, strong, weak = strength_at(strengths, np.pad(curves, ((0, 0), (1, 0))), target).tolist()
+    if np.isnan(lower[~np.isnan(mean)]).all():
+        return Tolerance(value, np.nan, np.nan)
+    ends = (weak, strong) if strengths[-1] > strengths[0] else (strong, weak)
+    return Tolerance(value, *ends)
+
+
+def of_families(families: Sequence[MeasuredFamily], summary: pl.DataFrame, target: float = SHARE) -> pl.DataFrame:
+    """The strength of every family at which the mean share of the cosine reaches a target.
+
+    Args:
+        families: Of a study; those of one level have no tolerance.
+        summary: Its table `summary`.
+        target: Above 0.
+
+    Returns:
+        `family, unit, criterion, value, low, high, reached`: `value` and the ends of its 95 % interval are in the
+        family's unit, the lesser end first; `value` is null where the strongest level does not reach the target, an
+        end where it lies beyond the strongest level or there is no interval.
+    """
+    columns = ("augmentation", "share", "share_low", "share_high")
+    cosine = summary.filter(pl.col("metric") == COSINE).select(columns)
+    shares = {name: np.array(ends, np.float64) for name, *ends in cosine.iter_rows()}
+    rows: list[Json] = []
+    for family in families:
+        if family.has_strength:
+            values, low, high = np.transpose([shares[view] for view in family.views])
+            found = tolerance(family.strengths, values, low, high, target)
+            row = {"family": family.name, "unit": family.unit, "criterion": f"share {target:g}"}
+            rows.append(row | {"value": found.value, "low": found.low, "high": found.high, "reached": found.reached})
+    return pl.DataFrame(rows, schema=SCHEMA).fill_nan(None)

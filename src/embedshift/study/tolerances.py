@@ -1,0 +1,69 @@
+"""The tolerances of several encoders side by side, over the images that all of them measured."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.augmentations import ORIGINAL
+from embedshift.registry import METRICS
+from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.floors import Floor, shares
+from embedshift.statistics.summary import COSINE, measured
+from embedshift.statistics.tolerance import of_families
+from embedshift.store.floors import floors, group_sizes
+from embedshift.store.reader import Reader
+
+
+def tolerances(readers: Sequence[Reader], names: Sequence[str], ids: Sequence[str]) -> pl.DataFrame:
+    """Per family the tolerance of every study.
+
+    Args:
+        readers: Studies with the same augmentations.
+        names: What they are called.
+        ids: The images that all of them measured.
+
+    Returns:
+        `family, unit, criterion`, and for each study its value by its name, and the ends of its interval as
+        `<name> low` and `<name> high`; empty where augmentations do not stand in families of several levels.
+    """
+    keys = ["family", "unit", "criterion"]
+    families = [family for family in readers[0].families if family.has_strength]
+    if not families:
+        return pl.DataFrame(schema=dict.fromkeys(keys, pl.String))
+    found = [of_families(families, _shares(reader, families, ids)) for reader in readers]
+    columns = [
+        part.select(pl.col("value").alias(name), *(pl.col(end).alias(f"{name} {end}") for end in ("low", "high")))
+        for part, name in zip(found, names, strict=True)
+    ]
+    return pl.concat([found[0].select(keys), *columns], how="horizontal")
+
+
+def _shares(reader: Reader, families: Sequence[MeasuredFamily], ids: Sequence[str]) -> pl.DataFrame:
+    """Mean shares of the cosine over some of a study's images, as the table `summary` has them."""
+    views = [view for family in families for view in family.views]
+    rows = reader.rows().filter(pl.col("image_id").is_in(list(ids)))
+    floor = _floor(reader, ids)
+    value = low = high = np.full(len(views), np.nan)
+    if floor is not None:
+        of = measured(rows, views, [COSINE], group_sizes({COSINE: floor}))
+        found = shares(of.sample, floor, METRICS[COSINE].no_change, seed=reader.info.seed, limits=(-1.0, 1.0))
+        value, low, high = found.value, found.low, found.high
+    columns = {"augmentation": views, "metric": [COSINE] * len(views), "share": value}
+    schema = {"augmentation": pl.String, "metric": pl.String}
+    return pl.DataFrame(columns | {"share_low": low, "share_high": high}, schema_overrides=schema)
+
+
+def _floor(reader: Reader, ids: Sequence[str]) -> Floor | None:
+    """The floor over some of a study's images; where their vectors are not all kept, that over all with its error."""
+    known = floors(reader).get(COSINE)
+    own = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"]
+    kept = own.is_in(list(ids)).to_numpy()
+    if known is None or kept.all():
+        return known
+    vectors = np.concatenate([part["vectors"] for part in reader.shard_sums("vectors")])
+    exact = METRICS[COSINE].floor
+    if exact is None or len(vectors) != len(own):
+        return Floor(known.value, known.error)
+    found: Floor | None = exact({"vectors": {"vectors": vectors[kept]}, "units": {}}.__getitem__, int(kept.sum()))
+    return found

@@ -1,0 +1,39 @@
+"""What a run of families prints."""
+
+from dataclasses import replace
+
+from rich.console import Console
+
+from embedshift.cli.terminal import result_tables
+from support.graded import CLOSER, DARKER, MADE, graded
+from support.synthetic import make_study
+
+
+def printed(study):
+    console = Console(width=160, record=True, quiet=True)
+    for table in result_tables(study):
+        console.print(table)
+    return console.export_text()
+
+
+def test_of_many_views_the_tolerances_alone(tmp_path):
+    many = [*MADE, replace(DARKER, name="other"), replace(CLOSER, name="stronger")]
+    study = make_study(tmp_path / "study", 10, graded(*many))
+    text = printed(study)
+    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    value = study.tolerance().filter(family="darker")["value"][0]
+    share = study.strength().filter(family="darker", level=5, metric="cosine_similarity")["share"][0]
+    assert f"stops {value:#.2g}" in rows["darker"]
+    assert rows["darker"].split()[-1] == f"{share:.3f}"
+    assert {"closer", "once", "other", "stronger"} <= {*rows}
+    assert "darker@1" not in text
+
+
+def test_of_few_views_the_tolerances_first(tmp_path):
+    text = printed(make_study(tmp_path / "study", 10, graded(*MADE)))
+    assert text.index("tolerance") < text.index("darker@5")
+    assert "unrelated images" in text
+
+
+def test_of_other_augmentations_the_summary_alone(tmp_path):
+    assert "tolerance" not in printed(make_study(tmp_path / "study", 10))

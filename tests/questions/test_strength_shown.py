@@ -1,0 +1,176 @@
+"""What figures and report show of families: curves, tolerances, one level of each where there are many."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.collections import PathCollection
+
+from embedshift.figures import FIGURES, FigureInput, draw, save_figures
+from embedshift.questions.strength.figures import curves
+from embedshift.statistics.units import in_words
+from support.graded import CLOSER, DARKER, MADE, corruption, graded, register
+from support.synthetic import make_study
+
+# Above 20 views in all.
+MANY = (*MADE, *(replace(DARKER, name=name) for name in ("darker_a", "darker_b")))
+
+
+@pytest.fixture
+def families(monkeypatch):
+    register(monkeypatch, *MANY)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("shown") / "small", 12, graded(*MADE), with_pictures=True)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """21 views; darker_b moves next to nothing."""
+    effect = {f"darker_b@{level}": 0.01 * level for level in range(1, 6)}
+    folder = tmp_path_factory.mktemp("shown") / "large"
+    return make_study(folder, 12, graded(*MANY), effect=effect, with_pictures=True)
+
+
+def words(html):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
+
+
+def test_a_panel_per_family_shows_its_shares_from_level_0(small, families):
+    figure = draw(small.reader(), "strength")
+    panels = [axes for axes in figure.axes if axes.lines]
+    titles = [axes.get_title(loc="left") for axes in panels]
+    found = dict(small.tolerance().select("family", "value").iter_rows())
+    assert titles == [
+        f"darker: {in_words(found['darker'], 'stops')}",
+        f"closer: {in_words(found['closer'], CLOSER.unit)}",
+        "once",
+    ]
+    for axes, family in zip(panels, MADE, strict=True):
+        table = small.strength().filter(family=family.name, metric="cosine_similarity")
+        line = next(line for line in axes.lines if line.get_markersize() == 3)
+        np.testing.assert_allclose(line.get_ydata(), [0.0, *table["share"]])
+        ticks = [float(label.get_text()) for label in axes.get_xticklabels()]
+        percent = 100 if family is CLOSER else 1
+        assert ticks == pytest.approx([percent * each for each in (family.zero, *family.levels)])
+    assert sum(len(axes.images) for axes in figure.axes) == 6 + 6 + 2
+
+
+def test_the_mark_of_the_tolerance_lies_on_the_curve(small, families):
+    panel = next(axes for axes in draw(small.reader(), "strength").axes if axes.lines)
+    ring = next(line for line in panel.lines if line.get_markersize() == 7)
+    share = curves(FigureInput(small.reader()))["darker"][0]
+    assert ring.get_ydata()[0] == pytest.approx(0.1)
+    assert np.interp(ring.get_xdata()[0], range(6), share) == pytest.approx(0.1)
+
+
+def test_where_images_may_not_be_shown_there_are_curves_alone(small, families):
+    reader = replace(small.reader(), pictures=False)
+    figure = draw(reader, "strength")
+    assert not any(axes.images for axes in figure.axes)
+    assert [path.name for path in save_figures(reader, ["strength"], ["png"])] == ["fig16_strength.png"]
+
+
+def test_where_images_are_gone_there_are_curves_alone(tmp_path):
+    study = make_study(tmp_path / "study", 9, graded(DARKER))
+    assert not any(axes.images for axes in draw(study.reader(), "strength").axes)
+
+
+def test_tolerances_stand_from_the_least_to_the_most_tolerant(large):
+    axes = draw(large.reader(), "tolerance").axes[0]
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    table, families = large.tolerance(), {family.name: family for family in large.reader().families}
+    values = {row["family"]: row["value"] for row in table.iter_rows(named=True)}
+    at = {name: 9.0 if value is None else float(families[name].levels_at(value)) for name, value in values.items()}
+    levels = {name.replace("_", " "): level for name, level in at.items()}
+    assert rows == sorted(levels, key=levels.__getitem__)
+    assert rows[-1] == "darker b"
+    assert axes.texts[-1].get_text() == "not reached"
+    dots = [part.get_offsets()[0] for part in axes.collections if isinstance(part, PathCollection)]
+    assert [x for x, _ in dots[:-1]] == pytest.approx([levels[name] for name in rows[:-1]])
+
+
+def test_of_many_views_one_level_of_each_family_is_shown(large):
+    data, tolerance = FigureInput(large.reader()), large.tolerance()
+    expected = []
+    for family in MANY:
+        row = tolerance.filter(family=family.name).to_dicts()
+        value = row[0]["value"] if row else None
+        steps = (family.zero, *family.levels)
+        level = len(family.levels)
+        if value is not None:
+            after = next(p for p in range(1, 6) if min(steps[p - 1], steps[p]) <= value <= max(steps[p - 1], steps[p]))
+            part = (value - steps[after - 1]) / (steps[after] - steps[after - 1])
+            level = max(1, after if part > 0.5 else after - 1)
+        expected.append(f"{family.name}@{level}")
+    assert data.augmentations == expected
+    assert data.augmentations[-1] == "darker_b@5"
+    assert data.summary["augmentation"].unique(maintain_order=True).to_list() == expected
+    assert sorted(data.ranking["rank"]) == [1, 2, 3, 4, 5]
+    assert {*data.table("shifts")["augmentation"]} == {*expected}
+    assert "that nearest its tolerance" in data.caption()
+    assert "that nearest its tolerance" not in data.caption(every=True)
+    assert not FIGURES["ruler"].possible(data)
+
+
+def test_of_few_views_all_are_shown(small):
+    data = FigureInput(small.reader())
+    assert data.augmentations == small.augmentations
+    assert data.table("summary").equals(small.summary())
+    assert "tolerance" not in data.caption()
+
+
+def test_the_report_answers_with_tolerances(large, families):
+    html = large.report(formats=["svg"]).read_text()
+    answer = words(html[html.index('<section id="answer"') : html.index('<section id="summary"')])
+    found = {row["family"]: row for row in large.tolerance().iter_rows(named=True)}
+    for name, family in (("darker", DARKER), ("closer", CLOSER)):
+        assert f"{name} at {in_words(found[name]['value'], family.unit)}" in answer
+    assert "It moves less than that at every strength measured under darker b." in answer
+    assert "Is the order settled?" not in answer
+    assert "below show one level of each family: that nearest its tolerance" in answer
+    gallery = html[html.index('<section id="gallery"') :]
+    assert gallery.count('class="group"') == len(MANY)
+    assert large.folder.joinpath("report.html").stat().st_size < 10_000_000
+    measured = words(html[html.index('<section id="measured"') :])
+    assert "5 levels, stops: 1, 2, 3, 4, 5" in measured
+
+
+def test_the_report_of_few_views_has_both_answers(small, families):
+    html = small.report(formats=["svg"]).read_text()
+    answer = words(html[html.index('<section id="answer"') : html.index('<section id="strength"')])
+    assert "At which strength does it give way?" in answer
+    assert "Is the order settled?" in answer
+    section = html[html.index('<section id="strength"') : html.index('<section id="summary"')]
+    rows = re.findall(r'<tr><th scope="row"><bdi>(.*?)</bdi>.*?</tr>', section, re.S)
+    assert rows == ["darker", "closer", "once"]
+    assert section.count("<img") == 2
+    glossary = words(html[html.index('<section id="glossary"') :])
+    for term in ("family", "tolerance", "share hidden", "SSIM", "displacement"):
+        assert term in glossary
+
+
+def test_the_report_of_corruptions_has_their_table_and_mean(tmp_path):
+    study = make_study(tmp_path / "study", 10, graded(corruption("fog"), corruption("spatter")))
+    html = study.report(formats=["svg"]).read_text()
+    section = words(html[html.index('<section id="strength"') : html.index('<section id="summary"')])
+    mean = study.table("corruption").filter(pl.col("corruption") == "mean")["share"][0]
+    assert f"Mean corruption share: {mean:.2f}" in section or f"Mean corruption share: {mean:.3f}" in section
+    assert "over 1 of the 15 corruptions of ImageNet-C" in section
+    assert "(spatter)" in section
+
+
+def test_without_a_share_the_report_says_so(tmp_path):
+    study = make_study(tmp_path / "study", 1, graded(DARKER))
+    html = study.report(formats=["svg"]).read_text()
+    assert "There are no tolerances: this study has no share" in words(html)
+    assert "At which strength does it give way?" not in html
+
+
+def test_a_study_without_families_has_no_section(tmp_path):
+    html = make_study(tmp_path / "study", 9).report(formats=["svg"]).read_text()
+    assert '<section id="strength"' not in html

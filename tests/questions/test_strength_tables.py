@@ -1,0 +1,146 @@
+"""The tables `strength`, `tolerance` and `corruption`, against the rows of made studies."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from embedshift.errors import UsageError
+from embedshift.statistics.floors import shares, unit_pairs
+from embedshift.statistics.sample import gather
+from embedshift.statistics.vectors import unit
+from support.graded import CLOSER, DARKER, MADE, ONCE, STRENGTH_METRICS, corruption, graded
+from support.synthetic import make_study
+
+NOISES = [corruption(name) for name in ("fog", "snow", "spatter")]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """30 images, 12 views of three families."""
+    return make_study(tmp_path_factory.mktemp("graded") / "study", 30, graded(*MADE))
+
+
+@pytest.fixture(scope="module")
+def corrupted(tmp_path_factory):
+    """25 images, two corruptions of the standard and one that is not of it."""
+    effect = {f"snow@{level}": 0.3 * level for level in range(1, 6)}
+    return make_study(tmp_path_factory.mktemp("graded") / "corrupted", 25, graded(*NOISES), effect=effect)
+
+
+def share_of(study, *views):
+    """The mean share of some views of all images: mean cosine distance over that of all pairs of originals."""
+    rows = study.rows().collect()
+    originals = np.stack(rows.filter(view="original")["embedding"].to_list()).astype(np.float64)
+    units = originals / np.linalg.norm(originals, axis=1, keepdims=True)
+    floor = (units @ units.T)[~np.eye(len(units), dtype=bool)].mean()
+    cosine = rows.filter(pl.col("view").is_in(views))["cosine_similarity"].mean()
+    return (1 - cosine) / (1 - floor)
+
+
+def test_strength_is_the_summary_by_family_and_level(study):
+    table, summary = study.strength(), study.summary()
+    assert table.columns[:6] == ["family", "level", "parameter", "unit", "metric", "n"]
+    assert table.columns[6:] == ["mean", "ci_low", "ci_high", "share", "share_low", "share_high"]
+    assert len(table) == 11 * len(study.metrics)
+    assert {*STRENGTH_METRICS} <= {*table["metric"]}
+    for family in MADE:
+        for view in family.augmentations():
+            part = table.filter(family=family.name, level=view.grade.level)
+            assert part["parameter"].unique().to_list() == [view.grade.parameter]
+            assert part["unit"].unique().to_list() == [family.unit]
+            own = summary.filter(augmentation=view.name).select(part.columns[4:])
+            assert part.select(part.columns[4:]).equals(own, null_equal=True)
+
+
+def test_tolerance_is_where_the_mean_share_reaches_a_tenth(study):
+    table = study.tolerance()
+    assert table.columns == ["family", "unit", "criterion", "value", "low", "high", "reached"]
+    assert table["family"].to_list() == ["darker", "closer"], "a family of one level has no tolerance"
+    assert table["criterion"].unique().to_list() == ["share 0.1"]
+    for family, row in zip((DARKER, CLOSER), table.iter_rows(named=True), strict=True):
+        points = [(family.zero, 0.0)] + [(v.grade.parameter, share_of(study, v.name)) for v in family.augmentations()]
+        above = next(place for place, (_, share) in enumerate(points) if share >= 0.1)
+        (p, a), (q, b) = points[above - 1 : above + 1]
+        assert row["value"] == pytest.approx(p + (0.1 - a) / (b - a) * (q - p))
+        assert row["reached"]
+        assert row["low"] < row["value"] < row["high"]
+
+
+def test_a_family_that_moves_too_little_has_no_tolerance(tmp_path):
+    views = graded(DARKER)
+    table = make_study(tmp_path / "study", 20, views, effect=dict.fromkeys([v.name for v in views], 0.05)).tolerance()
+    assert table.select("value", "low", "high", "reached").row(0) == (None, None, None, False)
+
+
+def test_below_eight_images_there_is_a_value_and_no_interval(tmp_path):
+    row = make_study(tmp_path / "study", 7, graded(DARKER)).tolerance().row(0, named=True)
+    assert row["reached"]
+    assert row["value"] > 0
+    assert row["low"] is row["high"] is None
+
+
+def test_corruption_is_the_share_by_severity_and_their_means(corrupted):
+    table = corrupted.table("corruption")
+    assert table.columns == ["corruption", "severity", "share", "share_low", "share_high"]
+    assert table["corruption"].unique(maintain_order=True).to_list() == ["fog", "snow", "spatter", "mean"]
+    found = {(name, severity): share for name, severity, share, *_ in table.iter_rows()}
+    assert len(found) == len(table) == 3 * 6 + 1
+    for family in NOISES:
+        views = [view.name for view in family.augmentations()]
+        for level, view in enumerate(views, start=1):
+            assert found[family.name, level] == pytest.approx(share_of(corrupted, view))
+        assert found[family.name, None] == pytest.approx(np.mean([share_of(corrupted, view) for view in views]))
+    assert found["mean", None] == pytest.approx((found["fog", None] + found["snow", None]) / 2), "without spatter"
+
+
+def test_intervals_of_single_severities_are_those_of_the_summary(corrupted):
+    table = corrupted.table("corruption").drop_nulls("severity")
+    names = pl.format("{}@{}", "corruption", "severity").alias("augmentation")
+    own = corrupted.summary().filter(metric="cosine_similarity").select("augmentation", pl.col("^share.*$"))
+    joined = table.with_columns(names).join(own, on="augmentation", suffix="_summary")
+    assert len(joined) == 15
+    for name in ("share", "share_low", "share_high"):
+        np.testing.assert_allclose(joined[name], joined[f"{name}_summary"], rtol=1e-12)
+
+
+def test_the_interval_of_the_mean_takes_the_images_together(corrupted):
+    rows = corrupted.rows().collect()
+    views = [view.name for family in NOISES[:2] for view in family.augmentations()]
+    values = np.stack([rows.filter(view=view)["cosine_similarity"].to_numpy() for view in views]).mean(axis=0)[:, None]
+    units = unit(np.stack(rows.filter(view="original")["embedding"].to_list()))
+    floor = unit_pairs(units, np.ones(25), np.ones(25)).floor()
+    wanted = shares(gather([(values, np.ones_like(values))], groups=[1] * 25), floor, 1.0, seed=0)
+    low, high = corrupted.table("corruption").row(-1)[3:]
+    np.testing.assert_allclose([low, high], [wanted.low.item(), wanted.high.item()], rtol=1e-9)
+
+
+def test_corruptions_out_of_the_standard_have_no_mean_over_them(tmp_path):
+    table = make_study(tmp_path / "study", 9, graded(NOISES[2])).table("corruption")
+    assert table["corruption"].unique().to_list() == ["spatter"]
+
+
+def test_one_image_has_no_share(tmp_path):
+    study = make_study(tmp_path / "study", 1, graded(NOISES[0]))
+    assert study.table("corruption").is_empty()
+    assert study.tolerance().row(0)[3:] == (None, None, None, False)
+
+
+def test_other_studies_do_not_have_them(tmp_path, study):
+    paper = make_study(tmp_path / "study", 9)
+    assert not {"strength", "tolerance", "corruption"} & {*paper.table_names}
+    with pytest.raises(UsageError, match="no tolerance here: it takes a suite of families"):
+        paper.tolerance()
+    with pytest.raises(UsageError, match="no corruption here: it takes corruptions"):
+        study.table("corruption")
+    once = make_study(tmp_path / "once", 9, graded(ONCE))
+    assert "strength" in once.table_names
+    assert "tolerance" not in once.table_names
+
+
+def test_families_are_read_from_study_json(study):
+    first, *_, last = study.reader().families
+    assert (first.name, first.unit, first.zero) == ("darker", "stops", 0.0)
+    assert first.views == tuple(f"darker@{level}" for level in range(1, 6))
+    assert first.strengths == (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
+    assert first.has_strength
+    assert not last.has_strength

@@ -1,0 +1,116 @@
+"""The strength at which a curve reaches a value, against a slow loop; and its interval."""
+
+import math
+
+import numpy as np
+import pytest
+
+from embedshift.statistics.tolerance import strength_at, tolerance
+
+NAN, INF = math.nan, math.inf
+
+
+def slow(parameters, values, target):
+    """Walks from level to level; the line starts at the highest value so far."""
+    at, highest = parameters[0], values[0]
+    for strength, value in zip(parameters[1:], values[1:], strict=True):
+        if math.isnan(value):
+            continue
+        if value >= target:
+            return at + (target - highest) / (value - highest) * (strength - at) if value != INF else at
+        at, highest = strength, max(highest, value)
+    return NAN
+
+
+CASES = {
+    "between two levels": ([0, 1, 2, 3], [0, 0.05, 0.15, 0.3], 1.5),
+    "at a level": ([0, 1, 2, 3], [0, 0.05, 0.1, 0.3], 2.0),
+    "before the first level": ([0, 1, 2, 3], [0, 0.4, 0.5, 0.6], 0.25),
+    "not reached": ([0, 1, 2, 3], [0, 0.05, 0.06, 0.0999], NAN),
+    "falling parameters": ([100, 80, 50, 25], [0, 0.05, 0.15, 0.3], 65.0),
+    "one that falls counts as the highest before it": ([0, 1, 2, 3], [0, 0.08, 0.02, 0.12], 2.5),
+    "a plateau below": ([0, 1, 2, 3], [0, 0.05, 0.05, 0.15], 2.5),
+    "a plateau at the target": ([0, 1, 2, 3], [0, 0.1, 0.1, 0.1], 1.0),
+    "a tie with the target after a fall": ([0, 1, 2, 3], [0, 0.08, 0.04, 0.1], 3.0),
+    "below 0": ([0, 1, 2], [0, -0.02, 0.1], 2.0),
+    "a level without a value": ([0, 1, 2, 3], [0, 0.05, NAN, 0.15], 2.0),
+    "the first without a value": ([0, 1, 2, 3], [0, NAN, 0.2, 0.3], 1.0),
+    "the last without a value": ([0, 1, 2, 3], [0, 0.05, 0.06, NAN], NAN),
+    "no value": ([0, 1, 2, 3], [0, NAN, NAN, NAN], NAN),
+    "a level that may be anything": ([0, 1, 2, 3], [0, 0.05, INF, 0.1], 1.0),
+    "steps of different lengths": ([1, 1.25, 1.5, 4], [0, 0.02, 0.05, 0.15], 2.75),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_where_the_highest_so_far_reaches_the_target(case):
+    parameters, values, wanted = CASES[case]
+    found = strength_at(parameters, values, 0.1)
+    assert found == pytest.approx(wanted, nan_ok=True)
+    assert slow(parameters, values, 0.1) == pytest.approx(wanted, nan_ok=True)
+
+
+def test_many_curves_at_once_equal_a_slow_loop():
+    rng = np.random.default_rng(0)
+    for parameters in (np.cumsum(rng.uniform(0.1, 2, 6)), 100 - np.cumsum(rng.uniform(0.1, 9, 6))):
+        values = np.round(rng.normal(0.02, 0.05, (40, 25, 6)).cumsum(axis=-1), 2)  # rounded, so that there are ties
+        values[rng.random(values.shape) < 0.15] = NAN
+        values[..., 0] = 0.0
+        wanted = [slow(parameters.tolist(), curve, 0.1) for curve in values.reshape(-1, 6).tolist()]
+        assert 0 < np.isnan(wanted).sum() < len(wanted)
+        np.testing.assert_allclose(strength_at(parameters, values, 0.1).ravel(), wanted, rtol=1e-12)
+
+
+def ends(parameters, values, low, high, target=0.1):
+    found = tolerance(parameters, values, low, high, target)
+    return found.value, found.low, found.high
+
+
+def test_the_interval_holds_the_strengths_whose_means_may_be_the_target():
+    found = ends([0, 1, 2, 3], [0.05, 0.15, 0.3], [0.02, 0.08, 0.18], [0.08, 0.2, 0.4])
+    assert found == pytest.approx((1.5, 1 + 0.02 / 0.12, 2.2))
+
+
+def test_ends_swap_where_parameters_fall():
+    value, low, high = ends([100, 80, 50, 25], [0.05, 0.15, 0.3], [0.02, 0.08, 0.18], [0.08, 0.2, 0.4])
+    assert (value, low, high) == pytest.approx((65.0, 45.0, 75.0))
+    assert low < value < high
+
+
+def test_an_end_beyond_the_strongest_level_is_missing():
+    assert ends([0, 1, 2], [0.05, 0.12], [0.02, 0.09], [0.08, 0.2])[2:] == pytest.approx((NAN,), nan_ok=True)
+    value, low, high = ends([100, 80, 50], [0.05, 0.12], [0.02, 0.09], [0.08, 0.2])
+    assert math.isnan(low)
+    assert 80 > high > value > 50
+
+
+def test_one_that_is_not_reached_may_have_one_end():
+    found = tolerance([0, 1, 2], [0.02, 0.09], [0.01, 0.06], [0.03, 0.13], 0.1)
+    assert not found.reached
+    assert math.isnan(found.value)
+    assert found.low == pytest.approx(1.7)
+    assert math.isnan(found.high)
+
+
+def test_without_intervals_there_are_no_ends():
+    found = tolerance([0, 1, 2], [0.05, 0.15], [NAN, NAN], [NAN, NAN], 0.1)
+    assert found.reached
+    assert found.value == pytest.approx(1.5)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_the_value_lies_inside_of_its_interval_whatever_is_missing():
+    rng, whole = np.random.default_rng(1), 0
+    for _ in range(2_000):
+        values = rng.normal(0.03, 0.04, 5).cumsum()
+        low, high = values - rng.uniform(0, 0.1, 5), values + rng.uniform(0, 0.1, 5)
+        unknown = rng.random(5) < 0.2
+        low[unknown], high[unknown] = NAN, NAN
+        values[rng.random(5) < 0.1] = NAN
+        for strengths in ([0, 1, 2, 4, 8, 16], [1, 0.9, 0.75, 0.5, 0.35, 0.25]):
+            found = tolerance(strengths, values, low, high, 0.1)
+            inside = [end for end in (found.low, found.value, found.high) if not math.isnan(end)]
+            assert inside == sorted(inside)
+            whole += len(inside) == 3
+    assert whole > 500

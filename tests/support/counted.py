@@ -1,0 +1,70 @@
+"""A run that can be killed: an encoder that writes down how many views it was given, in a process of its own."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedshift.arrays import Pixels
+from embedshift.config import StudyConfig, make_config
+from embedshift.encoders.base import EncoderOutput
+from embedshift.pipeline import kept
+from embedshift.steps import Start, run_study
+from support.mean_colour import MeanColour
+
+SHARD, VIEWS, BATCH = 6, 41, 16
+
+
+class Counted(MeanColour):
+    """Adds a line to a file for every batch; what it gives for a view depends on the batch in the last bits.
+
+    Args:
+        log: The file.
+        seconds: That a batch takes.
+        most: Batches until it is stopped as by Ctrl-C.
+        memory: Views that it has memory for.
+    """
+
+    name = "counted"
+
+    def __init__(self, log: Path, *, seconds: float = 0.0, most: int | None = None, memory: int = BATCH) -> None:
+        self.log, self.seconds, self.most, self.memory = log, seconds, most, memory
+
+    def __call__(self, views: Pixels) -> EncoderOutput:
+        if len(views) > self.memory:
+            raise MemoryError("out of memory")
+        if self.most is not None and len(self.batches()) >= self.most:
+            raise KeyboardInterrupt
+        time.sleep(self.seconds)
+        output = super().__call__(views)
+        with open(self.log, "a") as file:
+            file.write(f"{len(views)}\n")
+        brightness = np.float32(1 + 1e-5 * views.mean())
+        # As torch may: the same numbers in another order in memory.
+        attention = np.asfortranarray(output.attention * brightness)
+        return EncoderOutput(output.embedding * brightness, attention, output.attention_kind)
+
+    def batches(self) -> list[int]:
+        """The views of every batch."""
+        return [int(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+
+
+def config(images: Path, **settings: Any) -> StudyConfig:
+    """Forty views of every image beside itself."""
+    suite = {"augmentations": "strength", "families": ["jpeg"], "levels": VIEWS - 1}
+    sizes = {"shard_size": SHARD, "batch_size": BATCH, "workers": 0}
+    return make_config({"images": [str(images)]} | suite | sizes | settings)
+
+
+def run(images: Path, out: Path, encoder: Counted, *, every: float = 0.0, **settings: Any) -> tuple[int, int]:
+    """A study whose outputs are written so often; images done at its start, and those that it went through."""
+    kept.EVERY = every
+    starts, through = list[Start](), list[int]()
+    run_study(config(images, **settings), out, encoder=encoder, on_start=starts.append, progress=through.append)
+    return starts[0].done, sum(through)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), Path(sys.argv[2]), Counted(Path(sys.argv[3]), seconds=0.02), workers=int(sys.argv[4]))
