@@ -144,8 +144,8 @@ def test_a_suite_from_its_stored_description_draws_the_same_bytes():
 HASHES = {
     "noise": "aa5fe9ce1e2acce8c8e795a5657eb35af2d6cc1b833aad50de50bdf10a94f0f5",
     "blur": "9742c387cd8aaa8628b931e1ff8aee96d1bb744af297303e934ba4b65eb09227",
-    "brightness_contrast": "9e9b50609f7f2874436d30948a2d380e0e72a4f906c452d93d7ce00fa2887d2f",
-    "coarse_dropout": "4a2b0a502267ddfa2e68be9fa3aae14d69d81d4fad76bb96a486b51cce21bb3e",
+    "brightness_contrast": "60654e438b12ca465c74d5f2cb051b46a2cc293adcec214bc8ec45199ef418f1",
+    "coarse_dropout": "050a5dadf962622bebb33f207f8b7cf772c105d7710244921e6fbaf6b583b9cf",
     "occlusion": "3e8da36b6812c18fbe8b684b383c8d8b6a6b6d9341d543f0f8e539a1001c8e7a",
     "gamma": "48023e762f04b256dbd7f73d0fe2ef16fef209e81e91ac018bf99c1c7fd5f376",
     "flip": "beb79dd78bb02c456fefc7fe11eb134d4c2c087a81ffc68634fa41cce252c8ed",

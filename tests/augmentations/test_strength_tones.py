@@ -66,10 +66,13 @@ def test_gamma_is_a_power_or_its_inverse():
     assert signs_seen("gamma", candidates, 0.51) == {0, 1}
 
 
-def test_brightness_contrast_is_albumentations_largest_change():
+def test_brightness_contrast_is_a_line_through_mid_grey():
     def candidates(amount):
         pairs = itertools.product((-amount, amount), repeat=2)
-        return [np.clip(image() * (1 + contrast) + 255 * brightness, 0, 255) for contrast, brightness in pairs]
+        return [
+            np.clip(127.5 + (image() - 127.5) * (1 + contrast) + 255 * brightness, 0, 255)
+            for contrast, brightness in pairs
+        ]
 
     assert signs_seen("brightness_contrast", candidates, 0.51) == {0, 1, 2, 3}
 

@@ -131,11 +131,12 @@ def _jittered(augmentation: Augmentation, lighter: int, seed: int) -> Array:
 
 
 def _brightness_contrast(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> Array:
-    """From a straight line through the levels that are not clipped."""
-    view = augmentation.draw(image, seed)
+    """From a straight line through the levels that are not clipped, on an image that has every level."""
+    made = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
+    view = augmentation.draw(made, seed)
     free = (view > 0) & (view < 255)
-    slope, start = np.polyfit(image[free].astype(float), view[free].astype(float), 1)
-    return np.abs([slope - 1, start / 255])
+    slope, middle = np.polyfit(made[free] - 127.5, view[free] - 127.5, 1)
+    return np.abs([slope - 1, middle / 255])
 
 
 def _grey(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:

@@ -32,17 +32,18 @@ def color_jitter(image: Pixels, amount: float, rng: np.random.Generator) -> Pixe
 
 
 def brightness_contrast(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
-    """Contrast and brightness, each up or down: levels times 1 ± amount, plus ± amount of the range.
+    """Contrast around mid-grey times 1 ± amount, and brightness plus or minus amount of the range.
 
-    The largest change of albumentations' RandomBrightnessContrast. Two signs are drawn.
+    The paper's transform takes contrast around black: at the strongest level, with both signs down, every image would
+    be black. Two signs are drawn.
 
     Example:
         >>> image = np.full((2, 2, 3), 100, np.uint8)
-        >>> brightness_contrast(image, 0.1, np.random.default_rng(0))[0, 0, 0] in (64, 84, 116, 136)
+        >>> brightness_contrast(image, 0.1, np.random.default_rng(0))[0, 0, 0] in (72, 77, 123, 128)
         True
     """
     contrast, brightness = signs(rng, 2) * amount
-    return _mapped(image, np.arange(256) * (1 + contrast) / 255 + brightness)
+    return _mapped(image, 0.5 + (np.arange(256) / 255 - 0.5) * (1 + contrast) + brightness)
 
 
 def grey(image: Pixels, mix: float, rng: np.random.Generator) -> Pixels:
