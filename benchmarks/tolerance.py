@@ -21,7 +21,7 @@ import embedshift
 from embedshift.augmentations.family import FAMILIES
 from machine import describe_machine
 
-SHARE, ENOUGH, GAIN = 0.1, 7, 3.0
+CRITERION, ENOUGH, GAIN = "share 0.1", 7, 3.0
 # Where a throw-away prototype's mean share reached 0.1, with its 95 % interval over 24 other draws: two ends a family.
 PROTOTYPE = {
     "noise": (0.059, 0.074), "blur": (0.005, 0.008), "color_jitter": (0.10, 0.19), "shift_scale_rotate": (0.13, 0.39),
@@ -55,30 +55,29 @@ def print_tolerances(study: embedshift.Study) -> bool:
     """The table of families; whether all rise and enough lie inside."""
     of_cosine = study.summary().filter(pl.col("metric") == "cosine_similarity")
     shares = dict(of_cosine.select("augmentation", "share").iter_rows())
+    table = study.table("tolerance").filter(pl.col("criterion") == CRITERION)
+    found = {row["family"]: row for row in table.iter_rows(named=True)}
     rising, inside = 0, 0
     print("| family (unit) | share at levels 1 to 5 | rises | tolerance | prototype | |\n|---|---|---|---|---|---|")
     for name, (low, high) in PROTOTYPE.items():
         family = FAMILIES[name]
         means = [shares[f"{name}@{level}"] for level in range(1, 6)]
-        found = tolerance(means, (family.zero, *family.levels))
-        rises, is_inside = bool(np.all(np.diff([0, *means]) > 0)), low <= found <= high
+        value, start, end = (_number(found[name][column]) for column in ("value", "low", "high"))
+        rises, is_inside = bool(np.all(np.diff([0, *means]) > 0)), low <= value <= high
         rising, inside = rising + rises, inside + is_inside
         print(
             f"| {name} ({family.unit}) | {' '.join(f'{mean:.3f}' for mean in means)} | {'yes' if rises else 'no'} | "
-            f"{found:.3g} | {low:g} to {high:g} | {'inside' if is_inside else 'outside'} |"
+            f"{value:.3g} [{start:.3g} to {end:.3g}] | {low:g} to {high:g} | "
+            f"{'inside' if is_inside else 'outside'} |"
         )
     print(f"| flip | {shares['flip@1']:.3f} | | | | |\n")
     print(f"{rising} of {len(PROTOTYPE)} families rise, {inside} tolerances lie inside\n")
     return rising == len(PROTOTYPE) and inside >= ENOUGH
 
 
-def tolerance(shares: list[float], parameters: tuple[float, ...]) -> float:
-    """The strength at which the running maximum of the shares reaches 0.1, by straight lines; NaN where it does not."""
-    highest = np.maximum.accumulate([0.0, *shares])
-    if highest[-1] < SHARE:
-        return float("nan")
-    after = int(np.argmax(highest >= SHARE))
-    return float(np.interp(SHARE, highest[after - 1 : after + 1], parameters[after - 1 : after + 1]))
+def _number(value: float | None) -> float:
+    """NaN where there is none."""
+    return float("nan") if value is None else value
 
 
 def print_standard_errors(study: embedshift.Study) -> bool:

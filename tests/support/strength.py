@@ -139,10 +139,16 @@ def _brightness_contrast(augmentation: Augmentation, image: Array, seed: int, re
     return np.abs([slope - 1, middle / 255])
 
 
+def _coloured(image: Array) -> Array:
+    """An image with colours, also from a grey one: its red, its green upside down and its blue mirrored."""
+    return np.dstack([image[..., 0], image[::-1, :, 1], image[:, ::-1, 2]])
+
+
 def _grey(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
     """From a straight line through what changes against what a grey image would change."""
-    change = (image @ GREY)[..., None] - image
-    return float((change * (augmentation.draw(image, seed).astype(float) - image)).sum() / (change**2).sum())
+    made = _coloured(image)
+    change = (made @ GREY)[..., None] - made
+    return float((change * (augmentation.draw(made, seed).astype(float) - made)).sum() / (change**2).sum())
 
 
 def _gamma(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
@@ -155,8 +161,9 @@ def _gamma(augmentation: Augmentation, image: Array, seed: int, recorded: float)
 
 def _hue(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
     """From the hue of pixels with much colour."""
-    before, after = rgb2hsv(image), rgb2hsv(augmentation.draw(image, seed))
-    strong = np.ptp(image.astype(int), axis=2) > 60
+    made = _coloured(image)
+    before, after = rgb2hsv(made), rgb2hsv(augmentation.draw(made, seed))
+    strong = np.ptp(made.astype(int), axis=2) > 60
     turn = np.exp(2j * np.pi * (after - before)[..., 0][strong]).mean()
     return float(abs(np.degrees(np.angle(turn))))
 
@@ -240,7 +247,7 @@ MEASURED: dict[str, tuple[Callable[[Augmentation, Array, int, float], Any], floa
     "coarse_dropout": (_hidden, 0.001),
     "rotation": (_turn, 0.005),
     "zoom_out": (_scale, 0.005),
-    "translation": (_shift, 0.005),
+    "translation": (_shift, 0.01),
     "crop": (_area, 0.005),
     "jpeg": (_jpeg, 0.0),
     "downscale": (_downscale, 0.0),
