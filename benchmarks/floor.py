@@ -13,8 +13,8 @@ from pathlib import Path
 from embedshift.config import make_config
 from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.floor import UnrelatedImages
+from embedshift.pipeline.prepare import prepared
 from embedshift.pipeline.shard import measure_shard
-from embedshift.steps import prepared
 from machine import describe_machine
 
 

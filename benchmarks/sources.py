@@ -28,8 +28,8 @@ import polars.selectors as cs
 import embedshift
 from embedshift.config import make_config
 from embedshift.pipeline.draw import draw_image
+from embedshift.pipeline.prepare import prepared
 from embedshift.sources import Sample, Source, images, open_source, select, shuffle
-from embedshift.steps import prepared
 from embedshift.store.shards import Failure
 from machine import describe_machine
 

@@ -1,42 +1,24 @@
 """A run, step by step: list, ask, load, plan, lock, measure, tables."""
 
-import contextlib
 import importlib.metadata
 import logging
-import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from embedshift.augmentations import Suite, Variant, load_suite
+from embedshift.augmentations import Suite
 from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
-from embedshift.encoders.spec import EncoderSpec
 from embedshift.engines import Job, Progress, find_engine
-from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.pipeline.identity import hash_of, study_identity
+from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.kept import images_kept
-from embedshift.pipeline.measure import Measure
-from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
-from embedshift.pipeline.ready import ReadyEncoder, ready
+from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.prepare import Prepared, prepared
 from embedshift.sources import (
-    Inspection,
-    PairedSource,
-    Sample,
     Shard,
-    Source,
-    inspect,
-    named_variants,
-    open_pairs,
-    open_source,
-    passed_over,
-    select,
-    shuffle,
-    split,
 )
 from embedshift.store import folder, shards
 from embedshift.store.copies import copies, copies_line
@@ -47,38 +29,6 @@ from embedshift.store.tables import write_tables
 log = logging.getLogger(__name__)
 
 VERSIONS = ("torch", "transformers", "albumentations", "opencv-python-headless", "numpy", "pillow", "polars", "pyarrow")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A study that is ready to run.
-
-    Args:
-        config: The settings.
-        source: Reads the images.
-        order: How the images were put in order.
-        shards: All shards.
-        spec: Which encoder.
-        ready: It, loaded.
-        plan: What decides the rows.
-        identity: All that can change a number; the hash of it decides which runs may share a folder.
-        pairs: Of a study of pairs, what the variants of each name are.
-    """
-
-    config: StudyConfig
-    source: Source
-    order: str
-    shards: Sequence[Shard]
-    spec: EncoderSpec
-    ready: ReadyEncoder
-    plan: Plan
-    identity: Mapping[str, Any]
-    pairs: Mapping[str, Inspection] = field(default_factory=dict)
-
-    @property
-    def samples(self) -> list[Sample]:
-        """All images, in order."""
-        return [sample for shard in self.shards for sample in shard.samples]
 
 
 @dataclass(frozen=True)
@@ -147,92 +97,6 @@ def run_study(
             log.warning(copies_line(copied))
         study_info(study, records, complete=True).write(out)
     return Reader(out)
-
-
-@contextlib.contextmanager
-def prepared(
-    config: StudyConfig, out: Path | None, *, encoder: Encoder | None = None, suite: Suite | None = None
-) -> Iterator[Prepared]:
-    """The study with its images listed and its encoder ready, until the end of the block."""
-    suite = suite or find_suite(config)
-    source, samples, order = list_images(config, out)
-    pairs = inspect(source) if isinstance(source, PairedSource) else {}
-    if pairs:
-        suite = Suite([Variant(name, bytes_hash=e.bytes_hash, missing=e.missing) for name, e in pairs.items()])
-    measures = make_measures(config, suite, samples)
-    spec = encoder_spec(config, encoder, measures)
-    with ready(spec, config, compiled=False) as loaded:
-        measures = loaded.prepare(measures)
-        preprocess = preprocess_of(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
-        suite.try_out(preprocess.size)
-        plan = Plan(
-            config=config,
-            suite=suite,
-            preprocess=preprocess,
-            measures=measures,
-            columns=columns_of(measures, loaded.probe(spec)),
-            batch_size=spec.batch_for(loaded.encoder),
-            images=len(samples),
-        )
-        cut = split(samples, config.shard_size)
-        identity = study_identity(loaded.encoder, plan, cut, order)
-        yield Prepared(
-            config=config,
-            source=source,
-            order=order,
-            shards=cut,
-            spec=spec,
-            ready=loaded,
-            plan=replace(plan, config_hash=hash_of(identity)),
-            identity=identity,
-            pairs=pairs,
-        )
-
-
-def find_suite(config: StudyConfig) -> Suite:
-    """The suite that the settings name; of pairs the variants, whose bytes are not known yet."""
-    if config.pairs:
-        return Suite([Variant(name) for name in named_variants(config.pairs)])
-    return load_suite(
-        config.augmentations,
-        families=config.families,
-        levels=config.levels,
-        frost_textures=config.frost_textures,
-    )
-
-
-def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Sample], str]:
-    """The source of the images, those of the study in their order, and the name of that order.
-
-    Raises:
-        EmbedshiftError: when there is none, or the study's folder is that of the images.
-    """
-    source = open_source(config.images)
-    samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
-    if not samples:
-        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{passed_over(source.skipped)}")
-    if config.pairs:
-        source = open_pairs(source, samples, config.pairs, allow_missing=config.allow_missing)
-        samples = source.samples
-    described = [source.description, *source.description.get("variants", {}).values()]
-    if out is not None and any(out.resolve() == Path(d.get("root", os.devnull)).resolve() for d in described):
-        raise UsageError(f"{out} is the folder of the images; choose another `out`")
-    return source, *shuffle(samples, source, seed=config.seed)
-
-
-def encoder_spec(config: StudyConfig, encoder: Encoder | None, measures: Sequence[Measure]) -> EncoderSpec:
-    """Which encoder the study wants, and what it must give."""
-    return EncoderSpec(
-        model=config.model,
-        device=config.device,
-        precision=config.precision,
-        size=config.size,
-        embedding=config.embedding,
-        given=encoder,
-        observations=tuple(dict.fromkeys(name for each in measures for name in each.observations)),
-        compile=config.compile,
-        batch_size=config.batch_size,
-    )
 
 
 def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, complete: bool) -> StudyInfo:

@@ -68,7 +68,7 @@ def test_names_on_the_command_line(cli, places, model, tmp_path):
 def test_a_dry_run_estimates_and_writes_nothing(cli, places, model, tmp_path):
     done = cli("run", "--pairs", *places, "--out", tmp_path / "s", "--model", model, "--dry-run")
     assert done.code == 0, done.err
-    assert "views: 3 per image, 18 in all, in 1 shards" in done.out
+    assert "views: 3 per image, 18 in all, in 1 shard\n" in done.out
     assert "time: about" in done.out
     assert not (tmp_path / "s").exists()
 

@@ -19,7 +19,8 @@ from embedshift import EmbedshiftError
 from embedshift.config import make_config
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.engines import Job, devices
-from embedshift.steps import prepared, run_study
+from embedshift.pipeline.prepare import prepared
+from embedshift.steps import run_study
 from support import mean_colour, models
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
@@ -131,7 +132,7 @@ from pathlib import Path
 from support import mean_colour
 from embedshift.config import make_config
 from embedshift.engines import Job, devices
-from embedshift.steps import prepared
+from embedshift.pipeline.prepare import prepared
 config = make_config({"images": [sys.argv[1]], "device": "cpu,cpu", "shard_size": 2, "workers": 1})
 with prepared(config, Path(sys.argv[2]), encoder=mean_colour.MeanColour()) as study:
     job = Job(

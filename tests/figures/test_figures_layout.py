@@ -21,6 +21,9 @@ from support.overlap import drawn_texts, overlaps
 from support.report_fixtures import LONG
 from support.synthetic import make_study
 
+# Those of families of rising strength are tried in tests/questions/test_strength_shown.py.
+OF_ANY_STUDY = [name for name in FIGURES if FIGURES[name].question != "strength"]
+
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 BLINDNESS = {
     "none": np.eye(3),
@@ -66,7 +69,7 @@ def test_the_measure_of_overlaps_finds_them():
     assert len(overlaps(figure)) == 2
 
 
-@pytest.mark.parametrize("name", list(FIGURES))
+@pytest.mark.parametrize("name", OF_ANY_STUDY)
 def test_no_words_overlap_and_all_stay_inside(study, name):
     if name in ("attention", "attention_change") and study.kind == "no attention":
         with pytest.raises(EmbedshiftError, match=r"gives no attention|no metric of attention"):
@@ -79,7 +82,7 @@ def test_no_words_overlap_and_all_stay_inside(study, name):
     assert overlaps(study.figure(name)) == []
 
 
-@pytest.mark.parametrize("name", list(FIGURES))
+@pytest.mark.parametrize("name", OF_ANY_STUDY)
 def test_caption_tells_encoder_and_number_of_images(tmp_path, name):
     study = make_study(
         tmp_path / "study",
@@ -127,7 +130,7 @@ def with_holes(study):
     return FigureInput(Holed(study.folder, made=made, changed=rows))
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if not FIGURES[name].shows_images])
+@pytest.mark.parametrize("name", [name for name in OF_ANY_STUDY if not FIGURES[name].shows_images])
 def test_missing_values_are_said_or_left_out(tmp_path, name):
     study = make_study(
         tmp_path / "study", 12, ["noise", "blur", "elastic", "perspective"], layers=3, text=True, looks=True
@@ -222,9 +225,8 @@ def test_drawing_imports_no_torch_and_opens_no_window(tmp_path):
     study = make_study(tmp_path / "study", 4, ["noise", "blur"], with_pictures=True, layers=3, text=True, looks=True)
     code = f"""
 import sys, embedshift
-from embedshift.figures import FIGURES
 study = embedshift.load({str(study.folder)!r})
-for name in FIGURES:
+for name in {OF_ANY_STUDY}:
     study.figure(name)
 assert "torch" not in sys.modules
 import matplotlib.pyplot

@@ -12,10 +12,10 @@ import embedshift
 from embedshift.config import make_config
 from embedshift.pipeline import floor
 from embedshift.pipeline.draw import draw_image
+from embedshift.pipeline.prepare import prepared
 from embedshift.questions.embedding import measure as embedding
 from embedshift.registry import METRICS
 from embedshift.statistics import floors as floors_of
-from embedshift.steps import prepared
 from support.mean_colour import MeanColour
 
 METRICS_OF_PAIRS = ("attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation")

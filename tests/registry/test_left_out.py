@@ -16,6 +16,7 @@ OWN = {"mirror": lambda image, rng: image[:, ::-1], "dark": lambda image, rng: i
 # The file of the figure, the table, the section and the columns that a question has and no other.
 TRACES = {
     "attention": ("fig01_attention", None, None, {"attention_similarity"}),
+    "strength": (None, None, None, set()),  # it says nothing of augmentations without strength
     "pixels": (None, None, None, {"patch_similarity", "edge_preservation", "detail_preservation"}),
     "profile": ("fig03_heatmap", None, "summary", set()),
     "shape": ("fig04d_dendrogram", "clusters", None, {"pairwise"}),

@@ -15,10 +15,10 @@ from embedshift.config import make_config
 from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput, draw, iter_figures
+from embedshift.pipeline.prepare import prepared
 from embedshift.questions.embedding import measure as embedding
 from embedshift.questions.shape import Tree
 from embedshift.sources import open_source, shuffle
-from embedshift.steps import prepared
 from embedshift.study import Study
 from support import command, models
 from support.models import Colours, pictures

@@ -117,7 +117,7 @@ def run(
     set_up_logging(quiet, lambda line: with_flags(line, app))
     if dry_run:
         from embedshift.cli.estimate import estimate
-        from embedshift.steps import prepared
+        from embedshift.pipeline.prepare import prepared
 
         with prepared(make_config(told), out) as study:
             for line in estimate(study):

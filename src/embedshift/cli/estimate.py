@@ -9,9 +9,9 @@ from embedshift.encoders.base import Encoder, EncoderInfo
 from embedshift.engines.job import cores, default_workers
 from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.prepare import Prepared
 from embedshift.sources import passed_over
 from embedshift.statistics.floors import GROUPS, KEPT
-from embedshift.steps import Prepared
 
 PROBE_IMAGES, PROBE_BATCHES = 4, 3
 
