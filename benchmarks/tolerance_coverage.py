@@ -83,7 +83,7 @@ def by_ends(sample: Sample, floor: Floor, seed: int) -> np.ndarray:
     """Weak and strong ends by the shares' intervals, `[families, 2]`; infinite beyond the strongest level."""
     found = shares(sample, floor, 1.0, seed=seed, limits=(-1.0, 1.0))
     parts = (each.reshape(len(FAMILIES), -1) for each in (found.value, found.low, found.high))
-    made = [tolerance(LEVELS, *family, SHARE) for family in zip(*parts, strict=True)]
+    made = [tolerance(LEVELS, mean, low, high, SHARE) for mean, low, high in zip(*parts, strict=True)]
     return np.nan_to_num([[each.low, each.high] for each in made], nan=np.inf)
 
 

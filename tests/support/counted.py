@@ -43,6 +43,7 @@ class Counted(MeanColour):
             file.write(f"{len(views)}\n")
         brightness = np.float32(1 + 1e-5 * views.mean())
         # As torch may: the same numbers in another order in memory.
+        assert output.attention is not None
         attention = np.asfortranarray(output.attention * brightness)
         return EncoderOutput(output.embedding * brightness, attention, output.attention_kind)
 

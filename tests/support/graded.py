@@ -1,6 +1,7 @@
 """Columns that a made study has where augmentations stand in families, and families for tests."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,7 +50,7 @@ def default_strength(view: Augmentation) -> float:
     return 0.1 * 1.7**view.grade.level
 
 
-def register(monkeypatch, *families: Family) -> None:
+def register(monkeypatch: Any, *families: Family) -> None:
     """Makes families known, so that their views can be drawn again."""
     for family in families:
         if family.name not in FAMILIES:

@@ -154,7 +154,7 @@ def place_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
     grid = np.stack(np.meshgrid(np.arange(12.0), np.arange(12.0)), axis=2).astype(np.float32)
     outside = grid + 12
     rim = np.where(np.arange(12)[:, None, None] % 2, grid, np.float32(-0.5))
-    yield "shifted", (grid + np.float32([2, 0]),)
+    yield "shifted", (grid + np.array([2, 0], np.float32),)
     yield "as it was", (grid,)
     yield "each pixel by itself", ((grid + rng.normal(0, 3, grid.shape)).astype(np.float32),)
     yield "half a pixel outside", (rim,)

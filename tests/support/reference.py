@@ -216,8 +216,9 @@ def dissimilarity(o: list[Any], a: list[Any]) -> float:
     if min(len(o), len(o[0])) < 11:
         return math.nan
     before, after = (np.array(_thousandths(image)) / 1000 for image in (o, a))
+    measure: Any = structural_similarity
     settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
-    return max(0.0, 1 - float(structural_similarity(before, after, **settings)))
+    return max(0.0, 1 - float(measure(before, after, **settings)))
 
 
 def displacement(source: list[Any]) -> float:

@@ -122,10 +122,10 @@ def _jittered(augmentation: Augmentation, lighter: int, seed: int) -> Array:
     levels = rng.integers(-40, 41, (64, 64))
     levels += round((coloured @ GREY).mean() - levels.mean())  # equal in the mean, so that contrast keeps it
     made = np.concatenate([np.dstack([levels] * 3), coloured], axis=1).astype(np.uint8)
-    (before, coloured), (after, view) = (np.split(each, 2, axis=1) for each in (made, augmentation.draw(made, seed)))
+    (before, skin), (after, view) = (np.split(each, 2, axis=1) for each in (made, augmentation.draw(made, seed)))
     brightness = after.mean() / before.mean()
     both = np.polyfit(before.ravel(), after.ravel(), 1)[0]
-    chroma = np.ptp(view.astype(float), axis=2).sum() / np.ptp(coloured.astype(float), axis=2).sum()
+    chroma = np.ptp(view.astype(float), axis=2).sum() / np.ptp(skin.astype(float), axis=2).sum()
     turn = np.angle(np.exp(2j * np.pi * (rgb2hsv(view) - rgb2hsv(coloured))[..., 0]).mean()) / (2 * np.pi)
     return np.array([brightness - 1, both / brightness - 1, chroma / both - 1, turn])
 
@@ -171,7 +171,7 @@ def _hue(augmentation: Augmentation, image: Array, seed: int, recorded: float) -
 def _jpeg(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
     """From the quantisation table of a file that decodes to the view."""
     data = written(image, recorded).tobytes()
-    file = Image.open(io.BytesIO(data))
+    file: Any = Image.open(io.BytesIO(data))
     decoded = np.asarray(file.convert("RGB")).astype(int)
     assert np.abs(decoded - augmentation.draw(image, seed)).max() <= 4, "the view is what the file holds"
     fitting = [quality for quality in range(1, 101) if _table(quality) == file.quantization[0]]
@@ -183,7 +183,8 @@ def _table(quality: int) -> Any:
     """Pillow's quantisation table of brightness for a quality."""
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality)
-    return Image.open(file).quantization[0]
+    read: Any = Image.open(file)
+    return read.quantization[0]
 
 
 def _downscale(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
