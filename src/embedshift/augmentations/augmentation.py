@@ -182,14 +182,17 @@ class Augmentation:
             return self.transform.geometry(len(image), np.random.default_rng(seed))
         if not transforms.is_transform(self.transform):
             return None
+        if self._coverer is None:
+            return Geometry()
         places = np.moveaxis(grid(len(image)), 2, 0).astype(np.float64)
         moved = np.nan_to_num([self.warp(image, place, seed) for place in places], nan=np.inf)
-        coverer = transforms.mover_of(self.transform, covers=True)
-        if coverer is None:
-            return Geometry()
-        left = transforms.move(coverer, image, np.ones(image.shape[:2]), seed)
+        left = transforms.move(self._coverer, image, np.ones(image.shape[:2]), seed)
         return Geometry(np.moveaxis(moved.astype(np.float32), 0, 2), np.isnan(left))
 
     @functools.cached_property
     def _mover(self) -> Transform:
         return transforms.mover_of(self.transform)
+
+    @functools.cached_property
+    def _coverer(self) -> Transform:
+        return transforms.mover_of(self.transform, covers=True)

@@ -79,7 +79,7 @@ class Geometry:
         """`values` of the original's pixels `[S, S]`, moved as the view's pixels were; NaN where it shows none."""
         if self.source is None:
             return values
-        moved = _sampled(values, self.source, cv2.BORDER_REFLECT_101)
+        moved = sampled(values, self.source, cv2.BORDER_REFLECT_101)
         return np.where(inside(self.source), moved, np.nan)
 
 
@@ -103,7 +103,7 @@ def inside(source: Floats) -> Mask:
     return np.asarray(((source > -0.5) & (source < len(source) - 0.5)).all(axis=2))
 
 
-def _sampled(values: Any, source: Floats, border: int) -> Any:
+def sampled(values: Any, source: Floats, border: int) -> Any:
     """Values or pixels at some places, bilinearly."""
     # Across and down as two maps: with an empty second map, OpenCV 5.0 reads places from memory that is not its own.
     across, down = cv2.split(source)
@@ -152,7 +152,7 @@ class Warp(Change):
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
         """The view."""
         source = self.source(len(image), parameter, rng)
-        return np.asarray(_sampled(image, source, self.border), np.uint8)
+        return np.asarray(sampled(image, source, self.border), np.uint8)
 
     def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
         """The places that the view shows."""
@@ -179,14 +179,6 @@ class Cover(Change):
     def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
         """The pixels that are covered."""
         return Geometry(hidden=self.mask(side, parameter, rng))
-
-
-@dataclass(frozen=True)
-class Unknown(Tones):
-    """A change of which it is not known where it moves things."""
-
-    def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> None:
-        """Not known."""
 
 
 @dataclass(frozen=True)

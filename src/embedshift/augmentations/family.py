@@ -29,7 +29,6 @@ class Family:
         levels: The parameters of levels 1, 2, …; one level = the family has no strength.
         whole: Whether parameters are whole numbers.
         published: Whether only these levels exist, as where they are a standard.
-        standard: Whether the suite has it without being asked by name.
         drawn_as: The family whose seeds it takes; "" = its own.
         version: Raised whenever its views change.
         more: What else decides its views, as JSON.
@@ -43,7 +42,6 @@ class Family:
     levels: tuple[float, ...]
     whole: bool = False
     published: bool = False
-    standard: bool = True
     drawn_as: str = ""
     version: int = 1
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -87,12 +85,18 @@ class Family:
 FAMILIES: Registry[Family] = Registry("augmentation family")
 
 
-def of_suite(suite: str, choice: Choice, others: Sequence[Family] = ()) -> list[Augmentation]:
+def add(family: Family) -> None:
+    """Registers a family under its name."""
+    FAMILIES.add(family.name, family)
+
+
+def of_suite(suite: str, choice: Choice, standard: Sequence[str], others: Sequence[Family] = ()) -> list[Augmentation]:
     """The views of a suite's families: those that are asked for, else the standard ones, weakest first each.
 
     Args:
         suite: The suite's name.
         choice: What is asked for.
+        standard: Names of the families that it has without being asked, in order.
         others: Families that are not registered, since they depend on the choice.
 
     Raises:
@@ -103,5 +107,6 @@ def of_suite(suite: str, choice: Choice, others: Sequence[Family] = ()) -> list[
     for name in choice.families:
         if name not in known:
             raise UsageError(f"families: {unknown_name(f'family of {suite}', name, known)}")
-    names = choice.families or [name for name, family in known.items() if family.standard]
-    return [each for name in dict.fromkeys(names) for each in known[name].augmentations(choice.levels)]
+    return [
+        each for name in dict.fromkeys(choice.families or standard) for each in known[name].augmentations(choice.levels)
+    ]

@@ -91,7 +91,8 @@ class KeepingEncoder:
             output, self._end = self._next.unpacked(), self._next.end
             self._next = next(self._found, None)
             return output
-        output = _plain(self._encoder(views))
+        # In the order in which the file gives it back: sums depend on the order in memory by rounding.
+        output = self._encoder(views).contiguous()
         self._next = None  # what follows in the file is of other batches
         self._wait()
         self._last = self._thread.submit(self._keep, views, output)
@@ -167,13 +168,6 @@ def _packed(views: Pixels, output: EncoderOutput, config_hash: str) -> bytes:
     packed = b"".join([line, b"\n", *(array.tobytes() for array in arrays.values())])
     head = _HEAD.pack(len(packed), len(views), _hash(views.data), bytes(32))[:-32]
     return head + _hash(config_hash.encode(), head, packed) + packed
-
-
-def _plain(output: EncoderOutput) -> EncoderOutput:
-    """The same in the order of C, as the file gives it back: sums depend on the order in memory by rounding."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in output.arrays().items()}
-    embedding, attention = arrays.pop("embedding"), arrays.pop("attention", None)
-    return EncoderOutput(embedding, attention, output.attention_kind, arrays)
 
 
 def _hash(*parts: bytes | memoryview) -> bytes:

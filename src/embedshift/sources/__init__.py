@@ -137,15 +137,7 @@ def read_again(description: Mapping[str, Any]) -> Callable[[str], bytes]:
     if description["kind"] == "folder":
         root = Path(description["root"])
         return lambda image_id: (root / image_id).read_bytes()
-    source = SOURCES[description["kind"]](description["paths"])
-    samples = {sample.image_id: sample for sample in source.samples}
-
-    def read(image_id: str) -> bytes:
-        if image_id not in samples:
-            raise EmbedshiftError("it is not in its source any more")
-        return source.read(samples[image_id])
-
-    return read
+    return _reader(description, lambda image_id: image_id)
 
 
 def variant_again(description: Mapping[str, Any]) -> Callable[[str], bytes]:
@@ -160,12 +152,17 @@ def variant_again(description: Mapping[str, Any]) -> Callable[[str], bytes]:
     Raises:
         EmbedshiftError: when all of them are gone.
     """
+    return _reader(description, stem)
+
+
+def _reader(description: Mapping[str, Any], name: Callable[[str], str]) -> Callable[[str], bytes]:
+    """Reads what a source lists under the name of an id."""
     source = SOURCES[description["kind"]](description["paths"])
-    samples = {stem(sample.image_id): sample for sample in source.samples}
+    samples = {name(sample.image_id): sample for sample in source.samples}
 
     def read(image_id: str) -> bytes:
-        if stem(image_id) not in samples:
+        if name(image_id) not in samples:
             raise EmbedshiftError("it is not in its source any more")
-        return source.read(samples[stem(image_id)])
+        return source.read(samples[name(image_id)])
 
     return read

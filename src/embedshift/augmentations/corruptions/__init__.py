@@ -4,7 +4,6 @@ Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corr
 arXiv 1903.12261; parameters of `make_imagenet_c.py` in their repository `hendrycks/robustness`.
 """
 
-import dataclasses
 import logging
 
 from embedshift.augmentations.augmentation import Augmentation, Choice
@@ -46,7 +45,7 @@ def corruptions(choice: Choice) -> list[Augmentation]:
     if frost.NAME in names and textures is None:
         raise UsageError("families: frost needs images of frost; give a folder with some as `frost_textures`")
     others = [] if textures is None or frost.NAME not in names else [frost.frost_family(textures)]
-    return of_suite("corruptions", dataclasses.replace(choice, families=names), others)
+    return of_suite("corruptions", choice, names, others)
 
 
 SUITES.add("corruptions", corruptions)

@@ -89,4 +89,4 @@ def gaussian_blur(image: Pixels, severity: float, rng: np.random.Generator) -> P
 add("defocus_blur", Tones(defocus_blur))
 add("motion_blur", Mixed(motion_blur, motion_source))
 add("zoom_blur", Mixed(zoom_blur, zoom_source))
-add("gaussian_blur", Tones(gaussian_blur), standard=False)
+add("gaussian_blur", Tones(gaussian_blur))

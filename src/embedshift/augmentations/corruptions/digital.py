@@ -51,4 +51,4 @@ def saturate(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels
 add("contrast", Tones(contrast))
 add("pixelate", Tones(pixelate))
 add("jpeg_compression", Tones(jpeg_compression))
-add("saturate", Tones(saturate), standard=False)
+add("saturate", Tones(saturate))

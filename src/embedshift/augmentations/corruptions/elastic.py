@@ -7,7 +7,7 @@ import numpy as np
 from scipy.fft import dctn, idctn
 
 from embedshift.arrays import Floats, Pixels, Values
-from embedshift.augmentations.changes import grid
+from embedshift.augmentations.changes import grid, sampled
 from embedshift.augmentations.corruptions.standard import SIDE, Mixed, add, at, to_pixels, to_side
 
 # The published lengths are shares of 244, a slip for 224 that the standard keeps.
@@ -19,8 +19,7 @@ def elastic_transform(image: Pixels, severity: float, rng: np.random.Generator) 
     side = len(image)
     affine, places = _moves(side, severity, rng)
     turned = cv2.warpAffine(image.astype(np.float32), affine, (side, side), borderMode=cv2.BORDER_REFLECT_101)
-    across, down = cv2.split(places)
-    return to_pixels(cv2.remap(turned, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
+    return to_pixels(sampled(turned, places, cv2.BORDER_REFLECT))
 
 
 def elastic_source(side: int, severity: float, rng: np.random.Generator) -> Floats:

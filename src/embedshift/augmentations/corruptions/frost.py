@@ -14,9 +14,9 @@ from embedshift.augmentations.changes import Change
 from embedshift.augmentations.corruptions.standard import SIDE, at, corruption, to_pixels
 from embedshift.augmentations.family import Family
 from embedshift.errors import UsageError
+from embedshift.sources.base import ENDINGS
 
 NAME = "frost"
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class Frost(Change):

@@ -39,4 +39,4 @@ def _normal(image: Pixels, rng: np.random.Generator) -> Floats:
 add("gaussian_noise", Tones(gaussian_noise))
 add("shot_noise", Tones(shot_noise))
 add("impulse_noise", Tones(impulse_noise))
-add("speckle_noise", Tones(speckle_noise), standard=False)
+add("speckle_noise", Tones(speckle_noise))

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from embedshift.arrays import Floats, Pixels
+from embedshift.augmentations import family
 from embedshift.augmentations.changes import Change, Geometry, Tones
-from embedshift.augmentations.family import FAMILIES, Family
+from embedshift.augmentations.family import Family
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ class Mixed(Tones):
         return Geometry(self.source(side, parameter, rng))
 
 
-def corruption(name: str, change: Change, *, standard: bool = True, more: dict[str, Any] | None = None) -> Family:
+def corruption(name: str, change: Change, *, more: dict[str, Any] | None = None) -> Family:
     """A corruption as a family: its parameter is the severity, and only the five published ones exist.
 
     Example:
@@ -43,13 +44,13 @@ def corruption(name: str, change: Change, *, standard: bool = True, more: dict[s
     """
     return Family(
         name, "corruptions", change, "severity", 0, SEVERITIES,
-        whole=True, published=True, standard=standard, more=more or {},
+        whole=True, published=True, more=more or {},
     )  # fmt: skip
 
 
-def add(name: str, change: Change, *, standard: bool = True) -> None:
+def add(name: str, change: Change) -> None:
     """Registers a corruption."""
-    FAMILIES.add(name, corruption(name, change, standard=standard))
+    family.add(corruption(name, change))
 
 
 def at(severity: float, *published: T) -> T:

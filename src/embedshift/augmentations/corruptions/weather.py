@@ -128,4 +128,4 @@ def _water(liquid: Floats) -> Floats:
 add("snow", Tones(snow))
 add("fog", Tones(fog))
 add("brightness", Tones(brightness))
-add("spatter", Tones(spatter), standard=False)
+add("spatter", Tones(spatter))

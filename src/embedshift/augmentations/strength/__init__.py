@@ -1,7 +1,5 @@
 """The suite `strength`: families of changes, from one that is hardly seen to one that spoils the image."""
 
-from dataclasses import replace
-
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.family import of_suite
 from embedshift.augmentations.strength import coding, grain, occluders, tones, warps
@@ -24,7 +22,7 @@ def strength(choice: Choice) -> list[Augmentation]:
         >>> strength(Choice(families=("jpeg",)))[2].name, len(strength(Choice()))
         ('jpeg@3', 91)
     """
-    return of_suite("strength", replace(choice, families=choice.families or STANDARD))
+    return of_suite("strength", choice, STANDARD)
 
 
 SUITES.add("strength", strength)

@@ -7,7 +7,7 @@ import numpy as np
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations.changes import Tones
-from embedshift.augmentations.family import FAMILIES, Family
+from embedshift.augmentations.family import Family, add
 
 
 def written(image: Pixels, quality: float) -> Any:
@@ -34,8 +34,5 @@ def downscale(image: Pixels, factor: float, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.resize(fewer, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-FAMILIES.add("jpeg", Family("jpeg", "strength", Tones(jpeg), "quality", 100, (80, 50, 25, 10, 5), whole=True))
-FAMILIES.add(
-    "downscale",
-    Family("downscale", "strength", Tones(downscale), "factor", 1, (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)),
-)
+add(Family("jpeg", "strength", Tones(jpeg), "quality", 100, (80, 50, 25, 10, 5), whole=True))
+add(Family("downscale", "strength", Tones(downscale), "factor", 1, (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)))

@@ -5,7 +5,7 @@ import numpy as np
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations.changes import Tones
-from embedshift.augmentations.family import FAMILIES, Family
+from embedshift.augmentations.family import Family, add
 
 
 def noise(image: Pixels, deviation: float, rng: np.random.Generator) -> Pixels:
@@ -33,5 +33,5 @@ def blur(image: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * len(image)), np.uint8)
 
 
-FAMILIES.add("noise", Family("noise", "strength", Tones(noise), "sd / range", 0, (0.03, 0.06, 0.12, 0.24, 0.48)))
-FAMILIES.add("blur", Family("blur", "strength", Tones(blur), "sigma / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04)))
+add(Family("noise", "strength", Tones(noise), "sd / range", 0, (0.03, 0.06, 0.12, 0.24, 0.48)))
+add(Family("blur", "strength", Tones(blur), "sigma / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04)))

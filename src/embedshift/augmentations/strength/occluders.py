@@ -4,7 +4,7 @@ import numpy as np
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations.changes import Cover, Mask
-from embedshift.augmentations.family import FAMILIES, Family
+from embedshift.augmentations.family import Family, add
 
 # Of the paper's dropout, which has six to eight; at a share of 0.04 they are as large as there: 16 pixels of 224.
 HOLES = 8
@@ -52,11 +52,5 @@ def mid_grey(image: Pixels, rng: np.random.Generator) -> Pixels:
     return np.full_like(image, 128)
 
 
-FAMILIES.add(
-    "coarse_dropout",
-    Family("coarse_dropout", "strength", Cover(holes, grains), "share hidden", 0, (0.025, 0.05, 0.1, 0.2, 0.4)),
-)
-FAMILIES.add(
-    "occlusion",
-    Family("occlusion", "strength", Cover(square, mid_grey), "share hidden", 0, (0.05, 0.1, 0.2, 0.4, 0.6)),
-)
+add(Family("coarse_dropout", "strength", Cover(holes, grains), "share hidden", 0, (0.025, 0.05, 0.1, 0.2, 0.4)))
+add(Family("occlusion", "strength", Cover(square, mid_grey), "share hidden", 0, (0.05, 0.1, 0.2, 0.4, 0.6)))

@@ -5,7 +5,7 @@ import numpy as np
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.changes import Tones
-from embedshift.augmentations.family import FAMILIES, Family
+from embedshift.augmentations.family import Family, add
 from embedshift.augmentations.strength.draws import signs
 
 # Rec. 601: what red, green and blue give to a grey level.
@@ -98,13 +98,10 @@ def _mapped(image: Pixels, curve: Values) -> Pixels:
     return np.asarray(cv2.LUT(image, _pixels(curve)), np.uint8)
 
 
-FAMILIES.add(
-    "color_jitter", Family("color_jitter", "strength", Tones(color_jitter), "±", 0, (0.05, 0.1, 0.2, 0.3, 0.4))
-)
-FAMILIES.add(
-    "brightness_contrast",
+add(Family("color_jitter", "strength", Tones(color_jitter), "±", 0, (0.05, 0.1, 0.2, 0.3, 0.4)))
+add(
     Family("brightness_contrast", "strength", Tones(brightness_contrast), "±", 0, (0.1, 0.2, 0.3, 0.4, 0.5)),
 )
-FAMILIES.add("grey", Family("grey", "strength", Tones(grey), "mix", 0, (0.2, 0.4, 0.6, 0.8, 1)))
-FAMILIES.add("gamma", Family("gamma", "strength", Tones(gamma), "g or 1/g", 1, (1.25, 1.5, 2, 3, 4)))
-FAMILIES.add("hue", Family("hue", "strength", Tones(hue), "degrees", 0, (10, 20, 45, 90, 180)))
+add(Family("grey", "strength", Tones(grey), "mix", 0, (0.2, 0.4, 0.6, 0.8, 1)))
+add(Family("gamma", "strength", Tones(gamma), "g or 1/g", 1, (1.25, 1.5, 2, 3, 4)))
+add(Family("hue", "strength", Tones(hue), "degrees", 0, (10, 20, 45, 90, 180)))

@@ -7,7 +7,7 @@ import numpy as np
 
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations.changes import Warp, grid
-from embedshift.augmentations.family import FAMILIES, Family
+from embedshift.augmentations.family import Family, add
 from embedshift.augmentations.strength.draws import directions, signs
 
 # The largest values of the paper's ShiftScaleRotate: shares of the side, of the size, degrees.
@@ -129,10 +129,10 @@ def _add(
     black: bool = False,
 ) -> None:
     """Registers a family with reflected borders, and where asked its variant with black ones."""
-    FAMILIES.add(name, Family(name, "strength", Warp(source), unit, zero, levels))
+    add(Family(name, "strength", Warp(source), unit, zero, levels))
     if black:
         warp, variant = Warp(source, cv2.BORDER_CONSTANT), f"{name}_black"
-        FAMILIES.add(variant, Family(variant, "strength", warp, unit, zero, levels, standard=False, drawn_as=name))
+        add(Family(variant, "strength", warp, unit, zero, levels, drawn_as=name))
 
 
 _add("shift_scale_rotate", shift_scale_rotate, "x the paper's maximum", 0, (0.25, 0.5, 1, 1.5, 2), black=True)

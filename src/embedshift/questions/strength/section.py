@@ -3,9 +3,10 @@
 import numpy as np
 import polars as pl
 
+from embedshift.augmentations.corruptions import STANDARD
 from embedshift.config import Json
 from embedshift.figures.style import human
-from embedshift.questions.strength.standard import MEAN, STANDARD, corruptions_of
+from embedshift.questions.strength.standard import MEAN, corruptions_of
 from embedshift.report.numbers import MISSING, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.report.tolerances import sentences

@@ -5,13 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from embedshift.arrays import Values
+from embedshift.augmentations.corruptions import STANDARD
 from embedshift.statistics.families import MeasuredFamily
 
-# ImageNet-C's fifteen (Hendrycks and Dietterich 2019), over which its mean is; its four extra ones are not in it.
-STANDARD = (
-    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
-    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
-)  # fmt: skip
 MEAN = "mean"
 # The unit of families that are corruptions: they have no other strength.
 UNIT = "severity"
