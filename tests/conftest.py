@@ -1,8 +1,11 @@
 """Being here, this file puts `tests/` on the path: `from support.synthetic import make_study`."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from support import command
 
 # What `make quick` leaves out: a browser, Ray, other families of encoders, and what takes more than some seconds.
 SLOW_FILES = {
@@ -48,3 +51,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(item.path).name in SLOW_FILES or item.name.split("[")[0] in SLOW_TESTS:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., command.Done]:
+    """The command line: arguments → its exit code and what it printed."""
+
+    def run(*arguments: object) -> command.Done:
+        return command.call(monkeypatch, capsys, *arguments)
+
+    return run

@@ -35,14 +35,6 @@ def clip(tmp_path_factory) -> str:
     return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
 
 
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    def run(*arguments: object) -> command.Done:
-        return command.call(monkeypatch, capsys, *arguments)
-
-    return run
-
-
 def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
     out = tmp_path / "study"
     done = cli("run", photos, "--out", out, "--model", clip, "--no-report")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import embedshift
-from support import command, models
+from support import models
 from support.mean_colour import MeanColour
 from support.pairs import tiles, write_pairs
 
@@ -19,14 +19,6 @@ def pairs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return str(models.make("dinov2", tmp_path_factory.mktemp("models") / "dinov2"))
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    def run(*arguments: object) -> command.Done:
-        return command.call(monkeypatch, capsys, *arguments)
-
-    return run
 
 
 @pytest.fixture
