@@ -14,7 +14,6 @@ from embedshift.augmentations.changes import Change
 from embedshift.augmentations.corruptions.standard import SIDE, at, corruption, to_pixels
 from embedshift.augmentations.family import Family
 from embedshift.errors import UsageError
-from embedshift.sources.base import ENDINGS
 
 NAME = "frost"
 
@@ -48,6 +47,8 @@ def frost_family(folder: str) -> Family:
     Raises:
         UsageError: for a folder that is missing or has no image, and for an image that cannot be read.
     """
+    from embedshift.sources.base import ENDINGS  # beside it stand archives, whose readers a measure does without
+
     if not Path(folder).is_dir():
         raise UsageError(f"`frost_textures`: {folder} is no folder; give one with images of frost")
     files = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
