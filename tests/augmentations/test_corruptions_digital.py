@@ -51,7 +51,7 @@ def test_pixelate_shows_means_of_boxes(severity):
     # Overlap of every box with every pixel: rows sum to the side of a box.
     overlap = np.clip(np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel), 0, None)
     overlap /= overlap.sum(axis=1, keepdims=True)
-    small = np.einsum("iy,yxc,jx->ijc", overlap, photo().astype(float), overlap)
+    small = np.einsum("iy,yxc,jx->ijc", overlap, photo().astype(float), overlap, optimize=True)
     shown = ((pixel + 0.5) * count / 224).astype(int)
     # Pillow's boxes have whole pixels, those whose centres lie inside.
     found = apart(view_of(photo(), "pixelate", severity), np.rint(small[shown][:, shown]))

@@ -141,7 +141,7 @@ def test_the_report_answers_with_tolerances(large, families):
 
 
 def test_the_report_of_few_views_has_both_answers(small, families):
-    html = small.report(formats=["svg"]).read_text()
+    html = small.report(figures=["strength", "tolerance", "ruler"], formats=["svg"]).read_text()
     answer = words(html[html.index('<section id="answer"') : html.index('<section id="strength"')])
     assert "At which strength does it give way?" in answer
     assert "Is the order settled?" in answer
@@ -156,7 +156,7 @@ def test_the_report_of_few_views_has_both_answers(small, families):
 
 def test_the_report_of_corruptions_has_their_table_and_mean(tmp_path):
     study = make_study(tmp_path / "study", 10, graded(corruption("fog"), corruption("spatter")))
-    html = study.report(formats=["svg"]).read_text()
+    html = study.report(figures=["strength"], formats=["svg"]).read_text()
     section = words(html[html.index('<section id="strength"') : html.index('<section id="summary"')])
     mean = study.table("corruption").filter(pl.col("corruption") == "mean")["share"][0]
     assert f"Mean corruption share: {mean:.2f}" in section or f"Mean corruption share: {mean:.3f}" in section
@@ -166,11 +166,11 @@ def test_the_report_of_corruptions_has_their_table_and_mean(tmp_path):
 
 def test_without_a_share_the_report_says_so(tmp_path):
     study = make_study(tmp_path / "study", 1, graded(DARKER))
-    html = study.report(formats=["svg"]).read_text()
+    html = study.report(figures=["strength"], formats=["svg"]).read_text()
     assert "There are no tolerances: this study has no share" in words(html)
     assert "At which strength does it give way?" not in html
 
 
 def test_a_study_without_families_has_no_section(tmp_path):
-    html = make_study(tmp_path / "study", 9).report(formats=["svg"]).read_text()
+    html = make_study(tmp_path / "study", 9).report(figures=["ruler"], formats=["svg"]).read_text()
     assert '<section id="strength"' not in html
