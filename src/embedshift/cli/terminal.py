@@ -15,7 +15,7 @@ from rich.text import Text
 from embedshift.registry import METRICS
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
-from embedshift.statistics.tolerance import SHARE
+from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, SHARE, by_family
 from embedshift.statistics.units import in_words, interval_in_words
 from embedshift.steps import Start
 from embedshift.study import Study
@@ -73,17 +73,20 @@ def tolerance_table(study: Study) -> Table:
     table.add_column("family", no_wrap=True)
     table.add_column("tolerance", no_wrap=True)
     table.add_column("95 % interval", no_wrap=True)
+    found, missed = by_family(study.tolerance()), by_family(study.tolerance(), MISSED_CRITERION)
+    if missed:
+        table.add_column(f"search misses {100 * MISSED:g} %", no_wrap=True)
     levels = max(len(family.views) for family in reader.families)
     for level in range(1, levels + 1):
         table.add_column(f"share at\nlevel {level}", justify="right", no_wrap=True)
-    found = {row["family"]: row for row in study.tolerance().iter_rows(named=True)}
     shares = study.strength().filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
     for family in reader.families:
-        row = found.get(family.name)
+        row, of_search = found.get(family.name), missed.get(family.name)
         words = "-" if row is None else in_words(row["value"], family.unit)
         interval = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
+        lost = ["-" if of_search is None else in_words(of_search["value"], family.unit)] if missed else []
         cells = map(_number, shares[family.name,]["share"])
-        table.add_row(family.name, words, interval or "-", *cells)
+        table.add_row(family.name, words, interval or "-", *lost, *cells)
     corruption = reader.table("corruption")
     mean = None if corruption is None else corruption.filter(corruption="mean").to_dicts()
     if mean:

@@ -14,6 +14,7 @@ from embedshift.figures import style
 from embedshift.registry import METRICS, Registry, import_parts
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.summary import RADAR_METRICS, ranked
+from embedshift.statistics.tolerance import by_family
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage
 
@@ -58,9 +59,8 @@ class FigureInput:
         """
         if not self.shows_one_level:
             return self.reader.augmentations
-        table = self.reader.table("tolerance")
-        tolerances = {} if table is None else dict(table.select("family", "value").iter_rows())
-        return [family.nearest(tolerances.get(family.name)) for family in self.reader.families]
+        found = by_family(self.reader.table("tolerance"))
+        return [family.nearest(found.get(family.name, {}).get("value")) for family in self.reader.families]
 
     @property
     def shows_one_level(self) -> bool:

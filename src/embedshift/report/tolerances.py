@@ -8,6 +8,7 @@ from markupsafe import Markup
 from embedshift.config import Json
 from embedshift.figures.style import human
 from embedshift.report.numbers import listed
+from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, by_family
 from embedshift.statistics.units import in_words, interval_in_words
 
 # Families that a sentence names; the others stand in the table.
@@ -26,13 +27,13 @@ def sentences(tolerance: pl.DataFrame, encoder: str, link: str = "") -> list[Mar
         Sentences as HTML, every name escaped; none for a table without rows.
 
     Example:
-        >>> rows = {"family": ["blur", "grey"], "unit": ["sigma / side", "mix"], "value": [0.0065, None],
-        ...     "low": [0.005, None], "high": [0.008, None], "reached": [True, False]}
+        >>> rows = {"family": ["blur", "grey"], "unit": ["sigma / side", "mix"], "criterion": ["share 0.1"] * 2,
+        ...     "value": [0.0065, None], "low": [0.005, None], "high": [0.008, None], "reached": [True, False]}
         >>> for sentence in sentences(pl.DataFrame(rows), "CLIP"): print(sentence.striptags())
         CLIP moves a tenth of the way to an unrelated image under blur at 0.65 % of the side [0.50 to 0.80 %].
         It moves less than that at every strength measured under grey.
     """
-    rows = tolerance.to_dicts()
+    rows = list(by_family(tolerance).values())
     reached, other = ([row for row in rows if row["reached"] == side] for side in (True, False))
     if not rows:
         return []
@@ -43,7 +44,19 @@ def sentences(tolerance: pl.DataFrame, encoder: str, link: str = "") -> list[Mar
     more = len(reached) - NAMED
     rest = Markup("") if more < 1 else Markup("; and {} more, <a href='{}'>in the table</a>").format(more, link)
     first = Markup("{} moves a tenth of the way to an unrelated image under {}{}.").format(encoder, named, rest)
-    return [first, *([_not_reached(other)] if other else [])]
+    return [first, *([_not_reached(other)] if other else []), *_missed(tolerance, link)]
+
+
+def _missed(tolerance: pl.DataFrame, link: str) -> list[Markup]:
+    """At which strengths a search begins to miss; nothing where the study has no search."""
+    rows = [row for row in by_family(tolerance, MISSED_CRITERION).values() if row["reached"]]
+    if not rows:
+        return []
+    named = Markup("; ").join(map(_named, rows[:NAMED]))
+    more = len(rows) - NAMED
+    rest = Markup("") if more < 1 else Markup("; and {} more, <a href='{}'>in the table</a>").format(more, link)
+    words = "A search among the originals misses {:g} % of the views under {}{}."
+    return [Markup(words).format(100 * MISSED, named, rest)]
 
 
 def _named(row: Json) -> Markup:

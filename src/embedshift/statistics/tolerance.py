@@ -1,6 +1,6 @@
 """Tolerance: the strength of a change at which a number that rises with it reaches a given value."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,9 @@ from embedshift.statistics.summary import COSINE
 
 # The share of the way to an unrelated image at which an embedding counts as having given way.
 SHARE = 0.1
+# The share of views that no longer find their original at which a search counts as having given way.
+MISSED = 0.05
+SHARE_CRITERION, MISSED_CRITERION = f"share {SHARE:g}", f"missed {100 * MISSED:g} %"
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("family", "unit", "criterion"), pl.String),
     **dict.fromkeys(("value", "low", "high"), pl.Float64),
@@ -113,18 +116,48 @@ def of_families(families: Sequence[MeasuredFamily], summary: pl.DataFrame, targe
         target: Above 0.
 
     Returns:
-        `family, unit, criterion, value, low, high, reached`: `value` and the ends of its 95 % interval are in the
-        family's unit, the lesser end first; `value` is null where the strongest level does not reach the target, an
-        end where it lies beyond the strongest level or there is no interval.
+        As `of_curves`.
     """
     columns = ("augmentation", "share", "share_low", "share_high")
     cosine = summary.filter(pl.col("metric") == COSINE).select(columns)
     shares = {name: np.array(ends, np.float64) for name, *ends in cosine.iter_rows()}
+    return of_curves(families, shares, f"share {target:g}", target)
+
+
+def of_curves(
+    families: Sequence[MeasuredFamily], numbers: Mapping[str, ArrayLike], criterion: str, target: float
+) -> pl.DataFrame:
+    """The strength of every family at which a number that rises with it reaches a target.
+
+    Args:
+        families: Of a study; those of one level have no tolerance.
+        numbers: View → the number with the ends of its interval; NaN where there is none. Level 0 has 0.
+        criterion: What the number and the target are called.
+        target: Above 0.
+
+    Returns:
+        `family, unit, criterion, value, low, high, reached`: `value` and the ends of its 95 % interval are in the
+        family's unit, the lesser end first; `value` is null where the strongest level does not reach the target, an
+        end where it lies beyond the strongest level or there is no interval.
+    """
     rows: list[Json] = []
     for family in families:
         if family.has_strength:
-            values, low, high = np.transpose([shares[view] for view in family.views])
+            values, low, high = np.transpose([np.asarray(numbers[view], np.float64) for view in family.views])
             found = tolerance(family.strengths, values, low, high, target)
-            row = {"family": family.name, "unit": family.unit, "criterion": f"share {target:g}"}
+            row = {"family": family.name, "unit": family.unit, "criterion": criterion}
             rows.append(row | {"value": found.value, "low": found.low, "high": found.high, "reached": found.reached})
     return pl.DataFrame(rows, schema=SCHEMA).fill_nan(None)
+
+
+def by_family(table: pl.DataFrame | None, criterion: str = SHARE_CRITERION) -> dict[str, Json]:
+    """The rows of one criterion of the table `tolerance`, by family; empty where there is no table.
+
+    Example:
+        >>> table = pl.DataFrame({"family": ["blur", "blur"], "criterion": [SHARE_CRITERION, MISSED_CRITERION]})
+        >>> by_family(table, MISSED_CRITERION)
+        {'blur': {'family': 'blur', 'criterion': 'missed 5 %'}}
+    """
+    if table is None:
+        return {}
+    return {row["family"]: row for row in table.filter(pl.col("criterion") == criterion).iter_rows(named=True)}

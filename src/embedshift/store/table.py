@@ -1,7 +1,7 @@
 """What a table of a question is."""
 
 import graphlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,9 @@ class Table:
         reads: Names of tables that it reads through the reader; they are made before it.
         possible: Whether a study that asked the question has it.
         takes: What a study must have for that, in words; "" = what the question's switches ask for.
+        labels: For a table that takes long to make: what it is made from beside the shards. While its file has the same
+            labels and the shards are the same, it is read and not made again.
+        of_images: Whether it has rows for every image: then it is written as Parquet alone, and no output lists it.
     """
 
     name: str
@@ -31,6 +34,8 @@ class Table:
     reads: tuple[str, ...] = ()
     possible: "Callable[[Reader], object]" = lambda _: True
     takes: str = ""
+    labels: "Callable[[Reader], Mapping[str, str]] | None" = None
+    of_images: bool = False
 
 
 def tables_of(questions: Sequence[Question]) -> list[Table]:

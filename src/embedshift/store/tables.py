@@ -1,32 +1,58 @@
 """Shards → tables: those of the core, and those of the questions, each after the tables that it reads."""
 
 import dataclasses
+from collections.abc import Collection
 
 import polars as pl
 
+from embedshift.registry import Question
 from embedshift.statistics.differences import differences
 from embedshift.statistics.summary import measured, performance, ranked_metrics, ranking, summary
 from embedshift.store.floors import floors, group_sizes
+from embedshift.store.labels import kept, table_path, write_labelled
 from embedshift.store.reader import Reader
 from embedshift.store.shards import write_whole
 from embedshift.store.table import Table, tables_of
 
-__all__ = ["Table", "make_tables", "tables_of", "write_tables"]
+__all__ = ["Table", "make_tables", "tables_after", "tables_of", "write_tables"]
 
 
-def make_tables(reader: Reader) -> dict[str, pl.DataFrame]:
-    """Every table of a study, made from its shards."""
+def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
+    """The tables of a study, made from its shards.
+
+    Args:
+        reader: The study.
+        only: Names of those of its questions to make; what they read beside each other is read from the folder. None =
+            every table.
+    """
     made: dict[str, pl.DataFrame] = {}
-    tables = [table for table in tables_of(reader.questions) if table.possible(reader)]
+    tables = [each for each in tables_of(reader.questions) if each.possible(reader)]
+    tables = [each for each in tables if only is None or each.name in only]
     # First what reads no other table: it may be refused, as a tree on embeddings that are not stored.
     for table in tables:
         if not table.reads:
-            made[table.name] = table.make(reader)
-    made |= _core_tables(reader)
+            made[table.name] = _made(table, reader)
+    if only is None:
+        made |= _core_tables(reader)
     for table in tables:
         if table.reads:
-            made[table.name] = table.make(dataclasses.replace(reader, made=dict(made)))
-    return {name: made[name] for name in reader.table_names}
+            made[table.name] = _made(table, dataclasses.replace(reader, made=dict(made)))
+    return {name: made[name] for name in reader.table_names if name in made}
+
+
+def tables_after(reader: Reader, question: Question) -> set[str]:
+    """Names of a question's tables, and of all tables that read one of them."""
+    names = {table.name for table in tables_of([question])}
+    for table in tables_of(reader.questions):
+        if names & {*table.reads}:
+            names.add(table.name)
+    return names
+
+
+def _made(table: Table, reader: Reader) -> pl.DataFrame:
+    """The table: as it is kept, where it was made from the same."""
+    found = None if table.labels is None else kept(reader.folder, table.name, table.labels(reader))
+    return table.make(reader) if found is None else found
 
 
 def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
@@ -40,10 +66,21 @@ def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
     return made | ({"differences": differences(of, seed=seed)} if reader.has_pairs else {})
 
 
-def write_tables(reader: Reader) -> None:
-    """Rebuilds every table from the shards, as CSV and Parquet."""
-    made = make_tables(reader)
+def write_tables(reader: Reader, only: Collection[str] | None = None) -> None:
+    """Rebuilds tables from the shards, as CSV and Parquet; those of single images as Parquet alone.
+
+    Args:
+        reader: The study.
+        only: Names, as `make_tables` takes them.
+    """
+    made, own = make_tables(reader, only), {table.name: table for table in tables_of(reader.questions)}
+    # Before anything is written, since they may be said in the files.
+    labels = {name: each.labels(reader) for name, each in own.items() if each.labels is not None and name in made}
     (reader.folder / "tables").mkdir(exist_ok=True)
     for name, table in made.items():
-        write_whole(reader.folder / "tables" / f"{name}.csv", table.write_csv)
-        write_whole(reader.folder / "tables" / f"{name}.parquet", table.write_parquet)
+        if name not in own or not own[name].of_images:
+            write_whole(reader.folder / "tables" / f"{name}.csv", table.write_csv)
+        if name in labels:
+            write_labelled(reader.folder, name, table, labels[name])
+        else:
+            write_whole(table_path(reader.folder, name), table.write_parquet)

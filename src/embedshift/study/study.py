@@ -116,6 +116,43 @@ class Study:
         """Per family the strength at which the mean share of the cosine reaches 0.1, with its interval."""
         return self.table("tolerance")
 
+    def search(
+        self, *, queries: int | str | None = None, fmr: Sequence[float] | None = None, gallery: str | Path | None = None
+    ) -> pl.DataFrame:
+        """Recall, mean reciprocal rank, overlap of neighbours and AUC by augmentation, as they are or made again.
+
+        Args:
+            queries: Images whose views are searched for, the first in the study's order; "all" = every one.
+            fmr: False-match rates of the thresholds for duplicates.
+            gallery: More images to find among: another study, or a Parquet or npy file of vectors; "" = none.
+
+        Returns:
+            `augmentation, metric, n, value, ci_low, ci_high`.
+        """
+        found = self.table("search")
+        if queries is None and fmr is None and gallery is None:
+            return found
+        from embedshift.store.tables import tables_after, write_tables
+
+        question = QUESTIONS["search"]
+        assert question.choices is not None
+        asked = None if queries is None else str(queries)
+        reader = self.reader(question.choices(asked, fmr and tuple(fmr), None if gallery is None else str(gallery)))
+        write_tables(reader, tables_after(reader, question))
+        return self.table("search")
+
+    def search_ranks(self) -> pl.DataFrame:
+        """For every view that was searched for the rank of its original, and what was found instead."""
+        return self.table("search_ranks")
+
+    def thresholds(self) -> pl.DataFrame:
+        """Cosines from which two images count as the same, by false-match rate, with intervals."""
+        return self.table("thresholds")
+
+    def duplicates(self) -> pl.DataFrame:
+        """Pairs of different images of the set whose cosine reaches the strictest threshold, the nearest first."""
+        return self.table("duplicates")
+
     def pairwise(self, *, include_original: bool = False) -> pl.DataFrame:
         """Mean cosine distance between the views of the same image, augmentation by augmentation.
 

@@ -18,7 +18,7 @@ from embedshift.report.images import shrink
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.tolerance import SHARE
+from embedshift.statistics.tolerance import SHARE, by_family
 from embedshift.statistics.units import axis_label, in_words, interval_in_words, parameter
 
 LINE, MARK = "#0072B2", "#D55E00"
@@ -88,8 +88,7 @@ def curves(data: FigureInput) -> dict[str, tuple[Values, Values, Values]]:
 
 
 def _tolerances(data: FigureInput) -> dict[str, Json]:
-    table = data.table("tolerance")
-    return {} if table is None else {row["family"]: row for row in table.iter_rows(named=True)}
+    return by_family(data.table("tolerance"))
 
 
 def _curve(axes: Axes, family: MeasuredFamily, numbers: tuple[Values, Values, Values], found: Json | None) -> None:

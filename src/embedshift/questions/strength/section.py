@@ -1,5 +1,7 @@
 """At which strength: the tolerances and shares of every family, and the table of the corruptions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -12,7 +14,7 @@ from embedshift.report.section import PageInput, Part, Section
 from embedshift.report.tolerances import sentences
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.tolerance import SHARE
+from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, SHARE, by_family
 from embedshift.statistics.units import axis_label, in_words, interval_in_words, parameter
 
 # How strong a change was, by the measured views: column of the page → metric.
@@ -25,7 +27,7 @@ def section(page: PageInput) -> Section | None:
     if table is None:
         return None
     tolerance = page.data.table("tolerance")
-    found = {} if tolerance is None else {row["family"]: row for row in tolerance.iter_rows(named=True)}
+    found, missed = by_family(tolerance), by_family(tolerance, MISSED_CRITERION)
     has_share = table["share"].is_not_null().any()
     corruption = page.data.table("corruption")
     content = {
@@ -34,7 +36,13 @@ def section(page: PageInput) -> Section | None:
         "share": SHARE,
         "levels": max(len(family.views) for family in families),
         "measured": list(MEASURED.values()),
-        "rows": [row_of(family, table.filter(family=family.name), found.get(family.name)) for family in families],
+        "missed": f"{100 * MISSED:g} %" if missed else "",
+        "rows": [
+            row_of(
+                family, table.filter(family=family.name), [each.get(family.name) for each in (found, missed) if each]
+            )
+            for family in families
+        ],
         "corruption": None if corruption is None else corruption_table(corruption, corruptions_of(families)),
         "curves": page.figures.get("strength"),
         # Where one level of each family stands for it, the answer shows the tolerances.
@@ -43,15 +51,16 @@ def section(page: PageInput) -> Section | None:
     return Section("strength", "At which strength", 15, {"strength": content})
 
 
-def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Json | None) -> Json:
-    """A family as the page writes it: its tolerance, how strong the change was there, and its shares level by level.
+def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Sequence[Json | None]) -> Json:
+    """A family as the page writes it: its tolerances, how strong the change was there, and its shares level by level.
 
     Args:
         family: The family.
         table: Its rows of `strength`.
-        found: Its row of `tolerance`; None where it has one level.
+        found: Its rows of `tolerance`, by share and, where there is a search, by missed views; None where it has one
+            level.
     """
-    value = None if found is None else found["value"]
+    value = found[0]["value"] if found and found[0] else None
     cosine = table.filter(metric=COSINE)
     shares = cosine.select("share", "share_low", "share_high").rows()
     cells = []
@@ -64,11 +73,19 @@ def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Json | None) -> J
     return {
         "family": human(family.name),
         "unit": axis_label(family.unit),
-        "tolerance": MISSING if found is None else in_words(value, family.unit),
-        "interval": "" if found is None else interval_in_words(found["low"], found["high"], family.unit),
+        "tolerances": [_tolerance(row, family.unit) for row in found],
         "measured": [_percent(_at(family, table.filter(metric=name), value)) for name in MEASURED],
         "cells": cells,
     }
+
+
+def _tolerance(row: Json | None, unit: str) -> tuple[str, str]:
+    """A tolerance and its interval as texts."""
+    return (
+        (MISSING, "")
+        if row is None
+        else (in_words(row["value"], unit), interval_in_words(row["low"], row["high"], unit))
+    )
 
 
 def _at(family: MeasuredFamily, table: pl.DataFrame, value: float | None) -> float | None:

@@ -1,0 +1,104 @@
+"""Approximate search by FAISS, for galleries in which an exact one takes long; its recall is measured against exact."""
+
+import functools
+import logging
+import time
+from typing import Any
+
+import numpy as np
+
+from embedshift.arrays import Floats, Values
+from embedshift.questions.search.ranks import NEIGHBOURS, OTHERS, Search
+from embedshift.statistics.retrieval import TIE, Gallery, Places, Ranked, search
+
+log = logging.getLogger(__name__)
+
+# Images from which FAISS searches.
+FROM = 200_000
+# Cells that are looked into per query, and vectors a cell is trained by at most.
+PROBES, TRAINED_BY = 64, 64
+# Queries by which its recall is measured.
+CHECKED = 256
+
+
+def searcher(gallery: Gallery, *, least: int = FROM) -> Search:
+    """How a gallery is searched: exactly; from `least` vectors on by FAISS, where it is installed.
+
+    The log says which, and what FAISS finds of what there is.
+    """
+    exact: Search = functools.partial(_exact, gallery)
+    if len(gallery) < least:
+        return exact
+    try:
+        import faiss  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError:
+        log.info(
+            "exact search among %d images: some minutes per 2,000 queries; the extra 'search' has a faster one",
+            len(gallery),
+        )
+        return exact
+    started = time.monotonic()
+    index = _index(faiss, gallery)
+    near: Search = functools.partial(_approximate, gallery, index)
+    recall = measured_recall(gallery, near)
+    words = "FAISS searches among %d images: index made in %.0f s; it finds %.4f of the %d nearest (%d queries)"
+    log.info(words, len(gallery), time.monotonic() - started, recall, NEIGHBOURS, min(CHECKED, len(gallery)))
+    return near
+
+
+def measured_recall(gallery: Gallery, look: Search) -> float:
+    """Share of the ten nearest that a search finds, for the first vectors of the gallery, against an exact search."""
+    places = np.arange(min(CHECKED, len(gallery)))
+    queries = np.asarray(gallery.vectors[places])
+    found, true = (each(queries, places, NEIGHBOURS).places for each in (look, functools.partial(_exact, gallery)))
+    hits = (found[:, :, None] == true[:, None, :]) & (true >= 0)[:, None, :]
+    return float(hits.any(axis=1).sum() / max(1, (true >= 0).sum()))
+
+
+def _exact(gallery: Gallery, queries: Floats, own: Places, others: int) -> Ranked:
+    return search(queries, own, gallery, count=others)
+
+
+def _index(faiss: Any, gallery: Gallery) -> Any:
+    """Vectors at length 1 in cells around centres that are trained by the first of them."""
+    cells = max(1, int(4 * len(gallery) ** 0.5))
+    dim = gallery.vectors.shape[1]
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
+    index.nprobe = min(PROBES, cells)
+    blocks = [block for start, block, _ in gallery.blocks() if start < cells * TRAINED_BY]
+    index.train(np.concatenate(blocks)[: cells * TRAINED_BY])
+    for _, block, _ in gallery.blocks():
+        index.add(block)
+    return index
+
+
+def _approximate(gallery: Gallery, index: Any, queries: Floats, own: Places, others: int) -> Ranked:
+    """As `search`, from the nearest that the index finds; a view that is further down is searched for exactly."""
+    raw = np.asarray(queries, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        units = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
+    known = np.isfinite(units).all(axis=-1)
+    cosine = gallery.cosines(units, own)
+    _, found = index.search(np.nan_to_num(units).astype(np.float32), max(others, OTHERS) + 1)
+    places = np.where((found == own[:, None]) | ~known[:, None] | (gallery.lengths[found] == 0), -1, found).astype(
+        np.int64
+    )
+    cosines = _cosines(gallery, units, places)
+    order = np.lexsort((places, -np.where(places >= 0, np.round(cosines, 12), -np.inf)), axis=1)
+    places, cosines = np.take_along_axis(places, order, 1), np.take_along_axis(cosines, order, 1)
+    with np.errstate(invalid="ignore"):
+        better = ((cosines >= cosine[:, None] - TIE) & (places >= 0)).sum(axis=1)
+    rank = np.where(np.isfinite(cosine), 1 + better, 0)
+    # All that were found are nearer: how many more there are is counted.
+    deep = np.flatnonzero((rank > 0) & (better >= (places >= 0).sum(axis=1)))
+    if len(deep):
+        rank[deep] = search(queries[deep], own[deep], gallery, count=0).rank
+    return Ranked(rank, cosine, cosines[:, :others], places[:, :others])
+
+
+def _cosines(gallery: Gallery, units: Values, places: Places) -> Values:
+    """Exact cosines `[q, T]`; NaN where there is no place."""
+    found = np.full(places.shape, np.nan)
+    for row, own in enumerate(places):
+        found[row, own >= 0] = gallery.cosines(units[row], own[own >= 0])
+    return found

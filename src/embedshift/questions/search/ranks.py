@@ -1,0 +1,169 @@
+"""Every view is searched for among the originals: ranks, what is found instead, neighbours that are kept."""
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from embedshift.arrays import Floats, Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.questions.search.vectors import Originals
+from embedshift.statistics.layout import Layout, blocks, layout
+from embedshift.statistics.retrieval import Places, Ranked
+from embedshift.store.reader import Reader
+
+# Neighbours that are compared before and after, and cosines with other images that a prediction is made from.
+NEIGHBOURS, OTHERS = 10, 64
+# Images whose other cosines are kept for predictions.
+PREDICTED_FROM = 2_000
+RANKS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "image_id": pl.String,
+    "view": pl.String,
+    "draw": pl.Int64,
+    "rank": pl.Int64,
+    "cosine": pl.Float64,
+    "other": pl.String,
+    "other_cosine": pl.Float64,
+    "knn_overlap": pl.Float64,
+}
+NEIGHBOURS_SCHEMA: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}
+
+# Queries `[q, D]`, places of their own originals `[q]`, how many others → what was found.
+Search = Callable[[Floats, Places, int], Ranked]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search of a study found.
+
+    Args:
+        ranks: The table `search_ranks`: a row per view of the images that were searched for.
+        neighbours: The table `search_neighbours`: the nearest other images of each of these images, up to ten.
+        own: Augmentation → cosines with the own original of draw 0 `[q]`; NaN where there is none.
+        others: Augmentation → the highest cosines with other images, falling, of draw 0 `[q, T]`.
+        gallery: Number of originals that were searched among, those of a gallery included.
+    """
+
+    ranks: pl.DataFrame
+    neighbours: pl.DataFrame
+    own: dict[str, Values]
+    others: dict[str, Values]
+    gallery: int
+
+
+def find(reader: Reader, among: Originals, queries: int | None, look: Search) -> Found:
+    """Searches for the originals of views.
+
+    Args:
+        reader: A study that stores vectors.
+        among: What is searched among.
+        queries: Of how many images, the first in the study's order; None = of all.
+        look: How to search.
+    """
+    rows = reader.rows()
+    order = layout(rows)
+    count = order.images if queries is None else min(queries, order.images)
+    part = rows.head(count * len(order.views)).select("view", "draw", "embedding")
+    tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
+    own: dict[str, list[Values]] = {name: [] for name in reader.augmentations}
+    others: dict[str, list[Values]] = {name: [] for name in reader.augmentations}
+    start = 0
+    with ThreadPoolExecutor(_threads()) as pool:
+        for block in blocks(part, len(order.views)):
+            predicted = start < PREDICTED_FROM
+            vectors = block["embedding"].to_numpy()
+            vectors = vectors.reshape(-1, len(order.views), vectors.shape[-1])
+            places = np.arange(start, start + len(vectors))
+            one = functools.partial(_view, look, vectors, places, OTHERS if predicted else NEIGHBOURS + 1)
+            found = list(pool.map(one, range(len(order.views))))
+            tables.append(_rows(found, order, block["draw"][: len(order.views)].to_list(), among, start))
+            for name in own if predicted else ():
+                first = found[order.positions(name)[0]]
+                own[name].append(np.where(first.rank > 0, first.cosine, np.nan))
+                others[name].append(first.others)
+            start += len(vectors)
+    return Found(
+        ranks=pl.concat(each for each, _ in tables),
+        neighbours=pl.concat(each for _, each in tables),
+        own={name: np.concatenate(parts)[:PREDICTED_FROM] for name, parts in own.items()},
+        others={name: np.concatenate(parts)[:PREDICTED_FROM] for name, parts in others.items()},
+        gallery=len(among.gallery),
+    )
+
+
+def _view(look: Search, vectors: Floats, places: Places, others: int, view: int) -> Ranked:
+    """What was found for one view of some images, `[b, V, D]`."""
+    return look(vectors[:, view], places, others)
+
+
+def _rows(
+    found: Sequence[Ranked], order: Layout, draws: Sequence[int], among: Originals, start: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows of both tables, image by image."""
+    images = len(found[0].rank)
+    ids = among.ids[start : start + images]
+    views = [place for place, name in enumerate(order.views) if name != ORIGINAL]
+    nearest = found[order.views.index(ORIGINAL)]
+    columns = {
+        "image_id": ids.gather(np.repeat(np.arange(images), len(views))),
+        "view": [order.views[place] for place in views] * images,
+        "draw": [draws[place] for place in views] * images,
+        "rank": _beside(found[place].rank for place in views),
+        "cosine": _beside(found[place].cosine for place in views),
+        "other": _names(among, _beside(_first(found[place].places, -1) for place in views)),
+        "other_cosine": _beside(_first(found[place].others, np.nan) for place in views),
+        "knn_overlap": _beside(overlap(nearest.places, found[place].places) for place in views),
+    }
+    ranks = pl.DataFrame(columns, schema_overrides=RANKS_SCHEMA).fill_nan(None)
+    ranks = ranks.with_columns(pl.when(pl.col("rank") > 0).then("rank"))
+    width = min(NEIGHBOURS, nearest.places.shape[1])
+    beside = {
+        "image_id": ids.gather(np.repeat(np.arange(images), width)),
+        "other": _names(among, nearest.places[:, :width].ravel()),
+        "cosine": nearest.others[:, :width].ravel(),
+    }
+    neighbours = pl.DataFrame(beside, schema_overrides=NEIGHBOURS_SCHEMA).drop_nulls("other")
+    return ranks.select(*RANKS_SCHEMA), neighbours
+
+
+def overlap(before: Places, after: Places) -> Values:
+    """Share of the nearest ten other images that are still among the nearest ten, `[q, T]` each → `[q]`.
+
+    Of fewer than ten other images, all. NaN where there is none, or a vector has no direction.
+
+    Example:
+        >>> overlap(np.array([[1, 2]]), np.array([[2, 3]])).tolist()
+        [0.5]
+    """
+    one, two = before[:, :NEIGHBOURS], after[:, :NEIGHBOURS]
+    there = (one >= 0).sum(axis=1)
+    both = ((one[:, :, None] == two[:, None, :]) & (one >= 0)[:, :, None]).any(axis=2).sum(axis=1)
+    known = (there > 0) & (two >= 0).any(axis=1) if two.shape[1] else np.zeros(len(one), bool)
+    return np.where(known, both / np.maximum(there, 1), np.nan)
+
+
+def _beside(columns: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    """One column of each view as one column, image by image."""
+    return np.stack(list(columns), axis=1).ravel()
+
+
+def _first(values: NDArray[Any], nothing: float) -> NDArray[Any]:
+    return values[:, 0] if values.shape[1] else np.full(len(values), nothing)
+
+
+def _names(among: Originals, places: NDArray[Any]) -> pl.Series:
+    """Names of places; null for -1."""
+    names = among.ids.gather(np.maximum(places, 0).astype(np.int64))
+    return pl.select(pl.when(pl.Series(places >= 0)).then(names)).to_series()
+
+
+def _threads() -> int:
+    """Threads beside each other: NumPy lets go of the interpreter, and its products use all cores by themselves."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, min(8, cores))

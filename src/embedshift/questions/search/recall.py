@@ -1,0 +1,83 @@
+"""Ranks → recall, mean reciprocal rank and overlap of neighbours, with intervals over images."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.statistics.intervals import of_means, of_shares
+from embedshift.statistics.layout import sums_and_counts
+from embedshift.statistics.sample import Sample, gather
+
+KS = (1, 5, 10)
+RECALLS = tuple(f"recall@{k}" for k in KS)
+MRR, OVERLAP, AUC = "mrr", "knn_overlap@10", "auc"
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    "metric": pl.String,
+    "n": pl.Int64,
+    **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
+}
+# Metric → value with the ends of its interval, and how many views it is of.
+Numbers = dict[str, tuple[int, float, float, float]]
+
+
+def of_view(ranks: pl.DataFrame, *, seed: int) -> Numbers:
+    """The metrics of one augmentation.
+
+    Recall@k is the share of views that have their original among the k nearest, with Clopper and Pearson's interval.
+    The mean reciprocal rank is the mean of 1 / rank, the overlap that of `knn_overlap`, with bootstrap-t intervals.
+
+    Args:
+        ranks: Its rows of `search_ranks`, image by image, equally many of each. Views without a rank are left out.
+        seed: Decides the resamples.
+
+    Example:
+        >>> ranks = pl.DataFrame({"image_id": ["a", "b"], "rank": [1, 3], "knn_overlap": [1.0, 0.5]})
+        >>> {name: numbers[1] for name, numbers in of_view(ranks, seed=0).items()}["mrr"]
+        0.6666666666666666
+    """
+    draws = max(1, len(ranks) // max(1, ranks["image_id"].n_unique()))
+    rank, overlap = (by_image(ranks[name], draws) for name in ("rank", "knn_overlap"))
+    with np.errstate(invalid="ignore"):
+        found = [np.where(np.isnan(rank), np.nan, rank <= k) for k in KS]
+    shares = _sample(np.stack(found, axis=-1))
+    means = _sample(np.stack([1.0 / rank, overlap], axis=-1))
+    low, high = of_shares(shares)
+    recalls = [(int(n), *ends) for n, *ends in zip(shares.counts, shares.mean, low, high, strict=True)]
+    ends = of_means(means, seed=seed, low=0.0, high=1.0)
+    ends[0][0], ends[1][0] = _of_mrr(ends[0][0], ends[1][0], means.variance[0], low[0], high[0])
+    others = [(int(n), *numbers) for n, *numbers in zip(means.counts, means.mean, *ends, strict=True)]
+    return dict(zip((*RECALLS, MRR, OVERLAP), map(_plain, recalls + others), strict=True))
+
+
+def by_image(values: pl.Series, draws: int) -> Values:
+    """A column of views `[n, draws]`, NaN for null."""
+    return values.cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws)
+
+
+def _sample(values: Values) -> Sample:
+    """Of `[n, draws, K]`."""
+    return gather([sums_and_counts(values)], together=False)
+
+
+def _of_mrr(low: float, high: float, variance: float, least: float, most: float) -> tuple[float, float]:
+    """The interval of the mean reciprocal rank where few ranks differ from 1, and a bootstrap finds none.
+
+    What is not found first has 1/2 at most: recall@1 <= mean <= (1 + recall@1) / 2, and recall@1 has an interval.
+    """
+    if variance > 0 and np.isfinite([low, high]).all():
+        return low, high
+    return least, (1 + most) / 2
+
+
+def _plain(numbers: Sequence[float]) -> tuple[int, float, float, float]:
+    n, value, low, high = numbers
+    return int(n), float(value), float(low), float(high)
+
+
+def table(found: Mapping[str, Numbers]) -> pl.DataFrame:
+    """The table `search`: `augmentation, metric, n, value, ci_low, ci_high`; n counts views."""
+    rows = [(name, metric, *numbers) for name, metrics in found.items() for metric, numbers in metrics.items()]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)

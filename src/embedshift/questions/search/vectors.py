@@ -1,0 +1,127 @@
+"""The vectors that are searched: the originals of a study, and those of a gallery beside them."""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Floats
+from embedshift.augmentations import ORIGINAL
+from embedshift.errors import UsageError, reason
+from embedshift.statistics.retrieval import Gallery
+from embedshift.store.reader import Reader
+
+log = logging.getLogger(__name__)
+
+# Rows of a file at once, and bytes of vectors up to which they are kept in memory.
+ROWS, IN_MEMORY = 8_192, 512 * 2**20
+# What stands before the names of images of a gallery.
+OTHER = "gallery:"
+
+
+@dataclass(frozen=True)
+class Originals:
+    """All vectors that a view is searched among.
+
+    Args:
+        ids: Their names: those of the study's images in their order, then those of the gallery.
+        gallery: Their vectors.
+        images: How many are of the study.
+    """
+
+    ids: pl.Series
+    gallery: Gallery
+    images: int
+
+
+def originals(reader: Reader, path: str = "") -> Originals:
+    """The originals of a study and the vectors of a gallery.
+
+    Args:
+        reader: A study that stores vectors.
+        path: Of the gallery: another study, a Parquet file with a column of lists, or an npy file `[m, D]`; "" = none.
+
+    Raises:
+        UsageError: for a gallery that cannot be read, or is not of this encoder's embedding.
+    """
+    own = reader.rows().filter(pl.col("view") == ORIGINAL)
+    names = [own.select("image_id").collect()["image_id"]]
+    parts = [_vectors(own)]
+    images = count = len(names[0])
+    if path:
+        others, beside = _gallery(reader, Path(path).expanduser())
+        names.append(others)
+        parts.append(beside)
+        count += len(others)
+    dim = reader.info.encoder.dim
+    room, filled = _room(count, dim, reader.folder), 0
+    for part in (part for found in parts for part in found):
+        if part.ndim != 2 or part.shape[1] != dim:
+            raise UsageError(f"`gallery`: {path}: vectors of {part.shape[-1]} numbers; this encoder gives {dim}")
+        room[filled : filled + len(part)] = np.nan_to_num(part, posinf=0.0, neginf=0.0)
+        filled += len(part)
+    return Originals(pl.concat(names), Gallery.of(room[:filled]), images)
+
+
+def _vectors(rows: pl.LazyFrame, column: str = "embedding") -> Iterator[Floats]:
+    for batch in rows.select(column).collect_batches(chunk_size=ROWS, maintain_order=True):
+        if len(batch):
+            yield batch[column].to_numpy()
+
+
+def _room(count: int, dim: int, folder: Path) -> Floats:
+    """Memory for vectors, or a file without a name, which the system frees with the last array on it."""
+    if 4 * count * dim <= IN_MEMORY:
+        return np.empty((count, dim), np.float32)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.float32, "w+", shape=(count, dim))
+
+
+def _gallery(reader: Reader, path: Path) -> tuple[pl.Series, Iterator[Floats]]:
+    """Names and vectors of what is beside the study."""
+    if Reader(path).exists():
+        return _of_study(reader, Reader(path))
+    try:
+        if path.suffix == ".npy":
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            ids = pl.Series("image_id", [f"{OTHER}{row}" for row in range(len(array))], pl.String)
+            return ids, (np.asarray(array[start : start + ROWS], np.float32) for start in range(0, len(array), ROWS))
+        return _of_parquet(pl.scan_parquet(path, glob=False))
+    except UsageError as error:
+        raise UsageError(f"`gallery`: {path}: {error}") from error
+    except Exception as error:  # of whatever the file holds
+        raise UsageError(
+            f"`gallery`: {path}: neither a study nor a Parquet or npy file of vectors ({reason(error)})"
+        ) from error
+
+
+def _of_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floats]]:
+    """The originals of another study, without those whose pixels this study has."""
+    if not other.info.has_vectors:
+        raise UsageError(f"`gallery`: {other.folder}: has no vectors; run it with `store` all")
+    if other.info.encoder.weights_hash != reader.info.encoder.weights_hash:
+        raise UsageError(f"`gallery`: {other.folder}: of another encoder, {other.info.encoder.name}")
+    own = reader.rows().filter(pl.col("view") == ORIGINAL).select("pixels").collect()["pixels"]
+    theirs = other.rows().filter(pl.col("view") == ORIGINAL)
+    twice = pl.col("pixels").is_in(own.drop_nulls().implode()).fill_null(value=False)
+    kept = theirs.filter(~twice)
+    ids = kept.select(pl.lit(OTHER) + pl.col("image_id")).collect().to_series()
+    if lost := len(theirs.select("view").collect()) - len(ids):
+        log.info("%d images of the gallery are in the study too: left out of the gallery", lost)
+    return ids.alias("image_id"), _vectors(kept)
+
+
+def _of_parquet(rows: pl.LazyFrame) -> tuple[pl.Series, Iterator[Floats]]:
+    """The vectors of the column `embedding`, or of the only column of lists."""
+    lists = [name for name, kind in rows.collect_schema().items() if kind in (pl.Array, pl.List)]
+    if "embedding" not in lists and len(lists) != 1:
+        raise UsageError(f"give the vectors in a column 'embedding' of lists; it has {', '.join(lists) or 'no list'}")
+    column = "embedding" if "embedding" in lists else lists[0]
+    length = int(rows.select(pl.len()).collect().item())
+    width = int(rows.select(pl.col(column).first()).collect()[column].explode().len())
+    fixed = rows.select(pl.col(column).cast(pl.List(pl.Float32)).list.to_array(width).alias("embedding"))
+    return pl.Series("image_id", [f"{OTHER}{row}" for row in range(length)], pl.String), _vectors(fixed)
