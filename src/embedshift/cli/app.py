@@ -25,6 +25,7 @@ from embedshift.cli.options import (
     with_flags,
     with_options,
 )
+from embedshift.cli.search import search
 from embedshift.config import Json, StudyConfig
 from embedshift.errors import EmbedshiftError, Stopped, UsageError, reason
 
@@ -206,6 +207,9 @@ def compare(
         typer.echo(f"Written: {out}")
 
 
+app.command()(search)
+
+
 @app.command("list")
 def list_known(
     kind: Annotated[str, typer.Argument(help="encoders, augmentations, metrics, figures or questions.")],
@@ -264,7 +268,10 @@ def _written(folder: Path) -> Iterator[Path]:
 
 
 def _json(study: "Study") -> Json:
+    from embedshift.store.table import tables_of
+
     info = study.info()
-    tables = {name: study.table(name).to_dicts() for name in study.table_names}
+    large = {table.name for table in tables_of(study.reader().questions) if table.of_images}
+    tables = {name: study.table(name).to_dicts() for name in study.table_names if name not in large}
     head = {"study": str(study.folder), "config_hash": info["config_hash"], "encoder": info["encoder"]}
     return head | {"counts": info["counts"]} | tables

@@ -30,7 +30,7 @@ def searcher(gallery: Gallery, *, least: int = FROM) -> Search:
     if len(gallery) < least:
         return exact
     try:
-        import faiss  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        import faiss
     except ImportError:
         log.info(
             "exact search among %d images: some minutes per 2,000 queries; the extra 'search' has a faster one",
