@@ -195,10 +195,28 @@ def of_shares(sample: Sample) -> tuple[Values, Values]:
         t = stats.t.ppf(1 - tail, sample.counts - 1) / stats.t.ppf(1 - tail, n - 1)
         effective = np.where(sample.counts > n, effective * t**2, n)
         effective = np.where((sample.variance > 0) & np.isfinite(effective), np.minimum(effective, sample.counts), n)
-        found = p * effective
-        low = np.where(found > 0, stats.beta.ppf(tail, found, effective - found + 1), 0.0)
-        high = np.where(found < effective, stats.beta.ppf(1 - tail, found + 1, effective - found), 1.0)
-    return known(sample, low, high)
+    return known(sample, *clopper_pearson(p * effective, effective))
+
+
+def clopper_pearson(found: Values, of: Values) -> tuple[Values, Values]:
+    """Clopper and Pearson's 95 % intervals of shares; the numbers need not be whole.
+
+    Args:
+        found: Numbers of ones.
+        of: Numbers of values.
+
+    Returns:
+        Their ends, of the shape of both.
+
+    Example:
+        >>> [round(end.item(), 3) for end in clopper_pearson(np.array([0.0]), np.array([50.0]))]
+        [0.0, 0.071]
+    """
+    tail = (1 - LEVEL) / 2
+    with np.errstate(invalid="ignore"):
+        low = np.where(found > 0, stats.beta.ppf(tail, found, of - found + 1), 0.0)
+        high = np.where(found < of, stats.beta.ppf(1 - tail, found + 1, of - found), 1.0)
+    return low, high
 
 
 def of_jackknife(whole: Values, without: Iterable[Values]) -> tuple[Values, Values]:
