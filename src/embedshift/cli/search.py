@@ -21,8 +21,12 @@ def search(
         str, typer.Option(help="Images whose views are searched for: a number, or all.", rich_help_panel=RARE)
     ] = "2000",
     fmr: Annotated[
-        str, typer.Option(help="False-match rates of the thresholds, with commas.", rich_help_panel=RARE)
-    ] = "0.01,0.001",
+        str,
+        typer.Option(
+            help="False-match rates of the thresholds, with commas. Default: 0.01,0.001, where the images bear them.",
+            rich_help_panel=RARE,
+        ),
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but warnings and errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object of the tables on stdout.")] = False,
 ) -> None:

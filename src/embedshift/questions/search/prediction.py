@@ -13,9 +13,9 @@ from scipy import optimize, special
 from scipy.spatial import cKDTree
 
 from embedshift.arrays import Values
+from embedshift.questions.search.matching import over_images
 from embedshift.statistics.intervals import clopper_pearson, known, of_means, of_shares
-from embedshift.statistics.layout import sums_and_counts
-from embedshift.statistics.sample import Sample, gather
+from embedshift.statistics.sample import Sample
 
 # What a table has: parts of the gallery that was searched, and how many times as large predictions and bounds go.
 PARTS, PREDICTED, BOUNDED = (8, 4, 2, 1), (2, 3, 4, 5), (10, 100)
@@ -52,11 +52,6 @@ class Search:
     def found(self) -> NDArray[np.bool_]:
         """Which views have a direction `[m, draws]`."""
         return ~np.isnan(self.ranks)
-
-
-def over_images(values: Values) -> Sample:
-    """The sample of one number per view `[m, draws]`: an image counts once, NaN where a view has none."""
-    return gather([sums_and_counts(np.asarray(values, np.float64)[:, :, None])])
 
 
 def recall_among(ranks: Values, images: int, size: int) -> Values:
