@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import embedshift
+from embedshift.cli.check import check
 from embedshift.cli.options import (
     RARE,
     choices,
@@ -204,6 +205,9 @@ def compare(
         typer.echo(line)
     if out is not None:
         typer.echo(f"Written: {out}")
+
+
+app.command()(check)
 
 
 @app.command("list")
