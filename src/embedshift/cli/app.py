@@ -14,7 +14,6 @@ import typer
 from typer.core import TyperGroup
 
 import embedshift
-from embedshift.cli.check import check
 from embedshift.cli.options import (
     RARE,
     choices,
@@ -207,7 +206,28 @@ def compare(
         typer.echo(f"Written: {out}")
 
 
-app.command()(check)
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
+    rules: Annotated[Path, typer.Option(help="A YAML file of rules.")] = Path("rules.yaml"),
+    against: Annotated[Path | None, typer.Option(help="The reference: of the same images and views.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 also where a rule is not decided.")] = False,
+    as_json: AsJson = False,
+    junit: Annotated[Path | None, typer.Option(help="A file to write: JUnit's XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="A file to write: a summary for a pull request.")] = None,
+    init: Annotated[bool, typer.Option("--init", help="Write the rules from this study, and check nothing.")] = False,
+) -> None:
+    """Hold rules against a study: exit code 3 where one is broken. A gate for continuous integration."""
+    from embedshift.cli.check import gate
+    from embedshift.cli.terminal import set_up_logging
+    from embedshift.study.gate import propose
+
+    set_up_logging(False, lambda line: with_flags(line, app))
+    if not init:
+        return gate(folder, rules, against, strict, as_json, junit, markdown)
+    if against or strict or as_json or junit or markdown:
+        raise UsageError("--init writes rules and checks nothing: give it alone, or with --rules")
+    return typer.echo(f"Written: {propose(folder, rules)}")
 
 
 @app.command("list")

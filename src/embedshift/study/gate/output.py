@@ -13,7 +13,7 @@ _MUST = {
     "may_fall": "fall by {} at most",
     "may_rise": "rise by {} at most",
 }
-_HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "must", "images", "images needed")
+HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "must", "images", "images needed")
 
 
 def headline(checked: Checked, *, strict: bool) -> str:
@@ -47,7 +47,7 @@ def why(result: Result) -> str:
 
 
 def cells(result: Result) -> Sequence[str]:
-    """A result as the row of a table, under `headings()`."""
+    """A result as the row of a table, under `HEADINGS`."""
     relative = result.operator in ("may_fall", "may_rise")
     low, high = (number(end, signed=relative) for end in (result.low, result.high))
     missing = result.low is None and result.high is None
@@ -58,11 +58,6 @@ def cells(result: Result) -> Sequence[str]:
         MISSING if missing else f"{low} to {high}", _MUST[result.operator].format(f"{result.bound:g}{unit}"),
         images, needed,
     )  # fmt: skip
-
-
-def headings() -> Sequence[str]:
-    """Of the columns of a table of results."""
-    return _HEADINGS
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -105,7 +100,7 @@ def to_markdown(checked: Checked, *, strict: bool) -> str:
 
 def _table(results: Sequence[Result]) -> str:
     rows = [[_escaped(cell) for cell in (*cells(result), why(result))] for result in results]
-    lines = [[*_HEADINGS, "note"], ["---"] * (len(_HEADINGS) + 1), *rows]
+    lines = [[*HEADINGS, "note"], ["---"] * (len(HEADINGS) + 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -131,7 +126,7 @@ def to_junit(checked: Checked, *, strict: bool) -> str:
     for result in checked.results:
         name = _xml(f"{result.number}. {result.rule} ({result.place})")
         case = ET.SubElement(suite, "testcase", {"classname": f"embedshift.{result.table}", "name": name, "time": "0"})
-        words = _xml("; ".join(f"{heading}: {cell}" for heading, cell in zip(_HEADINGS, cells(result), strict=True)))
+        words = _xml("; ".join(f"{heading}: {cell}" for heading, cell in zip(HEADINGS, cells(result), strict=True)))
         if result.outcome == "broken" or (strict and result.outcome == "undecided"):
             message = words if result.outcome == "broken" else _xml(why(result))
             ET.SubElement(case, "failure", {"type": result.outcome, "message": message}).text = words

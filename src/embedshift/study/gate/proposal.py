@@ -23,8 +23,8 @@ STEP, LEAST_SHARE = 0.005, 0.02
 LEAST_TOLERANCE = 0.05
 
 _HEAD = """\
-# Rules for `embedshift check STUDY --rules {file} --against REFERENCE --strict`.
-# Written from {study}: {encoder}, {images} images. Change the bounds to what your product needs.
+# Rules for `embedshift check`, written from {study}: {encoder}, {images} images.
+# Change the bounds to what your product needs.
 #
 # at_least, at_most: bounds on the numbers of the study that is checked.
 # may_fall, may_rise: by how much against the reference study of the same images and views.
@@ -54,13 +54,13 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml") -> Path:
             f"{own.folder}: {info.counts.measured} images give no interval; measure {LEAST_IMAGES} or more"
         )
     naming = own.reader().naming
-    text = _HEAD.format(
-        file=path.name, study=_line(own.folder.name), encoder=_line(naming.setting(info.encoder.name)),
-        images=info.counts.measured,
-    )  # fmt: skip
-    for comment, rules in (*_of_search(own), *_of_shares(own), *_of_tolerances(own)):
-        if rules:
-            text += indent(fill(comment, 110), "  # ") + "\n" + "".join(map(_written, rules)) + "\n"
+    encoder = _line(naming.setting(info.encoder.name))
+    text = _HEAD.format(study=_line(own.folder.name), encoder=encoder, images=info.counts.measured)
+    parts = [part for part in (*_of_search(own), *_of_shares(own), *_of_tolerances(own)) if part[1]]
+    if not parts:
+        raise UsageError(f"{own.folder}: no share, search or tolerance here to take a bound from")
+    for comment, rules in parts:
+        text += indent(fill(comment, 110), "  # ") + "\n" + "".join(map(_written, rules)) + "\n"
     try:
         with path.open("x", encoding="utf-8") as opened:
             opened.write(text.rstrip() + "\n")
@@ -101,10 +101,11 @@ def _of_search(study: Study) -> Iterator[Part]:
             [{**chosen, "augmentation": name, "at_least": bound} for name, bound in bounds if bound > 0],
         )
     images = min(recall.select(pl.col("n").min()).item(), study.reader().info.counts.measured)
-    margin = rounded(difference_of_shares(1, 1, images)[1], str(STEP), up=True)
+    ends = (difference_of_shares(gained, 1, images)[0] for gained in (0, 1))
+    margin = rounded(-min(ends), str(STEP), up=True)
     yield (
         f"Under no augmentation may recall@1 fall by more than {margin:g}: {images} images can decide it, "
-        "where one image is lost and one is gained.",
+        "where one image is lost and one or none is gained.",
         [{**chosen, "may_fall": margin}],
     )
 
