@@ -3,12 +3,14 @@
 import html
 import json
 import re
+from pathlib import Path
 
 import junitparser
 import pytest
 import yaml
 
 import embedshift
+from embedshift.study.gate import Checked
 from embedshift.study.gate.output import to_junit, to_markdown
 from support.command import call
 from support.comparing import OTHER, moved, variant
@@ -151,6 +153,8 @@ def test_a_reference_is_named_and_a_strange_name_is_no_harm(study, tmp_path, che
     assert (done.code, done.out.splitlines()[-1].endswith("passes: 1 kept, 0 broken, 0 undecided")) == (0, True)
     found = embedshift.check(study, [RELATIVE | {"name": "ü & <b> \U0001f600"}], other)
     assert found.against == other.folder
+    lost = Checked(Path("no-text-\udcff"), None, found.results)
+    assert to_markdown(lost, strict=True).encode().startswith(b"### no-text-? passes")
     (case,) = next(iter(junitparser.JUnitXml.fromstring(to_junit(found, strict=True).encode())))
     assert case.name == "1. ü & <b> \U0001f600 (noise, recall@1)"
     assert "<b>" not in to_markdown(found, strict=True)

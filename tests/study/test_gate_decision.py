@@ -8,7 +8,7 @@ from scipy import stats
 
 from embedshift.statistics.paired_shares import difference_of_shares
 from embedshift.study.gate.decision import AT_BOUND, BEYOND, FEW, MORE, NO_INTERVAL, Estimate, decide, images_needed
-from embedshift.study.gate.paired import mover, of_shares
+from embedshift.study.gate.estimates import mover, of_shares
 from embedshift.study.gate.tables import _of_share
 
 INSIDE = Estimate(0.5, 0.4, 0.7, 100)

@@ -8,6 +8,7 @@ import embedshift
 from embedshift.statistics.paired_shares import difference_of_shares
 from embedshift.study.gate.paired import CAPPED, EQUAL, paired_with
 from embedshift.study.gate.paired import _added as added
+from embedshift.study.tolerances import floor_over
 from support.comparing import OTHER, moved, variant
 from support.graded import CLOSER, DARKER, graded
 from support.searched import ranked, with_search
@@ -153,7 +154,8 @@ def test_a_share_is_paired_over_the_images_that_both_measured(first, tmp_path):
 def test_what_an_image_adds_to_a_share_is_what_it_takes_away_when_it_goes(first):
     """Pseudo-values of the jackknife: the share of all images and of all but one, the floor without it too."""
     ids = sorted(first.reader().image_ids())
-    found = added(first, "noise", "cosine_similarity", ids)
+    floor = floor_over(first.reader(), ids, "cosine_similarity")
+    found = added(first, floor, "noise", "cosine_similarity", ids)
     whole = share(first, "noise", ids)
     without = np.array([share(first, "noise", [each for each in ids if each != name]) for name in ids])
     pseudo = 40 * whole - 39 * without

@@ -137,6 +137,12 @@ def test_a_file_that_is_wrong_is_named(tmp_path, name):
     assert words in str(error.value)
 
 
+def test_a_filter_may_be_a_number(tmp_path):
+    made = make_study(tmp_path / "a", 9, ["12", "13"])
+    rule = {"table": "summary", "metric": "cosine_similarity", "augmentation": 12, "at_least": 0}
+    assert [result.place for result in embedshift.check(made, [rule]).results] == ["12, cosine_similarity"]
+
+
 def test_filters_choose_rows(study):
     def places(**where):
         rule = {"table": "search", "at_least": 0.0} | where

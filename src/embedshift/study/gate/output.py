@@ -61,15 +61,17 @@ def cells(result: Result) -> Sequence[str]:
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
-    """Four figures at most; a dash where there is none.
+    """Four figures, and five decimals at most; a dash where there is none.
 
     Example:
-        >>> number(0.98765), number(0.01, signed=True), number(None)
-        ('0.9877', '+0.01', '-')
+        >>> number(0.98765), number(0.01, signed=True), number(-0.0000712), number(None)
+        ('0.9877', '+0.01', '-0.00007', '-')
     """
     if value is None:
         return MISSING
-    return f"{value + 0.0:+.4g}" if signed and value else f"{value + 0.0:.4g}"
+    short = round(value, 5) + 0.0  # no minus in front of a zero
+    text = f"{short:.5f}".rstrip("0") if 0 < abs(short) < 0.001 else f"{short:.4g}"
+    return f"+{text}" if signed and short > 0 else text
 
 
 def to_json(checked: Checked, *, strict: bool) -> Json:
@@ -111,7 +113,7 @@ def _escaped(text: str) -> str:
         >>> _escaped("a|b <c> *d*")
         'a\\|b &lt;c> \\*d\\*'
     """
-    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    plain = _printable(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")
     return "".join(f"\\{letter}" if letter in "\\`*_[]|#@~" else letter for letter in plain)
 
 
@@ -122,22 +124,24 @@ def to_junit(checked: Checked, *, strict: bool) -> str:
     numbers["skipped"] = 0 if strict else len(checked.of("undecided"))
     counts = {name: str(count) for name, count in numbers.items()} | {"time": "0"}
     root = ET.Element("testsuites", {"name": "embedshift check"} | counts)
-    suite = ET.SubElement(root, "testsuite", {"name": _xml(str(checked.study))} | counts)
+    suite = ET.SubElement(root, "testsuite", {"name": _printable(str(checked.study))} | counts)
     for result in checked.results:
-        name = _xml(f"{result.number}. {result.rule} ({result.place})")
+        name = _printable(f"{result.number}. {result.rule} ({result.place})")
         case = ET.SubElement(suite, "testcase", {"classname": f"embedshift.{result.table}", "name": name, "time": "0"})
-        words = _xml("; ".join(f"{heading}: {cell}" for heading, cell in zip(HEADINGS, cells(result), strict=True)))
+        words = _printable(
+            "; ".join(f"{heading}: {cell}" for heading, cell in zip(HEADINGS, cells(result), strict=True))
+        )
         if result.outcome == "broken" or (strict and result.outcome == "undecided"):
-            message = words if result.outcome == "broken" else _xml(why(result))
+            message = words if result.outcome == "broken" else _printable(why(result))
             ET.SubElement(case, "failure", {"type": result.outcome, "message": message}).text = words
         elif result.outcome == "undecided":
-            ET.SubElement(case, "skipped", {"message": f"warning: {_xml(why(result))}"})
+            ET.SubElement(case, "skipped", {"message": f"warning: {_printable(why(result))}"})
         elif result.note:
-            ET.SubElement(case, "system-out").text = _xml(result.note)
+            ET.SubElement(case, "system-out").text = _printable(result.note)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _xml(text: str) -> str:
-    """A text without what XML cannot hold."""
+def _printable(text: str) -> str:
+    """A text without what XML cannot hold, and no file in UTF-8."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,7 +1,8 @@
 """What fell or rose against a reference study of the same images and views: differences paired by image."""
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,11 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
 from embedshift.statistics.floors import Floor, is_scale
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, of_means
-from embedshift.statistics.paired_shares import difference_of_shares
+from embedshift.statistics.intervals import of_means
 from embedshift.statistics.sample import gather, of_values
 from embedshift.study import checks
 from embedshift.study.gate.decision import Estimate
+from embedshift.study.gate.estimates import by_degrees, linearised, mover, of_shares
 from embedshift.study.gate.tables import RECALL, Strengths, number, read_table, strengths
 from embedshift.study.study import Study
 from embedshift.study.tolerances import floor_over, tolerances
@@ -27,7 +28,7 @@ CAPPED = "a tolerance beyond the strongest level counts as the strongest level"
 _OWN, _REFERENCE = "own", "reference"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """A study and its reference.
 
@@ -47,6 +48,31 @@ class Pair:
     def seed(self) -> int:
         """Decides the resamples."""
         return self.reference.reader().info.seed
+
+    @property
+    def both(self) -> tuple[Study, Study]:
+        """The study, then the reference."""
+        return self.study, self.reference
+
+    @functools.cached_property
+    def metrics(self) -> list[str]:
+        """Those that both have, on the same basis."""
+        return checks.common_metrics([self.reference, self.study])
+
+    @functools.cached_property
+    def ranks(self) -> list[pl.DataFrame]:
+        """The table `search_ranks` of both."""
+        return [read_table(each, "search_ranks") for each in self.both]
+
+    @functools.cached_property
+    def tolerances(self) -> pl.DataFrame:
+        """The tolerances of both, over the images that both measured."""
+        return tolerances([each.reader() for each in self.both], [_OWN, _REFERENCE], self.ids)
+
+    @functools.cached_property
+    def floors(self) -> Callable[[str], list[Floor | None]]:
+        """The floor of a metric in both, over the images that both measured."""
+        return functools.cache(lambda metric: [floor_over(each.reader(), self.ids, metric) for each in self.both])
 
 
 def paired_with(study: Study, reference: Study) -> Pair:
@@ -84,7 +110,7 @@ def difference(pair: Pair, table: str, column: str, row: Mapping[str, Any]) -> E
     if table == "tolerance":
         return of_tolerance(pair, row["family"])
     metric = row["metric"]
-    if metric not in checks.common_metrics([pair.reference, pair.study]):
+    if metric not in pair.metrics:
         raise UsageError(f"{metric} is not measured alike in {pair.reference.folder}")
     return (of_share if column == "share" else of_mean)(pair, row["augmentation"], metric)
 
@@ -92,9 +118,8 @@ def difference(pair: Pair, table: str, column: str, row: Mapping[str, Any]) -> E
 def of_search(pair: Pair, augmentation: str, metric: str) -> Estimate:
     """Of recall, of the mean reciprocal rank, or of the share of neighbours that a view keeps.
 
-    Every image has a number from 0 to 1, the mean over its draws. Recall is a share: Tango's score interval, which has
-    a width where no image differs. The others vary by degrees: bootstrap-t of the differences, and at least as wide as
-    a change by 1 of images that are so few that none was met among these (Clopper and Pearson 1934).
+    Every image has a number from 0 to 1, the mean over its draws. Recall is a share (`of_shares`), the others vary by
+    degrees (`by_degrees`).
     """
     recall = RECALL.fullmatch(metric)
     if recall is not None:
@@ -105,60 +130,18 @@ def of_search(pair: Pair, augmentation: str, metric: str) -> Estimate:
         value = pl.col("knn_overlap")
     else:
         raise UsageError(f"{metric} is of pairs of images and has no difference by image; give at_least or at_most")
-    here, there = (_ranks(each, augmentation, value) for each in (pair.study, pair.reference))
+    here, there = (_ranks(each, augmentation, value) for each in pair.ranks)
     sums, counts = _joined(here, there, pair.ids)
     apart = sums / counts
-    return of_shares(apart) if recall is not None else _by_degrees(apart, pair.seed)
-
-
-def of_shares(apart: Values) -> Estimate:
-    """The difference of two shares, by Tango's score interval.
-
-    Args:
-        apart: What each image gained, from -1 to 1 `[n]`.
-
-    Example:
-        >>> found = of_shares(np.array([1.0, -1.0] + [0.0] * 198))
-        >>> round(found.value, 3), round(found.low, 3)
-        (0.0, -0.023)
-    """
-    images = len(apart)
-    if not images:
-        return Estimate(math.nan, math.nan, math.nan, 0)
-    gained, lost = float(np.maximum(apart, 0.0).mean()), float(np.maximum(-apart, 0.0).mean())
-
-    def at(number: int) -> tuple[float, float]:
-        return difference_of_shares(gained * number, lost * number, number)
-
-    low, high = at(images) if images >= LEAST_IMAGES else (math.nan, math.nan)
-    return Estimate(gained - lost, low, high, images, at)
-
-
-def _by_degrees(apart: Values, seed: int) -> Estimate:
-    images = len(apart)
-    whole = of_shares(apart)
-    if images < LEAST_IMAGES:
-        return whole
-    low, high = (end.item() for end in of_means(of_values(apart[:, None]), seed=seed, low=-1.0, high=1.0))
-    if math.isnan(low):  # so few images differ that resamples say nothing
-        return whole
-    value = float(apart.mean())
-    found = Estimate(value, low, high, images)
-
-    def at(number: int) -> tuple[float, float]:
-        unseen = -math.expm1(math.log((1 - LEVEL) / 2) / number)
-        below, above = found.ends(number)
-        return max(-1.0, min(below, value - unseen)), min(1.0, max(above, value + unseen))
-
-    return Estimate(value, *at(images), images, at)
+    return of_shares(apart) if recall is not None else by_degrees(apart, pair.seed)
 
 
 def of_mean(pair: Pair, augmentation: str, metric: str) -> Estimate:
     """Of the mean of a metric: bootstrap-t of the differences of the images; Tango's interval for one of 0 and 1."""
-    infos = [each.reader().info for each in (pair.study, pair.reference)]
+    infos = [each.reader().info for each in pair.both]
     if METRICS[metric].unit == "encoder" and infos[0].encoder.weights_hash != infos[1].encoder.weights_hash:
         raise UsageError(f"{metric} is in each encoder's own units; compare its share: 'column: share'")
-    here, there = (_values(each, augmentation, metric) for each in (pair.study, pair.reference))
+    here, there = (_values(each, augmentation, metric) for each in pair.both)
     sums, counts = _joined(here, there, pair.ids)
     if METRICS[metric].binary:
         return of_shares(sums / counts)
@@ -172,12 +155,13 @@ def of_mean(pair: Pair, augmentation: str, metric: str) -> Estimate:
 def of_share(pair: Pair, augmentation: str, metric: str) -> Estimate:
     """Of the share of the way to an unrelated image, of which each study has its own floor.
 
-    Of up to 1,024 images whose vectors are kept, the share (1 - m) / (1 - f) is linear in its images but for terms of
-    the second order: image i adds to it (m - m_i + share · f_i) / (1 - f), where f_i is what the image adds to the
-    floor (Efron and Tibshirani 1993, chapter 22). The differences of these numbers have a bootstrap-t interval.
+    Of up to 1,024 images whose vectors are kept: bootstrap-t of the differences of what each image adds (`linearised`).
     Otherwise the interval is made of those of the two shares, as `mover` does.
     """
-    parts = [_added(each, augmentation, metric, pair.ids) for each in (pair.study, pair.reference)]
+    parts = [
+        _added(each, floor, augmentation, metric, pair.ids)
+        for each, floor in zip(pair.both, pair.floors(metric), strict=True)
+    ]
     if any(part is None for part in parts):
         return _of_two_shares(pair, augmentation, metric)
     own, other = (part for part in parts if part is not None)
@@ -189,9 +173,8 @@ def of_share(pair: Pair, augmentation: str, metric: str) -> Estimate:
     return Estimate(sample.mean.item(), low.item(), high.item(), int(there.sum()))
 
 
-def _added(study: Study, augmentation: str, metric: str, ids: Sequence[str]) -> Values | None:
+def _added(study: Study, floor: Floor | None, augmentation: str, metric: str, ids: Sequence[str]) -> Values | None:
     """What each image adds to a share `[n]`, with the share as their mean; None where its vectors are not all kept."""
-    floor = floor_over(study.reader(), ids, metric)
     if floor is None or floor.pairs is None or len(floor.pairs.images) != len(ids):
         return None
     order = _order(study, ids)
@@ -202,36 +185,17 @@ def _added(study: Study, augmentation: str, metric: str, ids: Sequence[str]) -> 
     return linearised(own, floor, METRICS[metric].no_change)[np.argsort(order["image_id"].to_numpy())]
 
 
-def linearised(values: Values, floor: Floor, no_change: float) -> Values:
-    """The share of every image, with what it adds to the floor `[n]`; their mean is the share.
-
-    Args:
-        values: Of a metric, one an image, in the order of the floor's groups; NaN where there is none.
-        floor: Exact, of groups of one image.
-        no_change: The metric's value for an unchanged view.
-    """
-    assert floor.pairs is not None
-    mean, scale = np.nanmean(values), no_change - floor.value
-    share = (no_change - mean) / scale
-    slope = floor.pairs.means(np.ones((1, len(values))))[1][0]
-    # The slopes of all images add up to 0; those of images without a value go to the others.
-    added = share * len(values) * slope / scale
-    added = added - np.mean(added[~np.isnan(values)])
-    return np.asarray(share + (mean - values) / scale + added)
-
-
 def _of_two_shares(pair: Pair, augmentation: str, metric: str) -> Estimate:
     wanted = (pl.col("augmentation") == augmentation) & (pl.col("metric") == metric)
-    rows = [each.summary().filter(wanted).to_dicts()[0] for each in (pair.study, pair.reference)]
+    rows = [each.summary().filter(wanted).to_dicts()[0] for each in pair.both]
     ends = [[number(row[name]) for name in ("share", "share_low", "share_high")] for row in rows]
     return mover(ends[0], ends[1], min(row["images"] for row in rows))
 
 
 def of_tolerance(pair: Pair, family: str) -> Estimate:
     """Of the strength that a family is tolerated up to; one beyond the strongest level counts as that level."""
-    readers = [each.reader() for each in (pair.study, pair.reference)]
-    row = tolerances(readers, [_OWN, _REFERENCE], pair.ids).row(by_predicate=pl.col("family") == family, named=True)
-    known = [strengths(each, family) for each in (pair.study, pair.reference)]
+    row = pair.tolerances.row(by_predicate=pl.col("family") == family, named=True)
+    known = [strengths(each, family) for each in pair.both]
     (own, own_capped), (other, other_capped) = (
         _capped(row, name, each) for name, each in zip((_OWN, _REFERENCE), known, strict=True)
     )
@@ -248,29 +212,8 @@ def _capped(row: Mapping[str, Any], name: str, known: Strengths) -> tuple[list[f
     return capped, value is None
 
 
-def mover(own: Sequence[float], other: Sequence[float], images: int) -> Estimate:
-    """The difference of two numbers, from their intervals (Zou and Donner 2008, Statistics in Medicine 27: 1693-1702).
-
-    As if the two were of other images: an image that is hard for both moves both, so that the interval is wider than a
-    paired one.
-
-    Args:
-        own: Value and ends of its interval.
-        other: The same of the number that is taken away.
-        images: How many images they are of.
-
-    Example:
-        >>> found = mover([5.0, 2.0, 8.0], [4.0, 0.0, 8.0], 50)
-        >>> found.value, found.low, found.high
-        (1.0, -4.0, 6.0)
-    """
-    (v1, l1, u1), (v0, l0, u0) = own, other
-    value = v1 - v0
-    return Estimate(value, value - math.hypot(v1 - l1, u0 - v0), value + math.hypot(u1 - v1, v0 - l0), images)
-
-
-def _ranks(study: Study, augmentation: str, value: pl.Expr) -> pl.DataFrame:
-    rows = read_table(study, "search_ranks").filter(pl.col("view") == augmentation)
+def _ranks(table: pl.DataFrame, augmentation: str, value: pl.Expr) -> pl.DataFrame:
+    rows = table.filter(pl.col("view") == augmentation)
     return rows.select("image_id", pl.col("draw").cast(pl.Int64), value.alias("value"))
 
 

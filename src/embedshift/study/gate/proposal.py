@@ -13,7 +13,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.paired_shares import difference_of_shares
 from embedshift.statistics.summary import COSINE
-from embedshift.study.gate.paired import mover
+from embedshift.study.gate.estimates import mover
 from embedshift.study.gate.tables import estimate, has_table, read_table, strengths
 from embedshift.study.study import Study, load
 

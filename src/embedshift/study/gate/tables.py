@@ -10,7 +10,8 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.registry import METRICS, unknown_name
+from embedshift.registry import METRICS
+from embedshift.registry.names import one_of
 from embedshift.statistics.intervals import LEAST_IMAGES, clopper_pearson
 from embedshift.statistics.summary import COSINE
 from embedshift.study.gate.decision import Ends, Estimate
@@ -73,17 +74,13 @@ def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str
     """The rows that a rule is about.
 
     Raises:
-        UsageError: for a value that no row has, and where no row has all of them.
+        UsageError: for a value that no row has, beside the values before it.
     """
     for key, values in where.items():
         known = table[key].drop_nulls().unique(maintain_order=True).to_list()
-        for value in values:
-            if value not in known:
-                raise UsageError(unknown_name(key, str(value), dict.fromkeys(map(str, known))))
-        table = table.filter(pl.col(key).is_in(list(values)))
-        if table.is_empty():
-            words = ", ".join(f"{key} {' or '.join(map(str, values))}" for key, values in where.items())
-            raise UsageError(f"no row of {name} has {words}")
+        for value in map(str, values):
+            one_of(key, value, known)
+        table = table.filter(pl.col(key).is_in([str(value) for value in values]))
     if table.is_empty():
         raise UsageError(f"the table {name} is empty")
     yield from table.iter_rows(named=True)
