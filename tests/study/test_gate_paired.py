@@ -73,6 +73,8 @@ def test_recall_is_paired_by_image(first, second):
     # Images 8 and 9 have lost half a view in both.
     assert (found.low, found.high) == pytest.approx(difference_of_shares(gained, lost, 40))
     assert found.images == 40
+    absolute = only(second, None, table="search", metric="recall@1", augmentation="noise", at_least=0.1)
+    assert (absolute.images, absolute.value) == (40, pytest.approx(76 / 80)), "80 views"
     at_5 = only(second, first, table="search", metric="recall@5", augmentation="noise", may_fall=0.1)
     assert at_5.value == pytest.approx(5 / 40)
 

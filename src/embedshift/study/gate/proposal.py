@@ -14,7 +14,7 @@ from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.paired_shares import difference_of_shares
 from embedshift.statistics.summary import COSINE
 from embedshift.study.gate.estimates import mover
-from embedshift.study.gate.tables import estimate, has_table, read_table, strengths
+from embedshift.study.gate.tables import estimate, has_table, images_of, read_table, strengths
 from embedshift.study.study import Study, load
 
 # Margins are multiples of this, and a share's is never below the second.
@@ -100,7 +100,7 @@ def _of_search(study: Study) -> Iterator[Part]:
             "recall@1: the share of views that find their own original first. Bounds: the low ends of this study.",
             [{**chosen, "augmentation": name, "at_least": bound} for name, bound in bounds if bound > 0],
         )
-    images = min(recall.select(pl.col("n").min()).item(), study.reader().info.counts.measured)
+    images = min(images_of(study, row) for row in recall.iter_rows(named=True))
     ends = (difference_of_shares(gained, 1, images)[0] for gained in (0, 1))
     margin = rounded(-min(ends), str(STEP), up=True)
     yield (

@@ -131,14 +131,21 @@ def estimate(study: Study, table: str, column: str, row: Mapping[str, Any]) -> E
     """The number of a row with its interval."""
     if table == "tolerance":
         return _tolerance(study, row)
-    measured = study.reader().info.counts.measured
-    images = min(row.get("images") or row.get("n") or measured, measured)
     ends = TABLES[table].columns[column]
     low, high = (math.nan, math.nan) if ends is None else (number(row[end]) for end in ends)
     value = number(row[column])
     is_share = table == "search" and RECALL.fullmatch(row["metric"]) is not None
     is_share |= table == "summary" and column == "mean" and row["metric"] in METRICS and METRICS[row["metric"]].binary
-    return Estimate(value, low, high, images, _of_share(value) if is_share else None)
+    return Estimate(value, low, high, images_of(study, row), _of_share(value) if is_share else None)
+
+
+def images_of(study: Study, row: Mapping[str, Any]) -> int:
+    """How many images the number of a row is of."""
+    info = study.reader().info
+    if row.get("images") is not None:
+        return int(row["images"])
+    # n counts views.
+    return info.counts.measured if row.get("n") is None else -(-row["n"] // info.draws)
 
 
 def number(value: float | None) -> float:
