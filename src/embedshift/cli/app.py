@@ -25,7 +25,6 @@ from embedshift.cli.options import (
     with_flags,
     with_options,
 )
-from embedshift.cli.search import search
 from embedshift.config import Json, StudyConfig
 from embedshift.errors import EmbedshiftError, Stopped, UsageError, reason
 
@@ -173,41 +172,6 @@ def demo(
     set_up_logging(quiet, lambda line: with_flags(line, app))
     photos = copy_photos(out / "photos")
     _measure({"images": [str(photos)], "model": "dinov2-small-offline"}, out, quiet=quiet, as_json=as_json)
-
-
-@app.command()
-def compare(
-    studies: Annotated[
-        list[Path], typer.Argument(metavar="DIR DIR...", help="Finished studies; the first is the reference.")
-    ],
-    out: Annotated[Path | None, typer.Option(help="A folder for tables and figures. Default: none.")] = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
-    from embedshift.cli.terminal import (
-        compared_tolerances,
-        comparison_lines,
-        comparison_table,
-        print_wide,
-        set_up_logging,
-    )
-
-    set_up_logging(quiet, lambda line: with_flags(line, app))
-    found = embedshift.compare(studies, out=out)
-    if as_json:
-        typer.echo(json.dumps(found.to_dicts(), ensure_ascii=False))
-        return
-    if not found.tolerances.is_empty():
-        print_wide(compared_tolerances(found))
-    print_wide(comparison_table(found))
-    for line in comparison_lines(found):
-        typer.echo(line)
-    if out is not None:
-        typer.echo(f"Written: {out}")
-
-
-app.command()(search)
 
 
 @app.command("list")

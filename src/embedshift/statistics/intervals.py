@@ -198,24 +198,21 @@ def of_shares(sample: Sample) -> tuple[Values, Values]:
     return known(sample, *clopper_pearson(p * effective, effective))
 
 
-def clopper_pearson(found: Values, of: Values) -> tuple[Values, Values]:
-    """Clopper and Pearson's 95 % intervals of shares; the numbers need not be whole.
+def clopper_pearson(found: ArrayLike, number: ArrayLike) -> tuple[Values, Values]:
+    """Clopper and Pearson's 95 % interval of a share; numbers need not be whole.
 
     Args:
-        found: Numbers of ones.
-        of: Numbers of values.
-
-    Returns:
-        Their ends, of the shape of both.
+        found: How many of the values are 1.
+        number: Of values, above 0.
 
     Example:
-        >>> [round(end.item(), 3) for end in clopper_pearson(np.array([0.0]), np.array([50.0]))]
-        [0.0, 0.071]
+        >>> [round(end.item(), 3) for end in clopper_pearson(10, 10)]
+        [0.692, 1.0]
     """
-    tail = (1 - LEVEL) / 2
+    x, n, tail = np.asarray(found, np.float64), np.asarray(number, np.float64), (1 - LEVEL) / 2
     with np.errstate(invalid="ignore"):
-        low = np.where(found > 0, stats.beta.ppf(tail, found, of - found + 1), 0.0)
-        high = np.where(found < of, stats.beta.ppf(1 - tail, found + 1, of - found), 1.0)
+        low = np.where(x > 0, stats.beta.ppf(tail, x, n - x + 1), 0.0)
+        high = np.where(x < n, stats.beta.ppf(1 - tail, x + 1, n - x), 1.0)
     return low, high
 
 

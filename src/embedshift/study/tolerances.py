@@ -43,7 +43,7 @@ def _shares(reader: Reader, families: Sequence[MeasuredFamily], ids: Sequence[st
     """Mean shares of the cosine over some of a study's images, as the table `summary` has them."""
     views = [view for family in families for view in family.views]
     rows = reader.rows().filter(pl.col("image_id").is_in(list(ids)))
-    floor = _floor(reader, ids)
+    floor = floor_over(reader, ids, COSINE)
     value = low = high = np.full(len(views), np.nan)
     if floor is not None:
         of = measured(rows, views, [COSINE], group_sizes({COSINE: floor}))
@@ -54,15 +54,15 @@ def _shares(reader: Reader, families: Sequence[MeasuredFamily], ids: Sequence[st
     return pl.DataFrame(columns | {"share_low": low, "share_high": high}, schema_overrides=schema)
 
 
-def _floor(reader: Reader, ids: Sequence[str]) -> Floor | None:
+def floor_over(reader: Reader, ids: Sequence[str], metric: str) -> Floor | None:
     """The floor over some of a study's images; where their vectors are not all kept, that over all with its error."""
-    known = floors(reader).get(COSINE)
+    known = floors(reader).get(metric)
     own = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"]
     kept = own.is_in(list(ids)).to_numpy()
     if known is None or kept.all():
         return known
     vectors = np.concatenate([part["vectors"] for part in reader.shard_sums("vectors")])
-    exact = METRICS[COSINE].floor
+    exact = METRICS[metric].floor
     if exact is None or len(vectors) != len(own):
         return Floor(known.value, known.error)
     found: Floor | None = exact({"vectors": {"vectors": vectors[kept]}, "units": {}}.__getitem__, int(kept.sum()))

@@ -66,7 +66,7 @@ def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
     Returns:
         `augmentation, fmr, tpr` at those of `RATES` that the pairs bear; no rows where a side is empty.
     """
-    rates = RATES[RATES >= least_fmr(pairs.images)]
+    rates = RATES[least_fmr(pairs.images) <= RATES]
     rows: list[tuple[str, float, float]] = []
     for name, values in cosines.items():
         positives = np.sort(values[~np.isnan(values)].astype(np.float32))

@@ -1,0 +1,59 @@
+"""Tables of a search, written by hand beside a made study."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from embedshift.study import Study
+
+Ranks = Mapping[str, Sequence[Sequence[int]]]
+
+
+def with_search(study: Study, ranks: Ranks, overlap: Mapping[str, Sequence[float]] | None = None) -> Study:
+    """The study with the tables `search_ranks` and `search`.
+
+    Args:
+        study: A finished one.
+        ranks: Augmentation → the ranks of every image's draws, image by image in the order of their ids.
+        overlap: Augmentation → the share of neighbours that each image's views keep; 1 where it is left out.
+    """
+    ids = sorted(study.reader().image_ids())
+    rows = [
+        {"image_id": name, "view": view, "draw": draw, "rank": rank, "cosine": 0.9, "other": "x", "other_cosine": 0.5}
+        | {"knn_overlap": 1.0 if overlap is None else overlap[view][place]}
+        for view, of_images in ranks.items()
+        for place, (name, draws) in enumerate(zip(ids, of_images, strict=True))
+        for draw, rank in enumerate(draws)
+    ]
+    table = pl.DataFrame(rows)
+    summary = [row for view in ranks for row in _summary(table.filter(view=view), view)]
+    for name, made in {"search_ranks": table, "search": pl.DataFrame(summary)}.items():
+        made.write_parquet(study.folder / "tables" / f"{name}.parquet")
+    return study
+
+
+def _summary(rows: pl.DataFrame, view: str) -> list[dict[str, object]]:
+    """Recall with the interval of the binomial law, for one draw; the others with that of the normal law."""
+    numbers = {f"recall@{k}": (rows["rank"] <= k).cast(pl.Float64).to_numpy() for k in (1, 5, 10)}
+    numbers |= {"mrr": (1 / rows["rank"]).to_numpy(), "knn_overlap@10": rows["knn_overlap"].to_numpy()}
+    found: list[dict[str, object]] = []
+    for metric, values in numbers.items():
+        n, value = len(values), float(values.mean())
+        if metric.startswith("recall"):
+            low, high = stats.binomtest(int(values.sum()), n).proportion_ci(method="exact")
+        else:
+            half = 1.96 * float(np.std(values, ddof=1)) / n**0.5
+            low, high = value - half, value + half
+        row = {"augmentation": view, "metric": metric, "n": n, "value": value}
+        found.append(row | {"ci_low": float(low), "ci_high": float(high)})
+    return [
+        *found,
+        {"augmentation": view, "metric": "auc", "n": len(rows), "value": 0.99, "ci_low": 0.98, "ci_high": 1.0},
+    ]
+
+
+def ranked(images: int, *, lost: int = 0, first: int = 0) -> list[list[int]]:
+    """Rank 1 for all images but `lost` consecutive ones from the place `first` on, which have rank 3."""
+    return [[3] if first <= place < first + lost else [1] for place in range(images)]
