@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from support.graded import DARKER, graded
+from support.revised import without_vectors
 from support.synthetic import make_study
 
 NAMES = ("noise", "blur", "horizontal_flip")
@@ -74,9 +75,7 @@ def test_mistakes_are_one_line(cli, study, flags, words):
 
 def test_without_vectors_one_line_says_what_it_takes(cli, tmp_path):
     study = make_study(tmp_path / "study", 12, NAMES, dim=6, with_tables=False)
-    file = study.folder / "study.json"
-    file.write_text(file.read_text().replace('"store": "all"', '"store": "metrics"'))
-    study.write_tables()
+    without_vectors(study)
     done = cli("search", study.folder)
     assert done.code == 2
     assert done.line.endswith("no search here: it takes stored embeddings: run it with --store all")

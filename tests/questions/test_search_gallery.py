@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from embedshift.errors import UsageError
+from support import revised
 from support.synthetic import make_study
 
 NAMES = ("noise", "blur")
@@ -115,10 +116,7 @@ def another_encoder(folder):
 
 
 def without_vectors(folder):
-    other = make_study(folder / "fourth", 8, NAMES, dim=6)
-    file = other.folder / "study.json"
-    file.write_text(file.read_text().replace('"store": "all"', '"store": "metrics"'))
-    return other.folder
+    return revised.without_vectors(make_study(folder / "fourth", 8, NAMES, dim=6)).folder
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from embedshift.errors import UsageError
 from embedshift.questions.search import tables
 from embedshift.questions.search.settings import settings
 from embedshift.store.labels import labels_of, shards_hash
-from support.revised import revise_embeddings
+from support.revised import revise_embeddings, without_vectors
 from support.synthetic import make_study
 
 
@@ -108,9 +108,7 @@ def test_a_choice_that_makes_no_sense_is_one_line(study, choice, words):
 
 def test_without_vectors_one_line_says_what_the_search_takes(tmp_path):
     study = make_study(tmp_path / "study", 12, ("blur",), dim=6, with_tables=False)
-    file = study.folder / "study.json"
-    file.write_text(file.read_text().replace('"store": "all"', '"store": "metrics"'))
-    study.write_tables()
+    without_vectors(study)
     assert not {name for name in study.table_names if "search" in name}
     for ask in (study.search, lambda: study.search(queries="all"), study.duplicates):
         with pytest.raises(UsageError, match="it takes stored embeddings: run it with `store` all"):

@@ -6,11 +6,12 @@ import pytest
 from scipy.stats import binomtest
 
 from embedshift.errors import UsageError
-from embedshift.questions.strength.tables import missed_shares
 from embedshift.statistics.floors import shares, unit_pairs
 from embedshift.statistics.sample import gather
+from embedshift.statistics.tolerance import missed_shares
 from embedshift.statistics.vectors import unit
 from support.graded import CLOSER, DARKER, MADE, ONCE, STRENGTH_METRICS, corruption, graded
+from support.revised import without_vectors
 from support.synthetic import make_study
 
 NOISES = [corruption(name) for name in ("fog", "snow", "spatter")]
@@ -91,9 +92,7 @@ def test_the_interval_of_missed_views_is_clopper_and_pearson_s(study):
 
 def test_without_vectors_there_is_one_tolerance(tmp_path):
     study = make_study(tmp_path / "study", 12, graded(DARKER), with_tables=False)
-    file = study.folder / "study.json"
-    file.write_text(file.read_text().replace('"store": "all"', '"store": "metrics"'))
-    study.write_tables()
+    without_vectors(study)
     assert study.tolerance()["criterion"].to_list() == ["share 0.1"]
 
 

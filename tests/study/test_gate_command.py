@@ -14,6 +14,7 @@ from embedshift.study.gate import Checked
 from embedshift.study.gate.output import to_junit, to_markdown
 from support.command import call
 from support.comparing import OTHER, moved, variant
+from support.revised import without_vectors
 from support.searched import ranked, with_search
 from support.synthetic import make_study
 
@@ -68,7 +69,7 @@ def test_a_mistake_ends_with_2_and_one_line(check, study, tmp_path, monkeypatch,
 
 
 def test_a_study_without_the_table_ends_with_2(check, tmp_path, monkeypatch, capsys):
-    other = make_study(tmp_path / "other", 9, ["blur"])
+    other = without_vectors(make_study(tmp_path / "other", 9, ["blur"]))
     check([KEPT])
     done = call(monkeypatch, capsys, "check", other.folder, "--rules", tmp_path / "gate.yaml")
     assert done.code == 2

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 import embedshift
+from embedshift.errors import UsageError
 from embedshift.statistics.paired_shares import difference_of_shares
 from embedshift.study.gate.paired import CAPPED, EQUAL, paired_with
 from embedshift.study.gate.paired import _added as added
@@ -16,6 +17,7 @@ from support.synthetic import make_study
 
 EFFECT = {"blur": 0.3, "noise": 1.0}
 LOST = ("image-00003.png", "image-00009.png")
+SHARE = "share 0.1"
 
 
 def turned(seed):
@@ -222,8 +224,8 @@ def test_tolerances_are_compared_in_their_own_direction(tmp_path):
     table = embedshift.compare([first, other]).tolerances
     names = table.columns[3::3]
     for family, operator in ((DARKER, "may_fall"), (CLOSER, "may_rise")):
-        row = table.filter(family=family.name).to_dicts()[0]
-        rule = {"table": "tolerance", "family": family.name, "unit": family.unit}
+        row = table.filter(family=family.name, criterion=SHARE).to_dicts()[0]
+        rule = {"table": "tolerance", "family": family.name, "criterion": SHARE, "unit": family.unit}
         found = only(other, first, **rule, **{operator: 0.0})
         assert found.value == pytest.approx(row[names[1]] - row[names[0]])
         assert (found.value < 0) == (operator == "may_fall")
@@ -236,22 +238,45 @@ def test_tolerances_are_compared_in_their_own_direction(tmp_path):
 def test_a_tolerance_beyond_the_strongest_level_counts_as_that_level(tmp_path):
     effect = {f"{family.name}@{level}": 0.01 * level for family in (DARKER, CLOSER) for level in range(1, 6)}
     first = make_study(tmp_path / "a", 30, graded(DARKER, CLOSER), effect=effect)
-    assert first.tolerance()["value"].is_null().all()
+    assert first.tolerance().filter(criterion=SHARE)["value"].is_null().all()
     other = variant(first, tmp_path / "b", farther(1.1), shard_size=64, **OTHER)
     worse = variant(first, tmp_path / "c", farther(900.0), shard_size=64, **OTHER)
     for family, operator in ((DARKER, "may_fall"), (CLOSER, "may_rise")):
-        rule = {"table": "tolerance", "family": family.name, "unit": family.unit, operator: 0.1}
+        rule = {"table": "tolerance", "family": family.name, "criterion": SHARE, "unit": family.unit, operator: 0.1}
         found = only(other, first, **rule)
         assert (found.outcome, found.value, found.low, found.note) == ("kept", 0, 0, CAPPED)
         strongest, reached = family.levels[-1], only(worse, first, **rule)
         assert reached.outcome == "broken"
-        assert reached.value == pytest.approx(worse.tolerance().filter(family=family.name)["value"][0] - strongest)
-    rule = {"table": "tolerance", "unit": DARKER.unit, "family": "darker"}
+        row = worse.tolerance().filter(family=family.name, criterion=SHARE)
+        assert reached.value == pytest.approx(row["value"][0] - strongest)
+    rule = {"table": "tolerance", "unit": DARKER.unit, "family": "darker", "criterion": SHARE}
     outcomes = [
         only(first, None, **rule, **bound).outcome for bound in ({"at_least": 5}, {"at_least": 6}, {"at_most": 6})
     ]
     assert outcomes == ["kept", "undecided", "undecided"]
     assert only(first, None, **rule, at_most=4).outcome == "broken"
-    rule = {"table": "tolerance", "unit": CLOSER.unit, "family": "closer"}
+    rule = {"table": "tolerance", "unit": CLOSER.unit, "family": "closer", "criterion": SHARE}
     assert [only(first, None, **rule, at_most=each).outcome for each in (0.25, 0.2)] == ["kept", "undecided"]
     assert [only(first, None, **rule, at_least=each).outcome for each in (0.3, 0.2)] == ["broken", "undecided"]
+
+
+def test_the_second_tolerance_is_compared_too(tmp_path):
+    first = make_study(tmp_path / "a", 40, graded(DARKER))
+    other = variant(first, tmp_path / "b", turned(3), shard_size=64, **OTHER)
+    ends = ("value", "low", "high")
+    own, reference = (each.tolerance().filter(criterion="missed 5 %").select(ends).row(0) for each in (other, first))
+    rule = {"table": "tolerance", "family": "darker", "criterion": "missed 5 %", "unit": "stops"}
+    found = only(other, first, **rule, may_fall=0.0)
+    assert found.value == pytest.approx(own[0] - reference[0])
+    low = found.value - np.hypot(own[0] - own[1], reference[2] - reference[0])
+    assert found.low == pytest.approx(low)
+
+
+def test_searches_of_other_galleries_are_not_compared(tmp_path):
+    first = make_study(tmp_path / "a", 20, ["blur"])
+    other = variant(first, tmp_path / "b", turned(3), shard_size=64, **OTHER)
+    np.save(tmp_path / "more.npy", np.ones((5, 8), np.float32))
+    other.search(gallery=tmp_path / "more.npy")
+    rule = {"table": "search", "metric": "recall@1", "may_fall": 0.1}
+    with pytest.raises(UsageError, match="is searched among 25 images, .* among 20: search both again"):
+        embedshift.check(other, [rule], first)

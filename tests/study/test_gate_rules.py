@@ -103,7 +103,10 @@ def test_a_tolerance_needs_its_unit(families):
     line = refusal(families, *rule, ("unit", "stops"))
     assert "unit 'stops' is not that of value of closer, which is in 'share of the side kept'" in line
     fits = dict([*rule, ("unit", "share of the side kept")])
-    assert len(embedshift.check(families, [fits]).results) == 1
+    results = embedshift.check(families, [fits]).results
+    assert [each.row["criterion"] for each in results] == ["share 0.1", "missed 5 %"]
+    line = refusal(families, *fits.items(), ("criterion", "missed"))
+    assert "unknown criterion 'missed'" in line
 
 
 def test_no_row_of_a_table_fits(study):

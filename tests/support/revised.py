@@ -1,4 +1,4 @@
-"""Shards of made studies with other embeddings in them."""
+"""Made studies with other embeddings, or without any."""
 
 from collections.abc import Callable
 
@@ -31,3 +31,13 @@ def revise_embeddings(study: Study, change: Callable[[Vectors], Vectors], shard:
     with pq.ParquetWriter(path, table.schema) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({SUMS_KEY: metadata[SUMS_KEY]})
+
+
+def without_vectors(study: Study) -> Study:
+    """The study as one with `store` metrics says of itself, with the tables that it then has."""
+    file = study.folder / "study.json"
+    file.write_text(file.read_text().replace('"store": "all"', '"store": "metrics"'))
+    for table in (study.folder / "tables").glob("*"):
+        table.unlink()
+    study.write_tables()
+    return study

@@ -10,7 +10,7 @@ from embedshift.registry import METRICS
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.floors import Floor, shares
 from embedshift.statistics.summary import COSINE, measured
-from embedshift.statistics.tolerance import of_families
+from embedshift.statistics.tolerance import of_families, of_missed
 from embedshift.store.floors import floors, group_sizes
 from embedshift.store.reader import Reader
 
@@ -25,18 +25,29 @@ def tolerances(readers: Sequence[Reader], names: Sequence[str], ids: Sequence[st
 
     Returns:
         `family, unit, criterion`, and for each study its value by its name, and the ends of its interval as
-        `<name> low` and `<name> high`; empty where augmentations do not stand in families of several levels.
+        `<name> low` and `<name> high`; empty where augmentations do not stand in families of several levels. Views are
+        searched for among all originals of their study.
     """
     keys = ["family", "unit", "criterion"]
     families = [family for family in readers[0].families if family.has_strength]
     if not families:
         return pl.DataFrame(schema=dict.fromkeys(keys, pl.String))
     found = [of_families(families, _shares(reader, families, ids)) for reader in readers]
+    if all("search_ranks" in reader.table_names for reader in readers):
+        missed = [of_missed(families, _ranks(reader, ids), reader.info.draws) for reader in readers]
+        found = [pl.concat(both) for both in zip(found, missed, strict=True)]
     columns = [
         part.select(pl.col("value").alias(name), *(pl.col(end).alias(f"{name} {end}") for end in ("low", "high")))
         for part, name in zip(found, names, strict=True)
     ]
     return pl.concat([found[0].select(keys), *columns], how="horizontal")
+
+
+def _ranks(reader: Reader, ids: Sequence[str]) -> pl.DataFrame:
+    """The ranks of some of a study's images."""
+    table = reader.table("search_ranks")
+    assert table is not None
+    return table.filter(pl.col("image_id").is_in(list(ids)))
 
 
 def _shares(reader: Reader, families: Sequence[MeasuredFamily], ids: Sequence[str]) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from embedshift.study.comparison import compare
 from embedshift.study.gate.decision import Decision, Estimate, Outcome, decide
 from embedshift.study.gate.paired import EQUAL, Pair, difference, paired_with
 from embedshift.study.gate.rule import Rule, as_rules, read_rules
-from embedshift.study.gate.tables import TABLES, check_bound, check_unit, chosen_rows, estimate, read_table, unit_of
+from embedshift.study.gate.tables import TABLES, check_bound, check_unit, chosen_rows, estimate, unit_of
 from embedshift.study.study import Study, load
 
 WITHOUT = "needs a reference study (against)"
@@ -152,7 +152,7 @@ def _judged(rule: Rule, study: Study, pair: Pair | None, made: dict[str, pl.Data
 
 def _table(name: str, study: Study, pair: Pair | None) -> pl.DataFrame:
     if name != COMPARISON:
-        return read_table(study, name)
+        return study.table(name)
     if pair is None:
         raise UsageError(f"there is no table {name} without a reference study: `against`")
     return compare([pair.reference, pair.study]).comparison

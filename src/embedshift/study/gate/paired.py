@@ -16,10 +16,11 @@ from embedshift.registry import METRICS
 from embedshift.statistics.floors import Floor, is_scale
 from embedshift.statistics.intervals import of_means
 from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.tolerance import by_family
 from embedshift.study import checks
 from embedshift.study.gate.decision import Estimate
 from embedshift.study.gate.estimates import by_degrees, linearised, mover, of_shares
-from embedshift.study.gate.tables import RECALL, Strengths, number, read_table, strengths
+from embedshift.study.gate.tables import RECALL, Strengths, number, strengths
 from embedshift.study.study import Study
 from embedshift.study.tolerances import floor_over, tolerances
 
@@ -62,7 +63,14 @@ class Pair:
     @functools.cached_property
     def ranks(self) -> list[pl.DataFrame]:
         """The table `search_ranks` of both."""
-        return [read_table(each, "search_ranks") for each in self.both]
+        among = [
+            max(each.table("gallery_sizes").filter(kind="measured")["images"].to_list(), default=0)
+            for each in self.both
+        ]
+        if among[0] != among[1]:
+            words = f"{self.study.folder} is searched among {among[0]} images, {self.reference.folder} among {among[1]}"
+            raise UsageError(f"{words}: search both again with the same `gallery`")
+        return [each.search_ranks() for each in self.both]
 
     @functools.cached_property
     def tolerances(self) -> pl.DataFrame:
@@ -108,7 +116,7 @@ def difference(pair: Pair, table: str, column: str, row: Mapping[str, Any]) -> E
     if table == "search":
         return of_search(pair, row["augmentation"], row["metric"])
     if table == "tolerance":
-        return of_tolerance(pair, row["family"])
+        return of_tolerance(pair, row["family"], row["criterion"])
     metric = row["metric"]
     if metric not in pair.metrics:
         raise UsageError(f"{metric} is not measured alike in {pair.reference.folder}")
@@ -192,9 +200,12 @@ def _of_two_shares(pair: Pair, augmentation: str, metric: str) -> Estimate:
     return mover(ends[0], ends[1], min(row["images"] for row in rows))
 
 
-def of_tolerance(pair: Pair, family: str) -> Estimate:
+def of_tolerance(pair: Pair, family: str, criterion: str) -> Estimate:
     """Of the strength that a family is tolerated up to; one beyond the strongest level counts as that level."""
-    row = pair.tolerances.row(by_predicate=pl.col("family") == family, named=True)
+    rows = by_family(pair.tolerances, criterion)
+    if family not in rows:
+        raise UsageError(f"{pair.reference.folder}: no tolerance by {criterion} here")
+    row = rows[family]
     known = [strengths(each, family) for each in pair.both]
     (own, own_capped), (other, other_capped) = (
         _capped(row, name, each) for name, each in zip((_OWN, _REFERENCE), known, strict=True)

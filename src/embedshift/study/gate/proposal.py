@@ -14,7 +14,7 @@ from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.paired_shares import difference_of_shares
 from embedshift.statistics.summary import COSINE
 from embedshift.study.gate.estimates import mover
-from embedshift.study.gate.tables import estimate, has_table, images_of, read_table, strengths
+from embedshift.study.gate.tables import estimate, images_of, strengths
 from embedshift.study.study import Study, load
 
 # Margins are multiples of this, and a share's is never below the second.
@@ -88,9 +88,9 @@ Part = tuple[str, list[Json]]
 
 
 def _of_search(study: Study) -> Iterator[Part]:
-    if not has_table(study, "search"):
+    if "search" not in study.table_names:
         return
-    recall = read_table(study, "search").filter(pl.col("metric") == "recall@1")
+    recall = study.search().filter(pl.col("metric") == "recall@1")
     if recall.is_empty():
         return
     bounds = [(row["augmentation"], rounded(row["ci_low"], "0.01", up=False)) for row in _known(recall, "ci_low")]
@@ -135,13 +135,13 @@ def _of_shares(study: Study) -> Iterator[Part]:
 
 
 def _of_tolerances(study: Study) -> Iterator[Part]:
-    if not has_table(study, "tolerance"):
+    if "tolerance" not in study.table_names:
         return
     kept: list[Json] = []
     margins: list[Json] = []
     for row in study.tolerance().iter_rows(named=True):
         found, known = estimate(study, "tolerance", "value", row), strengths(study, row["family"])
-        chosen = {"table": "tolerance", "family": row["family"], "unit": row["unit"]}
+        chosen = {"table": "tolerance", **{key: row[key] for key in ("family", "criterion", "unit")}}
         weak = found.low if known.rises else found.high
         if not math.isfinite(weak):
             continue
@@ -152,7 +152,8 @@ def _of_tolerances(study: Study) -> Iterator[Part]:
         margin = max(mover([value, low, high], [value, low, high], 1).high, LEAST_TOLERANCE * known.way)
         margins.append({**chosen, "may_fall" if known.rises else "may_rise": two_figures(margin, up=True)})
     yield (
-        "Tolerance: the strength at which the mean share reaches 0.1. Bounds: the weak ends of this study. "
+        "Tolerance: the strength at which the mean share reaches 0.1, or a search misses 5 % of the views. "
+        "Bounds: the weak ends of this study. "
         "Some units fall where a change gets stronger, as quality does: there, less is better.",
         kept,
     )

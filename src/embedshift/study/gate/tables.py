@@ -51,25 +51,6 @@ TABLES: dict[str, Judged] = {
 }
 
 
-def has_table(study: Study, name: str) -> bool:
-    """Whether a study has a table."""
-    return name in study.table_names or (study.folder / "tables" / f"{name}.parquet").is_file()
-
-
-def read_table(study: Study, name: str) -> pl.DataFrame:
-    """A table of a study.
-
-    Raises:
-        UsageError: when the study does not have it.
-    """
-    file = study.folder / "tables" / f"{name}.parquet"
-    if name in ("search", "search_ranks"):  # until `Study.table` knows the question `search`
-        if not file.is_file():
-            raise UsageError(f"{study.folder}: no {name} here; it takes stored vectors: `store` all")
-        return pl.read_parquet(file, glob=False)
-    return study.table(name)
-
-
 def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str | int]]) -> Iterator[Json]:
     """The rows that a rule is about.
 
