@@ -178,9 +178,9 @@ def _found(first: pl.DataFrame, images: int) -> str:
     ends = percent(least["before_low"], least["before_high"]), percent(least["ci_low"], least["ci_high"])
     lost = first.filter(pl.col("high") < 0).height
     return (
-        f"{_first(images)} {before} of cases (95 % interval {ends[0]}) before, and in {after} ({ends[1]}) after {name}, "
-        f"where it does so least. Augmentations after which it does so less often, with the interval of the difference "
-        f"below 0: {lost} of {first.height}, each for itself."
+        f"{_first(images)} {before} of cases (95 % interval {ends[0]}) before, and in {after} ({ends[1]}) "
+        f"after {name}, where it does so least. Augmentations after which it does so less often, with the interval of "
+        f"the difference below 0: {lost} of {first.height}, each for itself."
     )
 
 
