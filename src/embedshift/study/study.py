@@ -182,6 +182,14 @@ class Study:
         """The rank of each augmentation's own word, and a permutation test over all."""
         return self.table("word_test")
 
+    def text_search(self) -> pl.DataFrame:
+        """How well captions find their own images before and after: recall@1, @5, @10 and mrr by augmentation."""
+        return self.table("text_search")
+
+    def zero_shot(self) -> pl.DataFrame:
+        """The share of views that keep the class of their original, and the class's margin, by augmentation."""
+        return self.table("zero_shot")
+
     def write_tables(self, tree: "Tree | None" = None) -> None:
         """Rebuilds every table from the shards, as CSV and Parquet.
 
