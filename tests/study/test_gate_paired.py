@@ -278,5 +278,5 @@ def test_searches_of_other_galleries_are_not_compared(tmp_path):
     np.save(tmp_path / "more.npy", np.ones((5, 8), np.float32))
     other.search(gallery=tmp_path / "more.npy")
     rule = {"table": "search", "metric": "recall@1", "may_fall": 0.1}
-    with pytest.raises(UsageError, match="is searched among 25 images, .* among 20: search both again"):
+    with pytest.raises(UsageError, match=r"is searched among 25 images, .* among 20: search both again"):
         embedshift.check(other, [rule], first)

@@ -11,7 +11,7 @@ from embedshift.questions.search import Choices, matching, pairs, recall
 from embedshift.questions.search.approximate import searcher
 from embedshift.questions.search.prediction import gallery_sizes
 from embedshift.questions.search.ranks import Found, find
-from embedshift.questions.search.settings import settings
+from embedshift.questions.search.settings import QUERIES, settings
 from embedshift.questions.search.vectors import originals
 from embedshift.statistics.sample import IN_MEMORY
 from embedshift.store.reader import Reader
@@ -20,8 +20,8 @@ from embedshift.store.tables import Table
 NEAR = 1e-7
 # What a study must have for them, in words.
 TAKES = "stored embeddings: run it with `store` all"
-# Images of which all pairs are made, and rows of `duplicates`, at most.
-PAIRED, LISTED = IN_MEMORY, 10_000
+# Images of which all pairs are made; where a rate takes more, so many; and rows of `duplicates` at most.
+PAIRED, MOST_PAIRED, LISTED = QUERIES, IN_MEMORY, 10_000
 DUPLICATES: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}
 
 
@@ -43,7 +43,7 @@ def search(reader: Reader) -> pl.DataFrame:
     by_ranks = recall.table(
         {name: recall.of_view(parts[name,], seed=reader.info.seed) for name in reader.augmentations}
     )
-    made = pl.concat([by_ranks, matching.auc(cosines(reader), different(reader))])
+    made = pl.concat([by_ranks, matching.auc(cosines(reader), different(reader, _compared(reader)))])
     place = {name: place for place, name in enumerate(reader.augmentations)}
     order = pl.col("augmentation").replace_strict(place, return_dtype=pl.Int64)
     return made.sort(order, maintain_order=True)
@@ -52,12 +52,14 @@ def search(reader: Reader) -> pl.DataFrame:
 def thresholds(reader: Reader) -> pl.DataFrame:
     """The cosines from which two images count as the same: `fmr, threshold, ci_low, ci_high`.
 
-    A rate that was not chosen and that the images do not bear is left out.
+    They are of the pairs of the first `PAIRED` images; of `MOST_PAIRED` where a rate takes more. A rate that was not
+    chosen and that the images do not bear is left out.
     """
-    all_pairs, rates = different(reader), settings(reader).fmrs
+    rates = settings(reader).fmrs
+    of_pairs = different(reader, PAIRED if min(rates) >= pairs.least_fmr(PAIRED) else MOST_PAIRED)
     if not reader.choice(Choices).fmr:
-        rates = tuple(rate for rate in rates if rate >= pairs.least_fmr(all_pairs.images))
-    return pairs.thresholds(all_pairs, rates, reader.info.seed)
+        rates = tuple(rate for rate in rates if rate >= pairs.least_fmr(of_pairs.images))
+    return pairs.thresholds(of_pairs, rates, reader.info.seed)
 
 
 def matches(reader: Reader) -> pl.DataFrame:
@@ -67,7 +69,7 @@ def matches(reader: Reader) -> pl.DataFrame:
 
 def roc(reader: Reader) -> pl.DataFrame:
     """The share of views that match, by false-match rate: `augmentation, fmr, tpr`."""
-    return matching.roc(cosines(reader), different(reader))
+    return matching.roc(cosines(reader), different(reader, _compared(reader)))
 
 
 def duplicates(reader: Reader) -> pl.DataFrame:
@@ -93,18 +95,22 @@ def duplicates(reader: Reader) -> pl.DataFrame:
 
 
 @functools.lru_cache(maxsize=1)
-def different(reader: Reader) -> pairs.Pairs:
-    """All pairs of the originals that were searched for, of the first `PAIRED` at most."""
-    count = min(settings(reader).queries or PAIRED, PAIRED)
+def different(reader: Reader, count: int) -> pairs.Pairs:
+    """All pairs of the first originals."""
     rows = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(count)
     return pairs.pairs_of(rows.collect()["embedding"].to_numpy())
 
 
 def cosines(reader: Reader) -> Mapping[str, Values]:
-    """Cosines of the views with their own originals, of the images of `different`: augmentation → `[m, draws]`."""
+    """Cosines of the views with their own originals: augmentation → `[m, draws]` of the first `PAIRED` images at most."""
     ranks, draws = _need(reader, "search_ranks"), reader.info.draws
     parts = ranks.partition_by("view", as_dict=True, maintain_order=True)
     return {name: recall.by_image(parts[name,]["cosine"], draws)[:PAIRED] for name in reader.augmentations}
+
+
+def _compared(reader: Reader) -> int:
+    """Of how many images views and pairs are compared."""
+    return min(settings(reader).queries or PAIRED, PAIRED)
 
 
 def _need(reader: Reader, name: str) -> pl.DataFrame:
