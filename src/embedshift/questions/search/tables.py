@@ -43,7 +43,8 @@ def search(reader: Reader) -> pl.DataFrame:
     by_ranks = recall.table(
         {name: recall.of_view(parts[name,], seed=reader.info.seed) for name in reader.augmentations}
     )
-    made = pl.concat([by_ranks, matching.auc(cosines(reader), different(reader, _compared(reader)))])
+    count = _compared(reader)
+    made = pl.concat([by_ranks, matching.auc(cosines(reader, count), different(reader, count))])
     place = {name: place for place, name in enumerate(reader.augmentations)}
     order = pl.col("augmentation").replace_strict(place, return_dtype=pl.Int64)
     return made.sort(order, maintain_order=True)
@@ -69,7 +70,8 @@ def matches(reader: Reader) -> pl.DataFrame:
 
 def roc(reader: Reader) -> pl.DataFrame:
     """The share of views that match, by false-match rate: `augmentation, fmr, tpr`."""
-    return matching.roc(cosines(reader), different(reader, _compared(reader)))
+    count = _compared(reader)
+    return matching.roc(cosines(reader, count), different(reader, count))
 
 
 def duplicates(reader: Reader) -> pl.DataFrame:
@@ -101,11 +103,11 @@ def different(reader: Reader, count: int) -> pairs.Pairs:
     return pairs.pairs_of(rows.collect()["embedding"].to_numpy())
 
 
-def cosines(reader: Reader) -> Mapping[str, Values]:
-    """Cosines of the views with their own originals: augmentation → `[m, draws]` of the first `PAIRED` images at most."""
+def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
+    """Cosines of the views with their own originals: augmentation → `[m, draws]` of the first images, by default all."""
     ranks, draws = _need(reader, "search_ranks"), reader.info.draws
     parts = ranks.partition_by("view", as_dict=True, maintain_order=True)
-    return {name: recall.by_image(parts[name,]["cosine"], draws)[:PAIRED] for name in reader.augmentations}
+    return {name: recall.by_image(parts[name,]["cosine"], draws)[:count] for name in reader.augmentations}
 
 
 def _compared(reader: Reader) -> int:
