@@ -1,10 +1,10 @@
-"""Pairs of different images: how alike they are, which threshold few of them reach, and what views reach it.
+"""Pairs of different images: how alike they are, and which threshold few of them reach.
 
 Cosines of pairs and of views are compared in float32, so that copies are equal whatever the rounding.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,27 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 from embedshift.errors import UsageError
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, RESAMPLES, clopper_pearson, known, of_shares, weights
-from embedshift.statistics.layout import sums_and_counts
-from embedshift.statistics.sample import Sample, gather, of_values
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, RESAMPLES, weights
 from embedshift.statistics.vectors import unit
 
 # Of so many images all pairs are held in memory: 33.5 million, of 8 bytes each.
 MOST_IMAGES = 8_192
-# False-match rates at which a ROC is read.
-RATES = np.logspace(-6, 0, 97)
 # A rate below so many pairs is no rate.
 _LEAST_PAIRS = 10
 _BLOCK = 512
-_FLOAT = dict.fromkeys(("ci_low", "ci_high"), pl.Float64)
-THRESHOLDS: dict[str, type[pl.DataType]] = {"fmr": pl.Float64, "threshold": pl.Float64, **_FLOAT}
-MATCHES: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String, "fmr": pl.Float64, "n": pl.Int64, "value": pl.Float64, **_FLOAT
-}  # fmt: skip
-AUC: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String, "metric": pl.String, "n": pl.Int64, "value": pl.Float64, **_FLOAT
-}  # fmt: skip
-ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "fmr": pl.Float64, "tpr": pl.Float64}
+CI: dict[str, type[pl.DataType]] = dict.fromkeys(("ci_low", "ci_high"), pl.Float64)
+THRESHOLDS: dict[str, type[pl.DataType]] = {"fmr": pl.Float64, "threshold": pl.Float64, **CI}
 Cosines = NDArray[np.float32]
 Places = NDArray[np.uint16]
 
@@ -74,7 +63,7 @@ def pairs_of(originals: ArrayLike) -> Pairs:
     units = unit(originals)
     if len(units) > MOST_IMAGES:
         raise ValueError(f"all pairs of {len(units)} images are too many: {MOST_IMAGES} at most")
-    valid = np.isfinite(units).all(axis=1)
+    valid = np.asarray(np.isfinite(units).all(axis=1))
     rows = np.flatnonzero(valid).astype(np.uint16)
     units = units[valid]
     n = len(units)
@@ -117,13 +106,14 @@ def check_fmr(fmrs: Sequence[float], images: int) -> None:
             raise UsageError(f"`fmr` {fmr:g} is no false-match rate: take one between 0 and 1")
         if fmr < least_fmr(images):
             needed = math.ceil((1 + math.sqrt(1 + 8 * _LEAST_PAIRS / fmr)) / 2)
-            instead = f"take {least_fmr(images):.2g} or more" if least_fmr(images) < 1 else "measure more images"
+            least = least_fmr(images)
+            instead = f"take {least:.2g} or more" if least < 1 else "measure more images"
             raise UsageError(
                 f"`fmr` {fmr:g} takes {needed} images whose embeddings have a length, there are {images}: {instead}"
             )
 
 
-def _borne(fmr: float, count: float) -> int:
+def borne(fmr: float, count: float) -> int:
     """How many of some pairs may match at a rate; a product that is whole but for rounding counts as whole."""
     return int(fmr * count * (1 + 1e-12) + 1e-9)
 
@@ -139,7 +129,7 @@ def threshold(pairs: Pairs, fmr: float) -> float:
         >>> round(threshold(pairs, 0.7), 4), threshold(pairs, 0.4)
         (0.7071, nan)
     """
-    may = _borne(fmr, len(pairs.cosines))
+    may = borne(fmr, len(pairs.cosines))
     if may >= len(pairs.cosines):
         return float(pairs.cosines[-1])
     above = np.searchsorted(-pairs.cosines, -pairs.cosines[may])  # those that reach more than the first one too many
@@ -153,7 +143,7 @@ def resampled_thresholds(pairs: Pairs, fmr: float, seed: int) -> Values:
         `[RESAMPLES]`; infinite where more pairs than `fmr` have the highest cosine of the resample.
     """
     rows = np.cumsum(pairs.valid) - 1
-    some = min(len(pairs.cosines), 2 * _borne(fmr, len(pairs.cosines)) + 200)
+    some = min(len(pairs.cosines), 2 * borne(fmr, len(pairs.cosines)) + 200)
     found = [
         part
         for drawn in weights(pairs.images, seed=seed, resamples=RESAMPLES)
@@ -212,6 +202,10 @@ def thresholds(pairs: Pairs, fmrs: Sequence[float], seed: int) -> pl.DataFrame:
 
 
 def above(pairs: Pairs, least: float) -> tuple[Places, Places, Cosines]:
-    """The pairs whose cosine reaches a threshold, the most alike first: rows of both images and cosines; none at NaN."""
-    count = int(np.searchsorted(-pairs.cosines, -np.float32(least), side="right")) if least == least else 0
+    """The pairs whose cosine reaches a threshold, the most alike first; none where the threshold is NaN.
+
+    Returns:
+        Rows of one image, of the other, and their cosines.
+    """
+    count = 0 if math.isnan(least) else int(np.searchsorted(-pairs.cosines, -np.float32(least), side="right"))
     return pairs.first[:count], pairs.second[:count], pairs.cosines[:count]
