@@ -81,7 +81,7 @@ def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
 
 
 def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
-    """The chance that a view is nearer to its own original than two different images are to each other; ties count half.
+    """How often a view is nearer to its own original than two different images are to each other; ties count half.
 
     Args:
         cosines: As for `matches`, of the rows that `pairs` was made of, in their order.
@@ -93,11 +93,12 @@ def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
     rows = []
     for name, values in cosines.items():
         there = int((~np.isnan(values)).sum())
-        numbers = (math.nan, math.nan, math.nan)
         if there and len(pairs.cosines):
             sample = auc_values(values, pairs)
-            numbers = (sample.mean.item(), *(end.item() for end in auc_interval(sample)))
-        rows.append((name, "auc", there, *numbers))
+            low, high = auc_interval(sample)
+            rows.append((name, "auc", there, sample.mean.item(), low.item(), high.item()))
+        else:
+            rows.append((name, "auc", there, math.nan, math.nan, math.nan))
     return pl.DataFrame(rows, schema=AUC, orient="row").fill_nan(None)
 
 

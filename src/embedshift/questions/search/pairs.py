@@ -63,7 +63,7 @@ def pairs_of(originals: ArrayLike) -> Pairs:
     units = unit(originals)
     if len(units) > MOST_IMAGES:
         raise ValueError(f"all pairs of {len(units)} images are too many: {MOST_IMAGES} at most")
-    valid = np.isfinite(units).all(axis=1)
+    valid = np.asarray(np.isfinite(units).all(axis=1))
     rows = np.flatnonzero(valid).astype(np.uint16)
     units = units[valid]
     n = len(units)
@@ -202,6 +202,10 @@ def thresholds(pairs: Pairs, fmrs: Sequence[float], seed: int) -> pl.DataFrame:
 
 
 def above(pairs: Pairs, least: float) -> tuple[Places, Places, Cosines]:
-    """The pairs whose cosine reaches a threshold, the most alike first: rows of both images and cosines; none at NaN."""
-    count = int(np.searchsorted(-pairs.cosines, -np.float32(least), side="right")) if least == least else 0
+    """The pairs whose cosine reaches a threshold, the most alike first; none where the threshold is NaN.
+
+    Returns:
+        Rows of one image, of the other, and their cosines.
+    """
+    count = 0 if math.isnan(least) else int(np.searchsorted(-pairs.cosines, -np.float32(least), side="right"))
     return pairs.first[:count], pairs.second[:count], pairs.cosines[:count]

@@ -21,6 +21,8 @@ from embedshift.statistics.sample import Sample
 PARTS, PREDICTED, BOUNDED = (8, 4, 2, 1), (2, 3, 4, 5), (10, 100)
 # Highest cosines with other images that are kept of each query: `others`.
 KEPT = 64
+# How many times as many queries a wide pool has; curves that differ by less than this in half a gallery are one.
+_WIDE, _HARDLY = 4, 0.01
 # A rate below so many false matches is no rate: a bound on it would rest on chance.
 _LEAST_MATCHES = 20
 SCHEMA: dict[str, type[pl.DataType]] = {
@@ -95,28 +97,36 @@ class Pools:
     @property
     def chance(self) -> Values:
         """The chance that a further image is as near to a query as its own original `[q]`, below 1."""
-        return np.minimum(self.shares.mean(axis=1), 1 - 1e-12)
+        return np.asarray(np.minimum(self.shares.mean(axis=1), 1 - 1e-12))
 
 
-def pools(search: Search) -> Pools:
-    """The sqrt(q / 2) most similar of q queries, for each of those that have a direction, in their order.
+def pools(search: Search, factor: int) -> Pools:
+    """The most similar queries, for each of those that have a direction, in their order.
 
     Similar are queries whose cosines with their own original and with the nearest other image are alike, each in its
-    standard deviation over queries.
+    standard deviation over queries. Of m images these are sqrt(m / 2) queries, and as many times that as there are
+    draws: the draws of an image are alike, and would fill a pool with one image.
+
+    Args:
+        search: Of one augmentation.
+        factor: How many times as many queries, and how many times the cosine with the own original counts.
     """
     own, others = search.own[search.found], search.others[search.found]
     both = np.stack([own, others[:, 0]], axis=1)
     spread = both.std(axis=0)
-    places = both / np.where(spread > 0, spread, 1.0)
-    pool = max(1, round(np.sqrt(len(own) / 2)))
+    places = both / np.where(spread > 0, spread, 1.0) * [factor, 1]
+    images = search.found.any(axis=1).sum()
+    pool = min(len(own), max(1, round(factor * len(own) / images * np.sqrt(images / 2))))
     _, members = cKDTree(places).query(places, k=np.arange(1, pool + 1))
     # One member of every pool at a time: all at once would be pool times the memory of the queries.
     reached = [(others[each] >= own[:, None]).sum(axis=1) for each in members.T]
-    return Pools(members, np.stack(reached, axis=1) / (search.images - 1))
+    return Pools(np.asarray(members, np.intp), np.stack(reached, axis=1) / (search.images - 1))
 
 
-def predicted(pooled: Pools, hits: Values, images: int, size: int) -> Values:
-    r"""Recall@1 in a larger gallery: numbers of queries whose mean is the prediction, and whose spread is its error.
+def predicted(pooled: Pools, hits: Values | NDArray[np.bool_], images: int, size: int) -> Values:
+    r"""Recall@1 in a gallery of another size, by the chances of one kind of pools.
+
+    The mean of these numbers is the prediction, their spread is its error.
 
     .. math:: R(N) = \mathrm{mean}_i \; (1 - p_i)^{g (N - 1)}, \quad g: R(n) = \mathrm{mean}_i \; h_i
 
@@ -127,9 +137,9 @@ def predicted(pooled: Pools, hits: Values, images: int, size: int) -> Values:
 
     Args:
         pooled: Of q queries.
-        hits: 1 where a query finds its own original among n images, else 0, `[q]`.
+        hits: Whether a query finds its own original among n images `[q]`.
         images: n.
-        size: N, at least n.
+        size: N.
 
     Returns:
         `[q]`; the hits themselves where all hit, none does, or all misses are of queries that no impostor is near to.
@@ -138,7 +148,7 @@ def predicted(pooled: Pools, hits: Values, images: int, size: int) -> Values:
     rates = -np.log1p(-chance)
     log_growth = _growth(rates, recall, images)
     if log_growth is None:
-        return hits
+        return np.asarray(hits, np.float64)
     before, after = (_parts(rates, log_growth, of) for of in (images, size))
     slope = (size - 1) * (rates * after).mean() / ((images - 1) * (rates * before).mean())
     by_chance = np.exp(log_growth) * (slope * (images - 1) * before - (size - 1) * after) / (1 - chance)
@@ -159,31 +169,67 @@ def _parts(rates: Values, log_growth: float, size: int) -> Values:
     return np.asarray(np.exp(-np.exp(log_growth) * (size - 1) * rates))
 
 
-def interval(numbers: Sample, hits: Sample, pooled: Pools, images: int, size: int) -> tuple[float, float]:
-    """The 95 % interval of a prediction, for new images: Clopper and Pearson's at the effective number of images.
-
-    That is the number of images that would give a share of 0 and 1 the same error, at most those there are. Where
-    hardly a query misses, the numbers vary too little: the lower end is at most that of the curve through the lower
-    end of the recall that was measured.
+@dataclass(frozen=True)
+class Prediction:
+    """Recall@1 in larger galleries, by narrow and by wide pools, mixed so that the curve fits half the gallery too.
 
     Args:
-        numbers: What `predicted` gives.
-        hits: The hits that it was given.
-        pooled: The pools that it was given.
-        images: n.
-        size: N.
-
-    Returns:
-        NaN for fewer than `LEAST_IMAGES` images.
+        search: Of one augmentation.
+        hits: Whether each query with a direction finds its own original `[q]`.
+        kinds: Narrow pools, which follow images that lie in clusters; wide ones, which follow evenly spread images.
+        narrow: The share of the narrow ones in the mixture.
     """
-    p = np.clip(numbers.mean, 0.0, 1.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        effective = np.fmin(p * (1 - p) / numbers.error**2, numbers.having)
-    low, high = known(numbers, *clopper_pearson(p * effective, effective))
-    rates, least = -np.log1p(-pooled.chance), of_shares(hits)[0].item()
-    log_growth = _growth(rates, least, images)
-    by_curve = least if log_growth is None else float(_parts(rates, log_growth, size).mean())
-    return min(low.item(), by_curve), high.item()
+
+    search: Search
+    hits: NDArray[np.bool_]
+    kinds: tuple[Pools, Pools]
+    narrow: float
+
+    @classmethod
+    def of(cls, search: Search) -> "Prediction":
+        """Fitted to the recall in the gallery and in random halves of it."""
+        n, hits = search.images, search.ranks[search.found] == 1
+        kinds = (pools(search, 1), pools(search, _WIDE))
+        half = recall_among(search.ranks[search.found], n, (n + 1) // 2).mean()
+        narrow, wide = (predicted(each, hits, n, (n + 1) // 2).mean() for each in kinds)
+        apart = narrow - wide
+        # The half of both where they hardly differ in the half: nothing there says which one is right.
+        share = 0.5 + apart * (half - (narrow + wide) / 2) / (apart**2 + _HARDLY**2)
+        return cls(search, hits, kinds, float(np.clip(share, 0.0, 1.0)))
+
+    def mixed(self, narrow: Values, wide: Values) -> Values:
+        """What both kinds of pools give, mixed."""
+        return self.narrow * narrow + (1 - self.narrow) * wide
+
+    def at(self, size: int) -> tuple[float, float, float]:
+        """The recall in a gallery of N, and the ends of its 95 % interval, for new images.
+
+        The interval is Clopper and Pearson's at the effective number of images: that which would give a share of 0 and
+        1 the same error, at most those there are. Where hardly a query misses, the numbers of queries vary too little:
+        the lower end is at most that of the curves through the lower end of the recall that was measured.
+
+        Returns:
+            The ends are NaN for fewer than `LEAST_IMAGES` images.
+        """
+        n, found = self.search.images, self.search.found
+        numbers, hits = (np.full(found.shape, np.nan) for _ in range(2))
+        numbers[found] = self.mixed(*(predicted(each, self.hits, n, size) for each in self.kinds))
+        hits[found] = self.hits
+        sample = over_images(numbers)
+        p = np.clip(sample.mean, 0.0, 1.0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            effective = np.fmin(p * (1 - p) / sample.error**2, sample.having)
+        low, high = known(sample, *clopper_pearson(p * effective, effective))
+        least = of_shares(over_images(hits))[0].item()
+        by_curve = self.mixed(*(np.asarray(_through(each, least, n, size)) for each in self.kinds))
+        return p.item(), float(np.minimum(low.item(), by_curve)), high.item()
+
+
+def _through(pooled: Pools, recall: float, images: int, size: int) -> float:
+    """The recall in a gallery of N on the curve through a recall in one of n; that recall where no curve is."""
+    rates = -np.log1p(-pooled.chance)
+    log_growth = _growth(rates, recall, images)
+    return recall if log_growth is None else float(_parts(rates, log_growth, size).mean())
 
 
 def bound(search: Search, size: int) -> tuple[float, float] | None:
@@ -209,15 +255,13 @@ def bound(search: Search, size: int) -> tuple[float, float] | None:
     thresholds = values[places[places < len(values)]]
     if others.shape[1] < search.images - 1:  # lists that are cut would count too few
         thresholds = thresholds[thresholds > others[:, -1].max()]
-    found: list[tuple[float, float]] = []
+    best: Sample | None = None
     for threshold in thresholds:
         false = (search.others >= threshold).sum(axis=2) / (search.images - 1)
-        numbers = np.where(search.found, (search.own >= threshold) - (size - 1) * false, np.nan)
-        sample = over_images(numbers)
-        low, _ = of_means(sample, seed=0, low=0.0, high=1.0)
-        found.append((sample.mean.item(), low.item()))
-    best = max(found, default=(0.0, np.nan))
-    return best if best[0] > 0 else None
+        numbers = over_images(np.where(search.found, (search.own >= threshold) - (size - 1) * false, np.nan))
+        if numbers.mean.item() > (0.0 if best is None else best.mean.item()):
+            best = numbers
+    return best and (best.mean.item(), of_means(best, seed=0, low=0.0, high=1.0)[0].item())
 
 
 def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
@@ -227,24 +271,20 @@ def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
         searches: Of every augmentation.
 
     Returns:
-        `augmentation, images, recall, ci_low, ci_high, kind`: "measured" up to n images, exactly; "predicted" up to 5 n;
-        "bound" beyond, where there is one: the recall is at least so high, and `ci_high` is null. Intervals are for new
-        images of the same kind; null below `LEAST_IMAGES` images.
+        `augmentation, images, recall, ci_low, ci_high, kind`: "measured" up to n images, exactly; "predicted" up to
+        5 n; "bound" beyond, where there is one: the recall is at least so high, and `ci_high` is null. Intervals are
+        for new images of the same kind; null below `LEAST_IMAGES` images.
     """
     rows: list[tuple[str, int, float, float | None, float | None, str]] = []
     for name, search in searches.items():
-        if not search.found.any():
+        if search.images < 2 or not search.found.any():
             continue
         n = search.images
         for size in sorted({n // part for part in PARTS if n // part > 1}):
             sample = over_images(recall_among(search.ranks, n, size))
             rows.append((name, size, sample.mean.item(), *_ends(of_shares(sample)), "measured"))
-        pooled, hits = pools(search), over_images(np.where(search.found, search.ranks == 1, np.nan))
-        for size in (times * n for times in PREDICTED):
-            numbers = np.full(search.ranks.shape, np.nan)
-            numbers[search.found] = predicted(pooled, search.ranks[search.found] == 1, n, size)
-            sample = over_images(numbers)
-            rows.append((name, size, sample.mean.item(), *interval(sample, hits, pooled, n, size), "predicted"))
+        prediction = Prediction.of(search)
+        rows += [(name, times * n, *prediction.at(times * n), "predicted") for times in PREDICTED]
         for size in (times * n for times in BOUNDED):
             least = bound(search, size)
             if least:

@@ -1,0 +1,206 @@
+"""Pairs of different images, thresholds, matches, ROC and AUC: against scikit-learn and slow loops."""
+
+import itertools
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from embedshift.errors import UsageError
+from embedshift.questions.search.matching import RATES, auc, auc_interval, auc_values, matches, roc
+from embedshift.questions.search.pairs import (
+    above,
+    check_fmr,
+    least_fmr,
+    pairs_of,
+    resampled_thresholds,
+    threshold,
+    thresholds,
+)
+from embedshift.statistics.intervals import clopper_pearson, weights
+from embedshift.statistics.sample import of_values
+
+
+def made(n, d=12, seed=0, copies=0):
+    """Vectors in a cone with whole coordinates, so that some cosines tie, some of them exact copies."""
+    vectors = np.random.default_rng(seed).integers(-2, 3, (n, d)) + 1.0
+    vectors[n - copies :] = vectors[:copies]
+    return vectors
+
+
+def slow_pairs(vectors):
+    units = [v / np.sqrt((v * v).sum()) for v in vectors]
+    return {(i, j): np.float32((units[i] * units[j]).sum()) for i, j in itertools.combinations(range(len(units)), 2)}
+
+
+def slow_threshold(cosines, times, total, fmr):
+    """The least cosine whose share of all pairs, those above counted with it, is not above the rate."""
+    least = np.inf
+    for value in sorted(set(cosines[times > 0].tolist())):
+        if times[cosines >= value].sum() <= fmr * total + 1e-9:
+            least = min(least, value)
+    return least
+
+
+@pytest.fixture(scope="module")
+def thousand():
+    vectors = made(1_000, copies=9)
+    vectors[500] = 0
+    return vectors, pairs_of(vectors)
+
+
+def test_pairs_of_a_thousand_images_equal_a_loop(thousand):
+    vectors, pairs = thousand
+    left = np.delete(np.arange(1_000), 500)
+    wanted = {(left[i], left[j]): c for (i, j), c in slow_pairs(vectors[left]).items()}
+    assert pairs.images == 999
+    places = zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
+    found = dict(zip(places, pairs.cosines.tolist(), strict=True))
+    assert found.keys() == wanted.keys()
+    assert max(abs(found[pair] - wanted[pair]) for pair in wanted) < 3e-7
+    assert (np.diff(pairs.cosines) <= 0).all()
+    assert (pairs.cosines == 1).sum() >= 9, "copies are equal whatever the rounding"
+
+
+@pytest.mark.parametrize("fmr", [3e-5, 1e-3, 0.013, 0.2, 0.99])
+def test_a_threshold_is_the_least_that_few_enough_pairs_reach(thousand, fmr):
+    _, pairs = thousand
+    assert len(np.unique(pairs.cosines)) < 0.9 * len(pairs.cosines), "there are ties"
+    found, count = threshold(pairs, fmr), len(pairs.cosines)
+    assert (pairs.cosines >= found).sum() <= fmr * count
+    next_lower = pairs.cosines[pairs.cosines < found].max()
+    assert (pairs.cosines >= next_lower).sum() > fmr * count
+
+
+def test_copies_beyond_the_rate_leave_no_threshold():
+    pairs = pairs_of(np.repeat(made(20), 4, axis=0))
+    assert (pairs.cosines == 1).sum() >= 120
+    assert np.isnan(threshold(pairs, 100 / len(pairs.cosines)))
+    row = thresholds(pairs, [100 / len(pairs.cosines)], seed=0).row(0)
+    assert row[1] is None
+    assert row[3] is None
+    assert len(above(pairs, np.nan)[0]) == 0
+
+
+def test_resampled_thresholds_equal_an_explicit_list_of_images():
+    vectors = made(40, d=6, seed=3, copies=3)
+    pairs, fmr = pairs_of(vectors), 0.03
+    found = resampled_thresholds(pairs, fmr, seed=5)
+    drawn = np.vstack(list(weights(40, seed=5, resamples=2_000)))
+    cosines = slow_pairs(vectors)
+    for number in range(0, 2_000, 40):
+        images = np.repeat(np.arange(40), drawn[number].astype(int))
+        several = [tuple(sorted(pair)) for pair in itertools.combinations(images.tolist(), 2) if pair[0] != pair[1]]
+        values = np.array([cosines[pair] for pair in several])
+        assert found[number] == pytest.approx(slow_threshold(values, np.ones(len(values)), len(values), fmr), abs=3e-7)
+    table = thresholds(pairs, [fmr], seed=5).row(0)
+    assert table[2:] == pytest.approx(np.quantile(found, (0.025, 0.975)), abs=0.01)
+    assert table[2] < table[1] < table[3]
+
+
+def test_more_pairs_are_looked_at_where_a_resample_needs_them():
+    vectors = np.vstack([np.eye(30)[:2].repeat(6, axis=0) + 0.01 * made(12, d=30, seed=1), made(18, d=30)])
+    pairs = pairs_of(vectors)
+    small, whole = (resampled_thresholds(pairs, fmr, seed=0) for fmr in (0.3, 0.9))
+    assert (small >= whole).all()
+    assert np.isfinite(whole).all()
+
+
+def test_a_rate_that_the_pairs_do_not_bear_is_refused():
+    assert least_fmr(200) == pytest.approx(10 / (200 * 199 / 2))
+    check_fmr([least_fmr(200), 0.5], 200)
+    for fmr, images, needed in [(1e-4, 50, 448), (1e-3, 100, 142), (1e-6, 8_000, 4_473)]:
+        if least_fmr(images) > fmr:
+            with pytest.raises(UsageError, match=rf"`fmr` {fmr:g} takes {needed} images .* there are {images}"):
+                check_fmr([fmr], images)
+        assert least_fmr(needed) <= fmr < least_fmr(needed - 1)
+    for fmr in (0.0, 1.0, -0.1):
+        with pytest.raises(UsageError, match="between 0 and 1"):
+            check_fmr([fmr], 200)
+    with pytest.raises(UsageError, match="measure more images"):
+        thresholds(pairs_of(made(3)), [0.5], seed=0)
+
+
+def test_pairs_above_a_threshold_come_with_their_images(thousand):
+    vectors, pairs = thousand
+    first, second, cosines = above(pairs, 0.99)
+    assert {(i, 991 + i) for i in range(9)} <= set(zip(first.tolist(), second.tolist(), strict=True))
+    assert len(cosines) == (pairs.cosines >= np.float32(0.99)).sum() > 0
+    u, v = vectors[first[0]], vectors[second[0]]
+    assert cosines[0] == pytest.approx(u @ v / np.linalg.norm(u) / np.linalg.norm(v))
+
+
+def views(n, draws, seed):
+    """Cosines on a grid that pairs have too, so that there are ties; one image without, one with fewer draws."""
+    values = np.round(np.random.default_rng(seed).beta(6, 3, (n, draws)), 1)
+    values[3] = np.nan
+    values[4, 0] = np.nan
+    return values
+
+
+@pytest.fixture(scope="module")
+def tied():
+    pairs = pairs_of(made(90, seed=2, copies=2))
+    object.__setattr__(pairs, "cosines", np.round(pairs.cosines, 1))  # rounding keeps the order
+    return pairs
+
+
+def test_roc_and_auc_equal_scikit_learn(tied):
+    cosines = {"one": views(90, 1, 0), "three": views(90, 3, 1)}
+    points, areas = roc(cosines, tied), auc(cosines, tied)
+    for name, values in cosines.items():
+        positives = values[~np.isnan(values)].astype(np.float32)
+        labels = np.repeat([1, 0], [len(positives), len(tied.cosines)])
+        scores = np.concatenate([positives, tied.cosines])
+        fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
+        part = points.filter(augmentation=name)
+        assert part["fmr"].to_list() == [rate for rate in RATES if rate >= least_fmr(90)]
+        wanted = [tpr[fpr <= rate * (1 + 1e-12)].max() for rate in part["fmr"]]
+        np.testing.assert_allclose(part["tpr"], wanted, atol=1e-12)
+        row = areas.filter(augmentation=name).row(0, named=True)
+        assert row["value"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+        assert row["n"] == len(positives)
+        assert row["ci_low"] < row["value"] < row["ci_high"]
+
+
+def test_the_error_of_an_auc_is_that_of_a_jackknife(tied):
+    """Each image is left out with its views and with its pairs."""
+    cosines = views(90, 1, 4)
+    sample, left = auc_values(cosines, tied), []
+    for image in range(90):
+        kept = (tied.first != image) & (tied.second != image)
+        positives = np.delete(cosines, image)
+        positives = positives[~np.isnan(positives)].astype(np.float32)
+        scores = np.concatenate([positives, tied.cosines[kept]])
+        left.append(roc_auc_score(np.repeat([1, 0], [len(positives), kept.sum()]), scores))
+    error = np.sqrt(89 / 90 * np.sum((left - np.mean(left)) ** 2))
+    assert sample.error.item() == pytest.approx(error, rel=0.03)
+    below = [np.nan if np.isnan(c) else np.mean(tied.cosines < c) for c in cosines[:, 0].astype(np.float32)]
+    assert of_values(np.array(below)[:, None]).error.item() < 0.9 * error, "the pairs vary too"
+
+
+def test_an_auc_of_1_is_not_certain():
+    pairs = pairs_of(np.eye(60))
+    sample = auc_values(np.ones((60, 1)), pairs)
+    low, high = (end.item() for end in auc_interval(sample))
+    assert (sample.mean.item(), high) == (1.0, 1.0)
+    assert low == pytest.approx(0.025 ** (1 / 20))
+    few = auc({"a": np.ones((5, 1))}, pairs_of(np.eye(5))).row(0)
+    assert few == ("a", "auc", 5, 1.0, None, None)
+    assert auc({"a": np.full((5, 1), np.nan)}, pairs_of(np.eye(5))).row(0)[3] is None
+
+
+def test_matches_count_views_and_their_interval_images():
+    at = pl.DataFrame({"fmr": [0.01, 0.001], "threshold": [0.7, None]})
+    values = views(90, 1, 0)
+    table = matches({"one": values}, at)
+    hits, count = int((np.round(values, 1) >= 0.7).sum()), int((~np.isnan(values)).sum())
+    row = table.row(0, named=True)
+    assert (row["n"], row["value"]) == (count, pytest.approx(hits / count))
+    low, high = clopper_pearson(np.array([hits]), np.array([count]))
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low.item(), high.item()))
+    assert table.row(1)[2:] == (count, None, None, None)
+    tripled = matches({"a": np.repeat(values, 3, axis=1)}, at).row(0, named=True)
+    assert (tripled["ci_low"], tripled["ci_high"]) == pytest.approx((low.item(), high.item()), abs=0.01)
+    assert matches({"a": np.full((9, 1), np.nan)}, at)["n"].to_list() == [0, 0]
