@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from embedshift.errors import EmbedshiftError
 
 if TYPE_CHECKING:
-    from embedshift.api import Study, compare, load, load_encoder, make_views, run, wrap
+    from embedshift.api import Study, check, compare, load, load_encoder, make_views, run, wrap
 
-__all__ = ["EmbedshiftError", "Study", "compare", "load", "load_encoder", "make_views", "run", "wrap"]
+__all__ = ["EmbedshiftError", "Study", "check", "compare", "load", "load_encoder", "make_views", "run", "wrap"]
 
 __version__ = importlib.metadata.version("embedshift")
 

@@ -13,8 +13,9 @@ from embedshift.errors import UsageError
 from embedshift.steps import run_study
 from embedshift.study import Study, load
 from embedshift.study.comparison import compare
+from embedshift.study.gate import check
 
-__all__ = ["Study", "compare", "load", "load_encoder", "make_views", "run", "wrap"]
+__all__ = ["Study", "check", "compare", "load", "load_encoder", "make_views", "run", "wrap"]
 
 DEFAULTS = StudyConfig()
 

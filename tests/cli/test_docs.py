@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from embedshift.cli import app
 from embedshift.cli.options import given, originals_and_variants
 from embedshift.config import make_config, setting_names
+from embedshift.study.gate.rule import read_rules
 
 ROOT = Path(__file__).parents[2]
-COMMAND = re.compile(r"\bembedshift ((?:run|report|compare|list|demo) [^`\n]+)")
+COMMAND = re.compile(r"\bembedshift ((?:run|report|compare|check|list|demo) [^`\n]+)")
 
 
 def commands(text: str) -> list[str]:
@@ -38,6 +40,27 @@ def parse(line: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("page", "line"), [(page, line) for page, lines in PAGES.items() for line in lines])
 def test_a_command_in_the_docs_is_taken(page, line):
     assert parse(line)
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+
+
+def test_the_rules_in_the_docs_are_read(tmp_path):
+    rules, _ = blocks("check.md", "yaml")
+    (tmp_path / "rules.yaml").write_text(rules)
+    assert [rule.table for rule in read_rules(tmp_path / "rules.yaml")] == ["search", "search", "summary", "tolerance"]
+
+
+def test_the_workflow_in_the_docs_is_strict():
+    _, workflow = blocks("check.md", "yaml")
+    steps = yaml.safe_load(workflow)["jobs"]["gate"]["steps"]
+    found = [line for step in steps for line in COMMAND.findall(step.get("run", "").replace("\\\n", " "))]
+    assert [line.split()[0] for line in found] == ["run", "check"]
+    params = parse(found[1])
+    assert params["strict"]
+    assert params["against"] is not None
 
 
 def test_commands_are_found_where_they_stand():

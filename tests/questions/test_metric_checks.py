@@ -13,7 +13,7 @@ from support.mistakes import WRONG
 
 EVERY = list(METRICS)
 PAIRED = [name for name in EVERY if inputs.INPUTS.get(name) not in inputs.ALONE]
-SIGNED = {"attention_entropy_rise", "text_alignment_shift"}
+SIGNED = {"attention_entropy_rise", "text_alignment_shift", "zero_shot_margin_shift"}
 
 
 def cases(name):
@@ -183,6 +183,7 @@ def test_names_and_order_of_the_metrics():
         "patch_similarity_uint8": "pixels",
         "text_alignment_shift": "text",
         "zero_shot_flip": "text",
+        "zero_shot_margin_shift": "text",
         **dict.fromkeys(("rms", "dissimilarity", "displacement", "hidden"), "strength"),
     }
     for name in METRICS:

@@ -20,7 +20,7 @@ from embedshift.questions.search.thumbnails import thumbnails
 from embedshift.report import page
 from embedshift.report.searches import sentences
 from embedshift.report.section import PageInput
-from support.searched import RATES, SIZES, recalled, searched
+from support.search_tables import RATES, SIZES, recalled, searched
 from support.synthetic import make_study
 
 RECALL = {"noise": 0.25, "blur": 0.975, "elastic": 0.6}

@@ -36,6 +36,10 @@ def large(tmp_path_factory):
     return make_study(folder, 12, graded(*MANY), effect=effect, with_pictures=True)
 
 
+def by_share(study):
+    return study.tolerance().filter(criterion="share 0.1")
+
+
 def words(html):
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
 
@@ -44,7 +48,7 @@ def test_a_panel_per_family_shows_its_shares_from_level_0(small, families):
     figure = draw(small.reader(), "strength")
     panels = [axes for axes in figure.axes if axes.lines]
     titles = [axes.get_title(loc="left") for axes in panels]
-    found = dict(small.tolerance().select("family", "value").iter_rows())
+    found = dict(by_share(small).select("family", "value").iter_rows())
     assert titles == [
         f"darker: {in_words(found['darker'], 'stops')}",
         f"closer: {in_words(found['closer'], CLOSER.unit)}",
@@ -83,7 +87,7 @@ def test_where_images_are_gone_there_are_curves_alone(tmp_path):
 def test_tolerances_stand_from_the_least_to_the_most_tolerant(large):
     axes = draw(large.reader(), "tolerance").axes[0]
     rows = [label.get_text() for label in axes.get_yticklabels()]
-    table, families = large.tolerance(), {family.name: family for family in large.reader().families}
+    table, families = by_share(large), {family.name: family for family in large.reader().families}
     values = {row["family"]: row["value"] for row in table.iter_rows(named=True)}
     at = {name: 9.0 if value is None else float(families[name].levels_at(value)) for name, value in values.items()}
     levels = {name.replace("_", " "): level for name, level in at.items()}
@@ -95,7 +99,7 @@ def test_tolerances_stand_from_the_least_to_the_most_tolerant(large):
 
 
 def test_of_many_views_one_level_of_each_family_is_shown(large):
-    data, tolerance = FigureInput(large.reader()), large.tolerance()
+    data, tolerance = FigureInput(large.reader()), by_share(large)
     expected = []
     for family in MANY:
         row = tolerance.filter(family=family.name).to_dicts()
@@ -127,7 +131,7 @@ def test_of_few_views_all_are_shown(small):
 def test_the_report_answers_with_tolerances(large, families):
     html = large.report(formats=["svg"]).read_text()
     answer = words(html[html.index('<section id="answer"') : html.index('<section id="summary"')])
-    found = {row["family"]: row for row in large.tolerance().iter_rows(named=True)}
+    found = {row["family"]: row for row in by_share(large).iter_rows(named=True)}
     for name, family in (("darker", DARKER), ("closer", CLOSER)):
         assert f"{name} at {in_words(found[name]['value'], family.unit)}" in answer
     assert "It moves less than that at every strength measured under darker b." in answer

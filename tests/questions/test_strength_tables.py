@@ -3,12 +3,15 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import binomtest
 
 from embedshift.errors import UsageError
 from embedshift.statistics.floors import shares, unit_pairs
 from embedshift.statistics.sample import gather
+from embedshift.statistics.tolerance import missed_shares
 from embedshift.statistics.vectors import unit
 from support.graded import CLOSER, DARKER, MADE, ONCE, STRENGTH_METRICS, corruption, graded
+from support.revised import without_vectors
 from support.synthetic import make_study
 
 NOISES = [corruption(name) for name in ("fog", "snow", "spatter")]
@@ -53,10 +56,10 @@ def test_strength_is_the_summary_by_family_and_level(study):
 
 
 def test_tolerance_is_where_the_mean_share_reaches_a_tenth(study):
-    table = study.tolerance()
-    assert table.columns == ["family", "unit", "criterion", "value", "low", "high", "reached"]
+    assert study.tolerance().columns == ["family", "unit", "criterion", "value", "low", "high", "reached"]
+    assert study.tolerance()["criterion"].to_list() == ["share 0.1"] * 2 + ["missed 5 %"] * 2
+    table = study.tolerance().filter(criterion="share 0.1")
     assert table["family"].to_list() == ["darker", "closer"], "a family of one level has no tolerance"
-    assert table["criterion"].unique().to_list() == ["share 0.1"]
     for family, row in zip((DARKER, CLOSER), table.iter_rows(named=True), strict=True):
         points = [(family.zero, 0.0)] + [(v.grade.parameter, share_of(study, v.name)) for v in family.augmentations()]
         above = next(place for place, (_, share) in enumerate(points) if share >= 0.1)
@@ -64,6 +67,33 @@ def test_tolerance_is_where_the_mean_share_reaches_a_tenth(study):
         assert row["value"] == pytest.approx(p + (0.1 - a) / (b - a) * (q - p))
         assert row["reached"]
         assert row["low"] < row["value"] < row["high"]
+
+
+def test_the_second_tolerance_is_where_5_percent_of_the_views_are_missed(study):
+    table, ranks = study.tolerance().filter(criterion="missed 5 %"), study.search_ranks()
+    assert table["family"].to_list() == ["darker", "closer"]
+    for family, row in zip((DARKER, CLOSER), table.iter_rows(named=True), strict=True):
+        missed = {
+            view.grade.parameter: ranks.filter(view=view.name)["rank"].to_list() for view in family.augmentations()
+        }
+        points = [(family.zero, 0.0)] + [(at, np.mean([rank > 1 for rank in found])) for at, found in missed.items()]
+        above = next(place for place, (_, share) in enumerate(points) if share >= 0.05)
+        (p, a), (q, b) = points[above - 1 : above + 1]
+        assert row["value"] == pytest.approx(p + (0.05 - a) / (b - a) * (q - p))
+        assert row["reached"]
+
+
+def test_the_interval_of_missed_views_is_clopper_and_pearson_s(study):
+    ranks = study.search_ranks().filter(view="darker@5")["rank"]
+    found = missed_shares(study.search_ranks(), 1)["darker@5"]
+    low, high = binomtest(int((ranks > 1).sum()), 30).proportion_ci(0.95, "exact")
+    assert found.tolist() == pytest.approx([(ranks > 1).mean(), low, high])
+
+
+def test_without_vectors_there_is_one_tolerance(tmp_path):
+    study = make_study(tmp_path / "study", 12, graded(DARKER), with_tables=False)
+    without_vectors(study)
+    assert study.tolerance()["criterion"].to_list() == ["share 0.1"]
 
 
 def test_a_family_that_moves_too_little_has_no_tolerance(tmp_path):

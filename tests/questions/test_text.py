@@ -112,9 +112,20 @@ def test_every_row_by_slow_loops(study, clip):
         names = ("text_alignment_shift", "zero_shot_flip", "word_cosines")
         if row["view"] == "original":
             assert [row[name] for name in names] == [None] * 3
+            vector = row["caption_vector"]
+            assert (vector is None) == (row["image_id"] not in caption)
+            if vector is not None:
+                np.testing.assert_allclose(vector, caption[row["image_id"]], rtol=0, atol=1e-5)
+            fits = sorted(1 - cosine(row["embedding"], each) for each in classes)
+            assert row["zero_shot_margin"] == pytest.approx(fits[-1] - fits[-2], abs=1e-6)
             continue
+        assert row["caption_vector"] is row["zero_shot_margin"] is None
         before, after = originals[row["image_id"]], np.array(row["embedding"], float)
         assert row["zero_shot_flip"] == float(nearest(before) != nearest(after))
+        own = nearest(before)
+        lead = [min(cosine(each, classes[c]) for c in range(3) if c != own) - cosine(each, classes[own])
+                for each in (before, after)]  # fmt: skip
+        assert row["zero_shot_margin_shift"] == pytest.approx(lead[1] - lead[0], abs=1e-6)
         pointing = [1 - cosine(unit(after) - unit(before), end - start) for end in ends]
         np.testing.assert_allclose(row["word_cosines"], pointing, rtol=0, atol=2e-4)  # words of one token are near
         if row["image_id"] not in caption:
@@ -133,14 +144,15 @@ def test_the_summary_counts_images_with_captions(study):
             assert row["mean"] == pytest.approx(values.mean())
             assert row["images"] == images
             assert row["ci_low"] is row["ci_high"] is None, "fewer than 8 images have a caption"
-    assert len(study.summary()) == 9 * 8
-    assert study.metrics[6:] == ["text_alignment_shift", "zero_shot_flip"]
+    assert len(study.summary()) == 9 * 9
+    assert study.metrics[6:] == ["text_alignment_shift", "zero_shot_flip", "zero_shot_margin_shift"]
     assert study.ranking().columns[:3] == ["augmentation", "mean_performance", "rank"]
 
 
 def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path):
     assert study.rows().collect_schema().names() == [
-        *CONTRACT[:-2], "text_alignment_shift", "zero_shot_flip", "pairwise", "word_cosines", "caption",
+        *CONTRACT[:-2], "text_alignment_shift", "zero_shot_flip", "zero_shot_margin_shift", "pairwise", "word_cosines",
+        "zero_shot_margin", "caption_vector", "caption",
     ]  # fmt: skip
     plain = embedshift.run(photos, out=tmp_path / "plain", model=clip, workers=0, limit=2)
     assert plain.rows().collect_schema().names() == CONTRACT
@@ -151,7 +163,7 @@ def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path)
     assert plain.info()["identity"]["questions"] == {}
     assert "text" not in plain.info()["questions"]
     assert not (plain.folder / "tables" / "words.csv").exists()
-    for table in (plain.words, plain.word_test):
+    for table in (plain.words, plain.word_test, plain.text_search, plain.zero_shot):
         with pytest.raises(EmbedshiftError, match="run the study with `text`"):
             table()
     assert 'id="text"' not in plain.report(figures=[]).read_text()
@@ -170,7 +182,7 @@ def test_labels_alone_and_a_source_without_captions(tmp_path, clip, caplog):
     names = tmp_path / "names.txt"
     names.write_text("\ufeffcat\n\n dog \ncat\nred boat\n", encoding="utf-8")
     study = embedshift.run(bare, out=tmp_path / "labels", model=clip, workers=0, labels=str(names))
-    assert study.metrics[6:] == ["zero_shot_flip"]
+    assert study.metrics[6:] == ["zero_shot_flip", "zero_shot_margin_shift"]
     assert "word_cosines" not in study.rows().collect_schema()
     assert study.info()["identity"]["questions"]["text"]["labels"]["count"] == 3
     possible = {name for name in FIGURES if FIGURES[name].possible(FigureInput(study.reader()))}

@@ -9,6 +9,7 @@ from matplotlib.collections import PathCollection
 
 import embedshift
 from embedshift.errors import UsageError
+from embedshift.statistics.tolerance import of_missed
 from support.command import call
 from support.comparing import OTHER, A, C, first_study, variant
 from support.graded import CLOSER, DARKER, MADE, graded
@@ -32,6 +33,10 @@ def second(first, tmp_path_factory):
     return variant(first, tmp_path_factory.mktemp("compare") / "b", further, **OTHER)
 
 
+def by_share(table):
+    return table.filter(criterion="share 0.1")
+
+
 def columns(name):
     return [name, f"{name} low", f"{name} high"]
 
@@ -39,7 +44,8 @@ def columns(name):
 def test_over_the_same_images_they_are_those_of_the_studies(first, second):
     table = embedshift.compare([first, second]).tolerances
     assert table.columns == ["family", "unit", "criterion", *columns(A), *columns(C)]
-    assert table["family"].to_list() == ["darker", "closer"]
+    assert table["family"].to_list() == ["darker", "closer"] * 2
+    assert table["criterion"].to_list() == ["share 0.1"] * 2 + ["missed 5 %"] * 2
     for study, name in ((first, A), (second, C)):
         np.testing.assert_allclose(table.select(columns(name)), study.tolerance().select(ENDS), rtol=1e-9)
     assert table[C][0] < table[A][0], "stops: it gives way earlier"
@@ -51,9 +57,13 @@ def test_they_are_over_the_images_that_all_measured(first, tmp_path):
     part = variant(first, tmp_path / "part", failed=lost, shard_size=64)
     other = variant(first, tmp_path / "other", further, failed=lost, shard_size=64, **OTHER)
     table = embedshift.compare([first, other]).tolerances
-    np.testing.assert_allclose(table.select(columns(A)), part.tolerance().select(ENDS), rtol=1e-9)
-    np.testing.assert_allclose(table.select(columns(C)), other.tolerance().select(ENDS), rtol=1e-9)
+    shares = by_share(table)
+    np.testing.assert_allclose(shares.select(columns(A)), by_share(part.tolerance()).select(ENDS), rtol=1e-9)
+    np.testing.assert_allclose(shares.select(columns(C)), by_share(other.tolerance()).select(ENDS), rtol=1e-9)
     assert table[A][0] != first.tolerance()["value"][0]
+    ranks = first.search_ranks().filter(~pl.col("image_id").is_in(lost))
+    wanted = of_missed(first.reader().families, ranks, 1)
+    np.testing.assert_allclose(table.filter(criterion="missed 5 %").select(columns(A)), wanted.select(ENDS), rtol=1e-9)
 
 
 def test_they_are_written_drawn_and_printed(first, second, tmp_path, monkeypatch, capsys):
@@ -66,7 +76,7 @@ def test_they_are_written_drawn_and_printed(first, second, tmp_path, monkeypatch
     wanted = [
         float(families[row["family"]].levels_at(row[name]))
         for name in (A, C)
-        for row in found.tolerances.iter_rows(named=True)
+        for row in by_share(found.tolerances).iter_rows(named=True)
     ]
     assert at == pytest.approx(wanted)
     printed = call(monkeypatch, capsys, "compare", first.folder, second.folder).out

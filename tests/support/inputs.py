@@ -177,6 +177,7 @@ INPUTS = {
     "l2_distance": embedding_inputs,
     "text_alignment_shift": caption_inputs,
     "zero_shot_flip": class_inputs,
+    "zero_shot_margin_shift": class_inputs,
     "attention_similarity": attention_inputs,
     "rollout_similarity": attention_inputs,
     "attention_entropy_rise": zero_inputs,

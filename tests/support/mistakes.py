@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from embedshift.questions.text.measure import zero_shot_margin
 from embedshift.registry import METRICS
 
 WRONG = {
@@ -67,6 +68,11 @@ WRONG = {
         "zero_shot_flip",
         lambda u, v, t: np.nan_to_num(METRICS["zero_shot_flip"].function(u, v, t)),
     ),
+    "the lead of the view's own class": (
+        "zero_shot_margin_shift",
+        lambda u, v, t: -zero_shot_margin(u, u, t) + zero_shot_margin(v, v, t),
+    ),
+    "the margin of the view alone": ("zero_shot_margin_shift", zero_shot_margin),
     "wrapping integers": ("patch_similarity", METRICS["patch_similarity_uint8"].function),
     "no wrapping integers": ("patch_similarity_uint8", METRICS["patch_similarity"].function),
     "channels in the wrong order": (

@@ -53,6 +53,15 @@ def zero_shot_flip(u: list[float], v: list[float], classes: list[list[float]]) -
     return float(before != after)
 
 
+def zero_shot_margin_shift(u: list[float], v: list[float], classes: list[list[float]]) -> float:
+    before, after = ([cosine_similarity(picture, text) for text in classes] for picture in (u, v))
+    if any(math.isnan(fit) for fit in before + after):
+        return math.nan
+    own = before.index(max(before))
+    leads = [fits[own] - max(fits[:own] + fits[own + 1 :]) for fits in (before, after)]
+    return leads[1] - leads[0]
+
+
 # Attention maps: lists of rows.
 
 

@@ -1,54 +1,59 @@
-"""Tables of a search, made by hand: what figures and report show of them can be counted."""
+"""Tables of a search, written by hand beside a made study."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
+from scipy import stats
 
-from embedshift.store.reader import Reader
+from embedshift.study import Study
 
-SIZES = {"measured": (3, 6, 12), "predicted": (24, 48), "bound": (120, 1200)}
-RATES = (0.01, 0.001)
-
-
-def recalled(reader: Reader, recall: dict[str, float]) -> pl.DataFrame:
-    """The table `search` with a recall@1 for each augmentation, recall@5 and @10 above it, and an area."""
-    rows: list[tuple[Any, ...]] = []
-    for name, value in recall.items():
-        metrics = {"recall@1": value, "recall@5": (1 + value) / 2, "recall@10": 1.0, "mrr": value, "auc": 0.5}
-        metrics["knn_overlap@10"] = value / 2
-        rows += [
-            (name, metric, 12, each, max(0.0, each - 0.1), min(1.0, each + 0.1)) for metric, each in metrics.items()
-        ]
-    return pl.DataFrame(rows, schema=["augmentation", "metric", "n", "value", "ci_low", "ci_high"], orient="row")
+Ranks = Mapping[str, Sequence[Sequence[int]]]
 
 
-def searched(reader: Reader, recall: dict[str, float], pairs: Sequence[tuple[str, str, float]] = ()) -> Reader:
-    """The reader with hand-made tables of a search beside those that it has."""
-    sizes = [
-        (name, size, value * 12 / (12 + size), 0.0, None if kind == "bound" else 1.0, kind)
-        for name, value in recall.items()
-        for kind, each in SIZES.items()
-        for size in each
+def with_search(study: Study, ranks: Ranks, overlap: Mapping[str, Sequence[float]] | None = None) -> Study:
+    """The study with the tables `search_ranks` and `search`.
+
+    Args:
+        study: A finished one.
+        ranks: Augmentation → the ranks of every image's draws, image by image in the order of their ids.
+        overlap: Augmentation → the share of neighbours that each image's views keep; 1 where it is left out.
+    """
+    ids = sorted(study.reader().image_ids())
+    rows = [
+        {"image_id": name, "view": view, "draw": draw, "rank": rank, "cosine": 0.9, "other": "x", "other_cosine": 0.5}
+        | {"knn_overlap": 1.0 if overlap is None else overlap[view][place]}
+        for view, of_images in ranks.items()
+        for place, (name, draws) in enumerate(zip(ids, of_images, strict=True))
+        for draw, rank in enumerate(draws)
     ]
-    curve = [(name, 10.0**-power, value / power) for name, value in recall.items() for power in (1, 2, 3)]
-    curve += [(name, 0.0, 0.0) for name in recall]
-    matches = [(name, rate, 12, value, 0.25, 0.75) for name, value in recall.items() for rate in RATES]
-    made = {
-        "search": recalled(reader, recall),
-        "thresholds": pl.DataFrame(
-            {"fmr": RATES, "threshold": [0.91, 0.96], "ci_low": [0.9, 0.95], "ci_high": [0.92, 0.97]}
-        ),
-        "gallery_sizes": pl.DataFrame(
-            sizes, schema=["augmentation", "images", "recall", "ci_low", "ci_high", "kind"], orient="row"
-        ),
-        "roc": pl.DataFrame(curve, schema=["augmentation", "fmr", "tpr"], orient="row"),
-        "matches": pl.DataFrame(
-            matches, schema=["augmentation", "fmr", "n", "value", "ci_low", "ci_high"], orient="row"
-        ),
-        "duplicates": pl.DataFrame(
-            list(pairs), schema={"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}, orient="row"
-        ),
-    }
-    return replace(reader, made={**reader.made, **made})
+    table = pl.DataFrame(rows)
+    summary = [row for view in ranks for row in _summary(table.filter(view=view), view)]
+    for name, made in {"search_ranks": table, "search": pl.DataFrame(summary)}.items():
+        made.write_parquet(study.folder / "tables" / f"{name}.parquet")
+    return study
+
+
+def _summary(rows: pl.DataFrame, view: str) -> list[dict[str, object]]:
+    """Recall with the interval of the binomial law, for one draw; the others with that of the normal law."""
+    numbers = {f"recall@{k}": (rows["rank"] <= k).cast(pl.Float64).to_numpy() for k in (1, 5, 10)}
+    numbers |= {"mrr": (1 / rows["rank"]).to_numpy(), "knn_overlap@10": rows["knn_overlap"].to_numpy()}
+    found: list[dict[str, object]] = []
+    for metric, values in numbers.items():
+        n, value = len(values), float(values.mean())
+        if metric.startswith("recall"):
+            low, high = stats.binomtest(int(values.sum()), n).proportion_ci(method="exact")
+        else:
+            half = 1.96 * float(np.std(values, ddof=1)) / n**0.5
+            low, high = value - half, value + half
+        row = {"augmentation": view, "metric": metric, "n": n, "value": value}
+        found.append(row | {"ci_low": float(low), "ci_high": float(high)})
+    return [
+        *found,
+        {"augmentation": view, "metric": "auc", "n": len(rows), "value": 0.99, "ci_low": 0.98, "ci_high": 1.0},
+    ]
+
+
+def ranked(images: int, *, lost: int = 0, first: int = 0) -> list[list[int]]:
+    """Rank 1 for all images but `lost` consecutive ones from the place `first` on, which have rank 3."""
+    return [[3] if first <= place < first + lost else [1] for place in range(images)]

@@ -174,38 +174,6 @@ def demo(
     _measure({"images": [str(photos)], "model": "dinov2-small-offline"}, out, quiet=quiet, as_json=as_json)
 
 
-@app.command()
-def compare(
-    studies: Annotated[
-        list[Path], typer.Argument(metavar="DIR DIR...", help="Finished studies; the first is the reference.")
-    ],
-    out: Annotated[Path | None, typer.Option(help="A folder for tables and figures. Default: none.")] = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
-    from embedshift.cli.terminal import (
-        compared_tolerances,
-        comparison_lines,
-        comparison_table,
-        print_wide,
-        set_up_logging,
-    )
-
-    set_up_logging(quiet, lambda line: with_flags(line, app))
-    found = embedshift.compare(studies, out=out)
-    if as_json:
-        typer.echo(json.dumps(found.to_dicts(), ensure_ascii=False))
-        return
-    if not found.tolerances.is_empty():
-        print_wide(compared_tolerances(found))
-    print_wide(comparison_table(found))
-    for line in comparison_lines(found):
-        typer.echo(line)
-    if out is not None:
-        typer.echo(f"Written: {out}")
-
-
 @app.command("list")
 def list_known(
     kind: Annotated[str, typer.Argument(help="encoders, augmentations, metrics, figures or questions.")],
@@ -264,7 +232,10 @@ def _written(folder: Path) -> Iterator[Path]:
 
 
 def _json(study: "Study") -> Json:
+    from embedshift.store.table import tables_of
+
     info = study.info()
-    tables = {name: study.table(name).to_dicts() for name in study.table_names}
+    large = {table.name for table in tables_of(study.reader().questions) if table.of_images}
+    tables = {name: study.table(name).to_dicts() for name in study.table_names if name not in large}
     head = {"study": str(study.folder), "config_hash": info["config_hash"], "encoder": info["encoder"]}
     return head | {"counts": info["counts"]} | tables

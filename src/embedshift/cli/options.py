@@ -58,7 +58,7 @@ def given(settings: Mapping[str, Any]) -> Json:
 
 def chosen(kind: type, settings: Mapping[str, Any]) -> Any:
     """An instance of a dataclass of choices, from what was given."""
-    flags = {field.name: settings.get(_flag(field)) for field in dataclasses.fields(kind)}
+    flags = {field.name: settings.get(_flag(field)) for field in dataclasses.fields(kind) if field.metadata}
     return kind(**given(flags))
 
 

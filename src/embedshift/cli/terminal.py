@@ -151,6 +151,7 @@ def compared_tolerances(found: Comparison) -> Table:
     title = f"{found.studies['compared'][0]} images measured by every study; tolerances with 95 % intervals"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("family", no_wrap=True)
+    table.add_column("criterion", no_wrap=True)
     names = found.studies["study"].to_list()
     for name in names:
         table.add_column(Text(name), overflow="fold")
@@ -159,7 +160,7 @@ def compared_tolerances(found: Comparison) -> Table:
         for name in names:
             interval = interval_in_words(row[f"{name} low"], row[f"{name} high"], row["unit"])
             cells.append(in_words(row[name], row["unit"]) + (f" ({interval})" if interval else ""))
-        table.add_row(row["family"], *cells)
+        table.add_row(row["family"], row["criterion"], *cells)
     return table
 
 

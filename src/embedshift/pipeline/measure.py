@@ -23,7 +23,7 @@ class Column:
 
     Args:
         name: Of the column.
-        length: Of the list.
+        length: Of the list; 0 = one number that is no list, float64, of the original alone.
         of: The rows that hold it: "views" = every augmented view, "original" = the original view alone.
     """
 
@@ -106,7 +106,7 @@ class Measure:
         return {}
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """Metrics of the augmented views `[V]`, lists of theirs `[V, length]` and of the original `[length]`.
+        """Metrics of the augmented views `[V]`, lists of theirs `[V, length]`, lists and numbers of the original.
 
         What is missing here becomes null.
 

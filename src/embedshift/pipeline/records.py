@@ -27,7 +27,7 @@ def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
     """The columns of the rows that `encoder` and `plan` make."""
     cells = None if encoder.grid is None else encoder.grid[0] * encoder.grid[1]
     dim = encoder.dim if plan.config.store == "all" else None
-    lists = {column.name: column.length if column.of == "views" else None for column in plan.columns}
+    lists = {each.name: each.length if each.of == "views" or not each.length else None for each in plan.columns}
     return schema(dim, cells, plan.metrics, lists, graded=plan.suite.is_graded)
 
 
@@ -69,7 +69,10 @@ def _numbers(values: Values | None, missing: NDArray[np.bool_]) -> pa.Array:
 
 
 def _lists(values: Values | None, length: int, missing: NDArray[np.bool_], *, original: bool) -> pa.Array:
-    """A column of lists: on the original alone, or on all rows but it and missing views."""
+    """A column of lists: on the original alone, where it may be one number, or on all rows but it and missing views."""
+    if original and not length:
+        number = None if values is None else float(values)
+        return pa.array([number, *([None] * (len(missing) - 1))], pa.float64())
     if original:
         first = None if values is None else np.asarray(values, np.float32).ravel()
         return pa.array([first, *([None] * (len(missing) - 1))], pa.list_(pa.float32()))

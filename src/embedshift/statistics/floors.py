@@ -201,7 +201,7 @@ def shares(
     """
     scale = no_change - floor.value
     nothing = np.full(len(sample.mean), np.nan)
-    if not np.isfinite(scale) or abs(scale) <= max(_DISTINCT * floor.error, 1e-9 * max(1.0, abs(no_change))):
+    if not is_scale(floor, no_change):
         return Shares(nothing, nothing, nothing)
     value = (no_change - sample.mean) / scale
     if floor.pairs is None or sample.grouped is None:
@@ -212,6 +212,17 @@ def shares(
     bounds = sorted((no_change - bound) / scale for bound in limits) if limits else (-np.inf, np.inf)
     # No negative zero, which would be printed with its sign.
     return Shares(value + 0.0, *(np.clip(end, *bounds) + 0.0 for end in (low, high)))
+
+
+def is_scale(floor: Floor, no_change: float) -> bool:
+    """Whether a floor is far enough from no change for shares of the way to it: three standard errors at least.
+
+    Example:
+        >>> is_scale(Floor(0.4, 0.01), 1.0), is_scale(Floor(0.4, 0.3), 1.0)
+        (True, False)
+    """
+    scale = abs(no_change - floor.value)
+    return bool(np.isfinite(scale) and scale > max(_DISTINCT * floor.error, 1e-9 * max(1.0, abs(no_change))))
 
 
 def shares_of_binary(sample: Sample, floor: Floor, low: Values, high: Values) -> Shares:

@@ -195,10 +195,25 @@ def of_shares(sample: Sample) -> tuple[Values, Values]:
         t = stats.t.ppf(1 - tail, sample.counts - 1) / stats.t.ppf(1 - tail, n - 1)
         effective = np.where(sample.counts > n, effective * t**2, n)
         effective = np.where((sample.variance > 0) & np.isfinite(effective), np.minimum(effective, sample.counts), n)
-        found = p * effective
-        low = np.where(found > 0, stats.beta.ppf(tail, found, effective - found + 1), 0.0)
-        high = np.where(found < effective, stats.beta.ppf(1 - tail, found + 1, effective - found), 1.0)
-    return known(sample, low, high)
+    return known(sample, *clopper_pearson(p * effective, effective))
+
+
+def clopper_pearson(found: ArrayLike, number: ArrayLike) -> tuple[Values, Values]:
+    """Clopper and Pearson's 95 % interval of a share; numbers need not be whole.
+
+    Args:
+        found: How many of the values are 1.
+        number: Of values, above 0.
+
+    Example:
+        >>> [round(end.item(), 3) for end in clopper_pearson(10, 10)]
+        [0.692, 1.0]
+    """
+    x, n, tail = np.asarray(found, np.float64), np.asarray(number, np.float64), (1 - LEVEL) / 2
+    with np.errstate(invalid="ignore"):
+        low = np.where(x > 0, stats.beta.ppf(tail, x, n - x + 1), 0.0)
+        high = np.where(x < n, stats.beta.ppf(1 - tail, x + 1, n - x), 1.0)
+    return low, high
 
 
 def of_jackknife(whole: Values, without: Iterable[Values]) -> tuple[Values, Values]:

@@ -16,8 +16,8 @@ from embedshift.arrays import Floats, Values
 # Cosines of float32 products lie this near to the exact ones; of exact ones, so near are ties.
 NEAR, TIE = 1e-5, 1e-12
 _LEAST = np.float32(-2.0)
-# Vectors of the gallery at once.
-BLOCK = 8_192
+# Vectors of the gallery at once; and candidates beside those that are wanted, since float32 cannot order near ties.
+BLOCK, SPARE = 8_192, 16
 
 Places = NDArray[np.int64]
 # Row and columns of a block → exact cosines.
@@ -116,7 +116,8 @@ def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int
     known = np.isfinite(exact).all(axis=-1)
     cosine = gallery.cosines(exact, own)
     units = np.where(known[:, None], exact, 0.0)
-    nearest, better = _Nearest(len(raw), min(count, max(0, len(gallery) - 1))), np.zeros(len(raw), np.int64)
+    count = min(count, max(0, len(gallery) - 1))
+    nearest, better = _Nearest(len(raw), min(count + SPARE, len(gallery)) if count else 0), np.zeros(len(raw), np.int64)
     single, limits = units.astype(np.float32), np.nan_to_num(cosine)[:, None]
     for start, block, none in gallery.blocks():
         cosines = single @ block.T
@@ -126,7 +127,7 @@ def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int
         better += _better(cosines, limits, functools.partial(_exactly, gallery, units, start))
         nearest.add(cosines, start)
     rank = np.where(np.isfinite(cosine), 1 + better, 0)
-    others, places = nearest.exact(units, gallery)
+    others, places = (each[:, :count] for each in nearest.exact(units, gallery))
     return Ranked(rank, cosine, np.where(known[:, None], others, np.nan), np.where(known[:, None], places, -1))
 
 
@@ -136,13 +137,14 @@ def _exactly(gallery: Gallery, units: Values, start: int, row: int, columns: Pla
 
 def _better(cosines: Floats, limits: Values, exactly: Exactly) -> Places:
     """How many cosines of each row `[q, b]` are at least its limit `[q, 1]`; those that are near are found exactly."""
-    sure = _count(cosines > (limits + NEAR).astype(np.float32))
-    near = _count(cosines >= (limits - NEAR).astype(np.float32)) - sure
-    for row in np.flatnonzero(near):
-        at = np.flatnonzero(np.abs(cosines[row] - limits[row]) <= 2 * NEAR)
-        at = at[cosines[row, at] <= (limits[row] + NEAR).astype(np.float32)]
-        sure[row] += int((exactly(int(row), at) >= limits[row] - TIE).sum())
-    return sure
+    low, high = ((limits + off).astype(np.float32) for off in (-NEAR, NEAR))
+    better = _count(cosines >= low)
+    rows = np.flatnonzero(better)  # few, where most views are found
+    near = rows[_count(cosines[rows] > high[rows]) < better[rows]]
+    for row in near:
+        at = np.flatnonzero((cosines[row] >= low[row]) & (cosines[row] <= high[row]))
+        better[row] -= int((exactly(int(row), at) < limits[row] - TIE).sum())
+    return better
 
 
 def _count(mask: NDArray[np.bool_]) -> Places:

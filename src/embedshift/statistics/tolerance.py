@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike
 from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.intervals import of_shares
+from embedshift.statistics.layout import sums_and_counts
+from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
 
 # The share of the way to an unrelated image at which an embedding counts as having given way.
@@ -124,6 +127,20 @@ def of_families(families: Sequence[MeasuredFamily], summary: pl.DataFrame, targe
     return of_curves(families, shares, f"share {target:g}", target)
 
 
+def of_missed(families: Sequence[MeasuredFamily], ranks: pl.DataFrame, draws: int) -> pl.DataFrame:
+    """The strength of every family at which so many views do not find their original first.
+
+    Args:
+        families: Of a study.
+        ranks: Its table `search_ranks`.
+        draws: Views per image and augmentation.
+
+    Returns:
+        As `of_curves`.
+    """
+    return of_curves(families, missed_shares(ranks, draws), MISSED_CRITERION, MISSED)
+
+
 def of_curves(
     families: Sequence[MeasuredFamily], numbers: Mapping[str, ArrayLike], criterion: str, target: float
 ) -> pl.DataFrame:
@@ -148,6 +165,26 @@ def of_curves(
             row = {"family": family.name, "unit": family.unit, "criterion": criterion}
             rows.append(row | {"value": found.value, "low": found.low, "high": found.high, "reached": found.reached})
     return pl.DataFrame(rows, schema=SCHEMA).fill_nan(None)
+
+
+def missed_shares(ranks: pl.DataFrame, draws: int) -> dict[str, Values]:
+    """Share of the views of every augmentation that do not find their original first, with the ends of its interval.
+
+    Args:
+        ranks: The table `search_ranks`, image by image; a view without a rank is left out.
+        draws: Views per image and augmentation.
+
+    Example:
+        >>> ranks = pl.DataFrame({"view": ["blur", "blur"], "rank": [1, 7]})
+        >>> missed_shares(ranks, 1)["blur"][0]
+        0.5
+    """
+    found: dict[str, Values] = {}
+    for (view,), part in ranks.select("view", pl.col("rank") > 1).partition_by("view", as_dict=True).items():
+        missed = part["rank"].cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws, 1)
+        sample = gather([sums_and_counts(missed)])
+        found[view] = np.concatenate([sample.mean, *of_shares(sample)])
+    return found
 
 
 def by_family(table: pl.DataFrame | None, criterion: str = SHARE_CRITERION) -> dict[str, Json]:

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,20 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from embedshift.store.shards import write_whole
+from embedshift.store.shards import SUMS_KEY, write_whole
 
 _SHARDS = b"embedshift.shards"
 _PREFIX = "embedshift.label."
-# Bytes of a shard's end, where Parquet writes what is in it: sizes, least and greatest values, and the shard's record.
-_END = 65_536
+# Bytes of each column of a shard that are read for its hash.
+_BEGINNING = 4_096
 
 
 def shards_hash(folder: Path) -> str:
-    """A hash over all shards of a study: over their names, sizes and ends."""
+    """A hash over all shards of a study, without reading all of them; the same for two runs of one study.
+
+    It is over what Parquet says of the columns (sizes, least and greatest values), over the sums that were added up of
+    the embeddings, and over the beginning of every column.
+    """
     stats = [(path, path.stat()) for path in sorted((folder / "shards").glob("part-*.parquet"))]
     return _hash_of(tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats))
 
@@ -26,10 +31,17 @@ def shards_hash(folder: Path) -> str:
 @functools.lru_cache(maxsize=4)
 def _hash_of(files: tuple[tuple[Path, int, int], ...]) -> str:
     found = hashlib.sha256()
-    for path, size, _ in files:
+    for path, *_ in files:
+        metadata = pq.read_metadata(path)
+        found.update(f"{path.name} {metadata.num_rows}".encode() + (metadata.metadata or {}).get(SUMS_KEY, b""))
         with path.open("rb") as file:
-            file.seek(max(0, size - _END))
-            found.update(f"{path.name} {size} ".encode() + file.read())
+            for group, column in itertools.product(range(metadata.num_row_groups), range(metadata.num_columns)):
+                chunk = metadata.row_group(group).column(column)
+                found.update(
+                    f"{chunk.total_compressed_size} {chunk.statistics and chunk.statistics.to_dict()}".encode()
+                )
+                file.seek(chunk.data_page_offset)
+                found.update(file.read(min(_BEGINNING, chunk.total_compressed_size)))
     return found.hexdigest()
 
 

@@ -16,6 +16,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics import summary as tables
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.layout import blocks, layout
+from embedshift.statistics.tolerance import by_family
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.naming import tails
 from embedshift.store.reader import Reader
@@ -78,8 +79,8 @@ class Comparison:
         names: list[str] = self.side_by_side["augmentation"].unique(maintain_order=True).to_list()
         if not self.families or len(names) <= MOST_AUGMENTATIONS:
             return names
-        found = dict(self.tolerances.select("family", self.studies["study"][0]).iter_rows())
-        return [family.nearest(found.get(family.name)) for family in self.families]
+        found, first = by_family(self.tolerances), self.studies["study"][0]
+        return [family.nearest(found.get(family.name, {}).get(first)) for family in self.families]
 
     def to_dicts(self) -> dict[str, list[Json]]:
         """Every table by its name, as a list of its rows, for JSON."""

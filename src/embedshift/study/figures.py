@@ -18,6 +18,7 @@ from embedshift.figures import style
 from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, verbatim
 from embedshift.figures.tolerances import level_axis, mark
 from embedshift.registry import METRICS, Registry
+from embedshift.statistics.tolerance import by_family
 
 if TYPE_CHECKING:
     from embedshift.study.comparison import Comparison
@@ -80,11 +81,11 @@ def differences(data: "Comparison") -> Figure:
 
 @comparison_figure("tolerances")
 def tolerances(data: "Comparison") -> Figure:
-    """A row per family: where among its levels the tolerance of each study lies, with its interval."""
+    """A row per family: where among its levels the tolerance by share of each study lies, with its interval."""
     if data.tolerances.is_empty():
         raise UsageError("figure 'tolerances': the augmentations of these studies do not stand in families")
     names, families = data.studies["study"].to_list(), {family.name: family for family in data.families}
-    rows, last = data.tolerances.to_dicts(), max(len(family.views) for family in data.families)
+    rows, last = list(by_family(data.tolerances).values()), max(len(family.views) for family in data.families)
     images = data.studies["compared"][0]
     note = "dot: the tolerance, open where the strongest level does not reach it; line: its 95 % interval"
     caption = f"n = {images:,} image{'s' if images != 1 else ''}, measured by every study · {note}"

@@ -117,7 +117,11 @@ class Study:
         return self.table("tolerance")
 
     def search(
-        self, *, queries: int | str | None = None, fmr: Sequence[float] | None = None, gallery: str | Path | None = None
+        self,
+        *,
+        queries: int | str | None = None,
+        fmr: Sequence[float | str] | None = None,
+        gallery: str | Path | None = None,
     ) -> pl.DataFrame:
         """Recall, mean reciprocal rank, overlap of neighbours and AUC by augmentation, as they are or made again.
 
@@ -129,16 +133,8 @@ class Study:
         Returns:
             `augmentation, metric, n, value, ci_low, ci_high`.
         """
-        found = self.table("search")
-        if queries is None and fmr is None and gallery is None:
-            return found
-        from embedshift.store.tables import tables_after, write_tables
-
-        question = QUESTIONS["search"]
-        assert question.choices is not None
-        asked = None if queries is None else str(queries)
-        reader = self.reader(question.choices(asked, fmr and tuple(fmr), None if gallery is None else str(gallery)))
-        write_tables(reader, tables_after(reader, question))
+        if queries is not None or fmr is not None or gallery is not None:
+            self._search_again(None if queries is None else str(queries), fmr and tuple(fmr), gallery)
         return self.table("search")
 
     def search_ranks(self) -> pl.DataFrame:
@@ -185,6 +181,14 @@ class Study:
     def word_test(self) -> pl.DataFrame:
         """The rank of each augmentation's own word, and a permutation test over all."""
         return self.table("word_test")
+
+    def text_search(self) -> pl.DataFrame:
+        """How well captions find their own images before and after: recall@1, @5, @10 and mrr by augmentation."""
+        return self.table("text_search")
+
+    def zero_shot(self) -> pl.DataFrame:
+        """The share of views that keep the class of their original, and the class's margin, by augmentation."""
+        return self.table("zero_shot")
 
     def write_tables(self, tree: "Tree | None" = None) -> None:
         """Rebuilds every table from the shards, as CSV and Parquet.
@@ -239,6 +243,19 @@ class Study:
 
         reader = replace(self.reader(tree, *choices), pictures=pictures)
         return build_report(reader, figures=figures, formats=formats, images=images)
+
+    def _search_again(self, queries: str | None, fmr: Any, gallery: str | Path | None) -> None:
+        """Makes the tables of the search, and those that read them, with other choices."""
+        from embedshift.store.tables import tables_after, write_tables
+
+        question = QUESTIONS["search"]
+        assert question.choices is not None
+        reader = self.reader(question.choices(queries, fmr, None if gallery is None else str(gallery)))
+        if "search" not in reader.table_names:
+            raise UsageError(f"{self.folder}: {self._why_not(reader, 'search')}")
+        if not reader.info.complete:
+            raise UsageError(f"{self.folder}: not finished; run the same command again first")
+        write_tables(reader, tables_after(reader, question))
 
     def _made(self, name: str, tree: "Tree") -> pl.DataFrame:
         """A table made anew with another tree."""

@@ -10,7 +10,7 @@ from embedshift.registry import METRICS
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.floors import Floor, shares
 from embedshift.statistics.summary import COSINE, measured
-from embedshift.statistics.tolerance import of_families
+from embedshift.statistics.tolerance import of_families, of_missed
 from embedshift.store.floors import floors, group_sizes
 from embedshift.store.reader import Reader
 
@@ -25,13 +25,17 @@ def tolerances(readers: Sequence[Reader], names: Sequence[str], ids: Sequence[st
 
     Returns:
         `family, unit, criterion`, and for each study its value by its name, and the ends of its interval as
-        `<name> low` and `<name> high`; empty where augmentations do not stand in families of several levels.
+        `<name> low` and `<name> high`; empty where augmentations do not stand in families of several levels. Views are
+        searched for among all originals of their study.
     """
     keys = ["family", "unit", "criterion"]
     families = [family for family in readers[0].families if family.has_strength]
     if not families:
         return pl.DataFrame(schema=dict.fromkeys(keys, pl.String))
     found = [of_families(families, _shares(reader, families, ids)) for reader in readers]
+    if all("search_ranks" in reader.table_names for reader in readers):
+        missed = [of_missed(families, _ranks(reader, ids), reader.info.draws) for reader in readers]
+        found = [pl.concat(both) for both in zip(found, missed, strict=True)]
     columns = [
         part.select(pl.col("value").alias(name), *(pl.col(end).alias(f"{name} {end}") for end in ("low", "high")))
         for part, name in zip(found, names, strict=True)
@@ -39,11 +43,18 @@ def tolerances(readers: Sequence[Reader], names: Sequence[str], ids: Sequence[st
     return pl.concat([found[0].select(keys), *columns], how="horizontal")
 
 
+def _ranks(reader: Reader, ids: Sequence[str]) -> pl.DataFrame:
+    """The ranks of some of a study's images."""
+    table = reader.table("search_ranks")
+    assert table is not None
+    return table.filter(pl.col("image_id").is_in(list(ids)))
+
+
 def _shares(reader: Reader, families: Sequence[MeasuredFamily], ids: Sequence[str]) -> pl.DataFrame:
     """Mean shares of the cosine over some of a study's images, as the table `summary` has them."""
     views = [view for family in families for view in family.views]
     rows = reader.rows().filter(pl.col("image_id").is_in(list(ids)))
-    floor = _floor(reader, ids)
+    floor = floor_over(reader, ids, COSINE)
     value = low = high = np.full(len(views), np.nan)
     if floor is not None:
         of = measured(rows, views, [COSINE], group_sizes({COSINE: floor}))
@@ -54,15 +65,15 @@ def _shares(reader: Reader, families: Sequence[MeasuredFamily], ids: Sequence[st
     return pl.DataFrame(columns | {"share_low": low, "share_high": high}, schema_overrides=schema)
 
 
-def _floor(reader: Reader, ids: Sequence[str]) -> Floor | None:
+def floor_over(reader: Reader, ids: Sequence[str], metric: str) -> Floor | None:
     """The floor over some of a study's images; where their vectors are not all kept, that over all with its error."""
-    known = floors(reader).get(COSINE)
+    known = floors(reader).get(metric)
     own = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"]
     kept = own.is_in(list(ids)).to_numpy()
     if known is None or kept.all():
         return known
     vectors = np.concatenate([part["vectors"] for part in reader.shard_sums("vectors")])
-    exact = METRICS[COSINE].floor
+    exact = METRICS[metric].floor
     if exact is None or len(vectors) != len(own):
         return Floor(known.value, known.error)
     found: Floor | None = exact({"vectors": {"vectors": vectors[kept]}, "units": {}}.__getitem__, int(kept.sum()))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from embedshift.arrays import Floats, Values
-from embedshift.questions.search.ranks import NEIGHBOURS, OTHERS, Search
+from embedshift.questions.search.prediction import KEPT
+from embedshift.questions.search.ranks import NEIGHBOURS, Look
 from embedshift.statistics.retrieval import TIE, Gallery, Places, Ranked, search
 
 log = logging.getLogger(__name__)
@@ -21,16 +22,16 @@ PROBES, TRAINED_BY = 64, 64
 CHECKED = 256
 
 
-def searcher(gallery: Gallery, *, least: int = FROM) -> Search:
+def searcher(gallery: Gallery, *, least: int = FROM) -> Look:
     """How a gallery is searched: exactly; from `least` vectors on by FAISS, where it is installed.
 
     The log says which, and what FAISS finds of what there is.
     """
-    exact: Search = functools.partial(_exact, gallery)
+    exact: Look = functools.partial(_exact, gallery)
     if len(gallery) < least:
         return exact
     try:
-        import faiss  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        import faiss
     except ImportError:
         log.info(
             "exact search among %d images: some minutes per 2,000 queries; the extra 'search' has a faster one",
@@ -39,14 +40,14 @@ def searcher(gallery: Gallery, *, least: int = FROM) -> Search:
         return exact
     started = time.monotonic()
     index = _index(faiss, gallery)
-    near: Search = functools.partial(_approximate, gallery, index)
+    near: Look = functools.partial(_approximate, gallery, index)
     recall = measured_recall(gallery, near)
     words = "FAISS searches among %d images: index made in %.0f s; it finds %.4f of the %d nearest (%d queries)"
     log.info(words, len(gallery), time.monotonic() - started, recall, NEIGHBOURS, min(CHECKED, len(gallery)))
     return near
 
 
-def measured_recall(gallery: Gallery, look: Search) -> float:
+def measured_recall(gallery: Gallery, look: Look) -> float:
     """Share of the ten nearest that a search finds, for the first vectors of the gallery, against an exact search."""
     places = np.arange(min(CHECKED, len(gallery)))
     queries = np.asarray(gallery.vectors[places])
@@ -79,7 +80,7 @@ def _approximate(gallery: Gallery, index: Any, queries: Floats, own: Places, oth
         units = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
     known = np.isfinite(units).all(axis=-1)
     cosine = gallery.cosines(units, own)
-    _, found = index.search(np.nan_to_num(units).astype(np.float32), max(others, OTHERS) + 1)
+    _, found = index.search(np.nan_to_num(units).astype(np.float32), max(others, KEPT) + 1)
     places = np.where((found == own[:, None]) | ~known[:, None] | (gallery.lengths[found] == 0), -1, found).astype(
         np.int64
     )

@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
+from embedshift.questions.search.prediction import KEPT, Search
 from embedshift.questions.search.vectors import Originals
 from embedshift.statistics.layout import Layout, blocks, layout
 from embedshift.statistics.retrieval import Places, Ranked
 from embedshift.store.reader import Reader
 
-# Neighbours that are compared before and after, and cosines with other images that a prediction is made from.
-NEIGHBOURS, OTHERS = 10, 64
-# Images whose other cosines are kept for predictions.
-PREDICTED_FROM = 2_000
+# Neighbours that are compared before and after, and images from which larger galleries are predicted.
+NEIGHBOURS, PREDICTED_FROM = 10, 2_000
 RANKS_SCHEMA: dict[str, type[pl.DataType]] = {
     "image_id": pl.String,
     "view": pl.String,
@@ -35,7 +34,7 @@ RANKS_SCHEMA: dict[str, type[pl.DataType]] = {
 NEIGHBOURS_SCHEMA: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}
 
 # Queries `[q, D]`, places of their own originals `[q]`, how many others → what was found.
-Search = Callable[[Floats, Places, int], Ranked]
+Look = Callable[[Floats, Places, int], Ranked]
 
 
 @dataclass(frozen=True)
@@ -45,19 +44,15 @@ class Found:
     Args:
         ranks: The table `search_ranks`: a row per view of the images that were searched for.
         neighbours: The table `search_neighbours`: the nearest other images of each of these images, up to ten.
-        own: Augmentation → cosines with the own original of draw 0 `[q]`; NaN where there is none.
-        others: Augmentation → the highest cosines with other images, falling, of draw 0 `[q, T]`.
-        gallery: Number of originals that were searched among, those of a gallery included.
+        searches: Augmentation → ranks and the highest cosines with other images, of `PREDICTED_FROM` images at most.
     """
 
     ranks: pl.DataFrame
     neighbours: pl.DataFrame
-    own: dict[str, Values]
-    others: dict[str, Values]
-    gallery: int
+    searches: dict[str, Search]
 
 
-def find(reader: Reader, among: Originals, queries: int | None, look: Search) -> Found:
+def find(reader: Reader, among: Originals, queries: int | None, look: Look) -> Found:
     """Searches for the originals of views.
 
     Args:
@@ -71,8 +66,7 @@ def find(reader: Reader, among: Originals, queries: int | None, look: Search) ->
     count = order.images if queries is None else min(queries, order.images)
     part = rows.head(count * len(order.views)).select("view", "draw", "embedding")
     tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
-    own: dict[str, list[Values]] = {name: [] for name in reader.augmentations}
-    others: dict[str, list[Values]] = {name: [] for name in reader.augmentations}
+    kept: dict[str, list[Search]] = {name: [] for name in reader.augmentations}
     start = 0
     with ThreadPoolExecutor(_threads()) as pool:
         for block in blocks(part, len(order.views)):
@@ -80,24 +74,32 @@ def find(reader: Reader, among: Originals, queries: int | None, look: Search) ->
             vectors = block["embedding"].to_numpy()
             vectors = vectors.reshape(-1, len(order.views), vectors.shape[-1])
             places = np.arange(start, start + len(vectors))
-            one = functools.partial(_view, look, vectors, places, OTHERS if predicted else NEIGHBOURS + 1)
+            one = functools.partial(_view, look, vectors, places, KEPT if predicted else NEIGHBOURS)
             found = list(pool.map(one, range(len(order.views))))
             tables.append(_rows(found, order, block["draw"][: len(order.views)].to_list(), among, start))
-            for name in own if predicted else ():
-                first = found[order.positions(name)[0]]
-                own[name].append(np.where(first.rank > 0, first.cosine, np.nan))
-                others[name].append(first.others)
+            for name in kept if predicted else ():
+                kept[name].append(_search([found[place] for place in order.positions(name)], len(among.gallery)))
             start += len(vectors)
     return Found(
         ranks=pl.concat(each for each, _ in tables),
         neighbours=pl.concat(each for _, each in tables),
-        own={name: np.concatenate(parts)[:PREDICTED_FROM] for name, parts in own.items()},
-        others={name: np.concatenate(parts)[:PREDICTED_FROM] for name, parts in others.items()},
-        gallery=len(among.gallery),
+        searches={name: _joined(parts) for name, parts in kept.items()},
     )
 
 
-def _view(look: Search, vectors: Floats, places: Places, others: int, view: int) -> Ranked:
+def _search(draws: Sequence[Ranked], images: int) -> Search:
+    """The draws of one augmentation of some images."""
+    rank, own, others = (np.stack([getattr(each, name) for each in draws], 1) for name in ("rank", "cosine", "others"))
+    known = rank > 0
+    return Search(np.where(known, rank, np.nan), np.where(known, own, np.nan), others, images)
+
+
+def _joined(parts: Sequence[Search]) -> Search:
+    rank, own, others = (np.concatenate([getattr(each, name) for each in parts]) for name in ("ranks", "own", "others"))
+    return Search(rank[:PREDICTED_FROM], own[:PREDICTED_FROM], others[:PREDICTED_FROM], parts[0].images)
+
+
+def _view(look: Look, vectors: Floats, places: Places, others: int, view: int) -> Ranked:
     """What was found for one view of some images, `[b, V, D]`."""
     return look(vectors[:, view], places, others)
 

@@ -1,40 +1,118 @@
 """The tables of the search: ranks of every view, recall, thresholds for duplicates, and larger galleries."""
 
 import functools
+from collections.abc import Callable, Mapping
 
 import polars as pl
 
-from embedshift.questions.search import Choices, recall
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.questions.search import Choices, matching, pairs, recall
 from embedshift.questions.search.approximate import searcher
+from embedshift.questions.search.prediction import gallery_sizes
 from embedshift.questions.search.ranks import Found, find
-from embedshift.questions.search.settings import settings
+from embedshift.questions.search.settings import QUERIES, settings
 from embedshift.questions.search.vectors import originals
+from embedshift.statistics.sample import IN_MEMORY
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
+NEAR = 1e-7
 # What a study must have for them, in words.
 TAKES = "stored embeddings: run it with `store` all"
-# Rows of `duplicates` at most.
-LISTED = 10_000
+# Images of which all pairs are made; where a rate takes more, so many; and rows of `duplicates` at most.
+PAIRED, MOST_PAIRED, LISTED = QUERIES, IN_MEMORY, 10_000
+DUPLICATES: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}
 
 
 @functools.lru_cache(maxsize=1)
 def found(reader: Reader) -> Found:
     """The search, once for the tables that are made from it."""
-    made = settings(reader)
     among = originals(reader, reader.choice(Choices).gallery or "")
-    return find(reader, among, made.queries, searcher(among.gallery))
+    return find(reader, among, settings(reader).queries, searcher(among.gallery))
 
 
 def search(reader: Reader) -> pl.DataFrame:
     """Recall, mean reciprocal rank, overlap of neighbours and area under the curve, by augmentation.
 
     Returns:
-        `augmentation, metric, n, value, ci_low, ci_high`; n counts views.
+        `augmentation, metric, n, value, ci_low, ci_high`; n counts views. The area under the curve (`auc`) is of views
+        with their own originals against pairs of different originals, of the first `PAIRED` images at most.
     """
-    ranks = _need(reader, "search_ranks")
+    parts = _need(reader, "search_ranks").partition_by("view", as_dict=True, maintain_order=True)
+    by_ranks = recall.table(
+        {name: recall.of_view(parts[name,], seed=reader.info.seed) for name in reader.augmentations}
+    )
+    count = _compared(reader)
+    made = pl.concat([by_ranks, matching.auc(cosines(reader, count), different(reader, count))])
+    place = {name: place for place, name in enumerate(reader.augmentations)}
+    order = pl.col("augmentation").replace_strict(place, return_dtype=pl.Int64)
+    return made.sort(order, maintain_order=True)
+
+
+def thresholds(reader: Reader) -> pl.DataFrame:
+    """The cosines from which two images count as the same: `fmr, threshold, ci_low, ci_high`.
+
+    They are of the pairs of the first `PAIRED` images; of `MOST_PAIRED` where a rate takes more. A rate that was not
+    chosen and that the images do not bear is left out.
+    """
+    rates = settings(reader).fmrs
+    of_pairs = different(reader, PAIRED if min(rates) >= pairs.least_fmr(PAIRED) else MOST_PAIRED)
+    if not reader.choice(Choices).fmr:
+        rates = tuple(rate for rate in rates if rate >= pairs.least_fmr(of_pairs.images))
+    return pairs.thresholds(of_pairs, rates, reader.info.seed)
+
+
+def matches(reader: Reader) -> pl.DataFrame:
+    """The share of views that reach each threshold with their own original."""
+    return matching.matches(cosines(reader), _need(reader, "thresholds"))
+
+
+def roc(reader: Reader) -> pl.DataFrame:
+    """The share of views that match, by false-match rate: `augmentation, fmr, tpr`."""
+    count = _compared(reader)
+    return matching.roc(cosines(reader, count), different(reader, count))
+
+
+def duplicates(reader: Reader) -> pl.DataFrame:
+    """Pairs of different images whose cosine reaches the strictest threshold, the most alike first, each once.
+
+    Returns:
+        `image_id, other, cosine`; of the images that were searched for the nearest ten others each, and `LISTED` pairs
+        at most.
+    """
+    least = _need(reader, "thresholds").sort("fmr")["threshold"].head(1).to_list()
+    if not least or least[0] is None:
+        return pl.DataFrame(schema=DUPLICATES)
+    # The threshold is the cosine of a pair in float32.
+    table = _need(reader, "search_neighbours").filter(pl.col("cosine") >= least[0] - NEAR)
+    # The image whose name comes first is named first: each pair was found from both sides.
+    ordered = table.select(
+        pl.min_horizontal("image_id", "other").alias("image_id"),
+        pl.max_horizontal("image_id", "other").alias("other"),
+        "cosine",
+    )
+    once = ordered.unique(["image_id", "other"], keep="first", maintain_order=True)
+    return once.sort("cosine", descending=True, maintain_order=True).head(LISTED)
+
+
+@functools.lru_cache(maxsize=1)
+def different(reader: Reader, count: int) -> pairs.Pairs:
+    """All pairs of the first originals."""
+    rows = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(count)
+    return pairs.pairs_of(rows.collect()["embedding"].to_numpy())
+
+
+def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
+    """Cosines of the views with their own originals: augmentation → `[m, draws]` of the first images, by default all."""
+    ranks, draws = _need(reader, "search_ranks"), reader.info.draws
     parts = ranks.partition_by("view", as_dict=True, maintain_order=True)
-    return recall.table({name: recall.of_view(parts[name,], seed=reader.info.seed) for name in reader.augmentations})
+    return {name: recall.by_image(parts[name,]["cosine"], draws)[:count] for name in reader.augmentations}
+
+
+def _compared(reader: Reader) -> int:
+    """Of how many images views and pairs are compared."""
+    return min(settings(reader).queries or PAIRED, PAIRED)
 
 
 def _need(reader: Reader, name: str) -> pl.DataFrame:
@@ -47,29 +125,29 @@ def _of_search(reader: Reader) -> dict[str, str]:
     return settings(reader).of_search
 
 
+def _of_thresholds(reader: Reader) -> dict[str, str]:
+    return settings(reader).of_thresholds
+
+
+def _table(
+    name: str,
+    make: Callable[[Reader], pl.DataFrame],
+    *reads: str,
+    labels: Callable[[Reader], Mapping[str, str]] = _of_search,
+    of_images: bool = False,
+) -> Table:
+    return Table(
+        name, make, reads, lambda reader: reader.info.has_vectors, takes=TAKES, labels=labels, of_images=of_images
+    )
+
+
 TABLES = (
-    Table(
-        "search_ranks",
-        lambda reader: found(reader).ranks,
-        possible=lambda reader: reader.info.has_vectors,
-        takes=TAKES,
-        labels=_of_search,
-        of_images=True,
-    ),
-    Table(
-        "search_neighbours",
-        lambda reader: found(reader).neighbours,
-        possible=lambda reader: reader.info.has_vectors,
-        takes=TAKES,
-        labels=_of_search,
-        of_images=True,
-    ),
-    Table(
-        "search",
-        search,
-        reads=("search_ranks",),
-        possible=lambda reader: reader.info.has_vectors,
-        takes=TAKES,
-        labels=_of_search,
-    ),
+    _table("search_ranks", lambda reader: found(reader).ranks, of_images=True),
+    _table("search_neighbours", lambda reader: found(reader).neighbours, of_images=True),
+    _table("gallery_sizes", lambda reader: gallery_sizes(found(reader).searches)),
+    _table("search", search, "search_ranks"),
+    _table("thresholds", thresholds, "search_ranks", labels=_of_thresholds),
+    _table("matches", matches, "search_ranks", "thresholds", labels=_of_thresholds),
+    _table("roc", roc, "search_ranks"),
+    _table("duplicates", duplicates, "search_neighbours", "thresholds", labels=_of_thresholds),
 )

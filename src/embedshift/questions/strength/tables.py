@@ -3,14 +3,10 @@
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Values
 from embedshift.questions.strength.standard import MEAN, corruptions_of, mean_weights
 from embedshift.statistics.floors import shares
-from embedshift.statistics.intervals import of_shares
-from embedshift.statistics.layout import sums_and_counts
-from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE, measured
-from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, of_curves, of_families
+from embedshift.statistics.tolerance import of_families, of_missed
 from embedshift.store.floors import floors, group_sizes
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -63,28 +59,7 @@ def tolerances(reader: Reader) -> pl.DataFrame:
     by_share = of_families(reader.families, _summary(reader))
     if ranks is None or ranks.is_empty():
         return by_share
-    missed = of_curves(reader.families, missed_shares(ranks, reader.info.draws), MISSED_CRITERION, MISSED)
-    return pl.concat([by_share, missed])
-
-
-def missed_shares(ranks: pl.DataFrame, draws: int) -> dict[str, Values]:
-    """Share of the views of every augmentation that do not find their original first, with the ends of its interval.
-
-    Args:
-        ranks: The table `search_ranks`, image by image; a view without a rank is left out.
-        draws: Views per image and augmentation.
-
-    Example:
-        >>> ranks = pl.DataFrame({"view": ["blur", "blur"], "rank": [1, 7]})
-        >>> missed_shares(ranks, 1)["blur"][0]
-        0.5
-    """
-    found: dict[str, Values] = {}
-    for (view,), part in ranks.select("view", pl.col("rank") > 1).partition_by("view", as_dict=True).items():
-        missed = part["rank"].cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws, 1)
-        sample = gather([sums_and_counts(missed)])
-        found[view] = np.concatenate([sample.mean, *of_shares(sample)])
-    return found
+    return pl.concat([by_share, of_missed(reader.families, ranks, reader.info.draws)])
 
 
 def corruption(reader: Reader) -> pl.DataFrame:

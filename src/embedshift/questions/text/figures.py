@@ -16,6 +16,7 @@ DIVERGING = "PuOr_r"
 TEXT_AXES = {
     "text_alignment_shift": "mean change of the cosine with the caption",
     "zero_shot_flip": "share of views that change class",
+    "zero_shot_margin_shift": "mean change of the class's lead",
 }
 
 

@@ -97,6 +97,66 @@ def zero_shot_flip(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> 
     return np.asarray(np.where(known, flipped, np.nan))
 
 
+@metric(
+    "zero-shot margin shift",
+    "text",
+    no_change=0.0,
+    low=-4.0,
+    high=2.0,
+    higher_is_better=False,
+    optional=True,
+    asked_by="labels",
+    depends_on="labels",
+)
+def zero_shot_margin_shift(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> Values:
+    r"""How much larger the lead of the original's class became; below 0, the class is less safe.
+
+    .. math:: m(v) - m(o), \quad m(x) = \cos(x, t_{c^*}) - \max_{c \ne c^*} \cos(x, t_c),
+        \quad c^* = \arg\max_c \cos(o, t_c)
+
+    Args:
+        original: Original embeddings `[..., D]`.
+        view: Embeddings of the views `[..., D]`.
+        classes: Vectors of the class names `[C, D]`, two at least.
+
+    Returns:
+        float64 `[...]` in [-4, 2]; 0 = no change. NaN where a norm is zero.
+
+    Raises:
+        ValueError: when the vectors differ in length.
+
+    Example:
+        >>> zero_shot_margin_shift([1.0, 0.0], [[2.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]]).tolist()
+        [0.0, -2.0]
+    """
+    return zero_shot_margin(original, view, classes) - zero_shot_margin(original, original, classes)
+
+
+def zero_shot_margin(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> Values:
+    """The lead of the original's class over the next one, in the cosines of a view.
+
+    Args:
+        original: Original embeddings `[..., D]`.
+        view: Embeddings of the views `[..., D]`, or the originals again.
+        classes: Vectors of the class names `[C, D]`, two at least.
+
+    Returns:
+        float64 `[...]` in [-2, 2], of an original 0 or more: the cosine with the class that fits the original best less
+        the highest cosine with another; below 0 = the view flipped. NaN where a norm is zero.
+
+    Example:
+        >>> zero_shot_margin([1.0, 0.0], [[2.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]]).tolist()
+        [1.0, -1.0]
+    """
+    before, after = (cosine(np.asarray(each)[..., None, :], classes) for each in (original, view))
+    before, after = np.broadcast_arrays(before, after)
+    own = np.argmax(before, axis=-1)[..., None]
+    others = after.copy()
+    np.put_along_axis(others, own, -np.inf, axis=-1)
+    margin = np.take_along_axis(after, own, axis=-1)[..., 0] - others.max(axis=-1)
+    return np.asarray(np.where(np.isnan(before).any(axis=-1), np.nan, margin))
+
+
 def word_cosines(original: ArrayLike, view: ArrayLike, directions: ArrayLike) -> Values:
     r"""Whether a shift points to a word: its cosine with the direction in which the text goes.
 
@@ -129,28 +189,41 @@ class MEASURE(Measure):
     """Texts, and what the views have to do with them.
 
     `vectors` is filled by the observer, which has a text tower: "classes" `[C, D]`, "directions" `[W, D]`, and
-    "captions", image id → `[D]`, for the images of one shard.
+    "captions", image id → `[D]`, for the images of one shard; and `dim`, the length of a vector.
     """
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
         self.texts = gather(asked.config.of(Switches), asked.suite.names, asked.samples)
         self.metrics = self.texts.metrics
-        self.tower = ""
+        # A search takes the vectors of captions and those of all views.
+        self.keeps_captions = bool(self.texts.captions) and asked.config.store == "all"
+        self.tower, self.dim = "", 0
         self.vectors: Mapping[str, Any] = {}
 
     def identity(self) -> Json:
-        """The texts, and what tells one text tower from another."""
-        return self.texts.describe() | {"tower": self.tower}
+        """The texts, what tells one text tower from another, and whether rows hold the captions' vectors."""
+        kept = {"caption_vectors": True} if self.keeps_captions else {}
+        return self.texts.describe() | kept | {"tower": self.tower}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """A cosine with the direction of every word."""
+        """A cosine with the direction of every word; of the original its margin and the vector of its caption."""
         words = [name for name in self.texts.words if name != ORIGINAL]
-        return [Column("word_cosines", len(words))] if words else []
+        return [
+            *([Column("word_cosines", len(words))] if words else []),
+            *([Column("zero_shot_margin", 0, of="original")] if self.texts.labels else []),
+            *([Column("caption_vector", self.dim, of="original")] if self.keeps_captions else []),
+        ]
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """What the texts say of the views: `[A * draws]` each, `word_cosines` `[A * draws, W]`."""
+        """What the texts say of the views: `[A * draws]` each, `word_cosines` `[A * draws, W]`; and of the original."""
         values = self._of_metrics(output, image.sample)
+        caption = self.vectors.get("captions", {}).get(image.sample.image_id)
+        if caption is not None and self.keeps_captions:
+            values["caption_vector"] = caption
+        if "classes" in self.vectors:
+            original = output.embedding[0]
+            values["zero_shot_margin"] = zero_shot_margin(original, original, self.vectors["classes"])
         if "directions" in self.vectors:
             values["word_cosines"] = word_cosines(
                 output.embedding[:1], output.embedding[1:], self.vectors["directions"]
@@ -172,4 +245,5 @@ class MEASURE(Measure):
             values["text_alignment_shift"] = text_alignment_shift(original, views, caption)
         if "classes" in self.vectors:
             values["zero_shot_flip"] = zero_shot_flip(original, views, self.vectors["classes"])
+            values["zero_shot_margin_shift"] = zero_shot_margin_shift(original, views, self.vectors["classes"])
         return values

@@ -37,10 +37,8 @@ class OBSERVER(Observer):
             prompts = self.encode([each.replace("{}", label) for label in texts.labels for each in TEMPLATES])
             vectors["classes"] = unit(unit(prompts).reshape(len(texts.labels), len(TEMPLATES), -1).mean(axis=1))
         made = copy.copy(measure)
-        made.vectors, made.tower = (
-            vectors,
-            str(getattr(self.read, "weights_hash", None) or fingerprint(_code(self.read))),
-        )
+        made.vectors, made.dim = vectors, self.encoder.dim
+        made.tower = str(getattr(self.read, "weights_hash", None) or fingerprint(_code(self.read)))
         return made
 
     def begin(self, measure: MEASURE, samples: Sequence[Sample]) -> MEASURE:

@@ -7,8 +7,9 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
+from embedshift.questions.text.search import MRR, QUERIES
 from embedshift.questions.text.tables import ALL, PERMUTATIONS
-from embedshift.report.numbers import MISSING, fixed, interval_decimals
+from embedshift.report.numbers import MISSING, count, fixed, interval_decimals, with_interval
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
@@ -19,6 +20,8 @@ def section(page: PageInput) -> Section:
     """Against text."""
     figures = {"figure": page.figures.get("text"), "words_figure": page.figures.get("words")}
     content = against(page.reader.identity_of("text"), page.data.table("word_test")) | figures
+    content |= searched(page.data.table("text_search"), page.info.counts.measured)
+    content |= classified(page.data.table("zero_shot"))
     return Section("text", "Against text", 70, {"text": content})
 
 
@@ -129,10 +132,110 @@ def _meaning(row: Mapping[str, Any], found: int, words: int, places: int) -> str
     return f"{counted} That does not show that the shifts in general point to their words."
 
 
+def searched(table: pl.DataFrame | None, images: int) -> Json:
+    """The search from captions as the section shows it.
+
+    Args:
+        table: As `Study.text_search`; None without stored vectors of captions.
+        images: How many images are searched.
+
+    Returns:
+        `search`: rows with the name of an augmentation and cells, number and interval, of recall@1 and mrr, each
+        before, after and the difference; `found`, a sentence; `queries`, how many captions search at most.
+
+    Example:
+        >>> row = {"augmentation": "blur", "metric": "recall@1", "n": 50, "before": 0.5, "value": 0.2}
+        >>> row |= {"before_low": 0.36, "before_high": 0.64, "ci_low": 0.1, "ci_high": 0.34}
+        >>> row |= {"difference": -0.3, "low": -0.44, "high": -0.16}
+        >>> print(searched(pl.DataFrame([row, row | {"metric": "mrr"}]), 300)["found"])
+        A caption finds its own image first among 300 images in 50 % of cases (95 % interval 36 to 64 %) before, and in
+        20 % (10 to 34 %) after blur, where it does so least. Augmentations after which it does so less often, with the
+        interval of the difference below 0: 1 of 1, each for itself.
+    """
+    if table is None or table.is_empty():
+        return {"search": []}
+    of = {(row["augmentation"], row["metric"]): row for row in table.iter_rows(named=True)}
+    rows = [
+        {"augmentation": name, "cells": [*_cells(of.get((name, "recall@1"))), *_cells(of[name, MRR])]}
+        for name in table["augmentation"].unique(maintain_order=True)
+    ]
+    first = table.filter(pl.col("metric") == "recall@1", pl.col("value").is_not_null())
+    return {"search": rows, "found": "" if first.is_empty() else _found(first, images), "queries": QUERIES}
+
+
+def _cells(row: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Before, after and difference, each with its interval."""
+    columns = (("before", "before_low", "before_high"), ("value", "ci_low", "ci_high"), ("difference", "low", "high"))
+    return [(MISSING, MISSING) if row is None else with_interval(*(row[name] for name in each)) for each in columns]
+
+
+def _found(first: pl.DataFrame, images: int) -> str:
+    least = first.sort("value", maintain_order=True).row(0, named=True)
+    name, before, after = least["augmentation"], percent(least["before"]), percent(least["value"])
+    if least["ci_low"] is None:
+        few = f"Fewer than {LEAST_IMAGES} captions: these numbers allow no conclusion."
+        return f"{_first(images)} {before} of cases before, and in {after} after {name}. {few}"
+    ends = percent(least["before_low"], least["before_high"]), percent(least["ci_low"], least["ci_high"])
+    lost = first.filter(pl.col("high") < 0).height
+    return (
+        f"{_first(images)} {before} of cases (95 % interval {ends[0]}) before, and in {after} ({ends[1]}) "
+        f"after {name}, where it does so least. Augmentations after which it does so less often, with the interval of "
+        f"the difference below 0: {lost} of {first.height}, each for itself."
+    )
+
+
+def _first(images: int) -> str:
+    return f"A caption finds its own image first among {count(images, 'image')} in"
+
+
+def classified(table: pl.DataFrame | None) -> Json:
+    """The zero-shot classes as the section shows them.
+
+    Args:
+        table: As `Study.zero_shot`; None without class names.
+
+    Returns:
+        `classes`: rows with the name of an augmentation, agreement, margin of the originals and of the views, each
+        number and interval.
+
+    Example:
+        >>> row = {"augmentation": "blur", "agreement": 0.9, "ci_low": None, "ci_high": None}
+        >>> row |= {"margin_before": 0.021, "margin": 0.012, "margin_low": 0.010, "margin_high": 0.014}
+        >>> classified(pl.DataFrame([row]))["classes"][0]["margin"]
+        ('0.0120', '0.0100 to 0.0140')
+    """
+    rows = [] if table is None else table.to_dicts()
+    return {
+        "classes": [
+            {
+                "augmentation": row["augmentation"],
+                "agreement": with_interval(row["agreement"], row["ci_low"], row["ci_high"]),
+                "before": with_interval(row["margin_before"], None, None)[0],
+                "margin": with_interval(row["margin"], row["margin_low"], row["margin_high"]),
+            }
+            for row in rows
+        ]
+    }
+
+
+def percent(*shares: float) -> str:
+    """A share, or the ends of its interval, in percent.
+
+    Example:
+        >>> percent(0.5), percent(0.364, 0.998)
+        ('50 %', '36 to 99.8 %')
+    """
+    texts = (fixed(100 * share, 0 if 0.01 <= share <= 0.99 or share in (0, 1) else 1) for share in shares)
+    return f"{' to '.join(texts)} %"
+
+
 TERMS = {
     "caption": "A text that says what an image shows.",
+    "recall@k": "The share of searches that find what belongs to the query among the first k.",
+    "mrr": "Mean reciprocal rank: the mean of 1 / rank of what belongs to the query; 1 = always first.",
     "zero-shot": "Naming an image without training for it, by the class whose text fits best.",
     "flip": "A view is given to another class than its original.",
+    "margin": "How much better the class of the original fits than the next one; below 0, the view flipped.",
 }
 CORRECTED = {"Whether a shift points to its own word": "All augmentations, and one permutation test for all."}
 

@@ -1,4 +1,4 @@
-"""The tables `words` and `word_test`: whether the shift of an augmentation points to the word for it."""
+"""The tables of a study with texts; here `words` and `word_test`: whether a shift points to the word for it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,6 +7,8 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
+from embedshift.questions.text.search import text_search
+from embedshift.questions.text.zero_shot import zero_shot
 from embedshift.statistics.intervals import of_means, of_several
 from embedshift.statistics.layout import layout, list_parts
 from embedshift.statistics.sample import Sample, gather
@@ -220,4 +222,16 @@ def test_of_study(reader: Reader) -> pl.DataFrame:
 TABLES = (
     Table("words", words_of_study, possible=phrases),
     Table("word_test", test_of_study, reads=("words",), possible=phrases),
+    Table(
+        "text_search",
+        lambda reader: text_search(reader.rows(), reader.augmentations, seed=reader.info.seed),
+        possible=lambda reader: reader.identity_of("text").get("caption_vectors"),
+        takes="`text`, captions, and stored vectors (`store` all)",
+    ),
+    Table(
+        "zero_shot",
+        lambda reader: zero_shot(reader.rows(), reader.augmentations, seed=reader.info.seed),
+        possible=lambda reader: "zero_shot_margin_shift" in reader.metrics,
+        takes="class names, by `labels`",
+    ),
 )

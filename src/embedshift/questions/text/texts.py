@@ -57,7 +57,7 @@ class Texts:
         """The columns that they add."""
         return (
             *(("text_alignment_shift",) if self.captions else ()),
-            *(("zero_shot_flip",) if self.labels else ()),
+            *(("zero_shot_flip", "zero_shot_margin_shift") if self.labels else ()),
         )
 
     def describe(self) -> Json:

@@ -1,0 +1,59 @@
+"""What `embedshift check` does, prints and writes: a gate for continuous integration."""
+
+import json
+import logging
+from pathlib import Path
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from embedshift.cli.terminal import print_wide
+from embedshift.study.gate import Checked, check, output
+
+log = logging.getLogger("embedshift")
+# The exit code where a rule is broken.
+BROKEN = 3
+_STYLES = {"broken": "bold red", "undecided": "yellow", "kept": ""}
+
+
+def gate(
+    folder: Path,
+    rules: Path,
+    against: Path | None,
+    strict: bool,
+    as_json: bool,
+    junit: Path | None,
+    markdown: Path | None,
+) -> None:
+    """Holds rules against a study, prints and writes what they come to, and ends with its exit code."""
+    found = check(folder, rules, against)
+    warnings = output.warnings(found)
+    for line in warnings:
+        log.warning("%s", line)
+    # Not by a file beside it: what a workflow names may be a pipe, or the only file that it may write.
+    if junit is not None:
+        junit.write_text(output.to_junit(found, strict=strict), encoding="utf-8")
+    if markdown is not None:
+        markdown.write_text(output.to_markdown(found, strict=strict), encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(output.to_json(found, strict=strict), ensure_ascii=False))
+    else:
+        print_wide(_table(found))
+        for line in warnings:
+            typer.echo(f"warning: {line}")
+        typer.echo(output.headline(found, strict=strict))
+    if not found.passes(strict=strict):
+        raise typer.Exit(BROKEN)
+
+
+def _table(found: Checked) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    for heading in output.HEADINGS:
+        is_number = heading in ("value", "images", "images needed")
+        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+    for result in found.results:
+        outcome, *others = output.cells(result)
+        table.add_row(Text(outcome, _STYLES[outcome]), *map(Text, others))
+    return table

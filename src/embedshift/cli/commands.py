@@ -1,0 +1,108 @@
+"""Commands on finished studies: compare, search, check."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import embedshift
+from embedshift.cli.app import AsJson, Quiet, app
+from embedshift.cli.options import RARE, names, with_flags
+from embedshift.errors import UsageError
+
+# Tables of the question that `--json` has.
+SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
+
+
+@app.command()
+def compare(
+    studies: Annotated[
+        list[Path], typer.Argument(metavar="DIR DIR...", help="Finished studies; the first is the reference.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="A folder for tables and figures. Default: none.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
+    from embedshift.cli.terminal import (
+        compared_tolerances,
+        comparison_lines,
+        comparison_table,
+        print_wide,
+        set_up_logging,
+    )
+
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+    found = embedshift.compare(studies, out=out)
+    if as_json:
+        typer.echo(json.dumps(found.to_dicts(), ensure_ascii=False))
+        return
+    if not found.tolerances.is_empty():
+        print_wide(compared_tolerances(found))
+    print_wide(comparison_table(found))
+    for line in comparison_lines(found):
+        typer.echo(line)
+    if out is not None:
+        typer.echo(f"Written: {out}")
+
+
+@app.command()
+def search(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
+    gallery: Annotated[
+        str, typer.Option(help="More images to find among: another study, or a Parquet or npy file of vectors.")
+    ] = "",
+    queries: Annotated[
+        str, typer.Option(help="Images whose views are searched for: a number, or all.", rich_help_panel=RARE)
+    ] = "2000",
+    fmr: Annotated[
+        str,
+        typer.Option(
+            help="False-match rates of the thresholds, with commas. Default: 0.01,0.001, where the images bear them.",
+            rich_help_panel=RARE,
+        ),
+    ] = "",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Will a search still find an image after a change? Which images are duplicates?"""
+    from embedshift.cli.search import lines, recall_table, threshold_table
+    from embedshift.cli.terminal import print_wide, set_up_logging
+    from embedshift.study import load
+
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+    study = load(folder)
+    found = study.search(queries=queries, fmr=names(fmr), gallery=gallery)
+    if as_json:
+        tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES}
+        typer.echo(json.dumps({"study": str(folder)} | tables, ensure_ascii=False))
+        return
+    print_wide(recall_table(study, found))
+    print_wide(threshold_table(study))
+    for line in lines(study):
+        typer.echo(line)
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
+    rules: Annotated[Path, typer.Option(help="A YAML file of rules.")] = Path("rules.yaml"),
+    against: Annotated[Path | None, typer.Option(help="The reference: of the same images and views.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 also where a rule is not decided.")] = False,
+    as_json: AsJson = False,
+    junit: Annotated[Path | None, typer.Option(help="A file to write: JUnit's XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="A file to write: a summary for a pull request.")] = None,
+    init: Annotated[bool, typer.Option("--init", help="Write the rules from this study, and check nothing.")] = False,
+) -> None:
+    """Hold rules against a study: exit code 3 where one is broken. A gate for continuous integration."""
+    from embedshift.cli.check import gate
+    from embedshift.cli.terminal import set_up_logging
+    from embedshift.study.gate import propose
+
+    set_up_logging(False, lambda line: with_flags(line, app))
+    if not init:
+        return gate(folder, rules, against, strict, as_json, junit, markdown)
+    if against or strict or as_json or junit or markdown:
+        raise UsageError("--init writes rules and checks nothing: give it alone, or with --rules")
+    return typer.echo(f"Written: {propose(folder, rules)}")

@@ -1,0 +1,73 @@
+"""What `embedshift search` prints."""
+
+from collections.abc import Iterator
+
+import polars as pl
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from embedshift.study import Study
+
+# Pairs of likely duplicates that are printed.
+PRINTED = 10
+
+
+def recall_table(study: Study, found: pl.DataFrame) -> Table:
+    """Recall and what else the search has, the least found first."""
+    reader, sizes = study.reader(), study.table("gallery_sizes")
+    among = max(sizes.filter(kind="measured")["images"].to_list(), default=reader.info.counts.measured)
+    views = max(found["n"].to_list(), default=0)
+    title = f"{reader.info.encoder.name}: {views:,} views of each augmentation, searched for among {among:,} originals"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    metrics = found["metric"].unique(maintain_order=True).to_list()
+    table.add_column("augmentation", no_wrap=True)
+    table.add_column(f"{metrics[0]}, 95 % interval", no_wrap=True)
+    for name in metrics[1:]:
+        table.add_column(name, justify="right")
+    rows = {(row["augmentation"], row["metric"]): row for row in found.iter_rows(named=True)}
+    least_first = found.filter(metric=metrics[0]).sort("value", maintain_order=True, nulls_last=True)["augmentation"]
+    for name in least_first:
+        first, *others = (rows[name, metric] for metric in metrics)
+        ends = "-" if first["ci_low"] is None else f"{first['ci_low']:.3f} to {first['ci_high']:.3f}"
+        table.add_row(name, f"{_number(first['value'])}  {ends}", *(_number(row["value"]) for row in others))
+    return table
+
+
+def threshold_table(study: Study) -> Table:
+    """The cosine from which images count as the same, and how many views still reach it."""
+    title = "Duplicates: the cosine that a share of the pairs of different images reaches, and the views that still do"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("false-match rate", justify="right")
+    table.add_column("threshold, 95 % interval", no_wrap=True)
+    table.add_column("views matched: least", no_wrap=True)
+    table.add_column("most", no_wrap=True)
+    matches = study.table("matches").drop_nulls("value")
+    for row in study.thresholds().iter_rows(named=True):
+        ends = "-" if row["ci_low"] is None else f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
+        own = matches.filter(fmr=row["fmr"]).sort("value", maintain_order=True)
+        words = (
+            [f"{own['value'][place]:.3f} {own['augmentation'][place]}" for place in (0, -1)] if len(own) else ["-", "-"]
+        )
+        table.add_row(f"{row['fmr']:g}", f"{_number(row['threshold'], 4)}  {ends}", *words)
+    return table
+
+
+def lines(study: Study) -> Iterator[str]:
+    """The nearest pairs of different images, what is predicted of larger galleries, and where all of it stands."""
+    pairs = study.duplicates()
+    if len(pairs):
+        yield f"Nearest pairs of different images ({len(pairs):,} reach the strictest threshold):"
+    for row in pairs.head(PRINTED).iter_rows(named=True):
+        yield f"  {row['cosine']:.4f}  {row['image_id']}  {row['other']}"
+    predicted = study.table("gallery_sizes").filter(kind="predicted").drop_nulls("recall")
+    if len(predicted):
+        largest = predicted.filter(pl.col("images") == pl.col("images").max()).sort("recall", maintain_order=True)
+        yield f"Predicted recall@1 among {largest['images'][0]:,} images:"
+        for row in largest.iter_rows(named=True):
+            ends = "" if row["ci_low"] is None else f" ({row['ci_low']:.3f} to {row['ci_high']:.3f})"
+            yield f"  {row['recall']:.3f}{ends}  {row['augmentation']}"
+    yield f"Tables: {study.folder / 'tables'}. `embedshift report {study.folder}` writes them into the page."
+
+
+def _number(value: float | None, places: int = 3) -> str:
+    return "-" if value is None else f"{value:.{places}f}"

@@ -1,0 +1,148 @@
+"""Views against thresholds: how many match their own original, how well same and different can be told apart."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.questions.search.pairs import CI, Pairs, borne, least_fmr
+from embedshift.statistics.intervals import clopper_pearson, known, of_shares
+from embedshift.statistics.layout import sums_and_counts
+from embedshift.statistics.sample import Sample, gather, of_values
+
+# False-match rates at which a ROC is read.
+RATES = np.logspace(-6, 0, 97)
+MATCHES: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String, "fmr": pl.Float64, "n": pl.Int64, "value": pl.Float64, **CI
+}  # fmt: skip
+AUC: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String, "metric": pl.String, "n": pl.Int64, "value": pl.Float64, **CI
+}  # fmt: skip
+ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "fmr": pl.Float64, "tpr": pl.Float64}
+
+
+def over_images(values: Values) -> Sample:
+    """The sample of one number per view `[m, draws]`: the unit is the image; NaN where a view has none."""
+    return gather([sums_and_counts(np.asarray(values, np.float64)[:, :, None])])
+
+
+def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame) -> pl.DataFrame:
+    """The share of views whose cosine with their own original reaches each threshold, which is taken as known.
+
+    Args:
+        cosines: Of every augmentation, `[m, draws]`; NaN where there is no direction.
+        thresholds: `fmr, threshold`; null where there is no threshold.
+
+    Returns:
+        `augmentation, fmr, n, value, ci_low, ci_high`, n views; the interval is over images, null below `LEAST_IMAGES`.
+
+    Example:
+        >>> at = pl.DataFrame({"fmr": [0.01], "threshold": [0.9]})
+        >>> matches({"blur": np.array([[0.95], [0.8], [np.nan]])}, at).row(0)
+        ('blur', 0.01, 2, 0.5, None, None)
+    """
+    rows = []
+    for name, values in cosines.items():
+        single = values.astype(np.float32)
+        for fmr, least in thresholds.select("fmr", "threshold").iter_rows():
+            if least is None or np.isnan(values).all():
+                rows.append((name, fmr, int((~np.isnan(values)).sum()), math.nan, math.nan, math.nan))
+                continue
+            sample = over_images(np.where(np.isnan(values), np.nan, single >= np.float32(least)))
+            low, high = (end.item() for end in of_shares(sample))
+            rows.append((name, fmr, int(sample.counts.item()), sample.mean.item(), low, high))
+    return pl.DataFrame(rows, schema=MATCHES, orient="row").fill_nan(None)
+
+
+def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
+    """The share of views that match at the threshold that lets most match, by false-match rate.
+
+    Args:
+        cosines: As for `matches`.
+        pairs: Of different images: the negatives.
+
+    Returns:
+        `augmentation, fmr, tpr` at those of `RATES` that the pairs bear; no rows where a side is empty.
+    """
+    rates = RATES[least_fmr(pairs.images) <= RATES]
+    rows: list[tuple[str, float, float]] = []
+    for name, values in cosines.items():
+        positives = np.sort(values[~np.isnan(values)].astype(np.float32))
+        if not len(positives):
+            continue
+        for rate in rates.tolist():
+            may = borne(rate, len(pairs.cosines))
+            # Whatever lies above the first pair too many may match.
+            below = np.searchsorted(positives, pairs.cosines[may], side="right") if may < len(pairs.cosines) else 0
+            rows.append((name, rate, 1 - below / len(positives)))
+    return pl.DataFrame(rows, schema=ROC, orient="row")
+
+
+def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
+    """The chance that a view is nearer to its own original than two different images are to each other; ties count half.
+
+    Args:
+        cosines: As for `matches`, of the rows that `pairs` was made of, in their order.
+        pairs: Of different images: the negatives.
+
+    Returns:
+        `augmentation, metric, n, value, ci_low, ci_high`, n views; null where there is no view or no pair.
+    """
+    rows = []
+    for name, values in cosines.items():
+        there = int((~np.isnan(values)).sum())
+        numbers = (math.nan, math.nan, math.nan)
+        if there and len(pairs.cosines):
+            sample = auc_values(values, pairs)
+            numbers = (sample.mean.item(), *(end.item() for end in auc_interval(sample)))
+        rows.append((name, "auc", there, *numbers))
+    return pl.DataFrame(rows, schema=AUC, orient="row").fill_nan(None)
+
+
+def auc_values(cosines: Values, pairs: Pairs) -> Sample:
+    r"""Numbers of images whose mean is the AUC and whose spread is its error, that of the pairs included.
+
+    .. math:: A + (a_i - A) + 2 (b_i - A)
+
+    (Hájek's projection on images) with a the share of pairs below the views of image i, and b the share of views above
+    its pairs: each image is in two sides of the comparison, and in the second with two places.
+
+    Args:
+        cosines: Of one augmentation `[m, draws]`.
+        pairs: Of the same rows.
+    """
+    found = ~np.isnan(cosines)
+    positives = cosines[found].astype(np.float32)
+    count = len(pairs.cosines)
+    reach, above = (np.searchsorted(-pairs.cosines, -positives, side=side) for side in ("right", "left"))
+    placed = np.full(cosines.shape, np.nan)
+    placed[found] = 1 - (reach + above) / 2 / count
+    views = over_images(placed)
+    # The number of positives above each pair, ties half: a step at the first pair that each of them is above.
+    steps = np.bincount(reach, minlength=count + 1) + np.bincount(above, minlength=count + 1)
+    share = np.cumsum(steps[:count]) / 2 / len(positives)
+    m = len(pairs.valid)
+    total = np.bincount(pairs.first, share, minlength=m) + np.bincount(pairs.second, share, minlength=m)
+    assert views.values is not None
+    by_pairs = total[pairs.valid] / (pairs.images - 1) - views.mean
+    return of_values(views.values[pairs.valid] + 2 * by_pairs[:, None])
+
+
+def auc_interval(sample: Sample) -> tuple[Values, Values]:
+    """The 95 % interval of an AUC: Clopper and Pearson's at the number of comparisons that would have the same error.
+
+    Where nothing varies, as at an AUC of 1, it is that of n / 3 comparisons: of n images so many sets of three can be
+    made that share none, a view and a pair each, and none of these was out of order.
+
+    Args:
+        sample: What `auc_values` gives.
+
+    Returns:
+        Their ends `[1]` each; NaN for fewer than `LEAST_IMAGES` images.
+    """
+    p = np.clip(sample.mean, 0.0, 1.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        comparisons = np.where(sample.variance > 0, p * (1 - p) / sample.error**2, sample.images / 3)
+    return known(sample, *clopper_pearson(p * comparisons, comparisons))

@@ -1,0 +1,207 @@
+"""Pairs of different images: how alike they are, and which threshold few of them reach.
+
+Cosines of pairs and of views are compared in float32, so that copies are equal whatever the rounding.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from embedshift.arrays import Values
+from embedshift.errors import UsageError
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, RESAMPLES, weights
+from embedshift.statistics.vectors import unit
+
+# Of so many images all pairs are held in memory: 33.5 million, of 8 bytes each.
+MOST_IMAGES = 8_192
+# A rate below so many pairs is no rate.
+_LEAST_PAIRS = 10
+_BLOCK = 512
+CI: dict[str, type[pl.DataType]] = dict.fromkeys(("ci_low", "ci_high"), pl.Float64)
+THRESHOLDS: dict[str, type[pl.DataType]] = {"fmr": pl.Float64, "threshold": pl.Float64, **CI}
+Cosines = NDArray[np.float32]
+Places = NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """All pairs of different images that have a direction, the most alike first.
+
+    Args:
+        cosines: float32, falling `[P]`.
+        first: Row of one image of each pair, the lesser one, `[P]`.
+        second: Row of the other.
+        valid: Which of m rows have a direction `[m]`.
+    """
+
+    cosines: Cosines
+    first: Places
+    second: Places
+    valid: NDArray[np.bool_]
+
+    @property
+    def images(self) -> int:
+        """n, the number of images that have a direction."""
+        return int(self.valid.sum())
+
+
+def pairs_of(originals: ArrayLike) -> Pairs:
+    """The cosines of all pairs of `MOST_IMAGES` originals at most.
+
+    Args:
+        originals: Embeddings `[m, D]`; those of length zero are left out.
+
+    Example:
+        >>> pairs_of([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
+        Pairs(cosines=array([1., 0., 0.], dtype=float32), first=array([2, 0, 0], dtype=uint16),
+              second=array([3, 2, 3], dtype=uint16), valid=array([ True, False, True, True]))
+    """
+    units = unit(originals)
+    if len(units) > MOST_IMAGES:
+        raise ValueError(f"all pairs of {len(units)} images are too many: {MOST_IMAGES} at most")
+    valid = np.isfinite(units).all(axis=1)
+    rows = np.flatnonzero(valid).astype(np.uint16)
+    units = units[valid]
+    n = len(units)
+    cosines = np.empty(n * (n - 1) // 2, np.float32)
+    end = 0
+    for start in range(0, n, _BLOCK):
+        block = np.clip(units[start : start + _BLOCK] @ units[start:].T, -1.0, 1.0)
+        for row, of in enumerate(block):
+            begin, end = end, end + n - start - row - 1
+            cosines[begin:end] = of[row + 1 :]
+    order = np.argsort(-cosines, kind="stable")
+    first = np.repeat(rows, np.arange(n)[::-1])[order]
+    second = np.concatenate([rows[:0], *(rows[row + 1 :] for row in range(n))])[order]
+    return Pairs(cosines[order], first, second, valid)
+
+
+def least_fmr(images: int) -> float:
+    """The least false-match rate that the pairs of some images bear: that of ten pairs.
+
+    Example:
+        >>> round(least_fmr(200), 6)
+        0.000503
+    """
+    return _LEAST_PAIRS / (images * (images - 1) / 2) if images > 1 else math.inf
+
+
+def check_fmr(fmrs: Sequence[float], images: int) -> None:
+    """Refuses a false-match rate that is no rate, or that the pairs of some images do not bear.
+
+    Raises:
+        UsageError: and says how many images would do.
+
+    Example:
+        >>> check_fmr([1e-2, 1e-4], images=200)
+        Traceback (most recent call last):
+        embedshift.errors.UsageError: `fmr` 0.0001 takes 448 images whose embeddings have a length, there are 200: ...
+    """
+    for fmr in fmrs:
+        if not 0 < fmr < 1:
+            raise UsageError(f"`fmr` {fmr:g} is no false-match rate: take one between 0 and 1")
+        if fmr < least_fmr(images):
+            needed = math.ceil((1 + math.sqrt(1 + 8 * _LEAST_PAIRS / fmr)) / 2)
+            least = least_fmr(images)
+            instead = f"take {least:.2g} or more" if least < 1 else "measure more images"
+            raise UsageError(
+                f"`fmr` {fmr:g} takes {needed} images whose embeddings have a length, there are {images}: {instead}"
+            )
+
+
+def borne(fmr: float, count: float) -> int:
+    """How many of some pairs may match at a rate; a product that is whole but for rounding counts as whole."""
+    return int(fmr * count * (1 + 1e-12) + 1e-9)
+
+
+def threshold(pairs: Pairs, fmr: float) -> float:
+    """The least cosine of a pair that no larger share of all pairs than `fmr` reaches.
+
+    Returns:
+        NaN where more pairs than that have the highest cosine of all, as those of many copies do.
+
+    Example:
+        >>> pairs = pairs_of([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> round(threshold(pairs, 0.7), 4), threshold(pairs, 0.4)
+        (0.7071, nan)
+    """
+    may = borne(fmr, len(pairs.cosines))
+    if may >= len(pairs.cosines):
+        return float(pairs.cosines[-1])
+    above = np.searchsorted(-pairs.cosines, -pairs.cosines[may])  # those that reach more than the first one too many
+    return float(pairs.cosines[above - 1]) if above else math.nan
+
+
+def resampled_thresholds(pairs: Pairs, fmr: float, seed: int) -> Values:
+    """Thresholds of resamples of the images: an image that is drawn c times counts c times, its copies are no pair.
+
+    Returns:
+        `[RESAMPLES]`; infinite where more pairs than `fmr` have the highest cosine of the resample.
+    """
+    rows = np.cumsum(pairs.valid) - 1
+    some = min(len(pairs.cosines), 2 * borne(fmr, len(pairs.cosines)) + 200)
+    found = [
+        part
+        for drawn in weights(pairs.images, seed=seed, resamples=RESAMPLES)
+        for part in _of_resamples(pairs, fmr, drawn.T.astype(np.float32), rows, some)
+    ]
+    return np.concatenate(found)
+
+
+def _of_resamples(pairs: Pairs, fmr: float, drawn: Cosines, rows: NDArray[np.intp], some: int) -> list[Values]:
+    """Thresholds of resamples `[n, r]`, some at a time; twice as many pairs where `some` are too few."""
+    step, found = max(1, 2**22 // some), []
+    for start in range(0, drawn.shape[1], step):
+        part = drawn[:, start : start + step]
+        total = part.sum(axis=0, dtype=np.float64)
+        may = fmr * (total**2 - (part**2).sum(axis=0)) / 2 * (1 + 1e-12) + 1e-9
+        top = some
+        while True:
+            times = part[rows[pairs.first[:top]]] * part[rows[pairs.second[:top]]]
+            reached = np.cumsum(times, axis=0, dtype=np.float64)
+            if top == len(pairs.cosines) or (reached[-1] > may).all():
+                break
+            top = min(2 * top, len(pairs.cosines))
+        found.append(_least_allowed(pairs.cosines[:top], times, reached <= may))
+    return found
+
+
+def _least_allowed(cosines: Cosines, times: Cosines, allowed: NDArray[np.bool_]) -> Values:
+    """The least cosine of a drawn pair, whose equals are all allowed, of each column."""
+    refused = np.where(allowed.all(axis=0), len(cosines), allowed.argmin(axis=0))
+    limit = np.append(cosines, -np.inf)[refused]
+    fits = (cosines[:, None] > limit) & (times > 0)
+    last = len(cosines) - 1 - fits[::-1].argmax(axis=0)
+    return np.where(fits.any(axis=0), cosines[last].astype(np.float64), np.inf)
+
+
+def thresholds(pairs: Pairs, fmrs: Sequence[float], seed: int) -> pl.DataFrame:
+    """Thresholds at some false-match rates, with their 95 % intervals: percentiles of resamples of the images.
+
+    Returns:
+        `fmr, threshold, ci_low, ci_high`; `threshold` is null where there is none (see `threshold`), an end where
+        resamples have none, or there are fewer than `LEAST_IMAGES` images.
+
+    Raises:
+        UsageError: see `check_fmr`.
+    """
+    check_fmr(fmrs, pairs.images)
+    rows, tail = [], (1 - LEVEL) / 2
+    for fmr in fmrs:
+        low = high = math.nan
+        if pairs.images >= LEAST_IMAGES:
+            drawn = resampled_thresholds(pairs, fmr, seed)
+            ends = np.quantile(drawn, (tail, 1 - tail), method="nearest")
+            low, high = np.where(np.isfinite(ends), ends, np.nan).tolist()
+        rows.append((fmr, threshold(pairs, fmr), low, high))
+    return pl.DataFrame(rows, schema=THRESHOLDS, orient="row").fill_nan(None)
+
+
+def above(pairs: Pairs, least: float) -> tuple[Places, Places, Cosines]:
+    """The pairs whose cosine reaches a threshold, the most alike first: rows of both images and cosines; none at NaN."""
+    count = int(np.searchsorted(-pairs.cosines, -np.float32(least), side="right")) if least == least else 0
+    return pairs.first[:count], pairs.second[:count], pairs.cosines[:count]

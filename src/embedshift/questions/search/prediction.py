@@ -1,0 +1,256 @@
+"""Recall@1 in galleries of other sizes: exactly in smaller ones, predicted in larger ones, bounded in far larger ones.
+
+A view's query finds its own original where no other image of the gallery has a cosine as high.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import optimize, special
+from scipy.spatial import cKDTree
+
+from embedshift.arrays import Values
+from embedshift.questions.search.matching import over_images
+from embedshift.statistics.intervals import clopper_pearson, known, of_means, of_shares
+from embedshift.statistics.sample import Sample
+
+# What a table has: parts of the gallery that was searched, and how many times as large predictions and bounds go.
+PARTS, PREDICTED, BOUNDED = (8, 4, 2, 1), (2, 3, 4, 5), (10, 100)
+# Highest cosines with other images that are kept of each query: `others`.
+KEPT = 64
+# A rate below so many false matches is no rate: a bound on it would rest on chance.
+_LEAST_MATCHES = 20
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    "images": pl.Int64,
+    **dict.fromkeys(("recall", "ci_low", "ci_high"), pl.Float64),
+    "kind": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the views of one augmentation found among the originals of n images.
+
+    Args:
+        ranks: 1 + the number of other images whose cosine is at least that of the own original, `[m, draws]`; NaN where
+            the view or its original has no direction.
+        own: Cosine with the own original `[m, draws]`.
+        others: The highest cosines with other images, falling `[m, draws, T]`: `KEPT` of them, or all.
+        images: n, the size of the gallery.
+    """
+
+    ranks: Values
+    own: Values
+    others: Values
+    images: int
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """Which views have a direction `[m, draws]`."""
+        return ~np.isnan(self.ranks)
+
+
+def recall_among(ranks: Values, images: int, size: int) -> Values:
+    r"""The chance that a query finds its own original in a random part of the gallery that holds it.
+
+    .. math:: \binom{n - r}{N - 1} \Big/ \binom{n - 1}{N - 1}
+
+    for rank r: none of the r - 1 better ones is among the N - 1 others.
+
+    Args:
+        ranks: In the whole gallery, any shape; NaN gives NaN.
+        images: n, its size.
+        size: N, that of the part.
+
+    Example:
+        >>> recall_among(np.array([1.0, 2.0, 4.0]), images=4, size=2).round(3).tolist()
+        [1.0, 0.667, 0.0]
+    """
+    better, rest = np.asarray(ranks, np.float64) - 1, size - 1
+    with np.errstate(invalid="ignore"):
+        log = _log_choose(images - 1 - better, rest) - _log_choose(np.float64(images - 1), rest)
+        return np.where(np.isnan(better), np.nan, np.where(images - 1 - better >= rest, np.exp(log), 0.0))
+
+
+def _log_choose(of: Values | np.float64, some: int) -> Values:
+    return np.asarray(special.gammaln(of + 1) - special.gammaln(some + 1) - special.gammaln(of - some + 1))
+
+
+@dataclass(frozen=True)
+class Pools:
+    """The impostors that each of q queries is judged by: those of the queries most similar to it.
+
+    Args:
+        members: Places of the similar queries, the query itself among them, `[q, K]`.
+        shares: Share of each member's cosines with other images that reach the query's own one `[q, K]`.
+    """
+
+    members: NDArray[np.intp]
+    shares: Values
+
+    @property
+    def chance(self) -> Values:
+        """The chance that a further image is as near to a query as its own original `[q]`, below 1."""
+        return np.minimum(self.shares.mean(axis=1), 1 - 1e-12)
+
+
+def pools(search: Search) -> Pools:
+    """The sqrt(q / 2) most similar of q queries, for each of those that have a direction, in their order.
+
+    Similar are queries whose cosines with their own original and with the nearest other image are alike, each in its
+    standard deviation over queries.
+    """
+    own, others = search.own[search.found], search.others[search.found]
+    both = np.stack([own, others[:, 0]], axis=1)
+    spread = both.std(axis=0)
+    places = both / np.where(spread > 0, spread, 1.0)
+    pool = max(1, round(np.sqrt(len(own) / 2)))
+    _, members = cKDTree(places).query(places, k=np.arange(1, pool + 1))
+    # One member of every pool at a time: all at once would be pool times the memory of the queries.
+    reached = [(others[each] >= own[:, None]).sum(axis=1) for each in members.T]
+    return Pools(members, np.stack(reached, axis=1) / (search.images - 1))
+
+
+def predicted(pooled: Pools, hits: Values, images: int, size: int) -> Values:
+    r"""Recall@1 in a larger gallery: numbers of queries whose mean is the prediction, and whose spread is its error.
+
+    .. math:: R(N) = \mathrm{mean}_i \; (1 - p_i)^{g (N - 1)}, \quad g: R(n) = \mathrm{mean}_i \; h_i
+
+    with p the chances by the pools and h the hits in the gallery of n. The chances say how misses grow with the
+    gallery; g makes the curve pass through the recall that was measured, since pooling makes queries more alike than
+    they are. The number of a query is its part of R, and what R would change by if the query counted more: directly,
+    by g, and by the pools that it is a member of.
+
+    Args:
+        pooled: Of q queries.
+        hits: 1 where a query finds its own original among n images, else 0, `[q]`.
+        images: n.
+        size: N, at least n.
+
+    Returns:
+        `[q]`; the hits themselves where all hit, none does, or all misses are of queries that no impostor is near to.
+    """
+    chance, recall = pooled.chance, float(hits.mean())
+    rates = -np.log1p(-chance)
+    log_growth = _growth(rates, recall, images)
+    if log_growth is None:
+        return hits
+    before, after = (_parts(rates, log_growth, of) for of in (images, size))
+    slope = (size - 1) * (rates * after).mean() / ((images - 1) * (rates * before).mean())
+    by_chance = np.exp(log_growth) * (slope * (images - 1) * before - (size - 1) * after) / (1 - chance)
+    moved = by_chance[:, None] * (pooled.shares - chance[:, None]) / pooled.members.shape[1]
+    as_member = np.bincount(pooled.members.ravel(), moved.ravel(), minlength=len(hits))
+    return np.asarray(after + slope * (hits - before) + as_member)
+
+
+def _growth(rates: Values, recall: float, images: int) -> float | None:
+    """The logarithm of g in `predicted`; None where no g gives this recall."""
+    if not (rates == 0).mean() < recall < 1:
+        return None
+    found = optimize.brentq(lambda each: _parts(rates, each, images).mean() - recall, -60.0, 60.0)
+    return float(found)
+
+
+def _parts(rates: Values, log_growth: float, size: int) -> Values:
+    return np.asarray(np.exp(-np.exp(log_growth) * (size - 1) * rates))
+
+
+def interval(numbers: Sample, hits: Sample, pooled: Pools, images: int, size: int) -> tuple[float, float]:
+    """The 95 % interval of a prediction, for new images: Clopper and Pearson's at the effective number of images.
+
+    That is the number of images that would give a share of 0 and 1 the same error, at most those there are. Where
+    hardly a query misses, the numbers vary too little: the lower end is at most that of the curve through the lower
+    end of the recall that was measured.
+
+    Args:
+        numbers: What `predicted` gives.
+        hits: The hits that it was given.
+        pooled: The pools that it was given.
+        images: n.
+        size: N.
+
+    Returns:
+        NaN for fewer than `LEAST_IMAGES` images.
+    """
+    p = np.clip(numbers.mean, 0.0, 1.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effective = np.fmin(p * (1 - p) / numbers.error**2, numbers.having)
+    low, high = known(numbers, *clopper_pearson(p * effective, effective))
+    rates, least = -np.log1p(-pooled.chance), of_shares(hits)[0].item()
+    log_growth = _growth(rates, least, images)
+    by_curve = least if log_growth is None else float(_parts(rates, log_growth, size).mean())
+    return min(low.item(), by_curve), high.item()
+
+
+def bound(search: Search, size: int) -> tuple[float, float] | None:
+    r"""The least recall@1 in a far larger gallery, for any law of the cosines; the lower end of its interval.
+
+    .. math:: R(N) \geq \mathrm{share}(own \geq t) - (N - 1) f(t)
+
+    where f is the share of cosines of views with other images that reach t: a query with own >= t misses only if one of
+    N - 1 images reaches t. The threshold t is that of the highest bound, among those that 20, 40, 80, … cosines reach.
+
+    Args:
+        search: Its others must hold all cosines that reach t.
+        size: N.
+
+    Returns:
+        None where so few cosines say nothing of so many images: no bound is above 0.
+    """
+    own, others = search.own[search.found], search.others[search.found]
+    if not len(own):
+        return None
+    values = np.sort(others, axis=None)[::-1]
+    places = _LEAST_MATCHES * 2 ** np.arange(max(0, int(np.log2(max(1, len(values) / _LEAST_MATCHES))) + 1)) - 1
+    thresholds = values[places[places < len(values)]]
+    if others.shape[1] < search.images - 1:  # lists that are cut would count too few
+        thresholds = thresholds[thresholds > others[:, -1].max()]
+    found: list[tuple[float, float]] = []
+    for threshold in thresholds:
+        false = (search.others >= threshold).sum(axis=2) / (search.images - 1)
+        numbers = np.where(search.found, (search.own >= threshold) - (size - 1) * false, np.nan)
+        sample = over_images(numbers)
+        low, _ = of_means(sample, seed=0, low=0.0, high=1.0)
+        found.append((sample.mean.item(), low.item()))
+    best = max(found, default=(0.0, np.nan))
+    return best if best[0] > 0 else None
+
+
+def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
+    """Recall@1 in galleries of other sizes.
+
+    Args:
+        searches: Of every augmentation.
+
+    Returns:
+        `augmentation, images, recall, ci_low, ci_high, kind`: "measured" up to n images, exactly; "predicted" up to 5 n;
+        "bound" beyond, where there is one: the recall is at least so high, and `ci_high` is null. Intervals are for new
+        images of the same kind; null below `LEAST_IMAGES` images.
+    """
+    rows: list[tuple[str, int, float, float | None, float | None, str]] = []
+    for name, search in searches.items():
+        if not search.found.any():
+            continue
+        n = search.images
+        for size in sorted({n // part for part in PARTS if n // part > 1}):
+            sample = over_images(recall_among(search.ranks, n, size))
+            rows.append((name, size, sample.mean.item(), *_ends(of_shares(sample)), "measured"))
+        pooled, hits = pools(search), over_images(np.where(search.found, search.ranks == 1, np.nan))
+        for size in (times * n for times in PREDICTED):
+            numbers = np.full(search.ranks.shape, np.nan)
+            numbers[search.found] = predicted(pooled, search.ranks[search.found] == 1, n, size)
+            sample = over_images(numbers)
+            rows.append((name, size, sample.mean.item(), *interval(sample, hits, pooled, n, size), "predicted"))
+        for size in (times * n for times in BOUNDED):
+            least = bound(search, size)
+            if least:
+                rows.append((name, size, least[0], least[1], None, "bound"))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)
+
+
+def _ends(ends: tuple[Values, Values]) -> tuple[float, float]:
+    return ends[0].item(), ends[1].item()

@@ -1,0 +1,187 @@
+"""The search from captions: which place the caption's own image takes among all, before and after a change."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from embedshift.arrays import Floats, Values
+from embedshift.statistics.intervals import LEAST_IMAGES, of_means, of_shares
+from embedshift.statistics.layout import Layout, blocks, layout, sums_and_counts
+from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.vectors import cosine, unit
+
+# Captions that search: the first in the study's order, which its seed drew.
+QUERIES = 2_000
+RECALLS, MRR = (1, 5, 10), "mrr"
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    "metric": pl.String,
+    "n": pl.Int64,
+    **dict.fromkeys(("before", "before_low", "before_high", "value", "ci_low", "ci_high"), pl.Float64),
+    **dict.fromkeys(("difference", "low", "high"), pl.Float64),
+}
+# Numbers of one chunk of pairs whose cosines are computed again in float64.
+_CHUNK = 2**22
+
+
+def caption_ranks(captions: ArrayLike, places: ArrayLike, own: ArrayLike, gallery: Iterable[Floats]) -> Values:
+    """Rank of each caption's own image among all, in V galleries: 1 + other images whose cosine is as high or higher.
+
+    Ties count against. Cosines are float32 products; those too near the own image's for float32 are computed again in
+    float64, so that ranks are exact. An image without a direction is nobody's rival.
+
+    Args:
+        captions: Vectors of Q captions `[Q, D]`.
+        places: Of each caption's own image, its place in the galleries, int `[Q]`.
+        own: Cosine of each caption and its own image in each gallery `[Q, V]`, as `cosine` gives it; NaN = none.
+        gallery: Vectors of the N images, some at a time and in order, `[b, V, D]` each.
+
+    Returns:
+        float64 `[Q, V]`: 1 to N; NaN where `own` is.
+
+    Example:
+        >>> gallery = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[0.6, 0.8]]])
+        >>> caption_ranks([[1.0, 0.0], [1.0, 0.0]], [0, 1], [[1.0], [0.0]], [gallery]).ravel().tolist()
+        [1.0, 3.0]
+    """
+    texts, where, known = np.asarray(captions, np.float64), np.asarray(places), np.asarray(own, np.float64)
+    short, rivals, start = unit(texts).astype(np.float32), np.zeros(known.shape), 0
+    for block in gallery:
+        here = np.flatnonzero((where >= start) & (where < start + len(block)))
+        for view in range(known.shape[1]):
+            ahead = _ahead(texts, short, known[:, view], block[:, view])
+            ahead[here, where[here] - start] = False
+            rivals[:, view] += ahead.sum(axis=1)
+        start += len(block)
+    return np.where(np.isnan(known), np.nan, 1.0 + rivals)
+
+
+def _ahead(texts: Values, short: Floats, own: Values, vectors: Floats) -> NDArray[np.bool_]:
+    """Whether the cosines of Q texts with b vectors reach those with the own images, `[Q, b]`."""
+    with np.errstate(invalid="ignore"):
+        off = short @ unit(vectors).astype(np.float32).T - own[:, None]
+        ahead = np.asarray(off > 0)
+        # A bound of the error of a sum of D products in float32, of vectors that were rounded to it.
+        close = np.argwhere(np.abs(off) <= (texts.shape[1] + 4) * np.finfo(np.float32).eps)
+    step = max(1, _CHUNK // texts.shape[1])
+    for first in range(0, len(close), step):
+        text, image = close[first : first + step].T
+        ahead[text, image] = cosine(texts[text], vectors[image]) >= own[text]
+    return ahead
+
+
+def text_search(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+    """How well captions find their own images, among the originals and among the views of each augmentation.
+
+    The queries are the captions of the first `QUERIES` images that have one. Before, all originals are searched; after,
+    the views of all images under one augmentation, draw by draw. Equal captions of several images are queries each,
+    and only the own image counts as found.
+
+    Args:
+        rows: Records of a study with `embedding` and `caption_vector`.
+        augmentations: A names, in suite order.
+        seed: The study's seed; it decides the resamples.
+
+    Returns:
+        `augmentation, metric, n, before, before_low, before_high, value, ci_low, ci_high, difference, low, high`: a row
+        per augmentation and metric, which is "recall@1", "recall@5", "recall@10" (the share of captions whose own
+        image is among the first k; not there where k takes in all images) or "mrr" (mean of 1 / rank). n counts the
+        views of the images that search; a view that is missing is left out of `before` too. The difference is value
+        less before, paired by image. 95 % intervals are over images, each for itself; null below 8 images.
+    """
+    order = layout(rows)
+    found = _queries(rows, order)
+    if not found:
+        return pl.DataFrame(schema=SCHEMA)
+    texts, places, own = (np.concatenate(each) for each in zip(*found, strict=True))
+    ranks = caption_ranks(texts, places, own, _views(rows, order))
+    kept = [k for k in RECALLS if k < order.images]
+    metrics = [*(f"recall@{k}" for k in kept), MRR]
+    views = np.array([order.positions(name) for name in augmentations]).T  # [draws, A]
+    numbers = _numbers(_scores(ranks[:, :1, None], kept), _scores(ranks[:, views], kept), seed=seed)
+    keys = [(name, metric) for name in augmentations for metric in metrics]
+    made = [(*key, *row) for key, row in zip(keys, zip(*numbers, strict=True), strict=True)]
+    return pl.DataFrame(made, schema=SCHEMA, orient="row", strict=False).fill_nan(None)
+
+
+def _queries(rows: pl.LazyFrame, order: Layout) -> list[tuple[Values, NDArray[np.intp], Values]]:
+    """Some at a time: vectors of captions, places of their images, cosines with all views of these `[q, V]`."""
+    found: list[tuple[Values, NDArray[np.intp], Values]] = []
+    count = start = 0
+    if not order.images:
+        return found
+    for block in blocks(rows.select("caption_vector", "embedding"), len(order.views)):
+        captions = block["caption_vector"].gather_every(len(order.views))
+        here = np.flatnonzero(captions.is_not_null().to_numpy())[: QUERIES - count]
+        if len(here):
+            texts = captions.gather(here).explode().to_numpy().astype(np.float64).reshape(len(here), -1)
+            found.append((texts, start + here, cosine(texts[:, None], _embeddings(block, order)[here])))
+        count, start = count + len(here), start + len(captions)
+        if count == QUERIES:
+            break
+    return found
+
+
+def _views(rows: pl.LazyFrame, order: Layout) -> Iterator[Floats]:
+    for block in blocks(rows.select("embedding"), len(order.views)):
+        yield _embeddings(block, order)
+
+
+def _embeddings(block: pl.DataFrame, order: Layout) -> Floats:
+    vectors = block["embedding"].to_numpy()
+    return vectors.reshape(-1, len(order.views), vectors.shape[-1])
+
+
+def _scores(ranks: Values, recalls: Sequence[int]) -> Values:
+    """What each rank counts for every metric: `[...]` → `[..., M]`, in [0, 1]."""
+    found = [np.where(np.isnan(ranks), np.nan, ranks <= k) for k in recalls]
+    return np.stack([*found, 1 / ranks], axis=-1)
+
+
+def _numbers(before: Values, after: Values, *, seed: int) -> list[Values]:
+    """The columns of numbers of the table, `[A * M]` each, from scores `[Q, 1, 1, M]` and `[Q, draws, A, M]`."""
+    count, draws, augmentations, metrics = after.shape
+    both = ~(np.isnan(before) | np.isnan(after))
+    sums, counts = sums_and_counts(np.where(both, after, np.nan).reshape(count, draws, -1))
+    paired = np.where(both.any(axis=1), before[:, 0], np.nan).reshape(count, -1)
+    sample, is_share = gather([(sums, counts)]), np.tile(np.arange(metrics) < metrics - 1, augmentations)
+    with np.errstate(invalid="ignore"):
+        own = sums / counts
+    columns = [sample.counts]
+    for part, values in ((of_values(paired), paired), (sample, own)):
+        ends = zip(of_shares(part), of_bounded(values, 0.0, 1.0, seed=seed), strict=True)
+        columns += [part.mean, *(np.where(is_share, share, mean) for share, mean in ends)]
+    return [*columns, of_values(own - paired).mean, *of_bounded(own - paired, -1.0, 1.0, seed=seed)]
+
+
+def of_bounded(values: Values, least: float, most: float, *, seed: int) -> tuple[Values, Values]:
+    """95 % intervals of means of bounded values, none of zero width: bootstrap-t where enough images differ for it.
+
+    Where fewer than 8 images differ from the usual value (the median), the shares of images below and above it are at
+    most the upper ends of Clopper and Pearson's intervals, and these images have the least and greatest value at worst.
+
+    Args:
+        values: One per image `[n, K]`, NaN where there is none.
+        least: The least value possible.
+        most: The greatest value possible.
+        seed: Decides the resamples.
+
+    Returns:
+        Their ends `[K]` each; NaN for fewer than 8 images that have a value.
+
+    Example:
+        >>> [round(end.item(), 3) for end in of_bounded(np.zeros((50, 1)), -1.0, 1.0, seed=0)]
+        [-0.071, 0.071]
+    """
+    low, high = of_means(of_values(values), seed=seed, low=least, high=most)
+    nothing = np.isnan(values)
+    usual = np.nanmedian(np.where(nothing.all(axis=0), 0.0, values), axis=0)
+    below, above = (of_shares(of_values(np.where(nothing, np.nan, off)))[1] for off in (values < usual, values > usual))
+    differ = (~nothing & (values != usual)).sum(axis=0)
+    found = (differ >= LEAST_IMAGES) & (high > low)
+    return (
+        np.where(found, low, usual - below * (usual - least)),
+        np.where(found, high, usual + above * (most - usual)),
+    )

@@ -1,0 +1,60 @@
+"""The table `zero_shot`: how often views keep the class of their original, and by which margin."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.statistics.intervals import of_means, of_shares
+from embedshift.statistics.layout import blocks, layout, side_by_side, sums_and_counts
+from embedshift.statistics.sample import gather
+
+NUMBERS = ("agreement", "ci_low", "ci_high", "margin_before", "margin", "margin_low", "margin_high")
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    "n": pl.Int64,
+    **dict.fromkeys(NUMBERS, pl.Float64),
+}
+
+
+def zero_shot(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+    """Agreement of views with their originals on the class, and the lead of that class.
+
+    Args:
+        rows: Records of a study with `zero_shot_flip`, `zero_shot_margin_shift` and `zero_shot_margin`.
+        augmentations: A names, in suite order.
+        seed: The study's seed; it decides the resamples.
+
+    Returns:
+        `augmentation, n, agreement, ci_low, ci_high, margin_before, margin, margin_low, margin_high`, a row per
+        augmentation. n counts the views; the agreement is the share of them that keep the class of the original. The
+        margin of a view is its cosine with that class less the highest with another; `margin_before` is the mean of
+        the originals', `margin` that of the views. 95 % intervals are over images: Clopper and Pearson's, bootstrap-t;
+        null below 8 images.
+    """
+    order = layout(rows)
+    if not order.images:
+        return pl.DataFrame(schema=SCHEMA)
+
+    def parts() -> Iterator[tuple[Values, Values]]:
+        measured = ["zero_shot_flip", "zero_shot_margin_shift"]
+        for block in blocks(rows.select(*measured, "zero_shot_margin"), len(order.views)):
+            before = order.values(block, ORIGINAL, ["zero_shot_margin"])
+            views = (order.values(block, name, measured) for name in augmentations)
+            yield side_by_side(sums_and_counts(_of_views(each, before)) for each in views)
+
+    sample = gather(parts(), together=False)
+    agreement, before, margin = (sample.columns(range(place, 3 * len(augmentations), 3)) for place in range(3))
+    ends = of_means(margin, seed=seed, low=-2.0, high=2.0)
+    numbers = (agreement.mean, *of_shares(agreement), before.mean, margin.mean, *ends)
+    columns = {"augmentation": augmentations, "n": agreement.counts.astype(np.int64)}
+    return pl.DataFrame(columns | dict(zip(NUMBERS, numbers, strict=True)), schema=SCHEMA).fill_nan(None)
+
+
+def _of_views(values: Values, before: Values) -> Values:
+    """Flips and shifts of margins `[b, draws, 2]` → agreement, margin of the original, margin of the view."""
+    flips, shifts = values[..., 0], values[..., 1]
+    margin = before[..., 0] + shifts
+    return np.stack([1 - flips, margin - shifts, margin], axis=-1)

@@ -1,0 +1,208 @@
+"""Rules held against a study: what each of them comes to, row by row."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from embedshift.config import Json
+from embedshift.errors import UsageError
+from embedshift.study.comparison import compare
+from embedshift.study.gate.decision import Decision, Estimate, Outcome, decide
+from embedshift.study.gate.paired import EQUAL, Pair, difference, paired_with
+from embedshift.study.gate.rule import Rule, as_rules, read_rules
+from embedshift.study.gate.tables import TABLES, check_bound, check_unit, chosen_rows, estimate, unit_of
+from embedshift.study.study import Study, load
+
+WITHOUT = "needs a reference study (against)"
+COMPARISON = "comparison"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a rule comes to for one row of its table.
+
+    Args:
+        rule: The rule's name, or what it says.
+        number: The rule's place in the file, from 1.
+        outcome: "kept", "broken", or "undecided": not decided by this many images.
+        table: Name of the table.
+        row: What chooses the row: column → value.
+        column: Of the table.
+        unit: Of the numbers; "" = without unit.
+        operator: "at_least", "at_most", "may_fall" or "may_rise".
+        bound: In the unit.
+        judge: "interval" or "value": what decides.
+        value: Of the row, or for "may_fall" and "may_rise" the study's value less the reference's; None where there is
+            none, or where it lies beyond what was measured.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        images: How many images it is of.
+        images_needed: About how many would decide it if the numbers stay as they are; None where it is decided, and
+            where no number would do.
+        note: What a reader must know; "" = nothing.
+    """
+
+    rule: str
+    number: int
+    outcome: Outcome
+    table: str
+    row: Mapping[str, str | int]
+    column: str
+    unit: str
+    operator: str
+    bound: float
+    judge: str
+    value: float | None
+    low: float | None
+    high: float | None
+    images: int | None
+    images_needed: int | None
+    note: str
+
+    @property
+    def place(self) -> str:
+        """The row in words: "jpeg, recall@1"."""
+        return ", ".join(map(str, self.row.values()))
+
+    def to_dict(self) -> Json:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What all rules come to.
+
+    Args:
+        study: The study's folder.
+        against: That of the reference study; None = there was none.
+        results: A result per rule and row.
+    """
+
+    study: Path
+    against: Path | None
+    results: tuple[Result, ...]
+
+    def of(self, outcome: Outcome) -> list[Result]:
+        """Those of one outcome."""
+        return [result for result in self.results if result.outcome == outcome]
+
+    @property
+    def outcome(self) -> Outcome:
+        """That of the worst result: "broken" before "undecided" before "kept"."""
+        return "broken" if self.of("broken") else "undecided" if self.of("undecided") else "kept"
+
+    def passes(self, *, strict: bool = False) -> bool:
+        """Whether no rule is broken, and with `strict` every one is decided."""
+        return self.outcome == "kept" or (self.outcome == "undecided" and not strict)
+
+    def to_dicts(self) -> list[Json]:
+        """The results, for JSON."""
+        return [result.to_dict() for result in self.results]
+
+
+def check(
+    study: Study | str | Path,
+    rules: str | Path | Sequence[Mapping[str, Any]],
+    against: Study | str | Path | None = None,
+) -> Checked:
+    """Holds rules against a finished study: may this encoder replace the one before?
+
+    Args:
+        study: That which is checked, or its folder.
+        rules: A YAML file, or its list of rules.
+        against: The reference study, of the same images and views, or its folder.
+
+    Raises:
+        UsageError: one line for a bad rule, a missing table, and studies that cannot be compared.
+    """
+    own, reference = (each if each is None or isinstance(each, Study) else load(each) for each in (study, against))
+    assert own is not None
+    if not own.is_complete():
+        raise UsageError(f"{own.folder}: not finished; run the same command again first")
+    if isinstance(rules, str | Path):
+        file, read = f"{rules}: ", read_rules(Path(rules))
+    else:
+        file, read = "", list(as_rules(rules))
+    pair = None if reference is None else paired_with(own, reference)
+    made: dict[str, pl.DataFrame] = {}
+    results: list[Result] = []
+    for rule in read:
+        try:
+            results += _judged(rule, own, pair, made)
+        except UsageError as error:
+            raise UsageError(f"{file}rule {rule.number}: {error}") from error
+    return Checked(own.folder, None if reference is None else reference.folder, tuple(results))
+
+
+def _judged(rule: Rule, study: Study, pair: Pair | None, made: dict[str, pl.DataFrame]) -> Iterator[Result]:
+    if rule.table not in made:
+        made[rule.table] = _table(rule.table, study, pair)
+    for row in chosen_rows(made[rule.table], rule.table, rule.where):
+        check_unit(rule.unit, rule.table, rule.column, row)
+        if not rule.is_relative:
+            check_bound(rule.bound, rule.table, rule.column, row)
+        yield _result(rule, study, pair, row)
+
+
+def _table(name: str, study: Study, pair: Pair | None) -> pl.DataFrame:
+    if name != COMPARISON:
+        return study.table(name)
+    if pair is None:
+        raise UsageError(f"there is no table {name} without a reference study: `against`")
+    return compare([pair.reference, pair.study]).comparison
+
+
+def _result(rule: Rule, study: Study, pair: Pair | None, row: Json) -> Result:
+    found: Estimate | None
+    least, bound = rule.operator in ("at_least", "may_fall"), rule.bound
+    if rule.is_relative:
+        found, bound = None, -bound if least else bound
+        if pair is not None:
+            found = difference(pair, rule.table, rule.column, row)
+    elif rule.table == COMPARISON and pair is not None and pair.equal:
+        found = Estimate(0.0, 0.0, 0.0, len(pair.ids), note=EQUAL)
+    else:
+        found = estimate(study, rule.table, rule.column, row)
+    if found is None:
+        decision, found = Decision("undecided", note=WITHOUT), Estimate(nan, nan, nan, 0)
+    else:
+        decision = decide(found, bound, least=least, by_interval=rule.by_interval)
+    return Result(
+        rule=rule.title,
+        number=rule.number,
+        outcome=decision.outcome,
+        table=rule.table,
+        row={key: row[key] for key in TABLES[rule.table].keys},
+        column=rule.column,
+        unit=unit_of(rule.table, rule.column, row),
+        operator=rule.operator,
+        bound=rule.bound,
+        judge="interval" if rule.by_interval else "value",
+        value=_finite(found.value),
+        low=_finite(found.low),
+        high=_finite(found.high),
+        images=found.images or None,
+        images_needed=decision.images_needed,
+        note=decision.note,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def counted(checked: Checked) -> str:
+    """How many are kept, broken and undecided, in words.
+
+    Example:
+        >>> counted(Checked(Path("study"), None, ()))
+        '0 kept, 0 broken, 0 undecided'
+    """
+    often = Counter(result.outcome for result in checked.results)
+    return ", ".join(f"{often[outcome]} {outcome}" for outcome in ("kept", "broken", "undecided"))

@@ -1,0 +1,147 @@
+"""What a check leaves for machines and people: sentences, JSON, JUnit's XML, and Markdown for a pull request."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+
+from embedshift.config import Json
+from embedshift.study.gate.check import Checked, Result, counted
+
+MISSING = "-"
+_MUST = {
+    "at_least": "at least {}",
+    "at_most": "at most {}",
+    "may_fall": "fall by {} at most",
+    "may_rise": "rise by {} at most",
+}
+HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "must", "images", "images needed")
+
+
+def headline(checked: Checked, *, strict: bool) -> str:
+    """The verdict as a sentence.
+
+    Example:
+        >>> from pathlib import Path
+        >>> headline(Checked(Path("study"), None, ()), strict=True)
+        'study passes: 0 kept, 0 broken, 0 undecided'
+    """
+    against = "" if checked.against is None else f" against {checked.against}"
+    verdict = "passes" if checked.passes(strict=strict) else "does not pass"
+    return f"{checked.study}{against} {verdict}: {counted(checked)}"
+
+
+def warnings(checked: Checked) -> list[str]:
+    """A line for every result that is not decided."""
+    return [f"{result.rule} ({result.place}): {why(result)}" for result in checked.of("undecided")]
+
+
+def why(result: Result) -> str:
+    """Why a result is not decided, and what would decide it; what else a reader must know of a decided one."""
+    if result.outcome != "undecided":
+        return result.note
+    if result.images is None:
+        return f"not decided: {result.note}"
+    words = f"not decided by {result.images:,} images"
+    if result.images_needed is not None:
+        words += f"; about {result.images_needed:,} would do"
+    return f"{words}; {result.note}" if result.note else words
+
+
+def cells(result: Result) -> Sequence[str]:
+    """A result as the row of a table, under `HEADINGS`."""
+    relative = result.operator in ("may_fall", "may_rise")
+    low, high = (number(end, signed=relative) for end in (result.low, result.high))
+    missing = result.low is None and result.high is None
+    images, needed = (MISSING if each is None else f"{each:,}" for each in (result.images, result.images_needed))
+    unit = f" {result.unit}" if result.unit not in ("", "share") else ""
+    return (
+        result.outcome, result.rule, result.place, number(result.value, signed=relative),
+        MISSING if missing else f"{low} to {high}", _MUST[result.operator].format(f"{result.bound:g}{unit}"),
+        images, needed,
+    )  # fmt: skip
+
+
+def number(value: float | None, *, signed: bool = False) -> str:
+    """Four figures, and five decimals at most; a dash where there is none.
+
+    Example:
+        >>> number(0.98765), number(0.01, signed=True), number(-0.0000712), number(None)
+        ('0.9877', '+0.01', '-0.00007', '-')
+    """
+    if value is None:
+        return MISSING
+    short = round(value, 5) + 0.0  # no minus in front of a zero
+    text = f"{short:.5f}".rstrip("0") if 0 < abs(short) < 0.001 else f"{short:.4g}"
+    return f"+{text}" if signed and short > 0 else text
+
+
+def to_json(checked: Checked, *, strict: bool) -> Json:
+    """One object: the verdict, every result, and the warnings."""
+    return {
+        "study": str(checked.study),
+        "against": None if checked.against is None else str(checked.against),
+        "outcome": checked.outcome,
+        "strict": strict,
+        "passes": checked.passes(strict=strict),
+        "results": checked.to_dicts(),
+        "warnings": warnings(checked),
+    }
+
+
+def to_markdown(checked: Checked, *, strict: bool) -> str:
+    """A summary for a pull request: what is broken and what is not decided first, what is kept folded away."""
+    parts = [f"### {_escaped(headline(checked, strict=strict))}"]
+    open_ones = [*checked.of("broken"), *checked.of("undecided")]
+    if open_ones:
+        parts.append(_table(open_ones))
+    if lines := warnings(checked):
+        parts.append("\n".join(f"- **Warning:** {_escaped(line)}" for line in lines))
+    if kept := checked.of("kept"):
+        parts.append(f"<details><summary>{len(kept)} kept</summary>\n\n{_table(kept)}\n\n</details>")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(results: Sequence[Result]) -> str:
+    rows = [[_escaped(cell) for cell in (*cells(result), why(result))] for result in results]
+    lines = [[*HEADINGS, "note"], ["---"] * (len(HEADINGS) + 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    r"""A text as Markdown shows it as it is.
+
+    Example:
+        >>> _escaped("a|b <c> *d*")
+        'a\\|b &lt;c> \\*d\\*'
+    """
+    plain = _printable(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{letter}" if letter in "\\`*_[]|#@~" else letter for letter in plain)
+
+
+def to_junit(checked: Checked, *, strict: bool) -> str:
+    """JUnit's XML: a test case per result; broken = failure, undecided = skipped, and with `strict` a failure."""
+    failed = checked.of("broken") + (checked.of("undecided") if strict else [])
+    numbers = {"tests": len(checked.results), "failures": len(failed), "errors": 0}
+    numbers["skipped"] = 0 if strict else len(checked.of("undecided"))
+    counts = {name: str(count) for name, count in numbers.items()} | {"time": "0"}
+    root = ET.Element("testsuites", {"name": "embedshift check"} | counts)
+    suite = ET.SubElement(root, "testsuite", {"name": _printable(str(checked.study))} | counts)
+    for result in checked.results:
+        name = _printable(f"{result.number}. {result.rule} ({result.place})")
+        case = ET.SubElement(suite, "testcase", {"classname": f"embedshift.{result.table}", "name": name, "time": "0"})
+        words = _printable(
+            "; ".join(f"{heading}: {cell}" for heading, cell in zip(HEADINGS, cells(result), strict=True))
+        )
+        if result.outcome == "broken" or (strict and result.outcome == "undecided"):
+            message = words if result.outcome == "broken" else _printable(why(result))
+            ET.SubElement(case, "failure", {"type": result.outcome, "message": message}).text = words
+        elif result.outcome == "undecided":
+            ET.SubElement(case, "skipped", {"message": f"warning: {_printable(why(result))}"})
+        elif result.note:
+            ET.SubElement(case, "system-out").text = _printable(result.note)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _printable(text: str) -> str:
+    """A text without what XML cannot hold, and no file in UTF-8."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

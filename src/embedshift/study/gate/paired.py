@@ -1,0 +1,250 @@
+"""What fell or rose against a reference study of the same images and views: differences paired by image."""
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.errors import UsageError
+from embedshift.registry import METRICS
+from embedshift.statistics.floors import Floor, is_scale
+from embedshift.statistics.intervals import of_means
+from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.tolerance import by_family
+from embedshift.study import checks
+from embedshift.study.gate.decision import Estimate
+from embedshift.study.gate.estimates import by_degrees, linearised, mover, of_shares
+from embedshift.study.gate.tables import RECALL, Strengths, number, strengths
+from embedshift.study.study import Study
+from embedshift.study.tolerances import floor_over, tolerances
+
+EQUAL = "kept by definition: equal weights and settings give equal numbers"
+CAPPED = "a tolerance beyond the strongest level counts as the strongest level"
+_OWN, _REFERENCE = "own", "reference"
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A study and its reference.
+
+    Args:
+        study: That which is checked.
+        reference: That which it is compared with.
+        ids: Images that both measured, sorted.
+        equal: Whether weights and everything else that can change a number are equal.
+    """
+
+    study: Study
+    reference: Study
+    ids: Sequence[str]
+    equal: bool
+
+    @property
+    def seed(self) -> int:
+        """Decides the resamples."""
+        return self.reference.reader().info.seed
+
+    @property
+    def both(self) -> tuple[Study, Study]:
+        """The study, then the reference."""
+        return self.study, self.reference
+
+    @functools.cached_property
+    def metrics(self) -> list[str]:
+        """Those that both have, on the same basis."""
+        return checks.common_metrics([self.reference, self.study])
+
+    @functools.cached_property
+    def ranks(self) -> list[pl.DataFrame]:
+        """The table `search_ranks` of both."""
+        among = [
+            max(each.table("gallery_sizes").filter(kind="measured")["images"].to_list(), default=0)
+            for each in self.both
+        ]
+        if among[0] != among[1]:
+            words = f"{self.study.folder} is searched among {among[0]} images, {self.reference.folder} among {among[1]}"
+            raise UsageError(f"{words}: search both again with the same `gallery`")
+        return [each.search_ranks() for each in self.both]
+
+    @functools.cached_property
+    def tolerances(self) -> pl.DataFrame:
+        """The tolerances of both, over the images that both measured."""
+        return tolerances([each.reader() for each in self.both], [_OWN, _REFERENCE], self.ids)
+
+    @functools.cached_property
+    def floors(self) -> Callable[[str], list[Floor | None]]:
+        """The floor of a metric in both, over the images that both measured."""
+        return functools.cache(lambda metric: [floor_over(each.reader(), self.ids, metric) for each in self.both])
+
+
+def paired_with(study: Study, reference: Study) -> Pair:
+    """A study and its reference.
+
+    Raises:
+        EmbedshiftError: (exit code 2) one line, where they are not of the same images and views, as for `compare`.
+    """
+    both = [reference, study]
+    checks.check_studies(both)
+    checks.check_same_views(both)
+    ids = checks.common_images(both)
+    checks.check_hashes(both, ids)
+    first, second = (each.reader().info for each in both)
+    equal = first.encoder.weights_hash == second.encoder.weights_hash and first.identity == second.identity
+    return Pair(study, reference, ids, equal)
+
+
+def difference(pair: Pair, table: str, column: str, row: Mapping[str, Any]) -> Estimate:
+    """The study's number less the reference's, with its 95 % interval.
+
+    Args:
+        pair: The studies.
+        table: One with paired columns.
+        column: One of them.
+        row: Of the study's table.
+
+    Raises:
+        UsageError: where the number cannot be compared.
+    """
+    if pair.equal:
+        return Estimate(0.0, 0.0, 0.0, len(pair.ids), note=EQUAL)
+    if table == "search":
+        return of_search(pair, row["augmentation"], row["metric"])
+    if table == "tolerance":
+        return of_tolerance(pair, row["family"], row["criterion"])
+    metric = row["metric"]
+    if metric not in pair.metrics:
+        raise UsageError(f"{metric} is not measured alike in {pair.reference.folder}")
+    return (of_share if column == "share" else of_mean)(pair, row["augmentation"], metric)
+
+
+def of_search(pair: Pair, augmentation: str, metric: str) -> Estimate:
+    """Of recall, of the mean reciprocal rank, or of the share of neighbours that a view keeps.
+
+    Every image has a number from 0 to 1, the mean over its draws. Recall is a share (`of_shares`), the others vary by
+    degrees (`by_degrees`).
+    """
+    recall = RECALL.fullmatch(metric)
+    if recall is not None:
+        value = (pl.col("rank") <= int(recall[1])).cast(pl.Float64)
+    elif metric == "mrr":
+        value = 1 / pl.col("rank")
+    elif metric.startswith("knn_overlap"):
+        value = pl.col("knn_overlap")
+    else:
+        raise UsageError(f"{metric} is of pairs of images and has no difference by image; give at_least or at_most")
+    here, there = (_ranks(each, augmentation, value) for each in pair.ranks)
+    sums, counts = _joined(here, there, pair.ids)
+    apart = sums / counts
+    return of_shares(apart) if recall is not None else by_degrees(apart, pair.seed)
+
+
+def of_mean(pair: Pair, augmentation: str, metric: str) -> Estimate:
+    """Of the mean of a metric: bootstrap-t of the differences of the images; Tango's interval for one of 0 and 1."""
+    infos = [each.reader().info for each in pair.both]
+    if METRICS[metric].unit == "encoder" and infos[0].encoder.weights_hash != infos[1].encoder.weights_hash:
+        raise UsageError(f"{metric} is in each encoder's own units; compare its share: 'column: share'")
+    here, there = (_values(each, augmentation, metric) for each in pair.both)
+    sums, counts = _joined(here, there, pair.ids)
+    if METRICS[metric].binary:
+        return of_shares(sums / counts)
+    if not len(sums):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    sample = gather([(sums[:, None], counts[:, None])])
+    low, high = of_means(sample, seed=pair.seed)
+    return Estimate(sample.mean.item(), low.item(), high.item(), len(sums))
+
+
+def of_share(pair: Pair, augmentation: str, metric: str) -> Estimate:
+    """Of the share of the way to an unrelated image, of which each study has its own floor.
+
+    Of up to 1,024 images whose vectors are kept: bootstrap-t of the differences of what each image adds (`linearised`).
+    Otherwise the interval is made of those of the two shares, as `mover` does.
+    """
+    parts = [
+        _added(each, floor, augmentation, metric, pair.ids)
+        for each, floor in zip(pair.both, pair.floors(metric), strict=True)
+    ]
+    if any(part is None for part in parts):
+        return _of_two_shares(pair, augmentation, metric)
+    own, other = (part for part in parts if part is not None)
+    there = ~np.isnan(own) & ~np.isnan(other)
+    if not there.any():
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    sample = of_values((own - other)[there, None])
+    low, high = of_means(sample, seed=pair.seed)
+    return Estimate(sample.mean.item(), low.item(), high.item(), int(there.sum()))
+
+
+def _added(study: Study, floor: Floor | None, augmentation: str, metric: str, ids: Sequence[str]) -> Values | None:
+    """What each image adds to a share `[n]`, with the share as their mean; None where its vectors are not all kept."""
+    if floor is None or floor.pairs is None or len(floor.pairs.images) != len(ids):
+        return None
+    order = _order(study, ids)
+    if not is_scale(floor, METRICS[metric].no_change):
+        return np.full(len(ids), np.nan)
+    values = _values(study, augmentation, metric).group_by("image_id").agg(pl.col("value").mean())
+    own = order.join(values, on="image_id", how="left", maintain_order="left")["value"].fill_null(np.nan).to_numpy()
+    return linearised(own, floor, METRICS[metric].no_change)[np.argsort(order["image_id"].to_numpy())]
+
+
+def _of_two_shares(pair: Pair, augmentation: str, metric: str) -> Estimate:
+    wanted = (pl.col("augmentation") == augmentation) & (pl.col("metric") == metric)
+    rows = [each.summary().filter(wanted).to_dicts()[0] for each in pair.both]
+    ends = [[number(row[name]) for name in ("share", "share_low", "share_high")] for row in rows]
+    return mover(ends[0], ends[1], min(row["images"] for row in rows))
+
+
+def of_tolerance(pair: Pair, family: str, criterion: str) -> Estimate:
+    """Of the strength that a family is tolerated up to; one beyond the strongest level counts as that level."""
+    rows = by_family(pair.tolerances, criterion)
+    if family not in rows:
+        raise UsageError(f"{pair.reference.folder}: no tolerance by {criterion} here")
+    row = rows[family]
+    known = [strengths(each, family) for each in pair.both]
+    (own, own_capped), (other, other_capped) = (
+        _capped(row, name, each) for name, each in zip((_OWN, _REFERENCE), known, strict=True)
+    )
+    found = mover(own, other, len(pair.ids))
+    note = CAPPED if own_capped or other_capped else ""
+    return Estimate(found.value, found.low, found.high, found.images, note=note)
+
+
+def _capped(row: Mapping[str, Any], name: str, known: Strengths) -> tuple[list[float], bool]:
+    value, low, high = row[name], row[f"{name} low"], row[f"{name} high"]
+    if not known.has_interval:
+        return [known.strongest if value is None else value, math.nan, math.nan], value is None
+    capped = [known.strongest if each is None else each for each in (value, low, high)]
+    return capped, value is None
+
+
+def _ranks(table: pl.DataFrame, augmentation: str, value: pl.Expr) -> pl.DataFrame:
+    rows = table.filter(pl.col("view") == augmentation)
+    return rows.select("image_id", pl.col("draw").cast(pl.Int64), value.alias("value"))
+
+
+def _values(study: Study, augmentation: str, metric: str) -> pl.DataFrame:
+    """`image_id, draw, value` of one metric under one augmentation."""
+    rows = study.rows().filter(pl.col("view") == augmentation)
+    value = pl.col(metric).cast(pl.Float64).fill_nan(None).alias("value")
+    return rows.select("image_id", pl.col("draw").cast(pl.Int64), value).collect()
+
+
+def _order(study: Study, ids: Sequence[str]) -> pl.DataFrame:
+    """Some images in the study's order."""
+    rows = study.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()
+    return rows.filter(pl.col("image_id").is_in(list(ids)))
+
+
+def _joined(own: pl.DataFrame, other: pl.DataFrame, ids: Sequence[str]) -> tuple[Values, Values]:
+    """Differences of the views that both have: per image their sum and how many they are, `[n]` each."""
+    both = own.drop_nulls("value").join(other.drop_nulls("value"), on=["image_id", "draw"], suffix="_other")
+    apart = (pl.col("value") - pl.col("value_other")).alias("apart")
+    kept = both.filter(pl.col("image_id").is_in(list(ids))).select("image_id", apart)
+    found = kept.group_by("image_id").agg(pl.col("apart").sum(), pl.len().alias("count")).sort("image_id")
+    return found["apart"].to_numpy(), found["count"].cast(pl.Float64).to_numpy()

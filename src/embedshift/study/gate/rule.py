@@ -1,0 +1,160 @@
+"""A rule, and how rules are read: every mistake is one line that names the rule."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from embedshift.config import read_yaml
+from embedshift.errors import UsageError
+from embedshift.registry.names import one_of
+from embedshift.study.gate.tables import TABLES
+
+Operator = Literal["at_least", "at_most", "may_fall", "may_rise"]
+ABSOLUTE, RELATIVE = ("at_least", "at_most"), ("may_fall", "may_rise")
+JUDGES = ("interval", "value")
+# What a name may have at most.
+_LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A bound on the numbers of some rows of a table.
+
+    Args:
+        number: Its place in the file, from 1.
+        table: Name of the table.
+        column: Of the table.
+        operator: "at_least" or "at_most" a number; "may_fall" or "may_rise" by so much against the reference study.
+        bound: In the column's unit.
+        where: Column → the values that a row must have; a column that is left out may have any.
+        by_interval: Whether the interval's end decides; otherwise the value does.
+        unit: The unit that the author of the rule has in mind; None = not said.
+        name: What outputs call it; "" = its table, column, operator and bound.
+    """
+
+    number: int
+    table: str
+    column: str
+    operator: Operator
+    bound: float
+    where: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
+    by_interval: bool = True
+    unit: str | None = None
+    name: str = ""
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether it takes a reference study."""
+        return self.operator in RELATIVE
+
+    @property
+    def title(self) -> str:
+        """Its name, or what it says.
+
+        Example:
+            >>> Rule(1, "search", "value", "may_fall", 0.01).title
+            'search: value may fall by 0.01'
+        """
+        words = self.operator.replace("_", " ") + (" by" if self.is_relative else "")
+        return self.name or f"{self.table}: {self.column} {words} {self.bound:g}"
+
+
+def read_rules(file: Path) -> list[Rule]:
+    """The rules of a YAML file: `rules:` and a list of flat mappings.
+
+    Args:
+        file: As `embedshift.config.read_yaml` takes it.
+
+    Raises:
+        UsageError: one line with the file and the rule's number.
+    """
+    content = read_yaml(file)
+    if not isinstance(content, dict) or set(content) != {"rules"} or not isinstance(content["rules"], list):
+        raise UsageError(f"{file}: give 'rules:' and a list of rules, and nothing else")
+    try:
+        return list(as_rules(content["rules"]))
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error
+
+
+def as_rules(content: Sequence[Any]) -> Iterator[Rule]:
+    """The rules of a list of mappings.
+
+    Example:
+        >>> list(as_rules([{"table": "search", "metric": "recall@1", "may_fall": 0.01}]))[0].title
+        'search: value may fall by 0.01'
+        >>> list(as_rules([{"table": "search", "metrik": "recall@1", "may_fall": 0.01}]))
+        Traceback (most recent call last):
+        embedshift.errors.UsageError: rule 1: unknown key 'metrik'; did you mean 'metric'? Known: ...
+    """
+    if not content:
+        raise UsageError("there is no rule")
+    for number, entry in enumerate(content, start=1):
+        try:
+            yield _rule(number, entry)
+        except UsageError as error:
+            raise UsageError(f"rule {number}: {error}") from error
+
+
+def _rule(number: int, entry: Any) -> Rule:
+    if not isinstance(entry, Mapping):
+        raise UsageError("give 'key: value' lines")
+    if "table" not in entry:
+        raise UsageError(f"name its table: {', '.join(TABLES)}")
+    name, column = _text(entry, "name"), _text(entry, "column")
+    one_of("table", _text(entry, "table"), list(TABLES))
+    table = TABLES[entry["table"]]
+    own = ("name", "table", "column", "unit", "judge", *ABSOLUTE, *RELATIVE)
+    for key in entry:
+        one_of("key", str(key), [*own, *table.keys])
+    if column:
+        one_of("column", column, list(table.columns))
+    column = column or next(iter(table.columns))
+    judge = _text(entry, "judge") or "interval"
+    one_of("judge", judge, JUDGES)
+    if judge == "interval" and table.columns[column] is None:
+        raise UsageError(f"{column} has no interval; write 'judge: value'")
+    operator, bound = _bound(entry)
+    if operator in RELATIVE and column not in table.paired:
+        paired = f" but for {', '.join(table.paired)}" if table.paired else ""
+        raise UsageError(f"{entry['table']} is not compared with a reference{paired}; give at_least or at_most")
+    unit = entry.get("unit")
+    if unit is not None:
+        _text(entry, "unit")
+    if unit is None and table.needs_unit:
+        raise UsageError(
+            f"{entry['table']} needs 'unit': some units fall where a change gets stronger, as quality does"
+        )
+    where = {key: _values(key, entry[key]) for key in table.keys if key in entry}
+    return Rule(number, entry["table"], column, operator, bound, where, judge == "interval", unit, name)
+
+
+def _text(entry: Mapping[str, Any], key: str) -> str:
+    """The text of a key, "" where it is left out."""
+    value = entry.get(key, "")
+    if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST:
+        raise UsageError(f"{key}: give a text of one line, at most {_LONGEST} characters")
+    return value
+
+
+def _bound(entry: Mapping[str, Any]) -> tuple[Operator, float]:
+    given = [name for name in (*ABSOLUTE, *RELATIVE) if name in entry]
+    if len(given) != 1:
+        known = ", ".join((*ABSOLUTE, *RELATIVE))
+        raise UsageError(f"give one of {known}{'; not ' + ' and '.join(given) if given else ''}")
+    operator: Any = given[0]
+    value = entry[operator]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UsageError(f"{operator}: give a number, not {value!r:.60}")
+    if operator in RELATIVE and value < 0:
+        raise UsageError(f"{operator}: give 0 or more, not {value:g}")
+    return operator, float(value)
+
+
+def _values(key: str, given: Any) -> tuple[str | int, ...]:
+    values = given if isinstance(given, list) else [given]
+    if not values or not all(isinstance(each, str | int) and not isinstance(each, bool) for each in values):
+        raise UsageError(f"{key}: give a name, or a list of names; one that reads as true or false in quotes")
+    return tuple(values)

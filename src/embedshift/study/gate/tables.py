@@ -1,0 +1,193 @@
+"""The tables that rules are about: their rows, units and intervals."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from embedshift.config import Json
+from embedshift.errors import UsageError
+from embedshift.registry import METRICS
+from embedshift.registry.names import one_of
+from embedshift.statistics.intervals import LEAST_IMAGES, clopper_pearson
+from embedshift.statistics.summary import COSINE
+from embedshift.study.gate.decision import Ends, Estimate
+from embedshift.study.study import Study
+
+RECALL = re.compile(r"recall@(\d+)")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What rules may say about a table.
+
+    Args:
+        keys: Columns that choose rows.
+        columns: Columns of numbers, the natural one first, and the columns of the ends of their intervals.
+        paired: Those that can be compared with a reference.
+        needs_unit: Whether a rule must say the unit.
+    """
+
+    keys: tuple[str, ...]
+    columns: Mapping[str, tuple[str, str] | None]
+    paired: tuple[str, ...] = ()
+    needs_unit: bool = False
+
+
+_SPREAD = dict.fromkeys(("sd", "median", "q05", "q95"))
+TABLES: dict[str, Judged] = {
+    "summary": Judged(
+        ("augmentation", "metric"),
+        {"mean": ("ci_low", "ci_high"), "share": ("share_low", "share_high"), **_SPREAD},
+        ("mean", "share"),
+    ),
+    "tolerance": Judged(("family", "criterion"), {"value": ("low", "high")}, ("value",), needs_unit=True),
+    "search": Judged(("augmentation", "metric"), {"value": ("ci_low", "ci_high")}, ("value",)),
+    "differences": Judged(("augmentation", "other", "metric"), {"difference": ("low", "high"), "effect": None}),
+    "comparison": Judged(("augmentation", "metric", "study", "reference"), {"difference": ("ci_low", "ci_high")}),
+}
+
+
+def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str | int]]) -> Iterator[Json]:
+    """The rows that a rule is about.
+
+    Raises:
+        UsageError: for a value that no row has, beside the values before it.
+    """
+    for key, values in where.items():
+        known = table[key].drop_nulls().unique(maintain_order=True).to_list()
+        for value in map(str, values):
+            one_of(key, value, known)
+        table = table.filter(pl.col(key).is_in([str(value) for value in values]))
+    if table.is_empty():
+        raise UsageError(f"the table {name} is empty")
+    yield from table.iter_rows(named=True)
+
+
+def unit_of(table: str, column: str, row: Mapping[str, Any]) -> str:
+    """The unit of a number; "" = a number without unit.
+
+    Example:
+        >>> unit_of("summary", "share", {"metric": "cosine_similarity"})
+        'share'
+    """
+    if table == "tolerance":
+        return str(row["unit"])
+    if table == "search" or column == "share":
+        return "share"
+    metric = METRICS.get(row["metric"])
+    if metric is None or column == "effect":
+        return ""
+    return "share" if metric.binary else metric.unit
+
+
+def check_unit(given: str | None, table: str, column: str, row: Mapping[str, Any]) -> None:
+    """Refuses another unit than the number has."""
+    unit = unit_of(table, column, row)
+    if given is not None and given != unit:
+        of = row["family"] if table == "tolerance" else row["metric"]
+        raise UsageError(f"unit {given!r} is not that of {column} of {of}, which {_in_words(unit)}")
+
+
+def _in_words(unit: str) -> str:
+    return f"is in {unit!r}" if unit else "is a number without unit"
+
+
+def check_bound(bound: float, table: str, column: str, row: Mapping[str, Any]) -> None:
+    """Refuses a bound where the number can never lie, as one in percent."""
+    metric = METRICS.get(row.get("metric", ""))
+    least, most = -math.inf, math.inf
+    if table == "search":
+        least, most = 0.0, 1.0
+    elif table == "summary" and column in ("mean", "median", "q05", "q95") and metric is not None:
+        least, most = metric.low, metric.high
+    if not least <= bound <= most:
+        raise UsageError(f"{bound:g} is not from {least:g} to {most:g}, where {row['metric']} lies")
+
+
+def estimate(study: Study, table: str, column: str, row: Mapping[str, Any]) -> Estimate:
+    """The number of a row with its interval."""
+    if table == "tolerance":
+        return _tolerance(study, row)
+    ends = TABLES[table].columns[column]
+    low, high = (math.nan, math.nan) if ends is None else (number(row[end]) for end in ends)
+    value = number(row[column])
+    is_share = table == "search" and RECALL.fullmatch(row["metric"]) is not None
+    is_share |= table == "summary" and column == "mean" and row["metric"] in METRICS and METRICS[row["metric"]].binary
+    return Estimate(value, low, high, images_of(study, row), _of_share(value) if is_share else None)
+
+
+def images_of(study: Study, row: Mapping[str, Any]) -> int:
+    """How many images the number of a row is of."""
+    info = study.reader().info
+    if row.get("images") is not None:
+        return int(row["images"])
+    # n counts views.
+    return info.counts.measured if row.get("n") is None else -(-row["n"] // info.draws)
+
+
+def number(value: float | None) -> float:
+    """The value; NaN in place of None."""
+    return math.nan if value is None else float(value)
+
+
+def _of_share(value: float) -> Ends:
+    """Clopper and Pearson's interval of the same share of so many images."""
+
+    def ends(images: int) -> tuple[float, float]:
+        low, high = clopper_pearson(value * images, images)
+        return float(low), float(high)
+
+    return ends
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """What is known of a tolerance beside its row.
+
+    Args:
+        strongest: Parameter of the strongest level that has a share; NaN where none has one.
+        way: From no change to it.
+        rises: Whether the parameter rises where the change gets stronger.
+        has_interval: Whether a share has an interval.
+    """
+
+    strongest: float
+    way: float
+    rises: bool
+    has_interval: bool
+
+    def beyond(self) -> float:
+        """What stands for a tolerance beyond the strongest level."""
+        return math.inf if self.rises else -math.inf
+
+
+def strengths(study: Study, name: str) -> Strengths:
+    """Of one family of a study."""
+    family = next(each for each in study.reader().families if each.name == name)
+    shares = study.summary().filter(pl.col("metric") == COSINE, pl.col("share").is_not_null())
+    having = set(shares["augmentation"])
+    measured = [each for each, view in zip(family.parameters, family.views, strict=True) if view in having]
+    own = shares.filter(pl.col("augmentation").is_in(family.views))
+    strongest = measured[-1] if measured else math.nan
+    rises = family.strengths[-1] > family.strengths[0]
+    return Strengths(strongest, abs(strongest - family.zero), rises, not own["share_low"].is_null().all())
+
+
+def _tolerance(study: Study, row: Mapping[str, Any]) -> Estimate:
+    """A tolerance that is not reached lies somewhere beyond the strongest level; so does an end that is null."""
+    known, images = strengths(study, row["family"]), study.reader().info.counts.measured
+    if math.isnan(known.strongest):
+        return Estimate(math.nan, math.nan, math.nan, images)
+    value = known.beyond() if row["value"] is None else row["value"]
+    if not known.has_interval or images < LEAST_IMAGES:
+        return Estimate(value, math.nan, math.nan, images, edge=known.strongest)
+    low, high = row["low"], row["high"]
+    if known.rises:
+        low, high = known.strongest if low is None else low, math.inf if high is None else high
+    else:
+        low, high = -math.inf if low is None else low, known.strongest if high is None else high
+    return Estimate(value, low, high, images, edge=known.strongest)

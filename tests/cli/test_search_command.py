@@ -1,0 +1,86 @@
+"""`embedshift search`: what it prints, its exit codes, and what stays for a report."""
+
+import json
+
+import numpy as np
+import pytest
+
+from support.graded import DARKER, graded
+from support.revised import without_vectors
+from support.synthetic import make_study
+
+NAMES = ("noise", "blur", "horizontal_flip")
+
+
+@pytest.fixture
+def study(tmp_path):
+    return make_study(tmp_path / "study", 40, NAMES, dim=6)
+
+
+def test_it_prints_recall_the_least_found_first(cli, study):
+    done = cli("search", study.folder)
+    assert done.code == 0
+    rows = [line.split() for line in done.out.splitlines() if line.split() and line.split()[0] in NAMES]
+    recall = dict(study.search().filter(metric="recall@1").select("augmentation", "value").iter_rows())
+    assert [row[0] for row in rows] == sorted(NAMES, key=recall.__getitem__)
+    assert [row[1] for row in rows] == [f"{recall[row[0]]:.3f}" for row in rows]
+    assert "searched for among 40 originals" in done.out
+
+
+def test_it_prints_thresholds_pairs_and_predictions(cli, study):
+    done = cli("search", study.folder, "--fmr", "0.1,0.02")
+    table = study.thresholds()
+    assert table["fmr"].to_list() == [0.1, 0.02]
+    for value in table["threshold"]:
+        assert f"{value:.4f}" in done.out
+    first = study.duplicates().row(0, named=True)
+    assert f"{first['cosine']:.4f}  {first['image_id']}  {first['other']}" in done.out
+    assert "Predicted recall@1 among 200 images:" in done.out
+
+
+def test_json_has_the_tables(cli, study):
+    found = json.loads(cli("search", study.folder, "--json").out)
+    assert found["search"] == study.search().to_dicts()
+    assert {*found} == {"study", "search", "thresholds", "matches", "gallery_sizes", "duplicates"}
+
+
+def test_queries_and_gallery(cli, study, tmp_path):
+    np.save(tmp_path / "more.npy", np.random.default_rng(0).normal(size=(500, 6)).astype(np.float32))
+    done = cli("search", study.folder, "--queries", "12", "--gallery", tmp_path / "more.npy")
+    assert "12 views of each augmentation, searched for among 540 originals" in done.out
+    assert study.search_ranks()["image_id"].n_unique() == 12
+
+
+def test_the_tolerance_follows_the_search(cli, tmp_path):
+    study = make_study(tmp_path / "study", 40, graded(DARKER))
+    before = study.tolerance().filter(criterion="missed 5 %")["value"][0]
+    np.save(tmp_path / "more.npy", np.random.default_rng(0).normal(size=(20_000, 8)).astype(np.float32))
+    cli("search", study.folder, "--gallery", tmp_path / "more.npy")
+    assert study.tolerance().filter(criterion="missed 5 %")["value"][0] < before
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--queries", "some"), "--queries: give a number of images from 1 on, or all; not 'some'"),
+        (("--fmr", "0.000001"), "--fmr 1e-06 takes"),
+        (("--gallery", "nowhere"), "--gallery: nowhere: No such file or directory"),
+    ],
+)
+def test_mistakes_are_one_line(cli, study, flags, words):
+    done = cli("search", study.folder, *flags)
+    assert done.code == 2
+    assert words in done.line
+
+
+def test_without_vectors_one_line_says_what_it_takes(cli, tmp_path):
+    study = make_study(tmp_path / "study", 12, NAMES, dim=6, with_tables=False)
+    without_vectors(study)
+    done = cli("search", study.folder)
+    assert done.code == 2
+    assert done.line.endswith("no search here: it takes stored embeddings: run it with --store all")
+
+
+def test_no_study_is_one_line(cli, tmp_path):
+    done = cli("search", tmp_path / "nothing")
+    assert (done.code, "no study" in done.line) == (2, True)

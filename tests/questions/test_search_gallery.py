@@ -1,0 +1,136 @@
+"""Views are searched for among the originals of a study and the vectors of a gallery beside them."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from embedshift.errors import UsageError
+from support import revised
+from support.synthetic import make_study
+
+NAMES = ("noise", "blur")
+
+
+@pytest.fixture
+def study(tmp_path):
+    return make_study(tmp_path / "study", 20, NAMES, dim=6)
+
+
+@pytest.fixture
+def other(tmp_path):
+    return make_study(tmp_path / "other", [f"other-{k:02d}.png" for k in range(30)], NAMES, dim=6, seed=5)
+
+
+def originals(study):
+    rows = study.rows().filter(pl.col("view") == "original").select("image_id", "embedding").collect()
+    return rows["image_id"].to_list(), rows["embedding"].to_numpy()
+
+
+def slow_ranks(study, vectors):
+    """Ranks among the study's originals and some more vectors, in a loop."""
+    ids, own = originals(study)
+    among = np.concatenate([own, vectors]).astype(np.float64)
+    found = []
+    for row in study.rows().filter(pl.col("view") != "original").select("image_id", "embedding").collect().iter_rows():
+        view, right = np.array(row[1], np.float64), ids.index(row[0])
+        cosines = [view @ each / np.linalg.norm(view) / np.linalg.norm(each) for each in among]
+        found.append(1 + sum(c >= cosines[right] for place, c in enumerate(cosines) if place != right))
+    return found
+
+
+def test_another_study_s_originals_are_distractors(study, other):
+    alone = study.search_ranks()["rank"].to_list()
+    study.search(gallery=other.folder)
+    ranks = study.search_ranks()
+    assert ranks["rank"].to_list() == slow_ranks(study, originals(other)[1])
+    assert sum(ranks["rank"]) > sum(alone)
+    assert ranks["other"].str.starts_with("gallery:other-").any()
+    assert study.table("gallery_sizes").filter(kind="measured")["images"].max() == 50
+
+
+def test_files_of_vectors_are_distractors(study, other, tmp_path):
+    vectors = originals(other)[1]
+    np.save(tmp_path / "more.npy", vectors)
+    pl.DataFrame({"name": ["x"] * 30, "embedding": vectors.tolist()}).write_parquet(tmp_path / "more.parquet")
+    expected = slow_ranks(study, vectors)
+    for name in ("more.npy", "more.parquet"):
+        study.search(gallery=tmp_path / name)
+        assert study.search_ranks()["rank"].to_list() == expected
+    assert study.search_ranks()["other"].str.starts_with("gallery:").any()
+
+
+def test_images_that_the_study_has_are_no_distractors(study, tmp_path):
+    twin = make_study(tmp_path / "twin", 20, NAMES, dim=6)
+    alone = study.search_ranks()["rank"].to_list()
+    study.search(gallery=twin.folder)
+    assert study.search_ranks()["rank"].to_list() == alone
+
+
+def test_no_gallery_again(study, other):
+    alone = study.search_ranks()["rank"].to_list()
+    study.search(gallery=other.folder)
+    study.write_tables()  # a report keeps it
+    assert study.search_ranks()["rank"].to_list() != alone
+    study.search(gallery="")
+    assert study.search_ranks()["rank"].to_list() == alone
+
+
+def test_a_search_that_cannot_keep_its_gallery_says_so(study, other, caplog):
+    study.search(gallery=other.folder)
+    study.search(queries=10)
+    assert "without the gallery of before" in caplog.text
+    assert not study.search_ranks()["other"].str.starts_with("gallery:").any()
+
+
+def test_no_table_holds_a_path(study, other):
+    study.search(gallery=other.folder)
+    for file in (study.folder / "tables").iterdir():
+        assert str(other.folder.parent).encode() not in file.read_bytes(), file.name
+
+
+def wrong_width(folder):
+    np.save(folder / "wide.npy", np.ones((4, 9), np.float32))
+    return folder / "wide.npy"
+
+
+def pickled(folder):
+    np.save(folder / "objects.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    return folder / "objects.npy"
+
+
+def no_lists(folder):
+    pl.DataFrame({"name": ["x"]}).write_parquet(folder / "names.parquet")
+    return folder / "names.parquet"
+
+
+def text(folder):
+    (folder / "words.txt").write_text("no vectors here")
+    return folder / "words.txt"
+
+
+def another_encoder(folder):
+    other = make_study(folder / "third", 8, NAMES, dim=6)
+    file = other.folder / "study.json"
+    file.write_text(file.read_text().replace('"weights_hash": "', '"weights_hash": "f'))
+    return other.folder
+
+
+def without_vectors(folder):
+    return revised.without_vectors(make_study(folder / "fourth", 8, NAMES, dim=6)).folder
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (wrong_width, "vectors of 9 numbers; this encoder gives 6"),
+        (pickled, "neither a study nor a Parquet or npy file"),
+        (no_lists, "give the vectors in a column 'embedding' of lists"),
+        (text, "neither a study nor a Parquet or npy file"),
+        (another_encoder, "of another encoder"),
+        (without_vectors, "has no vectors"),
+    ],
+)
+def test_what_is_no_gallery_is_one_line(study, tmp_path, make, words):
+    with pytest.raises(UsageError, match=f"`gallery`: .*{words}") as caught:
+        study.search(gallery=make(tmp_path))
+    assert "\n" not in str(caught.value)

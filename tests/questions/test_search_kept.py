@@ -1,0 +1,121 @@
+"""The search is made once: its tables are kept until the shards change, whatever a report does."""
+
+import os
+
+import numpy as np
+import polars as pl
+import pytest
+
+from embedshift.errors import UsageError
+from embedshift.questions.search import tables
+from embedshift.questions.search.settings import settings
+from embedshift.store.labels import labels_of, shards_hash
+from support.revised import revise_embeddings, without_vectors
+from support.synthetic import make_study
+
+
+@pytest.fixture
+def study(tmp_path):
+    return make_study(tmp_path / "study", 24, ("noise", "blur"), dim=6, shard_size=12)
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """How often a search was made."""
+    made = []
+
+    def counted(*given):
+        made.append(given)
+        return real(*given)
+
+    real = tables.find
+    monkeypatch.setattr(tables, "find", counted)
+    return made
+
+
+def test_tables_are_kept_while_the_shards_are_the_same(study, searches):
+    before = study.search_ranks()
+    study.write_tables()
+    study.search()
+    assert searches == []
+    assert study.search_ranks().equals(before)
+
+
+def test_another_time_of_the_files_changes_nothing(study, searches):
+    for path in (study.folder / "shards").iterdir():
+        os.utime(path, (1, 1))
+    study.write_tables()
+    assert searches == []
+
+
+def test_tables_are_made_again_when_a_shard_changes(study, searches):
+    before, old = study.search_ranks(), shards_hash(study.folder)
+    revise_embeddings(study, lambda vectors: np.roll(vectors, 3, axis=0), shard=1)
+    assert shards_hash(study.folder) != old
+    study.write_tables()
+    assert len(searches) == 1
+    assert not study.search_ranks().equals(before)
+
+
+def test_all_tables_are_of_one_search(study, searches):
+    study.search(queries=10)
+    assert len(searches) == 1
+    assert study.search_ranks()["image_id"].n_unique() == 10
+    assert study.search().filter(metric="recall@1")["n"].to_list() == [10, 10]
+
+
+def test_a_report_keeps_what_was_chosen(study, searches):
+    study.search(queries=10)
+    study.write_tables()
+    assert len(searches) == 1
+    assert settings(study.reader()).queries == 10
+
+
+def test_the_defaults_can_be_chosen_again(study):
+    study.search(queries=10)
+    study.search(queries=2000)
+    assert study.search_ranks()["image_id"].n_unique() == 24
+
+
+def test_queries_are_the_first_in_the_study_s_order(study):
+    study.search(queries=7)
+    order = study.rows().select(pl.col("image_id").unique(maintain_order=True)).collect()["image_id"]
+    assert study.search_ranks()["image_id"].unique(maintain_order=True).to_list() == order[:7].to_list()
+
+
+def test_other_rates_make_no_search(study, searches):
+    study.search(fmr=[0.1, 0.05])
+    assert searches == []
+    assert study.thresholds()["fmr"].to_list() == [0.1, 0.05]
+    study.write_tables()
+    assert study.thresholds()["fmr"].to_list() == [0.1, 0.05]
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ({"queries": "many"}, "`queries`: give a number"),
+        ({"queries": 0}, "`queries`: give a number"),
+        ({"fmr": ["0.1", "x"]}, "`fmr`: could not convert"),
+        ({"fmr": [1.5]}, "`fmr`: 1.5 is no rate"),
+        ({"gallery": "nowhere"}, "`gallery`: nowhere: No such file"),
+    ],
+)
+def test_a_choice_that_makes_no_sense_is_one_line(study, choice, words):
+    with pytest.raises(UsageError, match=words):
+        study.search(**choice)
+
+
+def test_without_vectors_one_line_says_what_the_search_takes(tmp_path):
+    study = make_study(tmp_path / "study", 12, ("blur",), dim=6, with_tables=False)
+    without_vectors(study)
+    assert not {name for name in study.table_names if "search" in name}
+    for ask in (study.search, lambda: study.search(queries="all"), study.duplicates):
+        with pytest.raises(UsageError, match="it takes stored embeddings: run it with `store` all"):
+            ask()
+
+
+def test_labels_say_what_a_table_was_made_from(study):
+    assert labels_of(study.folder, "search_ranks") == {"version": "1", "queries": "2000", "gallery": ""}
+    assert labels_of(study.folder, "summary") == {}
+    assert labels_of(study.folder, "no_such_table") == {}

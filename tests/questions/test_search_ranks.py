@@ -1,0 +1,128 @@
+"""The tables `search_ranks` and `search` against loops over the rows, and against scikit-learn."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import label_ranking_average_precision_score, top_k_accuracy_score
+from sklearn.neighbors import NearestNeighbors
+
+from embedshift.questions.search.recall import of_view
+from support.revised import revise_embeddings
+from support.synthetic import make_study
+
+NAMES = ("noise", "blur", "horizontal_flip")
+# So strong that ranks differ.
+EFFECT = {"noise": 2.0, "blur": 0.7, "horizontal_flip": 0.3}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("search") / "study", 70, NAMES, draws=2, dim=6, effect=EFFECT)
+
+
+@pytest.fixture(scope="module")
+def vectors(study):
+    """Image ids, originals `[n, D]`, and view → `[n, draws, D]`, at length 1."""
+    rows = study.rows().select("image_id", "view", "draw", "embedding").collect()
+    units = rows["embedding"].to_numpy().astype(np.float64)
+    rows = rows.with_columns(pl.Series("unit", units / np.linalg.norm(units, axis=1, keepdims=True)))
+    originals = rows.filter(view="original")
+    views = {name: rows.filter(view=name)["unit"].to_numpy().reshape(len(originals), 2, -1) for name in NAMES}
+    return originals["image_id"].to_list(), originals["unit"].to_numpy(), views
+
+
+def test_there_is_a_row_for_every_view_in_the_study_s_order(study):
+    ranks = study.search_ranks()
+    expected = study.rows().filter(pl.col("view") != "original").select("image_id", "view", "draw").collect()
+    assert ranks.columns[:4] == ["image_id", "view", "draw", "rank"]
+    assert ranks.select("image_id", "view", "draw").rows() == expected.rows()
+
+
+def test_ranks_are_those_of_a_loop(study, vectors):
+    ids, originals, views = vectors
+    for row in study.search_ranks().iter_rows(named=True):
+        own = ids.index(row["image_id"])
+        view = views[row["view"]][own, row["draw"]]
+        cosines = [float(view @ other) for other in originals]
+        better = [place for place in range(len(ids)) if place != own and cosines[place] >= cosines[own]]
+        nearest = max((place for place in range(len(ids)) if place != own), key=cosines.__getitem__)
+        assert row["rank"] == 1 + len(better)
+        assert row["cosine"] == pytest.approx(cosines[own], abs=1e-6)
+        assert (row["other"], row["other_cosine"]) == (ids[nearest], pytest.approx(cosines[nearest], abs=1e-6))
+    assert study.search_ranks()["rank"].max() > 30
+
+
+def test_recall_and_mean_reciprocal_rank_are_those_of_scikit_learn(study, vectors):
+    _, originals, views = vectors
+    table = {(row["augmentation"], row["metric"]): row for row in study.search().iter_rows(named=True)}
+    labels = np.arange(len(originals))
+    for name in NAMES:
+        scores = np.concatenate([views[name][:, draw] @ originals.T for draw in (0, 1)])
+        own = np.concatenate([labels, labels])
+        for k in (1, 5, 10):
+            expected = top_k_accuracy_score(own, scores, k=k, labels=labels)
+            assert table[name, f"recall@{k}"]["value"] == pytest.approx(expected, abs=1e-12)
+        expected = label_ranking_average_precision_score(np.eye(len(originals))[own], scores)
+        assert table[name, "mrr"]["value"] == pytest.approx(expected, abs=1e-12)
+        assert table[name, "mrr"]["n"] == 140
+
+
+def test_the_overlap_of_neighbours_is_that_of_scikit_learn(study, vectors):
+    _, originals, views = vectors
+    before = NearestNeighbors(n_neighbors=11, metric="cosine").fit(originals)
+    found = before.kneighbors(originals, return_distance=False)
+    ranks = study.search_ranks()
+    for name in NAMES:
+        around = before.kneighbors(views[name][:, 0], n_neighbors=11, return_distance=False)
+        expected = []
+        for own in range(len(originals)):
+            one, two = ([place for place in line if place != own][:10] for line in (found[own], around[own]))
+            expected.append(len({*one} & {*two}) / 10)
+        assert ranks.filter(view=name, draw=0)["knn_overlap"].to_list() == pytest.approx(expected, abs=1e-12)
+    value = study.search().filter(augmentation="blur", metric="knn_overlap@10")["value"][0]
+    assert value == pytest.approx(ranks.filter(view="blur")["knn_overlap"].mean(), abs=1e-12)
+
+
+def test_the_interval_of_recall_is_clopper_and_pearson_s_over_images(tmp_path):
+    study = make_study(tmp_path / "study", 40, ("noise",), dim=6)
+    row = study.search().filter(metric="recall@1").row(0, named=True)
+    hits = int((study.search_ranks()["rank"] == 1).sum())
+    low, high = binomtest(hits, 40).proportion_ci(0.95, "exact")
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=1e-9)
+
+
+def ranks_of(values):
+    return pl.DataFrame(
+        {"image_id": [f"{k}" for k in range(len(values))], "rank": values, "knn_overlap": [1.0] * len(values)}
+    )
+
+
+def test_a_mean_reciprocal_rank_of_1_is_not_sure():
+    n, value, low, high = of_view(ranks_of([1] * 50), seed=0)["mrr"]
+    assert (n, value, high) == (50, 1.0, 1.0)
+    assert low == pytest.approx(binomtest(50, 50).proportion_ci(0.95, "exact").low)
+
+
+def test_views_without_a_rank_are_left_out():
+    found = of_view(ranks_of([1, None, 3, 1, 1, 1, 1, 1, 1, None]), seed=0)
+    assert found["recall@1"][:2] == (8, pytest.approx(7 / 8))
+    assert found["mrr"][:2] == (8, pytest.approx((7 + 1 / 3) / 8))
+
+
+def test_a_vector_without_direction_has_no_rank_and_is_never_found(tmp_path):
+    study = make_study(tmp_path / "study", 12, ("blur", "noise"), dim=4, with_tables=False)
+    ids = study.rows().select(pl.col("image_id").unique(maintain_order=True)).collect()["image_id"]
+
+    def without(vectors):
+        vectors[0] = 0  # the first image's original
+        vectors[-2] = 0  # the last image's view under blur
+        return vectors
+
+    revise_embeddings(study, without)
+    study.write_tables()
+    ranks = study.search_ranks()
+    assert ranks.filter(image_id=ids[0])["rank"].to_list() == [None, None]
+    assert ranks.filter(image_id=ids[-1], view="blur")["rank"].to_list() == [None]
+    assert ranks.filter(image_id=ids[-1], view="noise")["rank"].null_count() == 0
+    assert ids[0] not in ranks["other"].to_list()

@@ -1,0 +1,248 @@
+"""The search from captions, against slow loops, scikit-learn and SciPy."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import top_k_accuracy_score
+
+import embedshift
+from embedshift import EmbedshiftError
+from embedshift.questions.text import search
+from embedshift.questions.text.search import caption_ranks, of_bounded, text_search
+from embedshift.statistics.intervals import of_means, of_shares
+from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.vectors import cosine
+from support.captioned import MARKS, NINE, Planted
+from support.models import pictures
+
+RNG = np.random.default_rng(0)
+SETTINGS = {"augmentations": MARKS, "workers": 0, "text": True, "draws": 2}
+# Images without a caption, and two captions that are equal.
+WITHOUT, EQUAL = (1, 5, 9), (2, 3)
+
+
+def slow_cosine(u, v):
+    lengths = math.sqrt(math.fsum(x * x for x in u)), math.sqrt(math.fsum(y * y for y in v))
+    return math.fsum(x * y for x, y in zip(u, v, strict=True)) / lengths[0] / lengths[1] if all(lengths) else math.nan
+
+
+def slow_rank(caption, place, vectors):
+    """1 + other vectors that are as near; None where the own one has no direction."""
+    own = slow_cosine(caption, vectors[place])
+    if math.isnan(own):
+        return math.nan
+    others = [slow_cosine(caption, vector) for other, vector in enumerate(vectors) if other != place]
+    return 1 + sum(each >= own for each in others)
+
+
+def ranks_of(captions, places, gallery, step):
+    own = cosine(captions[:, None], gallery[places])
+    return caption_ranks(captions, places, own, (gallery[at : at + step] for at in range(0, len(gallery), step)))
+
+
+# Ranks.
+
+
+@pytest.mark.parametrize("step", [1, 7, 40])
+def test_ranks_by_a_slow_loop_with_ties_and_what_has_no_direction(step):
+    # Whole numbers: equal cosines are equal to the last bit, by whatever way they are computed.
+    gallery = RNG.integers(-1, 2, (40, 2, 4)).astype(np.float32)
+    gallery[11], gallery[30, 1] = gallery[3], 0
+    captions, places = RNG.integers(-1, 2, (12, 4)).astype(float), np.array([3, 11, 30, 39, 0, 1, 2, 4, 5, 6, 7, 8])
+    captions[captions.any(axis=1) == 0] = 1
+    captions *= 2.0 ** np.arange(-6, 6)[:, None]
+    gallery *= 4.0 ** RNG.integers(-2, 3, (40, 2, 1)).astype(np.float32)
+    asked = list(zip(captions.tolist(), places, strict=True))
+    wanted = [[slow_rank(caption, at, gallery[:, view].tolist()) for view in range(2)] for caption, at in asked]
+    found = ranks_of(captions, places, gallery, step)
+    np.testing.assert_array_equal(found, wanted)
+    assert np.isnan(found).sum() >= 1
+    assert len(np.unique(found)) > 5
+
+
+def test_what_float32_cannot_tell_apart_is_told_apart():
+    start, aside = np.eye(2, 64)
+    near = start + 5e-6 * np.arange(1, 31)[:, None] * aside  # cosines 1 - 1.25e-11 k^2
+    gallery = RNG.permutation(near)[:, None]
+    single = (gallery[:, 0] / np.linalg.norm(gallery[:, 0], axis=-1, keepdims=True)).astype(np.float32) @ start
+    assert len(np.unique(single)) == 1
+    found = ranks_of(np.tile(start, (30, 1)), np.arange(30), gallery, 8)
+    assert sorted(found.ravel()) == list(range(1, 31))
+    np.testing.assert_array_equal(found.ravel(), 1 + gallery[:, 0, 1].argsort().argsort())
+
+
+def test_an_encoder_that_gives_one_vector_finds_nothing(monkeypatch):
+    monkeypatch.setattr(search, "_CHUNK", 64)
+    gallery = np.tile(RNG.normal(size=(1, 1, 8)), (20, 1, 1)).astype(np.float32)
+    assert ranks_of(RNG.normal(size=(5, 8)), np.arange(5), gallery, 6).ravel().tolist() == [20.0] * 5
+
+
+def test_recall_is_that_of_scikit_learn():
+    captions, gallery, places = RNG.normal(size=(60, 6)), RNG.normal(size=(60, 1, 6)), RNG.permutation(60)
+    ranks = ranks_of(captions, places, gallery, 25).ravel()
+    for k in (1, 5, 10):
+        wanted = top_k_accuracy_score(places, cosine(captions[:, None], gallery[:, 0]), k=k, labels=range(60))
+        assert np.mean(ranks <= k) == pytest.approx(wanted, abs=1e-12)
+
+
+# Intervals without zero width.
+
+
+def test_where_many_images_differ_the_interval_is_the_bootstrap_s():
+    values = RNG.normal(0.1, 0.2, (30, 2)).clip(-1, 1)
+    wanted = of_means(of_values(values), seed=3, low=-1.0, high=1.0)
+    np.testing.assert_array_equal(of_bounded(values, -1.0, 1.0, seed=3), wanted)
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (3, 0), (2, 4)])
+def test_where_few_images_differ_it_is_clopper_and_pearson_s(lost, gained):
+    values = np.zeros((50, 1))
+    values[:lost], values[50 - gained :] = -1, 1
+    low, high = (end.item() for end in of_bounded(values, -1.0, 1.0, seed=0))
+    assert low == pytest.approx(-binomtest(lost, 50).proportion_ci(method="exact").high)
+    assert high == pytest.approx(binomtest(gained, 50).proportion_ci(method="exact").high)
+
+
+def test_an_interval_of_what_is_always_one_ends_below_it():
+    low, high = (end.item() for end in of_bounded(np.ones((12, 1)), 0.0, 1.0, seed=0))
+    assert (low, high) == (pytest.approx(binomtest(12, 12).proportion_ci(method="exact").low), 1.0)
+
+
+def test_seven_images_have_no_interval():
+    values = RNG.normal(size=(9, 2))
+    values[:2, 0], values[:, 1] = np.nan, np.nan
+    assert np.isnan(of_bounded(values, -9.0, 9.0, seed=0)).all()
+
+
+# The table, of a study that was measured.
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = pictures(tmp_path_factory.mktemp("photos"), 14)
+    for place, file in enumerate(sorted(folder.glob("*.png"))):
+        if place not in WITHOUT:
+            file.with_suffix(".txt").write_text(f"caption {EQUAL[0] if place in EQUAL else place}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("search") / "study"
+    return embedshift.run(photos, out=out, model=Planted(knows=False), shard_size=5, **SETTINGS)
+
+
+def slow_ranks(study, name):
+    """Image → rank before, ranks after, draw by draw."""
+    rows = study.rows().collect()
+    images = rows.filter(pl.col("view") == "original")
+
+    def gallery(view, draw):
+        return rows.filter(pl.col("view") == view, pl.col("draw") == draw)["embedding"].to_list()
+
+    galleries = [gallery("original", 0), *(gallery(name, draw) for draw in range(2))]
+    asked = [(place, vector) for place, vector in enumerate(images["caption_vector"].to_list()) if vector is not None]
+    return np.array([[slow_rank(vector, place, each) for each in galleries] for place, vector in asked], float)
+
+
+def test_the_table_by_slow_loops(study):
+    table = study.text_search()
+    assert table["augmentation"].unique(maintain_order=True).to_list() == list(NINE)
+    assert table["metric"].to_list() == ["recall@1", "recall@5", "recall@10", "mrr"] * 9
+    for name in ("noise", "blur", "coarse_dropout"):
+        ranks = slow_ranks(study, name)
+        assert ranks.shape == (11, 3)
+        for row in table.filter(pl.col("augmentation") == name).to_dicts():
+            k = int(row["metric"].removeprefix("recall@")) if row["metric"] != "mrr" else 0
+            scores = (ranks <= k).astype(float) if k else 1 / ranks
+            before, after = scores[:, 0], scores[:, 1:]
+            assert row["n"] == 22
+            assert (row["before"], row["value"]) == pytest.approx((before.mean(), after.mean()))
+            assert row["difference"] == pytest.approx((after.mean(axis=1) - before).mean())
+            paired = of_bounded((after.mean(axis=1) - before)[:, None], -1.0, 1.0, seed=0)
+            assert (row["low"], row["high"]) == pytest.approx([end.item() for end in paired])
+            if k:
+                exact = binomtest(int(before.sum()), 11).proportion_ci(method="exact")
+                ends = of_shares(gather([(after.sum(axis=1)[:, None], np.full((11, 1), 2.0))]))
+                assert (row["before_low"], row["before_high"]) == pytest.approx((exact.low, exact.high))
+            else:
+                ends = of_bounded(after.mean(axis=1)[:, None], 0.0, 1.0, seed=0)
+                first = of_bounded(before[:, None], 0.0, 1.0, seed=0)
+                assert (row["before_low"], row["before_high"]) == pytest.approx([end.item() for end in first])
+            assert (row["ci_low"], row["ci_high"]) == pytest.approx([end.item() for end in ends])
+            assert row["low"] < row["high"]
+            assert row["ci_low"] < row["ci_high"]
+
+
+def test_equal_captions_search_each_for_its_own_image(study):
+    asked = study.rows().filter(pl.col("view") == "original", pl.col("caption") == "caption 2").collect()
+    assert len(asked) == 2
+    assert asked["caption_vector"][0].to_list() == asked["caption_vector"][1].to_list()
+    assert (slow_ranks(study, "blur")[:, 0] == 1).sum() <= 10, "one of the two is second at best"
+
+
+def test_the_first_captions_in_the_study_s_order_search(study, monkeypatch):
+    monkeypatch.setattr(search, "QUERIES", 8)
+    table = text_search(study.rows(), NINE, seed=0)
+    assert table["n"].to_list() == [16] * 36
+    ranks = slow_ranks(study, "noise")[:8]
+    found = table.filter(pl.col("augmentation") == "noise", pl.col("metric") == "mrr")
+    assert found["value"].item() == pytest.approx((1 / ranks[:, 1:]).mean())
+
+
+def test_a_view_that_is_missing_neither_searches_nor_is_found(study):
+    rows = study.rows().filter(pl.col("draw") == 0).collect()
+    gone = (pl.col("view") == "blur") & (pl.col("image_id") == rows.filter(caption="caption 4")["image_id"][0])
+    kind = rows.schema["embedding"]
+    some = rows.with_columns(pl.when(gone).then(pl.lit(None, kind)).otherwise("embedding").alias("embedding"))
+    table, whole = (text_search(each.lazy(), NINE, seed=0).filter(metric="mrr") for each in (some, rows))
+    blur, before = (each.filter(augmentation="blur").row(0, named=True) for each in (table, whole))
+    assert (blur["n"], before["n"]) == (10, 11)
+    assert blur["before"] != before["before"], "the same images before and after"
+    assert blur["difference"] == pytest.approx(blur["value"] - blur["before"])
+    others = pl.col("augmentation") != "blur"
+    assert table.filter(others).equals(whole.filter(others))
+
+
+def test_a_recall_that_takes_in_all_images_says_nothing_and_is_left_out(photos, tmp_path):
+    study = embedshift.run(photos, out=tmp_path / "few", model=Planted(knows=False), limit=4, **SETTINGS)
+    assert study.text_search()["metric"].unique(maintain_order=True).to_list() == ["recall@1", "mrr"]
+    assert study.text_search()["ci_low"].null_count() == 18
+
+
+def test_the_page_shows_the_numbers(study):
+    page = study.report(figures=[], formats=["svg"]).read_text()
+    part = page.split('id="text-search"')[1].split("</table>")[0]
+    first = study.text_search().filter(metric="recall@1")
+    least = first.sort("value", maintain_order=True).row(0, named=True)
+    assert f"A caption finds its own image first among 14 images in {100 * least['before']:.0f} % of cases" in page
+    assert f"{100 * least['value']:.0f} % (" in page
+    assert f"after {least['augmentation']}, where it does so least" in page
+    assert part.count("<tr>") == 10
+    for row in study.text_search().filter(metric="mrr").to_dicts():
+        assert f"{row['value']:.2f}" in part
+
+
+def test_it_takes_stored_vectors(photos, study, tmp_path):
+    small = embedshift.run(photos, out=tmp_path / "s", model=Planted(knows=False), store="metrics", **SETTINGS)
+    assert "caption_vector" not in small.rows().collect_schema()
+    assert "text_search" not in small.table_names
+    assert not (small.folder / "tables" / "text_search.csv").exists()
+    with pytest.raises(EmbedshiftError, match=r"no text_search here: it takes .* stored vectors \(`store` all\)"):
+        small.text_search()
+    assert "no search from captions" in small.report(figures=[]).read_text()
+    for name in ("words", "word_test"):
+        assert small.table(name).equals(study.table(name), null_equal=True)
+
+
+def test_without_captions_there_is_none(tmp_path):
+    bare = pictures(tmp_path / "bare", 3)
+    study = embedshift.run(bare, out=tmp_path / "s", model=Planted(), **SETTINGS)
+    assert "caption_vector" not in study.rows().collect_schema()
+    assert "caption_vectors" not in study.info()["identity"]["questions"]["text"]
+    with pytest.raises(EmbedshiftError, match="no text_search here: it takes `text`, captions"):
+        study.text_search()
+    assert "Search from captions" not in study.report(figures=[]).read_text()

@@ -1,0 +1,282 @@
+"""What fell or rose against a reference: values and intervals against slow computations from the rows."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import embedshift
+from embedshift.errors import UsageError
+from embedshift.statistics.paired_shares import difference_of_shares
+from embedshift.study.gate.paired import CAPPED, EQUAL, paired_with
+from embedshift.study.gate.paired import _added as added
+from embedshift.study.tolerances import floor_over
+from support.comparing import OTHER, moved, variant
+from support.graded import CLOSER, DARKER, graded
+from support.searched import ranked, with_search
+from support.synthetic import make_study
+
+EFFECT = {"blur": 0.3, "noise": 1.0}
+LOST = ("image-00003.png", "image-00009.png")
+SHARE = "share 0.1"
+
+
+def turned(seed):
+    """Another encoder: embeddings of its own, and the cosines that follow from them."""
+
+    def change(rows):
+        rng = np.random.default_rng(seed)
+        vectors = np.stack(rows["embedding"].to_list()).astype(np.float64)
+        vectors = (vectors + 0.2 * rng.normal(size=vectors.shape) + 0.3).astype(np.float32)
+        place = (rows["view"] == "original").to_numpy().cumsum() - 1
+        originals = vectors[(rows["view"] == "original").to_numpy()][place].astype(np.float64)
+        cosine = cosines(vectors, originals)
+        kept = pl.when(pl.col("view") != "original").then(pl.Series(cosine)).alias("cosine_similarity")
+        return rows.with_columns(pl.Series("embedding", vectors, dtype=rows.schema["embedding"]), kept)
+
+    return change
+
+
+def cosines(a, b):
+    a = a.astype(np.float64)
+    return (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    made = make_study(tmp_path_factory.mktemp("paired") / "a", 40, ["blur", "noise"], effect=EFFECT, draws=2)
+    return with_search(made, {"blur": [[1, 1]] * 40, "noise": [[1, 7]] * 10 + [[1, 1]] * 30})
+
+
+@pytest.fixture(scope="module")
+def second(first, tmp_path_factory):
+    made = variant(first, tmp_path_factory.mktemp("paired") / "b", turned(1), **OTHER)
+    return with_search(made, {"blur": [[1, 1]] * 39 + [[2, 1]], "noise": [[1, 1]] * 8 + [[4, 1]] * 4 + [[1, 1]] * 28})
+
+
+def only(study, against, **rule):
+    (result,) = embedshift.check(study, [rule], against).results
+    return result
+
+
+def share(study, view, ids):
+    """The share of a view over some images, from its definition."""
+    rows = study.rows().collect().filter(pl.col("image_id").is_in(ids))
+    originals = np.stack(rows.filter(view="original")["embedding"].to_list()).astype(np.float64)
+    units = originals / np.linalg.norm(originals, axis=1, keepdims=True)
+    floor = (units @ units.T)[~np.eye(len(units), dtype=bool)].mean()
+    return (1 - rows.filter(view=view)["cosine_similarity"].mean()) / (1 - floor)
+
+
+def test_recall_is_paired_by_image(first, second):
+    """10 images have lost half a view in the first study; 4 in the second, 2 of them among these 10."""
+    found = only(second, first, table="search", metric="recall@1", augmentation="noise", may_fall=0.1)
+    gained, lost = 8 * 0.5, 2 * 0.5
+    assert found.value == pytest.approx((gained - lost) / 40)
+    # Images 8 and 9 have lost half a view in both.
+    assert (found.low, found.high) == pytest.approx(difference_of_shares(gained, lost, 40))
+    assert found.images == 40
+    absolute = only(second, None, table="search", metric="recall@1", augmentation="noise", at_least=0.1)
+    assert (absolute.images, absolute.value) == (40, pytest.approx(76 / 80)), "80 views"
+    at_5 = only(second, first, table="search", metric="recall@5", augmentation="noise", may_fall=0.1)
+    assert at_5.value == pytest.approx(5 / 40)
+
+
+def test_an_image_is_lost_or_decided_as_a_share(first, second):
+    found = only(second, first, table="search", metric="recall@1", augmentation="blur", may_fall=0.01)
+    assert (found.outcome, found.value) == ("undecided", pytest.approx(-0.5 / 40))
+    assert (found.low, found.high) == pytest.approx(difference_of_shares(0, 0.5, 40))
+    assert only(second, first, table="search", metric="recall@1", augmentation="blur", may_rise=0.2).outcome == "kept"
+
+
+def test_recall_that_falls_is_broken(first, tmp_path):
+    worse = with_search(
+        variant(first, tmp_path / "b", **OTHER), {"blur": [[1, 1]] * 20 + [[2, 2]] * 20, "noise": [[1, 1]] * 40}
+    )
+    found = only(worse, first, table="search", metric="recall@1", augmentation="blur", may_fall=0.1)
+    assert (found.outcome, found.value, found.images_needed) == ("broken", -0.5, None)
+
+
+def test_degrees_have_a_width_where_no_image_differs(first, second):
+    overlap = only(second, first, table="search", metric="knn_overlap@10", augmentation="blur", may_fall=0.1)
+    assert overlap.value == 0
+    assert overlap.high == -overlap.low > 0.05
+    mrr = only(second, first, table="search", metric="mrr", augmentation="noise", may_fall=0.1)
+    before, after = ([1 / 1] * 30 + [(1 + 1 / 7) / 2] * 10, [1.0] * 36 + [(1 / 4 + 1) / 2] * 4)
+    assert mrr.value == pytest.approx(np.mean(after) - np.mean(before))
+    unseen = 1 - 0.025 ** (1 / 40)
+    assert mrr.low <= mrr.value - unseen + 1e-9
+    assert mrr.high >= mrr.value + unseen - 1e-9
+
+
+def test_degrees_that_all_differ_have_the_interval_of_their_mean(first, tmp_path):
+    rng = np.random.default_rng(0)
+    ranks = {"blur": [[1, 1]] * 40, "noise": [[1, 1]] * 40}
+    kept = rng.uniform(0.2, 0.9, 40)
+    less = np.clip(kept - rng.uniform(0, 0.6, 40), 0, 1)
+    own = with_search(variant(first, tmp_path / "a"), ranks, {"blur": kept.tolist(), "noise": [1.0] * 40})
+    other = with_search(variant(first, tmp_path / "b", **OTHER), ranks, {"blur": less.tolist(), "noise": [1.0] * 40})
+    found = only(other, own, table="search", metric="knn_overlap@10", augmentation="blur", may_fall=0.9)
+    half = 2.02 * np.std(less - kept, ddof=1) / 40**0.5
+    unseen = 1 - 0.025 ** (1 / 40)
+    assert found.value == pytest.approx(np.mean(less - kept))
+    assert found.low == pytest.approx(found.value - max(half, unseen), abs=0.25 * half)
+    assert found.high == pytest.approx(found.value + max(half, unseen), abs=0.25 * half)
+
+
+def test_a_mean_is_that_of_compare(first, second):
+    table = embedshift.compare([first, second]).comparison
+    for metric in ("cosine_similarity", "attention_similarity"):
+        for view in ("blur", "noise"):
+            found = only(second, first, table="summary", metric=metric, augmentation=view, may_fall=0.5)
+            wanted = table.filter(metric=metric, augmentation=view).to_dicts()[0]
+            assert [found.value, found.low, found.high] == pytest.approx(
+                [wanted[name] for name in ("difference", "ci_low", "ci_high")]
+            )
+            again = only(second, first, table="comparison", metric=metric, augmentation=view, at_least=-0.5)
+            assert [again.value, again.low] == [wanted["difference"], wanted["ci_low"]]
+
+
+def test_a_share_has_each_studys_own_floor(first, second):
+    ids = sorted(first.reader().image_ids())
+    found = only(
+        second, first, table="summary", column="share", metric="cosine_similarity", augmentation="noise", may_rise=9
+    )
+    assert found.value == pytest.approx(share(second, "noise", ids) - share(first, "noise", ids), abs=1e-6)
+    assert found.low < found.value < found.high
+
+
+def test_a_share_is_paired_over_the_images_that_both_measured(first, tmp_path):
+    other = variant(first, tmp_path / "b", turned(2), failed=LOST, shard_size=64, **OTHER)
+    ids = sorted(other.reader().image_ids())
+    found = only(
+        other, first, table="summary", column="share", metric="cosine_similarity", augmentation="noise", may_rise=9
+    )
+    assert found.images == 38
+    assert found.value == pytest.approx(share(other, "noise", ids) - share(first, "noise", ids), abs=1e-6)
+
+
+def test_what_an_image_adds_to_a_share_is_what_it_takes_away_when_it_goes(first):
+    """Pseudo-values of the jackknife: the share of all images and of all but one, the floor without it too."""
+    ids = sorted(first.reader().image_ids())
+    floor = floor_over(first.reader(), ids, "cosine_similarity")
+    found = added(first, floor, "noise", "cosine_similarity", ids)
+    whole = share(first, "noise", ids)
+    without = np.array([share(first, "noise", [each for each in ids if each != name]) for name in ids])
+    pseudo = 40 * whole - 39 * without
+    assert found.mean() == pytest.approx(whole, abs=1e-9)
+    assert np.corrcoef(found, pseudo)[0, 1] > 0.999
+    assert found.std() == pytest.approx(pseudo.std(), rel=0.05)
+
+
+def test_a_share_with_a_measured_floor_has_the_wider_interval_of_two(first, second):
+    rows = [
+        each.summary().filter(metric="patch_similarity", augmentation="blur").to_dicts()[0] for each in (first, second)
+    ]
+    found = only(
+        second, first, table="summary", column="share", metric="patch_similarity", augmentation="blur", may_rise=9
+    )
+    assert found.value == pytest.approx(rows[1]["share"] - rows[0]["share"])
+    half = np.hypot(rows[1]["share"] - rows[1]["share_low"], rows[0]["share_high"] - rows[0]["share"])
+    assert found.low == pytest.approx(found.value - half)
+
+
+def test_equal_weights_and_settings_keep_every_rule_by_definition(first, tmp_path):
+    twin = with_search(variant(first, tmp_path / "b", shard_size=64), {"blur": [[9, 9]] * 40, "noise": [[1, 1]] * 40})
+    assert paired_with(twin, first).equal
+    rules = [
+        {"table": "search", "metric": "recall@1", "may_fall": 0},
+        {"table": "summary", "metric": "l2_distance", "may_rise": 0},
+        {"table": "comparison", "metric": "cosine_similarity", "at_least": 0},
+    ]
+    checked = embedshift.check(twin, rules, first)
+    assert checked.outcome == "kept"
+    assert {result.note for result in checked.results} == {EQUAL}
+    other = variant(first, tmp_path / "c", encoder={"precision": "bfloat16"}, identity={"precision": "bfloat16"})
+    assert not paired_with(other, first).equal
+
+
+def test_without_a_reference_nothing_relative_is_decided(first):
+    found = only(first, None, table="search", metric="recall@1", augmentation="blur", may_fall=0.5)
+    assert (found.outcome, found.value, found.note) == ("undecided", None, "needs a reference study (against)")
+
+
+def test_few_images_decide_nothing(tmp_path):
+    first = with_search(make_study(tmp_path / "a", 7, ["blur"]), {"blur": ranked(7)})
+    other = with_search(variant(first, tmp_path / "b", moved(0.0, 1), **OTHER), {"blur": ranked(7)})
+    rules = [
+        {"table": "search", "metric": ["recall@1", "mrr"], "may_fall": 1},
+        {"table": "summary", "metric": "cosine_similarity", "may_fall": 1},
+        {"table": "summary", "metric": "cosine_similarity", "column": "share", "may_rise": 1},
+        {"table": "summary", "metric": "cosine_similarity", "at_least": -1},
+    ]
+    for result in embedshift.check(other, rules, first).results:
+        assert (result.outcome, result.images_needed) == ("undecided", 8), result
+
+
+def farther(by):
+    return lambda rows: rows.with_columns(cosine_similarity=1 - by * (1 - pl.col("cosine_similarity")))
+
+
+def test_tolerances_are_compared_in_their_own_direction(tmp_path):
+    """An encoder that moves farther tolerates fewer stops, and needs a larger part of the side."""
+    first = make_study(tmp_path / "a", 40, graded(DARKER, CLOSER))
+    other = variant(first, tmp_path / "b", farther(1.6), shard_size=64, **OTHER)
+    table = embedshift.compare([first, other]).tolerances
+    names = table.columns[3::3]
+    for family, operator in ((DARKER, "may_fall"), (CLOSER, "may_rise")):
+        row = table.filter(family=family.name, criterion=SHARE).to_dicts()[0]
+        rule = {"table": "tolerance", "family": family.name, "criterion": SHARE, "unit": family.unit}
+        found = only(other, first, **rule, **{operator: 0.0})
+        assert found.value == pytest.approx(row[names[1]] - row[names[0]])
+        assert (found.value < 0) == (operator == "may_fall")
+        near, far = (row[names[1]] - row[f"{names[1]} low"]), (row[f"{names[0]} high"] - row[names[0]])
+        assert found.low == pytest.approx(found.value - np.hypot(near, far))
+        assert found.outcome != "kept"
+        assert only(other, first, **rule, **{operator: 9.0}).outcome == "kept"
+
+
+def test_a_tolerance_beyond_the_strongest_level_counts_as_that_level(tmp_path):
+    effect = {f"{family.name}@{level}": 0.01 * level for family in (DARKER, CLOSER) for level in range(1, 6)}
+    first = make_study(tmp_path / "a", 30, graded(DARKER, CLOSER), effect=effect)
+    assert first.tolerance().filter(criterion=SHARE)["value"].is_null().all()
+    other = variant(first, tmp_path / "b", farther(1.1), shard_size=64, **OTHER)
+    worse = variant(first, tmp_path / "c", farther(900.0), shard_size=64, **OTHER)
+    for family, operator in ((DARKER, "may_fall"), (CLOSER, "may_rise")):
+        rule = {"table": "tolerance", "family": family.name, "criterion": SHARE, "unit": family.unit, operator: 0.1}
+        found = only(other, first, **rule)
+        assert (found.outcome, found.value, found.low, found.note) == ("kept", 0, 0, CAPPED)
+        strongest, reached = family.levels[-1], only(worse, first, **rule)
+        assert reached.outcome == "broken"
+        row = worse.tolerance().filter(family=family.name, criterion=SHARE)
+        assert reached.value == pytest.approx(row["value"][0] - strongest)
+    rule = {"table": "tolerance", "unit": DARKER.unit, "family": "darker", "criterion": SHARE}
+    outcomes = [
+        only(first, None, **rule, **bound).outcome for bound in ({"at_least": 5}, {"at_least": 6}, {"at_most": 6})
+    ]
+    assert outcomes == ["kept", "undecided", "undecided"]
+    assert only(first, None, **rule, at_most=4).outcome == "broken"
+    rule = {"table": "tolerance", "unit": CLOSER.unit, "family": "closer", "criterion": SHARE}
+    assert [only(first, None, **rule, at_most=each).outcome for each in (0.25, 0.2)] == ["kept", "undecided"]
+    assert [only(first, None, **rule, at_least=each).outcome for each in (0.3, 0.2)] == ["broken", "undecided"]
+
+
+def test_the_second_tolerance_is_compared_too(tmp_path):
+    first = make_study(tmp_path / "a", 40, graded(DARKER))
+    other = variant(first, tmp_path / "b", turned(3), shard_size=64, **OTHER)
+    ends = ("value", "low", "high")
+    own, reference = (each.tolerance().filter(criterion="missed 5 %").select(ends).row(0) for each in (other, first))
+    rule = {"table": "tolerance", "family": "darker", "criterion": "missed 5 %", "unit": "stops"}
+    found = only(other, first, **rule, may_fall=0.0)
+    assert found.value == pytest.approx(own[0] - reference[0])
+    low = found.value - np.hypot(own[0] - own[1], reference[2] - reference[0])
+    assert found.low == pytest.approx(low)
+
+
+def test_searches_of_other_galleries_are_not_compared(tmp_path):
+    first = make_study(tmp_path / "a", 20, ["blur"])
+    other = variant(first, tmp_path / "b", turned(3), shard_size=64, **OTHER)
+    np.save(tmp_path / "more.npy", np.ones((5, 8), np.float32))
+    other.search(gallery=tmp_path / "more.npy")
+    rule = {"table": "search", "metric": "recall@1", "may_fall": 0.1}
+    with pytest.raises(UsageError, match=r"is searched among 25 images, .* among 20: search both again"):
+        embedshift.check(other, [rule], first)
