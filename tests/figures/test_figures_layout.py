@@ -203,7 +203,7 @@ def test_the_twelve_of_the_paper_and_ours_have_their_names_and_numbers(tmp_path)
         "fig01_attention.png", "fig03_heatmap.png", "fig04a_views.png", "fig04b_l2_density.png",
         "fig04c_cosine_histogram.png", "fig04d_dendrogram.png", "fig05_radar.png", "fig06_profile.png",
         "fig07_l2_bars.png", "fig08a_clustermap.png", "fig08b_metric_bars.png", "fig09_sample_heatmap.png",
-        "fig14_directions.png", "fig15_ruler.png",
+        "fig14_directions.png", "fig15_ruler.png", "fig18_recall.png", "fig19_gallery.png", "fig20_roc.png",
     ]  # fmt: skip
     assert sorted(paths) == sorted((study.folder / "figures").iterdir())
 

@@ -122,7 +122,7 @@ def test_without_pictures_no_picture_is_even_opened(tmp_path, monkeypatch):
     numbers = re.findall(r"<figcaption>Figure (\w+) of the paper</figcaption>", text)
     assert len(numbers) == 10
     assert not {"1", "4a"} & set(numbers)
-    assert len(list((study.folder / "figures").glob("*.png"))) == 12  # with which way, and the ruler
+    assert len(list((study.folder / "figures").glob("*.png"))) == 15  # with which way, the ruler, and the search's
     assert json.loads(Reader(text).scripts[0])["pictures"] == {}
     assert "Made without images: a hash stands in the place of each name, and no figure shows an image." in text
 

@@ -96,7 +96,9 @@ def test_run_writes_a_report_once(tmp_path):
     second = command(*arguments)
     assert second.returncode == 0, second.stderr
     assert second.stdout.splitlines()[-1].strip() == str(out / "report.html")
-    assert len(list((out / "figures").glob("*.png"))) == 14  # the paper's twelve, which way, and the ruler
+    assert (
+        len(list((out / "figures").glob("*.png"))) == 17
+    )  # the paper's twelve, which way, the ruler, and the search's
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     assert command(*arguments).returncode == 0
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}

@@ -57,6 +57,21 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
     return fixed(value, places), f"{fixed(low, places)} to {fixed(high, places)}"
 
 
+def in_percent(value: float | None, low: float | None = None, high: float | None = None) -> tuple[str, str]:
+    """A share and its interval in percent as texts; one decimal at least.
+
+    Example:
+        >>> in_percent(0.975, 0.943, 0.992), in_percent(0.5)
+        (('97.5 %', '94.3 to 99.2 %'), ('50.0 %', '–'))
+    """
+    if value is None:
+        return MISSING, MISSING
+    if low is None or high is None:
+        return f"{fixed(100 * value, 1)} %", MISSING
+    places = max(1, decimals(100 * low, 100 * high))
+    return f"{fixed(100 * value, places)} %", f"{fixed(100 * low, places)} to {fixed(100 * high, places)} %"
+
+
 def places_of(metric: str, largest: float | None) -> int:
     """Decimals for a column of one metric: three where it is bounded, else four figures of its largest value.
 

@@ -12,6 +12,7 @@ from embedshift.figures import FigureInput
 from embedshift.figures.style import metric_label
 from embedshift.questions.embedding.answer import how_far, is_it_settled, scale_of, which_images
 from embedshift.registry import METRICS
+from embedshift.report import searches
 from embedshift.report.charts import ROW_PIXELS, escaped, layout_of, short
 from embedshift.report.numbers import fixed, places_of
 from embedshift.report.section import Chart, PageInput, Part, Plot, Section
@@ -27,7 +28,7 @@ THIN = 3
 
 
 def section(page: PageInput) -> Section:
-    """The answer to three questions, and the ruler."""
+    """The answer to the page's questions, and the ruler."""
     data, cross = page.data, page.data.table("shifts")
     order = by_cosine(data.summary)
     moved = furthest(data.rows, data.summary, order)
@@ -37,12 +38,13 @@ def section(page: PageInput) -> Section:
     cross_shares = {} if cross is None else dict(cross.select("augmentation", "cross_share").drop_nulls().iter_rows())
     how = how_far(data.summary, page.encoder, images, cross_shares)
     settled = is_it_settled(data.table("differences"), order, images)
-    given_way = _tolerances(page, images)
+    given_way, search = _tolerances(page, images), _search(page)
     if given_way and data.shows_one_level:  # how far one moves, and before which other, is a choice of the level
-        how, settled = [], []
+        how, settled, search = [], [], []
     answers = {
         "At which strength does it give way?": given_way,
         "How far does the embedding move?": how,
+        "Will a search still find it?": search,
         "Is the order settled?": settled,
         "Which images move most?": which_images(moved, link),
     }
@@ -61,6 +63,16 @@ def _tolerances(page: PageInput, images: int) -> list[Markup]:
     if table is None or floors.is_empty():
         return []
     return [*sentences(table, page.encoder, "#tolerances"), scale_of(floors[0], images)]
+
+
+def _search(page: PageInput) -> list[Markup]:
+    """How often a search finds the original first; nothing where the study has no search."""
+    table = page.data.table("search")
+    if table is None:
+        return []
+    note = searches.warning(page.info, page.encoder)
+    found = searches.sentences(table, searches.among(page.reader, page.data.images))
+    return [*found, *([Markup("{}").format(note)] if note and found else [])]
 
 
 def by_cosine(summary: pl.DataFrame) -> list[str]:

@@ -1,0 +1,133 @@
+"""Figures 18 to 20: recall by augmentation, recall in galleries of other sizes, and matches against false matches."""
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from embedshift.figures.base import FigureInput, figure, has_table
+from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure
+from embedshift.questions.search.recall import RECALLS
+from embedshift.statistics.intervals import LEAST_IMAGES
+
+FIRST, *DEEPER = RECALLS
+# Lines that stay apart in one panel.
+LINES = 9
+# How the parts of a curve over sizes are drawn.
+STYLES = {"measured": "-", "predicted": "--", "bound": ":"}
+MARKS = dict(zip(DEEPER, ("o", "D"), strict=True))
+
+
+@figure("recall", "18", "How often a search finds the original of a view", section=True, possible=has_table("search"))
+def recall(data: FigureInput, title: str) -> Figure:
+    """A row per augmentation: recall@1 with its interval, recall@5 and recall@10 faint; the least recalled on top."""
+    found = {(row["augmentation"], row["metric"]): row for row in data.need("search").iter_rows(named=True)}
+    names = by_recall(data)
+    line = "line: its 95 % interval" if data.images >= LEAST_IMAGES else f"no interval below {LEAST_IMAGES} images"
+    drawn = new_figure(
+        data.caption(f"dot: share of views whose original comes first; {line}"), 6.6, 1.15 + 0.25 * len(names), title
+    )
+    axes = drawn.subplots()
+    for place, name in enumerate(names):
+        row, colour = found[name, FIRST], data.colours[name]
+        for metric, mark in MARKS.items():
+            axes.plot(found[name, metric]["value"], place, mark, color=MUTED, markersize=3.5, alpha=0.45, clip_on=False)
+        if row["ci_low"] is not None:
+            axes.hlines(place, row["ci_low"], row["ci_high"], color=colour, linewidth=1.6, zorder=2)
+        axes.plot(row["value"], place, "o", color=colour, markersize=5.5, zorder=3, clip_on=False)
+    axes.set_yticks(range(len(names)), [human(name) for name in names])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(names) - 0.5, -0.6)
+    axes.set_xlim(-0.01, 1.01)
+    axes.grid(axis="x", color=FAINT)
+    axes.set_xlabel("share of views whose original is among the first k of the search (1 = all)")
+    marks = {FIRST: ("o", INK, 5.5, 1.0)} | {metric: (mark, MUTED, 3.5, 0.45) for metric, mark in MARKS.items()}
+    drawn.legend(
+        handles=[
+            Line2D([], [], linestyle="", marker=mark, color=colour, markersize=size, alpha=alpha, label=metric)
+            for metric, (mark, colour, size, alpha) in marks.items()
+        ],
+        loc="outside right upper",
+    )
+    return drawn
+
+
+def by_recall(data: FigureInput) -> list[str]:
+    """Augmentations that have recall, of those that are shown: the least recalled first."""
+    table = data.need("search").filter(
+        (pl.col("metric") == FIRST) & pl.col("augmentation").is_in(data.augmentations) & pl.col("value").is_not_null()
+    )
+    return table.sort("value", maintain_order=True)["augmentation"].to_list()
+
+
+@figure(
+    "gallery",
+    "19",
+    "How often a search among more images finds the original",
+    section=True,
+    possible=has_table("gallery_sizes"),
+)
+def gallery(data: FigureInput, title: str) -> Figure:
+    """Recall@1 over the number of images that are searched among: measured, predicted, and at least.
+
+    A curve per augmentation, of more than nine the least recalled.
+    """
+    parts = data.need("gallery_sizes").partition_by("augmentation", as_dict=True)
+    names = [name for name in by_recall(data) if (name,) in parts]
+    few = [f"the {LINES} least recalled of {len(names)} augmentations"] if len(names) > LINES else []
+    note = "solid: measured in parts of the set; dashed: predicted; dotted: at least so high; shaded: 95 % interval"
+    drawn = new_figure(data.caption(note, *few), 7.2, 3.9, title)
+    axes = drawn.subplots()
+    for name in names[:LINES]:
+        _curve(axes, parts[name,].sort("images"), data.colours[name], human(name))
+    axes.set_xscale("log")
+    axes.set_xlabel("number of images that are searched among")
+    axes.set_ylabel("share of views whose original comes first")
+    _finish(drawn, axes)
+    return drawn
+
+
+def _curve(axes: Axes, table: pl.DataFrame, colour: str, label: str) -> None:
+    """One augmentation; what is predicted goes on where what is measured ends."""
+    measured = table.filter(kind="measured")
+    for kind, line in STYLES.items():
+        part = table.filter(kind=kind)
+        if part.is_empty():
+            continue
+        if kind == "predicted":
+            part = pl.concat([measured.tail(1), part])
+        if kind != "bound":
+            ends = part.drop_nulls(["ci_low", "ci_high"])
+            axes.fill_between(ends["images"], ends["ci_low"], ends["ci_high"], color=colour, alpha=0.1, linewidth=0)
+        axes.plot(
+            part["images"], part["recall"], linestyle=line, color=colour, linewidth=1.4, gid=kind,
+            marker="o" if kind == "measured" else "", markersize=3, label=label if kind == "measured" else None,
+        )  # fmt: skip
+
+
+@figure("roc", "20", "Views that a threshold matches, against false matches", section=True, possible=has_table("roc"))
+def roc(data: FigureInput, title: str) -> Figure:
+    """The share of views that a threshold matches with their original, over that of pairs of different images."""
+    parts = data.need("roc").partition_by("augmentation", as_dict=True)
+    thresholds = data.table("thresholds")
+    note = "each point of a line is one threshold of the cosine"
+    note += "" if thresholds is None else "; dashed: the false-match rates of the thresholds"
+    drawn = new_figure(data.caption(note), 7.2, 3.9, title)
+    axes = drawn.subplots()
+    for name in by_recall(data):
+        if (name,) in parts:
+            part = parts[name,].filter(pl.col("fmr") > 0).sort("fmr", "tpr")
+            axes.plot(part["fmr"], part["tpr"], color=data.colours[name], linewidth=1.3, label=human(name))
+    for rate in () if thresholds is None else thresholds["fmr"]:
+        axes.axvline(rate, color=MUTED, linewidth=0.8, linestyle="--", zorder=1, gid="threshold")
+    axes.set_xscale("log")
+    axes.set_xlabel("share of pairs of different images that are matched (false-match rate)")
+    axes.set_ylabel("share of views that are matched with their original")
+    _finish(drawn, axes)
+    return drawn
+
+
+def _finish(drawn: Figure, axes: Axes) -> None:
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(color=FAINT)
+    drawn.legend(*axes.get_legend_handles_labels(), loc="outside right upper")

@@ -1,0 +1,197 @@
+"""Will a search still find it: recall, ranks, thresholds for duplicates, and what is found instead."""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from embedshift.augmentations import ORIGINAL
+from embedshift.config import Json
+from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
+from embedshift.questions.search.returned import RANKS, instead, rank_shares
+from embedshift.questions.search.thumbnails import Key, Thumbnails, thumbnails
+from embedshift.report.numbers import count, fixed, in_percent, listed, shorten, with_interval
+from embedshift.report.searches import among, sentences, warning
+from embedshift.report.section import PageInput, Part, Section
+from embedshift.statistics.families import ONE_LEVEL
+from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
+from embedshift.store.naming import Naming
+
+# Pairs that are shown as likely duplicates, and views that the search takes for another image.
+PAIRS, MISTAKES = 12, 6
+COLUMNS = (*RECALLS, MRR, OVERLAP, AUC)
+TITLES = {MRR: "mean reciprocal rank", OVERLAP: "neighbours kept", AUC: "area under the curve"}
+
+
+def section(page: PageInput) -> Section | None:
+    """The section; one line where the study stores no vectors."""
+    if not page.info.has_vectors:
+        return Section("search", "Search", 16, {"search": None})
+    table, ranks = page.data.table("search"), page.data.table("search_ranks")
+    if table is None or ranks is None:
+        return None
+    mistakes = instead(ranks.filter(pl.col("view").is_in(page.data.augmentations)), MISTAKES)
+    pairs = page.data.table("duplicates")
+    likely = [] if pairs is None else pairs.sort("cosine", descending=True, maintain_order=True).head(PAIRS).to_dicts()
+    shown = thumbnails(page.reader, keys_of(mistakes, likely))
+    searched = ranks["image_id"].n_unique()
+    measured = set(table.drop_nulls("value")["metric"])
+    content = {
+        "sentences": sentences(table, among(page.reader, page.data.images)),
+        "warning": encoder_note(page),
+        "notes": notes(page.data.images, searched, page.data.shows_one_level),
+        "columns": [TITLES.get(name, name) for name in COLUMNS if name in measured],
+        "rows": [row for name in page.data.augmentations if (row := row_of(name, table, measured))],
+        "of_ranks": list(RANKS),
+        "ranks": rank_rows(ranks, page.data.table("matches"), page.data.augmentations),
+        "thresholds": threshold_rows(page.data.table("thresholds")),
+        "figures": {name: page.figures.get(name) for name in ("recall", "gallery", "roc")},
+        "pairs": [pair(row, shown, page.reader.naming) for row in likely],
+        "mistakes": [mistake(row, shown, page.reader.naming) for row in mistakes],
+        "pictures": page.reader.pictures,
+    }
+    return Section("search", "Search", 16, {"search": content})
+
+
+def encoder_note(page: PageInput) -> str:
+    """What must be known of the bundled encoder, with how near to each other it brings different images."""
+    note, neighbours = warning(page.info, page.encoder), page.data.table("search_neighbours")
+    if not note or neighbours is None:
+        return note
+    middle = neighbours.group_by("image_id").agg(pl.col("cosine").max())["cosine"].median()
+    assert isinstance(middle, float)
+    return f"{note} Half of these images have another one at a cosine of {fixed(middle, 2)} or more."
+
+
+def notes(images: int, searched: int, one_level: bool) -> list[str]:
+    """What a reader must know before the numbers are read.
+
+    Args:
+        images: How many there are to find among.
+        searched: Of how many of them the views were searched for.
+        one_level: Whether one level of each family is shown.
+
+    Example:
+        >>> notes(10, 10, False)[0]
+        'Among 10 images recall@10 and the neighbours kept are 1 whatever the encoder.'
+    """
+    trivial = [name for name, k in zip(RECALLS, KS, strict=True) if images <= k]
+    trivial += ["the neighbours kept"] if images <= 1 + max(KS) else []
+    found: list[str] = []
+    if trivial:
+        verb = "is" if len(trivial) == 1 and trivial[0] in RECALLS else "are"
+        found.append(f"Among {count(images, 'image')} {listed(trivial)} {verb} 1 whatever the encoder.")
+    if searched < LEAST_IMAGES:
+        found.append(f"{count(searched, 'image')}: too few for intervals, which need {LEAST_IMAGES}.")
+    elif searched < APPROXIMATE_BELOW:
+        found.append(f"With {searched} images the intervals of means are approximate.")
+    if searched < images:
+        found.append(f"Searched for: the views of the first {searched:,} images in the order drawn by the seed.")
+    return [*found, *([f"Tables and figures show {ONE_LEVEL}. The folder tables has all levels."] if one_level else [])]
+
+
+def row_of(name: str, table: pl.DataFrame, measured: set[str]) -> Json | None:
+    """One augmentation's numbers as texts, each with its interval; None where it was not searched for."""
+    found = {row["metric"]: row for row in table.filter(augmentation=name).iter_rows(named=True)}
+    if not found:
+        return None
+    cells = []
+    for metric in (metric for metric in COLUMNS if metric in measured):
+        row = found.get(metric, dict.fromkeys(("value", "ci_low", "ci_high")))
+        ends = row["value"], row["ci_low"], row["ci_high"]
+        cells.append(in_percent(*ends) if metric in RECALLS else with_interval(*ends))
+    return {"augmentation": name, "cells": cells}
+
+
+def rank_rows(ranks: pl.DataFrame, matches: pl.DataFrame | None, names: Sequence[str]) -> Json:
+    """Shares of the views by rank, and of those that thresholds match.
+
+    Returns:
+        `rates`, the false-match rates; `rows`, one per augmentation: its name, `shares` and `matches` as texts.
+    """
+    rates = [] if matches is None else matches["fmr"].unique(maintain_order=True).to_list()
+    matched = {} if matches is None else {(name, fmr): ends for name, fmr, _, *ends in matches.iter_rows()}
+    shares = rank_shares(ranks)
+    rows = [
+        {
+            "augmentation": name,
+            "shares": [in_percent(share)[0] for share in shares[name]],
+            "matches": [in_percent(*matched.get((name, rate), (None,))) for rate in rates],
+        }
+        for name in names
+        if name in shares
+    ]
+    return {"rates": [rate_in_words(rate) for rate in rates], "rows": rows}
+
+
+def threshold_rows(table: pl.DataFrame | None) -> list[Json]:
+    """Thresholds with their intervals as texts."""
+    if table is None:
+        return []
+    rows = table.select("fmr", "threshold", "ci_low", "ci_high").iter_rows()
+    return [{"rate": rate_in_words(rate), "numbers": with_interval(*ends)} for rate, *ends in rows]
+
+
+def rate_in_words(rate: float) -> str:
+    """A false-match rate.
+
+    Example:
+        >>> rate_in_words(0.001), rate_in_words(0.03)
+        ('1 in 1,000', '3 in 100')
+    """
+    of = 100
+    while round(rate * of) < 1 or abs(rate * of - round(rate * of)) > 1e-9:
+        of *= 10
+        if of > 10**9:
+            return f"{rate:g}"
+    return f"{round(rate * of):,} in {of:,}"
+
+
+def keys_of(mistakes: Sequence[Json], pairs: Sequence[Json]) -> list[Key]:
+    """The images of the section, each as often as it stands there."""
+    found: list[Key] = []
+    for row in mistakes:
+        found += [(row["image_id"], row["view"]), (row["image_id"], ORIGINAL), (row["other"], ORIGINAL)]
+    return found + [(row[end], ORIGINAL) for row in pairs for end in ("image_id", "other")]
+
+
+def pair(row: Mapping[str, str], shown: Thumbnails, naming: Naming) -> Json:
+    """A likely duplicate as the page shows it."""
+    images = [_image(row[end], ORIGINAL, "", shown, naming) for end in ("image_id", "other")]
+    return {"cosine": fixed(float(row["cosine"]), 4), "images": images}
+
+
+def mistake(row: Json, shown: Thumbnails, naming: Naming) -> Json:
+    """A view that the search takes for another image, as the page shows it."""
+    own, other = fixed(row["cosine"], 3), fixed(row["other_cosine"], 3)
+    images = [
+        _image(row["image_id"], row["view"], f"the view, under {row['view']}", shown, naming),
+        _image(row["image_id"], ORIGINAL, f"its original: rank {row['rank']:,}, cosine {own}", shown, naming),
+        _image(row["other"], ORIGINAL, f"what came first: cosine {other}", shown, naming),
+    ]
+    return {"augmentation": row["view"], "images": images}
+
+
+def _image(image_id: str, view: str, words: str, shown: Thumbnails, naming: Naming) -> Json:
+    name, key = naming.image(image_id), (image_id, view)
+    return {
+        "name": name,
+        "words": words,
+        "address": shown.addresses.get(key, ""),
+        "alt": f"{words}: {name}" if words else name,
+        "reason": shorten(naming.text(shown.missing.get(key, ""), image_id)),
+    }
+
+
+TERMS = {
+    "recall@k": "The share of views whose original is among the first k images that a search with the view returns.",
+    "rank": "The place of a view's original in its search: 1 + the number of other images at least as near.",
+    "mean reciprocal rank": "The mean of 1 / rank: 1 = every original comes first.",
+    "neighbours kept": "The share of an original's ten nearest other images that are among the view's ten nearest.",
+    "false-match rate": "The share of pairs of different images whose cosine reaches a threshold.",
+    "area under the curve": "The chance that a view is nearer to its original than two different images are to each "
+    "other; 1 = always.",
+    "likely duplicates": "Pairs of different files with the highest cosines; a person must say whether they are.",
+}
+CORRECTED = {"Recall, ranks, thresholds and matches of a search": "Nothing: each interval holds for itself."}
+
+PART = Part(section, terms=TERMS, corrected=CORRECTED)

