@@ -19,6 +19,8 @@ from embedshift.statistics.sample import Sample
 
 # What a table has: parts of the gallery that was searched, and how many times as large predictions and bounds go.
 PARTS, PREDICTED, BOUNDED = (8, 4, 2, 1), (2, 3, 4, 5), (10, 100)
+# Images below which nothing is predicted: their pools have few queries.
+LEAST = 40
 # Highest cosines with other images that are kept of each query: `others`.
 KEPT = 64
 # How many times as many queries a wide pool has; curves that differ by less than this in half a gallery are one.
@@ -261,7 +263,9 @@ def bound(search: Search, size: int) -> tuple[float, float] | None:
         numbers = over_images(np.where(search.found, (search.own >= threshold) - (size - 1) * false, np.nan))
         if numbers.mean.item() > (0.0 if best is None else best.mean.item()):
             best = numbers
-    return best and (best.mean.item(), of_means(best, seed=0, low=0.0, high=1.0)[0].item())
+    if best is None:
+        return None
+    return best.mean.item(), of_means(best, seed=0, low=0.0, high=1.0)[0].item()
 
 
 def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
@@ -272,8 +276,8 @@ def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
 
     Returns:
         `augmentation, images, recall, ci_low, ci_high, kind`: "measured" up to n images, exactly; "predicted" up to
-        5 n; "bound" beyond, where there is one: the recall is at least so high, and `ci_high` is null. Intervals are
-        for new images of the same kind; null below `LEAST_IMAGES` images.
+        5 n, from `LEAST` images on; "bound" beyond, where there is one: the recall is at least so high, and `ci_high`
+        is null. Intervals are for new images of the same kind; null below `LEAST_IMAGES` images.
     """
     rows: list[tuple[str, int, float, float | None, float | None, str]] = []
     for name, search in searches.items():
@@ -283,8 +287,9 @@ def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
         for size in sorted({n // part for part in PARTS if n // part > 1}):
             sample = over_images(recall_among(search.ranks, n, size))
             rows.append((name, size, sample.mean.item(), *_ends(of_shares(sample)), "measured"))
-        prediction = Prediction.of(search)
-        rows += [(name, times * n, *prediction.at(times * n), "predicted") for times in PREDICTED]
+        if search.found.any(axis=1).sum() >= LEAST:
+            prediction = Prediction.of(search)
+            rows += [(name, times * n, *prediction.at(times * n), "predicted") for times in PREDICTED]
         for size in (times * n for times in BOUNDED):
             least = bound(search, size)
             if least:

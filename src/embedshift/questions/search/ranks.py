@@ -91,7 +91,7 @@ def _search(draws: Sequence[Ranked], images: int) -> Search:
     """The draws of one augmentation of some images."""
     rank, own, others = (np.stack([getattr(each, name) for each in draws], 1) for name in ("rank", "cosine", "others"))
     known = rank > 0
-    return Search(np.where(known, rank, np.nan), np.where(known, own, np.nan), others, images)
+    return Search(np.where(known, rank, np.nan), np.where(known, own, np.nan), np.nan_to_num(others, nan=-1.0), images)
 
 
 def _joined(parts: Sequence[Search]) -> Search:

@@ -104,7 +104,7 @@ def different(reader: Reader, count: int) -> pairs.Pairs:
 
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
-    """Cosines of the views with their own originals: augmentation → `[m, draws]` of the first images, by default all."""
+    """Cosines of views with their own originals: augmentation → `[m, draws]` of the first images, by default of all."""
     ranks, draws = _need(reader, "search_ranks"), reader.info.draws
     parts = ranks.partition_by("view", as_dict=True, maintain_order=True)
     return {name: recall.by_image(parts[name,]["cosine"], draws)[:count] for name in reader.augmentations}
