@@ -166,6 +166,15 @@ def test_mistakes_are_the_widest_margins_one_of_each_augmentation_first(reader):
         assert f"rank {row['rank']}, cosine" in words(html_of(reader))
 
 
+def test_the_second_of_an_augmentation_waits_for_the_first_of_every_other():
+    rows = [("a", "noise", 0.9), ("b", "noise", 0.8), ("c", "blur", 0.1), ("d", "blur", 0.05), ("e", "elastic", 0.3)]
+    ranks = pl.DataFrame(rows, schema=["image_id", "view", "other_cosine"], orient="row").with_columns(
+        draw=pl.lit(0), rank=pl.lit(2), cosine=pl.lit(0.0), other=pl.lit("z")
+    )
+    assert [row["image_id"] for row in instead(ranks, 4)] == ["a", "e", "c", "b"]
+    assert instead(ranks.with_columns(draw=pl.lit(1)), 4) == instead(ranks.with_columns(rank=pl.lit(1)), 4) == []
+
+
 def test_rank_shares_leave_out_views_without_a_rank():
     ranks = pl.DataFrame({"view": ["blur"] * 3 + ["noise"], "rank": [1, 101, None, None]})
     assert {name: shares.tolist() for name, shares in rank_shares(ranks).items()} == {"blur": [0.5, 0, 0, 0, 0.5]}

@@ -149,7 +149,7 @@ def test_the_report_of_few_views_has_both_answers(small, families):
     answer = words(html[html.index('<section id="answer"') : html.index('<section id="strength"')])
     assert "At which strength does it give way?" in answer
     assert "Is the order settled?" in answer
-    section = html[html.index('<section id="strength"') : html.index('<section id="summary"')]
+    section = html[html.index('<section id="strength"') : html.index('<section id="search"')]
     rows = re.findall(r'<tr><th scope="row"><bdi>(.*?)</bdi>.*?</tr>', section, re.S)
     assert rows == ["darker", "closer", "once"]
     assert section.count("<img") == 2
