@@ -1,6 +1,7 @@
 """The search is made once: its tables are kept until the shards change, whatever a report does."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ from embedshift.errors import UsageError
 from embedshift.questions.search import tables
 from embedshift.questions.search.settings import settings
 from embedshift.store.labels import labels_of, shards_hash
+from embedshift.store.tables import write_tables
 from support.revised import revise_embeddings, without_vectors
 from support.synthetic import make_study
 
@@ -119,3 +121,29 @@ def test_labels_say_what_a_table_was_made_from(study):
     assert labels_of(study.folder, "search_ranks") == {"version": "1", "queries": "2000", "gallery": ""}
     assert labels_of(study.folder, "summary") == {}
     assert labels_of(study.folder, "no_such_table") == {}
+
+
+def test_files_without_pictures_hold_hashes_and_the_study_still_names_its_images(study, searches):
+    before = study.search_ranks(), study.duplicates(), study.table("search_neighbours")
+    reader = replace(study.reader(), pictures=False)
+    write_tables(reader)
+    assert searches == [], "other names are no other search"
+    for name, table in zip(("search_ranks", "duplicates", "search_neighbours"), before, strict=True):
+        stored = pl.read_parquet(study.folder / "tables" / f"{name}.parquet")
+        assert stored["image_id"].str.contains("^image-[0-9a-f]{8}$").all()
+        assert stored["other"].str.contains("^image-[0-9a-f]{8}$").all()
+        assert study.table(name).equals(table)
+    assert not any(
+        name in (study.folder / "tables" / "duplicates.csv").read_text() for name in study.reader().image_ids()
+    )
+    study.write_tables()
+    assert pl.read_parquet(study.folder / "tables" / "search_ranks.parquet").equals(before[0])
+
+
+def test_names_of_a_gallery_are_hidden_too(study, tmp_path):
+    other = make_study(tmp_path / "other", ["jane.png", "joe.png"], ("noise", "blur"), dim=6, seed=3)
+    study.search(gallery=other.folder)
+    write_tables(replace(study.reader(), pictures=False))
+    stored = pl.read_parquet(study.folder / "tables" / "search_neighbours.parquet")["other"]
+    assert stored.str.starts_with("gallery:image-").any()
+    assert not stored.str.contains("jane|joe").any()

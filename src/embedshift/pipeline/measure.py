@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """A list of numbers in the rows, float32; metrics need none, each is a column of float64.
+    """A list of numbers in the rows, float32, or one number; metrics need none, each is a column of float64.
 
     Args:
         name: Of the column.
-        length: Of the list; 0 = one number that is no list, float64, of the original alone.
-        of: The rows that hold it: "views" = every augmented view, "original" = the original view alone.
+        length: Of the list.
+        of: The rows that hold it: "views" = every augmented view, "original" = the original view alone, "number" = that
+            too, one float64 that is no list.
     """
 
     name: str
     length: int
-    of: Literal["views", "original"] = "views"
+    of: Literal["views", "original", "number"] = "views"
 
 
 @dataclass(frozen=True)

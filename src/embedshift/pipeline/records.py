@@ -10,7 +10,7 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.pipeline.draw import DrawnImage
-from embedshift.pipeline.measure import Measure
+from embedshift.pipeline.measure import Column, Measure
 from embedshift.pipeline.plan import Plan
 from embedshift.store.shards import GRADES, fixed_lists, schema, storable
 
@@ -27,8 +27,9 @@ def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
     """The columns of the rows that `encoder` and `plan` make."""
     cells = None if encoder.grid is None else encoder.grid[0] * encoder.grid[1]
     dim = encoder.dim if plan.config.store == "all" else None
-    lists = {each.name: each.length if each.of == "views" or not each.length else None for each in plan.columns}
-    return schema(dim, cells, plan.metrics, lists, graded=plan.suite.is_graded)
+    numbers = [each.name for each in plan.columns if each.of == "number"]
+    lists = {each.name: each.length if each.of == "views" else None for each in plan.columns if each.of != "number"}
+    return schema(dim, cells, [*plan.metrics, *numbers], lists, graded=plan.suite.is_graded)
 
 
 def rows(image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values], plan: Plan, *, maps: bool) -> pa.Table:
@@ -55,8 +56,7 @@ def rows(image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values],
     for name in plan.metrics:
         made[name] = _numbers(values.get(name), missing)
     for column in plan.columns:
-        of_original = column.of == "original"
-        made[column.name] = _lists(values.get(column.name), column.length, missing, original=of_original)
+        made[column.name] = _column(values.get(column.name), column, missing)
     return pa.table(made)
 
 
@@ -68,16 +68,16 @@ def _numbers(values: Values | None, missing: NDArray[np.bool_]) -> pa.Array:
     return pa.array(np.concatenate([np.full(1, np.nan), values]), pa.float64(), mask=mask)
 
 
-def _lists(values: Values | None, length: int, missing: NDArray[np.bool_], *, original: bool) -> pa.Array:
-    """A column of lists: on the original alone, where it may be one number, or on all rows but it and missing views."""
-    if original and not length:
-        number = None if values is None else float(values)
-        return pa.array([number, *([None] * (len(missing) - 1))], pa.float64())
-    if original:
-        first = None if values is None else np.asarray(values, np.float32).ravel()
-        return pa.array([first, *([None] * (len(missing) - 1))], pa.list_(pa.float32()))
-    if values is None:
-        return pa.nulls(len(missing), pa.list_(pa.float32(), length))
-    # One list per augmented view.
-    part = fixed_lists(np.asarray(values, np.float32).reshape(-1, length), missing[1:])
-    return pa.concat_arrays([pa.nulls(1, part.type), part])
+def _column(values: Values | None, column: Column, missing: NDArray[np.bool_]) -> pa.Array:
+    """A column of lists, or of one number: on the original alone, or on all rows but it and missing views."""
+    if column.of == "views":
+        if values is None:
+            return pa.nulls(len(missing), pa.list_(pa.float32(), column.length))
+        # One list per augmented view.
+        part = fixed_lists(np.asarray(values, np.float32).reshape(-1, column.length), missing[1:])
+        return pa.concat_arrays([pa.nulls(1, part.type), part])
+    rest = [None] * (len(missing) - 1)
+    if column.of == "number":
+        return pa.array([None if values is None else float(values), *rest], pa.float64())
+    first = None if values is None else np.asarray(values, np.float32).ravel()
+    return pa.array([first, *rest], pa.list_(pa.float32()))

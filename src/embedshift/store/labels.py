@@ -3,16 +3,17 @@
 import functools
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
 
+from embedshift.store.naming import Naming
 from embedshift.store.shards import SUMS_KEY, write_whole
 
-_SHARDS = b"embedshift.shards"
+_SHARDS, _HIDDEN = b"embedshift.shards", b"embedshift.hidden"
 _PREFIX = "embedshift.label."
 # Bytes of each column of a shard that are read for its hash.
 _BEGINNING = 4_096
@@ -59,26 +60,56 @@ def labels_of(folder: Path, name: str) -> dict[str, str]:
         folder: The study's folder.
         name: Of the table.
     """
-    try:
-        metadata: Mapping[bytes, bytes] = pq.read_metadata(table_path(folder, name)).metadata or {}
-    except (OSError, ValueError):  # not there, or no Parquet
-        return {}
+    metadata = _metadata(folder, name)
     if metadata.get(_SHARDS, b"").decode() != shards_hash(folder):
         return {}
     texts = {key.decode("utf-8", "replace"): value.decode() for key, value in metadata.items()}
     return {key.removeprefix(_PREFIX): value for key, value in texts.items() if key.startswith(_PREFIX)}
 
 
-def kept(folder: Path, name: str, labels: Mapping[str, str]) -> pl.DataFrame | None:
-    """A table that was made from the shards as they are now, and from these labels; None where it must be made."""
-    if not labels or labels_of(folder, name) != dict(labels):
-        return None
-    return pl.read_parquet(table_path(folder, name), glob=False)
+def read_table(folder: Path, name: str, image_ids: Callable[[], Iterable[str]]) -> pl.DataFrame:
+    """A table as it was made: with the names of images, where its file has their hashes.
+
+    Args:
+        folder: The study's folder.
+        name: Of the table.
+        image_ids: Gives the names of the study's images.
+    """
+    table = pl.read_parquet(table_path(folder, name), glob=False)
+    hidden = _metadata(folder, name).get(_HIDDEN, b"").decode()
+    if not hidden:
+        return table
+    hashes = Naming({}, pictures=False)
+    names = {hashes.image(image_id): image_id for image_id in image_ids()}
+    return table.with_columns(pl.col(hidden.split(",")).replace(names))
 
 
-def write_labelled(folder: Path, name: str, table: pl.DataFrame, labels: Mapping[str, str]) -> None:
-    """Writes a table's Parquet file with what it was made from."""
-    said: dict[Any, Any] = {_SHARDS: shards_hash(folder)} | {_PREFIX + key: value for key, value in labels.items()}
+def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """A table with hashes in the place of the names of images.
+
+    Example:
+        >>> with_hashes(pl.DataFrame({"image_id": ["a/b.jpg"], "rank": [1]}), ["image_id"]).row(0)
+        ('image-579a090e', 1)
+    """
+    hashes = Naming({}, pictures=False)
+    names = {name: hashes.image(name) for column in columns for name in table[column].drop_nulls().unique()}
+    return table.with_columns(pl.col(columns).replace(names)) if columns else table
+
+
+def write_labelled(
+    folder: Path, name: str, table: pl.DataFrame, labels: Mapping[str, str], hidden: Sequence[str] = ()
+) -> None:
+    """Writes a table's Parquet file with what it was made from, and which columns have hashes for names."""
+    said: dict[Any, Any] = {_SHARDS: shards_hash(folder), _HIDDEN: ",".join(hidden)}
+    said |= {_PREFIX + key: value for key, value in labels.items()}
     arrow = table.to_arrow()
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **said})
-    write_whole(table_path(folder, name), lambda hidden: pq.write_table(arrow, hidden, compression="zstd"))
+    write_whole(table_path(folder, name), lambda path: pq.write_table(arrow, path, compression="zstd"))
+
+
+def _metadata(folder: Path, name: str) -> Mapping[bytes, bytes]:
+    """Of a table's file; empty where it is not there, or no Parquet."""
+    try:
+        return pq.read_metadata(table_path(folder, name)).metadata or {}
+    except (OSError, ValueError):
+        return {}

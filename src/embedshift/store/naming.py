@@ -18,6 +18,10 @@ _PATH = re.compile(rf"{_START}(?:[^/\s'\"(),:;]+/)+([^/\s'\"(),:;]*)")
 _LAST_PATH = re.compile(rf"{_START}(?:[^/]+/)*([^/]+)/*$")
 
 
+# What stands before the names of images that are not of the study but of a gallery beside it.
+GALLERY = "gallery:"
+
+
 @dataclass(frozen=True)
 class Naming:
     """The names that a report shows.
@@ -39,6 +43,8 @@ class Naming:
         """
         if self.pictures:
             return image_id
+        if image_id.startswith(GALLERY):
+            return GALLERY + self.image(image_id.removeprefix(GALLERY))
         hashed = hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=4)
         return f"image-{hashed.hexdigest()}"
 

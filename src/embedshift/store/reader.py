@@ -16,6 +16,7 @@ from embedshift.registry import METRICS, Question, questions
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.store.info import FILE, StudyInfo, read_info
+from embedshift.store.labels import read_table, table_path
 from embedshift.store.naming import Naming
 from embedshift.store.shards import ShardRecord, finished, shard_sums, write_failures
 from embedshift.store.table import tables_of
@@ -49,7 +50,7 @@ class Reader:
         """Whether the run reached its end and its tables are there."""
         if not self.exists() or not self.info.complete:
             return False
-        return all((self.folder / "tables" / f"{name}.parquet").is_file() for name in self.table_names)
+        return all(table_path(self.folder, name).is_file() for name in self.table_names)
 
     @functools.cached_property
     def info(self) -> StudyInfo:
@@ -108,8 +109,8 @@ class Reader:
         """A table by its name; None where the study does not have it."""
         if name in self.made:
             return self.made[name]
-        path = self.folder / "tables" / f"{name}.parquet"
-        return pl.read_parquet(path, glob=False) if name in self.table_names and path.is_file() else None
+        there = name in self.table_names and table_path(self.folder, name).is_file()
+        return read_table(self.folder, name, self.image_ids) if there else None
 
     def rows(self) -> pl.LazyFrame:
         """All rows, lazily: one per image, view and draw, in the order of the shards."""

@@ -72,7 +72,7 @@ def schema(
         dim: Length of an embedding; None where none is stored.
         cells: g_h * g_w; None for an encoder without attention.
         metrics: Names.
-        lists: Lists of numbers, float32: name → length; None = of any length, 0 = one number that is no list, float64.
+        lists: Lists of numbers, float32: name → length; None = of any length.
         graded: Whether a view may have a place in a family of rising strength.
 
     Example:
@@ -91,14 +91,10 @@ def schema(
             *([pa.field("embedding", pa.list_(pa.float32(), dim))] if dim else []),
             pa.field("attention", attention),
             *(pa.field(name, pa.float64()) for name in metrics),
-            *(pa.field(name, _numbers(length)) for name, length in lists.items()),
+            *(pa.field(name, pa.list_(pa.float32(), -1 if n is None else n)) for name, n in lists.items()),
             pa.field("caption", pa.string()),
         ]
     )
-
-
-def _numbers(length: int | None) -> pa.DataType:
-    return pa.float64() if length == 0 else pa.list_(pa.float32(), -1 if length is None else length)
 
 
 def fixed_lists(values: Floats, missing: NDArray[np.bool_] | None = None) -> pa.Array:

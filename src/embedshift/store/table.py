@@ -27,6 +27,7 @@ class Table:
         labels: For a table that takes long to make: what it is made from beside the shards. While its file has the same
             labels and the shards are the same, it is read and not made again.
         of_images: Whether it has rows for every image: then it is written as Parquet alone, and no output lists it.
+        names: Columns that hold names of images; its files have hashes in their place where images may not be shown.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Table:
     takes: str = ""
     labels: "Callable[[Reader], Mapping[str, str]] | None" = None
     of_images: bool = False
+    names: tuple[str, ...] = ()
 
 
 def tables_of(questions: Sequence[Question]) -> list[Table]:

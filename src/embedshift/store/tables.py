@@ -9,7 +9,7 @@ from embedshift.registry import Question
 from embedshift.statistics.differences import differences
 from embedshift.statistics.summary import measured, performance, ranked_metrics, ranking, summary
 from embedshift.store.floors import floors, group_sizes
-from embedshift.store.labels import kept, table_path, write_labelled
+from embedshift.store.labels import labels_of, read_table, table_path, with_hashes, write_labelled
 from embedshift.store.reader import Reader
 from embedshift.store.shards import write_whole
 from embedshift.store.table import Table, tables_of
@@ -51,8 +51,9 @@ def tables_after(reader: Reader, question: Question) -> set[str]:
 
 def _made(table: Table, reader: Reader) -> pl.DataFrame:
     """The table: as it is kept, where it was made from the same."""
-    found = None if table.labels is None else kept(reader.folder, table.name, table.labels(reader))
-    return table.make(reader) if found is None else found
+    if table.labels is not None and labels_of(reader.folder, table.name) == table.labels(reader):
+        return read_table(reader.folder, table.name, reader.image_ids)
+    return table.make(reader)
 
 
 def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
@@ -77,10 +78,12 @@ def write_tables(reader: Reader, only: Collection[str] | None = None) -> None:
     # Before anything is written, since they may be said in the files.
     labels = {name: each.labels(reader) for name, each in own.items() if each.labels is not None and name in made}
     (reader.folder / "tables").mkdir(exist_ok=True)
-    for name, table in made.items():
+    for name, made_table in made.items():
+        hidden = own[name].names if name in own and not reader.pictures else ()
+        table = with_hashes(made_table, hidden)
         if name not in own or not own[name].of_images:
             write_whole(reader.folder / "tables" / f"{name}.csv", table.write_csv)
         if name in labels:
-            write_labelled(reader.folder, name, table, labels[name])
+            write_labelled(reader.folder, name, table, labels[name], hidden)
         else:
             write_whole(table_path(reader.folder, name), table.write_parquet)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import polars as pl
 
@@ -22,6 +23,8 @@ NEAR = 1e-7
 TAKES = "stored embeddings: run it with `store` all"
 # Images of which all pairs are made; where a rate takes more, so many; and rows of `duplicates` at most.
 PAIRED, MOST_PAIRED, LISTED = QUERIES, IN_MEMORY, 10_000
+# Columns that hold names of images.
+NAMES = ("image_id", "other")
 DUPLICATES: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}
 
 
@@ -134,20 +137,18 @@ def _table(
     make: Callable[[Reader], pl.DataFrame],
     *reads: str,
     labels: Callable[[Reader], Mapping[str, str]] = _of_search,
-    of_images: bool = False,
+    **more: Any,
 ) -> Table:
-    return Table(
-        name, make, reads, lambda reader: reader.info.has_vectors, takes=TAKES, labels=labels, of_images=of_images
-    )
+    return Table(name, make, reads, lambda reader: reader.info.has_vectors, takes=TAKES, labels=labels, **more)
 
 
 TABLES = (
-    _table("search_ranks", lambda reader: found(reader).ranks, of_images=True),
-    _table("search_neighbours", lambda reader: found(reader).neighbours, of_images=True),
+    _table("search_ranks", lambda reader: found(reader).ranks, of_images=True, names=NAMES),
+    _table("search_neighbours", lambda reader: found(reader).neighbours, of_images=True, names=NAMES),
     _table("gallery_sizes", lambda reader: gallery_sizes(found(reader).searches)),
     _table("search", search, "search_ranks"),
     _table("thresholds", thresholds, "search_ranks", labels=_of_thresholds),
     _table("matches", matches, "search_ranks", "thresholds", labels=_of_thresholds),
     _table("roc", roc, "search_ranks"),
-    _table("duplicates", duplicates, "search_neighbours", "thresholds", labels=_of_thresholds),
+    _table("duplicates", duplicates, "search_neighbours", "thresholds", labels=_of_thresholds, names=NAMES),
 )

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
-from embedshift.questions.search.vectors import OTHER
 from embedshift.report.images import address, shrink, webp
+from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
 
@@ -42,7 +42,7 @@ def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> Thu
     """
     if not reader.pictures:
         return Thumbnails()
-    missing = {key: "of the gallery, which has vectors alone" for key in keys if key[0].startswith(OTHER)}
+    missing = {key: "of the gallery, which has vectors alone" for key in keys if key[0].startswith(GALLERY)}
     wanted: dict[str, set[str]] = {}
     for image_id, view in keys:
         if (image_id, view) not in missing:

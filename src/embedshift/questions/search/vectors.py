@@ -13,14 +13,13 @@ from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError, reason
 from embedshift.statistics.retrieval import Gallery
+from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
 
 # Rows of a file at once, and bytes of vectors up to which they are kept in memory.
 ROWS, IN_MEMORY = 8_192, 512 * 2**20
-# What stands before the names of images of a gallery.
-OTHER = "gallery:"
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def _gallery(reader: Reader, path: Path) -> tuple[pl.Series, Iterator[Floats]]:
     try:
         if path.suffix == ".npy":
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-            ids = pl.Series("image_id", [f"{OTHER}{row}" for row in range(len(array))], pl.String)
+            ids = pl.Series("image_id", [f"{GALLERY}{row}" for row in range(len(array))], pl.String)
             return ids, (np.asarray(array[start : start + ROWS], np.float32) for start in range(0, len(array), ROWS))
         return _of_parquet(pl.scan_parquet(path, glob=False))
     except UsageError as error:
@@ -109,7 +108,7 @@ def _of_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floats
     theirs = other.rows().filter(pl.col("view") == ORIGINAL)
     twice = pl.col("pixels").is_in(own.drop_nulls().implode()).fill_null(value=False)
     kept = theirs.filter(~twice)
-    ids = kept.select(pl.lit(OTHER) + pl.col("image_id")).collect().to_series()
+    ids = kept.select(pl.lit(GALLERY) + pl.col("image_id")).collect().to_series()
     if lost := len(theirs.select("view").collect()) - len(ids):
         log.info("%d images of the gallery are in the study too: left out of the gallery", lost)
     return ids.alias("image_id"), _vectors(kept)
@@ -124,4 +123,4 @@ def _of_parquet(rows: pl.LazyFrame) -> tuple[pl.Series, Iterator[Floats]]:
     length = int(rows.select(pl.len()).collect().item())
     width = int(rows.select(pl.col(column).first()).collect()[column].explode().len())
     fixed = rows.select(pl.col(column).cast(pl.List(pl.Float32)).list.to_array(width).alias("embedding"))
-    return pl.Series("image_id", [f"{OTHER}{row}" for row in range(length)], pl.String), _vectors(fixed)
+    return pl.Series("image_id", [f"{GALLERY}{row}" for row in range(length)], pl.String), _vectors(fixed)
