@@ -69,8 +69,9 @@ def test_pools_equal_a_loop_over_the_most_similar_queries(factor, count):
         assert found.chance[i] == pytest.approx(np.mean([(others[j] >= own[i]).mean() for j in members]))
 
 
-def test_the_mixture_fits_half_the_gallery():
-    of = search(world(200, 4), 200)
+@pytest.mark.parametrize("step", [0.6, 0.4])
+def test_the_mixture_fits_half_the_gallery(step):
+    of = search(world(200, 4, step=step), 200)
     found = Prediction.of(of)
     half = recall_among(of.ranks, 200, 100).mean()
     ends = [predicted(each, found.hits, 200, 100).mean() for each in found.kinds]
@@ -140,11 +141,14 @@ def test_predictions_meet_larger_galleries_and_intervals_hold_new_queries():
 
 
 def test_no_miss_among_few_is_no_certainty():
-    table = 0.5 * np.eye(50) + 0.4 + 1e-3 * np.random.default_rng(0).random((50, 50))
+    rng = np.random.default_rng(0)
+    own = rng.uniform(0.6, 0.9, 50)
+    table = own[:, None] - rng.uniform(0.001, 0.3, (50, 50))
+    np.fill_diagonal(table, own)
     rows = gallery_sizes({"a": search(table, 50)})
     assert (rows.filter(kind="predicted")["recall"] == 1).all()
     lower = rows.filter(kind="predicted")["ci_low"].to_list()
-    assert max(lower) <= 1 - 3 / 50
+    assert max(lower) < stats.beta(50, 1).ppf(0.025) - 0.01
     of = search(world(40, 1, step=40.0), 40)
     none = Search(of.ranks + 1, of.own, of.others, 40)
     assert (gallery_sizes({"a": none}).filter(kind="predicted")["recall"] < 0.1).all()
@@ -167,6 +171,15 @@ def test_a_bound_lies_below_the_recall_of_the_larger_gallery():
     tried = [falling[20 * 2**k - 1] for k in range(9) if falling[20 * 2**k - 1] > cut]
     by_hand = [(own >= t).mean() - (larger - 1) * (others >= t).mean() for t in tried]
     assert least == pytest.approx(max(by_hand))
+
+
+def test_lists_that_are_cut_bear_no_bound_below_where_they_end():
+    """Ten views that fifty images are near to, of which five are kept: a tenth of the false matches are seen."""
+    table = np.full((100, 100), 0.1)
+    table[:10, 40:90] = 0.9
+    np.fill_diagonal(table, 0.95)
+    assert bound(search(table, 100, kept=99), 11)[0] == pytest.approx(1 - 10 * 500 / 9_900)
+    assert bound(search(table, 100, kept=5), 11) is None
 
 
 def test_no_bound_where_the_pairs_bear_none():

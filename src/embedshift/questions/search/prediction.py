@@ -263,9 +263,7 @@ def bound(search: Search, size: int) -> tuple[float, float] | None:
         numbers = over_images(np.where(search.found, (search.own >= threshold) - (size - 1) * false, np.nan))
         if numbers.mean.item() > (0.0 if best is None else best.mean.item()):
             best = numbers
-    if best is None:
-        return None
-    return best.mean.item(), of_means(best, seed=0, low=0.0, high=1.0)[0].item()
+    return None if best is None else (best.mean.item(), of_means(best, seed=0, low=0.0, high=1.0)[0].item())
 
 
 def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
