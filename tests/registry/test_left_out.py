@@ -21,6 +21,7 @@ TRACES = {
     "profile": ("fig03_heatmap", None, "summary", set()),
     "shape": ("fig04d_dendrogram", "clusters", None, {"pairwise"}),
     "direction": ("fig14_directions", "directions", "direction", set()),
+    "search": ("fig18_recall", "search", "search", set()),
     "setlevel": (None, "setlevel", "setlevel", set()),
     "claims": (None, "claims", "claims", set()),
     "layers": ("fig10_depth", "layers", "layers", {"layer_l2_cls"}),

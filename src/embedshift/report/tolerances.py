@@ -44,17 +44,17 @@ def sentences(tolerance: pl.DataFrame, encoder: str, link: str = "") -> list[Mar
     more = len(reached) - NAMED
     rest = Markup("") if more < 1 else Markup("; and {} more, <a href='{}'>in the table</a>").format(more, link)
     first = Markup("{} moves a tenth of the way to an unrelated image under {}{}.").format(encoder, named, rest)
-    return [first, *([_not_reached(other)] if other else []), *_missed(tolerance, link)]
+    return [first, *([_not_reached(other)] if other else []), *_missed(tolerance)]
 
 
-def _missed(tolerance: pl.DataFrame, link: str) -> list[Markup]:
+def _missed(tolerance: pl.DataFrame) -> list[Markup]:
     """At which strengths a search begins to miss; nothing where the study has no search."""
     rows = [row for row in by_family(tolerance, MISSED_CRITERION).values() if row["reached"]]
     if not rows:
         return []
     named = Markup("; ").join(map(_named, rows[:NAMED]))
     more = len(rows) - NAMED
-    rest = Markup("") if more < 1 else Markup("; and {} more, <a href='{}'>in the table</a>").format(more, link)
+    rest = "" if more < 1 else f"; and {more} more"
     words = "A search among the originals misses {:g} % of the views under {}{}."
     return [Markup(words).format(100 * MISSED, named, rest)]
 

@@ -176,7 +176,7 @@ def missed_shares(ranks: pl.DataFrame, draws: int) -> dict[str, Values]:
 
     Example:
         >>> ranks = pl.DataFrame({"view": ["blur", "blur"], "rank": [1, 7]})
-        >>> missed_shares(ranks, 1)["blur"][0]
+        >>> missed_shares(ranks, 1)["blur"][0].item()
         0.5
     """
     found: dict[str, Values] = {}

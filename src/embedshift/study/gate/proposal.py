@@ -1,5 +1,6 @@
 """Rules to begin with: what a study keeps, and margins that its number of images can decide."""
 
+import json
 import math
 from collections.abc import Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -77,10 +78,9 @@ def _line(text: str) -> str:
 
 
 def _written(rule: Json) -> str:
-    import yaml
-
-    lines = yaml.safe_dump([rule], sort_keys=False, allow_unicode=True, width=10**6).splitlines()
-    return "".join(f"  {line}\n" for line in lines)
+    """A rule as YAML, whose texts are those of JSON."""
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in rule.items()]
+    return "".join(f"  {'  ' if place else '- '}{line}\n" for place, line in enumerate(lines))
 
 
 # A comment, and the rules under it.
