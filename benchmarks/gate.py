@@ -28,7 +28,7 @@ WEIGHTS = "model.safetensors"
 # Checkpoint → which weights have noise, in standard deviations of each tensor, and the exit code that the gate should
 # have.
 CHECKPOINTS = {"worse": ("encoder.layer.11.", 3.0, 3), "other": ("", 1e-4, 0)}
-SHARE = """\
+RULES = """\
 rules:
   - name: no augmentation moves the embedding farther
     table: summary
@@ -36,8 +36,6 @@ rules:
     column: share
     unit: share
     may_rise: 0.02
-"""
-RECALL = """\
   - name: no augmentation hides more images
     table: search
     metric: recall@1
@@ -61,13 +59,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "photos.txt").write_text("\n".join(photos))
-        reference = embedshift.run(folder / "photos.txt", out=folder / "reference", model=NAME)
-        searched = "search" in reference.table_names
-        (folder / "rules.yaml").write_text(SHARE + (RECALL if searched else ""))
+        embedshift.run(folder / "photos.txt", out=folder / "reference", model=NAME)
+        (folder / "rules.yaml").write_text(RULES)
         (folder / "ci.sh").write_text(SCRIPT)
         codes = {name: checked(folder, name) for name in CHECKPOINTS}
         reports = {name: (folder / f"{name}.xml").read_text() for name in CHECKPOINTS}
-    print(f"{describe_machine()}\n{NAME}, {len(photos)} photos{'' if searched else ', without a search'}")
+    print(f"{describe_machine()}\n{NAME}, {len(photos)} photos")
     for name, (part, noise, wanted) in CHECKPOINTS.items():
         weights = f"weights of {part or 'all blocks'}".rstrip(".")
         broken = reports[name].count('type="broken"')
