@@ -22,23 +22,31 @@ PROBES, TRAINED_BY = 64, 64
 CHECKED = 256
 
 
-def searcher(gallery: Gallery, *, least: int = FROM) -> Look:
+def searcher(gallery: Gallery, *, views: int, least: int = FROM) -> Look:
     """How a gallery is searched: exactly; from `least` vectors on by FAISS, where it is installed.
 
-    The log says which, and what FAISS finds of what there is.
+    The log says which, and what FAISS finds of what there is, or about how long an exact search takes.
+
+    Args:
+        gallery: Where views are searched for.
+        views: How many will be.
+        least: From how many vectors on.
     """
     exact: Look = functools.partial(_exact, gallery)
     if len(gallery) < least:
         return exact
+    started = time.monotonic()
     try:
         import faiss
     except ImportError:
-        log.info(
-            "exact search among %d images: some minutes per 2,000 queries; the extra 'search' has a faster one",
-            len(gallery),
+        places = np.arange(min(CHECKED, len(gallery)))
+        exact(np.asarray(gallery.vectors[places]), places, NEIGHBOURS)
+        minutes = (time.monotonic() - started) / len(places) * views / 60
+        words = (
+            "exact search for %d views among %d images takes about %.0f min; the extra 'search' has a faster one"
         )
+        log.info(words, views, len(gallery), max(1, minutes))
         return exact
-    started = time.monotonic()
     index = _index(faiss, gallery)
     near: Look = functools.partial(_approximate, gallery, index)
     recall = measured_recall(gallery, near)
@@ -62,7 +70,7 @@ def _exact(gallery: Gallery, queries: Floats, own: Places, others: int) -> Ranke
 
 def _index(faiss: Any, gallery: Gallery) -> Any:
     """Vectors at length 1 in cells around centres that are trained by the first of them."""
-    cells = max(1, int(4 * len(gallery) ** 0.5))
+    cells = max(1, min(int(4 * len(gallery) ** 0.5), len(gallery) // TRAINED_BY))
     dim = gallery.vectors.shape[1]
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
     index.nprobe = min(PROBES, cells)

@@ -31,8 +31,9 @@ DUPLICATES: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.S
 @functools.lru_cache(maxsize=1)
 def found(reader: Reader) -> Found:
     """The search, once for the tables that are made from it."""
-    among = originals(reader, reader.choice(Choices).gallery or "")
-    return find(reader, among, settings(reader).queries, searcher(among.gallery))
+    among, queries = originals(reader, reader.choice(Choices).gallery or ""), settings(reader).queries
+    views = min(queries or among.images, among.images) * (1 + len(reader.augmentations) * reader.info.draws)
+    return find(reader, among, queries, searcher(among.gallery, views=views))
 
 
 def search(reader: Reader) -> pl.DataFrame:
