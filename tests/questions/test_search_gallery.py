@@ -1,5 +1,7 @@
 """Views are searched for among the originals of a study and the vectors of a gallery beside them."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -119,6 +121,44 @@ def without_vectors(folder):
     return revised.without_vectors(make_study(folder / "fourth", 8, NAMES, dim=6)).folder
 
 
+def unfinished(folder):
+    other = make_study(folder / "fifth", 8, NAMES, dim=6)
+    file = other.folder / "study.json"
+    file.write_text(file.read_text().replace('"complete": true', '"complete": false'))
+    return other.folder
+
+
+def another_embedding(folder):
+    other = make_study(folder / "sixth", 8, NAMES, dim=6)
+    file = other.folder / "study.json"
+    content = json.loads(file.read_text())
+    content["encoder"]["embedding"] = "mean of the tokens"
+    file.write_text(json.dumps(content))
+    return other.folder
+
+
+def a_shard(folder):
+    return make_study(folder / "seventh", 8, NAMES, dim=6).folder / "shards" / "part-00000.parquet"
+
+
+def a_folder(folder):
+    (folder / "empty").mkdir()
+    return folder / "empty"
+
+
+def array(values):
+    def make(folder):
+        np.save(folder / "array.npy", values)
+        return folder / "array.npy"
+
+    return make
+
+
+def ragged(folder):
+    pl.DataFrame({"embedding": [[1.0] * 6, [1.0] * 5]}).write_parquet(folder / "ragged.parquet")
+    return folder / "ragged.parquet"
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -128,9 +168,28 @@ def without_vectors(folder):
         (text, "neither a study nor a Parquet or npy file"),
         (another_encoder, "of another encoder"),
         (without_vectors, "has no vectors"),
+        (unfinished, "not finished"),
+        (another_embedding, "of another encoder"),
+        (a_shard, "this is a shard of a study; name the study's folder"),
+        (a_folder, "no study in this folder"),
+        (array(np.ones(6, np.float32)), "give numbers as"),
+        (array(np.ones((3, 2, 6))), "give numbers as"),
+        (array(np.array([["a"] * 6])), "give numbers as"),
+        (array(np.ones((3, 6), bool)), "give numbers as"),
+        (array(np.ones((0, 5))), "vectors of 5 numbers"),
+        (ragged, "neither a study nor a Parquet or npy file"),
     ],
 )
 def test_what_is_no_gallery_is_one_line(study, tmp_path, make, words):
     with pytest.raises(UsageError, match=f"`gallery`: .*{words}") as caught:
         study.search(gallery=make(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_vectors_that_are_no_numbers_are_never_found(study, tmp_path):
+    alone = study.search_ranks()["rank"].to_list()
+    vectors = np.ones((40, 6))
+    vectors[:, 2] = np.resize([np.nan, np.inf, -np.inf, 1e300], 40)
+    np.save(tmp_path / "odd.npy", vectors)
+    study.search(gallery=tmp_path / "odd.npy")
+    assert study.search_ranks()["rank"].to_list() == alone

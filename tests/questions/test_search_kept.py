@@ -147,3 +147,30 @@ def test_names_of_a_gallery_are_hidden_too(study, tmp_path):
     stored = pl.read_parquet(study.folder / "tables" / "search_neighbours.parquet")["other"]
     assert stored.str.starts_with("gallery:image-").any()
     assert not stored.str.contains("jane|joe").any()
+
+
+@pytest.mark.parametrize("lost", ["search_ranks", "search_neighbours", "gallery_sizes"])
+def test_a_table_that_is_lost_takes_the_gallery_with_it(study, tmp_path, lost, caplog):
+    """What a search among a gallery found is never beside what one without found."""
+    np.save(tmp_path / "more.npy", np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32))
+    study.search(gallery=tmp_path / "more.npy")
+    (study.folder / "tables" / f"{lost}.parquet").unlink()
+    study.write_tables()
+    assert caplog.text.count("without the gallery of before") == 1
+    assert study.table("gallery_sizes").filter(kind="measured")["images"].max() == 24
+    assert not study.table("search_neighbours")["other"].str.starts_with("gallery:").any()
+    assert labels_of(study.folder, "gallery_sizes")["gallery"] == ""
+
+
+def test_a_table_that_cannot_be_read_is_one_line(study):
+    file = study.folder / "tables" / "search.parquet"
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(UsageError, match=r"search.parquet: cannot be read .* delete it"):
+        study.search()
+
+
+def test_a_study_whose_shards_are_gone_is_one_line(study):
+    for path in (study.folder / "shards").iterdir():
+        path.unlink()
+    with pytest.raises(UsageError, match="its shards are gone"):
+        study.search(queries=5)

@@ -142,7 +142,8 @@ def test_markdown_is_a_summary_for_a_pull_request(check, tmp_path):
 def test_a_file_that_cannot_be_written_is_named(check, tmp_path):
     done = check([KEPT], "--junit", tmp_path / "none" / "gate.xml")
     assert done.code == 1
-    assert f"{tmp_path / 'none' / 'gate.xml'}: No such file or directory" in done.line
+    assert done.err.endswith(f"error: {tmp_path / 'none' / 'gate.xml'}: No such file or directory\n")
+    assert "1 kept" in done.out, "the verdict is not lost"
 
 
 def test_a_reference_is_named_and_a_strange_name_is_no_harm(study, tmp_path, check):

@@ -154,3 +154,22 @@ def test_filters_choose_rows(study):
     assert len(places()) == 12
     assert places(metric="recall@1") == ["blur, recall@1", "noise, recall@1"]
     assert places(metric=["mrr", "auc"], augmentation="noise") == ["noise, mrr", "noise, auc"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({"table": "search", "metric": "recall@1", "may_fall": 3}, "can never change by more than 3"),
+        ({"table": "search", "metric": "mrr", "may_fall": 1}, "can never change by more than 1"),
+        ({"table": "summary", "metric": "cosine_similarity", "may_fall": 2}, "can never change by more than 2"),
+        ({"table": "summary", "metric": "cosine_similarity", "at_least": 10**400}, "give a number"),
+    ],
+)
+def test_a_bound_that_nothing_can_break_is_refused(study, rule, words):
+    assert words in refusal(study, *rule.items(), against=None)
+
+
+def test_a_number_with_an_exponent_is_a_number(study, tmp_path):
+    file = tmp_path / "rules.yaml"
+    file.write_text("rules:\n  - {table: summary, metric: cosine_similarity, at_least: -1e-3}\n")
+    assert embedshift.check(study, file).results[0].bound == -0.001

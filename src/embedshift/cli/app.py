@@ -53,7 +53,7 @@ app = typer.Typer(
 )
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but warnings and errors.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object of the summary on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 def main() -> None:

@@ -32,11 +32,6 @@ def gate(
     warnings = output.warnings(found)
     for line in warnings:
         log.warning("%s", line)
-    # Not by a file beside it: what a workflow names may be a pipe, or the only file that it may write.
-    if junit is not None:
-        junit.write_text(output.to_junit(found, strict=strict), encoding="utf-8")
-    if markdown is not None:
-        markdown.write_text(output.to_markdown(found, strict=strict), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(output.to_json(found, strict=strict), ensure_ascii=False))
     else:
@@ -44,6 +39,11 @@ def gate(
         for line in warnings:
             typer.echo(f"warning: {line}")
         typer.echo(output.headline(found, strict=strict))
+    # Not by a file beside it: what a workflow names may be a pipe, or the only file that it may write.
+    if junit is not None:
+        junit.write_text(output.to_junit(found, strict=strict), encoding="utf-8")
+    if markdown is not None:
+        markdown.write_text(output.to_markdown(found, strict=strict), encoding="utf-8")
     if not found.passes(strict=strict):
         raise typer.Exit(BROKEN)
 

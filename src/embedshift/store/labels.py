@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
+from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.store.naming import Naming
-from embedshift.store.shards import SUMS_KEY, write_whole
+from embedshift.store.shards import SUMS_KEY, no_shard, write_whole
 
 _SHARDS, _HIDDEN = b"embedshift.shards", b"embedshift.hidden"
 _PREFIX = "embedshift.label."
@@ -33,7 +34,10 @@ def shards_hash(folder: Path) -> str:
 def _hash_of(files: tuple[tuple[Path, int, int], ...]) -> str:
     found = hashlib.sha256()
     for path, *_ in files:
-        metadata = pq.read_metadata(path)
+        try:
+            metadata = pq.read_metadata(path)
+        except (OSError, ValueError) as error:
+            raise EmbedshiftError(no_shard(path, error)) from error
         found.update(f"{path.name} {metadata.num_rows}".encode() + (metadata.metadata or {}).get(SUMS_KEY, b""))
         with path.open("rb") as file:
             for group, column in itertools.product(range(metadata.num_row_groups), range(metadata.num_columns)):
@@ -75,7 +79,13 @@ def read_table(folder: Path, name: str, image_ids: Callable[[], Iterable[str]]) 
         name: Of the table.
         image_ids: Gives the names of the study's images.
     """
-    table = pl.read_parquet(table_path(folder, name), glob=False)
+    path = table_path(folder, name)
+    try:
+        table = pl.read_parquet(path, glob=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UsageError(
+            f"{path}: cannot be read ({reason(error):.200}); delete it and make the report again"
+        ) from error
     hidden = _metadata(folder, name).get(_HIDDEN, b"").decode()
     if not hidden:
         return table

@@ -172,9 +172,12 @@ def _read_record(path: Path) -> ShardRecord:
     except EmbedshiftError:
         raise
     except Exception as error:
-        raise EmbedshiftError(
-            f"{path}: not a shard of embedshift ({reason(error)}); delete it and run again"
-        ) from error
+        raise EmbedshiftError(no_shard(path, error)) from error
+
+
+def no_shard(path: Path, error: Exception) -> str:
+    """The line for a part that cannot be read."""
+    return f"{path}: not a shard of embedshift ({reason(error)}); delete it and run again"
 
 
 def another_schema(place: str, version: object) -> str:

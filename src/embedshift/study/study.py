@@ -255,6 +255,8 @@ class Study:
             raise UsageError(f"{self.folder}: {self._why_not(reader, 'search')}")
         if not reader.info.complete:
             raise UsageError(f"{self.folder}: not finished; run the same command again first")
+        if not reader.records:
+            raise UsageError(f"{self.folder}: its shards are gone; run the study again")
         write_tables(reader, tables_after(reader, question))
 
     def _made(self, name: str, tree: "Tree") -> pl.DataFrame:

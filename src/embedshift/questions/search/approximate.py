@@ -42,9 +42,7 @@ def searcher(gallery: Gallery, *, views: int, least: int = FROM) -> Look:
         places = np.arange(min(CHECKED, len(gallery)))
         exact(np.asarray(gallery.vectors[places]), places, NEIGHBOURS)
         minutes = (time.monotonic() - started) / len(places) * views / 60
-        words = (
-            "exact search for %d views among %d images takes about %.0f min; the extra 'search' has a faster one"
-        )
+        words = "exact search for %d views among %d images takes about %.0f min; the extra 'search' has a faster one"
         log.info(words, views, len(gallery), max(1, minutes))
         return exact
     index = _index(faiss, gallery)

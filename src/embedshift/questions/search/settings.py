@@ -1,8 +1,6 @@
 """What a search was made with: from what is chosen, else as the kept tables say, else the defaults."""
 
 import hashlib
-import logging
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +11,11 @@ from embedshift.questions.search import Choices
 from embedshift.store.labels import labels_of, shards_hash
 from embedshift.store.reader import Reader
 
-log = logging.getLogger(__name__)
-
 QUERIES, FMRS, ALL = 2_000, (0.01, 0.001), "all"
+# Ten pairs of a hundred million images are more.
+LEAST_RATE = 1e-15
+# Tables that one search makes.
+SEARCHED = ("search_ranks", "search_neighbours", "gallery_sizes")
 # Goes up when a change of this question changes its tables.
 VERSION = "1"
 
@@ -28,11 +28,13 @@ class Settings:
         queries: How many images, from the first in the study's order; None = all.
         fmrs: False-match rates, the largest first.
         gallery: Name and hash of what else is searched through; "" = nothing.
+        lost: Whether there was a gallery before that cannot be searched again.
     """
 
     queries: int | None = QUERIES
     fmrs: tuple[float, ...] = FMRS
     gallery: str = ""
+    lost: bool = False
 
     @property
     def of_search(self) -> dict[str, str]:
@@ -52,17 +54,17 @@ def settings(reader: Reader) -> Settings:
         UsageError: for a choice that makes no sense.
     """
     chosen = reader.choice(Choices)
-    kept = labels_of(reader.folder, "search_ranks") | labels_of(reader.folder, "thresholds")
-    kept = kept if kept.get("version") == VERSION else {}
+    of_thresholds, *of_search = (labels_of(reader.folder, name) for name in ("thresholds", *SEARCHED))
+    kept = next((each for each in of_search if each.get("version") == VERSION), {})
     queries = parse_queries(kept.get("queries", str(QUERIES)) if chosen.queries is None else chosen.queries)
-    fmrs = parse_rates(kept["fmr"].split(",") if chosen.fmr is None and "fmr" in kept else chosen.fmr or FMRS)
+    rates = of_thresholds["fmr"].split(",") if chosen.fmr is None and "fmr" in of_thresholds else chosen.fmr or FMRS
+    fmrs = parse_rates(rates)
     if chosen.gallery is not None:
         return Settings(queries, fmrs, gallery_label(chosen.gallery))
-    gallery = kept.get("gallery", "")
-    if gallery and kept["queries"] != str(queries or ALL):
-        log.warning("the search is made again without the gallery of before: name it by `gallery`")
-        gallery = ""
-    return Settings(queries, fmrs, gallery)
+    # A gallery that is not named cannot be searched again, where queries differ or a table of that search is gone.
+    again = kept.get("queries") != str(queries or ALL) or any(each != kept for each in of_search)
+    had_one = any(each.get("gallery") for each in of_search)
+    return Settings(queries, fmrs, "" if again else kept["gallery"], lost=again and had_one)
 
 
 def parse_queries(text: str) -> int | None:
@@ -74,8 +76,8 @@ def parse_queries(text: str) -> int | None:
     """
     if text == ALL:
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"`queries`: give a number of images from 1 on, or all; not {text!r}")
+    if not text.isdecimal() or len(text) > 12 or int(text) < 1:
+        raise UsageError(f"`queries`: give a number of images from 1 on, or all; not {text!r:.40}")
     return int(text)
 
 
@@ -90,8 +92,8 @@ def parse_rates(texts: tuple[str | float, ...] | list[str]) -> tuple[float, ...]
         rates = [float(text) for text in texts]
     except ValueError as error:
         raise UsageError(f"`fmr`: {error}; give numbers between 0 and 1, with commas") from error
-    if wrong := [rate for rate in rates if not (math.isfinite(rate) and 0 < rate < 1)]:
-        raise UsageError(f"`fmr`: {wrong[0]:g} is no rate between 0 and 1")
+    if wrong := [rate for rate in rates if not LEAST_RATE <= rate < 1]:
+        raise UsageError(f"`fmr`: {wrong[0]:g} is no rate between {LEAST_RATE:g} and 1")
     return tuple(sorted(set(rates), reverse=True))
 
 

@@ -1,6 +1,7 @@
 """The tables of the search: ranks of every view, recall, thresholds for duplicates, and larger galleries."""
 
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,10 +16,13 @@ from embedshift.questions.search.ranks import Found, find
 from embedshift.questions.search.settings import QUERIES, settings
 from embedshift.questions.search.vectors import originals
 from embedshift.statistics.sample import IN_MEMORY
+from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
 NEAR = 1e-7
+log = logging.getLogger(__name__)
+
 # What a study must have for them, in words.
 TAKES = "stored embeddings: run it with `store` all"
 # Images of which all pairs are made; where a rate takes more, so many; and rows of `duplicates` at most.
@@ -31,7 +35,10 @@ DUPLICATES: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.S
 @functools.lru_cache(maxsize=1)
 def found(reader: Reader) -> Found:
     """The search, once for the tables that are made from it."""
-    among, queries = originals(reader, reader.choice(Choices).gallery or ""), settings(reader).queries
+    made = settings(reader)
+    if made.lost:
+        log.warning("the search is made again without the gallery of before: name it by `gallery`")
+    among, queries = originals(reader, reader.choice(Choices).gallery or ""), made.queries
     views = min(queries or among.images, among.images) * (1 + len(reader.augmentations) * reader.info.draws)
     return find(reader, among, queries, searcher(among.gallery, views=views))
 
@@ -79,24 +86,31 @@ def roc(reader: Reader) -> pl.DataFrame:
 
 
 def duplicates(reader: Reader) -> pl.DataFrame:
-    """Pairs of different images whose cosine reaches the strictest threshold, the most alike first, each once.
+    """Pairs of different images of the study whose cosine reaches the strictest threshold, the most alike first.
+
+    Where no rate has a threshold, since more pairs than it have the highest cosine of all, as copies do, these pairs.
 
     Returns:
-        `image_id, other, cosine`; of the images that were searched for the nearest ten others each, and `LISTED` pairs
-        at most.
+        `image_id, other, cosine`, each pair once, `LISTED` at most: all pairs of the first `PAIRED` images; of others
+        that were searched for, those with their nearest ten.
     """
-    least = _need(reader, "thresholds").sort("fmr")["threshold"].head(1).to_list()
-    if not least or least[0] is None:
+    known, neighbours = _need(reader, "thresholds").sort("fmr")["threshold"], _need(reader, "search_neighbours")
+    if known.is_empty():
         return pl.DataFrame(schema=DUPLICATES)
+    of_pairs = different(reader, PAIRED)
+    strictest = known.drop_nulls().head(1).to_list()
+    least = strictest[0] if strictest else float(of_pairs.cosines[0])
+    ids = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").head(PAIRED).collect()["image_id"]
+    first, second, cosine = pairs.above(of_pairs, least)
+    exact = pl.DataFrame({"image_id": ids.gather(first), "other": ids.gather(second), "cosine": cosine.astype(float)})
     # The threshold is the cosine of a pair in float32.
-    table = _need(reader, "search_neighbours").filter(pl.col("cosine") >= least[0] - NEAR)
-    # The image whose name comes first is named first: each pair was found from both sides.
-    ordered = table.select(
-        pl.min_horizontal("image_id", "other").alias("image_id"),
-        pl.max_horizontal("image_id", "other").alias("other"),
-        "cosine",
+    near = neighbours.filter(pl.col("cosine") >= least - NEAR, ~pl.col("other").str.starts_with(GALLERY))
+    both = pl.concat([exact, near.select(*DUPLICATES)], how="vertical_relaxed")
+    # The image whose name comes first is named first: a pair may be found from both sides.
+    one, other = pl.min_horizontal("image_id", "other"), pl.max_horizontal("image_id", "other")
+    once = both.select(one.alias("image_id"), other.alias("other"), "cosine").unique(
+        ["image_id", "other"], keep="first", maintain_order=True
     )
-    once = ordered.unique(["image_id", "other"], keep="first", maintain_order=True)
     return once.sort("cosine", descending=True, maintain_order=True).head(LISTED)
 
 

@@ -5,9 +5,11 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
@@ -61,7 +63,8 @@ def originals(reader: Reader, path: str = "") -> Originals:
     for part in (part for found in parts for part in found):
         if part.ndim != 2 or part.shape[1] != dim:
             raise UsageError(f"`gallery`: {path}: vectors of {part.shape[-1]} numbers; this encoder gives {dim}")
-        room[filled : filled + len(part)] = np.nan_to_num(part, posinf=0.0, neginf=0.0)
+        # A vector that is not of numbers has no direction, and is never found.
+        room[filled : filled + len(part)] = np.where(np.isfinite(part).all(axis=1, keepdims=True), part, 0.0)
         filled += len(part)
     return Originals(pl.concat(names), Gallery.of(room[:filled]), images)
 
@@ -84,26 +87,51 @@ def _gallery(reader: Reader, path: Path) -> tuple[pl.Series, Iterator[Floats]]:
     """Names and vectors of what is beside the study."""
     if Reader(path).exists():
         return _of_study(reader, Reader(path))
+    if path.is_dir():
+        raise UsageError(f"`gallery`: {path}: no study in this folder")
     try:
-        if path.suffix == ".npy":
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-            ids = pl.Series("image_id", [f"{GALLERY}{row}" for row in range(len(array))], pl.String)
-            return ids, (np.asarray(array[start : start + ROWS], np.float32) for start in range(0, len(array), ROWS))
-        return _of_parquet(pl.scan_parquet(path, glob=False))
+        ids, vectors = _of_npy(path) if path.suffix == ".npy" else _of_parquet(pl.scan_parquet(path, glob=False))
     except UsageError as error:
         raise UsageError(f"`gallery`: {path}: {error}") from error
     except Exception as error:  # of whatever the file holds
-        raise UsageError(
-            f"`gallery`: {path}: neither a study nor a Parquet or npy file of vectors ({reason(error)})"
-        ) from error
+        raise UsageError(_neither(path, error)) from error
+    return ids, _refusing(path, vectors)
+
+
+def _refusing(path: Path, vectors: Iterator[Floats]) -> Iterator[Floats]:
+    """The vectors of a file; what it holds is only known when it is read."""
+    try:
+        yield from vectors
+    except Exception as error:
+        raise UsageError(_neither(path, error)) from error
+
+
+def _neither(path: Path, error: Exception) -> str:
+    return f"`gallery`: {path}: neither a study nor a Parquet or npy file of vectors ({reason(error):.200})"
+
+
+def _of_npy(path: Path) -> tuple[pl.Series, Iterator[Floats]]:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise UsageError(f"give numbers as [images, length of a vector]; it has {array.dtype} of shape {array.shape}")
+    ids = pl.Series("image_id", [f"{GALLERY}{row}" for row in range(len(array))], pl.String)
+    return ids, (_single(array[start : start + ROWS]) for start in range(0, max(1, len(array)), ROWS))
+
+
+def _single(vectors: NDArray[Any]) -> Floats:
+    with np.errstate(over="ignore"):
+        return np.asarray(vectors, np.float32)
 
 
 def _of_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floats]]:
     """The originals of another study, without those whose pixels this study has."""
     if not other.info.has_vectors:
         raise UsageError(f"`gallery`: {other.folder}: has no vectors; run it with `store` all")
-    if other.info.encoder.weights_hash != reader.info.encoder.weights_hash:
-        raise UsageError(f"`gallery`: {other.folder}: of another encoder, {other.info.encoder.name}")
+    if not other.info.complete:
+        raise UsageError(f"`gallery`: {other.folder}: not finished; run the same command again first")
+    ours, theirs_said = reader.info.encoder, other.info.encoder
+    if (theirs_said.weights_hash, theirs_said.embedding) != (ours.weights_hash, ours.embedding):
+        raise UsageError(f"`gallery`: {other.folder}: of another encoder, {theirs_said.name} ({theirs_said.embedding})")
     own = reader.rows().filter(pl.col("view") == ORIGINAL).select("pixels").collect()["pixels"]
     theirs = other.rows().filter(pl.col("view") == ORIGINAL)
     twice = pl.col("pixels").is_in(own.drop_nulls().implode()).fill_null(value=False)
@@ -116,7 +144,10 @@ def _of_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floats
 
 def _of_parquet(rows: pl.LazyFrame) -> tuple[pl.Series, Iterator[Floats]]:
     """The vectors of the column `embedding`, or of the only column of lists."""
-    lists = [name for name, kind in rows.collect_schema().items() if kind in (pl.Array, pl.List)]
+    schema = rows.collect_schema()
+    if {"image_id", "view", "draw"} <= {*schema}:
+        raise UsageError("this is a shard of a study; name the study's folder")
+    lists = [name for name, kind in schema.items() if kind in (pl.Array, pl.List)]
     if "embedding" not in lists and len(lists) != 1:
         raise UsageError(f"give the vectors in a column 'embedding' of lists; it has {', '.join(lists) or 'no list'}")
     column = "embedding" if "embedding" in lists else lists[0]

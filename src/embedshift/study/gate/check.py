@@ -145,8 +145,7 @@ def _judged(rule: Rule, study: Study, pair: Pair | None, made: dict[str, pl.Data
         made[rule.table] = _table(rule.table, study, pair)
     for row in chosen_rows(made[rule.table], rule.table, rule.where):
         check_unit(rule.unit, rule.table, rule.column, row)
-        if not rule.is_relative:
-            check_bound(rule.bound, rule.table, rule.column, row)
+        check_bound(rule.bound, rule.table, rule.column, row, relative=rule.is_relative)
         yield _result(rule, study, pair, row)
 
 

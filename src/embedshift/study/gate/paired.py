@@ -63,13 +63,10 @@ class Pair:
     @functools.cached_property
     def ranks(self) -> list[pl.DataFrame]:
         """The table `search_ranks` of both."""
-        among = [
-            max(each.table("gallery_sizes").filter(kind="measured")["images"].to_list(), default=0)
-            for each in self.both
-        ]
-        if among[0] != among[1]:
-            words = f"{self.study.folder} is searched among {among[0]} images, {self.reference.folder} among {among[1]}"
-            raise UsageError(f"{words}: search both again with the same `gallery`")
+        beside = [_beside(each) for each in self.both]
+        if beside[0] != beside[1]:
+            words = f"the gallery of {self.study.folder} has {beside[0]} images, that of {self.reference.folder}"
+            raise UsageError(f"{words} {beside[1]}: search both again with the same gallery")
         return [each.search_ranks() for each in self.both]
 
     @functools.cached_property
@@ -81,6 +78,13 @@ class Pair:
     def floors(self) -> Callable[[str], list[Floor | None]]:
         """The floor of a metric in both, over the images that both measured."""
         return functools.cache(lambda metric: [floor_over(each.reader(), self.ids, metric) for each in self.both])
+
+
+def _beside(study: Study) -> int:
+    """How many images are searched among that are not of the study."""
+    sizes = study.table("gallery_sizes").filter(kind="measured")["images"].to_list()
+    own = len(study.reader().image_ids())
+    return max(sizes, default=own) - own
 
 
 def paired_with(study: Study, reference: Study) -> Pair:
@@ -206,11 +210,11 @@ def of_tolerance(pair: Pair, family: str, criterion: str) -> Estimate:
     if family not in rows:
         raise UsageError(f"{pair.reference.folder}: no tolerance by {criterion} here")
     row = rows[family]
-    known = [strengths(each, family) for each in pair.both]
+    known = [strengths(each, family, criterion) for each in pair.both]
     (own, own_capped), (other, other_capped) = (
         _capped(row, name, each) for name, each in zip((_OWN, _REFERENCE), known, strict=True)
     )
-    found = mover(own, other, len(pair.ids))
+    found = mover(own, other, min(len(pair.ids), *(each.images for each in known)))
     note = CAPPED if own_capped or other_capped else ""
     return Estimate(found.value, found.low, found.high, found.images, note=note)
 

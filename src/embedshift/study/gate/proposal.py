@@ -101,6 +101,8 @@ def _of_search(study: Study) -> Iterator[Part]:
             [{**chosen, "augmentation": name, "at_least": bound} for name, bound in bounds if bound > 0],
         )
     images = min(images_of(study, row) for row in recall.iter_rows(named=True))
+    if images < LEAST_IMAGES:
+        return
     ends = (difference_of_shares(gained, 1, images)[0] for gained in (0, 1))
     margin = rounded(-min(ends), str(STEP), up=True)
     yield (
@@ -140,7 +142,8 @@ def _of_tolerances(study: Study) -> Iterator[Part]:
     kept: list[Json] = []
     margins: list[Json] = []
     for row in study.tolerance().iter_rows(named=True):
-        found, known = estimate(study, "tolerance", "value", row), strengths(study, row["family"])
+        found = estimate(study, "tolerance", "value", row)
+        known = strengths(study, row["family"], row["criterion"])
         chosen = {"table": "tolerance", **{key: row[key] for key in ("family", "criterion", "unit")}}
         weak = found.low if known.rises else found.high
         if not math.isfinite(weak):

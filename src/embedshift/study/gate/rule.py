@@ -1,6 +1,6 @@
 """A rule, and how rules are read: every mistake is one line that names the rule."""
 
-import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,8 @@ ABSOLUTE, RELATIVE = ("at_least", "at_most"), ("may_fall", "may_rise")
 JUDGES = ("interval", "value")
 # What a name may have at most.
 _LONGEST = 200
+# What a bound may be at most; and a number with an exponent, without a point.
+_MOST, _EXPONENT = 1e12, re.compile(r"[-+]?\d+[eE][-+]?\d{1,3}")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Rule:
             'search: value may fall by 0.01'
         """
         words = self.operator.replace("_", " ") + (" by" if self.is_relative else "")
-        return self.name or f"{self.table}: {self.column} {words} {self.bound:g}"
+        return self.name or f"{self.table}: {self.column} {words} {self.bound:.10g}"
 
 
 def read_rules(file: Path) -> list[Rule]:
@@ -146,7 +148,9 @@ def _bound(entry: Mapping[str, Any]) -> tuple[Operator, float]:
         raise UsageError(f"give one of {known}{'; not ' + ' and '.join(given) if given else ''}")
     operator: Any = given[0]
     value = entry[operator]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, str) and _EXPONENT.fullmatch(value):  # which YAML takes for a text
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
         raise UsageError(f"{operator}: give a number, not {value!r:.60}")
     if operator in RELATIVE and value < 0:
         raise UsageError(f"{operator}: give 0 or more, not {value:g}")

@@ -14,6 +14,7 @@ from embedshift.registry import METRICS
 from embedshift.registry.names import one_of
 from embedshift.statistics.intervals import LEAST_IMAGES, clopper_pearson
 from embedshift.statistics.summary import COSINE
+from embedshift.statistics.tolerance import MISSED_CRITERION
 from embedshift.study.gate.decision import Ends, Estimate
 from embedshift.study.study import Study
 
@@ -96,15 +97,17 @@ def _in_words(unit: str) -> str:
     return f"is in {unit!r}" if unit else "is a number without unit"
 
 
-def check_bound(bound: float, table: str, column: str, row: Mapping[str, Any]) -> None:
-    """Refuses a bound where the number can never lie, as one in percent."""
+def check_bound(bound: float, table: str, column: str, row: Mapping[str, Any], *, relative: bool = False) -> None:
+    """Refuses a bound where the number can never lie, as one in percent, or by which it can never change."""
     metric = METRICS.get(row.get("metric", ""))
     least, most = -math.inf, math.inf
     if table == "search":
         least, most = 0.0, 1.0
     elif table == "summary" and column in ("mean", "median", "q05", "q95") and metric is not None:
         least, most = metric.low, metric.high
-    if not least <= bound <= most:
+    if relative and bound >= most - least:
+        raise UsageError(f"{row['metric']} lies from {least:g} to {most:g} and can never change by more than {bound:g}")
+    if not relative and not least <= bound <= most:
         raise UsageError(f"{bound:g} is not from {least:g} to {most:g}, where {row['metric']} lies")
 
 
@@ -152,38 +155,46 @@ class Strengths:
         strongest: Parameter of the strongest level that has a share; NaN where none has one.
         way: From no change to it.
         rises: Whether the parameter rises where the change gets stronger.
-        has_interval: Whether a share has an interval.
+        has_interval: Whether a level has an interval.
+        images: How many images the levels are of.
     """
 
     strongest: float
     way: float
     rises: bool
     has_interval: bool
+    images: int
 
     def beyond(self) -> float:
         """What stands for a tolerance beyond the strongest level."""
         return math.inf if self.rises else -math.inf
 
 
-def strengths(study: Study, name: str) -> Strengths:
-    """Of one family of a study."""
+def strengths(study: Study, name: str, criterion: str) -> Strengths:
+    """Of one family of a study, by one criterion: views of all images move, those of some are searched for."""
     family = next(each for each in study.reader().families if each.name == name)
+    rises, way = family.strengths[-1] > family.strengths[0], abs(family.parameters[-1] - family.zero)
+    if criterion == MISSED_CRITERION:
+        searched = study.search_ranks()["image_id"].n_unique()
+        return Strengths(family.parameters[-1], way, rises, searched >= LEAST_IMAGES, searched)
     shares = study.summary().filter(pl.col("metric") == COSINE, pl.col("share").is_not_null())
     having = set(shares["augmentation"])
     measured = [each for each, view in zip(family.parameters, family.views, strict=True) if view in having]
     own = shares.filter(pl.col("augmentation").is_in(family.views))
     strongest = measured[-1] if measured else math.nan
-    rises = family.strengths[-1] > family.strengths[0]
-    return Strengths(strongest, abs(strongest - family.zero), rises, not own["share_low"].is_null().all())
+    images = study.reader().info.counts.measured
+    there = images >= LEAST_IMAGES and not own["share_low"].is_null().all()
+    return Strengths(strongest, abs(strongest - family.zero), rises, there, images)
 
 
 def _tolerance(study: Study, row: Mapping[str, Any]) -> Estimate:
     """A tolerance that is not reached lies somewhere beyond the strongest level; so does an end that is null."""
-    known, images = strengths(study, row["family"]), study.reader().info.counts.measured
+    known = strengths(study, row["family"], row["criterion"])
+    images = known.images
     if math.isnan(known.strongest):
         return Estimate(math.nan, math.nan, math.nan, images)
     value = known.beyond() if row["value"] is None else row["value"]
-    if not known.has_interval or images < LEAST_IMAGES:
+    if not known.has_interval:
         return Estimate(value, math.nan, math.nan, images, edge=known.strongest)
     low, high = row["low"], row["high"]
     if known.rises:
