@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,8 +112,3 @@ def gallery_label(path: str) -> str:
     except OSError as error:
         raise UsageError(f"`gallery`: {path}: {error.strerror}") from error
     return f"{place.name}|{hashlib.sha256(f'{stat.st_size} {stat.st_mtime_ns}'.encode()).hexdigest()}"
-
-
-def gallery_name(labels: Mapping[str, str]) -> str:
-    """What the gallery of some labels is called; "" where there is none."""
-    return labels.get("gallery", "").partition("|")[0]
