@@ -4,7 +4,7 @@ usage: python benchmarks/analysis.py [--images 13312 133120 500000] [--dim 512] 
 
 Shards are made of random numbers (one is made, then copied with other ids), 10 views an image, and removed again; the
 largest size needs some 15 GB of disk for a while. Each size is analysed in a process of its own, torch not imported:
-every table that a study has by default.
+every table that a study has by default but those of the search, which `benchmarks/search.py` measures.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.revised import say_metrics
 from support.synthetic import make_study
 
 # VmHWM and not ru_maxrss, which a child inherits from the process that started it.
@@ -61,6 +62,7 @@ def write_shards(folder: Path, images: int, dim: int, size: int = 2_048) -> None
     """A study of so many images: the first shard is made, the others are its rows under other ids and other numbers."""
     few = min(size, images)
     study = make_study(folder, few, dim=dim, grid=(7, 7), shard_size=size, with_tables=False, of=images)
+    say_metrics(study)
     path = folder / "shards" / "part-00000.parquet"
     # What the shard says of itself and its sums are in the file's metadata.
     first = pq.read_table(path).replace_schema_metadata(pq.read_metadata(path).metadata)

@@ -193,3 +193,12 @@ def test_vectors_that_are_no_numbers_are_never_found(study, tmp_path):
     np.save(tmp_path / "odd.npy", vectors)
     study.search(gallery=tmp_path / "odd.npy")
     assert study.search_ranks()["rank"].to_list() == alone
+
+
+def test_many_vectors_lie_in_a_file_while_they_are_searched(study, monkeypatch):
+    before = study.search_ranks()
+    monkeypatch.setattr("embedshift.questions.search.vectors.IN_MEMORY", 16)
+    study.search(queries=19)
+    study.search(queries=2000)
+    assert study.search_ranks().equals(before)
+    assert {path.name for path in study.folder.iterdir()} == {"failures.parquet", "shards", "study.json", "tables"}

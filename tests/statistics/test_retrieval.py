@@ -106,3 +106,17 @@ def test_fewer_vectors_than_neighbours():
 def test_a_gallery_of_one():
     found = search([[2.0, 1.0]], [0], Gallery.of([[1.0, 0.0]]), count=10)
     assert (found.rank.tolist(), found.places.shape) == ([1], (1, 0))
+
+
+def test_a_gallery_in_a_file_is_searched_like_one_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(retrieval, "BLOCK", 64)
+    vectors, queries = made(np.random.default_rng(3))
+    mapped = np.memmap(tmp_path / "vectors", np.float32, "w+", shape=vectors.shape)
+    mapped[:] = vectors
+    retrieval.let_go(mapped, 500)
+    in_file = Gallery.of(mapped)
+    assert in_file.vectors is mapped
+    found, expected = (search(queries[:90], np.arange(90), each, count=10) for each in (in_file, Gallery.of(vectors)))
+    assert found.rank.tolist() == expected.rank.tolist()
+    assert found.places.tolist() == expected.places.tolist()
+    np.testing.assert_array_equal(mapped, vectors)

@@ -7,38 +7,16 @@ import pytest
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.statistics.paired_shares import difference_of_shares
-from embedshift.study.gate.paired import CAPPED, EQUAL, paired_with
+from embedshift.study.gate.paired import EQUAL, paired_with
 from embedshift.study.gate.paired import _added as added
 from embedshift.study.tolerances import floor_over
 from support.comparing import OTHER, moved, variant
-from support.graded import CLOSER, DARKER, graded
+from support.gates import only, turned
 from support.searched import ranked, with_search
 from support.synthetic import make_study
 
 EFFECT = {"blur": 0.3, "noise": 1.0}
 LOST = ("image-00003.png", "image-00009.png")
-SHARE = "share 0.1"
-
-
-def turned(seed):
-    """Another encoder: embeddings of its own, and the cosines that follow from them."""
-
-    def change(rows):
-        rng = np.random.default_rng(seed)
-        vectors = np.stack(rows["embedding"].to_list()).astype(np.float64)
-        vectors = (vectors + 0.2 * rng.normal(size=vectors.shape) + 0.3).astype(np.float32)
-        place = (rows["view"] == "original").to_numpy().cumsum() - 1
-        originals = vectors[(rows["view"] == "original").to_numpy()][place].astype(np.float64)
-        cosine = cosines(vectors, originals)
-        kept = pl.when(pl.col("view") != "original").then(pl.Series(cosine)).alias("cosine_similarity")
-        return rows.with_columns(pl.Series("embedding", vectors, dtype=rows.schema["embedding"]), kept)
-
-    return change
-
-
-def cosines(a, b):
-    a = a.astype(np.float64)
-    return (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +29,6 @@ def first(tmp_path_factory):
 def second(first, tmp_path_factory):
     made = variant(first, tmp_path_factory.mktemp("paired") / "b", turned(1), **OTHER)
     return with_search(made, {"blur": [[1, 1]] * 39 + [[2, 1]], "noise": [[1, 1]] * 8 + [[4, 1]] * 4 + [[1, 1]] * 28})
-
-
-def only(study, against, **rule):
-    (result,) = embedshift.check(study, [rule], against).results
-    return result
 
 
 def share(study, view, ids):
@@ -213,65 +186,6 @@ def test_few_images_decide_nothing(tmp_path):
         assert (result.outcome, result.images_needed) == ("undecided", 8), result
 
 
-def farther(by):
-    return lambda rows: rows.with_columns(cosine_similarity=1 - by * (1 - pl.col("cosine_similarity")))
-
-
-def test_tolerances_are_compared_in_their_own_direction(tmp_path):
-    """An encoder that moves farther tolerates fewer stops, and needs a larger part of the side."""
-    first = make_study(tmp_path / "a", 40, graded(DARKER, CLOSER))
-    other = variant(first, tmp_path / "b", farther(1.6), shard_size=64, **OTHER)
-    table = embedshift.compare([first, other]).tolerances
-    names = table.columns[3::3]
-    for family, operator in ((DARKER, "may_fall"), (CLOSER, "may_rise")):
-        row = table.filter(family=family.name, criterion=SHARE).to_dicts()[0]
-        rule = {"table": "tolerance", "family": family.name, "criterion": SHARE, "unit": family.unit}
-        found = only(other, first, **rule, **{operator: 0.0})
-        assert found.value == pytest.approx(row[names[1]] - row[names[0]])
-        assert (found.value < 0) == (operator == "may_fall")
-        near, far = (row[names[1]] - row[f"{names[1]} low"]), (row[f"{names[0]} high"] - row[names[0]])
-        assert found.low == pytest.approx(found.value - np.hypot(near, far))
-        assert found.outcome != "kept"
-        assert only(other, first, **rule, **{operator: 9.0}).outcome == "kept"
-
-
-def test_a_tolerance_beyond_the_strongest_level_counts_as_that_level(tmp_path):
-    effect = {f"{family.name}@{level}": 0.01 * level for family in (DARKER, CLOSER) for level in range(1, 6)}
-    first = make_study(tmp_path / "a", 30, graded(DARKER, CLOSER), effect=effect)
-    assert first.tolerance().filter(criterion=SHARE)["value"].is_null().all()
-    other = variant(first, tmp_path / "b", farther(1.1), shard_size=64, **OTHER)
-    worse = variant(first, tmp_path / "c", farther(900.0), shard_size=64, **OTHER)
-    for family, operator in ((DARKER, "may_fall"), (CLOSER, "may_rise")):
-        rule = {"table": "tolerance", "family": family.name, "criterion": SHARE, "unit": family.unit, operator: 0.1}
-        found = only(other, first, **rule)
-        assert (found.outcome, found.value, found.low, found.note) == ("kept", 0, 0, CAPPED)
-        strongest, reached = family.levels[-1], only(worse, first, **rule)
-        assert reached.outcome == "broken"
-        row = worse.tolerance().filter(family=family.name, criterion=SHARE)
-        assert reached.value == pytest.approx(row["value"][0] - strongest)
-    rule = {"table": "tolerance", "unit": DARKER.unit, "family": "darker", "criterion": SHARE}
-    outcomes = [
-        only(first, None, **rule, **bound).outcome for bound in ({"at_least": 5}, {"at_least": 6}, {"at_most": 6})
-    ]
-    assert outcomes == ["kept", "undecided", "undecided"]
-    assert only(first, None, **rule, at_most=4).outcome == "broken"
-    rule = {"table": "tolerance", "unit": CLOSER.unit, "family": "closer", "criterion": SHARE}
-    assert [only(first, None, **rule, at_most=each).outcome for each in (0.25, 0.2)] == ["kept", "undecided"]
-    assert [only(first, None, **rule, at_least=each).outcome for each in (0.3, 0.2)] == ["broken", "undecided"]
-
-
-def test_the_second_tolerance_is_compared_too(tmp_path):
-    first = make_study(tmp_path / "a", 40, graded(DARKER))
-    other = variant(first, tmp_path / "b", turned(3), shard_size=64, **OTHER)
-    ends = ("value", "low", "high")
-    own, reference = (each.tolerance().filter(criterion="missed 5 %").select(ends).row(0) for each in (other, first))
-    rule = {"table": "tolerance", "family": "darker", "criterion": "missed 5 %", "unit": "stops"}
-    found = only(other, first, **rule, may_fall=0.0)
-    assert found.value == pytest.approx(own[0] - reference[0])
-    low = found.value - np.hypot(own[0] - own[1], reference[2] - reference[0])
-    assert found.low == pytest.approx(low)
-
-
 def test_searches_of_other_galleries_are_not_compared(tmp_path):
     first = make_study(tmp_path / "a", 20, ["blur"])
     other = variant(first, tmp_path / "b", turned(3), shard_size=64, **OTHER)
@@ -287,15 +201,3 @@ def test_an_image_that_failed_in_one_study_is_left_out_of_the_search(tmp_path):
     other = variant(first, tmp_path / "b", turned(3), failed=LOST, shard_size=64, **OTHER)
     found = only(other, first, table="search", metric="recall@1", augmentation="blur", may_fall=0.9)
     assert (found.images, found.outcome) == (22, "kept")
-
-
-def test_few_searched_images_decide_no_tolerance_by_missed_views(tmp_path):
-    study = make_study(tmp_path / "a", 40, graded(DARKER))
-    rule = {"table": "tolerance", "family": "darker", "criterion": "missed 5 %", "unit": "stops"}
-    assert only(study, None, **rule, at_least=0.01).outcome == "kept"
-    study.search(queries=5)
-    assert study.tolerance().filter(criterion="missed 5 %").select("low", "high").row(0) == (None, None)
-    found = only(study, None, **rule, at_least=5)
-    assert (found.outcome, found.images, found.images_needed) == ("undecided", 5, 8)
-    study.search(queries=12)
-    assert only(study, None, **rule, at_least=3).images == 12

@@ -33,10 +33,15 @@ def revise_embeddings(study: Study, change: Callable[[Vectors], Vectors], shard:
         writer.add_key_value_metadata({SUMS_KEY: metadata[SUMS_KEY]})
 
 
-def without_vectors(study: Study) -> Study:
-    """The study as one with `store` metrics says of itself, with the tables that it then has."""
+def say_metrics(study: Study) -> None:
+    """Lets study.json say `store` metrics."""
     file = study.folder / "study.json"
     file.write_text(file.read_text().replace('"store": "all"', '"store": "metrics"'))
+
+
+def without_vectors(study: Study) -> Study:
+    """The study as one with `store` metrics says of itself, with the tables that it then has."""
+    say_metrics(study)
     for table in (study.folder / "tables").glob("*"):
         table.unlink()
     study.write_tables()

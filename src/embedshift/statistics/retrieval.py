@@ -5,6 +5,7 @@ decided in float64, so that ranks are exact and equal vectors are ties. Memory d
 """
 
 import functools
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -44,10 +45,13 @@ class Gallery:
             >>> Gallery.of([[3.0, 4.0], [0.0, 0.0]]).lengths.tolist()
             [5.0, 0.0]
         """
-        array = np.asarray(vectors, np.float32)
-        parts = [array[start : start + BLOCK].astype(np.float64) for start in range(0, len(array), BLOCK)]
-        lengths = [np.linalg.norm(part, axis=1) for part in parts]
-        return cls(array, np.concatenate(lengths) if lengths else np.zeros(0))
+        array = np.asanyarray(vectors, np.float32)  # a mapped file stays one
+        lengths = np.zeros(len(array))
+        for start in range(0, len(array), BLOCK):
+            part = array[start : start + BLOCK].astype(np.float64)
+            lengths[start : start + BLOCK] = np.linalg.norm(part, axis=1)
+            let_go(array, start + BLOCK)
+        return cls(array, lengths)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -59,6 +63,7 @@ class Gallery:
             none = lengths == 0
             scale = (1.0 / np.where(none, 1.0, lengths)).astype(np.float32)
             yield start, self.vectors[start : start + BLOCK] * scale[:, None], none
+            let_go(self.vectors, start + BLOCK)
 
     def cosines(self, queries: Values, places: Places) -> Values:
         """Exact cosines of some of its vectors: equal vectors give equal bits.
@@ -73,6 +78,16 @@ class Gallery:
         with np.errstate(invalid="ignore", divide="ignore"):
             units = self.vectors[places].astype(np.float64) / self.lengths[places][..., None]
         return np.asarray((queries * units).sum(axis=-1))
+
+
+def let_go(vectors: Floats, count: int) -> None:
+    """Takes the first vectors of a mapped file out of memory; they are read again where they are used again."""
+    mapped = getattr(vectors, "_mmap", None)
+    if mapped is None or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    pages = min(count, len(vectors)) * vectors.strides[0] // mmap.PAGESIZE
+    if pages:
+        mapped.madvise(mmap.MADV_DONTNEED, 0, pages * mmap.PAGESIZE)
 
 
 @dataclass(frozen=True)
@@ -128,6 +143,7 @@ def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int
         nearest.add(cosines, start)
     rank = np.where(np.isfinite(cosine), 1 + better, 0)
     others, places = (each[:, :count] for each in nearest.exact(units, gallery))
+    let_go(gallery.vectors, len(gallery))
     return Ranked(rank, cosine, np.where(known[:, None], others, np.nan), np.where(known[:, None], places, -1))
 
 
