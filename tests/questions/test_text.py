@@ -151,8 +151,8 @@ def test_the_summary_counts_images_with_captions(study):
 
 def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path):
     assert study.rows().collect_schema().names() == [
-        *CONTRACT[:-2], "text_alignment_shift", "zero_shot_flip", "zero_shot_margin_shift", "pairwise", "word_cosines",
-        "zero_shot_margin", "caption_vector", "caption",
+        *CONTRACT[:-2], "text_alignment_shift", "zero_shot_flip", "zero_shot_margin_shift", "zero_shot_margin",
+        "pairwise", "word_cosines", "caption_vector", "caption",
     ]  # fmt: skip
     plain = embedshift.run(photos, out=tmp_path / "plain", model=clip, workers=0, limit=2)
     assert plain.rows().collect_schema().names() == CONTRACT

@@ -9,6 +9,7 @@ import pytest
 from embedshift.cli import app
 from embedshift.errors import EmbedshiftError
 from embedshift.study import Study
+from support.command import untouched_logging
 from support.models import make
 from support.synthetic import make_study, write_pictures
 
@@ -71,7 +72,7 @@ def test_options_of_the_tree_reach_tables_and_page(study):
     ],
 )
 def test_wrong_usage_is_named(study, arguments, words):
-    with pytest.raises(EmbedshiftError) as caught:
+    with untouched_logging(), pytest.raises(EmbedshiftError) as caught:
         app(["report", str(study.folder), *arguments, "--quiet"], standalone_mode=False)
     assert words in str(caught.value)
     assert caught.value.exit_code == 2
