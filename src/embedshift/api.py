@@ -49,6 +49,9 @@ def run(
     compile: bool = DEFAULTS.compile,
     num_gpus: float | None = None,
     concurrency: int | None = None,
+    image_timeout: float = DEFAULTS.image_timeout,
+    retry_failed: bool = False,
+    repair: bool = False,
     progress: Progress | None = None,
     **switches: object,
 ) -> Study:
@@ -87,6 +90,9 @@ def run(
         compile: Whether the encoder is compiled first.
         num_gpus: On a cluster: GPUs of one encoder.
         concurrency: On a cluster: encoders at once.
+        image_timeout: Seconds for one step of an image: to read it, to decode it, or to draw one view.
+        retry_failed: Whether images that failed are tried again, in a finished study too.
+        repair: Whether damaged shards are measured again.
         progress: Called with a number of images whenever so many more are through.
         **switches: The settings of the questions: layers, text, labels, words, and those of other packages.
 
@@ -118,14 +124,17 @@ def run(
         "metrics": metrics, "limit": limit, "sample": sample, "seed": seed, "draws": draws, "resize": resize,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
         "compile": compile, "families": families, "levels": levels, "pairs": pairs, "allow_missing": allow_missing,
-        "num_gpus": num_gpus, "concurrency": concurrency,
+        "num_gpus": num_gpus, "concurrency": concurrency, "image_timeout": image_timeout,
         "frost_textures": None if frost_textures is None else str(frost_textures),
     } | switches  # fmt: skip
     encoder, suite = _encoder(model, own), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
-    run_study(make_config(given), Path(out), encoder=encoder, suite=suite, progress=progress)
+    run_study(
+        make_config(given), Path(out), encoder=encoder, suite=suite, retry_failed=retry_failed, repair=repair,
+        progress=progress,
+    )  # fmt: skip
     return Study(Path(out))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Le
 
 from embedshift.errors import UsageError, reason
 from embedshift.registry import Question, questions, setting, switch_names, unknown_name
@@ -25,6 +25,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Resize = Literal["squash", "crop"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
+Seconds = Annotated[float, Gt(0), Le(86_400)]
 
 # What the augmentations of pairs are called, and settings that choose among suites of augmentations.
 PAIRS, DRAWN = "pairs", ("families", "levels", "frost_textures")
@@ -64,6 +65,7 @@ class StudyConfig:
     workers: Annotated[int, Ge(0)] | None = setting(None, "Loader processes. Default: one a core.")
     batch_size: AtLeast1 | None = setting(None, "Views per forward pass. Default: by device.")
     shard_size: AtLeast1 = setting(64, "Images per shard.", rare=True)
+    image_timeout: Seconds = setting(60.0, "Seconds for one step of an image: read, decode, one view.", rare=True)
     store: Store = setting("all", "all, or metrics: no vectors.", rare=True)
     compile: bool = setting(False, "Compile the encoder first: faster, half a minute.", rare=True)
     num_gpus: Annotated[float, Ge(0)] | None = setting(None, "Ray: GPUs of one encoder. Default: 1, if any.", rare=True)

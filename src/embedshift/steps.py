@@ -48,6 +48,8 @@ def run_study(
     *,
     encoder: Encoder | None = None,
     suite: Suite | None = None,
+    retry_failed: bool = False,
+    repair: bool = False,
     progress: Progress | None = None,
     on_start: Callable[[Start], None] = lambda _: None,
 ) -> Reader:
@@ -58,6 +60,8 @@ def run_study(
         out: The study's folder; made if missing. A finished one is left alone, an unfinished one is gone on with.
         encoder: Any `Encoder`, in place of `config.model`.
         suite: The user's own augmentations, in place of `config.augmentations`.
+        retry_failed: Whether images that failed are tried again, in a finished study too.
+        repair: Whether shards that are damaged are measured again.
         progress: Called with a number of images whenever so many more are through.
         on_start: Called once before the first shard.
 
@@ -70,7 +74,7 @@ def run_study(
     """
     with prepared(config, out, encoder=encoder, suite=suite) as study, folder.locked(out):
         ids = [sample.image_id for sample in study.samples]
-        done = folder.resumable(out, study.identity, study.plan.config_hash, ids)
+        done = folder.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
         pending = [shard for shard in study.shards if shard.index not in done]
         complete = not pending and Reader(out).is_complete()
         through = sum(record.images + len(record.failures) for record in done.values())

@@ -140,7 +140,7 @@ def test_metadata_and_files_of_a_study(photos, clip, tmp_path):
     assert {"torch", "transformers", "albumentations", "opencv-python-headless", "python"} <= set(info["versions"])
     assert info["source"]["root"] == str(broken)
     failures = pl.read_parquet(out / "failures.parquet")
-    assert failures.columns == ["image_id", "stage", "reason"] == study.failures().columns
+    assert failures.columns == ["image_id", "stage", "reason", "transient"] == study.failures().columns
     assert failures.select("image_id", "stage").rows() == [("picture-02.png", "decode")]
     names = {"summary", "ranking", "pairwise", "clusters"}
     assert {f"{n}{e}" for n in names for e in (".csv", ".parquet")} <= {p.name for p in (out / "tables").iterdir()}

@@ -100,6 +100,8 @@ def run(
     config: Annotated[Path | None, typer.Option(help="YAML with any of these settings; flags win over it.")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Shards and tables only.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, estimate, write nothing.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed images again.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Measure damaged shards again.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
@@ -124,7 +126,8 @@ def run(
                 typer.echo(line)
         return
     assert out is not None
-    _measure(told, out, quiet=quiet, as_json=as_json, report=not no_report)
+    again = {"retry_failed": retry_failed, "repair": repair}
+    _measure(told, out, quiet=quiet, as_json=as_json, report=not no_report, again=again)
 
 
 @app.command()
@@ -189,7 +192,7 @@ def list_known(
         typer.echo(with_flags(f"{name:{width}}  {text}", app))
 
 
-def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True) -> None:
+def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, again: Json = {}) -> None:  # noqa: B006 - only read
     from embedshift.cli.terminal import print_wide, progress, result_tables
     from embedshift.config import make_config
     from embedshift.steps import run_study
@@ -198,7 +201,7 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
     started = time.monotonic()
     try:
         with progress(quiet) as (on_start, step):
-            run_study(make_config(settings), out, progress=step, on_start=on_start)
+            run_study(make_config(settings), out, **again, progress=step, on_start=on_start)
         seconds, study = time.monotonic() - started, Study(out)
         if report and not study.is_reported():
             study.report()

@@ -40,7 +40,7 @@ def locked(out: Path) -> Iterator[None]:
 
 
 def resumable(
-    out: Path, identity: Mapping[str, Any], config_hash: str, image_ids: Collection[str]
+    out: Path, identity: Mapping[str, Any], config_hash: str, image_ids: Collection[str], *, repair: bool = False
 ) -> dict[int, shards.ShardRecord]:
     """The finished shards of this very study; another study in the folder is refused, and what differs is named.
 
@@ -49,6 +49,7 @@ def resumable(
         identity: All that can change a number.
         config_hash: Over it.
         image_ids: The images of the study.
+        repair: Whether damaged shards are deleted, so that they are measured again.
 
     Raises:
         UsageError: when the folder holds another study.

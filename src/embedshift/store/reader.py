@@ -152,7 +152,7 @@ class Reader:
         return draw_ids(few or self.image_ids(), count, self.info.seed)
 
     def failures(self) -> pl.DataFrame:
-        """One row per image that was not measured: image_id, stage, reason."""
+        """One row per image that was not measured: image_id, stage, reason, transient."""
         path = self.folder / "failures.parquet"
         if not path.is_file():  # a run that was killed at once
             write_failures(self.folder, finished(self.folder))

@@ -29,12 +29,18 @@ _NONE: Mapping[str, int | None] = {}
 class Failure:
     """An image that was not measured, where it failed and why, in words.
 
-    `stage` is one of list, read, decode, draw, encode, measure.
+    Args:
+        image_id: Its name in the study.
+        stage: One of list, read, decode, draw, encode, measure.
+        reason: Why, in words.
+        transient: Whether the same image may be measured another time: it could not be reached, took too long, or the
+            memory did not hold it. A run that goes on tries it again.
     """
 
     image_id: str
     stage: str
     reason: str
+    transient: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,10 +230,8 @@ def _unpacked(packed: Mapping[str, Any]) -> Values:
 def write_failures(folder: Path, records: Sequence[ShardRecord]) -> None:
     """Rebuilds failures.parquet from the shards: one row per image that was not measured."""
     failures = [f for record in records for f in record.failures]
-    columns: Mapping[str, list[str]] = {
-        name: [getattr(f, name) for f in failures] for name in ("image_id", "stage", "reason")
-    }
-    table = pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns]))
+    kinds = {"image_id": pa.string(), "stage": pa.string(), "reason": pa.string(), "transient": pa.bool_()}
+    table = pa.Table.from_pylist([asdict(failure) for failure in failures], pa.schema(list(kinds.items())))
     write_whole(folder / "failures.parquet", lambda hidden: pq.write_table(table, hidden))
 
 

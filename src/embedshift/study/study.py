@@ -74,7 +74,7 @@ class Study:
         return self.reader().rows()
 
     def failures(self) -> pl.DataFrame:
-        """One row per image that was not measured: image_id, stage, reason."""
+        """One row per image that was not measured: image_id, stage, reason, transient."""
         return self.reader().failures()
 
     def table(self, name: str) -> pl.DataFrame:
