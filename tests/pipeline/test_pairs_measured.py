@@ -131,7 +131,7 @@ def test_a_missing_variant_is_a_row_of_failures(pairs, made, tmp_path):
     (pairs / "q10" / "04.jpg").unlink()
     Image.new("RGB", (32, 32)).save(pairs / "q50" / "extra.png")
     study = run_pairs(pairs, tmp_path / "study")
-    assert study.failures().rows() == [("04.png", "list", "no variant in q10")]
+    assert study.failures().rows() == [("04.png", "list", "no variant in q10", False)]
     counts = study.info()["counts"]
     assert (counts["images"], counts["measured"], counts["failed"]) == (COUNT, COUNT - 1, 1)
     assert counts["skipped"] == {"no original: q50": 1}
@@ -155,7 +155,7 @@ def test_a_broken_variant_is_a_failure_and_never_half_a_pair(pairs, tmp_path, ki
     else:
         file.write_bytes(file.read_bytes()[: 200 if kind == "cut" else 0])
     study = run_pairs(pairs, tmp_path / "study", allow_missing=allow_missing)
-    ((image, stage, reason),) = study.failures().rows()
+    ((image, stage, reason, _),) = study.failures().rows()
     assert (image, stage) == ("04.png", BROKEN[kind][0])
     assert reason.startswith(f"q10: {BROKEN[kind][1]}")
     assert str(tmp_path) not in reason

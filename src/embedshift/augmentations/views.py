@@ -1,7 +1,7 @@
 """The views of one image: their seeds, and what a suite draws by them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,13 @@ def view_seed(seed: int, image_id: str, augmentation: str, draw: int) -> int:
 
 
 def draw_views(
-    original: Pixels, image_id: str, suite: Suite, *, seed: int = 0, draws: int = 1
+    original: Pixels,
+    image_id: str,
+    suite: Suite,
+    *,
+    seed: int = 0,
+    draws: int = 1,
+    before_each: Callable[[], object] = lambda: None,
 ) -> tuple[Pixels, list[int]]:
     """All views of one image: the original first, then every augmentation of draw 0, of draw 1, and so on.
 
@@ -42,6 +48,7 @@ def draw_views(
         suite: The augmentations.
         seed: The study's seed.
         draws: Views per augmentation.
+        before_each: Called before each view is drawn.
 
     Returns:
         Views uint8 `[1 + A * draws, S, S, 3]` and their seeds (0 for the original).
@@ -53,8 +60,11 @@ def draw_views(
     """
     keys = [(name, draw) for draw in range(draws) for name in suite.names]
     seeds = [view_seed(seed, image_id, suite[name].seed_name, draw) for name, draw in keys]
-    views = [suite[name].draw(original, number) for (name, _), number in zip(keys, seeds, strict=True)]
-    return np.stack([original, *views]), [0, *seeds]
+    views = [original]
+    for (name, _), number in zip(keys, seeds, strict=True):
+        before_each()
+        views.append(suite[name].draw(original, number))
+    return np.stack(views), [0, *seeds]
 
 
 def make_views(

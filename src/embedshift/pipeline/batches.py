@@ -1,8 +1,12 @@
-"""Views → encoder: batches that run across images, and are made smaller where memory does not hold them."""
+"""Views → encoder: batches that run across images, and are made smaller where memory does not hold them.
+
+Where a batch fails, its views are encoded one by one: those that fail alone are what is wrong, and their images are
+failures. An encoder that fails for a black view too is broken, and ends the run.
+"""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,6 +14,8 @@ from embedshift.arrays import Pixels
 from embedshift.encoders.base import Encoder, EncoderOutput, concatenate
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.encoded import encode_views
+from embedshift.store.shards import Failure, storable
 
 log = logging.getLogger(__name__)
 
@@ -28,59 +34,100 @@ class Batch:
 
     size: int
 
-    def encode(self, encoder: Encoder, views: Sequence[Pixels]) -> EncoderOutput:
-        """One forward pass, or several where memory ran out.
+    def encode(self, encoder: Encoder, views: Sequence[Pixels]) -> "Encoded":
+        """One forward pass, or several where memory ran out or the encoder failed.
 
         Raises:
-            EmbedshiftError: when the encoder fails, or the memory does not hold a single view.
+            EmbedshiftError: when the encoder fails for any view, or the memory does not hold a single one.
         """
-        outputs: list[EncoderOutput] = []
-        start = 0
-        while start < len(views):
-            part = views[start : start + self.size]
+        encoded = Encoded()
+        while len(encoded) < len(views):
+            part = views[len(encoded) : len(encoded) + self.size]
             try:
-                outputs.append(encoder(np.stack(part)))
-                start += len(part)
+                encoded.add(encode_views(encoder, np.stack(part)))
             except Exception as error:
-                if not _is_out_of_memory(error) or len(part) == 1:
-                    raise EmbedshiftError(
-                        f"the encoder {encoder.name} failed on a batch of {len(part)} views: {reason(error)}"
-                    ) from error
+                if not _is_out_of_memory(error):
+                    self._one_by_one(encoder, part, encoded, error)
+                    continue
+                if len(part) == 1:
+                    raise _failed(encoder, 1, error) from error
                 self.size = len(part) // 2
                 log.warning("out of memory at %d views: batches of %d from here on", len(part), self.size)
-        return concatenate(outputs)
+        return encoded
+
+    def _one_by_one(self, encoder: Encoder, views: Sequence[Pixels], encoded: "Encoded", error: Exception) -> None:
+        """Encodes the views of a batch that failed; what stands in for those that fail alone is a black view."""
+        log.warning("%s; its views are encoded one by one", _failed(encoder, len(views), error))
+        try:
+            black = encode_views(encoder, np.zeros_like(views[0])[None])
+        except Exception:
+            raise _failed(encoder, len(views), error) from error
+        for view in views:
+            try:
+                encoded.add(encode_views(encoder, view[None].copy()))
+            except Exception as problem:
+                encoded.add(black, reason(problem))
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
+@dataclass
+class Encoded:
+    """What the encoder gave for some views, and by view why it failed."""
+
+    outputs: list[EncoderOutput] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.problems)
+
+    def add(self, output: EncoderOutput, problem: str = "") -> None:
+        """More views."""
+        self.outputs.append(output)
+        self.problems += [problem] * len(output)
+
+    def extend(self, other: "Encoded") -> None:
+        """More views, as they were encoded."""
+        self.outputs += other.outputs
+        self.problems += other.problems
+
+    def take(self, images: list[DrawnImage]) -> Iterator[tuple[DrawnImage, EncoderOutput] | Failure]:
+        """Gives out the images at the front whose views are all encoded, and keeps the rest in both lists."""
+        if not self.outputs:
+            return
+        merged, start = concatenate(self.outputs), 0
+        while images and start + len(images[0].views) <= len(merged):
+            image = images.pop(0)
+            end = start + len(image.views)
+            if problem := next(filter(None, self.problems[start:end]), ""):
+                yield Failure(storable(image.sample.image_id), "encode", f"the encoder failed: {problem}")
+            else:
+                yield image, merged[start:end]
+            start = end
+        self.outputs, self.problems = [merged[start:]] if start < len(merged) else [], self.problems[start:]
 
 
-def encode(drawn: Iterable[DrawnImage], encoder: Encoder, batch: Batch) -> Iterator[tuple[DrawnImage, EncoderOutput]]:
-    """Encodes views in batches that run across images, and gives each image its own part back."""
+def encode(
+    drawn: Iterable[DrawnImage], encoder: Encoder, batch: Batch
+) -> Iterator[tuple[DrawnImage, EncoderOutput] | Failure]:
+    """Encodes views in batches that run across images, and gives each image its own part back, or why there is none."""
     waiting: list[DrawnImage] = []
     views: list[Pixels] = []
-    outputs: list[EncoderOutput] = []
+    encoded = Encoded()
     for image in drawn:
         waiting.append(image)
         views.extend(image.views)
         while len(views) >= batch.size:
             count = batch.size
-            outputs.append(batch.encode(encoder, views[:count]))
+            encoded.extend(batch.encode(encoder, views[:count]))
             del views[:count]
-        yield from _hand_out(waiting, outputs)
+        yield from encoded.take(waiting)
     if views:
-        outputs.append(batch.encode(encoder, views))
-    yield from _hand_out(waiting, outputs)
+        encoded.extend(batch.encode(encoder, views))
+    yield from encoded.take(waiting)
 
 
-def _hand_out(waiting: list[DrawnImage], outputs: list[EncoderOutput]) -> Iterator[tuple[DrawnImage, EncoderOutput]]:
-    """Gives out the images at the front whose views are all encoded, and keeps the rest in both lists."""
-    if not outputs:
-        return
-    merged = concatenate(outputs)
-    start = 0
-    while waiting and start + len(waiting[0].views) <= len(merged):
-        image = waiting.pop(0)
-        yield image, merged[start : start + len(image.views)]
-        start += len(image.views)
-    outputs[:] = [merged[start:]] if start < len(merged) else []
+def _failed(encoder: Encoder, views: int, error: Exception) -> EmbedshiftError:
+    return EmbedshiftError(f"the encoder {encoder.name} failed on a batch of {views} views: {reason(error)}")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations.views import draw_views
 from embedshift.errors import EmbedshiftError, cause
+from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import PairedSource, Sample, Source, images, without_folders
 from embedshift.store.shards import Failure, storable
@@ -40,10 +41,11 @@ class DrawnImage:
 
 @dataclass
 class Clock:
-    """Seconds per stage, and the stage that is under way."""
+    """Seconds per stage, and the stage that is under way; `began` is called when one begins."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     stage: str = ""
+    began: Callable[[], None] = lambda: None
     _last: float = field(default_factory=time.perf_counter)
 
     def lap(self, stage: str) -> None:
@@ -56,36 +58,91 @@ class Clock:
     def at(self, stage: str) -> Iterator[None]:
         """A block that is one stage: its time counts to it, and what fails in it fails there."""
         self.stage = stage
+        self.began()
         yield
         self.lap(stage)
 
 
-def draw_image(sample: Sample, source: Source, plan: Plan) -> DrawnImage | Failure:
-    """Reads one image, draws or reads its views once, and measures their pixels; what fails becomes a `Failure`."""
+def draw_image(sample: Sample, source: Source, plan: Plan, *, ends_process: bool = False) -> DrawnImage | Failure:
+    """Reads one image, draws or reads its views once, and measures their pixels; what fails becomes a `Failure`.
+
+    Args:
+        sample: The image.
+        source: Reads its bytes.
+        plan: What to draw, and how long one step may take.
+        ends_process: Whether a step that cannot be ended otherwise ends this process.
+
+    Raises:
+        TookTooLong: when a step takes longer than the settings allow; its text is the stage.
+        MemoryError: when the memory does not hold it. Both may be otherwise another time.
+    """
     if sample.problem is not None:
         return Failure(storable(sample.image_id), "list", sample.problem)
-    clock, missing = Clock(), tuple[int, ...]()
+    clock = Clock()
     try:
-        with clock.at("read"):
-            data = source.read(sample)
-        with clock.at("decode"):
-            whole = images.decode(data)
-            pixels_hash, original = images.pixels_hash(whole), sized(whole, plan)
-        if isinstance(source, PairedSource):
-            views, seeds, missing = read_views(original, sample, source, plan, clock)
-        else:
-            with clock.at("draw"):
-                config = plan.config
-                views, seeds = draw_views(original, sample.image_id, plan.suite, seed=config.seed, draws=config.draws)
-        clock.stage = "measure"
-        pixels: dict[str, Values] = {}
-        for each in plan.measures:
-            pixels |= each.of_pixels(views) | each.of_seeds(original, seeds[1:], plan)
-        clock.lap("pixels")
+        with time_limit(plan.config.image_timeout, ends_process=ends_process) as clock.began:
+            return _drawn(sample, source, plan, clock)
+    except TookTooLong as error:
+        raise TookTooLong(clock.stage) from error
     except Exception as error:
+        if memory := _memory_error(error):
+            raise memory from error
         words = without_folders(cause(error), source.description)
-        return Failure(storable(sample.image_id), clock.stage, words)
+        # A file that cannot be reached may be there another time; what it holds stays the same.
+        transient = clock.stage == "read" and not isinstance(error.__cause__ or error, EmbedshiftError)
+        return Failure(storable(sample.image_id), clock.stage, words, transient)
+
+
+def out_of_reach(sample: Sample, error: BaseException, plan: Plan) -> Failure:
+    """The failure of an image that was tried twice, the second time alone.
+
+    Args:
+        sample: The image.
+        error: What ended the second try.
+        plan: What decides the rows.
+    """
+    stage = "draw"
+    if isinstance(error, TookTooLong):
+        stage, words = str(error), f"took longer than {plan.config.image_timeout:g} s (`image_timeout`)"
+    elif isinstance(error, MemoryError):
+        words = "the memory does not hold it"
+    else:
+        words = (
+            "its loader process ended while it read, decoded or drew it: out of memory, a fault in a library, or a "
+            f"step that took longer than {plan.config.image_timeout:g} s (`image_timeout`)"
+        )
+    return Failure(storable(sample.image_id), stage, f"{words}; tried twice", transient=True)
+
+
+def _drawn(sample: Sample, source: Source, plan: Plan, clock: Clock) -> DrawnImage:
+    missing = tuple[int, ...]()
+    with clock.at("read"):
+        data = source.read(sample)
+    with clock.at("decode"):
+        whole = images.decode(data)
+        pixels_hash, original = images.pixels_hash(whole), sized(whole, plan)
+    if isinstance(source, PairedSource):
+        views, seeds, missing = read_views(original, sample, source, plan, clock)
+    else:
+        with clock.at("draw"):
+            seed, draws = plan.config.seed, plan.config.draws
+            views, seeds = draw_views(
+                original, sample.image_id, plan.suite, seed=seed, draws=draws, before_each=clock.began
+            )
+    clock.stage = "measure"
+    clock.began()
+    pixels: dict[str, Values] = {}
+    for each in plan.measures:
+        pixels |= each.of_pixels(views) | each.of_seeds(original, seeds[1:], plan)
+    clock.lap("pixels")
     return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing)
+
+
+def _memory_error(error: BaseException | None) -> MemoryError | None:
+    """The lack of memory that an error came from, if it did."""
+    while error is not None and not isinstance(error, MemoryError):
+        error = error.__cause__
+    return error
 
 
 def sized(image: Pixels, plan: Plan) -> Pixels:

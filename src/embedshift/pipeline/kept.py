@@ -22,6 +22,7 @@ import numpy as np
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import Shard
 from embedshift.store.shards import kept_path
@@ -92,7 +93,7 @@ class KeepingEncoder:
             self._next = next(self._found, None)
             return output
         # In the order in which the file gives it back: sums depend on the order in memory by rounding.
-        output = self._encoder(views).contiguous()
+        output = encode_views(self._encoder, views).contiguous()
         self._next = None  # what follows in the file is of other batches
         self._wait()
         self._last = self._thread.submit(self._keep, views, output)

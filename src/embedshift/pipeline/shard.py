@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
 import pyarrow as pa
 
 from embedshift.pipeline import records
 from embedshift.pipeline.batches import Batch, encode
 from embedshift.pipeline.draw import Clock, DrawnImage
+from embedshift.pipeline.encoded import unusable
 from embedshift.pipeline.floor import UnrelatedImages
 from embedshift.pipeline.measure import Sums
 from embedshift.pipeline.plan import Plan
@@ -39,9 +39,14 @@ def measure_shard(
             yield image
             clock.lap("encode")
 
-    for image, output in encode(good(), ready.encoder, batch):
+    for encoded in encode(good(), ready.encoder, batch):
         clock.lap("encode")
-        if np.isfinite(output.embedding).all():
+        if isinstance(encoded, Failure):
+            failures.append(encoded)
+            continue
+        image, output = encoded
+        problem = unusable(output)
+        if problem is None:
             output = output.without(image.missing)
             values = records.measure(image, output, measures, plan)
             # A map for figures to show; more would be most of what is stored.
@@ -51,8 +56,7 @@ def measure_shard(
             for each in sums.values():
                 each.add(image, output)
         else:
-            words = "the encoder's embedding holds values that are not finite"
-            failures.append(Failure(storable(image.sample.image_id), "encode", words))
+            failures.append(Failure(storable(image.sample.image_id), "encode", problem))
         clock.lap("measure")
     table = pa.concat_tables(tables) if tables else columns.empty_table()
     table = with_sums(table, {name: each.close() for name, each in sums.items()})
