@@ -1,0 +1,175 @@
+"""Loader processes: they read, decode and draw images ahead of the encoder, which takes them in order.
+
+Each process has a queue of its own, so that one that ends takes no other's images with it. The image that it was at is
+tried once more, alone in a new process, and so is an image that took too long or too much memory. If that ends in the
+same way, the image is a failure, and the run goes on.
+"""
+
+import collections
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+
+from embedshift.pipeline.draw import DrawnImage, draw_image, out_of_reach
+from embedshift.pipeline.limit import TookTooLong
+from embedshift.pipeline.plan import Plan
+from embedshift.sources import Sample, Source
+from embedshift.store.shards import Failure
+
+Drawn = DrawnImage | Failure
+# Of views at each loader and as many that the encoder has not taken yet; never less than one image each.
+BYTES_AHEAD = 16 * 2**20
+# What ends the drawing of an image otherwise than with the image or a failure.
+ENDED = (TookTooLong, MemoryError, BrokenExecutor)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images to draw.
+
+    Args:
+        samples: Which, in order.
+        source: Reads their bytes.
+        plan: What to draw.
+    """
+
+    samples: Sequence[Sample]
+    source: Source
+    plan: Plan
+
+    def draw(self, place: int, *, ends_process: bool = False) -> Drawn:
+        """One of them; raises one of `ENDED`."""
+        return draw_image(self.samples[place], self.source, self.plan, ends_process=ends_process)
+
+
+def draw_all(images: Images, workers: int) -> Generator[Drawn, None, None]:
+    """All images in order, drawn ahead by so many processes; 0 = in this one, as they are asked for."""
+    if not workers:
+        for place in range(len(images.samples)):
+            yield _at_second_try(images, place, lambda place=place: images.draw(place))  # type: ignore[misc]
+        return
+    with contextlib.ExitStack() as stack:
+        loaders = [stack.enter_context(_Loader(images)) for _ in range(workers)]
+        waiting: collections.deque[int] = collections.deque()
+        for place in range(len(images.samples)):
+            waiting.append(place)
+            loaders[place % workers].ask(place)
+            if len(waiting) > _ahead(images.plan, workers):
+                yield _taken(images, waiting.popleft(), loaders)
+        while waiting:
+            yield _taken(images, waiting.popleft(), loaders)
+
+
+def _ahead(plan: Plan, workers: int) -> int:
+    """Images that are asked for at once."""
+    of_image = (1 + plan.views) * plan.preprocess.size**2 * 3
+    return max(workers, (1 + workers) * BYTES_AHEAD // of_image)
+
+
+def _taken(images: Images, place: int, loaders: Sequence["_Loader"]) -> Drawn:
+    return _at_second_try(images, place, lambda: loaders[place % len(loaders)].take(place))
+
+
+def _at_second_try(images: Images, place: int, first: Callable[[], Drawn]) -> Drawn:
+    """An image, drawn alone where the first try ended; a failure where both did."""
+    with contextlib.suppress(*ENDED):
+        return first()
+    try:
+        with _Loader(images) as alone:
+            alone.ask(place)
+            return alone.take(place)
+    except ENDED as error:
+        return out_of_reach(images.samples[place], error, images.plan)
+
+
+class _Loader:
+    """One process that draws the images that it is asked for, one after the other."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._asked: dict[int, Future[Drawn]] = {}
+
+    def __enter__(self) -> "_Loader":
+        self._pool = ProcessPoolExecutor(1, _context(), _begin, (self._images,))
+        with _one_opencv_thread():  # the first task forks
+            self._pid = self._pool.submit(os.getpid)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(BrokenExecutor):
+            pid = self._pid.result()
+            for child in multiprocessing.active_children():
+                if child.pid == pid:
+                    child.kill()  # it may hang, and what it still draws nobody wants
+        self._pool.shutdown(cancel_futures=True)
+
+    def ask(self, place: int) -> None:
+        """Draws an image as soon as those that were asked for before are drawn."""
+        try:
+            self._asked[place] = self._pool.submit(_draw, place)
+        except BrokenExecutor as error:
+            self._asked[place] = Future()
+            self._asked[place].set_exception(error)
+
+    def take(self, place: int) -> Drawn:
+        """The image; raises one of `ENDED`. Where the process has ended, a new one goes on with the next image."""
+        try:
+            return self._asked.pop(place).result()
+        except BrokenExecutor:
+            self.__exit__()
+            self.__enter__()
+            for left in list(self._asked):
+                self.ask(left)
+            raise
+
+
+def _begin(images: Images) -> None:
+    """The beginning of a loader's life."""
+    global _images
+    _images = images
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends its loaders
+    parent = os.getppid()
+
+    def watch() -> None:
+        # A loader whose parent was killed would wait for ever to hand over what it has drawn.
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+_images: Images
+
+
+def _draw(place: int) -> Drawn:
+    return _images.draw(place, ends_process=True)
+
+
+@contextlib.contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """Sets OpenCV to one thread while workers are forked, and back.
+
+    The encoder has the cores; a pool of threads in each worker would only get in its way. It is set before the fork: a
+    worker that ends the pool it inherited waits for threads that it does not have, for ever.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    # Forked workers take the user's own augmentations along, lambdas too. macOS's libraries do not survive a fork.
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
