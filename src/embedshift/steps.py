@@ -13,6 +13,8 @@ from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.engines import Job, Progress, find_engine
+from embedshift.engines.again import worth_again
+from embedshift.engines.job import workers_of
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.kept import images_kept
 from embedshift.pipeline.plan import Plan
@@ -21,6 +23,7 @@ from embedshift.sources import (
     Shard,
 )
 from embedshift.store import folder, shards
+from embedshift.store.changed import changed
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo
 from embedshift.store.reader import Reader
@@ -75,8 +78,17 @@ def run_study(
     with prepared(config, out, encoder=encoder, suite=suite) as study, folder.locked(out):
         ids = [sample.image_id for sample in study.samples]
         done = folder.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
+        finished = len(done) == len(study.shards) and Reader(out).is_complete()
+        if retry_failed or not finished:
+            for index in _worth_again(study, done, transient=not retry_failed):
+                del done[index]
         pending = [shard for shard in study.shards if shard.index not in done]
-        complete = not pending and Reader(out).is_complete()
+        complete = finished and not pending
+        if again := changed(Reader(out), [shard for shard in study.shards if shard.index in done], study.source):
+            log.warning(
+                "%d images have changed since they were measured (first: %s): their rows are of the earlier pixels",
+                len(again), again[0],
+            )  # fmt: skip
         through = sum(record.images + len(record.failures) for record in done.values())
         # Encoders elsewhere, as on a Ray cluster, do not reach this folder.
         kept = sum(images_kept(out, each, study.plan) for each in pending) if config.engine == "local" else 0
@@ -155,6 +167,11 @@ def _encoder_record(encoder: Encoder, plan: Plan) -> EncoderRecord:
         precision=said.precision or "float32",
         attention_kind=said.attention_kind,
     )
+
+
+def _worth_again(study: Prepared, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
+    workers = workers_of(study.config)
+    return worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
 
 
 def _job(study: Prepared, pending: Sequence[Shard], progress: Progress, out: Path) -> Job:

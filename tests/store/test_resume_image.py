@@ -186,7 +186,10 @@ def test_outputs_come_back_as_they_were(tmp_path):
     outputs = [
         EncoderOutput(embedding, None, None),
         EncoderOutput(
-            embedding[::-1].T.copy().T, rng.random((3, 2, 2), np.float32), "cls", {"layers": layers, "tokens": layers[:, 0]}
+            embedding[::-1].T.copy().T,
+            rng.random((3, 2, 2), np.float32),
+            "cls",
+            {"layers": layers, "tokens": layers[:, 0]},
         ),
     ]
 

@@ -113,7 +113,7 @@ class Augmentation:
         """
         try:
             if transforms.is_transform(self.transform):
-                view = transforms.apply(self.transform, image, seed)
+                view = transforms.apply(self.transform, image.copy(), seed)
             else:
                 view = self.transform(image.copy(), np.random.default_rng(seed))
         except Exception as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 
 from embedshift.encoders.base import Encoder, EncoderInfo
-from embedshift.engines.job import cores, default_workers
+from embedshift.engines.job import cores, workers_of
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.plan import Plan
@@ -87,7 +87,7 @@ def _pace(encoding: float, drawing: float, plan: Plan, encoder: Encoder) -> floa
         plan: Says how many loaders there are.
         encoder: It computes on the cores, or on another device.
     """
-    workers = default_workers() if plan.config.workers is None else plan.config.workers
+    workers = workers_of(plan.config)
     if not workers:
         return encoding + drawing
     on_cores = str(EncoderInfo.of(encoder).device or "cpu").startswith("cpu")

@@ -48,7 +48,7 @@ class Job:
     @property
     def workers(self) -> int:
         """Loader processes beside each encoder; 0 = draw in the encoder's own process."""
-        return default_workers() if self.config.workers is None else self.config.workers
+        return workers_of(self.config)
 
     @property
     def device(self) -> str:
@@ -68,12 +68,12 @@ class Job:
 Engine = Callable[[Job], Iterator[Result]]
 
 
-def default_workers() -> int:
-    """Loader processes where the user names none: one for each core, at most 8.
+def workers_of(config: StudyConfig) -> int:
+    """Loader processes of a study: where the user names none, one for each core, at most 8.
 
     With fewer, the encoder's threads on the other cores wait for the one whose core the loader takes.
     """
-    return min(8, cores())
+    return min(8, cores()) if config.workers is None else config.workers
 
 
 def cores() -> int:

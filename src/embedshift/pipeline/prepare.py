@@ -33,6 +33,9 @@ from embedshift.sources import (
     split,
 )
 
+# Of the views of one image; a loader holds them three times while it hands them over.
+MOST_BYTES = 2**30
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -91,6 +94,7 @@ def prepared(
             batch_size=spec.batch_for(loaded.encoder),
             images=len(samples),
         )
+        _refuse_more_than_memory(plan)
         cut = split(samples, config.shard_size)
         identity = study_identity(loaded.encoder, plan, cut, order)
         yield Prepared(
@@ -103,6 +107,16 @@ def prepared(
             plan=replace(plan, config_hash=hash_of(identity)),
             identity=identity,
             pairs=pairs,
+        )
+
+
+def _refuse_more_than_memory(plan: Plan) -> None:
+    of_view = plan.preprocess.size**2 * 3
+    if (1 + plan.views) * of_view > MOST_BYTES:
+        most = (MOST_BYTES // of_view - 1) // len(plan.suite.names)
+        raise UsageError(
+            f"`draws` {plan.config.draws}: all views of an image are in memory at once, and "
+            f"{plan.views:,} of {plan.preprocess.size} pixels take more than 1 GiB; at most {most} draws fit"
         )
 
 

@@ -1,0 +1,50 @@
+"""Images that failed before, tried again: a shard that has one which can be drawn now is measured again."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from embedshift.engines.loaders import Images, draw_all
+from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.plan import Plan
+from embedshift.sources import Shard, Source
+from embedshift.store.shards import ShardRecord, storable
+
+log = logging.getLogger(__name__)
+
+
+def worth_again(
+    cut: Sequence[Shard],
+    done: Mapping[int, ShardRecord],
+    source: Source,
+    plan: Plan,
+    *,
+    workers: int,
+    transient: bool,
+) -> set[int]:
+    """The finished shards that are worth being measured again; only images that failed are read.
+
+    Args:
+        cut: All shards of the study.
+        done: What the finished ones say, by index.
+        source: Reads the images.
+        plan: What to draw.
+        workers: Loader processes.
+        transient: Whether only failures that are transient are tried again.
+    """
+    failed = {
+        (index, each.image_id)
+        for index, record in done.items()
+        for each in record.failures
+        if each.transient or not transient
+    }
+    places = [
+        (shard.index, sample)
+        for shard in cut
+        for sample in shard.samples
+        if (shard.index, storable(sample.image_id)) in failed
+    ]
+    if not places:
+        return set()
+    log.info("%d images that failed are tried again", len(places))
+    drawn = draw_all(Images([sample for _, sample in places], source, plan), min(workers, len(places)))
+    return {index for (index, _), image in zip(places, drawn, strict=True) if isinstance(image, DrawnImage)}

@@ -1,0 +1,230 @@
+"""One image cannot end a run: loaders that die, hang, or run out of memory are replaced, and the image is named."""
+
+import contextlib
+import ctypes
+import dataclasses
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import embedshift
+from embedshift.augmentations import load_suite
+from embedshift.config import make_config
+from embedshift.engines import loaders
+from embedshift.engines.loaders import Images, draw_all
+from embedshift.pipeline.limit import TookTooLong, time_limit
+from embedshift.pipeline.prepare import prepared
+from support import command
+from support.mean_colour import MeanColour
+from support.synthetic import write_pictures
+
+COUNT = 6
+
+
+@pytest.fixture
+def photos(tmp_path):
+    write_pictures(tmp_path / "photos", [f"{n}.png" for n in range(COUNT)], 0)
+    return tmp_path / "photos"
+
+
+def study_of(photos):
+    return prepared(make_config({"images": [str(photos)]}), None, encoder=MeanColour())
+
+
+class Misbehaves:
+    """An augmentation that does something at the one image that is marked, as often as it may."""
+
+    def __init__(self, do, tries, folder):
+        self.do, self.tries, self.folder = do, tries, folder
+
+    def __call__(self, image, rng):
+        if image[0, 0].tolist() == [1, 2, 3]:
+            tried = len(list(self.folder.iterdir()))
+            if tried < self.tries:
+                (self.folder / f"{tried}-{os.getpid()}").touch()
+                self.do()
+        return image[:, ::-1]
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait():
+    time.sleep(60)
+
+
+def spin():
+    while True:
+        with contextlib.suppress(Exception):
+            sum(range(1000))
+
+
+def hold_the_interpreter():
+    """A library that never comes back: no Python runs in this process any more."""
+    library, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(128)
+    for _ in range(2):  # the second waits for the first for ever, whatever signals come
+        library.pthread_mutex_lock(mutex)
+
+
+def no_memory():
+    raise MemoryError("cannot allocate 40 GiB")
+
+
+def run(tmp_path, photos, do, tries, *, workers=2, timeout=1.0, name="study"):
+    """A study in which the third image does that, as often as it may."""
+    pixels = np.asarray(Image.open(photos / "2.png").resize((32, 32))).copy()
+    pixels[0, 0] = 1, 2, 3
+    Image.fromarray(pixels).save(photos / "2.png")
+    folder = tmp_path / f"tried-{name}"
+    folder.mkdir()
+    suite = {"bad": Misbehaves(do, tries, folder), "dark": lambda image, rng: image // 2}
+    settings = {"augmentations": suite, "workers": workers, "shard_size": 4, "image_timeout": timeout}
+    study = embedshift.run(photos, out=tmp_path / name, model=MeanColour(), **settings)
+    return study, sorted(int(path.name.split("-")[1]) for path in folder.iterdir())
+
+
+WORDS = {
+    die: "its loader process ended while it read, decoded or drew it",
+    hold_the_interpreter: "its loader process ended while it read, decoded or drew it",
+    wait: "took longer than 1 s (`image_timeout`)",
+    spin: "took longer than 1 s (`image_timeout`)",
+    no_memory: "the memory does not hold it",
+}
+
+
+@pytest.mark.parametrize("do", WORDS, ids=lambda do: do.__name__)
+def test_an_image_that_ends_its_loader_is_tried_alone_and_then_a_failure(tmp_path, photos, do, monkeypatch):
+    monkeypatch.setattr("embedshift.pipeline.limit.GRACE", 0.5)
+    study, pids = run(tmp_path, photos, do, tries=9)
+    (failure,) = study.failures().rows(named=True)
+    assert failure["image_id"] == "2.png"
+    assert failure["stage"] == "draw"
+    assert failure["reason"].startswith(WORDS[do])
+    assert failure["reason"].endswith("; tried twice")
+    assert failure["transient"]
+    assert set(study.rows().collect()["image_id"]) == {f"{n}.png" for n in range(COUNT)} - {"2.png"}
+    assert len(set(pids)) == 2, "twice, in two processes"
+
+
+@pytest.mark.parametrize("do", [die, wait, no_memory], ids=lambda do: do.__name__)
+def test_an_image_that_is_well_at_the_second_try_is_measured(tmp_path, photos, do):
+    study, pids = run(tmp_path, photos, do, tries=1)
+    assert study.failures().is_empty()
+    assert len(pids) == 1
+    whole, _ = run(tmp_path, photos, do, tries=0, name="whole")
+    assert study.rows().collect().equals(whole.rows().collect(), null_equal=True)
+
+
+@pytest.mark.parametrize("do", [wait, no_memory], ids=lambda do: do.__name__)
+def test_without_loaders_the_second_try_has_a_process_of_its_own(tmp_path, photos, do):
+    study, pids = run(tmp_path, photos, do, tries=9, workers=0)
+    assert study.failures()["image_id"].to_list() == ["2.png"]
+    assert pids.count(os.getpid()) == 1
+    assert len(pids) == 2
+
+
+def test_every_step_has_the_time_and_not_all_of_them_together(tmp_path, photos):
+    slow = {f"slow {n}": lambda image, rng: (time.sleep(0.5), image)[1] for n in range(3)}
+    settings = {"augmentations": slow, "workers": 1, "limit": 1, "image_timeout": 1.2}
+    study = embedshift.run(photos, out=tmp_path / "study", model=MeanColour(), **settings)
+    assert study.failures().is_empty()
+
+
+def test_the_time_is_no_part_of_the_identity(tmp_path, photos):
+    settings = {"out": tmp_path / "study", "model": MeanColour(), "workers": 0}
+    first = embedshift.run(photos, image_timeout=60, **settings).info()["config_hash"]
+    assert embedshift.run(photos, image_timeout=1, **settings).info()["config_hash"] == first
+
+
+def test_loaders_that_are_killed_lose_nothing(tmp_path, photos):
+    """The second image kills the loader of the first, which is done, and with it that of all others in its queue."""
+    write_pictures(photos, [f"{n}.png" for n in range(6, 30)], 1)
+    with study_of(photos) as study:
+        drawn = []
+        for image in draw_all(Images(study.samples, study.source, study.plan), 3):
+            drawn.append(image)
+            if len(drawn) in (2, 9, 17):
+                for pid in children():
+                    os.kill(pid, signal.SIGKILL)
+    assert [image.sample.image_id for image in drawn] == [sample.image_id for sample in study.samples]
+    assert children() == []
+
+
+def children():
+    """The processes of this one that run, by the system's own word."""
+    with open(f"/proc/self/task/{threading.get_native_id()}/children") as file:
+        return [int(pid) for pid in file.read().split() if "Z" not in _state(pid)]
+
+
+def _state(pid):
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+    return "Z"
+
+
+def test_leaving_early_ends_a_loader_that_hangs(photos):
+    with study_of(photos) as study:
+        suite = load_suite({"hang": lambda image, rng: hold_the_interpreter()})
+        plan = dataclasses.replace(study.plan, suite=suite)
+        with loaders._Loader(Images(study.samples, study.source, plan)) as loader:
+            loader.ask(0)
+            assert children() == [loader._pid.result()]
+    assert children() == []
+
+
+def test_images_ahead_are_counted_by_their_bytes(photos):
+    with study_of(photos) as study:
+        of_image = 10 * 32 * 32 * 3
+        assert loaders._ahead(study.plan, 2) == 3 * loaders.BYTES_AHEAD // of_image
+        many = dataclasses.replace(study.plan, config=dataclasses.replace(study.plan.config, draws=100_000))
+        assert loaders._ahead(many, 2) == 2
+
+
+def test_more_views_of_an_image_than_memory_holds_are_refused(tmp_path, photos):
+    with pytest.raises(embedshift.EmbedshiftError, match=r"`draws` 1000000000: .* at most 38836 draws fit") as caught:
+        embedshift.run(photos, out=tmp_path / "study", model=MeanColour(), draws=1_000_000_000)
+    assert caught.value.exit_code == 2
+    assert (2**30 // (32 * 32 * 3) - 1) // 9 == 38836
+
+
+def test_a_limit_leaves_alarm_and_timer_as_they_were():
+    def ours(_number, _frame):
+        raise AssertionError("not in this test")
+
+    before = signal.signal(signal.SIGALRM, ours)
+    signal.setitimer(signal.ITIMER_REAL, 50)
+    try:
+        with pytest.raises(TookTooLong), time_limit(0.05):
+            time.sleep(5)
+        assert signal.getsignal(signal.SIGALRM) is ours
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 50
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_in_another_thread_there_is_no_limit():
+    done = []
+
+    def work():
+        with time_limit(0.05) as next_step:
+            time.sleep(0.2)
+            next_step()
+            done.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [True]
+
+
+def test_the_command_takes_the_time(tmp_path, photos, monkeypatch, capsys):
+    done = command.call(monkeypatch, capsys, "run", photos, "--out", tmp_path / "out", "--image-timeout", "0")
+    assert done.code == 2
+    assert "image_timeout" in done.err or "--image-timeout" in done.err

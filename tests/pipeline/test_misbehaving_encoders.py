@@ -1,0 +1,211 @@
+"""Encoders that give what they should not: the images concerned are failures, and the others are measured."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import embedshift
+from embedshift import EmbedshiftError
+from embedshift.encoders import EncoderOutput
+from support.mean_colour import MeanColour
+from support.synthetic import write_pictures
+
+COUNT, BAD = 6, "3.png"
+SUITE = {"mirror": lambda image, rng: image[:, ::-1], "dark": lambda image, rng: image // 2}
+
+
+class Odd(MeanColour):
+    """Does something to the output of every batch that has a view of the bad image in it; `odd(output, places)`."""
+
+    def __init__(self, odd, shade):
+        self.odd, self.shade, self.batches = odd, shade, []
+
+    def __call__(self, views):
+        self.batches.append(len(views))
+        places = [place for place, view in enumerate(views) if view[0, 0].tolist() == self.shade]
+        output = super().__call__(views)
+        return self.odd(output, places) if places else output
+
+
+@pytest.fixture
+def photos(tmp_path):
+    write_pictures(tmp_path / "photos", [f"{n}.png" for n in range(COUNT)], 0)
+    return tmp_path / "photos"
+
+
+def run(tmp_path, photos, odd, *, name="study", every=False, **settings):
+    views = embedshift.make_views(_image(photos / BAD), image_id=BAD, size=32, augmentations=SUITE)
+    encoder = Odd(odd, views["dark"][0, 0].tolist())
+    if every:
+        encoder = type("Always", (Odd,), {"__call__": lambda self, v: odd(MeanColour()(v), [0])})(odd, [])
+    settings = {"augmentations": SUITE, "workers": 0, "batch_size": 5, "shard_size": 4} | settings
+    return embedshift.run(photos, out=tmp_path / name, model=encoder, **settings), encoder
+
+
+def _image(path):
+    from PIL import Image
+
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def at(places, value, what="embedding"):
+    """The output with a value in the place of the numbers of some views."""
+
+    def change(output, found):
+        array = getattr(output, what).copy()
+        array[found] = value
+        return EncoderOutput(**(vars(output) | {what: array}))
+
+    return change
+
+
+def raises(output, places):
+    raise RuntimeError("device-side assert")
+
+
+def one_row_less(output, places):
+    return output[: len(output) - 1]
+
+
+def one_row_more(output, places):
+    return EncoderOutput(np.vstack([output.embedding, output.embedding[:1]]), output.attention, "mean")
+
+
+def other_dim(output, places):
+    return EncoderOutput(output.embedding[:, :5], output.attention, "mean")
+
+
+def other_grid(output, places):
+    return EncoderOutput(output.embedding, output.attention[:, :2], "mean")
+
+
+def no_attention(output, places):
+    return EncoderOutput(output.embedding, None, None)
+
+
+def objects(output, places):
+    return EncoderOutput(output.embedding.astype(object), output.attention, "mean")
+
+
+def no_output(output, places):
+    return output.embedding
+
+
+def as_list(output, places):
+    return EncoderOutput([["a"] * 12] * len(output), output.attention, "mean")
+
+
+FAIL = {
+    "NaN": (at([], np.nan), "embedding holds values that are not finite"),
+    "Inf": (at([], np.inf), "embedding holds values that are not finite"),
+    "NaN in a map": (at([], np.nan, "attention"), "attention holds values that are not finite"),
+    "zero vector": (at([], 0.0), "embedding is a zero vector"),
+    "raises": (raises, "the encoder failed: RuntimeError: device-side assert"),
+    "one row less": (one_row_less, r"its embedding is float32 \(0, 12\); it must be float32 \(1, 12\)"),
+    "one row more": (one_row_more, r"its embedding is float32 \(2, 12\); it must be float32 \(1, 12\)"),
+    "other dim": (other_dim, r"its embedding is float32 \(1, 5\)"),
+    "other grid": (other_grid, r"its attention is float32 \(1, 2, 4\)"),
+    "no attention": (no_attention, r"it returned no attention, and its `grid` is \(4, 4\)"),
+    "objects": (objects, "its embedding is object"),
+    "no output": (no_output, "it returned ndarray, not an EncoderOutput"),
+    "a list": (as_list, "its embedding is <U1"),
+}
+
+
+@pytest.mark.parametrize("kind", FAIL)
+def test_what_one_view_gives_wrong_is_a_failure_of_its_image_alone(tmp_path, photos, kind):
+    odd, words = FAIL[kind]
+    study, _ = run(tmp_path, photos, odd)
+    (failure,) = study.failures().rows(named=True)
+    assert (failure["image_id"], failure["stage"], failure["transient"]) == (BAD, "encode", False)
+    assert pl.Series([failure["reason"]]).str.contains(words)[0], failure["reason"]
+    whole, _ = run(tmp_path, photos, lambda output, _: output, name="whole")
+    there, good = study.rows().collect(), whole.rows().filter(pl.col("image_id") != BAD).collect()
+    numbers = there.select(pl.selectors.numeric()).to_numpy()
+    assert there["image_id"].equals(good["image_id"])
+    np.testing.assert_allclose(numbers, good.select(pl.selectors.numeric()).to_numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FAIL if kind not in ("NaN", "Inf", "NaN in a map", "zero vector")])
+def test_an_encoder_that_is_wrong_whatever_it_is_given_ends_the_run(tmp_path, photos, kind):
+    odd, _ = FAIL[kind]
+    with pytest.raises(EmbedshiftError, match=r"^the encoder mean-colour failed on a batch of 5 views: "):
+        run(tmp_path, photos, odd, every=True)
+
+
+def test_an_encoder_of_nothing_but_nan_measures_nothing(tmp_path, photos):
+    with pytest.raises(EmbedshiftError, match=r"all 6 images failed, the first .* not finite"):
+        run(
+            tmp_path,
+            photos,
+            lambda output, _: EncoderOutput(output.embedding * np.nan, output.attention, "mean"),
+            every=True,
+        )
+
+
+def test_an_exception_that_does_not_come_again_costs_nothing(tmp_path, photos):
+    left = [1]
+
+    def once(output, places):
+        if left:
+            left.pop()
+            raise RuntimeError("a hiccup")
+        return output
+
+    study, encoder = run(tmp_path, photos, once)
+    assert study.failures().is_empty()
+    assert (
+        study.summary()["n"].to_list()
+        == run(tmp_path, photos, lambda o, _: o, name="whole")[0].summary()["n"].to_list()
+    )
+    assert encoder.batches.count(1) >= 5, "its views were encoded one by one, after a black one"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: array.astype(np.float64),
+        lambda array: np.asfortranarray(array),
+        lambda array: np.repeat(array, 2, axis=-1)[..., ::2],
+        lambda array: array.astype(">f4"),
+        lambda array: array.tolist(),
+    ],
+    ids=["float64", "Fortran", "strided", "big endian", "lists"],
+)
+def test_numbers_of_another_kind_are_the_same_numbers(tmp_path, photos, change):
+    def odd(output, _):
+        return EncoderOutput(change(output.embedding), change(output.attention), "mean")
+
+    study, _ = run(tmp_path, photos, odd, every=True)
+    whole, _ = run(tmp_path, photos, lambda output, _: output, name="whole")
+    assert study.rows().collect().equals(whole.rows().collect(), null_equal=True)
+
+
+def test_an_encoder_that_writes_into_its_views_changes_no_number(tmp_path, photos):
+    class Writes(MeanColour):
+        def __call__(self, views):
+            output = super().__call__(views)
+            views[:] = 0
+            return output
+
+    settings = {"augmentations": SUITE, "workers": 0, "batch_size": 5}
+    studies = [
+        embedshift.run(photos, out=tmp_path / kind.__name__, model=kind(), **settings) for kind in (Writes, MeanColour)
+    ]
+    assert studies[0].rows().collect().equals(studies[1].rows().collect(), null_equal=True)
+
+
+def test_an_augmentation_that_writes_into_its_image_changes_no_other_view(tmp_path, photos):
+    def blacken(image, rng):
+        image[:] = 0
+        return image
+
+    suites = ({"black": blacken, **SUITE}, {"black": lambda image, rng: np.zeros_like(image), **SUITE})
+    settings = {"model": MeanColour(), "workers": 0}
+    # A zero vector would be a failure.
+    dark = [{name: (lambda i, r, f=f: np.maximum(f(i, r), 1)) for name, f in suite.items()} for suite in suites]
+    one, other = (
+        embedshift.run(photos, out=tmp_path / str(n), augmentations=suite, **settings).rows().collect()
+        for n, suite in enumerate(dark)
+    )
+    assert one.equals(other, null_equal=True)

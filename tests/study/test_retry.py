@@ -1,0 +1,133 @@
+"""Failures that are transient are tried again, and images that changed after they were measured are named."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import embedshift
+from embedshift.sources.folder import FolderSource
+from support import command
+from support.mean_colour import MeanColour
+from support.synthetic import write_pictures
+
+SUITE = {"mirror": lambda image, rng: image[:, ::-1], "dark": lambda image, rng: np.maximum(image // 2, 1)}
+LOST, BROKEN = "2.png", "5.png"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Eight images: one link to a file that is not there yet, and one that is no image."""
+    write_pictures(tmp_path / "photos", [f"{n}.png" for n in range(8)], 0)
+    shutil.move(tmp_path / "photos" / LOST, tmp_path / "elsewhere.png")
+    (tmp_path / "photos" / LOST).symlink_to(tmp_path / "mount" / LOST)
+    (tmp_path / "photos" / BROKEN).write_bytes(b"no image")
+    return tmp_path / "photos"
+
+
+def mend(tmp_path):
+    (tmp_path / "mount").mkdir()
+    shutil.move(tmp_path / "elsewhere.png", tmp_path / "mount" / LOST)
+
+
+def run(photos, out, **settings):
+    return embedshift.run(photos, out=out, model=MeanColour(), augmentations=SUITE, shard_size=3, workers=0, **settings)
+
+
+def failed(study):
+    return {row["image_id"]: row["transient"] for row in study.failures().rows(named=True)}
+
+
+def reads(monkeypatch):
+    """Names of the files that are read from here on."""
+    seen, read = [], FolderSource.read
+    monkeypatch.setattr(
+        FolderSource, "read", lambda self, sample: (seen.append(sample.image_id), read(self, sample))[1]
+    )
+    return seen
+
+
+def test_a_finished_study_tries_again_when_it_is_asked_to(tmp_path, photos, monkeypatch):
+    study = run(photos, tmp_path / "study")
+    assert failed(study) == {LOST: True, BROKEN: False}
+    mend(tmp_path)
+    assert failed(run(photos, tmp_path / "study")) == {LOST: True, BROKEN: False}, "it is finished"
+    before = {path: path.stat().st_mtime_ns for path in (study.folder / "shards").iterdir()}
+    seen = reads(monkeypatch)
+    again = run(photos, tmp_path / "study", retry_failed=True)
+    assert failed(again) == {BROKEN: False}
+    measured = [path for path, time in before.items() if path.stat().st_mtime_ns != time]
+    assert len(measured) == 1, "the shard of the image that is there now, and no other"
+    assert set(seen[:2]) == {LOST, BROKEN}
+    whole = run(photos, tmp_path / "whole")
+    assert again.rows().collect().equals(whole.rows().collect(), null_equal=True)
+    for name in whole.table_names:
+        assert again.table(name).equals(whole.table(name), null_equal=True), name
+    assert again.info()["counts"] == whole.info()["counts"]
+
+
+def test_without_a_change_nothing_is_measured_again(tmp_path, photos, caplog):
+    study = run(photos, tmp_path / "study")
+    before = {path: path.read_bytes() for path in study.folder.rglob("*.parquet")}
+    with caplog.at_level("INFO"):
+        run(photos, tmp_path / "study", retry_failed=True)
+    assert "2 images that failed are tried again" in caplog.text
+    assert {path: path.read_bytes() for path in study.folder.rglob("*.parquet")} == before
+
+
+def test_a_run_that_goes_on_tries_transient_failures_again(tmp_path, photos, monkeypatch):
+    class Stops(MeanColour):
+        """By Ctrl-C at the second batch."""
+
+        seen = 0
+
+        def __call__(self, views):
+            self.seen += 1
+            if self.seen == 2:
+                raise KeyboardInterrupt
+            return super().__call__(views)
+
+    settings = {"augmentations": SUITE, "shard_size": 4, "workers": 0, "batch_size": 100}
+    with pytest.raises(KeyboardInterrupt):
+        embedshift.run(photos, out=tmp_path / "study", model=Stops(), **settings)
+    mend(tmp_path)
+    seen = reads(monkeypatch)
+    study = embedshift.run(photos, out=tmp_path / "study", model=MeanColour(), **settings)
+    assert failed(study) == {BROKEN: False}
+    monkeypatch.undo()
+    whole = embedshift.run(photos, out=tmp_path / "whole", model=MeanColour(), **settings)
+    assert study.rows().collect().equals(whole.rows().collect(), null_equal=True)
+    assert len(seen) < 2 * 8, "images of finished shards that are well are not read again"
+
+
+def test_an_image_that_changed_since_is_named_and_its_row_kept(tmp_path, photos, caplog):
+    mend(tmp_path)
+    study = run(photos, tmp_path / "study")
+    rows = study.rows().collect()
+    Image.new("RGB", (40, 30), "red").save(photos / "1.png")
+    (photos / "3.png").touch()
+    os.utime(photos / "1.png", (1, 1))
+    run(photos, tmp_path / "study")
+    assert "1 images have changed since they were measured (first: 1.png): their rows are of the earlier" in caplog.text
+    assert study.rows().collect().equals(rows, null_equal=True)
+
+
+def test_bytes_of_measured_images_are_not_read_again(tmp_path, photos, monkeypatch):
+    mend(tmp_path)
+    run(photos, tmp_path / "study")
+    for path in (tmp_path / "study" / "shards").glob("*1.parquet"):
+        path.unlink()
+    seen = reads(monkeypatch)
+    study = run(photos, tmp_path / "study")
+    assert len(seen) == 3
+    assert failed(study) == {BROKEN: False}
+
+
+def test_the_command_takes_both_flags(tmp_path, photos, monkeypatch, capsys):
+    run(photos, tmp_path / "study")
+    for flag in ("--retry-failed", "--repair"):
+        done = command.call(monkeypatch, capsys, "run", photos, "--out", tmp_path / "study", flag, "--model", "no/such")
+        assert done.code == 1, done.err
+        assert "no/such" in done.err
