@@ -1,0 +1,279 @@
+"""Disturbs runs in every way that a run of days meets, and holds what they finish to an undisturbed run.
+
+`chaos.py` runs the real command line on made images with a tiny CLIP whose weights are random: 25 SIGKILLs at seeded
+moments, other signals, a full and a read-only disk, killed loaders, device processes, Ray workers and heads, two runs
+at once, file times of a clock that jumps, images that change before a run goes on. After each fault the same command
+is run again where the line of the error says so. `--short` is a small part of it. Ends with 1 when anything differs.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from machine import describe_machine
+from process_tree import descendants, end_of_group
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+import polars as pl
+from PIL import Image
+
+import embedshift
+from support import models
+from support.synthetic import write_pictures
+
+IMAGES, SHARD = 24, 4
+WAIT = 180
+
+
+@dataclass
+class World:
+    """Images, a model, and the study that nothing disturbed."""
+
+    scratch: Path
+    draws: int
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        self.photos, self.model = self.scratch / "images", self.scratch / "clip"
+        write_pictures(self.photos, [f"{n:02}.png" for n in range(IMAGES - 1)], 0)
+        (self.photos / "broken.jpg").write_bytes(b"no image")
+        models.make("clip", self.model)
+        self.whole = self.scratch / "whole"
+        started = time.monotonic()
+        code, line = self.finish(self.start(self.whole))
+        assert code == 0, line
+        self.seconds = time.monotonic() - started
+
+    def out(self) -> Path:
+        """A new folder for a study."""
+        self.count += 1
+        return self.scratch / f"study-{self.count}"
+
+    def start(self, out: Path, *flags: str, limit: int | None = None, photos: Path | None = None) -> "Process":
+        """The command, as a process and a group of its own; `limit`: bytes of a file that it may write."""
+        settings = ["--draws", str(self.draws), "--shard-size", str(SHARD), "--workers", "2", "--no-report", *flags]
+        command = [sys.executable, "-c", "from embedshift.cli import main; main()", "run", str(photos or self.photos)]
+        return subprocess.Popen(
+            [*command, "--model", str(self.model), "--out", str(out), *settings],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        )
+
+    def finish(self, process: "Process") -> tuple[int, str]:
+        """Its exit code and its last line; after it, none of its processes may be left."""
+        out, err = process.communicate(timeout=WAIT)
+        assert "Traceback" not in err, err
+        left = end_of_group(process.pid, 10)
+        assert not left, f"processes left: {left}"
+        lines = [line for line in (err if process.returncode else out).splitlines() if line.strip()]
+        return process.returncode, next((line for line in lines if "error:" in line), lines[-1] if lines else "")
+
+    def same(self, out: Path) -> str:
+        """Whether rows, failures, counts and all tables are those of the undisturbed run."""
+        study, whole = embedshift.load(out), embedshift.load(self.whole)
+        different = [name for name in whole.table_names if not study.table(name).equals(whole.table(name))]
+        for name, one, other in (
+            ("rows", study.rows().collect(), whole.rows().collect()),
+            ("failures", study.failures(), whole.failures()),
+        ):
+            different += [] if one.equals(other, null_equal=True) else [name]
+        different += [] if study.info()["counts"] == whole.info()["counts"] else ["counts"]
+        return "equal" if not different else f"DIFFERENT: {', '.join(different)}"
+
+
+Process = subprocess.Popen[str]
+Outcome = tuple[str, str, str]
+Fault = Callable[[World], Iterator[Outcome]]
+
+
+def wait_for_shard(out: Path, process: Process, count: int = 1) -> None:
+    """Until so many shards are there."""
+    while process.poll() is None and len(list((out / "shards").glob("part-*.parquet"))) < count:
+        time.sleep(0.02)
+
+
+def goes_on(world: World, out: Path, name: str, code: int, line: str, *flags: str) -> Outcome:
+    """The same command again, and what came out."""
+    again, last = world.finish(world.start(out, *flags))
+    return name, f"{code}: {line}", world.same(out) if again == 0 else f"NOT FINISHED: {last}"
+
+
+def killed_at_random(world: World, seed: int, kills: int) -> Iterator[Outcome]:
+    moments = random.Random(seed)
+    for number in range(kills):
+        out, moment = world.out(), moments.uniform(0.25, 1.0) * world.seconds
+        process = world.start(out)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moment)
+        process.kill()
+        code, _ = world.finish(process)
+        done = len(list((out / "shards").glob("part-*.parquet"))) if (out / "shards").is_dir() else 0
+        yield goes_on(world, out, f"SIGKILL {number + 1}", code, f"at {moment:.1f} s, {done} of 6 shards")
+
+
+def signals(world: World) -> Iterator[Outcome]:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        out = world.out()
+        process = world.start(out)
+        wait_for_shard(out, process)
+        process.send_signal(number)
+        yield goes_on(world, out, number.name, *world.finish(process))
+
+
+def full_disk(world: World) -> Iterator[Outcome]:
+    with small_disk(world, "size=200k") as disk:
+        if disk is not None:
+            code, line = world.finish(world.start(disk / "study"))
+            subprocess.run(["mount", "-o", "remount,size=200m", disk], check=True)
+            yield goes_on(world, disk / "study", "full disk (tmpfs)", code, line)
+    for limit in (20_000, 200_000):
+        out = world.out()
+        code, line = world.finish(world.start(out, limit=limit))
+        yield goes_on(world, out, f"files of at most {limit:,} bytes", code, line)
+
+
+def read_only_disk(world: World) -> Iterator[Outcome]:
+    with small_disk(world, "size=200m,ro") as disk:
+        if disk is None:
+            yield "read-only disk", "not tried: this machine mounts none", "-"
+            return
+        code, line = world.finish(world.start(disk / "study"))
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        yield goes_on(world, disk / "study", "read-only disk", code, line)
+
+
+@contextlib.contextmanager
+def small_disk(world: World, options: str) -> Iterator[Path | None]:
+    """A disk in memory; None where this machine mounts none."""
+    disk = world.out()
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=False, capture_output=True)
+    try:
+        yield disk if mounted.returncode == 0 else None
+    finally:
+        if mounted.returncode == 0:
+            subprocess.run(["umount", "-l", disk], check=False)
+
+
+def killed_loaders(world: World) -> Iterator[Outcome]:
+    out = world.out()
+    process, killed = world.start(out), 0
+    for shards in (1, 2, 4):
+        wait_for_shard(out, process, shards)
+        for pid in descendants(process.pid)[:1]:
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    code, line = world.finish(process)
+    yield f"{killed} loaders killed", f"{code}: {line}", world.same(out)
+
+
+def killed_device(world: World) -> Iterator[Outcome]:
+    out = world.out()
+    process = world.start(out, "--device", "cpu,cpu")
+    wait_for_shard(out, process)
+    for pid in descendants(process.pid, "serve(int")[:1]:
+        os.kill(pid, signal.SIGKILL)
+    yield goes_on(world, out, "device process killed", *world.finish(process), "--device", "cpu,cpu")
+
+
+def killed_ray(world: World) -> Iterator[Outcome]:
+    for name, text in (("Ray worker killed", "ray::MapWorker"), ("Ray head killed", "gcs_server")):
+        out = world.out()
+        process = world.start(out, "--engine", "ray")
+        wait_for_shard(out, process)
+        found = descendants(process.pid, text)
+        for pid in found[:1]:
+            os.kill(pid, signal.SIGKILL)
+        code, line = world.finish(process)
+        yield goes_on(world, out, name if found else f"{name}: NOT FOUND", code, line)
+
+
+def two_runs(world: World) -> Iterator[Outcome]:
+    out = world.out()
+    first = world.start(out)
+    while first.poll() is None and not (out / ".lock").exists():
+        time.sleep(0.02)
+    code, line = world.finish(world.start(out))
+    first_code, _ = world.finish(first)
+    yield "two runs at once", f"{code}: {line}", world.same(out) if first_code == 0 else "NOT FINISHED"
+
+
+def clock_that_jumps(world: World) -> Iterator[Outcome]:
+    for days in (-400, 400):
+        out = world.out()
+        process = world.start(out)
+        wait_for_shard(out, process, 2)
+        process.kill()
+        code, _ = world.finish(process)
+        for path in (out, *out.rglob("*"), *world.photos.iterdir()):
+            os.utime(path, (time.time() + days * 86_400,) * 2)
+        yield goes_on(world, out, f"file times {days:+} days", code, "SIGKILL")
+
+
+def changed_source(world: World) -> Iterator[Outcome]:
+    """One image that is measured and one that is not are exchanged before the run goes on."""
+    photos, out = world.scratch / "changing", world.out()
+    shutil.copytree(world.photos, photos)
+    process = world.start(out, photos=photos)
+    wait_for_shard(out, process, 2)
+    process.kill()
+    world.finish(process)
+    before = embedshift.load(out).rows().collect()
+    measured = sorted(before["image_id"].unique())
+    left = sorted({f"{n:02}.png" for n in range(IMAGES - 1)} - {*measured})
+    for name in (measured[0], left[-1]):
+        Image.effect_noise((40, 30), 90).convert("RGB").save(photos / name)
+    process = world.start(out, photos=photos)
+    _, err = process.communicate(timeout=WAIT)
+    named = [line for line in err.splitlines() if "changed since they were measured" in line]
+    rows, whole = (embedshift.load(each).rows().collect() for each in (out, world.whole))
+    kept = rows.filter(rows["image_id"].is_in(measured)).equals(before, null_equal=True)
+    others = [name for name in left if not _rows(rows, name).equals(_rows(whole, name), null_equal=True)]
+    right = kept and others == [left[-1]] and len(named) == 1 and measured[0] in named[0]
+    yield "images that change", named[0].strip() if named else "-", "as it must be" if right else "DIFFERENT"
+
+
+def _rows(rows: pl.DataFrame, image_id: str) -> pl.DataFrame:
+    return rows.filter(rows["image_id"] == image_id)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--short", action="store_true", help="three kills, signals, loaders, disks and two runs")
+    given = parser.parse_args()
+    few: list[Fault] = [signals, killed_loaders, full_disk, two_runs]
+    more: list[Fault] = [read_only_disk, killed_device, killed_ray, clock_that_jumps, changed_source]
+    kills = 3 if given.short else given.kills
+    wrong, started = 0, time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        world = World(Path(scratch), draws=4 if given.short else 8)
+        print(f"undisturbed: {world.seconds:.1f} s", flush=True)
+        faults = [lambda world: killed_at_random(world, given.seed, kills), *few, *([] if given.short else more)]
+        for fault in faults:
+            for name, seen, found in fault(world):
+                print(f"{name:32} {found:14} {seen[:200]}", flush=True)
+                wrong += found not in ("equal", "as it must be", "-")
+    print(f"\n{describe_machine()}, {time.monotonic() - started:.0f} s")
+    print(f"{wrong} differ" if wrong else "all as undisturbed")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
