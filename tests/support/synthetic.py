@@ -97,7 +97,7 @@ def make_study(
     lists |= {"word_cosines": len(names)} if text else {}
     columns = schema(dim, grid and grid[0] * grid[1], metrics, lists, graded=bool(graded))
     records = []
-    for index in range(max(1, -(-len(ids) // shard_size))):
+    for index in range(max(1, -(-(len(ids) + len(failures)) // shard_size))):
         part = ids[index * shard_size : (index + 1) * shard_size]
         rng = np.random.default_rng([seed, index])
         lost = tuple(failures) if index == 0 else ()

@@ -3,14 +3,21 @@
 import contextlib
 import fcntl
 import json
-from collections.abc import Collection, Iterator, Mapping
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store import shards
+from embedshift.store.checksum import Damaged
 from embedshift.store.info import read_info
+from embedshift.store.parts import Part, outcomes, present
 from embedshift.store.reader import Reader
+
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -54,23 +61,46 @@ def resumable(
     Raises:
         UsageError: when the folder holds another study.
     """
-    records = {record.index: record for record in shards.finished(out)}
     stored = read_info(out) if Reader(out).exists() else None
-    hashes = {record.config_hash for record in records.values()} | ({stored.config_hash} if stored else set())
+    count = stored.parts if stored else -(-len(image_ids) // identity["shard_size"])
+    found, damaged = _whole_parts(present(out, count).values(), repair=repair)
+    hashes = {part.record.config_hash for part in found} | ({stored.config_hash} if stored else set())
     if hashes - {config_hash}:
         then = stored.identity if stored else {}
         what = differences(then, identity) or ["the configuration"]
         if then.get("images") != identity["images"]:
-            what += _moved_images(out, records, image_ids)
+            what += _moved_images(found, count, image_ids)
         raise UsageError(f"{out} holds another study: {'; '.join(what)}. Choose another `out`, or delete it")
-    return records
+    for each in damaged:
+        if not hashes:  # nothing here says whose it is
+            raise each
+        log.warning("%s: damaged; it is deleted and measured again", each.path)
+        each.path.unlink()
+    return {part.record.index: part.record for part in found}
 
 
-def _moved_images(out: Path, records: Mapping[int, shards.ShardRecord], image_ids: Collection[str]) -> list[str]:
+def _whole_parts(paths: Iterable[Path], *, repair: bool) -> tuple[list[Part], list[Damaged]]:
+    """The parts that are as they were written, and those that are damaged, where these may be made again."""
+    found: list[Part] = []
+    damaged: list[Damaged] = []
+    for each in outcomes(paths):
+        if isinstance(each, Part):
+            found.append(each)
+        elif repair and isinstance(each, Damaged):
+            damaged.append(each)
+        else:
+            raise each
+    return found, damaged
+
+
+def _moved_images(found: Sequence[Part], count: int, image_ids: Collection[str]) -> list[str]:
     """Names of images that were added or removed, as far as the finished shards know."""
-    before = Reader(out).image_ids() | {f.image_id for r in records.values() for f in r.failures}
+    before = {failure.image_id for part in found for failure in part.record.failures}
+    if found:
+        rows = pl.scan_parquet([part.path for part in found], glob=False)
+        before |= set(rows.select("image_id").collect()["image_id"])
     now = {shards.storable(image_id) for image_id in image_ids}
-    added = sorted(now - before) if Reader(out).is_complete() else []  # else they may only be still to come
+    added = sorted(now - before) if len(found) == count else []  # else they may only be still to come
     return [
         f"{word}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
         for word, names in (("added", added), ("removed", sorted(before - now)))

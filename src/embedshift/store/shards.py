@@ -3,7 +3,7 @@
 import base64
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats, Values
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, reason
+from embedshift.store.checksum import PLACEHOLDERS, Damaged, Digests, NoChecksum, digests, seal
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 METADATA_KEY = b"embedshift"
 SUMS_KEY = b"embedshift.sums"
 # Where a view stands in its family; null on the original.
@@ -141,7 +142,8 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
         with pq.ParquetWriter(hidden, table.schema, compression="zstd", use_dictionary=texts) as writer:
             writer.write_table(table)
             # Not in the schema, which Arrow writes twice.
-            writer.add_key_value_metadata({SUMS_KEY: sums} if sums else {})
+            writer.add_key_value_metadata(PLACEHOLDERS | ({SUMS_KEY: sums} if sums else {}))
+        seal(hidden, sums or b"")
 
     write_whole(path, write)
     kept_path(folder, record.index).unlink(missing_ok=True)
@@ -159,31 +161,34 @@ def write_whole(path: Path, write: Any) -> None:
         hidden.unlink(missing_ok=True)
 
 
-def finished(folder: Path) -> list[ShardRecord]:
-    """The records of all finished shards, in order.
+def read_record(path: Path) -> tuple[ShardRecord, Digests]:
+    """What a shard says of itself, and its digests: every bit of it is read.
 
     Raises:
-        EmbedshiftError: when a part is not a shard of embedshift.
+        EmbedshiftError: when it is damaged, no shard, or of another version of embedshift.
     """
-    return [_read_record(path) for path in sorted((folder / "shards").glob("part-*.parquet"))]
+    try:
+        found = digests(path)
+    except NoChecksum:
+        if (version := _content(path).get("schema_version", SCHEMA_VERSION)) != SCHEMA_VERSION:
+            raise EmbedshiftError(another_schema(str(path), version)) from None
+        raise
+    said = _content(path)
+    version = said.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise EmbedshiftError(another_schema(str(path), version))
+    try:
+        return ShardRecord(**said | {"failures": tuple(Failure(**f) for f in said["failures"])}), found
+    except (KeyError, TypeError) as error:
+        raise Damaged(path, reason(error)) from error
 
 
-def _read_record(path: Path) -> ShardRecord:
+def _content(path: Path) -> Json:
     try:
         said: Json = json.loads(pq.read_metadata(path).metadata[METADATA_KEY])
-        version = said.pop("schema_version")
-        if version != SCHEMA_VERSION:
-            raise EmbedshiftError(another_schema(str(path), version))
-        return ShardRecord(**said | {"failures": tuple(Failure(**f) for f in said["failures"])})
-    except EmbedshiftError:
-        raise
+        return said | {}
     except Exception as error:
-        raise EmbedshiftError(no_shard(path, error)) from error
-
-
-def no_shard(path: Path, error: Exception) -> str:
-    """The line for a part that cannot be read."""
-    return f"{path}: not a shard of embedshift ({reason(error)}); delete it and run again"
+        raise Damaged(path, reason(error)) from error
 
 
 def another_schema(place: str, version: object) -> str:
@@ -191,7 +196,7 @@ def another_schema(place: str, version: object) -> str:
 
     Example:
         >>> another_schema("study", 1)
-        'study: written with schema 1, this embedshift reads 3: run the study again into another folder'
+        'study: written with schema 1, this embedshift reads 4: run the study again into another folder'
     """
     words = f"written with schema {version}, this embedshift reads {SCHEMA_VERSION}"
     return f"{place}: {words}: run the study again into another folder"
@@ -208,9 +213,9 @@ def with_sums(table: pa.Table, sums: Mapping[str, Mapping[str, Values]]) -> pa.T
     return table.replace_schema_metadata({SUMS_KEY: json.dumps(said)}) if said else table
 
 
-def shard_sums(folder: Path, name: str) -> Iterator[dict[str, Values]]:
-    """What the shards of the study in `folder` added up under a name, shard by shard."""
-    for path in sorted((folder / "shards").glob("part-*.parquet")):
+def shard_sums(paths: Iterable[Path], name: str) -> Iterator[dict[str, Values]]:
+    """What shards added up under a name, shard by shard."""
+    for path in paths:
         said = json.loads((pq.read_metadata(path).metadata or {}).get(SUMS_KEY, "{}"))
         if name in said:
             yield {key: _unpacked(array) for key, array in said[name].items()}

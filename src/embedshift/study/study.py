@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from embedshift.questions.shape import Tree
+    from embedshift.store.verification import Verification
 
 
 class Study:
@@ -68,6 +69,12 @@ class Study:
     def table_names(self) -> tuple[str, ...]:
         """Names of the tables that this study has."""
         return self.reader().table_names
+
+    def verify(self) -> "Verification":
+        """Reads everything in the folder and says what is whole and what is damaged."""
+        from embedshift.store.verification import verify
+
+        return verify(self.folder)
 
     def rows(self) -> pl.LazyFrame:
         """All rows, lazily: one per image, view and draw, in the order of the shards."""
@@ -255,8 +262,6 @@ class Study:
             raise UsageError(f"{self.folder}: {self._why_not(reader, 'search')}")
         if not reader.info.complete:
             raise UsageError(f"{self.folder}: not finished; run the same command again first")
-        if not reader.records:
-            raise UsageError(f"{self.folder}: its shards are gone; run the study again")
         write_tables(reader, tables_after(reader, question))
 
     def _made(self, name: str, tree: "Tree") -> pl.DataFrame:
