@@ -115,7 +115,6 @@ def _remove(reader: Reader, pattern: str) -> None:
 
 def save(figure: Figure, path: Path) -> Path:
     """Writes a figure by the ending of `path`; the same figure gives the same bytes."""
-    path.parent.mkdir(exist_ok=True)
     ending = path.suffix.removeprefix(".")
     dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
     with style.context():

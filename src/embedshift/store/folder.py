@@ -1,12 +1,16 @@
 """The study's folder while a run is at work in it: the lock, and the check that it holds the same study."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
+import os
+import stat
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
@@ -18,6 +22,11 @@ from embedshift.store.parts import Part, outcomes, present
 from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
+
+# Folders that runs of this process are at work in, by device and number.
+_HELD: set[tuple[int, int]] = set()
+_GUARD = threading.Lock()
+_AT_WORK = "another run is at work here; wait for it or choose another `out`"
 
 
 @contextlib.contextmanager
@@ -33,17 +42,38 @@ def locked(out: Path) -> Iterator[None]:
         raise UsageError(f"{shards.storable(str(out))}: holds bytes that are not UTF-8; choose another `out`")
     try:
         (out / "shards").mkdir(parents=True, exist_ok=True)
-        lock = open(out / ".lock", "w")  # noqa: SIM115 - closed by the with below
+        place = out.stat()
     except OSError as error:
         raise UsageError(f"{out}: cannot be written ({error.strerror})") from error
-    with lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise EmbedshiftError(f"{out}: another run is at work here; wait for it or choose another `out`") from error
-        for path in shards.leftovers(out):
-            path.unlink()
-        yield
+    key = (place.st_dev, place.st_ino)
+    with _GUARD:
+        if key in _HELD:  # the kernel asks no thread of this process
+            raise EmbedshiftError(f"{out}: {_AT_WORK}")
+        _HELD.add(key)
+    try:
+        with _lock_file(out) as lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise EmbedshiftError(f"{out}: {_AT_WORK}") from error
+            yield
+    finally:
+        _HELD.discard(key)
+
+
+def _lock_file(out: Path) -> BinaryIO:
+    """The open lock, made where it is missing; what somebody else put in its place is neither followed nor changed."""
+    path = out / ".lock"
+    try:
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UsageError(f"{path}: a link, and no lock of embedshift; delete it") from error
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise UsageError(f"{path}: no regular file, and no lock of embedshift; delete it")
+    return os.fdopen(opened, "r+b", buffering=0)
 
 
 def resumable(
@@ -76,6 +106,8 @@ def resumable(
             raise each
         log.warning("%s: damaged; it is deleted and measured again", each.path)
         each.path.unlink()
+    for path in shards.leftovers(out):
+        path.unlink()
     return {part.record.index: part.record for part in found}
 
 

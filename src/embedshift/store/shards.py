@@ -1,8 +1,11 @@
 """The records on disk: the Arrow schema, shards that appear whole or not at all, and what was finished."""
 
 import base64
+import contextlib
 import json
 import os
+import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +27,8 @@ SUMS_KEY = b"embedshift.sums"
 # Where a view stands in its family; null on the original.
 GRADES = {"family": pa.string(), "level": pa.int32(), "parameter": pa.float64()}
 _NONE: Mapping[str, int | None] = {}
+# Names of hidden files that a run makes beside its shards.
+_HIDDEN = re.compile(r"\.part-(?P<index>\d{5,})(\.parquet\.\d+|(?P<kept>\.kept))")
 
 
 @dataclass(frozen=True)
@@ -122,9 +127,12 @@ def kept_path(folder: Path, index: int) -> Path:
 
 
 def leftovers(folder: Path) -> Iterator[Path]:
-    """Hidden files that no run goes on with: all but what is kept for shards that are not there."""
-    for path in (folder / "shards").glob(".*"):
-        if path.suffix != ".kept" or path.with_name(path.name[1:]).with_suffix(".parquet").exists():
+    """Hidden files of runs that were killed, which no run goes on with: all but what is kept for shards to come."""
+    for path in (folder / "shards").iterdir():
+        found = _HIDDEN.fullmatch(path.name)
+        if found is None or not stat.S_ISREG(path.lstat().st_mode):
+            continue  # of somebody else
+        if found["kept"] is None or shard_path(folder, int(found["index"])).exists():
             yield path
 
 
@@ -150,15 +158,34 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
 
 
 def write_whole(path: Path, write: Any) -> None:
-    """Calls `write(hidden path)` and moves the result to `path`: a reader or a crash never meets half a file."""
+    """Calls `write(hidden path)` and moves the result to `path`: a reader or a crash never meets half a file.
+
+    Raises:
+        EmbedshiftError: when it cannot be written, as on a full disk.
+    """
     hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(exist_ok=True)
+        hidden.unlink(missing_ok=True)  # it may be a link
         write(hidden)
         with open(hidden, "rb") as file:
             os.fsync(file.fileno())
         os.replace(hidden, path)
+    except Exception as error:
+        number = _system_error(error)
+        if number is None:
+            raise
+        words = "free space or choose another folder, and run the same command again"
+        raise EmbedshiftError(f"{path}: cannot be written ({os.strerror(number)}); {words}") from error
     finally:
-        hidden.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            hidden.unlink(missing_ok=True)
+
+
+def _system_error(error: Exception) -> int | None:
+    """The number of the system's error behind one; None where there is none. Polars has it in its words alone."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else getattr(error, "errno", None)
 
 
 def read_record(path: Path) -> tuple[ShardRecord, Digests]:
