@@ -17,9 +17,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.kept import images_kept
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.prepare import Prepared, prepared
-from embedshift.sources import (
-    Shard,
-)
+from embedshift.sources import Shard, note_roots
 from embedshift.store import folder, shards
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo
@@ -74,6 +72,7 @@ def run_study(
     """
     with prepared(config, out, encoder=encoder, suite=suite) as study, folder.locked(out):
         ids = [sample.image_id for sample in study.samples]
+        note_roots(study.source.description)
         done = folder.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
         pending = [shard for shard in study.shards if shard.index not in done]
         complete = not pending and Reader(out).is_complete()

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.errors import UsageError, reason
+from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import METRICS, Question, questions
+from embedshift.sources import Roots, moved, own_places
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.store.info import FILE, StudyInfo, read_info
@@ -37,12 +38,14 @@ class Reader:
         choices: What is chosen for tables, figures and report: instances of the questions' `choices`.
         made: Tables that are newer than those in the folder, by name.
         pictures: Whether figures and reports may show images and their ids.
+        images_root: Where the study's images lie on this machine; None = where study.json says.
     """
 
     folder: Path
     choices: Sequence[Any] = ()
     made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
     pictures: bool = True
+    images_root: Path | None = None
 
     def exists(self) -> bool:
         """Whether a run was ever begun here."""
@@ -63,6 +66,34 @@ class Reader:
     def naming(self) -> Naming:
         """What images and places are called where others read."""
         return Naming(self.info.source, self.pictures)
+
+    @functools.cached_property
+    def source(self) -> Mapping[str, Any]:
+        """Where its images are read again."""
+        return self.info.source if self.images_root is None else moved(self.info.source, self.images_root)
+
+    @functools.cached_property
+    def roots(self) -> Roots:
+        """Below which its images may be read."""
+        return Roots.known(*([] if self.images_root is None else [self.images_root]))
+
+    @functools.cached_property
+    def unseen(self) -> str:
+        """Why no image of it may be read, in one line; "" = they may."""
+        try:
+            for place in own_places(self.source):
+                self.roots.check(place)
+        except EmbedshiftError:
+            return (
+                "made without pictures: no run of this user has read images where this study says that they lie; "
+                "name the folder that holds them with `images_root`"
+            )
+        return ""
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether figures and reports show images: they may, and it is known where they lie."""
+        return self.pictures and not self.unseen
 
     @property
     def augmentations(self) -> list[str]:
