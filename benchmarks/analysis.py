@@ -13,16 +13,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from embedshift.store.shards import shard_path, write_shard
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.revised import say_metrics
+from support.revised import read_shard, say_counts, say_metrics
 from support.synthetic import make_study
 
 # VmHWM and not ru_maxrss, which a child inherits from the process that started it.
@@ -63,9 +64,7 @@ def write_shards(folder: Path, images: int, dim: int, size: int = 2_048) -> None
     few = min(size, images)
     study = make_study(folder, few, dim=dim, grid=(7, 7), shard_size=size, with_tables=False, of=images)
     say_metrics(study)
-    path = folder / "shards" / "part-00000.parquet"
-    # What the shard says of itself and its sums are in the file's metadata.
-    first = pq.read_table(path).replace_schema_metadata(pq.read_metadata(path).metadata)
+    first, record = read_shard(shard_path(folder, 0))
     rng = np.random.default_rng(0)
     rows = first.num_rows // min(size, images)
     for index, start in enumerate(range(size, images, size), start=1):
@@ -79,7 +78,8 @@ def write_shards(folder: Path, images: int, dim: int, size: int = 2_048) -> None
             part = part.set_column(
                 part.schema.get_field_index(name), part.schema.field(name), pa.array(column, from_pandas=True)
             )
-        pq.write_table(part, study.folder / "shards" / f"part-{index:05d}.parquet", compression="zstd")
+        write_shard(study.folder, part, replace(record, index=index, images=count))
+    say_counts(folder, images, images * rows)
 
 
 if __name__ == "__main__":

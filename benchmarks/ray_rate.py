@@ -58,7 +58,7 @@ def main() -> None:
 
 def rate(study: Study) -> float:
     """Images per second, from the first finished shard to the last."""
-    images = {record.index: record.images for record in shards.finished(study.folder)}
+    images = {record.index: record.images for record in study.reader().records}
     done = sorted((shards.shard_path(study.folder, index).stat().st_mtime, index) for index in images)
     if len(done) < 2:
         raise SystemExit("one shard alone has no rate: give more --photos, or a smaller --shard-size")

@@ -13,15 +13,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from embedshift.store.shards import shard_path, write_shard
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.revised import read_shard, say_counts
 from support.synthetic import make_study
 
 SHARD = 2_048
@@ -82,8 +84,7 @@ def write_study(folder: Path, images: int, dim: int, augmentations: int) -> None
     names = [*names, "brightness_contrast", "coarse_dropout"][:augmentations]
     few = min(SHARD, images)
     study = make_study(folder, few, names, dim=dim, grid=None, shard_size=SHARD, with_tables=False, of=images)
-    path = folder / "shards" / "part-00000.parquet"
-    first = pq.read_table(path).replace_schema_metadata(pq.read_metadata(path).metadata)
+    first, record = read_shard(shard_path(folder, 0))
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(1_000, dim)).astype(np.float32) + 1.5
     for index, start in enumerate(range(0, images, SHARD)):
@@ -96,7 +97,8 @@ def write_study(folder: Path, images: int, dim: int, augmentations: int) -> None
         vectors = own[:, None] + spread * rng.standard_normal((count, 1 + augmentations, dim), np.float32)
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dim)
         part = part.set_column(part.schema.get_field_index("embedding"), part.schema.field("embedding"), column)
-        pq.write_table(part, study.folder / "shards" / f"part-{index:05d}.parquet", compression="zstd")
+        write_shard(study.folder, part, replace(record, index=index, images=count))
+    say_counts(folder, images, images * (1 + augmentations))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.kept import images_kept
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.prepare import Prepared, prepared
-from embedshift.sources import (
-    Shard,
-)
+from embedshift.sources import Shard, note_roots
 from embedshift.store import folder, shards
 from embedshift.store.changed import changed
 from embedshift.store.copies import copies, copies_line
@@ -77,6 +75,7 @@ def run_study(
     """
     with prepared(config, out, encoder=encoder, suite=suite) as study, folder.locked(out):
         ids = [sample.image_id for sample in study.samples]
+        note_roots(study.source.description)
         done = folder.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
         finished = len(done) == len(study.shards) and Reader(out).is_complete()
         if retry_failed or not finished:

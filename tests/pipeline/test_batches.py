@@ -6,7 +6,6 @@ import pytest
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.encoders import EncoderOutput
-from embedshift.store.shards import finished
 from support.synthetic import write_pictures
 
 
@@ -41,8 +40,8 @@ def test_a_batch_that_does_not_fit_is_halved_for_good_and_the_rows_stay(tmp_path
     large, _ = run(tmp_path, "large", most=100)
     assert small.rows().collect().equals(large.rows().collect())
     assert max(encoder.batches) == 6
-    assert [record.batch_size for record in finished(small.folder)] == [6, 6]
-    assert [record.batch_size for record in finished(large.folder)] == [24, 24]
+    assert [record.batch_size for record in small.reader().records] == [6, 6]
+    assert [record.batch_size for record in large.reader().records] == [24, 24]
 
 
 def test_a_view_that_does_not_fit_alone_ends_the_run_with_one_line(tmp_path):

@@ -15,6 +15,7 @@ from embedshift.questions.direction.measure import ShiftSums
 from embedshift.questions.direction.shifts import Shifts, cosines_of_shifts
 from embedshift.statistics import clusters
 from embedshift.store.shards import SUMS_KEY
+from support.revised import revise_shard
 from support.shifts import shift_sums
 from support.synthetic import make_study
 from support.ways import Ways, suite, write_images
@@ -258,7 +259,7 @@ def test_a_study_without_the_sums_has_empty_tables_and_no_section(tmp_path):
     study = make_study(tmp_path / "study", 3, ["noise", "blur"])
     path = study.folder / "shards" / "part-00000.parquet"
     assert SUMS_KEY in pq.read_metadata(path).metadata
-    pq.write_table(pq.read_table(path), path)
+    revise_shard(study.folder, 0, lambda rows: rows.replace_schema_metadata(None))
     assert SUMS_KEY not in pq.read_metadata(path).metadata
     assert '<section id="direction"' not in study.report().read_text()
     assert study.table("directions").is_empty()

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 import pytest
 
 from embedshift.errors import EmbedshiftError
-from embedshift.store import shards
 from embedshift.store.shards import Failure
 from support.report_fixtures import CLOSING, NASTY
 from support.synthetic import make_study
@@ -161,6 +160,7 @@ def test_an_unfinished_study_says_so(tmp_path):
 def test_nothing_measured_yet(tmp_path):
     study = make_study(tmp_path / "study", 4, with_tables=False)
     (study.folder / "shards" / "part-00000.parquet").unlink()
+    (study.folder / "study.json").write_text(json.dumps(study.info() | {"complete": False}))
     with pytest.raises(EmbedshiftError, match="nothing is measured yet"):
         study.report()
 
@@ -199,5 +199,5 @@ def test_same_study_same_file(tmp_path):
 
 
 def test_failures_are_rebuilt_from_the_shards(study):
-    record = shards.finished(study.folder)[0]
+    record = study.reader().records[0]
     assert [dataclasses.asdict(f) for f in record.failures] == study.failures().to_dicts()

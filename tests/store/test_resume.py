@@ -236,13 +236,13 @@ def test_missing_parts_are_made_again_and_foreign_ones_refused(small, tmp_path):
     assert study.rows().collect().equals(whole, null_equal=True)
     assert {name: parts(out)[name] for name in before} == before
     assert len(study.ranking()) == 9
-    for content, words in ((b"PAR1", "not a shard of embedshift"), (None, "not a shard of embedshift")):
+    for content in (b"PAR1", None):
         part = out / "shards" / "part-00001.parquet"
         if content is None:
             pl.DataFrame({"a": [1]}).write_parquet(part)
         else:
             part.write_bytes(content)
-        with pytest.raises(embedshift.EmbedshiftError, match=words) as caught:
+        with pytest.raises(embedshift.EmbedshiftError, match=r"damaged .* with `repair` to measure it") as caught:
             run(small, out)
         assert str(part) in str(caught.value)
 

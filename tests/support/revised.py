@@ -1,16 +1,38 @@
 """Made studies with other embeddings, or without any."""
 
+import dataclasses
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedshift.store.shards import METADATA_KEY, SUMS_KEY
+from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_path, write_shard
 from embedshift.study import Study
 
 Vectors = NDArray[np.float32]
+
+
+def read_shard(path: Path) -> tuple[pa.Table, ShardRecord]:
+    """A shard's rows with its sums, and its record, as `write_shard` takes them."""
+    sums = pq.read_metadata(path).metadata.get(SUMS_KEY)
+    return pq.read_table(path).replace_schema_metadata({SUMS_KEY: sums} if sums else None), read_record(path)[0]
+
+
+def revise_shard(folder: Path, index: int, change: Callable[[pa.Table], pa.Table], **said: object) -> None:
+    """Writes a shard again with other rows, as if they had been measured.
+
+    Args:
+        folder: The study's folder.
+        index: Which shard.
+        change: Rows, with the sums in their metadata → others.
+        **said: Fields of its record that become others.
+    """
+    table, record = read_shard(shard_path(folder, index))
+    write_shard(folder, change(table), dataclasses.replace(record, **said))  # type: ignore[arg-type]
 
 
 def revise_embeddings(study: Study, change: Callable[[Vectors], Vectors], shard: int = 0) -> None:
@@ -21,16 +43,21 @@ def revise_embeddings(study: Study, change: Callable[[Vectors], Vectors], shard:
         change: Embeddings of all rows `[rows, D]` → others.
         shard: Which.
     """
-    path = sorted((study.folder / "shards").glob("part-*.parquet"))[shard]
-    metadata = {key: pq.read_metadata(path).metadata[key] for key in (METADATA_KEY, SUMS_KEY)}
-    table = pq.read_table(path)
-    place, field = table.schema.get_field_index("embedding"), table.schema.field("embedding")
-    vectors = np.stack(table["embedding"].to_numpy(zero_copy_only=False)).astype(np.float32)
-    column = pa.FixedSizeListArray.from_arrays(pa.array(change(vectors).ravel()), vectors.shape[1])
-    table = table.set_column(place, field, column).replace_schema_metadata({METADATA_KEY: metadata[METADATA_KEY]})
-    with pq.ParquetWriter(path, table.schema) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({SUMS_KEY: metadata[SUMS_KEY]})
+
+    def changed(table: pa.Table) -> pa.Table:
+        place, field = table.schema.get_field_index("embedding"), table.schema.field("embedding")
+        vectors = np.stack(table["embedding"].to_numpy(zero_copy_only=False)).astype(np.float32)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(change(vectors).ravel()), vectors.shape[1])
+        return table.set_column(place, field, column)
+
+    revise_shard(study.folder, shard, changed)
+
+
+def say_counts(folder: Path, images: int, rows: int) -> None:
+    """Lets study.json say that so many images were listed and measured."""
+    content = json.loads((folder / "study.json").read_text())
+    content["counts"] |= {"images": images, "measured": images, "rows": rows}
+    (folder / "study.json").write_text(json.dumps(content))
 
 
 def say_metrics(study: Study) -> None:

@@ -19,6 +19,8 @@ from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.views import view_seed
 from embedshift.encoders import TITLES
 from embedshift.registry import questions
+from embedshift.sources import images as decoding
+from embedshift.sources import note_roots
 from embedshift.statistics.summary import PAPER_METRICS
 from embedshift.store.shards import (
     SCHEMA_VERSION,
@@ -91,18 +93,20 @@ def make_study(
     (folder / "shards").mkdir(parents=True)
     if with_pictures:
         write_pictures(folder / "pictures", ids, seed)
+        note_roots({"kind": "folder", "root": str(folder / "pictures")})
     metrics = (*PAPER_METRICS, *(LOOKS if looks else ()), *(TEXT_METRICS if text else ()))
     metrics += STRENGTH_METRICS if graded else ()
     lists: dict[str, int | None] = {"pairwise": None, **dict.fromkeys(LAYER_COLUMNS if layers else (), layers)}
     lists |= {"word_cosines": len(names)} if text else {}
     columns = schema(dim, grid and grid[0] * grid[1], metrics, lists, graded=bool(graded))
     records = []
-    for index in range(max(1, -(-len(ids) // shard_size))):
+    for index in range(max(1, -(-(len(ids) + len(failures)) // shard_size))):
         part = ids[index * shard_size : (index + 1) * shard_size]
         rng = np.random.default_rng([seed, index])
         lost = tuple(failures) if index == 0 else ()
         records.append(ShardRecord(index, "0" * 64, len(part), lost, 8, {"encode": 1.0}))
-        table = _shard(part, names, strengths, dim, grid, draws, seed, rng)
+        pixels = [_pixels(folder / "pictures" if with_pictures else None, each) for each in part]
+        table = _shard(part, pixels, names, strengths, dim, grid, draws, seed, rng)
         if looks:
             table = with_looks(table, len(part), np.array(strengths), draws, there=grid is not None)
         if layers:
@@ -150,6 +154,7 @@ def write_pictures(folder: Path, ids: Sequence[str], seed: int = 0) -> None:
 
 def _shard(
     ids: Sequence[str],
+    pixels: Sequence[str],
     names: Sequence[str],
     strengths: Sequence[float],
     dim: int,
@@ -190,7 +195,7 @@ def _shard(
         "view": pa.array(view * count),
         "draw": pa.array(draw * count, pa.int32()),
         "view_seed": pa.array(seeds, pa.int64()),
-        "pixels": pa.array([cell for i in ids for cell in (_pixels(i), *[None] * views)], pa.string()),
+        "pixels": pa.array([cell for each in pixels for cell in (each, *[None] * views)], pa.string()),
         "embedding": fixed_lists(embedding.reshape(-1, dim)),
         "attention": attention,
     }
@@ -207,8 +212,10 @@ def _shard(
     return pa.table(data)
 
 
-def _pixels(image_id: str) -> str:
-    """A hash as an image of its own would have it."""
+def _pixels(folder: Path | None, image_id: str) -> str:
+    """The hash of an image's pixels; where there is no picture, one as an image of its own would have it."""
+    if folder is not None:
+        return decoding.pixels_hash(decoding.decode((folder / image_id).read_bytes()))
     return hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 

@@ -141,6 +141,9 @@ def report(
     no_pictures: Annotated[
         bool, typer.Option("--no-pictures", help="No image in any file, hashes for ids.", rich_help_panel=RARE)
     ] = False,
+    images_root: Annotated[
+        Path | None, typer.Option(help="The folder that holds the images here.", rich_help_panel=RARE)
+    ] = None,
     quiet: Quiet = False,
     **settings: Any,
 ) -> None:
@@ -157,6 +160,7 @@ def report(
         formats=names(formats),
         images=gallery if images is None else names(images),
         pictures=not no_pictures,
+        images_root=images_root,
         choices=[chosen(kind, settings) for kind in choices()],
     )
     _say_written(study)

@@ -1,4 +1,4 @@
-"""Commands on finished studies: compare, search, check."""
+"""Commands on finished studies: compare, search, check, verify."""
 
 import json
 from pathlib import Path
@@ -106,3 +106,16 @@ def check(
     if against or strict or as_json or junit or markdown:
         raise UsageError("--init writes rules and checks nothing: give it alone, or with --rules")
     return typer.echo(f"Written: {propose(folder, rules)}")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Read all of a study and say what is whole: exit code 1 where something is damaged."""
+    from embedshift.cli.terminal import set_up_logging
+    from embedshift.cli.verify import print_verified
+
+    set_up_logging(False, lambda line: with_flags(line, app))
+    print_verified(folder, as_json)

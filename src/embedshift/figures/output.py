@@ -89,14 +89,14 @@ def iter_figures(
     Raises:
         UsageError: for an unknown name or image; what cannot be drawn is left out with a line in the log.
     """
-    if not data.reader.pictures:
+    if not data.reader.shows_images:
         for kind in known_figures(None):
             _remove(data.reader, f"{kind.stem}*")
     asked = {question.name for question in data.reader.questions}
     for kind in known_figures(names):
         if names is None and not (kind.question in asked and kind.possible(data)):
             continue
-        if kind.shows_images and not kind.without_images and not data.reader.pictures:
+        if kind.shows_images and not kind.without_images and not data.reader.shows_images:
             continue
         try:
             for page, figure in enumerate(_pages(data, kind, images), start=1):
@@ -115,7 +115,6 @@ def _remove(reader: Reader, pattern: str) -> None:
 
 def save(figure: Figure, path: Path) -> Path:
     """Writes a figure by the ending of `path`; the same figure gives the same bytes."""
-    path.parent.mkdir(exist_ok=True)
     ending = path.suffix.removeprefix(".")
     dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
     with style.context():
@@ -134,7 +133,7 @@ def _pages(data: FigureInput, kind: FigureKind, images: Images) -> Iterator[Figu
 
 
 def _drawn(reader: Reader, kind: FigureKind, images: Images) -> tuple[RedrawnImage, ...]:
-    if not kind.shows_images or not reader.pictures:
+    if not kind.shows_images or not reader.shows_images:
         return ()
     chosen = kind.images if images is None else images
     if kind.without_images:  # it shows no more than it needs

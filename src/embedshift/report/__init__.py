@@ -57,6 +57,8 @@ def build_report(
     shards.write_failures(reader.folder, records)
     write_tables(reader)
     data = FigureInput(reader)
+    if reader.pictures and reader.unseen:
+        log.warning("%s", reader.unseen)
     log.info("drawing the figures")
     drawn = list(_draw(data, figures, formats, images=images))
     log.info("writing the report")
@@ -104,6 +106,7 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
         version=info.embedshift,
         augmentations=len(info.augmentations),
         headline=facts.headline(info, measured),
+        unseen=given.reader.unseen.replace("`images_root`", "--images-root") if given.reader.pictures else "",
         unfinished=None if info.complete else (measured, info.counts.images),
         data={"charts": {chart.id: chart.plot for chart in charts}, "pictures": pictures},
     )

@@ -18,6 +18,7 @@ from embedshift.sources.inspection import Inspection, inspect
 from embedshift.sources.lists import expand, file_and_column, is_url
 from embedshift.sources.order import select, shuffle, split
 from embedshift.sources.pairs import PairedSource
+from embedshift.sources.roots import Roots, moved, note_roots, own_places
 from embedshift.sources.url import UrlSource
 from embedshift.sources.variants import named_variants
 
@@ -26,13 +27,17 @@ __all__ = [
     "FolderSource",
     "Inspection",
     "PairedSource",
+    "Roots",
     "Sample",
     "Shard",
     "Source",
     "inspect",
+    "moved",
     "named_variants",
+    "note_roots",
     "open_pairs",
     "open_source",
+    "own_places",
     "passed_over",
     "read_again",
     "select",
@@ -125,44 +130,62 @@ def _names(entry: str) -> set[str]:
         return set()
 
 
-def read_again(description: Mapping[str, Any]) -> Callable[[str], bytes]:
+def read_again(description: Mapping[str, Any], roots: Roots | None = None) -> Callable[[str], bytes]:
     """Reads images of a finished study by their ids, from the `source` that its study.json describes.
 
     Args:
         description: As `Source.description`.
+        roots: Where images may be read; None = anywhere.
 
     Returns:
-        `image_id -> bytes`; it raises OSError or EmbedshiftError for an image that is gone.
+        `image_id -> bytes`; it raises OSError or EmbedshiftError for an image that is gone, or lies elsewhere.
     """
     if description["kind"] == "folder":
         root = Path(description["root"])
-        return lambda image_id: (root / image_id).read_bytes()
-    return _reader(description, lambda image_id: image_id)
+
+        def read(image_id: str) -> bytes:
+            _check(roots, str(root / image_id))
+            return (root / image_id).read_bytes()
+
+        return read
+    return _reader(description, lambda image_id: image_id, roots)
 
 
-def variant_again(description: Mapping[str, Any]) -> Callable[[str], bytes]:
+def variant_again(description: Mapping[str, Any], roots: Roots | None = None) -> Callable[[str], bytes]:
     """Reads the variants of images of a finished study by the images' ids.
 
     Args:
         description: Of the variants, as in the `variants` of `PairedSource.description`.
+        roots: Where they may be read; None = anywhere.
 
     Returns:
-        `image_id -> bytes`; it raises OSError or EmbedshiftError for a variant that is gone.
+        `image_id -> bytes`; it raises OSError or EmbedshiftError for a variant that is gone, or lies elsewhere.
 
     Raises:
         EmbedshiftError: when all of them are gone.
     """
-    return _reader(description, stem)
+    return _reader(description, stem, roots)
 
 
-def _reader(description: Mapping[str, Any], name: Callable[[str], str]) -> Callable[[str], bytes]:
+def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: Roots | None) -> Callable[[str], bytes]:
     """Reads what a source lists under the name of an id."""
-    source = SOURCES[description["kind"]](description["paths"])
+    for place in own_places(description):
+        _check(roots, place)
+    kind = description["kind"]
+    source = SOURCES[kind](description["paths"])
     samples = {name(sample.image_id): sample for sample in source.samples}
 
     def read(image_id: str) -> bytes:
         if name(image_id) not in samples:
             raise EmbedshiftError("it is not in its source any more")
-        return source.read(samples[name(image_id)])
+        sample = samples[name(image_id)]
+        if kind == "folder":  # a list may name any file, and a link may lead anywhere
+            _check(roots, sample.location)
+        return source.read(sample)
 
     return read
+
+
+def _check(roots: Roots | None, place: str) -> None:
+    if roots is not None:
+        roots.check(place)

@@ -1,16 +1,32 @@
 """The study's folder while a run is at work in it: the lock, and the check that it holds the same study."""
 
 import contextlib
+import errno
 import fcntl
 import json
-from collections.abc import Collection, Iterator, Mapping
+import logging
+import os
+import stat
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import polars as pl
 
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store import shards
+from embedshift.store.checksum import Damaged
 from embedshift.store.info import read_info
+from embedshift.store.parts import Part, outcomes, present
 from embedshift.store.reader import Reader
+
+log = logging.getLogger(__name__)
+
+# Folders that runs of this process are at work in, by device and number.
+_HELD: set[tuple[int, int]] = set()
+_GUARD = threading.Lock()
+_AT_WORK = "another run is at work here; wait for it or choose another `out`"
 
 
 @contextlib.contextmanager
@@ -26,17 +42,38 @@ def locked(out: Path) -> Iterator[None]:
         raise UsageError(f"{shards.storable(str(out))}: holds bytes that are not UTF-8; choose another `out`")
     try:
         (out / "shards").mkdir(parents=True, exist_ok=True)
-        lock = open(out / ".lock", "w")  # noqa: SIM115 - closed by the with below
+        place = out.stat()
     except OSError as error:
         raise UsageError(f"{out}: cannot be written ({error.strerror})") from error
-    with lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise EmbedshiftError(f"{out}: another run is at work here; wait for it or choose another `out`") from error
-        for path in shards.leftovers(out):
-            path.unlink()
-        yield
+    key = (place.st_dev, place.st_ino)
+    with _GUARD:
+        if key in _HELD:  # the kernel asks no thread of this process
+            raise EmbedshiftError(f"{out}: {_AT_WORK}")
+        _HELD.add(key)
+    try:
+        with _lock_file(out) as lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise EmbedshiftError(f"{out}: {_AT_WORK}") from error
+            yield
+    finally:
+        _HELD.discard(key)
+
+
+def _lock_file(out: Path) -> BinaryIO:
+    """The open lock, made where it is missing; what somebody else put in its place is neither followed nor changed."""
+    path = out / ".lock"
+    try:
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UsageError(f"{path}: a link, and no lock of embedshift; delete it") from error
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise UsageError(f"{path}: no regular file, and no lock of embedshift; delete it")
+    return os.fdopen(opened, "r+b", buffering=0)
 
 
 def resumable(
@@ -54,23 +91,48 @@ def resumable(
     Raises:
         UsageError: when the folder holds another study.
     """
-    records = {record.index: record for record in shards.finished(out)}
     stored = read_info(out) if Reader(out).exists() else None
-    hashes = {record.config_hash for record in records.values()} | ({stored.config_hash} if stored else set())
+    count = stored.parts if stored else -(-len(image_ids) // identity["shard_size"])
+    found, damaged = _whole_parts(present(out, count).values(), repair=repair)
+    hashes = {part.record.config_hash for part in found} | ({stored.config_hash} if stored else set())
     if hashes - {config_hash}:
         then = stored.identity if stored else {}
         what = differences(then, identity) or ["the configuration"]
         if then.get("images") != identity["images"]:
-            what += _moved_images(out, records, image_ids)
+            what += _moved_images(found, count, image_ids)
         raise UsageError(f"{out} holds another study: {'; '.join(what)}. Choose another `out`, or delete it")
-    return records
+    for each in damaged:
+        if not hashes:  # nothing here says whose it is
+            raise each
+        log.warning("%s: damaged; it is deleted and measured again", each.path)
+        each.path.unlink()
+    for path in shards.leftovers(out):
+        path.unlink()
+    return {part.record.index: part.record for part in found}
 
 
-def _moved_images(out: Path, records: Mapping[int, shards.ShardRecord], image_ids: Collection[str]) -> list[str]:
+def _whole_parts(paths: Iterable[Path], *, repair: bool) -> tuple[list[Part], list[Damaged]]:
+    """The parts that are as they were written, and those that are damaged, where these may be made again."""
+    found: list[Part] = []
+    damaged: list[Damaged] = []
+    for each in outcomes(paths):
+        if isinstance(each, Part):
+            found.append(each)
+        elif repair and isinstance(each, Damaged):
+            damaged.append(each)
+        else:
+            raise each
+    return found, damaged
+
+
+def _moved_images(found: Sequence[Part], count: int, image_ids: Collection[str]) -> list[str]:
     """Names of images that were added or removed, as far as the finished shards know."""
-    before = Reader(out).image_ids() | {f.image_id for r in records.values() for f in r.failures}
+    before = {failure.image_id for part in found for failure in part.record.failures}
+    if found:
+        rows = pl.scan_parquet([part.path for part in found], glob=False)
+        before |= set(rows.select("image_id").collect()["image_id"])
     now = {shards.storable(image_id) for image_id in image_ids}
-    added = sorted(now - before) if Reader(out).is_complete() else []  # else they may only be still to come
+    added = sorted(now - before) if len(found) == count else []  # else they may only be still to come
     return [
         f"{word}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
         for word, names in (("added", added), ("removed", sorted(before - now)))

@@ -95,6 +95,11 @@ class StudyInfo:
         return int(self.config["draws"])
 
     @property
+    def parts(self) -> int:
+        """How many shards it has once it is finished."""
+        return -(-self.counts.images // int(self.config["shard_size"]))
+
+    @property
     def metrics(self) -> list[str]:
         """Names of the metrics, in the order of the columns."""
         return list(self.identity["metrics"])

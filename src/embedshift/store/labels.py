@@ -1,8 +1,6 @@
 """Tables that take long to make: their files say what they were made from, and while that is the same they are kept."""
 
-import functools
 import hashlib
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,44 +8,20 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.errors import UsageError, reason
+from embedshift.store.info import read_info
 from embedshift.store.naming import Naming
-from embedshift.store.shards import SUMS_KEY, no_shard, write_whole
+from embedshift.store.parts import parts
+from embedshift.store.shards import write_whole
 
 _SHARDS, _HIDDEN = b"embedshift.shards", b"embedshift.hidden"
 _PREFIX = "embedshift.label."
-# Bytes of each column of a shard that are read for its hash.
-_BEGINNING = 4_096
 
 
 def shards_hash(folder: Path) -> str:
-    """A hash over all shards of a study, without reading all of them; the same for two runs of one study.
-
-    It is over what Parquet says of the columns (sizes, least and greatest values), over the sums that were added up of
-    the embeddings, and over the beginning of every column.
-    """
-    stats = [(path, path.stat()) for path in sorted((folder / "shards").glob("part-*.parquet"))]
-    return _hash_of(tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats))
-
-
-@functools.lru_cache(maxsize=4)
-def _hash_of(files: tuple[tuple[Path, int, int], ...]) -> str:
-    found = hashlib.sha256()
-    for path, *_ in files:
-        try:
-            metadata = pq.read_metadata(path)
-        except (OSError, ValueError) as error:
-            raise EmbedshiftError(no_shard(path, error)) from error
-        found.update(f"{path.name} {metadata.num_rows}".encode() + (metadata.metadata or {}).get(SUMS_KEY, b""))
-        with path.open("rb") as file:
-            for group, column in itertools.product(range(metadata.num_row_groups), range(metadata.num_columns)):
-                chunk = metadata.row_group(group).column(column)
-                found.update(
-                    f"{chunk.total_compressed_size} {chunk.statistics and chunk.statistics.to_dict()}".encode()
-                )
-                file.seek(chunk.data_page_offset)
-                found.update(file.read(min(_BEGINNING, chunk.total_compressed_size)))
-    return found.hexdigest()
+    """A hash over the rows and sums of all shards of a study; the same for two runs of one study."""
+    found = parts(folder, read_info(folder))
+    return hashlib.sha256("\n".join(part.digests.rows for part in found).encode()).hexdigest()
 
 
 def table_path(folder: Path, name: str) -> Path:
@@ -64,11 +38,16 @@ def labels_of(folder: Path, name: str) -> dict[str, str]:
         folder: The study's folder.
         name: Of the table.
     """
-    metadata = _metadata(folder, name)
-    if metadata.get(_SHARDS, b"").decode() != shards_hash(folder):
+    if made_from(folder, name) != shards_hash(folder):
         return {}
+    metadata = _metadata(folder, name)
     texts = {key.decode("utf-8", "replace"): value.decode() for key, value in metadata.items()}
     return {key.removeprefix(_PREFIX): value for key, value in texts.items() if key.startswith(_PREFIX)}
+
+
+def made_from(folder: Path, name: str) -> str:
+    """The hash of the shards that a table was made from; "" where its file does not say it."""
+    return _metadata(folder, name).get(_SHARDS, b"").decode()
 
 
 def read_table(folder: Path, name: str, image_ids: Callable[[], Iterable[str]]) -> pl.DataFrame:

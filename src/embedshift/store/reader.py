@@ -12,13 +12,16 @@ from typing import Any, TypeVar
 import polars as pl
 
 from embedshift.arrays import Values
+from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import METRICS, Question, questions
+from embedshift.sources import Roots, moved, own_places
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.labels import read_table, table_path
 from embedshift.store.naming import Naming
-from embedshift.store.shards import ShardRecord, finished, shard_sums, write_failures
+from embedshift.store.parts import Part, parts
+from embedshift.store.shards import ShardRecord, shard_sums, write_failures
 from embedshift.store.table import tables_of
 
 log = logging.getLogger(__name__)
@@ -35,12 +38,14 @@ class Reader:
         choices: What is chosen for tables, figures and report: instances of the questions' `choices`.
         made: Tables that are newer than those in the folder, by name.
         pictures: Whether figures and reports may show images and their ids.
+        images_root: Where the study's images lie on this machine; None = where study.json says.
     """
 
     folder: Path
     choices: Sequence[Any] = ()
     made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
     pictures: bool = True
+    images_root: Path | None = None
 
     def exists(self) -> bool:
         """Whether a run was ever begun here."""
@@ -61,6 +66,34 @@ class Reader:
     def naming(self) -> Naming:
         """What images and places are called where others read."""
         return Naming(self.info.source, self.pictures)
+
+    @functools.cached_property
+    def source(self) -> Mapping[str, Any]:
+        """Where its images are read again."""
+        return self.info.source if self.images_root is None else moved(self.info.source, self.images_root)
+
+    @functools.cached_property
+    def roots(self) -> Roots:
+        """Below which its images may be read."""
+        return Roots.known(*([] if self.images_root is None else [self.images_root]))
+
+    @functools.cached_property
+    def unseen(self) -> str:
+        """Why no image of it may be read, in one line; "" = they may."""
+        try:
+            for place in own_places(self.source):
+                self.roots.check(place)
+        except EmbedshiftError:
+            return (
+                "made without pictures: no run of this user has read images where this study says that they lie; "
+                "name the folder that holds them with `images_root`"
+            )
+        return ""
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether figures and reports show images: they may, and it is known where they lie."""
+        return self.pictures and not self.unseen
 
     @property
     def augmentations(self) -> list[str]:
@@ -114,17 +147,24 @@ class Reader:
 
     def rows(self) -> pl.LazyFrame:
         """All rows, lazily: one per image, view and draw, in the order of the shards."""
+        paths = [part.path for part in self.parts()]
+        if not paths:
+            raise UsageError(f"{self.folder}: nothing is measured yet; run the study first")
         # A list, since polars would take brackets in the folder's name for a pattern.
-        return pl.scan_parquet(sorted((self.folder / "shards").glob("part-*.parquet")), glob=False)
+        return pl.scan_parquet(paths, glob=False)
+
+    def parts(self) -> list[Part]:
+        """The study's shards as they are now, in order, each found to be as it was written."""
+        return parts(self.folder, self.info)
 
     @functools.cached_property
     def records(self) -> list[ShardRecord]:
         """What the finished shards say of themselves."""
-        return finished(self.folder)
+        return [part.record for part in self.parts()]
 
     def shard_sums(self, name: str) -> Iterator[dict[str, Values]]:
         """What the shards added up under a name, shard by shard."""
-        return shard_sums(self.folder, name)
+        return shard_sums((part.path for part in self.parts()), name)
 
     def sums(self, name: str) -> dict[str, Values]:
         """The same of all shards together; empty where there is nothing."""
@@ -135,7 +175,7 @@ class Reader:
 
     def image_ids(self, *, with_attention: bool = False) -> set[str]:
         """Names of all measured images, or of those whose attention maps are stored."""
-        if not any((self.folder / "shards").glob("part-*.parquet")):
+        if not self.parts():
             return set()
         rows = self.rows().filter(pl.col("attention").is_not_null()) if with_attention else self.rows()
         return set(rows.select(pl.col("image_id").unique()).collect()["image_id"])
@@ -155,8 +195,13 @@ class Reader:
         """One row per image that was not measured: image_id, stage, reason, transient."""
         path = self.folder / "failures.parquet"
         if not path.is_file():  # a run that was killed at once
-            write_failures(self.folder, finished(self.folder))
-        return pl.read_parquet(path, glob=False)
+            write_failures(self.folder, self.records)
+        try:
+            return pl.read_parquet(path, glob=False)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise UsageError(
+                f"{path}: cannot be read ({reason(error):.200}); delete it and make the report again"
+            ) from error
 
     def is_reported(self) -> bool:
         """Whether `report.html` is there and not older than the measurements."""

@@ -10,11 +10,14 @@ import polars as pl
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL, Suite, rebuild_suite
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
-from embedshift.sources import images, read_again, variant_again
+from embedshift.sources import Roots, images, read_again, variant_again
 from embedshift.store.info import StudyInfo
 from embedshift.store.reader import Reader
 
 Read = Callable[[str], bytes]
+
+# Pixels of a side; a study from somebody else could say more than the memory holds.
+LARGEST = 4_096
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class RedrawnImage:
         views: Name → uint8 `[S, S, 3]`, "original" first; a view whose augmentation cannot be rebuilt is not there.
         attention: Name → float32 `[g_h, g_w]`; empty for an encoder without attention.
         metrics: Augmentation → metric → value.
-        missing: Variant → why it cannot be read again.
+        missing: Augmentation → why its view cannot be drawn or read again.
     """
 
     image_id: str
@@ -75,45 +78,50 @@ def iter_redrawn(
     info = reader.info
     suite = rebuild_suite(info.identity["augmentations"])
     wanted = reader.rows().filter(pl.col("image_id").is_in(list(image_ids)) & (pl.col("draw") == 0))
-    columns = ("image_id", "view", "view_seed", "attention", *reader.metrics)
+    columns = ("image_id", "view", "view_seed", "pixels", "attention", *reader.metrics)
     stored = wanted.select(columns).collect().partition_by("image_id", as_dict=True)
     unknown = [image_id for image_id in image_ids if (image_id,) not in stored]
     if unknown:
         raise UsageError(f"{unknown[0]}: no such image in {reader.folder}")
+    if info.encoder.size > LARGEST:
+        yield from ((image_id, f"views of more than {LARGEST:,} pixels a side are not drawn") for image_id in image_ids)
+        return
     try:
-        read = read_again(info.source)
-    except EmbedshiftError as error:  # the whole archive is gone
+        read = read_again(reader.source, reader.roots)
+    except EmbedshiftError as error:  # the whole archive is gone, or may not be read
         yield from ((image_id, reason(error)) for image_id in image_ids)
         return
-    variants = {name: _variant_again(described) for name, described in info.source.get("variants", {}).items()}
+    again = {name: _variant_again(each, reader.roots) for name, each in reader.source.get("variants", {}).items()}
     for image_id in image_ids:
-        original = _decoded(read, image_id, info)
+        rows, chosen = stored[(image_id,)], only and only[image_id]
+        original = _decoded(read, image_id, info, rows["pixels"].drop_nulls().to_list())
         if isinstance(original, str):
             yield image_id, original
             continue
-        rows, chosen = stored[(image_id,)], only and only[image_id]
         views = {ORIGINAL: original} | _views(original, rows, suite, chosen)
-        again = _read_views(image_id, rows, variants, chosen, info)
-        views |= {name: view for name, view in again.items() if not isinstance(view, str)}
-        missing = {name: view for name, view in again.items() if isinstance(view, str)}
-        yield image_id, _redrawn(image_id, views, rows, info.encoder.grid, reader.metrics, missing)
+        views |= _read_views(image_id, rows, again, chosen, info)
+        missing = {name: view for name, view in views.items() if isinstance(view, str)}
+        drawn = {name: view for name, view in views.items() if not isinstance(view, str)}
+        yield image_id, _redrawn(image_id, drawn, rows, info.encoder.grid, reader.metrics, missing)
 
 
-def _decoded(read: Read, image_id: str, info: StudyInfo) -> Pixels | str:
-    """An image as the encoder took it, uint8 `[S, S, 3]`; or why it cannot be read."""
+def _decoded(read: Read, image_id: str, info: StudyInfo, measured: Collection[str] = ()) -> Pixels | str:
+    """An image as the encoder took it, uint8 `[S, S, 3]`; or why it cannot be read, or is another than was measured."""
     encoder = info.encoder
     try:
         whole = images.decode(read(image_id))
+        if measured and images.pixels_hash(whole) not in measured:
+            return "it has changed since it was measured"
+        how = info.identity["resize"]
+        return images.resize(whole, encoder.size, how, shortest=encoder.shortest, resample=encoder.resample)
     except (OSError, EmbedshiftError) as error:
         return cause(error)
-    how = info.identity["resize"]
-    return images.resize(whole, encoder.size, how, shortest=encoder.shortest, resample=encoder.resample)
 
 
-def _variant_again(described: Mapping[str, Any]) -> Read:
+def _variant_again(described: Mapping[str, Any], roots: Roots) -> Read:
     """Reads variants again; where all of them are gone, it says so of each."""
     try:
-        return variant_again(described)
+        return variant_again(described, roots)
     except EmbedshiftError as error:
         gone = error
 
@@ -134,10 +142,16 @@ def _read_views(
 
 def _views(
     original: Pixels, rows: pl.DataFrame, suite: Suite | None, only: Collection[str] | None
-) -> dict[str, Pixels]:
-    seeds = dict(rows.select("view", "view_seed").iter_rows())
-    names = [name for name in seeds if suite and name in suite and (only is None or name in only)]
-    return {name: suite[name].draw(original, seeds[name]) for name in names} if suite else {}
+) -> dict[str, Pixels | str]:
+    """The views, drawn again; or why one cannot be drawn."""
+    found: dict[str, Pixels | str] = {}
+    for name, seed in rows.select("view", "view_seed").iter_rows():
+        if suite and name in suite and (only is None or name in only):
+            try:
+                found[name] = suite[name].draw(original, seed)
+            except EmbedshiftError as error:
+                found[name] = reason(error)
+    return found
 
 
 def _redrawn(
@@ -152,7 +166,7 @@ def _redrawn(
     values: dict[str, dict[str, float]] = {}
     for row in rows.iter_rows(named=True):
         name = row["view"]
-        if grid is not None and row["attention"] is not None:
+        if grid is not None and len(row["attention"] or ()) == grid[0] * grid[1]:
             attention[name] = np.asarray(row["attention"], np.float32).reshape(grid[0], grid[1])
         if name != ORIGINAL:
             values[name] = {metric: row[metric] for metric in metrics}

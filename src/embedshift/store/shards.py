@@ -1,9 +1,12 @@
 """The records on disk: the Arrow schema, shards that appear whole or not at all, and what was finished."""
 
 import base64
+import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +19,16 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats, Values
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, reason
+from embedshift.store.checksum import PLACEHOLDERS, Damaged, Digests, NoChecksum, digests, seal
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 METADATA_KEY = b"embedshift"
 SUMS_KEY = b"embedshift.sums"
 # Where a view stands in its family; null on the original.
 GRADES = {"family": pa.string(), "level": pa.int32(), "parameter": pa.float64()}
 _NONE: Mapping[str, int | None] = {}
+# Names of hidden files that a run makes beside its shards.
+_HIDDEN = re.compile(r"\.part-(?P<index>\d{5,})(\.parquet\.\d+|(?P<kept>\.kept))")
 
 
 @dataclass(frozen=True)
@@ -121,9 +127,12 @@ def kept_path(folder: Path, index: int) -> Path:
 
 
 def leftovers(folder: Path) -> Iterator[Path]:
-    """Hidden files that no run goes on with: all but what is kept for shards that are not there."""
-    for path in (folder / "shards").glob(".*"):
-        if path.suffix != ".kept" or path.with_name(path.name[1:]).with_suffix(".parquet").exists():
+    """Hidden files of runs that were killed, which no run goes on with: all but what is kept for shards to come."""
+    for path in (folder / "shards").iterdir():
+        found = _HIDDEN.fullmatch(path.name)
+        if found is None or not stat.S_ISREG(path.lstat().st_mode):
+            continue  # of somebody else
+        if found["kept"] is None or shard_path(folder, int(found["index"])).exists():
             yield path
 
 
@@ -141,49 +150,72 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
         with pq.ParquetWriter(hidden, table.schema, compression="zstd", use_dictionary=texts) as writer:
             writer.write_table(table)
             # Not in the schema, which Arrow writes twice.
-            writer.add_key_value_metadata({SUMS_KEY: sums} if sums else {})
+            writer.add_key_value_metadata(PLACEHOLDERS | ({SUMS_KEY: sums} if sums else {}))
+        seal(hidden, sums or b"")
 
     write_whole(path, write)
     kept_path(folder, record.index).unlink(missing_ok=True)
 
 
 def write_whole(path: Path, write: Any) -> None:
-    """Calls `write(hidden path)` and moves the result to `path`: a reader or a crash never meets half a file."""
+    """Calls `write(hidden path)` and moves the result to `path`: a reader or a crash never meets half a file.
+
+    Raises:
+        EmbedshiftError: when it cannot be written, as on a full disk.
+    """
     hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(exist_ok=True)
+        hidden.unlink(missing_ok=True)  # it may be a link
         write(hidden)
         with open(hidden, "rb") as file:
             os.fsync(file.fileno())
         os.replace(hidden, path)
+    except Exception as error:
+        number = _system_error(error)
+        if number is None:
+            raise
+        words = "free space or choose another folder, and run the same command again"
+        raise EmbedshiftError(f"{path}: cannot be written ({os.strerror(number)}); {words}") from error
     finally:
-        hidden.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            hidden.unlink(missing_ok=True)
 
 
-def finished(folder: Path) -> list[ShardRecord]:
-    """The records of all finished shards, in order.
+def _system_error(error: Exception) -> int | None:
+    """The number of the system's error behind one; None where there is none. Polars has it in its words alone."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else getattr(error, "errno", None)
+
+
+def read_record(path: Path) -> tuple[ShardRecord, Digests]:
+    """What a shard says of itself, and its digests: every bit of it is read.
 
     Raises:
-        EmbedshiftError: when a part is not a shard of embedshift.
+        EmbedshiftError: when it is damaged, no shard, or of another version of embedshift.
     """
-    return [_read_record(path) for path in sorted((folder / "shards").glob("part-*.parquet"))]
+    try:
+        found = digests(path)
+    except NoChecksum:
+        if (version := _content(path).get("schema_version", SCHEMA_VERSION)) != SCHEMA_VERSION:
+            raise EmbedshiftError(another_schema(str(path), version)) from None
+        raise
+    said = _content(path)
+    version = said.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise EmbedshiftError(another_schema(str(path), version))
+    try:
+        return ShardRecord(**said | {"failures": tuple(Failure(**f) for f in said["failures"])}), found
+    except (KeyError, TypeError) as error:
+        raise Damaged(path, reason(error)) from error
 
 
-def _read_record(path: Path) -> ShardRecord:
+def _content(path: Path) -> Json:
     try:
         said: Json = json.loads(pq.read_metadata(path).metadata[METADATA_KEY])
-        version = said.pop("schema_version")
-        if version != SCHEMA_VERSION:
-            raise EmbedshiftError(another_schema(str(path), version))
-        return ShardRecord(**said | {"failures": tuple(Failure(**f) for f in said["failures"])})
-    except EmbedshiftError:
-        raise
+        return said | {}
     except Exception as error:
-        raise EmbedshiftError(no_shard(path, error)) from error
-
-
-def no_shard(path: Path, error: Exception) -> str:
-    """The line for a part that cannot be read."""
-    return f"{path}: not a shard of embedshift ({reason(error)}); delete it and run again"
+        raise Damaged(path, reason(error)) from error
 
 
 def another_schema(place: str, version: object) -> str:
@@ -191,7 +223,7 @@ def another_schema(place: str, version: object) -> str:
 
     Example:
         >>> another_schema("study", 1)
-        'study: written with schema 1, this embedshift reads 3: run the study again into another folder'
+        'study: written with schema 1, this embedshift reads 4: run the study again into another folder'
     """
     words = f"written with schema {version}, this embedshift reads {SCHEMA_VERSION}"
     return f"{place}: {words}: run the study again into another folder"
@@ -208,9 +240,9 @@ def with_sums(table: pa.Table, sums: Mapping[str, Mapping[str, Values]]) -> pa.T
     return table.replace_schema_metadata({SUMS_KEY: json.dumps(said)}) if said else table
 
 
-def shard_sums(folder: Path, name: str) -> Iterator[dict[str, Values]]:
-    """What the shards of the study in `folder` added up under a name, shard by shard."""
-    for path in sorted((folder / "shards").glob("part-*.parquet")):
+def shard_sums(paths: Iterable[Path], name: str) -> Iterator[dict[str, Values]]:
+    """What shards added up under a name, shard by shard."""
+    for path in paths:
         said = json.loads((pq.read_metadata(path).metadata or {}).get(SUMS_KEY, "{}"))
         if name in said:
             yield {key: _unpacked(array) for key, array in said[name].items()}

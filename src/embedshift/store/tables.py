@@ -77,7 +77,6 @@ def write_tables(reader: Reader, only: Collection[str] | None = None) -> None:
     made, own = make_tables(reader, only), {table.name: table for table in tables_of(reader.questions)}
     # Before anything is written, since they may be said in the files.
     labels = {name: each.labels(reader) for name, each in own.items() if each.labels is not None and name in made}
-    (reader.folder / "tables").mkdir(exist_ok=True)
     for name, made_table in made.items():
         hidden = own[name].names if name in own and not reader.pictures else ()
         table = with_hashes(made_table, hidden)

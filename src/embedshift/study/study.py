@@ -10,15 +10,16 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.registry import QUESTIONS
-from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import tables_of
+from embedshift.study.absent import why_not
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from embedshift.questions.shape import Tree
+    from embedshift.store.verification import Verification
 
 
 class Study:
@@ -69,6 +70,12 @@ class Study:
         """Names of the tables that this study has."""
         return self.reader().table_names
 
+    def verify(self) -> "Verification":
+        """Reads everything in the folder and says what is whole and what is damaged."""
+        from embedshift.store.verification import verify
+
+        return verify(self.folder)
+
     def rows(self) -> pl.LazyFrame:
         """All rows, lazily: one per image, view and draw, in the order of the shards."""
         return self.reader().rows()
@@ -89,7 +96,7 @@ class Study:
         reader = self.reader()
         found = reader.table(name)
         if found is None:
-            raise UsageError(f"{self.folder}: {self._why_not(reader, name)}")
+            raise UsageError(f"{self.folder}: {why_not(reader, name)}")
         return found
 
     def summary(self) -> pl.DataFrame:
@@ -223,6 +230,7 @@ class Study:
         tree: "Tree | None" = None,
         images: Sequence[str] | int | None = None,
         pictures: bool = True,
+        images_root: str | Path | None = None,
         choices: Sequence[Any] = (),
     ) -> Path:
         """Rebuilds tables, figures and `report.html` from the shards.
@@ -234,6 +242,8 @@ class Study:
             images: For figures that show images: ids, or how many to draw by the study's seed.
             pictures: Whether images may be shown: if not, neither the page nor `figures/` gets any, and a hash stands
                 in the place of every image id.
+            images_root: The folder that holds the images here; by default they are looked for where the run read them,
+                if a run of this user did.
             choices: What else is chosen: instances of the questions' `choices`.
 
         Returns:
@@ -241,7 +251,10 @@ class Study:
         """
         from embedshift.report import build_report
 
-        reader = replace(self.reader(tree, *choices), pictures=pictures)
+        root = None if images_root is None else Path(images_root).expanduser()
+        if root is not None and not root.is_dir():
+            raise UsageError(f"`images_root`: {root}: no such folder")
+        reader = replace(self.reader(tree, *choices), pictures=pictures, images_root=root)
         return build_report(reader, figures=figures, formats=formats, images=images)
 
     def _search_again(self, queries: str | None, fmr: Any, gallery: str | Path | None) -> None:
@@ -252,11 +265,9 @@ class Study:
         assert question.choices is not None
         reader = self.reader(question.choices(queries, fmr, None if gallery is None else str(gallery)))
         if "search" not in reader.table_names:
-            raise UsageError(f"{self.folder}: {self._why_not(reader, 'search')}")
+            raise UsageError(f"{self.folder}: {why_not(reader, 'search')}")
         if not reader.info.complete:
             raise UsageError(f"{self.folder}: not finished; run the same command again first")
-        if not reader.records:
-            raise UsageError(f"{self.folder}: its shards are gone; run the study again")
         write_tables(reader, tables_after(reader, question))
 
     def _made(self, name: str, tree: "Tree") -> pl.DataFrame:
@@ -264,24 +275,8 @@ class Study:
         reader = self.reader(tree)
         made = {table.name: table.make for table in tables_of(reader.questions) if table.possible(reader)}
         if name not in made:
-            raise UsageError(f"{self.folder}: {self._why_not(reader, name)}")
+            raise UsageError(f"{self.folder}: {why_not(reader, name)}")
         return made[name](reader)
-
-    def _why_not(self, reader: Reader, name: str) -> str:
-        """Why there is no such table, and what to do."""
-        if name in reader.table_names:
-            return f"not finished, no table '{name}' yet; run the same command again"
-        for each in (QUESTIONS[question] for question in QUESTIONS):
-            table = next((table for table in tables_of([each]) if table.name == name), None)
-            if table is not None and table.takes and each in reader.questions:
-                return f"no {name} here: it takes {table.takes}"
-            if table is not None and not each.of_pairs:
-                return f"no {name} here: that is not asked of pairs"
-            if table is not None:
-                return f"no {name} here; run the study with `{each.name}`"
-        if name == "differences":
-            return f"no {name} here: it takes {MOST_AUGMENTATIONS} augmentations at most"
-        return f"no table '{name}' here; it has {', '.join(reader.table_names)}"
 
 
 def load(folder: str | Path) -> Study:

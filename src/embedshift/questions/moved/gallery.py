@@ -76,7 +76,7 @@ def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Galle
     found = {name: extremes(reader.rows(), name, count=STEPS[0][0]) for name in order}
     keys = [(name, kind, image) for name in order for kind in KINDS for image in found[name][kind]]
     values = _metrics(reader, [image for _, _, image in keys])
-    if not reader.pictures:
+    if not reader.shows_images:
         return Gallery([Card(name, kind, image, values[image, name]) for name, kind, image in keys])
     photos, heats, missing, unread = _load(reader, keys)
     for count, side, quality in STEPS:

@@ -40,7 +40,7 @@ def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> Thu
         keys: Each as often as the page shows it.
         budget: Most bytes that all of them together may take.
     """
-    if not reader.pictures:
+    if not reader.shows_images:
         return Thumbnails()
     missing = {key: "of the gallery, which has vectors alone" for key in keys if key[0].startswith(GALLERY)}
     wanted: dict[str, set[str]] = {}

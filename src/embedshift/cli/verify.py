@@ -1,0 +1,52 @@
+"""What `embedshift verify` prints: what is whole and what is damaged."""
+
+import json
+from pathlib import Path
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from embedshift.cli.app import app
+from embedshift.cli.options import with_flags
+from embedshift.cli.terminal import print_wide
+from embedshift.errors import EmbedshiftError
+from embedshift.store.verification import Finding, Verification, verify
+
+# Files that are whole and listed one by one; the rest is counted.
+LISTED = 20
+
+
+def print_verified(folder: Path, as_json: bool) -> None:
+    """Reads everything in a study's folder, and ends with exit code 1 where something is damaged."""
+    found = verify(folder)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict()))
+    else:
+        print_wide(_table(found))
+        typer.echo(_headline(found))
+    if found.damaged:
+        raise typer.Exit(EmbedshiftError.exit_code)
+
+
+def _headline(found: Verification) -> str:
+    if found.damaged:
+        return f"{len(found.damaged):,} of {len(found.findings):,} files are damaged."
+    return f"All {len(found.findings):,} files are whole. Checksum of the shards: {found.checksum}"
+
+
+def _table(found: Verification) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    for heading in ("file", "state", "checksum"):
+        table.add_column(heading, overflow="fold")
+    whole = [each for each in found.findings if not each.problem]
+    for each in [*found.damaged, *whole[:LISTED]]:
+        table.add_row(Text(each.name), _state(each), Text(each.checksum[:12]))
+    if len(whole) > LISTED:
+        table.add_row(f"… and {len(whole) - LISTED:,} more", "whole", "")
+    return table
+
+
+def _state(each: Finding) -> Text:
+    return Text(f"damaged: {with_flags(each.problem, app)}", "bold red") if each.problem else Text("whole")

@@ -1,0 +1,166 @@
+"""A study's folder read from end to end: what in it is whole, and what is damaged."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from embedshift.config import Json
+from embedshift.errors import EmbedshiftError, reason
+from embedshift.store.info import FILE, StudyInfo, read_info
+from embedshift.store.labels import made_from, shards_hash, table_path
+from embedshift.store.parts import Part, outcomes, overall, present, refuse_counts, refuse_foreign
+from embedshift.store.reader import Reader
+from embedshift.store.shards import shard_path
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one thing in the folder.
+
+    Args:
+        name: Of the file below the folder.
+        problem: What is wrong with it and what to do, in one line; "" = it is whole.
+        checksum: Of a shard that is whole, SHA-256 in hex digits.
+    """
+
+    name: str
+    problem: str = ""
+    checksum: str = ""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found in a study's folder.
+
+    Args:
+        folder: The folder.
+        findings: One for each file that is of the study, or that stands in the place of one.
+        checksum: Over the checksums of all shards; "" where a shard is not whole.
+    """
+
+    folder: Path
+    findings: Sequence[Finding]
+    checksum: str
+
+    @property
+    def damaged(self) -> list[Finding]:
+        """What is not whole."""
+        return [each for each in self.findings if each.problem]
+
+    def to_dict(self) -> Json:
+        """For JSON."""
+        return {
+            "study": str(self.folder),
+            "whole": not self.damaged,
+            "checksum": self.checksum,
+            "files": [asdict(each) for each in self.findings],
+        }
+
+
+def verify(folder: Path) -> Verification:
+    """Reads everything in a study's folder: every bit and every column of its shards, and its tables.
+
+    A damaged folder is no error but a finding; a folder without a study is one too.
+
+    Args:
+        folder: The study's folder.
+    """
+    try:
+        info = read_info(folder)
+    except EmbedshiftError as error:
+        return Verification(folder, [Finding(FILE, reason(error))], "")
+    reader = Reader(folder)
+    findings = [Finding(FILE)]
+    found = list(_shards(folder, info, findings))
+    if not any(each.problem for each in findings):
+        findings[0] = Finding(FILE, _said_otherwise(folder, info, found))
+    if not any(each.problem for each in findings):
+        findings.append(Finding("failures.parquet", _failures(reader, found)))
+        findings += (Finding(f"tables/{name}.parquet", _table(reader, name)) for name in _tables(reader))
+    checksum = overall(found) if not any(each.problem for each in findings) else ""
+    return Verification(folder, findings, checksum)
+
+
+def _shards(folder: Path, info: StudyInfo, findings: list[Finding]) -> Iterator[Part]:
+    """The shards that are whole; what is found of all goes to `findings`."""
+    try:
+        paths = present(folder, info.parts)
+    except EmbedshiftError as error:
+        findings.append(Finding("shards", reason(error)))
+        return
+    outcome = dict(zip(paths, outcomes(paths.values()), strict=True))
+    for index in range(info.parts):
+        name = f"shards/{shard_path(folder, index).name}"
+        part = outcome.get(index)
+        if isinstance(part, Part):
+            problem = _decoded(part, info)
+            findings.append(Finding(name, problem, "" if problem else part.digests.file))
+            if not problem:
+                yield part
+        elif part is not None:
+            findings.append(Finding(name, reason(part)))
+        elif info.complete:
+            findings.append(Finding(name, "missing; run the study again to measure it"))
+
+
+def _decoded(part: Part, info: StudyInfo) -> str:
+    """What is wrong with a shard whose bytes are those that were written; "" = nothing."""
+    try:
+        refuse_foreign(part, info)
+        table = pq.read_table(part.path)
+        table.validate(full=True)
+    except Exception as error:
+        return reason(error)
+    views = 1 + len(info.augmentations) * info.draws
+    if table.num_rows != part.record.images * views:
+        return f"{table.num_rows} rows where {part.record.images} images of {views} views are said"
+    images = len(table["image_id"].unique()) if table.num_rows else 0
+    return "" if images == part.record.images else f"{images} different images where {part.record.images} are said"
+
+
+def _said_otherwise(folder: Path, info: StudyInfo, found: Sequence[Part]) -> str:
+    """Where study.json and the shards differ in their counts."""
+    if not info.complete:
+        return ""
+    try:
+        refuse_counts(folder, info, found)
+    except EmbedshiftError as error:
+        return reason(error)
+    rows = sum(pq.read_metadata(part.path).num_rows for part in found)
+    return "" if rows == info.counts.rows else f"it says {info.counts.rows} rows, the shards hold {rows}"
+
+
+def _failures(reader: Reader, found: Sequence[Part]) -> str:
+    """Where failures.parquet is not what the shards say."""
+    try:
+        listed = reader.failures().to_dicts()
+    except EmbedshiftError as error:
+        return reason(error)
+    if listed != [asdict(failure) for part in found for failure in part.record.failures]:
+        return "not the failures that the shards hold; delete it and make the report again"
+    return ""
+
+
+def _tables(reader: Reader) -> list[str]:
+    """Names of the tables that must be there, and of those that are."""
+    there = [name for name in reader.table_names if table_path(reader.folder, name).exists()]
+    return list(reader.table_names) if reader.info.complete else there
+
+
+def _table(reader: Reader, name: str) -> str:
+    """What is wrong with a table; "" = nothing."""
+    path = table_path(reader.folder, name)
+    again = "make the report again"
+    if not path.is_file():
+        return f"missing; {again}"
+    try:
+        pl.read_parquet(path, glob=False)
+        of = made_from(reader.folder, name)
+        if (csv := path.with_suffix(".csv")).exists():
+            pl.read_csv(csv, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        return f"cannot be read ({reason(error):.200}); {again}"
+    return f"made from other shards; {again}" if of and of != shards_hash(reader.folder) else ""

@@ -1,0 +1,78 @@
+"""A disk that is full and a folder that cannot be written: one line with the path, and nothing half-written."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from embedshift.errors import EmbedshiftError
+from embedshift.store.shards import write_whole
+from support.synthetic import make_study
+
+# A file system that holds no more: the limit on the size of a file stops every writer in the same place.
+PROGRAM = """
+import resource, sys, embedshift
+from embedshift.errors import EmbedshiftError
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1))
+try:
+    embedshift.load(sys.argv[1]).write_tables()
+except EmbedshiftError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_one_line_with_the_file(tmp_path):
+    study = make_study(tmp_path / "study", 12, ["noise", "blur"])
+    before = {path.name: path.read_bytes() for path in (study.folder / "tables").iterdir()}
+    found = {}
+    for limit in (60, 1200, 3000):
+        program = [sys.executable, "-c", PROGRAM, str(study.folder), str(limit)]
+        found[limit] = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    for line in found.values():
+        assert line.startswith(str(study.folder / "tables"))
+        assert "cannot be written (File too large); free space or choose another folder" in line
+    assert {line.split(": ")[0].rsplit(".")[-1] for line in found.values()} == {"csv", "parquet"}
+    assert {path.name: path.read_bytes() for path in (study.folder / "tables").iterdir()} == before
+
+
+def test_every_way_of_writing_says_the_same(tmp_path):
+    import polars as pl
+    import pyarrow.parquet as pq
+
+    table = pl.DataFrame({"a": range(50_000)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        for write in (
+            table.write_csv,
+            table.write_parquet,
+            lambda path: pq.write_table(table.to_arrow(), path),
+            lambda path: path.write_text("x" * 5_000),
+        ):
+            with pytest.raises(EmbedshiftError, match=r"file: cannot be written \(File too large\)"):
+                write_whole(tmp_path / "file", write)
+            assert list(tmp_path.iterdir()) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_folder_that_is_a_file_is_one_line(tmp_path):
+    (tmp_path / "tables").write_text("")
+    with pytest.raises(EmbedshiftError, match=r"tables/a\.csv: cannot be written \((File exists|Not a directory)\)"):
+        write_whole(tmp_path / "tables" / "a.csv", lambda path: path.write_text("a"))
+
+
+def test_a_mistake_of_the_writer_is_not_taken_for_the_disk(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        write_whole(tmp_path / "a.csv", lambda path: path.write_text(str(1 / 0)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_in_the_place_of_the_hidden_file_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("years of work")
+    (tmp_path / f".a.csv.{os.getpid()}").symlink_to(tmp_path / "precious")
+    write_whole(tmp_path / "a.csv", lambda path: path.write_text("a"))
+    assert (tmp_path / "precious").read_text() == "years of work"
+    assert (tmp_path / "a.csv").read_text() == "a"

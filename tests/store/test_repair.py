@@ -1,0 +1,112 @@
+"""`repair` measures damaged shards again, and touches nothing else."""
+
+import random
+import shutil
+
+import pytest
+
+import embedshift
+from embedshift.errors import EmbedshiftError
+from embedshift.store.shards import shard_path
+from support.models import Colours, pictures
+
+IMAGES, SHARD = 6, 2
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return pictures(tmp_path_factory.mktemp("photos"), IMAGES)
+
+
+def run(photos, out, encoder=None, **settings):
+    return embedshift.run(photos, out=out, model=encoder or Colours(), shard_size=SHARD, workers=0, **settings)
+
+
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory):
+    return run(photos, tmp_path_factory.mktemp("whole") / "study")
+
+
+@pytest.fixture
+def out(whole, tmp_path):
+    return shutil.copytree(whole.folder, tmp_path / "study")
+
+
+def states(out):
+    return {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (out / "shards").iterdir()}
+
+
+def damage(path, how):
+    content = bytearray(path.read_bytes())
+    if how == "flipped":
+        content[random.Random(0).randrange(len(content))] ^= 1
+    path.write_bytes({"flipped": content, "cut": content[:-900], "empty": b"", "swapped": b"PAR1" + content}[how])
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "empty", "swapped"])
+def test_damaged_shards_are_measured_again_and_nothing_else(how, photos, whole, out, caplog):
+    damage(shard_path(out, 1), how)
+    before = states(out)
+    with pytest.raises(EmbedshiftError, match=r"part-00001\.parquet: damaged .* run the study again with `repair`"):
+        run(photos, out)
+    assert states(out) == before
+    encoder = Colours()
+    study = run(photos, out, encoder, repair=True)
+    assert f"{shard_path(out, 1)}: damaged" in caplog.text
+    assert sum(map(len, encoder.batches)) == SHARD * (1 + len(study.augmentations))
+    after = states(out)
+    assert {name for name in before if before[name] != after[name]} == {"part-00001.parquet"}
+    for path in sorted((whole.folder / "tables").iterdir()):
+        assert (out / "tables" / path.name).read_bytes() == path.read_bytes(), path.name
+    assert study.rows().collect().equals(whole.rows().collect(), null_equal=True)
+
+
+def test_repair_of_a_whole_study_does_nothing(photos, out):
+    before, encoder = states(out), Colours()
+    run(photos, out, encoder, repair=True)
+    assert states(out) == before
+    assert encoder.batches == []
+
+
+def test_repair_deletes_no_file_of_others(photos, out):
+    foreign = out / "shards" / "part-1.parquet"
+    foreign.write_bytes(b"somebody's")
+    damage(shard_path(out, 1), "cut")
+    before = states(out)
+    with pytest.raises(EmbedshiftError, match=r"part-1.parquet: no part of this study"):
+        run(photos, out, repair=True)
+    assert states(out) == before
+    foreign.unlink()
+    with pytest.raises(EmbedshiftError, match="holds another study: seed: 0 there, 1 now"):
+        run(photos, out, repair=True, seed=1)
+    assert shard_path(out, 1).exists()
+
+
+def test_repair_deletes_nothing_where_nothing_says_whose_it_is(photos, out):
+    (out / "study.json").unlink()
+    for index in range(IMAGES // SHARD):
+        damage(shard_path(out, index), "flipped")
+    before = states(out)
+    with pytest.raises(EmbedshiftError, match="damaged"):
+        run(photos, out, repair=True)
+    assert states(out) == before
+
+
+def test_a_shard_of_another_version_is_not_damage(photos, out):
+    import pyarrow.parquet as pq
+
+    path = shard_path(out, 0)
+    table = pq.read_table(path)
+    said = table.schema.metadata[b"embedshift"].replace(b'"schema_version": 4', b'"schema_version": 3')
+    pq.write_table(table.replace_schema_metadata({b"embedshift": said}), path)
+    (out / "study.json").unlink()
+    with pytest.raises(EmbedshiftError, match=r"written with schema 3, this embedshift reads 4"):
+        run(photos, out, repair=True)
+    assert path.exists()
+
+
+def test_a_missing_part_is_measured_again(photos, whole, out):
+    shard_path(out, 2).unlink()
+    encoder = Colours()
+    assert run(photos, out, encoder).rows().collect().equals(whole.rows().collect(), null_equal=True)
+    assert sum(map(len, encoder.batches)) == SHARD * (1 + len(whole.augmentations))

@@ -1,0 +1,159 @@
+"""`embedshift verify`: what is whole and what is damaged, one line each."""
+
+import hashlib
+import json
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from embedshift.store.checksum import digests
+from embedshift.store.shards import Failure, shard_path, write_failures
+from embedshift.store.verification import verify
+from embedshift.study import Study
+from support import command
+from support.revised import revise_embeddings, revise_shard
+from support.synthetic import make_study
+
+NAMES = ["noise", "blur"]
+LOST = (Failure("lost.jpg", "decode", "broken"), Failure("gone.jpg", "read", "No such file", transient=True))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("made") / "study", 10, NAMES, shard_size=4, failures=LOST)
+
+
+@pytest.fixture
+def study(made, tmp_path):
+    return Study(shutil.copytree(made.folder, tmp_path / "study"))
+
+
+def problems(study):
+    return {each.name: each.problem for each in study.verify().damaged}
+
+
+def test_a_whole_study(study, monkeypatch, capsys):
+    found = study.verify()
+    files = {str(path.relative_to(study.folder)) for path in study.folder.rglob("*") if path.suffix != ".csv"}
+    assert {each.name for each in found.findings} == files - {"shards", "tables", "pictures"}
+    assert not found.damaged
+    sums = [digests(shard_path(study.folder, index)).file for index in range(3)]
+    assert found.checksum == hashlib.sha256("\n".join(sums).encode()).hexdigest()
+    assert [each.checksum for each in found.findings if each.name.startswith("shards/")] == sums
+    done = command.call(monkeypatch, capsys, "verify", study.folder)
+    assert done.code == 0
+    assert f"All {len(found.findings)} files are whole. Checksum of the shards: {found.checksum}" in done.out
+    assert sums[1][:12] in done.out
+    done = command.call(monkeypatch, capsys, "verify", study.folder, "--json")
+    said = json.loads(done.out)
+    assert (done.code, said["whole"], said["checksum"]) == (0, True, found.checksum)
+    assert {each["name"] for each in said["files"]} == {each.name for each in found.findings}
+
+
+def test_damage_is_named_and_the_exit_code_is_1(study, monkeypatch, capsys):
+    path = shard_path(study.folder, 1)
+    path.write_bytes(path.read_bytes()[:-1])
+    shard_path(study.folder, 2).unlink()
+    assert set(problems(study)) == {"shards/part-00001.parquet", "shards/part-00002.parquet"}
+    done = command.call(monkeypatch, capsys, "verify", study.folder)
+    assert done.code == 1
+    assert "--repair" in done.out
+    assert "2 of 4 files are damaged." in done.out
+    assert "missing; run the study again" in " ".join(done.out.split())
+    done = command.call(monkeypatch, capsys, "verify", study.folder, "--json")
+    said = json.loads(done.out)
+    assert (done.code, said["whole"], said["checksum"]) == (1, False, "")
+
+
+def test_a_copy_among_the_shards(study):
+    shutil.copy(shard_path(study.folder, 1), study.folder / "shards" / "part-00001 (copy).parquet")
+    assert "part-00001 (copy).parquet: no part of this study" in problems(study)["shards"]
+
+
+def test_no_study(tmp_path, study):
+    assert "no study here" in problems(Study(tmp_path / "nothing"))["study.json"]
+    (study.folder / "study.json").write_text("{")
+    assert "no study here" in problems(study)["study.json"]
+
+
+def test_rows_that_do_not_agree_with_the_record(study):
+    revise_shard(study.folder, 1, lambda rows: rows.slice(0, 9))
+    assert problems(study) == {"shards/part-00001.parquet": "9 rows where 4 images of 3 views are said"}
+
+
+def test_rows_of_one_image_twice(study):
+    def twice(rows):
+        ids = rows["image_id"].to_pylist()
+        return rows.set_column(0, rows.schema.field(0), pa.array([*ids[:9], *ids[:3]], pa.string()))
+
+    revise_shard(study.folder, 1, twice)
+    assert problems(study) == {"shards/part-00001.parquet": "3 different images where 4 are said"}
+
+
+def test_a_shard_of_another_study(study):
+    revise_shard(study.folder, 1, lambda rows: rows, config_hash="f" * 64)
+    assert "a shard of another study" in problems(study)["shards/part-00001.parquet"]
+
+
+def test_a_column_that_cannot_be_decoded(study):
+    """A shard whose checksum was made over rubbish: the bytes are those that were written, and still no rows."""
+    from embedshift.store import checksum
+
+    path = shard_path(study.folder, 0)
+    content = bytearray(path.read_bytes())
+    content[40:400] = bytes(360)
+    path.write_bytes(content)
+    sums = pq.read_metadata(path).metadata[b"embedshift.sums"]
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    content[start:] = checksum._with(bytes(content[start:]), b"embedshift.checksum", b"0" * 64)
+    path.write_bytes(content)
+    checksum.seal(path, sums)
+    assert digests(path)
+    assert set(problems(study)) == {"shards/part-00000.parquet"}
+
+
+def test_counts_that_do_not_agree(study):
+    info = study.info()
+    for counts, words in (({"measured": 9, "failed": 3}, "its shards hold 10"), ({"rows": 31}, "it says 31 rows")):
+        (study.folder / "study.json").write_text(json.dumps(info | {"counts": info["counts"] | counts}))
+        assert words in problems(study)["study.json"]
+
+
+def test_failures_that_the_shards_do_not_hold(study):
+    write_failures(study.folder, [])
+    assert "not the failures that the shards hold" in problems(study)["failures.parquet"]
+    (study.folder / "failures.parquet").write_bytes(b"PAR1")
+    assert "cannot be read" in problems(study)["failures.parquet"]
+
+
+def test_tables_that_are_gone_cut_or_of_other_shards(study):
+    tables = study.folder / "tables"
+    (tables / "summary.parquet").unlink()
+    (tables / "ranking.parquet").write_bytes((tables / "ranking.parquet").read_bytes()[:-20])
+    (tables / "differences.csv").write_bytes(b'a,b\n"1')
+    found = problems(study)
+    assert found["tables/summary.parquet"] == "missing; make the report again"
+    assert "cannot be read" in found["tables/ranking.parquet"]
+    revise_embeddings(study, lambda vectors: vectors[::-1], shard=0)
+    assert "made from other shards" in problems(study)["tables/search.parquet"]
+
+
+def test_an_unfinished_study_is_whole_as_far_as_it_is(study):
+    shutil.rmtree(study.folder / "tables")
+    shard_path(study.folder, 2).unlink()
+    (study.folder / "failures.parquet").unlink()
+    (study.folder / "study.json").write_text(json.dumps(study.info() | {"complete": False}))
+    found = verify(study.folder)
+    assert not found.damaged
+    assert [each.name for each in found.findings][:3] == [
+        "study.json", "shards/part-00000.parquet", "shards/part-00001.parquet",
+    ]  # fmt: skip
+
+
+def test_many_whole_files_are_counted(tmp_path, monkeypatch, capsys):
+    study = make_study(tmp_path / "study", 40, NAMES, shard_size=1)
+    done = command.call(monkeypatch, capsys, "verify", study.folder)
+    count = len(verify(study.folder).findings)
+    assert f"… and {count - 20} more" in done.out
