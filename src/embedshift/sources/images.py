@@ -7,12 +7,13 @@ import warnings
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from embedshift.arrays import Pixels
 from embedshift.config import Resize
 from embedshift.errors import EmbedshiftError
-from embedshift.sources.whole import shorter_webp, whole_jpeg, without_texts
+from embedshift.sources import jpeg
+from embedshift.sources.whole import shorter_webp, without_texts
 
 MAX_PIXELS = 100_000_000
 # Pixels that are converted at once.
@@ -47,8 +48,6 @@ def decode(data: bytes) -> Pixels:
     """
     if not data:
         raise EmbedshiftError("the file is empty")
-    if data.startswith(b"\xff\xd8"):
-        data = whole_jpeg(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -92,20 +91,30 @@ def upright_size(data: bytes) -> tuple[int, int] | None:
 
 def _pixels(data: bytes) -> tuple[Pixels, int]:
     """The pixels as they are stored, `[H, W, 3]`, and the EXIF orientation."""
+    if data.startswith(b"\xff\xd8"):
+        seen = jpeg.inspected(data)
+        with _opened(jpeg.without_end(data, seen)) as image:
+            jpeg.load(image, data, seen)
+            return _rgb(image), _orientation(image)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _opened(data)
     except ValueError as error:
         if "MAX_TEXT" not in str(error):
             raise
         data = without_texts(data)
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _opened(data)
     with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise EmbedshiftError(_too_large(f"{image.width} x {image.height}"))
         image.verify()  # the checksums that Pillow does not look at while it decodes
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _opened(data) as image:
         image.load()
         return _rgb(image), _orientation(image)
+
+
+def _opened(data: bytes) -> ImageFile.ImageFile:
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise EmbedshiftError(_too_large(f"{image.width} x {image.height}"))
+    return image
 
 
 def _loads(data: bytes) -> bool:

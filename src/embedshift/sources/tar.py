@@ -87,7 +87,7 @@ class TarSource:
         except (OSError, EmbedshiftError) as error:
             raise UsageError(f"{archive}: {cause(error)}") from error
         except Exception as error:  # of a header with what a header cannot hold: sizes, names, dates
-            raise UsageError(f"{archive}: damaged ({reason(error)}); make it again") from error
+            raise UsageError(f"{archive}: damaged or ends early ({reason(error)}); make it again") from error
         captions = captions_of(members.texts)
         stems = {os.path.splitext(name)[0] for name, _ in members.images}
         for name, (stem, _) in members.texts.items():
