@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= build/demo
+FUZZ_EXAMPLES ?= 5000
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 # A CPU without AVX-512: bfloat16 is emulated there.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick isa coverage lint format types wheel check clean
+.PHONY: help demo test quick fuzz isa coverage lint format types wheel check clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,6 +32,9 @@ test: .venv/dev ## Install what tests need, run all of them, a process for each 
 
 quick: .venv/dev ## The tests that need no browser, no Ray and no other families: a minute
 	$(PYTEST) -m 'not slow'
+
+fuzz: .venv/dev ## Random broken input for what reads files: FUZZ_EXAMPLES of each test
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(PYTEST) tests/*/test_fuzz_*.py
 
 isa: .venv/dev ## The encoders' tests as on a CPU without AVX-512
 	$(AVX2) $(PYTEST) tests/encoders

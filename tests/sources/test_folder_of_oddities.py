@@ -101,7 +101,7 @@ def test_good_ones_are_measured_bad_ones_listed(folder, clip, tmp_path, monkeypa
     rows = study.rows().collect()
     assert set(rows["image_id"]) == {stored(name) for name in GOOD}
     assert len(rows) == len(GOOD) * 10
-    failures = {image: (stage, reason) for image, stage, reason in study.failures().rows()}
+    failures = {image: (stage, reason) for image, stage, reason, _ in study.failures().rows()}
     assert set(failures) == {stored(name) for name in BAD}
     for name, (_, stage, words) in BAD.items():
         assert failures[stored(name)][0] == stage

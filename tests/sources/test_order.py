@@ -105,7 +105,7 @@ def test_a_window_holds_eight_whole_row_groups_of_both_files_and_mixes_them(parq
 
 
 def test_members_of_a_tar_behind_a_url_are_shuffled_within_eight_blocks(tmp_path, memory, monkeypatch):
-    monkeypatch.setattr("embedshift.sources.archive.MEMBERS", 5)
+    monkeypatch.setattr("embedshift.sources.tar.MEMBERS", 5)
     for name, part in (("a", MEMBERS[:52]), ("b", MEMBERS[52:])):
         memory.pipe(f"/bucket/{name}.tar", write_tar(tmp_path / f"{name}.tar", part).read_bytes())
     blocks = groups_of(MEMBERS[:52], 5) + groups_of(MEMBERS[52:], 5)
@@ -121,15 +121,15 @@ def test_members_of_a_tar_behind_a_url_are_shuffled_within_eight_blocks(tmp_path
 
 
 def test_a_tar_behind_a_url_has_blocks_of_two_thousand_members():
-    from embedshift.sources import archive
+    from embedshift.sources import tar
 
-    assert archive.MEMBERS == 2048
+    assert tar.MEMBERS == 2048
 
 
 def test_the_order_depends_neither_on_the_place_nor_on_the_order_of_the_arguments(
     parquets, tmp_path, memory, monkeypatch
 ):
-    monkeypatch.setattr("embedshift.sources.archive.MEMBERS", 5)
+    monkeypatch.setattr("embedshift.sources.tar.MEMBERS", 5)
     tars = [write_tar(tmp_path / "a.tar", MEMBERS[:52]), write_tar(tmp_path / "b.tar", MEMBERS[52:])]
     elsewhere = tmp_path / "else" / "where"
     elsewhere.mkdir(parents=True)

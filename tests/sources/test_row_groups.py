@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embedshift.sources import open_source, select, shuffle
-from embedshift.sources.archive import ParquetSource
+from embedshift.sources.parquet import ParquetSource
 from support.ordered import BLOCKS_OF_TWO, MEMBERS, WINDOW, two_parquets
 
 

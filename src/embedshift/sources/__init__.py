@@ -8,17 +8,19 @@ from typing import Any
 
 import fsspec
 
+from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import Registry
-from embedshift.sources.archive import ParquetSource, TarSource
-from embedshift.sources.base import ENDINGS, Sample, Shard, Source, passed_over, stem, without_folders
+from embedshift.sources.base import ENDINGS, IMAGE_BYTES, Sample, Shard, Source, passed_over, stem, without_folders
 from embedshift.sources.dataset import DatasetSource
 from embedshift.sources.folder import FolderSource, holds_study
 from embedshift.sources.inspection import Inspection, inspect
 from embedshift.sources.lists import expand, file_and_column, is_url
 from embedshift.sources.order import select, shuffle, split
 from embedshift.sources.pairs import PairedSource
+from embedshift.sources.parquet import ParquetSource
 from embedshift.sources.roots import Roots, moved, note_roots, own_places
+from embedshift.sources.tar import TarSource
 from embedshift.sources.url import UrlSource
 from embedshift.sources.variants import named_variants
 
@@ -145,7 +147,7 @@ def read_again(description: Mapping[str, Any], roots: Roots | None = None) -> Ca
 
         def read(image_id: str) -> bytes:
             _check(roots, str(root / image_id))
-            return (root / image_id).read_bytes()
+            return read_file(root / image_id, IMAGE_BYTES)
 
         return read
     return _reader(description, lambda image_id: image_id, roots)

@@ -12,6 +12,8 @@ CAPTION_ENDINGS = (".json", ".txt")
 # Endings that an id may have although a folder is not searched for them, as in a column of ids.
 OTHER_ENDINGS = frozenset({".gif", ".jpe", ".jfif", ".avif", ".heic", ".jxl", ".jp2"})
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+# Bytes of the largest file of an image, of a text beside one, and of a list.
+IMAGE_BYTES, TEXT_BYTES, LIST_BYTES = 2**30, 2**20, 2**28
 
 
 @dataclass(frozen=True, order=True)
@@ -85,6 +87,16 @@ def stem(image_id: str) -> str:
     return name if ending.lower() in ENDINGS | OTHER_ENDINGS else image_id
 
 
+def storable(text: str) -> str:
+    r"""A name as Parquet can hold it: bytes of a file name that are not UTF-8 become `\xNN`.
+
+    Example:
+        >>> storable("caf\udce9.jpg")
+        'caf\\xe9.jpg'
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
     """Captions beside pictures, as img2dataset writes them: a `.txt`, or the `caption` of a `.json`; a text wins.
 
@@ -104,7 +116,7 @@ def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
         if name.lower().endswith(".json"):
             try:
                 caption = json.loads(text).get("caption")
-            except (ValueError, AttributeError):
+            except (ValueError, AttributeError, RecursionError):
                 continue
             if isinstance(caption, str):
                 # JSON may hold halves of a character, which are no text to Parquet.

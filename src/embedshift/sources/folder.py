@@ -6,7 +6,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
-from embedshift.sources.base import CAPTION_ENDINGS, ENDINGS, Block, Sample, captions_of, count_ending
+from embedshift.config.files import read_file
+from embedshift.errors import EmbedshiftError, cause
+from embedshift.sources.base import (
+    CAPTION_ENDINGS,
+    ENDINGS,
+    IMAGE_BYTES,
+    TEXT_BYTES,
+    Block,
+    Sample,
+    captions_of,
+    count_ending,
+)
 from embedshift.sources.lists import expand
 
 log = logging.getLogger(__name__)
@@ -65,7 +76,7 @@ class FolderSource:
 
     def read(self, sample: Sample) -> bytes:
         """The bytes of one file."""
-        return Path(sample.location).read_bytes()
+        return read_file(sample.location, IMAGE_BYTES)
 
     def block(self, sample: Sample) -> Block | None:
         """None: every image can be read by itself."""
@@ -80,9 +91,9 @@ class FolderSource:
                 count_ending(self.skipped, path)
                 continue
             try:
-                found |= captions_of({path: (stem, Path(path).read_bytes())})
-            except OSError as error:
-                log.warning("%s: no caption could be read (%s)", path, error.strerror)
+                found |= captions_of({path: (stem, read_file(path, TEXT_BYTES))})
+            except (OSError, EmbedshiftError) as error:
+                log.warning("%s: no caption could be read (%s)", path, cause(error))
         return found
 
     def _walk(self, folder: str) -> Iterator[str]:

@@ -7,13 +7,17 @@ import warnings
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from embedshift.arrays import Pixels
 from embedshift.config import Resize
 from embedshift.errors import EmbedshiftError
+from embedshift.sources import jpeg
+from embedshift.sources.whole import shorter_webp, without_texts
 
 MAX_PIXELS = 100_000_000
+# Pixels that are converted at once.
+STRIP = 4_000_000
 # Most rows of an image that are hashed: all of them would take a third of the time that decoding takes.
 HASHED_ROWS = 128
 # Pillow can open more, some of it through outside programs (EPS): only formats that are plain pictures are read.
@@ -44,18 +48,13 @@ def decode(data: bytes) -> Pixels:
     """
     if not data:
         raise EmbedshiftError("the file is empty")
-    if data.startswith(b"\xff\xd8") and not _jpeg_ends(data):
-        raise EmbedshiftError("the picture is damaged or ends early (a JPEG without its end)")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise EmbedshiftError(_too_large(f"{image.width} x {image.height}"))
-                image.verify()  # the checksums that Pillow does not look at while it decodes
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                image.load()
-                return np.asarray(_to_rgb(_upright(image)))
+            pixels, orientation = _pixels(data)
+            if (less := shorter_webp(data)) and _loads(less):
+                raise EmbedshiftError("the picture is damaged or ends early (a WebP whose end is zeros)")
+        return _turned(pixels, orientation)
     except EmbedshiftError:
         raise
     except Image.DecompressionBombError as error:
@@ -90,24 +89,74 @@ def upright_size(data: bytes) -> tuple[int, int] | None:
         return None
 
 
-def _jpeg_ends(data: bytes) -> bool:
-    """Whether the end marker follows the picture's data; Pillow takes a tail of zeros for the rest of the picture."""
-    at = 2
-    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
-        # Segments tell their length; any number of 0xff may stand before a marker.
-        at += 1 if data[at + 1 : at + 2] == b"\xff" else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return data.find(b"\xff\xd9", at) >= 0
+def _pixels(data: bytes) -> tuple[Pixels, int]:
+    """The pixels as they are stored, `[H, W, 3]`, and the EXIF orientation."""
+    if data.startswith(b"\xff\xd8"):
+        seen = jpeg.inspected(data)
+        with _opened(jpeg.without_end(data, seen)) as image:
+            jpeg.load(image, data, seen)
+            return _rgb(image), _orientation(image)
+    try:
+        image = _opened(data)
+    except ValueError as error:
+        if "MAX_TEXT" not in str(error):
+            raise
+        data = without_texts(data)
+        image = _opened(data)
+    with image:
+        image.verify()  # the checksums that Pillow does not look at while it decodes
+    with _opened(data) as image:
+        image.load()
+        return _rgb(image), _orientation(image)
+
+
+def _opened(data: bytes) -> ImageFile.ImageFile:
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise EmbedshiftError(_too_large(f"{image.width} x {image.height}"))
+    return image
+
+
+def _loads(data: bytes) -> bool:
+    try:
+        Image.open(io.BytesIO(data), formats=FORMATS).load()
+    except Exception:
+        return False
+    return True
 
 
 def _too_large(size: str) -> str:
     return f"the picture has more than 100 megapixels ({size}): scale it down first"
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
     try:
-        return ImageOps.exif_transpose(image)
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # an unreadable EXIF block says nothing about the pixels
-        return image
+        return 1
+
+
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
+    """The pixels upright, by the number of EXIF."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _rgb(image: Image.Image) -> Pixels:
+    """RGB `[H, W, 3]` of a loaded picture, strip by strip: copies of all of it would need a multiple of its memory."""
+    rows = max(1, STRIP // image.width)
+    if rows >= image.height:
+        return np.asarray(_to_rgb(image))
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        pixels[top : top + rows] = np.asarray(_to_rgb(strip))
+    return pixels
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

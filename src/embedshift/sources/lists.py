@@ -3,33 +3,47 @@
 import codecs
 import os
 import re
-from pathlib import Path
+from typing import IO
 
-from embedshift.errors import UsageError
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from embedshift.config.files import open_file, read_file
+from embedshift.errors import EmbedshiftError, UsageError, cause
+from embedshift.sources.base import LIST_BYTES
 
 _COLUMN = re.compile(r"(.+\.parquet)#(.+)", re.IGNORECASE | re.DOTALL)
+TABLE_ENDINGS = (".csv", ".tsv")
 
 
 def expand(path: str) -> list[str]:
     """Paths of one argument: itself, or what a list (`.txt`) names, one a line; local ones are made absolute.
 
     Raises:
-        EmbedshiftError: when it is a local path that does not exist.
+        UsageError: when it is empty, a local path that does not exist, a list that cannot be read, or a table.
 
     Example:
         >>> expand("s3://bucket/photos")
         ['s3://bucket/photos']
     """
+    if not path.strip():
+        raise UsageError("an empty path: name a folder, a file or a list of images")
     if is_url(path):
         return [path]
     path = os.path.abspath(os.path.expanduser(path))
     file, _ = file_and_column(path)
     if not os.path.exists(file):
         raise UsageError(f"{file}: no such file or folder")
-    if not path.lower().endswith(".txt") or os.path.isdir(path):
+    ending = os.path.splitext(path)[1].lower()
+    if ending in TABLE_ENDINGS and not os.path.isdir(path):
+        raise UsageError(f"{path}: a table is no list of images; give a .txt with one path a line")
+    if ending != ".txt" or os.path.isdir(path):
         return [path]
     # Split as bytes: a name may hold what Python takes for the end of a line. Editors may begin a text with a mark.
-    lines = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
+    try:
+        lines = read_file(path, LIST_BYTES).removeprefix(codecs.BOM_UTF8).splitlines()
+    except (OSError, EmbedshiftError) as error:
+        raise UsageError(f"{path}: {cause(error)}") from error
     entries = [os.fsdecode(line.strip()) for line in lines if line.strip()]
     return [_resolve(entry, os.path.dirname(path)) for entry in entries]
 
@@ -37,6 +51,27 @@ def expand(path: str) -> list[str]:
 def is_url(path: str) -> bool:
     """Whether fsspec must find it: `scheme://…`."""
     return "://" in path
+
+
+def open_place(place: str) -> IO[bytes]:
+    """Opens a file of this machine, if it is one, or what fsspec finds behind a URL.
+
+    Raises:
+        OSError: when it is not there or cannot be read; a file system has errors of its own.
+        EmbedshiftError: when it is on this machine and no file.
+
+    Example:
+        >>> open_place("file:///dev/null")
+        Traceback (most recent call last):
+        embedshift.errors.EmbedshiftError: a device, not a file
+    """
+    if not is_url(place):
+        return open_file(place)
+    files, path = fsspec.url_to_fs(place)
+    if isinstance(files, LocalFileSystem):
+        return open_file(path)
+    opened: IO[bytes] = files.open(path, "rb")
+    return opened
 
 
 def file_and_column(path: str) -> tuple[str, str]:

@@ -5,12 +5,11 @@ how files are called.
 """
 
 import hashlib
-import itertools
 import random
 from collections.abc import Iterator, Sequence
 
 from embedshift.errors import UsageError
-from embedshift.sources.base import Block, Sample, Shard, Source
+from embedshift.sources.base import Block, Sample, Shard, Source, storable
 
 # Blocks whose images are mixed. So many are in a loader's memory at once.
 WINDOW = 8
@@ -28,11 +27,13 @@ def select(samples: Sequence[Sample], *, limit: int | None, sample: int | None, 
         ['a']
     """
     ordered = sorted(samples, key=lambda s: (s.image_id, s.location, s.position))
-    for one, other in itertools.pairwise(ordered):
-        if one.image_id == other.image_id:
-            raise UsageError(
-                f"two images have the id {one.image_id!r}: {one.location} and {other.location}; rename one"
-            )
+    first: dict[str, Sample] = {}
+    for other in ordered:
+        # By the names under which they are stored: two names that differ may be stored as one.
+        one = first.setdefault(storable(other.image_id), other)
+        if one is not other:
+            name = storable(one.image_id)
+            raise UsageError(f"two images have the id {name!r}: {one.location} and {other.location}; rename one")
     chosen = ordered[:limit]
     if sample is not None and sample < len(chosen):
         drawn = random.Random(seed).sample(range(len(chosen)), sample)

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
+from embedshift.config.files import read_file
 from embedshift.errors import UsageError, reason
-from embedshift.sources.base import ENDINGS, Block, Sample, count_ending
+from embedshift.sources.base import ENDINGS, IMAGE_BYTES, Block, Sample, count_ending
 
 
 class UrlSource:
@@ -42,6 +44,8 @@ class UrlSource:
     def read(self, sample: Sample) -> bytes:
         """The bytes behind one URL."""
         files, path = fsspec.url_to_fs(sample.location)
+        if isinstance(files, LocalFileSystem):
+            return read_file(path, IMAGE_BYTES)
         data: bytes = files.cat_file(path)
         return data
 

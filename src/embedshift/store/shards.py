@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats, Values
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, reason
+from embedshift.sources.base import storable as storable  # for those who write shards
 from embedshift.store.checksum import PLACEHOLDERS, Damaged, Digests, NoChecksum, digests, seal
 
 SCHEMA_VERSION = 4
@@ -265,13 +266,3 @@ def write_failures(folder: Path, records: Sequence[ShardRecord]) -> None:
     kinds = {"image_id": pa.string(), "stage": pa.string(), "reason": pa.string(), "transient": pa.bool_()}
     table = pa.Table.from_pylist([asdict(failure) for failure in failures], pa.schema(list(kinds.items())))
     write_whole(folder / "failures.parquet", lambda hidden: pq.write_table(table, hidden))
-
-
-def storable(text: str) -> str:
-    r"""A name as Parquet can hold it: bytes of a file name that are not UTF-8 become `\xNN`.
-
-    Example:
-        >>> storable("caf\udce9.jpg")
-        'caf\\xe9.jpg'
-    """
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -13,6 +13,7 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations.changes import Change
 from embedshift.augmentations.corruptions.standard import SIDE, at, corruption, to_pixels
 from embedshift.augmentations.family import Family
+from embedshift.config.files import read_file
 from embedshift.errors import UsageError
 
 NAME = "frost"
@@ -47,7 +48,7 @@ def frost_family(folder: str) -> Family:
     Raises:
         UsageError: for a folder that is missing or has no image, and for an image that cannot be read.
     """
-    from embedshift.sources.base import ENDINGS  # beside it stand archives, whose readers a measure does without
+    from embedshift.sources.base import ENDINGS, IMAGE_BYTES  # beside it stand archives, whose readers a measure does without
 
     if not Path(folder).is_dir():
         raise UsageError(f"`frost_textures`: {folder} is no folder; give one with images of frost")
@@ -57,7 +58,7 @@ def frost_family(folder: str) -> Family:
     hashes, textures = hashlib.blake2b(digest_size=16), []
     for path in files:
         try:
-            data = path.read_bytes()
+            data = read_file(path, IMAGE_BYTES)
             textures.append(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
         except Exception as error:
             why = getattr(error, "strerror", None) or "not a whole image in a known format"

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedshift.augmentations import ORIGINAL
-from embedshift.config import Json, read_yaml
+from embedshift.config import Json
+from embedshift.config.files import read_text
+from embedshift.config.plain_yaml import read_yaml
 from embedshift.errors import UsageError
 from embedshift.questions.text import Switches
 from embedshift.registry import unknown_name
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Of a file of labels.
+LABELS_BYTES = 2**26
 # What each of the paper's augmentations does to a photo, in a few words; what the original is, to begin with.
 WORDS = {
     ORIGINAL: "a photo",
@@ -102,7 +106,7 @@ def has_caption(sample: "Sample") -> bool:
 
 
 def _labels(given: str | Sequence[str]) -> tuple[str, ...]:
-    lines = _read(given).splitlines() if isinstance(given, str) else given
+    lines = read_text(Path(given).expanduser(), LABELS_BYTES).splitlines() if isinstance(given, str) else given
     labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if len(labels) < 2:
         where = f"{given}: " if isinstance(given, str) else ""
@@ -126,15 +130,6 @@ def _words(given: str | Mapping[str, str] | None, augmentations: Sequence[str]) 
     if without:
         log.warning("no word for %s: name one by `words`", ", ".join(without))
     return {name: table[name] for name in names if name in table}
-
-
-def _read(file: str) -> str:
-    try:
-        return Path(file).expanduser().read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file}: not text in UTF-8") from error
 
 
 def _hash(texts: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from embedshift.config import read_yaml
+from embedshift.config.plain_yaml import read_yaml
 from embedshift.errors import UsageError
 from embedshift.registry.names import one_of
 from embedshift.study.gate.tables import TABLES

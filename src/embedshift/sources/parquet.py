@@ -1,101 +1,27 @@
-"""Archives of pictures: WebDataset tar shards, and Parquet with the bytes of images in a column."""
+"""Parquet with the bytes of images in a column."""
 
 import bisect
 import collections
 import itertools
 import os
-import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedshift.config import Json
-from embedshift.errors import EmbedshiftError, UsageError, reason
-from embedshift.sources.base import CAPTION_ENDINGS, ENDINGS, Block, Sample, captions_of, count_ending
-from embedshift.sources.lists import file_and_column, is_url
+from embedshift.config.files import refuse_larger
+from embedshift.errors import EmbedshiftError, UsageError, cause, reason
+from embedshift.sources.base import IMAGE_BYTES, Block, Sample
+from embedshift.sources.lists import file_and_column, open_place
 from embedshift.sources.order import WINDOW
 
 # Of a column with images, in this order; as Hugging Face datasets and img2dataset name it.
 IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "img", "bytes", "image_bytes", "content")
 ID_COLUMNS = ("image_id", "key", "path")
 CAPTION_COLUMNS = ("caption", "text", "txt")
-# Members of a block of a tar behind a URL: what stands near is near for the far end too, and for what caches between.
-MEMBERS = 2_048
-
-
-class TarSource:
-    """The images in tar files; an `image_id` is the member's name, extension included.
-
-    A text beside a picture with the same name up to the last dot (`.txt`, or the `caption` of a `.json`) is its
-    caption, as in the WebDataset layout that img2dataset writes.
-
-    Args:
-        archives: Paths or fsspec URLs of uncompressed tar files.
-
-    Raises:
-        EmbedshiftError: when one is no tar, or is compressed.
-    """
-
-    def __init__(self, archives: Sequence[str]) -> None:
-        self.skipped: Counter[str] = Counter()
-        self.samples = [sample for archive in archives for sample in self._list(archive)]
-        self._positions: dict[str, list[int]] = {}
-        for sample in self.samples:
-            if is_url(sample.archive) and not sample.archive.startswith("file://"):
-                self._positions.setdefault(sample.archive, []).append(sample.position)
-        self.description = {"kind": "tar", "paths": list(archives)}
-
-    def read(self, sample: Sample) -> bytes:
-        """The bytes of one member."""
-        files, path = fsspec.url_to_fs(sample.archive)
-        data: bytes = files.cat_file(path, start=sample.position, end=sample.position + sample.length)
-        if len(data) != sample.length:
-            raise EmbedshiftError(f"{sample.archive} ends early")
-        return data
-
-    def block(self, sample: Sample) -> Block | None:
-        """So many members of an archive behind a URL, since neighbours there are read together; else none."""
-        positions = self._positions.get(sample.archive)
-        return (
-            None if positions is None else (sample.archive, bisect.bisect_left(positions, sample.position) // MEMBERS)
-        )
-
-    def _list(self, archive: str) -> Iterator[Sample]:
-        images: list[tuple[str, tarfile.TarInfo]] = []
-        texts: dict[str, tuple[str, bytes]] = {}
-        try:
-            with fsspec.open(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-                for member in tar:
-                    name = member.name.removeprefix("./")
-                    stem, ending = os.path.splitext(name)
-                    if not member.isfile() or any(part.startswith(".") for part in name.split("/")):
-                        continue
-                    if ending.lower() in ENDINGS:
-                        images.append((name, member))
-                    elif ending.lower() in CAPTION_ENDINGS:
-                        content: IO[bytes] | None = tar.extractfile(member)
-                        texts[name] = (stem, content.read() if content else b"")
-                    else:
-                        count_ending(self.skipped, name)
-        except FileNotFoundError as error:
-            raise UsageError(f"{archive}: no such file") from error
-        except tarfile.TarError as error:
-            words = f"{archive}: not a tar that can be read in place ({reason(error)}); unpack a compressed one first"
-            raise UsageError(words) from error
-        captions = captions_of(texts)
-        stems = {os.path.splitext(name)[0] for name, _ in images}
-        for name, (stem, _) in texts.items():
-            if stem not in stems:
-                count_ending(self.skipped, name)
-        for name, member in images:
-            caption = captions.get(os.path.splitext(name)[0])
-            yield Sample(
-                name, f"{archive}: {name}", caption, archive=archive, position=member.offset_data, length=member.size
-            )
 
 
 class ParquetSource:
@@ -123,8 +49,12 @@ class ParquetSource:
         """The bytes of one row; the row groups that rows were read from last are kept."""
         block = self.block(sample)
         if block not in self._groups:
-            with fsspec.open(file_and_column(sample.archive)[0], "rb") as file:
-                table = pq.ParquetFile(file).read_row_group(block[1], columns=[self._columns[sample.archive]])
+            place = file_and_column(sample.archive)[0]
+            try:
+                with open_place(place) as file:
+                    table = pq.ParquetFile(file).read_row_group(block[1], columns=[self._columns[sample.archive]])
+            except pa.ArrowException as error:
+                raise EmbedshiftError(f"{place}: damaged ({reason(error)})") from error
             self._groups[block] = table.column(0)
             if len(self._groups) > WINDOW:
                 self._groups.popitem(last=False)
@@ -142,7 +72,7 @@ class ParquetSource:
     def _list(self, path: str) -> Iterator[Sample]:
         place, column = file_and_column(path)
         try:
-            with fsspec.open(place, "rb") as file:
+            with open_place(place) as file:
                 parquet = pq.ParquetFile(file)
                 groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
                 self._starts[path] = [0, *itertools.accumulate(groups)][:-1] or [0]
@@ -150,11 +80,14 @@ class ParquetSource:
                 named = parquet.read(
                     columns=[c for c in ID_COLUMNS + CAPTION_COLUMNS if c in parquet.schema_arrow.names]
                 )
+                columns = named.to_pydict()
         except FileNotFoundError as error:
             raise UsageError(f"{place}: no such file") from error
-        except pa.ArrowException as error:
-            raise UsageError(f"{place}: not Parquet ({reason(error)})") from error
-        yield from named_samples(path, os.path.basename(place), parquet.metadata.num_rows, named.to_pydict())
+        except EmbedshiftError as error:
+            raise UsageError(f"{place}: {error}") from error
+        except Exception as error:  # of Arrow, of a file system, or of texts that are none
+            raise UsageError(f"{place}: not Parquet ({cause(error)})") from error
+        yield from named_samples(path, os.path.basename(place), sum(groups), columns)
 
 
 def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[Any]]) -> Iterator[Sample]:
@@ -188,7 +121,9 @@ def image_column(path: str, schema: pa.Schema, asked: str = "") -> str:
         raise UsageError(f"{path}: the column {asked!r} {words}; those with bytes: {', '.join(holding) or 'none'}")
     if asked:
         return asked
-    named = [name for name in IMAGE_COLUMNS if name in holding] or (holding if len(holding) == 1 else [])
+    # Bytes of one length are a hash or a number, unless they are called otherwise.
+    likely = [name for name in holding if not pa.types.is_fixed_size_binary(schema.field(name).type)]
+    named = [name for name in IMAGE_COLUMNS if name in holding] or (likely if len(likely) == 1 else [])
     if not named:
         columns = ", ".join(schema.names)
         raise UsageError(f"{path}: no column with the bytes of images (it has {columns})")
@@ -196,18 +131,22 @@ def image_column(path: str, schema: pa.Schema, asked: str = "") -> str:
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _holds_bytes(kind.value_type)
     if pa.types.is_struct(kind):
         return bool(kind.get_field_index("bytes") >= 0)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def image_bytes(value: Any) -> bytes:
     """The bytes in a cell: themselves, or Hugging Face's `{"bytes": ..., "path": ...}`."""
     if isinstance(value, dict):
         if value.get("bytes") is None and value.get("path"):
-            with open(value["path"], "rb") as file:
-                return file.read()
+            # Whoever wrote the table would choose which files of this machine are shown.
+            raise EmbedshiftError("the row holds no bytes but a path, which is not opened: store the images in the table")
         value = value.get("bytes")
     if value is None:
         raise EmbedshiftError("the row holds no image")
+    refuse_larger(len(value), IMAGE_BYTES)
     return bytes(value)

@@ -1,0 +1,112 @@
+"""Files of this machine, opened only where they are files: nothing waits for a FIFO, or reads a device without end."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from embedshift.errors import EmbedshiftError, UsageError, cause
+
+_KINDS = (
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a regular file, or a link to one, for its bytes.
+
+    Raises:
+        OSError: when there is none, or it cannot be read.
+        EmbedshiftError: when it is something else; the line says what.
+
+    Example:
+        >>> open_file("/dev/null")
+        Traceback (most recent call last):
+        embedshift.errors.EmbedshiftError: a device, not a file
+    """
+    if "\0" in os.fspath(path):
+        raise EmbedshiftError("a name with a zero byte, which no file can have")
+    # Before as well as after: to open a device may already do something, and a socket cannot be opened.
+    _refuse_what_is_no_file(os.stat(path))
+    opened = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb")
+    try:
+        _refuse_what_is_no_file(os.fstat(opened.fileno()))
+    except (OSError, EmbedshiftError):
+        opened.close()
+        raise
+    return opened
+
+
+def read_file(path: str | os.PathLike[str], most: int) -> bytes:
+    """The bytes of a regular file.
+
+    Args:
+        path: Of the file, or of a link to it.
+        most: Bytes; a larger one is refused before anything of it is read.
+
+    Raises:
+        OSError: when there is none, it cannot be read, or it changes its size meanwhile.
+        EmbedshiftError: when it is something else, or larger; the line says it without the path.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> _ = file.write_bytes(b"abc")
+        >>> read_file(file, 3)
+        b'abc'
+        >>> read_file(file, 2)
+        Traceback (most recent call last):
+        embedshift.errors.EmbedshiftError: larger than 2 bytes (3 bytes)
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        refuse_larger(size, most)
+        data = file.read(size + 1)
+    if len(data) != size:
+        raise OSError(errno.ESTALE, "the file changed while it was read")
+    return data
+
+
+def read_text(path: str | os.PathLike[str], most: int) -> str:
+    """The text of a file in UTF-8, with or without a mark before it, whatever the locale is.
+
+    Raises:
+        UsageError: one line with the path, when it cannot be read as `read_file` says, or is no UTF-8.
+    """
+    try:
+        return read_file(path, most).decode("utf-8-sig")
+    except (OSError, EmbedshiftError) as error:
+        raise UsageError(f"{path}: {cause(error)}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not text in UTF-8") from error
+
+
+def refuse_larger(size: int, most: int) -> None:
+    """Refuses a size above a bound; both in bytes."""
+    if size > most:
+        raise EmbedshiftError(f"larger than {_size(most)} ({_size(size)})")
+
+
+def _refuse_what_is_no_file(found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(found.st_mode)), "something else")
+        raise EmbedshiftError(f"{kind}, not a file")
+
+
+def _size(count: int) -> str:
+    """A number of bytes for people.
+
+    Example:
+        >>> _size(262_144), _size(40 * 2**30), _size(3 * 2**20 + 1)
+        ('256 kB', '40 GB', '3.0 MB')
+    """
+    for unit, name in ((2**30, "GB"), (2**20, "MB"), (2**10, "kB")):
+        if count >= unit:
+            return f"{count // unit} {name}" if count % unit == 0 else f"{count / unit:.1f} {name}"
+    return f"{count} bytes"

@@ -1,0 +1,93 @@
+"""YAML files with settings, pipelines, texts and rules: read as plain values."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embedshift.config.files import read_text
+from embedshift.errors import UsageError, reason
+
+if TYPE_CHECKING:
+    import yaml
+
+# Bytes of a file, lists and mappings in each other, characters of one text (Python prints no number of more than 4,300
+# digits).
+YAML_BYTES, YAML_DEPTH, YAML_TEXT = 256 * 1024, 20, 3500
+
+
+def read_yaml(file: Path) -> Any:
+    """What a YAML file says, in plain values; nothing in it can run code, or grow beyond its own size.
+
+    Anchors, aliases and tags are refused, since values could repeat themselves without end, or be made by a function;
+    and names that stand twice, of which YAML would silently take the last.
+
+    Args:
+        file: UTF-8, at most 256 kB, lists and mappings at most 20 deep, texts of at most 3,500 characters.
+
+    Returns:
+        None, bool, int, float, str or date; lists of them, and dicts.
+
+    Raises:
+        UsageError: one line with the place.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "a.yaml"
+        >>> _ = file.write_text("night: [ISONoise, {Blur: {p: 1}}]")
+        >>> read_yaml(file)
+        {'night': ['ISONoise', {'Blur': {'p': 1}}]}
+    """
+    import yaml
+
+    text, loader = read_text(file, YAML_BYTES), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        _refuse_what_is_not_plain(yaml.parse(text, loader))
+        node = yaml.compose(text, loader)
+        _refuse_twins(node)
+        return None if node is None else yaml.SafeLoader("").construct_document(node)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        raise UsageError(f"{file}: not YAML ({_line(error.problem_mark)}{error.problem})") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two of numbers and dates that there are not
+        raise UsageError(f"{file}: not YAML ({reason(error)})") from error
+
+
+def _refuse_what_is_not_plain(events: "Iterable[yaml.Event]") -> None:
+    """Reads no further than to the first event that is refused, and builds nothing."""
+    import yaml
+
+    depth = 0
+    for event in events:
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        tag = str(getattr(event, "tag", None) or "").replace("tag:yaml.org,2002:", "!!")
+        if getattr(event, "anchor", None):
+            words = "anchors and aliases (& and *) are refused; write the value out"
+        elif tag:
+            words = f"the tag {tag[:60]} is refused; write a plain value"
+        elif depth > YAML_DEPTH:
+            words = f"nested deeper than {YAML_DEPTH} lists and mappings"
+        elif len(getattr(event, "value", "")) > YAML_TEXT:
+            words = f"a text of more than {YAML_TEXT:,} characters"
+        else:
+            continue
+        raise UsageError(f"{_line(event.start_mark)}{words}")
+
+
+def _refuse_twins(node: Any) -> None:
+    """Names that stand twice in one mapping, and merged mappings, which could bring some."""
+    if not isinstance(getattr(node, "value", None), list):
+        return
+    names: set[str] = set()
+    for part in node.value:
+        name, inner = part if isinstance(part, tuple) else (None, part)
+        if name is not None and isinstance(name.value, str):
+            if name.value in names or name.tag.endswith(":merge"):
+                words = "is refused; write the values out" if name.tag.endswith(":merge") else "stands twice"
+                raise UsageError(f"{_line(name.start_mark)}{name.value[:60]!r} {words}")
+            names.add(name.value)
+        _refuse_twins(inner)
+
+
+def _line(mark: Any) -> str:
+    return "" if mark is None else f"line {mark.line + 1}: "

@@ -1,0 +1,122 @@
+"""A JPEG is decoded in full or refused: decoders fill what is missing with grey, and say nothing to their caller."""
+
+import re
+from dataclasses import dataclass
+
+from PIL import Image, ImageFile
+
+from embedshift.errors import EmbedshiftError
+
+# In a JPEG a marker is 0xff and a byte that is neither a fill byte, nor stuffing, nor a restart within a scan.
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_START_OF_SCAN, _END, _FRAMES = 0xDA, 0xD9, {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+# Sequential frames with Huffman codes, all with Huffman codes, all whose scans say which coefficients they bring.
+_SEQUENTIAL, _HUFFMAN, _COUNTED = {0xC0, 0xC1}, {0xC0, 0xC1, 0xC2}, {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
+# Far more than writers make (ICC profiles of 16 MB, scans of every bit), and few enough to be read at once.
+_MOST_SEGMENTS, _MOST_FILL = 2_000, 1_024
+# Ones, of which no code consists: as many as a decoder looks ahead.
+_PADDING = b"\xff\x00" * 8
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """Where a JPEG's scans end, and how many there are.
+
+    Args:
+        end: Place of the end marker.
+        frame: The second byte of the marker of its frame.
+        scans: How many there are; each brings some of the coefficients.
+    """
+
+    end: int
+    frame: int
+    scans: int
+
+
+def inspected(data: bytes) -> Jpeg:
+    """Looks at the markers.
+
+    Args:
+        data: Begins as a JPEG does.
+
+    Raises:
+        EmbedshiftError: when it has no end marker, or its scans do not bring all of its coefficients.
+    """
+    frame, scans = 0, 0
+    missing: dict[int, list[int]] = {}
+    at = 2
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(data, at)
+        if found is None or (found.start() - at > _MOST_FILL and not scans):
+            break
+        marker, at = found[1][0], found.end()
+        if marker == _END:
+            if frame in _COUNTED and any(map(any, missing.values())):
+                raise EmbedshiftError("the picture is damaged or ends early (a JPEG without some of its scans)")
+            return Jpeg(found.start(), frame, scans)
+        length = int.from_bytes(data[at : at + 2], "big")
+        segment = data[at + 2 : at + length]
+        at += length
+        if marker in _FRAMES:
+            frame = marker
+            missing = {component: [1] * 64 for component in segment[6::3]}
+        elif marker == _START_OF_SCAN:
+            scans += 1
+            _bring(missing, segment)
+    raise EmbedshiftError("the picture is damaged or ends early (a JPEG without its end)")
+
+
+def load(image: ImageFile.ImageFile, data: bytes, jpeg: Jpeg) -> None:
+    """Loads the pixels, and sees to it that the last scan reaches the last block.
+
+    Before an end marker a decoder fills up what is missing. Without one it waits for more bytes as long as a block is
+    missing. So the marker is held back, and some ones, of which no code consists, stand in its place.
+
+    Args:
+        image: As Pillow opened it, from a file of all its bytes or of `without_end`.
+        data: All its bytes.
+        jpeg: As `inspected` found it.
+
+    Raises:
+        EmbedshiftError: when a block is missing.
+    """
+    if jpeg.frame not in _HUFFMAN or _is_plain(jpeg):
+        image.load()
+        return
+    name, extents, offset, arguments = image.tile[0]
+    image.load_prepare()
+    decoder = Image._getdecoder(image.mode, name, arguments, image.decoderconfig)
+    decoder.setimage(image.im, extents)
+    try:
+        rest = data[offset : jpeg.end] + _PADDING
+        rest = rest[decoder.decode(rest)[0] :] + _PADDING[:2]
+        if decoder.decode(rest)[0] != len(rest):
+            # Bytes that are left over wait for those of the block that they belong to.
+            raise EmbedshiftError("the picture is damaged or ends early (a JPEG whose last scan is cut)")
+        if decoder.decode(b"\xff\xd9")[0] >= 0:
+            raise EmbedshiftError("the picture is damaged or ends early (a JPEG whose scans cannot be read)")
+    finally:
+        decoder.cleanup()
+    image.tile = []
+    image.load_end()
+
+
+def without_end(data: bytes, jpeg: Jpeg) -> bytes:
+    """What Pillow is to read of a picture with one scan, so that it fails where a block is missing; else all of it."""
+    return data[: jpeg.end] + _PADDING if _is_plain(jpeg) else data
+
+
+def _is_plain(jpeg: Jpeg) -> bool:
+    """Whether lines can be decoded before the end is read."""
+    return jpeg.scans == 1 and jpeg.frame in _SEQUENTIAL
+
+
+def _bring(missing: dict[int, list[int]], header: bytes) -> None:
+    """Notes the bits of coefficients that are still to come after a scan."""
+    count = header[0] if header else 0
+    if len(header) != 4 + 2 * count:
+        return
+    first, last, bits = header[-3:]
+    for component in header[1:-3:2]:
+        if component in missing:
+            missing[component][first : last + 1] = [bits & 15] * (min(last, 63) + 1 - first)

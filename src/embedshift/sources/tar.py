@@ -1,0 +1,182 @@
+"""Tar files of pictures, as WebDataset and img2dataset write them."""
+
+import bisect
+import os
+import posixpath
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+import fsspec
+
+from embedshift.config.files import refuse_larger
+from embedshift.errors import EmbedshiftError, UsageError, cause, reason
+from embedshift.sources.base import (
+    CAPTION_ENDINGS,
+    ENDINGS,
+    IMAGE_BYTES,
+    TEXT_BYTES,
+    Block,
+    Sample,
+    captions_of,
+    count_ending,
+)
+from embedshift.sources.lists import is_url, open_place
+
+# Members of a block of a tar behind a URL: what stands near is near for the far end too, and for what caches between.
+MEMBERS = 2_048
+# Zeros behind the last member: two blocks end a tar, and writers fill up to a record of 10 kB, or of some megabytes.
+_END, _MOST_END, _PART = 2 * tarfile.BLOCKSIZE, 2**26, 2**16
+
+
+class TarSource:
+    """The images in tar files; an `image_id` is the member's name, extension included.
+
+    A text beside a picture with the same name up to the last dot (`.txt`, or the `caption` of a `.json`) is its
+    caption, as in the WebDataset layout that img2dataset writes. A link to a member is that member under another
+    name. What has the name of a picture and cannot be read is a sample with a `problem`.
+
+    Args:
+        archives: Paths or fsspec URLs of uncompressed tar files.
+
+    Raises:
+        EmbedshiftError: when one is no tar, is compressed, damaged, or has no end: what stands behind the damage
+            would be lost without a word.
+    """
+
+    def __init__(self, archives: Sequence[str]) -> None:
+        self.skipped: Counter[str] = Counter()
+        self.samples = [sample for archive in archives for sample in self._list(archive)]
+        self._positions: dict[str, list[int]] = {}
+        for sample in self.samples:
+            if _is_far(sample.archive):
+                self._positions.setdefault(sample.archive, []).append(sample.position)
+        for positions in self._positions.values():
+            positions.sort()  # a link stands behind what it points to
+        self.description = {"kind": "tar", "paths": list(archives)}
+
+    def read(self, sample: Sample) -> bytes:
+        """The bytes of one member."""
+        if _is_far(sample.archive):
+            files, path = fsspec.url_to_fs(sample.archive)
+            data: bytes = files.cat_file(path, start=sample.position, end=sample.position + sample.length)
+        else:
+            with open_place(sample.archive) as file:
+                file.seek(sample.position)
+                data = file.read(sample.length)
+        if len(data) != sample.length:
+            raise EmbedshiftError(f"{sample.archive} ends early")
+        return data
+
+    def block(self, sample: Sample) -> Block | None:
+        """So many members of an archive behind a URL, since neighbours there are read together; else none."""
+        positions = self._positions.get(sample.archive)
+        return (
+            None if positions is None else (sample.archive, bisect.bisect_left(positions, sample.position) // MEMBERS)
+        )
+
+    def _list(self, archive: str) -> Iterator[Sample]:
+        try:
+            with open_place(archive) as file, _opened(file) as tar:
+                members = _Members(tar, self.skipped)
+                _refuse_without_end(tar.offset, file)
+        except FileNotFoundError as error:
+            raise UsageError(f"{archive}: no such file") from error
+        except (OSError, EmbedshiftError) as error:
+            raise UsageError(f"{archive}: {cause(error)}") from error
+        except Exception as error:  # of a header with what a header cannot hold: sizes, names, dates
+            raise UsageError(f"{archive}: damaged or ends early ({reason(error)}); make it again") from error
+        captions = captions_of(members.texts)
+        stems = {os.path.splitext(name)[0] for name, _ in members.images}
+        for name, (stem, _) in members.texts.items():
+            if stem not in stems:
+                count_ending(self.skipped, name)
+        for name, member in members.images:
+            found, problem = members.resolved(name, member)
+            yield Sample(
+                name,
+                f"{archive}: {name}",
+                captions.get(os.path.splitext(name)[0]),
+                problem,
+                archive=archive,
+                position=found.offset_data,
+                length=found.size,
+            )
+
+
+@dataclass
+class _Members:
+    """What a tar lists: its images, the texts beside them, and every file by name, for links."""
+
+    tar: tarfile.TarFile
+    skipped: Counter[str]
+    images: list[tuple[str, tarfile.TarInfo]] = field(default_factory=list)
+    texts: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._files: dict[str, tarfile.TarInfo] = {}
+        for member in self.tar:
+            if member.size < 0:
+                raise tarfile.ReadError(f"{member.name}: a size below 0")
+            name = member.name.removeprefix("./")
+            if member.isreg():
+                self._files[posixpath.normpath(name)] = member
+            if not member.isdir() and not any(part.startswith(".") for part in name.split("/")):
+                self._note(name, member)
+
+    def _note(self, name: str, member: tarfile.TarInfo) -> None:
+        stem, ending = os.path.splitext(name)
+        if ending.lower() in ENDINGS:
+            self.images.append((name, member))
+        elif ending.lower() in CAPTION_ENDINGS and member.isreg() and member.size <= TEXT_BYTES:
+            content: IO[bytes] | None = self.tar.extractfile(member)
+            self.texts[name] = (stem, content.read() if content else b"")
+        else:
+            count_ending(self.skipped, name)
+
+    def resolved(self, name: str, member: tarfile.TarInfo) -> tuple[tarfile.TarInfo, str | None]:
+        """The member that holds the bytes, and why there is none."""
+        found, problem = member, None
+        if member.islnk() or member.issym():
+            folder = "" if member.islnk() else posixpath.dirname(name)
+            found = self._files.get(posixpath.normpath(posixpath.join(folder, member.linkname)), member)
+            if found is member:
+                return member, f"a link to {member.linkname}, which is no file in the archive"
+        if found.issparse():
+            problem = "a sparse file in a tar cannot be read in place: pack it without holes"
+        elif not found.isreg():
+            problem = "no file, but a device or a FIFO in the archive"
+        else:
+            try:
+                refuse_larger(found.size, IMAGE_BYTES)
+            except EmbedshiftError as error:
+                problem = str(error)
+        return found, problem
+
+
+def _is_far(archive: str) -> bool:
+    return is_url(archive) and not archive.startswith("file://")
+
+
+def _opened(file: IO[bytes]) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=file, mode="r:")
+    except tarfile.ReadError as error:
+        words = f"not a tar that can be read in place ({reason(error)}); unpack a compressed one first"
+        raise EmbedshiftError(words) from error
+
+
+def _refuse_without_end(at: int, file: IO[bytes]) -> None:
+    """Refuses a tar with anything but its end, which is zeros, from a byte on: a reader stops there without a word."""
+    file.seek(at)
+    zeros = 0
+    while part := file.read(_PART):
+        if part.strip(b"\0"):
+            raise EmbedshiftError(f"damaged at byte {at:,}: no header of a member, and not the end; make it again")
+        zeros += len(part)
+        if zeros > _MOST_END:
+            raise EmbedshiftError(f"more than {_MOST_END // 2**20} MB of zeros behind its last member; make it again")
+    if zeros < _END:
+        raise EmbedshiftError("ends early (without the zeros that end a tar): fetch it or make it again")
