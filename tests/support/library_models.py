@@ -12,7 +12,7 @@ from support import models
 
 VISION = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 8, "layers": 1}
 TEXT = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
-SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
+SMALL: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
 
 
 def write_open_clip(folder: Path, *, vision: Any = None, text: Any = None) -> None:
@@ -33,5 +33,5 @@ def make_open_clip(folder: Path) -> Path:
 def make_timm(folder: Path) -> Path:
     model = timm.create_model("vit_tiny_patch16_224", **SMALL)
     models.widen(model, std=0.2)
-    timm.models.save_for_hf(model, folder, model_args=SMALL, safe_serialization=True)
+    timm.models.save_for_hf(model, str(folder), model_args=SMALL, safe_serialization=True)
     return folder

@@ -1,4 +1,4 @@
-"""What a checkpoint may do: give numbers. Its files choose no code, no other files, and with a local model no network."""
+"""What a checkpoint may do: give numbers. Its files choose no code, no other files, and no network."""
 
 import contextlib
 import json
