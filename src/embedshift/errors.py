@@ -57,12 +57,6 @@ class MissingExtra(EmbedshiftError):
         return MissingExtra, self._given
 
 
-class Stopped(EmbedshiftError):
-    """The user stopped the run."""
-
-    exit_code = 130
-
-
 def cause(error: BaseException) -> str:
     """Why one image failed: the system's own words for a file that cannot be read, else `reason`.
 

@@ -43,6 +43,7 @@ def untouched_logging() -> Iterator[None]:
         root.handlers[:] = handlers
         root.setLevel(level)
         own.setLevel(own_level)
+        logging.captureWarnings(False)
 
 
 def call(monkeypatch: Any, capsys: Any, *arguments: object) -> Done:

@@ -25,8 +25,10 @@ from embedshift.cli.options import (
     with_flags,
     with_options,
 )
+from embedshift.cli.signals import Signalled, stoppable
+from embedshift.cli.words import printable, say
 from embedshift.config import Json, StudyConfig
-from embedshift.errors import EmbedshiftError, Stopped, UsageError, reason
+from embedshift.errors import EmbedshiftError, UsageError, reason
 
 if TYPE_CHECKING:
     from embedshift.study import Study
@@ -57,24 +59,26 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.
 
 
 def main() -> None:
-    """Entry point: one line and an exit code for whatever a user can mend, 130 for Ctrl-C."""
+    """Entry point: one line and an exit code for whatever a user can mend, 128 and its number for a signal."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold bytes that are no text
-    try:
-        app(standalone_mode=True)
-    except EmbedshiftError as error:
-        _fail(with_flags(str(error), app), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped", Stopped.exit_code)
-    except OSError as error:
-        _fail(f"{error.filename or 'input or output'}: {error.strerror or reason(error)}", EmbedshiftError.exit_code)
+    with stoppable():
+        try:
+            app(standalone_mode=True)
+        except EmbedshiftError as error:
+            _fail(with_flags(str(error), app), error.exit_code)
+        except Signalled as error:
+            _fail(str(error), error.exit_code)
+        except OSError as error:
+            words = f"{error.filename or 'input or output'}: {error.strerror or reason(error)}"
+            _fail(words, EmbedshiftError.exit_code)
 
 
 def _fail(line: str, code: int) -> None:
     from embedshift.cli.terminal import err_console
 
     err_console.print("[bold red]error:[/]", end=" ")
-    err_console.print(line, markup=False, highlight=False, soft_wrap=True)
+    err_console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
     # The output streams may be gone (a closed pipe, Ctrl-C in a loader): leave without running anything more.
     sys.stdout.flush()
     os._exit(code)
@@ -83,7 +87,7 @@ def _fail(line: str, code: int) -> None:
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        typer.echo(embedshift.__version__)
+        say(embedshift.__version__)
         raise typer.Exit
 
 
@@ -123,7 +127,7 @@ def run(
 
         with prepared(make_config(told), out) as study:
             for line in estimate(study):
-                typer.echo(line)
+                say(line)
         return
     assert out is not None
     again = {"retry_failed": retry_failed, "repair": repair}
@@ -193,7 +197,7 @@ def list_known(
     found = list(KNOWN[kind]())
     width = max(len(name) for name, _ in found)
     for name, text in found:
-        typer.echo(with_flags(f"{name:{width}}  {text}", app))
+        say(with_flags(f"{name:{width}}  {text}", app))
 
 
 def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, again: Json = {}) -> None:  # noqa: B006 - only read
@@ -203,21 +207,18 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
     from embedshift.study import Study
 
     started = time.monotonic()
-    try:
-        with progress(quiet) as (on_start, step):
-            run_study(make_config(settings), out, **again, progress=step, on_start=on_start)
-        seconds, study = time.monotonic() - started, Study(out)
-        if report and not study.is_reported():
-            study.report()
-    except KeyboardInterrupt as error:  # typer would end without a word
-        raise Stopped("stopped; run the same command again to go on where it stopped") from error
+    with progress(quiet) as (on_start, step):
+        run_study(make_config(settings), out, **again, progress=step, on_start=on_start)
+    seconds, study = time.monotonic() - started, Study(out)
+    if report and not study.is_reported():
+        study.report()
     counts = study.reader().info.counts
     if as_json:
-        typer.echo(json.dumps(_json(study)))
+        say(json.dumps(_json(study)))
     else:
         for table in result_tables(study):
             print_wide(table)
-        typer.echo(f"{counts.measured} of {counts.images} images measured in {seconds:.1f} s.")
+        say(f"{counts.measured} of {counts.images} images measured in {seconds:.1f} s.")
         _say_written(study)
     for first in study.failures().head(1).iter_rows(named=True):
         log.warning(
@@ -227,9 +228,9 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
 
 
 def _say_written(study: "Study") -> None:
-    typer.echo("Written:")
+    say("Written:")
     for path in _written(study.folder):
-        typer.echo(f"  {path}")
+        say(f"  {path}")
 
 
 def _written(folder: Path) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from embedshift.cli.terminal import print_wide
+from embedshift.cli.words import say
 from embedshift.study.gate import Checked, check, output
 
 log = logging.getLogger("embedshift")
@@ -33,12 +34,12 @@ def gate(
     for line in warnings:
         log.warning("%s", line)
     if as_json:
-        typer.echo(json.dumps(output.to_json(found, strict=strict), ensure_ascii=False))
+        say(json.dumps(output.to_json(found, strict=strict)))
     else:
         print_wide(_table(found))
         for line in warnings:
-            typer.echo(f"warning: {line}")
-        typer.echo(output.headline(found, strict=strict))
+            say(f"warning: {line}")
+        say(output.headline(found, strict=strict))
     # Not by a file beside it: what a workflow names may be a pipe, or the only file that it may write.
     if junit is not None:
         junit.write_text(output.to_junit(found, strict=strict), encoding="utf-8")
@@ -55,5 +56,5 @@ def _table(found: Checked) -> Table:
         table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for result in found.results:
         outcome, *others = output.cells(result)
-        table.add_row(Text(outcome, _STYLES[outcome]), *map(Text, others))
+        table.add_row(Text(outcome, _STYLES[outcome]), *others)
     return table

@@ -9,6 +9,7 @@ import typer
 import embedshift
 from embedshift.cli.app import AsJson, Quiet, app
 from embedshift.cli.options import RARE, names, with_flags
+from embedshift.cli.words import say
 from embedshift.errors import UsageError
 
 # Tables of the question that `--json` has.
@@ -36,15 +37,15 @@ def compare(
     set_up_logging(quiet, lambda line: with_flags(line, app))
     found = embedshift.compare(studies, out=out)
     if as_json:
-        typer.echo(json.dumps(found.to_dicts(), ensure_ascii=False))
+        say(json.dumps(found.to_dicts()))
         return
     if not found.tolerances.is_empty():
         print_wide(compared_tolerances(found))
     print_wide(comparison_table(found))
     for line in comparison_lines(found):
-        typer.echo(line)
+        say(line)
     if out is not None:
-        typer.echo(f"Written: {out}")
+        say(f"Written: {out}")
 
 
 @app.command()
@@ -76,12 +77,12 @@ def search(
     found = study.search(queries=queries, fmr=names(fmr), gallery=gallery)
     if as_json:
         tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES}
-        typer.echo(json.dumps({"study": str(folder)} | tables, ensure_ascii=False))
+        say(json.dumps({"study": str(folder)} | tables))
         return
     print_wide(recall_table(study, found))
     print_wide(threshold_table(study))
     for line in lines(study):
-        typer.echo(line)
+        say(line)
 
 
 @app.command()
@@ -105,7 +106,7 @@ def check(
         return gate(folder, rules, against, strict, as_json, junit, markdown)
     if against or strict or as_json or junit or markdown:
         raise UsageError("--init writes rules and checks nothing: give it alone, or with --rules")
-    return typer.echo(f"Written: {propose(folder, rules)}")
+    return say(f"Written: {propose(folder, rules)}")
 
 
 @app.command()

@@ -2,8 +2,11 @@
 
 import contextlib
 import logging
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
@@ -12,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from embedshift.cli.signals import wake_blocked_calls
+from embedshift.cli.words import printable
 from embedshift.registry import METRICS
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
@@ -128,9 +133,9 @@ def comparison_table(found: Comparison) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("metric", no_wrap=True)
     table.add_column("augmentation", no_wrap=True)
-    table.add_column(Text(names[0]), justify="right", overflow="fold")
+    table.add_column(names[0], justify="right", overflow="fold")
     for name in names[1:]:
-        table.add_column(Text(name), justify="right", overflow="fold")
+        table.add_column(name, justify="right", overflow="fold")
         table.add_column("difference", justify="right", no_wrap=True)
     told = {(r["metric"], r["augmentation"], r["study"]): r for r in found.comparison.iter_rows(named=True)}
     of_those_shown = found.side_by_side.filter(pl.col("augmentation").is_in(found.shown))
@@ -154,7 +159,7 @@ def compared_tolerances(found: Comparison) -> Table:
     table.add_column("criterion", no_wrap=True)
     names = found.studies["study"].to_list()
     for name in names:
-        table.add_column(Text(name), overflow="fold")
+        table.add_column(name, overflow="fold")
     for row in found.tolerances.iter_rows(named=True):
         cells = []
         for name in names:
@@ -236,15 +241,40 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = self._words(record.getMessage())
         line = line if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {line}"
-        err_console.print(line, markup=False, highlight=False, soft_wrap=True)
+        err_console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def set_up_logging(quiet: bool, words: Callable[[str], str]) -> None:
-    """Log lines on stderr: of our own steps too, unless `quiet`; `words` puts flags in the place of settings."""
-    logging.basicConfig(level=logging.WARNING, handlers=[_Lines(words)], force=True)
+    """Log lines on stderr: of our own steps, and what libraries warn of; with `quiet` only our own warnings.
+
+    Args:
+        quiet: Whether nothing but warnings and errors of our own is said.
+        words: Puts flags in the place of settings.
+    """
+    wake_blocked_calls()
+    logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, handlers=[_Lines(words)], force=True)
+    logging.captureWarnings(True)
     log.setLevel(logging.WARNING if quiet else logging.INFO)
+    if quiet and sys.stderr is sys.__stderr__:
+        _keep_stderr_for_lines()
+
+
+def _keep_stderr_for_lines() -> None:
+    """What C libraries write to the file descriptor itself, as libtiff does, goes nowhere; what Python says stays."""
+    ours = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = ours
+
+
+class _OfNames(Console):
+    """One whose texts are names and numbers: no markup, and nothing that steers the terminal."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(printable(text, keep="\n"), **settings | {"markup": False, "emoji": False})
 
 
 def print_wide(table: Table) -> None:
     """A table on stdout, on lines of 140 characters at least."""
-    Console(width=max(out_console.width, 140)).print(table)
+    _OfNames(width=max(out_console.width, 140)).print(table)

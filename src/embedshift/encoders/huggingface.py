@@ -21,6 +21,7 @@ from embedshift.encoders.embeddings import READERS, tower
 from embedshift.encoders.families import MODEL_TYPES, family_of
 from embedshift.encoders.family import Family
 from embedshift.encoders.module import ModuleEncoder
+from embedshift.encoders.trust import check_config, check_index, closed
 from embedshift.errors import EmbedshiftError, reason
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 
 HUB_SECONDS = 5
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+# Side of the largest picture that a checkpoint may ask for by itself.
+LARGEST = 4096
 
 
 def load_huggingface(
@@ -97,6 +101,11 @@ class Checkpoint:
     config: transformers.PretrainedConfig
     offline: bool
 
+    @property
+    def local(self) -> bool:
+        """Whether it lies in a folder here: then nothing of it comes from the network."""
+        return Path(self.source).is_dir()
+
 
 def find_checkpoint(model: str) -> Checkpoint:
     """The checkpoint behind a Hub id or a local folder; EmbedshiftError where there is none of a known family."""
@@ -126,7 +135,7 @@ def _hub_has(model: str) -> bool:
 
 
 def _config(source: str, model: str, offline: bool) -> tuple[Family, transformers.PretrainedConfig]:
-    with quiet():
+    with quiet(), closed(local=Path(source).is_dir()):
         try:
             # The type first: for one that transformers does not know, it would ask to run the checkpoint's own code.
             found, _ = transformers.PretrainedConfig.get_config_dict(source, local_files_only=offline)
@@ -137,6 +146,7 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
             config: transformers.PretrainedConfig = transformers.AutoConfig.from_pretrained(
                 source, local_files_only=offline, trust_remote_code=False
             )
+            check_config(config, model)
             return family, config
         except EmbedshiftError:
             raise
@@ -161,7 +171,11 @@ def load_module(found: Checkpoint, class_name: str, drop: tuple[str, ...]) -> nn
     """
     model, family = found.model, found.family
     loader = _without(getattr(transformers, class_name), drop)
-    with quiet():
+    for name in INDEXES:
+        check_index(checkpoint_file(found.source, name, found.offline), model)
+    if checkpoint_file(found.source, "adapter_config.json", found.offline):
+        raise EmbedshiftError(f"{model}: an adapter lies beside its weights; merge it into them, or take it away")
+    with quiet(), closed(local=found.local):
         try:
             module, info = loader.from_pretrained(
                 found.source,

@@ -1,6 +1,7 @@
 """Encoders of open_clip: the image tower of a model, or its text tower; the other is neither built nor read."""
 
 import json
+import logging
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,10 @@ from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP
 from embedshift.encoders.libraries import RESAMPLE, library, name_of
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder
+from embedshift.encoders.trust import check_hf_text, check_open_clip, closed
 from embedshift.errors import EmbedshiftError, UsageError, reason
+
+log = logging.getLogger(__name__)
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = (
@@ -56,8 +60,9 @@ def load_openclip(
     chosen = OPEN_CLIP.choose(embedding)
     library("open_clip")
     try:
-        config, settings, weights = _checkpoint(model)
-        visual = _visual(config, weights, size)
+        with closed(local=_is_local(model)):
+            config, settings, weights = _checkpoint(model)
+            visual = _visual(config, weights, size)
         native, mean, std = _numbers(config, settings)
     except EmbedshiftError:
         raise
@@ -89,12 +94,13 @@ def load_openclip_text(model: str, *, device: str = "auto", precision: Precision
     Raises:
         EmbedshiftError: as `load_openclip`.
     """
-    open_clip = library("open_clip")
+    library("open_clip")
     try:
-        config, _, weights = _checkpoint(model)
-        text = _text(config, weights)
-        local = model.startswith(("local-dir:", "hf-hub:"))
-        tokenizer = open_clip.get_tokenizer(model if local else model.partition("/")[0])
+        with closed(local=_is_local(model)):
+            config, _, weights = _checkpoint(model)
+            check_hf_text(config, f"open_clip:{model}", local=_is_local(model))
+            text = _text(config, weights)
+            tokenizer = _tokenizer(model, config)
     except EmbedshiftError:
         raise
     except Exception as error:
@@ -109,8 +115,22 @@ def load_openclip_text(model: str, *, device: str = "auto", precision: Precision
     )
 
 
+def _is_local(model: str) -> bool:
+    return model.startswith("local-dir:")
+
+
 def _checkpoint(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
-    """A model's configuration, how it wants its pictures, and the file of its weights."""
+    """A model's configuration, how it wants its pictures, and the file of its weights; nothing that is refused."""
+    config, settings, weights = _found(model)
+    check_open_clip(config, f"open_clip:{model}")
+    if weights.suffix != ".safetensors":
+        log.info(
+            "open_clip:%s: no safetensors there; its pickle was read as weights only, no code in it was run", model
+        )
+    return config, settings, weights
+
+
+def _found(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
     open_clip, pretrained = library("open_clip"), library("open_clip.pretrained")
     source, _, place = model.partition(":")
     if source == "local-dir":
@@ -160,6 +180,16 @@ def _text(config: dict[str, Any], weights: Path) -> nn.Module:
     state = {name.removeprefix("text."): value for name, value in _weights(weights, visual=False).items()}
     text.load_state_dict({name: state[name] for name in text.state_dict() if name in state})
     return text
+
+
+def _tokenizer(model: str, config: dict[str, Any]) -> Any:
+    """open_clip's tokenizer for a model; no configuration can make it run a checkpoint's code."""
+    source, _, place = model.partition(":")
+    name = model if source == "hf-hub" else model.partition("/")[0]
+    name = f"{source}:{Path(place).expanduser()}" if _is_local(model) else name
+    # Only transformers' tokenizers take it; what a caller says wins over what the configuration says.
+    trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
+    return library("open_clip").get_tokenizer(name, **trust)
 
 
 def _weights(file: Path, *, visual: bool = True) -> dict[str, Tensor]:

@@ -1,8 +1,9 @@
 """Text towers: texts in, vectors in the space of the embedding out. Only the tower is loaded, never the vision part."""
 
+import contextlib
 import hashlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from embedshift.config import Precision
 from embedshift.encoders.device import find_device
 from embedshift.encoders.huggingface import Checkpoint, checkpoint_file, find_checkpoint, load_module, quiet
+from embedshift.encoders.trust import closed
 from embedshift.encoders.weights import DTYPES, weights_hash
 from embedshift.errors import EmbedshiftError, reason
 
@@ -65,17 +67,23 @@ class ModuleTextEncoder:
         self.module = module.eval().to(self.device)
         self._tokenize, self._read = tokenize, read
         # The tokens of one sentence stand for the tokenizer, which decides as much as the weights do.
-        tokens = {key: values.tolist() for key, values in sorted(tokenize([SENTENCE]).items())}
+        with self._reading():
+            tokens = {key: values.tolist() for key, values in sorted(tokenize([SENTENCE]).items())}
         self.weights_hash = hashlib.sha256(f"{weights_hash(self.module)}|{tokens}".encode()).hexdigest()
         self.dim = self(["a photo"]).shape[1]
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encodes N texts, float32 `[N, D]`, not normalised; what is longer than the tower takes is cut."""
-        try:
+        with self._reading():
             parts = [self._encode(list(texts[start : start + BATCH])) for start in range(0, len(texts), BATCH)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             raise EmbedshiftError(f"{self.name}: its text tower cannot read a text ({reason(error)[:300]})") from error
-        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         tokens = {name: values.to(self.device) for name, values in self._tokenize(texts).items()}
@@ -109,7 +117,7 @@ def _tokenizer(found: Checkpoint, *, padded: bool) -> Tokenize:
         raise EmbedshiftError(
             f"{found.model}: no tokenizer in the checkpoint ({TOKENIZER_FILES[0]} or its like): texts cannot be read"
         )
-    with quiet():
+    with quiet(), closed(local=found.local):
         try:
             tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
                 found.source, local_files_only=found.offline, trust_remote_code=False

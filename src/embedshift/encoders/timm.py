@@ -1,6 +1,7 @@
 """Encoders of timm: any of its models without its classifier."""
 
 import difflib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import TIMM
 from embedshift.encoders.libraries import RESAMPLE, library, name_of
 from embedshift.encoders.module import ModuleEncoder
+from embedshift.encoders.trust import check_timm, closed
 from embedshift.errors import EmbedshiftError, UsageError, reason
+
+log = logging.getLogger(__name__)
 
 
 def load_timm(
@@ -43,6 +47,8 @@ def load_timm(
     try:
         module = _create(timm, model, size)
         data = timm.data.resolve_model_data_config(module)
+    except EmbedshiftError:
+        raise
     except Exception as error:
         raise EmbedshiftError(f"timm:{model}: cannot be loaded ({reason(error)[:300]})") from error
     native, (red, green, blue) = int(data["input_size"][-1]), data["mean"]
@@ -67,13 +73,19 @@ def load_timm(
 def _create(timm: Any, model: str, size: int | None) -> Any:
     """The model with all its weights, then without its classifier: made without one, timm would not miss any weight."""
     source, _, place = model.partition(":")
-    model = f"{source}:{Path(place).expanduser()}" if source == "local-dir" else model
-    try:
-        module = timm.create_model(model, pretrained=True, img_size=size)
-    except TypeError as error:
-        if "img_size" not in str(error):
-            raise
-        module = timm.create_model(model, pretrained=True)  # convolutions take any size
+    local, folder = source == "local-dir", Path(place).expanduser()
+    if local:
+        check_timm(folder)
+        if not any(folder.glob("*.safetensors")):
+            log.info("timm:%s: no safetensors there; its pickle is read as weights only, no code in it is run", model)
+        model = f"{source}:{folder}"
+    with closed(local=local):
+        try:
+            module = timm.create_model(model, pretrained=True, img_size=size)
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            module = timm.create_model(model, pretrained=True)  # convolutions take any size
     module.reset_classifier(0)
     return module
 

@@ -1,0 +1,27 @@
+"""Words for a terminal: what stands in a name, a caption or an error of somebody else's cannot steer it."""
+
+import re
+
+import typer
+
+# Control characters (C0, DEL, C1), line separators, and what turns the direction of writing around.
+STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""A text with its control characters written out.
+
+    Args:
+        text: Any.
+        keep: Characters that stay as they are.
+
+    Example:
+        >>> print(printable("a\x1b[2Jb\u202ec"))
+        a\x1b[2Jb\u202ec
+    """
+    return STEERING.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+
+
+def say(text: object) -> None:
+    """One line on stdout."""
+    typer.echo(printable(str(text)))

@@ -1,0 +1,151 @@
+"""What a checkpoint may do: give numbers. Its files choose no code, no other files, and no network."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import transformers
+
+from embedshift.errors import EmbedshiftError
+
+# What decides how open_clip cleans a text; other keywords reach transformers, or name files.
+TOKENIZER_KEYS = {"clean", "strip_sep_token", "language", "reduction_mask", "additional_special_tokens"}
+
+
+@contextlib.contextmanager
+def closed(*, local: bool) -> Iterator[None]:
+    """While entered, a checkpoint's own code is refused without a question, and a local one reaches no Hub.
+
+    Args:
+        local: Whether the checkpoint is a folder here.
+
+    Example:
+        >>> with closed(local=True):
+        ...     huggingface_hub.constants.is_offline_mode()
+        True
+    """
+    # transformers asks on the terminal whether to run code wherever `trust_remote_code` was not passed on.
+    asks: Any = transformers.dynamic_module_utils
+    hub: Any = huggingface_hub.constants
+    seconds, offline = asks.TIME_OUT_REMOTE_CODE, hub.HF_HUB_OFFLINE
+    asks.TIME_OUT_REMOTE_CODE, hub.HF_HUB_OFFLINE = 0, offline or local
+    try:
+        yield
+    finally:
+        asks.TIME_OUT_REMOTE_CODE, hub.HF_HUB_OFFLINE = seconds, offline
+
+
+def check_config(config: transformers.PretrainedConfig, model: str) -> None:
+    """Takes out of a configuration what would choose kernels or files of weights; refuses what needs other code.
+
+    Raises:
+        EmbedshiftError: for quantized weights.
+
+    Example:
+        >>> config = transformers.CLIPConfig(attn_implementation="owner/kernel")
+        >>> check_config(config, "mine")
+        >>> config._attn_implementation is None
+        True
+    """
+    parts = [config, *(getattr(config, name, None) for name in config.sub_configs)]
+    if any(getattr(part, "quantization_config", None) for part in parts):
+        raise EmbedshiftError(f"{model}: its weights are quantized; give a checkpoint with weights in full")
+    settable: Any = config
+    settable._attn_implementation = None  # of its parts too
+    settable.transformers_weights = None
+
+
+def check_index(file: Path | None, model: str) -> None:
+    """Refuses an index of several files of weights that names one outside its own folder.
+
+    Args:
+        file: "model.safetensors.index.json" or its like; None = there is none.
+        model: What errors call the checkpoint.
+
+    Raises:
+        EmbedshiftError: for such an index, and for one that is none.
+
+    Example:
+        >>> check_index(None, "mine")
+    """
+    if file is None:
+        return
+    try:
+        names = set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values())
+        outside = [name for name in names if Path(name).name != name]
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise EmbedshiftError(f"{model}: its weights cannot be loaded ({file.name} is no index of weights)") from error
+    if outside:
+        raise EmbedshiftError(f"{model}: {file.name} names weights outside its folder ({outside[0]}); refused")
+
+
+def check_open_clip(config: dict[str, Any], model: str) -> None:
+    """Refuses what an open_clip configuration could do beyond describing two towers.
+
+    Args:
+        config: Its `model_cfg`.
+        model: What errors call the checkpoint.
+
+    Raises:
+        EmbedshiftError: for one that names files or code.
+
+    Example:
+        >>> check_open_clip({"text_cfg": {"tokenizer_kwargs": {"trust_remote_code": True}}}, "mine")
+        Traceback (most recent call last):
+        embedshift.errors.EmbedshiftError: mine: its configuration sets 'trust_remote_code' for the tokenizer; ...
+    """
+    vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
+    name = vision.get("timm_model_name")
+    if name is not None and not _is_plain(name):
+        raise EmbedshiftError(f"{model}: its timm_model_name {name!r} is a place, not a name of timm's; refused")
+    for key in text.get("tokenizer_kwargs") or {}:
+        if key not in TOKENIZER_KEYS:
+            raise EmbedshiftError(f"{model}: its configuration sets {key!r} for the tokenizer; refused")
+    name = text.get("hf_model_name")
+    if name is not None and (not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts):
+        raise EmbedshiftError(f"{model}: its hf_model_name {name!r} is a place, not a model's name; refused")
+
+
+def check_hf_text(config: dict[str, Any], model: str, *, local: bool) -> None:
+    """Refuses a text tower whose layout is another model's, where that has code of its own or would need the network.
+
+    Args:
+        config: As `check_open_clip`.
+        model: What errors call the checkpoint.
+        local: Whether it lies in a folder here: then only what an earlier run downloaded is used.
+
+    Raises:
+        EmbedshiftError: for such a tower.
+    """
+    name = (config.get("text_cfg") or {}).get("hf_model_name")
+    if name is None:
+        return
+    try:
+        transformers.AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
+    except Exception as error:
+        words = "a local model never asks the network; download its config.json first" if local else "it is not usable"
+        raise EmbedshiftError(f"{model}: its text tower needs the configuration of {name!r}: {words}") from error
+
+
+def check_timm(folder: Path) -> None:
+    """Refuses a folder of timm's whose configuration would let weights be filled at random.
+
+    Args:
+        folder: Where its config.json lies.
+
+    Raises:
+        EmbedshiftError: for such a folder.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    told = config.get("model_args") or {}
+    classes = config.get("num_classes", config.get("pretrained_cfg", {}).get("num_classes"))
+    # timm loads loosely on this word, and where the classes of model and weights differ.
+    if "pretrained_strict" in told or told.get("num_classes", classes) != classes:
+        raise EmbedshiftError(f"{folder}: its model_args would have weights filled at random; refused")
+
+
+def _is_plain(name: Any) -> bool:
+    return isinstance(name, str) and not set(name) & set(":/\\")

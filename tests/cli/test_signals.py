@@ -1,0 +1,138 @@
+"""Signals end the command within seconds, with one line and its own code, and nothing of it is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from embedshift.cli.signals import SECONDS
+from support import command
+from support.models import pictures
+
+# A run whose augmentation waits for a pipe that nobody writes to, as for a file on a disk that has gone.
+BLOCKED = """
+import os, sys
+from embedshift.augmentations import SUITES
+from embedshift.augmentations.augmentation import Augmentation
+from embedshift.cli import main
+from embedshift.encoders import ENCODERS
+from support.mean_colour import MeanColour
+
+READS, _WRITES = os.pipe()
+
+def wait(image, rng):
+    print("waiting", flush=True)
+    os.read(READS, 1)
+    return image
+
+ENCODERS.add("mean-colour", lambda **_settings: MeanColour())
+SUITES.add("blocked", lambda _choice: [Augmentation("wait", wait)])
+main()
+"""
+
+
+LINE = "error: stopped; run the same command again to go on where it stopped"
+
+
+def start_python(program: str, *arguments: object) -> subprocess.Popen[str]:
+    path = os.pathsep.join(["src", "tests", os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env=command.environment(PYTHONPATH=path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def start_blocked(tmp_path: Path, workers: int) -> subprocess.Popen[str]:
+    arguments = ["run", pictures(tmp_path / "photos", 2), "--out", tmp_path / "out", "--model", "mean-colour"]
+    arguments += ["--augmentations", "blocked", "--workers", workers]
+    process = start_python(BLOCKED, *arguments)
+    assert process.stdout.readline() == "waiting\n", process.communicate()
+    return process
+
+
+def gone(group: int) -> bool:
+    for _ in range(100):  # loaders look twice a second whether their parent is there
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 0), (signal.SIGTERM, 1)])
+def test_a_signal_ends_a_run_that_waits(number, workers, tmp_path):
+    process = start_blocked(tmp_path, workers)
+    process.send_signal(number)
+    done = command.finish(process, timeout=30)
+    assert done.code == 128 + number
+    assert done.err.splitlines()[-1] == LINE
+    assert "Traceback" not in done.err
+    assert gone(process.pid)
+
+
+# What is left in C, or in a `finally`, for ever; without the imports of a run.
+STUBBORN = """
+import os, signal, sys, time
+from embedshift.cli import app, main
+
+def stay():
+    print("waiting", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        time.sleep({rest})
+
+app.command("stay")(stay)
+{first}
+sys.argv[1:] = ["stay"]
+main()
+"""
+
+
+def start_stubborn(rest: int = 0, first: str = "") -> subprocess.Popen[str]:
+    process = start_python(STUBBORN.format(rest=rest, first=first))
+    assert process.stdout.readline() == "waiting\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("rest", [0, 60])
+def test_every_signal_has_its_code(number, rest):
+    process = start_stubborn(rest)
+    process.send_signal(number)
+    assert command.finish(process, timeout=20) == command.Done(128 + number, "", f"{LINE}\n")
+
+
+def test_a_second_ctrl_c_leaves_at_once_without_a_traceback():
+    process = start_stubborn(rest=60)
+    started = time.monotonic()
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    assert command.finish(process, timeout=20) == command.Done(130, "", f"{LINE}\n")
+    assert time.monotonic() - started < SECONDS
+
+
+def test_what_is_ignored_stays_ignored():
+    process = start_stubborn(first="signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does")
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.5)
+    process.send_signal(signal.SIGTERM)
+    assert command.finish(process, timeout=20).code == 143
+
+
+def test_a_forked_process_ends_as_ever():
+    process = start_stubborn(first="os.fork() or (print('waiting', flush=True), time.sleep(60))")
+    os.killpg(process.pid, signal.SIGTERM)
+    assert command.finish(process, timeout=20).code == 143
+    assert gone(process.pid)

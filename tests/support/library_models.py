@@ -1,0 +1,37 @@
+"""Tiny checkpoints of open_clip and timm, as their users have them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import timm
+from safetensors.torch import save_file
+
+from support import models
+
+VISION = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 8, "layers": 1}
+TEXT = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+SMALL: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
+
+
+def write_open_clip(folder: Path, *, vision: Any = None, text: Any = None) -> None:
+    """open_clip_config.json with more, or other, words for its towers."""
+    config = {"embed_dim": 20, "vision_cfg": VISION | (vision or {}), "text_cfg": TEXT | (text or {})}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+
+
+def make_open_clip(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    write_open_clip(folder)
+    model = open_clip.create_model(f"local-dir:{folder}").eval()
+    models.widen(model, std=0.2)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    return folder
+
+
+def make_timm(folder: Path) -> Path:
+    model = timm.create_model("vit_tiny_patch16_224", **SMALL)
+    models.widen(model, std=0.2)
+    timm.models.save_for_hf(model, str(folder), model_args=SMALL, safe_serialization=True)
+    return folder
