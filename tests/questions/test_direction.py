@@ -18,7 +18,7 @@ from embedshift.store.shards import SUMS_KEY
 from support.revised import revise_shard
 from support.shifts import shift_sums
 from support.synthetic import make_study
-from support.ways import Ways, suite, write_images
+from support.ways import Ways, write_images
 
 
 def made(count=13, augmentations=3, draws=2, dim=7, seed=0):
@@ -245,12 +245,12 @@ def test_above_twenty_augmentations_one_line_says_what_is_left_out(tmp_path, cap
     assert {"pairwise", "clusters", "directions", "directions_of_images"} <= set(few.table_names)
 
 
-def test_an_encoder_without_directions_still_has_its_tables(tmp_path):
-    images = write_images(tmp_path / "images", 3)
-    study = embedshift.run(images, out=tmp_path / "study", model=Ways(), augmentations=suite("lost"), workers=0)
-    assert study.table("directions").rows() == [("lost", None)]
-    assert study.table("directions_of_images").rows() == [("lost", None)]
-    assert study.table("shifts").rows() == [("lost", 0, None, None, None, None)]
+def test_views_that_do_not_move_still_have_their_tables(tmp_path):
+    images, still = write_images(tmp_path / "images", 3), {"still": lambda image, rng: image}
+    study = embedshift.run(images, out=tmp_path / "study", model=Ways(), augmentations=still, workers=0)
+    assert study.table("directions").rows() == [("still", None)]
+    assert study.table("directions_of_images").rows() == [("still", None)]
+    assert study.table("shifts").rows() == [("still", 3, None, None, None, 0.0)]
     assert study.figure("directions").axes
     assert '<section id="direction"' in study.report(figures=[]).read_text()
 

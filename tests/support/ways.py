@@ -28,9 +28,7 @@ class Ways:
         return EncoderOutput(np.array(embedding, np.float32), None, None)
 
     def vector(self, image: int, code: int, jitter: int) -> Values:
-        """The embedding of a view; code 0 = the original, code 9 = a vector of length zero."""
-        if code == 9:
-            return np.zeros(DIM)
+        """The embedding of a view; code 0 = the original."""
         base = 0.7 * np.eye(DIM)[-1] + np.random.default_rng(image).normal(size=DIM) / np.sqrt(DIM)
         if not code:
             return np.asarray(base)
@@ -51,8 +49,8 @@ def marked(code: int) -> Callable[[Pixels, np.random.Generator], Pixels]:
 
 
 def suite(*names: str) -> dict[str, Any]:
-    """Some of `WAYS`, and "lost", whose embeddings have length zero."""
-    return {name: marked(9 if name == "lost" else 1 + list(WAYS).index(name)) for name in names or WAYS}
+    """Some of `WAYS`."""
+    return {name: marked(1 + list(WAYS).index(name)) for name in names or WAYS}
 
 
 def write_images(folder: Path, count: int) -> Path:
