@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embedshift.encoders.base import EncoderOutput
+from embedshift.pipeline import kept
 from embedshift.pipeline.kept import KeepingEncoder
 from embedshift.steps import run_study
 from embedshift.store.shards import SUMS_KEY, kept_path, shard_path
@@ -238,3 +239,20 @@ def test_processes_of_several_devices_take_what_was_kept(photos, tmp_path):
     assert starts[0].done in (2, 3)
     assert_same(out, tmp_path / "whole cpu")
     assert_same(tmp_path / "whole cpu,cpu", tmp_path / "whole cpu")
+
+
+@pytest.mark.parametrize("kind", ["full disk", "link"])
+def test_a_file_that_cannot_be_kept_costs_nothing_but_itself(photos, tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(kept, "EVERY", 0.0)
+    whole = run_study(counted.config(photos), tmp_path / "whole", encoder=Counted(tmp_path / "log")).rows().collect()
+    out, other = tmp_path / "study", tmp_path / "other"
+    (out / "shards").mkdir(parents=True)
+    path = out / "shards" / ".part-00000.kept"
+    other.write_text("somebody's")
+    # What a disk without space says of every write.
+    path.symlink_to("/dev/full" if kind == "full disk" else other)
+    if kind == "full disk":
+        monkeypatch.setattr(kept, "_opened", lambda path: open(path, "r+b", buffering=0))
+    study = run_study(counted.config(photos), out, encoder=Counted(tmp_path / "log"))
+    assert study.rows().collect().equals(whole, null_equal=True)
+    assert other.read_text() == "somebody's"

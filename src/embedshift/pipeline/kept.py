@@ -10,6 +10,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import struct
 import time
@@ -26,6 +27,8 @@ from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import Shard
 from embedshift.store.shards import kept_path
+
+log = logging.getLogger(__name__)
 
 # Seconds between two writes; a shard that takes less never reaches the disk.
 EVERY = 1.0
@@ -78,7 +81,7 @@ class KeepingEncoder:
         self.name, self.dim, self.grid, self.size = encoder.name, encoder.dim, encoder.grid, encoder.size
         self.mean, self.std, self.weights_hash = encoder.mean, encoder.std, encoder.weights_hash
         self._encoder, self._path, self._config_hash = encoder, path, config_hash
-        self._file: BinaryIO | None = open(path, "r+b") if path.exists() else None  # noqa: SIM115 - see `close`
+        self._file: BinaryIO | None = _opened(path) if path.exists() else None
         self._found = _outputs(self._file, config_hash) if self._file else iter(())
         self._next, self._end = next(self._found, None), 0
         # Hashing and writing beside the encoder, one output at a time.
@@ -120,13 +123,16 @@ class KeepingEncoder:
             self._append()
 
     def _append(self) -> None:
-        if self._unwritten:
-            self._file = self._file or open(self._path, "w+b")  # noqa: SIM115 - see `close`
-            self._file.seek(self._end)
-            self._file.truncate()  # what the file held beyond the outputs that were taken
-            self._end += self._file.write(self._unwritten)
-            self._file.flush()
-            self._unwritten.clear()
+        if self._unwritten and (file := self._file or _opened(self._path)):
+            try:
+                file.seek(self._end)
+                file.truncate()  # what the file held beyond the outputs that were taken
+                self._end += file.write(self._unwritten)
+                file.flush()
+            except OSError as error:  # a full disk ends the run only where it keeps a shard from being written
+                log.info("%s: cannot be written (%s)", self._path, error.strerror)
+            self._file = file
+        self._unwritten.clear()
         self._written = time.monotonic()
 
 
@@ -148,6 +154,16 @@ class _Output:
             start += arrays[name].nbytes
         embedding, attention = arrays.pop("embedding"), arrays.pop("attention", None)
         return EncoderOutput(embedding, attention, said["attention_kind"], arrays)
+
+
+def _opened(path: Path) -> BinaryIO | None:
+    """The file, made where it is missing; None where it cannot be opened: the run goes on without it."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        return open(handle, "r+b", buffering=0)
+    except OSError as error:
+        log.info("%s: cannot be opened (%s)", path, error.strerror)
+        return None
 
 
 def _outputs(file: BinaryIO, config_hash: str) -> Iterator[_Output]:
