@@ -249,10 +249,9 @@ def test_a_file_that_cannot_be_kept_costs_nothing_but_itself(photos, tmp_path, k
     (out / "shards").mkdir(parents=True)
     path = out / "shards" / ".part-00000.kept"
     other.write_text("somebody's")
-    # What a disk without space says of every write.
-    path.symlink_to("/dev/full" if kind == "full disk" else other)
-    if kind == "full disk":
-        monkeypatch.setattr(kept, "_opened", lambda path: open(path, "r+b", buffering=0))
+    path.symlink_to(other)
+    if kind == "full disk":  # which says the same of every write as this device
+        monkeypatch.setattr(kept, "_opened", lambda _: Path("/dev/full").open("r+b", buffering=0))
     study = run_study(counted.config(photos), out, encoder=Counted(tmp_path / "log"))
     assert study.rows().collect().equals(whole, null_equal=True)
     assert other.read_text() == "somebody's"
