@@ -251,7 +251,7 @@ def test_a_file_that_cannot_be_kept_costs_nothing_but_itself(photos, tmp_path, k
     other.write_text("somebody's")
     path.symlink_to(other)
     if kind == "full disk":  # which says the same of every write as this device
-        monkeypatch.setattr(kept, "_opened", lambda _: Path("/dev/full").open("r+b", buffering=0))
+        monkeypatch.setattr(kept, "_opened", lambda _: Path("/dev/full").open("r+b", buffering=0))  # noqa: SIM115
     study = run_study(counted.config(photos), out, encoder=Counted(tmp_path / "log"))
     assert study.rows().collect().equals(whole, null_equal=True)
     assert other.read_text() == "somebody's"
