@@ -264,7 +264,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         world = World(Path(scratch), draws=4 if given.short else 8)
         print(f"undisturbed: {world.seconds:.1f} s", flush=True)
-        faults = [functools.partial(killed_at_random, seed=given.seed, kills=kills), *few]
+        faults: list[Fault] = [functools.partial(killed_at_random, seed=given.seed, kills=kills), *few]
         for fault in faults + ([] if given.short else more):
             if given.only not in getattr(fault, "__name__", "killed_at_random"):
                 continue
