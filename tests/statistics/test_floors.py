@@ -156,6 +156,27 @@ def test_a_share_of_a_sampled_floor_counts_the_error_of_the_floor():
     assert (unsure.high - unsure.low).item() > 2 * (sure.high - sure.low).item()
 
 
+def test_the_interval_of_a_share_of_a_sampled_floor_is_that_of_a_slow_loop():
+    """Bootstrap-t: images drawn again, and the floor from its normal law, each share in its own standard error."""
+    values, floor, no_change = np.random.default_rng(0).lognormal(-2, 0.5, 30), Floor(3.0, 0.3), 0.0
+    rng = np.random.default_rng(9)
+
+    def share(images, scale):
+        value = (no_change - images.mean()) / (no_change - scale)
+        spread = np.hypot(images.std(ddof=0) / np.sqrt(len(images) - 1), value * floor.error)
+        return value, spread / abs(no_change - scale)
+
+    value, error = share(values, floor.value)
+    error = np.hypot(values.std(ddof=1) / np.sqrt(30), value * floor.error) / 3
+    again = [share(rng.choice(values, 30), floor.value + floor.error * rng.normal()) for _ in range(10_000)]
+    deviations = [(each - value) / own for each, own in again]
+    low, high = (value - error * np.quantile(deviations, tail) for tail in (0.975, 0.025))
+    found = shares(of_values(values[:, None]), floor, no_change, seed=0)
+    assert found.value.item() == pytest.approx(value)
+    assert found.low.item() == pytest.approx(low, abs=0.08 * (high - low))
+    assert found.high.item() == pytest.approx(high, abs=0.08 * (high - low))
+
+
 @pytest.mark.parametrize(("value", "error"), [(1.0, 0.0), (0.99, 0.01), (np.nan, np.nan)])
 def test_a_floor_that_is_no_scale_gives_no_share(value, error):
     found = shares(of_values(np.full((20, 1), 0.9)), Floor(value, error), 1.0, seed=0)
