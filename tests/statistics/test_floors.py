@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from embedshift.statistics import floors
 from embedshift.statistics.floors import (
     Floor,
     Pairs,
@@ -63,6 +64,15 @@ def test_kept_vectors_give_the_same_floor_and_the_mean_distance_of_all_pairs():
     assert sampled.pairs is None, "the kept images are not all: means cannot be resampled with them"
 
 
+def test_of_more_vectors_than_are_compared_every_so_many_count(monkeypatch):
+    monkeypatch.setattr(floors, "KEPT", 10)
+    vectors = cone(25)
+    found = distance_floor({"vectors": {"vectors": vectors}}.__getitem__, 5_000)
+    assert found.value == pytest.approx(brute(vectors[::3], lambda a, b: np.linalg.norm(a - b)), abs=1e-12)
+    of_these = distance_floor({"vectors": {"vectors": vectors[::3]}}.__getitem__, 9)
+    assert found.error == of_these.error > 0
+
+
 def test_a_vector_without_a_length_has_no_cosine():
     vectors = cone(12)
     vectors[3] = 0
@@ -106,6 +116,10 @@ def test_slopes_of_the_floor_equal_small_steps():
         step = ones.copy()
         step[0, group] += 1e-6
         assert slope[0, group] == pytest.approx((pairs.means(step)[0][0] - mean[0]) / 1e-6, rel=1e-4)
+
+
+def test_pairs_of_two_images_are_one_value():
+    assert of_sampled_pairs(6.0, 14.0, 3, 2).error == pytest.approx(np.std([1, 2, 3], ddof=1))
 
 
 def test_sampled_pairs_are_no_more_than_half_the_images():
@@ -219,6 +233,12 @@ def test_shares_of_0_and_1_follow_their_own_intervals(flips):
     if flips:
         assert (unsure.high > sure.high).all()
     assert np.isnan(shares_of_binary(sample, Floor(0.1, 0.05), low, high).value).all(), "no scale"
+
+
+def test_shares_of_0_and_1_beside_a_floor_that_is_no_scale_are_not_there():
+    sample = of_values(np.tile([[0.0], [1.0]], (10, 1)))
+    found = shares_of_binary(sample, Floor(0.02, 0.01), *of_shares(sample))
+    assert np.isnan([found.value, found.low, found.high]).all()
 
 
 def test_identity_has_a_share_of_nothing():
