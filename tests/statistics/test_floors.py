@@ -216,6 +216,8 @@ def test_shares_end_where_the_metric_does():
     found = shares(of_values(cosines), Floor(0.4, 0.15), 1.0, seed=0, limits=(-1.0, 1.0))
     assert found.low.item() >= 0
     assert found.high.item() <= 2 / 0.6
+    no_less = shares(of_values(cosines), Floor(0.4, 0.15), 1.0, seed=0, limits=(0.99, 1.0))
+    assert 0 <= no_less.low.item() <= no_less.value.item() < no_less.high.item() == pytest.approx(0.01 / 0.6)
 
 
 @pytest.mark.parametrize("flips", [0, 3, 60])
@@ -246,6 +248,16 @@ def test_identity_has_a_share_of_nothing():
     floor = unit_pairs(**by_groups(cone(20), [1] * 20)).floor()
     found = shares(sample, floor, 1.0, seed=0)
     assert found.value.item() == found.low.item() == found.high.item() == 0
+
+
+def test_no_share_is_printed_as_minus_zero():
+    """A distance, whose change goes up: 0 over a scale below 0."""
+    unmoved = of_values(np.zeros((20, 1)))
+    of_distances = shares(unmoved, Floor(3.0, 0.1), 0.0, seed=0, limits=(0.0, np.inf))
+    of_flips = shares_of_binary(unmoved, Floor(0.5, 0.01), np.zeros(1), np.zeros(1))
+    for found in (of_distances, of_flips):
+        assert not np.signbit([found.value, found.low]).any()
+    assert not np.signbit(of_distances.high)
 
 
 def test_two_images_have_a_floor_and_no_interval():
