@@ -8,7 +8,15 @@ import pytest
 from scipy.stats import binomtest
 
 from embedshift.statistics.families import MeasuredFamily
-from embedshift.statistics.tolerance import COSINE, missed_shares, of_curves, of_families, strength_at, tolerance
+from embedshift.statistics.tolerance import (
+    COSINE,
+    missed_shares,
+    of_curves,
+    of_families,
+    of_missed,
+    strength_at,
+    tolerance,
+)
 
 NAN, INF = math.nan, math.inf
 
@@ -152,3 +160,11 @@ def test_a_family_reaches_its_targets_by_a_straight_line():
         orient="row",
     )
     assert of_families(families, summary, 0.3).drop("criterion").equals(table.drop("criterion"))
+
+
+def test_the_strength_at_which_one_view_in_twenty_is_missed():
+    families = [MeasuredFamily("blur", "sigma", 0.0, (1.0, 3.0), ("blur@1", "blur@2"))]
+    table = pl.DataFrame({"view": ["blur@1"] * 40 + ["blur@2"] * 40, "rank": [1] * 76 + [2] * 4})
+    (row,) = of_missed(families, table, 2).to_dicts()
+    assert (row["family"], row["criterion"], row["reached"]) == ("blur", "missed 5 %", True)
+    assert row["value"] == pytest.approx(2.0), "0 at 1 and 0.1 at 3"
