@@ -86,3 +86,10 @@ def test_entropy_is_the_sum_over_patches():
         shares = map_.ravel() / map_.sum()
         assert found == pytest.approx(-sum(share * np.log(share) for share in shares), rel=1e-12)
     assert maps.attention_entropy(np.ones((5, 2))).item() == pytest.approx(np.log(10))
+
+
+def test_a_faint_map_is_no_constant_beside_a_strong_one():
+    faint, strong = stack((4, 4), 2) * [[[1e-9]], [[1e9]]]
+    both = maps.map_likeness(np.stack([faint, strong]), np.ones((2, 4, 4)), SIZE)
+    assert both.tolist() == [maps.map_likeness(each, np.ones((4, 4)), SIZE).item() for each in (faint, strong)]
+    assert both[0] < 1
