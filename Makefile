@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --d
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick fuzz isa coverage lint format types wheel check clean
+.PHONY: help demo test quick fuzz isa coverage mutants chaos soak audit lint format types wheel check clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ isa: .venv/dev ## The encoders' tests as on a CPU without AVX-512
 
 coverage: .venv/dev ## All tests, and which lines of src they run
 	$(PYTEST) --cov=embedshift --cov-report=term-missing:skip-covered
+
+mutants: .venv/dev ## Small changes of statistics and store that the tests do not notice: hours
+	$(BIN)/python benchmarks/mutants.py statistics
+	$(BIN)/python benchmarks/mutants.py store
 
 lint: .venv/dev ## Lint, format check, and who may import what
 	$(BIN)/ruff check .

@@ -9,12 +9,16 @@ from support import command
 
 # What `make quick` leaves out: a browser, Ray, other families of encoders, and what takes more than some seconds.
 SLOW_FILES = {
+    "test_again.py",
+    "test_attention_asked.py",
     "test_browser.py",
     "test_browser_families.py",
     "test_bundled.py",
+    "test_claims_numbers.py",
     "test_claims_rates.py",
     "test_compare.py",
     "test_compare_numbers.py",
+    "test_compare_refused.py",
     "test_compare_tolerances.py",
     "test_compile.py",
     "test_devices.py",
@@ -26,6 +30,7 @@ SLOW_FILES = {
     "test_figures_comparison.py",
     "test_figures_layout.py",
     "test_figures_pictures.py",
+    "test_floor.py",
     "test_gate_command.py",
     "test_gate_paired.py",
     "test_gate_proposal.py",
@@ -37,6 +42,7 @@ SLOW_FILES = {
     "test_outside_question.py",
     "test_page.py",
     "test_pairs_browser.py",
+    "test_pairs_report.py",
     "test_private.py",
     "test_ray.py",
     "test_report_command.py",
@@ -44,13 +50,17 @@ SLOW_FILES = {
     "test_resume.py",
     "test_resume_image.py",
     "test_run.py",
+    "test_search_gallery.py",
     "test_search_pairs.py",
     "test_search_prediction.py",
     "test_search_section.py",
     "test_sentences.py",
+    "test_shape_many.py",
     "test_store.py",
+    "test_strength_measured.py",
     "test_strength_shown.py",
     "test_text.py",
+    "test_text_asked.py",
     "test_text_search.py",
     "test_text_towers.py",
     "test_text_zero_shot.py",
@@ -58,11 +68,17 @@ SLOW_FILES = {
 }
 SLOW_TESTS = {
     "test_a_hub_that_does_not_answer_is_one_line_within_20_seconds",
+    "test_a_study_has_its_rows_in_this_order_and_says_which_it_is",
+    "test_brightness_contrast_is_a_line_through_mid_grey",
     "test_compiled_is_equal_to_rounding_and_travels",
     "test_demo_measures_eight_photographs",
+    "test_dry_run_writes_nothing_and_is_near",
     "test_every_figure_can_be_drawn_of_pairs_that_lack_some",
     "test_footers_are_read_once_a_report",
+    "test_from_the_command_line_to_tables_made_again_without_torch",
+    "test_layers_skip_the_image_in_cka_and_the_view_in_shifts",
     "test_run_writes_a_report_once",
+    "test_the_installed_command",
 }
 
 

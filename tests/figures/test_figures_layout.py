@@ -82,20 +82,16 @@ def test_no_words_overlap_and_all_stay_inside(study, name):
     assert overlaps(study.figure(name)) == []
 
 
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mine") / "study"
+    asked = {"layers": 3, "text": True, "looks": True}
+    return make_study(folder, 7, ["noise", "blur"], with_pictures=True, draws=2, encoder="my_encoder", **asked)
+
+
 @pytest.mark.parametrize("name", OF_ANY_STUDY)
-def test_caption_tells_encoder_and_number_of_images(tmp_path, name):
-    study = make_study(
-        tmp_path / "study",
-        7,
-        ["noise", "blur"],
-        with_pictures=True,
-        draws=2,
-        encoder="my_encoder",
-        layers=3,
-        text=True,
-        looks=True,
-    )
-    captions = [text for text, _ in drawn_texts(study.figure(name)) if "my_encoder (float32)" in text]
+def test_caption_tells_encoder_and_number_of_images(mine, name):
+    captions = [text for text, _ in drawn_texts(mine.figure(name)) if "my_encoder (float32)" in text]
     assert len(captions) == 1
     assert "n = 7 images × 2 draws" in captions[0].replace("\n", " ")
 
@@ -130,12 +126,14 @@ def with_holes(study):
     return FigureInput(Holed(study.folder, made=made, changed=rows))
 
 
+@pytest.fixture(scope="module")
+def holed(tmp_path_factory):
+    names, asked = ["noise", "blur", "elastic", "perspective"], {"layers": 3, "text": True, "looks": True}
+    return with_holes(make_study(tmp_path_factory.mktemp("holed") / "study", 12, names, **asked))
+
+
 @pytest.mark.parametrize("name", [name for name in OF_ANY_STUDY if not FIGURES[name].shows_images])
-def test_missing_values_are_said_or_left_out(tmp_path, name):
-    study = make_study(
-        tmp_path / "study", 12, ["noise", "blur", "elastic", "perspective"], layers=3, text=True, looks=True
-    )
-    holed = with_holes(study)
+def test_missing_values_are_said_or_left_out(holed, name):
     if name == "clustermap":
         with pytest.raises(EmbedshiftError, match="no metric has a mean for every augmentation"):
             FIGURES[name].draw(holed)

@@ -15,26 +15,22 @@ from support.pairs import run_pairs, tiles, write_pairs
 COUNT = 9
 
 
-@pytest.fixture
-def pairs(tmp_path):
-    """To break."""
-    return write_pairs(tmp_path / "pairs", tiles(COUNT))
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     return run_pairs(write_pairs(folder / "pairs", tiles(COUNT)), folder / "study")
 
 
-@pytest.fixture
-def lacking(pairs, tmp_path):
+@pytest.fixture(scope="module")
+def lacking(tmp_path_factory):
     """A study where 04 lacks q10, and one without that image."""
-    few = shutil.copytree(pairs, tmp_path / "few")
+    folder = tmp_path_factory.mktemp("lacking")
+    pairs = write_pairs(folder / "pairs", tiles(COUNT))
+    few = shutil.copytree(pairs, folder / "few")
     (pairs / "q10" / "04.jpg").unlink()
     (few / "originals" / "04.png").unlink()
-    study = run_pairs(pairs, tmp_path / "lacking", allow_missing=True, metrics=["strength", "attention"])
-    return study, run_pairs(few, tmp_path / "without", metrics=["strength", "attention"])
+    study = run_pairs(pairs, folder / "study", allow_missing=True, metrics=["strength", "attention"])
+    return study, run_pairs(few, folder / "without", metrics=["strength", "attention"])
 
 
 def test_a_view_that_is_missing_is_a_row_of_nulls(lacking, whole):
@@ -87,10 +83,9 @@ def test_other_tables_skip_the_view(lacking, whole):
     assert means[0].columns == means[1].columns
 
 
-def test_layers_skip_the_image_in_cka_and_the_view_in_shifts(pairs, tmp_path):
+def test_layers_skip_the_image_in_cka_and_the_view_in_shifts(tmp_path):
     model = str(models.make("dinov2", tmp_path / "model"))
-    images = tiles(40)
-    write_pairs(pairs, images)
+    pairs = write_pairs(tmp_path / "pairs", tiles(40))
     (pairs / "q10" / "04.jpg").unlink()
     few = shutil.copytree(pairs, tmp_path / "few")
     (few / "originals" / "04.png").unlink()

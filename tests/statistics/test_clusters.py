@@ -8,7 +8,7 @@ from sklearn.cluster import AgglomerativeClustering
 
 from embedshift import EmbedshiftError
 from embedshift.questions.shape import Tree
-from embedshift.statistics.clusters import clusters_of, distances_of_means, linkage_matrix, threshold
+from embedshift.statistics.clusters import branches, clusters_of, distances_of_means, linkage_matrix, threshold
 
 LINKAGES = ("ward", "average", "complete", "single")
 NAMES = [f"augmentation {number}" for number in range(9)]
@@ -114,3 +114,15 @@ def test_an_unknown_distance_is_refused():
     with pytest.raises(EmbedshiftError, match="'euclid-ish'") as caught:
         distances_of_means(points(0), "euclid-ish")
     assert caught.value.exit_code == 2
+
+
+def test_branches_are_the_lines_between_the_leaves():
+    # By hand: 1 and 2 meet at 1, and 0 joins them at 4; leaves stand at 0, 1 and 2.
+    found = branches(np.array([[1, 2, 1.0, 2], [0, 3, 4.0, 3]]))
+    assert found.leaves == [0, 1, 2]
+    assert found.positions.tolist() == [[1, 1, 2, 2], [0, 0, 1.5, 1.5]]
+    assert found.heights.tolist() == [[0, 1, 1, 0], [0, 4, 4, 1]]
+
+
+def test_one_augmentation_is_a_cluster_of_its_own():
+    assert clusters_of([[0.0]], ["noise"]).to_dicts() == [{"augmentation": "noise", "cluster": 1, "leaf": 0}]

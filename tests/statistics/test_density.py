@@ -45,3 +45,17 @@ def test_at_a_bound_the_mirror_images_are_added():
 def test_there_is_none_of_one_value_or_of_equal_ones():
     assert density(np.array([0.5])) is None
     assert density(np.full(9, 0.5), 0, 1) is None
+
+
+@pytest.mark.parametrize("times", [1e-6, 1e-3, 1e3, 1e6])
+def test_the_unit_of_the_values_changes_the_unit_of_the_curve_alone(times):
+    values = RNG.normal(2, 1, 200)
+    x, y = density(values)
+    other_x, other_y = density(times * values)
+    np.testing.assert_allclose(other_x, times * x, rtol=1e-9)
+    np.testing.assert_allclose(other_y, y / times, rtol=1e-6)
+
+
+def test_values_that_differ_by_rounding_are_equal():
+    assert density(1e6 + np.array([0.0, 1e-7, 2e-7])) is None
+    assert density(1e-3 + np.array([0.0, 1e-8, 2e-8])) is not None

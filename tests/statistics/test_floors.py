@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from embedshift.statistics import floors
 from embedshift.statistics.floors import (
     Floor,
     Pairs,
@@ -63,6 +64,15 @@ def test_kept_vectors_give_the_same_floor_and_the_mean_distance_of_all_pairs():
     assert sampled.pairs is None, "the kept images are not all: means cannot be resampled with them"
 
 
+def test_of_more_vectors_than_are_compared_every_so_many_count(monkeypatch):
+    monkeypatch.setattr(floors, "KEPT", 10)
+    vectors = cone(25)
+    found = distance_floor({"vectors": {"vectors": vectors}}.__getitem__, 5_000)
+    assert found.value == pytest.approx(brute(vectors[::3], lambda a, b: np.linalg.norm(a - b)), abs=1e-12)
+    of_these = distance_floor({"vectors": {"vectors": vectors[::3]}}.__getitem__, 9)
+    assert found.error == of_these.error > 0
+
+
 def test_a_vector_without_a_length_has_no_cosine():
     vectors = cone(12)
     vectors[3] = 0
@@ -106,6 +116,10 @@ def test_slopes_of_the_floor_equal_small_steps():
         step = ones.copy()
         step[0, group] += 1e-6
         assert slope[0, group] == pytest.approx((pairs.means(step)[0][0] - mean[0]) / 1e-6, rel=1e-4)
+
+
+def test_pairs_of_two_images_are_one_value():
+    assert of_sampled_pairs(6.0, 14.0, 3, 2).error == pytest.approx(np.std([1, 2, 3], ddof=1))
 
 
 def test_sampled_pairs_are_no_more_than_half_the_images():
@@ -156,6 +170,27 @@ def test_a_share_of_a_sampled_floor_counts_the_error_of_the_floor():
     assert (unsure.high - unsure.low).item() > 2 * (sure.high - sure.low).item()
 
 
+def test_the_interval_of_a_share_of_a_sampled_floor_is_that_of_a_slow_loop():
+    """Bootstrap-t: images drawn again, and the floor from its normal law, each share in its own standard error."""
+    values, floor, no_change = np.random.default_rng(0).lognormal(-2, 0.5, 30), Floor(3.0, 0.3), 0.0
+    rng = np.random.default_rng(9)
+
+    def share(images, scale):
+        value = (no_change - images.mean()) / (no_change - scale)
+        spread = np.hypot(images.std(ddof=0) / np.sqrt(len(images) - 1), value * floor.error)
+        return value, spread / abs(no_change - scale)
+
+    value, error = share(values, floor.value)
+    error = np.hypot(values.std(ddof=1) / np.sqrt(30), value * floor.error) / 3
+    again = [share(rng.choice(values, 30), floor.value + floor.error * rng.normal()) for _ in range(10_000)]
+    deviations = [(each - value) / own for each, own in again]
+    low, high = (value - error * np.quantile(deviations, tail) for tail in (0.975, 0.025))
+    found = shares(of_values(values[:, None]), floor, no_change, seed=0)
+    assert found.value.item() == pytest.approx(value)
+    assert found.low.item() == pytest.approx(low, abs=0.08 * (high - low))
+    assert found.high.item() == pytest.approx(high, abs=0.08 * (high - low))
+
+
 @pytest.mark.parametrize(("value", "error"), [(1.0, 0.0), (0.99, 0.01), (np.nan, np.nan)])
 def test_a_floor_that_is_no_scale_gives_no_share(value, error):
     found = shares(of_values(np.full((20, 1), 0.9)), Floor(value, error), 1.0, seed=0)
@@ -181,6 +216,8 @@ def test_shares_end_where_the_metric_does():
     found = shares(of_values(cosines), Floor(0.4, 0.15), 1.0, seed=0, limits=(-1.0, 1.0))
     assert found.low.item() >= 0
     assert found.high.item() <= 2 / 0.6
+    no_less = shares(of_values(cosines), Floor(0.4, 0.15), 1.0, seed=0, limits=(0.99, 1.0))
+    assert 0 <= no_less.low.item() <= no_less.value.item() < no_less.high.item() == pytest.approx(0.01 / 0.6)
 
 
 @pytest.mark.parametrize("flips", [0, 3, 60])
@@ -200,11 +237,27 @@ def test_shares_of_0_and_1_follow_their_own_intervals(flips):
     assert np.isnan(shares_of_binary(sample, Floor(0.1, 0.05), low, high).value).all(), "no scale"
 
 
+def test_shares_of_0_and_1_beside_a_floor_that_is_no_scale_are_not_there():
+    sample = of_values(np.tile([[0.0], [1.0]], (10, 1)))
+    found = shares_of_binary(sample, Floor(0.02, 0.01), *of_shares(sample))
+    assert np.isnan([found.value, found.low, found.high]).all()
+
+
 def test_identity_has_a_share_of_nothing():
     sample = gather([(np.ones((20, 1)), np.ones((20, 1)))], groups=[1] * 20)
     floor = unit_pairs(**by_groups(cone(20), [1] * 20)).floor()
     found = shares(sample, floor, 1.0, seed=0)
     assert found.value.item() == found.low.item() == found.high.item() == 0
+
+
+def test_no_share_is_printed_as_minus_zero():
+    """A distance, whose change goes up: 0 over a scale below 0."""
+    unmoved = of_values(np.zeros((20, 1)))
+    of_distances = shares(unmoved, Floor(3.0, 0.1), 0.0, seed=0, limits=(0.0, np.inf))
+    of_flips = shares_of_binary(unmoved, Floor(0.5, 0.01), np.zeros(1), np.zeros(1))
+    for found in (of_distances, of_flips):
+        assert not np.signbit([found.value, found.low]).any()
+    assert not np.signbit(of_distances.high)
 
 
 def test_two_images_have_a_floor_and_no_interval():

@@ -152,3 +152,39 @@ def test_the_normal_law_agrees_with_the_bootstrap_where_it_takes_over():
     ends = [intervals.of_means(each, seed=1) for each in (inside, above)]
     for side in (0, 1):
         np.testing.assert_allclose(ends[0][side], ends[1][side], rtol=0.01)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 9])
+def test_the_jackknife_is_that_of_a_slow_loop(parts):
+    """Of numbers that are no means, so that those without a part do not lie around the whole."""
+    values = np.random.default_rng(parts).lognormal(size=(parts, 4))
+    without = [np.delete(values, part, axis=0) for part in range(parts)]
+    of = lambda some: np.stack([some.max(axis=0), (some**2).mean(axis=0)])  # noqa: E731
+    found = intervals.of_jackknife(of(values), map(of, without))
+    for place in np.ndindex(2, 4):
+        numbers = [of(each)[place] for each in without]
+        middle = sum(numbers) / parts
+        error = np.sqrt((parts - 1) / parts * sum((each - middle) ** 2 for each in numbers))
+        margin = stats.t.ppf(0.975, parts - 1) * error
+        ends = (found[0][place], found[1][place])
+        assert ends == pytest.approx((of(values)[place] - margin, of(values)[place] + margin), rel=1e-9)
+
+
+def test_the_jackknife_of_one_part_has_no_interval():
+    for end in intervals.of_jackknife(np.ones((2, 3)), [np.zeros((2, 3))]):
+        assert end.shape == (2, 3)
+        assert np.isnan(end).all()
+
+
+def test_shares_of_several_draws_count_as_many_values_as_they_are_worth():
+    """By hand: p (1 - p) over the variance of the mean between images, for images whose draws hang together."""
+    images, draws = 12, 3
+    rng = np.random.default_rng(4)
+    hits = (rng.random((images, draws)) < rng.choice([0.2, 0.8], (images, 1))).astype(float)
+    low, high = intervals.of_shares(gather([(hits.sum(axis=1, keepdims=True), np.full((images, 1), float(draws)))]))
+    p, of_images = hits.mean(), hits.mean(axis=1)
+    worth = p * (1 - p) / (sum((each - p) ** 2 for each in of_images) / images**2)
+    worth *= (stats.t.ppf(0.975, images * draws - 1) / stats.t.ppf(0.975, images - 1)) ** 2
+    assert images < worth < images * draws, "neither bound hides it"
+    assert low.item() == pytest.approx(stats.beta.ppf(0.025, p * worth, worth - p * worth + 1), rel=1e-9)
+    assert high.item() == pytest.approx(stats.beta.ppf(0.975, p * worth + 1, worth - p * worth), rel=1e-9)

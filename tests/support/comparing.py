@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from embedshift.store.shards import Failure, ShardRecord, write_failures, write_shard
 from embedshift.study import Study
+from support.remembered import write_tables
 from support.synthetic import make_study
 from support.unrelated import with_unrelated
 
@@ -86,7 +87,7 @@ def variant(
         part = with_unrelated(part, content["identity"]["metrics"], len(part) // len(chosen), len(ids))
         write_shard(folder, part.cast(columns.with_metadata(part.schema.metadata)), records[-1])
     write_failures(folder, records)
-    study.write_tables()
+    write_tables(study)
     return study
 
 

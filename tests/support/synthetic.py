@@ -34,6 +34,7 @@ from embedshift.store.shards import (
 from embedshift.study import Study
 from support.asked import LAYER_COLUMNS, LOOKS, TEXT_METRICS, with_layers, with_looks, with_text
 from support.graded import STRENGTH_METRICS, default_strength, with_grades
+from support.remembered import write_tables
 from support.shifts import with_shifts
 from support.unrelated import with_unrelated
 
@@ -137,7 +138,7 @@ def make_study(
     info["identity"]["augmentations"] |= {each.name: each.describe() for each in graded}
     (folder / "study.json").write_text(json.dumps(info))
     if with_tables:
-        study.write_tables()
+        write_tables(study)
     return study
 
 

@@ -1,0 +1,95 @@
+"""Attention maps against OpenCV and slow loops, map by map."""
+
+import cv2
+import numpy as np
+import pytest
+
+from embedshift.statistics import maps
+
+GRIDS = [(7, 5), (1, 3), (3, 1), (2, 2), (4, 4)]
+SIZE = 12
+
+
+def stack(grid, *shape):
+    return np.random.default_rng(grid[0] * 10 + grid[1]).exponential(size=(*shape, *grid))
+
+
+def slow_scaled(attention, size):
+    """One map after the other: OpenCV's upsampling, then the span brought to 1."""
+    found = np.zeros((*attention.shape[:-2], size, size))
+    for place in np.ndindex(attention.shape[:-2]):
+        if np.ptp(attention[place]) > 0:
+            large = cv2.resize(attention[place], (size, size), interpolation=cv2.INTER_LINEAR)
+            found[place] = (large - large.min()) / (large.max() - large.min())
+    return found
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_upsampling_is_opencv_s(grid):
+    attention = stack(grid, 3)
+    wanted = [cv2.resize(each, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR) for each in attention]
+    np.testing.assert_allclose(maps.upsample(attention, SIZE), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_each_map_is_scaled_for_itself(grid):
+    attention = stack(grid, 2, 3) * [[[[1.0]], [[50.0]], [[1e-6]]]]
+    np.testing.assert_allclose(maps.scaled_map(attention, SIZE), slow_scaled(attention, SIZE), atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -0.3, 1e9])
+def test_a_constant_map_is_zeros_and_like_any_other(value):
+    constant = np.full((2, 7, 5), value)
+    assert (maps.scaled_map(constant, SIZE) == 0).all()
+    assert (maps.map_likeness(constant, constant + 1, SIZE) == 1).all()
+
+
+def test_a_map_of_tiny_differences_is_no_constant():
+    attention = 100 + 1e-7 * stack((4, 4))
+    scaled = maps.scaled_map(attention, SIZE)
+    assert (scaled.min(), scaled.max()) == (0, 1)
+    np.testing.assert_allclose(
+        maps.map_likeness(attention, np.ones((4, 4)), SIZE), 1 / (1 + (scaled**2).mean()), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_likeness_of_maps_is_that_of_the_large_ones(grid):
+    a, b = stack(grid, 4), stack(grid[::-1], 4).swapaxes(1, 2)
+    wanted = [1 / (1 + np.mean((x - y) ** 2)) for x, y in zip(slow_scaled(a, 12), slow_scaled(b, 12), strict=True)]
+    np.testing.assert_allclose(maps.map_likeness(a, b, 12), wanted, atol=1e-6)
+
+
+def test_only_pixels_that_count_are_scaled_and_compared():
+    rng = np.random.default_rng(5)
+    values, others, where = rng.normal(size=(3, 6, 6)), rng.normal(size=(3, 6, 6)), rng.random((3, 6, 6)) < 0.6
+    least = np.zeros((3, 1, 1))
+    least[1] = 100
+    scaled, alike = maps.min_max(values, where, least), maps.likeness(values, others, where)
+    for number in range(3):
+        counted = values[number][where[number]]
+        span = np.inf if number == 1 else counted.max() - counted.min()
+        np.testing.assert_allclose(scaled[number], (values[number] - counted.min()) / span, rtol=1e-12)
+        mean = np.mean((counted - others[number][where[number]]) ** 2)
+        assert alike[number] == pytest.approx(1 / (1 + mean), rel=1e-12)
+
+
+def test_a_map_that_counts_nowhere_has_no_value():
+    nowhere = np.zeros((1, 3, 3), bool)
+    with np.errstate(all="raise"):
+        assert np.isnan(maps.likeness(np.ones((1, 3, 3)), np.zeros((1, 3, 3)), nowhere)).all()
+
+
+def test_entropy_is_the_sum_over_patches():
+    attention = stack((3, 4), 2)
+    for map_, found in zip(attention, maps.attention_entropy(attention), strict=True):
+        shares = map_.ravel() / map_.sum()
+        assert found == pytest.approx(-sum(share * np.log(share) for share in shares), rel=1e-12)
+    assert maps.attention_entropy(np.ones((5, 2))).item() == pytest.approx(np.log(10))
+
+
+def test_a_faint_map_is_no_constant_beside_a_strong_one():
+    faint, strong = stack((4, 4), 2) * [[[1e-9]], [[1e9]]]
+    both = maps.map_likeness(np.stack([faint, strong]), np.ones((2, 4, 4)), SIZE)
+    assert both.tolist() == [maps.map_likeness(each, np.ones((4, 4)), SIZE).item() for each in (faint, strong)]
+    assert both[0] < 1
