@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import pickle
+import platform
 import shutil
 import socket
 import threading
@@ -15,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from embedshift import load_encoder
+from embedshift import EmbedshiftError, load_encoder
 from embedshift.encoders import huggingface
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, FAMILIES, HALF
 from support import command, models
@@ -214,6 +215,70 @@ def test_what_is_recorded_of_a_checkpoint(clip, tmp_path):
     assert len(encoder.weights_hash) == 64
     # Only the half that sees pictures is in memory.
     assert not any("text_model" in name for name, _ in encoder.module.named_parameters())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": "big"},
+        {"size": []},
+        {"size": {"shortest_edge": -3}},
+        {"crop_size": 10**9},
+        {"crop_size": {"height": {}}},
+        {"image_mean": 0.5},
+        {"image_mean": ["a", 0, 0]},
+        {"image_std": [0.5, 0.5]},
+        {"image_std": [0, 0.5, 0.5]},
+        {"image_std": [1e999, 0.5, 0.5]},
+        {"resample": 99},
+        {"resample": "best"},
+    ],
+    ids=str,
+)
+def test_nonsense_of_a_preprocessor_is_one_line(settings, clip):
+    models.write_preprocessor(clip, **settings)
+    refused(clip, "its preprocessor_config.json makes no sense")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"patch_size": 0},
+        {"patch_size": "8"},
+        {"image_size": -32},
+        {"hidden_size": [24]},
+        {"hidden_size": 10**9},
+        {"num_hidden_layers": None},
+        {"num_attention_heads": 0},
+        {"hidden_act": "os.system"},
+        {"torch_dtype": "own"},
+        {"dtype": {"a": 1}},
+        {"layer_norm_eps": "small"},
+    ],
+    ids=str,
+)
+def test_nonsense_of_a_configuration_is_one_line(settings, clip):
+    config = json.loads((clip / "config.json").read_text())
+    config["vision_config"] |= settings
+    (clip / "config.json").write_text(json.dumps(config))
+    with contextlib.suppress(EmbedshiftError):  # some is passed over by transformers, as a dtype
+        assert load_encoder(str(clip)).dim == 20
+
+
+def test_devices_that_compute_nothing(clip):
+    refused(clip, "device 'meta' cannot be used here", "give auto or cpu", code=2, device="meta")
+    refused(clip, "device 'gpu7' cannot be used here", code=2, device="gpu7")
+
+
+def test_bfloat16_where_the_processor_only_emulates_it(clip, monkeypatch, caplog):
+    load_encoder(str(clip), device="cpu")
+    assert caplog.text == ""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    load_encoder(str(clip), device="cpu")
+    assert caplog.text == ""
+    load_encoder(str(clip), device="cpu", precision="bfloat16")
+    assert "this processor only emulates bfloat16: `precision` float32 is faster here" in caplog.text
 
 
 # The Hub, which no test reaches.

@@ -21,6 +21,7 @@ from embedshift.cli.options import (
     given,
     names,
     originals_and_variants,
+    place,
     switches,
     with_flags,
     with_options,
@@ -43,6 +44,15 @@ class _Group(TyperGroup):
         if option is not None:
             option.default = False
         return option
+
+    def invoke(self, ctx: Any) -> Any:
+        """What is wrong with the arguments is told without what could steer the terminal."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if isinstance(message := getattr(error, "message", None), str):  # typer's own class for them is private
+                error.message = printable(message)  # type: ignore[attr-defined]
+            raise
 
 
 app = typer.Typer(
@@ -100,7 +110,7 @@ def run(
     pairs: Annotated[
         bool, typer.Option("--pairs", help="The first of IMAGES is changed to the others: ORIGINALS VARIANTS...")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="The study's folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder.", parser=place, metavar="PATH")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML with any of these settings; flags win over it.")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Shards and tables only.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, estimate, write nothing.")] = False,
@@ -118,6 +128,8 @@ def run(
     told = ({} if config is None else read_config(config)) | flags
     if not told.get("images"):
         raise UsageError("name the images: a folder, files, or a .txt list")
+    if "" in told["images"]:
+        raise UsageError("an image's name is empty: name a folder, files, or a .txt list")
     if out is None and not dry_run:
         raise UsageError("name the study's folder: --out DIR")
     set_up_logging(quiet, lambda line: with_flags(line, app))
@@ -168,7 +180,9 @@ def report(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="The study's folder.")] = Path("embedshift-demo"),
+    out: Annotated[Path, typer.Option(help="The study's folder.", parser=place, metavar="PATH")] = Path(
+        "embedshift-demo"
+    ),
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

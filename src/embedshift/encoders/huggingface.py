@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import huggingface_hub
+import numpy as np
 import torch
 import transformers
+from PIL import Image
 from torch import nn
 from transformers.utils.hub import cached_file
 
@@ -219,31 +221,40 @@ def _preprocess(source: str, family: Family, config: transformers.PretrainedConf
     found = _json(source, "processor_config.json", offline).get("image_processor")
     if found is None:
         found = _json(source, "preprocessor_config.json", offline)
-    size = _side(found.get("size"))
-    crop = _side(found.get("crop_size")) if found.get("do_center_crop", True) else None
-    native = crop or size or _native(getattr(config, "vision_config", config))
+    try:
+        size = _side(found.get("size"))
+        crop = _side(found.get("crop_size")) if found.get("do_center_crop", True) else None
+        native = crop or size or _native(getattr(config, "vision_config", config))
+        mean, std = (
+            _triple(found.get(key), default)
+            for key, default in zip(("image_mean", "image_std"), family.stats, strict=True)
+        )
+        if min(std) <= 0 or not np.isfinite([*mean, *std]).all():
+            raise ValueError(f"mean {mean}, std {std}")
+        resample = Image.Resampling(int(found.get("resample") or 3))
+    except Exception as error:
+        raise EmbedshiftError(
+            f"{source}: its preprocessor_config.json makes no sense ({_first_line(error)})"
+        ) from error
     if native is None:
         raise EmbedshiftError(
             f"{source}: neither preprocessor_config.json nor config.json tells the input size; give `size`"
         )
-    mean, std = (
-        _triple(found.get(key), default) for key, default in zip(("image_mean", "image_std"), family.stats, strict=True)
-    )
-    return Preprocess(native, mean, std, size, int(found.get("resample") or 3))
+    return Preprocess(native, mean, std, size, resample.value)
 
 
 def _native(config: Any) -> int | None:
     """Side of the square that a config's positions are for."""
     if hasattr(config, "image_size") or not hasattr(config, "num_patches"):
         return _side(getattr(config, "image_size", None))
-    return int(config.patch_size * config.num_patches**0.5)
+    return _side(config.patch_size * config.num_patches**0.5)
 
 
 def _json(source: str, name: str, offline: bool) -> dict[str, Any]:
     path = checkpoint_file(source, name, offline)
     try:
         return {} if path is None else dict(json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise EmbedshiftError(f"{path}: not a JSON object ({reason(error)})") from error
 
 
@@ -261,7 +272,11 @@ def _side(size: Any) -> int | None:
         size = size.get("shortest_edge") or size.get("height")
     if isinstance(size, list | tuple):
         size = size[0]
-    return None if size is None else int(size)
+    if size is None:
+        return None
+    if not 1 <= int(size) <= LARGEST:
+        raise ValueError(f"a side of {size} pixels")
+    return int(size)
 
 
 def _triple(values: Any, default: tuple[float, float, float]) -> tuple[float, float, float]:

@@ -15,7 +15,7 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.config import Json, Precision
 from embedshift.encoders.attention import AttentionTap, has_cls_token, last_block, patch_embedding, pooling_head
 from embedshift.encoders.base import AttentionKind, EncoderOutput, Preprocess
-from embedshift.encoders.device import find_device
+from embedshift.encoders.device import emulates_bfloat16, find_device
 from embedshift.encoders.family import Embedding
 from embedshift.encoders.kernels import CpuKernels
 from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tap, Tower
@@ -72,6 +72,8 @@ class ModuleEncoder:
         self.name, self.preprocess, self.precision, self.revision = name, preprocess, precision, revision
         self.size, self.mean, self.std = preprocess.size, preprocess.mean, preprocess.std
         self.device = find_device(device)
+        if precision == "bfloat16" and emulates_bfloat16(self.device):
+            log.warning("this processor only emulates bfloat16: `precision` float32 is faster here")
         self.module = module.eval().to(self.device)
         self.weights_hash = weights_hash(self.module)
         self._embed = self._forward = embed
