@@ -3,7 +3,6 @@
 import json
 import re
 
-import pytest
 from PIL import Image
 from rich.table import Table
 from rich.text import Text
