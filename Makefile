@@ -7,7 +7,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --d
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick isa coverage lint format types wheel check clean
+.PHONY: help demo test quick isa coverage lint format types audit wheel check clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -50,10 +50,13 @@ format: .venv/dev ## Format
 types: .venv/dev ## mypy strict on src, the tests' helpers and the benchmarks
 	$(BIN)/mypy
 
+audit: .venv/dev ## Known vulnerabilities of the dependencies, where the service that knows them can be reached
+	$(BIN)/python .ci/audit.py
+
 wheel: .venv/dev ## Build the wheel
 	$(BIN)/python -m build --wheel --outdir build/dist .
 
-check: lint types test isa wheel ## All of it, as CI does
+check: lint types audit test isa wheel ## All of it, as CI does
 
 clean: ## Remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
