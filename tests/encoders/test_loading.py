@@ -203,6 +203,7 @@ def test_a_size_of_ones_own(clip):
     models.write_preprocessor(clip, crop_size=32, size={"shortest_edge": 48})
     encoder = load_encoder(str(clip), size=64)
     assert (encoder.size, encoder.grid, encoder.preprocess.shortest) == (64, (8, 8), 96)
+    refused(clip, "size 80000 is not one of 1 to 4096 pixels", code=2, size=80_000)
     refused(clip, "size 60 is not a multiple of its patch of 8 pixels", "choose another `size`", code=2, size=60)
 
 

@@ -70,6 +70,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.
 
 def main() -> None:
     """Entry point: one line and an exit code for whatever a user can mend, 128 and its number for a signal."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        # An image's id would depend on the locale, and no file of a study can hold what a locale of ASCII makes of it.
+        python = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execve(sys.executable, python, os.environ | {"PYTHONUTF8": "1"})
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold bytes that are no text
     with stoppable():

@@ -18,7 +18,7 @@ from torch import nn
 from transformers.utils.hub import cached_file
 
 from embedshift.config import Precision
-from embedshift.encoders.base import Preprocess
+from embedshift.encoders.base import LARGEST, Preprocess
 from embedshift.encoders.embeddings import READERS, tower
 from embedshift.encoders.families import MODEL_TYPES, family_of
 from embedshift.encoders.family import Family
@@ -34,8 +34,6 @@ os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 HUB_SECONDS = 5
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-# Side of the largest picture that a checkpoint may ask for by itself.
-LARGEST = 4096
 
 
 def load_huggingface(
