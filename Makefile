@@ -58,10 +58,13 @@ format: .venv/dev ## Format
 types: .venv/dev ## mypy strict on src, the tests' helpers and the benchmarks
 	$(BIN)/mypy
 
+audit: .venv/dev ## Known vulnerabilities of the dependencies, where the service that knows them can be reached
+	$(BIN)/python .ci/audit.py
+
 wheel: .venv/dev ## Build the wheel
 	$(BIN)/python -m build --wheel --outdir build/dist .
 
-check: lint types test isa wheel ## All of it, as CI does
+check: lint types audit test isa wheel ## All of it, as CI does
 
 clean: ## Remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -38,22 +37,10 @@ main()
 LINE = "error: stopped; run the same command again to go on where it stopped"
 
 
-def start_python(program: str, *arguments: object) -> subprocess.Popen[str]:
-    path = os.pathsep.join(["src", "tests", os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        env=command.environment(PYTHONPATH=path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def start_blocked(tmp_path: Path, workers: int) -> subprocess.Popen[str]:
     arguments = ["run", pictures(tmp_path / "photos", 2), "--out", tmp_path / "out", "--model", "mean-colour"]
     arguments += ["--augmentations", "blocked", "--workers", workers]
-    process = start_python(BLOCKED, *arguments)
+    process = command.start_python(BLOCKED, *arguments)
     assert process.stdout.readline() == "waiting\n", process.communicate()
     return process
 
@@ -99,7 +86,7 @@ main()
 
 
 def start_stubborn(rest: int = 0, first: str = "") -> subprocess.Popen[str]:
-    process = start_python(STUBBORN.format(rest=rest, first=first))
+    process = command.start_python(STUBBORN.format(rest=rest, first=first))
     assert process.stdout.readline() == "waiting\n"
     return process
 

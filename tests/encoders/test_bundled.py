@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -82,3 +83,25 @@ def test_where_the_cache_lies(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert bundled.cached_folder().parent == tmp_path / ".cache" / "embedshift"
+
+
+def test_without_a_home_folder_it_is_made_for_one_run(monkeypatch, tmp_path):
+    for name in ("EMBEDSHIFT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(bundled, "backbone_tensors", lambda _file: {"layernorm.bias": torch.zeros(3)})
+    loaded = SimpleNamespace(weights_hash=bundled.WEIGHTS_HASH)
+
+    def load(folder: str, **_settings):
+        assert load_file(Path(folder) / "model.safetensors")["layernorm.bias"].tolist() == [0, 0, 0]
+        return loaded
+
+    monkeypatch.setattr(bundled, "load_huggingface", load)
+    assert bundled.load_bundled() is loaded
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    monkeypatch.setattr(
+        Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("Could not determine home directory."))
+    )
+    assert bundled._kept() is None

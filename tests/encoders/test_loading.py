@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import pickle
-import shutil
 import socket
 import threading
 import zipfile
@@ -17,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from embedshift import load_encoder
 from embedshift.encoders import huggingface
-from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, FAMILIES, HALF
+from embedshift.encoders.families import FAMILIES
 from support import command, models
 from support.refusals import refused
 
@@ -156,64 +155,6 @@ def test_names_that_are_no_model(tmp_path, monkeypatch):
         refused(missing, str(missing), "no such folder", code=2)
     (tmp_path / "empty").mkdir()
     refused("empty", "no usable config.json")
-
-
-# What preprocessor_config.json says.
-
-
-def preprocess_of(folder: Path, name: str = "preprocessor_config.json", **settings):
-    (folder / "preprocessor_config.json").unlink(missing_ok=True)
-    if settings:
-        (folder / name).write_text(json.dumps(settings))
-    encoder = load_encoder(str(folder))
-    return encoder.size, encoder.mean, encoder.std, encoder.preprocess.shortest
-
-
-def test_size_mean_and_std(clip):
-    square = {"height": 40, "width": 40}
-    mean, std = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
-    stats = {"image_mean": mean, "image_std": std}
-    assert preprocess_of(clip) == (32, CLIP_MEAN, CLIP_STD, None)
-    assert preprocess_of(clip, crop_size=square, size={"shortest_edge": 48}, **stats) == (
-        40,
-        tuple(mean),
-        tuple(std),
-        48,
-    )
-    assert preprocess_of(clip, crop_size=40, size=48)[0] == 40
-    assert preprocess_of(clip, size=square) == (40, CLIP_MEAN, CLIP_STD, 40)
-    assert preprocess_of(clip, size={"shortest_edge": 24})[0] == 24
-    assert preprocess_of(clip, crop_size=square, do_center_crop=False, size={"shortest_edge": 24})[0] == 24
-    assert preprocess_of(clip, image_mean=mean)[:3] == (32, tuple(mean), CLIP_STD)
-    assert preprocess_of(clip, crop_size=square, resample=None)[0] == 40
-
-
-def test_nested_processor_config_goes_first_as_in_transformers(clip):
-    processor = {"image_processor": {"crop_size": {"height": 24, "width": 24}, "image_mean": HALF, "image_std": HALF}}
-    assert preprocess_of(clip, "processor_config.json", **processor)[:3] == (24, HALF, HALF)
-    models.write_preprocessor(clip, crop_size=40)
-    assert load_encoder(str(clip)).size == 24
-    # A processor without an image processor says nothing about pictures.
-    (clip / "processor_config.json").write_text('{"processor_class": "CLIPProcessor"}')
-    assert load_encoder(str(clip)).size == 40
-
-
-def test_a_size_of_ones_own(clip):
-    models.write_preprocessor(clip, crop_size=32, size={"shortest_edge": 48})
-    encoder = load_encoder(str(clip), size=64)
-    assert (encoder.size, encoder.grid, encoder.preprocess.shortest) == (64, (8, 8), 96)
-    refused(clip, "size 60 is not a multiple of its patch of 8 pixels", "choose another `size`", code=2, size=60)
-
-
-def test_what_is_recorded_of_a_checkpoint(clip, tmp_path):
-    encoder = load_encoder(str(clip))
-    moved = shutil.copytree(clip, tmp_path / "moved")
-    again = load_encoder(f"{moved}/")
-    assert (encoder.name, again.name) == ("clip", "moved")
-    assert encoder.weights_hash == again.weights_hash
-    assert len(encoder.weights_hash) == 64
-    # Only the half that sees pictures is in memory.
-    assert not any("text_model" in name for name, _ in encoder.module.named_parameters())
 
 
 # The Hub, which no test reaches.

@@ -9,6 +9,7 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 # By its name, since the package calls the object in it `app` too.
@@ -71,9 +72,15 @@ def environment(**more: str) -> dict[str, str]:
 
 def start(*arguments: object, **more: str) -> subprocess.Popen[str]:
     """`embedshift ARGUMENTS` as a process and a group of its own."""
+    return start_python("from embedshift.cli import main; main()", *arguments, **more)
+
+
+def start_python(program: str, *arguments: object, **more: str) -> subprocess.Popen[str]:
+    """A Python text that calls the command's `main`, as a process and a group of its own; it knows `support`."""
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
-        [sys.executable, "-c", "from embedshift.cli import main; main()", *map(str, arguments)],
-        env=environment(**more),
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env=environment(PYTHONPATH=path, **more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -21,6 +21,7 @@ from embedshift.cli.options import (
     given,
     names,
     originals_and_variants,
+    place,
     switches,
     with_flags,
     with_options,
@@ -44,6 +45,15 @@ class _Group(TyperGroup):
             option.default = False
         return option
 
+    def invoke(self, ctx: Any) -> Any:
+        """What is wrong with the arguments is told without what could steer the terminal."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if isinstance(message := getattr(error, "message", None), str):  # typer's own class for them is private
+                error.message = printable(message)  # type: ignore[attr-defined]
+            raise
+
 
 app = typer.Typer(
     cls=_Group,
@@ -60,6 +70,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.
 
 def main() -> None:
     """Entry point: one line and an exit code for whatever a user can mend, 128 and its number for a signal."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        # An image's id would depend on the locale, and no file of a study can hold what a locale of ASCII makes of it.
+        python = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execve(sys.executable, python, os.environ | {"PYTHONUTF8": "1"})
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold bytes that are no text
     with stoppable():
@@ -100,7 +114,7 @@ def run(
     pairs: Annotated[
         bool, typer.Option("--pairs", help="The first of IMAGES is changed to the others: ORIGINALS VARIANTS...")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="The study's folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder.", parser=place, metavar="PATH")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML with any of these settings; flags win over it.")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Shards and tables only.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, estimate, write nothing.")] = False,
@@ -118,6 +132,8 @@ def run(
     told = ({} if config is None else read_config(config)) | flags
     if not told.get("images"):
         raise UsageError("name the images: a folder, files, or a .txt list")
+    if "" in told["images"]:
+        raise UsageError("an image's name is empty: name a folder, files, or a .txt list")
     if out is None and not dry_run:
         raise UsageError("name the study's folder: --out DIR")
     set_up_logging(quiet, lambda line: with_flags(line, app))
@@ -172,7 +188,9 @@ def report(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="The study's folder.")] = Path("embedshift-demo"),
+    out: Annotated[Path, typer.Option(help="The study's folder.", parser=place, metavar="PATH")] = Path(
+        "embedshift-demo"
+    ),
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

@@ -8,7 +8,7 @@ import typer
 
 import embedshift
 from embedshift.cli.app import AsJson, Quiet, app
-from embedshift.cli.options import RARE, names, with_flags
+from embedshift.cli.options import RARE, names, place, with_flags
 from embedshift.cli.words import say
 from embedshift.errors import UsageError
 
@@ -21,7 +21,9 @@ def compare(
     studies: Annotated[
         list[Path], typer.Argument(metavar="DIR DIR...", help="Finished studies; the first is the reference.")
     ],
-    out: Annotated[Path | None, typer.Option(help="A folder for tables and figures. Default: none.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder for tables and figures. Default: none.", parser=place, metavar="PATH")
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

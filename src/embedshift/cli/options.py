@@ -7,6 +7,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -39,6 +40,13 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
         return command
 
     return decorate
+
+
+def place(text: str | Path) -> Path:
+    """The path of something to be written; UsageError for an empty one, which would be the current folder."""
+    if not str(text):
+        raise UsageError("--out is empty: name a folder")
+    return Path(text)
 
 
 def switches() -> list[type]:

@@ -240,6 +240,8 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = self._words(record.getMessage())
+        if record.name == "py.warnings":  # file, line, kind, words and code: the words
+            line = line.partition("Warning: ")[2].partition("\n")[0] or line
         line = line if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {line}"
         err_console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 

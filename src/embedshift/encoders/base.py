@@ -11,6 +11,9 @@ import numpy as np
 from embedshift.arrays import Floats, Pixels
 from embedshift.config import Precision
 
+# Side of the largest picture that an encoder is given: in one batch, some hundred megabytes.
+LARGEST = 4096
+
 AttentionKind = Literal["cls", "pool", "mean"]
 
 

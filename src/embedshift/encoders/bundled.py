@@ -5,6 +5,7 @@ package for saliency) under a small decoder. The backbone's initializers are put
 one and kept as safetensors in the user's cache, from where they are loaded by the path that every other model takes.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -12,6 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +42,44 @@ def load_bundled(
 ) -> ModuleEncoder:
     """Loads `dinov2-small-offline`, rebuilding it into the user's cache at the first use.
 
-    The cache is `$EMBEDSHIFT_CACHE`, else `$XDG_CACHE_HOME/embedshift`, else `~/.cache/embedshift`.
+    The cache is `$EMBEDSHIFT_CACHE`, else `$XDG_CACHE_HOME/embedshift`, else `~/.cache/embedshift`. Where there is no
+    home folder that can be written, the model is rebuilt every time.
 
     Raises:
         EmbedshiftError: when the extra `offline` is not installed, or a file is not the one that was checked.
     """
-    folder = cached_folder()
-    if not (folder / "model.safetensors").is_file():
-        _rebuild(folder)
-    encoder = load_huggingface(
-        str(folder), name=NAME, device=device, precision=precision, size=size, embedding=embedding
-    )
+    with contextlib.ExitStack() as stack:
+        folder = _kept() or stack.enter_context(_for_once())
+        encoder = load_huggingface(
+            str(folder), name=NAME, device=device, precision=precision, size=size, embedding=embedding
+        )
     if encoder.weights_hash != WEIGHTS_HASH:
         raise EmbedshiftError(f"{folder}: the cached weights are damaged; delete the folder and run again")
     return encoder
+
+
+def _kept() -> Path | None:
+    """The checkpoint in the cache; None where there is no folder for one."""
+    try:
+        folder = cached_folder()
+        if not (folder / "model.safetensors").is_file():
+            _rebuild(folder)
+    except (OSError, RuntimeError) as error:  # the latter where nobody knows the home folder
+        if "EMBEDSHIFT_CACHE" in os.environ:
+            raise EmbedshiftError(
+                f"{cached_folder()}: cannot be written ({reason(error)}); set EMBEDSHIFT_CACHE to another folder"
+            ) from error
+        log.info("no cache in the home folder (%s): %s is rebuilt for this run alone", reason(error), NAME)
+        return None
+    return folder
+
+
+@contextlib.contextmanager
+def _for_once() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="embedshift-") as scratch:
+        folder = Path(scratch) / "model"
+        _save(backbone_tensors(_onnx_file()), folder)
+        yield folder
 
 
 def cached_folder() -> Path:
@@ -70,18 +96,13 @@ def _cache() -> Path:
 def _rebuild(folder: Path) -> None:
     log.info("rebuilding %s into %s (once)", NAME, folder)
     tensors = backbone_tensors(_onnx_file())
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Written beside and renamed: a killed or a second process never leaves or sees half of it.
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".rebuild-") as scratch:
-            built = Path(scratch) / "model"
-            _save(tensors, built)
-            if not folder.exists():
-                shutil.move(built, folder)
-    except OSError as error:
-        raise EmbedshiftError(
-            f"{folder}: cannot be written ({reason(error)}); set EMBEDSHIFT_CACHE to another folder"
-        ) from error
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside and renamed: a killed or a second process never leaves or sees half of it.
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".rebuild-") as scratch:
+        built = Path(scratch) / "model"
+        _save(tensors, built)
+        if not folder.exists():
+            shutil.move(built, folder)
 
 
 def _save(tensors: dict[str, torch.Tensor], folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Encoders from the Hugging Face Hub or a local folder, through the table of `families.py`."""
 
 import contextlib
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -13,13 +12,12 @@ import huggingface_hub
 import torch
 import transformers
 from torch import nn
-from transformers.utils.hub import cached_file
 
 from embedshift.config import Precision
-from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS, tower
 from embedshift.encoders.families import MODEL_TYPES, family_of
 from embedshift.encoders.family import Family
+from embedshift.encoders.files import checkpoint_file, preprocess_of
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.trust import check_config, check_index, closed
 from embedshift.errors import EmbedshiftError, reason
@@ -32,8 +30,6 @@ os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 HUB_SECONDS = 5
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-# Side of the largest picture that a checkpoint may ask for by itself.
-LARGEST = 4096
 
 
 def load_huggingface(
@@ -71,7 +67,7 @@ def load_huggingface(
     return ModuleEncoder(
         module,
         READERS[chosen.reader],
-        _preprocess(found.source, found.family, found.config, found.offline).at(size),
+        preprocess_of(found.source, found.family, found.config, found.offline).at(size),
         name or found.name,
         device=device,
         precision=precision,
@@ -212,63 +208,6 @@ def _without(loader: type[Any], drop: tuple[str, ...]) -> type[Any]:
                 delattr(self, name)
 
     return type(loader.__name__, (loader,), {"__init__": init, "__module__": loader.__module__})
-
-
-def _preprocess(source: str, family: Family, config: transformers.PretrainedConfig, offline: bool) -> Preprocess:
-    """Size, mean and std as the checkpoint's preprocessor_config.json has them, else its config and its family."""
-    found = _json(source, "processor_config.json", offline).get("image_processor")
-    if found is None:
-        found = _json(source, "preprocessor_config.json", offline)
-    size = _side(found.get("size"))
-    crop = _side(found.get("crop_size")) if found.get("do_center_crop", True) else None
-    native = crop or size or _native(getattr(config, "vision_config", config))
-    if native is None:
-        raise EmbedshiftError(
-            f"{source}: neither preprocessor_config.json nor config.json tells the input size; give `size`"
-        )
-    mean, std = (
-        _triple(found.get(key), default) for key, default in zip(("image_mean", "image_std"), family.stats, strict=True)
-    )
-    return Preprocess(native, mean, std, size, int(found.get("resample") or 3))
-
-
-def _native(config: Any) -> int | None:
-    """Side of the square that a config's positions are for."""
-    if hasattr(config, "image_size") or not hasattr(config, "num_patches"):
-        return _side(getattr(config, "image_size", None))
-    return int(config.patch_size * config.num_patches**0.5)
-
-
-def _json(source: str, name: str, offline: bool) -> dict[str, Any]:
-    path = checkpoint_file(source, name, offline)
-    try:
-        return {} if path is None else dict(json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
-        raise EmbedshiftError(f"{path}: not a JSON object ({reason(error)})") from error
-
-
-def checkpoint_file(source: str, name: str, offline: bool) -> Path | None:
-    """One file of a checkpoint, from the folder, the cache or the Hub; None where there is none."""
-    path = cached_file(
-        source, name, local_files_only=offline, _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )  # fmt: skip
-    return None if path is None else Path(path)
-
-
-def _side(size: Any) -> int | None:
-    if isinstance(size, dict):
-        size = size.get("shortest_edge") or size.get("height")
-    if isinstance(size, list | tuple):
-        size = size[0]
-    return None if size is None else int(size)
-
-
-def _triple(values: Any, default: tuple[float, float, float]) -> tuple[float, float, float]:
-    if values is None:
-        return default
-    red, green, blue = (float(v) for v in values)
-    return red, green, blue
 
 
 @contextlib.contextmanager

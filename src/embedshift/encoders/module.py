@@ -14,8 +14,8 @@ import embedshift.encoders.rollout  # noqa: F401 - both add themselves to the ob
 from embedshift.arrays import Floats, Pixels
 from embedshift.config import Json, Precision
 from embedshift.encoders.attention import AttentionTap, has_cls_token, last_block, patch_embedding, pooling_head
-from embedshift.encoders.base import AttentionKind, EncoderOutput, Preprocess
-from embedshift.encoders.device import find_device
+from embedshift.encoders.base import LARGEST, AttentionKind, EncoderOutput, Preprocess
+from embedshift.encoders.device import emulates_bfloat16, find_device
 from embedshift.encoders.family import Embedding
 from embedshift.encoders.kernels import CpuKernels
 from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tap, Tower
@@ -72,6 +72,8 @@ class ModuleEncoder:
         self.name, self.preprocess, self.precision, self.revision = name, preprocess, precision, revision
         self.size, self.mean, self.std = preprocess.size, preprocess.mean, preprocess.std
         self.device = find_device(device)
+        if precision == "bfloat16" and emulates_bfloat16(self.device):
+            log.warning("this processor only emulates bfloat16: `precision` float32 is faster here")
         self.module = module.eval().to(self.device)
         self.weights_hash = weights_hash(self.module)
         self._embed = self._forward = embed
@@ -239,6 +241,10 @@ class ModuleEncoder:
 
     def _try_one_image(self) -> EncoderOutput:
         convolution = self._convolution
+        if not 0 < self.size <= LARGEST:
+            raise UsageError(
+                f"{self.name}: size {self.size} is not one of 1 to {LARGEST} pixels; choose another `size`"
+            )
         if convolution is not None and self.size % convolution.kernel_size[0]:
             raise UsageError(
                 f"{self.name}: size {self.size} is not a multiple of its patch of {convolution.kernel_size[0]} pixels; "

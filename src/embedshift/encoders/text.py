@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from embedshift.config import Precision
 from embedshift.encoders.device import find_device
-from embedshift.encoders.huggingface import Checkpoint, checkpoint_file, find_checkpoint, load_module, quiet
+from embedshift.encoders.files import checkpoint_file
+from embedshift.encoders.huggingface import Checkpoint, find_checkpoint, load_module, quiet
 from embedshift.encoders.trust import closed
 from embedshift.encoders.weights import DTYPES, weights_hash
 from embedshift.errors import EmbedshiftError, reason

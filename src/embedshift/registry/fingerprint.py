@@ -1,5 +1,6 @@
 """What tells one function of a user's own from another, wherever it is defined."""
 
+import dis
 import enum
 import functools
 import hashlib
@@ -16,10 +17,18 @@ PLAIN = (str, bytes, int, float, complex, bool, range, slice, PurePath, enum.Enu
 LIBRARIES = {*sys.stdlib_module_names, "builtins", "numpy", "torch", "polars", "PIL", "cv2", "scipy"}
 
 
+STORE = "STORE_GLOBAL"
+# Of descriptions inside descriptions, two for a function that another names.
+DEPTH = 5
+
+
 def fingerprint(thing: Any, besides: str = "") -> str:
     """What tells one function or callable object of a user's own from another.
 
-    What a function reads from outside, as a global variable, is not seen.
+    Of the global names that a function reads, those of constants, arrays, functions and classes are followed, three
+    calls deep, and those that it takes from a module of the user's own (`settings.STRENGTH`). Not seen are lists, dicts
+    and objects, which a run itself may change, and what is read in another way, as from a file. Of libraries the names
+    alone are seen: their versions are recorded.
 
     Args:
         thing: A function, a method, a `functools.partial`, an object with `__call__`, or None.
@@ -50,6 +59,8 @@ def _described(thing: Any, above: tuple[int, ...]) -> Any:
     if isinstance(thing, set | frozenset):
         return sorted(json.dumps(_described(part, above)) for part in thing)
     parts = _numbers(thing) if hasattr(thing, "__array__") else _parts(thing)
+    if inspect.isfunction(thing) and len(above) < DEPTH and (outside := _read_from_outside(thing)):
+        parts = [*parts, outside]
     return [type(thing).__qualname__, *(_described(part, (*above, id(thing))) for part in parts)]
 
 
@@ -78,6 +89,46 @@ def _parts(thing: Any) -> list[Any]:
     slots = [name for kind in type(thing).__mro__ for name in vars(kind).get("__slots__", ()) if hasattr(thing, name)]
     state = getattr(thing, "__dict__", {}) | {name: getattr(thing, name) for name in slots}
     return [_name(thing), *_functions(type(thing)), state]
+
+
+def _read_from_outside(thing: Any) -> dict[str, Any]:
+    """The globals that a function of a user's own reads, and of modules of the user's own what it names of them."""
+    if _is_of_library(thing.__module__):
+        return {}
+    names, stored = _names(thing.__code__)
+    found: dict[str, Any] = {}
+    for name in (names - stored) & thing.__globals__.keys():
+        value = thing.__globals__[name]
+        if not isinstance(value, ModuleType):
+            found[name] = value
+        elif not _is_of_library(value.__name__):
+            found |= {f"{name}.{each}": vars(value)[each] for each in names & vars(value).keys()}
+    return {name: value for name, value in found.items() if _is_fixed(value)}
+
+
+def _is_fixed(value: Any) -> bool:
+    """Whether a value is a constant, or code of the user's own."""
+    if isinstance(value, type) or inspect.isroutine(value):
+        return not _is_of_library(value.__module__)
+    constant = (*PLAIN, tuple, frozenset, functools.partial, type(None))
+    return isinstance(value, constant) or hasattr(value, "__array__")
+
+
+def _names(code: CodeType) -> tuple[set[str], set[str]]:
+    """The names in a function and in those inside it; and those of globals that it sets, as a counter."""
+    names, stored = {*code.co_names}, {each.argval for each in dis.get_instructions(code) if each.opname == STORE}
+    for inner in (each for each in code.co_consts if isinstance(each, CodeType)):
+        more, also = _names(inner)
+        names, stored = names | more, stored | also
+    return names, stored
+
+
+def _is_of_library(module: Any) -> bool:
+    """Whether a module was installed: its version tells what is in it."""
+    if not isinstance(module, str):
+        return True
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return module.partition(".")[0] in {*LIBRARIES, "embedshift"} or "site-packages" in file
 
 
 def _functions(kind: type) -> list[Any]:

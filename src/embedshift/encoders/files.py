@@ -1,0 +1,94 @@
+"""The files of a checkpoint of transformers: where each lies, and how it wants its pictures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import transformers
+from PIL import Image
+from transformers.utils.hub import cached_file
+
+from embedshift.encoders.base import LARGEST, Preprocess
+from embedshift.encoders.family import Family
+from embedshift.errors import EmbedshiftError, reason
+
+
+def preprocess_of(source: str, family: Family, config: transformers.PretrainedConfig, offline: bool) -> Preprocess:
+    """Size, mean and std as the checkpoint's preprocessor_config.json has them, else its config and its family.
+
+    Args:
+        source: Hub id or folder, for transformers.
+        family: Says mean and std where no file does.
+        config: The checkpoint's configuration.
+        offline: Whether only the local cache may be asked.
+
+    Raises:
+        EmbedshiftError: where they make no sense, or nothing tells the size.
+    """
+    found = _json(source, "processor_config.json", offline).get("image_processor")
+    if found is None:
+        found = _json(source, "preprocessor_config.json", offline)
+    try:
+        size = _side(found.get("size"))
+        crop = _side(found.get("crop_size")) if found.get("do_center_crop", True) else None
+        native = crop or size or _native(getattr(config, "vision_config", config))
+        mean, std = (
+            _triple(found.get(key), default)
+            for key, default in zip(("image_mean", "image_std"), family.stats, strict=True)
+        )
+        if min(std) <= 0 or not np.isfinite([*mean, *std]).all():
+            raise ValueError(f"mean {mean}, std {std}")
+        resample = Image.Resampling(int(found.get("resample") or 3))
+    except Exception as error:
+        raise EmbedshiftError(
+            f"{source}: its preprocessor_config.json makes no sense ({reason(error)[:300]})"
+        ) from error
+    if native is None:
+        raise EmbedshiftError(
+            f"{source}: neither preprocessor_config.json nor config.json tells the input size; give `size`"
+        )
+    return Preprocess(native, mean, std, size, resample.value)
+
+
+def _native(config: Any) -> int | None:
+    """Side of the square that a config's positions are for."""
+    if hasattr(config, "image_size") or not hasattr(config, "num_patches"):
+        return _side(getattr(config, "image_size", None))
+    return _side(config.patch_size * config.num_patches**0.5)
+
+
+def _json(source: str, name: str, offline: bool) -> dict[str, Any]:
+    path = checkpoint_file(source, name, offline)
+    try:
+        return {} if path is None else dict(json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EmbedshiftError(f"{path}: not a JSON object ({reason(error)})") from error
+
+
+def checkpoint_file(source: str, name: str, offline: bool) -> Path | None:
+    """One file of a checkpoint, from the folder, the cache or the Hub; None where there is none."""
+    path = cached_file(
+        source, name, local_files_only=offline, _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )  # fmt: skip
+    return None if path is None else Path(path)
+
+
+def _side(size: Any) -> int | None:
+    if isinstance(size, dict):
+        size = size.get("shortest_edge") or size.get("height")
+    if isinstance(size, list | tuple):
+        size = size[0]
+    if size is None:
+        return None
+    if not 1 <= int(size) <= LARGEST:
+        raise ValueError(f"a side of {size} pixels")
+    return int(size)
+
+
+def _triple(values: Any, default: tuple[float, float, float]) -> tuple[float, float, float]:
+    if values is None:
+        return default
+    red, green, blue = (float(v) for v in values)
+    return red, green, blue

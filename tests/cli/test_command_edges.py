@@ -1,0 +1,51 @@
+"""What a person mistypes, and what a machine may lack: one line or it works, never a traceback."""
+
+import pytest
+
+import embedshift
+from support import command
+from support.models import pictures
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "photos", "--out", ""], "--out is empty"),
+        (["demo", "--out", ""], "--out is empty"),
+        (["compare", "a", "b", "--out", ""], "--out is empty"),
+        (["run", "", "--out", "out"], "an image's name is empty"),
+        (["run", "photos", "", "--out", "out"], "an image's name is empty"),
+        (["run", "photos", "--out", "out", "--device", "meta", "--model", "dinov2-small-offline"], "device 'meta'"),
+    ],
+)
+def test_nothing_is_written_where_something_is_missing(cli, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "photos", 1)
+    done = cli(*arguments)
+    assert done.code == 2
+    assert words in done.line
+    assert [path.name for path in tmp_path.iterdir()] in (["photos"], ["photos", "out"], ["out", "photos"])
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+
+
+RUN = """
+from embedshift.cli import main
+from embedshift.encoders import ENCODERS
+from support.mean_colour import MeanColour
+
+ENCODERS.add("mean", lambda **_settings: MeanColour())
+main()
+"""
+ASCII = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_ids_are_the_same_in_a_locale_of_ascii(tmp_path):
+    photos = pictures(tmp_path / "photos", 2)
+    (photos / "picture-00.png").rename(photos / "é猫.png")
+    (photos / "ü.jpg").write_bytes(b"no image")
+    arguments = ["run", photos, "--out", tmp_path / "out", "--model", "mean", "--no-report", "--workers", "0"]
+    done = command.finish(command.start_python(RUN, *arguments, **ASCII))
+    assert done.code == 0, done.err
+    study = embedshift.load(tmp_path / "out")
+    assert set(study.rows().collect()["image_id"]) == {"é猫.png", "picture-01.png"}
+    assert study.failures()["image_id"].to_list() == ["ü.jpg"]

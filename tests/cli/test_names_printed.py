@@ -1,0 +1,90 @@
+"""What stands in a name, a caption or an error of somebody else's is shown, and steers no terminal."""
+
+import json
+import re
+
+from PIL import Image
+from rich.table import Table
+from rich.text import Text
+
+from embedshift.cli.terminal import print_wide
+from embedshift.cli.words import printable, say
+from support import command
+from support.models import pictures
+
+HOSTILE = "a\x1b]0;x\x07b\x1b[2Jc\nd\u202egpj.e\x9b31mf"
+SHOWN = r"a\x1b]0;x\x07b\x1b[2Jc\nd\u202egpj.e\x9b31mf"
+STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+# A run by an encoder with a hostile name, which needs no transformers.
+RUN = f"""
+from embedshift.cli import main
+from embedshift.encoders import ENCODERS
+from support.mean_colour import MeanColour
+
+ENCODERS.add("mean", lambda **_settings: MeanColour())
+MeanColour.name = {HOSTILE!r}
+main()
+"""
+
+
+def is_harmless(text: str) -> bool:
+    return STEERING.search(text) is None
+
+
+def test_every_character_that_steers():
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x2028, 0x202A, 0x202E, 0x2066, 0x2069):
+        shown = printable(f"a{chr(code)}b")
+        assert shown.isascii()
+        assert shown.isprintable()
+    assert printable("café 猫 \U0001f468\u200d\U0001f469 a\\b") == "café 猫 \U0001f468\u200d\U0001f469 a\\b"
+    assert printable(HOSTILE) == SHOWN
+
+
+def test_lines_and_tables(capsys):
+    say(HOSTILE)
+    table = Table(title=HOSTILE, caption="[bold]plain[/]")
+    table.add_column(f"[red]{HOSTILE}", no_wrap=True)
+    table.add_row(f"[/] {HOSTILE} :smile:")
+    table.add_row(Text("styled"))
+    print_wide(table)
+    out = capsys.readouterr().out
+    assert is_harmless(out)
+    say(json.dumps({HOSTILE: "é"}))
+    assert json.loads(capsys.readouterr().out) == {HOSTILE: "é"}
+    assert out.startswith(f"{SHOWN}\n")
+    for words in (
+        "[bold]plain[/]",
+        f"[red]{SHOWN.split(chr(92) + 'n')[0]}",
+        f"[/] {SHOWN.split(chr(92) + 'n')[0]}",
+        ":smile:",
+    ):
+        assert words in out
+
+
+def test_a_process_with_hostile_names(tmp_path):
+    """File names, the name of a model, and a damaged file's error."""
+    photos = pictures(tmp_path / "photos", 2)
+    Image.new("RGB", (40, 40)).save(photos / f"{HOSTILE}.png")
+    (photos / f"{HOSTILE}.jpg").write_bytes(b"no image")
+    arguments = ["run", photos, "--out", tmp_path / "out", "--model", "mean", "--no-report", "--workers", "0"]
+    done = command.finish(command.start_python(RUN, *arguments))
+    assert done.code == 0, done.err
+    assert is_harmless(done.out), done.out
+    assert is_harmless(done.err), done.err
+    assert SHOWN in done.err
+    assert SHOWN.split(r"\n")[0] in done.out
+
+
+def test_errors_that_name_a_file(cli, tmp_path):
+    for arguments in (["run", tmp_path / HOSTILE, "--out", "x"], ["report", tmp_path / HOSTILE], ["list", HOSTILE]):
+        done = cli(*arguments)
+        assert done.code == 2
+        assert is_harmless(done.line)
+        assert r"\x1b]0;x\x07b\x1b[2J" in done.line
+    for arguments in (["list", "metrics", HOSTILE], [HOSTILE], ["run", f"--{HOSTILE}"]):
+        done = cli(*arguments)
+        assert done.code == 2
+        assert is_harmless(done.err)
+        assert r"\x1b" in done.err
