@@ -144,7 +144,9 @@ def image_bytes(value: Any) -> bytes:
     if isinstance(value, dict):
         if value.get("bytes") is None and value.get("path"):
             # Whoever wrote the table would choose which files of this machine are shown.
-            raise EmbedshiftError("the row holds no bytes but a path, which is not opened: store the images in the table")
+            raise EmbedshiftError(
+                "the row holds no bytes but a path, which is not opened: store the images in the table"
+            )
         value = value.get("bytes")
     if value is None:
         raise EmbedshiftError("the row holds no image")
