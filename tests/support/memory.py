@@ -75,7 +75,8 @@ def main() -> None:
     side, chosen = int(sys.argv[1]), sys.argv[2:]
     for name, make in pictures(side):
         if not chosen or name in chosen:
-            print(name, peak(make()), flush=True)
+            sys.stdout.write(f"{name} {peak(make())}\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

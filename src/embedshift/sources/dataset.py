@@ -7,8 +7,8 @@ from typing import Any
 
 from embedshift.config import Json
 from embedshift.errors import MissingExtra, UsageError, reason
-from embedshift.sources.parquet import CAPTION_COLUMNS, ID_COLUMNS, image_bytes, image_column, named_samples
 from embedshift.sources.base import Block, Sample
+from embedshift.sources.parquet import CAPTION_COLUMNS, ID_COLUMNS, image_bytes, image_column, named_samples
 
 
 class DatasetSource:
