@@ -140,7 +140,7 @@ def test_fuzz_parquets(root, parquet, data):
     all_of(root / "a.parquet")
 
 
-PLACES = "a.png ./a.png .. / ~ a.tar memory://x/a.png file:///dev/zero list.txt :// a::b".encode().split()
+PLACES = b"a.png ./a.png .. / ~ a.tar memory://x/a.png file:///dev/zero list.txt :// a::b".split()
 ENTRIES = st.one_of(st.binary(max_size=30), st.sampled_from(PLACES))
 
 

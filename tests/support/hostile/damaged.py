@@ -62,9 +62,9 @@ def _cut() -> Iterator[Kind]:
 def _altered() -> Iterator[Kind]:
     whole = encoded(PICTURE, "PNG")
     for share in (15, 50, 85):
-        data = bytearray(whole)
-        data[len(data) * share // 100] ^= 4
-        yield Kind(name=f"png bit flipped at {share} %", ending=".png", data=bytes(data), words=_EARLY)
+        flipped_png = bytearray(whole)
+        flipped_png[len(whole) * share // 100] ^= 4
+        yield Kind(name=f"png bit flipped at {share} %", ending=".png", data=bytes(flipped_png), words=_EARLY)
     yield Kind(name="png without end", ending=".png", data=whole[:-12], words=_EARLY)
     yield Kind(name="png no pixels", ending=".png", data=png(0, 9, 8, 2, b""), words="not a picture|early")
     line = b"\0" + bytes([99]) * 270

@@ -12,8 +12,8 @@ from skimage import data as skimage_data
 
 from embedshift.arrays import Pixels
 
-_astronaut: Any = skimage_data.astronaut()
-PHOTO: Pixels = np.ascontiguousarray(_astronaut[100:190, 170:290])
+_pictures: Any = skimage_data
+PHOTO: Pixels = np.ascontiguousarray(_pictures.astronaut()[100:190, 170:290])
 PICTURE = Image.fromarray(PHOTO)
 GREY = np.asarray(PICTURE.convert("L"))
 

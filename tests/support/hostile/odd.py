@@ -49,7 +49,10 @@ def _pngs() -> Iterator[Kind]:
     tall = np.zeros((10_000, 1, 3), np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
-    rgb = lambda *extra: png_of(PHOTO, 2, *extra)  # noqa: E731
+
+    def rgb(*extra: bytes) -> bytes:
+        return png_of(PHOTO, 2, *extra)
+
     noise = b"Comment\0\0" + zlib.compress(b"a" * 3_000_000)
     yield Kind(name="png", ending=".png", data=rgb(), pixels=PHOTO)
     yield Kind(name="png grey", ending=".png", data=png_of(GREY, 0), pixels=three(GREY))
