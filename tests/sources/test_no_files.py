@@ -232,6 +232,17 @@ def test_a_damaged_row_group_is_a_failure_with_words(tmp_path):
         source.read(source.samples[0])
 
 
+def test_a_row_group_with_other_rows_than_were_listed_is_a_failure(tmp_path):
+    """What fuzzing found: a damaged page with fewer rows was an IndexError, or would give the next row's image."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": [b"one", b"two", b"three"]}), path)
+    source = open_source([str(path)])
+    pq.write_table(pa.table({"image": [b"two", b"three"]}), path)
+    for sample in source.samples:
+        with pytest.raises(EmbedshiftError, match=r"a\.parquet: damaged \(2 rows where 3 were listed\)"):
+            source.read(sample)
+
+
 def test_a_url_that_fails_is_a_failure_of_one_image(monkeypatch):
     memory = fsspec.filesystem("memory")
     memory.store.clear()
