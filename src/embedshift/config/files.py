@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-from pathlib import Path
 from typing import BinaryIO
 
 from embedshift.errors import EmbedshiftError, UsageError, cause
@@ -32,7 +31,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
         raise EmbedshiftError("a name with a zero byte, which no file can have")
     # Before as well as after: to open a device may already do something, and a socket cannot be opened.
     _refuse_what_is_no_file(os.stat(path))
-    opened = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb")
+    opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb")
     try:
         _refuse_what_is_no_file(os.fstat(opened.fileno()))
     except (OSError, EmbedshiftError):
@@ -54,6 +53,7 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> file = Path(tempfile.mkdtemp()) / "a.txt"
         >>> _ = file.write_bytes(b"abc")
         >>> read_file(file, 3)

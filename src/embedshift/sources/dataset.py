@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from embedshift.config import Json
-from embedshift.errors import MissingExtra, UsageError, reason
-from embedshift.sources.parquet import CAPTION_COLUMNS, ID_COLUMNS, image_bytes, image_column, named_samples
+from embedshift.config.files import open_file
+from embedshift.errors import EmbedshiftError, MissingExtra, UsageError, reason
 from embedshift.sources.base import Block, Sample
+from embedshift.sources.lists import is_url
+from embedshift.sources.parquet import CAPTION_COLUMNS, ID_COLUMNS, image_bytes, image_column, named_samples
 
 
 class DatasetSource:
@@ -55,12 +57,24 @@ def _load(folder: str) -> Json:
         raise MissingExtra(f"{folder}: reading it", "datasets") from error
     name = os.path.basename(folder.rstrip("/"))
     try:
+        if not is_url(folder):
+            _refuse_what_is_no_file(folder)
         loaded = datasets.load_from_disk(folder)
     except Exception as error:
         raise UsageError(f"{folder}: not a saved dataset ({reason(error)})") from error
     if isinstance(loaded, datasets.DatasetDict):
         return {f"{name}/{split}": data.with_format(None) for split, data in loaded.items()}
     return {name: loaded.with_format(None)}
+
+
+def _refuse_what_is_no_file(folder: str) -> None:
+    """Refuses a folder with a FIFO or a device in it, which the library would wait for."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                open_file(os.path.join(place, name)).close()
+            except EmbedshiftError as error:
+                raise EmbedshiftError(f"{name}: {error}") from error
 
 
 def _undecoded(data: Any, column: str) -> Any:

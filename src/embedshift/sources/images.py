@@ -13,7 +13,7 @@ from embedshift.arrays import Pixels
 from embedshift.config import Resize
 from embedshift.errors import EmbedshiftError
 from embedshift.sources import jpeg
-from embedshift.sources.whole import shorter_webp, without_texts
+from embedshift.sources.whole import holds_all_lines, shorter_webp, without_texts
 
 MAX_PIXELS = 100_000_000
 # Pixels that are converted at once.
@@ -107,6 +107,10 @@ def _pixels(data: bytes) -> tuple[Pixels, int]:
         image.verify()  # the checksums that Pillow does not look at while it decodes
     with _opened(data) as image:
         image.load()
+        # Lines that are missing are black; to count them takes half as long as to decode, so only then.
+        black = not np.asarray(image.crop((0, image.height - 1, image.width, image.height))).any()
+        if image.format == "PNG" and (black or image.info.get("interlace")) and not holds_all_lines(data):
+            raise EmbedshiftError("the picture is damaged or ends early (a PNG without some of its lines)")
         return _rgb(image), _orientation(image)
 
 

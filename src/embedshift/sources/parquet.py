@@ -55,6 +55,9 @@ class ParquetSource:
                     table = pq.ParquetFile(file).read_row_group(block[1], columns=[self._columns[sample.archive]])
             except pa.ArrowException as error:
                 raise EmbedshiftError(f"{place}: damaged ({reason(error)})") from error
+            start, end = self._starts[sample.archive][block[1] : block[1] + 2]
+            if table.num_rows != end - start:  # a damaged page may hold fewer, and rows would be mixed up
+                raise EmbedshiftError(f"{place}: damaged ({table.num_rows} rows where {end - start} were listed)")
             self._groups[block] = table.column(0)
             if len(self._groups) > WINDOW:
                 self._groups.popitem(last=False)
@@ -75,7 +78,7 @@ class ParquetSource:
             with open_place(place) as file:
                 parquet = pq.ParquetFile(file)
                 groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
-                self._starts[path] = [0, *itertools.accumulate(groups)][:-1] or [0]
+                self._starts[path] = [0, *itertools.accumulate(groups)]
                 self._columns[path] = image_column(place, parquet.schema_arrow, column)
                 named = parquet.read(
                     columns=[c for c in ID_COLUMNS + CAPTION_COLUMNS if c in parquet.schema_arrow.names]
@@ -144,7 +147,9 @@ def image_bytes(value: Any) -> bytes:
     if isinstance(value, dict):
         if value.get("bytes") is None and value.get("path"):
             # Whoever wrote the table would choose which files of this machine are shown.
-            raise EmbedshiftError("the row holds no bytes but a path, which is not opened: store the images in the table")
+            raise EmbedshiftError(
+                "the row holds no bytes but a path, which is not opened: store the images in the table"
+            )
         value = value.get("bytes")
     if value is None:
         raise EmbedshiftError("the row holds no image")

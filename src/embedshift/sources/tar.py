@@ -174,7 +174,7 @@ def _refuse_without_end(at: int, file: IO[bytes]) -> None:
     zeros = 0
     while part := file.read(_PART):
         if part.strip(b"\0"):
-            raise EmbedshiftError(f"damaged at byte {at:,}: no header of a member, and not the end; make it again")
+            raise EmbedshiftError(f"damaged or ends early at byte {at:,}: no header of a member; make it again")
         zeros += len(part)
         if zeros > _MOST_END:
             raise EmbedshiftError(f"more than {_MOST_END // 2**20} MB of zeros behind its last member; make it again")

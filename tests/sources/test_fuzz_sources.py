@@ -1,0 +1,179 @@
+"""Random damage to whatever is read: the right result or one line, never another exception, never a hang."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedshift import EmbedshiftError
+from embedshift.config.plain_yaml import read_yaml
+from embedshift.sources import open_source, select
+from embedshift.sources.base import captions_of
+from embedshift.sources.images import decode
+from support import fuzz
+from support.archives import write_tar
+from support.hostile import odd
+
+SMALL = {kind.name: kind for kind in odd.kinds() if kind.data is not None and len(kind.data) < 40_000}
+MEMBERS = [("a.png", b"one" * 300), ("a.txt", b"a cat"), ("b.png", b"two" * 300), ("b.json", b'{"caption": "x"}')]
+
+
+@st.composite
+def damaged(draw, whole):
+    """Bytes with some of them altered, cut out, doubled or replaced."""
+    data = bytearray(whole)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, max(len(data) - 1, 0)))
+        length = draw(st.integers(1, 64))
+        what = draw(st.sampled_from(["flip", "cut out", "double", "zero", "write", "cut off"]))
+        if what == "flip" and data:
+            data[at] ^= 1 << draw(st.integers(0, 7))
+        elif what == "cut out":
+            del data[at : at + length]
+        elif what == "double":
+            data[at:at] = data[at : at + length]
+        elif what == "zero":
+            data[at : at + length] = bytes(len(data[at : at + length]))
+        elif what == "write":
+            data[at : at + length] = draw(st.binary(min_size=1, max_size=8))
+        elif draw(st.booleans()):
+            del data[at:]
+    return bytes(data)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("fuzz")
+
+
+def all_of(path):
+    """What a source reads of each of its samples, or None; only our errors and those of a file system may come."""
+    with fuzz.within(60):
+        try:
+            source = open_source([str(path)])
+            samples = select(source.samples, limit=20, sample=None, seed=0)
+        except EmbedshiftError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+            return None
+        found = {}
+        for sample in samples:
+            try:
+                found[sample.image_id] = source.read(sample)
+            except (EmbedshiftError, OSError):
+                found[sample.image_id] = None
+        return found
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+@fuzz.settings
+@given(data=st.data())
+def test_fuzz_pictures(name, data):
+    kind = SMALL[name]
+    given_bytes = data.draw(damaged(kind.data))
+    with fuzz.within(60):
+        try:
+            found = decode(given_bytes)
+        except EmbedshiftError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+        else:
+            assert found.dtype == np.uint8
+            assert found.ndim == 3
+            assert found.shape[2] == 3
+            assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(SMALL) if name.startswith("png") and "junk" not in name])
+@fuzz.settings
+@given(data=st.data())
+def test_fuzz_a_png_is_right_or_refused(name, data):
+    """Its checksums find every flipped bit in what makes the picture."""
+    kind = SMALL[name]
+    at = data.draw(st.integers(8, len(kind.data) - 1))
+    flipped = bytearray(kind.data)
+    flipped[at] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        found = decode(bytes(flipped))
+    except EmbedshiftError:
+        return
+    if kind.file_name.endswith(b"turned.png"):  # a checksum of EXIF is no part of the pixels
+        found = found if found.shape == kind.pixels.shape else np.rot90(found, -1)
+    assert found.shape == kind.pixels.shape
+    assert np.abs(found.astype(int) - kind.pixels).mean() <= kind.off
+
+
+@fuzz.settings
+@given(data=st.data())
+def test_fuzz_tars(root, data):
+    whole = write_tar(root / "whole.tar", MEMBERS).read_bytes()
+    (root / "a.tar").write_bytes(data.draw(damaged(whole[: 9 * 512 + 1024])))
+    all_of(root / "a.tar")
+
+
+@fuzz.settings
+@given(st.integers(0, 9 * 512 - 1), st.integers(1, 255))
+def test_fuzz_a_tar_loses_no_member_in_silence(root, at, change):
+    data = bytearray(write_tar(root / "whole.tar", MEMBERS).read_bytes())
+    data[at] ^= change
+    (root / "a.tar").write_bytes(data)
+    found = all_of(root / "a.tar")
+    assert found is None or found.keys() == {"a.png", "b.png"}
+
+
+@pytest.fixture(scope="module")
+def parquet() -> bytes:
+    buffer = io.BytesIO()
+    table = {"image_id": ["a", "b", "c"], "caption": ["x", None, "z"], "jpg": [b"one" * 99, None, b"three" * 99]}
+    pq.write_table(pa.table(table), buffer, row_group_size=2)
+    return buffer.getvalue()
+
+
+@fuzz.settings
+@given(data=st.data())
+def test_fuzz_parquets(root, parquet, data):
+    (root / "a.parquet").write_bytes(data.draw(damaged(parquet)))
+    all_of(root / "a.parquet")
+
+
+PLACES = b"a.png ./a.png .. / ~ a.tar memory://x/a.png file:///dev/zero list.txt :// a::b".split()
+ENTRIES = st.one_of(st.binary(max_size=30), st.sampled_from(PLACES))
+
+
+@fuzz.settings
+@given(st.lists(ENTRIES, max_size=5))
+def test_fuzz_lists(root, entries):
+    folder = root / "lists"
+    folder.mkdir(exist_ok=True)
+    (folder / "a.png").write_bytes(b"a")
+    names = {entry: os.path.join(os.fsencode(folder), entry.strip().replace(b"\0", b"")) for entry in entries}
+    kept = [entry for entry in entries if not os.path.isdir(names[entry])]  # no walk through all of this machine
+    (folder / "list.txt").write_bytes(b"\n".join(kept))
+    all_of(folder / "list.txt")
+
+
+@fuzz.settings
+@given(st.one_of(st.binary(max_size=200), st.text("{}[]:,-&*!|>?'\"#%@ \n\tab01.~", max_size=80).map(str.encode)))
+def test_fuzz_yaml(root, data):
+    (root / "a.yaml").write_bytes(data)
+    with fuzz.within(60):
+        try:
+            read_yaml(root / "a.yaml")
+        except EmbedshiftError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+
+
+CAPTIONS = [b"[" * 99_999, b'{"caption": 1e999}', b'{"caption": "\\ud800"}', b"null", b"[1]"]
+CONTENTS = st.one_of(st.binary(max_size=60), st.sampled_from(CAPTIONS))
+
+
+@fuzz.settings
+@given(st.dictionaries(st.sampled_from(["a.txt", "a.json", "b.JSON"]), CONTENTS))
+def test_fuzz_captions(contents):
+    found = captions_of({name: (name[0], content) for name, content in contents.items()})
+    for caption in found.values():
+        pa.array([caption])  # can be stored

@@ -1,0 +1,141 @@
+"""Files that are cut, altered, empty, bombs, or no pictures at all."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from support.hostile import Kind
+from support.hostile.encodings import PHOTO, PICTURE, chunk, encoded, interlaced_png, png, png_of
+
+_EARLY = "damaged or ends early"
+_EOI = b"\xff\xd9"
+
+
+def kinds() -> Iterator[Kind]:
+    """All of them."""
+    yield from _cut()
+    yield from _altered()
+    yield from _bombs()
+    yield from _no_pictures()
+
+
+def _files() -> dict[str, tuple[str, bytes]]:
+    deep = Image.fromarray(PHOTO).resize((360, 270))
+    return {
+        "jpeg": (".jpg", encoded(deep, "JPEG")),
+        "jpeg progressive": (".jpg", encoded(deep, "JPEG", progressive=True)),
+        "jpeg restarts": (".jpg", encoded(deep, "JPEG", restart_marker_rows=1)),
+        "png": (".png", encoded(deep, "PNG")),
+        "webp": (".webp", encoded(deep, "WEBP")),
+        "webp lossless": (".webp", encoded(deep, "WEBP", lossless=True)),
+        "gif": (".jpg", encoded(deep.quantize(64), "GIF")),
+        "bmp": (".bmp", encoded(deep, "BMP")),
+        "tiff raw": (".tif", encoded(deep, "TIFF")),
+        "tiff lzw": (".tif", encoded(deep, "TIFF", compression="tiff_lzw")),
+    }
+
+
+def _cut() -> Iterator[Kind]:
+    for name, (ending, data) in _files().items():
+        for share in (10, 50, 95):
+            cut = data[: len(data) * share // 100]
+            yield Kind(name=f"{name} cut at {share} %", ending=ending, data=cut, words="early|cut off")
+        if ending == ".jpg" and "jpeg" in name:
+            end = data.rindex(_EOI)
+            for share in (30, 60, 95):
+                glued = data[: end * share // 100] + _EOI
+                yield Kind(name=f"{name} cut at {share} % with an end", ending=ending, data=glued, words=_EARLY)
+            tail = data[: end // 2] + bytes(end)
+            yield Kind(name=f"{name} with zeros behind", ending=ending, data=tail, words="without its end")
+    data = encoded(PICTURE, "JPEG", progressive=True)
+    second = data.index(b"\xff\xda", data.index(b"\xff\xda") + 2)
+    first_scan = data[: data.rindex(b"\xff\xc4", 0, second)] + _EOI
+    yield Kind(name="jpeg progressive one scan", ending=".jpg", data=first_scan, words="without some of its scans")
+    data = encoded(Image.fromarray(PHOTO).resize((360, 270)), "WEBP")
+    zeros = data[: len(data) // 2] + bytes(len(data) - len(data) // 2)
+    yield Kind(name="webp with zeros behind", ending=".webp", data=zeros, words="end is zeros")
+
+
+def _altered() -> Iterator[Kind]:
+    whole = encoded(PICTURE, "PNG")
+    for share in (15, 50, 85):
+        flipped_png = bytearray(whole)
+        flipped_png[len(whole) * share // 100] ^= 4
+        yield Kind(name=f"png bit flipped at {share} %", ending=".png", data=bytes(flipped_png), words=_EARLY)
+    yield Kind(name="png without end", ending=".png", data=whole[:-12], words=_EARLY)
+    yield Kind(name="png no pixels", ending=".png", data=png(0, 9, 8, 2, b""), words="not a picture|early")
+    line = b"\0" + bytes([99]) * 270
+    for lines in (40, 89):
+        yield Kind(name=f"png {lines} of 90 lines", ending=".png", data=png(90, 90, 8, 2, line * lines), words=_EARLY)
+    whole = interlaced_png(PHOTO)
+    missing = whole[:8] + chunk(b"IHDR", whole[16:20] + struct.pack(">I", 95) + whole[24:29]) + whole[33:]
+    yield Kind(name="png interlaced lines missing", ending=".png", data=missing, words=_EARLY)
+    gif = encoded(PICTURE.quantize(8), "GIF")
+    at = gif.index(b",\0\0\0\0") + 7  # twice the height, in the header and in the frame
+    tall = gif[:8] + b"\xb4\0" + gif[10:at] + b"\xb4\0" + gif[at + 2 :]
+    yield Kind(name="gif 90 of 180 lines", ending=".png", data=tall, words=_EARLY)
+    # Nothing in these formats tells the damage: a picture of the right size, altered, or a failure.
+    for name, (ending, data) in _files().items():
+        middle = len(data) // 2
+        if name not in ("png", "gif"):
+            zeroed = data[:middle] + bytes(64) + data[middle + 64 :]
+            yield Kind(name=f"{name} zeros inside", ending=ending, data=zeroed)
+            flipped = data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :]
+            yield Kind(name=f"{name} bit flipped", ending=ending, data=flipped)
+
+
+def _bombs() -> Iterator[Kind]:
+    large = "more than 100 megapixels"
+    for width, height in ((30_000, 30_000), (100_000, 1_001), (2**31 - 1, 2**31 - 1)):
+        data = png(width, height, 1, 0, b"\0" * 64)
+        yield Kind(name=f"png header of {width} x {height}", ending=".png", data=data, words=large)
+    bmp = encoded(PICTURE, "BMP")
+    data = bmp[:18] + struct.pack("<ii", 60_000, 60_000) + bmp[26:]
+    yield Kind(name="bmp header bomb", ending=".bmp", data=data, words=large)
+    gif = encoded(PICTURE.quantize(8), "GIF")
+    wide = gif[:6] + b"\xff\xff\xff\xff" + gif[10:]
+    yield Kind(name="gif header bomb", ending=".png", data=wide, words=large)
+    jpeg = encoded(PICTURE, "JPEG")
+    size = jpeg.index(b"\xff\xc0") + 5
+    data = jpeg[:size] + b"\xff\xdc\xff\xdc" + jpeg[size + 4 :]
+    yield Kind(name="jpeg header bomb", ending=".jpg", data=data, words=large)
+    yield Kind(
+        name="jpeg no height", ending=".jpg", data=jpeg[:size] + b"\0\0" + jpeg[size + 2 :], words="early|cut off"
+    )
+    yield Kind(name="jpeg all fill", ending=".jpg", data=b"\xff\xd8" + b"\xff" * 4_000_000, words="without its end")
+    yield Kind(name="jpeg fill then picture", ending=".jpg", data=b"\xff\xd8" + b"\xff" * 4_000_000 + jpeg[2:], words=_EARLY)  # fmt: skip  # noqa: E501
+    segments = jpeg[:2] + b"\xff\xfe\0\x02" * 500_000 + jpeg[2:]
+    yield Kind(name="jpeg 500000 comments", ending=".jpg", data=segments, words=_EARLY)
+    profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(100_000_000)))
+    yield Kind(name="png icc bomb", ending=".png", data=png_of(PHOTO, 2, profile), words=_EARLY)
+    pixels = chunk(b"IDAT", zlib.compress(bytes(50_000_000)))
+    yield Kind(name="png pixels bomb", ending=".png", data=png(4, 4, 8, 2, bytes(13 * 4), pixels), pixels=np.zeros((4, 4, 3), np.uint8))  # fmt: skip  # noqa: E501
+
+
+def _no_pictures() -> Iterator[Kind]:
+    texts = {
+        "text": b"this is a text, not a picture\n" * 50,
+        "zeros": bytes(5000),
+        "svg": b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
+        "pdf": encoded(PICTURE, "PDF"),
+        "eps": encoded(PICTURE, "EPS"),
+        "ico": encoded(PICTURE, "ICO"),
+        "tga": encoded(PICTURE, "TGA"),
+        "html": b"<!doctype html><html><body>404 Not Found</body></html>",
+        "random": np.random.default_rng(0).bytes(5000),
+    }
+    yield Kind(name="empty", ending=".jpg", data=b"", words="the file is empty")
+    for name, data in texts.items():
+        yield Kind(name=name, ending=".jpg", data=data, words="not a picture")
+    for number, start in enumerate(
+        (b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"GIF89a", b"BM", b"II*\0")
+    ):
+        yield Kind(name=f"only a signature {number}", ending=".png", data=start, words="not a picture|early")
+    for values in (np.ones((4, 4), np.float32), np.full((4, 4), 70_000, np.int32)):
+        data = encoded(Image.fromarray(values), "TIFF")
+        yield Kind(
+            name=f"tiff {values.dtype}", ending=".tif", data=data, words="convert (the picture|it) to 8 or 16 bits"
+        )
