@@ -135,15 +135,17 @@ def hash_of(identity: Mapping[str, Any]) -> str:
 
 def read_content(folder: Path) -> Json:
     """study.json as it is; UsageError where there is none."""
+    if (name := storable(str(folder))) != str(folder):  # Arrow and Polars open no such path
+        raise UsageError(f"{name}: holds bytes that are not UTF-8; rename it")
     file = folder / FILE
     try:
         if file.exists() and not file.is_file():
             raise UsageError(f"{file}: not a file")
         content: Json = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{_shown(folder)}: no study here ({reason(error)})") from error
+        raise UsageError(f"{folder}: no study here ({reason(error)})") from error
     if not isinstance(content, dict):
-        raise UsageError(f"{_shown(folder)}: no study here ({FILE} is no JSON object)")
+        raise UsageError(f"{folder}: no study here ({FILE} is no JSON object)")
     return content
 
 
@@ -157,12 +159,12 @@ def read_info(folder: Path) -> StudyInfo:
     content = read_content(folder)
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise UsageError(another_schema(_shown(folder), version))
+        raise UsageError(another_schema(str(folder), version))
     try:
         info = _typed(StudyInfo, content)
         _check(info)
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        raise UsageError(f"{_shown(folder)}: its {FILE} is not whole ({reason(error):.300})") from error
+        raise UsageError(f"{folder}: its {FILE} is not whole ({reason(error):.300})") from error
     return info
 
 
@@ -271,7 +273,3 @@ def _check_augmentation(entry: Mapping[str, Any]) -> None:
         _typed(str, entry["hash"])
     elif not {"steps", "callable"} & entry.keys():
         _typed(int, entry["version"])
-
-
-def _shown(folder: Path) -> str:
-    return storable(str(folder))
