@@ -101,7 +101,7 @@ def test_a_foreign_study_shows_no_image_and_says_so_once(study, state, monkeypat
     study.report(figures=["views"])
     assert shown(study) > 0
     forget(state)
-    done = command.call(monkeypatch, capsys, "report", study.folder)
+    done = command.call(monkeypatch, capsys, "report", study.folder, "--figures", "views,dendrogram")
     assert done.code == 0
     assert " ".join(done.err.split()).count(LINE) == 1
     assert "--images-root" in done.err

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embedshift.errors import EmbedshiftError
 from embedshift.store.checksum import digests
 from embedshift.store.shards import Failure, shard_path, write_failures
 from embedshift.store.verification import verify
@@ -80,7 +81,10 @@ def test_no_study(tmp_path, study):
 
 def test_rows_that_do_not_agree_with_the_record(study):
     revise_shard(study.folder, 1, lambda rows: rows.slice(0, 9))
-    assert problems(study) == {"shards/part-00001.parquet": "9 rows where 4 images of 3 views are said"}
+    (problem,) = problems(study).values()
+    assert "part-00001.parquet: 9 rows where 4 images of 3 views are said" in problem
+    with pytest.raises(EmbedshiftError, match="9 rows where 4 images"):
+        study.rows()
 
 
 def test_rows_of_one_image_twice(study):

@@ -16,6 +16,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.statistics.summary import PAPER_METRICS
 from support.command import call
 from support.comparing import SUITE, A, B, C, first_study, moved, three_studies, variant
+from support.revised import say_identity
 from support.synthetic import make_study
 
 RADAR = [name for name in PAPER_METRICS if name != "l2_distance"]
@@ -139,7 +140,7 @@ def test_a_metric_of_one_study_alone_is_left_out_and_named(first, tmp_path, capl
     other = variant(first, tmp_path / "b", moved(0.01, 1), encoder={"name": "b"})
     content = copy.deepcopy(other.info())
     content["identity"]["metrics"] = more
-    (other.folder / "study.json").write_text(json.dumps(content))
+    say_identity(other.folder, content)
     assert set(embedshift.compare([first, other]).comparison["metric"]) == set(PAPER_METRICS)
     assert "left out: patch_similarity_uint8" in caplog.text
 

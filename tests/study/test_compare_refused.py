@@ -17,16 +17,30 @@ def first(tmp_path_factory):
     return first_study(tmp_path_factory.mktemp("refused") / "a")
 
 
+def one_draw(rows):
+    """The rows of the first draw; five augmentations have ten pairs."""
+    return rows.filter(pl.col("draw") == 0).with_columns(pl.col("pairwise").list.head(10))
+
+
 NOISE = {"albumentations": {"std_range": [0.1, 0.2]}}
 REFUSED = {
     "seed": ({"identity": {"seed": 4}}, "seed: 3 in X, 4 in Y"),
-    "draws": ({"identity": {"draws": 1}}, "draws: 2 in X, 1 in Y"),
+    "draws": (
+        {"identity": {"draws": 1}, "rows": one_draw},
+        "draws: 2 in X, 1 in Y",
+    ),
     "resize": ({"identity": {"resize": "crop"}}, 'resize: "squash" in X, "crop" in Y'),
     "parameter": (
         {"identity": {"augmentations": {"noise": NOISE}}},
         "augmentations.noise.albumentations.std_range: [0.44, 0.88] in X, [0.1, 0.2] in Y",
     ),
-    "suite": ({"identity": {"augmentations": {"blur": None}}}, "augmentations.blur: {"),
+    "suite": (
+        {
+            "identity": {"augmentations": {"blur": None, "blurred": {"callable": "def blurred(): ..."}}},
+            "rows": lambda rows: rows.with_columns(pl.col("view").replace("blur", "blurred")),
+        },
+        "augmentations.blur: {",
+    ),
 }
 
 

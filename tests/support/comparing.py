@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from embedshift.store.info import hash_of
 from embedshift.store.shards import Failure, ShardRecord, write_failures, write_shard
 from embedshift.study import Study
 from support.remembered import write_tables
@@ -75,16 +76,23 @@ def variant(
     columns = parts[0].schema
     whole = rows(pl.concat([pl.DataFrame(part) for part in parts]).filter(~pl.col("image_id").is_in(failed)))
     content = merged(study.info(), info)
+    content["config"]["shard_size"] = shard_size
+    content["augmentations"] = list(content["identity"]["augmentations"])
+    content["config_hash"] = hash_of(content["identity"])
+    measured = whole["image_id"].n_unique()
+    content["counts"] |= {"images": measured + len(failed), "measured": measured, "failed": len(failed)}
     study = Study(folder)
     (folder / "study.json").write_text(json.dumps(content))
-    ids = whole["image_id"].unique(maintain_order=True)
+    ids = [*whole["image_id"].unique(maintain_order=True), *failed]
     records = []
     for index in range(-(-len(ids) // shard_size)):
-        chosen = ids[index * shard_size : (index + 1) * shard_size]
-        lost = tuple(Failure(name, "decode", "damaged") for name in failed) if index == 0 else ()
-        records.append(ShardRecord(index, "0" * 64, len(chosen), lost, 8, {}))
-        part = whole.filter(pl.col("image_id").is_in(chosen.implode())).to_arrow().cast(columns)
-        part = with_unrelated(part, content["identity"]["metrics"], len(part) // len(chosen), len(ids))
+        listed = ids[index * shard_size : (index + 1) * shard_size]
+        chosen = [name for name in listed if name not in failed]
+        lost = tuple(Failure(name, "decode", "damaged") for name in listed if name in failed)
+        records.append(ShardRecord(index, content["config_hash"], len(chosen), lost, 8, {}))
+        part = whole.filter(pl.col("image_id").is_in(chosen)).to_arrow().cast(columns)
+        if chosen:
+            part = with_unrelated(part, content["identity"]["metrics"], len(part) // len(chosen), measured)
         write_shard(folder, part.cast(columns.with_metadata(part.schema.metadata)), records[-1])
     write_failures(folder, records)
     write_tables(study)

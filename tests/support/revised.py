@@ -4,12 +4,14 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embedshift.store.info import hash_of
 from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_path, write_shard
 from embedshift.study import Study
 
@@ -51,6 +53,14 @@ def revise_embeddings(study: Study, change: Callable[[Vectors], Vectors], shard:
         return table.set_column(place, field, column)
 
     revise_shard(study.folder, shard, changed)
+
+
+def say_identity(folder: Path, content: dict[str, Any]) -> None:
+    """Writes a study.json with another identity, and lets the shards say that they are of it."""
+    content["config_hash"] = hash_of(content["identity"])
+    (folder / "study.json").write_text(json.dumps(content))
+    for index in range(len(list((folder / "shards").iterdir()))):
+        revise_shard(folder, index, lambda rows: rows, config_hash=content["config_hash"])
 
 
 def say_counts(folder: Path, images: int, rows: int) -> None:

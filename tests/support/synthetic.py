@@ -22,6 +22,7 @@ from embedshift.registry import questions
 from embedshift.sources import images as decoding
 from embedshift.sources import note_roots
 from embedshift.statistics.summary import PAPER_METRICS
+from embedshift.store.info import hash_of
 from embedshift.store.shards import (
     SCHEMA_VERSION,
     Failure,
@@ -99,28 +100,6 @@ def make_study(
     metrics += STRENGTH_METRICS if graded else ()
     lists: dict[str, int | None] = {"pairwise": None, **dict.fromkeys(LAYER_COLUMNS if layers else (), layers)}
     lists |= {"word_cosines": len(names)} if text else {}
-    columns = schema(dim, grid and grid[0] * grid[1], metrics, lists, graded=bool(graded))
-    records = []
-    for index in range(max(1, -(-(len(ids) + len(failures)) // shard_size))):
-        part = ids[index * shard_size : (index + 1) * shard_size]
-        rng = np.random.default_rng([seed, index])
-        lost = tuple(failures) if index == 0 else ()
-        records.append(ShardRecord(index, "0" * 64, len(part), lost, 8, {"encode": 1.0}))
-        pixels = [_pixels(folder / "pictures" if with_pictures else None, each) for each in part]
-        table = _shard(part, pixels, names, strengths, dim, grid, draws, seed, rng)
-        if looks:
-            table = with_looks(table, len(part), np.array(strengths), draws, there=grid is not None)
-        if layers:
-            table = with_layers(table, len(part), np.array(strengths), draws, layers)
-        if text:
-            table = with_text(table, len(part), np.array(strengths), draws)
-        if graded:
-            table = with_grades(table, graded, draws, seed, rng)
-        table = with_unrelated(with_shifts(table, len(names), draws), metrics, 1 + len(names) * draws, of or len(ids))
-        columns = columns.with_metadata(table.schema.metadata)
-        write_shard(folder, table.select(columns.names).cast(columns), records[-1])
-    write_failures(folder, records)
-    study = Study(folder)
     info = _info(folder, ids, names, dim, grid, draws, seed, failures, encoder, shard_size)
     told: dict[str, Any] = {"layers": {"layers": True}} if layers else {}
     if text:
@@ -136,6 +115,29 @@ def make_study(
     info["identity"]["questions"] = told
     info["identity"]["metrics"] = list(metrics)
     info["identity"]["augmentations"] |= {each.name: each.describe() for each in graded}
+    info["config_hash"] = hash_of(info["identity"])
+    columns = schema(dim, grid and grid[0] * grid[1], metrics, lists, graded=bool(graded))
+    records = []
+    for index in range(max(1, -(-(len(ids) + len(failures)) // shard_size))):
+        part = ids[index * shard_size : (index + 1) * shard_size]
+        rng = np.random.default_rng([seed, index])
+        lost = tuple(failures) if index == 0 else ()
+        records.append(ShardRecord(index, info["config_hash"], len(part), lost, 8, {"encode": 1.0}))
+        pixels = [_pixels(folder / "pictures" if with_pictures else None, each) for each in part]
+        table = _shard(part, pixels, names, strengths, dim, grid, draws, seed, rng)
+        if looks:
+            table = with_looks(table, len(part), np.array(strengths), draws, there=grid is not None)
+        if layers:
+            table = with_layers(table, len(part), np.array(strengths), draws, layers)
+        if text:
+            table = with_text(table, len(part), np.array(strengths), draws)
+        if graded:
+            table = with_grades(table, graded, draws, seed, rng)
+        table = with_unrelated(with_shifts(table, len(names), draws), metrics, 1 + len(names) * draws, of or len(ids))
+        columns = columns.with_metadata(table.schema.metadata)
+        write_shard(folder, table.select(columns.names).cast(columns), records[-1])
+    write_failures(folder, records)
+    study = Study(folder)
     (folder / "study.json").write_text(json.dumps(info))
     if with_tables:
         write_tables(study)
@@ -257,7 +259,7 @@ def _info(
             "batch_size": None, "workers": None, "precision": "float32", "device": "auto", "engine": "local",
             "store": "all",
         },
-        "config_hash": "0" * 64,
+        "config_hash": "",
         "identity": {
             "images": {"count": len(ids) + len(failures), "ids_hash": "0" * 64}, "weights_hash": "1" * 64,
             **preprocess, "resize": "squash", "augmentations": suite, "seed": seed, "draws": draws,

@@ -1,6 +1,5 @@
 """Suites: named augmentations in a fixed order, and how they are found again from what was written down."""
 
-import contextlib
 import copy
 import json
 import logging
@@ -17,10 +16,13 @@ from embedshift.augmentations.pipelines import ENDINGS, read_pipelines
 from embedshift.augmentations.transforms import Transform
 from embedshift.augmentations.trial import failure
 from embedshift.config import Json
-from embedshift.errors import UsageError
+from embedshift.errors import UsageError, reason
 from embedshift.registry import Registry
 
 log = logging.getLogger(__name__)
+
+# Of all parameters of an augmentation that a study describes: an image of that side is the largest that one makes.
+LARGEST = 10_000
 
 SUITES: Registry[Callable[[Choice], Sequence[Augmentation]]] = Registry("augmentation suite")
 
@@ -155,7 +157,13 @@ def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
 
 
 def _rebuilt(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
-    """One augmentation of a description; None where it is the user's own, or of another version."""
+    """One augmentation of a description; None where it is the user's own, of another version, or cannot be made.
+
+    A description may be of somebody else: it makes no class but those of albumentations, and no large image.
+    """
+    if max(map(abs, _numbers(entry)), default=0) > LARGEST:
+        log.warning("augmentation %r is not drawn again: a parameter is larger than %d", name, LARGEST)
+        return None
     if "steps" in entry:
         steps = [_rebuilt(*_parted(step)) for step in entry["steps"]]
         known = [Augmentation(name, Chain(tuple(step for step in steps if step is not None)))]
@@ -165,12 +173,32 @@ def _rebuilt(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
         known = [] if family is None else [family.at(grade.level, grade.parameter)]
     elif "built_in" in entry:
         known = [each for each in _without_families() if each.name == name]
+    elif "albumentations" in entry:
+        return _of_albumentations(name, entry["albumentations"])
     else:
-        # KeyError: a variant, a callable, or a class of albumentations that only the user's own program knows.
-        with contextlib.suppress(KeyError):
-            return Augmentation(name, transforms.from_dict(entry["albumentations"]))
         return None
     return next((each for each in known if json.loads(json.dumps(each.describe())) == dict(entry)), None)
+
+
+def _of_albumentations(name: str, described: Json) -> Augmentation | None:
+    """None for a class that only the user's own program knows, and for what albumentations does not take."""
+    try:
+        return Augmentation(name, transforms.from_dict(described))
+    except KeyError:
+        return None
+    except Exception as error:
+        log.warning("augmentation %r is not drawn again: %.200s", name, reason(error))
+        return None
+
+
+def _numbers(described: Any) -> Iterator[float]:
+    if isinstance(described, Mapping):
+        described = [*described.values()]
+    if isinstance(described, list):
+        for each in described:
+            yield from _numbers(each)
+    elif isinstance(described, int | float):
+        yield described
 
 
 def _parted(step: Mapping[str, Any]) -> tuple[str, Json]:

@@ -52,15 +52,5 @@ def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard], order: st
     return found
 
 
-def hash_of(identity: Json) -> str:
-    """The hash that shards and study.json carry.
-
-    Example:
-        >>> hash_of({"seed": 0, "size": 32}) == hash_of({"size": 32, "seed": 0})
-        True
-    """
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
 def _hash(ids: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()

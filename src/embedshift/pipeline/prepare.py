@@ -13,7 +13,7 @@ from embedshift.encoders import Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.pipeline.identity import hash_of, study_identity
+from embedshift.pipeline.identity import study_identity
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
 from embedshift.pipeline.ready import ReadyEncoder, ready
@@ -32,6 +32,7 @@ from embedshift.sources import (
     shuffle,
     split,
 )
+from embedshift.store.info import hash_of
 
 # Of the views of one image; a loader holds them three times while it hands them over.
 MOST_BYTES = 2**30

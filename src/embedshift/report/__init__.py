@@ -13,6 +13,7 @@ from embedshift.report.glossary import glossary
 from embedshift.report.section import Chart, PageInput, Section
 from embedshift.store import shards
 from embedshift.store.copies import copies
+from embedshift.store.parts import overall
 from embedshift.store.reader import Reader
 from embedshift.store.tables import write_tables
 
@@ -128,8 +129,14 @@ def _measured(given: PageInput) -> Section:
     """How it was measured."""
     naming = given.reader.naming
     failures, more = facts.listed_failures(given.records, naming)
+    parts, copied = given.reader.parts(), copies(given.reader)
+    checksums, more_checksums = facts.listed_checksums(parts)
     content = {
-        "facts": facts.facts(given.info, given.records, given.encoder, naming=naming, copied=copies(given.reader)),
+        "facts": facts.facts(
+            given.info, given.records, given.encoder, naming=naming, copied=copied, checksum=overall(parts)
+        ),
+        "checksums": checksums,
+        "more_checksums": more_checksums,
         "failures": failures,
         "more_failures": more,
         "unfinished": not given.info.complete,

@@ -10,6 +10,7 @@ from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.store.copies import copies_line
 from embedshift.store.info import StudyInfo
 from embedshift.store.naming import Naming
+from embedshift.store.parts import Part
 from embedshift.store.shards import Failure, ShardRecord
 
 Fact = tuple[str, str]
@@ -17,6 +18,7 @@ Fact = tuple[str, str]
 # What is listed one by one; the rest is counted, so that the page does not grow with the number of images.
 LISTED_FAILURES = 50
 LISTED_PATHS = 5
+LISTED_PARTS = 200
 
 ATTENTION = {
     "cls": "the last layer's weights from the CLS token to the patches, mean over heads",
@@ -26,7 +28,7 @@ ATTENTION = {
 
 
 def facts(
-    info: StudyInfo, records: Sequence[ShardRecord], title: str, *, naming: Naming, copied: int
+    info: StudyInfo, records: Sequence[ShardRecord], title: str, *, naming: Naming, copied: int, checksum: str
 ) -> dict[str, list[Fact]]:
     """Headed lists of name and value.
 
@@ -36,6 +38,7 @@ def facts(
         title: What the encoder is called.
         naming: What places are called.
         copied: How many images repeat the pixels of another.
+        checksum: Over those of all shards.
     """
     encoder, identity, config = info.encoder, info.identity, info.config
     name, grid = naming.setting(encoder.name), encoder.grid
@@ -64,6 +67,7 @@ def facts(
         ],
         "Study": [
             ("configuration, hash", info.config_hash),
+            ("shards, checksum", checksum),
             ("seed", str(config["seed"])),
             ("views per augmentation", str(config["draws"])),
             ("batch size", ", ".join(map(str, sizes)) + " views" if sizes else "–"),
@@ -111,6 +115,12 @@ def configuration(info: StudyInfo, naming: Naming) -> str:
     if len(config["images"]) > LISTED_PATHS:
         config["images"] = [*config["images"][:LISTED_PATHS], f"… and {len(config['images']) - LISTED_PATHS:,} more"]
     return json.dumps(config, indent=2, ensure_ascii=False)
+
+
+def listed_checksums(parts: Sequence[Part]) -> tuple[list[Fact], int]:
+    """The first shards with the first digits of their checksums, and the number of those that are not listed."""
+    shown = [(part.path.name, part.digests.file[:12]) for part in parts[:LISTED_PARTS]]
+    return shown, len(parts) - len(shown)
 
 
 def listed_failures(records: Sequence[ShardRecord], naming: Naming) -> tuple[list[Failure], int]:

@@ -146,8 +146,10 @@ def read_again(description: Mapping[str, Any], roots: Roots | None = None) -> Ca
         root = Path(description["root"])
 
         def read(image_id: str) -> bytes:
-            _check(roots, str(root / image_id))
-            return read_file(root / image_id, IMAGE_BYTES)
+            # study.json and rows are UTF-8, whatever the locale takes names of files for.
+            path = os.fsdecode(str(root / image_id).encode("utf-8", "surrogateescape"))
+            _check(roots, path)
+            return read_file(path, IMAGE_BYTES)
 
         return read
     return _reader(description, lambda image_id: image_id, roots)

@@ -1,17 +1,25 @@
 """study.json: what a study is, typed."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from embedshift.config import Json
+from annotated_types import Ge, Le
+
+from embedshift.config import AtLeast1, Json, Resize, Store
 from embedshift.errors import UsageError, reason
-from embedshift.store.shards import SCHEMA_VERSION, another_schema, write_whole
+from embedshift.sources import SOURCES
+from embedshift.statistics.families import families_of
+from embedshift.store.shards import SCHEMA_VERSION, another_schema, storable, write_whole
+
+S = TypeVar("S")
 
 FILE = "study.json"
+Natural = Annotated[int, Ge(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +32,13 @@ class EncoderRecord:
     weights_hash: str
     embedding: str | None = None
     embedding_definition: str | None = None
-    dim: int
-    grid: tuple[int, int] | None
-    size: int
+    dim: AtLeast1
+    grid: tuple[AtLeast1, AtLeast1] | None
+    size: AtLeast1
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    shortest: int | None
-    resample: int
+    shortest: AtLeast1 | None
+    resample: Annotated[int, Ge(0), Le(5)]
     precision: str
     attention_kind: str | None
 
@@ -39,11 +47,11 @@ class EncoderRecord:
 class Counts:
     """How many images were listed, measured, failed and passed over (by what they are), and how many rows there are."""
 
-    images: int
-    measured: int
-    failed: int
-    rows: int
-    skipped: Mapping[str, int]
+    images: Natural
+    measured: Natural
+    failed: Natural
+    rows: Natural
+    skipped: Mapping[str, Natural]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +95,12 @@ class StudyInfo:
     @property
     def seed(self) -> int:
         """The study's seed."""
-        return int(self.config["seed"])
+        return int(self.identity["seed"])
 
     @property
     def draws(self) -> int:
         """Views per augmentation."""
-        return int(self.config["draws"])
+        return int(self.identity["draws"])
 
     @property
     def parts(self) -> int:
@@ -112,14 +120,29 @@ class StudyInfo:
     def write(self, folder: Path) -> None:
         """Writes study.json, whole or not at all."""
         text = json.dumps(dataclasses.asdict(self), indent=2)  # escaped: a path may hold bytes that are no text
-        write_whole(folder / FILE, lambda hidden: hidden.write_text(text))
+        write_whole(folder / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))
+
+
+def hash_of(identity: Mapping[str, Any]) -> str:
+    """The hash that shards and study.json carry.
+
+    Example:
+        >>> hash_of({"seed": 0, "size": 32}) == hash_of({"size": 32, "seed": 0})
+        True
+    """
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def read_content(folder: Path) -> Json:
     """study.json as it is; UsageError where there is none."""
+    if (name := storable(str(folder))) != str(folder):  # Arrow and Polars open no such path
+        raise UsageError(f"{name}: holds bytes that are not UTF-8; rename it")
+    file = folder / FILE
     try:
-        content: Json = json.loads((folder / FILE).read_text())
-    except (OSError, ValueError) as error:
+        if file.exists() and not file.is_file():
+            raise UsageError(f"{file}: not a file")
+        content: Json = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{folder}: no study here ({reason(error)})") from error
     if not isinstance(content, dict):
         raise UsageError(f"{folder}: no study here ({FILE} is no JSON object)")
@@ -130,21 +153,123 @@ def read_info(folder: Path) -> StudyInfo:
     """The study in a folder.
 
     Raises:
-        UsageError: when there is none, or one that another version of embedshift wrote.
+        UsageError: when there is none, one that another version of embedshift wrote, or one that is not as a run wrote
+            it.
     """
     content = read_content(folder)
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
         raise UsageError(another_schema(str(folder), version))
-    known = {field.name for field in dataclasses.fields(StudyInfo)}
     try:
-        content |= {"encoder": _encoder(content["encoder"]), "counts": Counts(**content["counts"])}
-        content |= {"augmentations": tuple(content["augmentations"])}
-        return StudyInfo(**{name: value for name, value in content.items() if name in known})
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{folder}: its {FILE} is not whole ({reason(error)})") from error
+        info = _typed(StudyInfo, content)
+        _check(info)
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        raise UsageError(f"{folder}: its {FILE} is not whole ({reason(error):.300})") from error
+    return info
 
 
-def _encoder(content: Json) -> EncoderRecord:
-    lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
-    return EncoderRecord(**content | lists)
+def _typed(kind: type[S], content: Any) -> S:
+    import pydantic  # a tenth of a second that `--help` does not need
+
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _check(info: StudyInfo) -> None:
+    """Raises ValueError, KeyError or TypeError where the parts of study.json are not what a run writes."""
+    _typed(_Config, info.config)
+    _typed(_Identity, info.identity)
+    _check_source(_typed(_Source, info.source))
+    for name, each in info.pairs.items():
+        _typed(_Pair, each)
+        info.source["variants"][name]["paths"]
+    for entry in info.identity["augmentations"].values():
+        _check_augmentation(entry)
+    families_of(info.identity["augmentations"])
+    if info.config_hash != hash_of(info.identity):
+        raise ValueError("its identity is not that which its hash is of")
+    if list(info.augmentations) != list(info.identity["augmentations"]):
+        raise ValueError("its augmentations are not those of its identity")
+    told = info.identity["questions"]
+    if any(dict(said) != told.get(name, {}) for name, said in info.questions.items()):
+        raise ValueError("its questions are not those of its identity")
+
+
+@dataclass
+class _Config:
+    """What is read of the settings, beside what the report prints of all."""
+
+    shard_size: AtLeast1
+    images: list[str]
+    store: Store
+
+
+@dataclass
+class _Images:
+    ids_hash: str
+
+
+@dataclass
+class _Identity:
+    """What is read of the identity, beside what is compared."""
+
+    images: _Images
+    seed: Natural
+    draws: AtLeast1
+    size: AtLeast1
+    resize: Resize
+    precision: str
+    metrics: list[str]
+    augmentations: dict[str, dict[str, Any]]
+    questions: dict[str, dict[str, Any]]
+    versions: dict[str, str]
+
+
+@dataclass
+class _Source:
+    kind: str
+    root: str | None = None
+    paths: list[str] | None = None
+    variants: "dict[str, _Source]" = field(default_factory=dict)
+
+
+@dataclass
+class _Pair:
+    count: Natural
+    missing: Natural
+    stretched: Natural
+    first: str | None
+
+
+@dataclass
+class _Grade:
+    family: str
+    level: AtLeast1
+    parameter: float
+    unit: str
+    zero: float
+
+
+def _check_source(source: _Source) -> None:
+    if source.kind not in SOURCES:
+        raise ValueError(f"source: no source is called {source.kind:.40}")
+    if (source.root is None) if source.kind == "folder" else (source.paths is None):
+        raise ValueError("source: it names no place")
+
+
+def _check_augmentation(entry: Mapping[str, Any]) -> None:
+    """A description as `Augmentation.describe` gives it."""
+    if "grade" in entry:
+        _typed(_Grade, entry["grade"])
+    for step in entry.get("steps", ()):
+        _typed(str, step["name"])
+        _check_augmentation(step)
+    if "albumentations" in entry:
+        _typed(str, entry["albumentations"]["__class_fullname__"])
+    elif "variant" in entry:
+        _typed(str, entry["hash"])
+    elif not {"steps", "callable"} & entry.keys():
+        _typed(int, entry["version"])

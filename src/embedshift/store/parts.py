@@ -27,11 +27,13 @@ class Part:
         path: Where.
         record: What it says of itself.
         digests: Its checksums.
+        rows: How many rows it has.
     """
 
     path: Path
     record: ShardRecord
     digests: Digests
+    rows: int
 
 
 def present(folder: Path, count: int) -> dict[int, Path]:
@@ -86,9 +88,13 @@ def parts(folder: Path, info: StudyInfo) -> list[Part]:
 
 
 def refuse_foreign(part: Part, info: StudyInfo) -> None:
-    """Refuses a shard that was measured with other settings."""
+    """Refuses a shard that was measured with other settings, or has not the rows that study.json implies."""
     if part.record.config_hash != info.config_hash:
         raise UsageError(f"{part.path}: a shard of another study; move it elsewhere and run the study again")
+    views = 1 + len(info.augmentations) * info.draws
+    if part.rows != part.record.images * views:
+        words = f"{part.rows} rows where {part.record.images} images of {views} views are said"
+        raise UsageError(f"{part.path}: {words}; move it elsewhere and run the study again")
 
 
 def refuse_counts(folder: Path, info: StudyInfo, found: Iterable[Part]) -> None:
@@ -119,7 +125,7 @@ def _outcome(path: Path) -> Part | EmbedshiftError:
 @functools.lru_cache(maxsize=1 << 16)
 def _read(path: Path, *state: int) -> Part:
     """A part in this state of its file."""
-    record, found = read_record(path)
+    record, found, rows = read_record(path)
     if shard_path(path.parent.parent, record.index) != path:
         raise UsageError(f"{path}: holds shard {record.index}, whose name is another; move it elsewhere")
-    return Part(path, record, found)
+    return Part(path, record, found, rows)

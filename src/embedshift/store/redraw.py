@@ -114,7 +114,7 @@ def _decoded(read: Read, image_id: str, info: StudyInfo, measured: Collection[st
             return "it has changed since it was measured"
         how = info.identity["resize"]
         return images.resize(whole, encoder.size, how, shortest=encoder.shortest, resample=encoder.resample)
-    except (OSError, EmbedshiftError) as error:
+    except (OSError, ValueError, EmbedshiftError) as error:  # ValueError: no name of a file
         return cause(error)
 
 

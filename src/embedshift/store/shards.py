@@ -189,8 +189,8 @@ def _system_error(error: Exception) -> int | None:
     return int(found[1]) if found else getattr(error, "errno", None)
 
 
-def read_record(path: Path) -> tuple[ShardRecord, Digests]:
-    """What a shard says of itself, and its digests: every bit of it is read.
+def read_record(path: Path) -> tuple[ShardRecord, Digests, int]:
+    """What a shard says of itself, its digests and its number of rows: every bit of it is read.
 
     Raises:
         EmbedshiftError: when it is damaged, no shard, or of another version of embedshift.
@@ -198,23 +198,24 @@ def read_record(path: Path) -> tuple[ShardRecord, Digests]:
     try:
         found = digests(path)
     except NoChecksum:
-        if (version := _content(path).get("schema_version", SCHEMA_VERSION)) != SCHEMA_VERSION:
+        if (version := _content(path)[0].get("schema_version", SCHEMA_VERSION)) != SCHEMA_VERSION:
             raise EmbedshiftError(another_schema(str(path), version)) from None
         raise
-    said = _content(path)
+    said, rows = _content(path)
     version = said.pop("schema_version", None)
     if version != SCHEMA_VERSION:
         raise EmbedshiftError(another_schema(str(path), version))
     try:
-        return ShardRecord(**said | {"failures": tuple(Failure(**f) for f in said["failures"])}), found
+        return ShardRecord(**said | {"failures": tuple(Failure(**f) for f in said["failures"])}), found, rows
     except (KeyError, TypeError) as error:
         raise Damaged(path, reason(error)) from error
 
 
-def _content(path: Path) -> Json:
+def _content(path: Path) -> tuple[Json, int]:
     try:
-        said: Json = json.loads(pq.read_metadata(path).metadata[METADATA_KEY])
-        return said | {}
+        metadata = pq.read_metadata(path)
+        said: Json = json.loads(metadata.metadata[METADATA_KEY])
+        return said | {}, metadata.num_rows
     except Exception as error:
         raise Damaged(path, reason(error)) from error
 
