@@ -8,7 +8,7 @@ import pytest
 
 from embedshift import EmbedshiftError
 from embedshift.sources import FolderSource, Sample, select, split
-from embedshift.store.shards import storable
+from embedshift.sources.base import storable
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import Shard, Source
-from embedshift.store.shards import ShardRecord, storable
+from embedshift.sources.base import storable
+from embedshift.store.shards import ShardRecord
 
 log = logging.getLogger(__name__)
 

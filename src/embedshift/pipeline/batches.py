@@ -15,7 +15,8 @@ from embedshift.encoders.base import Encoder, EncoderOutput, concatenate
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.encoded import encode_views
-from embedshift.store.shards import Failure, storable
+from embedshift.sources.base import storable
+from embedshift.store.shards import Failure
 
 log = logging.getLogger(__name__)
 

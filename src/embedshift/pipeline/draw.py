@@ -13,7 +13,8 @@ from embedshift.errors import EmbedshiftError, cause
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import PairedSource, Sample, Source, images, without_folders
-from embedshift.store.shards import Failure, storable
+from embedshift.sources.base import storable
+from embedshift.store.shards import Failure
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from embedshift.config import Json
 from embedshift.encoders.base import Encoder, EncoderInfo
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import Shard
+from embedshift.sources.base import storable
 from embedshift.sources.order import SHUFFLED
-from embedshift.store.shards import storable
 
 
 def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard], order: str) -> Json:

@@ -12,7 +12,8 @@ from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.measure import Column, Measure
 from embedshift.pipeline.plan import Plan
-from embedshift.store.shards import GRADES, fixed_lists, schema, storable
+from embedshift.sources.base import storable
+from embedshift.store.shards import GRADES, fixed_lists, schema
 
 
 def measure(image: DrawnImage, output: EncoderOutput, measures: Sequence[Measure], plan: Plan) -> dict[str, Values]:

@@ -13,7 +13,8 @@ from embedshift.pipeline.measure import Sums
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder
 from embedshift.sources import Shard
-from embedshift.store.shards import Failure, ShardRecord, storable, with_sums
+from embedshift.sources.base import storable
+from embedshift.store.shards import Failure, ShardRecord, with_sums
 
 
 def measure_shard(

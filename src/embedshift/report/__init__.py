@@ -107,7 +107,7 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
         version=info.embedshift,
         augmentations=len(info.augmentations),
         headline=facts.headline(info, measured),
-        unseen=given.reader.unseen.replace("`images_root`", "--images-root") if given.reader.pictures else "",
+        unseen=given.reader.unseen.replace("`", "") if given.reader.pictures else "",
         unfinished=None if info.complete else (measured, info.counts.images),
         data={"charts": {chart.id: chart.plot for chart in charts}, "pictures": pictures},
     )

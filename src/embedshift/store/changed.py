@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from embedshift.sources import Sample, Shard, Source, images
+from embedshift.sources.base import storable
 from embedshift.store.reader import Reader
-from embedshift.store.shards import shard_path, storable
+from embedshift.store.shards import shard_path
 
 # Files with a later time that are read, since all of them may have been moved.
 MOST_READ = 256

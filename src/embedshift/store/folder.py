@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import polars as pl
 
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.sources.base import storable
 from embedshift.store import shards
 from embedshift.store.checksum import Damaged
 from embedshift.store.info import read_info
@@ -38,8 +39,8 @@ def locked(out: Path) -> Iterator[None]:
     Raises:
         EmbedshiftError: when another run holds it, or the folder cannot be written.
     """
-    if shards.storable(str(out)) != str(out):  # Arrow and Polars open no such path
-        raise UsageError(f"{shards.storable(str(out))}: holds bytes that are not UTF-8; choose another `out`")
+    if storable(str(out)) != str(out):  # Arrow and Polars open no such path
+        raise UsageError(f"{storable(str(out))}: holds bytes that are not UTF-8; choose another `out`")
     try:
         (out / "shards").mkdir(parents=True, exist_ok=True)
         place = out.stat()
@@ -131,7 +132,7 @@ def _moved_images(found: Sequence[Part], count: int, image_ids: Collection[str])
     if found:
         rows = pl.scan_parquet([part.path for part in found], glob=False)
         before |= set(rows.select("image_id").collect()["image_id"])
-    now = {shards.storable(image_id) for image_id in image_ids}
+    now = {storable(image_id) for image_id in image_ids}
     added = sorted(now - before) if len(found) == count else []  # else they may only be still to come
     return [
         f"{word}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"

@@ -13,8 +13,9 @@ from annotated_types import Ge, Le
 from embedshift.config import AtLeast1, Json, Resize, Store
 from embedshift.errors import UsageError, reason
 from embedshift.sources import SOURCES
+from embedshift.sources.base import storable
 from embedshift.statistics.families import families_of
-from embedshift.store.shards import SCHEMA_VERSION, another_schema, storable, write_whole
+from embedshift.store.shards import SCHEMA_VERSION, another_schema, write_whole
 
 S = TypeVar("S")
 

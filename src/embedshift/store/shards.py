@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats, Values
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, reason
-from embedshift.sources.base import storable as storable  # for those who write shards
 from embedshift.store.checksum import PLACEHOLDERS, Damaged, Digests, NoChecksum, digests, seal
 
 SCHEMA_VERSION = 4
