@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= build/demo
 FUZZ_EXAMPLES ?= 5000
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# Without its byte code, every process of the tests would compile all of it again.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 # A CPU without AVX-512: bfloat16 is emulated there.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
@@ -45,6 +46,12 @@ coverage: .venv/dev ## All tests, and which lines of src they run
 mutants: .venv/dev ## Small changes of statistics and store that the tests do not notice: hours
 	$(BIN)/python benchmarks/mutants.py statistics
 	$(BIN)/python benchmarks/mutants.py store
+
+chaos: .venv/dev ## Killed, stopped and starved runs, a few of each kind; python benchmarks/chaos.py for all of them
+	$(BIN)/python benchmarks/chaos.py --short
+
+soak: .venv/dev ## 20,000 images: whether memory stays flat and every row is right
+	$(BIN)/python benchmarks/soak.py
 
 lint: .venv/dev ## Lint, format check, and who may import what
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from polars.testing import assert_frame_equal
 
 import embedshift
 from embedshift import EmbedshiftError
+from embedshift.engines import ray as ray_engine
 from embedshift.sources import open_source, shuffle
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
@@ -234,3 +236,15 @@ def test_a_finished_study_without_a_table_gets_it_again(photos, tmp_path):
     study = run(photos, tmp_path / "study", "ray")
     (study.folder / "tables" / "claims.parquet").unlink()
     assert len(run(photos, tmp_path / "study", "ray").claims())
+
+
+def test_a_head_that_is_gone_is_said(monkeypatch, caplog):
+    monkeypatch.setattr(ray_engine, "PING", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with ray_engine._watched(address):
+            time.sleep(0.5)
+            assert caplog.text == ""
+            server.close()
+            time.sleep(0.5)
+    assert caplog.text.count("the head of the Ray cluster does not answer any more; run the same command again") == 1

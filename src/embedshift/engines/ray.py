@@ -8,6 +8,8 @@ import contextlib
 import logging
 import os
 import pickle
+import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +23,7 @@ from embedshift.sources import Shard
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
+PING = 5.0  # seconds
 
 
 def run_ray(job: Job) -> Iterator[Result]:
@@ -51,13 +54,42 @@ def run_ray(job: Job) -> Iterator[Result]:
                 f"no Ray answers at {address} ({reason(error)[:200]}); see docs/cluster.md"
             ) from error
     try:
-        yield from _attempts(job, ray)
+        with _watched(ray.get_runtime_context().gcs_address):
+            yield from _attempts(job, ray)
     except ray.exceptions.RayError as error:
         last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise EmbedshiftError(f"the Ray cluster gave up: {last[0]}; run the same command again to go on") from error
     finally:
         if started_here:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _watched(head: str) -> Iterator[None]:
+    """Says so when the head of the cluster is gone: Ray ends this process some time later, without a word.
+
+    Args:
+        head: Its address, `host:port`.
+    """
+    host, _, port = head.rpartition(":")
+    ended = threading.Event()
+
+    def watch() -> None:
+        missed = 0
+        while not ended.wait(PING) and missed < 3:
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), PING).close()
+                missed = 0
+            except OSError:
+                missed += 1
+        if missed == 3:
+            log.error("the head of the Ray cluster does not answer any more; run the same command again to go on")
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def _attempts(job: Job, ray: Any) -> Iterator[Result]:
