@@ -53,6 +53,13 @@ def test_a_whole_study(study, monkeypatch, capsys):
     assert {each["name"] for each in said["files"]} == {each.name for each in found.findings}
 
 
+def test_the_report_names_the_checksums(study):
+    page = study.report(figures=[]).read_text(encoding="utf-8")
+    assert f"<dd>{study.verify().checksum}</dd>" in page
+    for index in range(3):
+        assert f"<code>{digests(shard_path(study.folder, index)).file[:12]}</code>" in page
+
+
 def test_damage_is_named_and_the_exit_code_is_1(study, monkeypatch, capsys):
     path = shard_path(study.folder, 1)
     path.write_bytes(path.read_bytes()[:-1])

@@ -19,8 +19,8 @@ from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.views import view_seed
 from embedshift.encoders import TITLES
 from embedshift.registry import questions
-from embedshift.sources import images as decoding
 from embedshift.sources import note_roots
+from embedshift.sources.images import pixels_hash
 from embedshift.statistics.summary import PAPER_METRICS
 from embedshift.store.info import hash_of
 from embedshift.store.shards import (
@@ -123,6 +123,9 @@ def make_study(
         rng = np.random.default_rng([seed, index])
         lost = tuple(failures) if index == 0 else ()
         records.append(ShardRecord(index, info["config_hash"], len(part), lost, 8, {"encode": 1.0}))
+        if not part:  # all of them failed
+            write_shard(folder, columns.empty_table().replace_schema_metadata(None), records[-1])
+            continue
         pixels = [_pixels(folder / "pictures" if with_pictures else None, each) for each in part]
         table = _shard(part, pixels, names, strengths, dim, grid, draws, seed, rng)
         if looks:
@@ -218,7 +221,7 @@ def _shard(
 def _pixels(folder: Path | None, image_id: str) -> str:
     """The hash of an image's pixels; where there is no picture, one as an image of its own would have it."""
     if folder is not None:
-        return decoding.pixels_hash(decoding.decode((folder / image_id).read_bytes()))
+        return pixels_hash(np.asarray(Image.open(folder / image_id)))
     return hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 

@@ -59,7 +59,7 @@ def build_report(
     write_tables(reader)
     data = FigureInput(reader)
     if reader.pictures and reader.unseen:
-        log.warning("%s", reader.unseen)
+        log.warning("%s; name the folder that holds them with `images_root`", reader.unseen)
     log.info("drawing the figures")
     drawn = list(_draw(data, figures, formats, images=images))
     log.info("writing the report")
@@ -107,7 +107,7 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
         version=info.embedshift,
         augmentations=len(info.augmentations),
         headline=facts.headline(info, measured),
-        unseen=given.reader.unseen.replace("`", "") if given.reader.pictures else "",
+        unseen=given.reader.unseen if given.reader.pictures else "",
         unfinished=None if info.complete else (measured, info.counts.images),
         data={"charts": {chart.id: chart.plot for chart in charts}, "pictures": pictures},
     )

@@ -84,10 +84,7 @@ class Reader:
             for place in own_places(self.source):
                 self.roots.check(place)
         except EmbedshiftError:
-            return (
-                "made without pictures: no run of this user has read images where this study says that they lie; "
-                "name the folder that holds them with `images_root`"
-            )
+            return "made without pictures: no run of this user has read images where this study says that they lie"
         return ""
 
     @property
