@@ -108,7 +108,7 @@ def test_a_foreign_study_shows_no_image_and_says_so_once(study, state, monkeypat
     assert "does without" not in done.err
     page = (study.folder / "report.html").read_text()
     assert page.count(LINE) == 1
-    assert "images_root" in page
+    assert "--images-root" in page
     assert "image-00001.png" in page
     assert shown(study) == 0
     assert not list((study.folder / "figures").glob("fig04a*"))
