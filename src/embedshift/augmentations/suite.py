@@ -22,7 +22,7 @@ from embedshift.registry import Registry
 log = logging.getLogger(__name__)
 
 # Of all parameters of an augmentation that a study describes: an image of that side is the largest that one makes.
-LARGEST = 10_000
+LARGEST = 20_000
 
 SUITES: Registry[Callable[[Choice], Sequence[Augmentation]]] = Registry("augmentation suite")
 
