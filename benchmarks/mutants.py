@@ -2,7 +2,7 @@
 
 usage: python benchmarks/mutants.py [statistics | store] [--share 0.3 | --only NAME ...] [--seed 0] [--keep DIR]
 
-A room's tests are tests/ROOM and the examples in its docstrings. They run on a copy of the code, so that nothing here
+A room's tests are those of tests/ROOM that are not slow, and the examples in its docstrings. They run on a copy of the code, so that nothing here
 is changed. A share is drawn by the last digit of a mutant's number in its function. With --keep, `mutmut show NAME`
 prints one of them in DIR.
 """
@@ -31,7 +31,7 @@ SETTINGS = """
 [tool.mutmut]
 source_paths = ["src"]
 only_mutate = ["src/embedshift/{room}/*"]
-pytest_add_cli_args = ["-p", "no:cacheprovider"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-m", "not slow"]
 pytest_add_cli_args_test_selection = ["tests/{room}", "tests/examples"]
 process_isolation = "forkserver"
 use_git_change_detection = false
