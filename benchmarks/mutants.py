@@ -3,8 +3,8 @@
 usage: python benchmarks/mutants.py [statistics | store] [--share 0.3 | --only NAME ...] [--seed 0] [--keep DIR]
 
 A room's tests are those of tests/ROOM that are not slow, and the examples in its docstrings. They run on a copy of the
-code, so that nothing here is changed. A share is drawn by the last digit of a mutant's number in its function. With --keep, `mutmut show NAME`
-prints one of them in DIR.
+code, so that nothing here is changed. A share is drawn by the last digit of a mutant's number in its function. With
+--keep, `mutmut show NAME` prints one of them in DIR.
 """
 
 import argparse

@@ -13,15 +13,16 @@ from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.engines import Job, Progress, find_engine
-from embedshift.engines.again import worth_again
+from embedshift.engines.again import hashes_now, worth_again
 from embedshift.engines.job import workers_of
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.kept import images_kept
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.prepare import Prepared, prepared
-from embedshift.sources import Shard, note_roots
+from embedshift.sources import Sample, Shard, note_roots
+from embedshift.sources.base import storable
 from embedshift.store import folder, shards
-from embedshift.store.changed import changed
+from embedshift.store.changed import later, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo
 from embedshift.store.reader import Reader
@@ -75,18 +76,18 @@ def run_study(
     """
     with prepared(config, out, encoder=encoder, suite=suite) as study, folder.locked(out):
         ids = [sample.image_id for sample in study.samples]
-        note_roots(study.source.description)
+        note_roots(study.source.description, [sample.location for sample in study.samples])
         done = folder.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
         finished = len(done) == len(study.shards) and Reader(out).is_complete()
         if retry_failed or not finished:
-            for index in _worth_again(study, done, transient=not retry_failed):
+            for index in _again(study, out, done, transient=not retry_failed):
                 del done[index]
         pending = [shard for shard in study.shards if shard.index not in done]
         complete = finished and not pending
-        if again := changed(Reader(out), [shard for shard in study.shards if shard.index in done], study.source):
+        if changed := _changed(study, out, done, later(study.shards, done)):
             log.warning(
                 "%d images have changed since they were measured (first: %s): their rows are of the earlier pixels",
-                len(again), again[0],
+                len(changed), changed[0],
             )  # fmt: skip
         through = sum(record.images + len(record.failures) for record in done.values())
         # Encoders elsewhere, as on a Ray cluster, do not reach this folder.
@@ -168,9 +169,32 @@ def _encoder_record(encoder: Encoder, plan: Plan) -> EncoderRecord:
     )
 
 
-def _worth_again(study: Prepared, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
+def _again(study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
+    """Finished shards to measure again, since images of theirs that failed can be drawn now.
+
+    A shard keeps its rows where an image that was measured would now have others, or none.
+    """
     workers = workers_of(study.config)
-    return worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
+    found = worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
+    for shard in study.shards:
+        if shard.index in found and (changed := _changed(study, out, done, shard.samples)):
+            found.remove(shard.index)
+            log.warning(
+                "shard %d keeps its rows and failures: %d of its images have changed since they were measured (first: "
+                "%s); put them back, or choose another `out`",
+                shard.index, len(changed), changed[0],
+            )  # fmt: skip
+    return found
+
+
+def _changed(
+    study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], samples: Sequence[Sample]
+) -> list[str]:
+    """Ids of those of some images that were measured, and whose pixels are other ones now."""
+    measured = measured_pixels(out, done, [storable(sample.image_id) for sample in samples])
+    looked = [sample for sample in samples if storable(sample.image_id) in measured]
+    now = hashes_now(looked, study.source, study.plan, workers=workers_of(study.config)) if looked else {}
+    return sorted(name for name, pixels in now.items() if pixels != measured[name])
 
 
 def _job(study: Prepared, pending: Sequence[Shard], progress: Progress, out: Path) -> Job:

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import dataclasses
+import multiprocessing
 import os
 import signal
 import threading
@@ -17,6 +18,7 @@ from embedshift.augmentations import load_suite
 from embedshift.config import make_config
 from embedshift.engines import loaders
 from embedshift.engines.loaders import Images, draw_all
+from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.prepare import prepared
 from support import command
@@ -147,7 +149,7 @@ def test_loaders_that_are_killed_lose_nothing(tmp_path, photos):
     write_pictures(photos, [f"{n}.png" for n in range(6, 30)], 1)
     with study_of(photos) as study:
         drawn = []
-        for image in draw_all(Images(study.samples, study.source, study.plan), 3):
+        for image in draw_all(Images(study.samples, study.source, study.plan, draw_image), 3):
             drawn.append(image)
             if len(drawn) in (2, 9, 17):
                 for pid in children():
@@ -172,7 +174,7 @@ def test_leaving_early_ends_a_loader_that_hangs(photos):
     with study_of(photos) as study:
         suite = load_suite({"hang": lambda image, rng: hold_the_interpreter()})
         plan = dataclasses.replace(study.plan, suite=suite)
-        with loaders._Loader(Images(study.samples, study.source, plan)) as loader:
+        with loaders._Loader(Images(study.samples, study.source, plan, draw_image)) as loader:
             loader.ask(0)
             assert children() == [loader._pid.result()]
     assert children() == []
@@ -228,3 +230,18 @@ def test_the_command_takes_the_time(tmp_path, photos, monkeypatch, capsys):
     done = command.call(monkeypatch, capsys, "run", photos, "--out", tmp_path / "out", "--image-timeout", "0")
     assert done.code == 2
     assert "image_timeout" in done.err or "--image-timeout" in done.err
+
+
+def in_a_pool(photos, out, workers):
+    try:
+        study = embedshift.run(photos, out=out, model=MeanColour(), workers=workers)
+        return str(study.info()["counts"]["measured"])
+    except embedshift.EmbedshiftError as error:
+        return str(error)
+
+
+def test_a_process_of_a_pool_needs_no_loaders(tmp_path, photos):
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        words = pool.apply(in_a_pool, (photos, tmp_path / "a", 1))
+        assert words == "a process of a pool can have no loader processes of its own: use `workers` 0 there"
+        assert pool.apply(in_a_pool, (photos, tmp_path / "b", 0)) == str(COUNT)

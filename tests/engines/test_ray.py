@@ -50,7 +50,7 @@ class StopsAfter(MeanColour):
 
 
 class FailsOnWhite(MeanColour):
-    """Raises for a batch that begins with a white view; counts how often on disk."""
+    """Raises for a batch that begins with a white view, and for a black one, as what is broken; counts on disk."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
@@ -60,6 +60,8 @@ class FailsOnWhite(MeanColour):
             with self.log.open("a") as file:
                 file.write("x")
             raise ValueError("white")
+        if views.max() == 0:
+            raise ValueError("black")
         return super().__call__(views)
 
 

@@ -1,6 +1,8 @@
 """Half a picture is refused where its format has a length, a checksum or an end; where it has none, that is pinned."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -128,7 +130,7 @@ def test_a_jpeg_of_fill_bytes_is_refused_at_once(monkeypatch):
     opened = []
     monkeypatch.setattr(images, "_opened", lambda data: opened.append(data))
     for data in (b"\xff\xd8" + b"\xff" * 30_000_000, b"\xff\xd8" + b"\xff\xfe\0\2" * 1_000_000 + EOI):
-        with pytest.raises(EmbedshiftError, match="without its end"):
+        with pytest.raises(EmbedshiftError, match=r"without its end|of more than 2,000 segments"):
             decode(data)
     assert opened == []  # Pillow reads such a header byte by byte
 
@@ -155,3 +157,19 @@ def test_pictures_in_strips_are_those_in_one_piece(monkeypatch):
     monkeypatch.setattr(images, "STRIP", 1000)
     for name, data in files.items():
         np.testing.assert_array_equal(decode(data), whole[name], err_msg=name)
+
+
+@pytest.mark.parametrize("said", [(0, 0, 0), (0, 63, 1)])
+def test_what_a_sequential_scan_says_of_its_coefficients_is_ignored_as_decoders_do(said):
+    data = bytearray(encoded(PHOTO, "JPEG"))
+    at = data.index(b"\xff\xda") + 4 + int.from_bytes(data[data.index(b"\xff\xda") + 2 :][:2], "big") - 5
+    assert bytes(data[at : at + 3]) == bytes([0, 63, 0])
+    data[at : at + 3] = bytes(said)
+    np.testing.assert_array_equal(decode(bytes(data)), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+def test_a_png_with_a_large_text_behind_its_pixels_is_whole():
+    data, text = png_of(PHOTO, 2), b"Comment\0\0" + zlib.compress(bytes(3_000_000))
+    chunk = struct.pack(">I4s", len(text), b"zTXt") + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    end = data.index(b"IEND") - 4
+    np.testing.assert_array_equal(decode(data[:end] + chunk + data[end:]), PHOTO)

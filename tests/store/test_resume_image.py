@@ -242,14 +242,14 @@ def test_processes_of_several_devices_take_what_was_kept(photos, tmp_path):
     assert_same(tmp_path / "whole cpu,cpu", tmp_path / "whole cpu")
 
 
-@pytest.mark.parametrize("kind", ["full disk", "link"])
+@pytest.mark.parametrize("kind", ["full disk", "link", "FIFO", "folder"])
 def test_a_file_that_cannot_be_kept_costs_nothing_but_itself(photos, whole, tmp_path, kind, monkeypatch):
     monkeypatch.setattr(kept, "EVERY", 0.0)
     out, other = tmp_path / "study", tmp_path / "other"
     (out / "shards").mkdir(parents=True)
     path = out / "shards" / ".part-00000.kept"
     other.write_text("somebody's")
-    path.symlink_to(other)
+    {"FIFO": os.mkfifo, "folder": os.mkdir}.get(kind, lambda path: path.symlink_to(other))(path)
     if kind == "full disk":  # which says the same of every write as this device
         monkeypatch.setattr(kept, "_opened", lambda _: Path("/dev/full").open("r+b", buffering=0))  # noqa: SIM115
     study = run_study(counted.config(photos), out, encoder=Counted(tmp_path / "log"))

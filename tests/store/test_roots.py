@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
@@ -182,3 +183,29 @@ def test_variants_below_another_folder(tmp_path, state):
     study.report(figures=[], images_root=tmp_path / "here")
     assert shown(study) > 0
     assert isinstance(study, Study)
+
+
+def test_images_of_several_places_have_their_folders_for_roots(state, tmp_path):
+    """Nothing but `/` is common to them, and that is no root."""
+    note_roots({"kind": "folder", "root": "/"}, [str(tmp_path / "a" / "1.png"), "/elsewhere/2.png"])
+    assert Roots.known().check(str(tmp_path / "a" / "1.png")) is None
+    assert Roots.known().check("/elsewhere/2.png") is None
+    for other in ("/etc/passwd", str(tmp_path / "b" / "1.png")):
+        with pytest.raises(EmbedshiftError):
+            Roots.known().check(other)
+
+
+def test_runs_at_once_lose_no_root(state):
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda n: note_roots({"kind": "folder", "root": f"/data/{n}"}), range(200)))
+    for n in range(200):
+        Roots.known().check(f"/data/{n}/a.png")
+
+
+def test_a_line_that_was_cut_costs_no_other(state):
+    note_roots({"kind": "folder", "root": "/data/a"})
+    with state_file().open("a") as file:
+        file.write('"/data/b')
+    note_roots({"kind": "folder", "root": "/data/c"})
+    for root in ("/data/a", "/data/c"):
+        Roots.known().check(root)

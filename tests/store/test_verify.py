@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -168,3 +170,26 @@ def test_many_whole_files_are_counted(tmp_path, monkeypatch, capsys):
     done = command.call(monkeypatch, capsys, "verify", study.folder)
     count = len(verify(study.folder).findings)
     assert f"… and {count - 20} more" in done.out
+
+
+def test_what_is_no_file_is_a_finding_and_no_wait(study):
+    path = next((study.folder / "tables").glob("*.csv"))
+    path.unlink()
+    os.mkfifo(path)
+    assert problems(study) == {
+        f"tables/{path.stem}.parquet": "cannot be read (a FIFO, not a file); make the report again"
+    }
+
+
+def test_a_check_changes_nothing(study):
+    (study.folder / "failures.parquet").unlink()
+    before = sorted(study.folder.rglob("*"))
+    assert problems(study) == {"failures.parquet": "missing; make the report again"}
+    assert sorted(study.folder.rglob("*")) == before
+
+
+def test_failures_of_an_unfinished_study_are_made_again_by_its_run(study):
+    content = json.loads((study.folder / "study.json").read_text())
+    (study.folder / "study.json").write_text(json.dumps(content | {"complete": False}))
+    pl.DataFrame({"image_id": ["a"]}).write_parquet(study.folder / "failures.parquet")
+    assert problems(study) == {}

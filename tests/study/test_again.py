@@ -17,7 +17,7 @@ class Reads:
 
     def __init__(self):
         self.inner = embedshift.wrap(SmallTransformer(), size=SIZE, mean=MEAN, std=STD, device="cpu")
-        self.observing = self.inner.observing
+        self.observing, self.grid = self.inner.observing, self.inner.grid
 
     def __call__(self, views):
         return self.inner(views)
@@ -105,11 +105,12 @@ def test_an_encoder_that_gives_less_than_it_says_is_one_line(photos, tmp_path):
 
 
 def test_footers_are_read_once_a_report(tmp_path, monkeypatch):
-    from embedshift.store import shards
+    from embedshift.store import parts
 
     study = make_study(tmp_path / "study", 12, shard_size=4, with_pictures=True)
-    read, real = [], shards._read_record
-    monkeypatch.setattr(shards, "_read_record", lambda path: read.append(path) or real(path))
+    read, real = [], parts.read_record
+    monkeypatch.setattr(parts, "read_record", lambda path: read.append(path) or real(path))
+    parts._read.cache_clear()
     study.report(images=12)
     assert len(read) == 3
 

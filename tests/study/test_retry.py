@@ -4,6 +4,7 @@ import os
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -131,3 +132,17 @@ def test_the_command_takes_both_flags(tmp_path, photos, monkeypatch, capsys):
         done = command.call(monkeypatch, capsys, "run", photos, "--out", tmp_path / "study", flag, "--model", "no/such")
         assert done.code == 1, done.err
         assert "no/such" in done.err
+
+
+def test_a_shard_keeps_its_rows_where_measured_images_would_lose_theirs(tmp_path, photos, caplog):
+    study = run(photos, tmp_path / "study")
+    rows, failures = study.rows().collect(), study.failures()
+    mend(tmp_path)
+    shard = next(part for part in study.reader().records if LOST in {each.image_id for each in part.failures})
+    ids = pl.read_parquet(study.folder / "shards" / f"part-{shard.index:05d}.parquet")["image_id"].unique().to_list()
+    Image.new("RGB", (40, 30), "red").save(photos / ids[0])
+    again = run(photos, tmp_path / "study", retry_failed=True)
+    assert f"shard {shard.index} keeps its rows and failures: 1 of its images have changed since" in caplog.text
+    assert f"(first: {ids[0]})" in caplog.text
+    assert again.rows().collect().equals(rows, null_equal=True)
+    assert again.failures().equals(failures)

@@ -78,6 +78,7 @@ def variant(
     content = merged(study.info(), info)
     content["config"]["shard_size"] = shard_size
     content["augmentations"] = list(content["identity"]["augmentations"])
+    content["identity"]["questions"] = {name: said for name, said in content["questions"].items() if said}
     content["config_hash"] = hash_of(content["identity"])
     measured = whole["image_id"].n_unique()
     content["counts"] |= {"images": measured + len(failed), "measured": measured, "failed": len(failed)}

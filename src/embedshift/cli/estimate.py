@@ -8,7 +8,7 @@ import torch
 from embedshift.encoders.base import Encoder, EncoderInfo
 from embedshift.engines.job import cores, workers_of
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.prepare import Prepared
 from embedshift.sources import passed_over
@@ -32,7 +32,7 @@ def estimate(study: Prepared) -> Iterator[str]:
     yield f"bytes on disk: about {_size(shard_bytes(encoder, plan, shards))} of shards; tables and figures come on top"
     step = max(1, images // PROBE_IMAGES)
     started = time.perf_counter()
-    drawn = list(draw_all(Images(samples[::step][:PROBE_IMAGES], study.source, plan), workers=0))
+    drawn = list(draw_all(Images(samples[::step][:PROBE_IMAGES], study.source, plan, draw_image), workers=0))
     drawing = (time.perf_counter() - started) / len(drawn)
     good = [image for image in drawn if isinstance(image, DrawnImage)]
     if not good:

@@ -1,12 +1,12 @@
-"""Images that failed before, tried again: a shard that has one which can be drawn now is measured again."""
+"""Images of finished shards, looked at again: those that failed, and those that may have changed since."""
 
 import logging
 from collections.abc import Mapping, Sequence
 
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.draw import DrawnImage, draw_image, hash_image
 from embedshift.pipeline.plan import Plan
-from embedshift.sources import Shard, Source
+from embedshift.sources import Sample, Shard, Source
 from embedshift.sources.base import storable
 from embedshift.store.shards import ShardRecord
 
@@ -22,7 +22,7 @@ def worth_again(
     workers: int,
     transient: bool,
 ) -> set[int]:
-    """The finished shards that are worth being measured again; only images that failed are read.
+    """The finished shards with an image that failed and can be drawn now; only images that failed are read.
 
     Args:
         cut: All shards of the study.
@@ -47,5 +47,15 @@ def worth_again(
     if not places:
         return set()
     log.info("%d images that failed are tried again", len(places))
-    drawn = draw_all(Images([sample for _, sample in places], source, plan), min(workers, len(places)))
+    samples = [sample for _, sample in places]
+    drawn = draw_all(Images(samples, source, plan, draw_image), min(workers, len(places)))
     return {index for (index, _), image in zip(places, drawn, strict=True) if isinstance(image, DrawnImage)}
+
+
+def hashes_now(samples: Sequence[Sample], source: Source, plan: Plan, *, workers: int) -> dict[str, str | None]:
+    """By id, the hash of the pixels of some images as they are now; None where one cannot be read."""
+    found = draw_all(Images(samples, source, plan, hash_image), min(workers, len(samples)))
+    return {
+        storable(sample.image_id): hashed if isinstance(hashed, str) else None
+        for sample, hashed in zip(samples, found, strict=True)
+    }

@@ -16,16 +16,18 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 
-from embedshift.pipeline.draw import DrawnImage, draw_image, out_of_reach
+from embedshift.errors import EmbedshiftError
+from embedshift.pipeline.draw import out_of_reach
 from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import Sample, Source
-from embedshift.store.shards import Failure
 
-Drawn = DrawnImage | Failure
+# What is made of an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
+Made = Any
 # Of views at each loader and as many that the encoder has not taken yet; never less than one image each.
 BYTES_AHEAD = 16 * 2**20
 # What ends the drawing of an image otherwise than with the image or a failure.
@@ -40,23 +42,27 @@ class Images:
         samples: Which, in order.
         source: Reads their bytes.
         plan: What to draw.
+        work: What is done with each: `pipeline.draw.draw_image` or `hash_image`.
     """
 
     samples: Sequence[Sample]
     source: Source
     plan: Plan
+    work: Callable[..., Made]
 
-    def draw(self, place: int, *, ends_process: bool = False) -> Drawn:
+    def draw(self, place: int, *, ends_process: bool = False) -> Made:
         """One of them; raises one of `ENDED`."""
-        return draw_image(self.samples[place], self.source, self.plan, ends_process=ends_process)
+        return self.work(self.samples[place], self.source, self.plan, ends_process=ends_process)
 
 
-def draw_all(images: Images, workers: int) -> Generator[Drawn, None, None]:
+def draw_all(images: Images, workers: int) -> Generator[Made, None, None]:
     """All images in order, drawn ahead by so many processes; 0 = in this one, as they are asked for."""
     if not workers:
         for place in range(len(images.samples)):
             yield _at_second_try(images, place, lambda place=place: images.draw(place))  # type: ignore[misc]
         return
+    if _is_daemon():
+        raise EmbedshiftError("a process of a pool can have no loader processes of its own: use `workers` 0 there")
     with contextlib.ExitStack() as stack:
         loaders = [stack.enter_context(_Loader(images)) for _ in range(workers)]
         waiting: collections.deque[int] = collections.deque()
@@ -75,14 +81,17 @@ def _ahead(plan: Plan, workers: int) -> int:
     return max(workers, (1 + workers) * BYTES_AHEAD // of_image)
 
 
-def _taken(images: Images, place: int, loaders: Sequence["_Loader"]) -> Drawn:
+def _taken(images: Images, place: int, loaders: Sequence["_Loader"]) -> Made:
     return _at_second_try(images, place, lambda: loaders[place % len(loaders)].take(place))
 
 
-def _at_second_try(images: Images, place: int, first: Callable[[], Drawn]) -> Drawn:
+def _at_second_try(images: Images, place: int, first: Callable[[], Made]) -> Made:
     """An image, drawn alone where the first try ended; a failure where both did."""
-    with contextlib.suppress(*ENDED):
+    try:
         return first()
+    except ENDED as error:
+        if _is_daemon():
+            return out_of_reach(images.samples[place], error, images.plan)
     try:
         with _Loader(images) as alone:
             alone.ask(place)
@@ -96,7 +105,7 @@ class _Loader:
 
     def __init__(self, images: Images) -> None:
         self._images = images
-        self._asked: dict[int, Future[Drawn]] = {}
+        self._asked: dict[int, Future[Made]] = {}
 
     def __enter__(self) -> "_Loader":
         self._pool = ProcessPoolExecutor(1, _context(), _begin, (self._images,))
@@ -120,7 +129,7 @@ class _Loader:
             self._asked[place] = Future()
             self._asked[place].set_exception(error)
 
-    def take(self, place: int) -> Drawn:
+    def take(self, place: int) -> Made:
         """The image; raises one of `ENDED`. Where the process has ended, a new one goes on with the next image."""
         try:
             return self._asked.pop(place).result()
@@ -151,7 +160,7 @@ def _begin(images: Images) -> None:
 _images: Images
 
 
-def _draw(place: int) -> Drawn:
+def _draw(place: int) -> Made:
     return _images.draw(place, ends_process=True)
 
 
@@ -168,6 +177,11 @@ def _one_opencv_thread() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(threads)
+
+
+def _is_daemon() -> bool:
+    """Whether this process may have no children, as those of `multiprocessing.Pool`."""
+    return multiprocessing.current_process().daemon
 
 
 def _context() -> multiprocessing.context.BaseContext:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from embedshift.engines.job import Job, Progress, Result
-from embedshift.engines.loaders import Drawn, Images, draw_all
+from embedshift.engines.loaders import Images, draw_all
+from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.kept import keeping
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.shard import measure_shard
+from embedshift.store.shards import Failure
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
@@ -20,7 +22,7 @@ def run_local(job: Job) -> Iterator[Result]:
     assert job.ready is not None, "the encoder is loaded before"
     keep_memory()
     samples = [sample for shard in job.shards for sample in shard.samples]
-    with contextlib.closing(draw_all(Images(samples, job.source, job.plan), job.workers)) as ahead:
+    with contextlib.closing(draw_all(Images(samples, job.source, job.plan, draw_image), job.workers)) as ahead:
         drawn = _count(ahead, job.progress)
         for shard in job.shards:
             with keeping(job.ready.encoder, job.folder, shard, job.plan) as encoder:
@@ -56,7 +58,7 @@ def keep_memory() -> None:
         set_option(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def _count(drawn: Iterator[Drawn], progress: Progress) -> Iterator[Drawn]:
+def _count(drawn: Iterator[DrawnImage | Failure], progress: Progress) -> Iterator[DrawnImage | Failure]:
     for image in drawn:
         progress(1)
         yield image

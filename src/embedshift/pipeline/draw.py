@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from embedshift.pipeline.plan import Plan
 from embedshift.sources import PairedSource, Sample, Source, images, without_folders
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,23 @@ def draw_image(sample: Sample, source: Source, plan: Plan, *, ends_process: bool
         TookTooLong: when a step takes longer than the settings allow; its text is the stage.
         MemoryError: when the memory does not hold it. Both may be otherwise another time.
     """
+    return _guarded(_drawn, sample, source, plan, ends_process)
+
+
+def hash_image(sample: Sample, source: Source, plan: Plan, *, ends_process: bool = False) -> str | Failure:
+    """The hash of an image's pixels as they are now; arguments and errors as those of `draw_image`."""
+    return _guarded(_hashed, sample, source, plan, ends_process)
+
+
+def _guarded(
+    work: Callable[[Sample, Source, Plan, Clock], T], sample: Sample, source: Source, plan: Plan, ends_process: bool
+) -> T | Failure:
     if sample.problem is not None:
         return Failure(storable(sample.image_id), "list", sample.problem)
     clock = Clock()
     try:
         with time_limit(plan.config.image_timeout, ends_process=ends_process) as clock.began:
-            return _drawn(sample, source, plan, clock)
+            return work(sample, source, plan, clock)
     except TookTooLong as error:
         raise TookTooLong(clock.stage) from error
     except Exception as error:
@@ -113,6 +127,13 @@ def out_of_reach(sample: Sample, error: BaseException, plan: Plan) -> Failure:
             f"step that took longer than {plan.config.image_timeout:g} s (`image_timeout`)"
         )
     return Failure(storable(sample.image_id), stage, f"{words}; tried twice", transient=True)
+
+
+def _hashed(sample: Sample, source: Source, _plan: Plan, clock: Clock) -> str:
+    with clock.at("read"):
+        data = source.read(sample)
+    with clock.at("decode"):
+        return images.pixels_hash(images.decode(data))
 
 
 def _drawn(sample: Sample, source: Source, plan: Plan, clock: Clock) -> DrawnImage:

@@ -8,10 +8,12 @@ that nothing stopped. A batch is known by its pixels, so that outputs of other v
 
 import concurrent.futures
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import os
+import stat
 import struct
 import time
 from collections.abc import Iterator
@@ -22,7 +24,9 @@ from typing import BinaryIO
 import numpy as np
 
 from embedshift.arrays import Floats, Pixels
+from embedshift.config.files import open_file
 from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import Shard
@@ -62,9 +66,9 @@ def keeping(encoder: Encoder, folder: Path | None, shard: Shard, plan: Plan) -> 
 def images_kept(folder: Path, shard: Shard, plan: Plan) -> int:
     """How many images of an unfinished shard need not be encoded again."""
     try:
-        with open(kept_path(folder, shard.index), "rb") as file:
+        with open_file(kept_path(folder, shard.index)) as file:
             return sum(each.views for each in _outputs(file, plan.config_hash)) // (1 + plan.views)
-    except FileNotFoundError:
+    except (OSError, EmbedshiftError):
         return 0
 
 
@@ -159,8 +163,12 @@ class _Output:
 def _opened(path: Path) -> BinaryIO | None:
     """The file, made where it is missing; None where it cannot be opened: the run goes on without it."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        return open(handle, "r+b", buffering=0)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        opened = open(handle, "r+b", buffering=0)  # noqa: SIM115 - see `close`
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return opened
+        opened.close()
+        raise OSError(errno.EINVAL, "not a file")
     except OSError as error:
         log.info("%s: cannot be opened (%s)", path, error.strerror)
         return None

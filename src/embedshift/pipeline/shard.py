@@ -1,5 +1,6 @@
 """One shard: read → views → encode → measure → records."""
 
+import time
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
@@ -63,4 +64,7 @@ def measure_shard(
     table = with_sums(table, {name: each.close() for name, each in sums.items()})
     clock.lap("measure")
     seconds = loading.seconds | clock.seconds
-    return table, ShardRecord(shard.index, plan.config_hash, len(tables), tuple(failures), batch.size, seconds)
+    record = ShardRecord(
+        shard.index, plan.config_hash, len(tables), tuple(failures), batch.size, seconds, written=time.time()
+    )
+    return table, record

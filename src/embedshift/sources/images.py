@@ -97,13 +97,15 @@ def _pixels(data: bytes) -> tuple[Pixels, int]:
             jpeg.load(image, data, seen)
             return _rgb(image), _orientation(image)
     try:
-        image = _opened(data)
+        return _checked_pixels(data)
     except ValueError as error:
         if "MAX_TEXT" not in str(error):
             raise
-        data = without_texts(data)
-        image = _opened(data)
-    with image:
+    return _checked_pixels(without_texts(data))
+
+
+def _checked_pixels(data: bytes) -> tuple[Pixels, int]:
+    with _opened(data) as image:
         image.verify()  # the checksums that Pillow does not look at while it decodes
     with _opened(data) as image:
         image.load()

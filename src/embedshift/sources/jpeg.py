@@ -12,6 +12,7 @@ _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _START_OF_SCAN, _END, _FRAMES = 0xDA, 0xD9, {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # Sequential frames with Huffman codes, all with Huffman codes, all whose scans say which coefficients they bring.
 _SEQUENTIAL, _HUFFMAN, _COUNTED = {0xC0, 0xC1}, {0xC0, 0xC1, 0xC2}, {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
+_SEQUENTIAL_OF_ANY_CODE = _SEQUENTIAL | {0xC9}
 # Far more than writers make (ICC profiles of 16 MB, scans of every bit), and few enough to be read at once.
 _MOST_SEGMENTS, _MOST_FILL = 2_000, 1_024
 # Ones, of which no code consists: as many as a decoder looks ahead.
@@ -62,7 +63,9 @@ def inspected(data: bytes) -> Jpeg:
             missing = {component: [1] * 64 for component in segment[6::3]}
         elif marker == _START_OF_SCAN:
             scans += 1
-            _bring(missing, segment)
+            _bring(missing, segment, progressive=frame not in _SEQUENTIAL_OF_ANY_CODE)
+    else:
+        raise EmbedshiftError(f"a JPEG of more than {_MOST_SEGMENTS:,} segments: save it again")
     raise EmbedshiftError("the picture is damaged or ends early (a JPEG without its end)")
 
 
@@ -111,12 +114,13 @@ def _is_plain(jpeg: Jpeg) -> bool:
     return jpeg.scans == 1 and jpeg.frame in _SEQUENTIAL
 
 
-def _bring(missing: dict[int, list[int]], header: bytes) -> None:
-    """Notes the bits of coefficients that are still to come after a scan."""
+def _bring(missing: dict[int, list[int]], header: bytes, *, progressive: bool) -> None:
+    """Notes the bits of coefficients that are still to come after a scan; of a sequential frame it brings all."""
     count = header[0] if header else 0
     if len(header) != 4 + 2 * count:
         return
-    first, last, bits = header[-3:]
+    # What a sequential frame says here is ignored by decoders, and not always right.
+    first, last, bits = header[-3:] if progressive else (0, 63, 0)
     for component in header[1:-3:2]:
         if component in missing:
             missing[component][first : last + 1] = [bits & 15] * (min(last, 63) + 1 - first)

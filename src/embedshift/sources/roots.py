@@ -5,6 +5,7 @@ reader's machine, and the report would hold what lies there. So runs note their 
 and images are read below these alone, or below a folder that the user names.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.config import Json
+from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError
 from embedshift.sources.lists import file_and_column, is_url
 
@@ -25,24 +27,29 @@ def state_file() -> Path:
     return Path(base if os.path.isabs(base) else os.path.expanduser("~/.local/state")) / "embedshift" / "roots"
 
 
-def note_roots(description: Mapping[str, Any]) -> None:
+def note_roots(description: Mapping[str, Any], locations: Sequence[str] = ()) -> None:
     """Notes where a run reads images; where nothing can be written, nothing is noted.
-
-    The whole file system (`/`) is no root.
 
     Args:
         description: As `Source.description`.
+        locations: Of the images. Their folders are noted where nothing but the whole file system (`/`) is common to
+            them, which is no root.
     """
-    known, file = _noted(), state_file()
-    new = [root for root in dict.fromkeys(map(_real, places(description))) if root not in known and root != os.sep]
-    hidden = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        if new and file.is_absolute():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            hidden.write_text("".join(f"{json.dumps(root)}\n" for root in (*known, *new)), encoding="utf-8")
-            os.replace(hidden, file)
-    except OSError:
+    known, file = set(_noted()), state_file()
+    roots = dict.fromkeys(map(_real, places(description)))
+    if os.sep in roots:
+        del roots[os.sep]
+        roots |= dict.fromkeys(sorted({os.path.dirname(_real(each)) for each in locations} - {os.sep}))
+    new = [root for root in roots if root not in known]
+    if not new or not file.is_absolute():
         return
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # One write at the end, so that runs at once lose nothing; a line that was cut stands by itself.
+        with open(file, "ab+") as opened:
+            opened.seek(max(0, opened.tell() - 1))
+            cut = opened.read(1) not in (b"", b"\n")
+            opened.write("".join([*(["\n"] if cut else []), *(f"{json.dumps(root)}\n" for root in new)]).encode())
 
 
 def places(description: Mapping[str, Any]) -> list[str]:
@@ -116,14 +123,16 @@ def _named(description: Mapping[str, Any], folder: Path) -> list[str]:
 
 
 def _noted() -> list[str]:
-    file = state_file()
+    file, found = state_file(), list[str]()
     try:
-        if not file.is_file() or file.stat().st_size > _LARGEST:
-            return []
-        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError, RecursionError):
+        lines = read_file(file, _LARGEST).decode("utf-8", "replace").splitlines()
+    except (OSError, EmbedshiftError):
         return []
-    return [line for line in lines if isinstance(line, str) and line]
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            root = json.loads(line)
+            found += [root] if isinstance(root, str) and root else []
+    return found
 
 
 def _real(place: str) -> str:

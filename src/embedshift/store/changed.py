@@ -1,52 +1,51 @@
-"""Images that were changed after they were measured: a run that goes on names them, and keeps their rows."""
+"""Images that may have changed after they were measured: by the times of their files, and by what the rows hold."""
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import polars as pl
 
-from embedshift.sources import Sample, Shard, Source, images
-from embedshift.sources.base import storable
-from embedshift.store.reader import Reader
-from embedshift.store.shards import shard_path
+from embedshift.sources import Sample, Shard
+from embedshift.store.shards import ShardRecord, shard_path
 
 # Files with a later time that are read, since all of them may have been moved.
 MOST_READ = 256
 
 
-def changed(reader: Reader, cut: Sequence[Shard], source: Source) -> list[str]:
-    """Ids of measured images in files whose pixels are other ones now.
-
-    A file is read only where the system changed it after its shard was written; of these, the first 256.
+def later(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[Sample]:
+    """The first 256 of the images of finished shards whose files were changed after the shard was measured.
 
     Args:
-        reader: The study.
-        cut: Its shards.
-        source: Reads the images.
+        cut: All shards of the study.
+        done: What the finished ones say, by index.
     """
-    later: dict[str, Sample] = {}
+    found: list[Sample] = []
     for shard in cut:
-        with contextlib.suppress(OSError):
-            written = shard_path(reader.folder, shard.index).stat().st_mtime_ns
-            later |= {storable(each.image_id): each for each in shard.samples if _is_later(each, written)}
-    looked = dict(list(later.items())[:MOST_READ])
-    if not looked:
-        return []
-    rows = reader.rows().filter(pl.col("pixels").is_not_null() & pl.col("image_id").is_in(list(looked)))
-    measured = rows.select("image_id", "pixels").collect().iter_rows()
-    return sorted(name for name, pixels in measured if _pixels(looked[name], source) not in (pixels, None))
+        if shard.index in done:
+            written = done[shard.index].written
+            found += (each for each in shard.samples if _is_later(each, written))
+    return found[:MOST_READ]
 
 
-def _is_later(sample: Sample, time: int) -> bool:
+def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collection[str]) -> dict[str, str]:
+    """By id, the hash of the pixels that were measured, of those of some images that were.
+
+    Args:
+        folder: The study's folder.
+        indices: Of its finished shards.
+        image_ids: Which images.
+    """
+    if not image_ids or not indices:
+        return {}
+    rows = pl.scan_parquet([shard_path(folder, index) for index in sorted(indices)], glob=False)
+    rows = rows.filter(pl.col("pixels").is_not_null() & pl.col("image_id").is_in(list(image_ids)))
+    return dict(rows.select("image_id", "pixels").collect().iter_rows())
+
+
+def _is_later(sample: Sample, time: float) -> bool:
     """Whether a file was changed after a time; its own time of writing can be set at will, that of the change not."""
     with contextlib.suppress(OSError, ValueError):
-        return not sample.archive and os.stat(sample.location).st_ctime_ns > time
+        return not sample.archive and os.stat(sample.location).st_ctime > time
     return False
-
-
-def _pixels(sample: Sample, source: Source) -> str | None:
-    """The hash of an image's pixels as they are now; None where it cannot be read."""
-    with contextlib.suppress(Exception):
-        return images.pixels_hash(images.decode(source.read(sample)))
-    return None

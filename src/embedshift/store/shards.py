@@ -60,6 +60,7 @@ class ShardRecord:
         failures: Images not measured.
         batch_size: Views per forward pass.
         seconds: Seconds per stage; read, decode, draw and pixels add up over the workers.
+        written: When it was measured, in seconds since 1970.
     """
 
     index: int
@@ -68,6 +69,7 @@ class ShardRecord:
     failures: tuple[Failure, ...]
     batch_size: int
     seconds: dict[str, float] = field(default_factory=dict)
+    written: float = 0.0
 
 
 def schema(
@@ -154,7 +156,8 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
         seal(hidden, sums or b"")
 
     write_whole(path, write)
-    kept_path(folder, record.index).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody may have put a folder there
+        kept_path(folder, record.index).unlink()
 
 
 def write_whole(path: Path, write: Any) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from embedshift.config import Json
+from embedshift.config.files import open_file
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.labels import made_from, shards_hash, table_path
@@ -78,7 +79,8 @@ def verify(folder: Path) -> Verification:
     if not any(each.problem for each in findings):
         findings[0] = Finding(FILE, _said_otherwise(folder, info, found))
     if not any(each.problem for each in findings):
-        findings.append(Finding("failures.parquet", _failures(reader, found)))
+        if info.complete:  # else a run that goes on makes it again
+            findings.append(Finding("failures.parquet", _failures(reader, found)))
         findings += (Finding(f"tables/{name}.parquet", _table(reader, name)) for name in _tables(reader))
     checksum = overall(found) if not any(each.problem for each in findings) else ""
     return Verification(folder, findings, checksum)
@@ -132,6 +134,8 @@ def _said_otherwise(folder: Path, info: StudyInfo, found: Sequence[Part]) -> str
 
 def _failures(reader: Reader, found: Sequence[Part]) -> str:
     """Where failures.parquet is not what the shards say."""
+    if not (reader.folder / "failures.parquet").is_file():
+        return "missing; make the report again"
     try:
         listed = reader.failures().to_dicts()
     except EmbedshiftError as error:
@@ -157,7 +161,8 @@ def _table(reader: Reader, name: str) -> str:
         pl.read_parquet(path, glob=False)
         of = made_from(reader.folder, name)
         if (csv := path.with_suffix(".csv")).exists():
-            pl.read_csv(csv, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
+            with open_file(csv) as file:
+                pl.read_csv(file, infer_schema=False)
+    except (OSError, EmbedshiftError, pl.exceptions.PolarsError) as error:
         return f"cannot be read ({reason(error):.200}); {again}"
     return f"made from other shards; {again}" if of and of != shards_hash(reader.folder) else ""
