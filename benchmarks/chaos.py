@@ -75,11 +75,11 @@ class World:
             preexec_fn=None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
         )
 
-    def finish(self, process: "Process") -> tuple[int, str]:
-        """Its exit code and its last line; after it, none of its processes may be left."""
+    def finish(self, process: "Process", patience: float = 10) -> tuple[int, str]:
+        """Its exit code and its last line; after so many seconds, none of its processes may be left."""
         out, err = process.communicate(timeout=WAIT)
         assert "Traceback" not in err, err
-        left = end_of_group(process.pid, 10)
+        left = end_of_group(process.pid, patience)
         assert not left, f"processes left: {left}"
         lines = [line for line in (err if process.returncode else out).splitlines() if line.strip()]
         return process.returncode, next((line for line in lines if "error:" in line), lines[-1] if lines else "")
@@ -200,7 +200,8 @@ def killed_ray(world: World) -> Iterator[Outcome]:
         found = descendants(process.pid, text)
         for pid in found[:1]:
             os.kill(pid, signal.SIGKILL)
-        code, line = world.finish(process)
+        # Ray's own processes look for their head for a minute.
+        code, line = world.finish(process, patience=150)
         yield goes_on(world, out, name if found else f"{name}: NOT FOUND", code, line)
 
 
