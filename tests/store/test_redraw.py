@@ -1,0 +1,115 @@
+"""Images drawn again from a study: the views, maps and numbers that were measured, and why others are missing."""
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import embedshift
+from embedshift.errors import EmbedshiftError
+from embedshift.sources import Sample, Shard, images, note_roots
+from embedshift.store.changed import later, measured_pixels
+from embedshift.store.folder import differences
+from embedshift.store.redraw import redraw
+from embedshift.store.shards import Failure, ShardRecord
+from support.synthetic import make_study
+
+NAMES = ["noise", "blur"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("redraw") / "study", 4, NAMES, with_pictures=True)
+
+
+def original_of(study, image_id):
+    return np.asarray(Image.open(study.folder / "pictures" / image_id).convert("RGB"))
+
+
+def test_views_maps_and_numbers_are_those_that_were_measured(study):
+    note_roots(study.info()["source"])
+    ids = sorted(study.reader().image_ids())[:2]
+    found, missing = redraw(study.reader(), ids)
+    assert missing == {}
+    assert [each.image_id for each in found] == ids
+    rows = study.rows().collect()
+    for each in found:
+        pixels = original_of(study, each.image_id)
+        expected = embedshift.make_views(pixels, image_id=each.image_id, size=32, augmentations="paper")
+        assert list(each.views) == ["original", *NAMES]
+        for name, view in each.views.items():
+            np.testing.assert_array_equal(view, expected[name])
+        own = rows.filter(image_id=each.image_id)
+        for row in own.iter_rows(named=True):
+            np.testing.assert_array_equal(each.attention[row["view"]].ravel(), np.float32(row["attention"]))
+        values = own.filter(view="blur")["cosine_similarity"].item()
+        assert each.metrics["blur"]["cosine_similarity"] == values
+        assert set(each.metrics) == {*NAMES}
+        assert each.missing == {}
+
+
+def test_an_image_that_is_not_in_the_study_is_refused(study):
+    with pytest.raises(EmbedshiftError, match="no-such: no such image"):
+        redraw(study.reader(), ["no-such"])
+
+
+def test_a_crop_is_that_of_the_encoder(tmp_path):
+    """The shortest side is brought to 40 pixels before the middle is cut out: as Pillow does it step by step."""
+    study = make_study(tmp_path / "study", 2, NAMES, with_pictures=True)
+    note_roots(study.info()["source"])
+    info = study.reader().info
+    object.__setattr__(info, "identity", {**info.identity, "resize": "crop"})
+    object.__setattr__(info.encoder, "shortest", 40)
+    reader = study.reader()
+    reader.__dict__["info"] = info
+    image_id = min(reader.image_ids())
+    (found,), _ = redraw(reader, [image_id])
+    picture = Image.fromarray(original_of(study, image_id))
+    scale = 40 / min(picture.size)
+    whole = picture.resize(tuple(int(side * scale) for side in picture.size), Image.Resampling(info.encoder.resample))
+    left, top = ((side - 32) // 2 for side in whole.size)
+    np.testing.assert_array_equal(found.views["original"], np.asarray(whole.crop((left, top, left + 32, top + 32))))
+
+
+def test_ids_of_images_with_maps(study):
+    rows = study.rows().with_columns(
+        pl.when(pl.col("image_id") == pl.col("image_id").min()).then(pl.col("attention")).alias("attention")
+    )
+    kept = set(rows.filter(pl.col("attention").is_not_null()).collect()["image_id"])
+    reader = study.reader()
+    object.__setattr__(reader, "rows", lambda: rows)
+    assert reader.image_ids(with_attention=True) == kept
+    assert len(kept) == 1 < len(reader.image_ids())
+
+
+def test_what_differs_is_named_by_its_whole_path_and_cut():
+    then = {"a": {"b": {"c": 1}}, "d": "x" * 59, "e": 2}
+    now = {"a": {"b": {"c": 2}}, "d": "y" * 58, "e": 2}
+    long, whole = f'"{"x" * 56}...', f'"{"y" * 58}"'
+    assert differences(then, now) == ["a.b.c: 1 there, 2 now", f"d: {long} there, {whole} now"]
+
+
+def test_only_files_that_the_system_changed_later_are_looked_at(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (3, 3)).save(path)
+    samples = (
+        Sample("a.png", str(path)),
+        Sample("in-archive.png", str(path), archive="a.tar"),
+        Sample("gone.png", str(tmp_path / "gone.png")),
+    )
+    cut = [Shard(0, samples), Shard(1, samples)]
+    time = path.stat().st_ctime
+    for written, expected in ((time - 1, ["a.png"]), (time + 1, [])):
+        record = ShardRecord(0, "", 3, (Failure("b", "read", ""),), 8, {}, written)
+        assert [each.image_id for each in later(cut, {0: record})] == expected
+
+
+def test_pixels_that_were_measured(study):
+    ids = sorted(study.reader().image_ids())
+    found = measured_pixels(study.folder, {0}, ids[:2])
+    stored = study.rows().filter(pl.col("pixels").is_not_null()).collect()
+    assert found == {
+        row["image_id"]: row["pixels"] for row in stored.iter_rows(named=True) if row["image_id"] in ids[:2]
+    }
+    assert found[ids[0]] == images.pixels_hash(original_of(study, ids[0]))
+    assert measured_pixels(study.folder, set(), ids) == measured_pixels(study.folder, {0}, []) == {}
