@@ -82,9 +82,8 @@ def main() -> int:
                 progress=watch.count,
             )
         print(describe_machine())
-        print(
-            f"{options.images} images after {options.warm_up} of warm-up, of {SIDE} x {SIDE}, {len(VIEWS)} views each, {options.workers} loaders"
-        )
+        of = f"{SIDE} x {SIDE}, {len(VIEWS)} views each, {options.workers} loaders"
+        print(f"{options.images} images after {options.warm_up} of warm-up, {of}")
         flat = show([(done - options.warm_up, *each) for done, *each in watch.readings], options.images)
         return 0 if all([flat, exact(study, total)]) else 1
 
