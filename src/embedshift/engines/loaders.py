@@ -119,7 +119,9 @@ class _Loader:
             for child in multiprocessing.active_children():
                 if child.pid == pid:
                     child.kill()  # it may hang, and what it still draws nobody wants
-        self._pool.shutdown(cancel_futures=True)
+                    child.join()
+        # Not waited for: the pool's thread was seen to wait for ever after its process was killed.
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def ask(self, place: int) -> None:
         """Draws an image as soon as those that were asked for before are drawn."""
