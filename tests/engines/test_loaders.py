@@ -175,8 +175,23 @@ def test_leaving_early_ends_a_loader_that_hangs(photos):
         plan = dataclasses.replace(study.plan, suite=suite)
         with loaders._Loader(Images(study.samples, study.source, plan, draw_image)) as loader:
             loader.ask(0)
-            assert children() == [loader._pid.result()]
+            assert children() == [loader.process.pid]
     assert children() == []
+
+
+def large(sample, source, plan, *, ends_process):
+    return bytes(50_000_000)
+
+
+def test_a_loader_that_is_killed_while_it_hands_over_is_one_that_has_ended(photos):
+    """Half of an image is in its pipe: whoever waits for the other half waits no longer than it lives."""
+    with study_of(photos) as study, loaders._Loader(Images(study.samples, study.source, study.plan, large)) as loader:
+        loader._pipe.send(0)
+        assert loader._pipe.poll(30)
+        time.sleep(0.2)
+        loader.process.kill()
+        with pytest.raises(loaders.GONE):
+            loader._receive()
 
 
 def test_images_ahead_are_counted_by_their_bytes(photos):

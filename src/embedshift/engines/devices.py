@@ -18,13 +18,12 @@ from typing import Any
 import torch
 
 from embedshift.engines.job import Job, Result
+from embedshift.engines.loaders import GONE, receive
 from embedshift.engines.local import read_blocks, run_local
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.pipeline.ready import ready
 
 log = logging.getLogger(__name__)
-
-GONE = (EOFError, ConnectionError)
 
 # A child leaves Ctrl-C to its parent, who ends it.
 CHILD = """
@@ -124,7 +123,7 @@ class _Child:
 
     def receive(self) -> Any:
         with self._named():
-            return self.pipe.recv()
+            return receive(self.pipe)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:

@@ -1,8 +1,9 @@
 """Loader processes: they read, decode and draw images ahead of the encoder, which takes them in order.
 
-Each process has a queue of its own, so that one that ends takes no other's images with it. The image that it was at is
-tried once more, alone in a new process, and so is an image that took too long or too much memory. If that ends in the
-same way, the image is a failure, and the run goes on.
+Each process has a pipe of its own, and nobody else its end: when one ends, even in the middle of handing over, that is
+read here, and no other's images are lost. The image that it was at is tried once more, alone in a new process, and so
+is an image that took too long or too much memory. If that ends in the same way, the image is a failure, and the run
+goes on.
 """
 
 import collections
@@ -14,8 +15,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkContext, SpawnContext
 from typing import Any
 
 import cv2
@@ -30,8 +33,12 @@ from embedshift.sources import Sample, Source
 Made = Any
 # Of views at each loader and as many that the encoder has not taken yet; never less than one image each.
 BYTES_AHEAD = 16 * 2**20
+# What a pipe says whose other end is gone.
+GONE = (EOFError, ConnectionError)
 # What ends the drawing of an image otherwise than with the image or a failure.
-ENDED = (TookTooLong, MemoryError, BrokenExecutor)
+ENDED = (TookTooLong, MemoryError, *GONE)
+# A process that is forked while another's pipe is made would keep the end of that open.
+_ONE_FORK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -108,45 +115,56 @@ class _Loader:
         self._asked: dict[int, Future[Made]] = {}
 
     def __enter__(self) -> "_Loader":
-        self._pool = ProcessPoolExecutor(1, _context(), _begin, (self._images,))
-        with _one_opencv_thread():  # the first task forks
-            self._pid = self._pool.submit(os.getpid)
+        context = _context()
+        with _ONE_FORK, _one_opencv_thread():
+            self._pipe, theirs = context.Pipe()
+            self.process = context.Process(target=_serve, args=(theirs, self._images), daemon=True)
+            self.process.start()
+            theirs.close()
+        # It takes what is drawn while the encoder works; a loader would wait until somebody does.
+        self._thread = ThreadPoolExecutor(1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(BrokenExecutor):
-            pid = self._pid.result()
-            for child in multiprocessing.active_children():
-                if child.pid == pid:
-                    child.kill()  # it may hang, and what it still draws nobody wants
-                    child.join()
-        # Not waited for: the pool's thread was seen to wait for ever after its process was killed.
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.process.kill()  # it may hang, and what it still draws nobody wants
+        self.process.join()
+        self._thread.shutdown(cancel_futures=True)
+        self._pipe.close()
 
     def ask(self, place: int) -> None:
         """Draws an image as soon as those that were asked for before are drawn."""
-        try:
-            self._asked[place] = self._pool.submit(_draw, place)
-        except BrokenExecutor as error:
-            self._asked[place] = Future()
-            self._asked[place].set_exception(error)
+        with contextlib.suppress(*GONE):  # which is met again where the image is taken
+            self._pipe.send(place)
+        self._asked[place] = self._thread.submit(self._receive)
 
     def take(self, place: int) -> Made:
         """The image; raises one of `ENDED`. Where the process has ended, a new one goes on with the next image."""
         try:
             return self._asked.pop(place).result()
-        except BrokenExecutor:
+        except GONE:
             self.__exit__()
             self.__enter__()
             for left in list(self._asked):
                 self.ask(left)
             raise
 
+    def _receive(self) -> Made:
+        made = receive(self._pipe)
+        if isinstance(made, BaseException):
+            raise made
+        return made
 
-def _begin(images: Images) -> None:
-    """The beginning of a loader's life."""
-    global _images
-    _images = images
+
+def receive(pipe: "Connection[Any, Any]") -> Any:
+    """What comes next from another process; raises one of `GONE` where that ended, in the middle of it too."""
+    try:
+        return pipe.recv()
+    except OSError as error:
+        raise EOFError from error
+
+
+def _serve(pipe: "Connection[Made, int]", images: Images) -> None:
+    """A loader's whole life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends its loaders
     parent = os.getppid()
 
@@ -157,13 +175,14 @@ def _begin(images: Images) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-_images: Images
-
-
-def _draw(place: int) -> Made:
-    return _images.draw(place, ends_process=True)
+    with contextlib.suppress(*GONE):
+        while True:
+            place = pipe.recv()
+            try:
+                made = images.draw(place, ends_process=True)
+            except BaseException as error:
+                made = error
+            pipe.send(made)
 
 
 @contextlib.contextmanager
@@ -186,6 +205,6 @@ def _is_daemon() -> bool:
     return multiprocessing.current_process().daemon
 
 
-def _context() -> multiprocessing.context.BaseContext:
+def _context() -> ForkContext | SpawnContext:
     # Forked workers take the user's own augmentations along, lambdas too. macOS's libraries do not survive a fork.
-    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    return multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")
