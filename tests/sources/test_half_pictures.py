@@ -129,9 +129,10 @@ def zeroed_strip(data):
 def test_a_jpeg_of_fill_bytes_is_refused_at_once(monkeypatch):
     opened = []
     monkeypatch.setattr(images, "_opened", lambda data: opened.append(data))
-    for data in (b"\xff\xd8" + b"\xff" * 30_000_000, b"\xff\xd8" + b"\xff\xfe\0\2" * 1_000_000 + EOI):
-        with pytest.raises(EmbedshiftError, match=r"without its end|of more than 2,000 segments"):
-            decode(data)
+    with pytest.raises(EmbedshiftError, match="without its end"):
+        decode(b"\xff\xd8" + b"\xff" * 30_000_000)
+    with pytest.raises(EmbedshiftError, match="a JPEG of more than 2,000 segments"):
+        decode(b"\xff\xd8" + b"\xff\xfe\0\2" * 1_000_000 + EOI)
     assert opened == []  # Pillow reads such a header byte by byte
 
 

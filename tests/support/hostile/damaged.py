@@ -108,7 +108,7 @@ def _bombs() -> Iterator[Kind]:
     yield Kind(name="jpeg all fill", ending=".jpg", data=b"\xff\xd8" + b"\xff" * 4_000_000, words="without its end")
     yield Kind(name="jpeg fill then picture", ending=".jpg", data=b"\xff\xd8" + b"\xff" * 4_000_000 + jpeg[2:], words=_EARLY)  # fmt: skip  # noqa: E501
     segments = jpeg[:2] + b"\xff\xfe\0\x02" * 500_000 + jpeg[2:]
-    yield Kind(name="jpeg 500000 comments", ending=".jpg", data=segments, words=_EARLY)
+    yield Kind(name="jpeg 500000 comments", ending=".jpg", data=segments, words="of more than 2,000 segments")
     profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(100_000_000)))
     yield Kind(name="png icc bomb", ending=".png", data=png_of(PHOTO, 2, profile), words=_EARLY)
     pixels = chunk(b"IDAT", zlib.compress(bytes(50_000_000)))
