@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput
 from embedshift.study import Study
 from machine import describe_machine
+from process_tree import descendants
 
 SIDE, ALLOWED = 96, 0.02
 VIEWS: dict[str, Callable[[Pixels], Pixels]] = {
@@ -132,17 +133,6 @@ def resident(process: int) -> float:
     except OSError:
         return 0.0
     return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def descendants(process: int) -> Iterator[int]:
-    for task in Path(f"/proc/{process}/task").iterdir():
-        try:
-            children = (task / "children").read_text().split()
-        except OSError:
-            continue
-        for child in map(int, children):
-            yield child
-            yield from descendants(child)
 
 
 def show(readings: list[Reading], images: int) -> bool:

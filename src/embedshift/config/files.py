@@ -40,6 +40,22 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     return opened
 
 
+def open_own(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a file that embedshift keeps, to read and write, unbuffered; it is made where it is missing.
+
+    Nothing that somebody else put in its place is followed, emptied or waited for.
+
+    Raises:
+        OSError: when it cannot be opened; ELOOP for a link, EINVAL for what is no regular file.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    opened = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise OSError(errno.EINVAL, "not a file")
+    return opened
+
+
 def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     """The bytes of a regular file.
 

@@ -8,12 +8,10 @@ that nothing stopped. A batch is known by its pixels, so that outputs of other v
 
 import concurrent.futures
 import contextlib
-import errno
 import hashlib
 import json
 import logging
 import os
-import stat
 import struct
 import time
 from collections.abc import Iterator
@@ -24,7 +22,7 @@ from typing import BinaryIO
 import numpy as np
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.config.files import open_file
+from embedshift.config.files import open_file, open_own
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.encoded import encode_views
@@ -163,12 +161,7 @@ class _Output:
 def _opened(path: Path) -> BinaryIO | None:
     """The file, made where it is missing; None where it cannot be opened: the run goes on without it."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
-        opened = open(handle, "r+b", buffering=0)  # noqa: SIM115 - see `close`
-        if stat.S_ISREG(os.fstat(handle).st_mode):
-            return opened
-        opened.close()
-        raise OSError(errno.EINVAL, "not a file")
+        return open_own(path)
     except OSError as error:
         log.info("%s: cannot be opened (%s)", path, error.strerror)
         return None

@@ -7,12 +7,12 @@ therefore written with zeros in the place of its checksum, hashed with them, and
 import errno
 import hashlib
 import os
-import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from embedshift.config.files import open_file
 from embedshift.errors import EmbedshiftError
 
 _FILE, _ROWS = b"embedshift.checksum", b"embedshift.rows"
@@ -76,7 +76,7 @@ def digests(path: Path) -> Digests:
         EmbedshiftError: when it cannot be read.
     """
     try:
-        with open(path, "rb", opener=_open_file) as file:
+        with _opened(path) as file:
             start, footer = _footer(path, file)
             said = {name: footer[at : at + len(_ZEROS)] for name in PLACEHOLDERS if (at := _place(footer, name)) > 0}
             if len(said) < len(PLACEHOLDERS):
@@ -92,13 +92,11 @@ def digests(path: Path) -> Digests:
     return Digests(said[_FILE].decode(), said[_ROWS].decode())
 
 
-def _open_file(path: str, flags: int) -> int:
-    """Opens a regular file and nothing that could wait for ever."""
-    found = os.open(path, flags | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(found).st_mode):
-        os.close(found)
-        raise OSError(errno.EINVAL, "not a file", path)
-    return found
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open_file(path)
+    except EmbedshiftError as error:
+        raise EmbedshiftError(f"{path}: cannot be read ({error})") from error
 
 
 def _footer(path: Path, file: BinaryIO) -> tuple[int, bytes]:

@@ -5,8 +5,6 @@ import errno
 import fcntl
 import json
 import logging
-import os
-import stat
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
+from embedshift.config.files import open_own
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import storable
 from embedshift.store import shards
@@ -66,15 +65,12 @@ def _lock_file(out: Path) -> BinaryIO:
     """The open lock, made where it is missing; what somebody else put in its place is neither followed nor changed."""
     path = out / ".lock"
     try:
-        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        return open_own(path)
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UsageError(f"{path}: a link, and no lock of embedshift; delete it") from error
+        others = {errno.ELOOP: "a link", errno.EINVAL: "no regular file"}
+        if error.errno in others:
+            raise UsageError(f"{path}: {others[error.errno]}, and no lock of embedshift; delete it") from error
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
-    if not stat.S_ISREG(os.fstat(opened).st_mode):
-        os.close(opened)
-        raise UsageError(f"{path}: no regular file, and no lock of embedshift; delete it")
-    return os.fdopen(opened, "r+b", buffering=0)
 
 
 def resumable(
