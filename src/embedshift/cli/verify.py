@@ -11,6 +11,7 @@ from rich.text import Text
 from embedshift.cli.app import app
 from embedshift.cli.options import with_flags
 from embedshift.cli.terminal import print_wide
+from embedshift.cli.words import say
 from embedshift.errors import EmbedshiftError
 from embedshift.store.verification import Finding, Verification, verify
 
@@ -22,10 +23,10 @@ def print_verified(folder: Path, as_json: bool) -> None:
     """Reads everything in a study's folder, and ends with exit code 1 where something is damaged."""
     found = verify(folder)
     if as_json:
-        typer.echo(json.dumps(found.to_dict()))
+        say(json.dumps(found.to_dict()))
     else:
         print_wide(_table(found))
-        typer.echo(_headline(found))
+        say(_headline(found))
     if found.damaged:
         raise typer.Exit(EmbedshiftError.exit_code)
 

@@ -48,10 +48,8 @@ def frost_family(folder: str) -> Family:
     Raises:
         UsageError: for a folder that is missing or has no image, and for an image that cannot be read.
     """
-    from embedshift.sources.base import (
-        ENDINGS,
-        IMAGE_BYTES,
-    )  # beside it stand archives, whose readers a measure does without
+    # Beside it stand archives, whose readers a measure does without.
+    from embedshift.sources.base import ENDINGS, IMAGE_BYTES
 
     if not Path(folder).is_dir():
         raise UsageError(f"`frost_textures`: {folder} is no folder; give one with images of frost")
