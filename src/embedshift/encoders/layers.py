@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from embedshift.arrays import Floats
-from embedshift.encoders.attention import like_blocks
 from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tower
+from embedshift.encoders.structure import like_blocks
 from embedshift.errors import UsageError
 
 

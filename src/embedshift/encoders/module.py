@@ -1,9 +1,9 @@
 """A torch module as an `Encoder`: views in, embedding and attention row out, in one forward pass."""
 
 import contextlib
+import functools
 import logging
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,15 +11,18 @@ from torch import Tensor, nn
 
 import embedshift.encoders.layers
 import embedshift.encoders.rollout  # noqa: F401 - both add themselves to the observations
-from embedshift.arrays import Floats, Pixels
+from embedshift.arrays import Pixels
 from embedshift.config import Json, Precision
-from embedshift.encoders.attention import AttentionTap, has_cls_token, last_block, patch_embedding, pooling_head
+from embedshift.encoders.attention import AttentionTap, Rows
 from embedshift.encoders.base import LARGEST, AttentionKind, EncoderOutput, Preprocess
 from embedshift.encoders.device import emulates_bfloat16, find_device
 from embedshift.encoders.family import Embedding
+from embedshift.encoders.grid import PatchGrid
 from embedshift.encoders.kernels import CpuKernels
 from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tap, Tower
 from embedshift.encoders.speed import ClassTokenShortcut, compiled, same_output
+from embedshift.encoders.structure import has_cls_token, last_block, pooling_head
+from embedshift.encoders.taps import Taps
 from embedshift.encoders.weights import DTYPES, cast_weights, weights_hash
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
@@ -81,14 +84,12 @@ class ModuleEncoder:
         self.embedding_name = embedding.name if embedding else None
         self.embedding_definition = embedding.definition if embedding else None
         self._tower = module if tower is None else tower
-        self._tap, self._kind = _tap(self._tower, attention)
+        self._listened = Taps()
+        self._tap, self._kind = _tap(self._tower, attention, self._listened)
         self._kernels: CpuKernels | None = None
         self._shortcut: ClassTokenShortcut | None = None
         self._taps: dict[str, Tap] = {}
-        self._patches: tuple[int, int] | None = None
-        self._convolution = patch_embedding(self._tower)
-        if self._convolution is not None:
-            self._convolution.register_forward_hook(self._see_patches)
+        self._patches = PatchGrid(self._tower)
         # Normalisation as one multiply-add on the device: x / 255 / std - mean / std.
         scale = 1.0 / (255.0 * torch.tensor(self.std))
         self._scale = scale.view(1, 3, 1, 1).to(self.device)
@@ -118,9 +119,9 @@ class ModuleEncoder:
             with torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
                 embedding = self._forward(self.module, pixels)
             row = None if self._tap is None else self._tap.take()
-            attention = None if row is None else self._on_grid(row, len(views))
+            attention = None if row is None else self._patches.lay(row, len(views))
             kind = None if attention is None else self._kind
-            done = ForwardPass(len(views), self._kind, row, lambda weights: self._on_grid(weights, len(views)))
+            done = ForwardPass(len(views), self._kind, row, lambda weights: self._patches.lay(weights, len(views)))
             observed = {name: tap.take(done) for name, tap in self._taps.items()}
         return EncoderOutput(embedding.float().cpu().numpy(), attention, kind, observed)
 
@@ -156,6 +157,43 @@ class ModuleEncoder:
         """Without what its sender was observed by."""
         self.__dict__.update(state)
         self._remove_taps([*self._taps])
+
+    @property
+    def tower(self) -> Tower:
+        """The part that sees the image, for those who look inside."""
+        embed = functools.partial(self._embed, self.module)
+        return Tower(self._tower, has_cls_token(self._tower), self._patches.of, embed, self.size, self._listened)
+
+    @contextlib.contextmanager
+    def differentiable(self) -> Iterator[Callable[[Tensor], Tensor]]:
+        """While entered, what is given encodes pixels float32 `[B, 3, S, S]`, RGB in [0, 255], to embeddings `[B, D]`,
+        with right gradients with respect to the pixels and to all between; those of the weights are switched off.
+
+        Neither faster kernels nor the shortcut nor compilation nor inference mode are at work: these detach.
+
+        Raises:
+            UsageError: in a lower precision than float32, whose weights are rounded.
+
+        Example:
+            >>> from embedshift.encoders.wrap import wrap
+            >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
+            >>> pixels = torch.full((1, 3, 8, 8), 100.0, requires_grad=True)
+            >>> with wrap(net, size=8, mean=(0.5,) * 3, std=(0.5,) * 3).differentiable() as embed:
+            ...     embed(pixels).sum().backward()
+            >>> pixels.grad.shape, net[1].weight.grad is None
+            (torch.Size([1, 3, 8, 8]), True)
+        """  # noqa: D205
+        if self.precision != "float32":
+            raise UsageError(f"{self.name}: gradients need `precision` float32, not {self.precision}")
+        learned = [each for each in self.module.parameters() if each.requires_grad]
+        for each in learned:
+            each.requires_grad_(False)
+        try:
+            with self._listened.silent(), torch.inference_mode(False), torch.enable_grad():
+                yield lambda pixels: self._embed(self.module, pixels.to(self.device) * self._scale + self._shift)
+        finally:
+            for each in learned:
+                each.requires_grad_()
 
     def _shortcut_now(self) -> contextlib.AbstractContextManager[None]:
         spared = self._shortcut is not None and not any(tap.all_tokens for tap in self._taps.values())
@@ -204,8 +242,7 @@ class ModuleEncoder:
         Raises:
             UsageError: when the encoder cannot give it, or a name is not known.
         """
-        tower = Tower(self._tower, has_cls_token(self._tower), self._grid_of)
-        more = [name for name in dict.fromkeys(names) if name not in self._taps]
+        more, tower = [name for name in dict.fromkeys(names) if name not in self._taps], self.tower
         taps = [OBSERVATIONS[name] for name in more]
         try:
             try:
@@ -224,31 +261,15 @@ class ModuleEncoder:
             if name in self._taps:
                 self._taps.pop(name).remove()
 
-    def _on_grid(self, row: Tensor, count: int) -> Floats | None:
-        """Weights of all tokens `[B, T]` → those of the patches `[B, g_h, g_w]`."""
-        height, width = self._grid_of(row.shape[1])
-        patches = row[:, row.shape[1] - height * width :]  # class and register tokens come first
-        if height * width > row.shape[1] or len(row) != count:  # attention inside windows
-            return None
-        maps: Floats = patches.reshape(-1, height, width).cpu().numpy()
-        return maps
-
-    def _grid_of(self, tokens: int) -> tuple[int, int]:
-        return self._patches or (int(tokens**0.5),) * 2
-
-    def _see_patches(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        self._patches = (output.shape[-2], output.shape[-1])
-
     def _try_one_image(self) -> EncoderOutput:
-        convolution = self._convolution
+        patch = self._patches.patch
         if not 0 < self.size <= LARGEST:
             raise UsageError(
                 f"{self.name}: size {self.size} is not one of 1 to {LARGEST} pixels; choose another `size`"
             )
-        if convolution is not None and self.size % convolution.kernel_size[0]:
+        if patch is not None and self.size % patch:
             raise UsageError(
-                f"{self.name}: size {self.size} is not a multiple of its patch of {convolution.kernel_size[0]} pixels; "
-                "choose another `size`",
+                f"{self.name}: size {self.size} is not a multiple of its patch of {patch} pixels; choose another `size`"
             )
         try:
             output = self(np.zeros((1, self.size, self.size, 3), np.uint8))
@@ -267,10 +288,11 @@ class ModuleEncoder:
         return output
 
 
-def _tap(tower: nn.Module, attention: nn.Module | None) -> tuple[AttentionTap | None, AttentionKind]:
+def _tap(tower: nn.Module, attention: nn.Module | None, taps: Taps) -> tuple[AttentionTap | None, AttentionKind]:
     """The tap, and whose weights it takes: the class token's, else the pooling head's, else the mean over tokens."""
     has_cls = has_cls_token(tower)
     head = None if has_cls or attention is not None else pooling_head(tower)
     kind: AttentionKind = "cls" if has_cls else "mean" if head is None else "pool"
     block = attention if attention is not None else head if head is not None else last_block(tower)
-    return None if block is None else AttentionTap(block, rows="mean" if kind == "mean" else "first"), kind
+    rows: Rows = "mean" if kind == "mean" else "first"
+    return None if block is None else AttentionTap(block, rows=rows, taps=taps), kind

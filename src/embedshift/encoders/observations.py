@@ -1,13 +1,14 @@
 """What a torch encoder can be observed by: name → a tap that catches it during the forward pass."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor, nn
 
 from embedshift.arrays import Floats
 from embedshift.encoders.base import AttentionKind
+from embedshift.encoders.taps import Taps
 from embedshift.registry import Registry
 
 
@@ -19,11 +20,17 @@ class Tower:
         module: Inside it the blocks run.
         has_cls: Whether the first token is a class token.
         grid: Told a number of tokens, gives the patch grid `(g_h, g_w)`; the patches are the last of the tokens.
+        embed: The whole encoder: pixels `[B, 3, S, S]`, normalised → embedding `[B, D]`.
+        size: S.
+        taps: To listen to its blocks.
     """
 
     module: nn.Module
     has_cls: bool
     grid: Callable[[int], tuple[int, int]]
+    embed: Callable[[Tensor], Tensor] = lambda pixels: pixels
+    size: int = 0
+    taps: Taps = field(default_factory=Taps)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """Attention rolled out through all layers of an encoder, while they run (Abnar and Zuidema 2020)."""
 
-import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from embedshift.arrays import Floats
-from embedshift.encoders.attention import AttentionTap, like_blocks
+from embedshift.encoders.attention import AttentionTap
 from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tower
+from embedshift.encoders.structure import like_blocks
+from embedshift.encoders.taps import Taps
 from embedshift.errors import UsageError
 
 
@@ -42,10 +44,8 @@ class RolloutTap:
             raise _no_rollout("no run of like blocks was found in it")
         self._rolled: Tensor | None = None
         self._passed = 0
-        self._taps = [AttentionTap(block, rows="all") for block in blocks]
-        self._handles = [blocks[0].register_forward_pre_hook(self._begin)]
-        for block, tap in zip(blocks, self._taps, strict=True):
-            self._handles.append(block.register_forward_hook(functools.partial(self._fold, tap)))
+        self._begins = blocks[0].register_forward_pre_hook(self._begin)
+        self._taps = [_BlockTap(block, self._fold, tower.taps) for block in blocks]
 
     def take(self, done: ForwardPass) -> Floats:
         """How much of every patch reaches what is read, float32 `[B, g_h, g_w]`: the first token's row, the mean of
@@ -74,16 +74,14 @@ class RolloutTap:
 
     def remove(self) -> None:
         """Takes the hooks off the blocks."""
-        for handle in self._handles:
-            handle.remove()
+        self._begins.remove()
         for tap in self._taps:
             tap.remove()
 
     def _begin(self, *_: Any) -> None:
         self._rolled, self._passed = None, 0  # a pass before this one may have ended halfway, out of memory
 
-    def _fold(self, tap: AttentionTap, _block: nn.Module, _inputs: Any, _output: Any) -> None:
-        weights = tap.take()
+    def _fold(self, weights: Tensor | None) -> None:
         if weights is None:
             raise _no_rollout(f"no attention runs inside its block {self._passed + 1}")
         if weights.shape[1] != weights.shape[2] or (self._rolled is not None and weights.shape != self._rolled.shape):
@@ -93,6 +91,19 @@ class RolloutTap:
             mixed /= mixed.sum(dim=-1, keepdim=True)
             self._rolled = mixed if self._rolled is None else mixed @ self._rolled
         self._passed += 1
+
+
+class _BlockTap(AttentionTap):
+    """All rows of one block, handed on when it ends."""
+
+    def __init__(self, block: nn.Module, fold: Callable[[Tensor | None], None], taps: Taps) -> None:
+        super().__init__(block, rows="all", taps=taps)
+        self._fold = fold
+
+    def end(self, output: Any) -> None:
+        super().end(output)
+        if output is not None:
+            self._fold(self.take())
 
 
 def _no_rollout(why: str) -> UsageError:

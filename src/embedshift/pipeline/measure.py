@@ -23,14 +23,13 @@ class Column:
 
     Args:
         name: Of the column.
-        length: Of the list.
-        of: The rows that hold it: "views" = every augmented view, "original" = the original view alone, "number" = that
-            too, one float64 that is no list.
+        length: Of the list; None = one float64 that is no list.
+        of: The rows that hold it: "views" = every augmented view, "original" = the original view alone.
     """
 
     name: str
-    length: int
-    of: Literal["views", "original", "number"] = "views"
+    length: int | None
+    of: Literal["views", "original"] = "views"
 
 
 @dataclass(frozen=True)
@@ -170,3 +169,13 @@ class Observer:
     def begin(self, measure: Any, samples: "Sequence[Sample]") -> Any:
         """The measure for one shard."""
         return measure
+
+    def of_image(self, measure: Any, image: "DrawnImage", output: "EncoderOutput") -> Mapping[str, Values]:
+        """What passes of its own tell of one image, by column, as `Measure.of_output` gives it.
+
+        Args:
+            measure: The question's, as `begin` made it.
+            image: The image with its V + 1 views.
+            output: What the encoder gave for them, the original first.
+        """
+        return {}

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embedshift.arrays import Values
 from embedshift.config import StudyConfig
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
+from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.measure import Measure, Observer
 from embedshift.sources import Sample
 
@@ -28,6 +30,13 @@ class ReadyEncoder:
     def begin(self, measures: Sequence[Measure], samples: Sequence[Sample]) -> list[Measure]:
         """The measures for one shard."""
         return [self._observer(each).begin(each, samples) for each in measures]
+
+    def of_image(self, measures: Sequence[Measure], image: DrawnImage, output: EncoderOutput) -> dict[str, Values]:
+        """What passes of their own tell of one image, by column."""
+        values: dict[str, Values] = {}
+        for each in measures:
+            values |= self._observer(each).of_image(each, image, output)
+        return values
 
     def probe(self, spec: EncoderSpec) -> EncoderOutput | None:
         """What the encoder gives for one black image; None where nothing is observed."""

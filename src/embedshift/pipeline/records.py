@@ -28,8 +28,8 @@ def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
     """The columns of the rows that `encoder` and `plan` make."""
     cells = None if encoder.grid is None else encoder.grid[0] * encoder.grid[1]
     dim = encoder.dim if plan.config.store == "all" else None
-    numbers = [each.name for each in plan.columns if each.of == "number"]
-    lists = {each.name: each.length if each.of == "views" else None for each in plan.columns if each.of != "number"}
+    numbers = [each.name for each in plan.columns if each.length is None]
+    lists = {each.name: each.length if each.of == "views" else None for each in plan.columns if each.length is not None}
     return schema(dim, cells, [*plan.metrics, *numbers], lists, graded=plan.suite.is_graded)
 
 
@@ -62,7 +62,7 @@ def rows(image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values],
 
 
 def _numbers(values: Values | None, missing: NDArray[np.bool_]) -> pa.Array:
-    """A metric's column: null on the original and on a missing view, and everywhere where it was not measured."""
+    """A number for each augmented view: null on the original, on a missing view, and where it was not measured."""
     if values is None:
         return pa.nulls(len(missing), pa.float64())
     mask = np.concatenate([[True], missing[1:]])
@@ -70,15 +70,19 @@ def _numbers(values: Values | None, missing: NDArray[np.bool_]) -> pa.Array:
 
 
 def _column(values: Values | None, column: Column, missing: NDArray[np.bool_]) -> pa.Array:
-    """A column of lists, or of one number: on the original alone, or on all rows but it and missing views."""
-    if column.of == "views":
-        if values is None:
-            return pa.nulls(len(missing), pa.list_(pa.float32(), column.length))
-        # One list per augmented view.
-        part = fixed_lists(np.asarray(values, np.float32).reshape(-1, column.length), missing[1:])
-        return pa.concat_arrays([pa.nulls(1, part.type), part])
+    """A column of a question: lists or numbers, of the original alone, or of all rows but it and missing views."""
     rest = [None] * (len(missing) - 1)
-    if column.of == "number":
-        return pa.array([None if values is None else float(values), *rest], pa.float64())
-    first = None if values is None else np.asarray(values, np.float32).ravel()
-    return pa.array([first, *rest], pa.list_(pa.float32()))
+    if column.length is None:
+        if column.of == "original":
+            return pa.array([None if values is None else float(values), *rest], pa.float64())
+        unknown = missing if values is None else missing | np.isnan(np.concatenate([[np.nan], values]))
+        return _numbers(values, unknown)
+    if column.of == "original":
+        first = None if values is None else np.asarray(values, np.float32).ravel()
+        return pa.array([first, *rest], pa.list_(pa.float32()))
+    if values is None:
+        return pa.nulls(len(missing), pa.list_(pa.float32(), column.length))
+    # One list per augmented view; of a view that has none, its first number is not a number.
+    lists = np.asarray(values, np.float32).reshape(-1, column.length)
+    part = fixed_lists(lists, missing[1:] | np.isnan(lists).all(axis=1))
+    return pa.concat_arrays([pa.nulls(1, part.type), part])

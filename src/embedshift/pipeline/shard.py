@@ -50,7 +50,7 @@ def measure_shard(
         problem = unusable(output)
         if problem is None:
             output = output.without(image.missing)
-            values = records.measure(image, output, measures, plan)
+            values = records.measure(image, output, measures, plan) | ready.of_image(measures, image, output)
             # A map for figures to show; more would be most of what is stored.
             maps = plan.config.store == "all" or not tables
             rows = records.rows(image, output, values, plan, maps=maps)

@@ -211,7 +211,7 @@ class MEASURE(Measure):
         words = [name for name in self.texts.words if name != ORIGINAL]
         return [
             *([Column("word_cosines", len(words))] if words else []),
-            *([Column("zero_shot_margin", 1, of="number")] if self.texts.labels else []),
+            *([Column("zero_shot_margin", None, of="original")] if self.texts.labels else []),
             *([Column("caption_vector", self.dim, of="original")] if self.keeps_captions else []),
         ]
 

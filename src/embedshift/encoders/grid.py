@@ -1,0 +1,47 @@
+"""The patches of a tower: into how many of them it cuts its images, and which of its tokens they are."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from embedshift.arrays import Floats
+from embedshift.encoders.structure import patch_embedding
+
+
+class PatchGrid:
+    """Looks at the convolution that cuts images into patches; without one, the grid is the square of the tokens.
+
+    Args:
+        tower: The part of an encoder that sees the image.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Conv2d(3, 8, 4, stride=4)
+        >>> grid = PatchGrid(net)
+        >>> _ = net(torch.ones(1, 3, 8, 12))
+        >>> grid.patch, grid.of(7)
+        (4, (2, 3))
+    """
+
+    def __init__(self, tower: nn.Module) -> None:
+        self._seen: tuple[int, int] | None = None
+        convolution = patch_embedding(tower)
+        self.patch = None if convolution is None else convolution.kernel_size[0]
+        if convolution is not None:
+            convolution.register_forward_hook(self._see)
+
+    def of(self, tokens: int) -> tuple[int, int]:
+        """The grid `(g_h, g_w)` of the last pass, which had so many tokens."""
+        return self._seen or (int(tokens**0.5),) * 2
+
+    def lay(self, row: Tensor, count: int) -> Floats | None:
+        """Weights of all tokens `[B, T]` of B = `count` views → those of the patches, float32 `[B, g_h, g_w]`."""
+        height, width = self.of(row.shape[1])
+        patches = row[:, row.shape[1] - height * width :]  # class and register tokens come first
+        if height * width > row.shape[1] or len(row) != count:  # attention inside windows
+            return None
+        maps: Floats = patches.reshape(-1, height, width).cpu().numpy()
+        return maps
+
+    def _see(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        self._seen = (output.shape[-2], output.shape[-1])

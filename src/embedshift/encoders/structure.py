@@ -1,0 +1,56 @@
+"""Where the parts of a vision transformer are, found by structure and not by the names of its modules."""
+
+from torch import nn
+
+CLS_NAMES = ("cls_token", "class_embedding", "class_token")
+POOL_NAMES = ("attn_pool", "attnpool")
+
+
+def last_block(module: nn.Module) -> nn.Module | None:
+    """The last of the longest run of like blocks in `module`: the last layer of its transformer.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))
+        >>> last_block(net)
+        Linear(in_features=8, out_features=8, bias=True)
+    """
+    return next(reversed(like_blocks(module)), None)
+
+
+def like_blocks(module: nn.Module) -> list[nn.Module]:
+    """The longest run of like blocks in `module`, in order: the layers of its transformer; empty where there is none.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))
+        >>> len(like_blocks(net))
+        2
+    """
+    runs = [m for m in module.modules() if isinstance(m, nn.ModuleList | nn.Sequential) and len({*map(type, m)}) == 1]
+    return list(max(runs, key=len, default=[]))
+
+
+def patch_embedding(module: nn.Module) -> nn.Conv2d | None:
+    """The convolution that cuts pictures into patches: the first whose stride is its kernel.
+
+    Example:
+        >>> patch_embedding(nn.Sequential(nn.Conv2d(3, 8, 4, stride=4))).kernel_size
+        (4, 4)
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d) and part.kernel_size == part.stride and part.kernel_size[0] > 1:
+            return part
+    return None
+
+
+def has_cls_token(module: nn.Module) -> bool:
+    """Whether the module's first token is a class token, by the name that every family gives its parameter."""
+    return any(name.rsplit(".", 1)[-1] in CLS_NAMES for name, _ in module.named_parameters())
+
+
+def pooling_head(module: nn.Module) -> nn.Module | None:
+    """The attention that pools all tokens into one: a part named so, or one with a learned query, its `probe`."""
+    part: nn.Module
+    for name, part in module.named_modules():
+        if name.rsplit(".", 1)[-1] in POOL_NAMES or isinstance(getattr(part, "probe", None), nn.Parameter):
+            return part
+    return None
