@@ -94,7 +94,7 @@ class WrittenAttention(TorchFunctionMode):
         projections = separate if packed is None else packed.split(width)
         biases = [None] * 3 if bias is None else bias.split(width)
         q, k, v = (
-            functional.linear(a[name].transpose(0, 1), projection, one).unflatten(-1, (heads, -1)).transpose(1, 2)
+            _in_heads(functional.linear(a[name].transpose(0, 1), projection, one), heads)
             for name, projection, one in zip(("query", "key", "value"), projections, biases, strict=True)
         )
         mask = a.get("attn_mask")
@@ -106,3 +106,8 @@ class WrittenAttention(TorchFunctionMode):
         if not a.get("need_weights", True):
             return outputs, None
         return outputs, weights.mean(dim=1) if a.get("average_attn_weights", True) else weights
+
+
+def _in_heads(tokens: Tensor, heads: int) -> Tensor:
+    """`[B, T, H d]` → `[B, H, T, d]`."""
+    return tokens.reshape(*tokens.shape[:2], heads, -1).transpose(1, 2)
