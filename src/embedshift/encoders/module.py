@@ -1,7 +1,6 @@
 """A torch module as an `Encoder`: views in, embedding and attention row out, in one forward pass."""
 
 import contextlib
-import functools
 import logging
 from collections.abc import Callable, Collection, Iterator
 
@@ -161,8 +160,9 @@ class ModuleEncoder:
     @property
     def tower(self) -> Tower:
         """The part that sees the image, for those who look inside."""
-        embed = functools.partial(self._embed, self.module)
-        return Tower(self._tower, has_cls_token(self._tower), self._patches.of, embed, self.size, self._listened)
+        return Tower(
+            self._tower, has_cls_token(self._tower), self._patches.of, self._embed_pixels, self.size, self._listened
+        )
 
     @contextlib.contextmanager
     def differentiable(self) -> Iterator[Callable[[Tensor], Tensor]]:
@@ -190,10 +190,13 @@ class ModuleEncoder:
             each.requires_grad_(False)
         try:
             with self._listened.silent(), torch.inference_mode(False), torch.enable_grad():
-                yield lambda pixels: self._embed(self.module, pixels.to(self.device) * self._scale + self._shift)
+                yield self._embed_pixels
         finally:
             for each in learned:
                 each.requires_grad_()
+
+    def _embed_pixels(self, pixels: Tensor) -> Tensor:
+        return self._embed(self.module, pixels.to(self.device) * self._scale + self._shift)
 
     def _shortcut_now(self) -> contextlib.AbstractContextManager[None]:
         spared = self._shortcut is not None and not any(tap.all_tokens for tap in self._taps.values())

@@ -20,7 +20,7 @@ class Tower:
         module: Inside it the blocks run.
         has_cls: Whether the first token is a class token.
         grid: Told a number of tokens, gives the patch grid `(g_h, g_w)`; the patches are the last of the tokens.
-        embed: The whole encoder: pixels `[B, 3, S, S]`, normalised → embedding `[B, D]`.
+        embed: The whole encoder by torch's own kernels: pixels float32 `[B, 3, S, S]` in [0, 255] → embedding `[B, D]`.
         size: S.
         taps: To listen to its blocks.
     """

@@ -25,8 +25,14 @@ def like_blocks(module: nn.Module) -> list[nn.Module]:
         >>> len(like_blocks(net))
         2
     """
+    run = run_of_blocks(module)
+    return [] if run is None else list(run)
+
+
+def run_of_blocks(module: nn.Module) -> nn.ModuleList | nn.Sequential | None:
+    """The list that holds the longest run of like blocks in `module`."""
     runs = [m for m in module.modules() if isinstance(m, nn.ModuleList | nn.Sequential) and len({*map(type, m)}) == 1]
-    return list(max(runs, key=len, default=[]))
+    return max(runs, key=len, default=None)
 
 
 def patch_embedding(module: nn.Module) -> nn.Conv2d | None:

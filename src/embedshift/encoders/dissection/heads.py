@@ -1,0 +1,74 @@
+"""The observation `heads`: what the parts of every block add to the one token that an embedding is read from.
+
+It comes with the study's own pass, at almost no cost. Where all tokens are read it would be megabytes a view: there
+nothing is kept here, and the parts come from a pass of their own.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from embedshift.arrays import Floats
+from embedshift.encoders.dissection.anatomy import Anatomy
+from embedshift.encoders.dissection.parts import BlockParts, Parts
+from embedshift.encoders.dissection.split import check_exact
+from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tower
+from embedshift.errors import UsageError
+
+
+class HeadsTap:
+    """Keeps `[B, F]`: of every block, side by side, the four vectors of `Parts` at the first token.
+
+    Args:
+        tower: Where the blocks run.
+
+    Raises:
+        UsageError: when the embedding is no exact sum over the parts of the blocks.
+    """
+
+    all_tokens = False
+
+    def __init__(self, tower: Tower) -> None:
+        try:
+            self.anatomy = Anatomy(tower)
+            check_exact(self.anatomy)
+        except UsageError as error:
+            raise UsageError(f"{error}; run without `heads`") from error
+        first = self.anatomy.readout.first_only
+        self._listeners = [BlockParts(first=True) for _ in self.anatomy.layers] if first else []
+        pairs = zip(self.anatomy.readout.blocks, self._listeners, strict=False)
+        self._stops = [tower.taps.listen(block, each) for block, each in pairs]
+
+    def take(self, done: ForwardPass) -> Floats:
+        """What the pass gave, float32 `[B, F]`; `[B, 0]` where the embedding is read from more than one token."""
+        found = [each.take() for each in self._listeners]
+        if not found:
+            return torch.zeros(done.views, 0).numpy()
+        packed: Floats = torch.cat([_packed(each) for each in found if each is not None], dim=1).cpu().numpy()
+        return packed
+
+    def remove(self) -> None:
+        """Takes the hooks off the blocks."""
+        for stop in self._stops:
+            stop()
+
+
+def _packed(parts: Parts) -> Tensor:
+    return torch.cat([parts.before, parts.heads, parts.between, parts.after], dim=2)[:, 0]
+
+
+def unpacked(anatomy: Anatomy, packed: Tensor) -> Sequence[Parts]:
+    """The parts of every block, from what `HeadsTap` kept of B views, `[B, F]`."""
+    found: list[Parts] = []
+    start = 0
+    for layer in anatomy.layers:
+        stream, merged = layer.weight.shape
+        sizes = [stream, merged, stream, stream]
+        row = packed[:, None, start : start + sum(sizes)]
+        found.append(Parts(*torch.split(row, sizes, dim=2)))
+        start += sum(sizes)
+    return found
+
+
+OBSERVATIONS.add("heads", HeadsTap)

@@ -1,0 +1,155 @@
+"""What each part of a block adds to the residual stream, heard while the block runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from embedshift.encoders.attention import SOFTMAX, attention_weights
+from embedshift.encoders.taps import Kwargs, Listener
+from embedshift.encoders.written import PRODUCTS
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one block added to B views at R of their tokens.
+
+    Args:
+        before: The stream before the block, `[B, R, D]`.
+        heads: The outputs of its H heads side by side, before their projection, `[B, R, Z]`.
+        between: The stream between attention and feed-forward network, `[B, R, D]`.
+        after: The stream after the block, `[B, R, D]`.
+    """
+
+    before: Tensor
+    heads: Tensor
+    between: Tensor
+    after: Tensor
+
+
+class BlockParts(Listener):
+    """Hears the parts of one pre-norm block, by what it calls and not by the names of its modules.
+
+    Heads come from the attention; their projection is the first linear layer after it; the input of the second layer
+    norm is the stream between attention and feed-forward network.
+
+    Args:
+        first: Whether only the first token is kept.
+
+    Attributes:
+        count: H, once heard.
+        weight: Of the projection, `[D, Z]`, once heard.
+        bias: Likewise, `[D]` or None.
+        merged: What the heads gave, to compare with what the projection read; None where only the first is kept.
+    """
+
+    def __init__(self, *, first: bool) -> None:
+        self.first = first
+        self.count = 0
+        self.weight: Tensor | None = None
+        self.bias: Tensor | None = None
+        self._clear()
+
+    def take(self) -> Parts | None:
+        """The parts of the last pass; None where something was not heard."""
+        found = self._before, self._heads, self._between, self._after
+        self._clear()
+        before, heads, between, after = found
+        if before is None or heads is None or between is None or after is None:
+            return None
+        return Parts(before, heads, between, after)
+
+    def _clear(self) -> None:
+        self._input: Tensor | None = None
+        self._before: Tensor | None = None
+        self._heads: Tensor | None = None
+        self._between: Tensor | None = None
+        self._after: Tensor | None = None
+        self._softmax = False
+        self._mixed = False
+        self.merged: Tensor | None = None
+        self.pre_norm = False
+
+    def begin(self, tokens: Tensor) -> None:
+        """The stream before the block."""
+        self._clear()
+        self._input, self._before = tokens, self._kept(tokens)
+
+    def heard(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
+        """Attention, its projection, a norm."""
+        if func is functional.scaled_dot_product_attention:
+            self._attended(result)
+        elif func in SOFTMAX and result.ndim == 4:
+            self._softmax = True
+        elif func in PRODUCTS and self._softmax and result.ndim == 4:
+            self._attended(result)
+        elif func is functional.linear and self._mixed and self._heads is None:
+            self._projected(*args, **kwargs)
+        elif func is functional.layer_norm:
+            self._normed(args[0])
+
+    def _attended(self, outputs: Tensor) -> None:
+        self._softmax = False
+        if outputs.ndim == 4:
+            self.count, self._mixed = outputs.shape[1], True
+            self.merged = None if self.first else outputs.transpose(1, 2).flatten(2)
+
+    def _projected(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+        if x.ndim == 3:
+            self._heads, self.weight, self.bias = self._kept(x), weight, bias
+
+    def _normed(self, x: Tensor) -> None:
+        """Of the norms of the stream, the first reads the input, and the last one the stream after attention."""
+        if self._input is None or x.shape != self._input.shape:
+            return
+        if x is self._input or torch.equal(x, self._input):
+            self.pre_norm = True
+        else:
+            self._between = self._kept(x)
+
+    def multihead(self, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Kwargs) -> None:
+        """The heads of a part inside which nothing is heard, computed again for the tokens that are kept."""
+        given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
+        tokens = given["query"] if module.batch_first else given["query"].transpose(0, 1)
+        self.count, self.weight, self.bias = module.num_heads, module.out_proj.weight, module.out_proj.bias
+        self._heads = _heads_of(module, self._kept(tokens), tokens, given.get("attn_mask"))
+        self.merged = None if self.first else self._heads
+
+    def end(self, output: Any) -> None:
+        """The stream after the block; what a block gave that raised is worth nothing."""
+        self._input = None
+        tokens = output[0] if isinstance(output, tuple) else output
+        self._after = self._kept(tokens) if isinstance(tokens, Tensor) else None
+
+    def _kept(self, tokens: Tensor) -> Tensor:
+        # The first alone is a copy, so that the rest can be freed.
+        return tokens[:, :1].detach().clone() if self.first else tokens.detach()
+
+
+def _heads_of(module: nn.MultiheadAttention, queries: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """The outputs of the heads side by side, `[B, R, Z]`, for R query tokens of self-attention.
+
+    Keys and values are not computed for all tokens: what multiplies them is moved to the other side.
+    """
+    heads, width = module.num_heads, module.embed_dim
+    packed = module.in_proj_weight
+    of_query, of_key, of_value = (
+        (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
+        if packed is None
+        else (packed[:width], packed[width : 2 * width], packed[2 * width :])
+    )
+    biases = [None] * 3 if module.in_proj_bias is None else [module.in_proj_bias[k * width :][:width] for k in range(3)]
+    query = functional.linear(queries, of_query, biases[0]).view(*queries.shape[:2], heads, -1).transpose(1, 2)
+    # A key's bias adds the same to all scores of a query, which the softmax does not see.
+    moved = torch.einsum("bhqd,hde->bhqe", query, of_key.view(heads, -1, width))
+    if mask is not None and mask.ndim == 3:
+        mask = mask.view(-1, heads, *mask.shape[1:])
+    if mask is not None:
+        mask = mask[..., : queries.shape[1], :]
+    weights = attention_weights(moved, tokens[:, None], mask, scale=query.shape[-1] ** -0.5)
+    mixed = weights @ tokens[:, None]
+    outputs = torch.einsum("bhqe,hde->bqhd", mixed, of_value.view(heads, -1, width)).flatten(2)
+    return outputs if biases[2] is None else outputs + biases[2]

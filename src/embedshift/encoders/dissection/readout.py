@@ -1,0 +1,96 @@
+"""What comes after the last block: its tokens → the embedding, run alone."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from embedshift.encoders.observations import Tower
+from embedshift.encoders.structure import run_of_blocks
+from embedshift.errors import UsageError
+
+
+class Readout:
+    """The embedding as a function of the tokens that the last block of a tower gives.
+
+    Args:
+        tower: It runs once, on one image of noise.
+
+    Attributes:
+        tokens: T, the last block's number of tokens.
+        blocks: The blocks, first to last.
+        first_only: Whether of the tokens the first alone is read.
+
+    Raises:
+        UsageError: without a run of like blocks, or where their tokens are not `[B, T, D]`.
+
+    Example:
+        >>> block = nn.Linear(4, 4)
+        >>> net = nn.Sequential(nn.Unflatten(1, (6, 4)), nn.Sequential(block, nn.Linear(4, 4)), nn.Flatten())
+        >>> tower = Tower(net, True, lambda tokens: (1, 1), embed=lambda pixels: net(pixels[:, 0, 0]), size=24)
+        >>> readout = Readout(tower)
+        >>> readout.tokens, readout.first_only, readout(torch.ones(2, 6, 4)).shape
+        (6, False, torch.Size([2, 24]))
+    """
+
+    def __init__(self, tower: Tower) -> None:
+        run = run_of_blocks(tower.module)
+        if run is None or not len(run):
+            raise UsageError("has no run of like blocks")
+        self._tower, self._run, self.blocks = tower, run, list(run)
+        seen: list[Any] = []
+        handle = self.blocks[-1].register_forward_hook(lambda _block, _inputs, output: seen.append(output))
+        try:
+            with torch.no_grad():
+                embedding = tower.embed(noise(1, tower.size))
+        finally:
+            handle.remove()
+        self._device = embedding.device
+        self._like = seen[-1] if seen else None
+        last = self._like[0] if isinstance(self._like, tuple) else self._like
+        if not isinstance(last, Tensor) or last.ndim != 3 or embedding.ndim != 2:
+            raise UsageError("has blocks whose outputs are not [B, tokens, width]")
+        self.tokens = last.shape[1]
+        with torch.enable_grad():
+            leaf = last.detach().clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(self(leaf).square().sum(), leaf)
+        read = gradient[0].abs().amax(dim=1) > 0
+        self.first_only = bool(read[0]) and not bool(read[1:].any())
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Tokens `[B, T, D]` → embeddings; where the first alone is read, they may be that one, `[B, 1, D]`."""
+        if tokens.shape[1] < self.tokens:
+            others = tokens.new_zeros(len(tokens), self.tokens - tokens.shape[1], tokens.shape[2])
+            tokens = torch.cat([tokens, others], dim=1)
+        side = self._tower.size
+        with self._instead_of_blocks(tokens):
+            return self._tower.embed(torch.zeros(len(tokens), 3, side, side))
+
+    @contextlib.contextmanager
+    def _instead_of_blocks(self, tokens: Tensor) -> Iterator[None]:
+        try:
+            for place in range(len(self.blocks)):
+                self._run[place] = _Gives(tokens, self._like)
+            yield
+        finally:
+            for place, block in enumerate(self.blocks):
+                self._run[place] = block
+
+
+class _Gives(nn.Module):
+    """Stands for a block: gives the tokens, in the form in which the block gives its own."""
+
+    def __init__(self, tokens: Tensor, like: Any) -> None:
+        super().__init__()
+        self._output = (tokens, *like[1:]) if isinstance(like, tuple) else tokens
+
+    def forward(self, *_: Any, **__: Any) -> Any:
+        return self._output
+
+
+def noise(count: int, side: int) -> Tensor:
+    """So many images of noise, float32 `[B, 3, S, S]` in [0, 255], always the same."""
+    drawn = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+    return drawn * 255

@@ -1,0 +1,111 @@
+"""The exact split of a shift: the share of each head, each feed-forward network, the input and the pooling pattern."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from embedshift.encoders.dissection.anatomy import Anatomy, listening
+from embedshift.encoders.dissection.parts import BlockParts, Parts
+from embedshift.encoders.dissection.readout import noise
+from embedshift.encoders.dissection.secant import pull_back
+from embedshift.encoders.taps import Taps
+from embedshift.errors import UsageError
+
+# A view whose unit embedding is nearer to the original's than this has not moved: it has no shares.
+UNMOVED = 1e-6
+# How far from 1 the shares of two images of noise may add up.
+INEXACT = 1e-3
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of the shifts of P views; they add up to 1 for each, and are NaN for a view that has not moved.
+
+    Args:
+        heads: `[P, L, H]`.
+        mlps: `[P, L]`, of the feed-forward networks.
+        input: `[P]`, of what the first block gets.
+        pattern: `[P]`, of the changed weights of a pooling head.
+        rest: `[P]`, of biases and rounding inside the attention.
+    """
+
+    heads: Tensor
+    mlps: Tensor
+    input: Tensor
+    pattern: Tensor
+    rest: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The sum, `[P]`."""
+        return self.heads.sum(dim=(1, 2)) + self.mlps.sum(dim=1) + self.input + self.pattern + self.rest
+
+
+@torch.no_grad()
+def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -> Shares:
+    """Splits the shift between the unit embeddings of an original and P of its views.
+
+    The stream after the last block is the sum of what the parts added, so that the shift, pulled back to it by the
+    secants of the readout, is a sum over parts too: the share of a head is
+    `sum over tokens of <Wᵀ (scale * weights), change of the head's output>`.
+
+    Args:
+        anatomy: Of the encoder.
+        original: Of each block, what its parts added to the original, for one view.
+        views: The same of the P views, at the same tokens.
+    """
+    count = len(views[0].before)
+    pulled = pull_back(anatomy.readout, original[-1].after.expand(count, -1, -1), views[-1].after)
+    weights = pulled.weights[:, : views[0].before.shape[1]]
+    heads, mlps, rest = [], [], torch.zeros_like(pulled.length)
+    for layer, old, new in zip(anatomy.layers, original, views, strict=True):
+        back = (weights * layer.scale) @ layer.weight
+        of_heads = (back * (new.heads - old.heads)).sum(dim=1).view(count, layer.heads, -1).sum(dim=2)
+        attention = (weights * ((new.between - new.before) - (old.between - old.before))).sum(dim=(1, 2))
+        heads.append(of_heads)
+        rest = rest + attention - of_heads.sum(dim=1)
+        mlps.append((weights * ((new.after - new.between) - (old.after - old.between))).sum(dim=(1, 2)))
+    first = (weights * (views[0].before - original[0].before)).sum(dim=(1, 2))
+    moved = torch.where(pulled.length > UNMOVED, 1.0, torch.nan)
+    return Shares(
+        torch.stack(heads, dim=1) * moved[:, None, None],
+        torch.stack(mlps, dim=1) * moved[:, None],
+        first * moved,
+        pulled.pattern.sum(dim=(1, 2)) * moved,
+        rest * moved,
+    )
+
+
+def parts_of(anatomy: Anatomy, pixels: Tensor) -> list[Parts]:
+    """What the parts of every block add to B images, by a pass of its own: all tokens, or the first where it is the
+    only one that is read.
+
+    Args:
+        anatomy: Of the encoder.
+        pixels: float32 `[B, 3, S, S]` in [0, 255].
+    """  # noqa: D205
+    listeners = [BlockParts(first=anatomy.readout.first_only) for _ in anatomy.layers]
+    with listening(Taps(), anatomy.readout, listeners), torch.no_grad():
+        anatomy.tower.embed(pixels)
+    found = [each.take() for each in listeners]
+    return [each for each in found if each is not None]
+
+
+def check_exact(anatomy: Anatomy) -> None:
+    """Refuses an encoder whose parts do not add up, as where a resampler or an unknown function reads the tokens.
+
+    Raises:
+        UsageError: without the encoder's name.
+    """
+    parts = parts_of(anatomy, noise(2, anatomy.tower.size))
+    first, second = ([_row(each, place) for each in parts] for place in range(2))
+    total = float(split(anatomy, first, second).total)
+    if not abs(total - 1) < INEXACT:
+        raise UsageError(f"cannot be split exactly: its parts add up to {total:.3f} of a shift")
+
+
+def _row(parts: Parts, place: int) -> Parts:
+    row = slice(place, place + 1)
+    return Parts(parts.before[row], parts.heads[row], parts.between[row], parts.after[row])
