@@ -21,17 +21,18 @@ def write_open_clip(folder: Path, *, vision: Any = None, text: Any = None) -> No
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
 
 
-def make_open_clip(folder: Path) -> Path:
+def make_open_clip(folder: Path, **vision: Any) -> Path:
     folder.mkdir(parents=True)
-    write_open_clip(folder)
+    write_open_clip(folder, vision=vision)
     model = open_clip.create_model(f"local-dir:{folder}").eval()
     models.widen(model, std=0.2)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
     return folder
 
 
-def make_timm(folder: Path) -> Path:
-    model = timm.create_model("vit_tiny_patch16_224", **SMALL)
+def make_timm(folder: Path, name: str = "vit_tiny_patch16_224", **settings: Any) -> Path:
+    settings = settings or SMALL
+    model = timm.create_model(name, **settings)
     models.widen(model, std=0.2)
-    timm.models.save_for_hf(model, str(folder), model_args=SMALL, safe_serialization=True)
+    timm.models.save_for_hf(model, str(folder), model_args=settings, safe_serialization=True)
     return folder

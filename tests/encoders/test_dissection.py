@@ -1,0 +1,221 @@
+"""The exact split of a shift: against a slow one in float64, on every family, and with heads planted in a model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from embedshift import load_encoder
+from embedshift.encoders.dissection.anatomy import Anatomy
+from embedshift.encoders.dissection.heads import unpacked
+from embedshift.encoders.dissection.secant import SecantAttention, pull_back
+from embedshift.encoders.dissection.split import Shares, parts_of, split
+from embedshift.encoders.layers import LayerTap  # noqa: F401 - adds itself to the observations
+from embedshift.errors import UsageError
+from support import models
+from support.family_models import CASES, Case, save
+from support.heads_by_hand import NAMED, shares
+from support.library_models import SMALL, make_open_clip, make_timm
+
+REFUSED = {("kosmos_2", "latents"), ("idefics", "latents"), ("idefics2", "latents")}
+DEPTH = 3
+TIMM = {
+    name: SMALL | {"depth": DEPTH}
+    for name in (
+        "vit_tiny_patch16_224", "vit_base_patch16_gap_224", "vit_base_patch16_siglip_224", "deit3_small_patch16_224",
+        "vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3", "eva02_tiny_patch14_224", "beit_base_patch16_224",
+        "deit_tiny_distilled_patch16_224",
+    )
+}  # fmt: skip
+OPEN_CLIP = {
+    "plain": {},
+    "layer scale": {"ls_init_value": 0.3},
+    "attentional pool": {"attentional_pool": True, "attn_pooler_heads": 4, "attn_pooler_queries": 6},
+    "average": {"pool_type": "avg"},
+}
+
+
+def noise(encoder, count: int = 4) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, encoder.size, encoder.size, 3), np.uint8)
+
+
+def as_pixels(views: np.ndarray) -> Tensor:
+    return torch.from_numpy(views).permute(0, 3, 1, 2).float()
+
+
+def split_of(encoder, views: np.ndarray) -> Shares:
+    anatomy = Anatomy(encoder.tower)
+    return split(anatomy, parts_of(anatomy, as_pixels(views[:1])), parts_of(anatomy, as_pixels(views[1:])))
+
+
+def check_exact(encoder) -> None:
+    """Shares sum to 1; the study's own pass, observed by heads and layers at once, gives them too, and is unchanged."""
+    views = noise(encoder)
+    found = split_of(encoder, views)
+    np.testing.assert_allclose(found.total, 1, rtol=0, atol=1e-4)
+    assert found.rest.abs().max() < 1e-4
+    assert (found.heads.abs().amax(dim=(0, 1)) > 1e-4).all(), "every head carries something"
+    plain = encoder(views)
+    with encoder.observing(["heads", "rollout"]):
+        output = encoder(views)
+    np.testing.assert_array_equal(output.embedding, plain.embedding)
+    np.testing.assert_array_equal(output.attention, plain.attention)
+    kept = torch.from_numpy(output.observed["heads"])
+    anatomy = Anatomy(encoder.tower)
+    assert bool(kept.shape[1]) == anatomy.readout.first_only
+    if kept.shape[1]:
+        again = split(anatomy, unpacked(anatomy, kept[:1]), unpacked(anatomy, kept[1:]))
+        torch.testing.assert_close(again.heads, found.heads, rtol=0, atol=1e-5)
+        torch.testing.assert_close(again.mlps, found.mlps, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}-{case.name}")
+def test_families_of_transformers(case: Case, tmp_path: Path):
+    encoder = load_encoder(str(save(case, tmp_path / "model")), embedding=case.name)
+    if (case.kind, case.name) in REFUSED:
+        with pytest.raises(
+            UsageError, match=r"model cannot be split exactly: its parts add up to [\d.]+ of a shift; run"
+        ):
+            encoder.observing(["heads"]).__enter__()
+        return
+    check_exact(encoder)
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_families_of_timm(name: str, tmp_path: Path):
+    check_exact(load_encoder(str(make_timm(tmp_path / "model", name, **TIMM[name]))))
+
+
+@pytest.mark.parametrize("kind", OPEN_CLIP)
+def test_families_of_open_clip(kind: str, tmp_path: Path):
+    check_exact(load_encoder(str(make_open_clip(tmp_path / "model", layers=DEPTH, **OPEN_CLIP[kind]))))
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("resnet18", "has blocks whose outputs are not"),
+    ("swin_tiny_patch4_window7_224", "has blocks whose outputs are not"),
+])  # fmt: skip
+def test_models_that_are_no_stack_of_blocks_are_refused(name: str, words: str, tmp_path: Path):
+    import timm
+
+    model = timm.create_model(name)
+    timm.models.save_for_hf(model, str(tmp_path / "model"), safe_serialization=True)
+    with pytest.raises(UsageError, match=f"{words}.*; run without `heads`"):
+        load_encoder(str(tmp_path / "model")).observing(["heads"]).__enter__()
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_heads_equal_a_slow_split_in_float64(kind: str, tmp_path: Path):
+    case = next(case for case in CASES if case.kind == kind)
+    folder = save(case, tmp_path / "model")
+    encoder, reference = load_encoder(str(folder)), case.reference(folder).double()
+    views = noise(encoder)
+    views[3] = np.clip(views[0].astype(int) + np.random.default_rng(2).integers(-9, 10, views[0].shape), 0, 255)
+    found = split_of(encoder, views)
+    scaled = (views / 255 - models.MEAN) / models.STD
+    pixels = torch.from_numpy(scaled.transpose(0, 3, 1, 2))
+    for place in range(1, 4):
+        runs = [lambda k=k: case.embedding(reference, pixels[k : k + 1]) for k in (0, place)]
+        heads, mlps, first = shares(reference, NAMED[kind], 4, *runs)
+        assert heads.sum() + mlps.sum() + first == pytest.approx(1, abs=1e-9), "the slow split is exact too"
+        np.testing.assert_allclose(found.heads[place - 1], heads, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found.mlps[place - 1], mlps, rtol=0, atol=1e-5)
+        assert float(found.input[place - 1]) == pytest.approx(first, abs=1e-5)
+
+
+def test_a_head_that_is_switched_off_in_the_views_pass_is_named(tmp_path: Path):
+    encoder = load_encoder(str(models.make("dinov2", tmp_path / "model")))
+    anatomy, pixels = Anatomy(encoder.tower), as_pixels(noise(encoder, 1))
+    width = anatomy.layers[0].weight.shape[1] // 4
+    for layer, head in ((DEPTH - 1, 2), (0, 1)):
+        off = slice(head * width, (head + 1) * width)
+
+        def switch_off(_module, inputs, off=off):
+            heads = inputs[0].clone()
+            heads[..., off] = 0  # as with output weights of zero
+            return (heads,)
+
+        original = parts_of(anatomy, pixels)
+        block = anatomy.readout.blocks[layer]
+        handle = block.get_submodule("attention.o_proj").register_forward_pre_hook(switch_off)
+        view = parts_of(anatomy, pixels)
+        handle.remove()
+        found = split(anatomy, original, view)
+        assert float(found.total) == pytest.approx(1, abs=1e-4)
+        assert found.heads[0, :layer].abs().max().item() == 0 if layer else True
+        others = found.heads[0, layer].clone()
+        others[head] = 0
+        assert others.abs().max() == 0
+        assert found.heads[0, layer, head].abs() > 0.01
+
+
+def test_the_only_head_that_depends_on_the_image_carries_all(tmp_path: Path):
+    model = models.MAKERS["dinov2"]()
+    models.widen(model)
+    layer, head, width = 1, 3, 6
+    with torch.no_grad():
+        for place, block in enumerate(model.encoder.layer):
+            weight = block.attention.o_proj.weight
+            kept = weight[:, head * width : (head + 1) * width].clone()
+            weight.zero_()
+            if place == layer:
+                weight[:, head * width : (head + 1) * width] = kept
+            block.mlp.fc2.weight.zero_()
+    encoder = load_encoder(str(models.save(model, tmp_path / "model")))
+    found = split_of(encoder, noise(encoder))
+    torch.testing.assert_close(found.heads[:, layer, head], torch.ones(3), rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.heads.sum(dim=(1, 2)), torch.ones(3), rtol=0, atol=1e-4)
+
+
+def test_a_view_that_has_not_moved_has_no_shares(tmp_path: Path):
+    encoder = load_encoder(str(models.make("clip", tmp_path / "model")))
+    views = noise(encoder, 3)
+    views[1] = views[0]
+    found = split_of(encoder, views)
+    assert found.heads[0].isnan().all()
+    assert found.total[0].isnan()
+    assert found.heads[1].isfinite().all()
+
+
+FUNCTIONS = {
+    "layer norm": lambda x: functional.layer_norm(x, (6,), torch.linspace(0.5, 2, 6), torch.linspace(-1, 1, 6)),
+    "gelu": functional.gelu,
+    "quick gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "gated": lambda x: functional.silu(x) * functional.linear(x, torch.arange(36.0).view(6, 6).sin()),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_secants_are_exact_where_derivatives_are_not(name: str):
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(5, 2, 6, generator=generator) * scale for scale in (1, 3))
+    embed = lambda tokens: FUNCTIONS[name](tokens).flatten(1) + 0.5  # noqa: E731
+    found = pull_back(embed, x, y)
+    torch.testing.assert_close((found.weights * (y - x)).sum(dim=(1, 2)), torch.ones(5), rtol=0, atol=1e-4)
+    leaf = x.clone().requires_grad_()
+    unit, old = (functional.normalize(embed(each).detach(), dim=1) for each in (y, x))
+    u = unit - old
+    (gradient,) = torch.autograd.grad(
+        (functional.normalize(embed(leaf), dim=1) * u / u.square().sum(dim=1, keepdim=True)).sum(), leaf
+    )
+    assert ((gradient * (y - x)).sum(dim=(1, 2)) - 1).abs().max() > 0.05
+
+
+def test_attention_is_split_into_values_and_pattern():
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(3, 5, 8, generator=generator) for _ in range(2))
+
+    def embed(tokens: Tensor) -> Tensor:
+        q = tokens.view(len(tokens), 5, 2, 4).transpose(1, 2)
+        return functional.scaled_dot_product_attention(q, q, q).flatten(1)
+
+    found = pull_back(embed, x, y)
+    values = (found.weights * (y - x)).sum(dim=(1, 2))
+    pattern = found.pattern.sum(dim=(1, 2))
+    torch.testing.assert_close(values + pattern, torch.ones(3), rtol=0, atol=1e-4)
+    assert (pattern.abs() > 0.01).all()
+    assert found.pattern.shape == (3, 1, 2)
+    assert not SecantAttention().attended
