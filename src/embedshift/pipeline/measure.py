@@ -1,5 +1,6 @@
 """What the pipeline and a question agree on: what a question measures of every image, and how."""
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,6 +48,11 @@ class Asked:
     suite: Suite
     samples: "Sequence[Sample]"
     metrics: Sequence[str]
+
+    def drawn(self, count: int) -> frozenset[str]:
+        """Ids of so many of the images, drawn by the study's seed; for what is too dear for all of them."""
+        ids = sorted(sample.image_id for sample in self.samples)
+        return frozenset(random.Random(self.config.seed).sample(ids, min(count, len(ids))))
 
 
 class Measure:

@@ -64,19 +64,26 @@ class Readout:
         if tokens.shape[1] < self.tokens:
             others = tokens.new_zeros(len(tokens), self.tokens - tokens.shape[1], tokens.shape[2])
             tokens = torch.cat([tokens, others], dim=1)
+        return self.from_block(len(self.blocks), tokens)
+
+    def from_block(self, place: int, tokens: Tensor) -> Tensor:
+        """The embeddings of the tokens `[B, T, D]` that block `place` gets, counted from 0, run from there on."""
         side = self._tower.size
-        with self._instead_of_blocks(tokens):
+        with self._instead_of_blocks(place, tokens):
             return self._tower.embed(torch.zeros(len(tokens), 3, side, side))
 
     @contextlib.contextmanager
-    def _instead_of_blocks(self, tokens: Tensor) -> Iterator[None]:
+    def _instead_of_blocks(self, place: int, tokens: Tensor) -> Iterator[None]:
+        instead: list[nn.Module] = [_Gives(tokens, self._like) for _ in self.blocks[:place]]
+        instead += [_Reads(tokens, block) for block in self.blocks[place:][:1]]
         try:
-            for place in range(len(self.blocks)):
-                self._run[place] = _Gives(tokens, self._like)
-            yield
+            for k, module in enumerate(instead):
+                self._run[k] = module
+            with self._tower.taps.silent():
+                yield
         finally:
-            for place, block in enumerate(self.blocks):
-                self._run[place] = block
+            for k, block in enumerate(self.blocks):
+                self._run[k] = block
 
 
 class _Gives(nn.Module):
@@ -88,6 +95,20 @@ class _Gives(nn.Module):
 
     def forward(self, *_: Any, **__: Any) -> Any:
         return self._output
+
+
+class _Reads(nn.Module):
+    """A block that reads these tokens, whatever comes from before it."""
+
+    def __init__(self, tokens: Tensor, block: nn.Module) -> None:
+        super().__init__()
+        self._tokens, self._block = tokens, [block]  # not as a part, which it is of the run
+
+    def forward(self, *inputs: Any, **more: Any) -> Any:
+        if inputs:
+            return self._block[0](self._tokens, *inputs[1:], **more)
+        first = next(name for name, value in more.items() if isinstance(value, Tensor))
+        return self._block[0](**(more | {first: self._tokens}))
 
 
 def noise(count: int, side: int) -> Tensor:

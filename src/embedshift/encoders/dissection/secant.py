@@ -23,6 +23,8 @@ ACTIVATIONS = (
 MULTIPLY = (torch.mul, Tensor.mul, Tensor.__mul__)
 # Inputs that differ by less have the derivative as their slope.
 SAME = 1e-9
+# A view whose unit embedding is nearer to the original's than this has not moved: it has no shares.
+UNMOVED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,22 @@ class PullBack:
 
     Args:
         weights: `[P, T, D]`: a part of the tokens that changed by `v` carries the share `<weights, v>`.
-        pattern: `[P, A, H]`: the share of what the changed weights of A attentions of H heads carry.
+        patterns: Of every attention on the way `[P, H]`: the share of what its changed weights carry, by its heads.
         length: `[P]`: |u|, of the difference u of the unit embeddings.
     """
 
     weights: Tensor
-    pattern: Tensor
+    patterns: tuple[Tensor, ...]
     length: Tensor
+
+    @property
+    def moved(self) -> Tensor:
+        """1 for each pair that has moved, else NaN, `[P]`."""
+        return torch.where(self.length > UNMOVED, 1.0, torch.nan)
+
+    def pattern(self, first: int = 0) -> Tensor:
+        """What the changed weights of all attentions from one on carry, `[P]`."""
+        return sum((each.sum(dim=1) for each in self.patterns[first:]), torch.zeros_like(self.length))
 
 
 def pull_back(function: Callable[[Tensor], Tensor], originals: Tensor, views: Tensor) -> PullBack:
@@ -61,12 +72,8 @@ def pull_back(function: Callable[[Tensor], Tensor], originals: Tensor, views: Te
         embeddings = function(leaf)
     seed, length = _of_units(embeddings.detach()[:count], embeddings.detach()[count:])
     (gradient,) = torch.autograd.grad(embeddings, leaf, torch.cat([-seed, seed]))
-    pattern = (
-        torch.stack([mode.patterns[place] for place in sorted(mode.patterns)], dim=1)
-        if mode.patterns
-        else seed.new_zeros(count, 0, 1)
-    )
-    return PullBack(gradient[count:], pattern, length)
+    patterns = tuple(mode.patterns[place] for place in sorted(mode.patterns))
+    return PullBack(gradient[count:], patterns, length)
 
 
 def _of_units(original: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:

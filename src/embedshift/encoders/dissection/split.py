@@ -13,8 +13,6 @@ from embedshift.encoders.dissection.secant import pull_back
 from embedshift.encoders.taps import Taps
 from embedshift.errors import UsageError
 
-# A view whose unit embedding is nearer to the original's than this has not moved: it has no shares.
-UNMOVED = 1e-6
 # How far from 1 the shares of two images of noise may add up.
 INEXACT = 1e-3
 
@@ -68,26 +66,25 @@ def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -
         rest = rest + attention - of_heads.sum(dim=1)
         mlps.append((weights * ((new.after - new.between) - (old.after - old.between))).sum(dim=(1, 2)))
     first = (weights * (views[0].before - original[0].before)).sum(dim=(1, 2))
-    moved = torch.where(pulled.length > UNMOVED, 1.0, torch.nan)
+    moved = pulled.moved
     return Shares(
         torch.stack(heads, dim=1) * moved[:, None, None],
         torch.stack(mlps, dim=1) * moved[:, None],
         first * moved,
-        pulled.pattern.sum(dim=(1, 2)) * moved,
+        pulled.pattern() * moved,
         rest * moved,
     )
 
 
 def parts_of(anatomy: Anatomy, pixels: Tensor) -> list[Parts]:
-    """What the parts of every block add to B images, by a pass of its own: all tokens, or the first where it is the
-    only one that is read.
+    """What the parts of every block add to B images, at the tokens that are read, by a pass of its own.
 
     Args:
         anatomy: Of the encoder.
         pixels: float32 `[B, 3, S, S]` in [0, 255].
-    """  # noqa: D205
+    """
     listeners = [BlockParts(first=anatomy.readout.first_only) for _ in anatomy.layers]
-    with listening(Taps(), anatomy.readout, listeners), torch.no_grad():
+    with anatomy.tower.taps.silent(), listening(Taps(), anatomy.readout, listeners), torch.no_grad():
         anatomy.tower.embed(pixels)
     found = [each.take() for each in listeners]
     return [each for each in found if each is not None]

@@ -11,6 +11,9 @@ from embedshift.questions.heads import Switches
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
 
+# Images whose shifts are followed through the network.
+ROUTED = 50
+
 
 class MEASURE(Measure):
     """The split of every shift.
@@ -18,6 +21,8 @@ class MEASURE(Measure):
     Attributes:
         layers: L, once the encoder is known.
         heads: H, likewise.
+        cells: Of the grid of patches, likewise.
+        routed: Ids of the images whose shifts are followed through the network.
     """
 
     def __init__(self, asked: Asked) -> None:
@@ -28,6 +33,9 @@ class MEASURE(Measure):
             given = "`compile`" if config.compile else f"`precision` {config.precision}"
             raise UsageError(f"`heads` splits a shift in float32, by torch's own passes; run it without {given}")
         self.layers = self.heads = 0
+        self.cells = 0
+        # A route takes seconds a view.
+        self.routed = asked.drawn(ROUTED) if self.settings.heads_detail == "route" else frozenset[str]()
 
     @property
     def observations(self) -> Sequence[str]:
@@ -37,9 +45,14 @@ class MEASURE(Measure):
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         """Shares of a view's shift, which add up to 1."""
         lists = {"heads": self.layers * self.heads, "mlps": self.layers}
-        numbers = dict.fromkeys(("head_input", "head_pattern", "head_rest"))
-        return [Column(name, length) for name, length in {**lists, **numbers}.items()]
+        numbers = ["head_input", "head_pattern", "head_rest"]
+        if self.settings.heads_detail == "tokens":
+            lists |= dict.fromkeys(("tokens_pattern", "tokens_values"), 1 + self.cells)
+        if self.settings.heads_detail == "route":
+            lists |= {"route": self.layers * self.heads, "put_back": self.heads}
+            numbers += ["route_input", "route_pooling"]
+        return [*(Column(*each) for each in lists.items()), *(Column(name, None) for name in numbers)]
 
     def identity(self) -> Json:
-        """That they are there."""
-        return {"heads": True}
+        """What is split."""
+        return {"heads": True, "detail": self.settings.heads_detail}

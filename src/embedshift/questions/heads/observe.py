@@ -1,18 +1,21 @@
 """Beside the encoder: each view's shift is split over the parts of the encoder."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from embedshift.arrays import Floats, Pixels, Values
+from embedshift.arrays import Floats, Values
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.heads import unpacked
 from embedshift.encoders.dissection.parts import Parts
+from embedshift.encoders.dissection.readout import noise
+from embedshift.encoders.dissection.route import put_back, route
 from embedshift.encoders.dissection.split import Shares, parts_of, split
+from embedshift.encoders.dissection.tokens import by_tokens
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
@@ -22,6 +25,7 @@ from embedshift.questions.heads.measure import MEASURE
 
 # Views whose parts are in memory at once, where those of all tokens are needed.
 TOGETHER = 8
+ROUTED_TOGETHER = 4
 
 
 class OBSERVER(Observer):
@@ -38,12 +42,40 @@ class OBSERVER(Observer):
         """How many layers and heads there are."""
         made = copy.copy(measure)
         made.layers, made.heads = len(self.anatomy.layers), self.anatomy.heads
+        if measure.settings.heads_detail == "route":
+            images = noise(2, self.encoder.size)
+            try:
+                route(self.anatomy, images[:1], images[1:])
+            except UsageError as error:
+                raise UsageError(f"{self.encoder.name} {error}") from error
+        made.cells = self.encoder.grid[0] * self.encoder.grid[1] if self.encoder.grid else 0
         return made
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
         """The shares of each view's shift."""
-        found = [_columns(split(self.anatomy, *pair)) for pair in self._pairs(image, output.observed["heads"])]
-        return {name: torch.cat([each[name] for each in found]).cpu().numpy() for name in found[0]}
+        found = _joined(_columns(split(self.anatomy, *pair)) for pair in self._pairs(image, output.observed["heads"]))
+        detail = measure.settings.heads_detail
+        if detail == "tokens":
+            found |= _joined(self._tokens(measure.cells, *pair) for pair in _pixels(image, TOGETHER))
+        if detail == "route" and image.sample.image_id in measure.routed:
+            found |= _joined(self._route(*pair) for pair in _pixels(image, ROUTED_TOGETHER))
+        return found
+
+    def _tokens(self, cells: int, original: Tensor, views: Tensor) -> dict[str, Tensor]:
+        """What the last block's attention carries by class and register tokens together, then by each patch."""
+        found = by_tokens(self.anatomy, original, views)
+        terms = {"tokens_pattern": found.pattern, "tokens_values": found.values}
+        return {
+            name: torch.cat([each[:, : each.shape[1] - cells].sum(dim=1, keepdim=True), each[:, -cells:]], dim=1)
+            for name, each in terms.items()
+        }
+
+    def _route(self, original: Tensor, views: Tensor) -> dict[str, Tensor]:
+        """The way of each shift, and what each head of the last block does to it."""
+        found = route(self.anatomy, original, views)
+        back = torch.stack([put_back(self.anatomy, original, view[None]) for view in views])
+        terms = {"route": found.patterns.flatten(1), "route_input": found.input, "route_pooling": found.pooling}
+        return {**terms, "put_back": back}
 
     def _pairs(self, image: DrawnImage, kept: Floats) -> Iterator[tuple[Sequence[Parts], Sequence[Parts]]]:
         """The parts of the original, and of some of its views; by passes of their own where the study kept none."""
@@ -51,14 +83,21 @@ class OBSERVER(Observer):
             rows = torch.from_numpy(np.ascontiguousarray(kept)).to(self.device)
             yield unpacked(self.anatomy, rows[:1]), unpacked(self.anatomy, rows[1:])
             return
-        original = parts_of(self.anatomy, pixels_of(image.views[:1]))
-        for start in range(1, len(image.views), TOGETHER):
-            yield original, parts_of(self.anatomy, pixels_of(image.views[start : start + TOGETHER]))
+        for original, views in _pixels(image, TOGETHER):
+            yield parts_of(self.anatomy, original), parts_of(self.anatomy, views)
 
 
-def pixels_of(views: Pixels) -> Tensor:
-    """Views uint8 `[B, S, S, 3]` as an encoder's own pixels, float32 `[B, 3, S, S]`."""
-    return torch.from_numpy(np.ascontiguousarray(views)).permute(0, 3, 1, 2).float()
+def _pixels(image: DrawnImage, together: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The original, and so many of its views at once, as an encoder's own pixels, float32 `[B, 3, S, S]`."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image.views)).permute(0, 3, 1, 2)
+    for start in range(1, len(pixels), together):
+        yield pixels[:1].float(), pixels[start : start + together].float()
+
+
+def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Values]:
+    """Columns of some views after those of others."""
+    found = list(parts)
+    return {name: torch.cat([each[name] for each in found]).cpu().numpy() for name in found[0]}
 
 
 def _columns(shares: Shares) -> dict[str, Tensor]:

@@ -1,0 +1,64 @@
+"""The last block's attention, token by token: does it look elsewhere, or find something else there?"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from embedshift.encoders.dissection.anatomy import Anatomy
+from embedshift.encoders.dissection.secant import pull_back
+from embedshift.encoders.written import Attended, WrittenAttention
+
+
+@dataclass(frozen=True)
+class TokenShares:
+    """Shares of the shifts of P views that the last block's attention carries, by the token that it looks at.
+
+    With weights A and values v, `Δ(A v) = ΔA mean(v) + mean(A) Δv`.
+
+    Args:
+        pattern: `[P, T]`, of the first term: the same was there, and it is looked at more or less.
+        values: `[P, T]`, of the second: where it looks, it finds something else.
+    """
+
+    pattern: Tensor
+    values: Tensor
+
+
+@torch.no_grad()
+def by_tokens(anatomy: Anatomy, original: Tensor, views: Tensor) -> TokenShares:
+    """Splits the share of the last block's heads over the tokens that they look at.
+
+    Args:
+        anatomy: Of the encoder.
+        original: Pixels of the original, float32 `[1, 3, S, S]` in [0, 255].
+        views: Of P views, likewise.
+    """
+    count, layer = len(views), anatomy.layers[-1]
+    (old, old_stream), (new, new_stream) = (_last(anatomy, pixels) for pixels in (original, views))
+    pulled = pull_back(anatomy.readout, old_stream.expand(count, -1, -1), new_stream)
+    back = (pulled.weights * layer.scale) @ layer.weight
+    wanted = back.view(count, back.shape[1], layer.heads, -1).transpose(1, 2)  # [P, H, Q, d]
+    changed, weights = new.weights - old.weights, (new.weights + old.weights) / 2
+    # <wanted, A v> = sum over queries of A[q, t] <wanted[q], v[t]>
+    pattern = (changed * (wanted @ ((new.values + old.values) / 2).transpose(-2, -1))).sum(dim=(1, 2))
+    values = (weights * (wanted @ (new.values - old.values).transpose(-2, -1))).sum(dim=(1, 2))
+    moved = pulled.moved[:, None]
+    return TokenShares(pattern * moved, values * moved)
+
+
+def _last(anatomy: Anatomy, pixels: Tensor) -> tuple[Attended, Tensor]:
+    """The last block's attention of some images, and the stream after it, at all tokens."""
+    kept: list[Tensor] = []
+
+    def keep(_block: object, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        kept.append(output[0] if isinstance(output, tuple) else output)
+
+    handle = anatomy.readout.blocks[-1].register_forward_hook(keep)
+    mode = WrittenAttention()
+    try:
+        with anatomy.tower.taps.silent(), mode:
+            anatomy.tower.embed(pixels)
+    finally:
+        handle.remove()
+    return mode.attended[len(anatomy.layers) - 1], kept[-1]
