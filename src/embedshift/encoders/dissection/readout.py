@@ -47,7 +47,7 @@ class Readout:
                 embedding = tower.embed(noise(1, tower.size))
         finally:
             handle.remove()
-        self._device = embedding.device
+        self.device = embedding.device
         self._like = seen[-1] if seen else None
         last = self._like[0] if isinstance(self._like, tuple) else self._like
         if not isinstance(last, Tensor) or last.ndim != 3 or embedding.ndim != 2:

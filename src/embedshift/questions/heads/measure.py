@@ -1,15 +1,17 @@
 """The shares of a view's shift that heads, feed-forward networks and input carry; they come from the encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.pipeline.measure import Asked, Column, Measure
+from embedshift.pipeline.measure import Asked, Column, Measure, Sums
 from embedshift.questions.heads import Switches
+from embedshift.questions.heads.words import HeadMoments, WordSpace
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
+    from embedshift.pipeline.plan import Plan
 
 # Images whose shifts are followed through the network.
 ROUTED = 50
@@ -23,6 +25,10 @@ class MEASURE(Measure):
         heads: H, likewise.
         cells: Of the grid of patches, likewise.
         routed: Ids of the images whose shifts are followed through the network.
+        bank: The texts that heads are named by; none without a text tower.
+        space: How heads are compared with them; None likewise.
+        first: Id of the study's first image.
+        opens: Whether the shard at hand is the one that begins with it.
     """
 
     def __init__(self, asked: Asked) -> None:
@@ -34,6 +40,10 @@ class MEASURE(Measure):
             raise UsageError(f"`heads` splits a shift in float32, by torch's own passes; run it without {given}")
         self.layers = self.heads = 0
         self.cells = 0
+        self.bank: tuple[str, ...] = ()
+        self.space: WordSpace | None = None
+        self.first = asked.samples[0].image_id if asked.samples else ""
+        self.opens = False
         # A route takes seconds a view.
         self.routed = asked.drawn(ROUTED) if self.settings.heads_detail == "route" else frozenset[str]()
 
@@ -53,6 +63,10 @@ class MEASURE(Measure):
             numbers += ["route_input", "route_pooling"]
         return [*(Column(*each) for each in lists.items()), *(Column(name, None) for name in numbers)]
 
+    def sums(self, plan: "Plan") -> Mapping[str, Sums]:
+        """The moments of the contributions of heads that words are sought for."""
+        return {} if self.space is None else {"words": HeadMoments(self.space, with_texts=self.opens)}
+
     def identity(self) -> Json:
-        """What is split."""
-        return {"heads": True, "detail": self.settings.heads_detail}
+        """What is split, and the texts."""
+        return {"heads": True, "detail": self.settings.heads_detail, "bank": [*self.bank]}

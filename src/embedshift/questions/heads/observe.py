@@ -1,6 +1,7 @@
 """Beside the encoder: each view's shift is split over the parts of the encoder."""
 
 import copy
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -21,7 +22,11 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
 from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.measure import Observer
+from embedshift.questions.heads.bank import bank_and_space
 from embedshift.questions.heads.measure import MEASURE
+from embedshift.sources import Sample
+
+log = logging.getLogger(__name__)
 
 # Views whose parts are in memory at once, where those of all tokens are needed.
 TOGETHER = 8
@@ -49,6 +54,18 @@ class OBSERVER(Observer):
             except UsageError as error:
                 raise UsageError(f"{self.encoder.name} {error}") from error
         made.cells = self.encoder.grid[0] * self.encoder.grid[1] if self.encoder.grid else 0
+        try:
+            made.bank, made.space = bank_and_space(self.spec, self.encoder, self.anatomy, measure.settings.bank)
+        except UsageError as error:
+            if measure.settings.bank is not None:
+                raise UsageError(f"`bank`: {error}") from error
+            log.info("no words for heads: %s", error)
+        return made
+
+    def begin(self, measure: MEASURE, samples: Sequence[Sample]) -> MEASURE:
+        """Whether it is the shard that keeps the texts."""
+        made = copy.copy(measure)
+        made.opens = any(sample.image_id == measure.first for sample in samples)
         return made
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:

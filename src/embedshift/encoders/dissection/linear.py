@@ -1,0 +1,48 @@
+"""A readout of a layer norm and a projection: a head's contribution to the embedding, as a matrix."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from embedshift.encoders.dissection.anatomy import Anatomy
+from embedshift.encoders.dissection.readout import Readout
+from embedshift.errors import UsageError
+
+TOGETHER = 64
+ROUNDING = 1e-3
+
+
+def of_heads(anatomy: Anatomy, block: int) -> Tensor:
+    """The matrices that bring the outputs of a block's heads into the embedding, float64 `[H, D', d]`.
+
+    A head's contribution to an embedding is its matrix times its output, over the standard deviation of the stream
+    that the last layer norm divides by.
+
+    Args:
+        anatomy: Of an encoder whose embedding is read from one token, by a layer norm and a projection.
+        block: Which, counted from 0.
+
+    Raises:
+        UsageError: without the encoder's name, where the readout is more than that.
+    """
+    layer = anatomy.layers[block]
+    weight = (layer.scale[:, None] * layer.weight).double()
+    whole = projection(anatomy.readout, len(weight)) @ (weight - weight.mean(dim=0))
+    return whole.view(len(whole), layer.heads, -1).transpose(0, 1)
+
+
+def projection(readout: Readout, width: int) -> Tensor:
+    """What a readout does after its layer norm, float64 `[D', D]`: by regression on random tokens."""
+    if not readout.first_only:
+        raise UsageError("reads its embedding from more than one token")
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randn(2 * width + 8, 1, width, generator=generator)
+    with torch.no_grad():
+        starts = range(0, len(tokens), TOGETHER)
+        given = [readout(tokens[start : start + TOGETHER].to(readout.device)).double() for start in starts]
+    embeddings, normed = torch.cat(given), functional.layer_norm(tokens[:, 0].double(), (width,)).to(readout.device)
+    inputs = torch.cat([normed, torch.ones_like(normed[:, :1])], dim=1)
+    found: Tensor = torch.linalg.lstsq(inputs.cpu(), embeddings.cpu(), driver="gelsd").solution.to(readout.device)
+    if (inputs @ found - embeddings).abs().max() > ROUNDING * embeddings.abs().max():
+        raise UsageError("reads its embedding by more than a layer norm and a projection")
+    return found[:-1].T

@@ -1,0 +1,72 @@
+"""Beside the encoder: the texts that heads are named by, as vectors in the space of each head."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from embedshift.config.files import read_text
+from embedshift.encoders.base import Encoder, ReadsText
+from embedshift.encoders.dissection.anatomy import Anatomy
+from embedshift.encoders.dissection.linear import of_heads
+from embedshift.encoders.spec import EncoderSpec
+from embedshift.errors import UsageError
+from embedshift.questions.heads.words import LAST_BLOCKS, WordSpace
+from embedshift.statistics.vectors import unit
+
+MOST_BYTES = 2**20
+MOST_TEXTS = 10_000
+
+
+def bank_and_space(
+    spec: EncoderSpec, encoder: Encoder, anatomy: Anatomy, file: str | None
+) -> tuple[tuple[str, ...], WordSpace]:
+    """The texts, and how the heads of the last blocks are compared with them.
+
+    Args:
+        spec: Which encoder the study wants.
+        encoder: It, loaded.
+        anatomy: Its.
+        file: Of texts, one a line; None = the names of ImageNet's classes as open_clip has them.
+
+    Raises:
+        UsageError: without a text tower, without texts, or where a head's contribution is no matrix.
+    """
+    texts = read_bank(file)
+    blocks = range(max(0, len(anatomy.layers) - LAST_BLOCKS), len(anatomy.layers))
+    try:
+        matrices = [of_heads(anatomy, block).cpu() for block in blocks]
+    except UsageError as error:
+        raise UsageError(f"{encoder.name} {error}: its heads cannot be named") from error
+    tower = spec.text_tower(encoder)
+    read: Any = tower.encode_text if isinstance(tower, ReadsText) else tower
+    given = np.asarray(read(list(texts)), np.float64)
+    if given.shape != (len(texts), encoder.dim):
+        raise UsageError(f"{encoder.name}: its text tower gives {given.shape} for {len(texts)} texts")
+    vectors, found = torch.from_numpy(unit(given)), [torch.linalg.qr(each) for each in matrices]
+    bases = torch.stack([triangle for _, triangle in found])
+    coordinates = torch.stack([vectors @ orthonormal for orthonormal, _ in found])
+    sizes = [(layer.weight.shape[0], layer.weight.shape[1]) for layer in anatomy.layers]
+    return texts, WordSpace(sizes, bases.float().numpy(), np.asarray(coordinates, np.float32))
+
+
+def read_bank(file: str | None) -> tuple[str, ...]:
+    """The texts of a bank, each once; raises UsageError where there is none, or there are too many.
+
+    Example:
+        >>> read_bank(None)[:2]
+        ('a photo of a tench', 'a photo of a goldfish')
+    """
+    if file is None:
+        if importlib.util.find_spec("open_clip") is None:
+            raise UsageError("the default bank needs open_clip (pip install 'embedshift[openclip]'), or name a `bank`")
+        from open_clip import IMAGENET_CLASSNAMES
+
+        return tuple(f"a photo of a {name}" for name in dict.fromkeys(IMAGENET_CLASSNAMES))
+    lines = read_text(Path(file).expanduser(), MOST_BYTES).splitlines()
+    texts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not 2 <= len(texts) <= MOST_TEXTS:
+        raise UsageError(f"{file} has {len(texts)} texts, one a line; it must have 2 to {MOST_TEXTS:,}")
+    return texts

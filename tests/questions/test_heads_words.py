@@ -1,0 +1,112 @@
+"""Words for heads: the same picks as the published procedure on all contributions, and contributions as they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from embedshift import load_encoder
+from embedshift.encoders.dissection.anatomy import Anatomy
+from embedshift.encoders.dissection.linear import of_heads
+from embedshift.encoders.dissection.parts import Parts
+from embedshift.encoders.dissection.split import parts_of
+from embedshift.errors import UsageError
+from embedshift.questions.heads.words import HeadMoments, WordSpace, covariances, textspan
+from support import models
+from support.family_models import CASES, save
+from support.heads_by_hand import NAMED, catch
+from support.library_models import make_open_clip
+
+
+def published(data: np.ndarray, texts: np.ndarray, count: int) -> tuple[list[int], list[float]]:
+    """TextSpan as its authors write it: contributions `[n, D]` and texts `[N, D]`, both deflated pick by pick."""
+    _, values, directions = np.linalg.svd(data, full_matrices=False)
+    span = directions[values > 1e-9 * values[0]]
+    texts = texts @ span.T @ span
+    data = data - data.mean(axis=0)
+    whole, picks, explained = data.var(axis=0).sum(), [], []
+    for _ in range(count):
+        best = int((data @ texts.T).std(axis=0).argmax())
+        along = texts[best] / np.linalg.norm(texts[best])
+        data = data - np.outer(data @ along, along)
+        texts = texts - np.outer(texts @ along, along)
+        picks.append(best)
+        explained.append(1 - data.var(axis=0).sum() / whole)
+    return picks, explained
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_picks_equal_the_published_procedure(seed: int):
+    rng = np.random.default_rng(seed)
+    outputs = rng.normal(size=(200, 6)) * np.linspace(3, 0.2, 6) + 1
+    matrix, texts = rng.normal(size=(20, 6)), rng.normal(size=(50, 20))
+    orthonormal, triangle = np.linalg.qr(matrix)
+    picks, explained = published(outputs @ matrix.T, texts, 6)
+    found = textspan(np.cov((outputs @ triangle.T).T, bias=True), texts @ orthonormal, 9)
+    assert [each.text for each in found] == picks, "never more than the width of the head"
+    np.testing.assert_allclose([each.explained for each in found], explained, rtol=0, atol=1e-9)
+
+
+def test_what_does_not_vary_has_no_words():
+    assert textspan(np.zeros((3, 3)), np.eye(3)) == []
+
+
+class _Output:
+    def __init__(self, kept: np.ndarray) -> None:
+        self.observed = {"heads": kept[None]}
+
+
+@pytest.mark.parametrize("kind", ["clip", "dinov2"])
+def test_contributions_equal_the_librarys_own_weights(kind: str, tmp_path: Path):
+    case = next(case for case in CASES if case.kind == kind)
+    folder = save(case, tmp_path / "model")
+    encoder, reference, named = load_encoder(str(folder)), case.reference(folder).double(), NAMED[kind]
+    views = np.random.default_rng(1).integers(0, 256, (7, encoder.size, encoder.size, 3), np.uint8)
+    anatomy = Anatomy(encoder.tower)
+    bases = torch.stack([torch.linalg.qr(of_heads(anatomy, block)).R for block in (1, 2)]).float().numpy()
+    orthonormal = [torch.linalg.qr(of_heads(anatomy, block)).Q.numpy() for block in (1, 2)]
+    sizes = [(24, 24)] * 3
+    moments = HeadMoments(WordSpace(sizes, bases, np.zeros((2, 4, 0, 6))), with_texts=False)
+    parts = parts_of(anatomy, torch.from_numpy(views).permute(0, 3, 1, 2).float())
+    kept = torch.cat([torch.cat(_fields(each), dim=2) for each in parts], dim=2)
+    for row in kept[:, 0].numpy():
+        moments.add(None, _Output(row))
+    slow = [contributions(reference, named, case, view) for view in views]
+    found = covariances(moments.close())
+    for place in range(2):
+        for head in range(4):
+            whole = np.stack([each[place + 1, head] for each in slow])
+            inside = whole @ orthonormal[place][head]
+            np.testing.assert_allclose((inside**2).sum(), (whole**2).sum(), rtol=1e-3)
+            expected = np.cov(inside.T, bias=True)
+            np.testing.assert_allclose(found[place, head], expected, rtol=0, atol=2e-3 * np.abs(expected).max())
+
+
+def _fields(parts: Parts) -> list[torch.Tensor]:
+    return [parts.before, parts.heads, parts.between, parts.after]
+
+
+def contributions(reference, named, case, view: np.ndarray) -> np.ndarray:
+    """What each head adds to the embedding of one image, `[L, H, D']`, by the names of the library."""
+    pixels = torch.from_numpy(((view[None] / 255 - models.MEAN) / models.STD).transpose(0, 3, 1, 2))
+    caught = catch(reference, named, lambda: case.embedding(reference, pixels))
+    norm = reference.get_submodule(named.norm)
+    gamma = norm.weight.detach().numpy()
+    after = reference.get_submodule(named.after).weight.detach().numpy() if named.after else np.eye(len(gamma))
+    scale = np.sqrt(caught[-1].after[0].var() + norm.eps)
+    found = np.zeros((len(caught), 4, len(after)))
+    for layer, block in enumerate(reference.get_submodule(named.blocks).children()):
+        weight = block.get_submodule(named.projection).weight.detach().numpy()
+        own = block.get_parameter(named.scale).detach().numpy() if named.scale else 1
+        for head in range(4):
+            part = slice(6 * head, 6 * head + 6)
+            added = own * (weight[:, part] @ caught[layer].heads[0, part])
+            found[layer, head] = after @ (gamma * (added - added.mean()) / scale)
+    return found
+
+
+def test_an_embedding_of_many_tokens_has_no_matrices(tmp_path: Path):
+    encoder = load_encoder(str(make_open_clip(tmp_path / "model", layers=3, pool_type="avg")))
+    with pytest.raises(UsageError, match="reads its embedding from more than one token"):
+        of_heads(Anatomy(encoder.tower), 2)
