@@ -1,0 +1,27 @@
+"""Which heads and layers carry the shift?"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from embedshift.registry import QUESTIONS, Question, setting
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Settings of a run."""
+
+    heads: bool = setting(False, "Also which heads and MLPs carry the shift.")
+    heads_detail: Literal["tokens", "route"] | None = setting(None, "tokens, or route: more on heads.", rare=True)
+    bank: str | None = setting(None, "A file of words, one a line, to name heads by.", rare=True)
+
+
+QUESTIONS.add(
+    "heads",
+    Question(
+        __name__,
+        "Which heads and layers carry the shift?",
+        place=72,
+        switches=Switches,
+        is_asked=lambda switches: switches.heads or switches.heads_detail is not None or switches.bank is not None,
+    ),
+)
