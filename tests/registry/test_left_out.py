@@ -25,6 +25,7 @@ TRACES = {
     "setlevel": (None, "setlevel", "setlevel", set()),
     "claims": (None, "claims", "claims", set()),
     "layers": ("fig10_depth", "layers", "layers", {"layer_l2_cls"}),
+    "heads": (None, None, None, set()),
     "text": ("fig13_words", "words", "text", {"word_cosines"}),
     "moved": ("fig04a_views", None, "gallery", set()),
 }

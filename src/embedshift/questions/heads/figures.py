@@ -149,7 +149,8 @@ def parts_of(shares: list[Shares]) -> dict[str, tuple[str, Values]]:
     for kind, colours in (("heads", BLUES), ("MLPs", ORANGES)):
         for (words, own), colour in zip(blocks.items(), colours[-len(blocks) :], strict=True):
             values = [(each.heads.sum(axis=1) if kind == "heads" else each.mlps)[own].sum() for each in shares]
-            found[f"{kind} of {words}"] = colour, np.array(values)
+            one = kind == "MLPs" and words.startswith("block ")
+            found[f"{'MLP' if one else kind} of {words}"] = colour, np.array(values)
     return found | {OTHERS[name][0]: single[name] for name in ("pattern", "rest")}
 
 

@@ -40,8 +40,8 @@ def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
 
     Returns:
         `depth` and `width`, the numbers of blocks and of heads in each; `rows`, one per augmentation: its name, the
-        `NAMED` heads with the greatest shares, whether the first is `clear` of the second, and the shares of all heads,
-        all MLPs, the last block and the input.
+        `NAMED` heads with the greatest shares, whether the first is clearly `ahead` of the second, and the shares of all
+        heads, all MLPs, the last block and the input.
 
     Example:
         >>> parts = {"layer": [0, 0, 0, 1, 1, 1], "part": ["input", "pattern", "rest", "0", "1", "mlp"]}
@@ -49,7 +49,7 @@ def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
         >>> ends = {"ci_high": [0.0, 0.0, 0.0, 0.6, 0.39, 0.3]}
         >>> table = pl.DataFrame({"augmentation": ["noise"] * 6} | parts | numbers | ends)
         >>> row = rows_of(table, ["noise"])["rows"][0]
-        >>> row["heads"][0], row["clear"], row["mlps"]
+        >>> row["heads"][0], row["ahead"], row["mlps"]
         ({'place': 'block 1, head 0', 'share': '50.0 %', 'interval': '40 to 60 %'}, 'yes', '20.0 %')
     """
     shares, rows = shares_of(table), []
@@ -58,7 +58,7 @@ def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
         own = shares[name]
         top = of_heads.filter(augmentation=name).drop_nulls("share").sort("share", descending=True, maintain_order=True)
         row: Json = {"augmentation": name, "heads": [_head(each) for each in top.head(NAMED).iter_rows(named=True)]}
-        row |= {"clear": is_clear(top), "all_heads": _percent(own.heads.sum()), "mlps": _percent(own.mlps.sum())}
+        row |= {"ahead": is_clear(top), "all_heads": _percent(own.heads.sum()), "mlps": _percent(own.mlps.sum())}
         last = own.heads[-1].sum() + own.mlps[-1]
         rows.append(row | {"last": _percent(last), "input": _percent(own.single["input"])})
     depth, width = next(iter(shares.values())).heads.shape
