@@ -76,11 +76,14 @@ def test_bars_are_stacked_from_0_to_either_side_and_sum_to_the_shift(study):
             scale = shift(study, name) if scaled else 1.0
             heads, mlps = shares(study, name).sum(axis=1), shares(study, name, "mlp")
             single = study.heads().filter(augmentation=name, layer=0)["share"].to_numpy()
-            wanted = [single[0], *(each[own].sum() for each in (heads, mlps) for own in (slice(2), slice(2, 4), slice(4, 5)))]  # fmt: skip  # noqa: E501
-            wanted = np.array([*wanted, *single[1:]]) * scale
-            drawn = (widths[0::2] + widths[1::2])[:, place]
-            assert {*np.round(drawn, 9)} <= {*np.round(wanted, 9), 0.0}
-            assert abs(drawn.sum() - wanted.sum()) < 0.005 * len(wanted)
+            wanted = {"input": single[0]}
+            for kind, values in (("heads", heads), ("MLPs", mlps)):
+                wanted |= {f"{kind} of blocks 1–2": values[:2].sum(), f"{kind} of blocks 3–4": values[2:4].sum()}
+                wanted["MLP of block 5" if kind == "MLPs" else "heads of block 5"] = values[4]
+            labels = [bars.get_label() for bars in axes.containers[0::2]]
+            drawn = dict(zip(labels, (widths[0::2] + widths[1::2])[:, place], strict=True))
+            assert drawn == pytest.approx({label: scale * wanted.pop(label) for label in labels})
+            assert max(map(abs, wanted.values()), default=0) < 0.005, "left out, and carries something"
             negative = np.flatnonzero(widths[:, place] < 0)
             ends = np.concatenate([[0], np.cumsum(widths[negative, place])])
             np.testing.assert_allclose(starts[negative, place], ends[:-1], atol=1e-12)
@@ -90,10 +93,16 @@ def test_bars_are_stacked_from_0_to_either_side_and_sum_to_the_shift(study):
 
 
 def test_legend_names_each_part_once(study):
-    legend = [text.get_text() for text in study.figure("heads_bars").legends[0].get_texts()]
+    figure = study.figure("heads_bars")
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(legend) == len(set(legend))
     assert {"heads of blocks 1–2", "heads of blocks 3–4", "heads of block 5", "MLP of block 5"} <= {*legend}
     assert not {"pooling pattern", "rest"} & {*legend}, "they carry nothing in this study"
+    handles = dict(zip(legend, figure.legends[0].legend_handles, strict=True))
+    dark = [
+        sum(handles[f"heads of {blocks}"].get_facecolor()[:3]) for blocks in ("blocks 1–2", "blocks 3–4", "block 5")
+    ]
+    assert dark == sorted(dark, reverse=True), "the later, the darker"
 
 
 def section_of(study):

@@ -40,8 +40,8 @@ def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
 
     Returns:
         `depth` and `width`, the numbers of blocks and of heads in each; `rows`, one per augmentation: its name, the
-        `NAMED` heads with the greatest shares, whether the first is clearly `ahead` of the second, and the shares of all
-        heads, all MLPs, the last block and the input.
+        `NAMED` heads with the greatest shares, whether the first is clearly `ahead` of the second; and the shares of
+        all heads, all MLPs, the last block and the input.
 
     Example:
         >>> parts = {"layer": [0, 0, 0, 1, 1, 1], "part": ["input", "pattern", "rest", "0", "1", "mlp"]}
@@ -56,7 +56,9 @@ def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
     of_heads = table.filter(pl.col("layer") > 0, pl.col("part") != MLP)
     for name in names:
         own = shares[name]
-        top = of_heads.filter(augmentation=name).drop_nulls("share").sort("share", descending=True, maintain_order=True)
+        top = (
+            of_heads.filter(augmentation=name).drop_nulls("share").sort("share", descending=True, maintain_order=True)
+        )
         row: Json = {"augmentation": name, "heads": [_head(each) for each in top.head(NAMED).iter_rows(named=True)]}
         row |= {"ahead": is_clear(top), "all_heads": _percent(own.heads.sum()), "mlps": _percent(own.mlps.sum())}
         last = own.heads[-1].sum() + own.mlps[-1]
