@@ -50,15 +50,13 @@ def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
         >>> table = pl.DataFrame({"augmentation": ["noise"] * 6} | parts | numbers | ends)
         >>> row = rows_of(table, ["noise"])["rows"][0]
         >>> row["heads"][0], row["ahead"], row["mlps"]
-        ({'place': 'block 1, head 0', 'share': '50.0 %', 'interval': '40 to 60 %'}, 'yes', '20.0 %')
+        ({'place': 'block 1, head 0', 'share': '50.0 %', 'interval': '40.0 to 60.0 %'}, 'yes', '20.0 %')
     """
     shares, rows = shares_of(table), []
     of_heads = table.filter(pl.col("layer") > 0, pl.col("part") != MLP)
     for name in names:
         own = shares[name]
-        top = (
-            of_heads.filter(augmentation=name).drop_nulls("share").sort("share", descending=True, maintain_order=True)
-        )
+        top = of_heads.filter(augmentation=name).drop_nulls("share").sort("share", descending=True, maintain_order=True)
         row: Json = {"augmentation": name, "heads": [_head(each) for each in top.head(NAMED).iter_rows(named=True)]}
         row |= {"ahead": is_clear(top), "all_heads": _percent(own.heads.sum()), "mlps": _percent(own.mlps.sum())}
         last = own.heads[-1].sum() + own.mlps[-1]
