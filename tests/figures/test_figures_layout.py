@@ -35,19 +35,34 @@ BLINDNESS = {
 
 def study_of(kind, folder):
     return {
-        "nine": lambda: make_study(folder, 40, with_pictures=True, layers=12, text=True, looks=True),
+        "nine": lambda: make_study(folder, 40, with_pictures=True, layers=12, heads=(12, 12), text=True, looks=True),
         "twenty": lambda: make_study(
-            folder, 60, LONG, with_pictures=True, encoder="some/quite-long-" * 6, layers=24, text=True, looks=True
+            folder,
+            60,
+            LONG,
+            with_pictures=True,
+            encoder="some/quite-long-" * 6,
+            layers=24,
+            heads=(24, 16),
+            text=True,
+            looks=True,
         ),
         "no attention": lambda: make_study(
-            folder, 40, grid=None, with_pictures=True, draws=2, layers=3, text=True, looks=True
+            folder, 40, grid=None, with_pictures=True, draws=2, layers=3, heads=(3, 4), text=True, looks=True
         ),
-        "one image": lambda: make_study(folder, 1, with_pictures=True, layers=3, text=True, looks=True),
+        "one image": lambda: make_study(folder, 1, with_pictures=True, layers=3, heads=(3, 4), text=True, looks=True),
         "one augmentation": lambda: make_study(
-            folder, 5, ["noise"], with_pictures=True, layers=1, text=True, looks=True
+            folder, 5, ["noise"], with_pictures=True, layers=1, heads=(1, 1), text=True, looks=True
         ),
         "like one another": lambda: make_study(
-            folder, 40, effect=dict.fromkeys(PAPER, 0.2), with_pictures=True, layers=3, text=True, looks=True
+            folder,
+            40,
+            effect=dict.fromkeys(PAPER, 0.2),
+            with_pictures=True,
+            layers=3,
+            heads=(2, 3),
+            text=True,
+            looks=True,
         ),
     }[kind]()
 
@@ -85,7 +100,7 @@ def test_no_words_overlap_and_all_stay_inside(study, name):
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mine") / "study"
-    asked = {"layers": 3, "text": True, "looks": True}
+    asked = {"layers": 3, "heads": (3, 4), "text": True, "looks": True}
     return make_study(folder, 7, ["noise", "blur"], with_pictures=True, draws=2, encoder="my_encoder", **asked)
 
 
@@ -122,13 +137,17 @@ def with_holes(study):
     layers = data.need("layers").with_columns(pl.when(no_layer).then(None).otherwise(pl.col("mean")).alias("mean"))
     still = pl.col("augmentation") == "noise"
     words = data.need("words").with_columns(pl.when(still).then(None).otherwise(pl.col("mean")).alias("mean"))
-    made = {"summary": summary, "ranking": ranking, "layers": layers, "words": words}
+    heads = data.need("heads").with_columns(pl.when(still).then(None).otherwise(pl.col("share")).alias("share"))
+    made = {"summary": summary, "ranking": ranking, "layers": layers, "words": words, "heads": heads}
     return FigureInput(Holed(study.folder, made=made, changed=rows))
 
 
 @pytest.fixture(scope="module")
 def holed(tmp_path_factory):
-    names, asked = ["noise", "blur", "elastic", "perspective"], {"layers": 3, "text": True, "looks": True}
+    names, asked = (
+        ["noise", "blur", "elastic", "perspective"],
+        {"layers": 3, "heads": (3, 4), "text": True, "looks": True},
+    )
     return with_holes(make_study(tmp_path_factory.mktemp("holed") / "study", 12, names, **asked))
 
 
@@ -220,7 +239,8 @@ def test_wrong_names_and_formats_are_refused(tmp_path, caplog):
 
 
 def test_drawing_imports_no_torch_and_opens_no_window(tmp_path):
-    study = make_study(tmp_path / "study", 4, ["noise", "blur"], with_pictures=True, layers=3, text=True, looks=True)
+    asked = {"layers": 3, "heads": (3, 4), "text": True, "looks": True}
+    study = make_study(tmp_path / "study", 4, ["noise", "blur"], with_pictures=True, **asked)
     code = f"""
 import sys, embedshift
 study = embedshift.load({str(study.folder)!r})

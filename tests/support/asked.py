@@ -1,13 +1,13 @@
 """Columns that a made study has where more was asked for: layers, texts, and all metrics of attention."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from embedshift.store.shards import with_sums
+from embedshift.store.shards import fixed_lists, with_sums
 
 TEXT_METRICS = ("text_alignment_shift", "zero_shot_flip")
 # Optional metrics of attention, and their values for a change of x: a share of attention lost, or a rise.
@@ -49,6 +49,39 @@ def with_layers(table: pa.Table, images: int, strengths: np.ndarray, draws: int,
     return with_sums(table, {"cka": sums} if images >= 4 else {})
 
 
+HEAD_NUMBERS = ("head_input", "head_pattern", "head_rest")
+
+
+def head_lengths(shape: tuple[int, int] | None) -> dict[str, int]:
+    """The lists of a study with heads, and their lengths; none without."""
+    return {"heads": shape[0] * shape[1], "mlps": shape[0]} if shape else {}
+
+
+def with_heads(table: pa.Table, images: int, strengths: np.ndarray, draws: int, shape: tuple[int, int]) -> pa.Table:
+    """Blocks and heads: the last block carries most, its head 1 above all; views that did not turn have no shares."""
+    depth, width = shape
+    rng, views = np.random.default_rng(depth * width), images * len(strengths) * draws
+    share = rng.normal(0, 0.01, (views, depth * width + depth + 3))
+    share[:, (depth - 1) * width : depth * width] += 0.3 / width
+    share[:, depth * width - width + min(1, width - 1)] += rng.normal(0.2, 0.05, views)
+    share[:, depth * width + depth - 1] += 0.4
+    share[:, -2:] = 0.0  # a class token, and no rounding
+    share[:, 0] += 1 - share.sum(axis=1)
+    cosine = table["cosine_similarity"].to_numpy().reshape(images, -1)[:, 1:]
+    missing = np.insert(cosine > 1 - 5e-13, 0, True, axis=1).ravel()
+    start = 0
+    for name, length in head_lengths(shape).items():
+        values = np.zeros((images, len(missing) // images, length), np.float32)
+        values[:, 1:] = share[:, start : start + length].reshape(images, -1, length)
+        table = table.append_column(name, fixed_lists(values.reshape(-1, length), missing))
+        start += length
+    for place, name in enumerate(HEAD_NUMBERS, start):
+        values = np.zeros(missing.shape)
+        values.reshape(images, -1)[:, 1:] = share[:, place].reshape(images, -1)
+        table = table.append_column(name, pa.array(values, pa.float64(), mask=missing))
+    return table
+
+
 def with_text(table: pa.Table, images: int, strengths: np.ndarray, draws: int) -> pa.Table:
     """The stronger an augmentation, the less its views match their captions, and the more they point to its word."""
     rng, power = np.random.default_rng(len(strengths)), np.tile(strengths, draws)
@@ -62,3 +95,14 @@ def with_text(table: pa.Table, images: int, strengths: np.ndarray, draws: int) -
         table = table.append_column(name, pa.array(column.ravel(), pa.float64(), mask=missing.ravel()))
     lists = [row for image in points.tolist() for row in (None, *image)]
     return table.append_column("word_cosines", pa.array(lists, pa.list_(pa.float32(), len(strengths))))
+
+
+def text_identity(names: Sequence[str], images: int) -> dict[str, Any]:
+    """What a study with texts adds to its identity."""
+    return {
+        "words": {"original": "a photo", **{name: f"a photo with {name}" for name in names}},
+        "captions": {"count": images, "hash": "0" * 64},
+        "labels": {"count": 5, "hash": "0" * 64},
+        "templates": ["a photo of a {}.", "a photo of the {}."],
+        "tower": "2" * 64,
+    }

@@ -33,7 +33,18 @@ from embedshift.store.shards import (
     write_shard,
 )
 from embedshift.study import Study
-from support.asked import LAYER_COLUMNS, LOOKS, TEXT_METRICS, with_layers, with_looks, with_text
+from support.asked import (
+    HEAD_NUMBERS,
+    LAYER_COLUMNS,
+    LOOKS,
+    TEXT_METRICS,
+    head_lengths,
+    text_identity,
+    with_heads,
+    with_layers,
+    with_looks,
+    with_text,
+)
 from support.graded import STRENGTH_METRICS, default_strength, with_grades
 from support.remembered import write_tables
 from support.shifts import with_shifts
@@ -59,6 +70,7 @@ def make_study(
     shard_size: int = 64,
     with_tables: bool = True,
     layers: int = 0,
+    heads: tuple[int, int] | None = None,
     text: bool = False,
     looks: bool = False,
     of: int | None = None,
@@ -81,6 +93,7 @@ def make_study(
         shard_size: Images per shard.
         with_tables: Whether the tables are written too.
         layers: Blocks whose shift is there too, as `layers` leaves it; 0 = none.
+        heads: Blocks and heads of each, whose shares are there too, as `heads` leaves them; None = none.
         text: Whether captions, class names and a word for every augmentation are there, as `text` and `labels` leave
             them.
         looks: Whether the optional metrics of attention are there: `metrics` attention,aligned,rollout.
@@ -99,24 +112,20 @@ def make_study(
     metrics = (*PAPER_METRICS, *(LOOKS if looks else ()), *(TEXT_METRICS if text else ()))
     metrics += STRENGTH_METRICS if graded else ()
     lists: dict[str, int | None] = {"pairwise": None, **dict.fromkeys(LAYER_COLUMNS if layers else (), layers)}
+    lists |= head_lengths(heads)
     lists |= {"word_cosines": len(names)} if text else {}
     info = _info(folder, ids, names, dim, grid, draws, seed, failures, encoder, shard_size)
     told: dict[str, Any] = {"layers": {"layers": True}} if layers else {}
-    if text:
-        told["text"] = {
-            "words": {"original": "a photo", **{name: f"a photo with {name}" for name in names}},
-            "captions": {"count": len(ids), "hash": "0" * 64},
-            "labels": {"count": 5, "hash": "0" * 64},
-            "templates": ["a photo of a {}.", "a photo of the {}."],
-            "tower": "2" * 64,
-        }
+    told |= {"heads": {"heads": True}} if heads else {}
+    told |= {"text": text_identity(names, len(ids))} if text else {}
     asked = [each.name for each in questions() if each.switches is None or each.name in told]
     info["questions"] = {name: told.get(name, {}) for name in asked}
     info["identity"]["questions"] = told
     info["identity"]["metrics"] = list(metrics)
     info["identity"]["augmentations"] |= {each.name: each.describe() for each in graded}
     info["config_hash"] = hash_of(info["identity"])
-    columns = schema(dim, grid and grid[0] * grid[1], metrics, lists, graded=bool(graded))
+    numbers = [*metrics, *(HEAD_NUMBERS if heads else ())]
+    columns = schema(dim, grid and grid[0] * grid[1], numbers, lists, graded=bool(graded))
     records = []
     for index in range(max(1, -(-(len(ids) + len(failures)) // shard_size))):
         part = ids[index * shard_size : (index + 1) * shard_size]
@@ -132,6 +141,8 @@ def make_study(
             table = with_looks(table, len(part), np.array(strengths), draws, there=grid is not None)
         if layers:
             table = with_layers(table, len(part), np.array(strengths), draws, layers)
+        if heads:
+            table = with_heads(table, len(part), np.array(strengths), draws, heads)
         if text:
             table = with_text(table, len(part), np.array(strengths), draws)
         if graded:

@@ -181,6 +181,10 @@ class Study:
         """Shift by depth: augmentation, layer (1 = the first block), token, metric, n, mean, ci_low, ci_high."""
         return self.table("layers")
 
+    def heads(self) -> pl.DataFrame:
+        """Which heads and MLPs carry the shift: augmentation, layer (0 = none), part, share, ci_low, ci_high."""
+        return self.table("heads")
+
     def words(self) -> pl.DataFrame:
         """Whether shifts point to words: augmentation, word, n, mean, ci_low, ci_high; one row per pair."""
         return self.table("words")

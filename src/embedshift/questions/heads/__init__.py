@@ -5,15 +5,13 @@ from typing import Literal
 
 from embedshift.registry import QUESTIONS, Question, setting
 
-Detail = Literal["tokens", "route"]
-
 
 @dataclass(frozen=True)
 class Switches:
     """Settings of a run."""
 
     heads: bool = setting(False, "Also which heads and MLPs carry the shift.")
-    heads_detail: Detail | None = setting(None, "tokens, or route: more on heads.", rare=True)
+    heads_detail: Literal["tokens", "route"] | None = setting(None, "tokens, or route: more on heads.", rare=True)
     bank: str | None = setting(None, "A file of words, one a line, to name heads by.", rare=True)
 
 

@@ -1,0 +1,168 @@
+"""Which heads and MLPs carry the shift: a map of them, and bars by part."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from embedshift.arrays import Values
+from embedshift.config import Json
+from embedshift.errors import UsageError
+from embedshift.figures.base import FigureInput, figure, has_table
+from embedshift.figures.matrix import colour_bar
+from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure, wrap
+from embedshift.questions.heads.shares import Shares, furthest_first, shares_of
+from embedshift.statistics.summary import COSINE
+
+# From a part that works against the shift through none to one that carries it.
+COLOURS = "RdBu_r"
+# Panels of the map; inches of a panel's width and of a row, and cells between the heads and the MLPs.
+MOST_PANELS, PANEL, ROW, GAP = 9, 1.9, 0.115, 0.8
+# From early blocks to the last.
+BLUES, ORANGES = ("#C6DBEF", "#6BAED6", "#0072B2"), ("#FDD9B5", "#F4A259", "#D55E00")
+OTHERS = {"input": ("input", MUTED), "pattern": ("pooling pattern", "#009E73"), "rest": ("rest", INK)}
+# A part that carries less of every shift is left out of the bars.
+LEAST = 0.005
+
+
+def _needed(data: FigureInput) -> tuple[dict[str, Shares], list[str], dict[str, float]]:
+    """The shares, the augmentations with shares from the furthest on, and how far each moves: 1 - mean cosine."""
+    table = data.table("heads")
+    if table is None:
+        raise UsageError("the study has no heads; run it with `heads`")
+    shares, shift = shares_of(table), 1 - data.statistic("mean", COSINE)
+    names = furthest_first(data.augmentations, shift)
+    moved = [name for name in names if np.isfinite(shares[name].mlps).all()]
+    return shares, moved or names[:1], dict(zip(data.augmentations, shift.tolist(), strict=True))
+
+
+@figure("heads_map", "21", "Which heads and MLPs carry the shift", section=True, possible=has_table("heads"))
+def heads_map(data: FigureInput, title: str) -> Figure:
+    """A panel per augmentation, the furthest first: a row per block, a cell per head, and the MLPs set apart.
+
+    One scale of colours for all panels, up to the greatest share of a head; an MLP beyond it has the colour of its end.
+    """
+    shares, names, _ = _needed(data)
+    shown = names[:MOST_PANELS]
+    notes = ["red: carries the shift; blue: works against it", "frame: the head with the greatest share"]
+    if len(shown) < len(data.augmentations):
+        notes.append(f"{len(shown)} of {len(data.augmentations)} augmentations: those that move the embedding furthest")
+    of_heads = np.concatenate([shares[name].heads.ravel() for name in shown])
+    end = float(np.nanmax(np.abs(of_heads), initial=0.0)) or 1.0
+    if (np.nan_to_num([shares[name].mlps for name in shown]) > end).any():
+        notes.append("the scale ends at the greatest share of a head: an MLP beyond it has the colour of the end")
+    columns = min(3, len(shown))
+    lines = -(-len(shown) // columns)
+    titles = [wrap(human(name), PANEL, 9, bold=True) for name in shown]
+    tall = max(0.8, ROW * shares[shown[0]].depth) + 0.32 + 0.15 * (1 + max(each.count("\n") for each in titles))
+    drawn = new_figure(data.caption(*notes), (PANEL + 0.25) * columns + 1.3, tall * lines + 0.5, title)
+    grid = drawn.subplots(lines, columns, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(shown):
+            axes.set_visible(False)
+            continue
+        mesh = _panel(axes, shares[shown[place]], end)
+        axes.set_title(titles[place])
+        if place % columns == 0:
+            axes.set_ylabel("block")
+        if place + columns >= len(shown):
+            axes.set_xlabel("head")
+    colour_bar(drawn, mesh, list(grid.flat), "share of the shift", extend="both", shrink=min(1.0, 2.5 / lines / tall))
+    return drawn
+
+
+def _panel(axes: Axes, shares: Shares, end: float) -> Any:
+    """The heads and MLPs of one augmentation."""
+    depth, width = shares.heads.shape
+    rows = np.arange(depth + 1)
+    look: Json = {"cmap": COLOURS, "vmin": -end, "vmax": end, "edgecolors": "white", "linewidth": 0.3}
+    mesh = axes.pcolormesh(np.arange(width + 1), rows, shares.heads, **look)
+    axes.pcolormesh(np.array([0, 1]) + width + GAP, rows, shares.mlps[:, None], **look)
+    if np.isfinite(shares.heads).any():
+        row, column = np.unravel_index(np.nanargmax(shares.heads), shares.heads.shape)
+        axes.add_patch(Rectangle((float(column), float(row)), 1, 1, fill=False, edgecolor=INK, linewidth=1.1, zorder=3))
+    axes.set(xlim=(0, width + GAP + 1), ylim=(depth, 0))
+    heads, blocks = (np.arange(0, count, -(-count // 4)) for count in (width, depth))
+    axes.set_xticks([*(heads + 0.5), width + GAP + 0.5], [*map(str, heads), "MLP"])
+    axes.set_yticks(blocks + 0.5, [str(block + 1) for block in blocks])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return mesh
+
+
+@figure("heads_bars", "22", "How much of the shift each part carries", section=True, possible=has_table("heads"))
+def heads_bars(data: FigureInput, title: str) -> Figure:
+    """A bar per augmentation, the furthest on top: in points of the shift at the left, in shares of it at the right.
+
+    Parts that work against the shift are drawn to the left of 0; the dot is at the sum.
+    """
+    shares, names, shift = _needed(data)
+    by_part = parts_of([shares[name] for name in names])
+    shown = {words: values for words, (_, values) in by_part.items() if np.nanmax(np.abs(values), initial=0.0) >= LEAST}
+    notes = ["point: share × (1 − mean cosine)", "parts below 0 work against the shift; dot: the sum of all parts"]
+    if lost := [words for words in by_part if words not in shown]:
+        notes.append(f"below {100 * LEAST:g} % of every shift and left out: {', '.join(lost)}")
+    height = max(0.9 + 0.24 * len(names), 0.5 + 0.17 * len(shown))
+    drawn = new_figure(data.caption(*notes), 9.0, height, title)
+    panels, rows = drawn.subplots(1, 2, sharey=True), np.arange(len(names))
+    points = np.array([shift[name] for name in names])
+    for axes, scale in zip(panels, (points, np.ones(len(names))), strict=True):
+        ends = {1: np.zeros(len(names)), -1: np.zeros(len(names))}
+        for words, values in shown.items():
+            width = np.nan_to_num(values * scale)
+            for sign, end in ends.items():
+                part = np.where(np.sign(width) == sign, width, 0.0)
+                label = words if sign == 1 else None
+                axes.barh(rows, part, left=end, height=0.7, color=by_part[words][0], label=label)
+                end += part
+        there = np.isfinite(scale * sum(values for _, values in by_part.values()))
+        axes.scatter(scale[there], rows[there], s=14, color="white", edgecolors=INK, linewidth=0.9, zorder=3)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.grid(axis="x", color=FAINT)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    panels[0].set_yticks(rows, [human(name) for name in names])
+    panels[0].tick_params(axis="y", length=0)
+    panels[0].set_ylim(len(names) - 0.4, -0.6)
+    panels[0].set_xlabel("points of the shift (1 − cosine)")
+    panels[1].set_xlabel("share of the shift")
+    panels[1].tick_params(axis="y", length=0)
+    drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+    return drawn
+
+
+def parts_of(shares: list[Shares]) -> dict[str, tuple[str, Values]]:
+    """The parts of the bars, from the input to the last block, by what they are called: a colour, and shares `[A]`.
+
+    Example:
+        >>> one = Shares(np.ones((4, 2)) / 8, np.zeros(4), {"input": 0.0, "pattern": 0.0, "rest": 0.0})
+        >>> {words: values.item() for words, (_, values) in parts_of([one]).items() if values.any()}
+        {'heads of blocks 1–2': 0.5, 'heads of block 3': 0.25, 'heads of block 4': 0.25}
+    """
+    found: dict[str, tuple[str, Values]] = {}
+    single = {name: (colour, np.array([each.single[name] for each in shares])) for name, (_, colour) in OTHERS.items()}
+    found[OTHERS["input"][0]] = single["input"]
+    blocks = groups(shares[0].depth)
+    for kind, colours in (("heads", BLUES), ("MLPs", ORANGES)):
+        for (words, own), colour in zip(blocks.items(), colours[-len(blocks) :], strict=True):
+            values = [(each.heads.sum(axis=1) if kind == "heads" else each.mlps)[own].sum() for each in shares]
+            one = kind == "MLPs" and words.startswith("block ")
+            found[f"{'MLP' if one else kind} of {words}"] = colour, np.array(values)
+    return found | {OTHERS[name][0]: single[name] for name in ("pattern", "rest")}
+
+
+def groups(depth: int) -> dict[str, slice]:
+    """The blocks as bars group them: the last one for itself, since it carries most, and two halves of the others.
+
+    Example:
+        >>> [*groups(12)], [*groups(2)]
+        (['blocks 1–6', 'blocks 7–11', 'block 12'], ['block 1', 'block 2'])
+    """
+    cuts = sorted({0, depth // 2, depth - 1, depth})
+    found: dict[str, slice] = {}
+    for start, stop in itertools.pairwise(cuts):
+        found[f"block {stop}" if stop == start + 1 else f"blocks {start + 1}–{stop}"] = slice(start, stop)
+    return found

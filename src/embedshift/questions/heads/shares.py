@@ -1,0 +1,64 @@
+"""The table `heads` as arrays, and the augmentations from the one that moves the embedding most."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.questions.heads.columns import MLP, SINGLE
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The shares of one augmentation's shift.
+
+    Args:
+        heads: `[L, H]`; NaN where it has none.
+        mlps: `[L]`.
+        single: Of `input`, `pattern` and `rest`.
+    """
+
+    heads: Values
+    mlps: Values
+    single: dict[str, float]
+
+    @property
+    def depth(self) -> int:
+        """L, the number of blocks."""
+        return len(self.mlps)
+
+
+def shares_of(table: pl.DataFrame) -> dict[str, Shares]:
+    """The shares of every augmentation of a table `heads`, in its order.
+
+    Example:
+        >>> parts = {"layer": [0, 0, 0, 1, 1, 1], "part": ["input", "pattern", "rest", "0", "1", "mlp"]}
+        >>> table = pl.DataFrame({"augmentation": ["noise"] * 6, **parts, "share": [0.0, 0.0, 0.0, 0.5, 0.3, 0.2]})
+        >>> shares_of(table)["noise"].heads.tolist()
+        [[0.5, 0.3]]
+    """
+    found: dict[str, Shares] = {}
+    for (name,), part in table.group_by("augmentation", maintain_order=True):
+        share = part["share"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        blocks = share[len(SINGLE) :].reshape(part["layer"].n_unique() - 1, -1)
+        assert part["part"][-1] == MLP
+        single = dict(zip(part["part"].head(len(SINGLE)), share[: len(SINGLE)].tolist(), strict=True))
+        found[str(name)] = Shares(blocks[:, :-1], blocks[:, -1], single)
+    return found
+
+
+def furthest_first(names: Sequence[str], shift: Values) -> list[str]:
+    """The augmentations from the greatest mean shift to the least; those without one stand last.
+
+    Args:
+        names: Of the augmentations.
+        shift: 1 - mean cosine of each; NaN where there is none.
+
+    Example:
+        >>> furthest_first(["blur", "noise", "still"], np.array([0.1, 0.4, np.nan]))
+        ['noise', 'blur', 'still']
+    """
+    order = np.argsort(-np.nan_to_num(shift, nan=-np.inf), kind="stable")
+    return [names[place] for place in order]
