@@ -69,7 +69,7 @@ def test_failures_are_written_where_they_are_missing_and_refused_where_they_are_
     assert study.reader().failures().columns == ["image_id", "stage", "reason", "transient"]
     path.write_bytes(b"no table")
     with pytest.raises(
-        EmbedshiftError, match=r"failures\.parquet: cannot be read .*; delete it and make the report again"
+        EmbedshiftError, match=r"failures\.parquet: cannot be read .*parquet.*; delete it and make the report again"
     ):
         study.reader().failures()
     path.unlink()
