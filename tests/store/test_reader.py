@@ -2,11 +2,16 @@
 
 import os
 import random
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.registry import METRICS
+from embedshift.store.floors import floors
+from embedshift.store.labels import table_path
+from embedshift.store.table import Table, tables_of
 from support.synthetic import make_study
 
 
@@ -85,3 +90,26 @@ def test_a_table_is_the_newer_one_and_none_where_the_study_has_it_not(study):
     (study.folder / "tables").mkdir()
     newer.write_parquet(study.folder / "tables" / "nobody.parquet")
     assert reader.table("nobody") is None
+
+
+def test_a_table_that_cannot_be_read_is_named(study):
+    path = table_path(study.folder, "summary")
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"no table")
+    with pytest.raises(EmbedshiftError, match=r"summary\.parquet: cannot be read .*parquet.*; delete it and make the"):
+        study.reader().table("summary")
+    path.unlink()
+
+
+def test_a_metric_that_is_not_installed_here_has_no_floor(study, monkeypatch):
+    known = {name: floor.value for name, floor in floors(study.reader()).items()}
+    assert known.pop("l2_distance") > 0
+    monkeypatch.delitem(METRICS._things, "l2_distance")
+    assert {name: floor.value for name, floor in floors(study.reader()).items()} == known
+
+
+def test_two_questions_with_one_table_are_refused():
+    ours = SimpleNamespace(part=lambda _: SimpleNamespace(TABLES=(Table("shape", lambda _: pl.DataFrame()),)))
+    assert [table.name for table in tables_of([ours])] == ["shape"]
+    with pytest.raises(UsageError, match="two questions have a table 'shape': one of them must go"):
+        tables_of([ours, ours])

@@ -35,6 +35,7 @@ def words(study, images):
     assert head == str(study.folder)
     assert rest.endswith(". Choose another `out`, or delete it")
     parts = rest.removesuffix(". Choose another `out`, or delete it").split("; ")
+    assert any(part.startswith("images.ids_hash: ") for part in parts)
     return [part for part in parts if not part.startswith("images.")]
 
 
@@ -68,6 +69,12 @@ def test_images_are_not_named_where_they_are_the_same(study):
     info = study.reader().info
     with pytest.raises(UsageError, match=r"holds another study: seed: 0 there, 1 now\. Choose"):
         resumable(study.folder, {**info.identity, "seed": 1}, "other", ids(more=["new.png"]))
+
+
+def test_another_study_that_has_no_shard_yet_is_refused_too(study):
+    for path in (study.folder / "shards").iterdir():
+        path.unlink()
+    assert words(study, ids(more=["new.png"])) == []
 
 
 def test_a_damaged_shard_is_deleted_where_that_is_asked_for_and_it_is_known_whose_it_is(study, caplog):
