@@ -13,8 +13,8 @@ LOST = [Failure("lost.png", "decode", "no image")]
 
 @pytest.fixture
 def study(tmp_path):
-    """Six images in three shards, one of which failed."""
-    return make_study(tmp_path / "study", 5, ["noise"], failures=LOST, shard_size=2, with_tables=False)
+    """Six images, one of which failed, in three shards of a folder whose name is no pattern."""
+    return make_study(tmp_path / "study [v2]*", 5, ["noise"], failures=LOST, shard_size=2, with_tables=False)
 
 
 def ids(*, without=(), more=()):
