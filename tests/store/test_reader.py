@@ -1,5 +1,6 @@
 """The reader: what it draws by the seed, what it says of questions, and whether a report is up to date."""
 
+import json
 import os
 import random
 from types import SimpleNamespace
@@ -7,11 +8,14 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
+from embedshift.augmentations import load_suite
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS
-from embedshift.store.floors import floors
+from embedshift.store.floors import floors, group_sizes
+from embedshift.store.info import read_info
 from embedshift.store.labels import table_path
 from embedshift.store.table import Table, tables_of
+from embedshift.study import Study
 from support.synthetic import make_study
 
 
@@ -113,3 +117,23 @@ def test_two_questions_with_one_table_are_refused():
     assert [table.name for table in tables_of([ours])] == ["shape"]
     with pytest.raises(UsageError, match="two questions have a table 'shape': one of them must go"):
         tables_of([ours, ours])
+
+
+def test_exact_floors_have_the_groups_that_they_are_of(study):
+    known = floors(study.reader())
+    exact = {name: floor for name, floor in known.items() if floor.pairs is not None}
+    name = next(iter(exact))
+    assert sum(group_sizes(known)) == 9
+    assert group_sizes({name: exact[name]}) == group_sizes(known)
+    assert group_sizes({other: floor for other, floor in known.items() if other not in exact}) is None
+
+
+def test_places_in_a_family_are_read_and_others_than_a_run_writes_refused(tmp_path):
+    suite = load_suite("strength", families=["blur"])
+    folder = make_study(tmp_path / "study", 2, [suite[name] for name in suite.names], with_tables=False).folder
+    assert [each.name for each in Study(folder).reader().families] == ["blur"]
+    content = json.loads((folder / "study.json").read_text())
+    content["identity"]["augmentations"][suite.names[0]]["grade"]["level"] = 0
+    (folder / "study.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"its study\.json is not whole \(ValueError: level: Input should be greater"):
+        read_info(folder)
