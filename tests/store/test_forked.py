@@ -11,7 +11,9 @@ import pytest
 
 import embedshift
 from embedshift import EmbedshiftError
+from embedshift.store import forked
 from embedshift.store.forked import refuse_fork
+from embedshift.store.reader import Reader
 from support.mean_colour import MeanColour
 from support.synthetic import make_study, write_pictures
 
@@ -79,3 +81,12 @@ def test_polars_that_is_only_imported_works_in_a_fork():
     told = {"env": os.environ | {"PYTHONPATH": path}, "capture_output": True, "text": True}
     done = subprocess.run([sys.executable, "-c", program], **told, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_whatever_reads_a_study_is_refused_there(tmp_path, monkeypatch):
+    use_polars()
+    forked._before()
+    monkeypatch.setattr(forked, "_left_behind", False)
+    forked._in_child()
+    with pytest.raises(EmbedshiftError, match="forked from one in which Polars was at work"):
+        Reader(tmp_path)

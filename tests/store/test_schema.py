@@ -8,7 +8,7 @@ import pytest
 
 import embedshift
 from embedshift.store.info import read_info
-from embedshift.store.shards import METADATA_KEY, SCHEMA_VERSION
+from embedshift.store.shards import METADATA_KEY, SCHEMA_VERSION, read_record
 from support import command
 from support.models import Colours, pictures
 from support.revised import revise_shard
@@ -95,3 +95,9 @@ def test_a_shard_that_says_something_else_under_a_checksum_of_its_own_is_refused
         embedshift.load(folder).rows()
     assert str(caught.value).startswith(str(folder / "shards" / "part-00000.parquet"))
     assert words in str(caught.value)
+
+
+def test_a_shard_from_before_there_were_checksums_says_its_version(tmp_path):
+    folder = of_version(make_study(tmp_path / "study", 3, with_tables=False).folder, 3)
+    with pytest.raises(embedshift.EmbedshiftError, match="written with schema 3, this embedshift reads"):
+        read_record(folder / "shards" / "part-00000.parquet")
