@@ -8,6 +8,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING
 
 from embedshift.errors import EmbedshiftError
+from embedshift.store import forked as _forked  # noqa: F401 - it watches forks from the first import on
 
 if TYPE_CHECKING:
     from embedshift.api import Study, check, compare, load, load_encoder, make_views, run, wrap

@@ -24,6 +24,7 @@ from embedshift.sources.base import storable
 from embedshift.store import folder, shards
 from embedshift.store.changed import later, measured_pixels
 from embedshift.store.copies import copies, copies_line
+from embedshift.store.forked import refuse_fork
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo
 from embedshift.store.reader import Reader
 from embedshift.store.tables import write_tables
@@ -72,8 +73,9 @@ def run_study(
 
     Raises:
         EmbedshiftError: when there is no image, the model cannot be loaded, the folder holds another study or is
-            in use, or nothing could be measured.
+            in use, nothing could be measured, or this process is a fork in which Polars would hang.
     """
+    refuse_fork()
     with prepared(config, out, encoder=encoder, suite=suite) as study, folder.locked(out):
         ids = [sample.image_id for sample in study.samples]
         note_roots(study.source.description, [sample.location for sample in study.samples])

@@ -208,6 +208,11 @@ def test_lists_are_the_registries(cli):
     assert "or --embedding latents" in encoders.out
 
 
+def test_a_registered_encoder_without_a_title_is_listed(cli, monkeypatch):
+    monkeypatch.setitem(ENCODERS._things, "ours", lambda **settings: None)
+    assert "ours" in names(cli("list", "encoders"))
+
+
 def test_version_help_and_no_command(cli):
     assert cli("--version").out == f"{embedshift.__version__}\n"
     for arguments in (["--help"], ["-h"], []):

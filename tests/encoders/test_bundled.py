@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 import embedshift
 from embedshift.encoders import bundled
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
+from support.network import no_network
 
 
 def backbone_output(file: Path, pixels: np.ndarray) -> np.ndarray:
@@ -25,9 +26,11 @@ def backbone_output(file: Path, pixels: np.ndarray) -> np.ndarray:
     return session.run([final.output[0]], {session.get_inputs()[0].name: pixels})[0]
 
 
-def test_rebuilt_model_equals_the_graph_it_is_made_from(monkeypatch, tmp_path):
+def test_without_a_network_it_is_rebuilt_and_equals_the_graph_it_is_made_from(monkeypatch, tmp_path):
     monkeypatch.setenv("EMBEDSHIFT_CACHE", str(tmp_path / "cache"))
-    encoder = embedshift.load_encoder("dinov2-small-offline")
+    with no_network() as tried:
+        encoder = embedshift.load_encoder("dinov2-small-offline")
+    assert tried == []
     assert [p.name for p in (tmp_path / "cache").iterdir()] == [bundled.cached_folder().name]
     views = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
     views[:, 60:160, 40:120] //= 4

@@ -252,5 +252,7 @@ def test_a_process_that_may_have_no_children_needs_no_loaders(tmp_path, photos, 
     with pytest.raises(embedshift.EmbedshiftError, match="can have no loader processes of its own: use `workers` 0"):
         embedshift.run(photos, out=tmp_path / "loaders", model=MeanColour(), workers=1)
     study, pids = run(tmp_path, photos, no_memory, tries=9, workers=0)
-    assert study.failures()["image_id"].to_list() == ["2.png"]
+    (failure,) = study.failures().rows(named=True)
+    assert (failure["image_id"], failure["reason"]) == ("2.png", "the memory does not hold it; tried once")
+    assert failure["transient"]
     assert pids == [os.getpid()], "there is no second try"

@@ -1,4 +1,7 @@
-"""A local model never touches the network: every family is loaded, and a study made, on a machine that has none."""
+"""A local model never touches the network: every family is loaded, and a study made, on a machine that has none.
+
+So is the bundled one, where its own test makes it: `tests/encoders/test_bundled.py`.
+"""
 
 import urllib.request
 

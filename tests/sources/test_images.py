@@ -271,8 +271,9 @@ def test_exif_orientation_is_applied(kind, orientation):
 
 
 def test_a_broken_exif_block_does_not_cost_the_picture():
-    data = encoded(picture, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff broken")
-    np.testing.assert_array_equal(decode(data), decode(FILES["jpeg"]))
+    words_for_a_number = b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\2\0\3\0\0\0up\0\0\0\0\0\0"
+    for broken in (b"Exif\0\0MM\0*\0\0\0\x08\xff\xff broken", words_for_a_number):
+        np.testing.assert_array_equal(decode(encoded(picture, "JPEG", exif=broken)), decode(FILES["jpeg"]))
 
 
 @pytest.mark.parametrize(("width", "height"), [(12_000, 9_000), (100_000, 1_001), (30_000, 30_000)])

@@ -1,12 +1,16 @@
 """Parquet read in the order of a study: each row group once, a few kept, none sent to a worker."""
 
+import os
 import pickle
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources import open_source, select, shuffle
 from embedshift.sources.parquet import ParquetSource
+from support.fuzz import within
 from support.ordered import BLOCKS_OF_TWO, MEMBERS, WINDOW, two_parquets
 
 
@@ -68,3 +72,23 @@ def test_a_pickled_source_carries_no_row_group(parquets, reads):
     assert there.read(ordered[0]) == dict(MEMBERS)[ordered[0].image_id]
     assert len(reads) == 1
     assert there.samples == source.samples
+
+
+def test_a_row_group_that_is_damaged_after_it_was_listed_is_named(tmp_path):
+    place = tmp_path / "a.parquet"
+    rows = pa.table({"image": [b"one" * 90, b"two" * 90], "image_id": ["a", "b"]})
+    pq.write_table(rows, place, row_group_size=1, compression="none", use_dictionary=False, write_statistics=False)
+    source = open_source([str(place)])
+    content = bytearray(place.read_bytes())
+    start = content.index(b"twotwo")
+    content[start - 4 : start] = b"\xff\xff\xff\x7f"  # how long it is
+    place.write_bytes(content)
+    assert source.read(source.samples[0]) == b"one" * 90
+    with pytest.raises(EmbedshiftError, match=r"a\.parquet: damaged \("):
+        source.read(source.samples[1])
+
+
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.parquet")
+    with within(60), pytest.raises(UsageError, match=r"a\.parquet: a FIFO, not a file"):
+        open_source([str(tmp_path / "a.parquet")])

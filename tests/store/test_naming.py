@@ -49,6 +49,26 @@ def test_settings_keep_their_shape():
 
 
 @pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("/data/my models/clip/", "clip"),
+        ("/clip", "clip"),
+        ("file:///data/my models/clip", "clip"),
+        ("open_clip:local-dir:/data/my models/clip", "open_clip:local-dir:clip"),
+        ("open_clip:local-dir:file:///data/clip", "open_clip:local-dir:clip"),
+        # Names of a user's own, in which a slash begins no path.
+        ("ours (v2)/large", "ours (v2)/large"),
+        ("CLIP + </head>", "CLIP + </head>"),
+        ("a cat / a dog", "a cat / a dog"),
+        ("ours, 1/2 and /3", "ours, 1/2 and /3"),
+        ("hf://org/net", "hf://org/net"),
+    ],
+)
+def test_a_setting_keeps_every_slash_that_begins_no_path(name, shown):
+    assert Naming({}).setting(name) == shown
+
+
+@pytest.mark.parametrize(
     ("paths", "short"),
     [
         ([], []),

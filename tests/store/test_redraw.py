@@ -9,9 +9,9 @@ import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.sources import Sample, Shard, images, note_roots
 from embedshift.store.changed import later, measured_pixels
-from embedshift.store.folder import differences
 from embedshift.store.redraw import redraw
 from embedshift.store.shards import Failure, ShardRecord
+from support.pairs import run_pairs, tiles, write_pairs
 from support.synthetic import make_study
 
 NAMES = ["noise", "blur"]
@@ -48,6 +48,28 @@ def test_views_maps_and_numbers_are_those_that_were_measured(study):
         assert each.missing == {}
 
 
+def test_images_are_not_read_where_no_run_of_this_user_did(study, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    image_id = min(study.reader().image_ids())
+    found, missing = redraw(study.reader(), [image_id])
+    assert found == []
+    assert missing == {image_id: "it lies outside the folders that images may be read from"}
+
+
+def test_variants_are_read_again_by_the_names_of_their_images(tmp_path):
+    pairs = write_pairs(tmp_path, tiles(2))
+    study = run_pairs(tmp_path, tmp_path / "study", resize="crop")
+    image_id = max(study.reader().image_ids())
+    (pairs / "q10").rename(pairs / "elsewhere")
+    ((found,), missing) = redraw(study.reader(), [image_id])
+    assert missing == {}
+    assert list(found.views) == ["original", "q50"]
+    variant = np.asarray(Image.open((pairs / "q50" / image_id).with_suffix(".jpg")))
+    np.testing.assert_array_equal(found.views["q50"], variant)
+    assert list(found.missing) == ["q10"]
+    assert "q10" in found.missing["q10"]
+
+
 def test_an_image_that_is_not_in_the_study_is_refused(study):
     with pytest.raises(EmbedshiftError, match="no-such: no such image"):
         redraw(study.reader(), ["no-such"])
@@ -80,13 +102,6 @@ def test_ids_of_images_with_maps(study):
     object.__setattr__(reader, "rows", lambda: rows)
     assert reader.image_ids(with_attention=True) == kept
     assert len(kept) == 1 < len(reader.image_ids())
-
-
-def test_what_differs_is_named_by_its_whole_path_and_cut():
-    then = {"a": {"b": {"c": 1}}, "d": "x" * 59, "e": 2}
-    now = {"a": {"b": {"c": 2}}, "d": "y" * 58, "e": 2}
-    long, whole = f'"{"x" * 56}...', f'"{"y" * 58}"'
-    assert differences(then, now) == ["a.b.c: 1 there, 2 now", f"d: {long} there, {whole} now"]
 
 
 def test_only_files_that_the_system_changed_later_are_looked_at(tmp_path):

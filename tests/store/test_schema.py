@@ -8,9 +8,10 @@ import pytest
 
 import embedshift
 from embedshift.store.info import read_info
-from embedshift.store.shards import METADATA_KEY, SCHEMA_VERSION
+from embedshift.store.shards import METADATA_KEY, SCHEMA_VERSION, read_record
 from support import command
 from support.models import Colours, pictures
+from support.revised import revise_shard
 from support.synthetic import make_study
 
 
@@ -70,3 +71,33 @@ def test_study_json_comes_back_as_it_was_written(tmp_path):
     }
     assert info.seed == 0
     assert info.encoder.grid == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"schema_version": 99}, "written with schema 99, this embedshift reads"),
+        ({"images": None}, "damaged (KeyError: 'failures')"),
+        ({"nobody": 1}, "unexpected keyword argument 'nobody'"),
+    ],
+)
+def test_a_shard_that_says_something_else_under_a_checksum_of_its_own_is_refused(said, words, tmp_path, monkeypatch):
+    folder = make_study(tmp_path / "study", 3, with_tables=False).folder
+    write = json.dumps
+
+    def other(content: dict[str, object]) -> str:
+        return write({key: each for key, each in (content | said).items() if key != "failures" or "images" not in said})
+
+    monkeypatch.setattr("embedshift.store.shards.json.dumps", other)
+    revise_shard(folder, 0, lambda rows: rows)
+    monkeypatch.undo()
+    with pytest.raises(embedshift.EmbedshiftError) as caught:
+        embedshift.load(folder).rows()
+    assert str(caught.value).startswith(str(folder / "shards" / "part-00000.parquet"))
+    assert words in str(caught.value)
+
+
+def test_a_shard_from_before_there_were_checksums_says_its_version(tmp_path):
+    folder = of_version(make_study(tmp_path / "study", 3, with_tables=False).folder, 3)
+    with pytest.raises(embedshift.EmbedshiftError, match="written with schema 3, this embedshift reads"):
+        read_record(folder / "shards" / "part-00000.parquet")

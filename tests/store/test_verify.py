@@ -103,6 +103,7 @@ def test_rows_of_one_image_twice(study):
 
     revise_shard(study.folder, 1, twice)
     assert problems(study) == {"shards/part-00001.parquet": "3 different images where 4 are said"}
+    assert [each.checksum for each in study.verify().damaged] == [""]
 
 
 def test_a_shard_of_another_study(study):

@@ -9,7 +9,8 @@ from embedshift.registry import METRICS, questions
 
 def _encoders() -> Iterator[tuple[str, str]]:
     for name in ENCODERS:
-        yield name, f"bundled (extra 'offline'): {TITLES[name]}"
+        title = TITLES.get(name)
+        yield name, f"bundled (extra 'offline'): {title}" if title else "of another package"
     for family in FAMILIES:
         yield family.example, family.summary
 

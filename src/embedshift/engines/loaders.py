@@ -93,18 +93,18 @@ def _taken(images: Images, place: int, loaders: Sequence["_Loader"]) -> Made:
 
 
 def _at_second_try(images: Images, place: int, first: Callable[[], Made]) -> Made:
-    """An image, drawn alone where the first try ended; a failure where both did."""
+    """An image, drawn alone where the first try ended; a failure where both did, or no process can be had."""
     try:
         return first()
     except ENDED as error:
         if _is_daemon():
-            return out_of_reach(images.samples[place], error, images.plan)
+            return out_of_reach(images.samples[place], error, images.plan, "once")
     try:
         with _Loader(images) as alone:
             alone.ask(place)
             return alone.take(place)
     except ENDED as error:
-        return out_of_reach(images.samples[place], error, images.plan)
+        return out_of_reach(images.samples[place], error, images.plan, "twice")
 
 
 class _Loader:

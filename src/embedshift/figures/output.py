@@ -68,7 +68,9 @@ def save_figures(
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Raises UsageError for a format that figures cannot be saved in."""
+    """Raises UsageError for a format that figures cannot be saved in, and where none is named."""
+    if not formats:
+        raise UsageError(f"`formats` is empty; name some of {', '.join(FORMATS)}")
     for unknown in [name for name in formats if name not in FORMATS]:
         raise UsageError(f"unknown figure format {unknown!r}; known: {', '.join(FORMATS)}")
 

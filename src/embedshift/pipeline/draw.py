@@ -108,13 +108,14 @@ def _guarded(
         return Failure(storable(sample.image_id), clock.stage, words, transient)
 
 
-def out_of_reach(sample: Sample, error: BaseException, plan: Plan) -> Failure:
-    """The failure of an image that was tried twice, the second time alone.
+def out_of_reach(sample: Sample, error: BaseException, plan: Plan, tries: str) -> Failure:
+    """The failure of an image whose last try did not end with the image.
 
     Args:
         sample: The image.
-        error: What ended the second try.
+        error: What ended the last try.
         plan: What decides the rows.
+        tries: How often it was tried, in words.
     """
     stage = "draw"
     if isinstance(error, TookTooLong):
@@ -126,7 +127,7 @@ def out_of_reach(sample: Sample, error: BaseException, plan: Plan) -> Failure:
             "its loader process ended while it read, decoded or drew it: out of memory, a fault in a library, or a "
             f"step that took longer than {plan.config.image_timeout:g} s (`image_timeout`)"
         )
-    return Failure(storable(sample.image_id), stage, f"{words}; tried twice", transient=True)
+    return Failure(storable(sample.image_id), stage, f"{words}; tried {tries}", transient=True)
 
 
 def _hashed(sample: Sample, source: Source, _plan: Plan, clock: Clock) -> str:

@@ -11,11 +11,11 @@ from typing import Any
 from embedshift.sources import without_folders
 from embedshift.sources.base import ENDINGS
 
-# An absolute path of two parts or more, and its last part; what stands before it is no part of a URL or a path. Within
-# a text a path ends where a space does; at the end of a setting it may hold some.
-_START = r"(?:file://|(?<![\w./~-]))/"
-_PATH = re.compile(rf"{_START}(?:[^/\s'\"(),:;]+/)+([^/\s'\"(),:;]*)")
-_LAST_PATH = re.compile(rf"{_START}(?:[^/]+/)*([^/]+)/*$")
+# An absolute path of two parts or more within a text, and its last part: it ends where a space does, and what stands
+# before it is no part of a URL or a path.
+_PATH = re.compile(r"(?:file://|(?<![\w./~-]))/(?:[^/\s'\"(),:;]+/)+([^/\s'\"(),:;]*)")
+# An absolute path that is a setting, or stands in it after a colon. It may hold spaces; any other slash is a user's.
+_LAST_PATH = re.compile(r"(?:file://|^|(?<=:))/(?:[^/]+/)*([^/]+)/*$")
 
 
 # What stands before the names of images that are not of the study but of a gallery beside it.

@@ -17,6 +17,7 @@ from embedshift.registry import METRICS, Question, questions
 from embedshift.sources import Roots, moved, own_places
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
+from embedshift.store.forked import refuse_fork
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.labels import read_table, table_path
 from embedshift.store.naming import Naming
@@ -46,6 +47,9 @@ class Reader:
     made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
     pictures: bool = True
     images_root: Path | None = None
+
+    def __post_init__(self) -> None:
+        refuse_fork()
 
     def exists(self) -> bool:
         """Whether a run was ever begun here."""

@@ -1,0 +1,139 @@
+"""The reader: what it draws by the seed, what it says of questions, and whether a report is up to date."""
+
+import json
+import os
+import random
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+from embedshift.augmentations import load_suite
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.registry import METRICS
+from embedshift.store.floors import floors, group_sizes
+from embedshift.store.info import read_info
+from embedshift.store.labels import table_path
+from embedshift.store.table import Table, tables_of
+from embedshift.study import Study
+from support.synthetic import make_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("reader") / "study", 9, ["noise"], seed=5, text=True, with_tables=False)
+
+
+def lean(study, kept):
+    """The study as one without stored vectors, in which so many images kept their attention."""
+    reader = study.reader()
+    ids = sorted(reader.image_ids())[:kept]
+    rows = reader.rows().with_columns(
+        pl.when(pl.col("image_id").is_in(ids)).then(pl.col("attention")).alias("attention")
+    )
+    object.__setattr__(reader.info, "config", {**reader.info.config, "store": "metrics"})
+    object.__setattr__(reader, "rows", lambda: rows)
+    return reader, ids
+
+
+def test_images_are_drawn_by_the_seed_of_the_study(study):
+    ids = [f"image-{i:05d}.png" for i in range(9)]
+    assert study.reader().sample_ids(4) == sorted(random.Random(5).sample(ids, 4))
+    assert study.reader().sample_ids(4, with_attention=True) == study.reader().sample_ids(4)
+    assert study.reader().sample_ids(20) == ids
+
+
+def test_without_vectors_those_with_attention_are_drawn_where_there_are(study):
+    reader, kept = lean(study, 3)
+    assert reader.sample_ids(2, with_attention=True) == sorted(random.Random(5).sample(kept, 2))
+    assert reader.sample_ids(9, with_attention=True) == kept
+    assert len(reader.sample_ids(9)) == 9
+    assert len(lean(study, 0)[0].sample_ids(9, with_attention=True)) == 9
+
+
+def test_what_a_question_added_to_the_identity(study):
+    reader = study.reader()
+    assert reader.identity_of("text")["captions"]["count"] == 9
+    assert reader.identity_of("embedding") == {}
+    assert reader.identity_of("layers") == {}
+
+
+def test_a_report_is_up_to_date_while_it_is_not_older_than_the_measurements(study):
+    page, said = study.folder / "report.html", study.folder / "study.json"
+    assert not study.reader().is_reported()
+    page.write_text("page")
+    for page_ns, said_ns, expected in ((5, 4, True), (5, 5, True), (4, 5, False)):
+        os.utime(page, ns=(page_ns, page_ns))
+        os.utime(said, ns=(said_ns, said_ns))
+        assert study.reader().is_reported() is expected
+    page.unlink()
+    page.mkdir()
+    assert not study.reader().is_reported()
+    page.rmdir()
+
+
+def test_failures_are_written_where_they_are_missing_and_refused_where_they_are_damaged(study):
+    path = study.folder / "failures.parquet"
+    path.unlink()
+    assert study.reader().failures().columns == ["image_id", "stage", "reason", "transient"]
+    path.write_bytes(b"no table")
+    with pytest.raises(
+        EmbedshiftError, match=r"failures\.parquet: cannot be read .*parquet.*; delete it and make the report again"
+    ):
+        study.reader().failures()
+    path.unlink()
+    study.reader().failures()
+
+
+def test_a_table_is_the_newer_one_and_none_where_the_study_has_it_not(study):
+    newer = pl.DataFrame({"a": [1]})
+    reader = study.reader()
+    assert reader.table("summary") is None
+    object.__setattr__(reader, "made", {"summary": newer})
+    assert reader.table("summary") is newer
+    (study.folder / "tables").mkdir()
+    newer.write_parquet(study.folder / "tables" / "nobody.parquet")
+    assert reader.table("nobody") is None
+
+
+def test_a_table_that_cannot_be_read_is_named(study):
+    path = table_path(study.folder, "summary")
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"no table")
+    with pytest.raises(EmbedshiftError, match=r"summary\.parquet: cannot be read .*parquet.*; delete it and make the"):
+        study.reader().table("summary")
+    path.unlink()
+
+
+def test_a_metric_that_is_not_installed_here_has_no_floor(study, monkeypatch):
+    known = {name: floor.value for name, floor in floors(study.reader()).items()}
+    assert known.pop("l2_distance") > 0
+    monkeypatch.delitem(METRICS._things, "l2_distance")
+    assert {name: floor.value for name, floor in floors(study.reader()).items()} == known
+
+
+def test_two_questions_with_one_table_are_refused():
+    ours = SimpleNamespace(part=lambda _: SimpleNamespace(TABLES=(Table("shape", lambda _: pl.DataFrame()),)))
+    assert [table.name for table in tables_of([ours])] == ["shape"]
+    with pytest.raises(UsageError, match="two questions have a table 'shape': one of them must go"):
+        tables_of([ours, ours])
+
+
+def test_exact_floors_have_the_groups_that_they_are_of(study):
+    known = floors(study.reader())
+    exact = {name: floor for name, floor in known.items() if floor.pairs is not None}
+    name = next(iter(exact))
+    assert sum(group_sizes(known)) == 9
+    assert group_sizes({name: exact[name]}) == group_sizes(known)
+    assert group_sizes({other: floor for other, floor in known.items() if other not in exact}) is None
+
+
+def test_places_in_a_family_are_read_and_others_than_a_run_writes_refused(tmp_path):
+    suite = load_suite("strength", families=["blur"])
+    folder = make_study(tmp_path / "study", 2, [suite[name] for name in suite.names], with_tables=False).folder
+    assert [each.name for each in Study(folder).reader().families] == ["blur"]
+    content = json.loads((folder / "study.json").read_text())
+    content["identity"]["augmentations"][suite.names[0]]["grade"]["level"] = 0
+    (folder / "study.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"its study\.json is not whole \(ValueError: level: Input should be greater"):
+        read_info(folder)
