@@ -22,7 +22,7 @@ from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tap, Tow
 from embedshift.encoders.speed import ClassTokenShortcut, compiled, same_output
 from embedshift.encoders.structure import has_cls_token, last_block, pooling_head
 from embedshift.encoders.taps import Taps
-from embedshift.encoders.weights import DTYPES, cast_weights, weights_hash
+from embedshift.encoders.weights import DTYPES, cast_weights, frozen, weights_hash
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 log = logging.getLogger(__name__)
@@ -185,15 +185,8 @@ class ModuleEncoder:
         """  # noqa: D205
         if self.precision != "float32":
             raise UsageError(f"{self.name}: gradients need `precision` float32, not {self.precision}")
-        learned = [each for each in self.module.parameters() if each.requires_grad]
-        for each in learned:
-            each.requires_grad_(False)
-        try:
-            with self._listened.silent(), torch.inference_mode(False), torch.enable_grad():
-                yield self._embed_pixels
-        finally:
-            for each in learned:
-                each.requires_grad_()
+        with frozen(self.module), self._listened.silent(), torch.inference_mode(False), torch.enable_grad():
+            yield self._embed_pixels
 
     def _embed_pixels(self, pixels: Tensor) -> Tensor:
         return self._embed(self.module, pixels.to(self.device) * self._scale + self._shift)

@@ -1,6 +1,8 @@
-"""Weights of a module: their hash, and the precision they are cast to."""
+"""Weights of a module: their hash, the precision they are cast to, whether they have gradients."""
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -35,3 +37,25 @@ def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Conv2d):
             part.to(dtype)
+
+
+@contextlib.contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """While entered, the weights have no gradients.
+
+    Example:
+        >>> layer = nn.Linear(2, 2)
+        >>> with frozen(layer):
+        ...     layer.weight.requires_grad
+        False
+        >>> layer.weight.requires_grad
+        True
+    """
+    learned = [each for each in module.parameters() if each.requires_grad]
+    for each in learned:
+        each.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for each in learned:
+            each.requires_grad_()
