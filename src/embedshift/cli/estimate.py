@@ -39,8 +39,10 @@ def estimate(study: Prepared) -> Iterator[str]:
         yield "time: unknown, none of the images that were tried can be read"
         return
     encoding = _seconds_a_view(encoder, good[0], plan.batch_size) * views
-    seconds = images * _pace(encoding, drawing, plan, encoder)
-    yield f"time: about {_duration(seconds)} ({encoding:.2f} s to encode an image, {drawing:.2f} s to draw one)"
+    added = study.ready.seconds(plan.measures, good[0])
+    seconds = images * _pace(encoding, drawing, plan, encoder) + sum(added.values())
+    words = "".join(f", {_duration(each)} for {question}" for question, each in added.items())
+    yield f"time: about {_duration(seconds)} ({encoding:.2f} s to encode an image, {drawing:.2f} s to draw one{words})"
 
 
 def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
