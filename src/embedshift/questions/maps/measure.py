@@ -168,7 +168,7 @@ class MEASURE(Measure):
     def identity(self) -> Json:
         """What is made, of how many images that the seed draws, and how maps are put to the test."""
         how: Json = {"maps": list(self.names), "images": self.count, "target": self.aim, "tower": self.tower}
-        return how | {"steps": STEPS, "blur": BLUR, "attention": self.has_attention}
+        return how | {"steps": STEPS, "blur": BLUR, "grid": list(self.grid), "attention": self.has_attention}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         """Maps of views and original, comparisons of views, scores of the original."""
