@@ -79,7 +79,9 @@ class Explainer:
             pixels = torch.from_numpy(views).to(encoder.device).permute(0, 3, 1, 2).float().requires_grad_()
             with mode.watching():
                 embedding = embed(pixels)
-            explained = (embedding * torch.as_tensor(np.asarray(target), dtype=embedding.dtype).to(encoder.device)).sum()
+            explained = (
+                embedding * torch.as_tensor(np.asarray(target), dtype=embedding.dtype).to(encoder.device)
+            ).sum()
             layers, pooling = self._layers(mode, len(views))
             weights = [each.weights for each in (*layers, *pooling)]
             gradients = torch.autograd.grad(

@@ -100,7 +100,9 @@ def metric_of(table: pl.DataFrame) -> str:
     return CORRELATION if aligned.is_empty() else ALIGNED_CORRELATION
 
 
-@figure("maps_moved", "24", "Does the embedding still come from the same places?", section=True, possible=has_table("maps"))
+@figure(
+    "maps_moved", "24", "Does the embedding still come from the same places?", section=True, possible=has_table("maps")
+)
 def maps_moved(data: FigureInput, title: str) -> Figure:
     """A panel per map; in it a dot per augmentation with its interval, the least changed embedding on top."""
     table = data.table("maps")
