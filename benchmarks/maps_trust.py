@@ -2,9 +2,9 @@
 
 usage: OMP_NUM_THREADS=1 python benchmarks/maps_trust.py PHOTOS [--model dinov2-small-offline] [--images 24]
 
-PHOTOS is a folder of images, of which every n-th is taken. Deletion: the mean cosine with the original while patches are
-blurred, the most relevant first; lower is better. Insertion: while they are shown on the blurred image; higher is better.
-"won" counts the images on which the map is better than a random order of patches. Seconds are CPU seconds.
+PHOTOS is a folder of images, of which every n-th is taken. Deletion: the mean cosine with the original while patches
+are blurred, the most relevant first; lower is better. Insertion: while they are shown on the blurred image; higher is
+better. "won" counts the images on which the map is better than a random order of patches. Seconds are CPU seconds.
 """
 
 import argparse
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from embedshift.augmentations.views import view_seed
 from embedshift.encoders import load_encoder
+from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.relevance import RELEVANCE, TOKENS, Explainer
-from embedshift.questions.maps.measure import areas, blurred, ranks, taken_away
+from embedshift.questions.maps.measure import areas, blurred, random_order, ranks, taken_away
 from embedshift.sources import images
 from embedshift.statistics.vectors import cosine, unit
 from machine import describe_machine
@@ -37,6 +37,7 @@ def main() -> None:
     files = sorted(path for path in given.photos.iterdir() if path.is_file())
     files = files[:: max(1, len(files) // given.images)][: given.images]
     encoder = load_encoder(given.model)
+    assert isinstance(encoder, ModuleEncoder)
     explain = Explainer(encoder, (RELEVANCE, TOKENS))
     scores, mapping, scoring = np.empty((len(files), len(NAMES), 2)), 0.0, 0.0
     for number, file in enumerate(files):
@@ -48,7 +49,7 @@ def main() -> None:
         maps = explain(np.repeat(original[None], VIEWS, axis=0), target)
         mapping += time.process_time() - started
         maps["attention"] = output.attention
-        drawn = np.random.default_rng(view_seed(0, file.name, "maps", 0)).permutation(output.attention[0].size)
+        drawn = random_order(0, file.name, output.attention[0].size)
         maps["random"] = -drawn.reshape(output.attention.shape)
         ends = cosine(encoder(np.stack([original, blurred(original)])).embedding, target)
         started = time.process_time()

@@ -207,7 +207,7 @@ def test_tokens_are_what_each_patch_brings_by_the_last_attention_and_sum_to_all_
         (
             lambda of: wrapped(models.SmallTransformer()),
             ["tokens"],
-            "no norm between attention and MLP; leave out `maps` tokens",
+            "no norm was found between attention and MLP of its last block; run `maps` relevance",
         ),
     ],
 )

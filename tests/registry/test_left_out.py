@@ -11,7 +11,11 @@ from support import models
 from support.models import pictures
 
 OPTIONAL = [each.name for each in questions() if each.name != "embedding"]
-SWITCHES = {"layers": {"layers": True}, "text": {"text": True, "words": {"mirror": "a mirrored photo"}}}
+SWITCHES = {
+    "layers": {"layers": True},
+    "maps": {"maps": ("relevance",)},
+    "text": {"text": True, "words": {"mirror": "a mirrored photo"}},
+}
 OWN = {"mirror": lambda image, rng: image[:, ::-1], "dark": lambda image, rng: image // 3}
 # The file of the figure, the table, the section and the columns that a question has and no other.
 TRACES = {
@@ -25,6 +29,7 @@ TRACES = {
     "setlevel": (None, "setlevel", "setlevel", set()),
     "claims": (None, "claims", "claims", set()),
     "layers": ("fig10_depth", "layers", "layers", {"layer_l2_cls"}),
+    "maps": ("fig24_maps_moved", "maps", "maps", {"map_relevance"}),
     "text": ("fig13_words", "words", "text", {"word_cosines"}),
     "moved": ("fig04a_views", None, "gallery", set()),
 }

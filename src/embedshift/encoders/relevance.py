@@ -116,11 +116,13 @@ class Explainer:
         return layers, behind
 
     def _tokens(self, mode: "_BlockByBlock", last: Attended, explained: Tensor) -> Tensor:
-        """What every token brings by the last block's attention, `[B, T]`: along the residual stream, without the MLP."""
+        """What every token brings by the last block's attention, `[B, T]`, by the residual stream: without the MLP."""
         mode.closed = True
         (gradient,) = torch.autograd.grad(explained, [last.outputs])
         if not mode.has_gate or not gradient.any():
-            raise self._refused("its last block has no norm between attention and MLP; leave out `maps` tokens")
+            raise self._refused(
+                "no norm was found between attention and MLP of its last block", "`maps` relevance alone"
+            )
         return torch.einsum("bhqt,bhtd,bhqd->bt", last.weights, last.values, gradient)
 
     def _laid(self, row: Tensor) -> Floats:
@@ -130,8 +132,8 @@ class Explainer:
         maps: Floats = row.detach()[:, row.shape[1] - height * width :].reshape(-1, height, width).cpu().float().numpy()
         return maps
 
-    def _refused(self, why: str) -> UsageError:
-        return UsageError(f"{self._encoder.name} gives no maps: {why}; run without `maps`")
+    def _refused(self, why: str, instead: str = "it without `maps`") -> UsageError:
+        return UsageError(f"{self._encoder.name} gives no such maps: {why}; run {instead}")
 
 
 def _rolled(positive: list[Tensor], rows: Tensor) -> Tensor:

@@ -25,11 +25,13 @@ class Column:
         name: Of the column.
         length: Of the list; None = one float64 that is no list.
         of: The rows that hold it: "views" = every augmented view, "original" = the original view alone.
+        images: How many images of the study have it, null in the rows of the others; None = all.
     """
 
     name: str
     length: int | None
     of: Literal["views", "original"] = "views"
+    images: int | None = None
 
 
 @dataclass(frozen=True)

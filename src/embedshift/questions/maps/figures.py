@@ -39,7 +39,7 @@ def with_maps(reader: Reader) -> list[str]:
     of=with_maps,
 )
 def maps(data: FigureInput, title: str) -> Figure:
-    """Rows: the original, then its views that changed most on average; columns: the view, and every map laid over it."""
+    """Rows: the original, then its views that changed most on average; columns: the view, and the maps laid over it."""
     names = names_of(data.reader)
     if not names:
         raise UsageError(NOTHING)

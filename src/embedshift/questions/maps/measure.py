@@ -1,7 +1,8 @@
 """Explanation maps of originals and views: how they compare, and how well they tell which patches count."""
 
+import dataclasses
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -9,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Pixels, Values
-from embedshift.augmentations.views import view_seed
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.pipeline.measure import Asked, Column, Measure
@@ -69,7 +69,7 @@ def compare(name: str, before: Floats, after: Floats, moved: Sequence[Values], s
         METRICS[metric].function
         for metric in ("attention_similarity", "aligned_attention_similarity", "attention_divergence")
     )
-    ways = {
+    ways: Mapping[str, Callable[[], Any]] = {
         SIMILARITY: lambda: similar(before[None], after, size),
         ALIGNED: lambda: np.array([aligned(a, b) for a, b in pairs]),
         DIVERGENCE: lambda: divergent(before[None], after, size),
@@ -95,6 +95,17 @@ def ranks(values: ArrayLike, ties: NDArray[np.intp]) -> NDArray[np.intp]:
     found = np.empty(len(flat), np.intp)
     found[np.lexsort((ties, -flat))] = np.arange(len(flat))
     return found.reshape(np.shape(values))
+
+
+def random_order(seed: int, image_id: str, cells: int) -> NDArray[np.intp]:
+    """A permutation of the patches that the study's seed and the image alone decide.
+
+    Example:
+        >>> random_order(0, "a.jpg", 4).tolist()
+        [0, 3, 2, 1]
+    """
+    name = image_id.encode("utf-8", "surrogateescape")
+    return np.random.default_rng([seed, *name]).permutation(cells)
 
 
 def taken_away(original: Pixels, places: NDArray[np.intp]) -> Pixels:
@@ -179,14 +190,16 @@ class MEASURE(Measure):
             made += [Column(of_views, cells), Column(of_original, cells, of="original")]
             made += [Column(compared(name, metric), None) for metric in COMPARED[name]]
         scored = (*self.all_names, RANDOM)
-        return [*made, *(Column(score(name, kind), None, of="original") for name in scored for kind in SCORES)]
+        made += [Column(score(name, kind), None, of="original") for name in scored for kind in SCORES]
+        return [dataclasses.replace(column, images=self.count) for column in made]
 
     def of_maps(self, image: "DrawnImage", maps: Mapping[str, Floats]) -> dict[str, Values]:
         """The maps of an image's views `[1 + V, g_h, g_w]`, by name → what its rows hold of them."""
         size, values = image.views.shape[1], dict[str, Values]()
         for name, found in maps.items():
             of_views, of_original = stored(name)
-            values[of_views], values[of_original] = found[1:].reshape(len(found) - 1, -1), found[0].ravel()
+            flat = found.reshape(len(found), -1).astype(np.float64)
+            values[of_views], values[of_original] = flat[1:], flat[0]
             moved = list(self._moved(image, scaled_map(found[0], size)))
             values |= compare(name, found[0], found[1:], moved, size)
         return values
@@ -199,7 +212,7 @@ class MEASURE(Measure):
     def orders(self, image_id: str, maps: Mapping[str, Floats]) -> dict[str, NDArray[np.intp]]:
         """The order in which patches are taken away, by map, and one that is random; `[g_h, g_w]` each."""
         cells = self.grid[0] * self.grid[1]
-        drawn = np.random.default_rng(view_seed(self.seed, image_id, "maps", 0)).permutation(cells)
+        drawn = random_order(self.seed, image_id, cells)
         found = {name: ranks(each[0], drawn) for name, each in maps.items()}
         return found | {RANDOM: drawn.reshape(self.grid)}
 

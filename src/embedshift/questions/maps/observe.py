@@ -102,7 +102,9 @@ class OBSERVER(Observer):
     def _maps(self, measure: MEASURE, views: Pixels, target: Values) -> dict[str, Floats]:
         if self._explainer is None:
             if not isinstance(self.encoder, ModuleEncoder):
-                raise UsageError(f"{self.encoder.name} gives no maps: it is no torch module; run without `maps`")
+                raise UsageError(
+                    f"{self.encoder.name} gives no such maps: it is no torch module; run it without `maps`"
+                )
             self._explainer = Explainer(self.encoder, measure.names)
         return self._explainer(views, target)
 
@@ -121,6 +123,6 @@ class OBSERVER(Observer):
 
 
 def _target(measure: MEASURE, image_id: str, output: EncoderOutput) -> Values:
-    """What is explained of an image and its views: of length 1, `[D]`; its own embedding where nothing else is known."""
+    """What is explained of an image and its views, `[D]` of length 1; its own embedding where nothing else is known."""
     own = unit(np.asarray(output.embedding[0], np.float64))
     return measure.captions.get(image_id, own) if measure.target is None else measure.target

@@ -64,7 +64,7 @@ def maps(rows: pl.LazyFrame, augmentations: Sequence[str], names: Sequence[str],
         },
         schema_overrides={"augmentation": pl.String},
     )  # fmt: skip
-    return made.fill_nan(None).cast(dict(MAPS))
+    return made.fill_nan(None).select(pl.col(name).cast(kind) for name, kind in MAPS.items())
 
 
 def trust(rows: pl.LazyFrame, names: Sequence[str], *, seed: int) -> pl.DataFrame:
@@ -97,7 +97,7 @@ def trust(rows: pl.LazyFrame, names: Sequence[str], *, seed: int) -> pl.DataFram
         "n": sample.counts, "mean": sample.mean, "ci_low": low, "ci_high": high,
         "gain": [*gain.mean, None, None], "settled": [*settled.tolist(), None, None],
     }  # fmt: skip
-    return pl.DataFrame(made).fill_nan(None).cast(dict(TRUST))
+    return pl.DataFrame(made).fill_nan(None).select(pl.col(name).cast(kind) for name, kind in TRUST.items())
 
 
 def _rows(reader: Reader) -> pl.LazyFrame:
