@@ -50,7 +50,7 @@ def main() -> None:
         mapping += time.process_time() - started
         maps["attention"] = output.attention
         drawn = random_order(0, file.name, output.attention[0].size)
-        maps["random"] = -drawn.reshape(output.attention.shape)
+        maps["random"] = -drawn.reshape(output.attention.shape).astype(np.float32)
         ends = cosine(encoder(np.stack([original, blurred(original)])).embedding, target)
         started = time.process_time()
         for place, name in enumerate(NAMES):

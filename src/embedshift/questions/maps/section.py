@@ -121,8 +121,8 @@ def _capital(text: str) -> str:
 TERMS = {
     "relevance": "How much of the embedding goes back to a patch through the attention of all layers, by gradients.",
     "tokens of the last block": "What a patch brings to the embedding by the last block's attention; may be below 0.",
-    "deletion": "Mean cosine with what is explained, while the most relevant patches are blurred first: lower is better.",
-    "insertion": "The same while the most relevant patches are shown first, on the blurred image: higher is better.",
+    "deletion": "Mean cosine with what is explained while the most relevant patches go first; lower is better.",
+    "insertion": "The same while the most relevant patches are shown first on the blurred image; higher is better.",
 }
 CORRECTED = {"Whether a map is better than a random order": "All maps and both scores."}
 
