@@ -232,3 +232,17 @@ def test_a_patch_that_alone_differs_alone_has_another_relevance():
     assert np.ptp(maps[0]) < 1e-6, "without positions, equal patches are equally relevant"
     odd = np.delete(maps[1].ravel(), 6)
     assert np.ptp(odd) < 1e-6 < abs(maps[1].ravel()[6] - odd[0]), "the one that differs differs"
+
+
+def test_taps_and_maps_do_not_disturb_each_other(folder):
+    encoder = load_encoder(str(folder("dinov2")))
+    explain, target = Explainer(encoder, ["relevance", "tokens"]), np.ones(encoder.dim)
+    plain = explain(VIEWS, target)
+    with encoder.observing(["layers", "rollout"]):
+        before = encoder(VIEWS)
+        with_taps = explain(VIEWS, target)
+        after = encoder(VIEWS)
+    for name, maps in plain.items():
+        np.testing.assert_array_equal(with_taps[name], maps)
+    for name, array in before.arrays().items():
+        np.testing.assert_array_equal(after.arrays()[name], array)
