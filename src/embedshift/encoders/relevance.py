@@ -37,12 +37,13 @@ class Explainer:
         UsageError: when it has no run of like blocks, or its weights are rounded.
 
     Example:
+        >>> import functools
         >>> from embedshift.encoders.wrap import wrap
         >>> class Net(nn.Module):
         ...     def __init__(self):
         ...         super().__init__()
-        ...         layer = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True, norm_first=True)
-        ...         self.cut, self.blocks = nn.Conv2d(3, 8, 4, stride=4), nn.TransformerEncoder(layer, 2)
+        ...         block = functools.partial(nn.TransformerEncoderLayer, 8, 2, 8, batch_first=True, norm_first=True)
+        ...         self.cut, self.blocks = nn.Conv2d(3, 8, 4, stride=4), nn.Sequential(block(), block())
         ...     def forward(self, pixels):
         ...         return self.blocks(self.cut(pixels).flatten(2).transpose(1, 2)).mean(dim=1)
         >>> encoder = wrap(Net(), size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
