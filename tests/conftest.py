@@ -43,6 +43,8 @@ SLOW_FILES = {
     "test_layers_order.py",
     "test_layers_shown.py",
     "test_left_out.py",
+    "test_maps_shown.py",
+    "test_maps_study.py",
     "test_names_of_archives.py",
     "test_no_network.py",
     "test_no_pickle.py",

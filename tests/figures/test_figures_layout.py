@@ -21,8 +21,8 @@ from support.overlap import drawn_texts, overlaps
 from support.report_fixtures import LONG
 from support.synthetic import make_study
 
-# Those of families of rising strength are tried in tests/questions/test_strength_shown.py.
-OF_ANY_STUDY = [name for name in FIGURES if FIGURES[name].question != "strength"]
+# Those of families of rising strength are tried in tests/questions/test_strength_shown.py, maps in test_maps_shown.py.
+OF_ANY_STUDY = [name for name in FIGURES if FIGURES[name].question not in ("strength", "maps")]
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 BLINDNESS = {

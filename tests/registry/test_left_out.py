@@ -14,6 +14,7 @@ OPTIONAL = [each.name for each in questions() if each.name != "embedding"]
 SWITCHES = {
     "layers": {"layers": True},
     "heads": {"heads": True},
+    "maps": {"maps": ("relevance",)},
     "text": {"text": True, "words": {"mirror": "a mirrored photo"}},
 }
 OWN = {"mirror": lambda image, rng: image[:, ::-1], "dark": lambda image, rng: image // 3}
@@ -30,6 +31,7 @@ TRACES = {
     "claims": (None, "claims", "claims", set()),
     "layers": ("fig10_depth", "layers", "layers", {"layer_l2_cls"}),
     "heads": ("fig21_heads_map", "heads", "heads", {"heads"}),
+    "maps": ("fig24_maps_moved", "maps", "maps", {"map_relevance"}),
     "text": ("fig13_words", "words", "text", {"word_cosines"}),
     "moved": ("fig04a_views", None, "gallery", set()),
 }

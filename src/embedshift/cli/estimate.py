@@ -39,8 +39,10 @@ def estimate(study: Prepared) -> Iterator[str]:
         yield "time: unknown, none of the images that were tried can be read"
         return
     encoding = _seconds_a_view(encoder, good[0], plan.batch_size) * views
-    seconds = images * _pace(encoding, drawing, plan, encoder)
-    yield f"time: about {_duration(seconds)} ({encoding:.2f} s to encode an image, {drawing:.2f} s to draw one)"
+    added = study.ready.seconds(plan.measures, good[0])
+    seconds = images * _pace(encoding, drawing, plan, encoder) + sum(added.values())
+    words = "".join(f", {_duration(each)} for {question}" for question, each in added.items())
+    yield f"time: about {_duration(seconds)} ({encoding:.2f} s to encode an image, {drawing:.2f} s to draw one{words})"
 
 
 def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
@@ -53,9 +55,12 @@ def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
     """
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
-    of_views = vectors + sum(column.length or 2 for column in plan.columns if column.of == "views")
-    once = sum(column.length or 2 for column in plan.columns if column.of == "original")
-    # A number alone is twice as long as one of a list.
+    # A number alone is twice as long as one of a list; what few images have counts by their share.
+    of_views, once = (
+        sum((c.length or 2) * min(1, (c.images or plan.images) / plan.images) for c in plan.columns if c.of == rows)
+        for rows in ("views", "original")
+    )
+    of_views += vectors
     # Numbers of vectors and lists, metrics, and what names a row; then what names an image.
     row = 0.92 * 4 * of_views + 7.5 * len(plan.metrics) + 4
     image = (1 + plan.views) * row + 0.92 * 4 * once + 80

@@ -74,7 +74,8 @@ class LayerTap:
             raise _no_layers(f"a block's output is {shape}, less than a {height} x {width} grid of patches")
         patches = tokens[:, tokens.shape[1] - height * width :].mean(dim=1, dtype=torch.float32)
         both = [tokens[:, 0].float(), patches] if self._has_cls else [patches]
-        self._caught.append(torch.stack(both, dim=1))
+        # A pass with gradients would be held in memory as a whole.
+        self._caught.append(torch.stack(both, dim=1).detach())
 
 
 def _no_layers(why: str) -> UsageError:

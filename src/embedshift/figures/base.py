@@ -159,6 +159,7 @@ class FigureKind:
         title: One line.
         draw: Tables → matplotlib Figure; saves nothing.
         images: Images that it shows where none are chosen; 0 = it shows no images.
+        of: The ids of the images that it can show, among which the seed draws; by default those of all.
         of_attention: Whether these images should have attention maps.
         section: Whether it stands in the section of its question rather than among the paper's figures.
         without_images: Whether it can be drawn without its images, where they are gone or may not be shown.
@@ -174,6 +175,7 @@ class FigureKind:
     section: bool = False
     without_images: bool = False
     possible: Callable[[FigureInput], object] = lambda _: True
+    of: Callable[[Reader], Sequence[str]] | None = None
 
     @property
     def shows_images(self) -> bool:
@@ -206,6 +208,7 @@ def figure(
     section: bool = False,
     without_images: bool = False,
     possible: Callable[[FigureInput], object] = lambda _: True,
+    of: Callable[[Reader], Sequence[str]] | None = None,
 ) -> Callable[[Callable[..., Figure]], Draw]:
     """Registers the decorated function `(data, title) -> Figure` in `FIGURES`; it is always called in our style.
 
@@ -218,7 +221,7 @@ def figure(
             with style.context():
                 return draw(data, title)
 
-        more = (images, of_attention, section, without_images, possible)
+        more = (images, of_attention, section, without_images, possible, of)
         FIGURES.add(name, FigureKind(name, number, title, styled, *more))
         return styled
 

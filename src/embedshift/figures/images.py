@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from embedshift.arrays import Pixels
+from embedshift.arrays import Floats, Pixels
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FigureInput
 from embedshift.figures.output import ROWS
 from embedshift.figures.style import FAINT, INK, human, new_figure, number, readable, verbatim, wrap
+from embedshift.statistics.maps import scaled_map, upsample
 from embedshift.store.redraw import RedrawnImage
 
 # Inches of an image's side, and of the words above it per line.
@@ -24,6 +26,31 @@ def images_of(data: FigureInput, name: str) -> tuple[RedrawnImage, ...]:
     if len(data.drawn) > ROWS:
         raise UsageError(f"figure '{name}': {len(data.drawn)} images; give at most {ROWS} a page")
     return data.drawn
+
+
+def overlay(view: Pixels, values: Floats, *, signed: bool = False) -> Pixels:
+    """A view with a map laid over it: dark where there is least, bright where there is most.
+
+    Args:
+        view: uint8 `[S, S, 3]`.
+        values: float32 `[g_h, g_w]`.
+        signed: Whether the map has signs: red above 0, blue below, the more the stronger.
+
+    Returns:
+        uint8 `[S, S, 3]`.
+
+    Example:
+        >>> overlay(np.zeros((4, 4, 3), np.uint8), np.eye(2, dtype=np.float32)).shape
+        (4, 4, 3)
+    """
+    if signed:
+        large = upsample(values, len(view))
+        scaled = 0.5 + 0.5 * large / (np.abs(large).max() or 1.0)
+    else:
+        scaled = scaled_map(values, len(view))
+    heat = matplotlib.colormaps["RdBu_r" if signed else "inferno"](scaled)[..., :3]
+    grey = view.mean(axis=-1, keepdims=True) / 255
+    return np.asarray(np.rint(255 * (0.45 * grey + 0.55 * heat)), np.uint8)
 
 
 def page(

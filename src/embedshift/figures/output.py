@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures import style
 from embedshift.figures.base import FIGURES, FigureInput, FigureKind, known_figures
-from embedshift.store.reader import Reader
+from embedshift.store.reader import Reader, draw_ids
 from embedshift.store.redraw import RedrawnImage, redraw
 from embedshift.store.shards import write_whole
 
@@ -140,6 +140,8 @@ def _drawn(reader: Reader, kind: FigureKind, images: Images) -> tuple[RedrawnIma
     chosen = kind.images if images is None else images
     if kind.without_images:  # it shows no more than it needs
         chosen = kind.images if isinstance(chosen, int) else list(chosen)[: kind.images]
+    if isinstance(chosen, int) and kind.of is not None:
+        chosen = draw_ids(kind.of(reader), chosen, reader.info.seed)
     if isinstance(chosen, int):
         chosen = reader.sample_ids(chosen, with_attention=kind.of_attention)
     found, missing = redraw(reader, chosen)

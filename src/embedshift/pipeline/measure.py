@@ -26,11 +26,13 @@ class Column:
         name: Of the column.
         length: Of the list; None = one float64 that is no list.
         of: The rows that hold it: "views" = every augmented view, "original" = the original view alone.
+        images: How many images of the study have it, null in the rows of the others; None = all.
     """
 
     name: str
     length: int | None
     of: Literal["views", "original"] = "views"
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class Asked:
     samples: "Sequence[Sample]"
     metrics: Sequence[str]
 
-    def drawn(self, count: int) -> frozenset[str]:
-        """Ids of so many of the images, drawn by the study's seed; for what is too dear for all of them."""
-        ids = sorted(sample.image_id for sample in self.samples)
+    def drawn(self, count: int, among: "Sequence[Sample] | None" = None) -> frozenset[str]:
+        """Ids of so many of the images, or of some of them, drawn by the study's seed: for what is dear."""
+        ids = sorted(sample.image_id for sample in (self.samples if among is None else among))
         return frozenset(random.Random(self.config.seed).sample(ids, min(count, len(ids))))
 
 
@@ -185,3 +187,7 @@ class Observer:
             output: What the encoder gave for them, the original first.
         """
         return {}
+
+    def seconds(self, measure: Any, image: "DrawnImage") -> float:
+        """What passes of its own add to the time of the whole study, found by trying one image; for the dry run."""
+        return 0.0

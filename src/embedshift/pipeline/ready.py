@@ -38,6 +38,11 @@ class ReadyEncoder:
             values |= self._observer(each).of_image(each, image, output)
         return values
 
+    def seconds(self, measures: Sequence[Measure], image: DrawnImage) -> dict[str, float]:
+        """What passes of their own add to the time of the whole study, by question; nothing where they add none."""
+        found = {each.question: self._observer(each).seconds(each, image) for each in measures}
+        return {question: seconds for question, seconds in found.items() if seconds}
+
     def probe(self, spec: EncoderSpec) -> EncoderOutput | None:
         """What the encoder gives for one black image; None where nothing is observed."""
         if not spec.observations:

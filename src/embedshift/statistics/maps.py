@@ -12,6 +12,8 @@ from embedshift.arrays import Values
 ONE_THREAD = 2**18
 # Weights of one upsampled pixel add up to 1 only to rounding, which must not be stretched to a picture.
 CONSTANT = 1e-12
+# The share of its pixels that a view must have from the original: over a few, in one patch, any two maps look alike.
+LEAST_OVERLAP = 0.1
 
 
 def attention_entropy(maps: ArrayLike) -> Values:
@@ -75,6 +77,37 @@ def map_likeness(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     squares = difference * ((rows.T @ rows) @ difference @ (columns.T @ columns))
     mean = squares.sum(axis=(-2, -1)) / size**2
     return np.asarray(1.0 / (1.0 + np.maximum(mean, 0.0)))
+
+
+def correlation(a: ArrayLike, b: ArrayLike, least: float = 0.0) -> Values:
+    r"""Pearson's correlation of maps, over the places that both have.
+
+    Args:
+        a: `[..., h, w]`, NaN where a map has nothing to say.
+        b: `[..., h, w]`, likewise.
+        least: A standard deviation up to which a map is constant.
+
+    Returns:
+        float64 `[...]` in [-1, 1]; NaN where a map is constant, or both have less than `LEAST_OVERLAP` of the places.
+
+    Example:
+        >>> correlation([[1.0, 2.0, np.nan]], [[-2.0, -4.0, 9.0]]).item()
+        -1.0
+    """
+    x, y = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
+    there = ~(np.isnan(x) | np.isnan(y))
+    count = there.sum(axis=(-2, -1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x, y = (np.where(there, each - _mean(each, there), 0.0) for each in (x, y))
+        spread = [np.sqrt((each**2).sum(axis=(-2, -1)) / count) for each in (x, y)]
+        together = (x * y).sum(axis=(-2, -1)) / count / spread[0] / spread[1]
+    known = (count >= LEAST_OVERLAP * there.shape[-2] * there.shape[-1]) & (np.minimum(*spread) > least)
+    return np.asarray(np.where(known, np.clip(together, -1.0, 1.0), np.nan))
+
+
+def _mean(maps: Values, where: NDArray[np.bool_]) -> Values:
+    count = where.sum(axis=(-2, -1), keepdims=True)
+    return np.asarray(np.sum(maps, axis=(-2, -1), keepdims=True, where=where) / count)
 
 
 def _scaled(attention: ArrayLike, size: int) -> Values:

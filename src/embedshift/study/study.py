@@ -189,6 +189,10 @@ class Study:
         """Whether shifts point to words: augmentation, word, n, mean, ci_low, ci_high; one row per pair."""
         return self.table("words")
 
+    def maps(self) -> pl.DataFrame:
+        """How far maps of what embeddings come from change: augmentation, map, metric, n, mean, ci_low, ci_high."""
+        return self.table("maps")
+
     def word_test(self) -> pl.DataFrame:
         """The rank of each augmentation's own word, and a permutation test over all."""
         return self.table("word_test")

@@ -1,18 +1,16 @@
 """Figures 1 and 11: where the encoder looks, and what becomes of that."""
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from embedshift.arrays import Floats, Pixels
+from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FigureInput, figure
-from embedshift.figures.images import images_of, page
+from embedshift.figures.images import images_of, overlay, page
 from embedshift.figures.style import INK, MUTED, human, new_figure, wrap
 from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
 from embedshift.registry import METRICS
-from embedshift.statistics.maps import scaled_map
 from embedshift.store.redraw import RedrawnImage
 
 ORDER = (PLAIN, ALIGNED, ROLLOUT, DIVERGENCE, RISE)
@@ -71,25 +69,6 @@ def attention_change(data: FigureInput, title: str) -> Figure:
     panels[0].set_yticks(rows, [human(name) for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     return figure
-
-
-def overlay(view: Pixels, attention: Floats) -> Pixels:
-    """A view with its attention map laid over it: dark where the encoder hardly looks, bright where it looks most.
-
-    Args:
-        view: uint8 `[S, S, 3]`.
-        attention: float32 `[g_h, g_w]`.
-
-    Returns:
-        uint8 `[S, S, 3]`.
-
-    Example:
-        >>> overlay(np.zeros((4, 4, 3), np.uint8), np.eye(2, dtype=np.float32)).shape
-        (4, 4, 3)
-    """
-    heat = matplotlib.colormaps["inferno"](scaled_map(attention, len(view)))[..., :3]
-    grey = view.mean(axis=-1, keepdims=True) / 255
-    return np.asarray(np.rint(255 * (0.45 * grey + 0.55 * heat)), np.uint8)
 
 
 @figure("attention", "01", "Where the encoder looks", images=4, of_attention=True)

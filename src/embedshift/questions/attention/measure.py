@@ -11,16 +11,21 @@ from scipy.special import rel_entr
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.pipeline.measure import Asked, Measure
 from embedshift.registry import METRICS, metric
-from embedshift.statistics.maps import attention_entropy, flattened, likeness, map_likeness, min_max, scaled_map
+from embedshift.statistics.maps import (
+    LEAST_OVERLAP,
+    attention_entropy,
+    flattened,
+    likeness,
+    map_likeness,
+    min_max,
+    scaled_map,
+)
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.draw import DrawnImage
     from embedshift.pipeline.plan import Plan
     from embedshift.sources import Sample
-
-# The share of its pixels that a view must have from the original: over a few, in one patch, any two maps look alike.
-LEAST_OVERLAP = 0.1
 
 
 @metric("attention similarity", "attention", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)

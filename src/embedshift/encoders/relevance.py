@@ -1,0 +1,196 @@
+"""Maps that explain an embedding: which patches it comes from, by gradients through the attention of an encoder.
+
+`relevance` follows all layers (Chefer, Gur and Wolf 2021, the rule for self-attention); `tokens` says exactly what each
+patch brings by the attention of the last block.
+"""
+
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from embedshift.arrays import Floats, Pixels
+from embedshift.encoders.module import ModuleEncoder
+from embedshift.encoders.structure import like_blocks
+from embedshift.encoders.taps import Kwargs
+from embedshift.encoders.written import Attended, WrittenAttention
+from embedshift.errors import UsageError
+
+RELEVANCE, TOKENS = "relevance", "tokens"
+# Views of one pass: the attention of all layers is in memory at once.
+VIEWS = 4
+NORMS = (functional.layer_norm, functional.rms_norm)
+
+
+class Explainer:
+    """Explains views of an encoder.
+
+    Args:
+        encoder: The encoder.
+        names: Which maps: "relevance", "tokens".
+
+    Raises:
+        UsageError: when it has no run of like blocks, or its weights are rounded.
+
+    Example:
+        >>> import functools
+        >>> from embedshift.encoders.wrap import wrap
+        >>> class Net(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         block = functools.partial(nn.TransformerEncoderLayer, 8, 2, 8, batch_first=True, norm_first=True)
+        ...         self.cut, self.blocks = nn.Conv2d(3, 8, 4, stride=4), nn.Sequential(block(), block())
+        ...     def forward(self, pixels):
+        ...         return self.blocks(self.cut(pixels).flatten(2).transpose(1, 2)).mean(dim=1)
+        >>> encoder = wrap(Net(), size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
+        >>> maps = Explainer(encoder, ["relevance", "tokens"])(np.zeros((1, 8, 8, 3), np.uint8), np.ones(8))
+        >>> maps["relevance"].shape, maps["tokens"].shape
+        ((1, 2, 2), (1, 2, 2))
+    """
+
+    def __init__(self, encoder: ModuleEncoder, names: Collection[str]) -> None:
+        self._encoder, self._names, self._tower = encoder, names, encoder.tower
+        self._blocks = like_blocks(self._tower.module)
+        if not self._blocks:
+            raise self._refused("no run of like blocks was found in it")
+
+    def __call__(self, views: Pixels, target: Any) -> dict[str, Floats]:
+        """The maps of views for one target, by name, float32 `[B, g_h, g_w]` each.
+
+        What is explained is the dot product of the embedding with the target: the cosine with itself has no slope.
+
+        Args:
+            views: uint8 `[B, S, S, 3]`, RGB.
+            target: A vector in the space of the embedding, `[D]`.
+
+        Raises:
+            UsageError: when its attention does not run from all tokens to all once a block, or its embedding is read
+                by more than one attention behind the blocks.
+        """
+        parts = [self._some(views[start : start + VIEWS], target) for start in range(0, len(views), VIEWS)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
+
+    def _some(self, views: Pixels, target: Any) -> dict[str, Floats]:
+        encoder, mode = self._encoder, _BlockByBlock(self._blocks)
+        with encoder.differentiable() as embed:
+            pixels = torch.from_numpy(views).to(encoder.device).permute(0, 3, 1, 2).float().requires_grad_()
+            with mode.watching():
+                embedding = embed(pixels)
+            explained = (
+                embedding * torch.as_tensor(np.asarray(target), dtype=embedding.dtype).to(encoder.device)
+            ).sum()
+            layers, pooling = self._layers(mode, len(views))
+            weights = [each.weights for each in (*layers, *pooling)]
+            gradients = torch.autograd.grad(
+                explained, [*weights, layers[-1].outputs], retain_graph=True, allow_unused=True
+            )
+            if any(each is None for each in gradients):
+                raise self._refused("its embedding does not come from its attention")
+            positive = [(a * g).clamp(min=0).mean(dim=1) for a, g in zip(weights, gradients, strict=False)]
+            found: dict[str, Tensor] = {}
+            if RELEVANCE in self._names:
+                # The rows of the tokens that are read have a gradient, to the bit; no other has.
+                read = gradients[-1].abs().sum(dim=(1, 3)) > 0
+                rows = positive[-1].sum(dim=1) if pooling else read / read.sum(dim=1, keepdim=True)
+                rolled = _rolled(positive[: len(layers)], rows)
+                # What a token has from itself is the same for all that are read, and says nothing of patches.
+                found[RELEVANCE] = rolled if pooling else rolled - rows
+            if TOKENS in self._names:
+                found[TOKENS] = self._tokens(mode, layers[-1], explained)
+        return {name: self._laid(row) for name, row in found.items()}
+
+    def _layers(self, mode: "_BlockByBlock", count: int) -> tuple[list[Attended], list[Attended]]:
+        """The attention of every block, and that of the head that pools their tokens, where there is one."""
+        depth = len(self._blocks)
+        layers, behind = mode.attended[:depth], mode.attended[depth:]
+        if mode.places != [*range(depth), *[-1] * len(behind)]:
+            raise self._refused("attention does not run once in each of its blocks")
+        tokens = layers[-1].weights.shape[-1]
+        if any(each.weights.shape[::2] != (count, tokens) or each.weights.shape[3] != tokens for each in layers):
+            raise self._refused("its blocks do not attend from the same tokens to the same tokens")
+        if mode.has_open_end or len(behind) > 1 or any(each.weights.shape[-1] != tokens for each in behind):
+            raise self._refused("its embedding is read by attention that no rule is known for")
+        return layers, behind
+
+    def _tokens(self, mode: "_BlockByBlock", last: Attended, explained: Tensor) -> Tensor:
+        """What every token brings by the last block's attention, `[B, T]`, by the residual stream: without the MLP."""
+        mode.closed = True
+        (gradient,) = torch.autograd.grad(explained, [last.outputs])
+        if not mode.has_gate or not gradient.any():
+            raise self._refused(
+                "no norm was found between attention and MLP of its last block", "`maps` relevance alone"
+            )
+        return torch.einsum("bhqt,bhtd,bhqd->bt", last.weights, last.values, gradient)
+
+    def _laid(self, row: Tensor) -> Floats:
+        height, width = self._tower.grid(row.shape[1])
+        if height * width > row.shape[1]:
+            raise self._refused("its tokens are no grid of patches")
+        maps: Floats = row.detach()[:, row.shape[1] - height * width :].reshape(-1, height, width).cpu().float().numpy()
+        return maps
+
+    def _refused(self, why: str, instead: str = "it without `maps`") -> UsageError:
+        return UsageError(f"{self._encoder.name} gives no such maps: {why}; run {instead}")
+
+
+def _rolled(positive: list[Tensor], rows: Tensor) -> Tensor:
+    """Rows `[B, T]` of R, where R ← R + A R over the layers from the first to the last, from R = I: row by row from the
+    last layer, so that R itself is never made.
+    """  # noqa: D205
+    for layer in reversed(positive):
+        rows = rows + torch.einsum("bt,bts->bs", rows, layer)
+    return rows
+
+
+class _BlockByBlock(WrittenAttention):
+    """Written attention that knows in which block it runs, and a gate before the MLP of the last block.
+
+    `places` has the block's number of every attention, -1 for what runs behind the blocks. While the gate is closed, no
+    gradient passes through the first norm behind the output projection of the last block's attention: what is left of
+    that block is its residual stream.
+    """
+
+    def __init__(self, blocks: list[nn.Module]) -> None:
+        super().__init__()
+        self.places: list[int] = []
+        self.closed, self.has_gate = False, False
+        self._blocks, self._block, self._is_projected = blocks, -1, False
+
+    def watching(self) -> ExitStack:
+        """While entered, it is on."""
+        stack = ExitStack()
+        for number, block in enumerate(self._blocks):
+            stack.callback(block.register_forward_pre_hook(self._to(number)).remove)
+            stack.callback(block.register_forward_hook(self._to(-1)).remove)
+        stack.enter_context(self)
+        return stack
+
+    @property
+    def has_open_end(self) -> bool:
+        """Whether a softmax was seen that no product took, as in a resampler that is written otherwise."""
+        return self._softmax is not None
+
+    def _to(self, number: int) -> Callable[..., None]:
+        def move(*_: Any) -> None:
+            self._block, self._is_projected = number, False
+
+        return move
+
+    def attend(self, weights: Tensor, values: Tensor) -> Tensor:
+        self.places.append(self._block)
+        return super().attend(weights, values)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Kwargs | None = None
+    ) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs)
+        if self._block == len(self._blocks) - 1 and self._block in self.places and not self.has_gate:
+            if func in NORMS and self._is_projected:
+                result.register_hook(lambda gradient: torch.zeros_like(gradient) if self.closed else None)
+                self.has_gate = True
+            self._is_projected |= func in (functional.linear, functional.multi_head_attention_forward)
+        return result

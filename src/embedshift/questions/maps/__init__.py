@@ -1,0 +1,26 @@
+"""Which patches does the embedding come from, and are they still the same?"""
+
+from dataclasses import dataclass
+
+from embedshift.registry import QUESTIONS, Question, setting
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Settings of a run."""
+
+    maps: tuple[str, ...] = setting((), "Maps by gradients: relevance,tokens; what the embedding comes from.")
+    maps_images: int = setting(50, "Images, drawn by the seed, that get maps.", rare=True)
+    maps_target: str = setting("image", "What is explained: image, caption, or words of your own.", rare=True)
+
+
+QUESTIONS.add(
+    "maps",
+    Question(
+        __name__,
+        "Which patches does the embedding come from, and are they still the same?",
+        place=76,
+        switches=Switches,
+        is_asked=lambda switches: bool(switches.maps),
+    ),
+)

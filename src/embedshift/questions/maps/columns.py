@@ -1,0 +1,53 @@
+"""The columns of a study with maps, and how maps are called and compared."""
+
+RELEVANCE, TOKENS = "relevance", "tokens"
+# The last layer's attention, which every encoder that has it gives; and patches in an order that says nothing.
+ATTENTION, RANDOM = "attention", "random"
+ASKED = (RELEVANCE, TOKENS)
+SCORES = ("deletion", "insertion")
+
+SIMILARITY, ALIGNED, DIVERGENCE = "similarity", "aligned_similarity", "divergence"
+CORRELATION, ALIGNED_CORRELATION = "correlation", "aligned_correlation"
+# By map: one with signs is no share of a whole, and has no zero to be scaled to.
+COMPARED = {
+    ATTENTION: (SIMILARITY, ALIGNED, DIVERGENCE, CORRELATION, ALIGNED_CORRELATION),
+    RELEVANCE: (SIMILARITY, ALIGNED, DIVERGENCE, CORRELATION, ALIGNED_CORRELATION),
+    TOKENS: (CORRELATION, ALIGNED_CORRELATION),
+}
+BOUNDS = {
+    SIMILARITY: (0.5, 1.0),
+    ALIGNED: (0.5, 1.0),
+    DIVERGENCE: (0.0, 1.0),
+    CORRELATION: (-1.0, 1.0),
+    ALIGNED_CORRELATION: (-1.0, 1.0),
+}
+
+
+def stored(name: str) -> tuple[str, str]:
+    """The columns that hold a map: of the views, and of the original.
+
+    Example:
+        >>> stored("tokens")
+        ('map_tokens', 'map_tokens_original')
+    """
+    return f"map_{name}", f"map_{name}_original"
+
+
+def compared(name: str, metric: str) -> str:
+    """The column that holds how a view's map compares to the original's.
+
+    Example:
+        >>> compared("tokens", "correlation")
+        'map_tokens_correlation'
+    """
+    return f"map_{name}_{metric}"
+
+
+def score(name: str, kind: str) -> str:
+    """The column that holds how well a map of the original tells which patches count.
+
+    Example:
+        >>> score("random", "deletion")
+        'map_random_deletion'
+    """
+    return f"map_{name}_{kind}"

@@ -1,0 +1,141 @@
+"""Figures 23 and 24: what the embedding comes from, image by image, and how far every augmentation moves that."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from embedshift.arrays import Floats, Pixels
+from embedshift.augmentations import ORIGINAL
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.figures.base import FigureInput, figure, has_table
+from embedshift.figures.images import images_of, overlay, page
+from embedshift.figures.style import INK, MUTED, human, new_figure
+from embedshift.questions.maps.columns import ALIGNED_CORRELATION, ATTENTION, CORRELATION, RELEVANCE, TOKENS, stored
+from embedshift.questions.maps.tables import ids_of, names_of
+from embedshift.store.reader import Reader
+from embedshift.store.redraw import RedrawnImage
+
+WORDS = {ATTENTION: "attention of the last layer", RELEVANCE: "relevance", TOKENS: "tokens of the last block"}
+# Beside the original, the augmentations that change the embedding most.
+SHOWN = 2
+NOTHING = "the study has no maps; run it with `maps` relevance,tokens"
+
+
+def with_maps(reader: Reader) -> list[str]:
+    """The images of a study that have maps."""
+    names = names_of(reader)
+    return ids_of(reader.rows(), names) if names else []
+
+
+@figure(
+    "maps",
+    "23",
+    "What the embedding comes from",
+    images=2,
+    section=True,
+    possible=has_table("maps"),
+    of=with_maps,
+)
+def maps(data: FigureInput, title: str) -> Figure:
+    """Rows: the original, then its views that changed most on average; columns: the view, and the maps laid over it."""
+    names = names_of(data.reader)
+    if not names:
+        raise UsageError(NOTHING)
+    shown = [ORIGINAL, *data.by_rank()[::-1][:SHOWN]]
+    found = _stored(data, names, shown)
+    if not found:
+        raise EmbedshiftError("figure 'maps': none of its images has maps")
+    rows = [
+        [
+            cell
+            for view in shown
+            for cell in [(image.views.get(view), view), *((_laid(image, view, name, found), name) for name in names)]
+        ]
+        for image in images_of(data, "maps")
+    ]
+    signs = "; tokens: red for the original's embedding, blue against it" if TOKENS in names else ""
+    note = f"maps over each view, each on its own scale (dark: least, bright: most{signs})"
+    return page(data, title, note, rows, columns=1 + len(names))
+
+
+Stored = Mapping[tuple[str, str, str], Floats]
+
+
+def _stored(data: FigureInput, names: Sequence[str], views: Sequence[str]) -> Stored:
+    """Image, view and name → map `[g_h, g_w]`, of draw 0."""
+    columns = [column for name in names for column in stored(name)]
+    chosen = pl.col("image_id").is_in([image.image_id for image in data.drawn]) & pl.col("view").is_in(list(views))
+    rows = data.rows.filter(chosen & (pl.col("draw") == 0)).select("image_id", "view", *columns).collect()
+    found: dict[tuple[str, str, str], Floats] = {}
+    for row in rows.iter_rows(named=True):
+        for name in names:
+            values = row[stored(name)[row["view"] == ORIGINAL]]
+            if values is not None:
+                found[row["image_id"], row["view"], name] = _laid_out(data.reader, np.asarray(values, np.float32))
+    return found
+
+
+def _laid_out(reader: Reader, values: Floats) -> Floats:
+    height, width = reader.identity_of("maps")["grid"]
+    return values.reshape(height, width)
+
+
+def _laid(image: RedrawnImage, view: str, name: str, found: Stored) -> Pixels | None:
+    key = (image.image_id, view, name)
+    if view not in image.views or key not in found:
+        return None
+    return overlay(image.views[view], found[key], signed=name == TOKENS)
+
+
+def metric_of(table: pl.DataFrame) -> str:
+    """The comparison that figure and section show: aligned, where anything could be aligned.
+
+    Example:
+        >>> metric_of(pl.DataFrame({"metric": ["correlation", "aligned_correlation"], "n": [5, 0]}))
+        'correlation'
+    """
+    aligned = table.filter(pl.col("metric") == ALIGNED_CORRELATION, pl.col("n") > 0)
+    return CORRELATION if aligned.is_empty() else ALIGNED_CORRELATION
+
+
+@figure(
+    "maps_moved", "24", "Does the embedding still come from the same places?", section=True, possible=has_table("maps")
+)
+def maps_moved(data: FigureInput, title: str) -> Figure:
+    """A panel per map; in it a dot per augmentation with its interval, the least changed embedding on top."""
+    table = data.table("maps")
+    if table is None:
+        raise UsageError(NOTHING)
+    metric = metric_of(table)
+    names = table["map"].unique(maintain_order=True).to_list()
+    ranked = data.by_rank()
+    moved = ", after the original's map was moved as the view was" if metric == ALIGNED_CORRELATION else ""
+    notes = [f"correlation of the view's map with the original's{moved}: 1 = the same places"]
+    notes += ["line: 95 % interval of the mean"] if table["ci_low"].count() else []
+    images = table["n"].max()
+    figure = new_figure(
+        data.caption(*notes, f"maps of {images // data.draws if isinstance(images, int) else 0} images"),
+        2.3 * len(names) + 1.4,
+        1.2 + 0.27 * len(ranked),
+        title,
+    )
+    rows = np.arange(len(ranked))
+    panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
+        part = {row["augmentation"]: row for row in table.filter(map=name, metric=metric).iter_rows(named=True)}
+        mean, low, high = (
+            np.array([part[each][column] for each in ranked], np.float64) for column in ("mean", "ci_low", "ci_high")
+        )
+        axes.axvline(1.0, color=MUTED, linewidth=0.8, linestyle="--")
+        axes.hlines(rows, low, high, color=INK, linewidth=1.2)
+        axes.scatter(mean, rows, s=22, c=[data.colours[each] for each in ranked], zorder=3)
+        axes.set_title(WORDS[name])
+        axes.set_xlabel("correlation (1 = no change)")
+        axes.tick_params(axis="y", length=0)
+        axes.locator_params(axis="x", nbins=5)
+        axes.grid(axis="x")
+    panels[0].set_yticks(rows, [human(name) for name in ranked])
+    panels[0].set_ylim(len(ranked) - 0.4, -0.6)
+    return figure

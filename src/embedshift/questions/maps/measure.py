@@ -1,0 +1,223 @@
+"""Explanation maps of originals and views: how they compare, and how well they tell which patches count."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from embedshift.arrays import Floats, Pixels, Values
+from embedshift.config import Json
+from embedshift.errors import UsageError
+from embedshift.pipeline.measure import Asked, Column, Measure
+from embedshift.questions.maps import Switches
+from embedshift.questions.maps.columns import (
+    ALIGNED,
+    ALIGNED_CORRELATION,
+    ASKED,
+    ATTENTION,
+    COMPARED,
+    CORRELATION,
+    DIVERGENCE,
+    RANDOM,
+    SCORES,
+    SIMILARITY,
+    compared,
+    score,
+    stored,
+)
+from embedshift.registry import METRICS, unknown_name
+from embedshift.statistics.maps import correlation, scaled_map
+
+if TYPE_CHECKING:
+    from embedshift.encoders.base import EncoderOutput
+    from embedshift.pipeline.draw import DrawnImage
+
+# Equal parts of the patches that are taken away or shown one after the other.
+STEPS = 10
+# What a patch is replaced by: the image blurred by a Gaussian whose sigma is this share of its side.
+BLUR = 0.1
+# Targets that are no words.
+IMAGE, CAPTION = "image", "caption"
+# What moving leaves of a map without contrast, scaled to [0, 1], is rounding of float32.
+CONSTANT = 1e-6
+
+
+def compare(name: str, before: Floats, after: Floats, moved: Sequence[Values], size: int) -> dict[str, Values]:
+    """How the maps of an image's views compare to the original's, `[V]` by column.
+
+    Args:
+        name: Of the map; it says which comparisons make sense.
+        before: The original's map `[g_h, g_w]`.
+        after: The views' maps `[V, g_h, g_w]`.
+        moved: The original's map as `scaled_map` gives it, moved as each view was: V times `[S, S]`, NaN where the view
+            shows nothing of the original.
+        size: S.
+
+    Example:
+        >>> maps = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+        >>> found = compare("tokens", maps[0], -maps[1:], [scaled_map(maps[0], 4)], 4)
+        >>> {name: values.round(6).tolist() for name, values in found.items()}
+        {'map_tokens_correlation': [-1.0], 'map_tokens_aligned_correlation': [-1.0]}
+    """
+    large = [scaled_map(view, size) for view in after]
+    pairs = list(zip(moved, large, strict=True))
+    similar, aligned, divergent = (
+        METRICS[metric].function
+        for metric in ("attention_similarity", "aligned_attention_similarity", "attention_divergence")
+    )
+    ways: Mapping[str, Callable[[], Any]] = {
+        SIMILARITY: lambda: similar(before[None], after, size),
+        ALIGNED: lambda: np.array([aligned(a, b) for a, b in pairs]),
+        DIVERGENCE: lambda: divergent(before[None], after, size),
+        CORRELATION: lambda: correlation(before[None], after),
+        ALIGNED_CORRELATION: lambda: np.array([correlation(a, b, CONSTANT) for a, b in pairs]),
+    }
+    return {compared(name, metric): np.asarray(ways[metric]()) for metric in COMPARED[name]}
+
+
+def blurred(original: Pixels) -> Pixels:
+    """The image without its details, uint8 `[S, S, 3]`."""
+    return np.asarray(cv2.GaussianBlur(original, (0, 0), BLUR * len(original)), np.uint8)
+
+
+def ranks(values: ArrayLike, ties: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The place of every patch, the most relevant first; of equal ones `ties`, a permutation, says which.
+
+    Example:
+        >>> ranks([[0.0, 5.0], [0.0, 0.0]], np.array([3, 2, 1, 0])).tolist()
+        [[3, 0], [2, 1]]
+    """
+    flat = np.asarray(values, np.float64).ravel()
+    found = np.empty(len(flat), np.intp)
+    found[np.lexsort((ties, -flat))] = np.arange(len(flat))
+    return found.reshape(np.shape(values))
+
+
+def random_order(seed: int, image_id: str, cells: int) -> NDArray[np.intp]:
+    """A permutation of the patches that the study's seed and the image alone decide.
+
+    Example:
+        >>> random_order(0, "a.jpg", 4).tolist()
+        [0, 3, 2, 1]
+    """
+    name = image_id.encode("utf-8", "surrogateescape")
+    return np.random.default_rng([seed, *name]).permutation(cells)
+
+
+def taken_away(original: Pixels, places: NDArray[np.intp]) -> Pixels:
+    """The image without the first patches, and with them alone: 1 to `STEPS` - 1 parts of them, then the same again.
+
+    Args:
+        original: uint8 `[S, S, 3]`.
+        places: Of the patches, `[g_h, g_w]`, as `ranks` gives them.
+
+    Returns:
+        uint8 `[2 (STEPS - 1), S, S, 3]`; what is not shown is `blurred`.
+    """
+    size, background = len(original), blurred(original)
+    rows, columns = (np.arange(size) * cells // size for cells in places.shape)
+    of_pixels = places[np.ix_(rows, columns)]
+    first = [of_pixels < places.size * step / STEPS for step in range(1, STEPS)]
+    gone = [*first, *(~each for each in first)]
+    return np.stack([np.where(each[..., None], background, original) for each in gone])
+
+
+def areas(cosines: ArrayLike, whole: float, nothing: float) -> dict[str, float]:
+    """Deletion and insertion: the area below the cosine over the share of patches taken away, or shown.
+
+    Args:
+        cosines: Of the images of `taken_away`.
+        whole: Of the original.
+        nothing: Of the blurred image.
+
+    Example:
+        >>> areas(np.linspace(0.9, 0.1, 9).tolist() * 2, 1.0, 0.0)
+        {'deletion': 0.5, 'insertion': 0.5}
+    """
+    deletion, insertion = np.split(np.asarray(cosines, np.float64), 2)
+    ends = (whole + nothing) / 2
+    return {name: float((part.sum() + ends) / STEPS) for name, part in zip(SCORES, (deletion, insertion), strict=True)}
+
+
+class MEASURE(Measure):
+    """Maps of the images that the seed draws.
+
+    The observer fills in `grid`, `has_attention`, and what is explained: `target` for words, `captions` by image.
+    """
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked)
+        config, switches = asked.config, asked.config.of(Switches)
+        self.names, self.aim = _names(switches.maps), switches.maps_target.strip()
+        if config.precision != "float32" or config.compile:
+            setting = "compile" if config.compile else "precision"
+            raise UsageError(f"`maps` need gradients, which are right in float32 alone: run without `{setting}`")
+        if switches.maps_images < 1:
+            raise UsageError("`maps_images`: give a number of images from 1 on")
+        if not self.aim:
+            raise UsageError("`maps_target`: give image, caption, or words")
+        there = [each for each in asked.samples if self.aim != CAPTION or (each.caption or "").strip()]
+        if not there:
+            raise UsageError("`maps_target` caption: no image has a caption")
+        self.images = asked.drawn(switches.maps_images, there)
+        self.count = len(self.images)
+        self.suite, self.draws, self.seed = asked.suite, config.draws, config.seed
+        self.grid, self.has_attention, self.tower = (0, 0), False, ""
+        self.target: Values | None = None
+        self.captions: Mapping[str, Values] = {}
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """The maps that are compared: those asked for, and attention where there is any."""
+        return (*([ATTENTION] if self.has_attention else []), *self.names)
+
+    def identity(self) -> Json:
+        """What is made, of how many images that the seed draws, and how maps are put to the test."""
+        how: Json = {"maps": list(self.names), "images": self.count, "target": self.aim, "tower": self.tower}
+        return how | {"steps": STEPS, "blur": BLUR, "grid": list(self.grid), "attention": self.has_attention}
+
+    def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
+        """Maps of views and original, comparisons of views, scores of the original."""
+        cells = self.grid[0] * self.grid[1]
+        made: list[Column] = []
+        for name in self.all_names:
+            of_views, of_original = stored(name)
+            made += [Column(of_views, cells), Column(of_original, cells, of="original")]
+            made += [Column(compared(name, metric), None) for metric in COMPARED[name]]
+        scored = (*self.all_names, RANDOM)
+        made += [Column(score(name, kind), None, of="original") for name in scored for kind in SCORES]
+        return [dataclasses.replace(column, images=self.count) for column in made]
+
+    def of_maps(self, image: "DrawnImage", maps: Mapping[str, Floats]) -> dict[str, Values]:
+        """The maps of an image's views `[1 + V, g_h, g_w]`, by name → what its rows hold of them."""
+        size, values = image.views.shape[1], dict[str, Values]()
+        for name, found in maps.items():
+            of_views, of_original = stored(name)
+            flat = found.reshape(len(found), -1).astype(np.float64)
+            values[of_views], values[of_original] = flat[1:], flat[0]
+            moved = list(self._moved(image, scaled_map(found[0], size)))
+            values |= compare(name, found[0], found[1:], moved, size)
+        return values
+
+    def _moved(self, image: "DrawnImage", before: Values) -> Iterator[Values]:
+        """The original's map, moved as each view was."""
+        for each, seed in zip([*self.suite] * self.draws, image.seeds[1:], strict=True):
+            yield each.warp(image.views[0], before, seed)
+
+    def orders(self, image_id: str, maps: Mapping[str, Floats]) -> dict[str, NDArray[np.intp]]:
+        """The order in which patches are taken away, by map, and one that is random; `[g_h, g_w]` each."""
+        cells = self.grid[0] * self.grid[1]
+        drawn = random_order(self.seed, image_id, cells)
+        found = {name: ranks(each[0], drawn) for name, each in maps.items()}
+        return found | {RANDOM: drawn.reshape(self.grid)}
+
+
+def _names(given: Sequence[str]) -> tuple[str, ...]:
+    known: dict[str, Any] = dict.fromkeys(ASKED)
+    for name in given:
+        if name not in known:
+            raise UsageError(f"maps: {unknown_name('map', name, known)}")
+    return tuple(name for name in ASKED if name in given)

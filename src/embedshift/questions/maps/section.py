@@ -1,0 +1,129 @@
+"""What the embedding comes from: what the section on maps says."""
+
+import polars as pl
+
+from embedshift.config import Json
+from embedshift.questions.maps.columns import RANDOM, SCORES
+from embedshift.questions.maps.figures import WORDS, metric_of
+from embedshift.report.numbers import MISSING, count, fixed, with_interval
+from embedshift.report.section import PageInput, Part, Section
+from embedshift.statistics.intervals import LEAST_IMAGES
+
+TARGETS = {"image": "the embedding of the original", "caption": "the caption of the image"}
+
+
+def section(page: PageInput) -> Section | None:
+    """What the embedding comes from; nothing without maps."""
+    table, trust = page.data.table("maps"), page.data.table("map_trust")
+    if table is None or trust is None:
+        return None
+    told = page.reader.identity_of("maps")
+    images = trust["n"].max()
+    content: Json = {
+        "images": count(images if isinstance(images, int) else 0, "image"),
+        "target": TARGETS.get(told["target"], ""),
+        "words": told["target"],
+        "has": table["map"].unique().to_list(),
+        "steps": told["steps"],
+        "rows": rows_of(trust),
+        "trusted": trusted(trust),
+        "is_aligned": metric_of(table) != "correlation",
+        "ends": ends(table),
+        "overlays": page.figures.get("maps"),
+        "moved": page.figures.get("maps_moved"),
+    }
+    return Section("maps", "What it comes from", 64, {"maps": content})
+
+
+def rows_of(trust: pl.DataFrame) -> list[Json]:
+    """A row per map: its words, deletion and insertion with their intervals, and whether both beat a random order.
+
+    Args:
+        trust: As the table `map_trust`.
+
+    Example:
+        >>> table = pl.DataFrame({"map": ["relevance"] * 2, "score": ["deletion", "insertion"], "n": [9, 9],
+        ...     "mean": [0.61, 0.9], "ci_low": [0.5, 0.85], "ci_high": [0.7, 0.95], "gain": [0.2, 0.1],
+        ...     "settled": [True, False]})
+        >>> rows_of(table)[0]["verdict"], rows_of(table)[0]["deletion"]
+        ('deletion', ('0.61', '0.50 to 0.70'))
+    """
+    made: list[Json] = []
+    for (name,), part in trust.group_by("map", maintain_order=True):
+        rows = {row["score"]: row for row in part.iter_rows(named=True)}
+        scores = {kind: with_interval(*(row[c] for c in ("mean", "ci_low", "ci_high"))) for kind, row in rows.items()}
+        better = [kind for kind in SCORES if rows[kind]["settled"] and rows[kind]["gain"] > 0]
+        verdict = "both" if len(better) == 2 else better[0] if better else "neither"
+        if name == RANDOM or min(row["n"] for row in rows.values()) < LEAST_IMAGES:
+            verdict = MISSING
+        made.append({"map": WORDS.get(str(name), "random order"), "verdict": verdict, **scores})
+    return made
+
+
+def trusted(trust: pl.DataFrame) -> str:
+    """Which map has the best scores, in a sentence; "" below 8 images.
+
+    Args:
+        trust: As the table `map_trust`.
+
+    Example:
+        >>> table = pl.DataFrame({"map": ["relevance"] * 2 + ["tokens"] * 2, "score": ["deletion", "insertion"] * 2,
+        ...     "n": [9] * 4, "mean": [0.61, 0.9, 0.7, 0.8], "settled": [True] * 4, "gain": [0.1] * 4})
+        >>> trusted(table)
+        'Relevance has the lowest deletion (0.610) and the highest insertion (0.900): of these maps, trust it first.'
+    """
+    known = trust.filter(pl.col("map") != RANDOM, pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
+    best = [
+        known.filter(score=kind).sort("mean", descending=kind == "insertion", maintain_order=True).head(1).to_dicts()
+        for kind in SCORES
+    ]
+    if not all(best):
+        return ""
+    (deletion,), (insertion,) = best
+    first, second = (WORDS[row["map"]] for row in (deletion, insertion))
+    numbers = fixed(deletion["mean"], 3), fixed(insertion["mean"], 3)
+    if not any(row["settled"] and row["gain"] > 0 for row in known.iter_rows(named=True)):
+        return "By neither score is it settled that any map is better than a random order: trust none of them here."
+    if first == second:
+        words = f"has the lowest deletion ({numbers[0]}) and the highest insertion ({numbers[1]})"
+        return f"{_capital(first)} {words}: of these maps, trust it first."
+    words = f"has the lowest deletion ({numbers[0]}), {second} the highest insertion ({numbers[1]})"
+    return f"{_capital(first)} {words}: no map is best by both."
+
+
+def ends(table: pl.DataFrame) -> list[str]:
+    """Per map, under which augmentations it changes most and least on average; nothing below 8 images.
+
+    Args:
+        table: As the table `maps`.
+
+    Example:
+        >>> table = pl.DataFrame({"augmentation": ["blur", "noise"], "map": ["relevance"] * 2, "n": [9, 9],
+        ...     "metric": ["correlation"] * 2, "mean": [0.9, 0.3]})
+        >>> ends(table)
+        ['Relevance changes most under noise (correlation 0.300) and least under blur (0.900).']
+    """
+    made: list[str] = []
+    known = table.filter(pl.col("metric") == metric_of(table), pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
+    for (name,), part in known.group_by("map", maintain_order=True):
+        order = part.sort("mean", maintain_order=True).to_dicts()
+        if len(order) > 1:
+            most, least = (f"{row['augmentation']} (%s{fixed(row['mean'], 3)})" for row in (order[0], order[-1]))
+            words = f"changes most under {most % 'correlation '} and least under {least % ''}"
+            made.append(f"{_capital(WORDS[str(name)])} {words}.")
+    return made
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+TERMS = {
+    "relevance": "How much of the embedding goes back to a patch through the attention of all layers, by gradients.",
+    "tokens of the last block": "What a patch brings to the embedding by the last block's attention; may be below 0.",
+    "deletion": "Mean cosine with what is explained while the most relevant patches go first; lower is better.",
+    "insertion": "The same while the most relevant patches are shown first on the blurred image; higher is better.",
+}
+CORRECTED = {"Whether a map is better than a random order": "All maps and both scores."}
+
+PART = Part(section, terms=TERMS, corrected=CORRECTED)

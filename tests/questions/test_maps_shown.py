@@ -1,0 +1,145 @@
+"""Maps as a reader sees them: figures and the section of the report, held against rows and tables."""
+
+import dataclasses
+import html
+import re
+import subprocess
+import sys
+
+import albumentations as A
+import numpy as np
+import polars as pl
+import pytest
+
+import embedshift
+from embedshift.errors import EmbedshiftError
+from embedshift.figures import FigureInput, iter_figures
+from embedshift.figures.images import overlay
+from embedshift.questions.maps.section import ends, rows_of, trusted
+from embedshift.store.redraw import redraw
+from support import models
+from support.overlap import overlaps
+from support.synthetic import make_study
+
+AUGMENTATIONS = {"flip": A.HorizontalFlip(p=1), "blur": A.GaussianBlur(p=1), "darker": A.RandomGamma((200, 200), p=1)}
+NAMES = ("attention", "relevance", "tokens")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shown")
+    photos, model = models.pictures(folder / "photos", 9), models.make("dinov2_registers", folder / "dinov2")
+    settings = {"augmentations": AUGMENTATIONS, "maps": NAMES[1:], "maps_images": 8, "store": "metrics"}
+    return embedshift.run(photos, out=folder / "study", model=str(model), workers=0, **settings)
+
+
+def test_overlays_show_the_stored_maps_of_the_original_and_of_the_views_that_changed_most(study):
+    figure = study.figure("maps")
+    assert overlaps(figure) == []
+    ids = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
+    assert len(ids) == 2, "of the images that have maps, two are drawn by the seed"
+    images, rows = redraw(study.reader(), ids)[0], study.rows().collect()
+    shown = ["original", *FigureInput(study.reader()).by_rank()[::-1][:2]]
+    panels = iter(figure.axes)
+    for image in images:
+        for view in shown:
+            row = rows.filter(image_id=image.image_id, view=view)
+            assert next(panels).images[0].get_array().tolist() == image.views[view].tolist()
+            for name in NAMES:
+                column = f"map_{name}_original" if view == "original" else f"map_{name}"
+                values = np.array(row[column][0], np.float32).reshape(4, 4)
+                wanted = overlay(image.views[view], values, signed=name == "tokens")
+                np.testing.assert_array_equal(next(panels).images[0].get_array(), wanted)
+
+
+def test_a_signed_map_is_red_above_and_blue_below_and_grey_at_nothing():
+    values = np.array([[1.0, 0.0, -0.5]], np.float32)
+    laid = overlay(np.zeros((30, 30, 3), np.uint8), values, signed=True).astype(int)
+    red, nothing, blue = (laid[15, place] for place in (2, 15, 27))
+    assert red[0] > red[2] + 30
+    assert blue[2] > blue[0] + 30
+    assert np.ptp(nothing) < 5
+    assert np.ptp(overlay(np.zeros((30, 30, 3), np.uint8), np.zeros((1, 3)), signed=True)) < 5
+
+
+def test_an_image_without_maps_is_refused_and_none_is_shown_where_images_may_not_be(study):
+    (without,) = set(study.rows().collect()["image_id"]) - set(
+        study.rows().filter(pl.col("map_tokens_original").is_not_null()).collect()["image_id"]
+    )
+    with pytest.raises(EmbedshiftError, match="figure 'maps': none of its images has maps"):
+        study.figure("maps", images=[without])
+    data = FigureInput(dataclasses.replace(study.reader(), pictures=False))
+    names = [kind.name for kind, _, _ in iter_figures(data, ["maps", "maps_moved"])]
+    assert names == ["maps_moved"]
+
+
+def test_the_figure_of_changes_draws_the_table(study):
+    figure, table = study.figure("maps_moved"), study.table("maps")
+    assert overlaps(figure) == []
+    ranked = FigureInput(study.reader()).by_rank()
+    assert [axes.get_title(loc="left") for axes in figure.axes][1] == "relevance"
+    for axes, name in zip(figure.axes, NAMES, strict=True):
+        part = table.filter(map=name, metric="aligned_correlation")
+        means = dict(part.select("augmentation", "mean").iter_rows())
+        lines, dots = axes.collections
+        np.testing.assert_allclose(dots.get_offsets()[:, 0], [means[each] for each in ranked])
+        low = dict(part.select("augmentation", "ci_low").iter_rows())
+        np.testing.assert_allclose([line[0, 0] for line in lines.get_segments()], [low[each] for each in ranked])
+    assert "maps of 8 images" in figure.texts[-1].get_text().replace("\n", " ")
+
+
+def test_the_section_tells_the_tables_and_is_made_without_torch(study):
+    code = f"""
+import sys, embedshift
+study = embedshift.load({str(study.folder)!r})
+study.write_tables()
+study.report(figures=["maps", "maps_moved"])
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    page = (study.folder / "report.html").read_text()
+    section = page[page.index('<section id="maps"') :].split("</section>")[0]
+    assert 'href="#maps"' in page
+    assert section.count('alt="') == 2
+    assert page.count('alt="What the embedding comes from') == 1, "not among the paper's figures too"
+    words = " ".join(html.unescape(re.sub("<[^>]+>", " ", section)).split())
+    assert "They are made of 8 images, drawn by the seed" in words
+    for row in rows_of(study.table("map_trust")):
+        assert " ".join([row["map"], *row["deletion"], *row["insertion"], row["verdict"]]) in words
+    assert trusted(study.table("map_trust")) in words
+    sentences = ends(study.table("maps"))
+    assert len(sentences) == 3
+    assert all(sentence in words for sentence in sentences)
+
+
+def test_no_section_and_no_figure_without_maps(tmp_path):
+    study = make_study(tmp_path / "study", 5, ["noise", "blur"])
+    study.report(figures=["l2_bars"])
+    assert 'id="maps"' not in (study.folder / "report.html").read_text()
+    for name in ("maps", "maps_moved"):
+        with pytest.raises(EmbedshiftError, match=r"the study has no maps; run it with `maps`|no image to show"):
+            study.figure(name)
+
+
+def table_of(**scores):
+    """Name → deletion, insertion, and whether each is settled to be better than random."""
+    rows = [
+        {"map": name, "score": kind, "n": 9, "mean": mean, "ci_low": None, "ci_high": None, "gain": 0.1, "settled": yes}
+        for name, (means, better) in scores.items()
+        for kind, mean, yes in zip(("deletion", "insertion"), means, better, strict=True)
+    ]  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def test_which_map_to_trust_is_said_only_as_far_as_it_is_settled():
+    both, no = (True, True), (False, False)
+    one = table_of(attention=((0.7, 0.8), both), relevance=((0.6, 0.9), both))
+    assert trusted(one).startswith("Relevance has the lowest deletion (0.600) and the highest insertion (0.900)")
+    two = table_of(attention=((0.5, 0.8), both), relevance=((0.6, 0.9), both))
+    wanted = "Attention of the last layer has the lowest deletion (0.500), relevance the highest insertion (0.900)"
+    assert trusted(two) == f"{wanted}: no map is best by both."
+    assert "trust none of them here" in trusted(table_of(attention=((0.5, 0.8), no), relevance=((0.6, 0.9), no)))
+    assert trusted(one.with_columns(n=7)) == ""
+    assert [row["verdict"] for row in rows_of(table_of(relevance=((0.6, 0.9), (True, False))))] == ["deletion"]
+    assert [row["verdict"] for row in rows_of(one.with_columns(gain=-0.1))] == ["neither", "neither"]
+    assert [row["verdict"] for row in rows_of(one.with_columns(n=7))] == ["–", "–"]
