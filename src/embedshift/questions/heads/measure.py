@@ -25,6 +25,7 @@ class MEASURE(Measure):
         heads: H, likewise.
         cells: Of the grid of patches, likewise.
         routed: Ids of the images whose shifts are followed through the network.
+        detailed: Number of images that get a detail.
         bank: The texts that heads are named by; none without a text tower.
         space: How heads are compared with them; None likewise.
         first: Id of the study's first image.
@@ -46,6 +47,9 @@ class MEASURE(Measure):
         self.opens = False
         # A route takes seconds a view.
         self.routed = asked.drawn(ROUTED) if self.settings.heads_detail == "route" else frozenset[str]()
+        self.detailed = {"tokens": len(asked.samples), "route": len(self.routed)}.get(
+            self.settings.heads_detail or "", 0
+        )
 
     @property
     def observations(self) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -71,12 +72,26 @@ class OBSERVER(Observer):
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
         """The shares of each view's shift."""
         found = _joined(_columns(split(self.anatomy, *pair)) for pair in self._pairs(image, output.observed["heads"]))
-        detail = measure.settings.heads_detail
-        if detail == "tokens":
-            found |= _joined(self._tokens(measure.cells, *pair) for pair in _pixels(image, TOGETHER))
-        if detail == "route" and image.sample.image_id in measure.routed:
-            found |= _joined(self._route(*pair) for pair in _pixels(image, ROUTED_TOGETHER))
+        if measure.settings.heads_detail != "route" or image.sample.image_id in measure.routed:
+            found |= self._detail(measure, image)
         return found
+
+    def seconds(self, measure: MEASURE, image: DrawnImage) -> float:
+        """What the detail of one image takes, times the images that get any."""
+        if not measure.detailed:
+            return 0.0
+        started = time.perf_counter()
+        self._detail(measure, image)
+        return (time.perf_counter() - started) * measure.detailed
+
+    def _detail(self, measure: MEASURE, image: DrawnImage) -> dict[str, Values]:
+        match measure.settings.heads_detail:
+            case "tokens":
+                return _joined(self._tokens(measure.cells, *pair) for pair in _pixels(image, TOGETHER))
+            case "route":
+                return _joined(self._route(*pair) for pair in _pixels(image, ROUTED_TOGETHER))
+            case None:
+                return {}
 
     def _tokens(self, cells: int, original: Tensor, views: Tensor) -> dict[str, Tensor]:
         """What the last block's attention carries by class and register tokens together, then by each patch."""
