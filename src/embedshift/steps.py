@@ -24,6 +24,7 @@ from embedshift.sources.base import storable
 from embedshift.store import folder, shards
 from embedshift.store.changed import later, measured_pixels
 from embedshift.store.copies import copies, copies_line
+from embedshift.store.lock import locked
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo
 from embedshift.store.reader import Reader
 from embedshift.store.tables import write_tables
@@ -74,7 +75,7 @@ def run_study(
         EmbedshiftError: when there is no image, the model cannot be loaded, the folder holds another study or is
             in use, or nothing could be measured.
     """
-    with prepared(config, out, encoder=encoder, suite=suite) as study, folder.locked(out):
+    with prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
         note_roots(study.source.description, [sample.location for sample in study.samples])
         done = folder.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)

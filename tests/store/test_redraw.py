@@ -9,7 +9,7 @@ import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.sources import Sample, Shard, images, note_roots
 from embedshift.store.changed import later, measured_pixels
-from embedshift.store.folder import differences
+from embedshift.store.differences import differences
 from embedshift.store.redraw import redraw
 from embedshift.store.shards import Failure, ShardRecord
 from support.synthetic import make_study

@@ -98,13 +98,13 @@ def _at_second_try(images: Images, place: int, first: Callable[[], Made]) -> Mad
         return first()
     except ENDED as error:
         if _is_daemon():
-            return out_of_reach(images.samples[place], error, images.plan)
+            return out_of_reach(images.samples[place], error, images.plan.config.image_timeout)
     try:
         with _Loader(images) as alone:
             alone.ask(place)
             return alone.take(place)
     except ENDED as error:
-        return out_of_reach(images.samples[place], error, images.plan)
+        return out_of_reach(images.samples[place], error, images.plan.config.image_timeout)
 
 
 class _Loader:
