@@ -10,9 +10,20 @@ from typing import TYPE_CHECKING
 from embedshift.errors import EmbedshiftError
 
 if TYPE_CHECKING:
-    from embedshift.api import Study, check, compare, load, load_encoder, make_views, run, wrap
+    from embedshift.api import Study, attack, check, compare, load, load_encoder, make_views, run, wrap
 
-__all__ = ["EmbedshiftError", "Study", "check", "compare", "load", "load_encoder", "make_views", "run", "wrap"]
+__all__ = [
+    "EmbedshiftError",
+    "Study",
+    "attack",
+    "check",
+    "compare",
+    "load",
+    "load_encoder",
+    "make_views",
+    "run",
+    "wrap",
+]
 
 __version__ = importlib.metadata.version("embedshift")
 

@@ -24,8 +24,8 @@ from embedshift.sources.base import storable
 from embedshift.store import folder, shards
 from embedshift.store.changed import later, measured_pixels
 from embedshift.store.copies import copies, copies_line
-from embedshift.store.lock import locked
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo
+from embedshift.store.lock import locked
 from embedshift.store.reader import Reader
 from embedshift.store.tables import write_tables
 

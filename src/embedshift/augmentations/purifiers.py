@@ -1,4 +1,4 @@
-"""Purifiers: fixed changes that may undo an attack. Each takes a picture uint8 `[H, W, 3]` and gives one of that shape."""
+"""Purifiers: fixed changes that may undo an attack, of pictures uint8 `[H, W, 3]`."""
 
 import functools
 import io
@@ -43,7 +43,7 @@ def resize(picture: Pixels, scale: float) -> Pixels:
 def bits(picture: Pixels, count: float) -> Pixels:
     """Of 256 levels the nearest of 2 to the power of `count`, from 0 to 255."""
     last = 2 ** int(count) - 1
-    return np.rint(np.rint(picture / 255 * last) * (255 / last)).astype(np.uint8)
+    return np.asarray(np.rint(np.rint(picture / 255 * last) * (255 / last)), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """The settings of an attack."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
 from embedshift.config import AtLeast1, Resize, Seconds, validated
 from embedshift.errors import UsageError
-from embedshift.registry import setting
+from embedshift.registry import setting, unknown_name
 
 # Of each norm where none is given: of 255 levels, and of values in [0, 1].
 EPS = {"linf": (4.0,), "l2": (1.0,)}
@@ -43,13 +43,17 @@ class AttackConfig:
 
 
 def make_attack_config(given: Mapping[str, Any]) -> AttackConfig:
-    """An `AttackConfig` of what was given; a wrong value raises UsageError with one line.
+    """An `AttackConfig` of what was given; a wrong value or key raises UsageError with one line.
 
     Example:
         >>> make_attack_config({"eps": [0.5]})
         Traceback (most recent call last):
         embedshift.errors.UsageError: eps 0.5: pictures have whole levels: give linf a whole number from 1 to 255
     """
+    known = dict.fromkeys(each.name for each in fields(AttackConfig))
+    for name in given:
+        if name not in known:
+            raise UsageError(unknown_name("setting", name, known))
     config = validated(AttackConfig, given)
     eps = tuple(dict.fromkeys(config.eps)) or EPS[config.norm]
     for each in eps if config.norm == "linf" else ():

@@ -112,7 +112,7 @@ def read_attack(folder: Path) -> Attack | None:
     try:
         return _typed(Attack, json.loads(read_text(file, LARGEST)))
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{file}: not as `embedshift attack` writes it ({str(error):.200})") from error
+        raise UsageError(f"{file}: not as `embedshift attack` writes it ({error!s:.200})") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +175,7 @@ def told_of(told: Mapping[str, Any]) -> Told | None:
     try:
         return _typed(Told, dict(told))
     except ValueError as error:
-        raise UsageError(f"{FILE} does not say what was attacked ({str(error):.200})") from error
+        raise UsageError(f"{FILE} does not say what was attacked ({error!s:.200})") from error
 
 
 def _typed(kind: type[T], content: Any) -> T:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.errors import UsageError
 from embedshift.sources.base import storable
 from embedshift.store import shards
 from embedshift.store.checksum import Damaged
@@ -17,6 +17,7 @@ from embedshift.store.parts import Part, outcomes, present
 from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
+
 
 def resumable(
     out: Path, identity: Mapping[str, Any], config_hash: str, image_ids: Collection[str], *, repair: bool = False

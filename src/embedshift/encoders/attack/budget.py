@@ -77,7 +77,7 @@ class Budget:
         if self.norm == "linf":
             radius = np.floor(self.radius)
             low, high = np.maximum(base - radius, 0), np.minimum(base + radius, 255)
-            return np.clip(np.rint(pixels), low, high).astype(np.uint8)
+            return np.asarray(np.clip(np.rint(pixels), low, high), np.uint8)
         moved, low_scale, high_scale = pixels - base, 0.0, 1.0
         found = _levels(base + moved)
         if self.size(found, original) <= self.eps:
@@ -109,4 +109,4 @@ class Budget:
 
 
 def _levels(pixels: np.ndarray) -> Pixels:
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)

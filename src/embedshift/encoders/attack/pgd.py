@@ -30,9 +30,7 @@ def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int)
     """
     foolbox, eagerpy = library("foolbox"), library("eagerpy")
     kinds = {"linf": "LinfProjectedGradientDescentAttack", "l2": "L2ProjectedGradientDescentAttack"}
-    attack = getattr(foolbox.attacks, kinds[budget.norm])(
-        rel_stepsize=REACH / steps, steps=steps, random_start=True
-    )
+    attack = getattr(foolbox.attacks, kinds[budget.norm])(rel_stepsize=REACH / steps, steps=steps, random_start=True)
     # It climbs the loss of a classifier; this one is of the embedding, and foolbox's own way to say another.
     attack.get_loss_fn = lambda model, labels: lambda inputs: eagerpy.astensor(-loss(inputs.raw))
     attack.get_random_start = lambda inputs, epsilon: eagerpy.astensor(start)

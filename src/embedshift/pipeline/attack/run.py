@@ -19,7 +19,7 @@ from embedshift.encoders import Encoder, load_encoder
 from embedshift.encoders.attack.pgd import library
 from embedshift.encoders.attack.worst import fixed_threads
 from embedshift.encoders.base import Differentiable, EncoderInfo, Preprocess
-from embedshift.errors import EmbedshiftError, UsageError, cause, reason
+from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.pipeline.attack.image import Attacker
 from embedshift.pipeline.attack.pictures import Pictures
 from embedshift.pipeline.draw import Clock, guarded, out_of_reach
@@ -79,9 +79,7 @@ class Inputs:
     def sized(self, picture: Pixels) -> Pixels:
         """As the encoder takes it."""
         how = self.how
-        return images.resize(
-            picture, how.size, self.config.resize, shortest=how.shortest, resample=how.resample
-        )
+        return images.resize(picture, how.size, self.config.resize, shortest=how.shortest, resample=how.resample)
 
 
 def run_attack(
