@@ -176,7 +176,7 @@ def attack(
     """
     from embedshift.pipeline.attack.run import run_attack  # with torch
 
-    own = {name: settings[name] for name in ("device", "size", "embedding") if name in settings}
+    own: Json = {name: settings[name] for name in ("device", "size", "embedding") if name in settings}
     encoder = _encoder(model, own)
     given = {"images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)], **settings}
     given["model"] = model if isinstance(model, str) else model.name

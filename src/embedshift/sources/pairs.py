@@ -97,6 +97,7 @@ class PairedSource:
 
 
 def by_stem(samples: Sequence[Sample]) -> Groups:
+    """Samples by their ids without the endings."""
     groups: Groups = {}
     for sample in samples:
         groups.setdefault(stem(sample.image_id), []).append(sample)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from embedshift.arrays import Floats, Pixels
+from embedshift.errors import EmbedshiftError
 
 Embed = Callable[[Tensor], Tensor]
 Purify = Callable[[Pixels], Pixels]
@@ -49,6 +50,19 @@ class Goal:
         """The same of whole levels `[S, S, 3]`."""
         with torch.no_grad():
             return float(self.cosine(as_pixels(picture)))
+
+
+def reference_of(embed: Embed, picture: Pixels) -> Tensor:
+    """The embedding `[1, D]` of a picture uint8 `[S, S, 3]`, to compare others with.
+
+    Raises:
+        EmbedshiftError: when it has no direction.
+    """
+    with torch.no_grad():
+        found = embed(as_pixels(picture)).detach()
+    if not bool(torch.isfinite(found).all()) or not bool(found.norm() > 0):
+        raise EmbedshiftError("its embedding has no direction: it is not finite, or zero")
+    return found
 
 
 def as_pixels(picture: Pixels) -> Tensor:

@@ -1,16 +1,14 @@
 """One image under attack: its pictures within every budget, made alone, so that no other image matters to them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations.purifiers import purifier
 from embedshift.augmentations.views import view_seed
 from embedshift.encoders.attack.budget import Budget
-from embedshift.encoders.attack.goal import Goal, as_pixels
+from embedshift.encoders.attack.goal import Embed, Goal, reference_of
 from embedshift.encoders.attack.worst import worst
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.pipeline.attack.pictures import Pictures
@@ -18,6 +16,9 @@ from embedshift.sources import Sample, images
 from embedshift.sources.attacked import ORIGINALS, AttackedImage, AttackedVariant
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Attacker:
         pictures: Where they are stored.
     """
 
-    embed: Callable[[Tensor], Tensor]
+    embed: Embed
     target: Pixels | None
     steps: int
     seed: int
@@ -64,10 +65,7 @@ class Attacker:
         self, image_id: str, original: Pixels, wanted: Mapping[str, AttackedVariant], before: AttackedImage | None
     ) -> AttackedImage:
         self.pictures.path(ORIGINALS, image_id)  # before any work, whether its id can be that of a file
-        with torch.no_grad():
-            reference = self.embed(as_pixels(original if self.target is None else self.target)).detach()
-        if not bool(torch.isfinite(reference).all()) or not bool(reference.norm() > 0):
-            raise EmbedshiftError("its embedding is no direction: not finite, or zero")
+        reference = reference_of(self.embed, original if self.target is None else self.target)
         pixels = images.pixels_hash(original)
         kept = before if before is not None and before.pixels == pixels else None
         files = {ORIGINALS: self.pictures.write(ORIGINALS, image_id, original)}
@@ -83,7 +81,7 @@ class Attacker:
         return AttackedImage(pixels=pixels, files=files, cosine=cosine, method=method)
 
     def _picture(
-        self, image_id: str, original: Pixels, reference: Tensor, variant: AttackedVariant
+        self, image_id: str, original: Pixels, reference: "Tensor", variant: AttackedVariant
     ) -> tuple[Pixels, float, str]:
         """A picture, its cosine to what it is compared with, and the method that made it."""
         seed = view_seed(self.seed, image_id, variant.name, 0)

@@ -26,7 +26,7 @@ from embedshift.pipeline.draw import Clock, guarded, out_of_reach
 from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.plan import preprocess_of
 from embedshift.sources import Sample, Source, images, open_source, passed_over, select
-from embedshift.sources.attacked import FILE, ORIGINALS, Attack, AttackedVariant, Failed, read_attack
+from embedshift.sources.attacked import FILE, ORIGINALS, Attack, AttackedImage, AttackedVariant, Failed, read_attack
 from embedshift.sources.base import IMAGE_BYTES, storable
 from embedshift.sources.pairs import by_stem, refuse_equal
 from embedshift.store.differences import differences
@@ -130,14 +130,17 @@ def run_attack(
         for sample in samples:
             if sample.image_id in there:
                 continue
-            found = inputs.original(sample)
-            if not isinstance(found, Failure):
-                found = attacker.attack(sample, found, wanted, attack.images.get(sample.image_id))
-            if isinstance(found, Failure):
-                failures.append(found)
+            original = inputs.original(sample)
+            made: AttackedImage | Failure
+            if isinstance(original, Failure):
+                made = original
+            else:
+                made = attacker.attack(sample, original, wanted, known.get(sample.image_id))
+            if isinstance(made, Failure):
+                failures.append(made)
                 attack = replace(attack, failures=tuple(Failed(**vars(each)) for each in failures))
             else:
-                attack = replace(attack, images={**attack.images, sample.image_id: found})
+                attack = replace(attack, images={**attack.images, sample.image_id: made})
             _write(out, attack)
             progress(1)
     if len(failures) == len(samples):
