@@ -90,7 +90,7 @@ def purifier(name: str) -> Callable[[Pixels], Pixels]:
     kind, _, text = name.partition(":")
     if kind not in PURIFIERS:
         raise UsageError(f"purifier {name!r}: not one of {', '.join(PURIFIERS)}; give one as in jpeg:50")
-    number = float(text) if re.fullmatch(r"\d{1,4}(\.\d{1,4})?", text) else -1.0
+    number = float(text) if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4})?", text) else -1.0
     if not PURIFIERS[kind].takes(number):
         raise UsageError(f"purifier {name!r}: {kind} takes {PURIFIERS[kind].numbers}, as in {_EXAMPLES[kind]}")
     return functools.partial(_apply, kind, number)
