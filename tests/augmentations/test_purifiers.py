@@ -32,12 +32,11 @@ def by_scipy_blur(sigma):
 
 
 def by_two_matrices(scale):
-    """The triangle filter of Pillow's bilinear resampling, written as matrices."""
+    """Bilinear resampling written as matrices: between the two nearest values, whatever the scale."""
 
     def matrix(inside, outside):
-        support = max(1.0, inside / outside)
         centres = (np.arange(outside)[:, None] + 0.5) * inside / outside
-        weights = np.maximum(0, 1 - np.abs(np.arange(inside) + 0.5 - centres) / support)
+        weights = np.maximum(0, 1 - np.abs(np.arange(inside) + 0.5 - np.clip(centres, 0.5, inside - 0.5)))
         return weights / weights.sum(axis=1, keepdims=True)
 
     found = PHOTO.astype(float)
@@ -61,7 +60,7 @@ CASES = [
     ("blur:1", by_scipy_blur(1), 2),
     ("blur:2.5", by_scipy_blur(2.5), 3),
     ("resize:0.75", by_two_matrices(0.75), 2),
-    ("resize:0.5", by_two_matrices(0.5), 2),
+    ("resize:0.3", by_two_matrices(0.3), 2),
     ("bits:4", by_search(4), 0),
     ("bits:1", by_search(1), 0),
 ]

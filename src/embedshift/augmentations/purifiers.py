@@ -33,11 +33,11 @@ def blur(picture: Pixels, sigma: float) -> Pixels:
 
 
 def resize(picture: Pixels, scale: float) -> Pixels:
-    """Scaled down by Pillow's bilinear filter, and up again."""
+    """Scaled down and up again, bilinear and without antialiasing, as originals are brought to a square."""
     height, width = picture.shape[:2]
     small = max(1, round(width * scale)), max(1, round(height * scale))
-    filtered = Image.fromarray(picture).resize(small, Image.Resampling.BILINEAR)
-    return np.asarray(filtered.resize((width, height), Image.Resampling.BILINEAR))
+    scaled = cv2.resize(picture, small, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(scaled, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def bits(picture: Pixels, count: float) -> Pixels:

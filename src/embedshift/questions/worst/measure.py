@@ -5,7 +5,6 @@ import logging
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.pipeline.measure import Asked, Measure
-from embedshift.sources.attacked import attack_of
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +20,8 @@ class MEASURE(Measure):
         super().__init__(asked)
         self._told: Json = {}
         if asked.config.pairs:
+            from embedshift.sources.attacked import attack_of  # with pyarrow, which a list of metrics must not wait for
+
             try:
                 self._told = attack_of(asked.config.images, asked.suite.names)
             except UsageError as error:
