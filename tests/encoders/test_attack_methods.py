@@ -99,6 +99,18 @@ def test_apgd_is_the_printed_algorithm(ripples):
     assert halved > 10, "the rule that halves steps was tried"
 
 
+def test_steps_that_fall_and_never_reach_the_best_go_back_to_it():
+    """The second condition: nearly all of nine steps lower the loss, and none is below the start."""
+    values, signs = iter([0, *range(10, 1, -1), -1, *[5] * 30]), iter([1, *[-1] * 40])
+
+    def scripted(pixels):
+        return next(values) + next(signs) * (pixels - pixels.detach()).sum()
+
+    original = torch.full(SHAPE, 128.0)
+    found = apgd(scripted, original, original, Budget("linf", 100), 40)
+    assert (found < original).all(), "step 10 began at the start again, along its gradient"
+
+
 def test_checkpoints_are_those_of_the_paper():
     assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
     assert checkpoints(1) == [1] * 8
