@@ -84,7 +84,8 @@ def main() -> None:
         folder = Path(place) if options.folder is None else options.folder
         best: dict[str, float] = {}
         for eps, steps in STAGES[:1] if options.short else STAGES:
-            adv, cosines = folder / f"adv-{steps}", {}
+            adv = folder / f"adv-{steps}"
+            cosines: Cosines = {}
             worst.METHODS |= {name: noted(name, method, cosines) for name, method in methods.items()}
             best |= attacked(photos, adv, eps, steps, cosines)
             if steps == 50 and eps > 1:

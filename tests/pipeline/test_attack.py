@@ -13,7 +13,7 @@ import embedshift
 from embedshift.augmentations.purifiers import purifier
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources import images
-from support.archives import write_tar
+from support.archives import write_parquet
 from support.mean_colour import MeanColour
 from support.models import MEAN, SIZE, STD, make, pictures
 
@@ -186,13 +186,13 @@ def test_an_id_that_is_no_name_of_a_file_is_listed(model, tmp_path):
     photo = tmp_path / "a.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(photo)
     data = photo.read_bytes()
-    write_tar(tmp_path / "all.tar", [("good.png", data), ("a/../../../out.png", data), (".hidden/b.png", data)])
-    found = attack(tmp_path / "all.tar", tmp_path / "in" / "adv", model, eps=[1], steps=1)
+    names = ["good.png", "a/../../../out.png", "/out.png", ".hidden/b.png"]
+    write_parquet(tmp_path / "all.parquet", [(name, data) for name in names])
+    found = attack(tmp_path / "all.parquet", tmp_path / "in" / "adv", model, eps=[1], steps=1)
     assert list(found.images) == ["good.png"]
     assert len(list(tmp_path.rglob("*.png"))) == 1 + 3
-    assert found.failures
-    for each in found.failures:
-        assert "cannot be the name of a file" in each.reason
+    assert {each.image_id for each in found.failures} == {*names[1:]}
+    assert all("cannot be the name of a file" in each.reason for each in found.failures)
 
 
 def test_what_cannot_be_is_refused_in_one_line(adv, photos, model, tmp_path):
