@@ -10,6 +10,8 @@ from support import command
 # What `make quick` leaves out: a browser, Ray, other families of encoders, and what takes more than some seconds.
 SLOW_FILES = {
     "test_again.py",
+    "test_attack.py",
+    "test_attack_command.py",
     "test_attention_asked.py",
     "test_browser.py",
     "test_browser_families.py",

@@ -11,9 +11,20 @@ from embedshift.errors import EmbedshiftError
 from embedshift.store import forked as _forked  # noqa: F401 - it watches forks from the first import on
 
 if TYPE_CHECKING:
-    from embedshift.api import Study, check, compare, load, load_encoder, make_views, run, wrap
+    from embedshift.api import Study, attack, check, compare, load, load_encoder, make_views, run, wrap
 
-__all__ = ["EmbedshiftError", "Study", "check", "compare", "load", "load_encoder", "make_views", "run", "wrap"]
+__all__ = [
+    "EmbedshiftError",
+    "Study",
+    "attack",
+    "check",
+    "compare",
+    "load",
+    "load_encoder",
+    "make_views",
+    "run",
+    "wrap",
+]
 
 __version__ = importlib.metadata.version("embedshift")
 

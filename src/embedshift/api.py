@@ -7,15 +7,17 @@ from typing import Any
 from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.views import make_views
 from embedshift.config import Json, Precision, Resize, Store, StudyConfig, make_config
+from embedshift.config.attack import make_attack_config
 from embedshift.encoders import Encoder, load_encoder
 from embedshift.engines import Progress
 from embedshift.errors import UsageError
+from embedshift.sources.attacked import Attack
 from embedshift.steps import run_study
 from embedshift.study import Study, load
 from embedshift.study.comparison import compare
 from embedshift.study.gate import check
 
-__all__ = ["Study", "check", "compare", "load", "load_encoder", "make_views", "run", "wrap"]
+__all__ = ["Study", "attack", "check", "compare", "load", "load_encoder", "make_views", "run", "wrap"]
 
 DEFAULTS = StudyConfig()
 
@@ -136,6 +138,49 @@ def run(
         progress=progress,
     )  # fmt: skip
     return Study(Path(out))
+
+
+def attack(
+    images: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    model: str | Encoder = DEFAULTS.model,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Attack:
+    """Makes the worst change of each image within a budget, as originals and variants that `run(pairs=...)` measures.
+
+    Args:
+        images: As `run`.
+        out: The attack's folder; what is there already, of the same settings, is kept.
+        model: As `run`; an encoder of the user's own must be `Differentiable`, as `wrap` makes it.
+        progress: Called with a number of images whenever so many more are through.
+        **settings: The fields of `AttackConfig`: norm, eps, steps, target, through, limit, sample, seed and others.
+
+    Returns:
+        What attack.json says: of every image the cosine that each variant has.
+
+    Raises:
+        EmbedshiftError: one line that names the thing and says what to do.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> from PIL import Image
+        >>> from torch import nn
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)).save(folder / "a.png")
+        >>> encoder = wrap(nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
+        >>> found = attack(folder, out=folder / "adv", model=encoder, eps=[8], steps=5)
+        >>> found.images["a.png"].cosine["linf-8"] < found.images["a.png"].cosine["control-linf-8"]
+        True
+    """
+    from embedshift.pipeline.attack.run import run_attack  # with torch
+
+    own: Json = {name: settings[name] for name in ("device", "size", "embedding") if name in settings}
+    encoder = _encoder(model, own)
+    given = {"images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)], **settings}
+    given["model"] = model if isinstance(model, str) else model.name
+    return run_attack(make_attack_config(given), Path(out), encoder=encoder, progress=progress or (lambda _: None))
 
 
 def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | None:

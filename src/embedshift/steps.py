@@ -26,6 +26,7 @@ from embedshift.store.changed import later, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.forked import refuse_fork
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo
+from embedshift.store.lock import locked
 from embedshift.store.reader import Reader
 from embedshift.store.tables import write_tables
 
@@ -76,7 +77,7 @@ def run_study(
             in use, nothing could be measured, or this process is a fork in which Polars would hang.
     """
     refuse_fork()
-    with prepared(config, out, encoder=encoder, suite=suite) as study, folder.locked(out):
+    with prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
         note_roots(study.source.description, [sample.location for sample in study.samples])
         done = folder.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)

@@ -1,5 +1,6 @@
 """What the docs tell a reader to type is what the command line takes."""
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -12,10 +13,11 @@ import yaml
 from embedshift.cli import app
 from embedshift.cli.options import given, originals_and_variants
 from embedshift.config import make_config, setting_names
+from embedshift.config.attack import AttackConfig, make_attack_config
 from embedshift.study.gate.rule import read_rules
 
 ROOT = Path(__file__).parents[2]
-COMMAND = re.compile(r"\bembedshift ((?:run|report|compare|check|list|demo) [^`\n]+)")
+COMMAND = re.compile(r"\bembedshift ((?:run|report|compare|check|list|demo|attack) [^`\n]+)")
 
 
 def commands(text: str) -> list[str]:
@@ -34,6 +36,8 @@ def parse(line: str) -> dict[str, Any]:
     if name == "run":
         arguments = originals_and_variants(params["images"], params["pairs"])
         make_config(given({name: params[name] for name in setting_names()} | arguments))
+    if name == "attack":
+        make_attack_config(given({field.name: params[field.name] for field in dataclasses.fields(AttackConfig)}))
     return params
 
 

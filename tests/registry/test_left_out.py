@@ -28,6 +28,7 @@ TRACES = {
     "direction": ("fig14_directions", "directions", "direction", set()),
     "search": ("fig18_recall", "search", "search", set()),
     "setlevel": (None, "setlevel", "setlevel", set()),
+    "worst": (None, None, None, set()),  # it says nothing of what no attack made
     "claims": (None, "claims", "claims", set()),
     "layers": ("fig10_depth", "layers", "layers", {"layer_l2_cls"}),
     "heads": ("fig21_heads_map", "heads", "heads", {"heads"}),

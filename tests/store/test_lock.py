@@ -7,7 +7,7 @@ import pytest
 
 import embedshift
 from embedshift.errors import EmbedshiftError
-from embedshift.store.folder import locked
+from embedshift.store.lock import locked
 from support.models import Colours, pictures
 
 

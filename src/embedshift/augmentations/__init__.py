@@ -4,7 +4,7 @@ from embedshift.augmentations import corruptions, strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.suite import SUITES, Suite, load_suite, rebuild_suite
-from embedshift.augmentations.variant import Variant
+from embedshift.augmentations.variant import Purified, Variant, with_purified
 
 __all__ = [
     "ORIGINAL",
@@ -13,6 +13,7 @@ __all__ = [
     "Augmentation",
     "Choice",
     "Grade",
+    "Purified",
     "Suite",
     "Variant",
     "corruptions",
@@ -20,4 +21,5 @@ __all__ = [
     "rebuild_suite",
     "strength",
     "style",
+    "with_purified",
 ]

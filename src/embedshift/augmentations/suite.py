@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.augmentations import transforms
-from embedshift.augmentations.augmentation import Augmentation, Choice, Grade
+from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.chain import Chain
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.pipelines import ENDINGS, read_pipelines
 from embedshift.augmentations.transforms import Transform
 from embedshift.augmentations.trial import failure
+from embedshift.augmentations.variant import purified_of
 from embedshift.config import Json
 from embedshift.errors import UsageError, reason
 from embedshift.registry import Registry
@@ -147,6 +148,8 @@ def load_suite(
 def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
     """The suite of a stored description, without variants and the user's own callables; None where none is left.
 
+    What a purifier makes of the image itself is drawn again, what it makes of a variant is not.
+
     Example:
         >>> rebuild_suite(load_suite("paper").describe()).names == load_suite("paper").names
         True
@@ -171,6 +174,9 @@ def _rebuilt(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
         grade = Grade(**entry["grade"])
         family = FAMILIES.get(grade.family)
         known = [] if family is None else [family.at(grade.level, grade.parameter)]
+    elif entry.get("of") == ORIGINAL:
+        purified = purified_of(entry)
+        known = [] if purified is None else [purified]
     elif "built_in" in entry:
         known = [each for each in _without_families() if each.name == name]
     elif "albumentations" in entry:

@@ -1,19 +1,39 @@
-"""Commands on finished studies: compare, search, check, verify."""
+"""Commands beside `run`: attack; and those on finished studies: compare, search, check, verify."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import embedshift
 from embedshift.cli.app import AsJson, Quiet, app
-from embedshift.cli.options import RARE, names, place, with_flags
+from embedshift.cli.options import RARE, given, names, place, with_flags, with_options
 from embedshift.cli.words import say
+from embedshift.config.attack import AttackConfig
 from embedshift.errors import UsageError
 
 # Tables of the question that `--json` has.
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
+
+
+@app.command()
+@with_options(AttackConfig, skip=("images",))
+def attack(
+    images: Annotated[list[str], typer.Argument(help="A folder, several files and folders, or a .txt list.")],
+    out: Annotated[Path, typer.Option(help="The attack's folder.", parser=place, metavar="PATH")],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    **settings: Any,
+) -> None:
+    """Make the worst change of each image within a budget, as pairs for `run --pairs`."""
+    from embedshift.cli.attack import attack_and_print
+    from embedshift.cli.terminal import set_up_logging
+    from embedshift.config.attack import make_attack_config
+
+    config = make_attack_config({"images": images, **given(settings)})
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+    attack_and_print(config, out, quiet=quiet, as_json=as_json)
 
 
 @app.command()

@@ -199,9 +199,9 @@ def _number(value: float | None) -> str:
 
 
 @contextlib.contextmanager
-def progress(quiet: bool) -> Iterator[tuple[Callable[[Start], None], Callable[[int], None]]]:
+def progress(quiet: bool, doing: str = "measuring") -> Iterator[tuple[Callable[[Start], None], Callable[[int], None]]]:
     """A bar with images per second and the time left; on anything but a terminal, a log line now and then."""
-    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     bar = Progress(*columns, TimeRemainingColumn(), console=err_console, disable=quiet or not err_console.is_terminal)
     task = bar.add_task("", total=None, rate="")
     state = {"begun": 0.0, "said": 0.0, "done": 0, "total": 0, "new": 0}

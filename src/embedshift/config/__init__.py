@@ -27,6 +27,8 @@ Seconds = Annotated[float, Gt(0), Le(86_400)]
 
 # What the augmentations of pairs are called, and settings that choose among suites of augmentations.
 PAIRS, DRAWN = "pairs", ("families", "levels", "frost_textures")
+# Settings of pairs alone.
+OF_PAIRS = ("allow_missing", "purify")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class StudyConfig:
     augmentations: str = setting("paper", "A registered suite, see `list augmentations`, or a YAML file of pipelines.")
     pairs: tuple[str, ...] = setting((), "Variants of every image, PATH or NAME=PATH each, in place of augmentations.")
     allow_missing: bool = setting(False, "Of pairs: an image may lack a variant.", rare=True)
+    purify: tuple[str, ...] = setting((), "Of pairs: purifiers, as jpeg:50,median:3; adds views.", rare=True)
     families: tuple[str, ...] = setting((), "Of strength or corruptions: only these families, with commas.")
     levels: AtLeast1 | None = setting(None, "Of strength: levels of each family. Default: 5.")
     frost_textures: str | None = setting(None, "Of corruptions: a folder with images of frost.", rare=True)
@@ -113,20 +116,21 @@ def make_config(given: Mapping[str, Any]) -> StudyConfig:
         if name not in known:
             raise UsageError(unknown_name("setting", str(name), known))
     given = _of_pairs(given)
-    core = _validated(StudyConfig, {name: value for name, value in given.items() if name not in switched})
+    core = validated(StudyConfig, {name: value for name, value in given.items() if name not in switched})
     switches: Json = {}
     for each in questions():
         if each.switches:
             own = {name: given[name] for name in given if switched.get(name) == each.name}
-            switches |= vars(_validated(each.switches, own))
+            switches |= vars(validated(each.switches, own))
     return dataclasses.replace(core, switches=switches)
 
 
 def _of_pairs(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """The settings of a study of pairs, whose augmentations are called so; refuses those that draw views."""
     if not given.get("pairs"):
-        if given.get("allow_missing"):
-            raise UsageError("`allow_missing` is for `pairs`")
+        for name in OF_PAIRS:
+            if given.get(name):
+                raise UsageError(f"`{name}` is for `pairs`")
         return given
     nothing = {"augmentations": (PAIRS,), "draws": (1,), **dict.fromkeys(DRAWN, ((), [], None))}
     if others := [name for name, values in nothing.items() if name in given and given[name] not in values]:
@@ -155,7 +159,8 @@ def as_pairs(given: Any) -> Any:
     return [os.fspath(path) if isinstance(path, os.PathLike) else path for path in given]
 
 
-def _validated(kind: type[S], given: Mapping[str, Any]) -> S:
+def validated(kind: type[S], given: Mapping[str, Any]) -> S:
+    """A dataclass of settings from what was given; a wrong value raises UsageError with one line."""
     import pydantic  # a tenth of a second that `--help` does not need
 
     try:

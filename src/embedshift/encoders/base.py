@@ -195,6 +195,15 @@ class Compilable(Protocol):
 
 
 @runtime_checkable
+class Differentiable(Protocol):
+    """An encoder that gives gradients with respect to pixels."""
+
+    def differentiable(self) -> AbstractContextManager[Any]:
+        """While entered, what is given maps pixels `[B, 3, S, S]`, RGB in [0, 255], to embeddings `[B, D]`."""
+        ...
+
+
+@runtime_checkable
 class ReadsText(Protocol):
     """An encoder that reads texts too, into the space of its embeddings."""
 

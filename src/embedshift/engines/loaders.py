@@ -98,13 +98,13 @@ def _at_second_try(images: Images, place: int, first: Callable[[], Made]) -> Mad
         return first()
     except ENDED as error:
         if _is_daemon():
-            return out_of_reach(images.samples[place], error, images.plan, "once")
+            return out_of_reach(images.samples[place], error, images.plan.config.image_timeout, "once")
     try:
         with _Loader(images) as alone:
             alone.ask(place)
             return alone.take(place)
     except ENDED as error:
-        return out_of_reach(images.samples[place], error, images.plan, "twice")
+        return out_of_reach(images.samples[place], error, images.plan.config.image_timeout, "twice")
 
 
 class _Loader:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from embedshift.arrays import Pixels, Values
+from embedshift.augmentations import ORIGINAL, Purified
 from embedshift.augmentations.views import draw_views
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.pipeline.limit import TookTooLong, time_limit
@@ -80,23 +81,34 @@ def draw_image(sample: Sample, source: Source, plan: Plan, *, ends_process: bool
         TookTooLong: when a step takes longer than the settings allow; its text is the stage.
         MemoryError: when the memory does not hold it. Both may be otherwise another time.
     """
-    return _guarded(_drawn, sample, source, plan, ends_process)
+    seconds = plan.config.image_timeout
+    return guarded(lambda clock: _drawn(sample, source, plan, clock), sample, source, seconds, ends_process)
 
 
 def hash_image(sample: Sample, source: Source, plan: Plan, *, ends_process: bool = False) -> str | Failure:
     """The hash of an image's pixels as they are now; arguments and errors as those of `draw_image`."""
-    return _guarded(_hashed, sample, source, plan, ends_process)
+    seconds = plan.config.image_timeout
+    return guarded(lambda clock: _hashed(sample, source, clock), sample, source, seconds, ends_process)
 
 
-def _guarded(
-    work: Callable[[Sample, Source, Plan, Clock], T], sample: Sample, source: Source, plan: Plan, ends_process: bool
+def guarded(
+    work: Callable[[Clock], T], sample: Sample, source: Source, seconds: float, ends_process: bool = False
 ) -> T | Failure:
+    """What some work on one image gives; what fails becomes a `Failure`.
+
+    Args:
+        work: It tells a clock its stages.
+        sample: The image.
+        source: Where it comes from.
+        seconds: How long one step may take.
+        ends_process: As `draw_image`, whose errors it has.
+    """
     if sample.problem is not None:
         return Failure(storable(sample.image_id), "list", sample.problem)
     clock = Clock()
     try:
-        with time_limit(plan.config.image_timeout, ends_process=ends_process) as clock.began:
-            return work(sample, source, plan, clock)
+        with time_limit(seconds, ends_process=ends_process) as clock.began:
+            return work(clock)
     except TookTooLong as error:
         raise TookTooLong(clock.stage) from error
     except Exception as error:
@@ -108,29 +120,29 @@ def _guarded(
         return Failure(storable(sample.image_id), clock.stage, words, transient)
 
 
-def out_of_reach(sample: Sample, error: BaseException, plan: Plan, tries: str) -> Failure:
+def out_of_reach(sample: Sample, error: BaseException, seconds: float, tries: str) -> Failure:
     """The failure of an image whose last try did not end with the image.
 
     Args:
         sample: The image.
         error: What ended the last try.
-        plan: What decides the rows.
+        seconds: How long one step might take.
         tries: How often it was tried, in words.
     """
     stage = "draw"
     if isinstance(error, TookTooLong):
-        stage, words = str(error), f"took longer than {plan.config.image_timeout:g} s (`image_timeout`)"
+        stage, words = str(error), f"took longer than {seconds:g} s (`image_timeout`)"
     elif isinstance(error, MemoryError):
         words = "the memory does not hold it"
     else:
         words = (
             "its loader process ended while it read, decoded or drew it: out of memory, a fault in a library, or a "
-            f"step that took longer than {plan.config.image_timeout:g} s (`image_timeout`)"
+            f"step that took longer than {seconds:g} s (`image_timeout`)"
         )
     return Failure(storable(sample.image_id), stage, f"{words}; tried {tries}", transient=True)
 
 
-def _hashed(sample: Sample, source: Source, _plan: Plan, clock: Clock) -> str:
+def _hashed(sample: Sample, source: Source, clock: Clock) -> str:
     with clock.at("read"):
         data = source.read(sample)
     with clock.at("decode"):
@@ -177,7 +189,7 @@ def sized(image: Pixels, plan: Plan) -> Pixels:
 def read_views(
     original: Pixels, sample: Sample, source: PairedSource, plan: Plan, clock: Clock
 ) -> tuple[Pixels, list[int], tuple[int, ...]]:
-    """The original and its variants, brought to the same size by the same way.
+    """The original and its variants, brought to the same size by the same way, and what purifiers make of them.
 
     Returns:
         Views uint8 `[1 + A, S, S, 3]`; their seeds, which are 0; and the places of those that are missing, where the
@@ -186,20 +198,30 @@ def read_views(
     Raises:
         EmbedshiftError: for a variant that cannot be read or decoded; the line begins with its name.
     """
-    views, missing = [original], list[int]()
-    for place, name in enumerate(plan.suite.names, start=1):
-        variant = source.variant(name, sample)
-        if variant is None:
-            missing.append(place)
-            views.append(original)
-            continue
-        try:
-            with clock.at("read"):
-                if variant.problem is not None:
-                    raise EmbedshiftError(variant.problem)
-                data = source.read_variant(name, variant)
-            with clock.at("decode"):
-                views.append(sized(images.decode(data), plan))
-        except Exception as error:
-            raise EmbedshiftError(f"{name}: {cause(error)}") from error
-    return np.stack(views), [0] * len(views), tuple(missing)
+    views: dict[str, Pixels | None] = {ORIGINAL: original}
+    for each in plan.suite:
+        if isinstance(each, Purified):  # it comes after what it is made from
+            with clock.at("draw"):
+                source_view = views[each.of]
+                views[each.name] = None if source_view is None else each.draw(source_view, 0)
+        else:
+            views[each.name] = _variant(each.name, sample, source, plan, clock)
+    missing = [place for place, view in enumerate(views.values()) if view is None]
+    stacked = np.stack([original if view is None else view for view in views.values()])
+    return stacked, [0] * len(stacked), tuple(missing)
+
+
+def _variant(name: str, sample: Sample, source: PairedSource, plan: Plan, clock: Clock) -> Pixels | None:
+    """One variant at the encoder's size; None where it is missing."""
+    variant = source.variant(name, sample)
+    if variant is None:
+        return None
+    try:
+        with clock.at("read"):
+            if variant.problem is not None:
+                raise EmbedshiftError(variant.problem)
+            data = source.read_variant(name, variant)
+        with clock.at("decode"):
+            return sized(images.decode(data), plan)
+    except Exception as error:
+        raise EmbedshiftError(f"{name}: {cause(error)}") from error

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from embedshift.augmentations import Suite, Variant, load_suite
+from embedshift.augmentations import Suite, Variant, load_suite, with_purified
+from embedshift.augmentations.purifiers import check_purifiers
 from embedshift.config import StudyConfig
 from embedshift.encoders import Encoder
 from embedshift.encoders.base import EncoderInfo
@@ -79,7 +80,8 @@ def prepared(
     source, samples, order = list_images(config, out)
     pairs = inspect(source) if isinstance(source, PairedSource) else {}
     if pairs:
-        suite = Suite([Variant(name, bytes_hash=e.bytes_hash, missing=e.missing) for name, e in pairs.items()])
+        variants = [Variant(name, bytes_hash=e.bytes_hash, missing=e.missing) for name, e in pairs.items()]
+        suite = Suite([*with_purified(variants, config.purify)])
     measures = make_measures(config, suite, samples)
     spec = encoder_spec(config, encoder, measures)
     with ready(spec, config, compiled=False) as loaded:
@@ -124,7 +126,8 @@ def _refuse_more_than_memory(plan: Plan) -> None:
 def find_suite(config: StudyConfig) -> Suite:
     """The suite that the settings name; of pairs the variants, whose bytes are not known yet."""
     if config.pairs:
-        return Suite([Variant(name) for name in named_variants(config.pairs)])
+        check_purifiers(config.purify)
+        return Suite([*with_purified([Variant(name) for name in named_variants(config.pairs)], config.purify)])
     return load_suite(
         config.augmentations,
         families=config.families,

@@ -43,14 +43,14 @@ class PairedSource:
         allow_missing: bool = False,
     ) -> None:
         self._originals, self._sources, self._may_be_missing = originals, variants, allow_missing
-        listed = _by_stem(originals.samples)
+        listed = by_stem(originals.samples)
         wanted = {sample.image_id: stem(sample.image_id) for sample in samples}
-        _refuse_equal("images", listed, wanted.values())
+        refuse_equal("images", listed, wanted.values())
         self.skipped: Counter[str] = Counter(originals.skipped)
         self._matched: dict[str, dict[str, Sample]] = {}
         for name, source in variants.items():
-            found = _by_stem(source.samples)
-            _refuse_equal(f"variants in {name}", found, wanted.values())
+            found = by_stem(source.samples)
+            refuse_equal(f"variants in {name}", found, wanted.values())
             self._matched[name] = {image: found[each][0] for image, each in wanted.items() if each in found}
             self._count(name, source, found, listed)
             _check_matches(name, self._matched[name], samples, source)
@@ -96,14 +96,15 @@ class PairedSource:
         return dataclasses.replace(sample, problem=f"no variant in {', '.join(lacking)}")
 
 
-def _by_stem(samples: Sequence[Sample]) -> Groups:
+def by_stem(samples: Sequence[Sample]) -> Groups:
+    """Samples by their ids without the endings."""
     groups: Groups = {}
     for sample in samples:
         groups.setdefault(stem(sample.image_id), []).append(sample)
     return groups
 
 
-def _refuse_equal(what: str, groups: Groups, wanted: Any) -> None:
+def refuse_equal(what: str, groups: Groups, wanted: Any) -> None:
     """Refuses two samples of one stem, where an image of the study has it."""
     for each in wanted:
         if len(groups.get(each, ())) > 1:

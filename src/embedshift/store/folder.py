@@ -1,76 +1,22 @@
-"""The study's folder while a run is at work in it: the lock, and the check that it holds the same study."""
+"""The study's folder when a run begins in it: the check that it holds the same study."""
 
-import contextlib
-import errno
-import fcntl
-import json
 import logging
-import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import polars as pl
 
-from embedshift.config.files import open_own
-from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.errors import UsageError
 from embedshift.sources.base import storable
 from embedshift.store import shards
 from embedshift.store.checksum import Damaged
+from embedshift.store.differences import differences
 from embedshift.store.info import read_info
 from embedshift.store.parts import Part, outcomes, present
 from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
-
-# Folders that runs of this process are at work in, by device and number.
-_HELD: set[tuple[int, int]] = set()
-_GUARD = threading.Lock()
-_AT_WORK = "another run is at work here; wait for it or choose another `out`"
-
-
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Makes the folder and keeps a second run out of it.
-
-    The kernel holds the lock for this process alone and not for its children, so that any death frees it.
-
-    Raises:
-        EmbedshiftError: when another run holds it, or the folder cannot be written.
-    """
-    if storable(str(out)) != str(out):  # Arrow and Polars open no such path
-        raise UsageError(f"{storable(str(out))}: holds bytes that are not UTF-8; choose another `out`")
-    try:
-        (out / "shards").mkdir(parents=True, exist_ok=True)
-        place = out.stat()
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be written ({error.strerror})") from error
-    key = (place.st_dev, place.st_ino)
-    with _GUARD:
-        if key in _HELD:  # the kernel asks no thread of this process
-            raise EmbedshiftError(f"{out}: {_AT_WORK}")
-        _HELD.add(key)
-    try:
-        with _lock_file(out) as lock:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise EmbedshiftError(f"{out}: {_AT_WORK}") from error
-            yield
-    finally:
-        _HELD.discard(key)
-
-
-def _lock_file(out: Path) -> BinaryIO:
-    """The open lock, made where it is missing; what somebody else put in its place is neither followed nor changed."""
-    path = out / ".lock"
-    try:
-        return open_own(path)
-    except OSError as error:
-        others = {errno.ELOOP: "a link", errno.EINVAL: "no regular file"}
-        if error.errno in others:
-            raise UsageError(f"{path}: {others[error.errno]}, and no lock of embedshift; delete it") from error
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def resumable(
@@ -135,33 +81,3 @@ def _moved_images(found: Sequence[Part], count: int, image_ids: Collection[str])
         for word, names in (("added", added), ("removed", sorted(before - now)))
         if names
     ]
-
-
-def differences(
-    then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", *, words: tuple[str, str] = ("there", "now")
-) -> list[str]:
-    """What differs between two configurations, setting by setting.
-
-    Args:
-        then: One.
-        now: The other.
-        prefix: Goes before every name.
-        words: What to call the two.
-
-    Example:
-        >>> differences({"seed": 0, "size": 224}, {"seed": 1, "size": 224})
-        ['seed: 0 there, 1 now']
-    """
-    found: list[str] = []
-    for key in dict.fromkeys([*then, *now]):
-        old, new = then.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, f"{prefix}{key}.", words=words)
-        elif old != new:
-            found.append(f"{prefix}{key}: {_short(old)} {words[0]}, {_short(new)} {words[1]}")
-    return found
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

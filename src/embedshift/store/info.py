@@ -254,6 +254,13 @@ class _Grade:
     zero: float
 
 
+@dataclass
+class _Purified:
+    of: str
+    purifier: str
+    version: int
+
+
 def _check_source(source: _Source) -> None:
     if source.kind not in SOURCES:
         raise ValueError(f"source: no source is called {source.kind:.40}")
@@ -268,7 +275,9 @@ def _check_augmentation(entry: Mapping[str, Any]) -> None:
     for step in entry.get("steps", ()):
         _typed(str, step["name"])
         _check_augmentation(step)
-    if "albumentations" in entry:
+    if "purifier" in entry:
+        _typed(_Purified, entry)
+    elif "albumentations" in entry:
         _typed(str, entry["albumentations"]["__class_fullname__"])
     elif "variant" in entry:
         _typed(str, entry["hash"])

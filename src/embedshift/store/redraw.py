@@ -9,6 +9,7 @@ import polars as pl
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL, Suite, rebuild_suite
+from embedshift.augmentations.variant import purified_of
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
 from embedshift.sources import Roots, images, read_again, variant_again
 from embedshift.store.info import StudyInfo
@@ -134,10 +135,16 @@ def _variant_again(described: Mapping[str, Any], roots: Roots) -> Read:
 def _read_views(
     image_id: str, rows: pl.DataFrame, variants: Mapping[str, Read], only: Collection[str] | None, info: StudyInfo
 ) -> dict[str, Pixels | str]:
-    """The variants that were measured; or why one cannot be read."""
+    """The variants that were measured, and what purifiers made of them; or why one cannot be read."""
     measured = rows.filter(pl.col("cosine_similarity").is_not_null())["view"].to_list()
-    names = [name for name in variants if name in measured and (only is None or name in only)]
-    return {name: _decoded(variants[name], image_id, info) for name in names}
+    wanted = [name for name in measured if only is None or name in only]
+    found = {name: _decoded(variants[name], image_id, info) for name in wanted if name in variants}
+    for name in wanted:
+        purified = purified_of(info.identity["augmentations"][name])
+        if purified is not None and purified.of in variants:
+            view = found[purified.of] if purified.of in found else _decoded(variants[purified.of], image_id, info)
+            found[name] = view if isinstance(view, str) else purified.draw(view, 0)
+    return found
 
 
 def _views(

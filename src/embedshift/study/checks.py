@@ -13,7 +13,7 @@ from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS
-from embedshift.store.folder import differences
+from embedshift.store.differences import differences
 from embedshift.store.info import StudyInfo
 from embedshift.store.naming import tails
 from embedshift.study.study import Study

@@ -1,0 +1,69 @@
+"""What `embedshift attack` prints: how near the pictures of each folder come to their originals."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from embedshift.cli.terminal import print_wide, progress
+from embedshift.cli.words import say
+from embedshift.config import Json
+from embedshift.config.attack import AttackConfig
+from embedshift.pipeline.attack.run import run_attack
+from embedshift.sources.attacked import FILE, ORIGINALS, Attack, AttackedVariant
+from embedshift.steps import Start
+
+log = logging.getLogger("embedshift")
+
+
+def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
+    """Attacks the images, and says what came of it."""
+    with progress(quiet, "attacking") as (on_start, step):
+
+        def begin(images: int, done: int, skipped: Mapping[str, int]) -> None:
+            on_start(Start(out, images, done, False, skipped))
+
+        found = run_attack(config, out, progress=step, on_start=begin)
+    names = sorted(found.variants, key=lambda name: _place(found.variants[name]))
+    rows = [_row(found, name) for name in names]
+    counts = {"attacked": len(found.images), "failed": len(found.failures)}
+    if as_json:
+        say(json.dumps({"attack": str(out), "encoder": found.encoder, "counts": counts, "variants": rows}))
+    else:
+        print_wide(_table(rows, target=config.target is not None))
+        say(f"{counts['attacked']} of {sum(counts.values())} images attacked. Written: {out / FILE}")
+        say("Measure them, by this encoder or by another:")
+        folders = " ".join(str(out / name) for name in (ORIGINALS, *names))
+        say(f"  embedshift run --pairs {folders} --out STUDY --model MODEL")
+    if found.failures:
+        first = found.failures[0]
+        log.warning(
+            "%d of %d images were not attacked (first: %s, %s: %s); all are in %s",
+            counts["failed"], sum(counts.values()), first.image_id, first.stage, first.reason, out / FILE,
+        )  # fmt: skip
+
+
+def _place(variant: AttackedVariant) -> tuple[str, float, str, str]:
+    return variant.norm, variant.eps, variant.kind, variant.through
+
+
+def _row(found: Attack, name: str) -> Json:
+    cosines = [image.cosine[name] for image in found.images.values() if name in image.cosine]
+    mean = fmean(cosines) if cosines else None
+    return {"variant": name, "n": len(cosines), "mean": mean, "least": min(cosines, default=None)}
+
+
+def _table(rows: list[Json], *, target: bool) -> Table:
+    title = f"cosine of a picture's embedding to that of {'the target' if target else 'its original'}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("folder", no_wrap=True)
+    for heading in ("images", "mean", "least"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        numbers = ["-" if row[each] is None else f"{row[each]:.3f}" for each in ("mean", "least")]
+        table.add_row(row["variant"], f"{row['n']:,}", *numbers)
+    return table

@@ -1,0 +1,76 @@
+"""APGD: projected gradient descent with momentum that halves its steps by itself (Croce and Hein 2020, Algorithm 1)."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from embedshift.encoders.attack.budget import Budget
+
+Loss = Callable[[Tensor], Tensor]
+
+# The paper's: the weight of a step against the last one, and the share of steps that must lower the loss.
+ALPHA, RHO = 0.75, 0.75
+
+
+def apgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
+    """The pixels of the lowest loss on the way.
+
+    Args:
+        loss: Pixels `[1, 3, S, S]` → a number.
+        start: Pixels inside the budget.
+        original: The middle of the budget.
+        budget: What the pixels are held to.
+        steps: How many.
+
+    Example:
+        >>> corner = torch.full((1, 3, 2, 2), 9.0)
+        >>> found = apgd(lambda x: (x - 200).square().sum(), corner, corner, Budget("linf", 4), steps=20)
+        >>> found.unique().tolist()
+        [13.0]
+    """
+    size, checked = 2 * budget.radius, set(checkpoints(steps))
+    before = here = best = start
+    value, gradient = value_and_gradient(loss, here)
+    least, steepest = value, gradient
+    # Since the last checkpoint: steps, those that lowered the loss; the least loss there, and whether it halved.
+    made = lowered = 0
+    least_there, halved_there = least, False
+    for step in range(1, steps + 1):
+        aim = budget.project(here - size * budget.direction(gradient), original)
+        weight = 1.0 if step == 1 else ALPHA
+        before, here = here, budget.project(here + weight * (aim - here) + (1 - weight) * (here - before), original)
+        last, (value, gradient) = value, value_and_gradient(loss, here)
+        made, lowered = made + 1, lowered + (value < last)
+        if value < least:
+            best, least, steepest = here, value, gradient
+        if step in checked:
+            halved_there = lowered < RHO * made or (not halved_there and least == least_there)
+            if halved_there:
+                size /= 2
+                here, value, gradient = best, least, steepest
+            least_there, made, lowered = least, 0, 0
+    return best
+
+
+def checkpoints(steps: int) -> list[int]:
+    """The steps after which the length of steps may be halved: rarely at first, then more and more often.
+
+    Example:
+        >>> checkpoints(100)
+        [22, 41, 57, 70, 80, 87, 93, 99]
+    """
+    found, last, place = list[int](), 0.0, 0.22
+    while place < 1:
+        found.append(math.ceil(round(place * steps, 9)))
+        last, place = place, round(place + max(place - last - 0.03, 0.06), 9)
+    return found
+
+
+def value_and_gradient(loss: Loss, pixels: Tensor) -> tuple[float, Tensor]:
+    """A loss, and its gradient with respect to the pixels."""
+    pixels = pixels.detach().requires_grad_()
+    value = loss(pixels)
+    (gradient,) = torch.autograd.grad(value, pixels)
+    return float(value.detach()), gradient

@@ -1,0 +1,112 @@
+"""The budget of an attack: how far a picture may be from its original, while it is searched for and once it is stored.
+
+Pixels are float32 `[1, 3, S, S]` in [0, 255] while a picture is searched for, and uint8 `[S, S, 3]` once it is found.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embedshift.arrays import Floats, Pixels
+
+Norm = Literal["linf", "l2"]
+# Halvings of a scale between 0 and 1; more change no pixel.
+_HALVINGS = 30
+
+
+@dataclass(frozen=True)
+class Budget:
+    """All pictures that are at most `eps` away from an original.
+
+    Args:
+        norm: "linf" = no value of a pixel moves further; "l2" = the root of the sum of squares over all values.
+        eps: For "linf" in levels of 255; for "l2" of values in [0, 1].
+
+    Example:
+        >>> Budget("linf", 4).radius, Budget("l2", 1.0).radius
+        (4, 255.0)
+    """
+
+    norm: Norm
+    eps: float
+
+    @property
+    def radius(self) -> float:
+        """The same in levels."""
+        return self.eps if self.norm == "linf" else 255 * self.eps
+
+    def size(self, picture: Pixels, original: Pixels) -> float:
+        """How far a picture is from its original, in the unit of `eps`."""
+        moved = picture.astype(np.int64) - original
+        return float(np.abs(moved).max()) if self.norm == "linf" else float(np.sqrt(np.square(moved).sum()) / 255)
+
+    def project(self, pixels: Tensor, original: Tensor) -> Tensor:
+        """The nearest pixels of the budget, in the range of colours."""
+        moved = pixels - original
+        if self.norm == "linf":
+            moved = moved.clamp(-self.radius, self.radius)
+        else:
+            moved = moved * (self.radius / moved.norm().clamp_min(1e-12)).clamp_max(1.0)
+        return (original + moved).clamp(0.0, 255.0)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The step of length 1 in this norm along which a value rises most."""
+        return gradient.sign() if self.norm == "linf" else gradient / gradient.norm().clamp_min(1e-12)
+
+    def start(self, original: Tensor, seed: int) -> Tensor:
+        """A place inside the budget that the seed alone decides: at the original itself, its cosine has no gradient."""
+        rng = np.random.default_rng(seed)
+        if self.norm == "linf":
+            moved = rng.uniform(-self.radius, self.radius, original.shape)
+        else:
+            moved = rng.normal(size=original.shape)
+            moved *= self.radius * rng.uniform() / np.linalg.norm(moved)
+        return self.project(original + torch.from_numpy(moved.astype(np.float32)), original)
+
+    def rounded(self, pixels: Floats, original: Pixels) -> Pixels:
+        """Whole levels, inside the budget exactly: rounding alone would leave a ball of "l2".
+
+        Args:
+            pixels: float `[S, S, 3]`.
+            original: uint8 `[S, S, 3]`.
+        """
+        base = original.astype(np.float64)
+        if self.norm == "linf":
+            radius = np.floor(self.radius)
+            low, high = np.maximum(base - radius, 0), np.minimum(base + radius, 255)
+            return np.asarray(np.clip(np.rint(pixels), low, high), np.uint8)
+        moved, low_scale, high_scale = pixels - base, 0.0, 1.0
+        found = _levels(base + moved)
+        if self.size(found, original) <= self.eps:
+            return found
+        found = original
+        for _ in range(_HALVINGS):
+            scale = (low_scale + high_scale) / 2
+            tried = _levels(base + scale * moved)
+            if self.size(tried, original) <= self.eps:
+                found, low_scale = tried, scale
+            else:
+                high_scale = scale
+        return found
+
+    def random_signs(self, original: Pixels, seed: int) -> Pixels:
+        """A picture that is as far away, its direction drawn: every value up or down, the control of an attack.
+
+        Of "l2", whole levels are spread as evenly as they can be, so that the length is used up.
+        """
+        rng = np.random.default_rng(seed)
+        signs = rng.integers(0, 2, original.shape) * 2 - 1
+        count = original.size
+        each = int(self.radius if self.norm == "linf" else self.radius / np.sqrt(count))
+        levels = np.full(count, each)
+        if self.norm == "l2":
+            further = int((self.radius**2 - count * each**2) / (2 * each + 1))
+            levels[rng.permutation(count)[: min(further, count)]] += 1
+        return _levels(original + signs * levels.reshape(original.shape))
+
+
+def _levels(pixels: np.ndarray) -> Pixels:
+    return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)

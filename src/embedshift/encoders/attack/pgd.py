@@ -1,0 +1,48 @@
+"""PGD: projected gradient descent with steps of one length, as foolbox does it."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from embedshift.encoders.attack.budget import Budget
+from embedshift.errors import MissingExtra
+
+Loss = Callable[[Tensor], Tensor]
+
+# All steps together may go so many times as far as the budget (Madry et al. 2018).
+REACH = 2.5
+
+
+def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
+    """The pixels after the last step.
+
+    Args:
+        loss: Pixels `[1, 3, S, S]` → a number.
+        start: Pixels inside the budget.
+        original: The middle of the budget.
+        budget: What the pixels are held to.
+        steps: How many.
+
+    Raises:
+        EmbedshiftError: when foolbox is not installed.
+    """
+    foolbox, eagerpy = library("foolbox"), library("eagerpy")
+    kinds = {"linf": "LinfProjectedGradientDescentAttack", "l2": "L2ProjectedGradientDescentAttack"}
+    attack = getattr(foolbox.attacks, kinds[budget.norm])(rel_stepsize=REACH / steps, steps=steps, random_start=True)
+    # It climbs the loss of a classifier; this one is of the embedding, and foolbox's own way to say another.
+    attack.get_loss_fn = lambda model, labels: lambda inputs: eagerpy.astensor(-loss(inputs.raw))
+    attack.get_random_start = lambda inputs, epsilon: eagerpy.astensor(start)
+    model = foolbox.PyTorchModel(nn.Identity().eval(), bounds=(0, 255), device=original.device)
+    nobody = foolbox.Misclassification(original.new_zeros(len(original)).long())
+    found: Tensor = attack.run(model, original, nobody, epsilon=budget.radius)
+    return found.detach()
+
+
+def library(name: str) -> Any:
+    """What the extra `attack` brings, imported."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtra("`attack`", "attack") from error

@@ -1,0 +1,70 @@
+"""Some images, what an attack made of them, and the difference, so that a reader sees how little was changed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from embedshift.arrays import Pixels
+from embedshift.augmentations import ORIGINAL
+from embedshift.config import Json
+from embedshift.report.images import address, shrink, webp
+from embedshift.store.reader import Reader
+from embedshift.store.redraw import RedrawnImage, iter_redrawn
+
+# How many images, variants of each, pixels of a side; and characters of all `data:` addresses together.
+IMAGES, VARIANTS, SIDE, BYTES = 2, 3, 224, 400_000
+# A difference is shown so many times as large, around mid grey.
+TIMES = 16
+
+
+def difference(picture: Pixels, original: Pixels) -> Pixels:
+    """What was changed, 16 times as large, around mid grey.
+
+    Example:
+        >>> grey = np.full((1, 1, 3), 100, np.uint8)
+        >>> difference(grey + 4, grey).ravel().tolist()
+        [192, 192, 192]
+    """
+    return np.asarray(np.clip(128 + TIMES * (picture.astype(np.int64) - original), 0, 255), np.uint8)
+
+
+def pictures(reader: Reader, variants: Sequence[str]) -> tuple[list[Json], dict[str, str]]:
+    """Rows of pictures, and their addresses.
+
+    Args:
+        reader: The study.
+        variants: Names, the most telling first.
+
+    Returns:
+        Of each image its name and its places, each with a title and a key; and key → `data:` address. Nothing where
+        images may not be shown; an image that cannot be read again is left out.
+    """
+    rows: list[Json] = []
+    addresses: dict[str, str] = {}
+    shown = variants[:VARIANTS]
+    if not shown or not reader.shows_images:
+        return rows, addresses
+    ids = reader.sample_ids(IMAGES)
+    for number, (image_id, image) in enumerate(iter_redrawn(reader, ids, dict.fromkeys(ids, shown))):
+        if isinstance(image, str):
+            continue
+        name, places = reader.naming.image(image_id), list[Json]()
+        for title, picture in _titled(image, shown):
+            key, found = f"worst{number}-{len(places)}", address(webp(shrink(picture, SIDE), 60), "image/webp")
+            if sum(map(len, addresses.values())) + len(found) > BYTES:
+                break
+            addresses[key] = found
+            places.append({"title": title, "key": key, "alt": f"{title}: {name}"})
+        rows.append({"image_id": name, "places": places})
+    return rows, addresses
+
+
+def _titled(image: RedrawnImage, variants: Sequence[str]) -> list[tuple[str, Pixels]]:
+    """The original, and each variant with its difference."""
+    original = image.views[ORIGINAL]
+    found = [(ORIGINAL, original)]
+    for name in variants:
+        if name in image.views:
+            found.append((name, image.views[name]))
+            found.append((f"{name}: difference × {TIMES}", difference(image.views[name], original)))
+    return found

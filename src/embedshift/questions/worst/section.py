@@ -1,0 +1,125 @@
+"""The worst case within a budget: eps against share, random signs beside it, what purifiers undo, and pictures."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+from markupsafe import Markup
+
+from embedshift.config import Json
+from embedshift.questions.worst.pictures import pictures
+from embedshift.report.numbers import MISSING, decimals, fixed, with_interval
+from embedshift.report.section import PageInput, Part, Section
+from embedshift.sources.attacked import Told, told_of
+from embedshift.statistics.summary import COSINE
+
+# Columns of the table of purifiers.
+PURIFIED = ("clean", "before", "after", "recovered")
+
+
+def section(page: PageInput) -> Section | None:
+    """The section; nothing where no attack made the variants and no purifier was asked for."""
+    told = told_of(page.reader.identity_of("worst"))
+    worst, purify = (page.data.table(name) for name in ("worst", "purify"))
+    if (worst is None or worst.is_empty()) and (purify is None or purify.is_empty()):
+        return None
+    rows = [] if worst is None else worst.to_dicts()
+    attacks = [row for row in rows if row["kind"] == "attack" and not row["through"]]
+    shown, addresses = pictures(page.reader, [row["variant"] for row in attacks])
+    content = {
+        "lead": list(_lead(page, told, rows)),
+        "rows": [_row(row) for row in rows],
+        "floor": _floor(page),
+        "purified": [] if purify is None else [_purified(row, told) for row in purify.iter_rows(named=True)],
+        "columns": PURIFIED,
+        "pictures": shown,
+    }
+    return Section("worst", "The worst case", 16, {"worst": content}, addresses)
+
+
+def _lead(page: PageInput, told: Told | None, rows: list[Json]) -> Iterator[Markup]:
+    """Which encoder was attacked and which is measured; then how far each budget goes."""
+    if told is None:
+        return
+    attacked = page.reader.naming.setting(told.encoder)
+    what = "towards one other image" if told.target else "away from the image itself"
+    yield Markup("An attack moved the pixels {} by {} steps against the gradient of <b>{}</b>.").format(
+        what, told.steps, attacked
+    ) + (
+        Markup(" It is the encoder that is measured here.")
+        if told.weights_hash == page.info.encoder.weights_hash
+        else Markup(" Measured here is <b>{}</b>, which the attack has not seen: its pictures are transferred.").format(
+            page.encoder
+        )
+    )
+    controls = {(row["norm"], row["eps"]): row for row in rows if row["kind"] == "control"}
+    for row in rows:
+        if row["kind"] == "attack" and not row["through"] and row["mean"] is not None:
+            control = controls.get((row["norm"], row["eps"]))
+            beside = "" if control is None else f"; random signs of the same size leave {fixed(control['mean'], 3)}"
+            yield Markup("Within {}, the mean cosine falls to <b>{}</b>{}.").format(
+                budget(row), fixed(row["mean"], 3), beside
+            )
+
+
+def budget(row: Mapping[str, Any]) -> str:
+    """A budget in words.
+
+    Example:
+        >>> budget({"norm": "linf", "eps": 4.0}), budget({"norm": "l2", "eps": 1.0})
+        ('4 of 255 levels', 'L2 distance 1')
+    """
+    return f"{row['eps']:g} of 255 levels" if row["norm"] == "linf" else f"L2 distance {row['eps']:g}"
+
+
+def _row(row: Json) -> Json:
+    """One variant as the page writes it."""
+    what = f"attack through {row['through']}" if row["through"] else "attack"
+    share, share_interval = with_interval(row["share"], row["share_low"], row["share_high"])
+    return {
+        "variant": row["variant"],
+        "budget": budget(row),
+        "what": "random signs" if row["kind"] == "control" else what,
+        "n": row["n"],
+        "cosine": _cosine(row["mean"], row["ci_low"], row["ci_high"]),
+        "share": (share, share_interval),
+    }
+
+
+def _floor(page: PageInput) -> str:
+    """The mean cosine of unrelated images; "" where the study has none."""
+    floors = page.data.summary.filter((pl.col("metric") == COSINE) & pl.col("share").is_not_null())["floor"]
+    return "" if floors.is_empty() else fixed(floors[0], 3)
+
+
+def _purified(row: Mapping[str, Any], told: Told | None) -> Json:
+    """One variant after one purifier as the page writes it, and whether the attack knew the purifier."""
+    variant = told.variants.get(row["variant"]) if told else None
+    numbers = [[row[f"{name}{end}"] for end in ("", "_low", "_high")] for name in PURIFIED]
+    return {
+        "variant": row["variant"],
+        "purifier": row["purifier"],
+        "known": variant is not None and variant.through == row["purifier"],
+        "cells": [_cosine(*values) for values in numbers],
+    }
+
+
+def _cosine(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
+    """A number and its interval as texts; three decimals at least."""
+    if value is None or low is None or high is None:
+        return fixed(value, 3), MISSING
+    places = max(3, decimals(low, high))
+    return fixed(value, places), f"{fixed(low, places)} to {fixed(high, places)}"
+
+
+TERMS = {
+    "budget": "How far an attack may move the pixels of an image: every value by so many of 255 levels, or the root of "
+    "the sum of squares of all values, in [0, 1], by so much.",
+    "random signs": "The control of an attack: every value moved up or down by chance, as far as the budget allows.",
+    "purifier": "A fixed change of a picture before it is encoded, such as JPEG, that may undo an attack. Static: "
+    "whoever made the attack did not know it.",
+    "recovered": "The share of the shift of a variant that a purifier undoes: (after − before) / (1 − before).",
+}
+CORRECTED = {"The worst case within a budget": "Nothing: each interval holds for itself in 95 % of studies."}
+
+PART = Part(section, terms=TERMS, corrected=CORRECTED)

@@ -1,0 +1,106 @@
+"""The tables `worst` and `purify`: the variants of an attack by their budgets, and what purifiers undo."""
+
+from typing import Any
+
+import polars as pl
+
+from embedshift.augmentations import ORIGINAL
+from embedshift.sources.attacked import AttackedVariant, told_of
+from embedshift.statistics.intervals import of_means
+from embedshift.statistics.sample import Sample
+from embedshift.statistics.summary import COSINE, measured
+from embedshift.store.reader import Reader
+from embedshift.store.tables import Table
+
+NUMBERS = ("mean", "ci_low", "ci_high", "share", "share_low", "share_high")
+WORST_SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("variant", "norm"), pl.String),
+    "eps": pl.Float64,
+    **dict.fromkeys(("kind", "through"), pl.String),
+    "n": pl.Int64,
+    **dict.fromkeys(NUMBERS, pl.Float64),
+}
+ENDS = ("", "_low", "_high")
+PURIFY_SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("variant", "purifier"), pl.String),
+    "n": pl.Int64,
+    **{f"{name}{end}": pl.Float64 for name in ("clean", "before", "after", "recovered") for end in ENDS},
+}
+
+
+def worst(reader: Reader) -> pl.DataFrame:
+    """The variants that an attack made, by norm and budget, each followed by those through purifiers and its control.
+
+    Returns:
+        `variant, norm, eps, kind, through, n, mean, ci_low, ci_high, share, share_low, share_high`: numbers are those
+        of the cosine in the table `summary`.
+    """
+    told = told_of(reader.identity_of("worst"))
+    summary = reader.table("summary")
+    if told is None or summary is None:
+        return pl.DataFrame(schema=WORST_SCHEMA)
+    found = {row["augmentation"]: row for row in summary.filter(metric=COSINE).iter_rows(named=True)}
+    variants = {name: each for name, each in told.variants.items() if name in found}
+    rows = [
+        {"variant": name, **vars(variants[name]), **{key: found[name][key] for key in ("n", *NUMBERS)}}
+        for name in sorted(variants, key=lambda name: _place(variants[name]))
+    ]
+    return pl.DataFrame(rows, schema=WORST_SCHEMA)
+
+
+def purify(reader: Reader) -> pl.DataFrame:
+    """What each purifier costs an image that nobody changed, and what it undoes of each variant.
+
+    Returns:
+        `variant, purifier, n`, and with the ends of their 95 % intervals: `clean`, the mean cosine of the image to
+        itself after the purifier; `before`, of the image to the variant; `after`, of the image to the variant after
+        the purifier; and `recovered` = (after - before) / (1 - before), the share of the shift that is undone: null
+        where the variant is not further from its image than the purifier alone takes one.
+    """
+    made = [entry for entry in reader.info.identity["augmentations"].values() if "purifier" in entry]
+    pairs = [(entry["of"], entry["purifier"]) for entry in made if entry["of"] != ORIGINAL]
+    views = [view for of, name in pairs for view in (f"{ORIGINAL}+{name}", of, f"{of}+{name}")]
+    if any(view not in reader.augmentations for view in views):
+        return pl.DataFrame(schema=PURIFY_SCHEMA)
+    sample = measured(reader.rows(), views, [COSINE]).sample
+    rows = []
+    for place, (of, name) in enumerate(pairs):
+        own = sample.columns([3 * place, 3 * place + 1, 3 * place + 2])
+        rows.append({"variant": of, "purifier": name, "n": int(own.counts[2]), **_numbers(own, reader.info.seed)})
+    return pl.DataFrame(rows, schema=PURIFY_SCHEMA).fill_nan(None)
+
+
+def _numbers(own: Sample, seed: int) -> dict[str, Any]:
+    """Of one variant and one purifier, from the cosines that are clean, before and after."""
+    low, high = of_means(own, seed=seed, low=-1.0, high=1.0)
+    found: dict[str, Any] = {}
+    for each, *ends in zip(("clean", "before", "after"), own.mean, low, high, strict=True):
+        found |= {f"{each}{end}": float(value) for end, value in zip(ENDS, ends, strict=True)}
+    clean, before, after = own.mean
+    if not before < clean:
+        return found
+    # The mean of after - (1 - r) before is r, and around it a ratio varies as this does over the mean of 1 - before.
+    ratio = (after - before) / (1 - before)
+    low, high = of_means(own.combine([[0.0], [ratio - 1], [1.0]]), seed=seed)
+    numbers = (ratio, *(ratio + (end[0] - ratio) / (1 - before) for end in (low, high)))
+    return found | {f"recovered{end}": float(value) for end, value in zip(ENDS, numbers, strict=True)}
+
+
+def _place(variant: AttackedVariant) -> tuple[str, float, str, str]:
+    return variant.norm, variant.eps, variant.kind, variant.through
+
+
+def _is_purified(reader: Reader) -> bool:
+    return any("purifier" in entry for entry in reader.info.identity["augmentations"].values())
+
+
+TABLES = (
+    Table(
+        "worst",
+        worst,
+        reads=("summary",),
+        possible=lambda reader: reader.identity_of("worst"),
+        takes="variants that an attack made",
+    ),
+    Table("purify", purify, possible=_is_purified, takes="`purify`"),
+)

@@ -1,0 +1,188 @@
+"""attack.json: what `embedshift attack` made of images, and all that decides it; read as data, whoever wrote it."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from annotated_types import Ge, Gt, Le, MaxLen
+
+from embedshift.config import Json
+from embedshift.config.files import read_text
+from embedshift.errors import UsageError
+from embedshift.sources.lists import is_url
+
+T = TypeVar("T")
+
+FILE, ORIGINALS = "attack.json", "original"
+# Bytes of the largest file that is read, and of the longest name in what a report shows of it.
+LARGEST, NAME = 2**28, 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackedVariant:
+    """A folder of variants.
+
+    Args:
+        norm: Of its budget.
+        eps: For "linf" in levels of 255, for "l2" of values in [0, 1].
+        kind: "attack", or "control" = random signs.
+        through: The purifier that the attacker knew; "" = none.
+
+    Example:
+        >>> AttackedVariant(norm="linf", eps=4.0, through="jpeg:50").name, AttackedVariant(norm="l2", eps=0.5).name
+        ('linf-4-through-jpeg-50', 'l2-0.5')
+    """
+
+    norm: Literal["linf", "l2"]
+    eps: Annotated[float, Gt(0), Le(255)]
+    kind: Literal["attack", "control"] = "attack"
+    through: Annotated[str, MaxLen(NAME)] = ""
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        budget = f"{self.norm}-{self.eps:g}"
+        if self.kind == "control":
+            return f"control-{budget}"
+        return budget + (f"-through-{self.through.replace(':', '-')}" if self.through else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackedImage:
+    """What was made of one image.
+
+    Args:
+        pixels: Hash of the original's pixels at the encoder's size.
+        files: Folder → hash of the file's bytes.
+        cosine: Folder → cosine of the picture's embedding to the one that it was compared with.
+        method: Folder → the method whose picture was kept; none of a control.
+    """
+
+    pixels: str
+    files: Mapping[str, str]
+    cosine: Mapping[str, float]
+    method: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """An image that was not attacked: as `store.shards.Failure`."""
+
+    image_id: str
+    stage: str
+    reason: str
+    transient: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """The content of attack.json.
+
+    Args:
+        embedshift: Version that wrote it.
+        encoder: Name of the encoder that was attacked.
+        identity: All that decides the pictures of every folder; attacks of one identity may share a folder.
+        variants: Folder → what its pictures are.
+        images: Image id → what was made of it.
+        failures: Images that were not attacked.
+        versions: Of libraries.
+    """
+
+    embedshift: str
+    encoder: Annotated[str, MaxLen(4_096)]
+    identity: Mapping[str, Any]
+    variants: Mapping[str, AttackedVariant]
+    images: Mapping[str, AttackedImage] = field(default_factory=dict)
+    failures: tuple[Failed, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_attack(folder: Path) -> Attack | None:
+    """What attack.json in a folder says; None where there is none.
+
+    Raises:
+        UsageError: when it is not as `embedshift attack` writes it.
+    """
+    file = folder / FILE
+    if not os.path.lexists(file):
+        return None
+    try:
+        return _typed(Attack, json.loads(read_text(file, LARGEST)))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{file}: not as `embedshift attack` writes it ({error!s:.200})") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a study keeps of the attack on its images.
+
+    Args:
+        encoder: Name of the encoder that was attacked.
+        weights_hash: Of this encoder.
+        steps: Of each method.
+        target: Whether pictures were moved towards another image; by default away from their own.
+        variants: Those of the study's variants that the attack made.
+    """
+
+    encoder: Annotated[str, MaxLen(4_096)]
+    weights_hash: Annotated[str, MaxLen(NAME)]
+    steps: Annotated[int, Ge(1)]
+    target: bool
+    variants: Mapping[str, AttackedVariant]
+
+
+def attack_of(images: Sequence[str], variants: Sequence[str]) -> Json:
+    """What a study keeps of the attack that made its variants: the fields of `Told`; empty where none did.
+
+    An attack made them when its file lies beside the folder of the originals.
+
+    Args:
+        images: The study's `images`.
+        variants: Names of its variants.
+
+    Raises:
+        UsageError: as `read_attack`.
+    """
+    if len(images) != 1 or is_url(images[0]) or not Path(images[0]).expanduser().is_dir():
+        return {}
+    originals = Path(images[0]).expanduser().resolve()
+    attack = read_attack(originals.parent) if originals.name == ORIGINALS else None
+    if attack is None:
+        return {}
+    made = {name: vars(each) for name, each in attack.variants.items() if name in variants}
+    identity = attack.identity
+    told: Json = {"encoder": attack.encoder, "weights_hash": identity.get("weights_hash")}
+    told |= {"steps": identity.get("steps"), "target": identity.get("target") is not None, "variants": made}
+    told_of(told)
+    return told if made else {}
+
+
+def told_of(told: Mapping[str, Any]) -> Told | None:
+    """What a study's `identity` says of the attack; None where it says nothing.
+
+    Raises:
+        UsageError: when it is not as a run writes it.
+
+    Example:
+        >>> told_of({}) is None
+        True
+    """
+    if not told:
+        return None
+    try:
+        return _typed(Told, dict(told))
+    except ValueError as error:
+        raise UsageError(f"{FILE} does not say what was attacked ({error!s:.200})") from error
+
+
+def _typed(kind: type[T], content: Any) -> T:
+    import pydantic  # a tenth of a second that `--help` does not need
+
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

@@ -1,0 +1,62 @@
+"""The lock of a folder while a run is at work in it."""
+
+import contextlib
+import errno
+import fcntl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from embedshift.config.files import open_own
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.sources.base import storable
+
+# Folders that runs of this process are at work in, by device and number.
+_HELD: set[tuple[int, int]] = set()
+_GUARD = threading.Lock()
+_AT_WORK = "another run is at work here; wait for it or choose another `out`"
+
+
+@contextlib.contextmanager
+def locked(out: Path, inside: str = "shards") -> Iterator[None]:
+    """Makes the folder, and one inside it, and keeps a second run out of it.
+
+    The kernel holds the lock for this process alone and not for its children, so that any death frees it.
+
+    Raises:
+        EmbedshiftError: when another run holds it, or the folder cannot be written.
+    """
+    if storable(str(out)) != str(out):  # Arrow and Polars open no such path
+        raise UsageError(f"{storable(str(out))}: holds bytes that are not UTF-8; choose another `out`")
+    try:
+        (out / inside).mkdir(parents=True, exist_ok=True)
+        place = out.stat()
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written ({error.strerror})") from error
+    key = (place.st_dev, place.st_ino)
+    with _GUARD:
+        if key in _HELD:  # the kernel asks no thread of this process
+            raise EmbedshiftError(f"{out}: {_AT_WORK}")
+        _HELD.add(key)
+    try:
+        with _lock_file(out) as lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise EmbedshiftError(f"{out}: {_AT_WORK}") from error
+            yield
+    finally:
+        _HELD.discard(key)
+
+
+def _lock_file(out: Path) -> BinaryIO:
+    """The open lock, made where it is missing; what somebody else put in its place is neither followed nor changed."""
+    path = out / ".lock"
+    try:
+        return open_own(path)
+    except OSError as error:
+        others = {errno.ELOOP: "a link", errno.EINVAL: "no regular file"}
+        if error.errno in others:
+            raise UsageError(f"{path}: {others[error.errno]}, and no lock of embedshift; delete it") from error
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
