@@ -12,7 +12,8 @@ from embedshift.encoders.dissection.linear import of_heads
 from embedshift.encoders.dissection.parts import Parts
 from embedshift.encoders.dissection.split import parts_of
 from embedshift.errors import UsageError
-from embedshift.questions.heads.words import HeadMoments, WordSpace, covariances, textspan
+from embedshift.questions.heads.textspan import covariances, textspan
+from embedshift.questions.heads.words import HeadMoments, WordSpace
 from support import models
 from support.family_models import CASES, save
 from support.heads_by_hand import NAMED, catch
