@@ -22,7 +22,10 @@ from support.report_fixtures import LONG
 from support.synthetic import make_study
 
 # Those of families of rising strength are tried in tests/questions/test_strength_shown.py.
-OF_ANY_STUDY = [name for name in FIGURES if FIGURES[name].question != "strength"]
+# Strength and details of heads are drawn in tests of their own.
+OF_ANY_STUDY = [
+    name for name in FIGURES if FIGURES[name].question != "strength" and name not in ("heads_depth", "head_tokens")
+]
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 BLINDNESS = {

@@ -9,8 +9,9 @@ from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.matrix import colour_bar
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure
-from embedshift.questions.heads.route import ABSOLUTE, PATTERN
+from embedshift.questions.heads.route import ABSOLUTE, PATTERN, routed
 from embedshift.questions.heads.shares import COLOURS, furthest_first
+from embedshift.report.numbers import count
 from embedshift.statistics.summary import COSINE
 
 # Inches of a row, and of a block.
@@ -29,6 +30,8 @@ def heads_depth(data: FigureInput, title: str) -> Figure:
     columns = _columns(table)
     shares, absolute = np.stack([ways[name][0] for name in names]), np.array([ways[name][1] for name in names])
     notes = ["cell: share of the shift that the block's changed attention patterns bring in"]
+    if (followed := len(routed(data.rows))) < data.images:
+        notes.insert(0, f"of {count(followed, 'image')} drawn by the seed")
     notes.append("bar: sum of the absolute terms; the further beyond 1, the more terms cancel")
     width = BLOCK * len(columns)
     drawn = new_figure(data.caption(*notes), width + 5.0, ROW * len(names) + 1.5, title)

@@ -40,7 +40,7 @@ def head_route(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -
         `pooling`, and `absolute`, the sum of the absolute terms of each view. All but the last sum to 1. Null as in the
         table `heads`.
     """
-    rows, depth = _routed(rows), length_of(rows, MLPS)
+    rows, depth = _of_routed(rows), length_of(rows, MLPS)
 
     def terms(values: Values) -> Values:
         """`[b, draws, L * H + 2]` → `[b, draws, 3 + L]`."""
@@ -69,7 +69,7 @@ def head_effect(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) 
         `augmentation, head, effect, ci_low, ci_high, share`: `effect` is a part of 1 - cosine, weighted as shares are;
         `share` is the share of the head over the same views, as in the table `heads`.
     """
-    rows = _routed(rows)
+    rows = _of_routed(rows)
     count = length_of(rows, PUT_BACK)
 
     def last(values: Values) -> Values:
@@ -130,7 +130,10 @@ def agreement_of(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Agreement:
     return agreement(numbers_of(found, [PUT_BACK]), numbers_of(found, [HEADS])[:, -count:])
 
 
-def _routed(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows of the images whose shifts were followed through the network."""
-    ids = rows.filter(pl.col(ROUTE).is_not_null()).select(pl.col("image_id").unique()).collect()["image_id"]
-    return rows.filter(pl.col("image_id").is_in(ids.to_list()))
+def routed(rows: pl.LazyFrame) -> list[str]:
+    """Ids of the images whose shifts were followed through the network."""
+    return rows.filter(pl.col(ROUTE).is_not_null()).select(pl.col("image_id").unique()).collect()["image_id"].to_list()
+
+
+def _of_routed(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.filter(pl.col("image_id").is_in(routed(rows)))

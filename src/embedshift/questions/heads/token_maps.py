@@ -23,6 +23,8 @@ from embedshift.store.redraw import RedrawnImage
 TITLES = {"pattern": "looks elsewhere", "values": "finds something else"}
 # The scale ends where this part of the patches lies below: a few have many times what others have.
 WITHIN = 0.99
+# Inches of the scale.
+SCALE = 0.9
 
 Maps = dict[tuple[str, str, str], Values]
 
@@ -46,8 +48,8 @@ def head_tokens(data: FigureInput, title: str) -> Figure:
         "there differs. Red: this carries the shift; blue: it works against it. One scale for all maps"
     )
     drawn = page(data, title, note, rows, columns=1 + 3 * len(names))
-    colours = ScalarMappable(scale, COLOURS)
-    colour_bar(drawn, colours, drawn.axes, "share of the shift, by patch", extend="both", shrink=0.8, aspect=30)
+    drawn.set_figwidth(drawn.get_figwidth() + SCALE)
+    colour_bar(drawn, ScalarMappable(scale, COLOURS), drawn.axes, "share of the shift, by patch", extend="both", shrink=0.8, aspect=30)
     return drawn
 
 
