@@ -116,7 +116,9 @@ def test_tokens_sum_to_the_heads_of_the_last_block(tokens):
     table, heads = tokens.table("head_tokens"), tokens.heads()
     assert len(table) == 2 * len(tokens.augmentations)
     for name in tokens.augmentations:
-        last = heads.filter(pl.col("augmentation") == name, pl.col("layer") == 3, pl.col("part") != "mlp")["share"].sum()
+        last = heads.filter(pl.col("augmentation") == name, pl.col("layer") == 3, pl.col("part") != "mlp")[
+            "share"
+        ].sum()
         assert table.filter(augmentation=name)["share"].sum() == pytest.approx(last, abs=1e-5)
     rows = tokens.rows().filter(pl.col("view") != ORIGINAL).collect()
     for row in rows.iter_rows(named=True):
@@ -186,9 +188,7 @@ def test_routes_are_those_of_a_sample(routed):
     own = there.filter(view="blur")
     weight = 1 - own["cosine_similarity"].to_numpy()
     direct = np.array(own["heads"].to_list(), float)[:, -4:]
-    np.testing.assert_allclose(
-        effect.filter(augmentation="blur")["share"], weight @ direct / weight.sum(), atol=1e-6
-    )
+    np.testing.assert_allclose(effect.filter(augmentation="blur")["share"], weight @ direct / weight.sum(), atol=1e-6)
 
 
 def test_the_report_says_how_effects_and_shares_agree(routed):

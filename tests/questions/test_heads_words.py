@@ -16,8 +16,8 @@ from embedshift.questions.heads.textspan import covariances, textspan
 from embedshift.questions.heads.words import HeadMoments, WordSpace
 from support.family_models import CASES, save
 from support.heads_by_hand import NAMED
-from support.words_by_hand import contributions, published
 from support.library_models import make_open_clip
+from support.words_by_hand import contributions, published
 
 
 @pytest.mark.parametrize("seed", range(5))

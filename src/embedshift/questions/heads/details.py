@@ -37,7 +37,7 @@ def words_of(data: FigureInput, rows: Sequence[Json]) -> list[Json]:
         place = place_of(layer, head)
         if place in named:
             words = [shorten(word, LONGEST) for word in part["word"]]
-            found.append({"place": place, "words": words, "explained": in_percent(part["explained"].max())[0]})
+            found.append({"place": place, "words": words, "explained": in_percent(part["explained"][-1])[0]})
     return found[::-1]
 
 

@@ -44,12 +44,20 @@ def head_tokens(data: FigureInput, title: str) -> Figure:
     scale = Normalize(-(end := float(np.quantile(every, WITHIN)) or 1.0), end)
     rows = [[(image.views.get(ORIGINAL), ORIGINAL), *_of_image(image, names, maps, scale)] for image in images]
     note = (
-        "looks elsewhere: the patch gets more or less attention than in the original; finds something else: what stands "
-        "there differs. Red: this carries the shift; blue: it works against it. One scale for all maps"
+        "looks elsewhere: the patch gets more or less attention than in the original; finds something else: what "
+        "stands there differs. Red: this carries the shift; blue: it works against it. One scale for all maps"
     )
     drawn = page(data, title, note, rows, columns=1 + 3 * len(names))
     drawn.set_figwidth(drawn.get_figwidth() + SCALE)
-    colour_bar(drawn, ScalarMappable(scale, COLOURS), drawn.axes, "share of the shift, by patch", extend="both", shrink=0.8, aspect=30)
+    colour_bar(
+        drawn,
+        ScalarMappable(scale, COLOURS),
+        drawn.axes,
+        "share of the shift, by patch",
+        extend="both",
+        shrink=0.8,
+        aspect=30,
+    )
     return drawn
 
 

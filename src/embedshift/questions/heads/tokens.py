@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
@@ -36,4 +37,4 @@ def head_tokens(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) 
 
 def _terms(tokens: Values) -> Values:
     """Both lists side by side `[b, draws, 2 * T]` → their sums `[b, draws, 2]`."""
-    return tokens.reshape(*tokens.shape[:2], len(TOKENS), -1).sum(axis=3)
+    return np.asarray(tokens.reshape(*tokens.shape[:2], len(TOKENS), -1).sum(axis=3))
