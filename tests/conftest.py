@@ -41,6 +41,7 @@ SLOW_FILES = {
     "test_gate_paired.py",
     "test_gate_proposal.py",
     "test_gate_tolerances.py",
+    "test_heads_detail_run.py",
     "test_hostile.py",
     "test_layers_order.py",
     "test_layers_shown.py",

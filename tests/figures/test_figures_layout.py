@@ -21,8 +21,11 @@ from support.overlap import drawn_texts, overlaps
 from support.report_fixtures import LONG
 from support.synthetic import make_study
 
-# Those of families of rising strength are tried in tests/questions/test_strength_shown.py, maps in test_maps_shown.py.
-OF_ANY_STUDY = [name for name in FIGURES if FIGURES[name].question not in ("strength", "maps")]
+# Those of families of rising strength, maps and details of heads are drawn in tests of their questions.
+ELSEWHERE = ("heads_depth", "head_tokens")
+OF_ANY_STUDY = [
+    name for name in FIGURES if FIGURES[name].question not in ("strength", "maps") and name not in ELSEWHERE
+]
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 BLINDNESS = {

@@ -32,7 +32,7 @@ TRACES = {
     "claims": (None, "claims", "claims", set()),
     "layers": ("fig10_depth", "layers", "layers", {"layer_l2_cls"}),
     "heads": ("fig21_heads_map", "heads", "heads", {"heads"}),
-    "maps": ("fig24_maps_moved", "maps", "maps", {"map_relevance"}),
+    "maps": ("fig26_maps_moved", "maps", "maps", {"map_relevance"}),
     "text": ("fig13_words", "words", "text", {"word_cosines"}),
     "moved": ("fig04a_views", None, "gallery", set()),
 }

@@ -1,6 +1,6 @@
 """Rows of a study with heads, made of numbers, as Polars holds them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,3 +50,22 @@ def headed(
         **kinds,
     }
     return pl.DataFrame(rows, schema=schema).lazy()
+
+
+def detailed(
+    rows: pl.LazyFrame, columns: Mapping[str, Values], of_view: Callable[[Mapping[str, Any]], bool]
+) -> pl.LazyFrame:
+    """The rows with more columns, which are null on originals.
+
+    Args:
+        rows: As `headed` makes them.
+        columns: Lists `[n, length]`, or numbers `[n]`.
+        of_view: Whether a row of a view has them.
+    """
+    found = rows.collect()
+    there = [row["view"] != "original" and of_view(row) for row in found.iter_rows(named=True)]
+    for name, values in columns.items():
+        kind: pl.DataType = pl.Float64() if values.ndim == 1 else pl.Array(pl.Float32, values.shape[1])
+        held = [own if keep else None for own, keep in zip(values.tolist(), there, strict=True)]
+        found = found.with_columns(pl.Series(name, held, dtype=kind))
+    return found.lazy()

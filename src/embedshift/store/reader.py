@@ -171,7 +171,7 @@ class Reader:
         """The same of all shards together; empty where there is nothing."""
         total: dict[str, Values] = {}
         for part in self.shard_sums(name):
-            total = {key: array + total[key] if key in total else array for key, array in part.items()}
+            total |= {key: array + total[key] if key in total else array for key, array in part.items()}
         return total
 
     def image_ids(self, *, with_attention: bool = False) -> set[str]:

@@ -13,7 +13,8 @@ from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.linear import of_heads
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
-from embedshift.questions.heads.words import LAST_BLOCKS, WordSpace
+from embedshift.questions.heads.textspan import LAST_BLOCKS
+from embedshift.questions.heads.words import WordSpace
 from embedshift.statistics.vectors import unit
 
 MOST_BYTES = 2**20

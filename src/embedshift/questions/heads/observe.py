@@ -97,8 +97,10 @@ class OBSERVER(Observer):
         """What the last block's attention carries by class and register tokens together, then by each patch."""
         found = by_tokens(self.anatomy, original, views)
         terms = {"tokens_pattern": found.pattern, "tokens_values": found.values}
+        # Not -cells, which is all where there are none.
+        start = found.pattern.shape[1] - cells
         return {
-            name: torch.cat([each[:, : each.shape[1] - cells].sum(dim=1, keepdim=True), each[:, -cells:]], dim=1)
+            name: torch.cat([each[:, :start].sum(dim=1, keepdim=True), each[:, start:]], dim=1)
             for name, each in terms.items()
         }
 

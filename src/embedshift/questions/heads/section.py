@@ -5,6 +5,7 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.questions.heads.columns import MLP
+from embedshift.questions.heads.details import agreement_said, place_of, tokens_of, words_of
 from embedshift.questions.heads.shares import furthest_first, shares_of
 from embedshift.report.numbers import MISSING, count, in_percent
 from embedshift.report.section import PageInput, Part, Section
@@ -21,8 +22,12 @@ def section(page: PageInput) -> Section | None:
     if table is None:
         return None
     shift = 1 - page.data.statistic("mean", COSINE)
-    content = rows_of(table, furthest_first(page.data.augmentations, shift))
-    figures = {"map": page.figures.get("heads_map"), "bars": page.figures.get("heads_bars")}
+    names = furthest_first(page.data.augmentations, shift)
+    content = rows_of(table, names)
+    content |= {"words": words_of(page.data, content["rows"]), "tokens": tokens_of(page.data, names)}
+    content |= {"agreement": agreement_said(page.data)}
+    drawn = {"map": "heads_map", "bars": "heads_bars", "token_maps": "head_tokens", "way": "heads_depth"}
+    figures = {key: page.figures.get(name) for key, name in drawn.items()}
     images = page.data.images
     note = ""
     if images < APPROXIMATE_BELOW:
@@ -67,7 +72,7 @@ def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
 
 def _head(row: Json) -> Json:
     share, interval = in_percent(row["share"], row["ci_low"], row["ci_high"])
-    return {"place": f"block {row['layer']}, head {row['part']}", "share": share, "interval": interval}
+    return {"place": place_of(row["layer"], row["part"]), "share": share, "interval": interval}
 
 
 def _percent(share: float) -> str:

@@ -9,6 +9,9 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.questions.heads.columns import MLP, SINGLE
 
+# From a part that works against the shift through none to one that carries it.
+COLOURS = "RdBu_r"
+
 
 @dataclass(frozen=True)
 class Shares:

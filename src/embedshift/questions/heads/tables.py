@@ -1,14 +1,15 @@
-"""The table `heads`: which heads and MLPs carry the shift of an augmentation."""
+"""The tables of heads: which heads and MLPs carry the shift of an augmentation, and the details."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from embedshift.arrays import Values
 from embedshift.questions.heads.columns import HEADS, MLP, MLPS, SINGLE
-from embedshift.statistics.layout import Layout, layout, list_parts
-from embedshift.statistics.ratios import of_ratios
-from embedshift.statistics.summary import COSINE
+from embedshift.questions.heads.named import head_words
+from embedshift.questions.heads.route import head_effect, head_route
+from embedshift.questions.heads.tokens import head_tokens
+from embedshift.questions.heads.weighted import length_of, of_augmentations
+from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -18,16 +19,10 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "part": pl.String,
     **dict.fromkeys(("share", "ci_low", "ci_high"), pl.Float64),
 }
-# 1 - cosine of the views that have shares.
-_SHIFT = "_shift"
 
 
 def heads(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Per augmentation and part of the encoder: its share of the mean shift, and a 95 % interval.
-
-    The share of an augmentation is the mean over views of share * (1 - cosine), divided by the mean of 1 - cosine: what
-    part of the augmentation's mean shift the part carries. Shares of small shifts, which are noisy, count little. A
-    view without shares is in neither mean.
 
     Args:
         rows: Records of a study with heads.
@@ -39,58 +34,51 @@ def heads(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.
         1, the first block, to L, the last, have their heads by number, "0" first, and `mlp`. The shares of an
         augmentation sum to 1; they may be negative. Null where no view has shares; an interval, below 8 images.
     """
-    order = layout(rows)
-    if not order.images:
-        return pl.DataFrame(schema=SCHEMA)
-    names = _parts(rows.collect_schema())
+    columns = [HEADS, MLPS, *SINGLE.values()]
     made: list[pl.DataFrame] = []
-    for name in augmentations:
-        found = of_ratios(_weighted(rows, order, name), seed=seed)
-        numbers = dict(zip(("share", "ci_low", "ci_high"), found, strict=True))
-        part = pl.DataFrame(names, schema=["layer", "part"], orient="row").with_columns(
+    for name, numbers in of_augmentations(rows, augmentations, columns, seed=seed):
+        part = pl.DataFrame(_parts(rows), schema=["layer", "part"], orient="row").with_columns(
             pl.lit(name).alias("augmentation"), *(pl.Series(key, values) for key, values in numbers.items())
         )
         # The order of the columns is that of the parts; the sort is stable.
         made.append(part.sort("layer", maintain_order=True))
+    if not made:
+        return pl.DataFrame(schema=SCHEMA)
     return pl.concat(made).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).fill_nan(None)
 
 
-def _parts(schema: pl.Schema) -> list[tuple[int, str]]:
+def _parts(rows: pl.LazyFrame) -> list[tuple[int, str]]:
     """Layer and name of every part, in the order of the lists' numbers."""
-    depth, all_heads = (_length(schema[name]) for name in (MLPS, HEADS))
+    depth, all_heads = (length_of(rows, name) for name in (MLPS, HEADS))
     found = [(1 + number // (all_heads // depth), str(number % (all_heads // depth))) for number in range(all_heads)]
     return [*found, *((layer, MLP) for layer in range(1, depth + 1)), *((0, name) for name in SINGLE)]
 
 
-def _length(kind: pl.DataType) -> int:
-    """Of the lists of a column."""
-    assert isinstance(kind, pl.Array)
-    return kind.size
+def _of_rows(make: Callable[..., pl.DataFrame]) -> Callable[[Reader], pl.DataFrame]:
+    return lambda reader: make(reader.rows(), reader.augmentations, seed=reader.info.seed)
 
 
-def _weighted(rows: pl.LazyFrame, order: Layout, name: str) -> Iterator[tuple[Values, Values]]:
-    """Of the images, some at a time: sums of share * (1 - cosine) over the draws `[b, K]`, and of 1 - cosine `[b]`."""
-    shift = 1 - pl.col(COSINE)
-    # A view without shares has null or NaN in all lists; one that did not turn has nothing to share.
-    there = pl.col(MLPS).arr.get(0).is_finite() & (shift > 0)
-    moved = rows.filter(pl.col("view") == name).select(
-        "view",
-        _lists_of_one(shift, there).alias(_SHIFT),
-        *(pl.when(there).then(pl.col(each)) * shift for each in (HEADS, MLPS)),
-        *(_lists_of_one(pl.col(each) * shift, there).alias(each) for each in SINGLE.values()),
-    )
-    own = Layout(order.images, (order.views[0], *[name] * len(order.positions(name))))
-    for sums, _ in list_parts(moved, own, [name], [_SHIFT, HEADS, MLPS, *SINGLE.values()]):
-        yield sums[:, 1:], sums[:, 0]
+def _detail(name: str) -> Callable[[Reader], bool]:
+    """For `possible`: whether the study has a detail."""
+    return lambda reader: reader.identity_of("heads").get("detail") == name
 
 
-def _lists_of_one(number: pl.Expr, there: pl.Expr) -> pl.Expr:
-    return pl.when(there).then(pl.concat_list(number)).list.to_array(1)
+def _bank(reader: Reader) -> list[str]:
+    return [*reader.identity_of("heads").get("bank", [])]
 
 
-def of_study(reader: Reader) -> pl.DataFrame:
-    """The table of a study."""
-    return heads(reader.rows(), reader.augmentations, seed=reader.info.seed)
+def _words(reader: Reader) -> pl.DataFrame:
+    return head_words(reader.sums("words"), _bank(reader), length_of(reader.rows(), MLPS))
 
 
-TABLES = (Table("heads", of_study),)
+def _can_be_named(reader: Reader) -> bool:
+    return bool(_bank(reader)) and sum(record.images for record in reader.records) >= LEAST_IMAGES
+
+
+TABLES = (
+    Table("heads", _of_rows(heads)),
+    Table("head_words", _words, possible=_can_be_named, takes=f"a text tower, and {LEAST_IMAGES} images"),
+    Table("head_tokens", _of_rows(head_tokens), possible=_detail("tokens"), takes="`heads_detail` tokens"),
+    Table("head_route", _of_rows(head_route), possible=_detail("route"), takes="`heads_detail` route"),
+    Table("head_effect", _of_rows(head_effect), possible=_detail("route"), takes="`heads_detail` route"),
+)

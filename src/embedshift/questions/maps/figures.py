@@ -31,7 +31,7 @@ def with_maps(reader: Reader) -> list[str]:
 
 @figure(
     "maps",
-    "23",
+    "25",
     "What the embedding comes from",
     images=2,
     section=True,
@@ -101,7 +101,7 @@ def metric_of(table: pl.DataFrame) -> str:
 
 
 @figure(
-    "maps_moved", "24", "Does the embedding still come from the same places?", section=True, possible=has_table("maps")
+    "maps_moved", "26", "Does the embedding still come from the same places?", section=True, possible=has_table("maps")
 )
 def maps_moved(data: FigureInput, title: str) -> Figure:
     """A panel per map; in it a dot per augmentation with its interval, the least changed embedding on top."""

@@ -1,0 +1,139 @@
+"""The tables `head_route` and `head_effect`: where a shift comes in, and what goes when a head is put back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.questions.heads.columns import HEADS, MLPS, PUT_BACK, ROUTE, ROUTE_SINGLE
+from embedshift.questions.heads.weighted import length_of, numbers_of, of_augmentations
+
+ABSOLUTE, PATTERN = "absolute", "pattern"
+# An absolute sum is 1 where nothing cancels; the rounding of float32 must not pass for a spread.
+DECIMALS = 4
+_SHARES: dict[str, type[pl.DataType]] = dict.fromkeys(("share", "ci_low", "ci_high"), pl.Float64)
+ROUTE_SCHEMA: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    "layer": pl.Int64,
+    "part": pl.String,
+    **_SHARES,
+}
+EFFECT_SCHEMA: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    "head": pl.Int64,
+    **dict.fromkeys(("effect", "ci_low", "ci_high", "share"), pl.Float64),
+}
+
+
+def head_route(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+    """Per augmentation and block: how much of the mean shift the changed attention patterns of the block bring in.
+
+    Args:
+        rows: Records of a study with `heads_detail` route.
+        augmentations: Names, in suite order.
+        seed: The study's seed; it decides the resamples.
+
+    Returns:
+        `augmentation, layer, part, share, ci_low, ci_high`: layers 1 to L have the part `pattern`; layer 0 has `input`,
+        `pooling`, and `absolute`, the sum of the absolute terms of each view. All but the last sum to 1. Null as in the
+        table `heads`.
+    """
+    rows, depth = _of_routed(rows), length_of(rows, MLPS)
+
+    def terms(values: Values) -> Values:
+        """`[b, draws, L * H + 2]` → `[b, draws, 3 + L]`."""
+        blocks = values[..., :-2].reshape(*values.shape[:2], depth, -1).sum(axis=3)
+        single = values[..., -2:]
+        absolute = np.abs(np.concatenate([single, blocks], axis=2)).sum(axis=2, keepdims=True).round(DECIMALS)
+        return np.concatenate([single, absolute, blocks], axis=2)
+
+    places = {"layer": [0] * 3 + [*range(1, depth + 1)], "part": [*ROUTE_SINGLE, ABSOLUTE] + [PATTERN] * depth}
+    made = [
+        pl.DataFrame({"augmentation": name, **places, **numbers})
+        for name, numbers in of_augmentations(rows, augmentations, [ROUTE, *ROUTE_SINGLE.values()], terms, seed=seed)
+    ]
+    return pl.concat([pl.DataFrame(schema=ROUTE_SCHEMA), *made]).fill_nan(None)
+
+
+def head_effect(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+    """Per augmentation and head of the last block: what goes of the shift when the head is put back.
+
+    Args:
+        rows: Records of a study with `heads_detail` route.
+        augmentations: Names, in suite order.
+        seed: The study's seed; it decides the resamples.
+
+    Returns:
+        `augmentation, head, effect, ci_low, ci_high, share`: `effect` is a part of 1 - cosine, weighted as shares are;
+        `share` is the share of the head over the same views, as in the table `heads`.
+    """
+    rows = _of_routed(rows)
+    count = length_of(rows, PUT_BACK)
+
+    def last(values: Values) -> Values:
+        """`[b, draws, H + L * H]` → the effects, and the shares of the last block `[b, draws, 2 * H]`."""
+        return np.concatenate([values[..., :count], values[..., -count:]], axis=2)
+
+    made: list[pl.DataFrame] = []
+    for name, numbers in of_augmentations(rows, augmentations, [PUT_BACK, HEADS], last, seed=seed):
+        effect = {key: values[:count] for key, values in numbers.items()}
+        effect["effect"], share = effect.pop("share"), numbers["share"][count:]
+        made.append(pl.DataFrame({"augmentation": name, "head": [*range(count)], **effect, "share": share}))
+    frames = [pl.DataFrame(schema=EFFECT_SCHEMA), *(each.select(*EFFECT_SCHEMA) for each in made)]
+    return pl.concat(frames).fill_nan(None)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far direct shares and effects of heads say the same.
+
+    Args:
+        views: Number of views compared.
+        correlation: Pearson's, over views and heads; NaN where one of both is constant.
+        same_first: Share of the views whose greatest share and greatest effect are of one head; NaN without views.
+    """
+
+    views: int
+    correlation: float
+    same_first: float
+
+
+def agreement(effects: Values, shares: Values) -> Agreement:
+    """Compares what goes when heads are put back with the shares that they carry.
+
+    Args:
+        effects: Of N views and H heads `[N, H]`; a view with a number that is not finite is left out.
+        shares: Of the same heads `[N, H]`.
+
+    Example:
+        >>> found = agreement(np.array([[0.5, 0.1], [0.2, 0.4]]), np.array([[0.4, 0.0], [0.3, 0.2]]))
+        >>> found.views, round(found.correlation, 3), found.same_first
+        (2, 0.748, 0.5)
+    """
+    there = np.isfinite(effects).all(axis=1) & np.isfinite(shares).all(axis=1)
+    effects, shares = effects[there], shares[there]
+    if not len(effects):
+        return Agreement(0, float("nan"), float("nan"))
+    off = effects.ravel() - effects.mean(), shares.ravel() - shares.mean()
+    length = float(np.sqrt((off[0] ** 2).sum() * (off[1] ** 2).sum()))
+    correlation = float(off[0] @ off[1]) / length if length > 0 else float("nan")
+    same = (effects.argmax(axis=1) == shares.argmax(axis=1)).mean()
+    return Agreement(len(effects), correlation, float(same))
+
+
+def agreement_of(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Agreement:
+    """The same of the views of a study with `heads_detail` route."""
+    kept = rows.filter(pl.col("view").is_in(list(augmentations)), pl.col(PUT_BACK).is_not_null())
+    found, count = kept.select(PUT_BACK, HEADS).collect(), length_of(rows, PUT_BACK)
+    return agreement(numbers_of(found, [PUT_BACK]), numbers_of(found, [HEADS])[:, -count:])
+
+
+def routed(rows: pl.LazyFrame) -> list[str]:
+    """Ids of the images whose shifts were followed through the network."""
+    return rows.filter(pl.col(ROUTE).is_not_null()).select(pl.col("image_id").unique()).collect()["image_id"].to_list()
+
+
+def _of_routed(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.filter(pl.col("image_id").is_in(routed(rows)))

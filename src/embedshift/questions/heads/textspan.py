@@ -1,0 +1,68 @@
+"""Words for heads: the texts that name the directions along which what a head adds differs most between images.
+
+TextSpan (Gandelsman, Efros and Steinhardt 2024) picks, one after the other, the text along which the contributions of a
+head vary most, and takes that direction out of contributions and texts. All that it asks of the contributions is their
+second moment within the head's own space, `d x d` numbers: so nothing is kept of single images.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from embedshift.arrays import Values
+
+# Heads of so many last blocks are named, by so many words each; earlier ones hardly reach the embedding by themselves.
+LAST_BLOCKS = 4
+WORDS = 5
+# Variance below this share of what there was at first is rounding.
+NOTHING = 1e-9
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A text that was picked for a head.
+
+    Args:
+        text: Its place in the bank.
+        explained: The share of the head's variance along this and all earlier picks.
+    """
+
+    text: int
+    explained: float
+
+
+def textspan(covariance: ArrayLike, texts: ArrayLike, count: int = WORDS) -> list[Picked]:
+    """The texts that span most of what a head adds.
+
+    Args:
+        covariance: Of its contributions in an orthonormal basis of its space, `[d, d]`.
+        texts: Of N texts, their vectors in that basis, `[N, d]`.
+        count: How many to pick; never more than the d that there can be.
+
+    Returns:
+        The picks; fewer where nothing varies any more.
+
+    Example:
+        >>> [(each.text, round(each.explained, 2)) for each in textspan([[1, 0], [0, 3]], [[5, 0], [0, 5], [4, 4]])]
+        [(1, 0.75), (0, 1.0)]
+    """
+    left, vectors = np.array(covariance, np.float64), np.array(texts, np.float64)
+    whole, picks = float(np.trace(left)), list[Picked]()
+    for _ in range(min(count, len(left))):
+        along = ((vectors @ left) * vectors).sum(axis=1)
+        best = int(along.argmax())
+        if not along[best] > NOTHING * whole:
+            break
+        direction = vectors[best] / np.linalg.norm(vectors[best])
+        rest = np.eye(len(left)) - np.outer(direction, direction)
+        left, vectors = rest @ left @ rest, vectors @ rest
+        picks.append(Picked(best, 1 - float(np.trace(left)) / whole))
+    return picks
+
+
+def covariances(sums: Mapping[str, Values]) -> NDArray[np.float64]:
+    """Of the contributions of each head, `[L', H, d, d]`, from the moments of all shards."""
+    mean = sums["first"] / sums["images"]
+    return np.asarray(sums["second"] / sums["images"] - mean[..., :, None] * mean[..., None, :], np.float64)

@@ -1,0 +1,106 @@
+"""Figure 24: what the last block's attention carries of a shift, patch by patch."""
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import polars as pl
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from embedshift.arrays import Pixels, Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.errors import UsageError
+from embedshift.figures.base import FigureInput, figure, has_table
+from embedshift.figures.images import images_of, page
+from embedshift.figures.matrix import colour_bar
+from embedshift.questions.heads.columns import TOKENS
+from embedshift.questions.heads.shares import COLOURS, furthest_first
+from embedshift.statistics.summary import COSINE
+from embedshift.store.redraw import RedrawnImage
+
+TITLES = {"pattern": "looks elsewhere", "values": "finds something else"}
+# The scale ends where this part of the patches lies below: a few have many times what others have.
+WITHIN = 0.99
+# Inches of the scale.
+SCALE = 0.9
+
+Maps = dict[tuple[str, str, str], Values]
+
+
+@figure("head_tokens", "24", "Looking elsewhere, or finding something else", images=3, section=True,
+        possible=has_table("head_tokens"))  # fmt: skip
+def head_tokens(data: FigureInput, title: str) -> Figure:
+    """A row per image: the original; then the view that moves furthest, and the one in the middle, with two maps each.
+
+    The maps show, patch by patch, what looking elsewhere and finding something else there carry of the shift.
+    """
+    if data.table("head_tokens") is None:
+        raise UsageError("the study has no shares of tokens; run it with `heads_detail` tokens")
+    images, names = images_of(data, "head_tokens"), shown_of(data)
+    maps = maps_of(data, images, names)
+    every = np.abs(np.concatenate([each.ravel() for each in maps.values()] or [np.zeros(1)]))
+    scale = Normalize(-(end := float(np.quantile(every, WITHIN)) or 1.0), end)
+    rows = [[(image.views.get(ORIGINAL), ORIGINAL), *_of_image(image, names, maps, scale)] for image in images]
+    note = (
+        "looks elsewhere: the patch gets more or less attention than in the original; finds something else: what "
+        "stands there differs. Red: this carries the shift; blue: it works against it. One scale for all maps"
+    )
+    drawn = page(data, title, note, rows, columns=1 + 3 * len(names))
+    drawn.set_figwidth(drawn.get_figwidth() + SCALE)
+    colour_bar(
+        drawn,
+        ScalarMappable(scale, COLOURS),
+        drawn.axes,
+        "share of the shift, by patch",
+        extend="both",
+        shrink=0.8,
+        aspect=30,
+    )
+    return drawn
+
+
+def shown_of(data: FigureInput) -> list[str]:
+    """The augmentation that moves the embedding furthest, and the one in the middle; one where there is no other."""
+    order = furthest_first(data.augmentations, 1 - data.statistic("mean", COSINE))
+    return list(dict.fromkeys([order[0], order[len(order) // 2]]))
+
+
+def maps_of(data: FigureInput, images: Sequence[RedrawnImage], names: Sequence[str]) -> Maps:
+    """Image, augmentation and term → shares of the patches `[g_h, g_w]`, of draw 0; what has none is not there."""
+    grid = data.reader.info.encoder.grid
+    ids = [image.image_id for image in images]
+    wanted = pl.col("image_id").is_in(ids) & pl.col("view").is_in(list(names)) & (pl.col("draw") == 0)
+    rows = data.rows.filter(wanted).select("image_id", "view", *TOKENS.values()).collect()
+    found: Maps = {}
+    for row in rows.iter_rows(named=True):
+        for term, column in TOKENS.items():
+            patches = np.asarray(row[column] or [], np.float64)[1:]
+            if grid is not None and patches.size == grid[0] * grid[1] and np.isfinite(patches).all():
+                found[row["image_id"], row["view"], term] = patches.reshape(grid[0], grid[1])
+    return found
+
+
+def _of_image(
+    image: RedrawnImage, names: Sequence[str], maps: Maps, scale: Normalize
+) -> list[tuple[Pixels | None, str]]:
+    """Each view, and its maps as pictures."""
+    pictures: list[tuple[Pixels | None, str]] = []
+    for name in names:
+        pictures.append((image.views.get(name), name))
+        for term, words in TITLES.items():
+            found = maps.get((image.image_id, name, term))
+            pictures.append((None if found is None else coloured(found, scale), words))
+    return pictures
+
+
+def coloured(shares: Values, scale: Normalize) -> Pixels:
+    """Shares `[g_h, g_w]` as a picture, uint8 `[g_h, g_w, 3]`: a pixel a patch.
+
+    Example:
+        >>> coloured(np.array([[-1.0, 0.0, 1.0]]), Normalize(-1, 1)).tolist()
+        [[[5, 48, 97], [247, 246, 246], [103, 0, 31]]]
+    """
+    colours = matplotlib.colormaps[COLOURS](scale(shares))[..., :3]
+    return np.asarray(np.rint(255 * colours), np.uint8)

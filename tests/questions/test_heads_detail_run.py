@@ -1,0 +1,227 @@
+"""Studies with details of heads, from the command to the report: tiny CLIP with words, tiny DINOv2 with the others."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+import embedshift
+from embedshift.augmentations import ORIGINAL
+from embedshift.figures import FIGURES, FigureInput
+from embedshift.questions.heads import measure
+from embedshift.questions.heads.token_maps import maps_of, shown_of
+from embedshift.statistics.vectors import unit
+from embedshift.store.redraw import redraw
+from support import models
+from support.family_models import CASES
+from support.heads_by_hand import NAMED
+from support.models import pictures
+from support.overlap import overlaps
+from support.tokenizers_made import make_clip
+from support.words_by_hand import contributions, published
+
+BANK = ("a cat", "a dog", "<b>red</b> boat", "a small picture", "an image", "the photo")
+# Of nine images.
+ROUTED = 8
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return pictures(tmp_path_factory.mktemp("photos"), 9)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return make_clip(tmp_path_factory.mktemp("models") / "clip")
+
+
+@pytest.fixture(scope="module")
+def dinov2(tmp_path_factory):
+    return models.make("dinov2", tmp_path_factory.mktemp("models") / "dinov2")
+
+
+@pytest.fixture(scope="module")
+def worded(photos, clip, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("worded")
+    (folder / "bank.txt").write_text("\n".join(BANK))
+    asked = {"heads": True, "bank": str(folder / "bank.txt"), "shard_size": 4}
+    return embedshift.run(photos, out=folder / "study", model=str(clip), workers=0, **asked)
+
+
+def detailed(photos, model, folder, detail):
+    return embedshift.run(photos, out=folder / "study", model=str(model), workers=0, heads_detail=detail)
+
+
+@pytest.fixture(scope="module")
+def tokens(photos, dinov2, tmp_path_factory):
+    return detailed(photos, dinov2, tmp_path_factory.mktemp("tokens"), "tokens")
+
+
+@pytest.fixture(scope="module")
+def routed(photos, dinov2, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "ROUTED", ROUTED)
+        return detailed(photos, dinov2, tmp_path_factory.mktemp("routed"), "route")
+
+
+def section_of(study, *figures):
+    html = study.report(figures=["heads_map", *figures], formats=["svg"]).read_text()
+    return " ".join(html[html.index('<section id="heads"') :].split("</section>")[0].split())
+
+
+def test_words_equal_the_published_procedure_on_the_librarys_numbers(worded, clip):
+    case = next(case for case in CASES if case.kind == "clip")
+    reference, texts = case.reference(clip).double(), texts_of(clip)
+    images, _ = redraw(worded.reader(), sorted(worded.reader().image_ids()))
+    data = np.stack([contributions(reference, NAMED["clip"], case, image.views[ORIGINAL]) for image in images])
+    table = worded.table("head_words")
+    assert table.select("layer", "head").unique().height == 3 * 4
+    for layer in range(3):
+        for head in range(4):
+            picks, explained = published(data[:, layer, head], texts, 5)
+            found = table.filter(layer=layer + 1, head=head)
+            assert found["word"].to_list() == [BANK[pick] for pick in picks]
+            np.testing.assert_allclose(found["explained"], explained, atol=1e-3)
+
+
+def texts_of(clip):
+    """Unit vectors of the bank by the library itself."""
+    import transformers as hf
+
+    model = hf.CLIPModel.from_pretrained(clip).eval()
+    read = hf.AutoTokenizer.from_pretrained(clip)(list(BANK), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        states = model.text_model(input_ids=read["input_ids"], attention_mask=read["attention_mask"])
+        return unit(model.text_projection(states.pooler_output).double().numpy())
+
+
+def test_words_of_the_named_heads_are_shown_as_text(worded):
+    section = section_of(worded)
+    assert "Words that name the heads" in section
+    assert "<bdi>&lt;b&gt;red&lt;/b&gt; boat</bdi>" in section
+    assert "<b>red</b>" not in section
+    table = section[section.index("texts, the most telling first") :]
+    rows = table.split("<tr>")[1:]
+    assert rows
+    for row in rows:
+        place = row[row.index('"row">') + 6 :].split("<")[0]
+        layer, head = (int(part.split()[1]) for part in place.split(", "))
+        own = worded.table("head_words").filter(layer=layer, head=head)
+        words = [each.split("</bdi>")[0].replace("&lt;", "<").replace("&gt;", ">") for each in row.split("<bdi>")[1:]]
+        assert words == own["word"].to_list()
+        assert f"{place}: " in section, "a head that no row names"
+
+
+def test_tokens_sum_to_the_heads_of_the_last_block(tokens):
+    table, heads = tokens.table("head_tokens"), tokens.heads()
+    assert len(table) == 2 * len(tokens.augmentations)
+    for name in tokens.augmentations:
+        last = heads.filter(pl.col("augmentation") == name, pl.col("layer") == 3, pl.col("part") != "mlp")[
+            "share"
+        ].sum()
+        assert table.filter(augmentation=name)["share"].sum() == pytest.approx(last, abs=1e-5)
+    rows = tokens.rows().filter(pl.col("view") != ORIGINAL).collect()
+    for row in rows.iter_rows(named=True):
+        assert len(row["tokens_pattern"]) == len(row["tokens_values"]) == 1 + 16
+        both = sum(row["tokens_pattern"]) + sum(row["tokens_values"])
+        assert both == pytest.approx(sum(row["heads"][-4:]), abs=1e-4)
+
+
+def test_maps_are_those_of_the_rows_on_one_scale(tokens):
+    data = FigureInput(tokens.reader())
+    shift = 1 - data.statistic("mean", "cosine_similarity")
+    order = sorted(tokens.augmentations, key=lambda name: -shift[tokens.augmentations.index(name)])
+    assert shown_of(data) == [order[0], order[4]], "the furthest of nine, and the one in the middle"
+    figure = tokens.figure("head_tokens")
+    assert overlaps(figure) == []
+    images = [axes for axes in figure.axes if axes.images]
+    titles = [axes.get_title().replace("\n", " ") for axes in images]
+    assert len(images) == 3 * 7
+    assert titles[2:4] == ["looks elsewhere", "finds something else"]
+    ids = tokens.reader().sample_ids(3)
+    drawn, _ = redraw(tokens.reader(), ids)
+    maps = maps_of(data, drawn, shown_of(data))
+    every = np.concatenate([each.ravel() for each in maps.values()])
+    end = np.quantile(np.abs(every), 0.99)
+    assert figure.axes[-1].get_ylim() == pytest.approx((-end, end))
+    row = tokens.rows().filter(image_id=ids[1], view=order[4]).collect().row(0, named=True)
+    for place, column in ((12, "tokens_pattern"), (13, "tokens_values")):
+        wanted = np.array(row[column][1:]).reshape(4, 4)
+        np.testing.assert_array_equal(maps[ids[1], order[4], column.removeprefix("tokens_")], wanted)
+        red, _, blue = np.moveaxis(np.asarray(images[place].images[0].get_array(), int), -1, 0)
+        strong = np.abs(wanted) > 0.05 * end
+        np.testing.assert_array_equal((red > blue)[strong], (wanted > 0)[strong])
+
+
+def test_the_report_shows_tokens(tokens):
+    section = section_of(tokens, "head_tokens")
+    assert "finds something else" in section
+    assert 'alt="Looking elsewhere, or finding something else"' in section
+    share = tokens.table("head_tokens").filter(augmentation="noise", term="pattern")["share"].item()
+    row = section[section.index("finds something else</th>") :]
+    row = row[row.index("<bdi>noise</bdi>") :].split("</tr>")[0]
+    shown = row.split('class="number">')[1].split(" %")[0].replace("−", "-")
+    assert float(shown) == pytest.approx(100 * share, abs=0.06)
+    assert "The pictures show" in section
+    with pytest.raises(embedshift.EmbedshiftError, match="no image to show; the source images are gone"):
+        FIGURES["head_tokens"].draw(FigureInput(tokens.reader()))
+
+
+def test_routes_are_those_of_a_sample(routed):
+    rows = routed.rows().filter(pl.col("view") != ORIGINAL).collect()
+    there = rows.filter(pl.col("route").is_not_null())
+    assert there["image_id"].n_unique() == ROUTED
+    assert there["put_back"].null_count() == there["route_input"].null_count() == 0
+    rest = rows.filter(pl.col("route").is_null())
+    assert len(rest) == 9
+    for name in ("put_back", "route_input", "route_pooling"):
+        assert rest[name].null_count() == len(rest)
+    table = routed.table("head_route")
+    for name in routed.augmentations:
+        found = table.filter(augmentation=name)
+        assert found["layer"].to_list() == [0, 0, 0, 1, 2, 3]
+        assert found.filter(pl.col("part") != "absolute")["share"].sum() == pytest.approx(1, abs=1e-4)
+        assert found.filter(part="absolute")["share"].item() > 1 - 1e-4
+    assert table.filter(pl.col("part") != "absolute")["ci_low"].null_count() == 0
+    effect = routed.table("head_effect")
+    assert len(effect) == 9 * 4
+    own = there.filter(view="blur")
+    weight = 1 - own["cosine_similarity"].to_numpy()
+    direct = np.array(own["heads"].to_list(), float)[:, -4:]
+    np.testing.assert_allclose(effect.filter(augmentation="blur")["share"], weight @ direct / weight.sum(), atol=1e-6)
+
+
+def test_the_report_says_how_effects_and_shares_agree(routed):
+    section = section_of(routed, "heads_depth")
+    assert 'alt="At which block the shift comes in"' in section
+    there = routed.rows().drop_nulls("put_back").collect()
+    effects, shares = (np.array(there[name].to_list(), float)[:, -4:] for name in ("put_back", "heads"))
+    correlation = np.corrcoef(effects.ravel(), shares.ravel())[0, 1]
+    same = (effects.argmax(axis=1) == shares.argmax(axis=1)).mean()
+    said = f"over {len(there)} views, the correlation is {correlation:.2f}, and the same head comes first in {100 * same:.1f} %"  # fmt: skip  # noqa: E501
+    assert said in section
+    figure = routed.figure("heads_depth")
+    assert overlaps(figure) == []
+    assert "of 8 images drawn by the seed" in figure.texts[-1].get_text().replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--heads-detail", "tokens", "--precision", "bfloat16"), "run it without --precision bfloat16"),
+        (("--heads-detail", "route", "--compile"), "run it without --compile"),
+        (("--bank", "BANK"), "error: --bank: "),
+        (("--bank", "SHORT"), "has 1 texts, one a line; it must have 2 to 10,000"),
+        (("--bank", "nowhere.txt"), "nowhere.txt"),
+    ],
+)
+def test_refusals_are_one_line(photos, dinov2, clip, tmp_path, cli, flags, said):
+    files = {"BANK": "a cat\na dog\n", "SHORT": "a cat\n\n a cat \n"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    model = dinov2 if "BANK" in flags or "--bank" not in flags else clip
+    flags = [tmp_path / each if each in files else each for each in flags]
+    done = cli("run", photos, "--out", tmp_path / "study", "--model", model, "--workers", 0, *flags)
+    assert done.code == 2
+    assert said in done.line
+    assert not (tmp_path / "study").exists()
