@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import embedshift
@@ -61,7 +62,7 @@ def cosines(study):
 
 
 def test_budgets_rise_with_their_controls_beside_them(study):
-    table = study.table("worst")
+    table = study.table("worst").filter(pl.col("kind") != "natural")
     order = ["linf-2", "linf-8", "linf-8-through-bits-4", "control-linf-8"]
     assert table["variant"].to_list() == order
     assert table["eps"].to_list() == [2.0, 8.0, 8.0, 8.0]
@@ -76,6 +77,27 @@ def test_budgets_rise_with_their_controls_beside_them(study):
         assert row["share_low"] is not None
     means = dict(table.select("variant", "mean").iter_rows())
     assert means["linf-8"] < means["linf-2"] < means["control-linf-8"]
+
+
+def test_natural_changes_of_the_same_originals_stand_beside_them(study, adv, encoder):
+    """As many views of each original as the paper has augmentations, as `make_views` draws them."""
+    table = study.table("worst").filter(kind="natural")
+    originals = {path.name: np.asarray(Image.open(path)) for path in sorted((adv / "original").iterdir())}
+    cosines = []
+    for name, original in originals.items():
+        views = embedshift.make_views(original, image_id=name, seed=0, size=SIZE)
+        found = encoder(np.stack(list(views.values()))).embedding.astype(np.float64)
+        unit = found / np.linalg.norm(found, axis=1, keepdims=True)
+        cosines.append(dict(zip([*views][1:], unit[1:] @ unit[0], strict=True)))
+    floor = study.summary().filter(metric="cosine_similarity")["floor"][0]
+    means = {name: np.mean([each[name] for each in cosines]) for name in cosines[0]}
+    assert table["variant"].to_list() == sorted(means, key=lambda name: means[name])
+    for row in table.iter_rows(named=True):
+        assert row["n"] == COUNT
+        assert row["mean"] == pytest.approx(means[row["variant"]], abs=1e-6)
+        assert row["share"] == pytest.approx((1 - row["mean"]) / (1 - floor), abs=1e-6)
+        assert row["ci_low"] < row["mean"] < row["ci_high"]
+        assert row["norm"] is row["eps"] is row["share_low"] is None
 
 
 def test_purifiers_by_hand(study):

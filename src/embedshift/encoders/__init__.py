@@ -154,8 +154,7 @@ def load_text_encoder(model: str, *, device: str = "auto", precision: Precision 
         found = TEXT_TOWERS[library](name, device=device, precision=precision)
     if found is None:
         raise UsageError(
-            f"{model} has no text tower: `text` and `labels` need a vision-language model such as "
-            "openai/clip-vit-base-patch32",
+            f"{model} has no text tower: texts need a vision-language model such as openai/clip-vit-base-patch32",
         )
     return found
 

@@ -1,16 +1,23 @@
-"""What the study keeps of the attack that made its variants; nothing is measured beside the embedding."""
+"""What the study keeps of the attack that made its variants, and how far natural changes move the same originals."""
 
 import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from embedshift.augmentations import load_suite
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.pipeline.measure import Asked, Measure
+from embedshift.pipeline.measure import Asked, Column, Measure
+from embedshift.questions.worst.columns import NATURAL, SUITE
+
+if TYPE_CHECKING:
+    from embedshift.encoders.base import EncoderOutput
 
 log = logging.getLogger(__name__)
 
 
 class MEASURE(Measure):
-    """Nothing for the rows: the words of attack.json for the study's identity.
+    """The words of attack.json for the study's identity; where an attack made the variants, natural changes too.
 
     Args:
         asked: What the study is about.
@@ -18,6 +25,7 @@ class MEASURE(Measure):
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
+        self.seed, self.natural = asked.config.seed, tuple[str, ...]()
         self._told: Json = {}
         if asked.config.pairs:
             from embedshift.sources.attacked import attack_of  # with pyarrow, which a list of metrics must not wait for
@@ -26,6 +34,13 @@ class MEASURE(Measure):
                 self._told = attack_of(asked.config.images, asked.suite.names)
             except UsageError as error:
                 log.warning("%s: the report will not say which attack made the variants", error)
+
+        if self._told:
+            self.natural = tuple(load_suite(SUITE).names)
+
+    def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
+        """Cosines of an original to its views by the paper's augmentations."""
+        return [Column(NATURAL, len(self.natural), of="original")] if self.natural else []
 
     def identity(self) -> Json:
         """The fields of `Told`; empty where no attack made the variants."""

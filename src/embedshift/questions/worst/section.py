@@ -7,6 +7,7 @@ import polars as pl
 from markupsafe import Markup
 
 from embedshift.config import Json
+from embedshift.questions.worst.columns import NATURAL
 from embedshift.questions.worst.pictures import pictures
 from embedshift.report.numbers import MISSING, decimals, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
@@ -74,12 +75,13 @@ def budget(row: Mapping[str, Any]) -> str:
 
 def _row(row: Json) -> Json:
     """One variant as the page writes it."""
+    kinds = {"control": "random signs", NATURAL: "a natural change"}
     what = f"attack through {row['through']}" if row["through"] else "attack"
     share, share_interval = with_interval(row["share"], row["share_low"], row["share_high"])
     return {
         "variant": row["variant"],
-        "budget": budget(row),
-        "what": "random signs" if row["kind"] == "control" else what,
+        "budget": MISSING if row["kind"] == NATURAL else budget(row),
+        "what": kinds.get(row["kind"], what),
         "n": row["n"],
         "cosine": _cosine(row["mean"], row["ci_low"], row["ci_high"]),
         "share": (share, share_interval),

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from embedshift.augmentations import ORIGINAL
+from embedshift.augmentations import ORIGINAL, load_suite
+from embedshift.questions.worst.columns import NATURAL, SUITE
 from embedshift.sources.attacked import AttackedVariant, told_of
 from embedshift.statistics.intervals import of_means
-from embedshift.statistics.sample import Sample
+from embedshift.statistics.sample import Sample, of_values
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -33,7 +35,8 @@ def worst(reader: Reader) -> pl.DataFrame:
 
     Returns:
         `variant, norm, eps, kind, through, n, mean, ci_low, ci_high, share, share_low, share_high`: numbers are those
-        of the cosine in the table `summary`.
+        of the cosine in the table `summary`. Then, of kind "natural" and without norm and budget, the augmentations of
+        the paper drawn from the same originals, the furthest first; their share is of the mean, without an interval.
     """
     told = told_of(reader.identity_of("worst"))
     summary = reader.table("summary")
@@ -45,7 +48,25 @@ def worst(reader: Reader) -> pl.DataFrame:
         {"variant": name, **vars(variants[name]), **{key: found[name][key] for key in ("n", *NUMBERS)}}
         for name in sorted(variants, key=lambda name: _place(variants[name]))
     ]
-    return pl.DataFrame(rows, schema=WORST_SCHEMA)
+    floor = next((row["floor"] for row in found.values()), None)
+    return pl.DataFrame([*rows, *_natural(reader, floor)], schema=WORST_SCHEMA)
+
+
+def _natural(reader: Reader, floor: float | None) -> list[dict[str, Any]]:
+    """Rows of the paper's augmentations, the furthest first."""
+    lists = reader.rows().filter(pl.col("view") == ORIGINAL).select(NATURAL).drop_nulls().collect()[NATURAL]
+    if lists.is_empty():
+        return []
+    names, sample = load_suite(SUITE).names, of_values(np.array(lists.to_list(), np.float64))
+    low, high = of_means(sample, seed=reader.info.seed, low=-1.0, high=1.0)
+    rows: list[dict[str, Any]] = []
+    for place in np.argsort(sample.mean, kind="stable"):
+        mean, ends = float(sample.mean[place]), [float(end[place]) for end in (low, high)]
+        share = None if floor is None else (1 - mean) / (1 - floor)
+        numbers = dict.fromkeys(NUMBERS) | {"mean": mean, "ci_low": ends[0], "ci_high": ends[1], "share": share}
+        words = {"variant": names[place], "kind": NATURAL, "through": ""}
+        rows.append(words | {"n": int(sample.counts[place])} | numbers)
+    return rows
 
 
 def purify(reader: Reader) -> pl.DataFrame:
