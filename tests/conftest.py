@@ -32,11 +32,11 @@ SLOW_FILES = {
     "test_exactness.py",
     "test_families.py",
     "test_figures_comparison.py",
-    "test_foreign_studies.py",
-    "test_fuzz_store.py",
     "test_figures_layout.py",
     "test_figures_pictures.py",
     "test_floor.py",
+    "test_foreign_studies.py",
+    "test_fuzz_store.py",
     "test_gate_command.py",
     "test_gate_paired.py",
     "test_gate_proposal.py",
@@ -81,6 +81,7 @@ SLOW_FILES = {
     "test_text_towers.py",
     "test_text_zero_shot.py",
     "test_timm.py",
+    "test_worst.py",
 }
 SLOW_TESTS = {
     "test_a_hub_that_does_not_answer_is_one_line_within_20_seconds",
