@@ -157,15 +157,16 @@ def pictures(folder: Path, count: int, *, width: int = 80, height: int = 60, see
 
 
 class SmallTransformer(nn.Module):
-    """Class token and patches through three blocks of attention."""
+    """Class token and patches through three blocks of attention, their norms behind the sums unless they come first."""
 
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, width: int = 16, *, norm_first: bool = False) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.cls_token = nn.Parameter(torch.randn(1, 1, width))
         self.patches = nn.Conv2d(3, width, PATCH, PATCH)
         self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, 2, 32, batch_first=True, dropout=0.0) for _ in range(3)
+            nn.TransformerEncoderLayer(width, 2, 32, batch_first=True, dropout=0.0, norm_first=norm_first)
+            for _ in range(3)
         )
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -185,4 +186,5 @@ def vision_and_letters() -> Any:
 
     import embedshift
 
-    return embedshift.wrap(SmallTransformer(), size=SIZE, mean=MEAN, std=STD, device="cpu", encode_text=encode_text)
+    net = SmallTransformer(norm_first=True)
+    return embedshift.wrap(net, size=SIZE, mean=MEAN, std=STD, device="cpu", encode_text=encode_text)
