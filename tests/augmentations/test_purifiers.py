@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -92,6 +93,14 @@ def test_a_wrong_name_is_refused_in_one_line(name):
         purifier(name)
     assert "as in" in str(refused.value)
     assert repr(name) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "right"), [("jpeg:050", "jpeg:50"), ("blur:1.0", "blur:1"), ("resize:.75", "resize:0.75")]
+)
+def test_a_purifier_has_one_name(name, right):
+    with pytest.raises(UsageError, match=f"^purifier '{re.escape(name)}': write it {right}$"):
+        purifier(name)
 
 
 def test_a_name_given_twice_is_refused():

@@ -168,6 +168,19 @@ def test_what_is_whole_is_kept_and_what_is_not_is_made_again(adv, photos, model,
     assert not list(copy.rglob(".*png*"))
 
 
+def test_an_image_that_changed_since_is_attacked_again_and_named(model, tmp_path, caplog):
+    folder, other = pictures(tmp_path / "photos", 2), pictures(tmp_path / "other", 1, seed=9)
+    attack(folder, tmp_path / "adv", model, eps=[2], steps=2)
+    before = files(tmp_path / "adv")
+    shutil.copy(other / "picture-00.png", folder / "picture-00.png")
+    attack(folder, tmp_path / "adv", model, eps=[2], steps=2)
+    assert "picture-00.png has changed since it was attacked: it is attacked again" in caplog.text
+    after = files(tmp_path / "adv")
+    assert {name for name in after if after[name] != before[name]} == {name for name in after if "picture-00" in name}
+    expected = images.resize(images.decode((other / "picture-00.png").read_bytes()), SIZE)
+    np.testing.assert_array_equal(decoded(tmp_path / "adv" / "original" / "picture-00.png"), expected)
+
+
 def test_an_image_that_cannot_be_read_is_listed(photos, model, tmp_path):
     folder = shutil.copytree(photos, tmp_path / "photos")
     (folder / "broken.png").write_bytes(b"no picture")

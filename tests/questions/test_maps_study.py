@@ -201,6 +201,8 @@ def test_a_caption_or_words_are_explained_where_they_are_asked_for(tmp_path):
         ({"maps": ("relevanc",)}, "maps: unknown map 'relevanc'; did you mean 'relevance'?"),
         ({"precision": "bfloat16"}, "`maps` need gradients, which are right in float32 alone: run without `precision`"),
         ({"compile": True}, "`maps` need gradients, which are right in float32 alone: run without `compile`"),
+        ({"maps": (), "maps_images": 3}, "name the maps too: `maps` relevance,tokens"),
+        ({"maps": (), "maps_target": "caption"}, "name the maps too: `maps` relevance,tokens"),
         ({"maps_images": 0}, "`maps_images`: give a number of images from 1 on"),
         ({"maps_target": "caption"}, "`maps_target` caption: no image has a caption"),
         ({"maps_target": " "}, "`maps_target`: give image, caption, or words"),

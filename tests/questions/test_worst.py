@@ -197,11 +197,21 @@ def test_a_foreign_study_is_refused_in_one_line():
 
 
 def test_only_what_lies_beside_its_originals_is_of_the_attack(adv, tmp_path):
-    assert attack_of([str(adv / "original")], ["linf-8", "mine"])["variants"].keys() == {"linf-8"}
-    assert attack_of([str(adv / "linf-8")], ["linf-2"]) == {}
-    assert attack_of([str(adv / "original")], ["mine"]) == {}
-    assert attack_of(["s3://bucket/original"], ["linf-8"]) == {}
-    assert attack_of([str(tmp_path)], ["linf-8"]) == {}
+    beside = {"mine": str(adv / "linf-8"), "other": str(tmp_path / "linf-8")}
+    assert attack_of([str(adv / "original")], beside)["variants"].keys() == {"mine"}, "by its folder, not its name"
+    assert attack_of([str(adv / "linf-8")], {"linf-2": str(adv / "linf-2")}) == {}
+    assert attack_of([str(adv / "original")], {"linf-8": str(tmp_path / "linf-8")}) == {}
+    assert attack_of(["s3://bucket/original"], {"linf-8": "s3://bucket/linf-8"}) == {}
+    assert attack_of([str(tmp_path)], {"linf-8": str(tmp_path / "linf-8")}) == {}
     for name in ("linf-8", "linf-8-through-bits-4", "control-linf-2"):
-        variant = attack_of([str(adv / "original")], [name])["variants"][name]
+        variant = attack_of([str(adv / "original")], {name: str(adv / name)})["variants"][name]
         assert AttackedVariant(**variant).name == name
+
+
+def test_pictures_that_were_exchanged_are_not_shown_as_those_of_the_attack(adv, encoder, tmp_path, caplog):
+    folder = shutil.copytree(adv, tmp_path / "adv")
+    first, second = sorted((folder / "original").iterdir())[:2]
+    first.write_bytes(second.read_bytes())
+    exchanged = run(folder, tmp_path / "study", encoder, ["linf-8"])
+    assert f"{first} is not the picture that the attack made" in caplog.text
+    assert "worst" not in exchanged.table_names

@@ -90,9 +90,11 @@ def purifier(name: str) -> Callable[[Pixels], Pixels]:
     kind, _, text = name.partition(":")
     if kind not in PURIFIERS:
         raise UsageError(f"purifier {name!r}: not one of {', '.join(PURIFIERS)}; give one as in jpeg:50")
-    number = float(text) if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4})?", text) else -1.0
+    number = float(text) if re.fullmatch(r"(?=.)[0-9]{0,4}(\.[0-9]{1,4})?", text) else -1.0
     if not PURIFIERS[kind].takes(number):
         raise UsageError(f"purifier {name!r}: {kind} takes {PURIFIERS[kind].numbers}, as in {_EXAMPLES[kind]}")
+    if name != f"{kind}:{number:g}":  # two spellings would be two views
+        raise UsageError(f"purifier {name!r}: write it {kind}:{number:g}")
     return functools.partial(_apply, kind, number)
 
 

@@ -34,7 +34,7 @@ def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: b
     if as_json:
         say(json.dumps({"attack": str(out), "encoder": found.encoder, "counts": counts, "variants": rows}))
     else:
-        print_wide(_table(rows, target=config.target is not None))
+        print_wide(_table(found, rows, target=config.target is not None))
         say(f"{counts['attacked']} of {sum(counts.values())} images attacked. Written: {out / FILE}")
         say("Measure them, by this encoder or by another:")
         folders = " ".join(str(out / name) for name in (ORIGINALS, *names))
@@ -57,7 +57,7 @@ def _row(found: Attack, name: str) -> Json:
     return {"variant": name, "n": len(cosines), "mean": mean, "least": min(cosines, default=None)}
 
 
-def _table(rows: list[Json], *, target: bool) -> Table:
+def _table(found: Attack, rows: list[Json], *, target: bool) -> Table:
     title = f"cosine of a picture's embedding to that of {'the target' if target else 'its original'}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("folder", no_wrap=True)
@@ -65,5 +65,7 @@ def _table(rows: list[Json], *, target: bool) -> Table:
         table.add_column(heading, justify="right")
     for row in rows:
         numbers = ["-" if row[each] is None else f"{row[each]:.3f}" for each in ("mean", "least")]
-        table.add_row(row["variant"], f"{row['n']:,}", *numbers)
+        through = found.variants[row["variant"]].through
+        name = f"{row['variant']} (after {through})" if through else row["variant"]
+        table.add_row(name, f"{row['n']:,}", *numbers)
     return table

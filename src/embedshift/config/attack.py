@@ -59,4 +59,6 @@ def make_attack_config(given: Mapping[str, Any]) -> AttackConfig:
     for each in eps if config.norm == "linf" else ():
         if each != int(each):
             raise UsageError(f"eps {each:g}: pictures have whole levels: give linf a whole number from 1 to 255")
+    if config.norm == "l2" and min(eps) < 1 / 255:
+        raise UsageError(f"eps {min(eps):g}: pictures have whole levels: within l2 below 1/255 no pixel can move")
     return replace(config, eps=eps, through=tuple(dict.fromkeys(config.through)))

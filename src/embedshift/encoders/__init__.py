@@ -146,7 +146,7 @@ def load_text_encoder(model: str, *, device: str = "auto", precision: Precision 
     Example:
         >>> load_text_encoder("dinov2-small-offline")
         Traceback (most recent call last):
-        embedshift.errors.UsageError: dinov2-small-offline has no text tower: `text` and `labels` need a ...
+        embedshift.errors.UsageError: dinov2-small-offline has no text tower: texts need a vision-language model ...
     """
     library, name = _library(model)
     found: TextEncoder | None = None

@@ -1,5 +1,6 @@
 """attack.json: what `embedshift attack` made of images, and all that decides it; read as data, whoever wrote it."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from annotated_types import Ge, Gt, Le, MaxLen
 
 from embedshift.config import Json
-from embedshift.config.files import read_text
-from embedshift.errors import UsageError
+from embedshift.config.files import read_file, read_text
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.sources.base import IMAGE_BYTES, stem
 from embedshift.sources.lists import is_url
 
 T = TypeVar("T")
@@ -110,9 +112,45 @@ def read_attack(folder: Path) -> Attack | None:
     if not os.path.lexists(file):
         return None
     try:
-        return _typed(Attack, json.loads(read_text(file, LARGEST)))
+        found = _typed(Attack, json.loads(read_text(file, LARGEST)))
+        if wrong := [name for name, each in found.variants.items() if name != each.name]:
+            raise ValueError(f"the folder of a variant cannot be called {wrong[0]!r:.80}")
+        return found
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{file}: not as `embedshift attack` writes it ({error!s:.200})") from error
+
+
+def file_of(folder: Path, variant: str, image_id: str) -> Path:
+    """The picture of an image: its id, with the ending of a PNG.
+
+    Raises:
+        EmbedshiftError: for an id that cannot be the name of a file below the folder.
+
+    Example:
+        >>> file_of(Path("adv"), "linf-4", "cats/tom.jpg").as_posix()
+        'adv/linf-4/cats/tom.png'
+    """
+    name = stem(image_id)
+    if "\0" in name or any(not part or part.startswith(".") for part in name.split("/")):
+        raise EmbedshiftError("its id cannot be the name of a file that a folder of images shows")
+    return folder / variant / f"{name}.png"
+
+
+def hash_of(path: Path) -> str:
+    """The hash of a picture's bytes; "" where it cannot be read."""
+    try:
+        return hashlib.blake2b(read_file(path, IMAGE_BYTES), digest_size=16).hexdigest()
+    except (OSError, EmbedshiftError):
+        return ""
+
+
+def _refuse_others(folder: Path, attack: Attack, variants: Sequence[str]) -> None:
+    """Refuses pictures that somebody put in the place of those that the attack made; one that is gone is none."""
+    for image_id, image in attack.images.items():
+        for variant in variants:
+            path = file_of(folder, variant, image_id)
+            if variant in image.files and path.exists() and hash_of(path) != image.files[variant]:
+                raise UsageError(f"{path} is not the picture that the attack made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +172,17 @@ class Told:
     variants: Mapping[str, AttackedVariant]
 
 
-def attack_of(images: Sequence[str], variants: Sequence[str]) -> Json:
+def attack_of(images: Sequence[str], variants: Mapping[str, str]) -> Json:
     """What a study keeps of the attack that made its variants: the fields of `Told`; empty where none did.
 
-    An attack made them when its file lies beside the folder of the originals.
+    An attack made them when its file lies beside the folder of the originals, and theirs beside it too.
 
     Args:
         images: The study's `images`.
-        variants: Names of its variants.
+        variants: Its variants: name → path.
 
     Raises:
-        UsageError: as `read_attack`.
+        UsageError: as `read_attack`, and when a picture is not the one that the attack made.
     """
     if len(images) != 1 or is_url(images[0]) or not Path(images[0]).expanduser().is_dir():
         return {}
@@ -152,7 +190,14 @@ def attack_of(images: Sequence[str], variants: Sequence[str]) -> Json:
     attack = read_attack(originals.parent) if originals.name == ORIGINALS else None
     if attack is None:
         return {}
-    made = {name: vars(each) for name, each in attack.variants.items() if name in variants}
+    folders = {name: Path(path).expanduser().resolve() for name, path in variants.items() if not is_url(path)}
+    made = {
+        name: vars(attack.variants[folder.name])
+        for name, folder in folders.items()
+        if folder.parent == originals.parent and folder.name in attack.variants
+    }
+    if made:
+        _refuse_others(originals.parent, attack, [ORIGINALS, *(folders[name].name for name in made)])
     identity = attack.identity
     told: Json = {"encoder": attack.encoder, "weights_hash": identity.get("weights_hash")}
     told |= {"steps": identity.get("steps"), "target": identity.get("target") is not None, "variants": made}

@@ -1,6 +1,5 @@
 """The pictures of an attack on disk: one PNG for each image in each folder, whole or not at all."""
 
-import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,10 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from embedshift.arrays import Pixels
-from embedshift.config.files import read_file
-from embedshift.errors import EmbedshiftError
-from embedshift.sources.attacked import FILE, AttackedImage
-from embedshift.sources.base import IMAGE_BYTES, stem
+from embedshift.sources.attacked import FILE, AttackedImage, file_of, hash_of
 from embedshift.store.shards import write_whole
 
 # What a run that was killed may leave.
@@ -30,19 +26,8 @@ class Pictures:
     folder: Path
 
     def path(self, variant: str, image_id: str) -> Path:
-        """The file of an image: its id, with the ending of a PNG.
-
-        Raises:
-            EmbedshiftError: for an id that cannot be the name of a file below the folder.
-
-        Example:
-            >>> Pictures(Path("adv")).path("linf-4", "cats/tom.jpg").as_posix()
-            'adv/linf-4/cats/tom.png'
-        """
-        name = stem(image_id)
-        if "\0" in name or any(not part or part.startswith(".") for part in name.split("/")):
-            raise EmbedshiftError("its id cannot be the name of a file that a folder of images shows")
-        return self.folder / variant / f"{name}.png"
+        """The file of an image; raises EmbedshiftError as `file_of` does."""
+        return file_of(self.folder, variant, image_id)
 
     def write(self, variant: str, image_id: str, picture: Pixels) -> str:
         """Writes one, uint8 `[S, S, 3]`, without loss; gives the hash of the file."""
@@ -53,11 +38,7 @@ class Pictures:
 
     def hash_of(self, variant: str, image_id: str) -> str:
         """The hash of a file's bytes; "" where it cannot be read."""
-        try:
-            data = read_file(self.path(variant, image_id), IMAGE_BYTES)
-        except (OSError, EmbedshiftError):
-            return ""
-        return hashlib.blake2b(data, digest_size=16).hexdigest()
+        return hash_of(self.path(variant, image_id))
 
     def hold(self, image_id: str, record: AttackedImage, variants: Collection[str]) -> bool:
         """Whether the files of an image are as they were written."""

@@ -128,9 +128,11 @@ def run_attack(
         failures: list[Failure] = []
         _write(out, attack)
         for sample in samples:
-            if sample.image_id in there:
-                continue
             original = inputs.original(sample)
+            if sample.image_id in there:
+                if isinstance(original, Failure) or images.pixels_hash(original) == known[sample.image_id].pixels:
+                    continue
+                log.warning("%s has changed since it was attacked: it is attacked again", sample.image_id)
             made: AttackedImage | Failure
             if isinstance(original, Failure):
                 made = original

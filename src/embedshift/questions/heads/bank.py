@@ -68,6 +68,8 @@ def read_bank(file: str | None) -> tuple[str, ...]:
         return tuple(f"a photo of a {name}" for name in dict.fromkeys(IMAGENET_CLASSNAMES))
     lines = read_text(Path(file).expanduser(), MOST_BYTES).splitlines()
     texts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if odd := next((text for text in texts if not text.isprintable()), None):
+        raise UsageError(f"{file}: {odd!a} holds characters that cannot be printed")
     if not 2 <= len(texts) <= MOST_TEXTS:
         raise UsageError(f"{file} has {len(texts)} texts, one a line; it must have 2 to {MOST_TEXTS:,}")
     return texts

@@ -21,6 +21,6 @@ QUESTIONS.add(
         "Which patches does the embedding come from, and are they still the same?",
         place=76,
         switches=Switches,
-        is_asked=lambda switches: bool(switches.maps),
+        is_asked=lambda switches: switches != Switches(),
     ),
 )

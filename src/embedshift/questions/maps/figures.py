@@ -55,8 +55,10 @@ def maps(data: FigureInput, title: str) -> Figure:
         ]
         for image in images_of(data, "maps")
     ]
-    signs = "; tokens: red for the original's embedding, blue against it" if TOKENS in names else ""
-    note = f"maps over each view, each on its own scale (dark: least, bright: most{signs})"
+    told = data.reader.identity_of("maps")
+    target = {"image": "the original's embedding", "caption": "the image's caption"}.get(told["target"], "the words")
+    signs = f"; tokens: red for {target}, blue against it" if TOKENS in names else ""
+    note = f"maps of {told['images']} images, over each view on its own scale (dark: least, bright: most{signs})"
     return page(data, title, note, rows, columns=1 + len(names))
 
 

@@ -155,6 +155,8 @@ class MEASURE(Measure):
         if config.precision != "float32" or config.compile:
             setting = "compile" if config.compile else "precision"
             raise UsageError(f"`maps` need gradients, which are right in float32 alone: run without `{setting}`")
+        if not self.names:
+            raise UsageError("name the maps too: `maps` relevance,tokens")
         if switches.maps_images < 1:
             raise UsageError("`maps_images`: give a number of images from 1 on")
         if not self.aim:

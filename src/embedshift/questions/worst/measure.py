@@ -28,10 +28,12 @@ class MEASURE(Measure):
         self.seed, self.natural = asked.config.seed, tuple[str, ...]()
         self._told: Json = {}
         if asked.config.pairs:
-            from embedshift.sources.attacked import attack_of  # with pyarrow, which a list of metrics must not wait for
+            # With pyarrow, which a list of metrics must not wait for.
+            from embedshift.sources.attacked import attack_of
+            from embedshift.sources.variants import named_variants
 
             try:
-                self._told = attack_of(asked.config.images, asked.suite.names)
+                self._told = attack_of(asked.config.images, named_variants(asked.config.pairs))
             except UsageError as error:
                 log.warning("%s: the report will not say which attack made the variants", error)
 

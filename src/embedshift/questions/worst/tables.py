@@ -104,7 +104,7 @@ def _numbers(own: Sample, seed: int) -> dict[str, Any]:
     ratio = (after - before) / (1 - before)
     low, high = of_means(own.combine([[0.0], [ratio - 1], [1.0]]), seed=seed)
     numbers = (ratio, *(ratio + (end[0] - ratio) / (1 - before) for end in (low, high)))
-    return found | {f"recovered{end}": float(value) for end, value in zip(ENDS, numbers, strict=True)}
+    return found | {f"recovered{end}": min(1.0, float(value)) for end, value in zip(ENDS, numbers, strict=True)}
 
 
 def _place(variant: AttackedVariant) -> tuple[str, float, str, str]:
