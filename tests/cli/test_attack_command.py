@@ -114,7 +114,7 @@ def test_a_transfer_study_says_who_was_attacked_and_who_is_measured(adv, tmp_pat
     section = html[html.index('<section id="worst"') :].partition("</section>")[0]
     assert "10 steps against the gradient of <b>tiny</b>" in section
     assert "Measured here is <b>other</b>, which the attack has not seen: its pictures are transferred." in section
-    assert section.count("<img data-picture=") == 2 * 3
+    assert section.count('<img src="data:image/webp;base64,') == 2 * 3
     assert "linf-8: difference × 16" in section
     study = embedshift.load(tmp_path / "study")
     assert study.table("worst")["variant"].to_list()[:2] == ["linf-8", "control-linf-8"]

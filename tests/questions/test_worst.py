@@ -140,7 +140,7 @@ def test_the_page_says_what_was_attacked_and_marks_what_the_attack_knew(study):
     assert "random signs of the same size leave 0.99" in words
     assert words.count("known to the attack") == 1
     assert "defence" not in html.lower()
-    assert section.count("<img data-picture=") == 2 * (1 + 2 * 2)
+    assert section.count('<img src="data:image/webp;base64,') == 2 * (1 + 2 * 2)
 
 
 def test_without_pictures_none_is_shown(study, tmp_path):

@@ -28,35 +28,34 @@ def difference(picture: Pixels, original: Pixels) -> Pixels:
     return np.asarray(np.clip(128 + TIMES * (picture.astype(np.int64) - original), 0, 255), np.uint8)
 
 
-def pictures(reader: Reader, variants: Sequence[str]) -> tuple[list[Json], dict[str, str]]:
-    """Rows of pictures, and their addresses.
+def pictures(reader: Reader, variants: Sequence[str]) -> list[Json]:
+    """Rows of pictures.
 
     Args:
         reader: The study.
         variants: Names, the most telling first.
 
     Returns:
-        Of each image its name and its places, each with a title and a key; and key → `data:` address. Nothing where
-        images may not be shown; an image that cannot be read again is left out.
+        Of each image its name and its places, each with a title and a `data:` address. Nothing where images may not be
+        shown; an image that cannot be read again is left out.
     """
-    rows: list[Json] = []
-    addresses: dict[str, str] = {}
+    rows, size = list[Json](), 0
     shown = variants[:VARIANTS]
     if not shown or not reader.shows_images:
-        return rows, addresses
+        return rows
     ids = reader.sample_ids(IMAGES)
-    for number, (image_id, image) in enumerate(iter_redrawn(reader, ids, dict.fromkeys(ids, shown))):
+    for image_id, image in iter_redrawn(reader, ids, dict.fromkeys(ids, shown)):
         if isinstance(image, str):
             continue
         name, places = reader.naming.image(image_id), list[Json]()
         for title, picture in _titled(image, shown):
-            key, found = f"worst{number}-{len(places)}", address(webp(shrink(picture, SIDE), 60), "image/webp")
-            if sum(map(len, addresses.values())) + len(found) > BYTES:
+            found = address(webp(shrink(picture, SIDE), 60), "image/webp")
+            size += len(found)
+            if size > BYTES:
                 break
-            addresses[key] = found
-            places.append({"title": title, "key": key, "alt": f"{title}: {name}"})
+            places.append({"title": title, "address": found, "alt": f"{title}: {name}"})
         rows.append({"image_id": name, "places": places})
-    return rows, addresses
+    return rows
 
 
 def _titled(image: RedrawnImage, variants: Sequence[str]) -> list[tuple[str, Pixels]]:

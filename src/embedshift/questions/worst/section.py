@@ -26,16 +26,15 @@ def section(page: PageInput) -> Section | None:
         return None
     rows = [] if worst is None else worst.to_dicts()
     attacks = [row for row in rows if row["kind"] == "attack" and not row["through"]]
-    shown, addresses = pictures(page.reader, [row["variant"] for row in attacks])
     content = {
         "lead": list(_lead(page, told, rows)),
         "rows": [_row(row) for row in rows],
         "floor": _floor(page),
         "purified": [] if purify is None else [_purified(row, told) for row in purify.iter_rows(named=True)],
         "columns": PURIFIED,
-        "pictures": shown,
+        "pictures": pictures(page.reader, [row["variant"] for row in attacks]),
     }
-    return Section("worst", "The worst case", 16, {"worst": content}, addresses)
+    return Section("worst", "The worst case", 16, {"worst": content})
 
 
 def _lead(page: PageInput, told: Told | None, rows: list[Json]) -> Iterator[Markup]:
@@ -79,8 +78,8 @@ def _row(row: Json) -> Json:
     what = f"attack through {row['through']}" if row["through"] else "attack"
     share, share_interval = with_interval(row["share"], row["share_low"], row["share_high"])
     return {
-        "variant": row["variant"],
-        "budget": MISSING if row["kind"] == NATURAL else budget(row),
+        "variant": "" if row["kind"] == NATURAL else row["variant"],
+        "budget": row["variant"] if row["kind"] == NATURAL else budget(row),
         "what": kinds.get(row["kind"], what),
         "n": row["n"],
         "cosine": _cosine(row["mean"], row["ci_low"], row["ci_high"]),
