@@ -1,9 +1,11 @@
 """Attention maps: their spread, their likeness, and how they are enlarged. Pure NumPy and SciPy, batch first."""
 
 import functools
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import rel_entr
 from scipy.stats import entropy
 
 from embedshift.arrays import Values
@@ -77,6 +79,24 @@ def map_likeness(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     squares = difference * ((rows.T @ rows) @ difference @ (columns.T @ columns))
     mean = squares.sum(axis=(-2, -1)) / size**2
     return np.asarray(1.0 / (1.0 + np.maximum(mean, 0.0)))
+
+
+def aligned_likeness(a: ArrayLike, b: ArrayLike) -> Values:
+    """Equation 6 of scaled maps `[..., S, S]`, over the pixels that the first has, where it is not NaN."""
+    before, after = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
+    inside = ~np.isnan(before)
+    # What moving leaves of a map without contrast is rounding of float32.
+    alike = likeness(min_max(before, inside, 1e-6), min_max(after, inside, 1e-6), inside)
+    return np.asarray(np.where(inside.mean(axis=(-2, -1)) < LEAST_OVERLAP, np.nan, alike))
+
+
+def divergence(a: ArrayLike, b: ArrayLike) -> Values:
+    """The Jensen-Shannon divergence of maps `[..., g_h, g_w]` as distributions, in bits; NaN for a map of zeros."""
+    with np.errstate(invalid="ignore"):
+        p, q = (each / each.sum(axis=-1, keepdims=True) for each in (flattened(a), flattened(b)))
+    middle = (p + q) / 2
+    nats = (rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=-1) / 2
+    return np.asarray(np.clip(nats / math.log(2), 0.0, 1.0))  # equal maps may lie a rounding below 0
 
 
 def correlation(a: ArrayLike, b: ArrayLike, least: float = 0.0) -> Values:

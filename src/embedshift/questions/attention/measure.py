@@ -6,20 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import rel_entr
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.pipeline.measure import Asked, Measure
 from embedshift.registry import METRICS, metric
-from embedshift.statistics.maps import (
-    LEAST_OVERLAP,
-    attention_entropy,
-    flattened,
-    likeness,
-    map_likeness,
-    min_max,
-    scaled_map,
-)
+from embedshift.statistics.maps import aligned_likeness, attention_entropy, divergence, map_likeness, scaled_map
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
@@ -100,11 +91,7 @@ def aligned_attention_similarity(a: ArrayLike, b: ArrayLike) -> Values:
         >>> aligned_attention_similarity([[np.nan, 0.0, 0.5]], [[1.0, 0.2, 0.6]]).item()
         1.0
     """
-    before, after = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
-    inside = ~np.isnan(before)
-    # What moving leaves of a map without contrast is rounding of float32.
-    alike = likeness(min_max(before, inside, 1e-6), min_max(after, inside, 1e-6), inside)
-    return np.asarray(np.where(inside.mean(axis=(-2, -1)) < LEAST_OVERLAP, np.nan, alike))
+    return aligned_likeness(a, b)
 
 
 @metric(
@@ -166,11 +153,7 @@ def attention_divergence(a: ArrayLike, b: ArrayLike, size: int) -> Values:
         >>> attention_divergence([[0.0, 1.0]], [[1.0, 0.0]], 2).item()
         1.0
     """
-    with np.errstate(invalid="ignore"):
-        p, q = (each / each.sum(axis=-1, keepdims=True) for each in (flattened(a), flattened(b)))
-    middle = (p + q) / 2
-    nats = (rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=-1) / 2
-    return np.asarray(np.clip(nats / math.log(2), 0.0, 1.0))  # equal maps may lie a rounding below 0
+    return divergence(a, b)
 
 
 class MEASURE(Measure):

@@ -28,8 +28,8 @@ from embedshift.questions.maps.columns import (
     score,
     stored,
 )
-from embedshift.registry import METRICS, unknown_name
-from embedshift.statistics.maps import correlation, scaled_map
+from embedshift.registry import unknown_name
+from embedshift.statistics.maps import aligned_likeness, correlation, divergence, map_likeness, scaled_map
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
@@ -64,14 +64,10 @@ def compare(name: str, before: Floats, after: Floats, moved: Sequence[Values], s
     """
     large = [scaled_map(view, size) for view in after]
     pairs = list(zip(moved, large, strict=True))
-    similar, aligned, divergent = (
-        METRICS[metric].function
-        for metric in ("attention_similarity", "aligned_attention_similarity", "attention_divergence")
-    )
     ways: Mapping[str, Callable[[], Any]] = {
-        SIMILARITY: lambda: similar(before[None], after, size),
-        ALIGNED: lambda: np.array([aligned(a, b) for a, b in pairs]),
-        DIVERGENCE: lambda: divergent(before[None], after, size),
+        SIMILARITY: lambda: map_likeness(before[None], after, size),
+        ALIGNED: lambda: np.array([aligned_likeness(a, b) for a, b in pairs]),
+        DIVERGENCE: lambda: divergence(before[None], after),
         CORRELATION: lambda: correlation(before[None], after),
         ALIGNED_CORRELATION: lambda: np.array([correlation(a, b, CONSTANT) for a, b in pairs]),
     }
