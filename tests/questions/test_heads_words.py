@@ -48,8 +48,8 @@ def test_contributions_equal_the_librarys_own_weights(kind: str, tmp_path: Path)
     encoder, reference, named = load_encoder(str(folder)), case.reference(folder).double(), NAMED[kind]
     views = np.random.default_rng(1).integers(0, 256, (7, encoder.size, encoder.size, 3), np.uint8)
     anatomy = Anatomy(encoder.tower)
-    bases = torch.stack([torch.linalg.qr(of_heads(anatomy, block)).R for block in (1, 2)]).float().numpy()
-    orthonormal = [torch.linalg.qr(of_heads(anatomy, block)).Q.numpy() for block in (1, 2)]
+    bases = torch.stack([torch.linalg.qr(each).R for each in of_heads(anatomy, (1, 2))]).float().numpy()
+    orthonormal = [torch.linalg.qr(each).Q.numpy() for each in of_heads(anatomy, (1, 2))]
     sizes = [(24, 24)] * 3
     moments = HeadMoments(WordSpace(sizes, bases, np.zeros((2, 4, 0, 6))), with_texts=False)
     parts = parts_of(anatomy, torch.from_numpy(views).permute(0, 3, 1, 2).float())
@@ -74,4 +74,4 @@ def _fields(parts: Parts) -> list[torch.Tensor]:
 def test_an_embedding_of_many_tokens_has_no_matrices(tmp_path: Path):
     encoder = load_encoder(str(make_open_clip(tmp_path / "model", layers=3, pool_type="avg")))
     with pytest.raises(UsageError, match="reads its embedding from more than one token"):
-        of_heads(Anatomy(encoder.tower), 2)
+        of_heads(Anatomy(encoder.tower), [2])

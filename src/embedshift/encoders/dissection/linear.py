@@ -1,5 +1,7 @@
 """A readout of a layer norm and a projection: a head's contribution to the embedding, as a matrix."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,23 +14,25 @@ TOGETHER = 64
 ROUNDING = 1e-3
 
 
-def of_heads(anatomy: Anatomy, block: int) -> Tensor:
-    """The matrices that bring the outputs of a block's heads into the embedding, float64 `[H, D', d]`.
+def of_heads(anatomy: Anatomy, blocks: Sequence[int]) -> list[Tensor]:
+    """Of some blocks, the matrices that bring the outputs of their heads into the embedding, float64 `[H, D', d]`.
 
     A head's contribution to an embedding is its matrix times its output, over the standard deviation of the stream
     that the last layer norm divides by.
 
     Args:
         anatomy: Of an encoder whose embedding is read from one token, by a layer norm and a projection.
-        block: Which, counted from 0.
+        blocks: Which, counted from 0.
 
     Raises:
         UsageError: without the encoder's name, where the readout is more than that.
     """
-    layer = anatomy.layers[block]
-    weight = (layer.scale[:, None] * layer.weight).double()
-    whole = projection(anatomy.readout, len(weight)) @ (weight - weight.mean(dim=0))
-    return whole.view(len(whole), layer.heads, -1).transpose(0, 1)
+    after, found = projection(anatomy.readout, len(anatomy.layers[0].weight)), list[Tensor]()
+    for layer in (anatomy.layers[block] for block in blocks):
+        weight = (layer.scale[:, None] * layer.weight).double()
+        whole = after @ (weight - weight.mean(dim=0))
+        found.append(whole.view(len(whole), layer.heads, -1).transpose(0, 1))
+    return found
 
 
 def projection(readout: Readout, width: int) -> Tensor:

@@ -38,7 +38,7 @@ def bank_and_space(
     texts = read_bank(file)
     blocks = range(max(0, len(anatomy.layers) - LAST_BLOCKS), len(anatomy.layers))
     try:
-        matrices = [of_heads(anatomy, block).cpu() for block in blocks]
+        matrices = [each.cpu() for each in of_heads(anatomy, blocks)]
     except UsageError as error:
         raise UsageError(f"{encoder.name} {error}: its heads cannot be named") from error
     tower = spec.text_tower(encoder)

@@ -117,8 +117,10 @@ class OBSERVER(Observer):
             rows = torch.from_numpy(np.ascontiguousarray(kept)).to(self.device)
             yield unpacked(self.anatomy, rows[:1]), unpacked(self.anatomy, rows[1:])
             return
-        for original, views in _pixels(image, TOGETHER):
-            yield parts_of(self.anatomy, original), parts_of(self.anatomy, views)
+        original: list[Parts] = []
+        for pixels, views in _pixels(image, TOGETHER):
+            original = original or parts_of(self.anatomy, pixels)
+            yield original, parts_of(self.anatomy, views)
 
 
 def _pixels(image: DrawnImage, together: int) -> Iterator[tuple[Tensor, Tensor]]:

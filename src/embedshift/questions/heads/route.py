@@ -8,18 +8,11 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.questions.heads.columns import HEADS, MLPS, PUT_BACK, ROUTE, ROUTE_SINGLE
-from embedshift.questions.heads.weighted import length_of, numbers_of, of_augmentations
+from embedshift.questions.heads.weighted import PARTS, length_of, numbers_of, of_augmentations
 
 ABSOLUTE, PATTERN = "absolute", "pattern"
 # An absolute sum is 1 where nothing cancels; the rounding of float32 must not pass for a spread.
 DECIMALS = 4
-_SHARES: dict[str, type[pl.DataType]] = dict.fromkeys(("share", "ci_low", "ci_high"), pl.Float64)
-ROUTE_SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "layer": pl.Int64,
-    "part": pl.String,
-    **_SHARES,
-}
 EFFECT_SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
     "head": pl.Int64,
@@ -54,7 +47,7 @@ def head_route(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -
         pl.DataFrame({"augmentation": name, **places, **numbers})
         for name, numbers in of_augmentations(rows, augmentations, [ROUTE, *ROUTE_SINGLE.values()], terms, seed=seed)
     ]
-    return pl.concat([pl.DataFrame(schema=ROUTE_SCHEMA), *made]).fill_nan(None)
+    return pl.concat([pl.DataFrame(schema=PARTS), *made]).fill_nan(None)
 
 
 def head_effect(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:

@@ -8,17 +8,10 @@ from embedshift.questions.heads.columns import HEADS, MLP, MLPS, SINGLE
 from embedshift.questions.heads.named import head_words
 from embedshift.questions.heads.route import head_effect, head_route
 from embedshift.questions.heads.tokens import head_tokens
-from embedshift.questions.heads.weighted import length_of, of_augmentations
+from embedshift.questions.heads.weighted import PARTS, length_of, of_augmentations
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
-
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "layer": pl.Int64,
-    "part": pl.String,
-    **dict.fromkeys(("share", "ci_low", "ci_high"), pl.Float64),
-}
 
 
 def heads(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
@@ -43,8 +36,8 @@ def heads(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.
         # The order of the columns is that of the parts; the sort is stable.
         made.append(part.sort("layer", maintain_order=True))
     if not made:
-        return pl.DataFrame(schema=SCHEMA)
-    return pl.concat(made).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).fill_nan(None)
+        return pl.DataFrame(schema=PARTS)
+    return pl.concat(made).select(pl.col(name).cast(kind) for name, kind in PARTS.items()).fill_nan(None)
 
 
 def _parts(rows: pl.LazyFrame) -> list[tuple[int, str]]:

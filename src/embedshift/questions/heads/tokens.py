@@ -7,12 +7,12 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.questions.heads.columns import TOKENS
-from embedshift.questions.heads.weighted import of_augmentations
+from embedshift.questions.heads.weighted import NUMBERS, of_augmentations
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
     "term": pl.String,
-    **dict.fromkeys(("share", "ci_low", "ci_high"), pl.Float64),
+    **dict.fromkeys(NUMBERS, pl.Float64),
 }
 
 

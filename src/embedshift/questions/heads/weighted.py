@@ -11,6 +11,13 @@ from embedshift.statistics.ratios import of_ratios
 from embedshift.statistics.summary import COSINE
 
 NUMBERS = ("share", "ci_low", "ci_high")
+# Of the tables whose rows are parts of the encoder.
+PARTS: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    "layer": pl.Int64,
+    "part": pl.String,
+    **dict.fromkeys(NUMBERS, pl.Float64),
+}
 
 
 def of_augmentations(
