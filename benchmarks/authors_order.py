@@ -22,7 +22,8 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from embedshift.augmentations import load_suite
+from embedshift.augmentations import transforms
+from embedshift.augmentations.paper import PAPER
 
 SIZE, GRID = 224, 7
 
@@ -32,7 +33,7 @@ class AuthorsOrder:
 
     def __init__(self, model: CLIPModel) -> None:
         self.model, self.processor = model, CLIPImageProcessor()
-        self.transforms = [each.transform for each in load_suite("paper")]
+        self.transforms = [transforms.make(kind, **settings) for kind, settings in PAPER.values()]
 
     def seconds_per_image(self, photos: Sequence[Path]) -> dict[str, float]:
         """Runs the sequence over the photos; seconds per image and step."""

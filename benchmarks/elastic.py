@@ -6,17 +6,17 @@ usage: python benchmarks/elastic.py
 import numpy as np
 
 from embedshift.augmentations import load_suite
+from embedshift.augmentations.changes import grid
 
 SIZE, VIEWS = 224, 24
 
 
 def displacement(seed: int) -> float:
-    """Mean over the pixels of one view, by the maps that the transform draws with its seed."""
-    transform = load_suite("paper")["elastic"].transform
-    transform.set_random_seed(seed)
-    maps = transform.get_params_dependent_on_data({"shape": (SIZE, SIZE, 3)}, {})
-    y, x = np.mgrid[:SIZE, :SIZE]
-    return float(np.hypot(maps["map_x"] - x, maps["map_y"] - y).mean())
+    """Mean over the pixels of one view, by the places that the augmentation draws with its seed."""
+    geometry = load_suite("paper")["elastic"].geometry(np.zeros((SIZE, SIZE, 3), np.uint8), seed)
+    assert geometry is not None
+    assert geometry.source is not None
+    return float(np.linalg.norm(geometry.source - grid(SIZE), axis=2).mean())
 
 
 if __name__ == "__main__":

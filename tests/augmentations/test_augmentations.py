@@ -83,7 +83,11 @@ def test_the_paper_s_suite_has_the_paper_s_parameters():
     suite = load_suite("paper")
     assert suite.names == NAMES
     wanted = {name: A.to_dict(transform)["transform"] for name, transform in paper_transforms().items()}
-    assert {name: entry["albumentations"] for name, entry in suite.describe().items()} == wanted
+    described = suite.describe()
+    # Drawn in another way since version 2: see test_elastic.py.
+    assert described.pop("elastic") == {"built_in": "elastic", "version": 2, "alpha": 30, "sigma": 60}
+    wanted.pop("elastic")
+    assert {name: entry["albumentations"] for name, entry in described.items()} == wanted
 
 
 def test_views_are_albumentations_own_under_the_formula_s_seed():
@@ -93,7 +97,11 @@ def test_views_are_albumentations_own_under_the_formula_s_seed():
             transform.set_random_seed(formula(5, image_id, name, 2))
             wanted = transform(image=PICTURE)["image"]
             found = suite[name].draw(PICTURE, view_seed(5, image_id, name, 2))
-            np.testing.assert_array_equal(found, wanted, name)
+            if name == "elastic":
+                assert np.abs(found.astype(int) - wanted).max() <= 1
+                assert (found != wanted).mean() < 1e-3  # of noise, where a place moved by 4e-6 pixels shows most
+            else:
+                np.testing.assert_array_equal(found, wanted, name)
 
 
 def test_every_view_differs_from_the_original_and_from_other_draws():

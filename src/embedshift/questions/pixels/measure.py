@@ -114,10 +114,11 @@ def edge_preservation(o: Pixels, a: Pixels) -> Values:
         1.0
     """
     _require_views(o, a)
-    before, after = np.broadcast_arrays(_edges(o), _edges(a))
-    pixels = before.shape[-2] * before.shape[-1]
-    differences = [cv2.norm(before[view], after[view], cv2.NORM_L1) for view in np.ndindex(before.shape[:-2])]
-    return np.asarray(1.0 - np.reshape(differences, before.shape[:-2]) / pixels)
+    before, views = _edges(o), np.broadcast_shapes(o.shape[:-3], a.shape[:-3])
+    before, a = np.broadcast_to(before, (*views, *o.shape[-3:-1])), np.broadcast_to(a, (*views, *a.shape[-3:]))
+    # One by one, so that what is between stays in the processor's cache.
+    differences = [cv2.norm(before[view], _edges_of(a[view]), cv2.NORM_L1) for view in np.ndindex(views)]
+    return np.asarray(1.0 - np.reshape(differences, views) / (o.shape[-3] * o.shape[-2]))
 
 
 @metric("detail preservation", "pixels", no_change=1.0, low=0.0, high=1.0, higher_is_better=True)
@@ -194,17 +195,21 @@ def _mean_over_patches(mse: Values) -> Values:
 
 def _edges(images: Pixels) -> Values:
     edges = np.empty(images.shape[:-1])
-    for place in np.ndindex(images.shape[:-3]):  # one by one, so that what is between stays in the processor's cache
-        # Twice the gradient of `numpy.gradient`, which the ratio to the largest does not show: the difference of both
-        # neighbours, and at the rim, where one of them is missing, of the pixel itself and the other.
-        levels = cv2.copyMakeBorder(grey(images[place]), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-        strength: NDArray[Any] = cv2.absdiff(levels[2:, 1:-1], levels[:-2, 1:-1])
-        across: NDArray[Any] = cv2.absdiff(levels[1:-1, 2:], levels[1:-1, :-2])
-        strength[[0, -1]] *= 2.0
-        across[:, [0, -1]] *= 2.0
-        strength += across
-        np.divide(strength, strength.max() or 1.0, out=edges[place], dtype=np.float64)
+    for place in np.ndindex(images.shape[:-3]):
+        edges[place] = _edges_of(images[place])
     return edges
+
+
+def _edges_of(image: Pixels) -> Values:
+    # Twice the gradient of `numpy.gradient`, which the ratio to the largest does not show: the difference of both
+    # neighbours, and at the rim, where one of them is missing, of the pixel itself and the other.
+    levels = cv2.copyMakeBorder(grey(image), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    strength: NDArray[Any] = cv2.absdiff(levels[2:, 1:-1], levels[:-2, 1:-1])
+    across: NDArray[Any] = cv2.absdiff(levels[1:-1, 2:], levels[1:-1, :-2])
+    strength[[0, -1]] *= 2.0
+    across[:, [0, -1]] *= 2.0
+    strength += across
+    return np.divide(strength, strength.max() or 1.0, dtype=np.float64)
 
 
 def _patch_sd(images: Pixels) -> Values:
