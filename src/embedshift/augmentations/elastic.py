@@ -46,7 +46,7 @@ def elastic(side: int, alpha: float, rng: np.random.Generator) -> Floats:
 
 @functools.cache
 def _blur(side: int) -> Floats:
-    """What the Gaussian does to a line of pixels, as a matrix `[side, side]`: OpenCV's weights, its borders repeated."""
+    """What the Gaussian does to a line of pixels, as a matrix `[side, side]`."""
     weights = cv2.getGaussianKernel(round(8 * SIGMA + 1) | 1, SIGMA, cv2.CV_32F)
-    lines = np.eye(side, dtype=np.float32)
-    return np.asarray(cv2.sepFilter2D(lines, cv2.CV_32F, np.ones(1, np.float32), weights, borderType=cv2.BORDER_REPLICATE))
+    lines, alone = np.eye(side, dtype=np.float32), np.ones(1, np.float32)
+    return np.asarray(cv2.sepFilter2D(lines, cv2.CV_32F, alone, weights, borderType=cv2.BORDER_REPLICATE))

@@ -41,7 +41,7 @@ def _made(name: str) -> Augmentation:
 
 
 def _elastic() -> Augmentation:
-    """albumentations' own, drawn in a seventh of its time; its views differ by a level in a few pixels of a million."""
+    """As albumentations draws it, in a quarter of its time; a few pixels of a million differ by one level."""
     alpha = PAPER["elastic"][1]["alpha"]
     change = Graded(Warp(elastic, cv2.BORDER_CONSTANT), alpha)
     return Augmentation("elastic", change, version=2, more={"alpha": alpha, "sigma": SIGMA})

@@ -1,7 +1,7 @@
 """The contract of an encoder: what it is told, what it gives back, and what it may do beyond that."""
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -191,6 +191,15 @@ class Compilable(Protocol):
 
     def compiling(self, batch: int) -> AbstractContextManager[None]:
         """While entered, forward passes are compiled for batches of so many views."""
+        ...
+
+
+@runtime_checkable
+class Pipelined(Protocol):
+    """An encoder that can begin a pass before the output of the one before is read, so that its device never waits."""
+
+    def begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
+        """Begins a pass over views uint8 `[B, S, S, 3]`; what is returned waits for its output and gives it."""
         ...
 
 

@@ -1,9 +1,13 @@
-"""Where an encoder runs."""
+"""Where an encoder runs, and how arrays get there and back."""
 
 import platform
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from embedshift.arrays import Floats, Pixels
 from embedshift.errors import UsageError, reason
 
 
@@ -16,6 +20,34 @@ def find_device(name: str) -> torch.device:
         words = f"device {name!r} cannot be used here ({reason(error).split('. ')[0][:200]}): give auto or cpu"
         raise UsageError(words) from error
     return device
+
+
+def to_device(views: Pixels, device: torch.device) -> Tensor:
+    """The views as a tensor on the device; to a GPU they are copied while this process goes on."""
+    tensor = torch.from_numpy(views)
+    # Only memory that the system cannot move is copied beside the process.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def from_device(tensors: Sequence[Tensor]) -> Callable[[], list[Floats]]:
+    """Begins to copy tensors of one device back; what is returned waits for them and gives them as arrays.
+
+    Example:
+        >>> from_device([torch.ones(2)])()
+        [array([1., 1.], dtype=float32)]
+    """
+    beside = tensors[0].device.type == "cuda"
+    there, copied = [tensor.to("cpu", non_blocking=beside) for tensor in tensors], None
+    if beside:
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+
+    def wait() -> list[Floats]:
+        if copied is not None:
+            copied.synchronize()
+        return [np.asarray(tensor.numpy()) for tensor in there]
+
+    return wait
 
 
 def emulates_bfloat16(device: torch.device) -> bool:

@@ -4,7 +4,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from embedshift.arrays import Floats
 from embedshift.encoders.structure import patch_embedding
 
 
@@ -34,14 +33,15 @@ class PatchGrid:
         """The grid `(g_h, g_w)` of the last pass, which had so many tokens."""
         return self._seen or (int(tokens**0.5),) * 2
 
-    def lay(self, row: Tensor, count: int) -> Floats | None:
-        """Weights of all tokens `[B, T]` of B = `count` views → those of the patches, float32 `[B, g_h, g_w]`."""
+    def lay(self, row: Tensor, count: int) -> Tensor | None:
+        """Weights of all tokens `[B, T]` of B = `count` views → those of the patches `[B, g_h, g_w]`; None where that
+        is not what they are.
+        """  # noqa: D205
         height, width = self.of(row.shape[1])
         patches = row[:, row.shape[1] - height * width :]  # class and register tokens come first
         if height * width > row.shape[1] or len(row) != count:  # attention inside windows
             return None
-        maps: Floats = patches.reshape(-1, height, width).cpu().numpy()
-        return maps
+        return patches.reshape(-1, height, width)
 
     def _see(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         self._seen = (output.shape[-2], output.shape[-1])

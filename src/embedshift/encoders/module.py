@@ -14,7 +14,7 @@ from embedshift.arrays import Pixels
 from embedshift.config import Json, Precision
 from embedshift.encoders.attention import AttentionTap, Rows
 from embedshift.encoders.base import LARGEST, AttentionKind, EncoderOutput, Preprocess
-from embedshift.encoders.device import emulates_bfloat16, find_device
+from embedshift.encoders.device import emulates_bfloat16, find_device, from_device, to_device
 from embedshift.encoders.family import Embedding
 from embedshift.encoders.grid import PatchGrid
 from embedshift.encoders.kernels import CpuKernels
@@ -104,15 +104,22 @@ class ModuleEncoder:
 
     def __call__(self, views: Pixels) -> EncoderOutput:
         """Encodes views uint8 `[B, S, S, 3]`, RGB, in one forward pass."""
+        return self.begin(views)()
+
+    def begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
+        """Begins a forward pass over views uint8 `[B, S, S, 3]`; what is returned waits for its output.
+
+        On a GPU the next pass may be begun meanwhile, but where observations are asked for, which are waited for here.
+        """
         count = len(views)
         if count < self._batch:
             views = np.concatenate([views, np.zeros((self._batch - count, *views.shape[1:]), np.uint8)])
-        output = self._pass(views)
-        return output if len(views) == count else output[:count]
+        finish = self._begin(views)
+        return finish if len(views) == count else lambda: finish()[:count]
 
-    def _pass(self, views: Pixels) -> EncoderOutput:
+    def _begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
         with torch.inference_mode(), self._shortcut_now(), self._kernels or contextlib.nullcontext():
-            pixels = torch.from_numpy(views).to(self.device).permute(0, 3, 1, 2).float()
+            pixels = to_device(views, self.device).permute(0, 3, 1, 2).float()
             pixels = pixels.mul_(self._scale).add_(self._shift)
             low = self.precision != "float32"
             with torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
@@ -122,7 +129,13 @@ class ModuleEncoder:
             kind = None if attention is None else self._kind
             done = ForwardPass(len(views), self._kind, row, lambda weights: self._patches.lay(weights, len(views)))
             observed = {name: tap.take(done) for name, tap in self._taps.items()}
-        return EncoderOutput(embedding.float().cpu().numpy(), attention, kind, observed)
+            read = from_device([embedding.float(), *([] if attention is None else [attention])])
+
+        def finish() -> EncoderOutput:
+            arrays = read()
+            return EncoderOutput(arrays[0], arrays[1] if kind else None, kind, observed)
+
+        return finish
 
     @contextlib.contextmanager
     def compiling(self, batch: int) -> Iterator[None]:

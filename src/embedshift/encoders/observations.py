@@ -47,7 +47,7 @@ class ForwardPass:
     views: int
     kind: AttentionKind
     row: Tensor | None
-    on_grid: Callable[[Tensor], Floats | None]
+    on_grid: Callable[[Tensor], Tensor | None]
 
 
 class Tap(Protocol):

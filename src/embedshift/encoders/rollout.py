@@ -31,7 +31,7 @@ class RolloutTap:
         >>> tap = RolloutTap(Tower(net, has_cls=True, grid=lambda tokens: (2, 2)))
         >>> with torch.inference_mode():
         ...     _ = net(torch.ones(2, 5, 8))
-        >>> whole = ForwardPass(2, "cls", None, lambda row: row.numpy())
+        >>> whole = ForwardPass(2, "cls", None, lambda row: row)
         >>> tap.take(whole).sum(axis=1).round(5).tolist()
         [1.0, 1.0]
     """
@@ -58,7 +58,8 @@ class RolloutTap:
         maps = done.on_grid(self._read(done))
         if maps is None:
             raise _no_rollout("its attention runs inside windows, not from all tokens to all")
-        return maps
+        rolled: Floats = maps.cpu().numpy()
+        return rolled
 
     def _read(self, done: ForwardPass) -> Tensor:
         kind, pooling = done.kind, done.row

@@ -2,16 +2,14 @@
 
 import contextlib
 import ctypes
-import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 
 from embedshift.engines.job import Job, Progress, Result
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import DrawnImage, draw_image
-from embedshift.pipeline.kept import keeping
+from embedshift.pipeline.kept import Kept
 from embedshift.pipeline.limit import TookTooLong, time_limit
-from embedshift.pipeline.shard import measure_shard
+from embedshift.pipeline.shard import measure_shards
 from embedshift.store.shards import Failure
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
@@ -22,14 +20,11 @@ def run_local(job: Job) -> Iterator[Result]:
     assert job.ready is not None, "the encoder is loaded before"
     keep_memory()
     samples = [sample for shard in job.shards for sample in shard.samples]
-    with contextlib.closing(draw_all(Images(samples, job.source, job.plan, draw_image), job.workers)) as ahead:
-        drawn = _count(ahead, job.progress)
-        for shard in job.shards:
-            with keeping(job.ready.encoder, job.folder, shard, job.plan) as encoder:
-                images = itertools.islice(drawn, len(shard.samples))
-                table, record = measure_shard(shard, images, replace(job.ready, encoder=encoder), job.plan)
-            job = job.with_batch(record.batch_size)
-            yield table, record
+    with (
+        contextlib.closing(draw_all(Images(samples, job.source, job.plan, draw_image), job.workers)) as ahead,
+        Kept(job.folder, job.plan.config_hash) as kept,
+    ):
+        yield from measure_shards(job.shards, _count(ahead, job.progress), job.ready, job.plan, kept)
 
 
 def read_blocks(job: Job) -> None:

@@ -5,7 +5,7 @@ failures. An encoder that fails for a black view too is broken, and ends the run
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from embedshift.arrays import Pixels
 from embedshift.encoders.base import Encoder, EncoderOutput, concatenate
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.pipeline.draw import DrawnImage
-from embedshift.pipeline.encoded import encode_views
+from embedshift.pipeline.encoded import begin_views, encode_views
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure
 
@@ -34,6 +34,26 @@ class Batch:
     """
 
     size: int
+
+    def begin(self, encoder: Encoder, views: Sequence[Pixels]) -> Callable[[], "Encoded"]:
+        """Begins one forward pass; what is returned waits for it, and encodes again, as `encode`, where it failed."""
+        try:
+            finish = begin_views(encoder, np.stack(views)) if len(views) <= self.size else None
+        except Exception as error:
+            log.debug("a batch of %d views is encoded again: %s", len(views), reason(error))
+            finish = None
+
+        def finished() -> Encoded:
+            encoded = Encoded()
+            try:
+                if finish is not None:
+                    encoded.add(finish())
+                    return encoded
+            except Exception as error:
+                log.debug("a batch of %d views is encoded again: %s", len(views), reason(error))
+            return self.encode(encoder, views)
+
+        return finished
 
     def encode(self, encoder: Encoder, views: Sequence[Pixels]) -> "Encoded":
         """One forward pass, or several where memory ran out or the encoder failed.
@@ -104,26 +124,6 @@ class Encoded:
                 yield image, merged[start:end]
             start = end
         self.outputs, self.problems = [merged[start:]] if start < len(merged) else [], self.problems[start:]
-
-
-def encode(
-    drawn: Iterable[DrawnImage], encoder: Encoder, batch: Batch
-) -> Iterator[tuple[DrawnImage, EncoderOutput] | Failure]:
-    """Encodes views in batches that run across images, and gives each image its own part back, or why there is none."""
-    waiting: list[DrawnImage] = []
-    views: list[Pixels] = []
-    encoded = Encoded()
-    for image in drawn:
-        waiting.append(image)
-        views.extend(image.views)
-        while len(views) >= batch.size:
-            count = batch.size
-            encoded.extend(batch.encode(encoder, views[:count]))
-            del views[:count]
-        yield from encoded.take(waiting)
-    if views:
-        encoded.extend(batch.encode(encoder, views))
-    yield from encoded.take(waiting)
 
 
 def _failed(encoder: Encoder, views: int, error: Exception) -> EmbedshiftError:

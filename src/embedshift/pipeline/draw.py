@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -43,6 +43,10 @@ class DrawnImage:
     seconds: dict[str, float]
     missing: tuple[int, ...] = ()
 
+    def without_views(self) -> "DrawnImage":
+        """The same without the pixels."""
+        return replace(self, views=self.views[:0].copy())
+
 
 @dataclass
 class Clock:
@@ -52,6 +56,10 @@ class Clock:
     stage: str = ""
     began: Callable[[], None] = lambda: None
     _last: float = field(default_factory=time.perf_counter)
+
+    def restart(self) -> None:
+        """Leaves out the time since the last lap."""
+        self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
         """Counts the time since the last lap to `stage`."""

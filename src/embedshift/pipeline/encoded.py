@@ -1,11 +1,12 @@
 """One forward pass, and a check of what the encoder gave: anybody's encoder may be behind it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.encoders.base import Encoder, EncoderOutput, Pipelined
 from embedshift.errors import EmbedshiftError
 
 
@@ -15,18 +16,20 @@ def encode_views(encoder: Encoder, views: Pixels) -> EncoderOutput:
     Raises:
         EmbedshiftError: when this is no `EncoderOutput`, or one of other shapes than the encoder says.
     """
-    output: Any = encoder(views)
-    if not isinstance(output, EncoderOutput):
-        raise EmbedshiftError(f"it returned {type(output).__name__}, not an EncoderOutput")
-    arrays, observed = output.arrays(), output.observed
-    if (output.attention is None) != (encoder.grid is None):
-        given = "no attention" if output.attention is None else "attention"
-        raise EmbedshiftError(f"it returned {given}, and its `grid` is {encoder.grid}")
-    shapes = {"embedding": (encoder.dim,), "attention": tuple(encoder.grid or ())}
-    found = {name: _floats(name, array, len(views), shapes.get(name)) for name, array in arrays.items()}
-    return EncoderOutput(
-        found["embedding"], found.get("attention"), output.attention_kind, {name: found[name] for name in observed}
-    )
+    return _checked(encoder(views), encoder, len(views))
+
+
+def begin_views(encoder: Encoder, views: Pixels) -> Callable[[], EncoderOutput]:
+    """Begins a pass; what is returned waits for its output. An encoder that is not `Pipelined` ends it at once.
+
+    Raises:
+        EmbedshiftError: as `encode_views`, here or where the output is waited for.
+    """
+    if not isinstance(encoder, Pipelined):
+        output = encode_views(encoder, views)
+        return lambda: output
+    finish = encoder.begin(views)
+    return lambda: _checked(finish(), encoder, len(views))
 
 
 def unusable(output: EncoderOutput) -> str | None:
@@ -42,6 +45,20 @@ def unusable(output: EncoderOutput) -> str | None:
     if not output.embedding.any(axis=1).all():
         return "the encoder's embedding is a zero vector, which has no direction"
     return None
+
+
+def _checked(output: Any, encoder: Encoder, count: int) -> EncoderOutput:
+    if not isinstance(output, EncoderOutput):
+        raise EmbedshiftError(f"it returned {type(output).__name__}, not an EncoderOutput")
+    arrays, observed = output.arrays(), output.observed
+    if (output.attention is None) != (encoder.grid is None):
+        given = "no attention" if output.attention is None else "attention"
+        raise EmbedshiftError(f"it returned {given}, and its `grid` is {encoder.grid}")
+    shapes = {"embedding": (encoder.dim,), "attention": tuple(encoder.grid or ())}
+    found = {name: _floats(name, array, count, shapes.get(name)) for name, array in arrays.items()}
+    return EncoderOutput(
+        found["embedding"], found.get("attention"), output.attention_kind, {name: found[name] for name in observed}
+    )
 
 
 def _floats(name: str, array: Any, count: int, shape: tuple[int, ...] | None) -> Floats:

@@ -14,7 +14,7 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -25,7 +25,7 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.config.files import open_file, open_own
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.errors import EmbedshiftError
-from embedshift.pipeline.encoded import encode_views
+from embedshift.pipeline.encoded import begin_views
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import Shard
 from embedshift.store.shards import kept_path
@@ -34,31 +34,45 @@ log = logging.getLogger(__name__)
 
 # Seconds between two writes; a shard that takes less never reaches the disk.
 EVERY = 1.0
+# Bytes of views whose outputs wait to be written: a shard of 64 images, ten views of 224 pixels each, is less.
+MOST_WAITING = 128 * 2**20
 # Before each output: its bytes, its views, the hash of their pixels, and the hash of all of these and the output.
 _HEAD = struct.Struct("<QQ32s32s")
 
 
-@contextlib.contextmanager
-def keeping(encoder: Encoder, folder: Path | None, shard: Shard, plan: Plan) -> Iterator[Encoder]:
-    """The encoder, whose outputs for the views of one shard are kept until the shard is written.
+class Kept:
+    """The files of the shards that are under way; a context that writes what they lack where it ends by an error.
 
     Args:
-        encoder: Any.
         folder: The study's folder; None = nothing is kept.
-        shard: Which shard.
-        plan: What decides the rows.
+        config_hash: Of the study.
     """
-    if folder is None:
-        yield encoder
-        return
-    kept = KeepingEncoder(encoder, kept_path(folder, shard.index), plan.config_hash)
-    try:
-        yield kept
-    except BaseException:  # Ctrl-C too loses nothing
-        kept.write()
-        raise
-    finally:
-        kept.close()
+
+    def __init__(self, folder: Path | None, config_hash: str) -> None:
+        self._folder, self._config_hash = folder, config_hash
+        self._open: dict[int, KeepingEncoder] = {}
+
+    def encoder(self, encoder: Encoder, shard: Shard) -> Encoder:
+        """The encoder, whose outputs for the views of one shard are kept until that is `done`."""
+        if self._folder is None:
+            return encoder
+        kept = KeepingEncoder(encoder, kept_path(self._folder, shard.index), self._config_hash)
+        self._open[shard.index] = kept
+        return kept
+
+    def done(self, shard: Shard) -> None:
+        """Closes the file of a shard, which stays."""
+        if kept := self._open.pop(shard.index, None):
+            kept.close()
+
+    def __enter__(self) -> "Kept":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for kept in self._open.values():
+            if kind is not None:  # Ctrl-C too loses nothing
+                kept.write()
+            kept.close()
 
 
 def images_kept(folder: Path, shard: Shard, plan: Plan) -> int:
@@ -86,28 +100,44 @@ class KeepingEncoder:
         self._file: BinaryIO | None = _opened(path) if path.exists() else None
         self._found = _outputs(self._file, config_hash) if self._file else iter(())
         self._next, self._end = next(self._found, None), 0
-        # Hashing and writing beside the encoder, one output at a time.
+        # Hashing and writing beside the encoder.
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._last: concurrent.futures.Future[None] | None = None
-        self._unwritten, self._written = bytearray(), time.monotonic()
+        self._begun: list[Callable[[], EncoderOutput]] = []
+        self._waiting: list[tuple[Pixels, EncoderOutput]] = []
+        self._written = time.monotonic()
 
     def __call__(self, views: Pixels) -> EncoderOutput:
         """What the file holds for these views, else what the encoder gives."""
+        return self.begin(views)()
+
+    def begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
+        """Begins a pass, where the file does not hold its output."""
         if self._next is not None and self._next.pixels == _hash(views.data):
             output, self._end = self._next.unpacked(), self._next.end
             self._next = next(self._found, None)
-            return output
-        # In the order in which the file gives it back: sums depend on the order in memory by rounding.
-        output = encode_views(self._encoder, views).contiguous()
+            return lambda: output
         self._next = None  # what follows in the file is of other batches
-        self._wait()
-        self._last = self._thread.submit(self._keep, views, output)
-        return output
+        finish = begin_views(self._encoder, views)
+
+        def finished() -> EncoderOutput:
+            self._begun.remove(finished)
+            # In the order in which the file gives it back: sums depend on the order in memory by rounding.
+            output = finish().contiguous()
+            self._keep(views, output)
+            return output
+
+        self._begun.append(finished)
+        return finished
 
     def write(self) -> None:
-        """Writes what is not yet written."""
+        """Writes what is not yet written, and what was begun."""
+        for finished in [*self._begun]:
+            with contextlib.suppress(Exception):
+                finished()
         self._wait()
-        self._append()
+        self._append(self._waiting)
+        self._waiting = []
 
     def close(self) -> None:
         """Closes the file, which stays."""
@@ -120,22 +150,24 @@ class KeepingEncoder:
             self._last.result()
 
     def _keep(self, views: Pixels, output: EncoderOutput) -> None:
-        self._unwritten += _packed(views, output, self._config_hash)
-        if time.monotonic() - self._written >= EVERY:
-            self._append()
+        self._waiting.append((views, output))
+        # Not before it is written, since a hash takes longer than all else that is done with a view after the encoder.
+        if time.monotonic() - self._written >= EVERY or sum(v.nbytes for v, _ in self._waiting) > MOST_WAITING:
+            self._wait()
+            self._last = self._thread.submit(self._append, self._waiting)
+            self._waiting, self._written = [], time.monotonic()
 
-    def _append(self) -> None:
-        if self._unwritten and (file := self._file or _opened(self._path)):
+    def _append(self, outputs: Sequence[tuple[Pixels, EncoderOutput]]) -> None:
+        if outputs and (file := self._file or _opened(self._path)):
             try:
                 file.seek(self._end)
                 file.truncate()  # what the file held beyond the outputs that were taken
-                self._end += file.write(self._unwritten)
+                for views, output in outputs:
+                    self._end += file.write(_packed(views, output, self._config_hash))
                 file.flush()
             except OSError as error:  # a full disk ends the run only where it keeps a shard from being written
                 log.info("%s: cannot be written (%s)", self._path, error.strerror)
             self._file = file
-        self._unwritten.clear()
-        self._written = time.monotonic()
 
 
 @dataclass(frozen=True)

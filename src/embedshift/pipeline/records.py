@@ -1,12 +1,12 @@
-"""Records: one image's views and what was measured of them → the rows of the study."""
+"""Records: the images of a shard and what was measured of them → the rows of the study."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.pipeline.draw import DrawnImage
@@ -33,56 +33,121 @@ def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
     return schema(dim, cells, [*plan.metrics, *numbers], lists, graded=plan.suite.is_graded)
 
 
-def rows(image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values], plan: Plan, *, maps: bool) -> pa.Table:
-    """One image's rows: the original, then draw by draw the augmentations in suite order; `maps`: with attention."""
-    names, count, draws = plan.suite.names, len(image.views), plan.config.draws
-    missing = np.isin(np.arange(count), image.missing)
-    attention = pa.nulls(count, pa.list_(pa.float32()))
-    if maps and output.attention is not None:
-        attention = fixed_lists(output.attention.reshape(count, -1), missing)
-    made: dict[str, pa.Array] = {
-        "image_id": pa.array([storable(image.sample.image_id)] * count),
-        "view": pa.array([ORIGINAL, *(names * draws)]),
-        "draw": pa.array([0, *np.repeat(np.arange(draws), len(names))], pa.int32()),
-        "view_seed": pa.array(image.seeds, pa.int64()),
-        "pixels": pa.array([image.pixels_hash, *([None] * (count - 1))], pa.string()),
-        "embedding": fixed_lists(output.embedding, missing),
-        "attention": attention,
-        "caption": pa.array([image.sample.caption] * count, pa.string()),
-    }
-    grades = [None, *(each.grade for each in plan.suite)]
-    for name, kind in GRADES.items():
-        of_draw = [getattr(grade, name, None) for grade in grades]
-        made[name] = pa.array([of_draw[0], *(of_draw[1:] * draws)], kind)
-    for name in plan.metrics:
-        made[name] = _numbers(values.get(name), missing)
-    for column in plan.columns:
-        made[column.name] = _column(values.get(column.name), column, missing)
-    return pa.table(made)
+class Rows:
+    """The rows of the images of one shard: of each the original, then draw by draw the augmentations in suite order.
 
+    The table is made once, since to make one for every image takes longer than to measure it.
 
-def _numbers(values: Values | None, missing: NDArray[np.bool_]) -> pa.Array:
-    """A number for each augmented view: null on the original, on a missing view, and where it was not measured."""
-    if values is None:
-        return pa.nulls(len(missing), pa.float64())
-    mask = np.concatenate([[True], missing[1:]])
-    return pa.array(np.concatenate([np.full(1, np.nan), values]), pa.float64(), mask=mask)
+    Args:
+        schema: The columns, as `columns` gives them.
+        plan: What decides the rows.
+    """
 
+    def __init__(self, schema: pa.Schema, plan: Plan) -> None:
+        self._schema, self._plan = schema, plan
+        self._count = 1 + plan.views
+        self._images: list[DrawnImage] = []
+        self._embeddings: list[Floats] = []
+        self._maps: list[Floats] = []
+        self._values: list[Mapping[str, Values]] = []
 
-def _column(values: Values | None, column: Column, missing: NDArray[np.bool_]) -> pa.Array:
-    """A column of a question: lists or numbers, of the original alone, or of all rows but it and missing views."""
-    rest = [None] * (len(missing) - 1)
-    if column.length is None:
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._images)
+
+    def add(self, image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values]) -> None:
+        """One more image, and what was measured."""
+        everything = self._plan.config.store == "all"
+        if output.attention is not None and (everything or not self._maps):
+            # Of a study without vectors one map, for figures to show; more would be most of what is stored.
+            self._maps.append(output.attention)
+        if everything:
+            self._embeddings.append(output.embedding)
+        self._images.append(image.without_views())
+        self._values.append(values)
+
+    def table(self) -> pa.Table:
+        """All rows."""
+        if not self._images:
+            return self._schema.empty_table()
+        made: dict[str, Callable[[], pa.Array]] = self._names() | {
+            "embedding": lambda: self._vectors(self._embeddings),
+            "attention": lambda: self._vectors(self._maps),
+        }
+        for name in self._plan.metrics:
+            made[name] = lambda name=name: self._numbers(name)  # type: ignore[misc]
+        for column in self._plan.columns:
+            made[column.name] = lambda column=column: self._column(column)  # type: ignore[misc]
+        return pa.table([made[each.name]().cast(each.type) for each in self._schema], schema=self._schema)
+
+    def _names(self) -> dict[str, Callable[[], pa.Array]]:
+        """The columns that say which view of which image a row is of."""
+        images, draws, names = self._images, self._plan.config.draws, self._plan.suite.names
+        rest = [None] * (self._count - 1)
+        grades = [each.grade for each in self._plan.suite]
+
+        def repeated(of_image: Sequence[object], kind: pa.DataType) -> pa.Array:
+            return pa.array([*of_image] * len(images), kind)
+
+        def graded(name: str) -> Callable[[], pa.Array]:
+            return lambda: repeated([None, *[getattr(grade, name, None) for grade in grades] * draws], GRADES[name])
+
+        return {
+            "image_id": lambda: pa.array([storable(i.sample.image_id) for i in images for _ in range(self._count)]),
+            "view": lambda: repeated([ORIGINAL, *names * draws], pa.string()),
+            "draw": lambda: repeated([0, *np.repeat(np.arange(draws), len(names))], pa.int32()),
+            "view_seed": lambda: pa.array([seed for image in images for seed in image.seeds], pa.int64()),
+            "pixels": lambda: pa.array([each for i in images for each in (i.pixels_hash, *rest)], pa.string()),
+            "caption": lambda: pa.array([i.sample.caption for i in images for _ in range(self._count)], pa.string()),
+            **{name: graded(name) for name in GRADES},
+        }
+
+    @property
+    def _missing(self) -> NDArray[np.bool_]:
+        """Which views are missing, `[N, 1 + V]`."""
+        missing = np.zeros((len(self._images), self._count), bool)
+        for row, image in zip(missing, self._images, strict=True):
+            row[list(image.missing)] = True
+        return missing
+
+    def _vectors(self, arrays: Sequence[Floats]) -> pa.Array:
+        """A list of numbers for each row of the first images, null for those that come after and for missing views."""
+        rows = len(self._images) * self._count
+        if not arrays:
+            return pa.nulls(rows, pa.list_(pa.float32()))
+        flat = np.concatenate(arrays).reshape(len(arrays) * self._count, -1)
+        lists = fixed_lists(flat, self._missing.ravel()[: len(flat)])
+        return pa.concat_arrays([lists, pa.nulls(rows - len(flat), lists.type)])
+
+    def _numbers(self, name: str, *, unknown_is_null: bool = False) -> pa.Array:
+        """A number for each augmented view: null on the original, on a missing view, and where it was not measured."""
+        numbers = np.full((len(self._images), self._count), np.nan)
+        there = np.zeros(numbers.shape, bool)
+        for row, known, values in zip(numbers, there, self._values, strict=True):
+            if (measured := values.get(name)) is not None:
+                row[1:], known[1:] = measured, True
+        null = ~there | self._missing
+        if unknown_is_null:
+            null |= np.isnan(numbers)
+        return pa.array(numbers.ravel(), pa.float64(), mask=null.ravel())
+
+    def _column(self, column: Column) -> pa.Array:
+        """A column of a question: lists or numbers, of the original alone, or of all rows but it and missing views."""
+        name, rest = column.name, [None] * (self._count - 1)
         if column.of == "original":
-            return pa.array([None if values is None else float(values), *rest], pa.float64())
-        unknown = missing if values is None else missing | np.isnan(np.concatenate([[np.nan], values]))
-        return _numbers(values, unknown)
-    if column.of == "original":
-        first = None if values is None else np.asarray(values, np.float32).ravel()
-        return pa.array([first, *rest], pa.list_(pa.float32()))
-    if values is None:
-        return pa.nulls(len(missing), pa.list_(pa.float32(), column.length))
-    # One list per augmented view; of a view that has none, its first number is not a number.
-    lists = np.asarray(values, np.float32).reshape(-1, column.length)
-    part = fixed_lists(lists, missing[1:] | np.isnan(lists).all(axis=1))
-    return pa.concat_arrays([pa.nulls(1, part.type), part])
+            found = [values.get(name) for values in self._values]
+            if column.length is None:
+                cells = [cell for each in found for cell in (None if each is None else float(each), *rest)]
+                return pa.array(cells, pa.float64())
+            lists = [None if each is None else np.asarray(each, np.float32).ravel() for each in found]
+            return pa.array([cell for each in lists for cell in (each, *rest)], pa.list_(pa.float32()))
+        if column.length is None:
+            return self._numbers(name, unknown_is_null=True)
+        # Of a view that has no list, the first number is not a number.
+        every = np.full((len(self._images), self._count, column.length), np.nan, np.float32)
+        for row, values in zip(every, self._values, strict=True):
+            if (measured := values.get(name)) is not None:
+                row[1:] = np.asarray(measured, np.float32).reshape(-1, column.length)
+        null = self._missing | np.isnan(every).all(axis=2)
+        null[:, 0] = True
+        return fixed_lists(every.reshape(-1, column.length), null.ravel())

@@ -1,15 +1,20 @@
-"""One shard: read → views → encode → measure → records."""
+"""Shards: read → views → encode → measure → records, each pass begun before the output of the one before is read."""
 
+import functools
+import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
+from embedshift.arrays import Pixels
+from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.pipeline import records
-from embedshift.pipeline.batches import Batch, encode
+from embedshift.pipeline.batches import Batch, Encoded
 from embedshift.pipeline.draw import Clock, DrawnImage
 from embedshift.pipeline.encoded import unusable
 from embedshift.pipeline.floor import UnrelatedImages
+from embedshift.pipeline.kept import Kept
 from embedshift.pipeline.measure import Sums
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder
@@ -17,54 +22,135 @@ from embedshift.sources import Shard
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure, ShardRecord, with_sums
 
+Result = tuple[pa.Table, ShardRecord]
+# Reads the output of a pass and measures its images; gives the shard's rows where they are the last.
+Step = Callable[[], Result | None]
 
-def measure_shard(
-    shard: Shard, drawn: Iterable[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan
-) -> tuple[pa.Table, ShardRecord]:
-    """The rows of one shard, and its record; batches never cross a shard."""
-    failures: list[Failure] = []
-    tables: list[pa.Table] = []
-    batch, columns = Batch(plan.batch_size), records.columns(ready.encoder, plan)
-    measures = ready.begin(plan.measures, shard.samples)
-    sums: dict[str, Sums] = {"floor": UnrelatedImages(measures, plan, len(shard.samples))}
-    sums |= {name: each for measure in measures for name, each in measure.sums(plan).items()}
-    clock, loading = Clock(), Clock()
 
-    def good() -> Iterator[DrawnImage]:
-        for image in drawn:
-            clock.lap("wait")
-            if isinstance(image, Failure):
-                failures.append(image)
-                continue
-            for stage, seconds in image.seconds.items():
-                loading.seconds[stage] = loading.seconds.get(stage, 0.0) + seconds
-            yield image
-            clock.lap("encode")
+def measure_shards(
+    shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan, kept: Kept
+) -> Iterator[Result]:
+    """The rows of each shard, and its record; batches never cross a shard.
 
-    for encoded in encode(good(), ready.encoder, batch):
-        clock.lap("encode")
-        if isinstance(encoded, Failure):
-            failures.append(encoded)
-            continue
-        image, output = encoded
-        problem = unusable(output)
-        if problem is None:
-            output = output.without(image.missing)
-            values = records.measure(image, output, measures, plan) | ready.of_image(measures, image, output)
-            # A map for figures to show; more would be most of what is stored.
-            maps = plan.config.store == "all" or not tables
-            rows = records.rows(image, output, values, plan, maps=maps)
-            tables.append(rows.select(columns.names).cast(columns))
-            for each in sums.values():
-                each.add(image, output)
-        else:
-            failures.append(Failure(storable(image.sample.image_id), "encode", problem))
-        clock.lap("measure")
-    table = pa.concat_tables(tables) if tables else columns.empty_table()
-    table = with_sums(table, {name: each.close() for name, each in sums.items()})
-    clock.lap("measure")
-    seconds = loading.seconds | clock.seconds
-    record = ShardRecord(
-        shard.index, plan.config_hash, len(tables), tuple(failures), batch.size, seconds, written=time.time()
-    )
-    return table, record
+    Args:
+        shards: Which.
+        drawn: Their images, in order.
+        ready: The encoder.
+        plan: What decides the rows.
+        kept: Keeps what the encoder gives for shards that are under way.
+    """
+    for result in _one_behind(_steps(shards, drawn, ready, plan, kept)):
+        if result is not None:
+            yield result
+
+
+def _one_behind(steps: Iterator[Step]) -> Iterator[Result | None]:
+    """What each step gives, taken after the next pass was begun."""
+    last: Step | None = None
+    for step in steps:
+        if last is not None:
+            yield last()
+        last = step
+    if last is not None:
+        yield last()
+
+
+def _steps(
+    shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan, kept: Kept
+) -> Iterator[Step]:
+    """Begins the passes, one after the other."""
+    batch = Batch(plan.batch_size)
+    for shard in shards:
+        now = _UnderWay(shard, ready, plan, batch, kept)
+        now.clock.restart()
+        for left, image in enumerate(itertools.islice(drawn, len(shard.samples)), 1 - len(shard.samples)):
+            now.clock.lap("wait")
+            yield from now.take(image, is_last=not left)
+            now.clock.restart()
+        yield now.last()
+
+
+class _UnderWay:
+    """A shard that is being measured."""
+
+    def __init__(self, shard: Shard, ready: ReadyEncoder, plan: Plan, batch: Batch, kept: Kept) -> None:
+        self.shard, self.plan, self.batch, self.kept = shard, plan, batch, kept
+        self.clock, self._loading = Clock(), Clock()
+        self._encoder: Encoder = kept.encoder(ready.encoder, shard)
+        self._ready = ready
+        self._measures = ready.begin(plan.measures, shard.samples)
+        self._rows = records.Rows(records.columns(ready.encoder, plan), plan)
+        self._sums: dict[str, Sums] = {"floor": UnrelatedImages(self._measures, plan, len(shard.samples))}
+        self._sums |= {name: each for measure in self._measures for name, each in measure.sums(plan).items()}
+        self._failures: list[Failure] = []
+        self._waiting: list[DrawnImage] = []  # images whose views are not all encoded
+        self._views: list[Pixels] = []  # of images that wait, not yet given to the encoder
+        self._encoded = Encoded()
+
+    def take(self, image: DrawnImage | Failure, *, is_last: bool) -> Iterator[Step]:
+        """One more image; begins a pass for each batch that is full, but the shard's last."""
+        if isinstance(image, Failure):
+            self._failures.append(image)
+            return
+        for stage, seconds in image.seconds.items():
+            self._loading.seconds[stage] = self._loading.seconds.get(stage, 0.0) + seconds
+        self._waiting.append(image)
+        self._views.extend(image.views)
+        while len(self._views) >= self.batch.size + is_last:
+            yield self._begin(self.batch.size)
+
+    def last(self) -> Step:
+        """Begins the last pass."""
+        return functools.partial(self._end, self._begin(len(self._views)) if self._views else None)
+
+    def _begin(self, count: int) -> Step:
+        views, self._views = self._views[:count], self._views[count:]
+        self.clock.restart()
+        finish = self.batch.begin(self._encoder, views)
+        self.clock.lap("encode")
+        return functools.partial(self._finish, finish)
+
+    def _finish(self, finish: Callable[[], Encoded]) -> None:
+        self.clock.restart()
+        self._encoded.extend(finish())
+        self.clock.lap("encode")
+        for encoded in self._encoded.take(self._waiting):
+            if isinstance(encoded, Failure):
+                self._failures.append(encoded)
+            else:
+                self._measure(*encoded)
+        self.clock.lap("measure")
+
+    def _measure(self, image: DrawnImage, output: EncoderOutput) -> None:
+        if problem := unusable(output):
+            self._failures.append(Failure(storable(image.sample.image_id), "encode", problem))
+            return
+        output = output.without(image.missing)
+        values = records.measure(image, output, self._measures, self.plan)
+        self._rows.add(image, output, values | self._ready.of_image(self._measures, image, output))
+        for each in self._sums.values():
+            each.add(image, output)
+
+    def _end(self, last: Step | None) -> Result:
+        if last is not None:
+            last()
+        self.kept.done(self.shard)
+        self.clock.restart()
+        table = with_sums(self._rows.table(), {name: each.close() for name, each in self._sums.items()})
+        self.clock.lap("measure")
+        record = ShardRecord(
+            self.shard.index,
+            self.plan.config_hash,
+            len(self._rows),
+            _in_order(self._failures, self.shard),
+            self.batch.size,
+            self._loading.seconds | self.clock.seconds,
+            written=time.time(),
+        )
+        return table, record
+
+
+def _in_order(failures: Sequence[Failure], shard: Shard) -> tuple[Failure, ...]:
+    """Failures in the order of the images."""
+    places = {storable(sample.image_id): place for place, sample in enumerate(shard.samples)}
+    return tuple(sorted(failures, key=lambda failure: places[failure.image_id]))

@@ -209,7 +209,7 @@ def _edges_of(image: Pixels) -> Values:
     strength[[0, -1]] *= 2.0
     across[:, [0, -1]] *= 2.0
     strength += across
-    return np.divide(strength, strength.max() or 1.0, dtype=np.float64)
+    return np.asarray(np.divide(strength, strength.max() or 1.0, dtype=np.float64))
 
 
 def _patch_sd(images: Pixels) -> Values:
