@@ -186,12 +186,12 @@ def large(sample, source, plan, *, ends_process):
 def test_a_loader_that_is_killed_while_it_hands_over_is_one_that_has_ended(photos):
     """Half of an image is in its pipe: whoever waits for the other half waits no longer than it lives."""
     with study_of(photos) as study, loaders._Loader(Images(study.samples, study.source, study.plan, large)) as loader:
-        loader._pipe.send(0)
+        loader._pipe.send((0, None))
         assert loader._pipe.poll(30)
         time.sleep(0.2)
         loader.process.kill()
         with pytest.raises(loaders.GONE):
-            loader._receive()
+            loader._receive(loader._rooms, None)
 
 
 def test_images_ahead_are_counted_by_their_bytes(photos):

@@ -39,6 +39,7 @@ def draw_views(
     seed: int = 0,
     draws: int = 1,
     before_each: Callable[[], object] = lambda: None,
+    into: Pixels | None = None,
 ) -> tuple[Pixels, list[int]]:
     """All views of one image: the original first, then every augmentation of draw 0, of draw 1, and so on.
 
@@ -49,6 +50,7 @@ def draw_views(
         seed: The study's seed.
         draws: Views per augmentation.
         before_each: Called before each view is drawn.
+        into: Where the views are put, uint8 `[1 + A * draws, S, S, 3]`; None = a new array.
 
     Returns:
         Views uint8 `[1 + A * draws, S, S, 3]` and their seeds (0 for the original).
@@ -60,11 +62,12 @@ def draw_views(
     """
     keys = [(name, draw) for draw in range(draws) for name in suite.names]
     seeds = [view_seed(seed, image_id, suite[name].seed_name, draw) for name, draw in keys]
-    views = [original]
-    for (name, _), number in zip(keys, seeds, strict=True):
+    views = np.empty((1 + len(keys), *original.shape), np.uint8) if into is None else into
+    views[0] = original
+    for view, (name, _), number in zip(views[1:], keys, seeds, strict=True):
         before_each()
-        views.append(suite[name].draw(original, number))
-    return np.stack(views), [0, *seeds]
+        view[:] = suite[name].draw(original, number)
+    return views, [0, *seeds]
 
 
 def make_views(

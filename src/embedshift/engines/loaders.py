@@ -16,15 +16,18 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkContext, SpawnContext
 from typing import Any
 
 import cv2
+from threadpoolctl import threadpool_limits
 
+from embedshift.arrays import Pixels
+from embedshift.engines.rooms import Rooms
 from embedshift.errors import EmbedshiftError
-from embedshift.pipeline.draw import out_of_reach
+from embedshift.pipeline.draw import DrawnImage, draw_image, out_of_reach
 from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import Sample, Source
@@ -57,9 +60,19 @@ class Images:
     plan: Plan
     work: Callable[..., Made]
 
-    def draw(self, place: int, *, ends_process: bool = False) -> Made:
-        """One of them; raises one of `ENDED`."""
-        return self.work(self.samples[place], self.source, self.plan, ends_process=ends_process)
+    def draw(self, place: int, *, ends_process: bool = False, into: Pixels | None = None) -> Made:
+        """One of them, its views put into an array where one is given; raises one of `ENDED`."""
+        where = {} if into is None else {"into": into}
+        return self.work(self.samples[place], self.source, self.plan, ends_process=ends_process, **where)
+
+    def rooms(self, workers: int) -> Rooms:
+        """Where one of so many loaders puts the views that it draws."""
+        plan = self.plan
+        views, size = 1 + plan.views, plan.preprocess.size
+        # What is drawn ahead, and what waits for two passes of the encoder.
+        images = _ahead(plan, workers) + 2 * plan.batch_size // views + 2
+        shared = self.work is draw_image and isinstance(_context(), ForkContext)
+        return Rooms(-(-images // workers) + 1 if shared else 0, (views, size, size, 3))
 
 
 def draw_all(images: Images, workers: int) -> Generator[Made, None, None]:
@@ -71,7 +84,7 @@ def draw_all(images: Images, workers: int) -> Generator[Made, None, None]:
     if _is_daemon():
         raise EmbedshiftError("a process of a pool can have no loader processes of its own: use `workers` 0 there")
     with contextlib.ExitStack() as stack:
-        loaders = [stack.enter_context(_Loader(images)) for _ in range(workers)]
+        loaders = [stack.enter_context(_Loader(images, workers)) for _ in range(workers)]
         waiting: collections.deque[int] = collections.deque()
         for place in range(len(images.samples)):
             waiting.append(place)
@@ -110,15 +123,16 @@ def _at_second_try(images: Images, place: int, first: Callable[[], Made]) -> Mad
 class _Loader:
     """One process that draws the images that it is asked for, one after the other."""
 
-    def __init__(self, images: Images) -> None:
-        self._images = images
+    def __init__(self, images: Images, workers: int = 1) -> None:
+        self._images, self._workers = images, workers
         self._asked: dict[int, Future[Made]] = {}
 
     def __enter__(self) -> "_Loader":
         context = _context()
+        self._rooms = self._images.rooms(self._workers)  # new ones where a process has ended that may hold some
         with _ONE_FORK, _one_opencv_thread():
             self._pipe, theirs = context.Pipe()
-            self.process = context.Process(target=_serve, args=(theirs, self._images), daemon=True)
+            self.process = context.Process(target=_serve, args=(theirs, self._images, self._rooms), daemon=True)
             self.process.start()
             theirs.close()
         # It takes what is drawn while the encoder works; a loader would wait until somebody does.
@@ -133,9 +147,10 @@ class _Loader:
 
     def ask(self, place: int) -> None:
         """Draws an image as soon as those that were asked for before are drawn."""
+        room = self._rooms.take()
         with contextlib.suppress(*GONE):  # which is met again where the image is taken
-            self._pipe.send(place)
-        self._asked[place] = self._thread.submit(self._receive)
+            self._pipe.send((place, room))
+        self._asked[place] = self._thread.submit(self._receive, self._rooms, room)
 
     def take(self, place: int) -> Made:
         """The image; raises one of `ENDED`. Where the process has ended, a new one goes on with the next image."""
@@ -148,8 +163,11 @@ class _Loader:
                 self.ask(left)
             raise
 
-    def _receive(self) -> Made:
+    def _receive(self, rooms: Rooms, room: int | None) -> Made:
         made = receive(self._pipe)
+        if room is not None and isinstance(made, DrawnImage):
+            return replace(made, views=rooms.lend(room))
+        rooms.give_back(room)
         if isinstance(made, BaseException):
             raise made
         return made
@@ -163,8 +181,9 @@ def receive(pipe: "Connection[Any, Any]") -> Any:
         raise EOFError from error
 
 
-def _serve(pipe: "Connection[Made, int]", images: Images) -> None:
+def _serve(pipe: "Connection[Made, tuple[int, int | None]]", images: Images, rooms: Rooms) -> None:
     """A loader's whole life."""
+    threadpool_limits(1)  # the other cores are those of other loaders, and of the encoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends its loaders
     parent = os.getppid()
 
@@ -177,9 +196,11 @@ def _serve(pipe: "Connection[Made, int]", images: Images) -> None:
     threading.Thread(target=watch, daemon=True).start()
     with contextlib.suppress(*GONE):
         while True:
-            place = pipe.recv()
+            place, room = pipe.recv()
             try:
-                made = images.draw(place, ends_process=True)
+                made = images.draw(place, ends_process=True, into=None if room is None else rooms.views(room))
+                if room is not None and isinstance(made, DrawnImage):
+                    made = made.without_views()
             except BaseException as error:
                 made = error
             pipe.send(made)

@@ -4,9 +4,11 @@ Where a batch fails, its views are encoded one by one: those that fail alone are
 failures. An encoder that fails for a black view too is broken, and ends the run.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 
@@ -36,27 +38,22 @@ class Batch:
     size: int
 
     def begin(self, encoder: Encoder, views: Sequence[Pixels]) -> Callable[[], "Encoded"]:
-        """Begins one forward pass; what is returned waits for it, and encodes again, as `encode`, where it failed."""
+        """Begins one forward pass; what is returned waits for it, and goes on as `encode` where it failed."""
         try:
-            finish = begin_views(encoder, np.stack(views)) if len(views) <= self.size else None
+            begun = begin_views(encoder, np.stack(views)) if len(views) <= self.size else None
         except Exception as error:
-            log.debug("a batch of %d views is encoded again: %s", len(views), reason(error))
-            finish = None
+            begun = functools.partial(_raise, error)
+        return functools.partial(self.encode, encoder, views, begun)
 
-        def finished() -> Encoded:
-            encoded = Encoded()
-            try:
-                if finish is not None:
-                    encoded.add(finish())
-                    return encoded
-            except Exception as error:
-                log.debug("a batch of %d views is encoded again: %s", len(views), reason(error))
-            return self.encode(encoder, views)
-
-        return finished
-
-    def encode(self, encoder: Encoder, views: Sequence[Pixels]) -> "Encoded":
+    def encode(
+        self, encoder: Encoder, views: Sequence[Pixels], begun: Callable[[], EncoderOutput] | None = None
+    ) -> "Encoded":
         """One forward pass, or several where memory ran out or the encoder failed.
+
+        Args:
+            encoder: Any.
+            views: uint8 `[S, S, 3]` each.
+            begun: Gives the output of a pass over all of them that was begun before, or raises what it raised.
 
         Raises:
             EmbedshiftError: when the encoder fails for any view, or the memory does not hold a single one.
@@ -64,8 +61,9 @@ class Batch:
         encoded = Encoded()
         while len(encoded) < len(views):
             part = views[len(encoded) : len(encoded) + self.size]
+            first, begun = begun, None
             try:
-                encoded.add(encode_views(encoder, np.stack(part)))
+                encoded.add(encode_views(encoder, np.stack(part)) if first is None else first())
             except Exception as error:
                 if not _is_out_of_memory(error):
                     self._one_by_one(encoder, part, encoded, error)
@@ -124,6 +122,10 @@ class Encoded:
                 yield image, merged[start:end]
             start = end
         self.outputs, self.problems = [merged[start:]] if start < len(merged) else [], self.problems[start:]
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 def _failed(encoder: Encoder, views: int, error: Exception) -> EmbedshiftError:

@@ -76,7 +76,9 @@ class Clock:
         self.lap(stage)
 
 
-def draw_image(sample: Sample, source: Source, plan: Plan, *, ends_process: bool = False) -> DrawnImage | Failure:
+def draw_image(
+    sample: Sample, source: Source, plan: Plan, *, ends_process: bool = False, into: Pixels | None = None
+) -> DrawnImage | Failure:
     """Reads one image, draws or reads its views once, and measures their pixels; what fails becomes a `Failure`.
 
     Args:
@@ -84,13 +86,14 @@ def draw_image(sample: Sample, source: Source, plan: Plan, *, ends_process: bool
         source: Reads its bytes.
         plan: What to draw, and how long one step may take.
         ends_process: Whether a step that cannot be ended otherwise ends this process.
+        into: Where the views are put, uint8 `[1 + A * draws, S, S, 3]`; None = a new array.
 
     Raises:
         TookTooLong: when a step takes longer than the settings allow; its text is the stage.
         MemoryError: when the memory does not hold it. Both may be otherwise another time.
     """
     seconds = plan.config.image_timeout
-    return guarded(lambda clock: _drawn(sample, source, plan, clock), sample, source, seconds, ends_process)
+    return guarded(lambda clock: _drawn(sample, source, plan, clock, into), sample, source, seconds, ends_process)
 
 
 def hash_image(sample: Sample, source: Source, plan: Plan, *, ends_process: bool = False) -> str | Failure:
@@ -157,7 +160,7 @@ def _hashed(sample: Sample, source: Source, clock: Clock) -> str:
         return images.pixels_hash(images.decode(data))
 
 
-def _drawn(sample: Sample, source: Source, plan: Plan, clock: Clock) -> DrawnImage:
+def _drawn(sample: Sample, source: Source, plan: Plan, clock: Clock, into: Pixels | None) -> DrawnImage:
     missing = tuple[int, ...]()
     with clock.at("read"):
         data = source.read(sample)
@@ -165,12 +168,12 @@ def _drawn(sample: Sample, source: Source, plan: Plan, clock: Clock) -> DrawnIma
         whole = images.decode(data)
         pixels_hash, original = images.pixels_hash(whole), sized(whole, plan)
     if isinstance(source, PairedSource):
-        views, seeds, missing = read_views(original, sample, source, plan, clock)
+        views, seeds, missing = read_views(original, sample, source, plan, clock, into)
     else:
         with clock.at("draw"):
             seed, draws = plan.config.seed, plan.config.draws
             views, seeds = draw_views(
-                original, sample.image_id, plan.suite, seed=seed, draws=draws, before_each=clock.began
+                original, sample.image_id, plan.suite, seed=seed, draws=draws, before_each=clock.began, into=into
             )
     clock.stage = "measure"
     clock.began()
@@ -195,7 +198,7 @@ def sized(image: Pixels, plan: Plan) -> Pixels:
 
 
 def read_views(
-    original: Pixels, sample: Sample, source: PairedSource, plan: Plan, clock: Clock
+    original: Pixels, sample: Sample, source: PairedSource, plan: Plan, clock: Clock, into: Pixels | None = None
 ) -> tuple[Pixels, list[int], tuple[int, ...]]:
     """The original and its variants, brought to the same size by the same way, and what purifiers make of them.
 
@@ -215,7 +218,7 @@ def read_views(
         else:
             views[each.name] = _variant(each.name, sample, source, plan, clock)
     missing = [place for place, view in enumerate(views.values()) if view is None]
-    stacked = np.stack([original if view is None else view for view in views.values()])
+    stacked = np.stack([original if view is None else view for view in views.values()], out=into)
     return stacked, [0] * len(stacked), tuple(missing)
 
 

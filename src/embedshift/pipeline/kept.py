@@ -117,8 +117,8 @@ class KeepingEncoder:
             output, self._end = self._next.unpacked(), self._next.end
             self._next = next(self._found, None)
             return lambda: output
-        self._next = None  # what follows in the file is of other batches
         finish = begin_views(self._encoder, views)
+        self._next = None  # what follows in the file is of other batches
 
         def finished() -> EncoderOutput:
             self._begun.remove(finished)

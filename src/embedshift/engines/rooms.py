@@ -1,0 +1,57 @@
+"""Memory that a loader process shares with the process that encodes: views drawn there are read here, uncopied."""
+
+import mmap
+import weakref
+
+import numpy as np
+
+from embedshift.arrays import Pixels
+
+
+class Rooms:
+    """Places for the views of some images, in memory that forked processes share.
+
+    A place that is taken is free again when nobody holds its views any more.
+
+    Args:
+        count: How many; 0 where processes cannot share memory.
+        shape: Of the views of one image, `(1 + V, S, S, 3)`.
+
+    Example:
+        >>> rooms = Rooms(1, (2, 4, 4, 3))
+        >>> place = rooms.take()
+        >>> rooms.views(place)[:] = 7
+        >>> views = rooms.lend(place)
+        >>> views.shape, int(views.max()), rooms.take()
+        ((2, 4, 4, 3), 7, None)
+        >>> del views
+        >>> rooms.take()
+        0
+    """
+
+    def __init__(self, count: int, shape: tuple[int, ...]) -> None:
+        self._shape, self._bytes = shape, int(np.prod(shape))
+        # Anonymous, since it is not limited by the size of /dev/shm, and is gone with the processes.
+        self._memory = mmap.mmap(-1, count * self._bytes) if count else None
+        self._free = [*range(count)]
+
+    def take(self) -> int | None:
+        """A free place, for a loader to write to; None where there is none."""
+        return self._free.pop() if self._free else None  # the last that was used, which may lie in a cache
+
+    def give_back(self, place: int | None) -> None:
+        """Frees a place that nothing was written to."""
+        if place is not None:
+            self._free.append(place)
+
+    def views(self, place: int) -> Pixels:
+        """The place as an array."""
+        assert self._memory is not None, "there is no place"
+        return np.frombuffer(self._memory, np.uint8, self._bytes, place * self._bytes).reshape(self._shape)
+
+    def lend(self, place: int) -> Pixels:
+        """The place as an array, free again when nobody holds that or a part of it."""
+        views = self.views(place)
+        # Parts of an array hold the flat array around the memory, and not the array that they were cut from.
+        weakref.finalize(views.base, self._free.append, place).atexit = False
+        return views
