@@ -29,6 +29,7 @@ from embedshift.store.info import Counts, EncoderRecord, StudyInfo
 from embedshift.store.lock import locked
 from embedshift.store.reader import Reader
 from embedshift.store.tables import write_tables
+from embedshift.store.writer import ShardWriter
 
 log = logging.getLogger(__name__)
 
@@ -100,11 +101,15 @@ def run_study(
             return Reader(out)
         study_info(study, list(done.values()), complete=False).write(out)
         shards.write_failures(out, list(done.values()))
-        for table, record in find_engine(config.engine)(_job(study, pending, _beyond(kept, progress), out)):
-            shards.write_shard(out, table, record)
+
+        def written(record: shards.ShardRecord) -> None:
             done[record.index] = record
             if record.failures:
                 shards.write_failures(out, [done[index] for index in sorted(done)])
+
+        with ShardWriter(out, written) as writer:
+            for result in find_engine(config.engine)(_job(study, pending, _beyond(kept, progress), out)):
+                writer.write(*result)
         records = [done[index] for index in sorted(done)]
         if not any(record.images for record in records):
             first = records[0].failures[0]

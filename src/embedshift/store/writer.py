@@ -1,0 +1,50 @@
+"""Shards are written in a thread of its own, while the next one is measured."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+
+from embedshift.store.shards import ShardRecord, write_shard
+
+
+class ShardWriter:
+    """Writes shards one after the other; a context that ends when all are written.
+
+    Args:
+        folder: The study's folder.
+        written: Called in the thread that gives the shards, with the record of each that is on disk.
+    """
+
+    def __init__(self, folder: Path, written: Callable[[ShardRecord], object]) -> None:
+        self._folder, self._written = folder, written
+        self._thread = ThreadPoolExecutor(1)
+        self._last: tuple[Future[None], ShardRecord] | None = None
+
+    def write(self, table: pa.Table, record: ShardRecord) -> None:
+        """Begins to write a shard, after the one before is written.
+
+        Raises:
+            EmbedshiftError: when that could not be written.
+        """
+        self._wait()
+        self._last = self._thread.submit(write_shard, self._folder, table, record), record
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._wait()  # a shard that was begun is written, whatever ended the run
+        except Exception:
+            if kind is None:
+                raise
+        finally:
+            self._thread.shutdown()
+
+    def _wait(self) -> None:
+        if self._last is not None:
+            (future, record), self._last = self._last, None
+            future.result()
+            self._written(record)

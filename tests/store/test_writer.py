@@ -1,0 +1,90 @@
+"""A shard is written while the next one is measured; an error of the writing ends the run, and loses no other shard."""
+
+import threading
+
+import pytest
+
+import embedshift
+from embedshift import EmbedshiftError
+from embedshift.store import writer
+from embedshift.store.reader import Reader
+from embedshift.store.shards import write_shard
+from support.mean_colour import MeanColour
+from support.synthetic import write_pictures
+
+
+class Stopped(MeanColour):
+    """Calls something at each batch."""
+
+    def __init__(self, at_batch):
+        self.at_batch, self.batches = at_batch, 0
+
+    def __call__(self, views):
+        self.batches += 1
+        self.at_batch(self.batches)
+        return super().__call__(views)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    write_pictures(tmp_path / "photos", [f"{n}.png" for n in range(4)], 0)
+    return tmp_path / "photos"
+
+
+def run(photos, out, encoder):
+    return embedshift.run(photos, out=out, model=encoder, shard_size=1, batch_size=10, workers=0)
+
+
+def shards(out):
+    return sorted(path.name for path in (out / "shards").glob("part-*.parquet"))
+
+
+def test_a_shard_is_written_while_later_ones_are_encoded(photos, tmp_path, monkeypatch):
+    encoding = threading.Event()
+
+    def slowly(folder, table, record):
+        # The first shard is handed over after the second was encoded; the third is not waited for.
+        assert record.index > 0 or encoding.wait(30), "the run waits for the shard to be written"
+        write_shard(folder, table, record)
+
+    monkeypatch.setattr(writer, "write_shard", slowly)
+    study = run(photos, tmp_path / "study", Stopped(lambda batch: encoding.set() if batch == 3 else None))
+    assert len(shards(tmp_path / "study")) == 4
+    assert study.info()["counts"]["measured"] == 4
+
+
+def test_a_shard_that_cannot_be_written_ends_the_run_with_its_line(photos, tmp_path, monkeypatch):
+    def full(folder, table, record):
+        if record.index == 1:
+            raise EmbedshiftError("part-00001.parquet: cannot be written")
+        write_shard(folder, table, record)
+
+    monkeypatch.setattr(writer, "write_shard", full)
+    with pytest.raises(EmbedshiftError, match="part-00001"):
+        run(photos, tmp_path / "study", MeanColour())
+    assert "part-00000.parquet" in shards(tmp_path / "study")
+    monkeypatch.undo()
+    assert len(run(photos, tmp_path / "study", MeanColour()).rows().collect()) == 40
+
+
+def test_the_last_shard_s_error_is_met_too(photos, tmp_path, monkeypatch):
+    def full(folder, table, record):
+        if record.index == 3:
+            raise EmbedshiftError("part-00003.parquet: cannot be written")
+        write_shard(folder, table, record)
+
+    monkeypatch.setattr(writer, "write_shard", full)
+    with pytest.raises(EmbedshiftError, match="part-00003"):
+        run(photos, tmp_path / "study", MeanColour())
+    assert not Reader(tmp_path / "study").is_complete()
+
+
+def test_a_shard_that_is_being_written_when_a_run_is_stopped_is_there(photos, tmp_path):
+    def stop(batch):
+        if batch == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, tmp_path / "study", Stopped(stop))
+    assert len(shards(tmp_path / "study")) >= 2
+    assert not [path for path in (tmp_path / "study" / "shards").iterdir() if path.suffix not in (".parquet", ".kept")]
