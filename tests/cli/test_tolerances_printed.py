@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from embedshift.cli.terminal import result_tables
+from embedshift.cli.results import result_tables
 from support.graded import CLOSER, DARKER, MADE, corruption, graded
 from support.synthetic import make_study
 

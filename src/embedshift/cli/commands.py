@@ -48,13 +48,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
-    from embedshift.cli.terminal import (
-        compared_tolerances,
-        comparison_lines,
-        comparison_table,
-        print_wide,
-        set_up_logging,
-    )
+    from embedshift.cli.comparison import compared_tolerances, comparison_lines, comparison_table
+    from embedshift.cli.terminal import print_wide, set_up_logging
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
     found = embedshift.compare(studies, out=out)

@@ -1,0 +1,105 @@
+"""What a run prints: the summary of a study, and of families their tolerances."""
+
+from collections.abc import Iterator
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from embedshift.registry import METRICS
+from embedshift.statistics.summary import COSINE, PAPER_METRICS
+from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, SHARE, by_family
+from embedshift.statistics.units import in_words, interval_in_words
+from embedshift.study import Study
+
+
+def summary_table(study: Study) -> Table:
+    """The tables' gist for a terminal: shares of the way to an unrelated image and means, the furthest moved first."""
+    reader = study.reader()
+    encoder, measured = reader.info.encoder, reader.info.counts.measured
+    title = f"{encoder.name} ({encoder.precision}), {measured} images; means, the furthest moved first"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    metrics = [m for m in PAPER_METRICS if m in reader.metrics]
+    clusters = reader.table("clusters")
+    table.add_column("augmentation", no_wrap=True)
+    table.add_column("share of\nthe way", justify="right")
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    for heading in (
+        *(METRICS[name].label.split()[0] for name in metrics),
+        "mean\nperformance",
+        *(() if clusters is None else ("cluster",)),
+    ):
+        table.add_column(heading, justify="right")
+    rows = {(row["augmentation"], row["metric"]): row for row in study.summary().iter_rows(named=True)}
+    cluster = {} if clusters is None else dict(clusters.select("augmentation", "cluster").iter_rows())
+    ranked = study.ranking().to_dicts()
+    ranked.sort(key=lambda row: _undefined_last(rows[row["augmentation"], COSINE]["mean"]))
+    for row in ranked:
+        name = row["augmentation"]
+        cosine = rows[name, COSINE]
+        cells = [number(cosine["share"]), _interval(cosine["share_low"], cosine["share_high"])]
+        cells += [number(rows[name, metric]["mean"]) for metric in metrics]
+        cells += [number(row["mean_performance"])]
+        if clusters is not None:
+            cells += ["-" if cluster[name] is None else str(cluster[name])]
+        table.add_row(name, *cells)
+    floors = [number(rows[ranked[0]["augmentation"], metric]["floor"]) for metric in metrics]
+    table.add_section()
+    table.add_row("unrelated images", "1", "", *floors, number(ranked[0]["floor"]))
+    return table
+
+
+def tolerance_table(study: Study) -> Table:
+    """Per family of rising strength its tolerance, with its interval, and the mean share at every level."""
+    reader = study.reader()
+    encoder, measured = reader.info.encoder, reader.info.counts.measured
+    title = (
+        f"{encoder.name} ({encoder.precision}), {measured} images; tolerance: the strength at which the mean share of "
+    )
+    title += f"the way to an unrelated image reaches {SHARE:g}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("family", no_wrap=True)
+    table.add_column("tolerance", no_wrap=True)
+    table.add_column("95 % interval", no_wrap=True)
+    found, missed = by_family(study.tolerance()), by_family(study.tolerance(), MISSED_CRITERION)
+    if missed:
+        table.add_column(f"search misses {100 * MISSED:g} %", no_wrap=True)
+    levels = max(len(family.views) for family in reader.families)
+    for level in range(1, levels + 1):
+        table.add_column(f"share at\nlevel {level}", justify="right", no_wrap=True)
+    shares = study.strength().filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
+    for family in reader.families:
+        row, of_search = found.get(family.name), missed.get(family.name)
+        words = "-" if row is None else in_words(row["value"], family.unit)
+        interval = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
+        lost = ["-" if of_search is None else in_words(of_search["value"], family.unit)] if missed else []
+        cells = map(number, shares[family.name,]["share"])
+        table.add_row(family.name, words, interval or "-", *lost, *cells)
+    corruption = reader.table("corruption")
+    mean = None if corruption is None else corruption.filter(corruption="mean").to_dicts()
+    if mean:
+        ends = _interval(mean[0]["share_low"], mean[0]["share_high"])
+        table.caption = f"mean corruption share {number(mean[0]['share'])}, 95 % interval {ends}"
+    return table
+
+
+def result_tables(study: Study) -> Iterator[Table]:
+    """What a run prints: the summary; of families their tolerances first, and these alone where views are many."""
+    reader = study.reader()
+    if "tolerance" in reader.table_names:
+        yield tolerance_table(study)
+        if not reader.has_pairs:
+            return
+    yield summary_table(study)
+
+
+def _undefined_last(value: float | None) -> tuple[bool, float]:
+    return value is None, value or 0.0
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{number(low)} to {number(high)}"
+
+
+def number(value: float | None) -> str:
+    """With three decimals; "-" for none."""
+    return "-" if value is None else f"{value:.3f}"
