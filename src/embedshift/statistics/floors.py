@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.distance import pdist, squareform
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from embedshift.arrays import Values
 from embedshift.statistics.intervals import LEVEL, RESAMPLES, equal_tailed, known, over, resampled, weights
@@ -238,7 +238,7 @@ def shares_of_binary(sample: Sample, floor: Floor, low: Values, high: Values) ->
         nothing = np.full(len(sample.mean), np.nan)
         return Shares(nothing, nothing, nothing)
     value = sample.mean / floor.value
-    far = norm.ppf((1 + LEVEL) / 2) * value * floor.error / floor.value
+    far = ndtri((1 + LEVEL) / 2) * value * floor.error / floor.value
     below, above = value - low / floor.value, high / floor.value - value
     ends = np.maximum(value - np.hypot(below, far), 0.0), value + np.hypot(above, far)
     return Shares(value, *(end + 0.0 for end in ends))

@@ -40,12 +40,12 @@ def directions(data: FigureInput, title: str) -> Figure:
     tree.set_axis_off()
     edge_tree(tree, linkage, len(names), upright=False)
     panels = [figure.add_subplot(grid[place]) for place in range(1, 1 + len(matrices))]
-    size = {"fontsize": 7 if cell == CELL else 5.5}
+    size = 7 if cell == CELL else 5.5
     for axes, matrix, heading in zip(panels, matrices, tables, strict=True):
         rows = [human(name) for name in names] if axes is panels[0] else [""] * len(names)
         mesh = cells(
             axes, np.round(matrix[np.ix_(order, order)], 2) + 0.0, rows, names, cell,
-            annot=True, fmt=".2f", annot_kws=size, cmap=COLOURS, vmin=-1.0, vmax=1.0,
+            written=".2f", written_at=size, cmap=COLOURS, vmin=-1.0, vmax=1.0,
         )  # fmt: skip
         axes.set_title(heading.replace(", ", ",\n"))
     colour_bar(figure, mesh, [tree, *panels], "cosine between shifts", shrink=0.7)

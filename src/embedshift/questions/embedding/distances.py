@@ -141,7 +141,7 @@ def sample_heatmap(data: FigureInput, title: str) -> Figure:
     figure = new_figure(data.caption(note), width, height, title)
     axes = figure.subplots()
     rows = [verbatim(data.reader.naming.image(i), 34) for i in ids]
-    mesh = cells(axes, values, rows, data.augmentations, inches, linewidths=0.4)
+    mesh = cells(axes, values, rows, data.augmentations, inches, linewidth=0.4)
     axes.tick_params(axis="y", labelsize=6.5)
     colour_bar(figure, mesh, axes, metric_label("cosine_similarity"), aspect=40)
     return figure

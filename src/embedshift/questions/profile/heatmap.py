@@ -22,7 +22,8 @@ def heatmap(data: FigureInput, title: str) -> Figure:
     rows = [METRICS[metric].label for metric in metrics]
     mesh = cells(axes, values, rows, names, inches, **annotation(len(names)))
     average = dict(data.ranking.select("augmentation", "mean_performance").iter_rows())
-    above = axes.secondary_xaxis("top")
+    # With functions that have a pickle: its own have none.
+    above = axes.secondary_xaxis("top", functions=(np.positive, np.positive))
     digits = 3 if len(names) <= 12 else 2
     shown = ["n/a" if average[name] is None else f"{average[name]:.{digits}f}" for name in names]
     above.set_xticks(np.arange(len(names)) + 0.5, shown, fontsize=8 if len(names) <= 12 else 7, fontweight="bold")
