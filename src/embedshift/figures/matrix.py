@@ -37,7 +37,7 @@ def cells(
     faces = np.asarray(mesh.get_facecolor()).reshape(*values.shape, 4)
     for place in np.ndindex(*values.shape) if written else ():
         there = not np.isnan(values[place])
-        colour = max(INK, "white", key=lambda ink: contrast(ink, faces[place])) if there else MUTED  # noqa: B023
+        colour = max(INK, "white", key=lambda ink: contrast(ink, faces[place])) if there else MUTED
         text = format(values[place], written) if there else "n/a"
         axes.text(place[1] + 0.5, place[0] + 0.5, text, ha="center", va="center", color=colour, fontsize=size)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)

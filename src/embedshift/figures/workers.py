@@ -1,7 +1,7 @@
 """Figures rendered in fresh processes, as many as there are cores, while this one draws the next.
 
-A process gets a figure as a pickle and gives its bytes back; it reads and writes no file, and imports neither Polars nor
-torch. What it cannot do, for whatever reason, is done here: then an error or a warning is what it would be without it.
+A process gets a figure as a pickle and gives its bytes back; it reads and writes no file, and imports neither Polars
+nor torch. What it cannot do, for whatever reason, is done here: errors and warnings are what they would be without it.
 """
 
 import collections
@@ -102,7 +102,8 @@ class Renderers:
 
     def _ask(self, pickled: bytes) -> Rendered | None:
         process = self._idle.get()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             pickle.dump(pickled, process.stdin, pickle.HIGHEST_PROTOCOL)
             process.stdin.flush()

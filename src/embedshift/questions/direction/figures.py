@@ -10,7 +10,6 @@ from embedshift.figures.matrix import cells, colour_bar, edge_tree
 from embedshift.figures.style import column_names, human, new_figure
 from embedshift.statistics.clusters import branches, linkage_matrix
 
-TITLE = "Which way augmentations move the embedding: cosine between shifts"
 PANELS = {"directions": "mean shifts", "directions_of_images": "shifts of one image, mean over images"}
 # From one way through unrelated to the opposite way.
 COLOURS = "RdBu_r"
@@ -18,7 +17,7 @@ COLOURS = "RdBu_r"
 CELL, SMALL = 0.42, 0.32
 
 
-@figure("directions", "14", TITLE, section=True, possible=has_table("directions"))
+@figure("directions", section=True, possible=has_table("directions"))
 def directions(data: FigureInput, title: str) -> Figure:
     """The tree on 1 - cosine between mean shifts, and two matrices in its order.
 

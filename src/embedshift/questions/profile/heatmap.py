@@ -9,7 +9,7 @@ from embedshift.figures.style import column_names, new_figure
 from embedshift.registry import METRICS
 
 
-@figure("heatmap", "03", "What each augmentation leaves as it was, least changed first")
+@figure("heatmap")
 def heatmap(data: FigureInput, title: str) -> Figure:
     """Means of the radar metrics x augmentations, columns sorted by mean performance, which stands above them."""
     metrics, means = data.performance()
