@@ -73,7 +73,7 @@ def render(figure: Figure, formats: Sequence[str], page: ForPage | None = None) 
     with style.context():
         try:
             figure.dpi = DPI
-            agg = FigureCanvasAgg(figure)
+            agg: Any = FigureCanvasAgg(figure)
             if engine is not None:
                 engine.execute(figure)
             # Else every format would be laid out, and drawn once more for that.
@@ -99,6 +99,11 @@ def address(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
+def _untyped(thing: Any) -> Any:
+    """Matplotlib says no types of its backends."""
+    return thing
+
+
 def _png(_: Figure, picture: Image.Image) -> bytes:
     return _saved(picture, "PNG", dpi=(DPI, DPI), compress_level=_PNG_LEVEL)
 
@@ -106,8 +111,8 @@ def _png(_: Figure, picture: Image.Image) -> bytes:
 def _svg(figure: Figure, _: Image.Image) -> bytes:
     figure.dpi = 72
     written, (width, height) = io.StringIO(), figure.get_size_inches()
-    lines = _Photographs(72 * width, 72 * height, written, image_dpi=DPI, metadata={"Date": None})
-    renderer = MixedModeRenderer(figure, width, height, DPI, lines)
+    lines = _untyped(_Photographs)(72 * width, 72 * height, written, image_dpi=DPI, metadata={"Date": None})
+    renderer = _untyped(MixedModeRenderer)(figure, width, height, DPI, lines)
     figure.draw(renderer)
     renderer.finalize()
     return written.getvalue().encode()
@@ -146,13 +151,13 @@ def _down_to(room: int, forms: Iterator[str]) -> Iterator[str]:
             return
 
 
-class _Photographs(RendererSVG):  # type: ignore[misc]
+class _Photographs(RendererSVG):
     """Photographs inside SVG files as JPEG: as PNG they were most of a file, and most of the time that it took."""
 
     def draw_image(self, gc: Any, x: float, y: float, im: Any, transform: Any = None) -> None:
         height, width = im.shape[:2]
         if transform is not None or height * width < _SMALL:
-            super().draw_image(gc, x, y, im, transform)
+            _untyped(super()).draw_image(gc, x, y, im, transform)
             return
         # Rows come from below; what lies at the rim is see-through in part.
         white = Image.new("RGBA", (width, height), "white")
@@ -160,10 +165,11 @@ class _Photographs(RendererSVG):  # type: ignore[misc]
         data = _saved(opaque, "JPEG", **_JPEG)
         across, down = (72 * pixels / self.image_dpi for pixels in (width, height))
         attributes = {"x": x, "y": self.height - y - down, "width": across, "height": down}
-        clip = self._get_clip_attrs(gc)
+        own = _untyped(self)
+        clip = own._get_clip_attrs(gc)
         if clip:
-            self.writer.start("g", **clip)
-        named = {"id": self._make_id("image", data), "xlink:href": address(data, "image/jpeg")}
-        self.writer.element("image", attrib=named | {key: f"{value:.6f}" for key, value in attributes.items()})
+            own.writer.start("g", **clip)
+        named = {"id": own._make_id("image", data), "xlink:href": address(data, "image/jpeg")}
+        own.writer.element("image", attrib=named | {key: f"{value:.6f}" for key, value in attributes.items()})
         if clip:
-            self.writer.end("g")
+            own.writer.end("g")
