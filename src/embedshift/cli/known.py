@@ -1,13 +1,13 @@
-"""What `embedshift list` knows."""
+"""What `embedshift list` knows; each is imported where it is listed, since nobody waits for the others."""
 
 from collections.abc import Callable, Iterator
 
-from embedshift.augmentations import SUITES, Choice
-from embedshift.encoders import ENCODERS, FAMILIES, TITLES
-from embedshift.registry import METRICS, questions
+from embedshift.registry import questions
 
 
 def _encoders() -> Iterator[tuple[str, str]]:
+    from embedshift.encoders import ENCODERS, FAMILIES, TITLES
+
     for name in ENCODERS:
         title = TITLES.get(name)
         yield name, f"bundled (extra 'offline'): {title}" if title else "of another package"
@@ -16,6 +16,8 @@ def _encoders() -> Iterator[tuple[str, str]]:
 
 
 def _augmentations() -> Iterator[tuple[str, str]]:
+    from embedshift.augmentations import SUITES, Choice
+
     for name in SUITES:
         found = SUITES[name](Choice())
         names = dict.fromkeys(each.grade.family if each.grade else each.name for each in found)
@@ -23,6 +25,8 @@ def _augmentations() -> Iterator[tuple[str, str]]:
 
 
 def _metrics() -> Iterator[tuple[str, str]]:
+    from embedshift.registry import METRICS
+
     for name in METRICS:
         metric = METRICS[name]
         better = "nearer" if metric.low < metric.no_change < metric.high else "lower"
@@ -32,10 +36,9 @@ def _metrics() -> Iterator[tuple[str, str]]:
 
 
 def _figures() -> Iterator[tuple[str, str]]:
-    from embedshift.figures.base import known_figures
-
-    for kind in known_figures(None):
-        yield kind.name, f"[{kind.number.lstrip('0')}] {kind.title}"
+    found = {name: said for each in questions() for name, said in each.figures.items()}
+    for name, (number, title) in sorted(found.items(), key=lambda pair: pair[1]):
+        yield name, f"[{number.lstrip('0')}] {title}"
 
 
 def _questions() -> Iterator[tuple[str, str]]:

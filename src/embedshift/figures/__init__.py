@@ -1,7 +1,13 @@
-"""Figures: what the questions share to draw them, to save them, and to find them. Importing this imports no torch."""
+"""Figures: what the questions share to draw them, to save them, and to find them. Importing this imports no torch.
 
-from embedshift.figures.base import FIGURES, FigureInput, FigureKind, figure, has_table
-from embedshift.figures.output import check_formats, draw, iter_figures, save, save_figures
+Its names are imported when they are first used: a process that only renders needs none of them.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from embedshift.figures.base import FIGURES, FigureInput, FigureKind, figure, has_table
+    from embedshift.figures.output import check_formats, draw, figures_of, iter_figures, save, save_figures
 
 __all__ = [
     "FIGURES",
@@ -10,8 +16,17 @@ __all__ = [
     "check_formats",
     "draw",
     "figure",
+    "figures_of",
     "has_table",
     "iter_figures",
     "save",
     "save_figures",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'embedshift.figures' has no attribute {name!r}")
+    from embedshift.figures import base, output
+
+    return vars(output).get(name) or vars(base)[name]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.figures import style
-from embedshift.registry import METRICS, Registry, import_parts
+from embedshift.registry import METRICS, Registry, import_parts, questions
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.summary import RADAR_METRICS, ranked
 from embedshift.statistics.tolerance import by_family
@@ -200,8 +200,6 @@ Draw = Callable[[FigureInput], Figure]
 
 def figure(
     name: str,
-    number: str,
-    title: str,
     *,
     images: int = 0,
     of_attention: bool = False,
@@ -212,8 +210,12 @@ def figure(
 ) -> Callable[[Callable[..., Figure]], Draw]:
     """Registers the decorated function `(data, title) -> Figure` in `FIGURES`; it is always called in our style.
 
-    The arguments are those of `FigureKind`.
+    The arguments are those of `FigureKind`; number and title are those that its question declares.
     """
+    declared = {known: said for each in questions() for known, said in each.figures.items()}
+    if name not in declared:
+        raise UsageError(f"the figure {name!r} is declared by no question: name it in `figures` of a `Question`")
+    number, title = declared[name]
 
     def register(draw: Callable[[FigureInput, str], Figure]) -> Draw:
         @functools.wraps(draw)

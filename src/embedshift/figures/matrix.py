@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -25,37 +24,28 @@ def cells(
         rows: Names as they are to be written.
         columns: Names of augmentations.
         inches: Width of a column.
-        **options: Of `seaborn.heatmap`.
+        **options: Of `Axes.pcolormesh`, and `written`: the format of each number, with `written_at`, its points.
     """
     lowest = float(np.nanmin(values, initial=1.0))
-    settings: Json = {
-        "cmap": COLOUR_MAP,
-        "vmin": lowest,
-        "vmax": max(1.0, lowest + 1e-9),
-        "linewidths": 0.8,
-    } | options
-    seaborn.heatmap(
-        values,
-        ax=axes,
-        mask=np.isnan(values),
-        xticklabels=False,
-        yticklabels=False,
-        cbar=False,
-        linecolor="white",
-        **settings,
-    )
-    # seaborn writes white on colours that black is easier to read on.
-    for text, colour in zip(axes.texts, np.asarray(axes.collections[0].get_facecolor()), strict=False):
-        text.set_color(max(INK, "white", key=lambda ink: contrast(ink, colour)))
-    axes.set_facecolor(FAINT)
-    for row, column in np.argwhere(np.isnan(values)) if settings.get("annot") else ():
-        axes.text(column + 0.5, row + 0.5, "n/a", ha="center", va="center", color=MUTED, **settings["annot_kws"])
+    settings: Json = {"cmap": COLOUR_MAP, "vmin": lowest, "vmax": max(1.0, lowest + 1e-9), "linewidth": 0.8} | options
+    written, size = settings.pop("written", ""), settings.pop("written_at", 8)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
+    mesh = axes.pcolormesh(np.ma.masked_invalid(values), edgecolor="white", **settings)
+    axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0), facecolor=FAINT)
+    mesh.update_scalarmappable()
+    faces = np.asarray(mesh.get_facecolor()).reshape(*values.shape, 4)
+    for place in np.ndindex(*values.shape) if written else ():
+        there = not np.isnan(values[place])
+        colour = max(INK, "white", key=lambda ink: contrast(ink, faces[place])) if there else MUTED
+        text = format(values[place], written) if there else "n/a"
+        axes.text(place[1] + 0.5, place[0] + 0.5, text, ha="center", va="center", color=colour, fontsize=size)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
     axes.tick_params(axis="y", length=0)
     words, upright, _ = column_names(columns, inches)
     axes.set_xticks(np.arange(len(columns)) + 0.5, words, rotation=90 if upright else 0)
     axes.tick_params(axis="x", length=0)
-    return axes.collections[0]
+    return mesh
 
 
 def colour_bar(figure: Figure, mesh: Any, axes: Any, label: str, **options: Any) -> None:
@@ -66,11 +56,7 @@ def colour_bar(figure: Figure, mesh: Any, axes: Any, label: str, **options: Any)
 
 def annotation(columns: int) -> Json:
     """Options of `cells` that write every number."""
-    return {
-        "annot": True,
-        "fmt": ".3f" if columns <= 12 else ".2f",
-        "annot_kws": {"fontsize": 8 if columns <= 12 else 7},
-    }
+    return {"written": ".3f" if columns <= 12 else ".2f", "written_at": 8 if columns <= 12 else 7}
 
 
 def column_width(columns: int) -> float:

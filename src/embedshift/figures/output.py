@@ -8,8 +8,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.figures import style
 from embedshift.figures.base import FIGURES, FigureInput, FigureKind, known_figures
+from embedshift.figures.render import render
+from embedshift.figures.workers import Renderers
 from embedshift.store.reader import Reader, draw_ids
 from embedshift.store.redraw import RedrawnImage, redraw
 from embedshift.store.shards import write_whole
@@ -17,7 +18,6 @@ from embedshift.store.shards import write_whole
 log = logging.getLogger(__name__)
 
 FORMATS = ("png", "svg", "pdf")
-DPI = 200
 # Images on one page of a figure that shows images.
 ROWS = 8
 Images = int | Sequence[str] | None
@@ -60,11 +60,15 @@ def save_figures(
         The files written.
     """
     check_formats(formats)
-    return [
-        save(figure, reader.folder / "figures" / f"{stem}.{ending}")
-        for _, stem, figure in iter_figures(FigureInput(reader), names, images=images)
-        for ending in formats
-    ]
+    data = FigureInput(reader)
+    there = [kind.name for kind in figures_of(data, names)]
+    figures = ((stem, figure, None) for _, stem, figure in iter_figures(data, there, images=images))
+    with Renderers(len(there)) as renderers:
+        return [
+            write(content, reader.folder / "figures" / f"{stem}.{ending}")
+            for stem, rendered in renderers.render_all(figures, formats)
+            for ending, content in rendered.files.items()
+        ]
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -75,13 +79,31 @@ def check_formats(formats: Sequence[str]) -> None:
         raise UsageError(f"unknown figure format {unknown!r}; known: {', '.join(FORMATS)}")
 
 
+def figures_of(data: FigureInput, names: Sequence[str] | None = None) -> list[FigureKind]:
+    """The figures that a study has, in the order of the paper; where images may not be shown, those that need none.
+
+    Args:
+        data: The study.
+        names: Some of `FIGURES`, whether it has them or not; None = all that its questions have.
+
+    Raises:
+        UsageError: for an unknown name.
+    """
+    asked = {question.name for question in data.reader.questions}
+    return [
+        kind
+        for kind in known_figures(names)
+        if (names is not None or (kind.question in asked and kind.possible(data)))
+        and (data.reader.shows_images or kind.without_images or not kind.shows_images)
+    ]
+
+
 def iter_figures(
     data: FigureInput, names: Sequence[str] | None = None, *, images: Images = None
 ) -> Iterator[tuple[FigureKind, str, Figure]]:
-    """Figures in the order of the paper, page by page, each with its file's name without the ending.
+    """Figures, page by page, each with its file's name without the ending.
 
-    Where images may not be shown, figures that do are left out, and all files of an earlier call are removed, since
-    they may show images or ids.
+    Where images may not be shown, all files of an earlier call are removed, since they may show images or ids.
 
     Args:
         data: The study.
@@ -94,12 +116,7 @@ def iter_figures(
     if not data.reader.shows_images:
         for kind in known_figures(None):
             _remove(data.reader, f"{kind.stem}*")
-    asked = {question.name for question in data.reader.questions}
-    for kind in known_figures(names):
-        if names is None and not (kind.question in asked and kind.possible(data)):
-            continue
-        if kind.shows_images and not kind.without_images and not data.reader.shows_images:
-            continue
+    for kind in figures_of(data, names):
         try:
             for page, figure in enumerate(_pages(data, kind, images), start=1):
                 yield kind, kind.stem if page == 1 else f"{kind.stem}_p{page}", figure
@@ -118,9 +135,12 @@ def _remove(reader: Reader, pattern: str) -> None:
 def save(figure: Figure, path: Path) -> Path:
     """Writes a figure by the ending of `path`; the same figure gives the same bytes."""
     ending = path.suffix.removeprefix(".")
-    dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
-    with style.context():
-        write_whole(path, lambda hidden: figure.savefig(hidden, format=ending, dpi=DPI, metadata=dated))
+    return write(render(figure, [ending]).files[ending], path)
+
+
+def write(content: bytes, path: Path) -> Path:
+    """Writes a rendered figure."""
+    write_whole(path, lambda hidden: hidden.write_bytes(content))
     return path
 
 

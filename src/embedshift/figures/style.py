@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 
-from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.registry import METRICS
 
@@ -76,6 +75,8 @@ def colours(names: Sequence[str]) -> dict[str, str]:
         >>> colours(["original", "noise", "blur"])
         {'original': '#6b6b6b', 'noise': '#D55E00', 'blur': '#0072B2'}
     """
+    from embedshift.augmentations import ORIGINAL  # a process that only renders does without them
+
     augmentations = [name for name in names if name != ORIGINAL]
     found = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(augmentations)}
     return {name: found.get(name, MUTED) for name in names}

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from embedshift.arrays import Pixels, Values
-from embedshift.augmentations import Suite
 from embedshift.config import Json, StudyConfig
 from embedshift.registry import METRICS
 
 if TYPE_CHECKING:
+    from embedshift.augmentations import Suite
     from embedshift.encoders.base import Encoder, EncoderOutput
     from embedshift.encoders.spec import EncoderSpec
     from embedshift.pipeline.draw import DrawnImage
@@ -47,7 +47,7 @@ class Asked:
     """
 
     config: StudyConfig
-    suite: Suite
+    suite: "Suite"
     samples: "Sequence[Sample]"
     metrics: Sequence[str]
 

@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -52,6 +52,8 @@ class Question:
         is_asked: Whether a study with these switches asks it; by default always.
         choices: A frozen dataclass of what can be chosen when tables and report are made; None = nothing.
         of_pairs: Whether it can be asked of pairs, whose views something else than our augmentations made.
+        figures: Name → number and title of each figure that its `figures.py` draws, so that they can be listed without
+            what drawing takes.
     """
 
     package: str
@@ -61,6 +63,7 @@ class Question:
     is_asked: Callable[[Any], bool] = lambda _: True
     choices: type | None = None
     of_pairs: bool = True
+    figures: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:

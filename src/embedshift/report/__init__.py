@@ -1,12 +1,18 @@
 """One self-contained HTML file from the sections of a study's questions; nothing here imports torch."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from embedshift.errors import UsageError
-from embedshift.figures import FigureInput, check_formats, iter_figures, save
+from embedshift.figures import FigureInput, FigureKind, check_formats, figures_of, iter_figures
 from embedshift.figures.base import known_figures
+from embedshift.figures.output import ROWS, write
+from embedshift.figures.render import ForPage
+from embedshift.figures.workers import Renderers
 from embedshift.report import embedded, facts, page
 from embedshift.report.embedded import DrawnFigure, EmbeddedFigure
 from embedshift.report.glossary import glossary
@@ -25,6 +31,8 @@ log = logging.getLogger(__name__)
 FIGURE_BYTES = 1_900_000
 # Pages of a figure with images that the file holds; all of them lie in `figures/`.
 EMBEDDED_PAGES = 2
+
+ToRender = tuple[tuple[FigureKind, str, tuple[float, float]], Figure, ForPage | None]
 
 
 def build_report(
@@ -61,7 +69,7 @@ def build_report(
     if reader.pictures and reader.unseen:
         log.warning("%s; name the folder that holds them with `images_root`", reader.unseen)
     log.info("drawing the figures")
-    drawn = list(_draw(data, figures, formats, images=images))
+    drawn = _draw(data, figures, formats, images=images)
     log.info("writing the report")
     shown, too_large = embedded.embed(drawn, FIGURE_BYTES)
     encoder = reader.naming.setting(reader.info.encoder.title or reader.info.encoder.name)
@@ -79,14 +87,28 @@ def _draw(
     formats: Sequence[str],
     *,
     images: Sequence[str] | int | None,
-) -> Iterator[DrawnFigure]:
+) -> list[DrawnFigure]:
     """Saves every figure, and gives those for the page."""
-    pages: dict[str, int] = {}
-    for kind, stem, figure in iter_figures(data, names, images=images):
-        saved = {ending: save(figure, data.reader.folder / "figures" / f"{stem}.{ending}") for ending in formats}
-        pages[kind.name] = pages.get(kind.name, 0) + 1
-        if pages[kind.name] <= EMBEDDED_PAGES:
-            yield embedded.drawn(kind, figure, saved)
+    kinds = figures_of(data, names)
+    many = images is not None and (images if isinstance(images, int) else len(images)) > ROWS
+    most = sum(EMBEDDED_PAGES if many and kind.shows_images else 1 for kind in kinds)
+    pages: Counter[str] = Counter()
+
+    def to_render() -> Iterator[ToRender]:
+        for kind, stem, figure in iter_figures(data, [kind.name for kind in kinds], images=images):
+            pages[kind.name] += 1
+            shown = ForPage(FIGURE_BYTES // most, kind.shows_images) if pages[kind.name] <= EMBEDDED_PAGES else None
+            width, height = figure.get_size_inches()
+            yield (kind, stem, (float(width), float(height))), figure, shown
+
+    done: list[DrawnFigure] = []
+    with Renderers(len(kinds)) as renderers:
+        for (kind, stem, inches), rendered in renderers.render_all(to_render(), formats):
+            for ending, content in rendered.files.items():
+                write(content, data.reader.folder / "figures" / f"{stem}.{ending}")
+            if rendered.forms:
+                done.append(DrawnFigure(kind, inches, rendered.forms))
+    return done
 
 
 def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -> str:

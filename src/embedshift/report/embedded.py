@@ -1,36 +1,24 @@
 """The paper's figures inside the page: sharp where they are small, as pictures where not, within a budget."""
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from matplotlib.figure import Figure
-from PIL import Image
-
-from embedshift.figures import FigureKind, style
-from embedshift.figures.output import DPI
-from embedshift.report.images import address, webp_of
-
-# Share of the side at 200 dpi, and WebP quality (100 = lossless), best first: the first that fits is taken.
-STEPS = ((1.0, 100), (1.0, 85), (0.75, 75), (0.5, 65), (0.4, 50), (0.3, 35))
+from embedshift.figures import FigureKind
 
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure of the paper as it was saved.
+    """A figure of the paper as it was rendered.
 
     Args:
         kind: Which one.
         inches: Width and height.
-        png: Its bytes at 200 dpi.
-        svg: Its bytes; None where it holds photographs, which are too large in there.
+        forms: `data:` addresses, the best first.
     """
 
     kind: FigureKind
     inches: tuple[float, float]
-    png: bytes
-    svg: bytes | None
+    forms: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -58,13 +46,6 @@ class EmbeddedFigure:
     section: bool
 
 
-def drawn(kind: FigureKind, figure: Figure, saved: Mapping[str, Path]) -> DrawnFigure:
-    """The figure ready to embed; what was `saved` already (ending → file) is not drawn again."""
-    width, height = figure.get_size_inches()
-    svg = None if kind.shows_images else _content(figure, "svg", saved)
-    return DrawnFigure(kind, (float(width), float(height)), _content(figure, "png", saved), svg)
-
-
 def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFigure], int]:
     """The figures in the order of the paper, and the number of those that did not fit.
 
@@ -75,9 +56,9 @@ def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFig
     left = budget
     done: list[tuple[str, EmbeddedFigure]] = []
     # Line drawings are small: what they leave goes to those with photographs.
-    for place, one in enumerate(sorted(figures, key=lambda each: each.svg is None)):
+    for place, one in enumerate(sorted(figures, key=lambda each: each.kind.shows_images)):
         share = left // (len(figures) - place)
-        found = next((text for text in _encodings(one) if len(text) <= share), None)
+        found = next((form for form in one.forms if len(form) <= share), None)
         if found is not None:
             left -= len(found)
             width, height = (round(96 * inches) for inches in one.inches)
@@ -85,25 +66,3 @@ def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFig
             shown = (kind.name, number.lstrip("0"), kind.title, found, width, height, kind.shows_images, kind.section)
             done.append((number, EmbeddedFigure(*shown)))
     return [shown for _, shown in sorted(done, key=lambda pair: pair[0])], len(figures) - len(done)
-
-
-def _content(figure: Figure, ending: str, saved: Mapping[str, Path]) -> bytes:
-    if ending in saved:
-        return saved[ending].read_bytes()
-    buffer = io.BytesIO()
-    with style.context():
-        figure.savefig(buffer, format=ending, dpi=DPI)
-    return buffer.getvalue()
-
-
-def _encodings(one: DrawnFigure) -> Iterator[str]:
-    if one.svg is not None:
-        yield address(one.svg, "image/svg+xml")
-    picture = Image.open(io.BytesIO(one.png)).convert("RGB")
-    for scale, quality in STEPS if one.svg is not None else STEPS[1:]:
-        small = picture.resize(_scaled(picture.size, scale), Image.Resampling.LANCZOS)
-        yield address(webp_of(small, quality), "image/webp")
-
-
-def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -1,6 +1,5 @@
 """Pictures as a page holds them: small WebP files inside `data:` addresses."""
 
-import base64
 import io
 
 import matplotlib
@@ -8,20 +7,13 @@ import numpy as np
 from PIL import Image
 
 from embedshift.arrays import Floats, Pixels
+from embedshift.figures.render import address
+
+__all__ = ["address", "heat", "shrink", "webp"]
 
 # A map with more cells is brought down to this side: a reader sees no more of it on a thumbnail.
 HEAT_SIDE = 32
 HEAT_COLOURS = "inferno"
-
-
-def address(data: bytes, kind: str) -> str:
-    """The bytes as a `data:` address of MIME type `kind`.
-
-    Example:
-        >>> address(b"abc", "image/webp")
-        'data:image/webp;base64,YWJj'
-    """
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def shrink(image: Pixels, side: int) -> Pixels:
@@ -43,13 +35,8 @@ def webp(image: Pixels, quality: int) -> bytes:
         >>> webp(np.zeros((8, 8, 3), np.uint8), 80)[8:12]
         b'WEBP'
     """
-    return webp_of(Image.fromarray(image), quality)
-
-
-def webp_of(image: Image.Image, quality: int) -> bytes:
-    """The same of a Pillow image."""
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=quality, method=4, lossless=quality == 100)
+    Image.fromarray(image).save(buffer, "WEBP", quality=quality, method=4, lossless=quality == 100)
     return buffer.getvalue()
 
 

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.distance import pdist, squareform
-from scipy.stats import norm
+import scipy
 
 from embedshift.arrays import Values
 from embedshift.statistics.intervals import LEVEL, RESAMPLES, equal_tailed, known, over, resampled, weights
@@ -140,7 +139,8 @@ def distance_floor(joined: Joined, images: int) -> Floor | None:
     if len(kept) < 2:
         return None
     one = np.ones(len(kept))
-    found = Pairs(squareform(pdist(kept)), np.outer(one, one) - np.eye(len(kept)), one).floor()
+    distance = scipy.spatial.distance  # SciPy imports its parts when they are first used
+    found = Pairs(distance.squareform(distance.pdist(kept)), np.outer(one, one) - np.eye(len(kept)), one).floor()
     return found if len(kept) == images else Floor(found.value, found.error)
 
 
@@ -238,7 +238,7 @@ def shares_of_binary(sample: Sample, floor: Floor, low: Values, high: Values) ->
         nothing = np.full(len(sample.mean), np.nan)
         return Shares(nothing, nothing, nothing)
     value = sample.mean / floor.value
-    far = norm.ppf((1 + LEVEL) / 2) * value * floor.error / floor.value
+    far = scipy.special.ndtri((1 + LEVEL) / 2) * value * floor.error / floor.value
     below, above = value - low / floor.value, high / floor.value - value
     ends = np.maximum(value - np.hypot(below, far), 0.0), value + np.hypot(above, far)
     return Shares(value, *(end + 0.0 for end in ends))

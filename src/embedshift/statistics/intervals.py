@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from embedshift.arrays import Values
 from embedshift.statistics.sample import Sample
@@ -129,7 +129,7 @@ def of_means(sample: Sample, *, seed: int, low: ArrayLike = -np.inf, high: Array
 def _bootstrap_t(sample: Sample, seed: int) -> tuple[Values, Values]:
     """Ends of the intervals of means; infinite where they cannot be found."""
     if sample.values is None:
-        margin = special.stdtrit(np.maximum(sample.having - 1, 1), (1 + LEVEL) / 2) * sample.error
+        margin = scipy.special.stdtrit(np.maximum(sample.having - 1, 1), (1 + LEVEL) / 2) * sample.error
         return sample.mean - margin, sample.mean + margin
     return equal_tailed(sample.mean, sample.error, studentised(sample, seed=seed, resamples=RESAMPLES))
 
@@ -192,7 +192,7 @@ def of_shares(sample: Sample) -> tuple[Values, Values]:
         # Image values of images that have none are the mean: their variance is that of those that have one, n / having.
         variance = sample.variance * (sample.images - 1) / sample.images / sample.images
         effective = p * (1 - p) / variance
-        t = special.stdtrit(sample.counts - 1, 1 - tail) / special.stdtrit(n - 1, 1 - tail)
+        t = scipy.special.stdtrit(sample.counts - 1, 1 - tail) / scipy.special.stdtrit(n - 1, 1 - tail)
         effective = np.where(sample.counts > n, effective * t**2, n)
         effective = np.where((sample.variance > 0) & np.isfinite(effective), np.minimum(effective, sample.counts), n)
     return known(sample, *clopper_pearson(p * effective, effective))
@@ -211,8 +211,8 @@ def clopper_pearson(found: ArrayLike, number: ArrayLike) -> tuple[Values, Values
     """
     x, n, tail = np.asarray(found, np.float64), np.asarray(number, np.float64), (1 - LEVEL) / 2
     with np.errstate(invalid="ignore"):
-        low = np.where(x > 0, special.betaincinv(x, n - x + 1, tail), 0.0)
-        high = np.where(x < n, special.betaincinv(x + 1, n - x, 1 - tail), 1.0)
+        low = np.where(x > 0, scipy.special.betaincinv(x, n - x + 1, tail), 0.0)
+        high = np.where(x < n, scipy.special.betaincinv(x + 1, n - x, 1 - tail), 1.0)
     return low, high
 
 
@@ -239,7 +239,7 @@ def of_jackknife(whole: Values, without: Iterable[Values]) -> tuple[Values, Valu
     if count < 2:
         return np.full(np.shape(whole), np.nan), np.full(np.shape(whole), np.nan)
     variance = (count - 1) / count * (second - first**2 / count)
-    margin = special.stdtrit(count - 1, (1 + LEVEL) / 2) * np.sqrt(np.maximum(variance, 0.0))
+    margin = scipy.special.stdtrit(count - 1, (1 + LEVEL) / 2) * np.sqrt(np.maximum(variance, 0.0))
     return np.asarray(whole - margin), np.asarray(whole + margin)
 
 

@@ -4,9 +4,8 @@ import functools
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import rel_entr
-from scipy.stats import entropy
 
 from embedshift.arrays import Values
 
@@ -32,7 +31,8 @@ def attention_entropy(maps: ArrayLike) -> Values:
         [0.0, nan]
     """
     with np.errstate(invalid="ignore"):
-        return np.asarray(entropy(flattened(maps), axis=-1))
+        flat = flattened(maps)
+        return np.asarray(scipy.special.entr(flat / flat.sum(axis=-1, keepdims=True)).sum(axis=-1))
 
 
 def scaled_map(attention: ArrayLike, size: int) -> Values:
@@ -95,7 +95,7 @@ def divergence(a: ArrayLike, b: ArrayLike) -> Values:
     with np.errstate(invalid="ignore"):
         p, q = (each / each.sum(axis=-1, keepdims=True) for each in (flattened(a), flattened(b)))
     middle = (p + q) / 2
-    nats = (rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=-1) / 2
+    nats = (scipy.special.rel_entr(p, middle) + scipy.special.rel_entr(q, middle)).sum(axis=-1) / 2
     return np.asarray(np.clip(nats / math.log(2), 0.0, 1.0))  # equal maps may lie a rounding below 0
 
 

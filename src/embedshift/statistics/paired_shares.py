@@ -2,11 +2,11 @@
 
 import math
 
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from embedshift.statistics.intervals import LEVEL
 
-_Z = float(stats.norm.ppf((1 + LEVEL) / 2))
+_Z = float(special.ndtri((1 + LEVEL) / 2))
 
 
 def difference_of_shares(gained: float, lost: float, number: float) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import functools
 
 import cv2
 import numpy as np
-from scipy.fft import dctn, idctn
+import scipy
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.changes import grid, sampled
@@ -44,7 +44,10 @@ def _moves(side: int, severity: float, rng: np.random.Generator) -> tuple[Values
     before, after = (((each + 0.5) * scale - 0.5).astype(np.float32) for each in (points, moved))
     noise = 2 * rng.random((2, SIDE, SIDE)) - 1
     wave = _wave(sigma * SLIP)
-    smooth = idctn(dctn(noise, axes=(1, 2)) * (wave[:, None] * wave), axes=(1, 2)) * (length * SLIP * scale)
+    # Not imported by name: SciPy imports its parts when they are first used.
+    smooth = scipy.fft.idctn(scipy.fft.dctn(noise, axes=(1, 2)) * (wave[:, None] * wave), axes=(1, 2)) * (
+        length * SLIP * scale
+    )
     shift = np.stack([to_side(each.astype(np.float32), side) for each in smooth], axis=2)
     return np.asarray(cv2.getAffineTransform(before, after), np.float64), grid(side) + np.asarray(shift, np.float32)
 

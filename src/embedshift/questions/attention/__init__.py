@@ -2,4 +2,10 @@
 
 from embedshift.registry import QUESTIONS, Question
 
-QUESTIONS.add("attention", Question(__name__, "Does the encoder still look at the same places?", place=20))
+FIGURES = {
+    "attention": ("01", "Where the encoder looks"),
+    "attention_change": ("11", "Does the encoder still look at the same things?"),
+}
+QUESTIONS.add(
+    "attention", Question(__name__, "Does the encoder still look at the same places?", place=20, figures=FIGURES)
+)

@@ -29,8 +29,6 @@ def metrics_of(data: FigureInput) -> list[str]:
 
 @figure(
     "attention_change",
-    "11",
-    "Does the encoder still look at the same things?",
     section=True,
     possible=metrics_of,
 )
@@ -71,7 +69,7 @@ def attention_change(data: FigureInput, title: str) -> Figure:
     return figure
 
 
-@figure("attention", "01", "Where the encoder looks", images=4, of_attention=True)
+@figure("attention", images=4, of_attention=True)
 def attention(data: FigureInput, title: str) -> Figure:
     """Rows of images; columns: the original, its attention, and the attention on each augmented view; with cosines."""
     if not any(image.attention for image in data.drawn) and data.drawn:

@@ -10,7 +10,6 @@ from embedshift.figures.matrix import cells, colour_bar, edge_tree
 from embedshift.figures.style import column_names, human, new_figure
 from embedshift.statistics.clusters import branches, linkage_matrix
 
-TITLE = "Which way augmentations move the embedding: cosine between shifts"
 PANELS = {"directions": "mean shifts", "directions_of_images": "shifts of one image, mean over images"}
 # From one way through unrelated to the opposite way.
 COLOURS = "RdBu_r"
@@ -18,7 +17,7 @@ COLOURS = "RdBu_r"
 CELL, SMALL = 0.42, 0.32
 
 
-@figure("directions", "14", TITLE, section=True, possible=has_table("directions"))
+@figure("directions", section=True, possible=has_table("directions"))
 def directions(data: FigureInput, title: str) -> Figure:
     """The tree on 1 - cosine between mean shifts, and two matrices in its order.
 
@@ -40,12 +39,12 @@ def directions(data: FigureInput, title: str) -> Figure:
     tree.set_axis_off()
     edge_tree(tree, linkage, len(names), upright=False)
     panels = [figure.add_subplot(grid[place]) for place in range(1, 1 + len(matrices))]
-    size = {"fontsize": 7 if cell == CELL else 5.5}
+    size = 7 if cell == CELL else 5.5
     for axes, matrix, heading in zip(panels, matrices, tables, strict=True):
         rows = [human(name) for name in names] if axes is panels[0] else [""] * len(names)
         mesh = cells(
             axes, np.round(matrix[np.ix_(order, order)], 2) + 0.0, rows, names, cell,
-            annot=True, fmt=".2f", annot_kws=size, cmap=COLOURS, vmin=-1.0, vmax=1.0,
+            written=".2f", written_at=size, cmap=COLOURS, vmin=-1.0, vmax=1.0,
         )  # fmt: skip
         axes.set_title(heading.replace(", ", ",\n"))
     colour_bar(figure, mesh, [tree, *panels], "cosine between shifts", shrink=0.7)

@@ -16,7 +16,7 @@ from embedshift.store.reader import draw_ids
 SAMPLE = 50
 
 
-@figure("l2_density", "04b", "How far embeddings move: density of the L2 distance to the original")
+@figure("l2_density")
 def l2_density(data: FigureInput, title: str) -> Figure:
     """Filled kernel density of the L2 distance per augmentation, named at its peak.
 
@@ -50,7 +50,7 @@ def l2_density(data: FigureInput, title: str) -> Figure:
     return figure
 
 
-@figure("cosine_histogram", "04c", "How far embeddings turn: cosine similarity with the original")
+@figure("cosine_histogram")
 def cosine_histogram(data: FigureInput, title: str) -> Figure:
     """Histogram and kernel density of the cosine similarity per augmentation, mean and sd in the legend.
 
@@ -92,7 +92,7 @@ def _histogram(axes: Axes, values: Values, colour: str) -> None:
     axes.axvline(float(values.mean()), color=MUTED, linewidth=1, linestyle=":")
 
 
-@figure("l2_bars", "07", "Mean L2 distance from the original embedding")
+@figure("l2_bars")
 def l2_bars(data: FigureInput, title: str) -> Figure:
     """Mean L2 distance per augmentation, the largest first, with a whisker of one sd to either side."""
     means, sds = data.statistic("mean", "l2_distance"), data.statistic("sd", "l2_distance")
@@ -121,7 +121,7 @@ def l2_bars(data: FigureInput, title: str) -> Figure:
     return figure
 
 
-@figure("sample_heatmap", "09", "Cosine similarity with the original, image by image")
+@figure("sample_heatmap")
 def sample_heatmap(data: FigureInput, title: str) -> Figure:
     """Cosine similarity of 50 images, drawn by the study's seed, x augmentations; the mean over the draws."""
     known = data.rows.filter(pl.col("view") == data.augmentations[0]).select(pl.col("image_id").unique()).collect()
@@ -141,7 +141,7 @@ def sample_heatmap(data: FigureInput, title: str) -> Figure:
     figure = new_figure(data.caption(note), width, height, title)
     axes = figure.subplots()
     rows = [verbatim(data.reader.naming.image(i), 34) for i in ids]
-    mesh = cells(axes, values, rows, data.augmentations, inches, linewidths=0.4)
+    mesh = cells(axes, values, rows, data.augmentations, inches, linewidth=0.4)
     axes.tick_params(axis="y", labelsize=6.5)
     colour_bar(figure, mesh, axes, metric_label("cosine_similarity"), aspect=40)
     return figure

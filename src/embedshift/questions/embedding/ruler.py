@@ -24,8 +24,6 @@ def has_ruler(data: FigureInput) -> bool:
 
 @figure(
     "ruler",
-    "15",
-    "How far embeddings move: 0 = the same image, 1 = an unrelated image",
     section=True,
     possible=has_ruler,
 )

@@ -18,7 +18,7 @@ from embedshift.statistics.summary import COSINE
 ROW, BLOCK = 0.26, 0.3
 
 
-@figure("heads_depth", "23", "At which block the shift comes in", section=True, possible=has_table("head_route"))
+@figure("heads_depth", section=True, possible=has_table("head_route"))
 def heads_depth(data: FigureInput, title: str) -> Figure:
     """A row per augmentation, the furthest on top: a cell per block at the left, the absolute sums at the right."""
     table = data.table("head_route")

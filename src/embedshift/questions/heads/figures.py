@@ -42,7 +42,7 @@ def _needed(data: FigureInput) -> tuple[dict[str, Shares], list[str], dict[str, 
     return shares, moved or names[:1], dict(zip(data.augmentations, shift.tolist(), strict=True))
 
 
-@figure("heads_map", "21", "Which heads and MLPs carry the shift", section=True, possible=has_table("heads"))
+@figure("heads_map", section=True, possible=has_table("heads"))
 def heads_map(data: FigureInput, title: str) -> Figure:
     """A panel per augmentation, the furthest first: a row per block, a cell per head, and the MLPs set apart.
 
@@ -96,7 +96,7 @@ def _panel(axes: Axes, shares: Shares, end: float) -> Any:
     return mesh
 
 
-@figure("heads_bars", "22", "How much of the shift each part carries", section=True, possible=has_table("heads"))
+@figure("heads_bars", section=True, possible=has_table("heads"))
 def heads_bars(data: FigureInput, title: str) -> Figure:
     """A bar per augmentation, the furthest on top: in points of the shift at the left, in shares of it at the right.
 

@@ -29,7 +29,7 @@ SCALE = 0.9
 Maps = dict[tuple[str, str, str], Values]
 
 
-@figure("head_tokens", "24", "Looking elsewhere, or finding something else", images=3, section=True,
+@figure("head_tokens", images=3, section=True,
         possible=has_table("head_tokens"))  # fmt: skip
 def head_tokens(data: FigureInput, title: str) -> Figure:
     """A row per image: the original; then the view that moves furthest, and the one in the middle, with two maps each.

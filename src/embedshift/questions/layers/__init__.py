@@ -12,6 +12,9 @@ class Switches:
     layers: bool = setting(False, "Also the shift after every block of the encoder.")
 
 
+FIGURES = {
+    "depth": ("10", "Shift by depth: after every block of the encoder"),
+}
 QUESTIONS.add(
     "layers",
     Question(
@@ -20,5 +23,6 @@ QUESTIONS.add(
         place=70,
         switches=Switches,
         is_asked=lambda switches: switches.layers,
+        figures=FIGURES,
     ),
 )

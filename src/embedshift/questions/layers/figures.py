@@ -15,7 +15,7 @@ TOKEN_WORDS = {"cls": "class token", "patches": "mean patch token"}
 PANELS = {"cosine_similarity": "1 − mean cosine similarity", "cka": "linear CKA"}
 
 
-@figure("depth", "10", "Shift by depth: after every block of the encoder", section=True, possible=has_table("layers"))
+@figure("depth", section=True, possible=has_table("layers"))
 def depth(data: FigureInput, title: str) -> Figure:
     """A line per augmentation over the blocks: 1 - mean cosine similarity above, CKA below, a column for each token.
 

@@ -14,6 +14,10 @@ class Switches:
     maps_target: str = setting("image", "What is explained: image, caption, or words of your own.", rare=True)
 
 
+FIGURES = {
+    "maps": ("25", "What the embedding comes from"),
+    "maps_moved": ("26", "Does the embedding still come from the same places?"),
+}
 QUESTIONS.add(
     "maps",
     Question(
@@ -22,5 +26,6 @@ QUESTIONS.add(
         place=76,
         switches=Switches,
         is_asked=lambda switches: switches != Switches(),
+        figures=FIGURES,
     ),
 )

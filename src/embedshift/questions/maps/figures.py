@@ -31,8 +31,6 @@ def with_maps(reader: Reader) -> list[str]:
 
 @figure(
     "maps",
-    "25",
-    "What the embedding comes from",
     images=2,
     section=True,
     possible=has_table("maps"),
@@ -102,9 +100,7 @@ def metric_of(table: pl.DataFrame) -> str:
     return CORRELATION if aligned.is_empty() else ALIGNED_CORRELATION
 
 
-@figure(
-    "maps_moved", "26", "Does the embedding still come from the same places?", section=True, possible=has_table("maps")
-)
+@figure("maps_moved", section=True, possible=has_table("maps"))
 def maps_moved(data: FigureInput, title: str) -> Figure:
     """A panel per map; in it a dot per augmentation with its interval, the least changed embedding on top."""
     table = data.table("maps")

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -76,6 +75,8 @@ def compare(name: str, before: Floats, after: Floats, moved: Sequence[Values], s
 
 def blurred(original: Pixels) -> Pixels:
     """The image without its details, uint8 `[S, S, 3]`."""
+    import cv2
+
     return np.asarray(cv2.GaussianBlur(original, (0, 0), BLUR * len(original)), np.uint8)
 
 

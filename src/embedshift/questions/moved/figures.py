@@ -7,7 +7,7 @@ from embedshift.figures.base import FigureInput, figure
 from embedshift.figures.images import images_of, page
 
 
-@figure("views", "04a", "An image and its augmented views", images=1)
+@figure("views", images=1)
 def views(data: FigureInput, title: str) -> Figure:
     """The original and its augmented views in a row, or in two where there are more than ten; cosine in the titles."""
     names = [ORIGINAL, *data.augmentations]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +47,8 @@ def patch_similarity(o: Pixels, a: Pixels) -> Values:
         >>> patch_similarity(black, white).item()
         0.5
     """
+    import cv2
+
     _require_views(o, a)
     o, a = np.broadcast_arrays(o, a)
     height, width = (side // PATCH_GRID for side in o.shape[-3:-1])
@@ -113,6 +114,8 @@ def edge_preservation(o: Pixels, a: Pixels) -> Values:
         >>> edge_preservation(flat, flat + 1).item()
         1.0
     """
+    import cv2
+
     _require_views(o, a)
     before, views = _edges(o), np.broadcast_shapes(o.shape[:-3], a.shape[:-3])
     before, a = np.broadcast_to(before, (*views, *o.shape[-3:-1])), np.broadcast_to(a, (*views, *a.shape[-3:]))
@@ -177,6 +180,8 @@ def grey(image: Pixels) -> NDArray[np.float32]:
         >>> grey(np.full((1, 1, 3), 100, np.uint8)).tolist()
         [[100000.0]]
     """
+    import cv2
+
     return np.asarray(cv2.transform(image.astype(np.float32), THOUSANDTHS))
 
 
@@ -194,6 +199,8 @@ def _mean_over_patches(mse: Values) -> Values:
 
 
 def _edges(images: Pixels) -> Values:
+    import cv2
+
     edges = np.empty(images.shape[:-1])
     for place in np.ndindex(images.shape[:-3]):
         edges[place] = _edges_of(images[place])
@@ -213,6 +220,8 @@ def _edges_of(image: Pixels) -> Values:
 
 
 def _patch_sd(images: Pixels) -> Values:
+    import cv2
+
     grid, (height, width) = (DETAIL_GRID, DETAIL_GRID), (side // DETAIL_GRID for side in images.shape[-3:-1])
     found = np.full((*images.shape[:-3], *grid), np.nan)
     for place in np.ndindex(images.shape[:-3] if height and width else 0):  # a smaller image has no patches

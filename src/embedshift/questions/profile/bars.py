@@ -30,7 +30,7 @@ def least_changed(data: FigureInput, metric: str) -> str | None:
     return first if apart and len(means) > 1 else None
 
 
-@figure("profile", "06", "Profile of every augmentation, from least to most changed", possible=few)
+@figure("profile", possible=few)
 def profile(data: FigureInput, title: str) -> Figure:
     """Five bars per augmentation, in the order of the ranking; "best" where every other changes a metric more."""
     metrics, means = data.performance()
@@ -70,7 +70,7 @@ def profile(data: FigureInput, title: str) -> Figure:
     return figure
 
 
-@figure("metric_bars", "08b", "Every metric, every augmentation, and the average of each metric")
+@figure("metric_bars")
 def metric_bars(data: FigureInput, title: str) -> Figure:
     """A row of bars per augmentation in suite order, one column per metric, dashed at the metric's average.
 

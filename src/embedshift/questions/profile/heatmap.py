@@ -9,7 +9,7 @@ from embedshift.figures.style import column_names, new_figure
 from embedshift.registry import METRICS
 
 
-@figure("heatmap", "03", "What each augmentation leaves as it was, least changed first")
+@figure("heatmap")
 def heatmap(data: FigureInput, title: str) -> Figure:
     """Means of the radar metrics x augmentations, columns sorted by mean performance, which stands above them."""
     metrics, means = data.performance()
@@ -22,7 +22,8 @@ def heatmap(data: FigureInput, title: str) -> Figure:
     rows = [METRICS[metric].label for metric in metrics]
     mesh = cells(axes, values, rows, names, inches, **annotation(len(names)))
     average = dict(data.ranking.select("augmentation", "mean_performance").iter_rows())
-    above = axes.secondary_xaxis("top")
+    # With functions that have a pickle: its own have none.
+    above = axes.secondary_xaxis("top", functions=(np.positive, np.positive))
     digits = 3 if len(names) <= 12 else 2
     shown = ["n/a" if average[name] is None else f"{average[name]:.{digits}f}" for name in names]
     above.set_xticks(np.arange(len(names)) + 0.5, shown, fontsize=8 if len(names) <= 12 else 7, fontweight="bold")

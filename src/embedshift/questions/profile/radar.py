@@ -33,7 +33,7 @@ def innermost(means: Values) -> float:
     return float(np.round(np.floor(np.nanmin(means, initial=1.0) * 10 - 1e-9) / 10 - 0.1, 1))
 
 
-@figure("radar", "05", "Every augmentation between the best and the worst of all", possible=few)
+@figure("radar", possible=few)
 def radar(data: FigureInput, title: str) -> Figure:
     """A radar per augmentation over the radar metrics; a grey band reaches from the worst to the best of all."""
     metrics, means = data.performance()

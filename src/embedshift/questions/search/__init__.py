@@ -21,4 +21,9 @@ class Choices:
 
 
 SENTENCE = "Does a search still find the image, and which images are duplicates?"
-QUESTIONS.add("search", Question(__name__, SENTENCE, place=12, choices=Choices))
+FIGURES = {
+    "recall": ("18", "How often a search finds the original of a view"),
+    "gallery": ("19", "How often a search among more images finds the original"),
+    "roc": ("20", "Views that a threshold matches, against false matches"),
+}
+QUESTIONS.add("search", Question(__name__, SENTENCE, place=12, choices=Choices, figures=FIGURES))

@@ -18,7 +18,7 @@ STYLES = {"measured": "-", "predicted": "--", "bound": ":"}
 MARKS = dict(zip(DEEPER, ("o", "D"), strict=True))
 
 
-@figure("recall", "18", "How often a search finds the original of a view", section=True, possible=has_table("search"))
+@figure("recall", section=True, possible=has_table("search"))
 def recall(data: FigureInput, title: str) -> Figure:
     """A row per augmentation: recall@1 with its interval, recall@5 and recall@10 faint; the least recalled on top."""
     found = {(row["augmentation"], row["metric"]): row for row in data.need("search").iter_rows(named=True)}
@@ -62,8 +62,6 @@ def by_recall(data: FigureInput) -> list[str]:
 
 @figure(
     "gallery",
-    "19",
-    "How often a search among more images finds the original",
     section=True,
     possible=has_table("gallery_sizes"),
 )
@@ -105,7 +103,7 @@ def _curve(axes: Axes, table: pl.DataFrame, colour: str, label: str) -> None:
         )  # fmt: skip
 
 
-@figure("roc", "20", "Views that a threshold matches, against false matches", section=True, possible=has_table("roc"))
+@figure("roc", section=True, possible=has_table("roc"))
 def roc(data: FigureInput, title: str) -> Figure:
     """The share of views that a threshold matches with their original, over that of pairs of different images."""
     parts = data.need("roc").partition_by("augmentation", as_dict=True)

@@ -30,4 +30,11 @@ class Tree:
         one_of("clusters on", self.on, ("images", "means"))
 
 
-QUESTIONS.add("shape", Question(__name__, "How far apart do the views of augmentations lie?", place=50, choices=Tree))
+FIGURES = {
+    "dendrogram": ("04d", "How far apart the views of augmentations lie"),
+    "clustermap": ("08a", "Augmentations and metrics by likeness of their profiles"),
+}
+QUESTIONS.add(
+    "shape",
+    Question(__name__, "How far apart do the views of augmentations lie?", place=50, choices=Tree, figures=FIGURES),
+)

@@ -16,7 +16,7 @@ from embedshift.registry import METRICS
 from embedshift.statistics.clusters import CUT, branches, linkage_matrix, threshold
 
 
-@figure("dendrogram", "04d", "How far apart the views of augmentations lie", possible=few)
+@figure("dendrogram", possible=few)
 def dendrogram(data: FigureInput, title: str) -> Figure:
     """The tree with its leaves to the left, a dashed line where it is cut, and a named band per cluster."""
     found, tree = clusters(data.reader), tree_of(data.reader)
@@ -67,7 +67,7 @@ def _bands(axes: Axes, clusters: pl.DataFrame) -> None:
         )  # fmt: skip
 
 
-@figure("clustermap", "08a", "Augmentations and metrics by likeness of their profiles", possible=few)
+@figure("clustermap", possible=few)
 def clustermap(data: FigureInput, title: str) -> Figure:
     """Figure 3's matrix with its rows and columns in the order of their own trees, which stand at its edges.
 

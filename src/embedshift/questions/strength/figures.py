@@ -29,8 +29,6 @@ WIDTH, HEIGHT, THUMB = 3.1, 1.15, 96
 
 @figure(
     "strength",
-    "16",
-    "How far the embedding moves at every strength",
     images=1,
     section=True,
     without_images=True,
@@ -125,8 +123,6 @@ def _strip(axes: Axes, family: MeasuredFamily, views: Mapping[str, Pixels]) -> N
 
 @figure(
     "tolerance",
-    "17",
-    "How strong a change the embedding tolerates",
     section=True,
     possible=has_table("tolerance"),
 )

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Pixels, Values
-from embedshift.augmentations.changes import Geometry
 from embedshift.pipeline.measure import Asked, Measure
 from embedshift.registry import METRICS, metric
 
@@ -39,6 +37,8 @@ def rms(o: Pixels, a: Pixels) -> Values:
         >>> rms(np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 51, np.uint8)).item()
         0.2
     """
+    import cv2
+
     o, a = np.broadcast_arrays(o, a)
     squares = [cv2.norm(o[view], a[view], cv2.NORM_L2SQR) for view in np.ndindex(o.shape[:-3])]
     return np.asarray(np.sqrt(np.reshape(squares, o.shape[:-3]) / np.prod(o.shape[-3:])) / 255.0)
@@ -106,6 +106,8 @@ def displacement(source: ArrayLike) -> Values:
         >>> displacement(np.stack([across, down + 1], axis=2)).round(3).item()
         0.1
     """
+    from embedshift.augmentations.changes import Geometry
+
     places = np.asarray(source, np.float32)
     found = [Geometry(places[view]).displacement() for view in np.ndindex(places.shape[:-3])]
     return np.reshape(found, places.shape[:-3])
@@ -160,10 +162,14 @@ class MEASURE(Measure):
 
 def _moments(image: Pixels) -> tuple[Values, Values, Values]:
     """Grey levels `[S, S]`, their mean and their variance in the window around each pixel."""
+    import cv2
+
     level = cv2.transform(image.astype(np.float64), np.array([[0.299, 0.587, 0.114]]))
     mean = _window(level)
     return np.asarray(level), mean, _window(level * level) - mean**2
 
 
 def _window(values: Any) -> Values:
+    import cv2
+
     return np.asarray(cv2.GaussianBlur(values, (WINDOW, WINDOW), SIGMA))

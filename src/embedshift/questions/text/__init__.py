@@ -14,6 +14,10 @@ class Switches:
     words: str | dict[str, str] | None = setting(None, "YAML of augmentation: phrase, for the words.")
 
 
+FIGURES = {
+    "text": ("12", "Does the image still match its words?"),
+    "words": ("13", "Does the shift point to the word for it?"),
+}
 QUESTIONS.add(
     "text",
     Question(
@@ -22,5 +26,6 @@ QUESTIONS.add(
         place=80,
         switches=Switches,
         is_asked=lambda switches: switches.text or switches.labels is not None or switches.words is not None,
+        figures=FIGURES,
     ),
 )

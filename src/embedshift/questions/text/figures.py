@@ -22,8 +22,6 @@ TEXT_AXES = {
 
 @figure(
     "text",
-    "12",
-    "Does the image still match its words?",
     section=True,
     possible=lambda data: data.metrics_needing("text"),
 )
@@ -51,7 +49,7 @@ def text(data: FigureInput, title: str) -> Figure:
     return figure
 
 
-@figure("words", "13", "Does the shift point to the word for it?", section=True, possible=has_table("words"))
+@figure("words", section=True, possible=has_table("words"))
 def words(data: FigureInput, title: str) -> Figure:
     """Mean cosine between every augmentation's shift and every word's direction; its own word is framed."""
     table = data.table("words")

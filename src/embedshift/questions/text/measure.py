@@ -7,11 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Pixels, Values
-from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.pipeline.measure import Asked, Column, Measure
 from embedshift.questions.text import Switches
-from embedshift.questions.text.texts import gather
 from embedshift.registry import metric
 from embedshift.statistics.vectors import cosine, direction
 
@@ -194,6 +192,9 @@ class MEASURE(Measure):
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
+        # A list of metrics waits for none of this.
+        from embedshift.questions.text.texts import gather
+
         self.texts = gather(asked.config.of(Switches), asked.suite.names, asked.samples)
         self.metrics = self.texts.metrics
         # A search takes the vectors of captions and those of all views.
@@ -208,6 +209,8 @@ class MEASURE(Measure):
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         """A cosine with the direction of every word; of the original its margin and the vector of its caption."""
+        from embedshift.augmentations import ORIGINAL
+
         words = [name for name in self.texts.words if name != ORIGINAL]
         return [
             *([Column("word_cosines", len(words))] if words else []),

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from embedshift.augmentations import load_suite
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.pipeline.measure import Asked, Column, Measure
@@ -38,6 +37,8 @@ class MEASURE(Measure):
                 log.warning("%s: the report will not say which attack made the variants", error)
 
         if self._told:
+            from embedshift.augmentations import load_suite
+
             self.natural = tuple(load_suite(SUITE).names)
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:

@@ -14,5 +14,12 @@ class Switches:
 
 QUESTIONS.add(
     "embedshift_jumps",
-    Question(__name__, "Which block adds most to the shift?", 75, Switches, lambda switches: switches.jumps),
+    Question(
+        __name__,
+        "Which block adds most to the shift?",
+        place=75,
+        switches=Switches,
+        is_asked=lambda switches: switches.jumps,
+        figures={"jumps": ("20", "What every block adds to the shift")},
+    ),
 )

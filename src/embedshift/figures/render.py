@@ -1,0 +1,175 @@
+"""A figure → the bytes of its files and its forms for a page, from one layout. It needs matplotlib and Pillow alone."""
+
+import base64
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_mixed import MixedModeRenderer
+from matplotlib.backends.backend_svg import RendererSVG
+from matplotlib.figure import Figure
+from PIL import Image
+
+from embedshift.figures import style
+
+DPI = 200
+
+# zlib's level of PNG files: 6 takes twice the time and saves 3 %.
+_PNG_LEVEL = 3
+# Quality of photographs inside SVG files, without loss of colour's resolution; smaller pictures stay PNG.
+_JPEG = {"quality": 92, "subsampling": 0}
+_SMALL = 32 * 32
+# Share of the side at 200 dpi, and WebP quality (100 = lossless), best first: the first that fits is taken.
+_STEPS = ((1.0, 100), (1.0, 85), (0.75, 75), (0.5, 65), (0.4, 50), (0.3, 35))
+# How hard WebP tries without loss: 100 takes twice the time and saves 3 %.
+_EFFORT = 25
+
+
+@dataclass(frozen=True)
+class ForPage:
+    """How a page wants a figure.
+
+    Args:
+        room: Bytes that it has for the figure at least.
+        photographs: Whether the figure shows photographs, which are too large inside SVG.
+    """
+
+    room: int
+    photographs: bool
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A figure as bytes.
+
+    Args:
+        files: Format → content of the file.
+        forms: `data:` addresses of the figure for a page, the best first, down to the first that fits its room.
+    """
+
+    files: dict[str, bytes]
+    forms: tuple[str, ...] = ()
+
+
+def render(figure: Figure, formats: Sequence[str], page: ForPage | None = None) -> Rendered:
+    """The figure in some formats, drawn once for each; the figure itself is left as it was.
+
+    Args:
+        figure: Any figure.
+        formats: Some of png, svg, pdf.
+        page: How a page wants it; None = it is for no page.
+
+    Example:
+        >>> files = render(Figure((1, 1)), ["png", "svg"]).files
+        >>> files["png"][1:4], files["svg"][:5]
+        (b'PNG', b'<?xml')
+    """
+    vector = page is not None and not page.photographs
+    wanted = dict.fromkeys((*formats, *(("svg",) if vector else ())))
+    engine, dpi, canvas = figure.get_layout_engine(), figure.dpi, figure.canvas
+    with style.context():
+        try:
+            figure.dpi = DPI
+            agg: Any = FigureCanvasAgg(figure)
+            if engine is not None:
+                engine.execute(figure)
+            # Else every format would be laid out, and drawn once more for that.
+            figure.set_layout_engine(None)
+            agg.draw()
+            picture = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
+            files = {each: _WRITERS[each](figure, picture) for each in wanted}
+        finally:
+            figure.dpi = dpi
+            figure.set_layout_engine(engine)
+            figure.set_canvas(canvas)
+    forms = () if page is None else tuple(_down_to(page.room, _forms(picture, files["svg"] if vector else None)))
+    return Rendered({each: files[each] for each in formats}, forms)
+
+
+def address(data: bytes, kind: str) -> str:
+    """The bytes as a `data:` address of MIME type `kind`.
+
+    Example:
+        >>> address(b"abc", "image/webp")
+        'data:image/webp;base64,YWJj'
+    """
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _untyped(thing: Any) -> Any:
+    """Matplotlib says no types of its backends."""
+    return thing
+
+
+def _png(_: Figure, picture: Image.Image) -> bytes:
+    return _saved(picture, "PNG", dpi=(DPI, DPI), compress_level=_PNG_LEVEL)
+
+
+def _svg(figure: Figure, _: Image.Image) -> bytes:
+    figure.dpi = 72
+    written, (width, height) = io.StringIO(), figure.get_size_inches()
+    lines = _untyped(_Photographs)(72 * width, 72 * height, written, image_dpi=DPI, metadata={"Date": None})
+    renderer = _untyped(MixedModeRenderer)(figure, width, height, DPI, lines)
+    figure.draw(renderer)
+    renderer.finalize()
+    return written.getvalue().encode()
+
+
+def _pdf(figure: Figure, _: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="pdf", dpi=DPI, metadata={"CreationDate": None})
+    return buffer.getvalue()
+
+
+_WRITERS: dict[str, Callable[[Figure, Image.Image], bytes]] = {"png": _png, "svg": _svg, "pdf": _pdf}
+
+
+def _saved(picture: Image.Image, kind: str, **settings: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **settings)
+    return buffer.getvalue()
+
+
+def _forms(picture: Image.Image, svg: bytes | None) -> Iterator[str]:
+    """A figure as `data:` addresses, the best first: as lines, then as pictures."""
+    if svg is not None:
+        yield address(svg, "image/svg+xml")
+    for scale, quality in _STEPS if svg is not None else _STEPS[1:]:
+        side = [max(1, round(pixels * scale)) for pixels in picture.size]
+        small = picture if scale == 1 else picture.resize(side, Image.Resampling.LANCZOS)
+        how: Any = {"lossless": True, "quality": _EFFORT, "method": 4} if quality == 100 else {"quality": quality}
+        yield address(_saved(small, "WEBP", **{"method": 2} | how), "image/webp")
+
+
+def _down_to(room: int, forms: Iterator[str]) -> Iterator[str]:
+    for form in forms:
+        yield form
+        if len(form) <= room:
+            return
+
+
+class _Photographs(RendererSVG):
+    """Photographs inside SVG files as JPEG: as PNG they were most of a file, and most of the time that it took."""
+
+    def draw_image(self, gc: Any, x: float, y: float, im: Any, transform: Any = None) -> None:
+        height, width = im.shape[:2]
+        if transform is not None or height * width < _SMALL:
+            _untyped(super()).draw_image(gc, x, y, im, transform)
+            return
+        # Rows come from below; what lies at the rim is see-through in part.
+        white = Image.new("RGBA", (width, height), "white")
+        opaque = Image.alpha_composite(white, Image.fromarray(np.ascontiguousarray(im[::-1]))).convert("RGB")
+        data = _saved(opaque, "JPEG", **_JPEG)
+        across, down = (72 * pixels / self.image_dpi for pixels in (width, height))
+        attributes = {"x": x, "y": self.height - y - down, "width": across, "height": down}
+        own = _untyped(self)
+        clip = own._get_clip_attrs(gc)
+        if clip:
+            own.writer.start("g", **clip)
+        named = {"id": own._make_id("image", data), "xlink:href": address(data, "image/jpeg")}
+        own.writer.element("image", attrib=named | {key: f"{value:.6f}" for key, value in attributes.items()})
+        if clip:
+            own.writer.end("g")

@@ -1,0 +1,60 @@
+"""What a start imports: nobody waits for what a command does not use."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "albumentations", "cv2", "jinja2", "matplotlib", "pandas", "plotly", "polars", "pyarrow", "scipy.fft",
+    "scipy.spatial", "scipy.special", "scipy.stats", "torch", "transformers",
+}  # fmt: skip
+COMMAND = "from embedshift.cli import main; main()"
+
+
+def imported(*arguments):
+    done = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
+
+
+@pytest.mark.parametrize("command", ["--help", "run --help", "report --help", "--version"])
+def test_help_imports_nothing_heavy(command):
+    names = imported("-c", COMMAND, *command.split())
+    assert not names & (HEAVY | {"numpy", "pydantic"})
+    assert "embedshift.cli.app" in names  # else it would not have been looked at
+
+
+@pytest.mark.parametrize(
+    ("kind", "needed"),
+    [("figures", set()), ("questions", set()), ("encoders", set()), ("metrics", set()),
+     ("augmentations", {"albumentations", "cv2"})],
+)  # fmt: skip
+def test_a_list_imports_what_it_names_alone(kind, needed):
+    # A suite is made to be listed, and its transforms are albumentations'.
+    beyond = {"pydantic", "scipy.special", "scipy.fft", "scipy.spatial"} if needed else set()
+    assert not imported("-c", COMMAND, "list", kind) & (HEAVY - needed - beyond)
+
+
+def test_import_of_the_library_imports_nothing_heavy():
+    assert not imported("-c", "import embedshift") & (HEAVY | {"numpy", "pydantic", "typer"})
+
+
+def test_every_figure_is_declared_where_it_is_listed():
+    from embedshift.figures import FIGURES
+    from embedshift.registry import questions
+
+    declared = {name: said for each in questions() for name, said in each.figures.items()}
+    assert {name: (FIGURES[name].number, FIGURES[name].title) for name in FIGURES} == declared
+    assert {each.name for each in questions() for name in each.figures if FIGURES[name].question != each.name} == set()
+
+
+def test_a_process_that_renders_figures_imports_no_tables():
+    names = imported("-c", "import embedshift.figures.workers")
+    assert "matplotlib.figure" in names
+    heavy = [
+        name
+        for name in names
+        if re.fullmatch("polars|pyarrow|torch|plotly|scipy[.].*|cv2|embedshift[.]store[.]reader", name)
+    ]
+    assert not heavy

@@ -1,0 +1,147 @@
+"""A figure's bytes: drawn once for all formats, the same in a process of its own, and whatever happens to that."""
+
+import base64
+import io
+import re
+import signal
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from embedshift.figures import style
+from embedshift.figures.render import DPI, ForPage, render
+from embedshift.figures.workers import Renderers
+
+PHOTO = np.random.default_rng(0).integers(0, 255, (64, 48, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+
+
+def figure(title="a title", photo=False):
+    with style.context():
+        made = style.new_figure("caption", 4, 3, title)
+        axes = made.subplots()
+        if photo:
+            axes.imshow(PHOTO)
+        else:
+            axes.plot([0, 1], [0, 1])
+    return made
+
+
+def pixels(content):
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+@pytest.mark.parametrize("photo", [False, True])
+def test_png_has_the_pixels_that_matplotlib_saves(photo):
+    ours = render(figure(photo=photo), ["png", "svg"]).files["png"]
+    buffer = io.BytesIO()
+    with style.context():
+        figure(photo=photo).savefig(buffer, format="png", dpi=DPI)
+    assert np.array_equal(pixels(ours), pixels(buffer.getvalue()))
+    assert Image.open(io.BytesIO(ours)).info["dpi"] == pytest.approx((DPI, DPI), abs=0.1)
+
+
+def test_the_figure_is_left_as_it_was():
+    made = figure()
+    before = made.dpi, made.canvas, made.get_layout_engine()
+    assert render(made, ["png"]).files == render(made, ["png"]).files
+    assert (made.dpi, made.canvas, made.get_layout_engine()) == before
+
+
+def test_photograph_in_svg_is_where_the_png_has_it():
+    files = render(figure(photo=True), ["png", "svg"]).files
+    text = files["svg"].decode()
+    [place] = re.findall(r"<image [^>]*>", text)
+    found = dict(re.findall(r'([a-zA-Z:]+)="([^"]*)"', place))
+    assert found["xlink:href"].startswith("data:image/jpeg;base64,")
+    jpeg = np.asarray(Image.open(io.BytesIO(base64.b64decode(found["xlink:href"].partition(",")[2]))), np.float64)
+    left, top, width, height = (float(found[key]) * DPI / 72 for key in ("x", "y", "width", "height"))
+    assert (jpeg.shape[1], jpeg.shape[0]) == pytest.approx((width, height), abs=0.01)
+    top, left = round(top), round(left)
+    shown = pixels(files["png"])[top : top + jpeg.shape[0], left : left + jpeg.shape[1]].astype(np.float64)
+    inside = np.s_[8:-8, 8:-8]
+    assert np.corrcoef(jpeg[inside].ravel(), shown[inside].ravel())[0, 1] > 0.95
+
+
+def test_forms_for_a_page_go_down_to_the_room():
+    wide = render(figure(), ["svg"], ForPage(10**9, False))
+    assert wide.forms == ("data:image/svg+xml;base64," + base64.b64encode(wide.files["svg"]).decode(),)
+    forms = render(figure(photo=True), ["png"], ForPage(8_000, True)).forms
+    assert len(forms) > 1
+    assert all(form.startswith("data:image/webp;base64,") for form in forms)
+    assert all(len(form) > 8_000 for form in forms[:-1])
+
+
+def two_cores(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+
+
+def test_processes_give_what_this_one_gives(monkeypatch):
+    two_cores(monkeypatch)
+    with Renderers(8) as renderers:
+        asked = []
+        monkeypatch.setattr(
+            renderers, "_ask", lambda pickled, ask=renderers._ask: asked.append(ask(pickled)) or asked[-1]
+        )
+        found = dict(renderers.render_all([(k, figure(str(k), photo=k == 1), None) for k in range(3)], ["png", "svg"]))
+    assert list(found) == [0, 1, 2]
+    assert sum(each is not None for each in asked) == 3
+    for k in range(3):
+        assert found[k] == render(figure(str(k), photo=k == 1), ["png", "svg"])
+
+
+def test_what_a_process_cannot_do_is_done_here(monkeypatch):
+    two_cores(monkeypatch)
+    unknown = figure()
+    unknown.function = lambda: None  # has no pickle
+    glyphs = figure("\N{CJK UNIFIED IDEOGRAPH-4E2D}")  # a font without it warns
+    with Renderers(8) as renderers:
+        ended = figure()
+        for process in renderers._processes[:1]:
+            process.kill()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            figures = [("unknown", unknown, None), ("glyphs", glyphs, None), ("ended", ended, None)]
+            found = dict(renderers.render_all(figures, ["svg"]))
+    assert any("Glyph" in str(each.message) for each in caught)
+    assert found["unknown"] == found["ended"] == render(figure(), ["svg"])
+    assert "svg" in found["glyphs"].files
+
+
+def test_an_error_of_a_figure_is_what_it_was(monkeypatch):
+    two_cores(monkeypatch)
+    broken = figure("$\\frac$")
+    with pytest.raises(ValueError, match="frac") as here:
+        render(broken, ["png"])
+    with Renderers(8) as renderers, pytest.raises(ValueError, match="frac") as there:
+        list(renderers.render_all([(0, broken, None)], ["png"]))
+    assert str(there.value) == str(here.value)
+    assert all(process.poll() is not None for process in renderers._processes)
+
+
+def test_processes_end_with_the_process_that_started_them(monkeypatch):
+    code = (
+        "import os, sys; from embedshift.figures.workers import Renderers\n"
+        "os.sched_getaffinity = lambda _: {0, 1}\n"
+        "with Renderers(8) as renderers:\n"
+        "    print(*[each.pid for each in renderers._processes], flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pids = parent.stdout.readline().split()
+    assert len(pids) == 2
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    for pid in pids:
+        subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=20)
+
+
+def test_few_figures_start_no_process():
+    with Renderers(1) as renderers:
+        assert renderers._processes == []
+        [(_, one)] = renderers.render_all([("one", Figure((1, 1)), None)], ["svg"])
+    assert one.files["svg"].startswith(b"<?xml")
