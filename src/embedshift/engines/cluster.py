@@ -92,6 +92,7 @@ def over_cluster() -> Iterator[Callable[..., Any]]:
     """
     with contextlib.ExitStack() as stack:
         ray: Any = None
+        told = False
 
         def over(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
             nonlocal ray
@@ -99,16 +100,25 @@ def over_cluster() -> Iterator[Callable[..., Any]]:
                 return map(function, items)
             if ray is None:
                 ray = stack.enter_context(joined())
-            return _called(ray, function, items)
+            return (
+                function(item) if left(problem) else found for item, found, problem in _called(ray, function, items)
+            )
+
+        def left(problem: str) -> bool:
+            nonlocal told
+            if problem and not told:
+                told = True
+                log.warning("a worker of the cluster leaves tables to this process (%s)", problem)
+            return bool(problem)
 
         yield over
 
 
-def _called(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
-    """The function's results in the order of the items, a window of them at a time."""
+def _called(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterator[tuple[A, T, str]]:
+    """Each item in order, with its result, or with why there is none; a window of them at a time."""
     call, sent = ray.remote(num_cpus=1)(_tried), ray.put(function)
     window = max(1, int(ray.cluster_resources().get("CPU", 1))) + AHEAD
-    left, waiting, said = iter(items), collections.deque[tuple[A, Any]](), False
+    left, waiting = iter(items), collections.deque[tuple[A, Any]]()
     while True:
         waiting.extend((item, call.remote(sent, item)) for item in itertools.islice(left, window - len(waiting)))
         if not waiting:
@@ -118,10 +128,7 @@ def _called(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterato
             found, problem = ray.get(reference)
         except ray.exceptions.RayError as error:  # its process or node died, again and again
             found, problem = None, reason(error)
-        if problem and not said:
-            said = True
-            log.warning("a worker of the cluster leaves tables to this process (%s)", problem)
-        yield function(item) if problem else found
+        yield item, found, problem
 
 
 def _tried(function: Callable[[A], T], item: A) -> tuple[T | None, str]:

@@ -43,8 +43,7 @@ class Moments:
         """The images that follow, around the same centre."""
         self.images += other.images
         for name in ("sums", "counts", "having", "sum_sum", "sum_count", "count_count"):
-            total: Values = getattr(self, name)
-            total += getattr(other, name)
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class GroupSums:

@@ -109,7 +109,7 @@ class Counted:
         self.count += other.count
         self.total += other.total
         self.squares += other.squares
-        self.cells += other.cells
+        self.cells = self.cells + other.cells
 
     def sd(self) -> float | None:
         """Standard deviation (ddof = 1)."""
