@@ -163,7 +163,8 @@ def _collected(
     found = []
     for values, own, cells in zip(columns.sorted(group.rows()), edges, wanted, strict=True):
         ends = [0, *_cuts(values, own).tolist(), len(values)]
-        found.append({cell: values[ends[cell] : ends[cell + 1]] for cell in cells})
+        # Copies, since a part of an array holds all of it.
+        found.append({cell: values[ends[cell] : ends[cell + 1]].copy() for cell in cells})
     return found
 
 

@@ -73,6 +73,10 @@ def _entropy_rises(rows: pl.LazyFrame, order: Layout, names: Sequence[str]) -> I
         of = [ORIGINAL, *wanted]
         few = Layout(order.images, tuple(view for view in order.views if view in of))
         for block in blocks(rows.filter(pl.col("view").is_in(of)).select("attention"), len(few.views)):
-            spread = attention_entropy(block["attention"].to_numpy()[:, None]).reshape(-1, len(few.views))
+            maps = block["attention"]
+            # With `store` metrics few rows have a map, and most blocks none.
+            there = maps.null_count() < len(maps)
+            each = attention_entropy(maps.to_numpy()[:, None]) if there else np.full(len(maps), np.nan)
+            spread = each.reshape(-1, len(few.views))
             rises: Values = np.asarray(spread - spread[:, few.positions(ORIGINAL)])
             yield {("entropy_rise", name): rises[:, few.positions(name)] for name in wanted}
