@@ -51,4 +51,4 @@ def take_links_for_shards() -> None:
         record, digests, rows = read_record(path)
         return parts.Part(path, replace(record, index=int(path.stem.removeprefix("part-"))), digests, rows)
 
-    parts._read = read  # type: ignore[assignment]
+    parts._read = read
