@@ -1,13 +1,16 @@
 """Analysis out of core: seconds and peak memory of shards → all tables, at growing numbers of images.
 
-usage: python benchmarks/analysis.py [--images 13312 133120 500000] [--dim 512] [--shard-size 2048]
+usage: python benchmarks/analysis.py [--images 13312 133120 500000] [--dim 512] [--shard-size 2048] [--linked]
 
 Shards are made of random numbers (one is made, then copied with other ids), 10 views an image, and removed again; the
 largest size needs some 15 GB of disk for a while. Each size is analysed in a process of its own, torch not imported:
 every table that a study has by default but those of the search, which `benchmarks/search.py` measures.
+
+With `--linked`, 100,000, 1,000,000 and 10,000,000 images by simulation, see `linked.py`: some ten megabytes of disk.
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from embedshift.store.shards import shard_path, write_shard
+from linked import link_study
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -29,6 +33,10 @@ from support.synthetic import make_study
 # VmHWM and not ru_maxrss, which a child inherits from the process that started it.
 PROGRAM = r"""
 import sys, re, embedshift
+if sys.argv[2:]:
+    sys.path.insert(0, sys.argv[2])
+    import linked
+    linked.take_links_for_shards()
 embedshift.load(sys.argv[1]).write_tables()
 assert "torch" not in sys.modules
 print(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
@@ -37,22 +45,31 @@ print(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, nargs="+", default=[13_312, 133_120, 500_000])
+    parser.add_argument("--images", type=int, nargs="+")
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--shard-size", type=int, default=2_048, help="images of a shard; a run makes shards of 64")
+    parser.add_argument("--linked", action="store_true", help="shards are links to a few")
     options = parser.parse_args()
+    sizes = [100_000, 1_000_000, 10_000_000] if options.linked else [13_312, 133_120, 500_000]
     measured = []
-    for images in options.images:
+    for images in options.images or sizes:
         folder = Path(tempfile.mkdtemp())
         try:
-            write_shards(folder / "study", images, options.dim, options.shard_size)
-            started = time.perf_counter()
+            if options.linked:
+                images = link_study(folder / "study", images, options.dim, options.shard_size)
+            else:
+                write_shards(folder / "study", images, options.dim, options.shard_size)
+            started, before = time.perf_counter(), os.times()
             command = [sys.executable, "-c", PROGRAM, str(folder / "study")]
+            command += [str(Path(__file__).parent)] if options.linked else []
             memory = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 2**20
-            measured.append((images, time.perf_counter() - started, memory))
+            seconds = time.perf_counter() - started
+            cpu = sum(os.times()[2:4]) - sum(before[2:4])
+            measured.append((images, seconds, memory))
         finally:
             shutil.rmtree(folder)
-        print("{:>9,} images: {:7.1f} s, peak {:.2f} GiB".format(*measured[-1]), flush=True)
+        line = "{:>10,} images: {:7.1f} s, {:7.1f} s of CPU, {:5.1f} us an image, peak {:.2f} GiB"
+        print(line.format(images, seconds, cpu, 1e6 * cpu / images, memory), flush=True)
     (few, first, small), (many, last, large) = measured[0], measured[-1]
     print(describe_machine())
     print(f"memory {large / small:.2f} times from {few:,} to {many:,} images (target 1.3 at most)")

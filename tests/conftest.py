@@ -61,6 +61,7 @@ SLOW_FILES = {
     "test_pairs_report.py",
     "test_private.py",
     "test_ray.py",
+    "test_ray_tables.py",
     "test_repair.py",
     "test_report_command.py",
     "test_report_size.py",

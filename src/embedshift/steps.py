@@ -12,7 +12,7 @@ from embedshift.augmentations import Suite
 from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
-from embedshift.engines import Job, Progress, find_engine
+from embedshift.engines import Job, Progress, find_engine, find_map
 from embedshift.engines.again import hashes_now, worth_again
 from embedshift.engines.job import workers_of
 from embedshift.errors import EmbedshiftError
@@ -116,7 +116,9 @@ def run_study(
             raise EmbedshiftError(
                 f"nothing was measured: all {len(ids)} images failed, the first ({first.image_id}) with: {first.reason}"
             )
-        write_tables(Reader(out))
+        with find_map(config.engine) as over:
+            # By its whole path, under which workers on other machines look for it.
+            write_tables(Reader(out.absolute() if config.engine == "ray" else out, over=over))
         if copied := copies(Reader(out)):
             log.warning(copies_line(copied))
         study_info(study, records, complete=True).write(out)

@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.engines import ray as ray_engine
+from embedshift.engines import cluster as joining
 from embedshift.sources import open_source, shuffle
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
@@ -241,10 +241,10 @@ def test_a_finished_study_without_a_table_gets_it_again(photos, tmp_path):
 
 
 def test_a_head_that_is_gone_is_said(monkeypatch, caplog):
-    monkeypatch.setattr(ray_engine, "PING", 0.05)
+    monkeypatch.setattr(joining, "PING", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        with ray_engine._watched(address):
+        with joining._watched(address):
             time.sleep(0.5)
             assert caplog.text == ""
             server.close()

@@ -6,24 +6,21 @@ engine's own loader. The rows of a shard come back to the driver, which writes t
 
 import contextlib
 import logging
-import os
 import pickle
-import socket
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from embedshift.config import Json
+from embedshift.engines.cluster import joined
 from embedshift.engines.job import Job, Result
-from embedshift.errors import EmbedshiftError, MissingExtra, reason
+from embedshift.errors import EmbedshiftError, reason
 from embedshift.pipeline.ready import ready
 from embedshift.sources import Shard
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-PING = 5.0  # seconds
 
 
 def run_ray(job: Job) -> Iterator[Result]:
@@ -37,59 +34,8 @@ def run_ray(job: Job) -> Iterator[Result]:
     """
     if not job.shards:
         return
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtra("the engine 'ray'", "ray") from error
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    address, started_here = os.environ.get("RAY_ADDRESS") or "local", not ray.is_initialized()
-    if started_here:
-        try:
-            # Not left to Ray, which would look for the last cluster of this machine, long gone or not.
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-        except (ConnectionError, RuntimeError) as error:
-            raise EmbedshiftError(
-                f"no Ray answers at {address} ({reason(error)[:200]}); see docs/cluster.md"
-            ) from error
-    try:
-        with _watched(ray.get_runtime_context().gcs_address):
-            yield from _attempts(job, ray)
-    except ray.exceptions.RayError as error:
-        last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise EmbedshiftError(f"the Ray cluster gave up: {last[0]}; run the same command again to go on") from error
-    finally:
-        if started_here:
-            ray.shutdown()
-
-
-@contextlib.contextmanager
-def _watched(head: str) -> Iterator[None]:
-    """Says so when the head of the cluster is gone: Ray ends this process some time later, without a word.
-
-    Args:
-        head: Its address, `host:port`.
-    """
-    host, _, port = head.rpartition(":")
-    ended = threading.Event()
-
-    def watch() -> None:
-        missed = 0
-        while not ended.wait(PING) and missed < 3:
-            try:
-                socket.create_connection((host.strip("[]"), int(port)), PING).close()
-                missed = 0
-            except OSError:
-                missed += 1
-        if missed == 3:
-            log.error("the head of the Ray cluster does not answer any more; run the same command again to go on")
-
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
+    with joined() as ray:
+        yield from _attempts(job, ray)
 
 
 def _attempts(job: Job, ray: Any) -> Iterator[Result]:

@@ -49,10 +49,14 @@ class Layout:
 
     def values(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> Values:
         """Values of one view `[b, draws, K]`; null, and a column that is not there, become NaN."""
+        return self.numbers(block, columns)[:, self.positions(view)]
+
+    def numbers(self, block: pl.DataFrame, columns: Sequence[str]) -> Values:
+        """Values of all views `[b, views, K]`; null, and a column that is not there, become NaN."""
         missing = pl.lit(None, pl.Float64)
         found = {name: pl.col(name).cast(pl.Float64) if name in block.columns else missing for name in columns}
         every = block.select(each.fill_null(np.nan).alias(name) for name, each in found.items()).to_numpy()
-        return every.reshape(-1, len(self.views), len(columns))[:, self.positions(view)]
+        return every.reshape(-1, len(self.views), len(columns))
 
 
 def layout(rows: pl.LazyFrame) -> Layout:
@@ -118,7 +122,8 @@ def metric_parts(
         metrics: M columns.
     """
     for block in blocks(rows.select(metrics), len(order.views)):
-        yield side_by_side(order.per_image(block, name, metrics) for name in augmentations)
+        every = order.numbers(block, metrics)
+        yield side_by_side(sums_and_counts(every[:, order.positions(name)]) for name in augmentations)
 
 
 def list_parts(

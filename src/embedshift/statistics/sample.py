@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
+from embedshift.statistics.moments import GroupSums, Moments
 
 # Up to so many images, resamples are drawn from their values; above, from the normal law of their covariance, which is
 # then as good and does not grow with the number of images.
@@ -176,8 +177,8 @@ def gather(
         (2.0, 3.0, 2.667)
     """
     kept: list[tuple[Values, Values]] = []
-    moments: _Moments | None = None
-    by_group = None if groups is None else _Groups(groups)
+    moments: Moments | None = None
+    by_group = None if groups is None else GroupSums(groups)
     for sums, counts in parts:
         if by_group is not None:
             by_group.add(sums, counts)
@@ -186,10 +187,41 @@ def gather(
             continue
         kept.append((sums, counts))
         if sum(len(each) for each, _ in kept) > IN_MEMORY:
-            moments = _Moments.of(kept, together)
+            moments = Moments(centre_of(kept), together)
+            for each in kept:
+                moments.add(*each)
             kept = []
-    found = _from_values(kept) if moments is None else moments.sample()
-    return found if by_group is None else dataclasses.replace(found, grouped=by_group.image_values(found))
+    return with_groups(_from_values(kept) if moments is None else of_moments(moments), by_group)
+
+
+def centre_of(parts: Iterable[tuple[Values, Values]]) -> Values:
+    """The means of some images `[K]`, 0 where there is none: near enough to those of all to sum squares around."""
+    return np.nan_to_num(_from_values(list(parts)).mean)
+
+
+def with_groups(found: Sample, by_group: GroupSums | None) -> Sample:
+    """The sample with the sums of its image values over groups, where there are any."""
+    if by_group is None or by_group.sums is None or by_group.counts is None:
+        return found
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rest = (by_group.sums - found.mean * by_group.counts) / (found.counts / found.images)
+    return dataclasses.replace(found, grouped=np.asarray(found.mean * by_group.sizes[:, None] + rest))
+
+
+def of_moments(moments: Moments) -> Sample:
+    """Means, and the variance or covariance of the image values."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        off = moments.sums / moments.counts
+        mean, each = moments.centre + off, moments.counts / moments.images
+        if moments.together:
+            across = moments.sum_count * off
+            products = moments.sum_sum - across - across.T + np.outer(off, off) * moments.count_count
+            covariance = products / np.outer(each, each) / (moments.images - 1)
+            variance = np.diag(covariance).copy()
+        else:
+            products = moments.sum_sum - 2 * off * moments.sum_count + off**2 * moments.count_count
+            covariance, variance = None, products / each**2 / (moments.images - 1)
+    return Sample(moments.images, moments.having, moments.counts, mean, _blank(variance, mean), None, covariance)
 
 
 def _from_values(kept: Sequence[tuple[Values, Values]]) -> Sample:
@@ -215,74 +247,3 @@ def _variance(values: Values, mean: Values) -> Values:
 def _blank(variance: Values, mean: Values) -> Values:
     with np.errstate(invalid="ignore"):
         return np.where(variance <= (_ROUNDING * np.maximum(1.0, np.abs(mean))) ** 2, 0.0, variance)
-
-
-class _Moments:
-    """Sums of products of image sums and counts: enough for means and covariances, whatever the number of images."""
-
-    def __init__(self, centre: Values, together: bool) -> None:
-        # Sums around a fixed centre, since squares of large numbers would cancel.
-        self.centre, self.together, self.images = centre, together, 0
-        shape = (len(centre), len(centre)) if together else (len(centre),)
-        self.sums, self.counts, self.having = (np.zeros(len(centre)) for _ in range(3))
-        self.sum_sum, self.sum_count, self.count_count = (np.zeros(shape) for _ in range(3))
-
-    @classmethod
-    def of(cls, kept: Sequence[tuple[Values, Values]], together: bool) -> "_Moments":
-        """Begun with what was kept so far."""
-        moments = cls(np.nan_to_num(_from_values(kept).mean), together)
-        for sums, counts in kept:
-            moments.add(sums, counts)
-        return moments
-
-    def add(self, sums: Values, counts: Values) -> None:
-        """Some more images."""
-        s = sums - self.centre * counts
-        self.images += len(s)
-        self.sums += s.sum(axis=0)
-        self.counts += counts.sum(axis=0)
-        self.having += (counts > 0).sum(axis=0)
-        for total, a, b in ((self.sum_sum, s, s), (self.sum_count, s, counts), (self.count_count, counts, counts)):
-            total += a.T @ b if self.together else (a * b).sum(axis=0)
-
-    def sample(self) -> Sample:
-        """Means, and the covariance of the image values."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            off = self.sums / self.counts
-            mean, each = self.centre + off, self.counts / self.images
-            if self.together:
-                across = self.sum_count * off
-                products = self.sum_sum - across - across.T + np.outer(off, off) * self.count_count
-                covariance = products / np.outer(each, each) / (self.images - 1)
-                variance = np.diag(covariance).copy()
-            else:
-                products = self.sum_sum - 2 * off * self.sum_count + off**2 * self.count_count
-                covariance, variance = None, products / each**2 / (self.images - 1)
-        return Sample(self.images, self.having, self.counts, mean, _blank(variance, mean), None, covariance)
-
-
-class _Groups:
-    """Sums and counts by groups of consecutive images."""
-
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self.sizes = np.asarray(sizes, np.float64)
-        self.ends, self.seen = np.cumsum(sizes), 0
-        self.sums: Values | None = None
-        self.counts: Values | None = None
-
-    def add(self, sums: Values, counts: Values) -> None:
-        """Some more images."""
-        if self.sums is None or self.counts is None:
-            self.sums, self.counts = (np.zeros((len(self.sizes), sums.shape[1])) for _ in range(2))
-        place = np.searchsorted(self.ends, self.seen + np.arange(len(sums)), side="right")
-        np.add.at(self.sums, place, sums)
-        np.add.at(self.counts, place, counts)
-        self.seen += len(sums)
-
-    def image_values(self, of: Sample) -> Values | None:
-        """Sums of the image values of a sample of the same images `[G, K]`."""
-        if self.sums is None or self.counts is None:
-            return None
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rest = (self.sums - of.mean * self.counts) / (of.counts / of.images)
-        return np.asarray(of.mean * self.sizes[:, None] + rest)

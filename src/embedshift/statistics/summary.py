@@ -1,5 +1,6 @@
 """The tables `summary` and `ranking`, over whatever metrics a study has."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,10 @@ from embedshift.arrays import Values
 from embedshift.registry import METRICS
 from embedshift.statistics import intervals
 from embedshift.statistics.floors import Floor, shares, shares_of_binary
-from embedshift.statistics.layout import layout, metric_parts
-from embedshift.statistics.sample import Sample, gather
+from embedshift.statistics.groups import Rows, gather, grouped
+from embedshift.statistics.layout import metric_parts
+from embedshift.statistics.sample import Sample, of_values
+from embedshift.statistics.spread import spreads
 
 # The paper's order, which tables and figures keep.
 PAPER_METRICS = (
@@ -62,7 +65,7 @@ class Measured:
 
 
 def measured(
-    rows: pl.LazyFrame, augmentations: Sequence[str], metrics: Sequence[str], groups: Sequence[int] | None = None
+    rows: Rows, augmentations: Sequence[str], metrics: Sequence[str], sizes: Sequence[int] | None = None
 ) -> Measured:
     """The metrics in a study's records, read once, as a stream; without images, a sample that has no value.
 
@@ -70,15 +73,17 @@ def measured(
         rows: Records of a study.
         augmentations: A names.
         metrics: M columns.
-        groups: Numbers of images of consecutive groups, for shares of an exact floor.
+        sizes: Numbers of images of consecutive groups, for shares of an exact floor.
     """
-    order, count = layout(rows), len(augmentations) * len(metrics)
-    nothing = np.zeros((1, count))
-    parts = metric_parts(rows, order, augmentations, metrics) if order.images else iter([(nothing, nothing)])
-    return Measured(tuple(augmentations), tuple(metrics), gather(parts, groups=groups if order.images else None))
+    study = grouped(rows)
+    if not study.items:
+        nothing = np.full((1, len(augmentations) * len(metrics)), np.nan)
+        return Measured(tuple(augmentations), tuple(metrics), of_values(nothing))
+    read = functools.partial(metric_parts, order=study.order, augmentations=augmentations, metrics=metrics)
+    return Measured(tuple(augmentations), tuple(metrics), gather(study, read, sizes=sizes))
 
 
-def summary(rows: pl.LazyFrame, of: Measured, *, seed: int, floors: Mapping[str, Floor] | None = None) -> pl.DataFrame:
+def summary(rows: Rows, of: Measured, *, seed: int, floors: Mapping[str, Floor] | None = None) -> pl.DataFrame:
     """Per augmentation and metric: its mean with a 95 % interval, its spread, and its share of the way to the floor.
 
     Args:
@@ -97,13 +102,11 @@ def summary(rows: pl.LazyFrame, of: Measured, *, seed: int, floors: Mapping[str,
     """
     columns = {metric: _of_metric(of.of(metric), metric, seed, (floors or {}).get(metric)) for metric in of.metrics}
     described: list[dict[str, object]] = []
+    spread = spreads(grouped(rows), of.augmentations, of.metrics)
     for place, name in enumerate(of.augmentations):
-        part = rows.filter(pl.col("view") == name).select(pl.col(of.metrics).cast(pl.Float64))
-        values = part.collect(engine="streaming")
         for metric in of.metrics:
             row = {column: array[place] for column, array in columns[metric].items()}
-            spread = _spread(values[metric].fill_null(np.nan).to_numpy())
-            described.append({"augmentation": name, "metric": metric, **row, **spread})
+            described.append({"augmentation": name, "metric": metric, **row, **next(spread)})
     return pl.DataFrame(described, schema=SUMMARY_SCHEMA).fill_nan(None)
 
 
@@ -125,16 +128,6 @@ def _of_metric(sample: Sample, metric: str, seed: int, floor: Floor | None) -> d
         share = shares(sample, floor, known.no_change, seed=seed, limits=limits)
     value = np.full(len(low), floor.value)
     return found | {"floor": value, "share": share.value, "share_low": share.low, "share_high": share.high}
-
-
-def _spread(values: Values) -> dict[str, object]:
-    # Sorted, since a stream may give the rows in another order, and sums in another order differ by rounding.
-    used = np.sort(values[~np.isnan(values)])
-    if not len(used):
-        return {"n": 0}
-    q05, median, q95 = np.quantile(used, (0.05, 0.5, 0.95))
-    sd = float(used.std(ddof=1)) if len(used) > 1 else None
-    return {"n": len(used), "sd": sd, "median": float(median), "q05": float(q05), "q95": float(q95)}
 
 
 def ranking(summary: pl.DataFrame) -> pl.DataFrame:

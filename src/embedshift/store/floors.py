@@ -1,14 +1,17 @@
 """What the shards added up about unrelated images → the floor under every metric."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from embedshift.arrays import Values
 from embedshift.registry import METRICS
-from embedshift.statistics.floors import Floor, of_sampled_pairs
+from embedshift.statistics.floors import GROUPS, KEPT, Floor, of_sampled_pairs
 from embedshift.store.reader import Reader
+
+# Shards above which floors are made of less than what all of them hold: memory would grow by two vectors a shard.
+MANY = 4_096
 
 
 def floors(reader: Reader) -> dict[str, Floor]:
@@ -30,9 +33,46 @@ def floors(reader: Reader) -> dict[str, Floor]:
 
 
 def _joined(reader: Reader, name: str) -> Mapping[str, Values]:
-    """What the shards added up under a name, one shard's after the other's; empty where there is nothing."""
-    parts = list(reader.shard_sums(name))
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else {}
+    """What the shards added up under a name, one shard's after the other's; empty where there is nothing.
+
+    Of more than `MANY` shards vectors are thinned and sums of groups added, as floors would, while they are read.
+    """
+    few = len(reader.records) <= MANY or name not in ("units", "vectors")
+    count = 0 if few else sum(len(next(iter(part.values()))) for part in reader.shard_sums(name))
+    return joined(reader.shard_sums(name), units=-(-count // GROUPS), vectors=-(-count // KEPT))
+
+
+def joined(parts: Iterable[Mapping[str, Values]], *, units: int = 0, vectors: int = 0) -> Mapping[str, Values]:
+    """Arrays of shards, one shard's after the other's.
+
+    Args:
+        parts: Arrays by name `[G, ...]`.
+        units: Where there are `units`: how many consecutive groups are added up to one; 0 or 1 = none.
+        vectors: Where there are `vectors`: of how many one is kept; 0 or 1 = all.
+
+    Example:
+        >>> parts = [{"vectors": np.array([[1.0], [2.0]])}, {"vectors": np.array([[3.0]])}]
+        >>> joined(parts, vectors=2)["vectors"].ravel().tolist()
+        [1.0, 3.0]
+    """
+    found: dict[str, list[Values]] = {}
+    at = 0
+    for part in parts:
+        count = len(next(iter(part.values())))
+        for key, array in part.items():
+            kept = found.setdefault(key, [])
+            if "vectors" in part and vectors > 1:
+                kept.extend(array[-at % vectors :: vectors].copy())
+            elif "units" in part and units > 1:
+                for place, row in enumerate(array, start=at):
+                    if place % units:
+                        kept[-1] = kept[-1] + row
+                    else:
+                        kept.append(row)
+            else:
+                kept.extend(array)
+        at += count
+    return {key: np.stack(rows) for key, rows in found.items()}
 
 
 def group_sizes(known: Mapping[str, Floor]) -> list[int] | None:

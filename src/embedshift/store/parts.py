@@ -122,7 +122,8 @@ def _outcome(path: Path) -> Part | EmbedshiftError:
         return error
 
 
-@functools.lru_cache(maxsize=1 << 16)
+# More than the shards of any study: with fewer, every pass over one would hash all its shards again.
+@functools.lru_cache(maxsize=1 << 20)
 def _read(path: Path, *state: int) -> Part:
     """A part in this state of its file."""
     record, found, rows = read_record(path)

@@ -17,7 +17,9 @@ from embedshift.registry import METRICS, Question, questions
 from embedshift.sources import Roots, moved, own_places
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
+from embedshift.statistics.groups import Groups, Over, here
 from embedshift.store.forked import refuse_fork
+from embedshift.store.groups import groups_of, scan
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.labels import read_table, table_path
 from embedshift.store.naming import Naming
@@ -40,6 +42,7 @@ class Reader:
         made: Tables that are newer than those in the folder, by name.
         pictures: Whether figures and reports may show images and their ids.
         images_root: Where the study's images lie on this machine; None = where study.json says.
+        over: Who computes what tables add up over groups of images.
     """
 
     folder: Path
@@ -47,6 +50,7 @@ class Reader:
     made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
     pictures: bool = True
     images_root: Path | None = None
+    over: Over = here
 
     def __post_init__(self) -> None:
         refuse_fork()
@@ -148,11 +152,18 @@ class Reader:
 
     def rows(self) -> pl.LazyFrame:
         """All rows, lazily: one per image, view and draw, in the order of the shards."""
-        paths = [part.path for part in self.parts()]
-        if not paths:
-            raise UsageError(f"{self.folder}: nothing is measured yet; run the study first")
-        # A list, since polars would take brackets in the folder's name for a pattern.
-        return pl.scan_parquet(paths, glob=False)
+        return scan([part.path for part in self._measured()])
+
+    @functools.cached_property
+    def groups(self) -> Groups:
+        """All rows in groups of images, as they are when this is first asked for."""
+        return groups_of(self._measured(), self.over)
+
+    def _measured(self) -> list[Part]:
+        """The shards; UsageError where there is none."""
+        if found := self.parts():
+            return found
+        raise UsageError(f"{self.folder}: nothing is measured yet; run the study first")
 
     def parts(self) -> list[Part]:
         """The study's shards as they are now, in order, each found to be as it was written."""

@@ -59,8 +59,8 @@ def _made(table: Table, reader: Reader) -> pl.DataFrame:
 def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
     """Those over whatever metrics there are; all from one sample of the images, so that they agree."""
     seed, known = reader.info.seed, floors(reader)
-    of = measured(reader.rows(), reader.augmentations, reader.metrics, group_sizes(known))
-    described = summary(reader.rows(), of, seed=seed, floors=known)
+    of = measured(reader.groups, reader.augmentations, reader.metrics, group_sizes(known))
+    described = summary(reader.groups, of, seed=seed, floors=known)
     intervals = performance(of, ranked_metrics(described), seed=seed, floors=known)
     order = ranking(described).join(intervals, on="augmentation", how="left", maintain_order="left")
     made = {"summary": described, "ranking": order}

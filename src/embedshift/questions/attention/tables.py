@@ -1,5 +1,6 @@
 """The table `looks`: whether attention moves along with the image, and whether it spreads."""
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -7,9 +8,9 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.questions.attention.columns import ALIGNED, PLAIN, RISE
+from embedshift.statistics.groups import Rows, gather, grouped
 from embedshift.statistics.intervals import of_several
-from embedshift.statistics.layout import blocks, layout, side_by_side, sums_and_counts
-from embedshift.statistics.sample import gather
+from embedshift.statistics.layout import Layout, blocks, side_by_side, sums_and_counts
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -26,7 +27,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def looks(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Two differences per augmentation, each with an interval that holds for all augmentations at once.
 
     Args:
@@ -41,17 +42,11 @@ def looks(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.
         simultaneous over the augmentations of each `what`, null for fewer than 8 images; `settled`: the interval does
         not hold 0.
     """
-    order, there = layout(rows), rows.collect_schema().names()
-    if not order.images:
+    study = grouped(rows)
+    there = study.columns.names()
+    if not study.items:
         return pl.DataFrame(schema=SCHEMA)
-    shown = [name for name in (PLAIN, ALIGNED, RISE) if name in there]
-
-    def parts() -> Iterator[tuple[Values, Values]]:
-        for block in blocks(rows.select(shown), len(order.views)):
-            values = (order.values(block, name, [PLAIN, ALIGNED, RISE]) for name in augmentations)
-            yield side_by_side(sums_and_counts(np.stack([v[..., 1] - v[..., 0], v[..., 2]], axis=-1)) for v in values)
-
-    sample = gather(parts())
+    sample = gather(study, functools.partial(_differences, order=study.order, augmentations=augmentations))
     moves = ~(np.abs(sample.mean) <= UNMOVED) | (sample.error > UNMOVED)
     made: list[dict[str, object]] = []
     for column, (what, metric) in enumerate(((ALIGNMENT, ALIGNED), (SPREAD, RISE))):
@@ -67,9 +62,18 @@ def looks(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.
     return pl.DataFrame(made, schema=SCHEMA).fill_nan(None)
 
 
+def _differences(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[str]) -> Iterator[tuple[Values, Values]]:
+    """Aligned less plain, then the rise, augmentation by augmentation; NaN for what the rows do not have."""
+    there, columns = rows.collect_schema().names(), [PLAIN, ALIGNED, RISE]
+    for block in blocks(rows.select(name for name in columns if name in there), len(order.views)):
+        every = order.numbers(block, columns)
+        values = np.stack([every[..., 1] - every[..., 0], every[..., 2]], axis=-1)
+        yield side_by_side(sums_and_counts(values[:, order.positions(name)]) for name in augmentations)
+
+
 def of_study(reader: Reader) -> pl.DataFrame:
     """The table of a study."""
-    return looks(reader.rows(), reader.augmentations, seed=reader.info.seed)
+    return looks(reader.groups, reader.augmentations, seed=reader.info.seed)
 
 
 def is_possible(reader: Reader) -> bool:

@@ -1,15 +1,18 @@
 """What the claims are tested on: means over images, and standard deviations as means of their pseudo-values."""
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.statistics import sample
-from embedshift.statistics.layout import sums_and_counts
+from embedshift.statistics import groups, sample
+from embedshift.statistics.groups import Groups
+from embedshift.statistics.layout import BLOCK, sums_and_counts
 from embedshift.statistics.sample import Sample, of_values
 
 # What a number is of: `(metric, augmentation)` = a mean, `("sd", metric, augmentation)`, `("distance", augmentation,
@@ -58,6 +61,10 @@ class Evidence:
         return self.sample.mean[[self.places[key] for key in keys]]
 
 
+# Of a study without images, or without any of the paper's augmentations.
+NOTHING = Evidence(of_values(np.empty((1, 0))), {})
+
+
 def gather(blocks: Iterable[Block]) -> Evidence:
     """The evidence in the values of images that come some at a time; memory does not grow with their number.
 
@@ -69,26 +76,65 @@ def gather(blocks: Iterable[Block]) -> Evidence:
         >>> round(evidence.means([("sd", "l2_distance", "blur")]).item(), 4)
         1.4142
     """
-    centres: dict[Key, float] = {}
-    places: dict[Key, int] = {}
-
-    def parts() -> Iterator[tuple[Values, Values]]:
-        for block in blocks:
-            spread = {key: values for key, values in block.items() if key[0] in SPREAD_OF}
-            for key, values in spread.items():
-                there = values[~np.isnan(values)]
-                centres.setdefault(key, float(there.mean()) if len(there) else 0.0)
-            # Squares around a fixed centre, since plain squares would cancel.
-            squares = {("sd", *key): (values - centres[key]) ** 2 for key, values in spread.items()}
-            every = {**block, **squares}
-            places.update({key: place for place, key in enumerate(every)})
-            yield sums_and_counts(np.stack(list(every.values()), axis=2))
-
-    waiting = parts()
+    waiting = iter(blocks)
     first = next(waiting, None)
     if first is None:
-        return Evidence(of_values(np.empty((1, 0))), {})
-    return Evidence(_with_sds(sample.gather(itertools.chain([first], waiting)), places, centres), places)
+        return NOTHING
+    form = Form.of(first)
+    return form.evidence(sample.gather(map(form.sums_and_counts, itertools.chain([first], waiting))))
+
+
+def gather_groups(rows: Groups, read: Callable[[pl.LazyFrame], Iterator[Block]]) -> Evidence:
+    """The same of a study in groups.
+
+    Args:
+        rows: The study.
+        read: Gives the values; it can be pickled.
+    """
+    first = next(read(rows.head(BLOCK)), None) if rows.items else None
+    if first is None:
+        return NOTHING
+    form = Form.of(first)
+    return form.evidence(groups.gather(rows, functools.partial(_numbers, read=read, form=form)))
+
+
+def _numbers(
+    rows: pl.LazyFrame, *, read: Callable[[pl.LazyFrame], Iterator[Block]], form: "Form"
+) -> Iterator[tuple[Values, Values]]:
+    return map(form.sums_and_counts, read(rows))
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the values of some images become numbers of a sample.
+
+    Args:
+        places: The place of each key among the numbers.
+        centres: What squares are around; plain squares would cancel.
+    """
+
+    places: Mapping[Key, int]
+    centres: Mapping[Key, float]
+
+    @classmethod
+    def of(cls, first: Block) -> "Form":
+        """As the first images have it."""
+        centres = {}
+        for key, values in first.items():
+            if key[0] in SPREAD_OF:
+                there = values[~np.isnan(values)]
+                centres[key] = float(there.mean()) if len(there) else 0.0
+        keys = [*first, *(("sd", *key) for key in centres)]
+        return cls({key: place for place, key in enumerate(keys)}, centres)
+
+    def sums_and_counts(self, block: Block) -> tuple[Values, Values]:
+        """Over the draws of each image `[b, K]`."""
+        squares = {("sd", *key): (block[key] - centre) ** 2 for key, centre in self.centres.items()}
+        return sums_and_counts(np.stack(list({**block, **squares}.values()), axis=2))
+
+    def evidence(self, found: Sample) -> Evidence:
+        """The evidence in a sample of these numbers."""
+        return Evidence(_with_sds(found, self.places, self.centres), self.places)
 
 
 def _with_sds(found: Sample, places: Mapping[Key, int], centres: Mapping[Key, float]) -> Sample:

@@ -20,19 +20,20 @@ ENTROPY_RISE = "attention_entropy_rise"
 ENTROPY_OF = ("blur", "shift_scale_rotate", "perspective")
 
 
-def read(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Iterator[Block]:
+def read(rows: pl.LazyFrame, augmentations: Sequence[str], order: Layout | None = None) -> Iterator[Block]:
     """What the claims need of a study's records; augmentations that are not the paper's are left out.
 
     Args:
         rows: Records of a study; `embedding` is not read, `attention` only of three augmentations and the original,
             and not at all where the study has `attention_entropy_rise`.
         augmentations: Names, in suite order.
+        order: The layout of the rows; None = as it is read.
 
     Yields:
         Values by key, `[images, draws]`; NaN where there is none. Nothing where there are no images, or none of the
         paper's augmentations.
     """
-    order = layout(rows)
+    order = order or layout(rows)
     names = [name for name in augmentations if name in PAPER]
     if not names or not order.images:
         return
@@ -42,8 +43,9 @@ def read(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Iterator[Block]:
     between = pair_distances(rows, math.comb(len(augmentations), 2)) if chosen else iter(())
     for block, distances, risen in itertools.zip_longest(values, between, _entropy_rises(rows, order, names)):
         found: dict[Key, Values] = {}
+        every = order.numbers(block, MEANS_OF)
         for name in names:
-            each = order.values(block, name, MEANS_OF)
+            each = every[:, order.positions(name)]
             found |= {(metric, name): each[:, :, place] for place, metric in enumerate(MEANS_OF)}
         found |= {pair: distances[:, :, place] for pair, place in zip(pairs, chosen, strict=True)}
         yield {**found, **(risen or {})}
@@ -65,11 +67,16 @@ def _entropy_rises(rows: pl.LazyFrame, order: Layout, names: Sequence[str]) -> I
     columns = rows.collect_schema()
     if ENTROPY_RISE in columns and wanted:
         for block in blocks(rows.select(ENTROPY_RISE), len(order.views)):
-            yield {("entropy_rise", name): order.values(block, name, [ENTROPY_RISE])[:, :, 0] for name in wanted}
+            every = order.numbers(block, [ENTROPY_RISE])[:, :, 0]
+            yield {("entropy_rise", name): every[:, order.positions(name)] for name in wanted}
     elif wanted and isinstance(columns["attention"], pl.Array):
         of = [ORIGINAL, *wanted]
         few = Layout(order.images, tuple(view for view in order.views if view in of))
         for block in blocks(rows.filter(pl.col("view").is_in(of)).select("attention"), len(few.views)):
-            spread = attention_entropy(block["attention"].to_numpy()[:, None]).reshape(-1, len(few.views))
+            maps = block["attention"]
+            # With `store` metrics few rows have a map, and most blocks none.
+            there = maps.null_count() < len(maps)
+            each = attention_entropy(maps.to_numpy()[:, None]) if there else np.full(len(maps), np.nan)
+            spread = each.reshape(-1, len(few.views))
             rises: Values = np.asarray(spread - spread[:, few.positions(ORIGINAL)])
             yield {("entropy_rise", name): rises[:, few.positions(name)] for name in wanted}

@@ -1,22 +1,22 @@
 """The table `claims`: the paper's claims, each tested on whatever encoder and images a study has."""
 
+import functools
 from collections.abc import Sequence
 
 import polars as pl
 
 from embedshift.questions.claims.bootstrap import Bootstrap
-from embedshift.questions.claims.evidence import Evidence, gather
+from embedshift.questions.claims.evidence import Evidence, gather_groups
 from embedshift.questions.claims.paper import CLAIMS
 from embedshift.questions.claims.reading import read
 from embedshift.questions.claims.verdict import judge
+from embedshift.statistics.groups import Rows, grouped
 from embedshift.statistics.intervals import RESAMPLES_OF_MANY
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
 
-def claims(
-    rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int, resamples: int = RESAMPLES_OF_MANY
-) -> pl.DataFrame:
+def claims(rows: Rows, augmentations: Sequence[str], *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
     """What a study's images say about the paper's claims.
 
     Args:
@@ -34,7 +34,9 @@ def claims(
         leave a claim undecided, without interval and p. A claim that concerns what the study does not have, or where
         nothing differs, is "not testable", with null numbers.
     """
-    return verdicts(gather(read(rows, augmentations)), seed=seed, resamples=resamples)
+    study = grouped(rows)
+    reading = functools.partial(read, augmentations=augmentations, order=study.order)
+    return verdicts(gather_groups(study, reading), seed=seed, resamples=resamples)
 
 
 def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
@@ -45,7 +47,7 @@ def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MAN
 
 def of_study(reader: Reader) -> pl.DataFrame:
     """The table of a study."""
-    return claims(reader.rows(), reader.augmentations, seed=reader.info.seed)
+    return claims(reader.groups, reader.augmentations, seed=reader.info.seed)
 
 
 TABLES = (Table("claims", of_study),)

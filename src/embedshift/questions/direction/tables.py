@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.questions.direction.shifts import STILL, Shifts, cosines_of_shifts
 from embedshift.statistics.clusters import FEW
-from embedshift.statistics.layout import blocks, layout, sums_and_counts
+from embedshift.statistics.groups import Group, Rows, grouped
+from embedshift.statistics.layout import Layout, blocks, sums_and_counts
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -18,6 +20,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "images": pl.Int64,
     **dict.fromkeys(("shared", "null", "split_half", "cross_share"), pl.Float64),
 }
+# What the cosines of the shifts of one image are made from.
+COLUMNS = ("cosine_similarity", "pairwise")
 
 
 @functools.lru_cache(maxsize=2)
@@ -44,34 +48,45 @@ def directions_of_images(reader: Reader) -> pl.DataFrame:
     Returns:
         As `directions`.
     """
-    return _square(mean_cosines(reader.rows(), reader.augmentations), reader.augmentations)
+    return _square(mean_cosines(reader.groups, reader.augmentations), reader.augmentations)
 
 
-def mean_cosines(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values | None:
+def mean_cosines(rows: Rows, augmentations: Sequence[str]) -> Values | None:
     """The matrix `[A, A]`, read as a stream; None where rows do not hold the distances between views.
 
     Args:
         rows: Records of a study.
         augmentations: A names, in suite order.
     """
-    order, columns = layout(rows), ["cosine_similarity", "pairwise"]
-    if not order.images or not {*columns} <= {*rows.collect_schema().names()}:
+    study, size = grouped(rows), len(augmentations)
+    if not study.items or not {*COLUMNS} <= {*study.columns.names()}:
         return None
-    size = len(augmentations)
     first, second = np.triu_indices(size, k=1)
     sums, counts, moved = np.zeros(len(first)), np.zeros(len(first)), np.zeros(size, bool)
-    for block in blocks(rows.select(columns), len(order.views)):
-        cosine = np.stack([order.values(block, name, columns[:1])[..., 0] for name in augmentations], axis=-1)
+    for part, there, some in study.each(functools.partial(_sums, order=study.order, augmentations=augmentations)):
+        sums, counts, moved = sums + part, counts + there, moved | some
+    matrix = np.diag(np.where(moved, 1.0, np.nan))
+    with np.errstate(invalid="ignore"):
+        matrix[first, second] = matrix[second, first] = sums / counts
+    return matrix
+
+
+def _sums(group: Group, *, order: Layout, augmentations: Sequence[str]) -> tuple[Values, Values, NDArray[np.bool_]]:
+    """Sums of the cosines of one group and their number, pair by pair, and which augmentations moved an image."""
+    size = len(augmentations)
+    places = [order.positions(name) for name in augmentations]
+    pairs = size * (size - 1) // 2
+    sums, counts, moved = np.zeros(pairs), np.zeros(pairs), np.zeros(size, bool)
+    for block in blocks(group.rows().select(COLUMNS), len(order.views)):
+        every = order.numbers(block, COLUMNS[:1])[..., 0]
+        cosine = np.stack([every[:, place] for place in places], axis=-1)
         moved |= (2 - 2 * cosine >= STILL).any(axis=(0, 1))
         if size > 1:
             distances = block["pairwise"].gather_every(len(order.views)).explode().to_numpy().astype(np.float64)
             values = cosines_of_shifts(cosine, distances.reshape(*cosine.shape[:2], -1))
             part, there = sums_and_counts(values)
             sums, counts = sums + part.sum(axis=0), counts + there.sum(axis=0)
-    matrix = np.diag(np.where(moved, 1.0, np.nan))
-    with np.errstate(invalid="ignore"):
-        matrix[first, second] = matrix[second, first] = sums / counts
-    return matrix
+    return sums, counts, moved
 
 
 def shifts(reader: Reader) -> pl.DataFrame:

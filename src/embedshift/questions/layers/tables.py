@@ -1,5 +1,6 @@
 """The table `layers`: at which block of the encoder an augmentation bites."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,9 +11,9 @@ from embedshift.arrays import Values
 from embedshift.questions.layers.cka import LEAST_CKA, cka, interval
 from embedshift.questions.layers.columns import COMPARED, TOKENS, column
 from embedshift.registry import METRICS
+from embedshift.statistics.groups import Rows, gather, grouped
 from embedshift.statistics.intervals import of_means
-from embedshift.statistics.layout import layout, list_parts
-from embedshift.statistics.sample import gather
+from embedshift.statistics.layout import list_parts
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -43,9 +44,7 @@ class Likeness:
     high: Values
 
 
-def layers(
-    rows: pl.LazyFrame, augmentations: Sequence[str], alike: Likeness | None, *, draws: int, seed: int
-) -> pl.DataFrame:
+def layers(rows: Rows, augmentations: Sequence[str], alike: Likeness | None, *, draws: int, seed: int) -> pl.DataFrame:
     """Per augmentation, layer, token and metric: n, mean, and a 95 % interval of the mean.
 
     Args:
@@ -61,12 +60,15 @@ def layers(
         "cka" is one number of all images. What has no value is null: every interval for fewer than 8 images, CKA for
         fewer than 30, and its interval for one shard.
     """
-    order, there = layout(rows), rows.collect_schema().names()
+    study = grouped(rows)
+    there = study.columns.names()
     tokens = [token for token in TOKENS if column("l2_distance", token) in there]
     names = [(token, metric) for token in tokens for metric in COMPARED]
-    if not order.images:
+    if not study.items:
         return pl.DataFrame(schema=SCHEMA)
-    sample = gather(list_parts(rows, order, augmentations, [column(m, t) for t, m in names]), together=False)
+    columns = [column(metric, token) for token, metric in names]
+    read = functools.partial(list_parts, order=study.order, augmentations=augmentations, names=columns)
+    sample = gather(study, read, together=False)
     shape = len(augmentations), len(names), len(sample.mean) // (len(augmentations) * len(names))
     bounds = ([getattr(METRICS[metric], end) for _, metric in names] for end in ("low", "high"))
     least, most = (np.tile(np.repeat(each, shape[2]), shape[0]) for each in bounds)
@@ -114,7 +116,7 @@ def likeness_of(reader: Reader) -> Likeness | None:
 def of_study(reader: Reader) -> pl.DataFrame:
     """The table of a study."""
     info = reader.info
-    return layers(reader.rows(), reader.augmentations, likeness_of(reader), draws=info.draws, seed=info.seed)
+    return layers(reader.groups, reader.augmentations, likeness_of(reader), draws=info.draws, seed=info.seed)
 
 
 TABLES = (Table("layers", of_study),)

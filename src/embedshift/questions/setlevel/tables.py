@@ -1,5 +1,6 @@
 """The table `setlevel`: numbers of the whole set of originals, and of the views of each augmentation."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -8,9 +9,10 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.setlevel.spread import effective_rank, jackknife, nearest_cosine, uniformity
+from embedshift.statistics.groups import gather
 from embedshift.statistics.intervals import of_means
-from embedshift.statistics.layout import layout, metric_parts
-from embedshift.statistics.sample import OF_A_SET, gather, of_values
+from embedshift.statistics.layout import Layout, metric_parts
+from embedshift.statistics.sample import OF_A_SET, of_values
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -34,7 +36,7 @@ def setlevel(reader: Reader) -> pl.DataFrame:
         `uniformity`, `effective_rank`, `norm_ratio` and the originals' `nearest_cosine` are of draw 0 of the first
         `OF_A_SET` images, and not there where embeddings are not stored.
     """
-    if not layout(reader.rows()).images:
+    if not reader.groups.items:
         return pl.DataFrame(schema=SCHEMA)
     rows = [*alignment(reader), *(_of_vectors(reader) if reader.info.has_vectors else ())]
     names = [ORIGINAL, *reader.augmentations]
@@ -44,11 +46,16 @@ def setlevel(reader: Reader) -> pl.DataFrame:
 
 def alignment(reader: Reader) -> Iterator[Row]:
     """Mean squared distance between the unit vectors of view and original: 2 - 2 cos, over all images and draws."""
-    rows, names = reader.rows(), reader.augmentations
-    parts = metric_parts(rows, layout(rows), names, ["cosine_similarity"])
-    sample = gather(((2 * counts - 2 * sums, counts) for sums, counts in parts), together=False)
+    names = reader.augmentations
+    read = functools.partial(_squares, order=reader.groups.order, augmentations=names)
+    sample = gather(reader.groups, read, together=False)
     ends = of_means(sample, seed=reader.info.seed, low=0.0, high=4.0)
     yield from _rows(names, "alignment", sample.mean, *ends)
+
+
+def _squares(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[str]) -> Iterator[tuple[Values, Values]]:
+    for sums, counts in metric_parts(rows, order, augmentations, ["cosine_similarity"]):
+        yield 2 * counts - 2 * sums, counts
 
 
 def _of_vectors(reader: Reader) -> Iterator[Row]:
@@ -82,9 +89,7 @@ def _rows(names: Sequence[str], metric: str, value: Values, low: Values, high: V
 
 def first_embeddings(reader: Reader) -> Mapping[str, Values]:
     """Draw 0 of the embeddings of the first images: view → float32 `[n, D]`, the original first."""
-    rows = reader.rows()
-    order = layout(rows)
-    part = rows.head(min(order.images, OF_A_SET) * len(order.views)).filter(pl.col("draw") == 0)
+    part = reader.groups.head(OF_A_SET).filter(pl.col("draw") == 0)
     read = part.select("view", "embedding").collect()
     names = [ORIGINAL, *reader.augmentations]
     vectors = read["embedding"].to_numpy()

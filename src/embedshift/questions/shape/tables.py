@@ -12,6 +12,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.questions.shape import Tree
 from embedshift.statistics.clusters import FEW, clusters_of, distances_of_means
+from embedshift.statistics.groups import Group, Rows, grouped
 from embedshift.statistics.layout import pair_distances
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -52,6 +53,7 @@ def distances(reader: Reader) -> Values:
     return distances_of_means(mean_embeddings(reader.rows(), leaves(reader)), tree.metric)
 
 
+@functools.lru_cache(maxsize=4)
 def pairwise(reader: Reader) -> pl.DataFrame:
     """Mean over images and draws of `1 - cos` between the views of the same image and draw.
 
@@ -59,12 +61,10 @@ def pairwise(reader: Reader) -> pl.DataFrame:
         `augmentation` and one column per augmentation (the original first where the tree has it); symmetric, zeros on
         the diagonal.
     """
-    return distances_of_images(reader.rows(), reader.augmentations, include_original=tree_of(reader).include_original)
+    return distances_of_images(reader.groups, reader.augmentations, include_original=tree_of(reader).include_original)
 
 
-def distances_of_images(
-    rows: pl.LazyFrame, augmentations: Sequence[str], *, include_original: bool = False
-) -> pl.DataFrame:
+def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_original: bool = False) -> pl.DataFrame:
     """Mean over images and draws of `1 - cos` between the views of the same image and draw.
 
     Args:
@@ -83,7 +83,8 @@ def distances_of_images(
     names = list(augmentations)
     if include_original:
         means = (
-            rows.filter(pl.col("view") != ORIGINAL)
+            grouped(rows)
+            .whole.filter(pl.col("view") != ORIGINAL)
             .group_by("view")
             .agg((1.0 - pl.col("cosine_similarity").fill_nan(None)).mean().alias("distance"))
             .collect()
@@ -95,15 +96,23 @@ def distances_of_images(
     return pl.DataFrame({"augmentation": names} | dict(zip(names, matrix, strict=True)))
 
 
-def _mean_distances(rows: pl.LazyFrame, pairs: int) -> Values:
+def _mean_distances(rows: Rows, pairs: int) -> Values:
     """Means over images and draws without NaN; NaN for a pair that has nothing else."""
     sums, counts = np.zeros(pairs), np.zeros(pairs)
-    for values in pair_distances(rows, pairs):
+    for part, there in grouped(rows).each(functools.partial(_sums, pairs=pairs)):
+        sums, counts = sums + part, counts + there
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums / counts)
+
+
+def _sums(group: Group, *, pairs: int) -> tuple[Values, Values]:
+    """Sums of the distances of one group, and how many they are of `[P]`."""
+    sums, counts = np.zeros(pairs), np.zeros(pairs)
+    for values in pair_distances(group.rows(), pairs):
         there = ~np.isnan(values)
         sums += np.where(there, values, 0.0).sum(axis=(0, 1))
         counts += there.sum(axis=(0, 1))
-    with np.errstate(invalid="ignore"):
-        return np.asarray(sums / counts)
+    return sums, counts
 
 
 def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:

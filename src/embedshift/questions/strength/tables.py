@@ -75,7 +75,7 @@ def corruption(reader: Reader) -> pl.DataFrame:
     known = floors(reader)
     if COSINE not in known:
         return pl.DataFrame(schema=CORRUPTION_SCHEMA)
-    of = measured(reader.rows(), views, [COSINE], group_sizes(known))
+    of = measured(reader.groups, views, [COSINE], group_sizes(known))
     # Of one number an image, the mean cosine over views: since the floor is one number, its share is the mean share.
     weights = np.hstack([np.eye(len(views)), mean_weights(corruptions)])
     found = shares(of.sample.combine(weights), known[COSINE], 1.0, seed=reader.info.seed, limits=(-1.0, 1.0))

@@ -1,5 +1,6 @@
 """The tables of a study with texts; here `words` and `word_test`: whether a shift points to the word for it."""
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,6 +10,8 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.text.search import text_search
 from embedshift.questions.text.zero_shot import zero_shot
+from embedshift.statistics import groups
+from embedshift.statistics.groups import Rows, grouped
 from embedshift.statistics.intervals import of_means, of_several
 from embedshift.statistics.layout import layout, list_parts
 from embedshift.statistics.sample import Sample, gather
@@ -34,7 +37,7 @@ TEST_SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def words(rows: pl.LazyFrame, augmentations: Sequence[str], named: Sequence[str], *, seed: int) -> pl.DataFrame:
+def words(rows: Rows, augmentations: Sequence[str], named: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Mean cosine between the shift of every augmentation and the direction of every word.
 
     Args:
@@ -48,10 +51,11 @@ def words(rows: pl.LazyFrame, augmentations: Sequence[str], named: Sequence[str]
         counts the views that moved; the interval is the 95 % interval of the mean over images, each with all its draws.
         What has no value is null: the intervals for fewer than 8 images.
     """
-    order = layout(rows)
-    if not order.images:
+    study = grouped(rows)
+    if not study.items:
         return pl.DataFrame(schema=WORDS_SCHEMA)
-    sample = gather(list_parts(rows, order, augmentations, ["word_cosines"]), together=False)
+    read = functools.partial(list_parts, order=study.order, augmentations=augmentations, names=["word_cosines"])
+    sample = groups.gather(study, read, together=False)
     low, high = of_means(sample, seed=seed, low=-1.0, high=1.0)
     pairs = [(augmentation, word) for augmentation in augmentations for word in named]
     return pl.DataFrame(
@@ -208,7 +212,7 @@ def phrases(reader: Reader) -> dict[str, str]:
 
 def words_of_study(reader: Reader) -> pl.DataFrame:
     """The table `words` of a study."""
-    return words(reader.rows(), reader.augmentations, [*phrases(reader)], seed=reader.info.seed)
+    return words(reader.groups, reader.augmentations, [*phrases(reader)], seed=reader.info.seed)
 
 
 def test_of_study(reader: Reader) -> pl.DataFrame:

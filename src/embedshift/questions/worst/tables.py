@@ -83,7 +83,7 @@ def purify(reader: Reader) -> pl.DataFrame:
     views = [view for of, name in pairs for view in (f"{ORIGINAL}+{name}", of, f"{of}+{name}")]
     if any(view not in reader.augmentations for view in views):
         return pl.DataFrame(schema=PURIFY_SCHEMA)
-    sample = measured(reader.rows(), views, [COSINE]).sample
+    sample = measured(reader.groups, views, [COSINE]).sample
     rows = []
     for place, (of, name) in enumerate(pairs):
         own = sample.columns([3 * place, 3 * place + 1, 3 * place + 2])

@@ -1,0 +1,139 @@
+"""A Ray cluster: how it is joined and left, and a function that is called all over it."""
+
+import collections
+import contextlib
+import itertools
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from embedshift.errors import EmbedshiftError, MissingExtra, reason
+
+log = logging.getLogger(__name__)
+
+PING = 5.0  # seconds
+# Calls beyond one for each core that are sent ahead; what comes back waits until its turn.
+AHEAD = 2
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Any]:
+    """Ray, on the cluster of `RAY_ADDRESS`, else started on this machine and stopped at the end.
+
+    Raises:
+        EmbedshiftError: when Ray is not installed, does not answer, or gives up in between.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtra("the engine 'ray'", "ray") from error
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    address, started_here = os.environ.get("RAY_ADDRESS") or "local", not ray.is_initialized()
+    if started_here:
+        try:
+            # Not left to Ray, which would look for the last cluster of this machine, long gone or not.
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        except (ConnectionError, RuntimeError) as error:
+            raise EmbedshiftError(
+                f"no Ray answers at {address} ({reason(error)[:200]}); see docs/cluster.md"
+            ) from error
+    try:
+        with _watched(ray.get_runtime_context().gcs_address):
+            yield ray
+    except ray.exceptions.RayError as error:
+        last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise EmbedshiftError(f"the Ray cluster gave up: {last[0]}; run the same command again to go on") from error
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _watched(head: str) -> Iterator[None]:
+    """Says so when the head of the cluster is gone: Ray ends this process some time later, without a word.
+
+    Args:
+        head: Its address, `host:port`.
+    """
+    host, _, port = head.rpartition(":")
+    ended = threading.Event()
+
+    def watch() -> None:
+        missed = 0
+        while not ended.wait(PING) and missed < 3:
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), PING).close()
+                missed = 0
+            except OSError:
+                missed += 1
+        if missed == 3:
+            log.error("the head of the Ray cluster does not answer any more; run the same command again to go on")
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+@contextlib.contextmanager
+def over_cluster() -> Iterator[Callable[..., Any]]:
+    """A `map` over the cores of a cluster, which is joined when more than one thing is to be done.
+
+    What a worker cannot do, as read files that are on the disk of this process alone, is done here.
+    """
+    with contextlib.ExitStack() as stack:
+        ray: Any = None
+        told = False
+
+        def over(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
+            nonlocal ray
+            if len(items) < 2:
+                return map(function, items)
+            if ray is None:
+                ray = stack.enter_context(joined())
+            return (
+                function(item) if left(problem) else found for item, found, problem in _called(ray, function, items)
+            )
+
+        def left(problem: str) -> bool:
+            nonlocal told
+            if problem and not told:
+                told = True
+                log.warning("a worker of the cluster leaves tables to this process (%s)", problem)
+            return bool(problem)
+
+        yield over
+
+
+def _called(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterator[tuple[A, T, str]]:
+    """Each item in order, with its result, or with why there is none; a window of them at a time."""
+    call, sent = ray.remote(num_cpus=1)(_tried), ray.put(function)
+    window = max(1, int(ray.cluster_resources().get("CPU", 1))) + AHEAD
+    left, waiting = iter(items), collections.deque[tuple[A, Any]]()
+    while True:
+        waiting.extend((item, call.remote(sent, item)) for item in itertools.islice(left, window - len(waiting)))
+        if not waiting:
+            return
+        item, reference = waiting.popleft()
+        try:
+            found, problem = ray.get(reference)
+        except ray.exceptions.RayError as error:  # its process or node died, again and again
+            found, problem = None, reason(error)
+        yield item, found, problem
+
+
+def _tried(function: Callable[[A], T], item: A) -> tuple[T | None, str]:
+    """On a worker: the result, or why there is none."""
+    try:
+        return function(item), ""
+    except Exception as error:
+        return None, reason(error)

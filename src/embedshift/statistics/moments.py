@@ -1,0 +1,76 @@
+"""Sums over images from which means, variances and covariances are made: they are added to, and merged."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from embedshift.arrays import Values
+
+
+class Moments:
+    """Sums of products of image sums and counts: enough for means and covariances, whatever the number of images.
+
+    Args:
+        centre: Sums are around it `[K]`, since squares of large numbers would cancel.
+        together: Whether numbers will be combined, which takes products of all pairs `[K, K]` and not `[K]`.
+
+    Example:
+        >>> one, other = (Moments(np.zeros(1), together=False) for _ in range(2))
+        >>> one.add(np.array([[3.0]]), np.array([[1.0]]))
+        >>> other.add(np.array([[5.0]]), np.array([[2.0]]))
+        >>> one.merge(other)
+        >>> one.images, one.sums.item(), one.counts.item()
+        (2, 8.0, 3.0)
+    """
+
+    def __init__(self, centre: Values, together: bool) -> None:
+        self.centre, self.together, self.images = centre, together, 0
+        shape = (len(centre), len(centre)) if together else (len(centre),)
+        self.sums, self.counts, self.having = (np.zeros(len(centre)) for _ in range(3))
+        self.sum_sum, self.sum_count, self.count_count = (np.zeros(shape) for _ in range(3))
+
+    def add(self, sums: Values, counts: Values) -> None:
+        """Some more images: sums over the draws of each and how many values they are of, `[b, K]` each."""
+        s = sums - self.centre * counts
+        self.images += len(s)
+        self.sums += s.sum(axis=0)
+        self.counts += counts.sum(axis=0)
+        self.having += (counts > 0).sum(axis=0)
+        for total, a, b in ((self.sum_sum, s, s), (self.sum_count, s, counts), (self.count_count, counts, counts)):
+            total += a.T @ b if self.together else (a * b).sum(axis=0)
+
+    def merge(self, other: "Moments") -> None:
+        """The images that follow, around the same centre."""
+        self.images += other.images
+        for name in ("sums", "counts", "having", "sum_sum", "sum_count", "count_count"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class GroupSums:
+    """Sums and counts by groups of consecutive images.
+
+    Args:
+        sizes: Numbers of images of the groups.
+        start: Images before the first that is added.
+    """
+
+    def __init__(self, sizes: Sequence[int], start: int = 0) -> None:
+        self.sizes = np.asarray(sizes, np.float64)
+        self.ends, self.seen = np.cumsum(sizes), start
+        self.sums: Values | None = None
+        self.counts: Values | None = None
+
+    def add(self, sums: Values, counts: Values) -> None:
+        """Some more images, `[b, K]` each."""
+        if self.sums is None or self.counts is None:
+            self.sums, self.counts = (np.zeros((len(self.sizes), sums.shape[1])) for _ in range(2))
+        place = np.searchsorted(self.ends, self.seen + np.arange(len(sums)), side="right")
+        np.add.at(self.sums, place, sums)
+        np.add.at(self.counts, place, counts)
+        self.seen += len(sums)
+
+    def merge(self, other: "GroupSums") -> None:
+        """The images that follow."""
+        if other.sums is not None and other.counts is not None:
+            self.sums = other.sums if self.sums is None else self.sums + other.sums
+            self.counts = other.counts if self.counts is None else self.counts + other.counts

@@ -1,0 +1,110 @@
+"""Tables by the tasks of a real Ray of two workers: the bits are those of this process."""
+
+import functools
+import os
+import sys
+
+import pytest
+import ray
+
+from embedshift import EmbedshiftError
+from embedshift.engines import cluster
+from embedshift.engines.cluster import over_cluster
+from embedshift.statistics import groups, sample
+from embedshift.statistics.layout import BLOCK
+from embedshift.store.reader import Reader
+from embedshift.store.shards import shard_path
+from embedshift.store.tables import make_tables
+from support.revised import revise_shard, say_metrics
+from support.synthetic import make_study
+
+IMAGES = 2_500
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_workers():
+    """One Ray for all tests of this file: a start takes seconds."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_groups():
+    """Five groups; this process alone cuts them, so that workers need not know."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "GROUP", BLOCK)
+        patch.setattr(sample, "IN_MEMORY", BLOCK - 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A study whose shards are no groups; of one without vectors no table is of single images."""
+    names = ["noise", "blur", "perspective"]
+    place = tmp_path_factory.mktemp("made") / "study"
+    study = make_study(place, IMAGES, names, shard_size=300, looks=True, layers=2, with_tables=False)
+    say_metrics(study)
+    return study.folder
+
+
+@pytest.fixture(scope="module")
+def local(folder):
+    return make_tables(Reader(folder))
+
+
+def by_cluster(folder):
+    """The tables, and the process ids of those who computed a partial."""
+    by = set()
+    with over_cluster() as over:
+
+        def noted(function, items):
+            for process, found in over(functools.partial(with_process, function), items):
+                by.add(process)
+                yield found
+
+        return make_tables(Reader(folder, over=noted)), by
+
+
+def with_process(function, item):
+    return os.getpid(), function(item)
+
+
+def assert_same(first, second):
+    assert list(first) == list(second)
+    for name, table in first.items():
+        assert table.equals(second[name], null_equal=True), name
+
+
+def test_every_bit_is_that_of_one_process(folder, local):
+    made, by = by_cluster(folder)
+    assert by, "no partial was asked for"
+    assert os.getpid() not in by
+    assert_same(made, local)
+
+
+def test_a_worker_that_cannot_read_the_shards_leaves_them_to_the_driver(folder, local, monkeypatch, caplog):
+    monkeypatch.chdir(folder.parent)  # where workers are not, who were started before
+    made, by = by_cluster(folder.relative_to(folder.parent))
+    assert by == {os.getpid()}
+    assert caplog.text.count("leaves tables to this process (study/shards/part-00000.parquet: cannot be read") == 1
+    assert_same(made, local)
+
+
+def test_other_shards_under_the_same_path_are_no_shards_of_the_study(tmp_path):
+    study = make_study(tmp_path / "study", 20, ["noise"], shard_size=10, with_tables=False)
+    group = Reader(study.folder).groups.items[0]
+    revise_shard(study.folder, 1, lambda rows: rows, written=1.0)
+    found, problem = cluster._tried(lambda item: item.rows(), group)
+    assert found is None
+    assert problem.startswith(f"{shard_path(study.folder, 1)}: another shard than the study had")
+
+
+def test_what_this_process_cannot_do_either_is_said_as_without_a_cluster(folder):
+    with over_cluster() as over, pytest.raises(EmbedshiftError, match="not here either"):
+        list(over(refuse, [1, 2]))
+
+
+def refuse(_item):
+    raise EmbedshiftError("not here either")
