@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import embedshift
-from embedshift.cli.terminal import comparison_lines
+from embedshift.cli.comparison import comparison_lines
 from embedshift.sources import FolderSource
 from fullsize import save_clip
 from machine import describe_machine

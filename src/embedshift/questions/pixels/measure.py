@@ -199,8 +199,6 @@ def _mean_over_patches(mse: Values) -> Values:
 
 
 def _edges(images: Pixels) -> Values:
-    import cv2
-
     edges = np.empty(images.shape[:-1])
     for place in np.ndindex(images.shape[:-3]):
         edges[place] = _edges_of(images[place])
@@ -208,6 +206,8 @@ def _edges(images: Pixels) -> Values:
 
 
 def _edges_of(image: Pixels) -> Values:
+    import cv2
+
     # Twice the gradient of `numpy.gradient`, which the ratio to the largest does not show: the difference of both
     # neighbours, and at the rim, where one of them is missing, of the pixel itself and the other.
     levels = cv2.copyMakeBorder(grey(image), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
