@@ -10,6 +10,7 @@ such a run says anything on stderr.
 
 import argparse
 import contextlib
+import functools
 import os
 import resource
 import shutil
@@ -94,7 +95,7 @@ def main() -> None:
             "`embedshift --help`": (many, lambda: whole(*MAIN, "--help")),
         }
         for name in LISTS:
-            tasks[f"`embedshift list {name}`"] = many, lambda name=name: whole(*MAIN, "list", name)
+            tasks[f"`embedshift list {name}`"] = many, functools.partial(whole, *MAIN, "list", name)
         tasks["`embedshift run`: the first line"] = few, lambda: until_first_line(photos)
         tasks["`embedshift run`: the first image"] = few, lambda: until_first_image(photos)
         tasks["`embedshift report`"] = few, lambda: whole(*MAIN, "report", str(study))
