@@ -1,7 +1,5 @@
 """Where an encoder runs."""
 
-import platform
-
 import torch
 
 from embedshift.errors import UsageError, reason
@@ -18,22 +16,14 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def emulates_bfloat16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are slower than in float32: on a CPU that has no instructions for them.
+def device_name(device: torch.device) -> str:
+    """What a device is, wherever it is plugged in: its kind, of a GPU its model too.
 
     Example:
-        >>> emulates_bfloat16(torch.device("cuda"))
-        False
+        >>> device_name(torch.device("cpu"))
+        'cpu'
     """
-    if device.type != "cpu":
-        return False
-    # Both words of torch's follow ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY; that of the processor alone does not.
-    if not (hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported") and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
-        return True
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return False
-    wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return not (wide and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()))
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _best_device() -> str:
