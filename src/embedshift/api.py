@@ -60,7 +60,7 @@ def run(
     """Measures how an encoder's embedding and attention move under each augmentation of each image.
 
     A folder that holds the finished study is left alone; an unfinished one is gone on with. On Linux, freed memory is
-    kept by this process from then on (`embedshift.engines.local.keep_memory`).
+    kept by this process from then on (`embedshift.encoders.device.keep_memory`).
 
     Args:
         images: A folder, or several files and folders, or a `.txt` list.

@@ -1,11 +1,10 @@
 """Trials: what makes the passes of an encoder faster here, found by trying it; a verdict keeps what was found.
 
-A kernel is taken where it gives what torch's own gives and is faster, each by itself. Speeds are medians of passes that
-take turns, so that what else the machine does meets both.
+A kernel is taken where it gives what torch's own gives and is faster, each by itself. What is compared takes turns, so
+that what else the machine does meets both.
 """
 
 import logging
-import statistics
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -19,11 +18,13 @@ from embedshift.arrays import Pixels
 from embedshift.config import Precision
 from embedshift.encoders.base import EncoderOutput
 from embedshift.encoders.calls import FEWEST, Calls, fitting, timed
+from embedshift.encoders.device import keep_memory
 from embedshift.encoders.kernels import KERNELS, CpuKernels
 from embedshift.encoders.speed import ClassTokenShortcut, same_output
 from embedshift.encoders.verdict import Cost, Verdict, read_verdict
 from embedshift.encoders.weights import DTYPES
 from embedshift.errors import reason
+from embedshift.statistics.vectors import cosine
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +148,7 @@ class Trials:
         return short is not None and same_output(plain, short)
 
     def _try_kernels(self, precision: Precision) -> None:
+        keep_memory()  # as a study does: it is a large part of the time of some kernels
         dtype, found = DTYPES[precision], list[str]()
         factors = {**self._verdict.factors.get(precision, {})}
         names = KERNELS.get(dtype, ()) if self._subject.device.type == "cpu" else ()
@@ -189,15 +191,13 @@ class Trials:
         for _ in range(FEWEST):
             for way, seconds in zip(ways, taken, strict=True):
                 seconds.append(run(way, count)[0])
-        times = statistics.median(taken[1]) / statistics.median(taken[0])
+        times = max(min(taken[1]), 1e-9) / max(min(taken[0]), 1e-9)
         if times >= 1:
             return Cost(times=times)
-        full, rounded = (run(way, PICTURES)[1].embedding.astype(np.float64) for way in ways)
-        norms = np.linalg.norm(full, axis=1) * np.linalg.norm(rounded, axis=1)
-        distances = np.maximum(0.0, 1 - (full * rounded).sum(axis=1) / norms)
+        distances = 1 - cosine(*(run(way, PICTURES)[1].embedding for way in ways))
         if not np.isfinite(distances).all():
             return Cost(times=times)
-        return Cost(times=times, largest=distances.max(), mean=distances.mean(), pictures=PICTURES)
+        return Cost(times=times, largest=float(distances.max()), mean=float(distances.mean()), pictures=PICTURES)
 
     def _kernels(self, precision: Precision) -> AbstractContextManager[Any]:
         taken = self.taken(precision)
