@@ -48,11 +48,11 @@ def show_turns(checkpoint: str, rounds: int, views: int) -> None:
     auto = load_huggingface(checkpoint, device="cpu", precision="auto")
     print(f"auto became {auto.precision}", flush=True)
     seconds = _in_turns(ways, rounds, views)
-    for (precision, name), found in seconds.items():
-        own, full = seconds[precision, "torch's own"], seconds["float32", "torch's own"]
+    for (computed, name), found in seconds.items():
+        own, full = seconds[computed, "torch's own"], seconds["float32", "torch's own"]
         words = f"{statistics.median(found) / views * 10:.3f} s/image"
         against = _ratio(own, found) if name != "torch's own" else _ratio(full, found) + " of float32"
-        print(f"{precision} {name}: {words}, {against}")
+        print(f"{computed} {name}: {words}, {against}")
 
 
 def _in_turns(ways: dict[tuple[str, str], Way], rounds: int, views: int) -> dict[tuple[str, str], list[float]]:
