@@ -28,8 +28,8 @@ from authors_order import in_a_process
 from embedshift.config import Precision, make_config
 from embedshift.encoders import Encoder, load_encoder
 from embedshift.encoders.base import Compilable
+from embedshift.encoders.device import keep_memory
 from embedshift.encoders.kernels import CpuKernels
-from embedshift.engines.local import keep_memory
 from embedshift.sources import FolderSource
 from embedshift.steps import run_study
 from fullsize import save_clip

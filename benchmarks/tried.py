@@ -1,12 +1,16 @@
 """What each step towards a faster forward pass gives, in seconds per image of ten views: CLIP ViT-B/32, random weights.
 
-usage: python benchmarks/tried.py [--passes 6]
+usage: python benchmarks/tried.py [--passes 6] [--rounds 5] [--only steps|turns] [--isa avx2] [--views 40]
 
-Each step is added to those above it, in a process of its own, since what is told to the C library stays told; the
-fastest of some passes counts.
+First what the processor has. Then steps: each is added to those above it, in a process of its own, since what is told
+to the C library stays told; the fastest of some passes counts. Then turns: each kernel alone, those that are chosen,
+compiled, and each precision, against torch's own in one process, A-B-A-B; medians and ranges of ratios within a round.
+`--isa avx2` does all again with torch, oneDNN and MKL held to AVX2 (`ATEN_CPU_CAPABILITY`, `ONEDNN_MAX_CPU_ISA`,
+`MKL_ENABLE_INSTRUCTIONS`, without the last of which float32 would keep AVX-512): what a processor without more does.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,14 +22,18 @@ from transformers import CLIPVisionModelWithProjection
 
 from embedshift.config import Precision
 from embedshift.encoders.base import Preprocess
+from embedshift.encoders.device import keep_memory
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
+from embedshift.encoders.kernels import CpuKernels
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.engines.local import keep_memory
+from embedshift.encoders.weights import DTYPES
 from fullsize import save_clip
 from machine import describe_machine
+from turns import processor_lines, show_turns
 
 BATCH = 40
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 STEPS = {
     "plain": "sdpa, autocast, the tap",
     "shortcut": "+ the last block's network for the class token alone",
@@ -39,14 +47,32 @@ STEPS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--passes", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--views", type=int, default=BATCH, help="of a pass in turns")
+    parser.add_argument("--only", choices=("steps", "turns"))
+    parser.add_argument("--isa", choices=("avx2",))
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.isa and not all(os.environ.get(name) == value for name, value in AVX2.items()):
+        given = [each for each in sys.argv[1:] if each not in ("--isa", options.isa, f"--isa={options.isa}")]
+        subprocess.run([sys.executable, __file__, *given], check=True)
+        print("\nheld to AVX2: " + " ".join(f"{name}={value}" for name, value in AVX2.items()), flush=True)
+        subprocess.run([sys.executable, __file__, *given], check=True, env=os.environ | AVX2)
+        return
     if options.child:
         checkpoint, precision, step = options.child
         print(seconds_per_image(checkpoint, precision, step, options.passes))
         return
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["EMBEDSHIFT_CACHE"] = str(Path(folder) / "cache")  # nothing is known yet
         checkpoint = str(save_clip(Path(folder) / "clip"))
+        for line in processor_lines():
+            print(line)
+        if options.only != "steps":
+            show_turns(checkpoint, options.rounds, options.views)
+        if options.only == "turns":
+            print(describe_machine())
+            return
         for precision in ("float32", "bfloat16"):
             first = 0.0
             for step, words in STEPS.items():
@@ -77,8 +103,7 @@ def seconds_per_image(checkpoint: str, precision: Precision, step: str, passes: 
     assert encoder.grid == (7, 7), "the attention tap must be at work"
     if "shortcut" not in steps:
         encoder._shortcut = None
-    if "kernels" not in steps:
-        encoder._kernels = None
+    encoder._kernels = CpuKernels(encoder.module, DTYPES[precision]) if "kernels" in steps else None
     if "compile" in steps:
         with encoder.compiling(BATCH):
             return fastest(encoder, passes)

@@ -112,9 +112,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Roots of images are noted in a folder of the tests, and not in that of whoever runs them."""
+    """Roots of images and what is kept of encoders lie in folders of the tests, not in those of whoever runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("EMBEDSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

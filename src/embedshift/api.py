@@ -60,7 +60,7 @@ def run(
     """Measures how an encoder's embedding and attention move under each augmentation of each image.
 
     A folder that holds the finished study is left alone; an unfinished one is gone on with. On Linux, freed memory is
-    kept by this process from then on (`embedshift.engines.local.keep_memory`).
+    kept by this process from then on (`embedshift.encoders.device.keep_memory`).
 
     Args:
         images: A folder, or several files and folders, or a `.txt` list.
@@ -82,7 +82,7 @@ def run(
         draws: Views per image and augmentation.
         size: Side of the views, in pixels; None = the encoder's own.
         resize: "squash" to the square, or "crop" as the encoder was trained.
-        precision: "float32", "bfloat16" or "float16"; None = float32.
+        precision: "float32", "bfloat16", "float16", or "auto": the fastest here; None = float32.
         device: "auto", or torch devices with commas; None = auto.
         engine: "local" or "ray".
         workers: Loader processes; None = one a core.

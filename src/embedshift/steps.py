@@ -17,7 +17,6 @@ from embedshift.engines.again import hashes_now, worth_again
 from embedshift.engines.job import workers_of
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.kept import images_kept
-from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.prepare import Prepared, prepared
 from embedshift.sources import Sample, Shard, note_roots
 from embedshift.sources.base import storable
@@ -142,7 +141,7 @@ def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, comple
         identity=study.identity,
         questions={question.name: told.get(question.name, {}) for question in config.asked()},
         augmentations=plan.suite.names,
-        encoder=_encoder_record(study.ready.encoder, plan),
+        encoder=_encoder_record(study),
         source=dict(study.source.description),
         pairs={name: asdict(each) for name, each in study.pairs.items()},
         order=study.order,
@@ -158,7 +157,8 @@ def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, comple
     )
 
 
-def _encoder_record(encoder: Encoder, plan: Plan) -> EncoderRecord:
+def _encoder_record(study: Prepared) -> EncoderRecord:
+    encoder, plan = study.ready.encoder, study.plan
     said = EncoderInfo.of(encoder)
     return EncoderRecord(
         name=encoder.name,
@@ -176,6 +176,7 @@ def _encoder_record(encoder: Encoder, plan: Plan) -> EncoderRecord:
         resample=plan.preprocess.resample,
         precision=said.precision or "float32",
         attention_kind=said.attention_kind,
+        kernels=study.spec.kernels,
     )
 
 

@@ -12,6 +12,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from embedshift.encoders import kernels
 from embedshift.encoders.base import Preprocess
+from embedshift.encoders.calls import Calls
 from embedshift.encoders.kernels import CpuKernels
 from embedshift.encoders.module import ModuleEncoder
 
@@ -29,6 +30,13 @@ def without_gradients():
     torch.manual_seed(0)
     with torch.inference_mode():
         yield
+
+
+@pytest.fixture(autouse=True)
+def all_faster(monkeypatch, tmp_path):
+    """Here every kernel is found to be faster: whether it is taken is then a matter of what it gives."""
+    monkeypatch.setenv("EMBEDSHIFT_CACHE", str(tmp_path))
+    monkeypatch.setattr(Calls, "times_as_fast", lambda *_: 2.0)
 
 
 @pytest.fixture
@@ -192,21 +200,23 @@ def test_they_are_packed_again_where_the_encoder_is_sent(products):
     assert len(products) == 3 * (3 * 6 + 1)
 
 
-def test_an_encoder_goes_on_without_where_torch_has_none(monkeypatch):
+def test_an_encoder_goes_on_without_where_torch_has_none(monkeypatch, tmp_path):
     wanted = encoder()(VIEWS).embedding
+    monkeypatch.setenv("EMBEDSHIFT_CACHE", str(tmp_path / "another"))
 
     def missing(*_):
         raise RuntimeError("torch was built without oneDNN")
 
     monkeypatch.setattr(kernels, "_pack", missing)
     plain = encoder()
-    assert plain._kernels is None
+    assert plain.kernels == ()
     np.testing.assert_allclose(plain(VIEWS).embedding, wanted, atol=3e-6)
 
 
-def test_kernels_that_give_something_else_are_not_taken(monkeypatch):
+def test_kernels_that_give_something_else_are_not_taken(monkeypatch, tmp_path):
     wanted, product = encoder()(VIEWS).embedding, kernels._product
+    monkeypatch.setenv("EMBEDSHIFT_CACHE", str(tmp_path / "another"))
     monkeypatch.setattr(kernels, "_product", lambda *given: product(*given) * 1.01)
     plain = encoder()
-    assert plain._kernels is None
+    assert plain.kernels == ()
     np.testing.assert_allclose(plain(VIEWS).embedding, wanted, atol=3e-6)

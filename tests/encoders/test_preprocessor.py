@@ -2,12 +2,10 @@
 
 import contextlib
 import json
-import platform
 import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from embedshift import EmbedshiftError, load_encoder
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, HALF
@@ -127,14 +125,3 @@ def test_nonsense_of_a_configuration_is_one_line(settings, clip):
 def test_devices_that_compute_nothing(clip):
     refused(clip, "device 'meta' cannot be used here", "give auto or cpu", code=2, device="meta")
     refused(clip, "device 'gpu7' cannot be used here", code=2, device="gpu7")
-
-
-def test_bfloat16_where_the_processor_only_emulates_it(clip, monkeypatch, caplog):
-    load_encoder(str(clip), device="cpu")
-    assert caplog.text == ""
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    load_encoder(str(clip), device="cpu")
-    assert caplog.text == ""
-    load_encoder(str(clip), device="cpu", precision="bfloat16")
-    assert "this processor only emulates bfloat16: `precision` float32 is faster here" in caplog.text

@@ -19,7 +19,8 @@ S = TypeVar("S")
 # What study.json, a chart or the row of a table holds.
 Json = dict[str, Any]
 
-Precision = Literal["float32", "bfloat16", "float16"]
+# "auto" is what is asked for; what an encoder computes in is one of the others.
+Precision = Literal["float32", "bfloat16", "float16", "auto"]
 Resize = Literal["squash", "crop"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
@@ -57,7 +58,7 @@ class StudyConfig:
     draws: AtLeast1 = setting(1, "Views per augmentation.")
     size: Annotated[int, Ge(8)] | None = setting(None, "Input size in pixels. Default: the encoder's.")
     resize: Resize = setting("squash", "squash or crop.")
-    precision: Precision = setting("float32", "float32, bfloat16 or float16.")
+    precision: Precision = setting("float32", "float32, bfloat16, float16, or auto: the fastest.")
     device: str = setting("auto", "auto (all GPUs), cpu, mps, cuda:0,cuda:2.")
     engine: Literal["local", "ray"] = setting("local", "local or ray.")
     workers: Annotated[int, Ge(0)] | None = setting(None, "Loader processes. Default: one a core.")

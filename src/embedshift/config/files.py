@@ -87,6 +87,24 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     return data
 
 
+def read_own(path: str | os.PathLike[str], most: int) -> bytes:
+    """The bytes of a regular file that embedshift keeps and this user owns; links are not followed.
+
+    Args:
+        path: Of the file.
+        most: Bytes; a larger one is refused before anything of it is read.
+
+    Raises:
+        OSError: when there is none, it cannot be read, or it is a link, no file, somebody else's, or larger.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    with os.fdopen(os.open(path, flags), "rb") as opened:
+        found = os.fstat(opened.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_size > most:
+            raise OSError(errno.EINVAL, "not a file that embedshift wrote")
+        return opened.read(most)
+
+
 def read_text(path: str | os.PathLike[str], most: int) -> str:
     """The text of a file in UTF-8, with or without a mark before it, whatever the locale is.
 

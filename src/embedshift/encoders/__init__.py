@@ -109,7 +109,8 @@ def load_encoder(
         model: "dinov2-small-offline", an id such as "openai/clip-vit-base-patch32", a folder, or a name of open_clip
             or timm such as "timm:vit_small_patch16_224.augreg_in21k_ft_in1k" or "open_clip:local-dir:folder".
         device: "auto" = CUDA, else MPS, else CPU; or any torch device.
-        precision: "float32", "bfloat16" or "float16".
+        precision: "float32", "bfloat16", "float16", or "auto": the fastest of them on this device whose embeddings are
+            near to those in float32, found by a short measurement; the encoder's `precision` says which.
         size: Input size in pixels; by default the checkpoint's own.
         embedding: Which vector to read where the family gives several; by default its first.
 

@@ -13,6 +13,8 @@ from embedshift.config import Precision
 
 # Side of the largest picture that an encoder is given: in one batch, some hundred megabytes.
 LARGEST = 4096
+# Rows of activations that keep a device busy; more only takes memory.
+TOKENS_PER_BATCH = {"cpu": 2_000, "cuda": 50_000, "mps": 10_000}
 
 AttentionKind = Literal["cls", "pool", "mean"]
 
@@ -204,6 +206,20 @@ class Pipelined(Protocol):
 
 
 @runtime_checkable
+class HasKernels(Protocol):
+    """An encoder that chooses among kernels, which differ by rounding: a study goes on with those it began with."""
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """The names of those at work."""
+        ...
+
+    def taking(self, kernels: Collection[str]) -> AbstractContextManager[None]:
+        """While entered, these are at work."""
+        ...
+
+
+@runtime_checkable
 class Differentiable(Protocol):
     """An encoder that gives gradients with respect to pixels."""
 
@@ -232,3 +248,14 @@ class TextEncoder(Protocol):
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Encodes N texts, float32 `[N, D]`, not normalised."""
         ...
+
+
+def usual_batch(device: str, grid: tuple[int, int] | None) -> int:
+    """Views per forward pass where the user names none, by device and encoder alone: equal studies, equal batches.
+
+    Example:
+        >>> usual_batch("cpu", (7, 7)), usual_batch("cuda:1", (16, 16))
+        (40, 194)
+    """
+    tokens = grid[0] * grid[1] + 1 if grid else 50
+    return max(1, TOKENS_PER_BATCH.get(device.partition(":")[0], 2_000) // tokens)

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from embedshift.config import Precision
+from embedshift.encoders.cache import cache_folder
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from embedshift.encoders.huggingface import load_huggingface
 from embedshift.encoders.module import ModuleEncoder
@@ -42,8 +43,8 @@ def load_bundled(
 ) -> ModuleEncoder:
     """Loads `dinov2-small-offline`, rebuilding it into the user's cache at the first use.
 
-    The cache is `$EMBEDSHIFT_CACHE`, else `$XDG_CACHE_HOME/embedshift`, else `~/.cache/embedshift`. Where there is no
-    home folder that can be written, the model is rebuilt every time.
+    The cache is that of `encoders.cache`. Where there is no home folder that can be written, the model is rebuilt
+    every time.
 
     Raises:
         EmbedshiftError: when the extra `offline` is not installed, or a file is not the one that was checked.
@@ -84,13 +85,7 @@ def _for_once() -> Iterator[Path]:
 
 def cached_folder() -> Path:
     """Where the rebuilt checkpoint lies, or will lie: a folder as `save_pretrained` writes it."""
-    return _cache() / f"{NAME}-{WEIGHTS_HASH[:12]}"
-
-
-def _cache() -> Path:
-    if "EMBEDSHIFT_CACHE" in os.environ:
-        return Path(os.environ["EMBEDSHIFT_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "embedshift"
+    return cache_folder() / f"{NAME}-{WEIGHTS_HASH[:12]}"
 
 
 def _rebuild(folder: Path) -> None:

@@ -1,10 +1,11 @@
 """Matrix products and attention on a CPU, by kernels that torch brings along but does not take by itself.
 
 `nn.Linear` runs through MKL in float32, and in bfloat16 copies its bias into the result first. oneDNN's linear with
-packed weights, which torch's compiler uses, is faster by a tenth to a fifth; `benchmarks/tried.py` shows by how much.
+packed weights, which torch's compiler uses, is faster by a tenth to a fifth on processors with AVX-512;
+`benchmarks/tried.py` shows by how much.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -12,22 +13,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-DTYPES = (torch.float32, torch.bfloat16)
+PRODUCTS, ATTENTION = "products", "attention"
+# By what matrix products are computed in, the kernels that there are; each is a switch of its own.
+KERNELS = {torch.float32: (PRODUCTS,), torch.bfloat16: (PRODUCTS, ATTENTION)}
 
 
 class CpuKernels(TorchFunctionMode):
-    """While entered, the linear layers and patch embeddings of a module run through oneDNN with packed weights.
+    """While entered, some functions of torch run through other kernels; nothing else is changed.
 
-    Under bfloat16 autocast, attention without a mask is written out in two batched products beside that, which took
-    half the time of torch's fused kernel for the few tokens of a vision transformer. Nothing else is changed; while
-    torch compiles, only attention and products in float32 are. Results differ from torch's own by rounding.
+    "products": the linear layers and patch embeddings of a module, by oneDNN with packed weights; "attention": under
+    bfloat16 autocast, attention without a mask, in two batched products. While torch compiles, only attention and
+    products in float32 are changed. Results differ from torch's own by rounding. Whether they are faster depends on the
+    processor: see `trial`.
 
     Args:
         module: The module, on the CPU, its weights cast already. Weights that change later are not seen.
         dtype: What matrix products are computed in, float32 or bfloat16; weights of another dtype stay with torch.
+        names: Which of `KERNELS`; None = all that there are for the dtype.
 
     Raises:
-        RuntimeError: where torch was built without oneDNN, or the CPU cannot do bfloat16.
+        RuntimeError: for "products", where torch was built without oneDNN, or the CPU cannot do bfloat16.
 
     Example:
         >>> layer = nn.Linear(3, 2)
@@ -38,27 +43,29 @@ class CpuKernels(TorchFunctionMode):
         True
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, module: nn.Module, dtype: torch.dtype, names: Collection[str] | None = None) -> None:
         super().__init__()
-        if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-            raise RuntimeError("torch was built without oneDNN")
-        self._module, self._dtype = module, dtype
-        with torch.no_grad():
-            # With the weight itself, so that its id stays its own.
-            self._packed = {id(weight): (weight, _pack(weight)) for weight in _weights(module, dtype)}
-        self._instead: dict[Callable[..., Any], Callable[..., Any]] = {
-            functional.linear: self._linear,
-            functional.conv2d: self._patch_embedding,
-            functional.scaled_dot_product_attention: _attention,
-        }
-
-    def __reduce__(self) -> tuple[type["CpuKernels"], tuple[nn.Module, torch.dtype]]:
-        return CpuKernels, (self._module, self._dtype)  # packed weights do not travel
+        self.names = tuple(name for name in KERNELS.get(dtype, ()) if names is None or name in names)
+        self._packed: dict[int, tuple[Tensor, Tensor]] = {}
+        self._instead: dict[Callable[..., Any], Callable[..., Any]] = {}
+        if PRODUCTS in self.names:
+            if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+                raise RuntimeError("torch was built without oneDNN")
+            with torch.no_grad():
+                # With the weight itself, so that its id stays its own.
+                self._packed = {id(weight): (weight, _pack(weight)) for weight in _weights(module, dtype)}
+            self._instead |= {functional.linear: self._linear, functional.conv2d: self._patch_embedding}
+        if ATTENTION in self.names:
+            self._instead[functional.scaled_dot_product_attention] = _attention
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         return self._instead.get(func, func)(*args, **(kwargs or {}))
+
+    def replaces(self, func: Callable[..., Any]) -> bool:
+        """Whether calls of a function of torch run through these kernels."""
+        return func in self._instead
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if torch.compiler.is_compiling():
@@ -89,7 +96,7 @@ def _weights(module: nn.Module, dtype: torch.dtype) -> Iterator[Tensor]:
     for part in module.modules():
         if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and _cuts_patches(part)):
             weight: Tensor = part.weight
-            if weight.dtype == dtype and dtype in DTYPES:
+            if weight.dtype == dtype:
                 yield weight
 
 

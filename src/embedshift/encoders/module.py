@@ -14,15 +14,15 @@ from embedshift.arrays import Pixels
 from embedshift.config import Json, Precision
 from embedshift.encoders.attention import AttentionTap, Rows
 from embedshift.encoders.base import LARGEST, AttentionKind, EncoderOutput, Preprocess
-from embedshift.encoders.device import emulates_bfloat16, find_device, from_device, to_device
+from embedshift.encoders.device import find_device, from_device, to_device
 from embedshift.encoders.family import Embedding
+from embedshift.encoders.faster import FasterPasses
 from embedshift.encoders.grid import PatchGrid
-from embedshift.encoders.kernels import CpuKernels
 from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tap, Tower
-from embedshift.encoders.speed import ClassTokenShortcut, compiled, same_output
+from embedshift.encoders.speed import compiled
 from embedshift.encoders.structure import has_cls_token, last_block, pooling_head
 from embedshift.encoders.taps import Taps
-from embedshift.encoders.weights import DTYPES, cast_weights, frozen, weights_hash
+from embedshift.encoders.weights import DTYPES, frozen, weights_hash
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 Embed = Callable[[nn.Module, Tensor], Tensor]
 
 
-class ModuleEncoder:
+class ModuleEncoder(FasterPasses):
     """An encoder made of a torch module and a function that reads the embedding from it.
 
     The module is put into eval mode and moved to the device. A lower precision is used through autocast, which keeps
@@ -42,7 +42,8 @@ class ModuleEncoder:
         preprocess: Input size and normalisation.
         name: What tables and reports call it.
         device: "auto" = CUDA, else Apple's MPS, else the CPU; or any torch device.
-        precision: "float32", "bfloat16" or "float16".
+        precision: "float32", "bfloat16", "float16", or "auto" = the fastest of them here whose embeddings are near to
+            those in float32.
         attention: The block inside which the attention runs; by default the pooling head of a module without
             class token, else the last layer of its transformer.
         tower: The part that sees the picture, in which patches, class token, head and layers are looked for; by
@@ -71,11 +72,10 @@ class ModuleEncoder:
         revision: str | None = None,
         shared: bool = False,
     ) -> None:
-        self.name, self.preprocess, self.precision, self.revision = name, preprocess, precision, revision
+        self.name, self.preprocess, self.revision = name, preprocess, revision
         self.size, self.mean, self.std = preprocess.size, preprocess.mean, preprocess.std
+        self.precision: Precision = "float32" if precision == "auto" else precision
         self.device = find_device(device)
-        if precision == "bfloat16" and emulates_bfloat16(self.device):
-            log.warning("this processor only emulates bfloat16: `precision` float32 is faster here")
         self.module = module.eval().to(self.device)
         self.weights_hash = weights_hash(self.module)
         self._embed = self._forward = embed
@@ -85,22 +85,18 @@ class ModuleEncoder:
         self._tower = module if tower is None else tower
         self._listened = Taps()
         self._tap, self._kind = _tap(self._tower, attention, self._listened)
-        self._kernels: CpuKernels | None = None
-        self._shortcut: ClassTokenShortcut | None = None
         self._taps: dict[str, Tap] = {}
         self._patches = PatchGrid(self._tower)
         # Normalisation as one multiply-add on the device: x / 255 / std - mean / std.
         scale = 1.0 / (255.0 * torch.tensor(self.std))
         self._scale = scale.view(1, 3, 1, 1).to(self.device)
         self._shift = (-torch.tensor(self.mean) / torch.tensor(self.std)).view(1, 3, 1, 1).to(self.device)
+        self._shared, self._tapped = shared, attention
         probe = self._try_one_image()
-        self._shortcut = self._try_shortcut()
-        if precision != "float32" and not shared:
-            cast_weights(self.module, DTYPES[precision])
-        self._kernels = self._try_kernels() if self.device.type == "cpu" else None
         self.dim = int(probe.embedding.shape[1])
         self.grid = None if probe.attention is None else (probe.attention.shape[1], probe.attention.shape[2])
         self.attention_kind = probe.attention_kind
+        self._make_faster(precision)
 
     def __call__(self, views: Pixels) -> EncoderOutput:
         """Encodes views uint8 `[B, S, S, 3]`, RGB, in one forward pass."""
@@ -163,11 +159,11 @@ class ModuleEncoder:
 
     def __getstate__(self) -> Json:
         """Without the compiled pass, which does not travel: who receives the encoder compiles it again."""
-        return self.__dict__ | {"_forward": self._embed, "_batch": 0}
+        return super().__getstate__() | {"_forward": self._embed, "_batch": 0}
 
     def __setstate__(self, state: Json) -> None:
         """Without what its sender was observed by."""
-        self.__dict__.update(state)
+        super().__setstate__(state)
         self._remove_taps([*self._taps])
 
     @property
@@ -203,46 +199,6 @@ class ModuleEncoder:
 
     def _embed_pixels(self, pixels: Tensor) -> Tensor:
         return self._embed(self.module, pixels.to(self.device) * self._scale + self._shift)
-
-    def _shortcut_now(self) -> contextlib.AbstractContextManager[None]:
-        spared = self._shortcut is not None and not any(tap.all_tokens for tap in self._taps.values())
-        return self._shortcut if spared and self._shortcut else contextlib.nullcontext()
-
-    def _try_shortcut(self) -> ClassTokenShortcut | None:
-        """The shortcut, where embedding and attention of two random images stay the same with it."""
-        block = last_block(self._tower)
-        shortcut = None if block is None or not has_cls_token(self._tower) else ClassTokenShortcut(block)
-        if not shortcut:
-            return None
-        images, short = self._two_images(), None
-        precision, self.precision = self.precision, "float32"  # tells apart what a lower one would blur
-        plain = self(images)
-        self._shortcut, shortcut.wild = shortcut, True
-        try:
-            short = self(images)
-        except Exception as error:  # a block that is built otherwise
-            log.debug("%s: no shortcut (%s)", self.name, reason(error))
-        self.precision, self._shortcut, shortcut.wild = precision, None, False
-        if short is not None and same_output(plain, short):
-            return shortcut
-        shortcut.remove()
-        return None
-
-    def _try_kernels(self) -> CpuKernels | None:
-        """Faster kernels, where they are at hand and give what torch's own give, to rounding."""
-        images = self._two_images()
-        plain, fast = self(images), None
-        try:
-            self._kernels = CpuKernels(self.module, DTYPES[self.precision])
-            fast = self(images)
-        except Exception as error:  # an older torch, another processor
-            log.debug("%s: torch's own kernels (%s)", self.name, reason(error))
-        kernels, self._kernels = self._kernels, None
-        rounding = 1e-3 if self.precision == "float32" else 0.1
-        return kernels if fast is not None and same_output(plain, fast, rounding) else None
-
-    def _two_images(self) -> Pixels:
-        return np.random.default_rng(0).integers(0, 256, (2, self.size, self.size, 3), np.uint8)
 
     @contextlib.contextmanager
     def observing(self, names: Collection[str]) -> Iterator[None]:

@@ -2,16 +2,21 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from embedshift.config import Precision
 from embedshift.encoders import load_encoder, load_text_encoder
-from embedshift.encoders.base import Compilable, Encoder, EncoderInfo, Observable, ReadsText, TextEncoder
+from embedshift.encoders.base import (
+    Compilable,
+    Encoder,
+    EncoderInfo,
+    HasKernels,
+    Observable,
+    ReadsText,
+    TextEncoder,
+    usual_batch,
+)
 from embedshift.errors import UsageError
-
-# Rows of activations that keep a device busy; more only takes memory. A fixed table, so that equal studies have equal
-# batches.
-TOKENS_PER_BATCH = {"cpu": 2_000, "cuda": 50_000, "mps": 10_000}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,7 @@ class EncoderSpec:
         size: As `load_encoder`.
         embedding: As `load_encoder`.
         given: An encoder of the user's own, in place of all these.
+        kernels: Those that the study began with; None = those that are faster here.
         observations: What it is observed by.
         compile: Whether forward passes are compiled.
         batch_size: Views per forward pass; None = by device, encoder and size alone.
@@ -36,6 +42,7 @@ class EncoderSpec:
     size: int | None = None
     embedding: str | None = None
     given: Encoder | None = None
+    kernels: tuple[str, ...] | None = None
     observations: tuple[str, ...] = ()
     compile: bool = False
     batch_size: int | None = None
@@ -65,15 +72,30 @@ class EncoderSpec:
                 f"{encoder.name} has no text tower: text, labels and words need an encoder with a method "
                 "encode_text(texts) -> [N, D], as embedshift.wrap(..., encode_text=...) makes it"
             )
-        return load_text_encoder(self.model, device=str(EncoderInfo.of(encoder).device), precision=self.precision)
+        said = EncoderInfo.of(encoder)
+        return load_text_encoder(self.model, device=str(said.device), precision=said.precision or self.precision)
 
     def batch_for(self, encoder: Encoder) -> int:
         """Views per forward pass."""
         if self.batch_size is not None:
             return self.batch_size
-        device = str(EncoderInfo.of(encoder).device or "cpu").partition(":")[0]
-        tokens = encoder.grid[0] * encoder.grid[1] + 1 if encoder.grid else 50
-        return max(1, TOKENS_PER_BATCH.get(device, 2_000) // tokens)
+        return usual_batch(str(EncoderInfo.of(encoder).device or "cpu"), encoder.grid)
+
+    def chosen(self, encoder: Encoder) -> "EncoderSpec":
+        """The same with what was chosen at loading, so that whoever loads the encoder by it computes alike.
+
+        Args:
+            encoder: As this loaded it.
+        """
+        precision = EncoderInfo.of(encoder).precision or self.precision
+        kernels = encoder.kernels if isinstance(encoder, HasKernels) else None
+        return replace(self, precision=precision, kernels=kernels if self.kernels is None else self.kernels)
+
+    def at_work(self, encoder: Encoder) -> contextlib.AbstractContextManager[None]:
+        """While entered, the kernels of this are at work in the encoder; without any of its own, those it chose."""
+        if self.kernels is not None and isinstance(encoder, HasKernels):
+            return encoder.taking(self.kernels)
+        return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def observed(self, encoder: Encoder) -> Iterator[None]:

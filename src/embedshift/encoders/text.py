@@ -43,7 +43,7 @@ class ModuleTextEncoder:
         read: `(module, tokens) -> [B, D]`.
         name: What errors call it.
         device: As `ModuleEncoder`.
-        precision: As `ModuleEncoder`.
+        precision: As `ModuleEncoder`; "auto" is float32.
 
     Example:
         >>> net = nn.EmbeddingBag(128, 4)
@@ -63,7 +63,7 @@ class ModuleTextEncoder:
         device: str = "auto",
         precision: Precision = "float32",
     ) -> None:
-        self.name, self.precision = name, precision
+        self.name, self.precision = name, "float32" if precision == "auto" else precision
         self.device = find_device(device)
         self.module = module.eval().to(self.device)
         self._tokenize, self._read = tokenize, read

@@ -34,9 +34,33 @@ def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
         >>> [weight.dtype for weight in layer.parameters()][1:3]
         [torch.bfloat16, torch.float32]
     """
-    for part in module.modules():
-        if isinstance(part, nn.Linear | nn.Conv2d):
-            part.to(dtype)
+    for part in _products(module):
+        part.to(dtype)
+
+
+@contextlib.contextmanager
+def cast_for_now(module: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """While entered, the weights are cast as by `cast_weights`; afterwards they are what they were, to the bit.
+
+    Example:
+        >>> layer = nn.Linear(2, 2)
+        >>> with cast_for_now(layer, torch.bfloat16):
+        ...     layer.weight.dtype
+        torch.bfloat16
+        >>> layer.weight.dtype
+        torch.float32
+    """
+    before = [(weight, weight.data) for part in _products(module) for weight in part.parameters()]
+    cast_weights(module, dtype)
+    try:
+        yield
+    finally:
+        for weight, data in before:
+            weight.data = data
+
+
+def _products(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
 
 
 @contextlib.contextmanager

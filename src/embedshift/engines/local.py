@@ -1,9 +1,9 @@
 """One machine: loader processes read, decode and draw; this process encodes and measures."""
 
 import contextlib
-import ctypes
 from collections.abc import Iterator
 
+from embedshift.encoders.device import keep_memory
 from embedshift.engines.job import Job, Progress, Result
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import DrawnImage, draw_image
@@ -11,8 +11,6 @@ from embedshift.pipeline.kept import Kept
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.shard import measure_shards
 from embedshift.store.shards import Failure
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 
 def run_local(job: Job) -> Iterator[Result]:
@@ -39,18 +37,6 @@ def read_blocks(job: Job) -> None:
         # The loader will say what is wrong.
         with contextlib.suppress(Exception, TookTooLong), time_limit(job.config.image_timeout):
             job.source.read(sample)
-
-
-def keep_memory() -> None:
-    """Tells glibc to keep freed memory for what comes next; other libraries of C are left as they are.
-
-    An encoder on a CPU asks for the same tens of megabytes layer after layer. Given back to the kernel in between, they
-    come as new pages every time, which cost CLIP ViT-B/32 in float32 15 % of its time.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        set_option = ctypes.CDLL("libc.so.6").mallopt
-        set_option(M_MMAP_THRESHOLD, 2**30)
-        set_option(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _count(drawn: Iterator[DrawnImage | Failure], progress: Progress) -> Iterator[DrawnImage | Failure]:

@@ -62,9 +62,14 @@ class Measure:
 
     Made once a study, it travels to every process that draws or encodes.
 
+    Attributes:
+        in_float32: Whether it needs the encoder in float32, which `precision` auto then is.
+
     Args:
         asked: What the study is about.
     """
+
+    in_float32 = False
 
     def __init__(self, asked: Asked) -> None:
         self.metrics = tuple(name for name in asked.metrics if METRICS[name].question == self.question)

@@ -5,11 +5,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
 from embedshift.augmentations.purifiers import check_purifiers
-from embedshift.config import StudyConfig
+from embedshift.config import Precision, StudyConfig
 from embedshift.encoders import Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.spec import EncoderSpec
@@ -33,7 +33,7 @@ from embedshift.sources import (
     shuffle,
     split,
 )
-from embedshift.store.info import hash_of
+from embedshift.store.info import EncoderRecord, hash_of, read_info
 
 # Of the views of one image; a loader holds them three times while it hands them over.
 MOST_BYTES = 2**30
@@ -83,8 +83,9 @@ def prepared(
         variants = [Variant(name, bytes_hash=e.bytes_hash, missing=e.missing) for name, e in pairs.items()]
         suite = Suite([*with_purified(variants, config.purify)])
     measures = make_measures(config, suite, samples)
-    spec = encoder_spec(config, encoder, measures)
+    spec = encoder_spec(config, encoder, measures, begun=None if out is None else begun_encoder(out))
     with ready(spec, config, compiled=False) as loaded:
+        spec = spec.chosen(loaded.encoder)
         measures = loaded.prepare(measures)
         preprocess = preprocess_of(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
         suite.try_out(preprocess.size)
@@ -155,12 +156,35 @@ def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Sam
     return source, *shuffle(samples, source, seed=config.seed)
 
 
-def encoder_spec(config: StudyConfig, encoder: Encoder | None, measures: Sequence[Measure]) -> EncoderSpec:
-    """Which encoder the study wants, and what it must give."""
+def begun_encoder(out: Path) -> EncoderRecord | None:
+    """The encoder by which a study was begun in a folder; None where there is none that can be read."""
+    try:
+        return read_info(out).encoder
+    except UsageError:  # whether the folder can be gone on with is decided later
+        return None
+
+
+def encoder_spec(
+    config: StudyConfig, encoder: Encoder | None, measures: Sequence[Measure], begun: EncoderRecord | None = None
+) -> EncoderSpec:
+    """Which encoder the study wants, and what it must give.
+
+    Args:
+        config: The settings.
+        encoder: The user's own, in place of the one that they name.
+        measures: What the questions measure.
+        begun: The encoder by which the study was begun: what was chosen by measurement then is kept.
+    """
+    precision = config.precision
+    if precision == "auto" and any(each.in_float32 for each in measures):
+        precision = "float32"
+    elif precision == "auto" and begun is not None:
+        precision = next((each for each in get_args(Precision) if each == begun.precision), precision)
     return EncoderSpec(
         model=config.model,
         device=config.device,
-        precision=config.precision,
+        precision=precision,
+        kernels=None if begun is None else begun.kernels,
         size=config.size,
         embedding=config.embedding,
         given=encoder,

@@ -76,5 +76,6 @@ def ready(
     # Before the encoder is observed, since observers may bring observations of their own.
     parts = {question.name: question.part("observe") for question in config.asked()}
     encoder = spec.load(device)
-    with spec.observed(encoder), spec.compiled(encoder) if compiled else contextlib.nullcontext():
+    compiling = spec.compiled(encoder) if compiled else contextlib.nullcontext()
+    with spec.at_work(encoder), spec.observed(encoder), compiling:
         yield ReadyEncoder(encoder, {name: part.OBSERVER(spec, encoder) for name, part in parts.items() if part})

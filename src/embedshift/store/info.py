@@ -25,7 +25,9 @@ Natural = Annotated[int, Ge(0)]
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderRecord:
-    """The encoder of a study: the fields of `Encoder`, `EncoderInfo` and `Preprocess`, and what a report calls it."""
+    """The encoder of a study: the fields of `Encoder`, `EncoderInfo` and `Preprocess`, what a report calls it,
+    and the kernels by which the study was begun (None where it has no choice of any).
+    """  # noqa: D205
 
     name: str
     title: str | None = None
@@ -42,6 +44,7 @@ class EncoderRecord:
     resample: Annotated[int, Ge(0), Le(5)]
     precision: str
     attention_kind: str | None
+    kernels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,11 +32,13 @@ class MEASURE(Measure):
         opens: Whether the shard at hand is the one that begins with it.
     """
 
+    in_float32 = True
+
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
         config = asked.config
         self.settings = config.of(Switches)
-        if config.precision != "float32" or config.compile:
+        if config.precision not in ("float32", "auto") or config.compile:
             given = "`compile`" if config.compile else f"`precision` {config.precision}"
             raise UsageError(f"`heads` splits a shift in float32, by torch's own passes; run it without {given}")
         self.layers = self.heads = 0

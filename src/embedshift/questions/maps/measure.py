@@ -145,11 +145,13 @@ class MEASURE(Measure):
     The observer fills in `grid`, `has_attention`, and what is explained: `target` for words, `captions` by image.
     """
 
+    in_float32 = True
+
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
         config, switches = asked.config, asked.config.of(Switches)
         self.names, self.aim = _names(switches.maps), switches.maps_target.strip()
-        if config.precision != "float32" or config.compile:
+        if config.precision not in ("float32", "auto") or config.compile:
             setting = "compile" if config.compile else "precision"
             raise UsageError(f"`maps` need gradients, which are right in float32 alone: run without `{setting}`")
         if not self.names:

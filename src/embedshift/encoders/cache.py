@@ -1,0 +1,73 @@
+"""The user's cache: what embedshift can make again, kept so that it need not."""
+
+import contextlib
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from embedshift.config.files import read_own
+
+# Of one note, and how many there are at most; the oldest go.
+LARGEST, MOST = 65_536, 200
+# Whatever a cache may be: full, not to be written, in the place of a file, without a home folder, or full of nonsense.
+BROKEN = (OSError, RuntimeError, ValueError, RecursionError)
+
+
+def cache_folder() -> Path:
+    """`$EMBEDSHIFT_CACHE`, else `embedshift` in `$XDG_CACHE_HOME`, else in `~/.cache`, on macOS `~/Library/Caches`.
+
+    Raises:
+        RuntimeError: where nobody knows the home folder.
+    """
+    if "EMBEDSHIFT_CACHE" in os.environ:
+        return Path(os.environ["EMBEDSHIFT_CACHE"])
+    usual = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / usual) / "embedshift"
+
+
+def recall(kind: str, key: str) -> Any:
+    """What was noted under a key; None where there is nothing that this user's embedshift wrote.
+
+    Args:
+        kind: A folder of the cache.
+        key: Hexadecimal digits.
+    """
+    try:
+        return json.loads(read_own(cache_folder() / kind / f"{key}.json", LARGEST))
+    except BROKEN:
+        return None
+
+
+def note(kind: str, key: str, content: Any) -> None:
+    """Notes JSON under a key, whole or not at all; where nothing can be written, nothing is noted.
+
+    Args:
+        kind: As `recall`.
+        key: As `recall`.
+        content: Replaces what was noted under it.
+    """
+    with contextlib.suppress(*BROKEN):
+        folder = cache_folder() / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        with _hidden(folder) as hidden:
+            hidden.write_text(json.dumps(content), encoding="utf-8")
+            os.replace(hidden, folder / f"{key}.json")
+        notes = [path for path in folder.iterdir() if re.fullmatch(r"[0-9a-f]+\.json", path.name)]
+        for path in sorted(notes, key=lambda path: path.lstat().st_mtime)[:-MOST]:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def _hidden(folder: Path) -> Iterator[Path]:
+    """A new file of a name of its own, which is gone afterwards unless it was renamed."""
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".note-")
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)

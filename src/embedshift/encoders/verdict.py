@@ -1,0 +1,161 @@
+"""Verdicts: what trials found out about an encoder on this machine, kept in the user's cache."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt, Le
+from torch import nn
+
+from embedshift.config import Json, validated
+from embedshift.encoders.cache import note, recall
+from embedshift.errors import UsageError
+
+KIND = "verdicts"
+# Raised whenever trials or kernels change: what an older embedshift found out is then tried again.
+VERSION = 1
+PACKAGES = ("embedshift", "torch", "transformers", "open_clip_torch", "timm")
+# What holds torch and its libraries to other instructions than the processor has.
+HELD = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
+
+Times = Annotated[float, Gt(0), Le(1e6)]
+Distance = Annotated[float, Ge(0), Le(2)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a lower precision costs and spares.
+
+    Args:
+        times: Seconds of a pass as a multiple of those in float32.
+        largest: Largest cosine distance of an embedding to that in float32; None = not measured, since it is slower,
+            or not finite.
+        mean: Mean of these distances.
+        pictures: Number of pictures that they are of.
+    """
+
+    times: Times
+    largest: Distance | None = None
+    mean: Distance | None = None
+    pictures: Annotated[int, Ge(0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What trials found out; what was not tried yet is missing.
+
+    Args:
+        shortcut: Whether embedding and attention stay the same with the class token's shortcut.
+        equal: By precision, the kernels that give what torch's own give.
+        factors: By precision and kernel, how many times as fast as torch's own it is.
+        costs: By precision.
+    """
+
+    shortcut: bool | None = None
+    equal: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    factors: Mapping[str, Mapping[str, Times]] = field(default_factory=dict)
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+
+    def write(self, key: str) -> None:
+        """Into the cache, where that can be."""
+        note(KIND, key, dataclasses.asdict(self))
+
+
+def read_verdict(key: str) -> Verdict:
+    """What the cache knows; of a damaged file, nothing.
+
+    Example:
+        >>> read_verdict("0").shortcut is None
+        True
+    """
+    content = recall(KIND, key)
+    try:
+        return validated(Verdict, content) if isinstance(content, dict) else Verdict()
+    except (UsageError, TypeError):
+        return Verdict()
+
+
+def key_of(content: Mapping[str, Any]) -> str:
+    """The key of a verdict: a hash over what it is about, the processor and the versions.
+
+    Args:
+        content: What tells one encoder from another, as JSON.
+
+    Example:
+        >>> key_of({"size": 224}) == key_of({"size": 32})
+        False
+    """
+    text = json.dumps([VERSION, content, processor(), versions()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def structure(module: nn.Module) -> list[Any]:
+    """What decides a module's passes beside its weights: the classes of its parts, and their plain settings.
+
+    Example:
+        >>> structure(nn.Sequential(nn.Dropout(0.5)))[1]
+        ['0', 'torch.nn.modules.dropout.Dropout', {'training': True, 'p': 0.5, 'inplace': False}]
+    """
+    found: list[Any] = []
+    for name, part in module.named_modules():
+        kind = f"{type(part).__module__}.{type(part).__qualname__}"
+        plain = {key: value for key, value in vars(part).items() if _is_plain(value)}
+        config: Any = getattr(part, "config", None)
+        said = {"config": config.to_json_string()} if hasattr(config, "to_json_string") and not name else {}
+        found.append([name, kind, plain | said])
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def processor() -> Json:
+    """What the processor has, as torch and its libraries may use it, and the number of threads."""
+    has_word = hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported")
+    return {
+        "machine": platform.machine(),
+        "name": processor_name(),
+        "features": features(),
+        "torch": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": has_word and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+        "held": {name: os.environ[name] for name in HELD if name in os.environ},
+        "threads": torch.get_num_threads(),
+    }
+
+
+def processor_name() -> str:
+    """What the system calls it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    found = next((line for line in lines if line.startswith("model name")), "")
+    return found.partition(":")[2].strip() or platform.processor() or platform.machine()
+
+
+def features() -> list[str]:
+    """The names of its features, where torch tells them."""
+    tell = getattr(torch.cpu, "get_capabilities", dict)
+    return sorted(name for name, value in tell().items() if value is True)
+
+
+def versions() -> dict[str, str]:
+    """Of embedshift and the libraries that a pass runs through; one that is not installed is left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,137 @@
+"""What is chosen by measurement when a study begins is written, and taken by all that goes on with it."""
+
+import json
+import logging
+import pickle
+
+import pytest
+from transformers import Dinov2Config, Dinov2Model
+
+import embedshift
+from embedshift.encoders.calls import Calls
+from embedshift.encoders.trial import Trials
+from embedshift.encoders.verdict import Cost
+from embedshift.errors import EmbedshiftError
+from embedshift.pipeline.ready import ready
+from support import command, models
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return models.pictures(tmp_path_factory.mktemp("photos"), 3)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    found = Dinov2Model(Dinov2Config(**models.TOWER | {"num_hidden_layers": 2}))
+    models.widen(found)
+    return str(models.save(found, tmp_path_factory.mktemp("models") / "dinov2"))
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Another machine at every call, on which a lower precision and the kernels are so fast."""
+
+    def be(times, factor):
+        monkeypatch.setenv("EMBEDSHIFT_CACHE", str(tmp_path / f"{times}-{factor}"))
+        cost = Cost(times=times, largest=2e-5, mean=1e-5, pictures=4)
+        monkeypatch.setattr(Trials, "_try_cost", lambda *_: cost)
+        monkeypatch.setattr(Calls, "times_as_fast", lambda *_: factor)
+
+    return be
+
+
+def run(photos, out, model, **settings):
+    settings = {"precision": "auto", "device": "cpu", "shard_size": 2, "workers": 0} | settings
+    return embedshift.run(photos, out=out, model=model, batch_size=10, **settings)
+
+
+def first_lost(study):
+    (study.folder / "shards" / "part-00000.parquet").unlink()
+
+
+def test_auto_is_resolved_once_and_written(photos, model, machine, tmp_path, caplog):
+    machine(0.5, 2.0)
+    caplog.set_level(logging.INFO)
+    study = run(photos, tmp_path / "study", model)
+    info = study.info()
+    assert (info["config"]["precision"], info["encoder"]["precision"]) == ("auto", "bfloat16")
+    assert info["identity"]["precision"] == "bfloat16"
+    assert info["encoder"]["kernels"] == list(
+        embedshift.load_encoder(model, device="cpu", precision="bfloat16").kernels
+    )
+    lines = [record.getMessage() for record in caplog.records if "auto" in record.getMessage()]
+    assert len(lines) == 1
+    assert "2.0 times as fast as float32, its embeddings 2e-05 from" in lines[0]
+    named = run(photos, tmp_path / "named", model, precision="bfloat16")
+    assert named.info()["config_hash"] == info["config_hash"]
+
+
+def test_who_goes_on_takes_what_is_written(photos, model, machine, tmp_path, caplog):
+    machine(0.5, 2.0)
+    study = run(photos, tmp_path / "study", model)
+    before = study.rows().collect()
+    written = study.info()["encoder"]
+    first_lost(study)
+    machine(3.0, 0.5)  # where it would be float32, by torch's own kernels
+    again = run(photos, study.folder, model)
+    assert again.info()["encoder"] == written
+    assert again.rows().collect().equals(before, null_equal=True)
+    assert "kernels" not in caplog.text
+
+
+def test_a_study_begun_in_float32_stays_so(photos, model, machine, tmp_path):
+    machine(3.0, 0.5)
+    study = run(photos, tmp_path / "study", model)
+    assert study.info()["encoder"]["precision"] == "float32"
+    assert study.info()["encoder"]["kernels"] == []
+    first_lost(study)
+    machine(0.5, 2.0)
+    assert run(photos, study.folder, model).info()["encoder"]["kernels"] == []
+    with pytest.raises(EmbedshiftError, match='precision: "float32" there, "bfloat16" now'):
+        run(photos, study.folder, model, precision="bfloat16")
+
+
+def test_kernels_that_cannot_be_had_are_one_line(photos, model, machine, tmp_path, caplog):
+    machine(0.5, 2.0)
+    study = run(photos, tmp_path / "study", model, precision="float32")
+    first_lost(study)
+    info = json.loads((study.folder / "study.json").read_text())
+    info["encoder"]["kernels"] = ["products", "of tomorrow"]
+    (study.folder / "study.json").write_text(json.dumps(info))
+    again = run(photos, study.folder, model, precision="float32")
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert "the kernels of tomorrow, by which this study was begun, cannot be had here" in warnings[0]
+    assert again.info()["encoder"]["kernels"] == ["products", "of tomorrow"]
+
+
+def test_who_loads_by_the_job_takes_what_was_chosen(photos, model, machine, tmp_path, monkeypatch):
+    """As processes of devices and actors of Ray do: what they would find themselves is no matter."""
+    machine(0.5, 2.0)
+    jobs = []
+    monkeypatch.setattr("embedshift.steps.find_engine", lambda _: lambda job: jobs.append(job) or ())
+    with pytest.raises(IndexError):  # no shard
+        run(photos, tmp_path / "study", model)
+    machine(3.0, 0.5)
+    spec = pickle.loads(pickle.dumps(jobs[0].spec))
+    with ready(spec, jobs[0].config, compiled=False) as there:
+        assert there.encoder.precision == "bfloat16"
+        assert there.encoder.kernels == spec.kernels != ()
+    assert there.encoder.kernels == ()
+
+
+def test_what_needs_float32_gets_it(photos, model, machine, tmp_path):
+    machine(0.5, 2.0)
+    study = run(photos, tmp_path / "study", model, heads=True)
+    assert study.info()["encoder"]["precision"] == "float32"
+
+
+def test_the_command_line_knows_it(photos, model, machine, tmp_path, monkeypatch, capsys):
+    machine(4.2, 2.0)
+    arguments = ["--model", model, "--device", "cpu", "--workers", 0, "--dry-run"]
+    done = command.call(monkeypatch, capsys, "run", photos, *arguments, "--precision", "auto")
+    assert done.code == 0, done.err
+    done = command.call(monkeypatch, capsys, "run", photos, *arguments, "--precision", "bfloat16")
+    words = "--precision bfloat16 takes 4.2 times as long as float32 on this processor: use --precision float32 or auto"
+    assert words in " ".join(done.err.split())
