@@ -1,5 +1,6 @@
 """Memory that a loader process shares with the process that encodes: views drawn there are read here, uncopied."""
 
+import contextlib
 import mmap
 import weakref
 
@@ -31,9 +32,12 @@ class Rooms:
 
     def __init__(self, count: int, shape: tuple[int, ...]) -> None:
         self._shape, self._bytes = shape, int(np.prod(shape))
-        # Anonymous, since it is not limited by the size of /dev/shm, and is gone with the processes.
-        self._memory = mmap.mmap(-1, count * self._bytes) if count else None
-        self._free = [*range(count)]
+        self._memory: mmap.mmap | None = None
+        # Where the system does not give it, views come through the pipe.
+        with contextlib.suppress(OSError, ValueError, OverflowError):
+            # Anonymous, since it is not limited by the size of /dev/shm, and is gone with the processes.
+            self._memory = mmap.mmap(-1, count * self._bytes)
+        self._free = [*range(count)] if self._memory else []
 
     def take(self) -> int | None:
         """A free place, for a loader to write to; None where there is none."""
