@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
 
-from embedshift.encoders import kernels
+from embedshift.encoders import calls, kernels
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.calls import Calls
 from embedshift.encoders.kernels import CpuKernels
@@ -220,3 +220,20 @@ def test_kernels_that_give_something_else_are_not_taken(monkeypatch, tmp_path):
     plain = encoder()
     assert plain.kernels == ()
     np.testing.assert_allclose(plain(VIEWS).embedding, wanted, atol=3e-6)
+
+
+def test_calls_are_repeated_as_they_lie_in_memory():
+    x = torch.randn(1, 5, 3, 8).transpose(1, 2)
+    found = calls._repeated(x, 4)
+    assert found.shape == (4, 3, 5, 8)
+    assert found.transpose(1, 2).is_contiguous()
+    assert torch.equal(found[3:], x)
+
+
+def test_weights_are_what_they_were_after_a_trial_in_another_precision():
+    found = encoder()
+    before = {name: value.clone() for name, value in found.module.state_dict().items()}
+    with found._at("bfloat16"):
+        assert torch.bfloat16 in {weight.dtype for weight in found.module.parameters()}
+    assert all(torch.equal(value, before[name]) for name, value in found.module.state_dict().items())
+    assert found.precision == "float32"

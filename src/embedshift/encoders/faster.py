@@ -109,6 +109,7 @@ class FasterPasses:
             "size": self.size,
             "batch": batch,
             "device": device_name(self.device),
+            "own": self._shared,
         }
         return Trials(subject, key_of(about))
 

@@ -101,8 +101,9 @@ def structure(module: nn.Module) -> list[Any]:
     """What decides a module's passes beside its weights: the classes of its parts, and their plain settings.
 
     Example:
-        >>> structure(nn.Sequential(nn.Dropout(0.5)))[1]
-        ['0', 'torch.nn.modules.dropout.Dropout', {'training': True, 'p': 0.5, 'inplace': False}]
+        >>> name, kind, settings = structure(nn.Sequential(nn.Dropout(0.5)))[1]
+        >>> name, kind, settings["p"]
+        ('0', 'torch.nn.modules.dropout.Dropout', 0.5)
     """
     found: list[Any] = []
     for name, part in module.named_modules():
