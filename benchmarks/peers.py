@@ -39,7 +39,8 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "transformers-loop": TRANSFORMERS,
     "sentence-transformers": ("sentence-transformers[image]>=5.4", "torch>=2.6", "torchvision>=0.21"),
     "open_clip": ("open-clip-torch>=3",),
-    "clip-retrieval": ("clip-retrieval>=2.45",),
+    # clip-anytorch, which it needs, imports pkg_resources and does not ask for it.
+    "clip-retrieval": ("clip-retrieval>=2.45", "setuptools<81"),
     "embedshift-original": (),
     "embedshift-study": (),
 }
