@@ -57,7 +57,7 @@ def same(rows, whole):
 
 def test_two_processes_give_the_rows_of_one_layers_and_texts_too(photos, tmp_path, started):
     model, counted = str(make_clip(tmp_path / "clip")), []
-    settings = {"images": [str(photos)], "model": model, "shard_size": 2, "layers": True, "text": True}
+    settings = {"images": [str(photos)], "model": model, "shard_size": SHARDS, "layers": True, "text": True}
     one, two = (
         run_study(make_config(settings | {"device": device}), tmp_path / device, progress=count)
         for device, count in (("cpu", None), ("cpu, cpu", counted.append))
