@@ -139,19 +139,19 @@ def test_small_views_are_drawn(side, textures):
 def test_workers_and_batch_sizes_give_the_same_rows(tmp_path, textures):
     folder = tmp_path / "images"
     folder.mkdir()
-    for number in range(5):
+    for number in range(3):
         Image.fromarray(made_picture(40 + number)).save(folder / f"{number}.png")
 
     def rows(name, **settings):
         study = embedshift.run(
             folder, out=tmp_path / name, model=MeanColour(), augmentations="corruptions", frost_textures=textures,
-            shard_size=3, **settings,
+            shard_size=2, **settings,
         )  # fmt: skip
         return study.rows().sort("image_id", "view").collect(), study.info()["config_hash"]
 
     first, known = rows("first", workers=0, batch_size=16)
-    assert len(first) == 5 * 76
-    assert first.select("embedding").n_unique() > 300
+    assert len(first) == 3 * 76
+    assert first.select("embedding").n_unique() > 180
     again, known_again = rows("again", workers=2, batch_size=16)
     assert first.equals(again)
     assert known == known_again

@@ -44,7 +44,7 @@ def arguments(photos, out, model, *more):
     return ["attack", photos, "--out", out, "--model", model, "--device", "cpu", "--eps", "4,8", *more]
 
 
-def test_killed_and_gone_on_with_it_leaves_the_same_bytes(photos, model, adv, tmp_path):
+def test_killed_and_gone_on_with_it_leaves_the_same_bytes(photos, model, adv, tmp_path, cli):
     out, given = tmp_path / "adv", ("--steps", STEPS, "--quiet")
     process = command.start(*arguments(photos, out, model, *given), OMP_NUM_THREADS="1")
     second = out / "linf-4" / "picture-01.png"
@@ -58,7 +58,7 @@ def test_killed_and_gone_on_with_it_leaves_the_same_bytes(photos, model, adv, tm
     whole = files(adv)
     assert all(there[name] == whole[name] for name in there if name in whole and name.endswith(".png"))
     kept = (out / "linf-4" / "picture-00.png").stat().st_mtime_ns
-    done = command.finish(command.start(*arguments(photos, out, model, *given), OMP_NUM_THREADS="1"))
+    done = cli(*arguments(photos, out, model, *given))
     assert (done.code, done.err) == (0, "")
     assert files(out) == whole
     assert (out / "linf-4" / "picture-00.png").stat().st_mtime_ns == kept

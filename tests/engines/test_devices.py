@@ -38,12 +38,6 @@ def clip(tmp_path_factory):
     return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
 
 
-@pytest.fixture(scope="module")
-def whole(photos, clip, tmp_path_factory):
-    """Rows of one process."""
-    return run(photos, tmp_path_factory.mktemp("whole"), clip, "cpu")
-
-
 @pytest.fixture
 def started(monkeypatch):
     """The processes that were started."""
@@ -61,25 +55,19 @@ def same(rows, whole):
     return rows.equals(whole) and rows["embedding"].to_numpy().tobytes() == whole["embedding"].to_numpy().tobytes()
 
 
-def test_two_processes_give_the_rows_of_one(photos, clip, whole, tmp_path, started):
-    told = []
-    config = make_config({"images": [str(photos)], "model": clip, "device": "cpu, cpu", "shard_size": 2})
-    rows = run_study(config, tmp_path, progress=told.append).rows().collect()
-    assert len(started) == 2
-    assert sum(told) == 2 * SHARDS
-    assert same(rows, whole)
-
-
-def test_layers_and_texts_of_two_processes_are_those_of_one(photos, tmp_path, started):
-    settings = {"model": str(make_clip(tmp_path / "clip")), "shard_size": SHARDS, "workers": 0}
+def test_two_processes_give_the_rows_of_one_layers_and_texts_too(photos, tmp_path, started):
+    model, counted = str(make_clip(tmp_path / "clip")), []
+    settings = {"images": [str(photos)], "model": model, "shard_size": SHARDS, "layers": True, "text": True}
     one, two = (
-        embedshift.run(photos, out=tmp_path / device, device=device, layers=True, text=True, **settings)
-        for device in ("cpu", "cpu,cpu")
+        run_study(make_config(settings | {"device": device}), tmp_path / device, progress=count)
+        for device, count in (("cpu", None), ("cpu, cpu", counted.append))
     )
     assert len(started) == 2
+    assert sum(counted) == 2 * SHARDS
     rows = one.rows().collect()
     assert {"layer_cosine_cls", "word_cosines"} <= set(rows.columns)
     assert same(two.rows().collect(), rows)
+    one, two = (embedshift.load(tmp_path / device) for device in ("cpu", "cpu, cpu"))
     for table in ("layers", "words", "word_test"):
         assert getattr(two, table)().equals(getattr(one, table)()), table
     # Too few images for a number, enough for its terms.

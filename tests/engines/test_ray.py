@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 import ray
 from PIL import Image
@@ -103,6 +102,7 @@ def test_rows_and_tables_equal_the_local_engines(photos, tmp_path):
     assert same(local, cluster)
     assert cluster.failures()["image_id"].to_list() == ["3b.png"]
     assert len(cluster.rows().collect()) == 7 * (1 + 9 * 2)
+    assert len(cluster.rows().select("image_id", "view", "draw").unique().collect()) == 7 * (1 + 9 * 2)
     # Two encoders at once, and drawing inside the encoder's process, change nothing either.
     assert same(local, run(photos, tmp_path / "two", "ray", draws=2, concurrency=2, workers=0))
 
@@ -118,16 +118,7 @@ def test_pairs_travel_too(photos, tmp_path):
     assert local.failures().sort("image_id")["stage"].to_list() == ["decode", "list"]
 
 
-def test_a_named_model_is_loaded_by_the_actor(photos, tmp_path):
-    settings = {"encoder": "dinov2-small-offline", "limit": 3, "size": 56}
-    local, cluster = (run(photos, tmp_path / engine, engine, **settings) for engine in ("local", "ray"))
-    first, second = local.rows().collect(), cluster.rows().collect()
-    assert first.drop("embedding", "attention").equals(second.drop("embedding", "attention"))
-    for column in ("embedding", "attention"):
-        np.testing.assert_allclose(first[column].to_numpy(), second[column].to_numpy(), atol=1e-5)
-
-
-def test_layers_and_texts_are_those_of_the_local_engine(photos, tmp_path):
+def test_a_named_model_is_loaded_by_the_actor_and_gives_layers_and_texts(photos, tmp_path):
     settings = {"encoder": str(make_clip(tmp_path / "clip")), "shard_size": 4, "layers": True, "text": True}
     local, cluster = (run(photos, tmp_path / engine, engine, **settings) for engine in ("local", "ray"))
     assert {"layer_cosine_cls", "word_cosines"} <= set(local.rows().collect_schema())
@@ -205,6 +196,9 @@ def test_ray_goes_on_with_what_another_engine_began(photos, tmp_path):
     for part in ("part-00001.parquet", "part-00003.parquet"):
         (begun.folder / "shards" / part).unlink()
     assert same(run(photos, tmp_path / "begun", "ray"), whole)
+    # So does a table that a finished study lacks.
+    (begun.folder / "tables" / "claims.parquet").unlink()
+    assert len(run(photos, tmp_path / "begun", "ray").claims())
 
 
 class CannotBeLoaded(MeanColour):
@@ -227,17 +221,6 @@ def test_without_ray_the_install_line_is_named(photos, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EmbedshiftError, match=r"pip install 'embedshift\[ray\]'"):
         run(photos, tmp_path / "study", "ray")
-
-
-def test_no_row_is_twice(photos, tmp_path):
-    rows = run(photos, tmp_path / "study", "ray", shard_size=1).rows()
-    assert rows.group_by("image_id", "view", "draw").len().filter(pl.col("len") > 1).collect().is_empty()
-
-
-def test_a_finished_study_without_a_table_gets_it_again(photos, tmp_path):
-    study = run(photos, tmp_path / "study", "ray")
-    (study.folder / "tables" / "claims.parquet").unlink()
-    assert len(run(photos, tmp_path / "study", "ray").claims())
 
 
 def test_a_head_that_is_gone_is_said(monkeypatch, caplog):

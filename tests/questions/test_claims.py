@@ -5,7 +5,7 @@ import functools
 import polars as pl
 import pytest
 
-from embedshift.questions.claims.paper import CLAIMS
+from embedshift.questions.claims.paper import paper_claims
 from embedshift.questions.claims.tables import claims
 from support.claims_world import COLOR, COSINE, LEAST, NAMES, world
 
@@ -144,12 +144,12 @@ def paper_world() -> pl.LazyFrame:
 
 
 def test_every_claim_of_the_paper_has_parts_that_name_augmentations():
-    parts = [claim.name for claim in CLAIMS]
+    parts = [claim.name for claim in paper_claims()]
     assert {int(part[:-1]) for part in parts} == set(range(1, 11))
     assert len(set(parts)) == len(parts)
     assert set(parts) == set(DENIED) == set(UNDECIDED) == {part for part, _ in CASES}
-    assert all(any(name in claim.statement for name in [*NAMES, "all nine"]) for claim in CLAIMS)
-    assert len({claim.statement for claim in CLAIMS}) == len(CLAIMS)
+    assert all(any(name in claim.statement for name in [*NAMES, "all nine"]) for claim in paper_claims())
+    assert len({claim.statement for claim in paper_claims()}) == len(paper_claims())
 
 
 def test_the_world_of_the_paper_is_confirmed_in_all_parts_but_the_second_reading_of_claim_5(paper_world):

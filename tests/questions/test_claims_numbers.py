@@ -9,7 +9,7 @@ from scipy.stats import entropy, spearmanr
 
 from embedshift.questions.claims.bootstrap import Bootstrap
 from embedshift.questions.claims.evidence import gather
-from embedshift.questions.claims.paper import CLAIMS
+from embedshift.questions.claims.paper import paper_claims
 from embedshift.questions.claims.ranks import Metrics
 from embedshift.questions.claims.reading import read
 from embedshift.questions.claims.tables import claims
@@ -143,7 +143,7 @@ def test_claims_on_means_and_spreads_are_those_of_a_slow_bootstrap(draws, holes)
     expected = slow.contrasts()
     assert len(expected) == len(table) - 6
     resamples = drawn(slow.images, 11, RESAMPLES)
-    tests = {claim.name: claim.test for claim in CLAIMS}
+    tests = {claim.name: claim.test for claim in paper_claims()}
     for part, values in expected.items():
         wanted = by_hand(values, resamples, mirrored=part in ("6a", "6b"))
         row, found = table[part], tests[part].find(bootstrap)
@@ -197,7 +197,7 @@ def test_correlations_against_all_permutations():
 
 
 def asked():
-    return [contrast for claim in CLAIMS for contrast in claim.test.contrasts]
+    return [contrast for claim in paper_claims() for contrast in claim.test.contrasts]
 
 
 def test_ranks_are_read_where_the_simultaneous_intervals_settle_a_pair_by_each_metric():
@@ -234,7 +234,7 @@ def test_above_what_is_kept_in_memory_the_covariance_gives_the_same(monkeypatch)
     monkeypatch.setattr(sample, "IN_MEMORY", 10)
     summed = Bootstrap(gather(read(rows, NAMES)), asked(), seed=0, resamples=9_999)
     assert summed.evidence.sample.values is None
-    for claim in CLAIMS:
+    for claim in paper_claims():
         one, other = (each.contrasts(claim.test.contrasts) for each in (kept, summed))
         np.testing.assert_allclose(other.estimate, one.estimate, atol=1e-12)
         np.testing.assert_allclose(other.error, one.error, rtol=1e-9)

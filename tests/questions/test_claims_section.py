@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from embedshift.questions.claims.paper import CLAIMS
+from embedshift.questions.claims.paper import paper_claims
 from embedshift.questions.claims.section import claim_rows
 from embedshift.questions.claims.verdict import SCHEMA
 
@@ -47,7 +47,7 @@ def test_no_end_of_an_interval_reads_as_0_that_is_not(numbers, texts):
 
 
 def test_every_claim_says_in_a_few_words_what_each_verdict_takes():
-    for claim in CLAIMS:
+    for claim in paper_claims():
         takes = claim.test.takes
         assert takes.startswith("Holds when ")
         assert "Does not hold when " in takes

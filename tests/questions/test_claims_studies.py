@@ -6,7 +6,7 @@ import pytest
 from scipy.spatial.distance import squareform
 
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.claims.paper import CLAIMS
+from embedshift.questions.claims.paper import paper_claims
 from embedshift.questions.claims.tables import claims
 from embedshift.questions.claims.verdict import SCHEMA
 from support.claims_world import METRICS, NAMES, world
@@ -88,7 +88,7 @@ def test_embeddings_are_not_read(paper_world):
     rows = paper_world.with_columns(embedding=pl.col("draw").map_batches(read, return_dtype=pl.Float32))
     with pytest.raises(Exception, match="read"):
         rows.collect()
-    assert len(claims(rows, NAMES, seed=0, resamples=10)) == len(CLAIMS)
+    assert len(claims(rows, NAMES, seed=0, resamples=10)) == len(paper_claims())
 
 
 @pytest.mark.parametrize("images", [1, 2, 7])
@@ -151,7 +151,7 @@ def test_the_same_offset_in_every_image_is_no_tie():
 
 
 def test_no_images_are_not_testable(paper_world):
-    assert set(verdicts(paper_world.filter(pl.col("image_id") == "none"))) == {claim.name for claim in CLAIMS}
+    assert set(verdicts(paper_world.filter(pl.col("image_id") == "none"))) == {claim.name for claim in paper_claims()}
     assert set(verdicts(paper_world.filter(pl.col("image_id") == "none")).values()) == {"not testable"}
 
 
@@ -161,7 +161,7 @@ def test_the_table_is_written_and_read_back(tmp_path):
     assert table.columns[:6] == ["claim", "statement", "estimate", "ci_low", "ci_high", "verdict"]
     assert table.columns[6:] == ["p_value", "p_adjusted", "takes"]
     assert table.schema == SCHEMA
-    assert table["claim"].to_list() == [claim.name for claim in CLAIMS]
+    assert table["claim"].to_list() == [claim.name for claim in paper_claims()]
     assert set(table["verdict"]) <= {"holds", "does not hold", "undecided", "not testable"}
     assert pl.read_csv(study.folder / "tables" / "claims.csv").equals(table)
     compare(table, claims(study.rows(), study.augmentations, seed=3))

@@ -91,7 +91,9 @@ def eager(folder: Path, model_type: str, mean: tuple[float, ...], std: tuple[flo
     return Eager(model, embed, mean, std, prefix=1 + getattr(model.config, "num_register_tokens", 0))
 
 
-def differences(study: embedshift.Study, photos: Path, encoder: Eager, *, loops_every: int = 1) -> dict[str, float]:
+def differences(
+    study: embedshift.Study, photos: Path, encoder: Eager, *, loops_every: int = 1, views_every: int = 1
+) -> dict[str, float]:
     """Column → largest difference between a study of photos in one folder and the slow computation of it.
 
     Structure is asserted: a row per image, view and draw, images in the order that the seed draws; metrics null on the
@@ -102,6 +104,7 @@ def differences(study: embedshift.Study, photos: Path, encoder: Eager, *, loops_
         photos: The folder that it measured.
         encoder: Of the same checkpoint.
         loops_every: Loops over pixels, which are slow, only for every so many images; all else is for all.
+        views_every: Of these images, for every so many of their changed views.
     """
     info = study.info()
     config, names = info["config"], info["augmentations"]
@@ -124,9 +127,10 @@ def differences(study: embedshift.Study, photos: Path, encoder: Eager, *, loops_
         _check_embeddings(worst, part, stored["embedding"].tolist(), len(names))
         maps = stored["attention"].reshape(attention.shape).astype(np.float64)
         if index % loops_every == 0:
-            jobs += [(name, part[name].to_numpy()[1:], views[:1], views[1:]) for name in PIXEL_METRICS]
-            stored_likeness = part["attention_similarity"].to_numpy()[1:]
-            jobs.append(("attention_similarity", stored_likeness, maps[:1], maps[1:], views.shape[1]))
+            some = slice(1, None, views_every)
+            jobs += [(name, part[name].to_numpy()[some], views[:1], views[some]) for name in PIXEL_METRICS]
+            stored_likeness = part["attention_similarity"].to_numpy()[some]
+            jobs.append(("attention_similarity", stored_likeness, maps[:1], maps[some], views.shape[1]))
     # Plain loops over pixels take a while: in as many processes as there are cores.
     with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("fork")) as pool:
         slow = [pool.submit(reference.expected, name, *arrays) for name, _, *arrays in jobs]

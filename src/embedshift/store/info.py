@@ -1,9 +1,10 @@
 """study.json: what a study is, typed."""
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -176,10 +177,19 @@ def _typed(kind: type[S], content: Any) -> S:
     import pydantic  # a tenth of a second that `--help` does not need
 
     try:
-        return pydantic.TypeAdapter(kind).validate_python(content)
+        typed: S = _validator(kind)(content)
+        return typed
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+@functools.cache
+def _validator(kind: type[Any]) -> Callable[[Any], Any]:
+    """Built once: that takes a hundred times as long as to use it, and tables ask for study.json a hundred times."""
+    import pydantic
+
+    return pydantic.TypeAdapter(kind).validate_python
 
 
 def _check(info: StudyInfo) -> None:

@@ -60,8 +60,11 @@ def present(folder: Path, count: int) -> dict[int, Path]:
 
 def outcomes(paths: Iterable[Path]) -> list[Part | EmbedshiftError]:
     """Each part, or why it cannot be used; each is read once as long as it is the same file."""
+    asked = list(paths)
+    if len(asked) < _THREADS:  # small studies are read a hundred times for their tables; threads would take most of it
+        return [_outcome(path) for path in asked]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-        return list(threads.map(_outcome, paths))
+        return list(threads.map(_outcome, asked))
 
 
 def parts(folder: Path, info: StudyInfo) -> list[Part]:

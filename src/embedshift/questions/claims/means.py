@@ -87,5 +87,8 @@ def entropy_rise(name: str) -> AllAbove:
 
 
 def _sign(metric: str) -> float:
-    """What turns a mean into a change: -1 where a higher value means less change."""
-    return -1.0 if METRICS[metric].higher_is_better else 1.0
+    """What turns a mean into a change: -1 where a higher value means less change.
+
+    A metric whose question is not there was not measured, and has no means to turn.
+    """
+    return -1.0 if metric in METRICS and METRICS[metric].higher_is_better else 1.0

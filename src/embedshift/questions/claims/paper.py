@@ -17,6 +17,16 @@ LEAST = ["brightness_contrast", "horizontal_flip", "elastic"]
 _EMBEDDING = {"l2_distance": "L2 distance", "cosine_similarity": "cosine similarity"}
 
 
+def paper_claims() -> tuple[Claim, ...]:
+    """All parts, in order; made when they are asked for, since they need the metrics of other questions.
+
+    Example:
+        >>> [claim.name for claim in paper_claims()][:3]
+        ['1a', '1b', '2a']
+    """
+    return tuple(_claims())
+
+
 def _but(*names: str) -> list[str]:
     """The paper's augmentations without `names`."""
     return [name for name in PAPER if name not in names]
@@ -117,6 +127,3 @@ def _attention() -> Iterator[Claim]:
         yield Claim(
             part, f"attention spreads under {name}: the entropy of its map is above the original's", entropy_rise(name)
         )
-
-
-CLAIMS: tuple[Claim, ...] = tuple(_claims())

@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.questions.claims.bootstrap import Bootstrap
 from embedshift.questions.claims.evidence import Evidence, gather_groups
-from embedshift.questions.claims.paper import CLAIMS
+from embedshift.questions.claims.paper import paper_claims
 from embedshift.questions.claims.reading import read
 from embedshift.questions.claims.verdict import judge
 from embedshift.statistics.groups import Rows, grouped
@@ -41,8 +41,9 @@ def claims(rows: Rows, augmentations: Sequence[str], *, seed: int, resamples: in
 
 def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
     """The same of evidence."""
-    asked = [contrast for claim in CLAIMS for contrast in claim.test.contrasts]
-    return judge(CLAIMS, Bootstrap(evidence, asked, seed=seed, resamples=resamples))
+    parts = paper_claims()
+    asked = [contrast for claim in parts for contrast in claim.test.contrasts]
+    return judge(parts, Bootstrap(evidence, asked, seed=seed, resamples=resamples))
 
 
 def of_study(reader: Reader) -> pl.DataFrame:
