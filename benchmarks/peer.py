@@ -186,8 +186,8 @@ def embedshift_study(given: Given) -> Work:
 def embedshift_original(given: Given) -> Work:
     from embedshift import load_encoder
     from embedshift.config import make_config
+    from embedshift.encoders.device import keep_memory
     from embedshift.engines.loaders import Images, draw_all
-    from embedshift.engines.local import keep_memory
     from embedshift.pipeline.draw import sized
     from embedshift.pipeline.prepare import prepared
     from embedshift.sources.images import decode

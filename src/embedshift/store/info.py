@@ -185,7 +185,7 @@ def _typed(kind: type[S], content: Any) -> S:
 
 
 @functools.cache
-def _validator(kind: type[Any]) -> Callable[[Any], Any]:
+def _validator(kind: Any) -> Callable[[Any], Any]:
     """Built once: that takes a hundred times as long as to use it, and tables ask for study.json a hundred times."""
     import pydantic
 
