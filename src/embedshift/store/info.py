@@ -176,8 +176,9 @@ def read_info(folder: Path) -> StudyInfo:
 def _typed(kind: type[S], content: Any) -> S:
     import pydantic  # a tenth of a second that `--help` does not need
 
+    asked: Any = kind
     try:
-        typed: S = _validator(kind)(content)
+        typed: S = _validator(asked)(content)
         return typed
     except pydantic.ValidationError as error:
         first = error.errors()[0]
