@@ -1,6 +1,7 @@
 """study.json: what a study is, typed."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -169,11 +170,20 @@ def read_info(folder: Path) -> StudyInfo:
     return info
 
 
-def _typed(kind: type[S], content: Any) -> S:
+@functools.cache
+def _adapter(kind: type[Any]) -> Any:
+    """Made once for each kind: a report reads study.json some eighty times."""
     import pydantic  # a tenth of a second that `--help` does not need
 
+    return pydantic.TypeAdapter(kind)
+
+
+def _typed(kind: type[S], content: Any) -> S:
+    import pydantic
+
     try:
-        return pydantic.TypeAdapter(kind).validate_python(content)
+        found: S = _adapter(kind).validate_python(content)
+        return found
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
