@@ -24,8 +24,8 @@ _JPEG = {"quality": 92, "subsampling": 0}
 _SMALL = 32 * 32
 # Share of the side at 200 dpi, and WebP quality (100 = lossless), best first: the first that fits is taken.
 _STEPS = ((1.0, 100), (1.0, 85), (0.75, 75), (0.5, 65), (0.4, 50), (0.3, 35))
-# How hard WebP tries without loss: 100 takes twice the time and saves 3 %.
-_EFFORT = 25
+# How hard WebP tries without loss: the quickest at its best method takes a seventh of the time of 100, for 10 % more.
+_EFFORT = 0
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _forms(picture: Image.Image, svg: bytes | None) -> Iterator[str]:
     for scale, quality in _STEPS if svg is not None else _STEPS[1:]:
         side = [max(1, round(pixels * scale)) for pixels in picture.size]
         small = picture if scale == 1 else picture.resize(side, Image.Resampling.LANCZOS)
-        how: Any = {"lossless": True, "quality": _EFFORT, "method": 4} if quality == 100 else {"quality": quality}
+        how: Any = {"lossless": True, "quality": _EFFORT, "method": 6} if quality == 100 else {"quality": quality}
         yield address(_saved(small, "WEBP", **{"method": 2} | how), "image/webp")
 
 
