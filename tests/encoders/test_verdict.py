@@ -48,8 +48,8 @@ def cache(monkeypatch, tmp_path):
 @pytest.fixture
 def passes(monkeypatch):
     """The number of views of every forward pass."""
-    seen, run = [], ModuleEncoder._pass
-    monkeypatch.setattr(ModuleEncoder, "_pass", lambda self, views: seen.append(len(views)) or run(self, views))
+    seen, run = [], ModuleEncoder._begin
+    monkeypatch.setattr(ModuleEncoder, "_begin", lambda self, views: seen.append(len(views)) or run(self, views))
     return seen
 
 

@@ -220,16 +220,15 @@ def list_known(
 
 def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, again: Json = {}) -> None:  # noqa: B006 - only read
     from embedshift.cli.terminal import print_wide, progress
+    from embedshift.config import make_config
+    from embedshift.steps import run_study
 
     started = time.monotonic()
     with progress(quiet) as (on_start, step):
-        log.info("listing the images, loading the encoder")  # which takes seconds, as do the imports
-        from embedshift.cli.results import result_tables
-        from embedshift.config import make_config
-        from embedshift.steps import run_study
-        from embedshift.study import Study
-
         run_study(make_config(settings), out, **again, progress=step, on_start=on_start)
+    from embedshift.cli.results import result_tables  # after the first lines, which wait for no table
+    from embedshift.study import Study
+
     seconds, study = time.monotonic() - started, Study(out)
     if report and not study.is_reported():
         study.report()

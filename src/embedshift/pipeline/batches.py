@@ -37,13 +37,14 @@ class Batch:
 
     size: int
 
-    def begin(self, encoder: Encoder, views: Sequence[Pixels]) -> Callable[[], "Encoded"]:
-        """Begins one forward pass; what is returned waits for it, and goes on as `encode` where it failed."""
+    def begin(self, encoder: Encoder, views: Sequence[Pixels]) -> "Pass":
+        """Begins one forward pass."""
+        begun: Callable[[], EncoderOutput] | None = None
         try:
             begun = begin_views(encoder, np.stack(views)) if len(views) <= self.size else None
         except Exception as error:
-            begun = functools.partial(_raise, error)
-        return functools.partial(self.encode, encoder, views, begun)
+            return Pass(functools.partial(self.encode, encoder, views, functools.partial(_raise, error)), False)
+        return Pass(functools.partial(self.encode, encoder, views, begun), begun is not None)
 
     def encode(
         self, encoder: Encoder, views: Sequence[Pixels], begun: Callable[[], EncoderOutput] | None = None
@@ -68,10 +69,12 @@ class Batch:
                 if not _is_out_of_memory(error):
                     self._one_by_one(encoder, part, encoded, error)
                     continue
-                if len(part) == 1:
+                tried = len(part) if first is None else len(views)
+                if tried == 1:
                     raise _failed(encoder, 1, error) from error
-                self.size = len(part) // 2
-                log.warning("out of memory at %d views: batches of %d from here on", len(part), self.size)
+                if tried // 2 < self.size:  # it may have been halved since the pass was begun
+                    self.size = tried // 2
+                    log.warning("out of memory at %d views: batches of %d from here on", tried, self.size)
         return encoded
 
     def _one_by_one(self, encoder: Encoder, views: Sequence[Pixels], encoded: "Encoded", error: Exception) -> None:
@@ -86,6 +89,19 @@ class Batch:
                 encoded.add(encode_views(encoder, view[None].copy()))
             except Exception as problem:
                 encoded.add(black, reason(problem))
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A forward pass.
+
+    Args:
+        finish: Waits for it, and goes on as `Batch.encode` where it failed.
+        is_begun: Whether it is under way: one that is not should be finished before another is begun.
+    """
+
+    finish: "Callable[[], Encoded]"
+    is_begun: bool
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """A study before its first shard: its images listed, its encoder loaded, its plan and its identity."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,8 @@ from embedshift.sources import (
     split,
 )
 from embedshift.store.info import EncoderRecord, hash_of, read_info
+
+log = logging.getLogger(__name__)
 
 # Of the views of one image; a loader holds them three times while it hands them over.
 MOST_BYTES = 2**30
@@ -78,6 +81,8 @@ def prepared(
     """The study with its images listed and its encoder ready, until the end of the block."""
     suite = suite or find_suite(config)
     source, samples, order = list_images(config, out)
+    if encoder is None:  # its libraries alone take seconds to import
+        log.info("%d images; loading the encoder %s", len(samples), config.model)
     pairs = inspect(source) if isinstance(source, PairedSource) else {}
     if pairs:
         variants = [Variant(name, bytes_hash=e.bytes_hash, missing=e.missing) for name, e in pairs.items()]

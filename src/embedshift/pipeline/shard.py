@@ -4,6 +4,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -23,8 +24,19 @@ from embedshift.sources.base import storable
 from embedshift.store.shards import Failure, ShardRecord, with_sums
 
 Result = tuple[pa.Table, ShardRecord]
-# Reads the output of a pass and measures its images; gives the shard's rows where they are the last.
-Step = Callable[[], Result | None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A pass that was begun.
+
+    Args:
+        finish: Reads its output and measures its images; gives the shard's rows where they are the last.
+        is_begun: As `Pass.is_begun`.
+    """
+
+    finish: Callable[[], Result | None]
+    is_begun: bool
 
 
 def measure_shards(
@@ -49,10 +61,12 @@ def _one_behind(steps: Iterator[Step]) -> Iterator[Result | None]:
     last: Step | None = None
     for step in steps:
         if last is not None:
-            yield last()
-        last = step
+            yield last.finish()
+        last = step if step.is_begun else None
+        if not step.is_begun:
+            yield step.finish()
     if last is not None:
-        yield last()
+        yield last.finish()
 
 
 def _steps(
@@ -101,14 +115,15 @@ class _UnderWay:
 
     def last(self) -> Step:
         """Begins the last pass."""
-        return functools.partial(self._end, self._begin(len(self._views)) if self._views else None)
+        last = self._begin(len(self._views)) if self._views else None
+        return Step(functools.partial(self._end, last), last is not None and last.is_begun)
 
     def _begin(self, count: int) -> Step:
         views, self._views = self._views[:count], self._views[count:]
         self.clock.restart()
-        finish = self.batch.begin(self._encoder, views)
+        begun = self.batch.begin(self._encoder, views)
         self.clock.lap("encode")
-        return functools.partial(self._finish, finish)
+        return Step(functools.partial(self._finish, begun.finish), begun.is_begun)
 
     def _finish(self, finish: Callable[[], Encoded]) -> None:
         self.clock.restart()
@@ -133,7 +148,7 @@ class _UnderWay:
 
     def _end(self, last: Step | None) -> Result:
         if last is not None:
-            last()
+            last.finish()
         self.kept.done(self.shard)
         self.clock.restart()
         table = with_sums(self._rows.table(), {name: each.close() for name, each in self._sums.items()})
