@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from annotated_types import Ge, Le
 
@@ -182,7 +182,7 @@ def _typed(kind: type[S], content: Any) -> S:
     import pydantic
 
     try:
-        found: S = _adapter(kind).validate_python(content)
+        found: S = _adapter(cast(Any, kind)).validate_python(content)
         return found
     except pydantic.ValidationError as error:
         first = error.errors()[0]
