@@ -174,7 +174,7 @@ def _typed(kind: type[S], content: Any) -> S:
     import pydantic  # a tenth of a second that `--help` does not need
 
     try:
-        typed: S = _validator(kind)(content)
+        typed: S = _validator(kind)(content)  # type: ignore[arg-type]
         return typed
     except pydantic.ValidationError as error:
         first = error.errors()[0]
