@@ -142,23 +142,41 @@ def open_clip(given: Given) -> Work:
     return Work(embed, model.encode_image, OPEN_CLIP_BATCH)
 
 
+class NoLog:
+    """In place of clip-retrieval's logger, a process that it starts once for a million images."""
+
+    def __call__(self, *stats: object) -> None:
+        """Writes nothing."""
+
+    start = end = __call__
+
+
 def clip_retrieval(given: Given) -> Work:
     from all_clip import load_clip
-    from clip_retrieval.clip_inference.worker import worker
+    from clip_retrieval.clip_inference.mapper import ClipMapper
+    from clip_retrieval.clip_inference.reader import FilesReader
+    from clip_retrieval.clip_inference.runner import Runner
+    from clip_retrieval.clip_inference.writer import NumpyWriter
 
     # Its `hf_clip:` takes the features for a tensor, which they are no more in transformers 5.
     named = f"open_clip:ViT-B-32-quickgelu/{given.open_clip}"
+    model, transform, tokenizer = load_clip(clip_model=named, use_jit=False)
+    mapper = ClipMapper(True, False, False, False, named, False, "")
 
     def embed(batch: int | None) -> Any:
-        asked = {} if batch is None else {"batch_size": batch, "num_prepro_workers": given.threads}
+        size, loaders = (256, 4) if batch is None else (batch, given.threads)  # its own defaults
+        images = {"enable_text": False, "enable_image": True, "enable_metadata": False}
         with tempfile.TemporaryDirectory() as out:
-            worker(
-                [0], str(given.photos), out, 1, enable_text=False, enable_metadata=False, clip_model=named,
-                use_jit=False, **asked,
-            )  # fmt: skip
+            run = Runner(
+                lambda part: FilesReader(part, transform, tokenizer, str(given.photos), size, loaders, **images),
+                lambda: mapper,
+                lambda number: NumpyWriter(number, out, output_partition_count=1, **images),
+                lambda number: NoLog(),
+                1,
+            )
+            run(0)
             return np.load(Path(out) / "img_emb" / "img_emb_0.npy")
 
-    model, _, _ = load_clip(clip_model=named, use_jit=False, warmup_batch_size=1)
     return Work(embed, model.encode_image, 256)
 
 
@@ -167,6 +185,7 @@ def embedshift_study(given: Given) -> Work:
 
     from embedshift import load, load_encoder
     from embedshift.config import make_config
+    from embedshift.pipeline.prepare import encoder_spec
     from embedshift.steps import run_study
 
     encoder = load_encoder(given.clip, device="cpu")
@@ -180,7 +199,9 @@ def embedshift_study(given: Given) -> Work:
             rows = load(Path(out) / "study").rows().filter(pl.col("view") == "original").sort("image_id")
             return rows.select("embedding").collect()["embedding"].to_numpy()
 
-    return Work(embed, lambda pixels: encoder(_as_bytes(pixels)), _default_batch(encoder))
+    return Work(
+        embed, lambda pixels: encoder(_as_bytes(pixels)), encoder_spec(make_config({}), encoder, ()).batch_for(encoder)
+    )
 
 
 def embedshift_original(given: Given) -> Work:
@@ -225,13 +246,6 @@ PEERS: dict[str, Callable[[Given], Work]] = {
     "embedshift-original": embedshift_original,
     "embedshift-study": embedshift_study,
 }
-
-
-def _default_batch(encoder: Any) -> int:
-    from embedshift.config import make_config
-    from embedshift.pipeline.prepare import encoder_spec
-
-    return encoder_spec(make_config({}), encoder, ()).batch_for(encoder)
 
 
 def _as_bytes(pixels: torch.Tensor) -> Any:

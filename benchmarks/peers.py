@@ -148,8 +148,6 @@ def begin(name: str, scratch: Path, options: argparse.Namespace, stack: ExitStac
     peer = Peer(name, process, log, embeddings)
     peer.hello = peer.answer()
     warm = peer.ask(None)
-    if warm["batch"] != options.batch:  # clip-retrieval warms up for every batch size
-        peer.ask(options.batch)
     peer.default = warm["batch"]
     print(f"{name}: loaded in {peer.hello['loaded']:.1f} s, first pass {warm['seconds']:.1f} s", file=sys.stderr)
     return peer
