@@ -32,7 +32,7 @@ def main() -> None:
         drawn = [draw_image(sample, study.source, study.plan) for sample in shard.samples]
         good = [image for image in drawn if isinstance(image, DrawnImage)]
         started = time.perf_counter()
-        [*measure_shards([shard], iter(good), study.ready, study.plan, Kept(None, ""))]
+        [*measure_shards([shard], iter(good), study.ready, study.plan, Kept(None, study.plan))]
         whole = time.perf_counter() - started
         outputs = [study.ready.encoder(image.views[:1]) for image in good]
         for images in options.study:

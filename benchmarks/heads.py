@@ -73,7 +73,7 @@ def _measure(drawn: list[DrawnImage], *studies: Prepared) -> tuple[Array, list[p
         for study in studies:
             shard = Shard(0, (image.sample,))
             started = time.process_time()
-            [(table, _)] = measure_shards([shard], iter([image]), study.ready, study.plan, Kept(None, ""))
+            [(table, _)] = measure_shards([shard], iter([image]), study.ready, study.plan, Kept(None, study.plan))
             row.append(time.process_time() - started)
         tables.append(pl.DataFrame(pl.from_arrow(table)))
         if place:  # the first warms up

@@ -20,7 +20,7 @@ def run_local(job: Job) -> Iterator[Result]:
     samples = [sample for shard in job.shards for sample in shard.samples]
     with (
         contextlib.closing(draw_all(Images(samples, job.source, job.plan, draw_image), job.workers)) as ahead,
-        Kept(job.folder, job.plan.config_hash) as kept,
+        Kept(job.folder, job.plan) as kept,
     ):
         yield from measure_shards(job.shards, _count(ahead, job.progress), job.ready, job.plan, kept)
 

@@ -11,10 +11,11 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -34,8 +35,6 @@ log = logging.getLogger(__name__)
 
 # Seconds between two writes; a shard that takes less never reaches the disk.
 EVERY = 1.0
-# Bytes of views whose outputs wait to be written: a shard of 64 images, ten views of 224 pixels each, is less.
-MOST_WAITING = 128 * 2**20
 # Before each output: its bytes, its views, the hash of their pixels, and the hash of all of these and the output.
 _HEAD = struct.Struct("<QQ32s32s")
 
@@ -45,34 +44,44 @@ class Kept:
 
     Args:
         folder: The study's folder; None = nothing is kept.
-        config_hash: Of the study.
+        plan: What decides the rows.
     """
 
-    def __init__(self, folder: Path | None, config_hash: str) -> None:
-        self._folder, self._config_hash = folder, config_hash
-        self._open: dict[int, KeepingEncoder] = {}
+    def __init__(self, folder: Path | None, plan: Plan) -> None:
+        self._folder, self._plan = folder, plan
+        self._begun: dict[int, tuple[KeepingEncoder | None, float]] = {}
+        self._pace = math.inf  # seconds an image of the last shard that was encoded as a whole
 
     def encoder(self, encoder: Encoder, shard: Shard) -> Encoder:
-        """The encoder, whose outputs for the views of one shard are kept until that is `done`."""
+        """The encoder, whose outputs for the views of one shard are kept until that is `done`.
+
+        A shard that would be done before anything is written is not kept: hashes take as long as all else beside a GPU.
+        """
         if self._folder is None:
             return encoder
-        kept = KeepingEncoder(encoder, kept_path(self._folder, shard.index), self._config_hash)
-        self._open[shard.index] = kept
-        return kept
+        path, kept = kept_path(self._folder, shard.index), None
+        if path.exists() or self._pace * len(shard.samples) >= EVERY:
+            kept = KeepingEncoder(encoder, path, self._plan.config_hash)
+        self._begun[shard.index] = kept, time.monotonic()
+        return kept or encoder
 
     def done(self, shard: Shard) -> None:
         """Closes the file of a shard, which stays."""
-        if kept := self._open.pop(shard.index, None):
+        kept, began = self._begun.pop(shard.index, (None, math.inf))
+        if kept is None or not kept.found:
+            self._pace = abs(time.monotonic() - began) / len(shard.samples)
+        if kept is not None:
             kept.close()
 
     def __enter__(self) -> "Kept":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for kept in self._open.values():
-            if kind is not None:  # Ctrl-C too loses nothing
-                kept.write()
-            kept.close()
+        for kept, _began in self._begun.values():
+            if kept is not None:
+                if kind is not None:  # Ctrl-C too loses nothing
+                    kept.write()
+                kept.close()
 
 
 def images_kept(folder: Path, shard: Shard, plan: Plan) -> int:
@@ -100,12 +109,12 @@ class KeepingEncoder:
         self._file: BinaryIO | None = _opened(path) if path.exists() else None
         self._found = _outputs(self._file, config_hash) if self._file else iter(())
         self._next, self._end = next(self._found, None), 0
-        # Hashing and writing beside the encoder.
+        self.found = 0  # outputs that the file held
+        # Hashing and writing beside the encoder, one output at a time.
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._last: concurrent.futures.Future[None] | None = None
         self._begun: list[Callable[[], EncoderOutput]] = []
-        self._waiting: list[tuple[Pixels, EncoderOutput]] = []
-        self._written = time.monotonic()
+        self._unwritten, self._written = bytearray(), time.monotonic()
 
     def __call__(self, views: Pixels) -> EncoderOutput:
         """What the file holds for these views, else what the encoder gives."""
@@ -115,7 +124,7 @@ class KeepingEncoder:
         """Begins a pass, where the file does not hold its output."""
         if self._next is not None and self._next.pixels == _hash(views.data):
             output, self._end = self._next.unpacked(), self._next.end
-            self._next = next(self._found, None)
+            self._next, self.found = next(self._found, None), self.found + 1
             return lambda: output
         finish = begin_views(self._encoder, views)
         self._next = None  # what follows in the file is of other batches
@@ -124,7 +133,8 @@ class KeepingEncoder:
             self._begun.remove(finished)
             # In the order in which the file gives it back: sums depend on the order in memory by rounding.
             output = finish().contiguous()
-            self._keep(views, output)
+            self._wait()
+            self._last = self._thread.submit(self._keep, views, output)
             return output
 
         self._begun.append(finished)
@@ -136,8 +146,7 @@ class KeepingEncoder:
             with contextlib.suppress(Exception):
                 finished()
         self._wait()
-        self._append(self._waiting)
-        self._waiting = []
+        self._append()
 
     def close(self) -> None:
         """Closes the file, which stays."""
@@ -150,24 +159,22 @@ class KeepingEncoder:
             self._last.result()
 
     def _keep(self, views: Pixels, output: EncoderOutput) -> None:
-        self._waiting.append((views, output))
-        # Not before it is written, since a hash takes longer than all else that is done with a view after the encoder.
-        if time.monotonic() - self._written >= EVERY or sum(v.nbytes for v, _ in self._waiting) > MOST_WAITING:
-            self._wait()
-            self._last = self._thread.submit(self._append, self._waiting)
-            self._waiting, self._written = [], time.monotonic()
+        self._unwritten += _packed(views, output, self._config_hash)
+        if time.monotonic() - self._written >= EVERY:
+            self._append()
 
-    def _append(self, outputs: Sequence[tuple[Pixels, EncoderOutput]]) -> None:
-        if outputs and (file := self._file or _opened(self._path)):
+    def _append(self) -> None:
+        if self._unwritten and (file := self._file or _opened(self._path)):
             try:
                 file.seek(self._end)
                 file.truncate()  # what the file held beyond the outputs that were taken
-                for views, output in outputs:
-                    self._end += file.write(_packed(views, output, self._config_hash))
+                self._end += file.write(self._unwritten)
                 file.flush()
             except OSError as error:  # a full disk ends the run only where it keeps a shard from being written
                 log.info("%s: cannot be written (%s)", self._path, error.strerror)
             self._file = file
+        self._unwritten.clear()
+        self._written = time.monotonic()
 
 
 @dataclass(frozen=True)
