@@ -4,10 +4,13 @@ usage: python benchmarks/feed.py PHOTO_DIR [--images 800] [--loaders 1 2] [--rep
 
 Ten views an image, embeddings of 512 numbers, attention of 7 x 7 and 16 x 16, the metrics of a study by default; the
 images of a folder again and again under other names. From it: how many cores one GPU of so many views a second needs.
+Stages are by the clock on the wall: with more processes than cores they count the waiting for a core too.
 `--against` measures an earlier commit of this repository in turns with this one (A-B-A-B), by its own sources.
 """
 
 import argparse
+import contextlib
+import importlib
 import json
 import logging
 import os
@@ -18,19 +21,21 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import embedshift
 from embedshift.arrays import Pixels
 from embedshift.encoders import EncoderOutput
+from embedshift.store.shards import write_shard
 from machine import describe_machine
 
 ROOT = Path(__file__).parents[1]
 DIM, VIEWS, BATCH = 512, 10, 40
 GRIDS = (7, 16)
 GPUS = (1_000, 3_000, 10_000, 30_000)
-LOADING, MAIN = ("read", "decode", "draw", "pixels"), ("encode", "measure")
+LOADING, MAIN = ("read", "decode", "draw", "pixels"), ("stack", "measure", "write")
 
 
 class Free:
@@ -102,6 +107,7 @@ def fed(photos: Path, loaders: int, side: int) -> dict[str, float]:
     def progress(_: int) -> None:
         seen.append((time.perf_counter(), time.process_time()))
 
+    written = timed_writing()
     settings = {"workers": loaders, "batch_size": BATCH, "progress": progress}
     with tempfile.TemporaryDirectory() as folder:
         study = embedshift.run(photos, out=Path(folder) / "study", model=Free(side), **settings)  # type: ignore[arg-type]
@@ -113,8 +119,24 @@ def fed(photos: Path, loaders: int, side: int) -> dict[str, float]:
         "main": 1e3 * (end - start) / (images - 1),
         "loaders": 1e3 * (children.ru_utime + children.ru_stime) / images,
     }
+    seconds |= {"stack": seconds["encode"], "write": sum(written)}
     stages = {stage: 1e3 * seconds.get(stage, 0.0) / images for stage in (*LOADING, *MAIN)}
     return {**found, "all": found["main"] + found["loaders"], **stages}
+
+
+def timed_writing() -> list[float]:
+    """Seconds of CPU that each shard takes to be written, from now on."""
+    took: list[float] = []
+
+    def timed(*arguments: Any) -> None:
+        started = time.thread_time()
+        write_shard(*arguments)
+        took.append(time.thread_time() - started)
+
+    for name in ("embedshift.store.shards", "embedshift.store.writer"):  # an earlier commit has no writer
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(name).__dict__["write_shard"] = timed
+    return took
 
 
 def in_a_process(source: Path, photos: Path, loaders: int, side: int) -> dict[str, float]:
@@ -135,7 +157,7 @@ def shown(title: str, loaders: int, rounds: list[dict[str, float]]) -> dict[str,
     of_main = ", ".join(f"{stage} {middle[stage]:.2f}" for stage in MAIN)
     rest = max(0.0, middle["main"] - sum(middle[stage] for stage in MAIN))
     print(f"    loaders {middle['loaders']:.2f} ms: {of_loaders}")
-    print(f"    main process {middle['main']:.2f} ms: {of_main}, to take, to write and all else {rest:.2f}", flush=True)
+    print(f"    main process {middle['main']:.2f} ms: {of_main}, to take and all else {rest:.2f}", flush=True)
     return middle
 
 

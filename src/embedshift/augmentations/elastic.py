@@ -41,7 +41,8 @@ def elastic(side: int, alpha: float, rng: np.random.Generator) -> Floats:
         smooth = np.asarray(cv2.GaussianBlur(fields, (0, 0), SIGMA, borderType=cv2.BORDER_REPLICATE))
     else:
         smooth = _blur(2 * side) @ (fields @ _blur(side).T)
-    return np.asarray(grid(side) + np.moveaxis(smooth.reshape(noise.shape) * np.float32(alpha), 0, 2), np.float32)
+    smooth *= np.float32(alpha)
+    return np.asarray(grid(side) + cv2.merge([*smooth.reshape(noise.shape)]), np.float32)
 
 
 @functools.cache

@@ -228,5 +228,6 @@ def _patch_sd(images: Pixels) -> Values:
         levels = grey(images[place][: DETAIL_GRID * height, : DETAIL_GRID * width]).astype(np.float64)
         mean = cv2.resize(levels, grid, interpolation=cv2.INTER_AREA)
         levels.reshape(DETAIL_GRID, height, DETAIL_GRID, width)[...] -= mean[:, None, :, None]
-        found[place] = cv2.resize(levels * levels, grid, interpolation=cv2.INTER_AREA)
+        levels *= levels
+        found[place] = cv2.resize(levels, grid, interpolation=cv2.INTER_AREA)
     return np.sqrt(found) / 1000.0
