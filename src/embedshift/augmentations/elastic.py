@@ -37,11 +37,12 @@ def elastic(side: int, alpha: float, rng: np.random.Generator) -> Floats:
     noise = rng.standard_normal((2, side, side), dtype=np.float32)
     noise /= np.abs(noise).max()
     fields = noise.reshape(2 * side, side)
+    smooth: Floats
     if side > LARGEST:
         smooth = np.asarray(cv2.GaussianBlur(fields, (0, 0), SIGMA, borderType=cv2.BORDER_REPLICATE))
     else:
         smooth = _blur(2 * side) @ (fields @ _blur(side).T)
-    smooth *= np.float32(alpha)
+    smooth = smooth * np.float32(alpha)
     return np.asarray(grid(side) + cv2.merge([*smooth.reshape(noise.shape)]), np.float32)
 
 
