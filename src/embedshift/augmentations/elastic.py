@@ -1,12 +1,14 @@
 """The paper's elastic augmentation: albumentations' `ElasticTransform`, its wide blur as two matrix products."""
 
 import functools
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from embedshift.arrays import Floats
-from embedshift.augmentations.changes import grid
+from embedshift.augmentations.changes import Geometry, Warp, grid
+from embedshift.augmentations.transforms import INSIDE
 
 # Of the Gaussian, in pixels whatever the side is, as the paper's scripts have it.
 SIGMA = 60
@@ -44,6 +46,20 @@ def elastic(side: int, alpha: float, rng: np.random.Generator) -> Floats:
         smooth = _blur(2 * side) @ (fields @ _blur(side).T)
     smooth = smooth * np.float32(alpha)
     return np.asarray(grid(side) + cv2.merge([*smooth.reshape(noise.shape)]), np.float32)
+
+
+@dataclass(frozen=True)
+class Elastic(Warp):
+    """The warp by these places, black where they lie outside of the original."""
+
+    border: int = cv2.BORDER_CONSTANT
+
+    def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
+        """The places that the view shows; infinite where the black is mixed in, as for transforms of albumentations."""
+        source = self.source(side, parameter, rng)
+        least, most = INSIDE - 1, side - INSIDE
+        whole = ((source >= least) & (source <= most)).all(axis=2, keepdims=True)
+        return Geometry(np.where(whole, source, np.float32(np.inf)))
 
 
 @functools.cache
