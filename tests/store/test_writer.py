@@ -53,13 +53,19 @@ def test_a_shard_is_written_while_later_ones_are_encoded(photos, tmp_path, monke
     assert study.info()["counts"]["measured"] == 4
 
 
-def test_a_shard_that_cannot_be_written_ends_the_run_with_its_line(photos, tmp_path, monkeypatch):
-    def full(folder, table, record):
-        if record.index == 1:
-            raise EmbedshiftError("part-00001.parquet: cannot be written")
+def full_at(index):
+    """A disk that does not hold one of the shards."""
+
+    def write(folder, table, record):
+        if record.index == index:
+            raise EmbedshiftError(f"part-{index:05d}.parquet: cannot be written")
         write_shard(folder, table, record)
 
-    monkeypatch.setattr(writer, "write_shard", full)
+    return write
+
+
+def test_a_shard_that_cannot_be_written_ends_the_run_with_its_line(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "write_shard", full_at(1))
     with pytest.raises(EmbedshiftError, match="part-00001"):
         run(photos, tmp_path / "study", MeanColour())
     assert "part-00000.parquet" in shards(tmp_path / "study")
@@ -68,12 +74,7 @@ def test_a_shard_that_cannot_be_written_ends_the_run_with_its_line(photos, tmp_p
 
 
 def test_the_last_shard_s_error_is_met_too(photos, tmp_path, monkeypatch):
-    def full(folder, table, record):
-        if record.index == 3:
-            raise EmbedshiftError("part-00003.parquet: cannot be written")
-        write_shard(folder, table, record)
-
-    monkeypatch.setattr(writer, "write_shard", full)
+    monkeypatch.setattr(writer, "write_shard", full_at(3))
     with pytest.raises(EmbedshiftError, match="part-00003"):
         run(photos, tmp_path / "study", MeanColour())
     assert not Reader(tmp_path / "study").is_complete()

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import torch
 
+from embedshift.config.machine import cores
 from embedshift.encoders.base import Encoder, EncoderInfo
-from embedshift.engines.job import cores, workers_of
+from embedshift.engines.job import workers_of
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.plan import Plan

@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from embedshift.engines.job import Engine, Job, Progress, Result
+from embedshift.engines.job import Engine, Job, Progress
+from embedshift.pipeline.shard import Result
 
 __all__ = ["Engine", "Job", "Progress", "Result", "find_engine", "find_map"]
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 
-from embedshift.engines.job import Job, Result
+from embedshift.engines.job import Job
 from embedshift.engines.loaders import GONE, receive
 from embedshift.engines.local import read_blocks, run_local
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.pipeline.ready import ready
+from embedshift.pipeline.shard import Result
 
 log = logging.getLogger(__name__)
 

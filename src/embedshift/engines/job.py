@@ -1,21 +1,18 @@
 """What an engine is asked to do."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pyarrow as pa
-
 from embedshift.config import StudyConfig
+from embedshift.config.machine import cores
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder
+from embedshift.pipeline.shard import Result
 from embedshift.sources import Shard, Source
-from embedshift.store.shards import ShardRecord
 
 Progress = Callable[[int], None]
-Result = tuple[pa.Table, ShardRecord]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +71,3 @@ def workers_of(config: StudyConfig) -> int:
     With fewer, the encoder's threads on the other cores wait for the one whose core the loader takes.
     """
     return min(8, cores()) if config.workers is None else config.workers
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Iterator
 
 from embedshift.encoders.device import keep_memory
-from embedshift.engines.job import Job, Progress, Result
+from embedshift.engines.job import Job, Progress
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.kept import Kept
 from embedshift.pipeline.limit import TookTooLong, time_limit
-from embedshift.pipeline.shard import measure_shards
+from embedshift.pipeline.shard import Result, measure_shards
 from embedshift.store.shards import Failure
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from embedshift.config import Json
 from embedshift.engines.cluster import joined
-from embedshift.engines.job import Job, Result
+from embedshift.engines.job import Job
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.pipeline.ready import ready
+from embedshift.pipeline.shard import Result
 from embedshift.sources import Shard
 
 log = logging.getLogger(__name__)

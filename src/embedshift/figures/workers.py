@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from matplotlib.figure import Figure
 
+from embedshift.config.machine import cores
 from embedshift.figures.render import ForPage, Rendered, render
 
 Key = TypeVar("Key")
@@ -46,8 +47,7 @@ class Renderers:
     """
 
     def __init__(self, figures: int) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._count = min(cores, figures // _WORTH) if cores > 1 else 0
+        self._count = min(cores(), figures // _WORTH) if cores() > 1 else 0
         self._processes: list[subprocess.Popen[bytes]] = []
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
         self._threads: ThreadPoolExecutor | None = None

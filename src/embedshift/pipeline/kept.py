@@ -67,9 +67,11 @@ class Kept:
 
     def done(self, shard: Shard) -> None:
         """Closes the file of a shard, which stays."""
-        kept, began = self._begun.pop(shard.index, (None, math.inf))
+        if shard.index not in self._begun:  # nothing is kept
+            return
+        kept, began = self._begun.pop(shard.index)
         if kept is None or not kept.found:
-            self._pace = abs(time.monotonic() - began) / len(shard.samples)
+            self._pace = (time.monotonic() - began) / len(shard.samples)
         if kept is not None:
             kept.close()
 

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -89,7 +90,7 @@ class _UnderWay:
 
     def __init__(self, shard: Shard, ready: ReadyEncoder, plan: Plan, batch: Batch, kept: Kept) -> None:
         self.shard, self.plan, self.batch, self.kept = shard, plan, batch, kept
-        self.clock, self._loading = Clock(), Clock()
+        self.clock, self._loading = Clock(), Counter[str]()
         self._encoder: Encoder = kept.encoder(ready.encoder, shard)
         self._ready = ready
         self._measures = ready.begin(plan.measures, shard.samples)
@@ -106,8 +107,7 @@ class _UnderWay:
         if isinstance(image, Failure):
             self._failures.append(image)
             return
-        for stage, seconds in image.seconds.items():
-            self._loading.seconds[stage] = self._loading.seconds.get(stage, 0.0) + seconds
+        self._loading.update(image.seconds)
         self._waiting.append(image)
         self._views.extend(image.views)
         while len(self._views) >= self.batch.size + is_last:
@@ -159,7 +159,7 @@ class _UnderWay:
             len(self._rows),
             _in_order(self._failures, self.shard),
             self.batch.size,
-            self._loading.seconds | self.clock.seconds,
+            dict(self._loading) | self.clock.seconds,
             written=time.time(),
         )
         return table, record

@@ -1,7 +1,6 @@
 """Every view is searched for among the originals: ranks, what is found instead, neighbours that are kept."""
 
 import functools
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
+from embedshift.config.machine import cores
 from embedshift.questions.search.prediction import KEPT, Search
 from embedshift.questions.search.vectors import Originals
 from embedshift.statistics.layout import Layout, blocks, layout
@@ -169,5 +169,4 @@ def _names(among: Originals, places: NDArray[Any]) -> pl.Series:
 
 def _threads() -> int:
     """One a core, and so many at most: each holds cosines of 17 MB."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(16, cores)
+    return min(16, cores())

@@ -1,0 +1,13 @@
+"""What the machine gives this process."""
+
+import os
+
+
+def cores() -> int:
+    """Cores that this process may use.
+
+    Example:
+        >>> cores() >= 1
+        True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
