@@ -66,6 +66,32 @@ def test_a_signal_ends_a_run_that_waits(number, workers, tmp_path):
     assert gone(process.pid)
 
 
+# A read goes on that a signal interrupts, as libraries in C see to; Polars, by its import, for SIGINT alone.
+WAITS_IN_C = """
+import os, signal, sys
+from embedshift.cli import app, main
+
+def stay():
+    import polars
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.siginterrupt(number, False)
+    print("waiting", flush=True)
+    os.read(os.pipe()[0], 1)
+
+app.command("stay")(stay)
+sys.argv[1:] = ["stay"]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_what_waits_in_c(number):
+    process = command.start_python(WAITS_IN_C)
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(number)
+    assert command.finish(process, timeout=30) == command.Done(128 + number, "", f"{LINE}\n")
+
+
 # What is left in C, or in a `finally`, for ever; without the imports of a run.
 STUBBORN = """
 import os, signal, sys, time
@@ -118,8 +144,24 @@ def test_what_is_ignored_stays_ignored():
     assert command.finish(process, timeout=20).code == 143
 
 
-def test_a_forked_process_ends_as_ever():
-    process = start_stubborn(first="os.fork() or (print('waiting', flush=True), time.sleep(60))")
-    os.killpg(process.pid, signal.SIGTERM)
-    assert command.finish(process, timeout=20).code == 143
+FORKS = """
+import os, sys, time
+from embedshift.cli import app, main
+from embedshift.cli.signals import SECONDS
+
+def stay():
+    child = os.fork() or (print(os.getpid(), flush=True), time.sleep(60))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    time.sleep(SECONDS + 1)
+
+app.command("stay")(stay)
+sys.argv[1:] = ["stay"]
+main()
+"""
+
+
+def test_a_forked_process_ends_as_ever_and_its_parent_goes_on():
+    process = command.start_python(FORKS)
+    os.kill(int(process.stdout.readline()), signal.SIGTERM)
+    assert command.finish(process, timeout=30) == command.Done(0, f"{-signal.SIGTERM}\n", "")
     assert gone(process.pid)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -42,30 +43,68 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
-        for each in SIGNALS:
-            signal.signal(each, _leave)
-        timer = threading.Timer(SECONDS, _leave, (number, None))
-        timer.daemon = True
-        timer.start()
+        for each in caught:
+            signal.signal(each, _noted)
         raise Signalled(number)
 
     caught = [number for number in SIGNALS if before[number] in (signal.SIG_DFL, signal.default_int_handler)]
-    for number in caught:
-        signal.signal(number, on_signal)
+    with _watched(caught):
+        for number in caught:
+            signal.signal(number, on_signal)
+        try:
+            yield
+        finally:
+            for number in caught:
+                signal.signal(number, before[number])
+
+
+@contextlib.contextmanager
+def _watched(caught: list[signal.Signals]) -> Iterator[None]:
+    """A thread hears of every signal as well: the main one may wait in C, where no handler in Python is called.
+
+    Libraries see to that: Polars, once imported, has a read go on that a signal has interrupted.
+    """
+    heard, tells = socket.socketpair()
+    tells.setblocking(False)
+    before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_leave_in_time, args=(heard, caught), daemon=True).start()
     try:
         yield
     finally:
-        for number in caught:
-            signal.signal(number, before[number])
+        signal.set_wakeup_fd(before)
+        tells.close()
 
 
-def wake_blocked_calls() -> None:
-    """Lets a signal end a call that waits, as for a file on a slow disk: Polars, once imported, has it go on."""
-    for number in SIGNALS:
-        signal.siginterrupt(number, True)
+def _leave_in_time(heard: socket.socket, caught: list[signal.Signals]) -> None:
+    with heard:
+        first = second = _next(heard, caught)
+        heard.settimeout(SECONDS)
+        with contextlib.suppress(TimeoutError):
+            second = _next(heard, caught)
+    if first and second:
+        _leave(first)
 
 
-def _leave(number: int, _frame: FrameType | None) -> None:
+def _next(heard: socket.socket, caught: list[signal.Signals]) -> int:
+    while (number := int.from_bytes(heard.recv(1), "big")) and number not in caught:
+        pass
+    return number  # 0: nobody listens for signals any more
+
+
+def _noted(_number: int, _frame: FrameType | None) -> None:
+    """A further signal, of which the thread hears."""
+
+
+def _leave(number: int) -> None:
     with contextlib.suppress(OSError):
         os.write(2, (_SHOW_CURSOR if os.isatty(2) else b"") + f"error: {STOPPED}\n".encode())
     os._exit(128 + number)
+
+
+def _deaf() -> None:
+    """A forked process has its parent's socket, and would end it by a signal of its own."""
+    signal.set_wakeup_fd(-1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_deaf)

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from embedshift.cli.signals import wake_blocked_calls
 from embedshift.cli.words import printable
 
 if TYPE_CHECKING:
@@ -80,7 +79,6 @@ def set_up_logging(quiet: bool, words: Callable[[str], str]) -> None:
         quiet: Whether nothing but warnings and errors of our own is said.
         words: Puts flags in the place of settings.
     """
-    wake_blocked_calls()
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, handlers=[_Lines(words)], force=True)
     logging.captureWarnings(True)
     log.setLevel(logging.WARNING if quiet else logging.INFO)
