@@ -1,4 +1,4 @@
-"""Measures how a vision encoder's embedding and attention move when an image is changed.
+"""Measure how the embedding and the attention of a vision encoder change when an image changes.
 
 Importing this imports next to nothing; its names are imported when they are first used, and torch when an encoder is
 loaded.

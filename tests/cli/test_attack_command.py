@@ -83,18 +83,20 @@ def test_failed_images_are_a_warning_and_none_left_an_error(photos, model, tmp_p
     (folder / "broken.png").write_bytes(b"")
     done = cli("attack", folder, "--out", tmp_path / "adv", "--model", model, "--steps", 1, "--limit", 2)
     assert done.code == 0
-    assert "warning: 1 of 2 images were not attacked (first: broken.png, decode: the file is empty)" in done.err
+    assert (
+        "warning: 1 of 2 images could not be attacked (first: broken.png, stage decode: the file is empty)" in done.err
+    )
     done = cli("attack", folder / "broken.png", "--out", tmp_path / "other", "--model", model, "--steps", 1)
     assert done.code == 1
-    assert "nothing was attacked" in done.line
+    assert "no image could be attacked" in done.line
 
 
 def test_refusals_are_one_line_with_flags(photos, model, adv, tmp_path, cli):
     wrong = {
         "attack: steps: 10 there, 3 now. Choose another --out": arguments(photos, adv, model, "--steps", 3),
-        "eps 0.5: pictures have whole levels": ["attack", photos, "--out", tmp_path, "--eps", "0.5"],
+        "eps 0.5: linf counts whole pixel levels": ["attack", photos, "--out", tmp_path, "--eps", "0.5"],
         "eps.0: Input should be a valid number": ["attack", photos, "--out", tmp_path, "--eps", "four"],
-        "purifier 'jpeg': jpeg takes a quality": ["attack", photos, "--out", tmp_path, "--through", "jpeg"],
+        "purifier 'jpeg': jpeg needs a quality": ["attack", photos, "--out", tmp_path, "--through", "jpeg"],
         "--target gone.png: No such file": arguments(photos, tmp_path, model, "--target", "gone.png"),
         "nowhere: no such file or folder": ["attack", tmp_path / "nowhere", "--out", tmp_path / "adv"],
         "--out is empty": ["attack", photos, "--out", ""],
@@ -112,8 +114,8 @@ def test_a_transfer_study_says_who_was_attacked_and_who_is_measured(adv, tmp_pat
     assert done.code == 0
     html = (tmp_path / "study" / "report.html").read_text()
     section = html[html.index('<section id="worst"') :].partition("</section>")[0]
-    assert "10 steps against the gradient of <b>tiny</b>" in section
-    assert "Measured here is <b>other</b>, which the attack has not seen: its pictures are transferred." in section
+    assert "10 steps along gradients of <b>tiny</b>" in section
+    assert "This study measures <b>other</b>, which the attack did not use: the attack is transferred." in section
     assert section.count('<img src="data:image/webp;base64,') == 2 * 3
     assert "linf-8: difference × 16" in section
     study = embedshift.load(tmp_path / "study")

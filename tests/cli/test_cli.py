@@ -39,7 +39,7 @@ def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
     out = tmp_path / "study"
     done = cli("run", photos, "--out", out, "--model", clip, "--no-report")
     assert done.code == 0
-    assert "clip (float32), 5 images; means, the furthest moved first" in done.out
+    assert "clip (float32), 5 images; means, sorted by shift" in done.out
     study = embedshift.load(out)
     lines = done.out.splitlines()
     assert [line for line in lines if line.startswith("  unrelated images")]
@@ -133,7 +133,7 @@ def test_wrong_values_are_one_line(arguments, words, cli, photos, clip, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run"], "name the images"),
+        (["run"], "no images given"),
         (["run", "."], "--out DIR"),
         (["list", "everything"], "encoders, augmentations, metrics"),
         (["run", "--no-such-option"], "--no-such-option"),
@@ -173,8 +173,8 @@ def test_dry_run_writes_nothing_and_is_near(images, views, settings, cli, clip, 
     assert sorted(tmp_path.rglob("*")) == before
     shards = "3 shards" if "--shard-size" in settings else "1 shard"
     lines = dry.out.splitlines()
-    assert lines[:2] == [f"images: {images}", f"views: {views} per image, {images * views:,} in all, in {shards}"]
-    found = re.fullmatch(r"bytes on disk: about ([\d.]+) MB of shards; tables and figures come on top", lines[2])
+    assert lines[:2] == [f"images: {images}", f"views: {views} per image, {images * views:,} in total, in {shards}"]
+    found = re.fullmatch(r"disk space: about ([\d.]+) MB for shards, plus tables and figures", lines[2])
     assert re.fullmatch(r"time: about \d+ s \([\d.]+ s to encode an image, [\d.]+ s to draw one\)", lines[3])
     assert cli(*arguments, "--no-report").code == 0
     written = sum(p.stat().st_size for p in (tmp_path / "study" / "shards").iterdir())

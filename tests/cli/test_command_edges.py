@@ -14,8 +14,8 @@ from support.processes import run_python
         (["run", "photos", "--out", ""], "--out is empty"),
         (["demo", "--out", ""], "--out is empty"),
         (["compare", "a", "b", "--out", ""], "--out is empty"),
-        (["run", "", "--out", "out"], "an image's name is empty"),
-        (["run", "photos", "", "--out", "out"], "an image's name is empty"),
+        (["run", "", "--out", "out"], "the path of an image is empty"),
+        (["run", "photos", "", "--out", "out"], "the path of an image is empty"),
         (["run", "photos", "--out", "out", "--device", "meta", "--model", "dinov2-small-offline"], "device 'meta'"),
     ],
 )

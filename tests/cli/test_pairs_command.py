@@ -60,20 +60,26 @@ def test_names_on_the_command_line(cli, places, model, tmp_path):
 def test_a_dry_run_estimates_and_writes_nothing(cli, places, model, tmp_path):
     done = cli("run", "--pairs", *places, "--out", tmp_path / "s", "--model", model, "--dry-run")
     assert done.code == 0, done.err
-    assert "views: 3 per image, 18 in all, in 1 shard\n" in done.out
+    assert "views: 3 per image, 18 in total, in 1 shard\n" in done.out
     assert "time: about" in done.out
     assert not (tmp_path / "s").exists()
 
 
 REFUSED = {
-    "one argument": (["{o}"], "--pairs: name the originals and their variants: --pairs ORIGINALS VARIANTS..."),
-    "no argument": ([], "--pairs: name the originals and their variants"),
-    "a suite": (["{o}", "{v}", "--augmentations", "paper"], "--augmentations: not with --pairs, whose views are read"),
-    "families": (["{o}", "{v}", "--families", "jpeg"], "--families: not with --pairs"),
-    "levels": (["{o}", "{v}", "--levels", "3", "--draws", "2"], "--draws, --levels: not with --pairs"),
-    "equal names": (["{o}", "{v}", "{v}"], "two variants are called 'q50': "),
+    "one argument": (
+        ["{o}"],
+        "--pairs needs the originals and at least one folder of variants: --pairs ORIGINALS VARIANTS...",
+    ),
+    "no argument": ([], "--pairs needs the originals"),
+    "a suite": (
+        ["{o}", "{v}", "--augmentations", "paper"],
+        "--augmentations cannot be combined with --pairs, whose views are read",
+    ),
+    "families": (["{o}", "{v}", "--families", "jpeg"], "--families cannot be combined with --pairs"),
+    "levels": (["{o}", "{v}", "--levels", "3", "--draws", "2"], "--draws, --levels cannot be combined with --pairs"),
+    "equal names": (["{o}", "{v}", "{v}"], "two variants have the name 'q50': "),
     "no such folder": (["{o}", "{v}x"], "q50x: no such file or folder"),
-    "not paired": (["{o}", "{v}/deep"], "no variant in deep belongs to an image"),
+    "not paired": (["{o}", "{v}/deep"], "no variant in deep matches an image"),
 }
 
 
@@ -89,17 +95,17 @@ def test_one_line(cli, places, tmp_path, case):
 
 def test_allow_missing_is_for_pairs(cli, places, tmp_path):
     done = cli("run", places[0], "--allow-missing", "--out", tmp_path / "s")
-    assert (done.code, done.line) == (2, "error: --allow-missing is for --pairs")
+    assert (done.code, done.line) == (2, "error: --allow-missing needs --pairs")
 
 
 @pytest.mark.parametrize("given", [{"augmentations": "strength"}, {"augmentations": {"own": lambda image, rng: image}}])
 def test_python_refuses_augmentations_beside_pairs(places, tmp_path, given):
-    with pytest.raises(embedshift.EmbedshiftError, match="`augmentations`: not with `pairs`"):
+    with pytest.raises(embedshift.EmbedshiftError, match="`augmentations` cannot be combined with `pairs`"):
         embedshift.run(places[0], pairs=places[1:], out=tmp_path / "s", model=MeanColour(), **given)
 
 
 def test_claims_say_that_they_are_not_asked(places, tmp_path):
     study = embedshift.run(places[0], pairs={"noise": places[1]}, out=tmp_path / "s", model=MeanColour(), workers=0)
     assert "claims" not in study.table_names
-    with pytest.raises(embedshift.EmbedshiftError, match="no claims here: that is not asked of pairs"):
+    with pytest.raises(embedshift.EmbedshiftError, match="no claims here: it is not available for pairs"):
         study.claims()

@@ -24,7 +24,7 @@ def test_it_prints_recall_the_least_found_first(cli, study):
     recall = dict(study.search().filter(metric="recall@1").select("augmentation", "value").iter_rows())
     assert [row[0] for row in rows] == sorted(NAMES, key=recall.__getitem__)
     assert [row[1] for row in rows] == [f"{recall[row[0]]:.3f}" for row in rows]
-    assert "searched for among 40 originals" in done.out
+    assert "search among 40 originals" in done.out
 
 
 def test_it_prints_thresholds_pairs_and_predictions(cli, study):
@@ -47,7 +47,7 @@ def test_json_has_the_tables(cli, study):
 def test_queries_and_gallery(cli, study, tmp_path):
     np.save(tmp_path / "more.npy", np.random.default_rng(0).normal(size=(500, 6)).astype(np.float32))
     done = cli("search", study.folder, "--queries", "12", "--gallery", tmp_path / "more.npy")
-    assert "12 views of each augmentation, searched for among 540 originals" in done.out
+    assert "search among 540 originals with 12 views of each augmentation" in done.out
     assert study.search_ranks()["image_id"].n_unique() == 12
 
 
@@ -62,8 +62,8 @@ def test_the_tolerance_follows_the_search(cli, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--queries", "some"), "--queries: give a number of images from 1 on, or all; not 'some'"),
-        (("--fmr", "0.000001"), "--fmr 1e-06 takes"),
+        (("--queries", "some"), "--queries: give a number of at least 1, or all; not 'some'"),
+        (("--fmr", "0.000001"), "--fmr 1e-06 needs"),
         (("--gallery", "nowhere"), "--gallery: nowhere: No such file or directory"),
     ],
 )
@@ -78,7 +78,7 @@ def test_without_vectors_one_line_says_what_it_takes(cli, tmp_path):
     without_vectors(study)
     done = cli("search", study.folder)
     assert done.code == 2
-    assert done.line.endswith("no search here: it takes stored embeddings: run it with --store all")
+    assert done.line.endswith("no search here: it needs stored embeddings: run it with --store all")
 
 
 def test_no_study_is_one_line(cli, tmp_path):

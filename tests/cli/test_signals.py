@@ -34,7 +34,7 @@ main()
 """
 
 
-LINE = "error: stopped; run the same command again to go on where it stopped"
+LINE = "error: stopped; run the same command again to resume"
 
 
 def start_blocked(tmp_path: Path, workers: int) -> subprocess.Popen[str]:

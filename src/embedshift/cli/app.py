@@ -64,8 +64,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but warnings and errors.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors on stderr.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 def main() -> None:
@@ -109,33 +109,35 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 @with_options(StudyConfig, *switches(), skip=("images", "pairs"))
 def run(
     images: Annotated[
-        list[str] | None, typer.Argument(help="A folder, several files and folders, or a .txt list.")
+        list[str] | None, typer.Argument(help="A folder, several files and folders, or a .txt list of paths.")
     ] = None,
     pairs: Annotated[
-        bool, typer.Option("--pairs", help="The first of IMAGES is changed to the others: ORIGINALS VARIANTS...")
+        bool, typer.Option("--pairs", help="Measure pairs from files: give ORIGINALS VARIANTS... as IMAGES.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="The study's folder.", parser=place, metavar="PATH")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML with any of these settings; flags win over it.")] = None,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Shards and tables only.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, estimate, write nothing.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the study.", parser=place, metavar="PATH")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with any of these settings; flags override it.")
+    ] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write shards and tables, no report.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate time and disk space; write nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed images again.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Measure damaged shards again.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
 ) -> None:
-    """Measure an encoder on images: shards, tables, and a summary on stdout."""
+    """Measure an encoder on images; write shards, tables, figures and a report."""
     from embedshift.cli.terminal import set_up_logging
     from embedshift.config import make_config, read_config
 
     flags = given({**settings, **originals_and_variants(images or [], pairs)})
     told = ({} if config is None else read_config(config)) | flags
     if not told.get("images"):
-        raise UsageError("name the images: a folder, files, or a .txt list")
+        raise UsageError("no images given: name a folder, files, or a .txt list of paths")
     if "" in told["images"]:
-        raise UsageError("an image's name is empty: name a folder, files, or a .txt list")
+        raise UsageError("the path of an image is empty: name a folder, files, or a .txt list of paths")
     if out is None and not dry_run:
-        raise UsageError("name the study's folder: --out DIR")
+        raise UsageError("no folder given for the study: use --out DIR")
     set_up_logging(quiet, lambda line: with_flags(line, app))
     if dry_run:
         from embedshift.cli.estimate import estimate
@@ -153,16 +155,21 @@ def run(
 @app.command()
 @with_options(*choices())
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")],
-    figures: Annotated[str | None, typer.Option(help="Only these, with commas. Default: all.")] = None,
-    formats: Annotated[str, typer.Option("--format", help="Of the figures' files: png, svg, pdf.")] = "png,svg",
-    images: Annotated[str | None, typer.Option(help="Image ids for figures 1 and 4a, with commas.")] = None,
-    gallery: Annotated[int | None, typer.Option(min=1, help="So many images, by the seed, instead.")] = None,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.")],
+    figures: Annotated[str | None, typer.Option(help="Figures to draw, separated by commas. Default: all.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="File formats of the figures: png, svg, pdf.")] = "png,svg",
+    images: Annotated[
+        str | None, typer.Option(help="Ids of the images in figures 1 and 4a, separated by commas.")
+    ] = None,
+    gallery: Annotated[
+        int | None, typer.Option(min=1, help="Number of images in these figures, drawn by the seed.")
+    ] = None,
     no_pictures: Annotated[
-        bool, typer.Option("--no-pictures", help="No image in any file, hashes for ids.", rich_help_panel=RARE)
+        bool,
+        typer.Option("--no-pictures", help="Write no image to any file; replace ids by hashes.", rich_help_panel=RARE),
     ] = False,
     images_root: Annotated[
-        Path | None, typer.Option(help="The folder that holds the images here.", rich_help_panel=RARE)
+        Path | None, typer.Option(help="Folder of the images, if they have moved.", rich_help_panel=RARE)
     ] = None,
     quiet: Quiet = False,
     **settings: Any,
@@ -188,13 +195,13 @@ def report(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="The study's folder.", parser=place, metavar="PATH")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder for the study.", parser=place, metavar="PATH")] = Path(
         "embedshift-demo"
     ),
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the bundled encoder on eight photographs that scikit-image and scikit-learn ship."""
+    """Measure the bundled encoder on eight photographs from scikit-image and scikit-learn."""
     from embedshift.cli.demo import copy_photos
     from embedshift.cli.terminal import set_up_logging
 
@@ -207,11 +214,11 @@ def demo(
 def list_known(
     kind: Annotated[str, typer.Argument(help="encoders, augmentations, metrics, figures or questions.")],
 ) -> None:
-    """List what can be named: encoders, augmentations, metrics, figures or questions."""
+    """List the available encoders, augmentations, metrics, figures or questions."""
     from embedshift.cli.known import KNOWN
 
     if kind not in KNOWN:
-        raise UsageError(f"list what? {', '.join(KNOWN)}; not {kind!r}")
+        raise UsageError(f"cannot list {kind!r}: choose one of {', '.join(KNOWN)}")
     found = list(KNOWN[kind]())
     width = max(len(name) for name, _ in found)
     for name, text in found:
@@ -242,7 +249,7 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
         _say_written(study)
     for first in study.failures().head(1).iter_rows(named=True):
         log.warning(
-            "%d of %d images were not measured (first: %s, %s: %s); all are in %s",
+            "%d of %d images could not be measured (first: %s, stage %s: %s); %s lists all of them",
             counts.failed, counts.images, first["image_id"], first["stage"], first["reason"], out / "failures.parquet",
         )  # fmt: skip
 

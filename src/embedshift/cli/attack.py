@@ -36,13 +36,13 @@ def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: b
     else:
         print_wide(_table(found, rows, target=config.target is not None))
         say(f"{counts['attacked']} of {sum(counts.values())} images attacked. Written: {out / FILE}")
-        say("Measure them, by this encoder or by another:")
+        say("To measure the attacked images with this or another encoder:")
         folders = " ".join(str(out / name) for name in (ORIGINALS, *names))
         say(f"  embedshift run --pairs {folders} --out STUDY --model MODEL")
     if found.failures:
         first = found.failures[0]
         log.warning(
-            "%d of %d images were not attacked (first: %s, %s: %s); all are in %s",
+            "%d of %d images could not be attacked (first: %s, stage %s: %s); %s lists all of them",
             counts["failed"], sum(counts.values()), first.image_id, first.stage, first.reason, out / FILE,
         )  # fmt: skip
 
@@ -58,10 +58,10 @@ def _row(found: Attack, name: str) -> Json:
 
 
 def _table(found: Attack, rows: list[Json], *, target: bool) -> Table:
-    title = f"cosine of a picture's embedding to that of {'the target' if target else 'its original'}"
+    title = f"cosine between the embeddings of an attacked image and of {'the target' if target else 'its original'}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("folder", no_wrap=True)
-    for heading in ("images", "mean", "least"):
+    for heading in ("images", "mean", "lowest"):
         table.add_column(heading, justify="right")
     for row in rows:
         numbers = ["-" if row[each] is None else f"{row[each]:.3f}" for each in ("mean", "least")]

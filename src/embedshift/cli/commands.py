@@ -20,13 +20,13 @@ SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates
 @app.command()
 @with_options(AttackConfig, skip=("images",))
 def attack(
-    images: Annotated[list[str], typer.Argument(help="A folder, several files and folders, or a .txt list.")],
-    out: Annotated[Path, typer.Option(help="The attack's folder.", parser=place, metavar="PATH")],
+    images: Annotated[list[str], typer.Argument(help="A folder, several files and folders, or a .txt list of paths.")],
+    out: Annotated[Path, typer.Option(help="Folder for the attacked images.", parser=place, metavar="PATH")],
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
 ) -> None:
-    """Make the worst change of each image within a budget, as pairs for `run --pairs`."""
+    """Search for the worst change of each image within a budget; write pairs for `run --pairs`."""
     from embedshift.cli.attack import attack_and_print
     from embedshift.cli.terminal import set_up_logging
     from embedshift.config.attack import make_attack_config
@@ -42,7 +42,7 @@ def compare(
         list[Path], typer.Argument(metavar="DIR DIR...", help="Finished studies; the first is the reference.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="A folder for tables and figures. Default: none.", parser=place, metavar="PATH")
+        Path | None, typer.Option(help="Folder for tables and figures. Default: none.", parser=place, metavar="PATH")
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -69,22 +69,22 @@ def compare(
 def search(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
     gallery: Annotated[
-        str, typer.Option(help="More images to find among: another study, or a Parquet or npy file of vectors.")
+        str, typer.Option(help="More images to search: another study, or a Parquet or npy file of embeddings.")
     ] = "",
     queries: Annotated[
-        str, typer.Option(help="Images whose views are searched for: a number, or all.", rich_help_panel=RARE)
+        str, typer.Option(help="Number of images whose views are queries, or all.", rich_help_panel=RARE)
     ] = "2000",
     fmr: Annotated[
         str,
         typer.Option(
-            help="False-match rates of the thresholds, with commas. Default: 0.01,0.001, where the images bear them.",
+            help="False-match rates of the thresholds, with commas. Default: 0.01,0.001, if there are enough images.",
             rich_help_panel=RARE,
         ),
     ] = "",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Will a search still find an image after a change? Which images are duplicates?"""
+    """Test whether image search still finds the original of a changed image, and list likely duplicates."""
     from embedshift.cli.search import lines, recall_table, threshold_table
     from embedshift.cli.terminal import print_wide, set_up_logging
     from embedshift.study import load
@@ -105,15 +105,15 @@ def search(
 @app.command()
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
-    rules: Annotated[Path, typer.Option(help="A YAML file of rules.")] = Path("rules.yaml"),
-    against: Annotated[Path | None, typer.Option(help="The reference: of the same images and views.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 also where a rule is not decided.")] = False,
+    rules: Annotated[Path, typer.Option(help="YAML file with the rules.")] = Path("rules.yaml"),
+    against: Annotated[Path | None, typer.Option(help="Reference study of the same images and views.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 3 also if a rule is undecided.")] = False,
     as_json: AsJson = False,
-    junit: Annotated[Path | None, typer.Option(help="A file to write: JUnit's XML.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="A file to write: a summary for a pull request.")] = None,
-    init: Annotated[bool, typer.Option("--init", help="Write the rules from this study, and check nothing.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a pull request summary to this file.")] = None,
+    init: Annotated[bool, typer.Option("--init", help="Propose rules from this study; check nothing.")] = False,
 ) -> None:
-    """Hold rules against a study: exit code 3 where one is broken. A gate for continuous integration."""
+    """Check a study against rules; exit with code 3 if one is broken. A gate for continuous integration."""
     from embedshift.cli.check import gate
     from embedshift.cli.terminal import set_up_logging
     from embedshift.study.gate import propose
@@ -122,16 +122,16 @@ def check(
     if not init:
         return gate(folder, rules, against, strict, as_json, junit, markdown)
     if against or strict or as_json or junit or markdown:
-        raise UsageError("--init writes rules and checks nothing: give it alone, or with --rules")
+        raise UsageError("--init writes rules and checks nothing: use it alone or with --rules only")
     return say(f"Written: {propose(folder, rules)}")
 
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.")],
     as_json: AsJson = False,
 ) -> None:
-    """Read all of a study and say what is whole: exit code 1 where something is damaged."""
+    """Verify the checksums of all files of a study; exit with code 1 if one is damaged."""
     from embedshift.cli.terminal import set_up_logging
     from embedshift.cli.verify import print_verified
 

@@ -19,11 +19,11 @@ def comparison_table(found: Comparison) -> Table:
     """
     names = found.studies["study"].to_list()
     title = (
-        f"{found.studies['compared'][0]} images measured by every study; means, differences with 95 % intervals; "
-        "* = settled, for all augmentations of a metric at once"
+        f"{found.studies['compared'][0]} images measured by every study; means, and differences with 95 % intervals; "
+        "* = significant, corrected for all augmentations of a metric"
     )
     if len(found.shown) < found.side_by_side["augmentation"].n_unique():
-        title += f"; {ONE_LEVEL} (by the first study)"
+        title += f"; {ONE_LEVEL} (in the first study)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("metric", no_wrap=True)
     table.add_column("augmentation", no_wrap=True)
@@ -85,4 +85,6 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
                 f"{row['augmentation']}: {row['value']:.4g} against {row['reference_value']:.4g})"
             )
         orders = number(study["rank_correlation"]), number(study["rank_correlation_cosine"])
-        yield "  order of augmentations, Spearman: {} by mean performance, {} by cosine similarity".format(*orders)
+        yield "  rank correlation of the augmentations (Spearman): mean performance {}, cosine similarity {}".format(
+            *orders
+        )

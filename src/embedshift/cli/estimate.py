@@ -29,15 +29,15 @@ def estimate(study: Prepared) -> Iterator[str]:
     samples, plan, encoder = study.samples, study.plan, study.ready.encoder
     images, views, shards = len(samples), 1 + plan.views, len(study.shards)
     yield f"images: {images:,}{passed_over(study.source.skipped)}"
-    yield f"views: {views} per image, {images * views:,} in all, in {shards:,} {'shard' if shards == 1 else 'shards'}"
-    yield f"bytes on disk: about {_size(shard_bytes(encoder, plan, shards))} of shards; tables and figures come on top"
+    yield f"views: {views} per image, {images * views:,} in total, in {shards:,} {'shard' if shards == 1 else 'shards'}"
+    yield f"disk space: about {_size(shard_bytes(encoder, plan, shards))} for shards, plus tables and figures"
     step = max(1, images // PROBE_IMAGES)
     started = time.perf_counter()
     drawn = list(draw_all(Images(samples[::step][:PROBE_IMAGES], study.source, plan, draw_image), workers=0))
     drawing = (time.perf_counter() - started) / len(drawn)
     good = [image for image in drawn if isinstance(image, DrawnImage)]
     if not good:
-        yield "time: unknown, none of the images that were tried can be read"
+        yield "time: unknown, because none of the tested images can be read"
         return
     encoding = _seconds_a_view(encoder, good[0], plan.batch_size) * views
     added = study.ready.seconds(plan.measures, good[0])

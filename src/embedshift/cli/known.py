@@ -10,7 +10,7 @@ def _encoders() -> Iterator[tuple[str, str]]:
 
     for name in ENCODERS:
         title = TITLES.get(name)
-        yield name, f"bundled (extra 'offline'): {title}" if title else "of another package"
+        yield name, f"bundled (extra 'offline'): {title}" if title else "from another package"
     for family in FAMILIES:
         yield family.example, family.summary
 
@@ -29,7 +29,7 @@ def _metrics() -> Iterator[tuple[str, str]]:
 
     for name in METRICS:
         metric = METRICS[name]
-        better = "nearer" if metric.low < metric.no_change < metric.high else "lower"
+        better = "closer" if metric.low < metric.no_change < metric.high else "lower"
         better = "higher" if metric.higher_is_better else better
         off = f" Off by default (`{metric.asked_by}`)." if metric.optional else ""
         yield name, f"[{metric.needs}] {metric.summary} No change = {metric.no_change:g}; {better} = less change.{off}"

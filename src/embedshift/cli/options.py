@@ -45,7 +45,7 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
 def place(text: str | Path) -> Path:
     """The path of something to be written; UsageError for an empty one, which would be the current folder."""
     if not str(text):
-        raise UsageError("--out is empty: name a folder")
+        raise UsageError("--out is empty: give the path of a folder")
     return Path(text)
 
 
@@ -83,7 +83,9 @@ def originals_and_variants(arguments: Sequence[str], pairs: bool) -> Json:
     if not pairs:
         return {"images": [*arguments] or None, "pairs": None}
     if len(arguments) < 2:
-        raise UsageError("`pairs`: name the originals and their variants: --pairs ORIGINALS VARIANTS...")
+        raise UsageError(
+            "`pairs` needs the originals and at least one folder of variants: --pairs ORIGINALS VARIANTS..."
+        )
     return {"images": [*arguments[:1]], "pairs": [*arguments[1:]]}
 
 

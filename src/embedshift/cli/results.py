@@ -16,12 +16,12 @@ def summary_table(study: Study) -> Table:
     """The tables' gist for a terminal: shares of the way to an unrelated image and means, the furthest moved first."""
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
-    title = f"{encoder.name} ({encoder.precision}), {measured} images; means, the furthest moved first"
+    title = f"{encoder.name} ({encoder.precision}), {measured} images; means, sorted by shift"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     metrics = [m for m in PAPER_METRICS if m in reader.metrics]
     clusters = reader.table("clusters")
     table.add_column("augmentation", no_wrap=True)
-    table.add_column("share of\nthe way", justify="right")
+    table.add_column("share", justify="right")
     table.add_column("95 % interval", justify="right", no_wrap=True)
     for heading in (
         *(METRICS[name].label.split()[0] for name in metrics),
@@ -53,9 +53,9 @@ def tolerance_table(study: Study) -> Table:
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = (
-        f"{encoder.name} ({encoder.precision}), {measured} images; tolerance: the strength at which the mean share of "
+        f"{encoder.name} ({encoder.precision}), {measured} images; tolerance: the strength at which the mean share "
+        f"reaches {SHARE:g}"
     )
-    title += f"the way to an unrelated image reaches {SHARE:g}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("family", no_wrap=True)
     table.add_column("tolerance", no_wrap=True)

@@ -17,7 +17,7 @@ def recall_table(study: Study, found: pl.DataFrame) -> Table:
     reader, sizes = study.reader(), study.table("gallery_sizes")
     among = max(sizes.filter(kind="measured")["images"].to_list(), default=reader.info.counts.measured)
     views = max(found["n"].to_list(), default=0)
-    title = f"{reader.info.encoder.name}: {views:,} views of each augmentation, searched for among {among:,} originals"
+    title = f"{reader.info.encoder.name}: search among {among:,} originals with {views:,} views of each augmentation"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     metrics = found["metric"].unique(maintain_order=True).to_list()
     table.add_column("augmentation", no_wrap=True)
@@ -35,12 +35,12 @@ def recall_table(study: Study, found: pl.DataFrame) -> Table:
 
 def threshold_table(study: Study) -> Table:
     """The cosine from which images count as the same, and how many views still reach it."""
-    title = "Duplicates: the cosine that a share of the pairs of different images reaches, and the views that still do"
+    title = "Duplicates: cosine thresholds by false-match rate, and the fraction of views matched with their original"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("false-match rate", justify="right")
     table.add_column("threshold, 95 % interval", no_wrap=True)
-    table.add_column("views matched: least", no_wrap=True)
-    table.add_column("most", no_wrap=True)
+    table.add_column("views matched: lowest", no_wrap=True)
+    table.add_column("highest", no_wrap=True)
     matches = study.table("matches").drop_nulls("value")
     for row in study.thresholds().iter_rows(named=True):
         ends = "-" if row["ci_low"] is None else f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
@@ -66,7 +66,7 @@ def lines(study: Study) -> Iterator[str]:
         for row in largest.iter_rows(named=True):
             ends = "" if row["ci_low"] is None else f" ({row['ci_low']:.3f} to {row['ci_high']:.3f})"
             yield f"  {row['recall']:.3f}{ends}  {row['augmentation']}"
-    yield f"Tables: {study.folder / 'tables'}. `embedshift report {study.folder}` writes them into the page."
+    yield f"Tables: {study.folder / 'tables'}. `embedshift report {study.folder}` adds them to the report."
 
 
 def _number(value: float | None, places: int = 3) -> str:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-STOPPED = "stopped; run the same command again to go on where it stopped"
+STOPPED = "stopped; run the same command again to resume"
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SECONDS = 3.0  # to leave in order
 _SHOW_CURSOR = b"\x1b[?25h"

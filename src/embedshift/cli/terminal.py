@@ -36,11 +36,11 @@ def progress(
         state.update(begun=time.monotonic(), said=time.monotonic(), done=start.done, total=start.images)
         bar.update(task, total=start.images, completed=start.done)
         if start.complete:
-            log.warning("%s: this study is finished already; nothing to do", start.out)
+            log.warning("%s: this study is already finished; nothing to do", start.out)
         elif start.done:
-            log.info("going on where it stopped: %d of %d images are done", start.done, start.images)
+            log.info("resuming: %d of %d images are done", start.done, start.images)
         if start.skipped:
-            log.info("passed over: %s", dict(start.skipped))
+            log.info("skipped files that are not images: %s", dict(start.skipped))
 
     def step(count: int) -> None:
         state["new"] += count

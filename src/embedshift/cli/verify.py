@@ -34,7 +34,7 @@ def print_verified(folder: Path, as_json: bool) -> None:
 def _headline(found: Verification) -> str:
     if found.damaged:
         return f"{len(found.damaged):,} of {len(found.findings):,} files are damaged."
-    return f"All {len(found.findings):,} files are whole. Checksum of the shards: {found.checksum}"
+    return f"All {len(found.findings):,} files are intact. Checksum of the shards: {found.checksum}"
 
 
 def _table(found: Verification) -> Table:
@@ -45,9 +45,9 @@ def _table(found: Verification) -> Table:
     for each in [*found.damaged, *whole[:LISTED]]:
         table.add_row(Text(each.name), _state(each), Text(each.checksum[:12]))
     if len(whole) > LISTED:
-        table.add_row(f"… and {len(whole) - LISTED:,} more", "whole", "")
+        table.add_row(f"… and {len(whole) - LISTED:,} more", "intact", "")
     return table
 
 
 def _state(each: Finding) -> Text:
-    return Text(f"damaged: {with_flags(each.problem, app)}", "bold red") if each.problem else Text("whole")
+    return Text(f"damaged: {with_flags(each.problem, app)}", "bold red") if each.problem else Text("intact")

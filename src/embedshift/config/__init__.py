@@ -41,34 +41,34 @@ class StudyConfig:
         3
     """
 
-    images: tuple[str, ...] = setting((), "A folder, several files and folders, or a .txt list.")
-    model: str = setting("openai/clip-vit-base-patch32", "Hub id, local folder, or a name: see `list encoders`.")
-    embedding: str | None = setting(None, "Which vector. Default: the family's first.", rare=True)
-    augmentations: str = setting("paper", "A registered suite, see `list augmentations`, or a YAML file of pipelines.")
-    pairs: tuple[str, ...] = setting((), "Variants of every image, PATH or NAME=PATH each, in place of augmentations.")
-    allow_missing: bool = setting(False, "Of pairs: an image may lack a variant.", rare=True)
-    purify: tuple[str, ...] = setting((), "Of pairs: purifiers, as jpeg:50,median:3; adds views.", rare=True)
-    families: tuple[str, ...] = setting((), "Of strength or corruptions: only these families, with commas.")
-    levels: AtLeast1 | None = setting(None, "Of strength: levels of each family. Default: 5.")
-    frost_textures: str | None = setting(None, "Of corruptions: a folder with images of frost.", rare=True)
-    metrics: tuple[str, ...] = setting((), "Optional metrics besides the six, with commas.")
-    limit: AtLeast1 | None = setting(None, "Only the first N images, by their sorted ids.")
-    sample: AtLeast1 | None = setting(None, "N images drawn by the seed.")
-    seed: Annotated[int, Ge(0)] = setting(0, "Decides every draw, and the order of the images.")
-    draws: AtLeast1 = setting(1, "Views per augmentation.")
-    size: Annotated[int, Ge(8)] | None = setting(None, "Input size in pixels. Default: the encoder's.")
-    resize: Resize = setting("squash", "squash or crop.")
-    precision: Precision = setting("float32", "float32, bfloat16, float16, or auto: the fastest.")
-    device: str = setting("auto", "auto (all GPUs), cpu, mps, cuda:0,cuda:2.")
-    engine: Literal["local", "ray"] = setting("local", "local or ray.")
-    workers: Annotated[int, Ge(0)] | None = setting(None, "Loader processes. Default: one a core.")
-    batch_size: AtLeast1 | None = setting(None, "Views per forward pass. Default: by device.")
+    images: tuple[str, ...] = setting((), "A folder, several files and folders, or a .txt list of paths.")
+    model: str = setting("openai/clip-vit-base-patch32", "Encoder: Hub id, local folder, or a name in `list encoders`.")
+    embedding: str | None = setting(None, "Which vector of the encoder. Default: the family's first.", rare=True)
+    augmentations: str = setting("paper", "A suite in `list augmentations`, or a YAML file of pipelines.")
+    pairs: tuple[str, ...] = setting((), "Variants of every image instead of augmentations: PATH or NAME=PATH each.")
+    allow_missing: bool = setting(False, "With pairs: allow images without a variant.", rare=True)
+    purify: tuple[str, ...] = setting((), "With pairs: purifiers, such as jpeg:50,median:3; adds views.", rare=True)
+    families: tuple[str, ...] = setting((), "Families of strength or corruptions, separated by commas. Default: all.")
+    levels: AtLeast1 | None = setting(None, "Levels per family of strength. Default: 5.")
+    frost_textures: str | None = setting(None, "Folder of frost textures, for corruption frost.", rare=True)
+    metrics: tuple[str, ...] = setting((), "Optional metrics in addition to the six default ones, separated by commas.")
+    limit: AtLeast1 | None = setting(None, "Use only the first N images, sorted by id.")
+    sample: AtLeast1 | None = setting(None, "Use only N images, drawn by the seed.")
+    seed: Annotated[int, Ge(0)] = setting(0, "Seed of all draws and of the order of the images.")
+    draws: AtLeast1 = setting(1, "Views per image and augmentation.")
+    size: Annotated[int, Ge(8)] | None = setting(None, "Input size in pixels. Default: that of the encoder.")
+    resize: Resize = setting("squash", "How images become square: squash or crop.")
+    precision: Precision = setting("float32", "float32, bfloat16, float16, or auto (the fastest).")
+    device: str = setting("auto", "auto (all GPUs), cpu, mps, or GPUs such as cuda:0,cuda:2.")
+    engine: Literal["local", "ray"] = setting("local", "What runs the shards: local or ray.")
+    workers: Annotated[int, Ge(0)] | None = setting(None, "Loader processes. Default: one per core.")
+    batch_size: AtLeast1 | None = setting(None, "Views per forward pass. Default: depends on the device.")
     shard_size: AtLeast1 = setting(64, "Images per shard.", rare=True)
-    image_timeout: Seconds = setting(60.0, "Seconds for one step of an image: read, decode, one view.", rare=True)
-    store: Store = setting("all", "all, or metrics: no vectors.", rare=True)
-    compile: bool = setting(False, "Compile the encoder first: faster, half a minute.", rare=True)
-    num_gpus: Annotated[float, Ge(0)] | None = setting(None, "Ray: GPUs of one encoder. Default: 1, if any.", rare=True)
-    concurrency: AtLeast1 | None = setting(None, "Ray: encoders at once. Default: all that fit.", rare=True)
+    image_timeout: Seconds = setting(60.0, "Time limit in seconds to read, decode or augment an image.", rare=True)
+    store: Store = setting("all", "all, or metrics (no embeddings).", rare=True)
+    compile: bool = setting(False, "Compile the encoder: takes half a minute, then runs faster.", rare=True)
+    num_gpus: Annotated[float, Ge(0)] | None = setting(None, "Ray: GPUs per encoder. Default: 1, if any.", rare=True)
+    concurrency: AtLeast1 | None = setting(None, "Ray: number of encoders. Default: as many as fit.", rare=True)
     switches: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, kind: type[S]) -> S:
@@ -131,12 +131,14 @@ def _of_pairs(given: Mapping[str, Any]) -> Mapping[str, Any]:
     if not given.get("pairs"):
         for name in OF_PAIRS:
             if given.get(name):
-                raise UsageError(f"`{name}` is for `pairs`")
+                raise UsageError(f"`{name}` needs `pairs`")
         return given
     nothing = {"augmentations": (PAIRS,), "draws": (1,), **dict.fromkeys(DRAWN, ((), [], None))}
     if others := [name for name, values in nothing.items() if name in given and given[name] not in values]:
         words = ", ".join(f"`{name}`" for name in others)
-        raise UsageError(f"{words}: not with `pairs`, whose views are read and not drawn; leave one of them out")
+        raise UsageError(
+            f"{words} cannot be combined with `pairs`, whose views are read from files; leave one of them out"
+        )
     return {**given, "augmentations": PAIRS, "pairs": as_pairs(given["pairs"])}
 
 
@@ -155,7 +157,7 @@ def as_pairs(given: Any) -> Any:
     if isinstance(given, Mapping):
         for name in given:
             if not re.fullmatch(r"[^/=]+", str(name)):
-                raise UsageError(f"pairs: {name!r} cannot be a name; choose one without / and =")
+                raise UsageError(f"pairs: {name!r} cannot be a name; choose a name without / and =")
         return [f"{name}={os.fspath(path)}" for name, path in given.items()]
     return [os.fspath(path) if isinstance(path, os.PathLike) else path for path in given]
 

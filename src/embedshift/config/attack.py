@@ -23,23 +23,24 @@ class AttackConfig:
         (1.0,)
     """
 
-    images: tuple[str, ...] = setting((), "A folder, several files and folders, or a .txt list.")
-    model: str = setting("openai/clip-vit-base-patch32", "Hub id, local folder, or a name: see `list encoders`.")
-    embedding: str | None = setting(None, "Which vector. Default: the family's first.", rare=True)
-    norm: Literal["linf", "l2"] = setting("linf", "linf or l2.")
+    images: tuple[str, ...] = setting((), "A folder, several files and folders, or a .txt list of paths.")
+    model: str = setting("openai/clip-vit-base-patch32", "Encoder: Hub id, local folder, or a name in `list encoders`.")
+    embedding: str | None = setting(None, "Which vector of the encoder. Default: the family's first.", rare=True)
+    norm: Literal["linf", "l2"] = setting("linf", "Norm of the budget: linf or l2.")
     eps: tuple[Annotated[float, Gt(0), Le(255)], ...] = setting(
-        (), "Budgets, with commas: linf in levels of 255, l2 of values in [0, 1]. Default: 4, or 1 of l2."
+        (),
+        "Budgets, with commas: linf in levels of 255, l2 for values in [0, 1]. Default: 4 (linf), 1 (l2).",
     )
-    steps: Annotated[int, Ge(1), Le(10_000)] = setting(50, "Of each method, for one budget of one image.")
-    target: str | None = setting(None, "An image to move towards. Default: away from the image itself.")
-    through: tuple[str, ...] = setting((), "Purifiers that the attacker knows, as jpeg:50; a folder more of each.")
-    limit: AtLeast1 | None = setting(None, "Only the first N images, by their sorted ids.")
-    sample: AtLeast1 | None = setting(None, "N images drawn by the seed.")
-    seed: Annotated[int, Ge(0)] = setting(0, "Decides where each attack begins, and the controls.")
-    size: Annotated[int, Ge(8)] | None = setting(None, "Input size in pixels. Default: the encoder's.")
-    resize: Resize = setting("squash", "squash or crop.")
-    device: str = setting("auto", "auto, cpu, mps, cuda:0.")
-    image_timeout: Seconds = setting(60.0, "Seconds to read or decode an image.", rare=True)
+    steps: Annotated[int, Ge(1), Le(10_000)] = setting(50, "Steps of each method, per image and budget.")
+    target: str | None = setting(None, "Image to move the embedding towards. Default: away from the original.")
+    through: tuple[str, ...] = setting((), "Purifiers known to the attack, such as jpeg:50; adds a folder for each.")
+    limit: AtLeast1 | None = setting(None, "Use only the first N images, sorted by id.")
+    sample: AtLeast1 | None = setting(None, "Use only N images, drawn by the seed.")
+    seed: Annotated[int, Ge(0)] = setting(0, "Seed of the starting points and of the random signs.")
+    size: Annotated[int, Ge(8)] | None = setting(None, "Input size in pixels. Default: that of the encoder.")
+    resize: Resize = setting("squash", "How images become square: squash or crop.")
+    device: str = setting("auto", "auto, cpu, mps, or a GPU such as cuda:0.")
+    image_timeout: Seconds = setting(60.0, "Time limit in seconds to read or decode an image.", rare=True)
 
 
 def make_attack_config(given: Mapping[str, Any]) -> AttackConfig:
@@ -48,7 +49,7 @@ def make_attack_config(given: Mapping[str, Any]) -> AttackConfig:
     Example:
         >>> make_attack_config({"eps": [0.5]})
         Traceback (most recent call last):
-        embedshift.errors.UsageError: eps 0.5: pictures have whole levels: give linf a whole number from 1 to 255
+        embedshift.errors.UsageError: eps 0.5: linf counts whole pixel levels; give a whole number from 1 to 255
     """
     known = dict.fromkeys(each.name for each in fields(AttackConfig))
     for name in given:
@@ -58,7 +59,7 @@ def make_attack_config(given: Mapping[str, Any]) -> AttackConfig:
     eps = tuple(dict.fromkeys(config.eps)) or EPS[config.norm]
     for each in eps if config.norm == "linf" else ():
         if each != int(each):
-            raise UsageError(f"eps {each:g}: pictures have whole levels: give linf a whole number from 1 to 255")
+            raise UsageError(f"eps {each:g}: linf counts whole pixel levels; give a whole number from 1 to 255")
     if config.norm == "l2" and min(eps) < 1 / 255:
-        raise UsageError(f"eps {min(eps):g}: pictures have whole levels: within l2 below 1/255 no pixel can move")
+        raise UsageError(f"eps {min(eps):g}: too small to change a pixel by one level; give l2 at least 1/255")
     return replace(config, eps=eps, through=tuple(dict.fromkeys(config.through)))

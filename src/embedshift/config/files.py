@@ -28,7 +28,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
         embedshift.errors.EmbedshiftError: a device, not a file
     """
     if "\0" in os.fspath(path):
-        raise EmbedshiftError("a name with a zero byte, which no file can have")
+        raise EmbedshiftError("the name contains a zero byte, which no file name can have")
     # Before as well as after: to open a device may already do something, and a socket cannot be opened.
     _refuse_what_is_no_file(os.stat(path))
     opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb")
@@ -101,7 +101,7 @@ def read_own(path: str | os.PathLike[str], most: int) -> bytes:
     with os.fdopen(os.open(path, flags), "rb") as opened:
         found = os.fstat(opened.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_size > most:
-            raise OSError(errno.EINVAL, "not a file that embedshift wrote")
+            raise OSError(errno.EINVAL, "not a file written by embedshift")
         return opened.read(most)
 
 

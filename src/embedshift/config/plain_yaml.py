@@ -62,9 +62,9 @@ def _refuse_what_is_not_plain(events: "Iterable[yaml.Event]") -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         tag = str(getattr(event, "tag", None) or "").replace("tag:yaml.org,2002:", "!!")
         if getattr(event, "anchor", None):
-            words = "anchors and aliases (& and *) are refused; write the value out"
+            words = "anchors and aliases (& and *) are not allowed; repeat the value instead"
         elif tag:
-            words = f"the tag {tag[:60]} is refused; write a plain value"
+            words = f"the tag {tag[:60]} is not allowed; write a plain value"
         elif depth > YAML_DEPTH:
             words = f"nested deeper than {YAML_DEPTH} lists and mappings"
         elif len(getattr(event, "value", "")) > YAML_TEXT:
@@ -83,7 +83,7 @@ def _refuse_twins(node: Any) -> None:
         name, inner = part if isinstance(part, tuple) else (None, part)
         if name is not None and isinstance(name.value, str):
             if name.value in names or name.tag.endswith(":merge"):
-                words = "is refused; write the values out" if name.tag.endswith(":merge") else "stands twice"
+                words = "is not allowed; repeat the values instead" if name.tag.endswith(":merge") else "appears twice"
                 raise UsageError(f"{_line(name.start_mark)}{name.value[:60]!r} {words}")
             names.add(name.value)
         _refuse_twins(inner)
