@@ -105,7 +105,7 @@ def test_galleries_have_pages_of_eight_and_old_pages_go(study):
 
 
 def test_a_page_holds_no_more_than_eight(study):
-    with pytest.raises(embedshift.EmbedshiftError, match="9 images; give at most 8"):
+    with pytest.raises(embedshift.EmbedshiftError, match="9 images are too many; give at most 8"):
         study.figure("views", images=9)
 
 
@@ -130,7 +130,7 @@ def test_no_attention_no_figure_of_it(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="embedshift"):
         paths = save_figures(study.reader(), ["attention", "views"], ["png"])
     assert [path.name for path in paths] == ["fig04a_views.png"]
-    assert "this encoder gives no attention" in caplog.text
+    assert "this encoder provides no attention" in caplog.text
 
 
 def test_pictures_can_be_left_out(tmp_path):

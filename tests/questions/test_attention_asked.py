@@ -144,5 +144,5 @@ def test_figure_and_section_are_there_only_where_the_study_has_the_metrics(plain
     for term in ("attention map", "patch", "aligned", "Entropy", "Divergence", "Rollout"):
         assert f"<b>{term}</b>" in text
     assert "data:image/svg+xml" in text
-    with pytest.raises(EmbedshiftError, match="with `metrics` attention,aligned,rollout"):
+    with pytest.raises(EmbedshiftError, match="`metrics` attention,aligned,rollout"):
         plain.figure("attention_change")

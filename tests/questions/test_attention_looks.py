@@ -69,7 +69,7 @@ def test_one_metric_alone_and_few_images(values):
         assert not few["settled"].any()
         assert few["difference"].null_count() == 1
         said = " ".join(looks(few, [ALIGNED, RISE]))
-        assert "settles nothing with fewer than 8 images: flip (" in said
+        assert "cannot be tested with fewer than 8 images: flip (" in said
         assert not {"[", "spreads", "motion", "stays"} & {*said.replace("[", " [ ").split()}
 
 
@@ -109,21 +109,20 @@ def test_the_sentences_follow_the_table():
         ("own", SPREAD, 30, 0.0005, 0.0002, 0.0008, True),
     )
     assert looks(found, [PLAIN, ALIGNED, RISE]) == [
-        "Part of the change is only the image's own motion under flip (0.080 [0.070 to 0.090]).",
-        "Attention stays in its place and does not move along under slant (−0.070 [−0.090 to −0.050]).",
-        "Whether part of the change is only the image's own motion is not settled under turn (0.030 [−0.010 to "
-        "0.070]).",
-        "The mean change by alignment settles nothing with fewer than 8 images: rare (0.500).",
-        "Nothing can be aligned under own.",
-        "Attention spreads under turn (0.30 [0.20 to 0.40] nats) and own (0.00050 [0.00020 to 0.00080] nats) and "
-        "gathers under noise (−0.30 [−0.40 to −0.20] nats).",
-        "Whether it spreads or gathers is not settled under flip (0.00 [−0.10 to 0.10] nats).",
+        "The movement of the image explains part of the change under flip (0.080 [0.070 to 0.090]).",
+        "Attention stays in place and does not follow the image under slant (−0.070 [−0.090 to −0.050]).",
+        "Alignment makes no significant difference under turn (0.030 [−0.010 to 0.070]).",
+        "The mean change by alignment cannot be tested with fewer than 8 images: rare (0.500).",
+        "Attention maps cannot be aligned under own.",
+        "Attention spreads out under turn (0.30 [0.20 to 0.40] nats) and own (0.00050 [0.00020 to 0.00080] nats) and "
+        "concentrates under noise (−0.30 [−0.40 to −0.20] nats).",
+        "Its entropy does not change significantly under flip (0.00 [−0.10 to 0.10] nats).",
     ]
     assert looks(found, [DIVERGENCE]) == []
     for images, said in ((8, True), (19, True), (20, False)):
         few = table(("flip", SPREAD, images, 0.1, 0.05, 0.15, True))
         assert ("Intervals of fewer than 20 images are approximate." in looks(few, [RISE])) == said
-    changes_nothing = ["Alignment changes nothing: no augmentation that can be aligned moves the image."]
+    changes_nothing = ["Alignment changes nothing: no alignable augmentation moves pixels."]
     assert looks(None, [PLAIN, ALIGNED]) == changes_nothing
 
 
@@ -134,17 +133,15 @@ def summary(metric, means, n=9):
 
 def test_the_ends_are_means_and_their_order_comes_from_the_pairs():
     found = summary(DIVERGENCE, {"flip": 0.1, "turn": 0.4, "slant": 0.39, "own": None})
-    most = (
-        "As shares of a whole, maps differ on average most under turn (0.400 bits) and least under flip (0.100 bits)."
-    )
+    most = "The mean divergence of the maps is largest under turn (0.400 bits) and smallest under flip (0.100 bits)."
     assert ends(found, [DIVERGENCE]) == [most]
     pairs = pl.DataFrame(
         {"augmentation": ["flip", "turn", "turn"], "other": ["turn", "slant", "slant"],
          "metric": [DIVERGENCE, DIVERGENCE, ROLLOUT], "settled": [True, False, True]}
     )  # fmt: skip
-    for settled, words in ((False, "is not settled whether"), (True, "is settled that")):
+    for settled, words in ((False, "not significant"), (True, "significant")):
         given = pairs.with_columns(settled=pl.Series([True, settled, True]))
-        wanted = [most, f"By this metric it {words} turn changes attention more than slant, the next."]
+        wanted = [most, f"The difference between turn and the next augmentation, slant, is {words}."]
         assert ends(found, [DIVERGENCE], given) == wanted
         other_way = given.rename({"augmentation": "other", "other": "augmentation"})
         assert ends(found, [DIVERGENCE], other_way) == wanted
@@ -159,7 +156,7 @@ def test_the_ends_are_means_and_their_order_comes_from_the_pairs():
 def test_nothing_is_ranked_where_there_is_no_order():
     two = {"flip": 0.1, "turn": 0.1}
     assert ends(summary(DIVERGENCE, two), [DIVERGENCE]) == [
-        "As shares of a whole, maps differ on average as much under every augmentation (0.100 bits)."
+        "The mean divergence of the maps is equal under all augmentations (0.100 bits)."
     ]
     assert ends(summary(DIVERGENCE, two, n=7), [DIVERGENCE]) == []
     assert ends(summary(DIVERGENCE, {"flip": 0.1}), [DIVERGENCE]) == []

@@ -49,6 +49,6 @@ def test_no_end_of_an_interval_reads_as_0_that_is_not(numbers, texts):
 def test_every_claim_says_in_a_few_words_what_each_verdict_takes():
     for claim in paper_claims():
         takes = claim.test.takes
-        assert takes.startswith("Holds when ")
-        assert "Does not hold when " in takes
+        assert takes.startswith("Holds if")
+        assert "Does not hold if " in takes
         assert len(takes) < 320, claim.name

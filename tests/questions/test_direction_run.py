@@ -51,8 +51,8 @@ def test_the_tree_of_directions_joins_a_and_b_and_the_tree_of_distances_does_not
 def test_the_report_says_so(both):
     text = both[0].report(figures=["directions", "dendrogram"]).read_text()
     assert '<section id="direction"' in text
-    assert "Which way augmentations move the embedding" in text
-    assert "How far apart the views of augmentations lie" in text
+    assert "In which direction augmentations move the embedding" in text
+    assert "Distances between the views of augmentations" in text
     assert "move the embedding alike" not in text
     section = text[text.index('<section id="direction"') : text.index('<section id="setlevel"')]
     shifts = both[0].table("shifts")

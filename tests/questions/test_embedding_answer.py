@@ -29,32 +29,46 @@ def texts(sentences) -> list[str]:
 def test_names_the_ends_whatever_the_order_of_the_rows():
     cross = {"noise": 1.01, "flip": 0.02}
     first, crossed, second, scale = texts(how_far(summary(FLIP, NOISE, BLUR), "CLIP", 50, cross))
-    assert first == "noise moves CLIP furthest: 1.25 [1.10 to 1.40] of the way to an unrelated image."
-    wanted = "lies on average 1.01 times as far from its own original as from those of other images"
-    assert crossed == f"A view under noise {wanted}: it no longer shows which image it is of."
+    assert (
+        first
+        == "noise moves the embedding of CLIP furthest: 1.25 [1.10 to 1.40] of the distance to an unrelated image."
+    )
+    wanted = "is on average 1.01 times as far from its own original as from the originals of other images"
+    assert crossed == f"A view under noise {wanted}: its embedding no longer identifies the image."
     assert second == "flip moves it least: 0.025 [0.020 to 0.031]."
-    assert "of unrelated images of this set (1 − 0.600)" in scale
+    assert "that between unrelated images of this set (1 − 0.600)" in scale
 
 
 def test_one_augmentation_and_no_interval():
     found = texts(how_far(summary(("blur", 0.95, 0.125, None, None)), "CLIP", 3, {}))
-    assert found[0] == "blur, the only augmentation, moves CLIP: 0.12 of the way to an unrelated image."
+    assert (
+        found[0]
+        == "blur, the only augmentation, moves the embedding of CLIP: 0.12 of the distance to an unrelated image."
+    )
     assert len(found) == 2
 
 
 @pytest.mark.parametrize(
     ("rows", "floor", "wanted"),
     [
-        ([("a", 1.0, None, None, None), ("b", 1.0, None, None, None)], 1.0, "No augmentation moves CLIP: every mean"),
-        ([("a", 0.4, None, None, None)], None, "a, the only augmentation, moves CLIP to a mean cosine similarity of"),
+        (
+            [("a", 1.0, None, None, None), ("b", 1.0, None, None, None)],
+            1.0,
+            "No augmentation moves the embedding of CLIP: every mean",
+        ),
+        (
+            [("a", 0.4, None, None, None)],
+            None,
+            "a, the only augmentation, moves the embedding of CLIP to a mean cosine similarity of",
+        ),
         ([("a", 0.4, None, None, None), ("b", 0.7, None, None, None)], 1.0, "from 0.400 under a to 0.700 under b."),
-        ([("a", None, None, None, None)], None, "No cosine similarity could be computed"),
+        ([("a", None, None, None, None)], None, "No cosine similarity can be computed"),
     ],
 )
 def test_without_a_scale(rows, floor, wanted):
     found = texts(how_far(summary(*rows, floor=floor), "CLIP", 50, {}))
     assert wanted in found[0]
-    assert all(sentence.startswith("There is no share of the way") for sentence in found[1:])
+    assert all(sentence.startswith("There is no share") for sentence in found[1:])
 
 
 def test_names_are_escaped():
@@ -78,39 +92,44 @@ PAIRS = [*itertools.combinations(ORDER, 2)]
 
 def test_everything_is_settled():
     found = texts(is_it_settled(differences(PAIRS, PAIRS), ORDER, 200))
-    assert found[0] == "Yes: 200 images decide which moves the embedding more for every pair of augmentations."
+    assert found[0] == "All: with 200 images, every pair of augmentations differs significantly in cosine similarity."
     assert "approximate" not in found[-1]
 
 
 def test_nothing_is_settled():
     found = texts(is_it_settled(differences(PAIRS, []), ORDER, 12))
-    assert found[0].startswith("No: 12 images do not decide for any pair")
+    assert found[0].startswith("None: with 12 images, no pair")
     assert "approximate" in found[-1]
 
 
 def test_what_is_not_settled_is_named():
     settled = [pair for pair in PAIRS if pair not in [("blur", "jitter"), ("jitter", "flip")]]
     found = texts(is_it_settled(differences(PAIRS, settled), ORDER, 50))
-    assert found[0] == "By cosine similarity yes for 4 of 6 pairs of augmentations."
-    assert found[1] == "That noise moves it most is settled; that flip moves it least is not settled."
-    assert found[2] == "Not settled: blur and jitter; jitter and flip."
+    assert found[0] == "4 of 6 pairs of augmentations differ significantly in cosine similarity."
+    first, last = (
+        "noise has the largest shift, significantly larger",
+        "flip has the smallest shift, but not significantly smaller",
+    )
+    assert found[1] == f"{first} than all others. {last} than all others."
+    assert found[2] == "No significant difference between blur and jitter; jitter and flip."
 
 
 def test_nothing_differs():
     found = texts(is_it_settled(differences(PAIRS, [], difference=0.0), ORDER, 50))
-    assert found == ["There is no order: no augmentation moves the embedding more than another."]
+    assert found == ["None: no augmentation moves the embedding more than another."]
 
 
 def test_few_images_are_no_order():
     rows = [(*row[:3], None, None) for row in (FLIP, NOISE)]
     first, _, scale = texts(how_far(summary(*rows), "CLIP", 3, {"noise": 1.0}))
-    assert first == "CLIP moves between 0.025 under flip and 1.25 of the way to an unrelated image under noise."
+    ends = "0.025 under flip and 1.25 of the distance to an unrelated image under noise."
+    assert first == f"The embedding of CLIP moves between {ends}"
     assert "Brackets" not in scale
 
 
 def test_few_images_and_many_augmentations():
     assert texts(is_it_settled(differences(PAIRS, PAIRS), ORDER, 7)) == [
-        "No: 7 images cannot settle an order. Orders and intervals take 8 images."
+        "None: 7 images cannot be tested. Tests and intervals need at least 8 images."
     ]
     assert is_it_settled(None, ["a"], 50) == []
     assert texts(is_it_settled(None, [*map(str, range(30))], 50)) == [
@@ -129,10 +148,8 @@ def test_which_images():
         }
     )
     first, second = which_images(moved, "#gallery")
-    assert (
-        first.striptags() == "More than half of the way to an unrelated image: all 9 under noise and 2 of 9 under blur."
-    )
-    wanted = "Moved furthest: a under noise (2.00), b under blur (0.70) and c under flip (0.10). See them."
+    assert first.striptags() == "Images with a share above 0.5: all 9 under noise and 2 of 9 under blur."
+    wanted = "Largest shares: a under noise (2.00), b under blur (0.70) and c under flip (0.10). See them."
     assert second.striptags() == wanted
     many = pl.DataFrame(
         {
@@ -146,7 +163,7 @@ def test_which_images():
     wanted = "all 9 under a, 3 of 9 under d and 2 of 9 under e; 2 or fewer under 1 other."
     assert which_images(many)[0].striptags() == f"More than half of the way to an unrelated image: {wanted}"
     none = which_images(moved.with_columns(far=pl.lit(0)))
-    assert none[0] == "No image moves more than half of the way to an unrelated image."
+    assert none[0] == "No image has a share above 0.5."
     assert "See" not in none[1]
     assert which_images(moved.clear()) == []
 

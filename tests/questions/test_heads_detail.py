@@ -235,7 +235,7 @@ def test_without_details_there_are_no_tables_and_figures(tmp_path):
     study = make_study(tmp_path / "study", 9, NAMES, heads=(3, 2))
     for name in ("head_words", "head_tokens", "head_route", "head_effect"):
         assert name not in study.table_names
-    with pytest.raises(EmbedshiftError, match="no head_route here: it takes `heads_detail` route"):
+    with pytest.raises(EmbedshiftError, match="no head_route here: it needs `heads_detail` route"):
         study.table("head_route")
     for name, said in (("heads_depth", "no route; run it with"), ("head_tokens", "no shares of tokens; run it with")):
         assert not FIGURES[name].possible(FigureInput(study.reader()))

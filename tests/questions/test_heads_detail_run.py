@@ -97,7 +97,7 @@ def texts_of(clip):
 
 def test_words_of_the_named_heads_are_shown_as_text(worded):
     section = section_of(worded)
-    assert "Words that name the heads" in section
+    assert "Texts that describe the heads" in section
     assert "<bdi>&lt;b&gt;red&lt;/b&gt; boat</bdi>" in section
     assert "<b>red</b>" not in section
     table = section[section.index("texts, the most telling first") :]
@@ -137,7 +137,7 @@ def test_maps_are_those_of_the_rows_on_one_scale(tokens):
     images = [axes for axes in figure.axes if axes.images]
     titles = [axes.get_title().replace("\n", " ") for axes in images]
     assert len(images) == 3 * 7
-    assert titles[2:4] == ["looks elsewhere", "finds something else"]
+    assert titles[2:4] == ["attention weights", "token values"]
     ids = tokens.reader().sample_ids(3)
     drawn, _ = redraw(tokens.reader(), ids)
     maps = maps_of(data, drawn, shown_of(data))
@@ -155,15 +155,15 @@ def test_maps_are_those_of_the_rows_on_one_scale(tokens):
 
 def test_the_report_shows_tokens(tokens):
     section = section_of(tokens, "head_tokens")
-    assert "finds something else" in section
-    assert 'alt="Looking elsewhere, or finding something else"' in section
+    assert "token values" in section
+    assert 'alt="Attention weights or token values: what carries the shift"' in section
     share = tokens.table("head_tokens").filter(augmentation="noise", term="pattern")["share"].item()
-    row = section[section.index("finds something else</th>") :]
+    row = section[section.index("token values</th>") :]
     row = row[row.index("<bdi>noise</bdi>") :].split("</tr>")[0]
     shown = row.split('class="number">')[1].split(" %")[0].replace("−", "-")
     assert float(shown) == pytest.approx(100 * share, abs=0.06)
     assert "The pictures show" in section
-    with pytest.raises(embedshift.EmbedshiftError, match="no image to show; the source images are gone"):
+    with pytest.raises(embedshift.EmbedshiftError, match="no image to show, because the source images are missing"):
         FIGURES["head_tokens"].draw(FigureInput(tokens.reader()))
 
 
@@ -193,12 +193,12 @@ def test_routes_are_those_of_a_sample(routed):
 
 def test_the_report_says_how_effects_and_shares_agree(routed):
     section = section_of(routed, "heads_depth")
-    assert 'alt="At which block the shift comes in"' in section
+    assert 'alt="At which block the shift arises"' in section
     there = routed.rows().drop_nulls("put_back").collect()
     effects, shares = (np.array(there[name].to_list(), float)[:, -4:] for name in ("put_back", "heads"))
     correlation = np.corrcoef(effects.ravel(), shares.ravel())[0, 1]
     same = (effects.argmax(axis=1) == shares.argmax(axis=1)).mean()
-    said = f"over {len(there)} views, the correlation is {correlation:.2f}, and the same head comes first in {100 * same:.1f} %"  # fmt: skip  # noqa: E501
+    said = f"over {len(there)} views, the correlation is {correlation:.2f}, and the same head ranks first in {100 * same:.1f} %"  # fmt: skip  # noqa: E501
     assert said in section
     figure = routed.figure("heads_depth")
     assert overlaps(figure) == []
@@ -211,7 +211,7 @@ def test_the_report_says_how_effects_and_shares_agree(routed):
         (("--heads-detail", "tokens", "--precision", "bfloat16"), "run it without --precision bfloat16"),
         (("--heads-detail", "route", "--compile"), "run it without --compile"),
         (("--bank", "BANK"), "error: --bank: "),
-        (("--bank", "SHORT"), "has 1 texts, one a line; it must have 2 to 10,000"),
+        (("--bank", "SHORT"), "has 1 texts, one per line; it must have 2 to 10,000"),
         (("--bank", "nowhere.txt"), "nowhere.txt"),
     ],
 )

@@ -50,7 +50,7 @@ def test_the_map_draws_the_table_on_one_scale(study):
         row, column = np.unravel_index(shares(study, name).argmax(), (5, 4))
         assert frame == (column, row)
     caption = figure.texts[-1].get_text().replace("\n", " ")
-    assert "an MLP beyond it has the colour of the end" in caption
+    assert "larger shares of MLPs have the same colour" in caption
     assert "augmentations" not in caption
 
 
@@ -61,7 +61,7 @@ def test_the_map_shows_the_strongest_of_many_and_says_so(tmp_path):
     order = sorted(names, key=lambda name: -shift(study, name))[:MOST_PANELS]
     assert [title.replace(" ", "_") for axes in figure.axes if (title := axes.get_title(loc="left"))] == order
     caption = figure.texts[-1].get_text().replace("\n", " ")
-    assert "9 of 12 augmentations: those that move the embedding furthest" in caption
+    assert "9 of 12 augmentations: those with the largest shift" in caption
     assert len(study.figure("heads_bars").axes[0].get_yticks()) == 12, "bars show all"
 
 
@@ -117,7 +117,7 @@ def test_section_of_the_report(study):
     assert (study.folder / "figures" / "fig22_heads_bars.svg").is_file()
     for term in ("attention heads", "MLP", "residual stream", "share"):
         assert f"<b>{term}</b>" in section
-    for title in ("Which heads and MLPs carry the shift", "How much of the shift each part carries"):
+    for title in ("Which heads and MLPs carry the shift", "How much of the shift heads, MLPs and input carry"):
         assert html.count(f'alt="{title}') == section.count(f'alt="{title}') == 1  # not among the paper's figures
     assert "0.83" in section
     assert "86 %" in section
@@ -143,7 +143,8 @@ def test_figures_are_introduced_only_where_they_are(study):
 
 
 @pytest.mark.parametrize(
-    ("images", "said"), [(1, "With 1 image there are no intervals."), (12, "With 12 images intervals are approximate.")]
+    ("images", "said"),
+    [(1, "With 1 image, there are no intervals."), (12, "With 12 images, intervals are approximate.")],
 )
 def test_the_section_says_what_the_number_of_images_allows(tmp_path, images, said):
     section, _ = section_of(make_study(tmp_path / "study", images, ["noise"], heads=(2, 2)))

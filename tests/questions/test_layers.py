@@ -210,7 +210,7 @@ def test_without_layers_nothing_is_different(photos, dinov2, tmp_path, study):
     with pytest.raises(EmbedshiftError, match="no layers; run it with `layers`"):
         plain.figure("depth")
     with pytest.raises(
-        EmbedshiftError, match=r"""holds another study: questions\.layers: null there, \{"layers": true\} now"""
+        EmbedshiftError, match=r"""contains another study: questions\.layers: null there, \{"layers": true\} now"""
     ):
         run(photos, plain.folder, dinov2, draws=2)
 
@@ -254,7 +254,7 @@ def test_from_the_command_line_to_tables_made_again_without_torch(photos, dinov2
 
 
 def test_list_and_config(tmp_path, monkeypatch, capsys):
-    assert "[10] Shift by depth" in command.call(monkeypatch, capsys, "list", "figures").out
+    assert "[10] Shift after every block" in command.call(monkeypatch, capsys, "list", "figures").out
     (tmp_path / "settings.yaml").write_text(json.dumps({"images": str(tmp_path), "layers": "perhaps"}))
     arguments = ("run", "--config", tmp_path / "settings.yaml", "--out", tmp_path / "study")
     refused = command.call(monkeypatch, capsys, *arguments)

@@ -22,8 +22,8 @@ def test_section_of_the_report(tmp_path):
     assert 'href="#layers"' in html
     for term in ("blocks", "patch token", "class token", "cosine similarity", "CKA"):
         assert f"<b>{term}</b>" in section
-    assert 'alt="Shift by depth' in section
-    assert html.count('alt="Shift by depth') == 1  # not among the paper's figures
+    assert 'alt="Shift after every block' in section
+    assert html.count('alt="Shift after every block') == 1  # not among the paper's figures
     cosine = study.layers().filter(pl.col("token") == "cls", pl.col("metric") == "cosine_similarity")
     for name in ("noise", "blur"):
         changes = [1 - mean for mean in cosine.filter(pl.col("augmentation") == name)["mean"]]
@@ -35,9 +35,9 @@ def test_section_of_the_report(tmp_path):
 @pytest.mark.parametrize(
     ("images", "said", "unsaid"),
     [
-        (1, ["This is 1 image: below 8 there are no intervals", "needs at least 30 images"], ["approximate"]),
-        (12, ["These are 12 images: below 20 intervals are approximate", "needs at least 30"], ["no intervals"]),
-        (30, ["more is not possible"], ["These are", "needs at least"]),
+        (1, ["With 1 image there are no intervals", "needs at least 30 images"], ["approximate"]),
+        (12, ["With 12 images the intervals are approximate", "needs at least 30"], ["no intervals"]),
+        (30, ["unrelated patterns"], ["With 30 images", "needs at least"]),
     ],
 )
 def test_the_section_says_what_the_number_of_images_allows(tmp_path, images, said, unsaid):

@@ -66,7 +66,7 @@ def test_an_image_without_maps_is_refused_and_none_is_shown_where_images_may_not
     (without,) = set(study.rows().collect()["image_id"]) - set(
         study.rows().filter(pl.col("map_tokens_original").is_not_null()).collect()["image_id"]
     )
-    with pytest.raises(EmbedshiftError, match="figure 'maps': none of its images has maps"):
+    with pytest.raises(EmbedshiftError, match="figure 'maps': none of the chosen images has maps"):
         study.figure("maps", images=[without])
     data = FigureInput(dataclasses.replace(study.reader(), pictures=False))
     names = [kind.name for kind, _, _ in iter_figures(data, ["maps", "maps_moved"])]
@@ -101,7 +101,7 @@ assert "torch" not in sys.modules
     section = page[page.index('<section id="maps"') :].split("</section>")[0]
     assert 'href="#maps"' in page
     assert section.count('alt="') == 2
-    assert page.count('alt="What the embedding comes from') == 1, "not among the paper's figures too"
+    assert page.count('alt="Which patches determine the embedding') == 1, "not among the paper's figures too"
     words = " ".join(html.unescape(re.sub("<[^>]+>", " ", section)).split())
     assert "They are made of 8 images, drawn by the seed" in words
     for row in rows_of(study.table("map_trust")):
@@ -136,9 +136,9 @@ def test_which_map_to_trust_is_said_only_as_far_as_it_is_settled():
     one = table_of(attention=((0.7, 0.8), both), relevance=((0.6, 0.9), both))
     assert trusted(one).startswith("Relevance has the lowest deletion (0.600) and the highest insertion (0.900)")
     two = table_of(attention=((0.5, 0.8), both), relevance=((0.6, 0.9), both))
-    wanted = "Attention of the last layer has the lowest deletion (0.500), relevance the highest insertion (0.900)"
+    wanted = "Attention of the last layer has the lowest deletion (0.500), relevance has the highest insertion (0.900)"
     assert trusted(two) == f"{wanted}: no map is best by both."
-    assert "trust none of them here" in trusted(table_of(attention=((0.5, 0.8), no), relevance=((0.6, 0.9), no)))
+    assert "Do not rely on them here" in trusted(table_of(attention=((0.5, 0.8), no), relevance=((0.6, 0.9), no)))
     assert trusted(one.with_columns(n=7)) == ""
     assert [row["verdict"] for row in rows_of(table_of(relevance=((0.6, 0.9), (True, False))))] == ["deletion"]
     assert [row["verdict"] for row in rows_of(one.with_columns(gain=-0.1))] == ["neither", "neither"]

@@ -175,7 +175,7 @@ def test_gone_on_with_and_by_loaders_the_rows_are_the_same(study, photos, dinov2
 
 
 def test_other_maps_are_another_study(study, photos, dinov2):
-    with pytest.raises(EmbedshiftError, match=r"holds another study: questions\.maps"):
+    with pytest.raises(EmbedshiftError, match=r"contains another study: questions\.maps"):
         run(photos, study.folder, dinov2, seed=3, maps=("relevance",))
 
 
@@ -199,15 +199,18 @@ def test_a_caption_or_words_are_explained_where_they_are_asked_for(tmp_path):
     ("settings", "words"),
     [
         ({"maps": ("relevanc",)}, "maps: unknown map 'relevanc'; did you mean 'relevance'?"),
-        ({"precision": "bfloat16"}, "`maps` need gradients, which are right in float32 alone: run without `precision`"),
-        ({"compile": True}, "`maps` need gradients, which are right in float32 alone: run without `compile`"),
-        ({"maps": (), "maps_images": 3}, "name the maps too: `maps` relevance,tokens"),
-        ({"maps": (), "maps_target": "caption"}, "name the maps too: `maps` relevance,tokens"),
-        ({"maps_images": 0}, "`maps_images`: give a number of images from 1 on"),
+        (
+            {"precision": "bfloat16"},
+            "`maps` need gradients, which are accurate only in float32; run without `precision`",
+        ),
+        ({"compile": True}, "`maps` need gradients, which are accurate only in float32; run without `compile`"),
+        ({"maps": (), "maps_images": 3}, "choose the maps as well: `maps` relevance,tokens"),
+        ({"maps": (), "maps_target": "caption"}, "choose the maps as well: `maps` relevance,tokens"),
+        ({"maps_images": 0}, "`maps_images`: give a number of at least 1"),
         ({"maps_target": "caption"}, "`maps_target` caption: no image has a caption"),
-        ({"maps_target": " "}, "`maps_target`: give image, caption, or words"),
+        ({"maps_target": " "}, "`maps_target`: give image, caption, or your own text"),
         ({"maps_target": "a boat"}, "text"),
-        ({"model": Colours()}, "colours gives no such maps: it is no torch module; run it without `maps`"),
+        ({"model": Colours()}, "colours cannot provide these maps: it is not a torch module; run it without `maps`"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line_before_anything_is_measured(settings, words, photos, dinov2, tmp_path):

@@ -99,7 +99,7 @@ def test_a_source_that_is_gone_keeps_its_numbers(tmp_path):
     (tmp_path / "s" / "pictures" / "image-00005.png").write_text("no picture")
     gallery = build_gallery(study.reader(), list(PAPER), budget=PLENTY)
     assert gallery.missing["image-00004.png"] == "No such file or directory"
-    assert "not a picture" in gallery.missing["image-00005.png"]
+    assert "not an image" in gallery.missing["image-00005.png"]
     for card in gallery.cards:
         assert bool(card.pictures) == (card.image_id not in gallery.missing)
         assert card.metrics["cosine_similarity"] <= 1
@@ -127,7 +127,7 @@ def test_views_of_own_functions_are_left_out(tmp_path):
     study.report(figures=[])
     text = (study.folder / "report.html").read_text()
     assert "Views of dark are not shown" in text
-    assert "this encoder gives no attention" in text
+    assert "this encoder provides no attention" in text
 
 
 def test_pictures():

@@ -30,7 +30,7 @@ def test_faiss_finds_what_an_exact_search_finds(world, caplog):
     with caplog.at_level(logging.INFO, "embedshift"):
         near = searcher(gallery, views=6_000, least=COUNT)
     found, exact = near(queries, own, 64), search(queries, own, gallery, count=64)
-    assert f"FAISS searches among {COUNT} images" in caplog.text
+    assert f"FAISS index of {COUNT} images" in caplog.text
     assert "of the 10 nearest" in caplog.text
     for k in (1, 5, 10):
         hit, expected = ((each.rank > 0) & (each.rank <= k) for each in (found, exact))

@@ -80,7 +80,7 @@ def test_no_gallery_again(study, other):
 def test_a_search_that_cannot_keep_its_gallery_says_so(study, other, caplog):
     study.search(gallery=other.folder)
     study.search(queries=10)
-    assert "without the gallery of before" in caplog.text
+    assert "without the previous gallery" in caplog.text
     assert not study.search_ranks()["other"].str.starts_with("gallery:").any()
 
 
@@ -164,21 +164,21 @@ def ragged(folder):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (wrong_width, "vectors of 9 numbers; this encoder gives 6"),
+        (wrong_width, "its vectors have 9 numbers, those of this encoder 6"),
         (pickled, "neither a study nor a Parquet or npy file"),
         (no_lists, "give the vectors in a column 'embedding' of lists"),
         (text, "neither a study nor a Parquet or npy file"),
         (another_encoder, "of another encoder"),
-        (without_vectors, "has no vectors"),
+        (without_vectors, "stores no embeddings"),
         (unfinished, "not finished"),
         (another_embedding, "of another encoder"),
         (a_shard, "this is a shard of a study; name the study's folder"),
         (a_folder, "no study in this folder"),
-        (array(np.ones(6, np.float32)), "give numbers as"),
-        (array(np.ones((3, 2, 6))), "give numbers as"),
-        (array(np.array([["a"] * 6])), "give numbers as"),
-        (array(np.ones((3, 6), bool)), "give numbers as"),
-        (array(np.ones((0, 5))), "vectors of 5 numbers"),
+        (array(np.ones(6, np.float32)), "give an array"),
+        (array(np.ones((3, 2, 6))), "give an array"),
+        (array(np.array([["a"] * 6])), "give an array"),
+        (array(np.ones((3, 6), bool)), "give an array"),
+        (array(np.ones((0, 5))), "its vectors have 5 numbers"),
         (ragged, "neither a study nor a Parquet or npy file"),
     ],
 )

@@ -99,7 +99,7 @@ def test_other_rates_make_no_search(study, searches):
         ({"queries": "many"}, "`queries`: give a number"),
         ({"queries": 0}, "`queries`: give a number"),
         ({"fmr": ["0.1", "x"]}, "`fmr`: could not convert"),
-        ({"fmr": [1.5]}, "`fmr`: 1.5 is no rate"),
+        ({"fmr": [1.5]}, "`fmr`: 1.5 is not a rate"),
         ({"gallery": "nowhere"}, "`gallery`: nowhere: No such file"),
     ],
 )
@@ -113,7 +113,7 @@ def test_without_vectors_one_line_says_what_the_search_takes(tmp_path):
     without_vectors(study)
     assert not {name for name in study.table_names if "search" in name}
     for ask in (study.search, lambda: study.search(queries="all"), study.duplicates):
-        with pytest.raises(UsageError, match="it takes stored embeddings: run it with `store` all"):
+        with pytest.raises(UsageError, match="it needs stored embeddings: run it with `store` all"):
             ask()
 
 
@@ -156,7 +156,7 @@ def test_a_table_that_is_lost_takes_the_gallery_with_it(study, tmp_path, lost, c
     study.search(gallery=tmp_path / "more.npy")
     (study.folder / "tables" / f"{lost}.parquet").unlink()
     study.write_tables()
-    assert caplog.text.count("without the gallery of before") == 1
+    assert caplog.text.count("without the previous gallery") == 1
     assert study.table("gallery_sizes").filter(kind="measured")["images"].max() == 24
     assert not study.table("search_neighbours")["other"].str.starts_with("gallery:").any()
     assert labels_of(study.folder, "gallery_sizes")["gallery"] == ""

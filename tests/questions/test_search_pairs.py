@@ -112,7 +112,7 @@ def test_a_rate_that_the_pairs_do_not_bear_is_refused():
     check_fmr([least_fmr(200), 0.5], 200)
     for fmr, images, needed in [(1e-4, 50, 448), (1e-3, 100, 142), (1e-6, 8_000, 4_473)]:
         if least_fmr(images) > fmr:
-            with pytest.raises(UsageError, match=rf"`fmr` {fmr:g} takes {needed} images .* there are {images}"):
+            with pytest.raises(UsageError, match=rf"`fmr` {fmr:g} needs {needed} images .* there are {images}"):
                 check_fmr([fmr], images)
         assert least_fmr(needed) <= fmr < least_fmr(needed - 1)
     for fmr in (0.0, 1.0, -0.1):

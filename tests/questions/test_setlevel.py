@@ -133,7 +133,10 @@ def section_of(study):
 
 def test_the_section_says_how_many_images_and_what_is_not_stored(study, tmp_path):
     text = section_of(study)
-    assert "All but alignment are of one view per augmentation of 30 images, the first in the study's order." in text
+    assert (
+        "All numbers except alignment use one view per augmentation of 30 images, the first in the study's order."
+        in text
+    )
     assert "It grows with the number of images" in text
     assert "did not store" not in text
     images = write_images(tmp_path / "images", 9)
@@ -142,7 +145,7 @@ def test_the_section_says_how_many_images_and_what_is_not_stored(study, tmp_path
     assert lean.table("setlevel")["metric"].to_list() == ["alignment"] * 2
     assert lean.table("setlevel").equals(full.table("setlevel").filter(metric="alignment"))
     text = section_of(lean)
-    assert "Uniformity, effective rank and norm ratio need the embeddings, which this study did not store." in text
+    assert "Uniformity, effective rank and norm ratio need the embeddings, and this study did not store them." in text
     assert "Norm ratio</b>" not in text
     assert ">original<" not in text
 
@@ -153,4 +156,4 @@ def test_one_image(tmp_path):
         "effective_rank", "alignment", "effective_rank", "norm_ratio",
     ]  # fmt: skip
     assert one.table("setlevel")["ci_low"].null_count() == 7
-    assert "of one view per augmentation of 1 image, the first" in section_of(one)
+    assert "use one view per augmentation of 1 image, the first" in section_of(one)

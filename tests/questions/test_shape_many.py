@@ -33,7 +33,7 @@ def test_rows_hold_the_distances_of_twenty_augmentations_at_most(count, tmp_path
     assert not {"pairwise", "clusters", "differences", "directions"} & set(study.table_names)
     trees = (lambda: study.pairwise(include_original=True), lambda: study.clusters(Tree(on="means")))
     for made in (study.pairwise, study.clusters, study.differences, study.directions, *trees):
-        with pytest.raises(EmbedshiftError, match=r"it takes 20 augmentations at most"):
+        with pytest.raises(EmbedshiftError, match=r"it needs at most 20 augmentations"):
             made()
     # Claims on means are tested all the same; those on trees are not testable.
     assert len(study.claims()) == 27

@@ -116,8 +116,8 @@ def test_of_many_views_one_level_of_each_family_is_shown(large):
     assert data.summary["augmentation"].unique(maintain_order=True).to_list() == expected
     assert sorted(data.ranking["rank"]) == [1, 2, 3, 4, 5]
     assert {*data.table("shifts")["augmentation"]} == {*expected}
-    assert "that nearest its tolerance" in data.caption()
-    assert "that nearest its tolerance" not in data.caption(every=True)
+    assert "the level nearest the tolerance" in data.caption()
+    assert "the level nearest the tolerance" not in data.caption(every=True)
     assert not FIGURES["ruler"].possible(data)
 
 
@@ -134,9 +134,9 @@ def test_the_report_answers_with_tolerances(large, families):
     found = {row["family"]: row for row in by_share(large).iter_rows(named=True)}
     for name, family in (("darker", DARKER), ("closer", CLOSER)):
         assert f"{name} at {in_words(found[name]['value'], family.unit)}" in answer
-    assert "It moves less than that at every strength measured under darker b." in answer
-    assert "Is the order settled?" not in answer
-    assert "below show one level of each family: that nearest its tolerance" in answer
+    assert "It stays below a tenth at every measured strength under darker b." in answer
+    assert "Which differences are statistically significant?" not in answer
+    assert "below show one level per family: the level nearest the tolerance" in answer
     gallery = html[html.index('<section id="gallery"') :]
     assert gallery.count('class="group"') == len(MANY)
     assert large.folder.joinpath("report.html").stat().st_size < 10_000_000
@@ -147,8 +147,8 @@ def test_the_report_answers_with_tolerances(large, families):
 def test_the_report_of_few_views_has_both_answers(small, families):
     html = small.report(figures=["strength", "tolerance", "ruler"], formats=["svg"]).read_text()
     answer = words(html[html.index('<section id="answer"') : html.index('<section id="strength"')])
-    assert "At which strength does it give way?" in answer
-    assert "Is the order settled?" in answer
+    assert "How strong a change does the embedding tolerate?" in answer
+    assert "Which differences are statistically significant?" in answer
     section = html[html.index('<section id="strength"') : html.index('<section id="search"')]
     rows = re.findall(r'<tr><th scope="row"><bdi>(.*?)</bdi>.*?</tr>', section, re.S)
     assert rows == ["darker", "closer", "once"]
@@ -171,8 +171,8 @@ def test_the_report_of_corruptions_has_their_table_and_mean(tmp_path):
 def test_without_a_share_the_report_says_so(tmp_path):
     study = make_study(tmp_path / "study", 1, graded(DARKER))
     html = study.report(figures=["strength"], formats=["svg"]).read_text()
-    assert "There are no tolerances: this study has no share" in words(html)
-    assert "At which strength does it give way?" not in html
+    assert "There are no tolerances, because this study has no share" in words(html)
+    assert "How strong a change does the embedding tolerate?" not in html
 
 
 def test_a_study_without_families_has_no_section(tmp_path):

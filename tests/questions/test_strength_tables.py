@@ -158,9 +158,9 @@ def test_one_image_has_no_share(tmp_path):
 def test_other_studies_do_not_have_them(tmp_path, study):
     paper = make_study(tmp_path / "study", 9)
     assert not {"strength", "tolerance", "corruption"} & {*paper.table_names}
-    with pytest.raises(UsageError, match="no tolerance here: it takes a suite of families"):
+    with pytest.raises(UsageError, match="no tolerance here: it needs a suite of families"):
         paper.tolerance()
-    with pytest.raises(UsageError, match="no corruption here: it takes corruptions"):
+    with pytest.raises(UsageError, match="no corruption here: it needs corruptions"):
         study.table("corruption")
     once = make_study(tmp_path / "once", 9, graded(ONCE))
     assert "strength" in once.table_names

@@ -53,7 +53,7 @@ def test_a_planted_direction_is_found(twelve, tmp_path):
     means = study.words()["mean"].to_numpy().reshape(9, 9)
     assert np.diag(means).min() > means[~np.eye(9, dtype=bool)].max() + 0.3
     page = study.report(figures=["words"]).read_text()
-    assert "settled above 0: 9 of 9. So the shifts point to their words." in page
+    assert "significantly above 0. So the shifts point to their phrases." in page
     assert "approximate for fewer than 20 images" in page
     assert page.count("<td>yes</td>") == 9
 
@@ -67,7 +67,7 @@ def test_seven_images_give_numbers_and_no_conclusion(photos, tmp_path):
     assert not test["settled"].any()
     page = study.report(figures=[]).read_text()
     assert "Fewer than 8 images moved: these numbers allow no conclusion." in page
-    assert "point to their words" not in page.split('id="text"')[1].split('class="lead"')[1]
+    assert "point to their phrases" not in page.split('id="text"')[1].split('class="lead"')[1]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -75,7 +75,7 @@ def test_texts_that_know_nothing_show_nothing(twelve, tmp_path, seed):
     study = planted(twelve, tmp_path / "s", model=Planted(knows=False), seed=seed)
     assert study.word_test()["p_value"][-1] > 0.05
     page = study.report(figures=[]).read_text()
-    assert "So the shifts point to their words" not in page
+    assert "So the shifts point to their phrases" not in page
 
 
 # Every number, once more by hand.
@@ -220,7 +220,7 @@ def test_tables_and_report_are_rebuilt_without_torch(study, tmp_path):
     for name, table in before.items():
         assert getattr(study, name)().equals(table, null_equal=True)
     page = (study.folder / "report.html").read_text()
-    assert "4 of the images come with a <b>caption</b>" in page
+    assert "4 of the images have a <b>caption</b>" in page
     for phrase in (*WORDS.values(), "text tower", "zero-shot", "flip rate"):
         assert phrase.lower() in page.lower()
     assert {"fig12_text.svg", "fig13_words.svg"} <= {path.name for path in (study.folder / "figures").iterdir()}

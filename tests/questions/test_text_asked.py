@@ -56,7 +56,7 @@ def test_the_users_own_words_and_augmentations(photos, tmp_path, caplog):
     )
     assert phrases(study.reader()) == {"mirror": "a mirrored picture"}
     assert study.info()["identity"]["questions"]["text"]["words"]["original"] == "a picture"
-    assert "no word for still" in caplog.text
+    assert "no phrase for still" in caplog.text
     assert study.words().select("augmentation", "word", "n").rows() == [("mirror", "mirror", 7), ("still", "mirror", 0)]
     assert study.word_test()["augmentation"].to_list() == ["mirror"]
     assert "a mirrored picture" in study.report(figures=["words"], formats=["svg"]).read_text()
@@ -72,7 +72,7 @@ def test_an_own_module_that_reads_text(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "s", model=wrapped, workers=0, labels=LABELS, text=True, limit=2)
     assert study.summary().filter(pl.col("metric") == "text_alignment_shift")["n"].to_list() == [2] * 9
     short = embedshift.wrap(TinyNet(), **stats, encode_text=lambda texts: np.ones((len(texts), 5)))
-    with pytest.raises(EmbedshiftError, match=r"\(9, 5\) for 9 texts .* not of one space"):
+    with pytest.raises(EmbedshiftError, match=r"\(9, 5\) for 9 texts .* do not share one space"):
         embedshift.run(photos, out=tmp_path / "t", model=short, workers=0, text=True)
     for mute in (embedshift.wrap(TinyNet(), **stats), Colours()):
         with pytest.raises(EmbedshiftError, match=r"has no text tower: .* encode_text") as caught:
@@ -83,12 +83,12 @@ def test_an_own_module_that_reads_text(photos, tmp_path):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"labels": ["cat"]}, "two class names at least"),
+        ({"labels": ["cat"]}, "at least two class names"),
         ({"labels": "nowhere.txt"}, "nowhere.txt: No such file"),
         ({"words": {"blurr": "a blurry photo"}}, "unknown augmentation 'blurr'; did you mean 'blur'"),
         ({"words": {"blur": ""}}, "give 'augmentation: phrase' lines"),
-        ({"metrics": ["zero_shot_flip"]}, "zero_shot_flip is switched on by `labels`"),
-        ({"metrics": ["text_alignment_shift"]}, "text_alignment_shift is switched on by `text`"),
+        ({"metrics": ["zero_shot_flip"]}, "zero_shot_flip needs `labels`"),
+        ({"metrics": ["text_alignment_shift"]}, "text_alignment_shift needs `text`"),
     ],
 )
 def test_what_is_refused_before_any_work(photos, tmp_path, given, words):
@@ -106,7 +106,7 @@ def test_words_that_are_no_words(photos, tmp_path):
             embedshift.run(photos, out=tmp_path / "s", model=Planted(), workers=0, words=str(file))
     bare = pictures(tmp_path / "bare", 1)
     suite = {"own": lambda image, rng: image}
-    with pytest.raises(EmbedshiftError, match="no image has a caption, and no augmentation a word"):
+    with pytest.raises(EmbedshiftError, match="no image has a caption and no augmentation has a phrase"):
         embedshift.run(bare, out=tmp_path / "s", model=Planted(), augmentations=suite, workers=0, text=True)
 
 

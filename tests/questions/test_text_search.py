@@ -218,9 +218,9 @@ def test_the_page_shows_the_numbers(study):
     part = page.split('id="text-search"')[1].split("</table>")[0]
     first = study.text_search().filter(metric="recall@1")
     least = first.sort("value", maintain_order=True).row(0, named=True)
-    assert f"A caption finds its own image first among 14 images in {100 * least['before']:.0f} % of cases" in page
+    assert f"Among 14 images, a caption ranks its own image first in {100 * least['before']:.0f} % of cases" in page
     assert f"{100 * least['value']:.0f} % (" in page
-    assert f"after {least['augmentation']}, where it does so least" in page
+    assert f"under {least['augmentation']}, the lowest rate" in page
     assert part.count("<tr>") == 10
     for row in study.text_search().filter(metric="mrr").to_dicts():
         assert f"{row['value']:.2f}" in part
@@ -231,9 +231,9 @@ def test_it_takes_stored_vectors(photos, study, tmp_path):
     assert "caption_vector" not in small.rows().collect_schema()
     assert "text_search" not in small.table_names
     assert not (small.folder / "tables" / "text_search.csv").exists()
-    with pytest.raises(EmbedshiftError, match=r"no text_search here: it takes .* stored vectors \(`store` all\)"):
+    with pytest.raises(EmbedshiftError, match=r"no text_search here: it needs .* stored vectors \(`store` all\)"):
         small.text_search()
-    assert "no search from captions" in small.report(figures=[]).read_text()
+    assert "Image search by caption is not available" in small.report(figures=[]).read_text()
     for name in ("words", "word_test"):
         assert small.table(name).equals(study.table(name), null_equal=True)
 
@@ -243,6 +243,6 @@ def test_without_captions_there_is_none(tmp_path):
     study = embedshift.run(bare, out=tmp_path / "s", model=Planted(), **SETTINGS)
     assert "caption_vector" not in study.rows().collect_schema()
     assert "caption_vectors" not in study.info()["identity"]["questions"]["text"]
-    with pytest.raises(EmbedshiftError, match="no text_search here: it takes `text`, captions"):
+    with pytest.raises(EmbedshiftError, match="no text_search here: it needs `text`, captions"):
         study.text_search()
     assert "Search from captions" not in study.report(figures=[]).read_text()

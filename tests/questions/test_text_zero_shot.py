@@ -97,5 +97,5 @@ def test_it_needs_no_vectors(photos, study, tmp_path):
 def test_without_class_names_there_is_none(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "s", model=Planted(), workers=0, text=True, limit=2)
     assert "zero_shot_margin" not in study.rows().collect_schema()
-    with pytest.raises(EmbedshiftError, match="no zero_shot here: it takes class names, by `labels`"):
+    with pytest.raises(EmbedshiftError, match="no zero_shot here: it needs class names, by `labels`"):
         study.zero_shot()

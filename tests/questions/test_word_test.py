@@ -115,13 +115,13 @@ def test_shifts_that_point_away_are_not_said_to_point_to_their_words():
     assert test["settled"].drop_nulls().all()
     assert test["own_high"][-1] < 0
     said = verdict(test)
-    assert said.endswith("the shifts point away from their words.")
+    assert said.endswith("the shifts point away from their phrases.")
     assert "−0.1009" in said.split("own word")[0]
 
 
 def test_a_mean_whose_interval_holds_zero_shows_nothing():
     said = verdict(the_test_of(around(-0.1 + 0.1 * np.eye(9), 50)))
-    assert said.endswith("nothing shows that the shifts point towards their words.")
+    assert said.endswith("there is no evidence that the shifts point towards their phrases.")
 
 
 @pytest.mark.parametrize(("matching", "shown"), [(2, False), (4, False), (5, True), (9, True)])
@@ -131,8 +131,8 @@ def test_more_than_half_must_point_to_their_own_word(matching, shown):
     test = the_test_of(around(means, 50))
     assert test["p_value"][-1] < 0.05
     said = verdict(test)
-    assert f"settled above 0: {matching} of 9." in said
-    assert ("So the shifts point to their words." in said) == shown
+    assert f"For {matching} of 9 augmentations, the own phrase is the nearest" in said
+    assert ("So the shifts point to their phrases." in said) == shown
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_more_than_half_must_point_to_their_own_word(matching, shown):
     [
         (7, "Fewer than 8 images moved: these numbers allow no conclusion.", ["interval", "point to"]),
         (8, "approximate for fewer than 20 images", ["no conclusion"]),
-        (20, "So the shifts point to their words.", ["approximate"]),
+        (20, "So the shifts point to their phrases.", ["approximate"]),
     ],
 )
 def test_the_verdict_counts_images(images, said, unsaid):

@@ -135,9 +135,10 @@ def test_the_page_says_what_was_attacked_and_marks_what_the_attack_knew(study):
     html = study.report(figures=["ruler"]).read_text()
     section = html[html.index('<section id="worst"') :].partition("</section>")[0]
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", section))
-    assert "5 steps against the gradient of net . It is the encoder that is measured here." in words
-    assert "Within 2 of 255 levels" in words
-    assert "random signs of the same size leave 0.99" in words
+    assert "in 5 steps along gradients of net , to move the embedding away from that of the original." in words
+    assert "This study measures the same encoder." in words
+    assert "With a budget of 2 of 255 levels" in words
+    assert "with random signs it is 0.99" in words
     assert words.count("known to the attack") == 1
     assert "defence" not in html.lower()
     assert section.count('<img src="data:image/webp;base64,') == 2 * (1 + 2 * 2)
@@ -179,7 +180,7 @@ HOSTILE = [
 def test_a_foreign_attack_json_is_said_and_left(more, adv, encoder, tmp_path, caplog):
     copy = changed(adv, tmp_path / "adv", **more)
     study = run(copy, tmp_path / "study", encoder, names=["linf-8"], limit=2)
-    assert "the report will not say which attack made the variants" in caplog.text
+    assert "the report cannot name the attack that made the variants" in caplog.text
     assert "worst" not in study.table_names
 
 
@@ -192,7 +193,7 @@ def test_names_of_others_are_escaped(adv, encoder, tmp_path):
 
 def test_a_foreign_study_is_refused_in_one_line():
     for told in ({"encoder": 3}, {"variants": {"a": {"norm": "linf", "eps": 0}}}, {"steps": []}):
-        with pytest.raises(UsageError, match=r"attack\.json does not say what was attacked"):
+        with pytest.raises(UsageError, match=r"attack\.json does not record what was attacked"):
             told_of(told)
 
 
@@ -213,5 +214,5 @@ def test_pictures_that_were_exchanged_are_not_shown_as_those_of_the_attack(adv, 
     first, second = sorted((folder / "original").iterdir())[:2]
     first.write_bytes(second.read_bytes())
     exchanged = run(folder, tmp_path / "study", encoder, ["linf-8"])
-    assert f"{first} is not the picture that the attack made" in caplog.text
+    assert f"{first} is not the image that the attack wrote" in caplog.text
     assert "worst" not in exchanged.table_names

@@ -123,7 +123,7 @@ def test_without_pictures_no_picture_is_even_opened(tmp_path, monkeypatch):
     assert not {"1", "4a"} & set(numbers)
     assert len(list((study.folder / "figures").glob("*.png"))) == 15  # with which way, the ruler, and the search's
     assert json.loads(Reader(text).scripts[0])["pictures"] == {}
-    assert "Made without images: a hash stands in the place of each name, and no figure shows an image." in text
+    assert "This report was made without images: each name is replaced by a hash, and no figure shows an image." in text
 
 
 def test_sources_that_are_gone(tmp_path):
@@ -161,7 +161,7 @@ def test_nothing_measured_yet(tmp_path):
     study = make_study(tmp_path / "study", 4, with_tables=False)
     (study.folder / "shards" / "part-00000.parquet").unlink()
     (study.folder / "study.json").write_text(json.dumps(study.info() | {"complete": False}))
-    with pytest.raises(EmbedshiftError, match="nothing is measured yet"):
+    with pytest.raises(EmbedshiftError, match="no image is measured yet"):
         study.report()
 
 
@@ -175,7 +175,7 @@ def test_thousands_of_failures_are_counted(tmp_path):
 
 def test_an_encoder_without_attention(tmp_path):
     _, text = small(tmp_path, grid=None, with_pictures=True)
-    assert "this encoder gives no attention" in text
+    assert "this encoder provides no attention" in text
     assert 'class="heat"' not in text
 
 

@@ -37,7 +37,7 @@ def test_the_gallery_shows_variants_and_says_what_is_gone(visit, study):
         pytest.fail("an image is not shown")
     page.select_option("#filter", label="q50")
     gone = page.locator(".group:visible .gone")
-    assert gone.all_inner_texts() == ["No view: it is not in its source any more"]
+    assert gone.all_inner_texts() == ["No view: it is no longer in its source"]
     card = page.locator(".group:visible .card", has=page.locator(".gone"))
     assert card.locator("h5").inner_text() == "05.png"
     assert card.locator("figure").count() == 2, "the original and its attention"

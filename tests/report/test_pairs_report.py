@@ -75,7 +75,7 @@ def test_a_variant_that_is_gone_is_missing_and_the_rest_stands(study, pairs):
     (pairs / "q50" / first.replace(".png", ".jpg")).unlink()
     shutil.rmtree(pairs / "q10")
     gallery = build_gallery(study.reader(), ["q50", "q10"], budget=PLENTY)
-    assert gallery.unread[first, "q50"] == "it is not in its source any more"
+    assert gallery.unread[first, "q50"] == "it is no longer in its source"
     assert "no such file or folder" in gallery.unread[whole.cards[-1].image_id, "q10"]
     assert gallery.missing == {}
     for card in gallery.cards:
@@ -84,9 +84,11 @@ def test_a_variant_that_is_gone_is_missing_and_the_rest_stands(study, pairs):
         assert "original" in card.pictures
         assert card.metrics["cosine_similarity"] <= 1
     html = page(study)
-    assert "No view: it is not in its source any more" in html
+    assert "No view: it is no longer in its source" in html
     assert "No view: q10: no such file or folder" in html
-    assert f"10 variants below cannot be shown, since the files could not be read again (first: q50 of {first}:" in html
+    assert (
+        f"10 variants below cannot be shown, because the files could not be read again (first: q50 of {first}:" in html
+    )
     assert str(pairs) not in html
 
 
@@ -97,18 +99,18 @@ def test_the_page_says_where_variants_come_from_and_what_is_wrong_with_them(stud
     assert "not testable" not in html
     assert "<dt>variants q50</dt><dd>12 images from q50</dd>" in html
     assert "<dt>variants q10</dt><dd>11 images from q10; 1 missing</dd>" in html
-    assert "<dt>shapes of q50</dt><dd>1 with another aspect ratio than the original" in html
+    assert "<dt>shapes of q50</dt><dd>1 variant whose aspect ratio differs from the original" in html
     assert "(first: 05.png)" in html
     assert "shapes of q10" not in html
     hashed = study.info()["identity"]["augmentations"]["q50"]["hash"]
-    assert f"read, not drawn; hash of the bytes {hashed}" in html
+    assert f"read from files, not drawn; hash of the bytes {hashed}" in html
     assert str(pairs) not in html, "no folder of this machine"
 
 
 def test_without_pictures_no_name_is_shown(study, pairs):
     html = page(study, pictures=False)
     assert "05.png" not in html
-    assert "1 with another aspect ratio" in html
+    assert "1 variant whose aspect ratio differs" in html
     assert "data:image/webp" not in html
     assert str(pairs) not in html
 

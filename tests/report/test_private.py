@@ -87,7 +87,7 @@ def test_no_report_table_or_comparison_holds_the_root(studies, root, monkeypatch
     assert {"fig09_sample_heatmap.svg", "compare_means.svg", "report.html, figure 0"} <= names
     assert pl.read_csv(root / "both" / "studies.csv")["folder"].to_list() == ["a/study", "b/study"]
     page = (studies[0].folder / "report.html").read_text()
-    assert "<dt>from</dt><dd>photos</dd>" in page
+    assert "<dt>source</dt><dd>photos</dd>" in page
     reasons = dict(studies[0].failures().select("image_id", "reason").iter_rows())
     assert set(reasons) == {"portrait-1.png", "ward/portrait-0.png"}
     assert reasons["portrait-1.png"].endswith("RuntimeError: portrait-1.png: too red, see notes.txt")

@@ -63,7 +63,7 @@ def test_options_of_the_tree_reach_tables_and_page(study, cli):
     [
         (["--figures", "dendogram"], "did you mean 'dendrogram'?"),
         (["--format", "bmp"], "unknown figure format 'bmp'"),
-        (["--format", ""], "`formats` is empty; name some of png, svg, pdf"),
+        (["--format", ""], "`formats` is empty; choose from png, svg, pdf"),
         (["--format", " ,"], "`formats` is empty"),
         (["--linkage", "wards"], "did you mean 'ward'?"),
         (["--clusters-on", "views"], "unknown clusters on 'views'"),

@@ -77,9 +77,9 @@ def page(images: Path, out: Path, **settings: Any) -> tuple[str, str]:
 def test_one_image_with_five_draws(images, tmp_path):
     text, answer = page(images, tmp_path / "study", limit=1, draws=5)
     assert "Mean cosine similarity with the original: from " in answer
-    assert "There is no share of the way to an unrelated image: that takes two images at least." in answer
-    assert "No: 1 image cannot settle an order. Orders and intervals take 8 images." in answer
-    assert "1 image is too few for intervals and for an order: both need 8." in text
+    assert "There is no share, because it needs at least two images." in answer
+    assert "None: 1 image cannot be tested. Tests and intervals need at least 8 images." in answer
+    assert "1 image is too few for intervals and significance tests: both need at least 8." in text
     assert not NO_INTERVAL.search(text), "five draws of one image are no five images"
     assert "furthest:" not in answer
     assert "settled;" not in answer
@@ -87,8 +87,11 @@ def test_one_image_with_five_draws(images, tmp_path):
 
 def test_two_images(images, tmp_path):
     text, answer = page(images, tmp_path / "study", limit=2)
-    assert re.search(r"mean-colour moves between 0\.\d+ under \w+ and .* of the way to an unrelated image", answer)
-    assert "No: 2 images cannot settle an order." in answer
+    assert re.search(
+        r"The embedding of mean-colour moves between 0\.\d+ under \w+ and .* of the distance to an unrelated image",
+        answer,
+    )
+    assert "None: 2 images cannot be tested." in answer
     assert not NO_INTERVAL.search(text)
     assert "2 images are too few for intervals" in text
     assert "Of 27: 27 are undecided." in text
@@ -97,15 +100,15 @@ def test_two_images(images, tmp_path):
 def test_twelve_images_are_approximate(images, tmp_path):
     text, answer = page(images, tmp_path / "study", limit=12)
     assert NO_INTERVAL.search(answer)
-    assert "With fewer than 20 images they are approximate." in answer
+    assert "With fewer than 20 images the intervals are approximate." in answer
     assert "With 12 images the intervals are approximate" in text
 
 
 def test_one_augmentation(images, tmp_path):
     text, answer = page(images, tmp_path / "study", augmentations={"dark": darker(0.5)})
-    assert "dark, the only augmentation, moves mean-colour: " in answer
-    assert "Is the order settled?" not in answer
-    assert "Moved furthest: " in answer
+    assert "dark, the only augmentation, moves the embedding of mean-colour: " in answer
+    assert "Which differences are statistically significant?" not in answer
+    assert "Largest shares: " in answer
     assert "The tree joins augmentations whose views" not in text
     assert "Of 27: 27 are not testable." in text
 
@@ -114,9 +117,9 @@ def test_twenty_augmentations_and_one_more(images, tmp_path):
     suite = {f"dark{number}": darker(0.03 * (number + 1)) for number in range(21)}
     first = dict(list(suite.items())[:20])
     _, answer = page(images, tmp_path / "twenty", augmentations=first)
-    assert "dark19 moves mean-colour furthest: " in answer
+    assert "dark19 moves the embedding of mean-colour furthest: " in answer
     assert "dark0 moves it least: " in answer
-    assert "Yes: 24 images decide which moves the embedding more for every pair of augmentations." in answer
+    assert "All: with 24 images, every pair of augmentations differs significantly in cosine similarity." in answer
     text, answer = page(images, tmp_path / "more", augmentations=suite, limit=10)
     assert "21 augmentations are too many to compare all pairs." in answer
     assert "The tree joins" not in text
@@ -124,7 +127,7 @@ def test_twenty_augmentations_and_one_more(images, tmp_path):
 
 def test_an_encoder_without_attention(images, tmp_path):
     text, answer = page(images, tmp_path / "study", model=Blind())
-    assert "Left out here, since not every augmentation has a value: attention similarity." in text
+    assert "Excluded here, since not every augmentation has a value: attention similarity." in text
     assert "Attention similarity compares where" not in text
     assert "are not testable" in text
     assert "attention" not in answer
@@ -132,22 +135,22 @@ def test_an_encoder_without_attention(images, tmp_path):
 
 def test_constant_images(grey, tmp_path):
     text, answer = page(grey, tmp_path / "study")
-    assert "There is no share of the way to an unrelated image: unrelated images have a mean cosine similarity of 1.000, which cannot be told apart from no change." in answer  # fmt: skip  # noqa: E501
-    assert "Which images move most?" not in answer
+    assert "There is no share: the mean cosine similarity of unrelated images, 1.000, cannot be distinguished from 1." in answer  # fmt: skip  # noqa: E501
+    assert "Which images have the largest shift?" not in answer
     assert "This study has no share" in text
     assert "9 images repeat the pixels of another" in text
 
 
 def test_equal_embeddings(images, tmp_path):
     text, answer = page(images, tmp_path / "study", model=Equal())
-    assert "No augmentation moves mean-colour: every mean cosine similarity is 1." in answer
-    assert "There is no order: no augmentation moves the embedding more than another." in answer
+    assert "No augmentation moves the embedding of mean-colour: every mean cosine similarity is 1." in answer
+    assert "None: no augmentation moves the embedding more than another." in answer
     assert "Of 27: 27 are not testable." in text
     assert not re.search(r"\bnan\b", text)
 
 
 def test_an_identity_beside_a_change_stays_at_zero(images, tmp_path):
     _, answer = page(images, tmp_path / "study", augmentations={"same": lambda image, rng: image, "dark": darker(0.5)})
-    assert "dark moves mean-colour furthest: " in answer
+    assert "dark moves the embedding of mean-colour furthest: " in answer
     assert re.search(r"same moves it least: 0\.00+ \[0\.00+ to 0\.00+\]\.", answer)
-    assert "Yes: 24 images decide which moves the embedding more for every pair of augmentations." in answer
+    assert "All: with 24 images, every pair of augmentations differs significantly in cosine similarity." in answer

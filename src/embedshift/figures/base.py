@@ -96,7 +96,7 @@ class FigureInput:
         """A table by its name; UsageError where the study does not have it."""
         found = self.reader.table(name)
         if found is None:
-            raise UsageError(f"{self.reader.folder}: no table {name!r} here; run the study again to its end")
+            raise UsageError(f"{self.reader.folder}: no table {name!r} here; run the study again until it finishes")
         return found
 
     def metrics_needing(self, *needs: str) -> list[str]:

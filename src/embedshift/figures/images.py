@@ -22,9 +22,11 @@ _CELL, _WORDS = 0.95, 0.14
 def images_of(data: FigureInput, name: str) -> tuple[RedrawnImage, ...]:
     """The images that the figure `name` shows: one at least, and no more than fit on a page."""
     if not data.drawn:
-        raise EmbedshiftError(f"figure '{name}': no image to show; the source images are gone, or none was chosen")
+        raise EmbedshiftError(
+            f"figure '{name}': no image to show, because the source images are missing or none was chosen"
+        )
     if len(data.drawn) > ROWS:
-        raise UsageError(f"figure '{name}': {len(data.drawn)} images; give at most {ROWS} a page")
+        raise UsageError(f"figure '{name}': {len(data.drawn)} images are too many; give at most {ROWS} per page")
     return data.drawn
 
 

@@ -74,7 +74,7 @@ def save_figures(
 def check_formats(formats: Sequence[str]) -> None:
     """Raises UsageError for a format that figures cannot be saved in, and where none is named."""
     if not formats:
-        raise UsageError(f"`formats` is empty; name some of {', '.join(FORMATS)}")
+        raise UsageError(f"`formats` is empty; choose from {', '.join(FORMATS)}")
     for unknown in [name for name in formats if name not in FORMATS]:
         raise UsageError(f"unknown figure format {unknown!r}; known: {', '.join(FORMATS)}")
 
@@ -123,7 +123,7 @@ def iter_figures(
         except UsageError:  # asked for something that does not exist
             raise
         except EmbedshiftError as error:
-            log.warning("figure '%s' is left out: %s", kind.name, error)
+            log.warning("skipping figure '%s': %s", kind.name, error)
 
 
 def _remove(reader: Reader, pattern: str) -> None:
@@ -169,5 +169,5 @@ def _drawn(reader: Reader, kind: FigureKind, images: Images) -> tuple[RedrawnIma
         missing |= {i.image_id: "its attention is not stored (`store` metrics)" for i in found if not i.attention}
         found = [image for image in found if image.attention]
     for image, why in missing.items():
-        log.warning("figure '%s' does without %s: %s", kind.name, image, why)
+        log.warning("figure '%s' omits %s: %s", kind.name, image, why)
     return tuple(found)

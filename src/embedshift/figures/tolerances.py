@@ -46,4 +46,4 @@ def level_axis(axes: Axes, rows: list[str], last: int) -> None:
     axes.set_xlim(-0.05, last + 0.05)
     axes.set_xticks(range(last + 1))
     axes.grid(axis="x", color=FAINT)
-    axes.set_xlabel("level of the family (0 = the image itself)")
+    axes.set_xlabel("level of the family (0 = unchanged)")

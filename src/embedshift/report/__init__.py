@@ -62,12 +62,12 @@ def build_report(
     records = reader.records
     measured = sum(record.images for record in records)
     if not measured:
-        raise UsageError(f"{reader.folder}: nothing is measured yet; run the study first")
+        raise UsageError(f"{reader.folder}: no image is measured yet; run the study first")
     shards.write_failures(reader.folder, records)
     write_tables(reader)
     data = FigureInput(reader)
     if reader.pictures and reader.unseen:
-        log.warning("%s; name the folder that holds them with `images_root`", reader.unseen)
+        log.warning("%s; give the folder that contains them as `images_root`", reader.unseen)
     log.info("drawing the figures")
     drawn = _draw(data, figures, formats, images=images)
     log.info("writing the report")
@@ -117,7 +117,7 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
     charts = list(_charts(given))
     asked = page.question_sections(given)
     sections = [
-        page.fill("charts.html.j2", Section("distributions", "Distributions and tree", 40, {"charts": charts})),
+        page.fill("charts.html.j2", Section("distributions", "Distributions", 40, {"charts": charts})),
         page.fill("figures.html.j2", _figures([each for each in figures if not each.section], too_large)),
         page.fill("measured.html.j2", _measured(given)),
         page.fill("glossary.html.j2", glossary(given.reader.questions)),
@@ -165,4 +165,4 @@ def _measured(given: PageInput) -> Section:
         "augmentations": facts.augmentation_lines(given.info),
         "configuration": facts.configuration(given.info, naming),
     }
-    return Section("measured", "How it was measured", 100, content)
+    return Section("measured", "Settings and data", 100, content)

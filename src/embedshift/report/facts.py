@@ -42,32 +42,32 @@ def facts(
     """
     encoder, identity, config = info.encoder, info.identity, info.config
     name, grid = naming.setting(encoder.name), encoder.grid
-    attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder gives no attention")
+    attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder provides no attention")
     sizes = sorted({record.batch_size for record in records})
     return {
         "Encoder": [
             ("name", title if title == name else f"{title} ({name})"),
             ("revision", encoder.revision or "not recorded"),
-            ("weights, hash", encoder.weights_hash),
+            ("hash of the weights", encoder.weights_hash),
             ("embedding", f"{encoder.dim} numbers, not normalised{_words(encoder.embedding_definition)}"),
             ("attention", f"{grid[0]} x {grid[1]} patches; {attention}" if grid else attention),
             ("input", f"{encoder.size} x {encoder.size} pixels, resized by {identity['resize']}"),
-            ("mean, std", f"{_numbers(encoder.mean)}; {_numbers(encoder.std)}"),
+            ("pixel mean; std", f"{_numbers(encoder.mean)}; {_numbers(encoder.std)}"),
             ("precision", encoder.precision),
         ],
         "Images": [
             ("listed", count(info.counts.images, "image")),
             ("measured", count(sum(record.images for record in records), "image")),
             ("failed", count(sum(len(record.failures) for record in records), "image")),
-            ("passed over", shorten(_counted(info.counts.skipped)) or "none"),
+            ("skipped files", shorten(_counted(info.counts.skipped)) or "none"),
             ("copies", copies_line(copied) if copied else "none"),
-            ("from", _paths(naming.places(config["images"]))),
+            ("source", _paths(naming.places(config["images"]))),
             ("hash of the names", identity["images"]["ids_hash"]),
             *_variants(info, naming),
         ],
         "Study": [
-            ("configuration, hash", info.config_hash),
-            ("shards, checksum", checksum),
+            ("hash of the configuration", info.config_hash),
+            ("checksum of the shards", checksum),
             ("seed", str(config["seed"])),
             ("views per augmentation", str(config["draws"])),
             ("batch size", ", ".join(map(str, sizes)) + " views" if sizes else "–"),
@@ -99,11 +99,11 @@ def _described(entry: Mapping[str, Any]) -> str:
     if "steps" in entry:
         return ", then ".join(f"{step.get('built_in', '')} {_described(step)}".strip() for step in entry["steps"])
     if "variant" in entry:
-        return f"read, not drawn; hash of the bytes {entry['hash']}"
+        return f"read from files, not drawn; hash of the bytes {entry['hash']}"
     if "callable" in entry:
-        return f"own function {entry['callable']}"
+        return f"user function {entry['callable']}"
     if "albumentations" not in entry:
-        return f"built in, version {entry['version']}"
+        return f"built-in function, version {entry['version']}"
     parameters = dict(entry["albumentations"])
     kind = parameters.pop("__class_fullname__")
     return f"{kind}({', '.join(f'{key}={_value(value)}' for key, value in parameters.items())})"
@@ -153,8 +153,9 @@ def _variants(info: StudyInfo, naming: Naming) -> list[Fact]:
         lacking = f"; {each['missing']:,} missing" if each["missing"] else ""
         found.append((f"variants {name}", f"{count(each['count'], 'image')} from {places}{lacking}"))
         if each["stretched"]:
-            words = "with another aspect ratio than the original, by more than 2 %, so that content is stretched"
-            found.append((f"shapes of {name}", f"{each['stretched']:,} {words} (first: {naming.image(each['first'])})"))
+            words = "whose aspect ratio differs from the original by more than 2 %, so the content is stretched"
+            first = naming.image(each["first"])
+            found.append((f"shapes of {name}", f"{count(each['stretched'], 'variant')} {words} (first: {first})"))
     return found
 
 
@@ -194,9 +195,9 @@ def figure_note(shown: int, too_large: int) -> str:
 
     Example:
         >>> figure_note(12, 0)
-        'The same figures, for print, are the files in figures/.'
+        'The files in figures/ contain the same figures for print.'
     """
     if not shown:
-        return "No figure is in this file."
-    left_out = f" {too_large} of them are too large for this file." if too_large else ""
-    return f"The same figures, for print, are the files in figures/.{left_out}"
+        return "This file contains no figure."
+    left_out = f" {too_large} of them are too large for this page." if too_large else ""
+    return f"The files in figures/ contain the same figures for print.{left_out}"

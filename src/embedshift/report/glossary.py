@@ -7,23 +7,23 @@ from embedshift.report.section import Part, Section
 
 # What every page has; questions add their own.
 TERMS = {
-    "augmentation": "A change of an image, for example a blur; what is random in it is drawn for each view.",
+    "augmentation": "A kind of change of an image, for example a blur. Its random parameters are drawn for each view.",
     "encoder": "The network that turns an image into an embedding.",
-    "embedding": "The vector that an encoder gives for an image. Images that it takes for alike have a small angle.",
-    "view": "What an augmentation makes of an image, at the size that the encoder reads.",
-    "draw": "One view of an image under an augmentation; a study may have several.",
-    "unrelated images": "Two different images of the set, chosen at random.",
-    "floor": "The mean of a metric over pairs of unrelated images: the value that a view must stay away from.",
-    "share of the way": "How far a metric moves, from its value for no change (0) to its floor (1).",
-    "interval": "A 95 % interval: in 95 % of studies of images like these it holds the true number.",
-    "settled": "The simultaneous interval of a difference does not hold 0: these images decide which is larger.",
-    "paired": "Compared image by image: an image that is hard under both augmentations does not widen the interval.",
-    "simultaneous": "Of several intervals: with 95 % all of them hold at once.",
+    "embedding": "The vector that an encoder outputs for an image. Similar images have embeddings with a small angle.",
+    "view": "One changed copy of an image, at the input size of the encoder.",
+    "draw": "One random realisation of an augmentation on an image. A study may use several draws.",
+    "unrelated images": "Pairs of two different images of the set, chosen at random.",
+    "floor": "The mean of a metric over pairs of unrelated images. A view at the floor is as far as another image.",
+    "share": "The shift as a fraction of the distance to an unrelated image: 0 = unchanged, 1 = as far as another one.",
+    "interval": "A 95 % confidence interval: in 95 % of studies of such images it contains the true value.",
+    "significant": "The simultaneous 95 % interval of a difference does not contain 0. Tables call this “settled”.",
+    "paired": "Compared image by image. An image that is hard under both augmentations does not widen the interval.",
+    "simultaneous": "Of several intervals: with a probability of 95 %, all of them contain their true values.",
 }
 CORRECTED = {
-    "Which of two augmentations changes a metric more (“settled”)": "All pairs of augmentations of one metric. "
-    "Metrics are not corrected for each other.",
-    "Intervals of single means and shares": "Nothing: each holds for itself in 95 % of studies.",
+    "Which of two augmentations changes a metric more": "Corrected over all pairs of augmentations of one metric, but "
+    "not over the metrics.",
+    "Intervals of single means and shares": "Not corrected: each interval has a coverage of 95 % by itself.",
 }
 
 

@@ -34,18 +34,18 @@ def sentences(search: pl.DataFrame, among: str) -> list[Markup]:
         >>> rows = {"augmentation": ["noise", "blur"], "metric": ["recall@1"] * 2, "value": [0.1, 0.975],
         ...     "ci_low": [0.06, 0.943], "ci_high": [0.15, 0.992]}
         >>> for sentence in sentences(pl.DataFrame(rows), "the 200 images"): print(sentence.striptags())
-        A search among the 200 images finds the original first for 97.5 % [94.3 to 99.2 %] of the views under blur, and for 10.0 % [6.0 to 15.0 %] under noise.
+        A search among the 200 images ranks the original first for 97.5 % [94.3 to 99.2 %] of the views under blur and for 10.0 % [6.0 to 15.0 %] under noise.
         It misses at most 5 % of the views under blur, and more than half of them under noise.
     """  # noqa: E501
     rows = search.filter(pl.col("metric") == RECALL).drop_nulls("value").sort("value", maintain_order=True).to_dicts()
     if not rows:
         return []
     worst, best = rows[0], rows[-1]
-    words = Markup("A search among {} finds the original first for {} of the views under {}").format(
+    words = Markup("A search among {} ranks the original first for {} of the views under {}").format(
         among, _share(best), Markup("<b>every</b> augmentation") if _alike(rows) else _name(best)
     )
     if not _alike(rows):
-        words += Markup(", and for {} under {}").format(_share(worst), _name(worst))
+        words += Markup(" and for {} under {}").format(_share(worst), _name(worst))
     if len(rows) == 1:
         return [words + "."]
     safe, lost = [row for row in rows if row["value"] >= SAFE][::-1], [row for row in rows if row["value"] < HALF]
@@ -74,7 +74,7 @@ def warning(info: StudyInfo, encoder: str) -> str:
     """
     if info.encoder.name != _BUNDLED:
         return ""
-    return f"{encoder} is a poor retriever: how well it finds images says nothing of how well other encoders find them."
+    return f"{encoder} is a weak encoder for image search. Its results do not show how well other encoders search."
 
 
 def _alike(rows: Sequence[Json]) -> bool:

@@ -16,7 +16,7 @@ NAMED = 6
 
 
 def sentences(tolerance: pl.DataFrame, encoder: str, link: str = "") -> list[Markup]:
-    """At which strengths the embedding has moved a tenth of the way to an unrelated image.
+    """At which strengths the embedding has moved a tenth of the distance to an unrelated image.
 
     Args:
         tolerance: As `Study.tolerance`.
@@ -30,20 +30,24 @@ def sentences(tolerance: pl.DataFrame, encoder: str, link: str = "") -> list[Mar
         >>> rows = {"family": ["blur", "grey"], "unit": ["sigma / side", "mix"], "criterion": ["share 0.1"] * 2,
         ...     "value": [0.0065, None], "low": [0.005, None], "high": [0.008, None], "reached": [True, False]}
         >>> for sentence in sentences(pl.DataFrame(rows), "CLIP"): print(sentence.striptags())
-        CLIP moves a tenth of the way to an unrelated image under blur at 0.65 % of the side [0.50 to 0.80 %].
-        It moves less than that at every strength measured under grey.
-    """
+        The embedding of CLIP reaches a tenth of the distance to an unrelated image under blur at 0.65 % of the side [0.50 to 0.80 %].
+        It stays below a tenth at every measured strength under grey.
+    """  # noqa: E501
     rows = list(by_family(tolerance).values())
     reached, other = ([row for row in rows if row["reached"] == side] for side in (True, False))
     if not rows:
         return []
     if not reached:
-        words = "No strength that was measured moves {} a tenth of the way to an unrelated image."
+        words = (
+            "At every measured strength, the embedding of {} stays below a tenth of the distance to an unrelated image."
+        )
         return [Markup(words).format(encoder)]
     named = Markup("; ").join(map(_named, reached[:NAMED]))
     more = len(reached) - NAMED
     rest = Markup("") if more < 1 else Markup("; and {} more, <a href='{}'>in the table</a>").format(more, link)
-    first = Markup("{} moves a tenth of the way to an unrelated image under {}{}.").format(encoder, named, rest)
+    first = Markup("The embedding of {} reaches a tenth of the distance to an unrelated image under {}{}.").format(
+        encoder, named, rest
+    )
     return [first, *([_not_reached(other)] if other else []), *_missed(tolerance)]
 
 
@@ -67,4 +71,4 @@ def _named(row: Json) -> Markup:
 
 def _not_reached(rows: Sequence[Json]) -> Markup:
     names = Markup(listed([Markup("<b>{}</b>").format(human(row["family"])) for row in rows]))
-    return Markup("It moves less than that at every strength measured under {}.").format(names)
+    return Markup("It stays below a tenth at every measured strength under {}.").format(names)

@@ -25,7 +25,7 @@ CUT = 0.7
 
 
 # What tables of all pairs take, in words.
-FEW = f"{MOST_AUGMENTATIONS} augmentations at most"
+FEW = f"at most {MOST_AUGMENTATIONS} augmentations"
 
 
 def has_pairs(augmentations: Sequence[str]) -> bool:
@@ -42,7 +42,7 @@ def has_pairs(augmentations: Sequence[str]) -> bool:
 
 @functools.cache
 def _left_out(count: int) -> None:
-    words = "%d augmentations: tables, trees and figures of all pairs are left out, they are made of at most %d"
+    words = "%d augmentations are too many for the tables, trees and figures of all pairs (at most %d)"
     log.warning(words, count, MOST_AUGMENTATIONS)
 
 
@@ -55,7 +55,7 @@ def linkage_matrix(distances: ArrayLike, linkage: str = "ward") -> Values:
     """
     matrix = np.asarray(distances, np.float64)
     if np.isnan(matrix).any():
-        raise EmbedshiftError("clusters: a distance is not a number, since an embedding is zero; no tree can be built")
+        raise EmbedshiftError("clusters: no tree, because an embedding is zero and a distance undefined")
     return np.asarray(hierarchy.linkage(squareform(matrix, checks=False), method=linkage))
 
 

@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 from embedshift.augmentations import Grade
 
 # Which views of families are shown where all would be too many: `MeasuredFamily.nearest`.
-ONE_LEVEL = "one level of each family: that nearest its tolerance, else the strongest"
+ONE_LEVEL = "one level per family: the level nearest the tolerance, otherwise the strongest"
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
-"""Does the encoder still look at the same places?"""
+"""Does the encoder still look at the same parts of the image?"""
 
 from embedshift.registry import QUESTIONS, Question
 
 FIGURES = {
     "attention": ("01", "Where the encoder looks"),
-    "attention_change": ("11", "Does the encoder still look at the same things?"),
+    "attention_change": ("11", "How much attention maps change"),
 }
 QUESTIONS.add(
-    "attention", Question(__name__, "Does the encoder still look at the same places?", place=20, figures=FIGURES)
+    "attention",
+    Question(__name__, "Does the encoder still look at the same parts of the image?", place=20, figures=FIGURES),
 )

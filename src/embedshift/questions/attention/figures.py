@@ -16,7 +16,7 @@ from embedshift.store.redraw import RedrawnImage
 ORDER = (PLAIN, ALIGNED, ROLLOUT, DIVERGENCE, RISE)
 INCHES = 2.1
 NOTHING = (
-    "no metric of attention but the paper's has a value here; run an encoder that has attention with "
+    "this study has no optional metric of attention; run an encoder with attention and "
     "`metrics` attention,aligned,rollout"
 )
 
@@ -44,7 +44,7 @@ def attention_change(data: FigureInput, title: str) -> Figure:
     place = [data.augmentations.index(name) for name in names]
     colours = [data.colours[name] for name in names]
     hollow = "; hollow: without alignment" if {PLAIN, ALIGNED} <= {*shown} else ""
-    caption = data.caption(f"dot: mean; line: its 95 % interval; dashed: no change{hollow}")
+    caption = data.caption(f"dot: mean; line: 95 % interval; dashed: no change{hollow}")
     figure = new_figure(caption, INCHES * len(shown) + 1.4, 1.2 + 0.27 * len(names), title)
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     rows = np.arange(len(names))
@@ -73,13 +73,13 @@ def attention_change(data: FigureInput, title: str) -> Figure:
 def attention(data: FigureInput, title: str) -> Figure:
     """Rows of images; columns: the original, its attention, and the attention on each augmented view; with cosines."""
     if not any(image.attention for image in data.drawn) and data.drawn:
-        raise EmbedshiftError("figure 'attention': this encoder gives no attention")
+        raise EmbedshiftError("figure 'attention': this encoder provides no attention")
     rows = [
-        [(image.views[ORIGINAL], ORIGINAL), (_look(image, ORIGINAL), "its attention")]
+        [(image.views[ORIGINAL], ORIGINAL), (_look(image, ORIGINAL), "attention, original")]
         + [(_look(image, name), name) for name in data.augmentations]
         for image in images_of(data, "attention")
     ]
-    note = "last layer's attention over each view (dark: least, bright: most; each map on its own scale)"
+    note = "attention over each view (dark: low, bright: high; each map has its own scale)"
     return page(data, title, note, rows, columns=len(data.augmentations) + 2)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @metric("attention similarity", "attention", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)
 def attention_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
-    r"""Likeness of two attention maps (the paper's equation 6, which it calls "attention shift").
+    r"""Similarity of two attention maps (the paper's equation 6, there called "attention shift").
 
     .. math:: \mathrm{attn} = \frac{1}{1 + \frac{1}{mn} \sum_{i,j} (A_{ij} - A'_{ij})^2}
 
@@ -45,7 +45,7 @@ def attention_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
 
 @metric("rollout similarity", "rollout", no_change=1.0, low=0.5, high=1.0, higher_is_better=True, optional=True)
 def rollout_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
-    r"""Likeness of two maps of attention that was rolled out through all layers (Abnar and Zuidema 2020).
+    r"""Similarity of two attention rollout maps, which multiply the attention of all layers (Abnar and Zuidema 2020).
 
     .. math:: R_l = \mathrm{rows}(\tfrac{1}{2} (A_l + I)) \, R_{l-1}, \quad R_0 = I
 
@@ -72,7 +72,7 @@ def rollout_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     "aligned attention similarity", "aligned", no_change=1.0, low=0.5, high=1.0, higher_is_better=True, optional=True
 )
 def aligned_attention_similarity(a: ArrayLike, b: ArrayLike) -> Values:
-    """Likeness of two attention maps after the original's was moved as the view was.
+    """Similarity of two attention maps, after moving the original's map in the same way as the view.
 
     As `attention_similarity`, over the part of the view that shows the original: outside, where the original's map has
     nothing to say, the view's is not looked at, and both are scaled to [0, 1] over that part alone. A part below
@@ -105,7 +105,7 @@ def aligned_attention_similarity(a: ArrayLike, b: ArrayLike) -> Values:
     unit="nats",
 )
 def attention_entropy_rise(a: ArrayLike, b: ArrayLike, size: int) -> Values:
-    r"""Entropy of the view's attention map less that of the original's: above 0, attention spread.
+    r"""Entropy of the view's attention map minus that of the original's: above 0, attention is more spread out.
 
     .. math:: H(A') - H(A), \quad H(A) = -\sum_k p_k \ln p_k, \quad p_k = A_k / \sum_j A_j
 
@@ -135,7 +135,7 @@ def attention_entropy_rise(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     unit="bits",
 )
 def attention_divergence(a: ArrayLike, b: ArrayLike, size: int) -> Values:
-    r"""How far apart two attention maps are as distributions over the patches (Jensen-Shannon divergence).
+    r"""Jensen-Shannon divergence between two attention maps, as distributions over the patches.
 
     .. math:: \tfrac{1}{2} \mathrm{KL}(p \| m) + \tfrac{1}{2} \mathrm{KL}(q \| m), \quad m = \tfrac{1}{2} (p + q)
 

@@ -21,7 +21,7 @@ def section(page: PageInput) -> Section | None:
     data, metrics = page.data, metrics_of(page.data)
     if not metrics:
         return None
-    kind = ATTENTION.get(page.info.encoder.attention_kind or "", "the mean over heads")
+    kind = ATTENTION.get(page.info.encoder.attention_kind or "", "means over heads")
     content: Json = {"has": metrics, "kind": kind, "figure": page.figures.get("attention_change")}
     table = data.table("looks")
     content["has_intervals"] = table is not None and table["low"].count() > 0
@@ -29,7 +29,7 @@ def section(page: PageInput) -> Section | None:
         *looks(table, metrics),
         *ends(data.summary, metrics, data.table("differences")),
     ]
-    return Section("looks", "What it looks at", 50, {"looks": content})
+    return Section("looks", "Attention", 50, {"looks": content})
 
 
 def looks(table: pl.DataFrame | None, metrics: Sequence[str]) -> list[str]:
@@ -43,7 +43,7 @@ def looks(table: pl.DataFrame | None, metrics: Sequence[str]) -> list[str]:
         >>> table = pl.DataFrame({"augmentation": ["flip"], "what": [ALIGNMENT], "n": [30], "difference": [0.08],
         ...     "low": [0.07], "high": [0.09], "settled": [True]})
         >>> looks(table, [ALIGNED])
-        ["Part of the change is only the image's own motion under flip (0.080 [0.070 to 0.090])."]
+        ['The movement of the image explains part of the change under flip (0.080 [0.070 to 0.090]).']
     """
     table = pl.DataFrame(schema=SCHEMA) if table is None else table
     sentences: list[str] = []
@@ -60,28 +60,27 @@ def _moved(rows: Sequence[Row]) -> Iterator[str]:
     """Under which augmentations attention moves along with the image."""
     along, lower, rest, few = _sorted(rows)
     if along:
-        yield f"Part of the change is only the image's own motion under {listed(map(_value, along))}."
+        yield f"The movement of the image explains part of the change under {listed(map(_value, along))}."
     if lower:
-        yield f"Attention stays in its place and does not move along under {listed(map(_value, lower))}."
+        yield f"Attention stays in place and does not follow the image under {listed(map(_value, lower))}."
     if rest:
-        words = "Whether part of the change is only the image's own motion is not settled under"
-        yield f"{words} {listed(map(_value, rest))}."
+        yield f"Alignment makes no significant difference under {listed(map(_value, rest))}."
     yield from _too_few(few, "change by alignment")
     if not any(row["n"] for row in rows):
-        yield "Alignment changes nothing: no augmentation that can be aligned moves the image."
+        yield "Alignment changes nothing: no alignable augmentation moves pixels."
     if unknown := [row["augmentation"] for row in rows if not row["n"]]:
-        yield f"Nothing can be aligned under {listed(unknown)}."
+        yield f"Attention maps cannot be aligned under {listed(unknown)}."
 
 
 def _spread(rows: Sequence[Row]) -> Iterator[str]:
     """Where attention spreads, gathers, or neither is settled."""
     spreads, gathers, rest, few = _sorted(rows)
-    parts = {"spreads": spreads, "gathers": gathers}
+    parts = {"spreads out": spreads, "concentrates": gathers}
     phrases = [f"{word} under {listed(_value(row, ' nats') for row in part)}" for word, part in parts.items() if part]
     if phrases:
         yield f"Attention {' and '.join(phrases)}."
     if rest:
-        yield f"Whether it spreads or gathers is not settled under {listed(_value(row, ' nats') for row in rest)}."
+        yield f"Its entropy does not change significantly under {listed(_value(row, ' nats') for row in rest)}."
     yield from _too_few(few, "entropy rise")
 
 
@@ -97,7 +96,7 @@ def _sorted(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row], list[
 def _too_few(rows: Sequence[Row], words: str) -> Iterator[str]:
     if rows:
         names = listed([f"{row['augmentation']} ({fixed(row['difference'], 3)})" for row in rows])
-        yield f"The mean {words} settles nothing with fewer than {LEAST_IMAGES} images: {names}."
+        yield f"The mean {words} cannot be tested with fewer than {LEAST_IMAGES} images: {names}."
 
 
 def ends(summary: pl.DataFrame, metrics: Sequence[str], differences: pl.DataFrame | None = None) -> list[str]:
@@ -112,27 +111,29 @@ def ends(summary: pl.DataFrame, metrics: Sequence[str], differences: pl.DataFram
         >>> table = pl.DataFrame({"augmentation": ["flip", "turn"], "metric": DIVERGENCE, "images": [9, 9],
         ...     "mean": [0.1, 0.4]})
         >>> ends(table, [DIVERGENCE])
-        ['As shares of a whole, maps differ on average most under turn (0.400 bits) and least under flip (0.100 bits).']
+        ['The mean divergence of the maps is largest under turn (0.400 bits) and smallest under flip (0.100 bits).']
     """
     sentences: list[str] = []
     for metric, words, unit, most_first in (
-        (DIVERGENCE, "As shares of a whole, maps differ on average", " bits", True),
-        (ROLLOUT, "Rolled out through all layers, attention changes on average", "", False),
+        (DIVERGENCE, "The mean divergence of the maps is", " bits", True),
+        (ROLLOUT, "The mean similarity of the rollout maps is", "", False),
     ):
         part = summary.filter(pl.col("metric") == metric, pl.col("mean").is_not_null())
         part = part.filter(pl.col("images") >= LEAST_IMAGES)
         order = part.sort("mean", descending=most_first, maintain_order=True).to_dicts()
         if metric in metrics and len(order) > 1:
-            sentences.append(_ends(order, words, unit))
+            sentences.append(
+                _ends(order, words, unit, ("largest", "smallest") if most_first else ("lowest", "highest"))
+            )
             sentences += _first_two(order, metric, differences)
     return sentences
 
 
-def _ends(order: Sequence[Row], words: str, unit: str) -> str:
+def _ends(order: Sequence[Row], words: str, unit: str, ends: tuple[str, str]) -> str:
     most, least = (f"{row['augmentation']} ({fixed(row['mean'], 3)}{unit})" for row in (order[0], order[-1]))
     if order[0]["mean"] == order[-1]["mean"]:
-        return f"{words} as much under every augmentation ({fixed(order[0]['mean'], 3)}{unit})."
-    return f"{words} most under {most} and least under {least}."
+        return f"{words} equal under all augmentations ({fixed(order[0]['mean'], 3)}{unit})."
+    return f"{words} {ends[0]} under {most} and {ends[1]} under {least}."
 
 
 def _first_two(order: Sequence[Row], metric: str, differences: pl.DataFrame | None) -> Iterator[str]:
@@ -144,8 +145,8 @@ def _first_two(order: Sequence[Row], metric: str, differences: pl.DataFrame | No
         pl.col("metric") == metric, pl.col("augmentation").is_in(pair), pl.col("other").is_in(pair)
     )
     if found.height:
-        is_settled = "is settled that" if found["settled"][0] else "is not settled whether"
-        yield f"By this metric it {is_settled} {pair[0]} changes attention more than {pair[1]}, the next."
+        significant = "significant" if found["settled"][0] else "not significant"
+        yield f"The difference between {pair[0]} and the next augmentation, {pair[1]}, is {significant}."
 
 
 def _value(row: Row, unit: str = "") -> str:
@@ -159,9 +160,9 @@ def _value(row: Row, unit: str = "") -> str:
 
 TERMS = {
     "attention map": "How much weight the encoder gives to each patch of an image.",
-    "entropy": "How far attention is spread: 0 = all on one patch.",
-    "rollout": "Attention multiplied through all layers.",
+    "entropy": "How widely attention is spread: 0 = all on one patch.",
+    "rollout": "The attention of all layers, multiplied.",
 }
-CORRECTED = {"Whether attention moves along, spreads or gathers": "All augmentations of one statement."}
+CORRECTED = {"Whether attention follows the image, spreads out or concentrates": "Corrected over all augmentations."}
 
 PART = Part(section, terms=TERMS, corrected=CORRECTED)

@@ -1,5 +1,5 @@
-"""Do the paper's claims hold here?"""
+"""Do the paper's claims hold for this encoder?"""
 
 from embedshift.registry import QUESTIONS, Question
 
-QUESTIONS.add("claims", Question(__name__, "Do the paper's claims hold here?", place=60, of_pairs=False))
+QUESTIONS.add("claims", Question(__name__, "Do the paper's claims hold for this encoder?", place=60, of_pairs=False))

@@ -61,7 +61,7 @@ def order(metric: str, *groups: Names) -> AllAbove:
 
 
 def _takes(count: int) -> str:
-    return f"Holds when all {count} paired differences are above 0. Does not hold when one of them is below 0."
+    return f"Holds if all {count} paired differences are above 0. Does not hold if at least one is below 0."
 
 
 def more_spread(metric: str, more: Names, less: Names) -> AllAbove:
@@ -76,13 +76,13 @@ def more_changed(metric: str, more: Names, less: Names) -> AllAbove:
 
 def _groups(quantity: tuple[str, ...], more: Names, less: Names, sign: float) -> AllAbove:
     above, below = ([(*quantity, name) for name in names] for names in (more, less))
-    takes = "Holds when the difference of the two group means is above 0. Does not hold when it is below 0."
+    takes = "Holds if the difference of the two group means is above 0. Does not hold if it is below 0."
     return AllAbove((between(above, below, sign),), takes)
 
 
 def entropy_rise(name: str) -> AllAbove:
     """Mean over images of the entropy of the view's attention map less that of its original's, in nats."""
-    takes = "Holds when the mean difference is above 0. Does not hold when it is below 0."
+    takes = "Holds if the mean difference is above 0. Does not hold if it is below 0."
     return AllAbove((((1.0, ("entropy_rise", name)),),), takes)
 
 

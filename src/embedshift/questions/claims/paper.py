@@ -43,41 +43,43 @@ def _both(parts: tuple[str, str], statement: str, test: Callable[[str], Test]) -
 
 
 def _drastic(parts: tuple[str, str], name: str, other: str) -> Iterator[Claim]:
-    statement = f"{name} shifts the embedding more than all but noise and {other}, by mean {{}} (abstract: drastic)"
+    statement = (
+        f"{name} moves the embedding more than all others except noise and {other} (mean {{}}; abstract: drastic)"
+    )
     yield from _both(parts, statement, lambda metric: order(metric, [name], _but("noise", name, other)))
 
 
 def _claims() -> Iterator[Claim]:
     yield from _both(
         ("1a", "1b"),
-        "noise shifts the embedding most of the nine, by mean {}",
+        "noise moves the embedding more than each of the other eight augmentations (mean {})",
         lambda metric: order(metric, ["noise"], _but("noise")),
     )
-    cluster = "noise is a cluster of its own, and the other eight are one, in the ward tree cut at 0.7 of its height"
+    cluster = "noise forms its own cluster and the other eight form one cluster (Ward tree, cut at 0.7 of its height)"
     yield Claim("2a", cluster, OfTrees(Alone("noise")))
     for part, names in (("3a", GEOMETRIC), ("3b", ["blur", *GEOMETRIC])):
-        branch = f"{_words(names)} form a branch of their own inside a larger cluster of the ward tree, without noise"
+        branch = f"{_words(names)} form their own branch inside a larger cluster without noise (Ward tree)"
         yield Claim(part, branch, OfTrees(Branch(names, without="noise")))
     yield from _both(
         ("4a", "4b"),
-        f"{_words(LEAST)} each shift the embedding less than any of the other six, by mean {{}}",
+        f"{_words(LEAST)} each move the embedding less than any of the other six augmentations (mean {{}})",
         lambda metric: order(metric, _but(*LEAST), LEAST),
     )
     yield from _drastic(("5a", "5b"), "perspective", "shift_scale_rotate")
     yield from _drastic(("5c", "5d"), "shift_scale_rotate", "perspective")
     yield from _both(
         ("5e", "5f"),
-        f"perspective shifts the embedding less than all but {_words(LEAST)}, by mean {{}} (section 4: minimal)",
+        f"perspective moves the embedding less than all others except {_words(LEAST)} (mean {{}}; section 4: minimal)",
         lambda metric: order(metric, _but("perspective", *LEAST), ["perspective"]),
     )
     yield from _both(
         ("6a", "6b"),
-        f"{_words(COLOR)} vary more on average than {_words(LEAST)}, by standard deviation of {{}}",
+        f"{_words(COLOR)} vary more on average than {_words(LEAST)} (standard deviation of {{}})",
         lambda metric: more_spread(metric, COLOR, LEAST),
     )
     yield from _both(
         ("6c", "6d"),
-        f"{_words(COLOR)} shift the embedding more on average than {_words(LEAST)}, by mean {{}}",
+        f"{_words(COLOR)} move the embedding more on average than {_words(LEAST)} (mean {{}})",
         lambda metric: more_changed(metric, COLOR, LEAST),
     )
     yield from _preservation()
@@ -88,18 +90,18 @@ def _preservation() -> Iterator[Claim]:
     detail, edge, cosine = "detail_preservation", "edge_preservation", "cosine_similarity"
     yield Claim(
         "7a",
-        "detail preservation goes with cosine similarity across augmentations but horizontal_flip (Spearman)",
+        "detail preservation correlates with cosine similarity over all augmentations but horizontal_flip (Spearman)",
         Correlation(Metrics(detail, cosine), _but("horizontal_flip")),
     )
     yield Claim(
         "7b",
-        "edge preservation goes with cosine similarity across all nine augmentations (Spearman)",
+        "edge preservation correlates with cosine similarity over all nine augmentations (Spearman)",
         Correlation(Metrics(edge, cosine), list(PAPER)),
     )
     yield Claim(
         "7c",
-        "horizontal_flip is the exception for detail: it falls more ranks behind its rank in cosine similarity than "
-        "any other",
+        "horizontal_flip is the exception for detail preservation: its rank there is further below its rank in "
+        "cosine similarity than for any other augmentation",
         Outlier(Metrics(detail, cosine), "horizontal_flip"),
     )
 
@@ -107,23 +109,25 @@ def _preservation() -> Iterator[Claim]:
 def _attention() -> Iterator[Claim]:
     yield Claim(
         "8a",
-        "noise changes attention maps most of the nine, by mean attention similarity",
+        "noise changes attention maps more than each of the other eight augmentations (mean attention similarity)",
         order("attention_similarity", ["noise"], _but("noise")),
     )
     yield Claim(
         "8b",
-        f"{_words(ENTROPY_OF)} each change attention maps more than any of the others but noise, by mean "
-        "attention similarity",
+        f"{_words(ENTROPY_OF)} each change attention maps more than all remaining augmentations except noise (mean "
+        "attention similarity)",
         order("attention_similarity", ENTROPY_OF, _but("noise", *ENTROPY_OF)),
     )
     middle = [*COLOR, *GEOMETRIC]
     yield from _both(
         ("9a", "9b"),
-        f"order of shift: noise, then each of {_words(middle)}, then each of {_words(LEAST)}; the smallest gap "
-        "between neighbouring groups, by mean {}",
+        f"the shift decreases in this order: noise, then each of {_words(middle)}, then each of {_words(LEAST)} "
+        "(smallest gap between neighbouring groups, mean {})",
         lambda metric: order(metric, ["noise"], middle, LEAST),
     )
     for part, name in zip(("10a", "10b", "10c"), ENTROPY_OF, strict=True):
         yield Claim(
-            part, f"attention spreads under {name}: the entropy of its map is above the original's", entropy_rise(name)
+            part,
+            f"attention spreads out under {name}: the entropy of its map is above the original's",
+            entropy_rise(name),
         )

@@ -113,8 +113,8 @@ class Correlation(_OverRanks):
 
     names: Names
     takes = (
-        "Holds when the correlation is above those of nearly all permutations of the augmentations. Does not hold when "
-        "it is below. Testable when each metric differs between two augmentations."
+        "Holds if the correlation is above that of nearly all random permutations of the augmentations. Does not hold "
+        "if it is below. Testable only if each metric differs between at least two augmentations."
     )
 
     def of_ranks(self, bootstrap: Bootstrap) -> Finding:
@@ -151,8 +151,9 @@ class Outlier(_OverRanks):
 
     name: str
     takes = (
-        "Holds when it is the exception in nearly all resamples of the images. Does not hold when the same other one "
-        "falls as far behind in nearly all. Testable when each metric differs between two augmentations."
+        "Holds if it is the exception in nearly all resamples of the images. Does not hold if the same other "
+        "augmentation is at least as far below in nearly all of them. Testable only if each metric differs between "
+        "at least two augmentations."
     )
 
     def of_ranks(self, bootstrap: Bootstrap) -> Finding:

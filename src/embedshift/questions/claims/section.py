@@ -75,9 +75,9 @@ def verdict_counts(claims: Sequence[Row]) -> str:
 
 
 TERMS = {
-    "undecided": "Of a claim: the images show neither that it holds nor that it does not.",
-    "not testable": "Of a claim: the study lacks what it is about, or nothing differs.",
+    "undecided": "Verdict on a claim: these images show neither that it holds nor that it does not.",
+    "not testable": "Verdict on a claim: the study lacks the data for it, or nothing differs.",
 }
-CORRECTED = {"Verdicts on the paper's claims": "Both directions of all claims on the page (Holm)."}
+CORRECTED = {"Verdicts on the paper's claims": "Corrected over both directions of all claims on the page (Holm)."}
 
 PART = Part(section, terms=TERMS, corrected=CORRECTED)

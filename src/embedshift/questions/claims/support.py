@@ -33,8 +33,9 @@ class OfTrees:
     def takes(self) -> str:
         """What the two verdicts ask for."""
         return (
-            f"Holds when in at least 95 % of {TREES:,} bootstrap trees {self.conditions.words}. Does not hold when "
-            "nearly all trees lack the same one of these conditions. Both ask that the 36 distances differ."
+            f"Holds if, in at least 95 % of {TREES:,} bootstrap trees, {self.conditions.words}. Does not hold if "
+            "nearly all trees violate the same one of these conditions. Both verdicts require that the 36 distances "
+            "differ."
         )
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:

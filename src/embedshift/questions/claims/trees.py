@@ -90,7 +90,7 @@ class Alone:
     @property
     def words(self) -> str:
         """The conditions in plain words."""
-        return f"{self.name} joins none of the others below the cut, and the others join each other below it"
+        return f"{self.name} joins no other augmentation below the cut, and all others join each other below it"
 
     def __call__(self, trees: Trees) -> Holding:
         """A condition per other augmentation, then one per pair of the others."""
@@ -116,8 +116,8 @@ class Branch:
     def words(self) -> str:
         """The conditions in plain words."""
         return (
-            f"the {len(self.names)} join each other before any other joins them, one more joins below the cut, and "
-            f"{self.without} does not"
+            f"the {len(self.names)} join each other before any other augmentation joins them, at least one more joins "
+            f"below the cut, and {self.without} does not"
         )
 
     def __call__(self, trees: Trees) -> Holding:

@@ -1,10 +1,11 @@
-"""Which way does an augmentation move the embedding?"""
+"""In which direction does an augmentation move the embedding?"""
 
 from embedshift.registry import QUESTIONS, Question
 
 FIGURES = {
-    "directions": ("14", "Which way augmentations move the embedding: cosine between shifts"),
+    "directions": ("14", "In which direction augmentations move the embedding: cosine between shifts"),
 }
 QUESTIONS.add(
-    "direction", Question(__name__, "Which way does an augmentation move the embedding?", place=55, figures=FIGURES)
+    "direction",
+    Question(__name__, "In which direction does an augmentation move the embedding?", place=55, figures=FIGURES),
 )

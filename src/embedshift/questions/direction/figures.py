@@ -25,11 +25,11 @@ def directions(data: FigureInput, title: str) -> Figure:
     """
     tables = {words: table for name, words in PANELS.items() if (table := data.table(name)) is not None}
     if PANELS["directions"] not in tables:
-        raise UsageError("the study has no sums of shifts; run it again into another folder")
+        raise UsageError("this study has no sums of shifts; run it again in another folder")
     matrices = [table.drop("augmentation").to_numpy().astype(np.float64) for table in tables.values()]
     linkage, order = tree_of(matrices[0])
     names = [data.augmentations[index] for index in order]
-    note = "1 = the same way, 0 = at a right angle, −1 = the opposite way; tree: average linkage on 1 − cosine"
+    note = "1 = same direction, 0 = right angle, −1 = opposite direction; tree: average linkage on 1 − cosine"
     cell = CELL if len(names) <= 12 else SMALL
     side, words = cell * len(names), max(len(human(name)) for name in names) * 0.56 * 8 / 72
     height = side + column_names(names, cell)[2] + 1.1

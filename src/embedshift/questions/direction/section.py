@@ -20,7 +20,7 @@ def section(page: PageInput) -> Section | None:
         "images": page.data.images,
         "figure": page.figures.get("directions"),
     }
-    return Section("direction", "Which way", 45, {"direction": content})
+    return Section("direction", "Direction", 45, {"direction": content})
 
 
 def row_of(row: Json) -> Json:
@@ -37,9 +37,11 @@ def row_of(row: Json) -> Json:
 
 
 TERMS = {
-    "shift": "The embedding of a view less that of its original, both at length 1.",
-    "shared direction": "Length of the mean shift over the mean length of shifts: 1 = all images move the same way.",
-    "cross share": "Mean distance from the own original over mean distance from the originals of other images.",
+    "shift": "How far an embedding moves from original to view. Shift vector: the view's embedding minus that of its "
+    "original, both normalised to length 1.",
+    "shared direction": "Length of the mean shift divided by the mean length of shifts: 1 = the same direction for all "
+    "images.",
+    "cross share": "Mean distance from a view's own original divided by that from the originals of other images.",
 }
 
 PART = Part(section, terms=TERMS)

@@ -37,60 +37,65 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
         >>> table = pl.DataFrame({"augmentation": ["noise", "flip"], "metric": [COSINE] * 2, "mean": [0.5, 0.97],
         ...     "floor": [0.6] * 2, "share": [1.25, 0.075], "share_low": [1.1, 0.07], "share_high": [1.4, 0.08]})
         >>> for sentence in how_far(table, "CLIP", 50, {"noise": 0.8})[:2]: print(sentence.striptags())
-        noise moves CLIP furthest: 1.25 [1.10 to 1.40] of the way to an unrelated image.
-        A view under noise lies on average 0.80 times as far from its own original as from those of other images.
+        noise moves the embedding of CLIP furthest: 1.25 [1.10 to 1.40] of the distance to an unrelated image.
+        A view under noise is on average 0.80 times as far from its own original as from the originals of other images.
     """
     rows = sorted(
         summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null()).iter_rows(named=True),
         key=lambda row: float(row["mean"]),
     )
     if not rows:
-        return [Markup("No cosine similarity could be computed: no embedding of {} has a length.").format(encoder)]
+        return [
+            Markup("No cosine similarity can be computed: all embeddings of {} are zero or not finite.").format(encoder)
+        ]
     if rows[0]["share"] is None or rows[0]["mean"] > 1.0 - ROUNDING:
         return _without_scale(rows, encoder)
     most, least = rows[0], rows[-1]
     scale = scale_of(most["floor"], images)
-    name, far = most["augmentation"], Markup("<b>{}</b> of the way to an unrelated image").format(_share(most))
+    name, far = most["augmentation"], Markup("<b>{}</b> of the distance to an unrelated image").format(_share(most))
     crossed = [_crossed(row, cross) for row in rows if row["share"] > FAR and row["augmentation"] in cross][:NAMED]
     if len(rows) == 1:
-        return [Markup("<b>{}</b>, the only augmentation, moves {}: {}.").format(name, encoder, far), *crossed, scale]
+        words = "<b>{}</b>, the only augmentation, moves the embedding of {}: {}."
+        return [Markup(words).format(name, encoder, far), *crossed, scale]
     if least["mean"] - most["mean"] < ROUNDING:
-        return [Markup("All augmentations move {} equally far: {}.").format(encoder, far), *crossed, scale]
+        words = "All augmentations move the embedding of {} equally far: {}."
+        return [Markup(words).format(encoder, far), *crossed, scale]
     near = Markup("<b>{}</b>").format(_share(least))
     if images < LEAST_IMAGES:
-        words = "{} moves between {} under <b>{}</b> and {} under <b>{}</b>."
+        words = "The embedding of {} moves between {} under <b>{}</b> and {} under <b>{}</b>."
         return [Markup(words).format(encoder, near, least["augmentation"], far, name), *crossed, scale]
-    first = Markup("<b>{}</b> moves {} furthest: {}.").format(name, encoder, far)
+    first = Markup("<b>{}</b> moves the embedding of {} furthest: {}.").format(name, encoder, far)
     second = Markup("<b>{}</b> moves it least: {}.").format(least["augmentation"], near)
     return [first, *crossed, second, scale]
 
 
 def scale_of(floor: float, images: int) -> Markup:
     """What a share is: the floor, and what brackets hold."""
-    words = "The share is the mean cosine distance (1 − cosine similarity) of view and original over that of unrelated "
-    words += "images of this set (1 − {}): 0 = no change, 1 = as far as another image.{}"
-    return Markup(words).format(fixed(floor, 3), "" if images < LEAST_IMAGES else " Brackets hold 95 % intervals.")
+    words = "This fraction is the <b>share</b>: the mean cosine distance (1 − cosine similarity) between view and "
+    words += "original, divided by that between unrelated images of this set (1 − {}). 0 = unchanged, 1 = as far as "
+    words += "another image.{}"
+    return Markup(words).format(fixed(floor, 3), "" if images < LEAST_IMAGES else " Brackets contain 95 % intervals.")
 
 
 def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:
     """Where unrelated images give no scale."""
     most, least, floor = rows[0], rows[-1], rows[0]["floor"]
     if most["mean"] > 1.0 - ROUNDING:
-        first = Markup("No augmentation moves {}: every mean cosine similarity is 1.").format(encoder)
+        first = Markup("No augmentation moves the embedding of {}: every mean cosine similarity is 1.").format(encoder)
         if floor is not None and most["share"] is not None:
             return [first]
     elif len(rows) == 1:
-        first = Markup("<b>{}</b>, the only augmentation, moves {} to a mean cosine similarity of {}.").format(
-            most["augmentation"], encoder, fixed(most["mean"], 3)
-        )
+        first = Markup(
+            "<b>{}</b>, the only augmentation, moves the embedding of {} to a mean cosine similarity of {}."
+        ).format(most["augmentation"], encoder, fixed(most["mean"], 3))
     else:
         first = Markup(
             "Mean cosine similarity with the original: from {} under <b>{}</b> to {} under <b>{}</b>."
         ).format(fixed(most["mean"], 3), most["augmentation"], fixed(least["mean"], 3), least["augmentation"])
     if floor is None:
-        return [first, Markup("There is no share of the way to an unrelated image: that takes two images at least.")]
-    why = "unrelated images have a mean cosine similarity of {}, which cannot be told apart from no change"
-    return [first, Markup("There is no share of the way to an unrelated image: " + why + ".").format(fixed(floor, 3))]
+        return [first, Markup("There is no share, because it needs at least two images.")]
+    why = "There is no share: the mean cosine similarity of unrelated images, {}, cannot be distinguished from 1."
+    return [first, Markup(why).format(fixed(floor, 3))]
 
 
 def _share(row: Row) -> str:
@@ -101,8 +106,10 @@ def _share(row: Row) -> str:
 def _crossed(row: Row, cross: Mapping[str, float]) -> Markup:
     """The cross baseline in words."""
     value = cross[row["augmentation"]]
-    meaning = ": it no longer shows which image it is of" if value >= _NO_NEARER else ""
-    words = "A view under {} lies on average {} times as far from its own original as from those of other images{}."
+    meaning = ": its embedding no longer identifies the image" if value >= _NO_NEARER else ""
+    words = (
+        "A view under {} is on average {} times as far from its own original as from the originals of other images{}."
+    )
     return Markup(words).format(row["augmentation"], fixed(value, 2), meaning)
 
 
@@ -120,49 +127,49 @@ def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images
     if len(order) < 2:
         return []
     if images < LEAST_IMAGES:
-        words = "No: {} cannot settle an order. Orders and intervals take {} images."
+        words = "None: {} cannot be tested. Tests and intervals need at least {} images."
         return [Markup(words).format(count(images, "image"), LEAST_IMAGES)]
     if differences is None:
-        return [Markup("{} augmentations are too many to compare all pairs.").format(len(order))]
+        return [Markup("Not tested: {} augmentations are too many to compare all pairs.").format(len(order))]
     cosine = differences.filter(pl.col("metric") == COSINE)
     if (cosine["difference"].fill_null(0.0).abs() < ROUNDING).all():
-        return [Markup("There is no order: no augmentation moves the embedding more than another.")]
+        return [Markup("None: no augmentation moves the embedding more than another.")]
     settled = {*settled_pairs(differences, COSINE)}
     open_pairs = [
         (one, other) for place, one in enumerate(order) for other in order[place + 1 :] if (one, other) not in settled
     ]
-    method = "The order is of these augmentations at their strengths here. Pairs are compared image by image, with "
-    method += "intervals that hold for all pairs at once."
+    method = "The order depends on the strengths of the augmentations. Pairs are compared image by image, with 95 % "
+    method += "intervals corrected for all pairs."
     if images < APPROXIMATE_BELOW:
-        method += f" With fewer than {APPROXIMATE_BELOW} images they are approximate."
+        method += f" With fewer than {APPROXIMATE_BELOW} images the intervals are approximate."
     total = len(order) * (len(order) - 1) // 2
     if not open_pairs:
-        words = "Yes: {} decide which moves the embedding more for every pair of augmentations."
+        words = "All: with {}, every pair of augmentations differs significantly in cosine similarity."
         return [Markup(words).format(count(images, "image")), Markup(method)]
     if len(open_pairs) == total:
-        words = "No: {} do not decide for any pair of augmentations which moves the embedding more."
+        words = "None: with {}, no pair of augmentations differs significantly in cosine similarity."
         return [Markup(words).format(count(images, "image")), Markup(method)]
-    first = Markup("By cosine similarity yes for {} of {} pairs of augmentations.").format(
-        total - len(open_pairs), total
-    )
+    words = "{} of {} pairs of augmentations differ significantly in cosine similarity."
+    first = Markup(words).format(total - len(open_pairs), total)
     return [first, _ends(order, settled), _not_settled(open_pairs), Markup(method)]
 
 
 def _ends(order: Sequence[str], settled: set[tuple[str, str]]) -> Markup:
     """Whether the first and the last of the order stand apart from all others."""
     parts: list[Markup] = []
-    for name, word in ((order[0], "most"), (order[-1], "least")):
+    for name, ends in ((order[0], ("largest", "larger")), (order[-1], ("smallest", "smaller"))):
         apart = all((name, other) in settled for other in order if other != name)
-        end = "is settled" if apart else "is not settled"
-        parts.append(Markup("that <b>{}</b> moves it {} {}").format(name, word, end))
-    return Markup("T") + Markup("; ").join(parts)[1:] + Markup(".")
+        but = "" if apart else "but not "
+        words = "<b>{}</b> has the {} shift, {}significantly {} than all others."
+        parts.append(Markup(words).format(name, ends[0], but, ends[1]))
+    return Markup(" ").join(parts)
 
 
 def _not_settled(pairs: Sequence[tuple[str, str]]) -> Markup:
     named = [Markup("{} and {}").format(one, other) for one, other in pairs[:NAMED]]
     more = len(pairs) - len(named)
-    rest = f"; and {more} more, in the file tables/differences.csv" if more else ""
-    return Markup("Not settled: {}{}.").format(Markup("; ").join(named), rest)
+    rest = f"; and {more} more pairs in file tables/differences.csv" if more else ""
+    return Markup("No significant difference between {}{}.").format(Markup("; ").join(named), rest)
 
 
 def which_images(moved: pl.DataFrame, link: str = "") -> list[Markup]:
@@ -186,18 +193,18 @@ def which_images(moved: pl.DataFrame, link: str = "") -> list[Markup]:
     if parts:
         least = far["far"][NAMED - 1] if far.height > NAMED else 0
         others = f"; {least} or fewer under {count(far.height - NAMED, 'other')}" if least else ""
-        words = "More than half of the way to an unrelated image: {}{}."
+        words = "Images with a share above 0.5: {}{}."
         first = Markup(words).format(Markup(listed(parts)), others)
     else:
-        first = Markup("No image moves more than half of the way to an unrelated image.")
+        first = Markup("No image has a share above 0.5.")
     top = [
         Markup("<bdi>{}</bdi> under {} ({})").format(
             row["image_id"], row["augmentation"], with_interval(row["share"], None, None)[0]
         )
         for row in moved.head(NAMED).iter_rows(named=True)
     ]
-    see = Markup(" <a href='{}'>See them.</a>").format(link) if link else ""
-    return [first, Markup("Moved furthest: {}.{}").format(Markup(listed(top)), see)]
+    see = Markup(" <a href='{}'>Show them.</a>").format(link) if link else ""
+    return [first, Markup("Largest shares: {}.{}").format(Markup(listed(top)), see)]
 
 
 def _of(number: int, images: int) -> str:

@@ -56,7 +56,7 @@ def cosine_histogram(data: FigureInput, title: str) -> Figure:
 
     One row each on a common axis: nine histograms on top of each other cannot be read. Bins are numpy's "auto".
     """
-    note = "bars: histogram; line: Gaussian kernel density; dotted: mean; every row on its own vertical scale"
+    note = "bars: histogram; line: Gaussian kernel density; dotted: mean; each row has its own vertical scale"
     height = 0.9 + 0.46 * max(3, len(data.augmentations))
     figure = new_figure(data.caption(note), 8, height, title)
     rows = figure.subplots(len(data.augmentations), sharex=True, squeeze=False)[:, 0]
@@ -99,7 +99,7 @@ def l2_bars(data: FigureInput, title: str) -> Figure:
     order = np.argsort(-np.nan_to_num(means, nan=-1.0), kind="stable")
     names = [data.augmentations[index] for index in order]
     means, sds = means[order], np.nan_to_num(sds[order])
-    note = "bar: mean; whisker: one standard deviation to either side"
+    note = "bar: mean; whisker: one standard deviation in each direction"
     figure = new_figure(data.caption(note), 7, 0.9 + 0.3 * len(names), title)
     axes = figure.subplots()
     positions = np.arange(len(names))

@@ -30,13 +30,15 @@ def has_ruler(data: FigureInput) -> bool:
 def ruler(data: FigureInput, title: str) -> Figure:
     """A dot per augmentation with its interval, the furthest on top; lines at 0, the nearest other image, and 1."""
     if not has_share(data):
-        raise EmbedshiftError("figure 'ruler': unrelated images give no scale, or there are fewer than two")
+        raise EmbedshiftError(
+            "figure 'ruler': this study has no share, because unrelated images are missing or as similar as equal ones"
+        )
     share, low, high = (data.statistic(name, COSINE) for name in ("share", "share_low", "share_high"))
     order = np.argsort(-np.nan_to_num(share, nan=-np.inf), kind="stable")
     names = [data.augmentations[place] for place in order]
-    note = "dot: mean share of the cosine; line: its 95 % interval (bootstrap over images)"
+    note = "dot: mean share; line: 95 % interval (bootstrap over images)"
     if data.images < LEAST_IMAGES:
-        note = f"dot: mean share of the cosine; no interval below {LEAST_IMAGES} images"
+        note = f"dot: mean share; no interval below {LEAST_IMAGES} images"
     drawn = new_figure(data.caption(note), 7.5, 1.6 + 0.27 * len(names), title)
     axes = drawn.subplots()
     marks = {0.0: "same\nimage", 1.0: "unrelated\nimage"}
@@ -61,7 +63,7 @@ def ruler(data: FigureInput, title: str) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(min(-0.02, float(np.nanmin(low, initial=0.0))), 1.12 * max(1.0, float(np.nanmax(right, initial=0.0))))
-    axes.set_xlabel("share of the way to an unrelated image")
+    axes.set_xlabel("share: shift as a fraction of the distance to an unrelated image")
     return drawn
 
 

@@ -42,18 +42,18 @@ def section(page: PageInput) -> Section:
     if given_way and data.shows_one_level:  # how far one moves, and before which other, is a choice of the level
         how, settled, search = [], [], []
     answers = {
-        "At which strength does it give way?": given_way,
+        "How strong a change does the embedding tolerate?": given_way,
         "How far does the embedding move?": how,
-        "Will a search still find it?": search,
-        "Is the order settled?": settled,
-        "Which images move most?": which_images(moved, link),
+        "Does image search still find the original?": search,
+        "Which differences are statistically significant?": settled,
+        "Which images have the largest shift?": which_images(moved, link),
     }
     content = {
         "answers": {title: text for title, text in answers.items() if text},
         "ruler": page.figures.get("tolerance" if data.shows_one_level else "ruler"),
         "one_level": ONE_LEVEL if data.shows_one_level else "",
     }
-    return Section("answer", "Answer", 10, content)
+    return Section("answer", "Main results", 10, content)
 
 
 def _tolerances(page: PageInput, images: int) -> list[Markup]:
@@ -166,8 +166,8 @@ def _means(rows: Sequence[Mapping[str, Any]], metric: str, colours: Sequence[str
         interval = "" if row["ci_low"] is None else f" (95 % interval {value['ci_low']} to {value['ci_high']})"
         texts.append(
             f"<b>{escaped(row['augmentation'])}</b><br>mean {value['mean']}{interval}<br>"
-            f"of views: median {value['median']}, sd {value['sd']}<br>"
-            f"5 % to 95 % of views: {value['q05']} to {value['q95']}<br>{row['n']:,} views of {row['images']:,} images"
+            f"single views: median {value['median']}, sd {value['sd']}<br>"
+            f"5 % to 95 % quantile: {value['q05']} to {value['q95']}<br>{row['n']:,} views of {row['images']:,} images"
         )
     ends = [
         (row["mean"], *(row["mean"] if row[end] is None else row[end] for end in ("ci_low", "ci_high"))) for row in rows
@@ -184,9 +184,9 @@ def _means(rows: Sequence[Mapping[str, Any]], metric: str, colours: Sequence[str
 
 
 TERMS = {
-    "cosine similarity": "The cosine of the angle between two embeddings: 1 = one direction, 0 = a right angle.",
-    "L2 distance": "The length of the difference of two embeddings, in the encoder's own units.",
-    "ruler": "The figure that shows every augmentation between the same image (0) and an unrelated image (1).",
+    "cosine similarity": "The cosine of the angle between two embeddings: 1 = same direction, 0 = right angle.",
+    "L2 distance": "The Euclidean distance between two embeddings, in the encoder's own units.",
+    "ruler": "The figure that shows the share of every augmentation, from unchanged (0) to an unrelated image (1).",
 }
 
 PART = Part(section, charts, TERMS)

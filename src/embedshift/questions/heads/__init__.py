@@ -10,16 +10,16 @@ from embedshift.registry import QUESTIONS, Question, setting
 class Switches:
     """Settings of a run."""
 
-    heads: bool = setting(False, "Also which heads and MLPs carry the shift.")
-    heads_detail: Literal["tokens", "route"] | None = setting(None, "tokens, or route: more on heads.", rare=True)
-    bank: str | None = setting(None, "A file of words, one a line, to name heads by.", rare=True)
+    heads: bool = setting(False, "Split the shift by the heads and MLPs of the encoder.")
+    heads_detail: Literal["tokens", "route"] | None = setting(None, "More detail: tokens or route.", rare=True)
+    bank: str | None = setting(None, "File of texts, one per line, that describe the heads.", rare=True)
 
 
 FIGURES = {
     "heads_map": ("21", "Which heads and MLPs carry the shift"),
-    "heads_bars": ("22", "How much of the shift each part carries"),
-    "heads_depth": ("23", "At which block the shift comes in"),
-    "head_tokens": ("24", "Looking elsewhere, or finding something else"),
+    "heads_bars": ("22", "How much of the shift heads, MLPs and input carry"),
+    "heads_depth": ("23", "At which block the shift arises"),
+    "head_tokens": ("24", "Attention weights or token values: what carries the shift"),
 }
 QUESTIONS.add(
     "heads",

@@ -40,7 +40,7 @@ def bank_and_space(
     try:
         matrices = [each.cpu() for each in of_heads(anatomy, blocks)]
     except UsageError as error:
-        raise UsageError(f"{encoder.name} {error}: its heads cannot be named") from error
+        raise UsageError(f"{encoder.name} {error}: its heads cannot be described") from error
     tower = spec.text_tower(encoder)
     read: Any = tower.encode_text if isinstance(tower, ReadsText) else tower
     given = np.asarray(read(list(texts)), np.float64)
@@ -62,14 +62,16 @@ def read_bank(file: str | None) -> tuple[str, ...]:
     """
     if file is None:
         if importlib.util.find_spec("open_clip") is None:
-            raise UsageError("the default bank needs open_clip (pip install 'embedshift[openclip]'), or name a `bank`")
+            raise UsageError(
+                "the default bank needs open_clip (pip install 'embedshift[openclip]'), or give your own `bank`"
+            )
         from open_clip import IMAGENET_CLASSNAMES
 
         return tuple(f"a photo of a {name}" for name in dict.fromkeys(IMAGENET_CLASSNAMES))
     lines = read_text(Path(file).expanduser(), MOST_BYTES).splitlines()
     texts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if odd := next((text for text in texts if not text.isprintable()), None):
-        raise UsageError(f"{file}: {odd!a} holds characters that cannot be printed")
+        raise UsageError(f"{file}: {odd!a} contains characters that cannot be printed")
     if not 2 <= len(texts) <= MOST_TEXTS:
-        raise UsageError(f"{file} has {len(texts)} texts, one a line; it must have 2 to {MOST_TEXTS:,}")
+        raise UsageError(f"{file} has {len(texts)} texts, one per line; it must have 2 to {MOST_TEXTS:,}")
     return texts

@@ -29,10 +29,10 @@ def heads_depth(data: FigureInput, title: str) -> Figure:
     names = [name for name in names if np.isfinite(ways[name][0]).any()] or names[:1]
     columns = _columns(table)
     shares, absolute = np.stack([ways[name][0] for name in names]), np.array([ways[name][1] for name in names])
-    notes = ["cell: share of the shift that the block's changed attention patterns bring in"]
+    notes = ["cell: share of the shift from changed attention weights of the block"]
     if (followed := len(routed(data.rows))) < data.images:
         notes.insert(0, f"of {count(followed, 'image')} drawn by the seed")
-    notes.append("bar: sum of the absolute terms; the further beyond 1, the more terms cancel")
+    notes.append("bar: sum of absolute terms; the further above 1, the more terms cancel")
     width = BLOCK * len(columns)
     drawn = new_figure(data.caption(*notes), width + 5.0, ROW * len(names) + 1.5, title)
     left, right = drawn.subplots(1, 2, sharey=True, width_ratios=(width, 1.6))

@@ -50,13 +50,13 @@ def heads_map(data: FigureInput, title: str) -> Figure:
     """
     shares, names, _ = _needed(data)
     shown = names[:MOST_PANELS]
-    notes = ["red: carries the shift; blue: works against it", "frame: the head with the greatest share"]
+    notes = ["red: carries the shift; blue: works against it", "frame: the head with the largest share"]
     if len(shown) < len(data.augmentations):
-        notes.append(f"{len(shown)} of {len(data.augmentations)} augmentations: those that move the embedding furthest")
+        notes.append(f"{len(shown)} of {len(data.augmentations)} augmentations: those with the largest shift")
     of_heads = np.concatenate([shares[name].heads.ravel() for name in shown])
     end = float(np.nanmax(np.abs(of_heads), initial=0.0)) or 1.0
     if (np.nan_to_num([shares[name].mlps for name in shown]) > end).any():
-        notes.append("the scale ends at the greatest share of a head: an MLP beyond it has the colour of the end")
+        notes.append("the colour scale ends at the largest share of a head; larger shares of MLPs have the same colour")
     columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
     titles = [wrap(human(name), PANEL, 9, bold=True) for name in shown]
@@ -105,9 +105,9 @@ def heads_bars(data: FigureInput, title: str) -> Figure:
     shares, names, shift = _needed(data)
     by_part = parts_of([shares[name] for name in names])
     shown = {words: values for words, (_, values) in by_part.items() if np.nanmax(np.abs(values), initial=0.0) >= LEAST}
-    notes = ["point: share × (1 − mean cosine)", "parts below 0 work against the shift; dot: the sum of all parts"]
+    notes = ["left: share × (1 − mean cosine)", "parts below 0 work against the shift; dot: sum of all parts"]
     if lost := [words for words in by_part if words not in shown]:
-        notes.append(f"below {100 * LEAST:g} % of every shift and left out: {', '.join(lost)}")
+        notes.append(f"not shown, below {100 * LEAST:g} % of every shift: {', '.join(lost)}")
     height = max(0.9 + 0.24 * len(names), 0.5 + 0.17 * len(shown))
     drawn = new_figure(data.caption(*notes), 9.0, height, title)
     panels, rows = drawn.subplots(1, 2, sharey=True), np.arange(len(names))
@@ -129,7 +129,7 @@ def heads_bars(data: FigureInput, title: str) -> Figure:
     panels[0].set_yticks(rows, [human(name) for name in names])
     panels[0].tick_params(axis="y", length=0)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
-    panels[0].set_xlabel("points of the shift (1 − cosine)")
+    panels[0].set_xlabel("share × (1 − mean cosine)")
     panels[1].set_xlabel("share of the shift")
     panels[1].tick_params(axis="y", length=0)
     drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")

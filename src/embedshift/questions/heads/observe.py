@@ -40,7 +40,9 @@ class OBSERVER(Observer):
     def __init__(self, spec: EncoderSpec, encoder: Encoder) -> None:
         super().__init__(spec, encoder)
         if not isinstance(encoder, ModuleEncoder):
-            raise UsageError(f"{encoder.name} is no torch module that can be looked into; run without `heads`")
+            raise UsageError(
+                f"{encoder.name} is not a torch module, so its heads cannot be measured; run without `heads`"
+            )
         self.anatomy = Anatomy(encoder.tower)
         self.device = encoder.device
 
@@ -60,7 +62,7 @@ class OBSERVER(Observer):
         except UsageError as error:
             if measure.settings.bank is not None:
                 raise UsageError(f"`bank`: {error}") from error
-            log.info("no words for heads: %s", error)
+            log.info("no texts for heads: %s", error)
         return made
 
     def begin(self, measure: MEASURE, samples: Sequence[Sample]) -> MEASURE:

@@ -32,8 +32,8 @@ def section(page: PageInput) -> Section | None:
     note = ""
     if images < APPROXIMATE_BELOW:
         words = "there are no intervals" if images < LEAST_IMAGES else "intervals are approximate"
-        note = f"With {count(images, 'image')} {words}."
-    return Section("heads", "Which part moves", 62, {"heads": content | figures | {"note": note}})
+        note = f"With {count(images, 'image')}, {words}."
+    return Section("heads", "Heads and MLPs", 62, {"heads": content | figures | {"note": note}})
 
 
 def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
@@ -92,16 +92,14 @@ def is_clear(top: pl.DataFrame) -> str:
 
 
 TERMS = {
-    "head": "One of the parallel units of attention in a block; each looks at the tokens in its own way.",
-    "MLP": "The second half of a block: a small network that works on each token for itself.",
-    "residual stream": "The sum that tokens are: the input, to which every head and MLP adds what it found.",
-    "share of the shift": "What a part's own change adds to the embedding's shift. The shares of all parts sum to 1.",
+    "head": "One of the parallel attention units of a block. Each computes its own attention over the tokens.",
+    "MLP": "The second half of a block: a small network that processes each token separately.",
+    "residual stream": "The running sum of each token: the input plus the outputs of all heads and MLPs so far.",
+    "share of the shift": "The part of the shift that comes from one head, one MLP or the input. All shares sum to 1.",
 }
 
 PART = Part(
     section,
     terms=TERMS,
-    corrected={
-        "Shares of heads": "Nothing: each interval holds for itself, and the greatest of many looks greater than it is."
-    },
+    corrected={"Shares of heads": "Not corrected. The largest of many shares tends to be overestimated."},
 )

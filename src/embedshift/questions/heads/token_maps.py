@@ -20,7 +20,7 @@ from embedshift.questions.heads.shares import COLOURS, furthest_first
 from embedshift.statistics.summary import COSINE
 from embedshift.store.redraw import RedrawnImage
 
-TITLES = {"pattern": "looks elsewhere", "values": "finds something else"}
+TITLES = {"pattern": "attention weights", "values": "token values"}
 # The scale ends where this part of the patches lies below: a few have many times what others have.
 WITHIN = 0.99
 # Inches of the scale.
@@ -44,8 +44,8 @@ def head_tokens(data: FigureInput, title: str) -> Figure:
     scale = Normalize(-(end := float(np.quantile(every, WITHIN)) or 1.0), end)
     rows = [[(image.views.get(ORIGINAL), ORIGINAL), *_of_image(image, names, maps, scale)] for image in images]
     note = (
-        "looks elsewhere: the patch gets more or less attention than in the original; finds something else: what "
-        "stands there differs. Red: this carries the shift; blue: it works against it. One scale for all maps"
+        "attention weights: the patch gets more or less attention than in the original; token values: its content "
+        "differs. Red: carries the shift; blue: works against it. One scale for all maps"
     )
     drawn = page(data, title, note, rows, columns=1 + 3 * len(names))
     drawn.set_figwidth(drawn.get_figwidth() + SCALE)

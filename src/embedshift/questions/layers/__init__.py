@@ -1,4 +1,4 @@
-"""At which block of the encoder does an augmentation bite?"""
+"""After which block of the encoder does the shift appear?"""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from embedshift.registry import QUESTIONS, Question, setting
 class Switches:
     """Settings of a run."""
 
-    layers: bool = setting(False, "Also the shift after every block of the encoder.")
+    layers: bool = setting(False, "Measure the shift after every block of the encoder.")
 
 
 FIGURES = {
-    "depth": ("10", "Shift by depth: after every block of the encoder"),
+    "depth": ("10", "Shift after every block of the encoder"),
 }
 QUESTIONS.add(
     "layers",
     Question(
         __name__,
-        "At which block of the encoder does an augmentation bite?",
+        "After which block of the encoder does the shift appear?",
         place=70,
         switches=Switches,
         is_asked=lambda switches: switches.layers,

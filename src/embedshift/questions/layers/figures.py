@@ -24,12 +24,12 @@ def depth(data: FigureInput, title: str) -> Figure:
     """
     table = data.table("layers")
     if table is None:
-        raise UsageError("the study has no layers; run it with `layers`")
+        raise UsageError("this study has no layers; run it with `layers`")
     table = table.filter(pl.col("metric").is_in([*PANELS]))
     tokens = [token for token in TOKEN_WORDS if token in table["token"]]
     known = table.drop_nulls("mean")["metric"].unique()
     metrics = [metric for metric in PANELS if metric in known or metric == "cosine_similarity"]
-    notes = [f"1 − cosine: 0 = no change, logarithmic axis, {UNMOVED:.6f} and less drawn at its lower end"]
+    notes = [f"1 − cosine: 0 = no change, logarithmic axis, values up to {UNMOVED:.6f} at its lower end"]
     notes += ["CKA: 1 = no change"] if "cka" in metrics else []
     notes += ["band: 95 % interval"] if table["ci_low"].count() else []
     width, height = 3.4 * len(tokens) + 2.0, max(2.2 * len(metrics) + 0.4, 0.9 + 0.17 * len(data.augmentations))

@@ -17,7 +17,7 @@ def section(page: PageInput) -> Section | None:
     if table is None:
         return None
     content = rows_of(table, page.data.images) | {"figure": page.figures.get("depth")}
-    return Section("layers", "Where it happens", 60, {"layers": content})
+    return Section("layers", "Layers", 60, {"layers": content})
 
 
 def rows_of(table: pl.DataFrame, images: int) -> Json:
@@ -61,20 +61,14 @@ def note(images: int) -> str:
 
     Example:
         >>> note(5)
-        'These are 5 images: below 8 there are no intervals, and the last column is empty.'
+        'With 5 images there are no intervals, and the last column is empty: both need at least 8 images.'
         >>> note(12), note(20)
-        ('These are 12 images: below 20 intervals are approximate.', '')
+        ('With 12 images the intervals are approximate.', '')
     """
     if images < LEAST_IMAGES:
-        words = f"below {LEAST_IMAGES} there are no intervals, and the last column is empty"
-        return f"{_these(images)}: {words}."
-    return (
-        f"{_these(images)}: below {APPROXIMATE_BELOW} intervals are approximate." if images < APPROXIMATE_BELOW else ""
-    )
-
-
-def _these(images: int) -> str:
-    return f"This is {count(images, 'image')}" if images == 1 else f"These are {count(images, 'image')}"
+        words = "there are no intervals, and the last column is empty"
+        return f"With {count(images, 'image')} {words}: both need at least {LEAST_IMAGES} images."
+    return f"With {count(images, 'image')} the intervals are approximate." if images < APPROXIMATE_BELOW else ""
 
 
 def change(value: float | None) -> str:
@@ -107,9 +101,9 @@ def half_way(changes: list[float | None]) -> int | None:
 
 
 TERMS = {
-    "block": "One of the equal steps of a transformer encoder.",
-    "token": "A vector between two blocks: one per patch of the image, and a class token for the whole.",
-    "CKA": "Centred kernel alignment: whether the same images are alike among views as among originals; 1 = they are.",
+    "block": "One of the similar layers of a transformer encoder.",
+    "token": "A vector between two blocks: one per patch, and a class token for the whole image.",
+    "CKA": "Centred kernel alignment: whether images that are similar as originals are also similar as views; 1 = yes.",
 }
 
 PART = Part(section, terms=TERMS)

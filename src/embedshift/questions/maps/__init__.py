@@ -1,4 +1,4 @@
-"""Which patches does the embedding come from, and are they still the same?"""
+"""Which patches determine the embedding, and do they change?"""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ from embedshift.registry import QUESTIONS, Question, setting
 class Switches:
     """Settings of a run."""
 
-    maps: tuple[str, ...] = setting((), "Maps by gradients: relevance,tokens; what the embedding comes from.")
-    maps_images: int = setting(50, "Images, drawn by the seed, that get maps.", rare=True)
-    maps_target: str = setting("image", "What is explained: image, caption, or words of your own.", rare=True)
+    maps: tuple[str, ...] = setting((), "Maps of the patches that determine the embedding: relevance,tokens.")
+    maps_images: int = setting(50, "Number of images with maps, drawn by the seed.", rare=True)
+    maps_target: str = setting("image", "Target of the maps: image, caption, or your own text.", rare=True)
 
 
 FIGURES = {
-    "maps": ("25", "What the embedding comes from"),
-    "maps_moved": ("26", "Does the embedding still come from the same places?"),
+    "maps": ("25", "Which patches determine the embedding"),
+    "maps_moved": ("26", "How much the relevant patches change"),
 }
 QUESTIONS.add(
     "maps",
     Question(
         __name__,
-        "Which patches does the embedding come from, and are they still the same?",
+        "Which patches determine the embedding, and do they change?",
         place=76,
         switches=Switches,
         is_asked=lambda switches: switches != Switches(),

@@ -44,7 +44,7 @@ def maps(data: FigureInput, title: str) -> Figure:
     shown = [ORIGINAL, *data.by_rank()[::-1][:SHOWN]]
     found = _stored(data, names, shown)
     if not found:
-        raise EmbedshiftError("figure 'maps': none of its images has maps")
+        raise EmbedshiftError("figure 'maps': none of the chosen images has maps")
     rows = [
         [
             cell
@@ -54,9 +54,9 @@ def maps(data: FigureInput, title: str) -> Figure:
         for image in images_of(data, "maps")
     ]
     told = data.reader.identity_of("maps")
-    target = {"image": "the original's embedding", "caption": "the image's caption"}.get(told["target"], "the words")
-    signs = f"; tokens: red for {target}, blue against it" if TOKENS in names else ""
-    note = f"maps of {told['images']} images, over each view on its own scale (dark: least, bright: most{signs})"
+    target = {"image": "the original's embedding", "caption": "the image's caption"}.get(told["target"], "the text")
+    signs = f"; tokens: red supports {target}, blue opposes it" if TOKENS in names else ""
+    note = f"maps of {told['images']} images, over each view, each with its own scale (dark: low, bright: high{signs})"
     return page(data, title, note, rows, columns=1 + len(names))
 
 
@@ -109,8 +109,8 @@ def maps_moved(data: FigureInput, title: str) -> Figure:
     metric = metric_of(table)
     names = table["map"].unique(maintain_order=True).to_list()
     ranked = data.by_rank()
-    moved = ", after the original's map was moved as the view was" if metric == ALIGNED_CORRELATION else ""
-    notes = [f"correlation of the view's map with the original's{moved}: 1 = the same places"]
+    moved = ", after moving the original's map like the view" if metric == ALIGNED_CORRELATION else ""
+    notes = [f"correlation of the view's map with the original's{moved}: 1 = the same patches"]
     notes += ["line: 95 % interval of the mean"] if table["ci_low"].count() else []
     images = table["n"].max()
     figure = new_figure(

@@ -153,13 +153,13 @@ class MEASURE(Measure):
         self.names, self.aim = _names(switches.maps), switches.maps_target.strip()
         if config.precision not in ("float32", "auto") or config.compile:
             setting = "compile" if config.compile else "precision"
-            raise UsageError(f"`maps` need gradients, which are right in float32 alone: run without `{setting}`")
+            raise UsageError(f"`maps` need gradients, which are accurate only in float32; run without `{setting}`")
         if not self.names:
-            raise UsageError("name the maps too: `maps` relevance,tokens")
+            raise UsageError("choose the maps as well: `maps` relevance,tokens")
         if switches.maps_images < 1:
-            raise UsageError("`maps_images`: give a number of images from 1 on")
+            raise UsageError("`maps_images`: give a number of at least 1")
         if not self.aim:
-            raise UsageError("`maps_target`: give image, caption, or words")
+            raise UsageError("`maps_target`: give image, caption, or your own text")
         there = [each for each in asked.samples if self.aim != CAPTION or (each.caption or "").strip()]
         if not there:
             raise UsageError("`maps_target` caption: no image has a caption")

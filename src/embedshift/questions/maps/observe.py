@@ -103,7 +103,7 @@ class OBSERVER(Observer):
         if self._explainer is None:
             if not isinstance(self.encoder, ModuleEncoder):
                 raise UsageError(
-                    f"{self.encoder.name} gives no such maps: it is no torch module; run it without `maps`"
+                    f"{self.encoder.name} cannot provide these maps: it is not a torch module; run it without `maps`"
                 )
             self._explainer = Explainer(self.encoder, measure.names)
         return self._explainer(views, target)
@@ -117,7 +117,7 @@ class OBSERVER(Observer):
         if vectors.shape != (len(texts), self.encoder.dim):
             raise UsageError(
                 f"`maps_target`: {self.encoder.name} gives embeddings of {self.encoder.dim} numbers and its text tower "
-                f"{vectors.shape} for {len(texts)} texts: they are not of one space"
+                f"{vectors.shape} for {len(texts)} texts: they do not share one space"
             )
         return unit(vectors)
 

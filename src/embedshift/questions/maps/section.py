@@ -32,7 +32,7 @@ def section(page: PageInput) -> Section | None:
         "overlays": page.figures.get("maps"),
         "moved": page.figures.get("maps_moved"),
     }
-    return Section("maps", "What it comes from", 64, {"maps": content})
+    return Section("maps", "Relevance maps", 64, {"maps": content})
 
 
 def rows_of(trust: pl.DataFrame) -> list[Json]:
@@ -70,7 +70,7 @@ def trusted(trust: pl.DataFrame) -> str:
         >>> table = pl.DataFrame({"map": ["relevance"] * 2 + ["tokens"] * 2, "score": ["deletion", "insertion"] * 2,
         ...     "n": [9] * 4, "mean": [0.61, 0.9, 0.7, 0.8], "settled": [True] * 4, "gain": [0.1] * 4})
         >>> trusted(table)
-        'Relevance has the lowest deletion (0.610) and the highest insertion (0.900): of these maps, trust it first.'
+        'Relevance has the lowest deletion (0.610) and the highest insertion (0.900): it is the most reliable map.'
     """
     known = trust.filter(pl.col("map") != RANDOM, pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
     best = [
@@ -83,12 +83,12 @@ def trusted(trust: pl.DataFrame) -> str:
     first, second = (WORDS[row["map"]] for row in (deletion, insertion))
     numbers = fixed(deletion["mean"], 3), fixed(insertion["mean"], 3)
     if not any(row["settled"] and row["gain"] > 0 for row in known.iter_rows(named=True)):
-        return "By neither score is it settled that any map is better than a random order: trust none of them here."
+        return "No map is significantly better than a random order by either score. Do not rely on them here."
     if first == second:
         words = f"has the lowest deletion ({numbers[0]}) and the highest insertion ({numbers[1]})"
-        return f"{_capital(first)} {words}: of these maps, trust it first."
-    words = f"has the lowest deletion ({numbers[0]}), {second} the highest insertion ({numbers[1]})"
-    return f"{_capital(first)} {words}: no map is best by both."
+        return f"{_capital(first)} {words}: it is the most reliable map."
+    words = f"has the lowest deletion ({numbers[0]}), {second} has the highest insertion ({numbers[1]})"
+    return f"{_capital(first)} {words}: no map is best by both scores."
 
 
 def ends(table: pl.DataFrame) -> list[str]:
@@ -119,11 +119,12 @@ def _capital(text: str) -> str:
 
 
 TERMS = {
-    "relevance": "How much of the embedding goes back to a patch through the attention of all layers, by gradients.",
-    "tokens of the last block": "What a patch brings to the embedding by the last block's attention; may be below 0.",
-    "deletion": "Mean cosine with what is explained while the most relevant patches go first; lower is better.",
-    "insertion": "The same while the most relevant patches are shown first on the blurred image; higher is better.",
+    "relevance": "How much a patch adds to the embedding through the attention of all layers, from gradients.",
+    "tokens of the last block": "What a patch adds to the embedding by attention of the last block; may be below 0.",
+    "deletion": "Mean cosine with the target while patches are blurred, the most relevant first; lower is better.",
+    "insertion": "Mean cosine with the target while patches of a blurred image are restored, the most relevant first; "
+    "higher is better.",
 }
-CORRECTED = {"Whether a map is better than a random order": "All maps and both scores."}
+CORRECTED = {"Whether a map is better than a random order": "Corrected over all maps and both scores."}
 
 PART = Part(section, terms=TERMS, corrected=CORRECTED)

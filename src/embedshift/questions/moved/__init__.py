@@ -1,8 +1,11 @@
-"""Which images moved most, typically and least?"""
+"""Which images have the largest, a typical and the smallest shift?"""
 
 from embedshift.registry import QUESTIONS, Question
 
 FIGURES = {
     "views": ("04a", "An image and its augmented views"),
 }
-QUESTIONS.add("moved", Question(__name__, "Which images moved most, typically and least?", place=90, figures=FIGURES))
+QUESTIONS.add(
+    "moved",
+    Question(__name__, "Which images have the largest, a typical and the smallest shift?", place=90, figures=FIGURES),
+)

@@ -14,7 +14,7 @@ from embedshift.store.redraw import RedrawnImage, iter_redrawn
 
 # Images of each kind, longest side in pixels, WebP quality: tried in this order until the gallery fits.
 STEPS = ((3, 224, 80), (3, 192, 75), (3, 160, 65), (2, 160, 60), (2, 128, 50), (1, 128, 45), (1, 96, 35))
-KINDS = {"most": "Moved most", "typical": "Typical", "least": "Moved least"}
+KINDS = {"most": "Largest shift", "typical": "Typical", "least": "Smallest shift"}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def section(page: PageInput) -> Section:
         "groups": gallery_groups(gallery, order, page.data.colours, page.reader.naming),
         "gallery_notes": gallery_notes(gallery, page.info.has_vectors, page.reader.naming),
     }
-    return Section("gallery", "Images that moved", 90, content, gallery.pictures)
+    return Section("gallery", "Gallery", 90, content, gallery.pictures)
 
 
 def gallery_groups(gallery: Gallery, order: Sequence[str], colours: Mapping[str, str], naming: Naming) -> list[Row]:
@@ -69,31 +69,31 @@ def gallery_notes(gallery: Gallery, has_vectors: bool, naming: Naming) -> list[s
     """What a reader must know about pictures that are not there."""
     notes: list[str] = []
     if naming.pictures and not has_vectors:
-        notes.append("Measured without stored vectors: one image a shard kept its attention, no other shows it.")
+        notes.append("This study stored no embeddings, and attention maps of only one image per shard.")
     if not naming.pictures:
-        notes.append("Made without images: a hash stands in the place of each name, and no figure shows an image.")
+        notes.append(
+            "This report was made without images: each name is replaced by a hash, and no figure shows an image."
+        )
     if gallery.missing:
         shown = len({card.image_id for card in gallery.cards})
         image, why = next(iter(gallery.missing.items()))
         notes.append(
-            f"{len(gallery.missing)} of the {shown} images below cannot be shown, since their files could not be read "
-            f"again (first: {naming.image(image)}: {shorten(naming.text(why, image))}). Their numbers stand as they "
-            "were measured."
+            f"{len(gallery.missing)} of the {shown} images below cannot be shown, because their files could not be "
+            f"read again (first: {naming.image(image)}: {shorten(naming.text(why, image))}). Their numbers are valid."
         )
     if gallery.unread:
         (image, name), why = next(iter(gallery.unread.items()))
         notes.append(
-            f"{count(len(gallery.unread), 'variant')} below cannot be shown, since the files could not be read again "
-            f"(first: {name} of {naming.image(image)}: {shorten(naming.text(why, image))}). Their numbers stand as "
-            "they were measured."
+            f"{count(len(gallery.unread), 'variant')} below cannot be shown, because the files could not be read again "
+            f"(first: {name} of {naming.image(image)}: {shorten(naming.text(why, image))}). Their numbers are valid."
         )
     if gallery.undrawable:
         notes.append(
-            f"Views of {', '.join(gallery.undrawable)} are not shown: these are functions of the user's own, which a "
-            "report cannot call again."
+            f"Views of {', '.join(gallery.undrawable)} are not shown: these are user functions, which a report cannot "
+            "call again."
         )
     if gallery.left_out:
-        notes.append(f"{gallery.left_out} pictures are left out to keep this file below 10 MB.")
+        notes.append(f"{gallery.left_out} images are left out to keep this file below 10 MB.")
     return notes
 
 

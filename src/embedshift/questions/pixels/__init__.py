@@ -1,5 +1,5 @@
-"""How much of the image itself does an augmentation change?"""
+"""How much does an augmentation change the pixels?"""
 
 from embedshift.registry import QUESTIONS, Question
 
-QUESTIONS.add("pixels", Question(__name__, "How much of the image itself does an augmentation change?", place=30))
+QUESTIONS.add("pixels", Question(__name__, "How much does an augmentation change the pixels?", place=30))

@@ -25,7 +25,7 @@ THOUSANDTHS = np.array([[299.0, 587.0, 114.0]], np.float32)
 
 @metric("patch similarity", "pixels", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)
 def patch_similarity(o: Pixels, a: Pixels) -> Values:
-    r"""Likeness of the pixels, patch by patch (the paper's equations 7 and 8).
+    r"""Similarity of the pixels, patch by patch (the paper's equations 7 and 8).
 
     .. math:: \mathrm{patch} = \frac{1}{16} \sum_{k=1}^{16} \frac{1}{1 + \mathrm{MSE}_k / 255^2}
 
@@ -61,7 +61,7 @@ def patch_similarity(o: Pixels, a: Pixels) -> Values:
 
 @metric("patch similarity (uint8)", "pixels", no_change=1.0, low=0.996, high=1.0, higher_is_better=True, optional=True)
 def patch_similarity_uint8(o: Pixels, a: Pixels) -> Values:
-    """Patch similarity with the integer arithmetic of the authors' scripts, kept so that readers can see both.
+    """Patch similarity with the integer arithmetic of the authors' scripts, for comparison.
 
     The difference and its square wrap at 256, so that no patch can differ by more than 255 grey levels squared and the
     value cannot fall below 1 / (1 + 255 / 255**2) = 0.9961, whatever the pictures show.
@@ -92,7 +92,7 @@ def patch_similarity_uint8(o: Pixels, a: Pixels) -> Values:
 
 @metric("edge preservation", "pixels", no_change=1.0, low=0.0, high=1.0, higher_is_better=True)
 def edge_preservation(o: Pixels, a: Pixels) -> Values:
-    r"""Likeness of the edge maps (the paper's equations 9 to 11).
+    r"""Similarity of the edge maps (the paper's equations 9 to 11).
 
     .. math:: \mathrm{edge} = 1 - \frac{1}{mn} \sum_{i,j} |E_{ij} - E'_{ij}|, \quad
               E = \frac{|G_x(I)| + |G_y(I)|}{\max(|G_x(I)| + |G_y(I)|)}
@@ -126,7 +126,7 @@ def edge_preservation(o: Pixels, a: Pixels) -> Values:
 
 @metric("detail preservation", "pixels", no_change=1.0, low=0.0, high=1.0, higher_is_better=True)
 def detail_preservation(o: Pixels, a: Pixels) -> Values:
-    r"""Likeness of the local contrast (the paper's equation 12).
+    r"""Similarity of the local contrast (the paper's equation 12).
 
     .. math:: \mathrm{detail} = \frac{1}{N} \sum_{k} \exp(-|\log \frac{\sigma(P'_k)}{\sigma(P_k)}|)
 

@@ -1,14 +1,16 @@
-"""Which augmentation changes most, by all similarities together?"""
+"""Which augmentation changes most in all similarity metrics together?"""
 
 from embedshift.registry import QUESTIONS, Question
 
 FIGURES = {
-    "heatmap": ("03", "What each augmentation leaves as it was, least changed first"),
-    "radar": ("05", "Every augmentation between the best and the worst of all"),
+    "heatmap": ("03", "Means of all similarity metrics, least changed first"),
+    "radar": ("05", "Radar chart of every augmentation, with the range of all augmentations"),
     "profile": ("06", "Profile of every augmentation, from least to most changed"),
-    "metric_bars": ("08b", "Every metric, every augmentation, and the average of each metric"),
+    "metric_bars": ("08b", "Every metric by augmentation, with the average of each metric"),
 }
 QUESTIONS.add(
     "profile",
-    Question(__name__, "Which augmentation changes most, by all similarities together?", place=40, figures=FIGURES),
+    Question(
+        __name__, "Which augmentation changes most in all similarity metrics together?", place=40, figures=FIGURES
+    ),
 )

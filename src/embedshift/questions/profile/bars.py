@@ -34,7 +34,7 @@ def least_changed(data: FigureInput, metric: str) -> str | None:
 def profile(data: FigureInput, title: str) -> Figure:
     """Five bars per augmentation, in the order of the ranking; "best" where every other changes a metric more."""
     metrics, means = data.performance()
-    note = "means; average over the metrics shown; best: every other augmentation changes this metric more (paired)"
+    note = "means; average over the metrics shown; best: all others change this metric significantly more (paired)"
     best = [least_changed(data, metric) for metric in metrics]
     ranked = dict(
         zip(data.ranking["augmentation"], data.ranking.select("rank", "mean_performance").rows(), strict=True)

@@ -82,9 +82,12 @@ def summary_table(
     """
     values = {(row["augmentation"], row["metric"]): row for row in summary.iter_rows(named=True)}
     columns: list[Row] = [{"title": "augmentation", "text": True}]
-    columns += [{"title": "share of the way", "note": "0 = same, 1 = unrelated", "sorted": True}]
+    columns += [{"title": "share", "note": "0 = same, 1 = unrelated", "sorted": True}]
     columns += [{"title": METRICS[name].label, "note": f"no change = {METRICS[name].no_change:g}"} for name in metrics]
-    columns += [{"title": "mean performance", "note": "of the similarities"}, {"title": "rank", "note": "by it"}]
+    columns += [
+        {"title": "mean performance", "note": "of the similarities"},
+        {"title": "rank", "note": "by performance"},
+    ]
     columns += [{"title": "cluster"}] if clusters else []
     scales = {name: _scale(name, [row for (_, metric), row in values.items() if metric == name]) for name in metrics}
     rows: list[Row] = []
@@ -154,11 +157,11 @@ def _sortable(value: float | None) -> str:
 
 
 TERMS = {
-    "mean performance": "The paper's number: the mean of its similarities. It mixes what the encoder does and what the "
-    "augmentation does to the pixels.",
-    "patch similarity": "Likeness of the pixels of original and view, over 4 x 4 parts of the image.",
-    "edge preservation": "Likeness of the strength of edges at each place.",
-    "detail preservation": "Likeness of the contrast of 8 x 8 parts of the image.",
+    "mean performance": "The paper's overall score: the mean of its similarity metrics. It mixes the response of the "
+    "encoder with the change of the pixels.",
+    "patch similarity": "Similarity of the pixels of original and view, in a 4 x 4 grid.",
+    "edge preservation": "Similarity of the edge strength at each position.",
+    "detail preservation": "Similarity of the contrast in an 8 x 8 grid.",
 }
 
 PART = Part(section, terms=TERMS)

@@ -20,10 +20,10 @@ class Choices:
     gallery: str | None = None
 
 
-SENTENCE = "Does a search still find the image, and which images are duplicates?"
+SENTENCE = "Does image search still find the original, and which images are duplicates?"
 FIGURES = {
     "recall": ("18", "How often a search finds the original of a view"),
-    "gallery": ("19", "How often a search among more images finds the original"),
-    "roc": ("20", "Views that a threshold matches, against false matches"),
+    "gallery": ("19", "Search in larger galleries: how often the original ranks first"),
+    "roc": ("20", "Duplicate detection: matched views against false matches"),
 }
 QUESTIONS.add("search", Question(__name__, SENTENCE, place=12, choices=Choices, figures=FIGURES))

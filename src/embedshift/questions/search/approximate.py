@@ -42,13 +42,15 @@ def searcher(gallery: Gallery, *, views: int, least: int = FROM) -> Look:
         places = np.arange(min(CHECKED, len(gallery)))
         exact(np.asarray(gallery.vectors[places]), places, NEIGHBOURS)
         minutes = (time.monotonic() - started) / len(places) * views / 60
-        words = "exact search for %d views among %d images takes about %.0f min; the extra 'search' has a faster one"
+        words = (
+            "exact search for %d views among %d images takes about %.0f min; the extra 'search' installs a faster one"
+        )
         log.info(words, views, len(gallery), max(1, minutes))
         return exact
     index = _index(faiss, gallery)
     near: Look = functools.partial(_approximate, gallery, index)
     recall = measured_recall(gallery, near)
-    words = "FAISS searches among %d images: index made in %.0f s; it finds %.4f of the %d nearest (%d queries)"
+    words = "FAISS index of %d images built in %.0f s; it finds %.4f of the %d nearest images (%d queries)"
     log.info(words, len(gallery), time.monotonic() - started, recall, NEIGHBOURS, min(CHECKED, len(gallery)))
     return near
 

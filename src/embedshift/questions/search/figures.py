@@ -23,9 +23,9 @@ def recall(data: FigureInput, title: str) -> Figure:
     """A row per augmentation: recall@1 with its interval, recall@5 and recall@10 faint; the least recalled on top."""
     found = {(row["augmentation"], row["metric"]): row for row in data.need("search").iter_rows(named=True)}
     names = by_recall(data)
-    line = "line: its 95 % interval" if data.images >= LEAST_IMAGES else f"no interval below {LEAST_IMAGES} images"
+    line = "line: 95 % interval" if data.images >= LEAST_IMAGES else f"no interval below {LEAST_IMAGES} images"
     drawn = new_figure(
-        data.caption(f"dot: share of views whose original comes first; {line}"), 6.6, 1.15 + 0.25 * len(names), title
+        data.caption(f"dot: fraction of views whose original ranks first; {line}"), 6.6, 1.15 + 0.25 * len(names), title
     )
     axes = drawn.subplots()
     for place, name in enumerate(names):
@@ -40,7 +40,7 @@ def recall(data: FigureInput, title: str) -> Figure:
     axes.set_ylim(len(names) - 0.5, -0.6)
     axes.set_xlim(-0.01, 1.01)
     axes.grid(axis="x", color=FAINT)
-    axes.set_xlabel("share of views whose original is among the first k of the search (1 = all)")
+    axes.set_xlabel("fraction of views whose original is among the first k results (1 = all)")
     marks = {FIRST: ("o", INK, 5.5, 1.0)} | {metric: (mark, MUTED, 3.5, 0.45) for metric, mark in MARKS.items()}
     drawn.legend(
         handles=[
@@ -72,15 +72,15 @@ def gallery(data: FigureInput, title: str) -> Figure:
     """
     parts = data.need("gallery_sizes").partition_by("augmentation", as_dict=True)
     names = [name for name in by_recall(data) if (name,) in parts]
-    few = [f"the {LINES} least recalled of {len(names)} augmentations"] if len(names) > LINES else []
-    note = "solid: measured in parts of the set; dashed: predicted; dotted: at least so high; shaded: 95 % interval"
+    few = [f"the {LINES} of {len(names)} augmentations with the lowest recall"] if len(names) > LINES else []
+    note = "solid: measured on parts of the set; dashed: predicted; dotted: lower bound; shaded: 95 % interval"
     drawn = new_figure(data.caption(note, *few), 7.2, 3.9, title)
     axes = drawn.subplots()
     for name in names[:LINES]:
         _curve(axes, parts[name,].sort("images"), data.colours[name], human(name))
     axes.set_xscale("log")
-    axes.set_xlabel("number of images that are searched among")
-    axes.set_ylabel("share of views whose original comes first")
+    axes.set_xlabel("number of images in the gallery")
+    axes.set_ylabel("fraction of views whose original ranks first")
     _finish(drawn, axes)
     return drawn
 
@@ -109,7 +109,7 @@ def roc(data: FigureInput, title: str) -> Figure:
     parts = data.need("roc").partition_by("augmentation", as_dict=True)
     thresholds = data.table("thresholds")
     note = "each point of a line is one threshold of the cosine"
-    note += "" if thresholds is None else "; dashed: the false-match rates of the thresholds"
+    note += "" if thresholds is None else "; dashed: the false-match rates in the table"
     drawn = new_figure(data.caption(note), 7.2, 3.9, title)
     axes = drawn.subplots()
     for name in by_recall(data):
@@ -119,8 +119,8 @@ def roc(data: FigureInput, title: str) -> Figure:
     for rate in () if thresholds is None else thresholds["fmr"]:
         axes.axvline(rate, color=MUTED, linewidth=0.8, linestyle="--", zorder=1, gid="threshold")
     axes.set_xscale("log")
-    axes.set_xlabel("share of pairs of different images that are matched (false-match rate)")
-    axes.set_ylabel("share of views that are matched with their original")
+    axes.set_xlabel("false-match rate: fraction of pairs of different images that match")
+    axes.set_ylabel("fraction of views that match their original")
     _finish(drawn, axes)
     return drawn
 

@@ -103,13 +103,13 @@ def check_fmr(fmrs: Sequence[float], images: int) -> None:
     """
     for fmr in fmrs:
         if not 0 < fmr < 1:
-            raise UsageError(f"`fmr` {fmr:g} is no false-match rate: take one between 0 and 1")
+            raise UsageError(f"`fmr` {fmr:g} is not a false-match rate; use one between 0 and 1")
         if fmr < least_fmr(images):
             needed = math.ceil((1 + math.sqrt(1 + 8 * _LEAST_PAIRS / fmr)) / 2)
             least = least_fmr(images)
-            instead = f"take {least:.2g} or more" if least < 1 else "measure more images"
+            instead = f"use {least:.2g} or more" if least < 1 else "measure more images"
             raise UsageError(
-                f"`fmr` {fmr:g} takes {needed} images whose embeddings have a length, there are {images}: {instead}"
+                f"`fmr` {fmr:g} needs {needed} images with non-zero embeddings, there are {images}: {instead}"
             )
 
 

@@ -59,7 +59,7 @@ def encoder_note(page: PageInput) -> str:
         return note
     middle = neighbours.group_by("image_id").agg(pl.col("cosine").max())["cosine"].median()
     assert isinstance(middle, float)
-    return f"{note} Half of these images have another one at a cosine of {fixed(middle, 2)} or more."
+    return f"{note} Half of these images have another image with a cosine of {fixed(middle, 2)} or more."
 
 
 def notes(images: int, searched: int, one_level: bool) -> list[str]:
@@ -72,21 +72,21 @@ def notes(images: int, searched: int, one_level: bool) -> list[str]:
 
     Example:
         >>> notes(10, 10, False)[0]
-        'Among 10 images recall@10 and the neighbours kept are 1 whatever the encoder.'
+        'With 10 images, recall@10 and the neighbours kept are always 1, for any encoder.'
     """
     trivial = [name for name, k in zip(RECALLS, KS, strict=True) if images <= k]
     trivial += ["the neighbours kept"] if images <= 1 + max(KS) else []
     found: list[str] = []
     if trivial:
         verb = "is" if len(trivial) == 1 and trivial[0] in RECALLS else "are"
-        found.append(f"Among {count(images, 'image')} {listed(trivial)} {verb} 1 whatever the encoder.")
+        found.append(f"With {count(images, 'image')}, {listed(trivial)} {verb} always 1, for any encoder.")
     if searched < LEAST_IMAGES:
-        found.append(f"{count(searched, 'image')}: too few for intervals, which need {LEAST_IMAGES}.")
+        found.append(f"There are no intervals: they need at least {LEAST_IMAGES} images, not {searched}.")
     elif searched < APPROXIMATE_BELOW:
-        found.append(f"With {searched} images the intervals of means are approximate.")
+        found.append(f"With {searched} images, the intervals of means are approximate.")
     if searched < images:
-        found.append(f"Searched for: the views of the first {searched:,} images in the order drawn by the seed.")
-    return [*found, *([f"Tables and figures show {ONE_LEVEL}. The folder tables has all levels."] if one_level else [])]
+        found.append(f"Queries are the views of the first {searched:,} images, in the order drawn by the seed.")
+    return [*found, *([f"Tables and figures show {ONE_LEVEL}. Folder tables has all levels."] if one_level else [])]
 
 
 def row_of(name: str, table: pl.DataFrame, measured: set[str]) -> Json | None:
@@ -166,7 +166,7 @@ def mistake(row: Json, shown: Thumbnails, naming: Naming) -> Json:
     images = [
         _image(row["image_id"], row["view"], f"the view, under {row['view']}", shown, naming),
         _image(row["image_id"], ORIGINAL, f"its original: rank {row['rank']:,}, cosine {own}", shown, naming),
-        _image(row["other"], ORIGINAL, f"what came first: cosine {other}", shown, naming),
+        _image(row["other"], ORIGINAL, f"ranked first: cosine {other}", shown, naming),
     ]
     return {"augmentation": row["view"], "images": images}
 
@@ -183,15 +183,15 @@ def _image(image_id: str, view: str, words: str, shown: Thumbnails, naming: Nami
 
 
 TERMS = {
-    "recall@k": "The share of views whose original is among the first k images that a search with the view returns.",
-    "rank": "The place of a view's original in its search: 1 + the number of other images at least as near.",
-    "mean reciprocal rank": "The mean of 1 / rank: 1 = every original comes first.",
-    "neighbours kept": "The share of an original's ten nearest other images that are among the view's ten nearest.",
-    "false-match rate": "The share of pairs of different images whose cosine reaches a threshold.",
-    "area under the curve": "The chance that a view is nearer to its original than two different images are to each "
-    "other; 1 = always.",
-    "likely duplicates": "Pairs of different files with the highest cosines; a person must say whether they are.",
+    "recall@k": "The fraction of views whose original is among the first k search results.",
+    "rank": "The position of a view's original in its search: 1 + the number of other images at least as close.",
+    "mean reciprocal rank": "The mean of 1 / rank: 1 = every original ranks first.",
+    "neighbours kept": "The fraction of an original's ten nearest images that are also among the view's ten nearest.",
+    "false-match rate": "The fraction of pairs of different images whose cosine reaches a threshold.",
+    "area under the curve": "The probability that a view is closer to its original than two different images are to "
+    "each other; 1 = always.",
+    "likely duplicates": "The pairs of different files with the highest cosines. Check them by eye.",
 }
-CORRECTED = {"Recall, ranks, thresholds and matches of a search": "Nothing: each interval holds for itself."}
+CORRECTED = {"Recall, ranks, thresholds and matches of a search": "Not corrected."}
 
 PART = Part(section, terms=TERMS, corrected=CORRECTED)

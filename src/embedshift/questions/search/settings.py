@@ -76,7 +76,7 @@ def parse_queries(text: str) -> int | None:
     if text == ALL:
         return None
     if not text.isdecimal() or len(text) > 12 or int(text) < 1:
-        raise UsageError(f"`queries`: give a number of images from 1 on, or all; not {text!r:.40}")
+        raise UsageError(f"`queries`: give a number of at least 1, or all; not {text!r:.40}")
     return int(text)
 
 
@@ -92,7 +92,7 @@ def parse_rates(texts: tuple[str | float, ...] | list[str]) -> tuple[float, ...]
     except ValueError as error:
         raise UsageError(f"`fmr`: {error}; give numbers between 0 and 1, with commas") from error
     if wrong := [rate for rate in rates if not LEAST_RATE <= rate < 1]:
-        raise UsageError(f"`fmr`: {wrong[0]:g} is no rate between {LEAST_RATE:g} and 1")
+        raise UsageError(f"`fmr`: {wrong[0]:g} is not a rate between {LEAST_RATE:g} and 1")
     return tuple(sorted(set(rates), reverse=True))
 
 

@@ -37,7 +37,7 @@ def found(reader: Reader) -> Found:
     """The search, once for the tables that are made from it."""
     made = settings(reader)
     if made.lost:
-        log.warning("the search is made again without the gallery of before: name it by `gallery`")
+        log.warning("the search is repeated without the previous gallery; to keep it, give it as `gallery`")
     among, queries = originals(reader, reader.choice(Choices).gallery or ""), made.queries
     views = min(queries or among.images, among.images) * (1 + len(reader.augmentations) * reader.info.draws)
     return find(reader, among, queries, searcher(among.gallery, views=views))

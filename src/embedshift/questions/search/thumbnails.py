@@ -42,7 +42,7 @@ def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> Thu
     """
     if not reader.shows_images:
         return Thumbnails()
-    missing = {key: "of the gallery, which has vectors alone" for key in keys if key[0].startswith(GALLERY)}
+    missing = {key: "the gallery contains embeddings only" for key in keys if key[0].startswith(GALLERY)}
     wanted: dict[str, set[str]] = {}
     for image_id, view in keys:
         if (image_id, view) not in missing:
@@ -62,5 +62,5 @@ def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> Thu
 
 
 def _why(image: RedrawnImage, view: str) -> str:
-    own = "a function of the user's own, which a report cannot call again"
+    own = "a user function, which a report cannot call again"
     return image.missing.get(view, own if view != ORIGINAL else "its file cannot be read")

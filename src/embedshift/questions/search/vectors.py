@@ -62,7 +62,9 @@ def originals(reader: Reader, path: str = "") -> Originals:
     room, filled = _room(count, dim, reader.folder), 0
     for part in (part for found in parts for part in found):
         if part.ndim != 2 or part.shape[1] != dim:
-            raise UsageError(f"`gallery`: {path}: vectors of {part.shape[-1]} numbers; this encoder gives {dim}")
+            raise UsageError(
+                f"`gallery`: {path}: its vectors have {part.shape[-1]} numbers, those of this encoder {dim}"
+            )
         # A vector that is not of numbers has no direction, and is never found.
         room[filled : filled + len(part)] = np.where(np.isfinite(part).all(axis=1, keepdims=True), part, 0.0)
         filled += len(part)
@@ -114,7 +116,7 @@ def _neither(path: Path, error: Exception) -> str:
 def _of_npy(path: Path) -> tuple[pl.Series, Iterator[Floats]]:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise UsageError(f"give numbers as [images, length of a vector]; it has {array.dtype} of shape {array.shape}")
+        raise UsageError(f"give an array [images, length of a vector], not {array.dtype} of shape {array.shape}")
     ids = pl.Series("image_id", [f"{GALLERY}{row}" for row in range(len(array))], pl.String)
     return ids, (_single(array[start : start + ROWS]) for start in range(0, max(1, len(array)), ROWS))
 
@@ -127,7 +129,7 @@ def _single(vectors: NDArray[Any]) -> Floats:
 def _of_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floats]]:
     """The originals of another study, without those whose pixels this study has."""
     if not other.info.has_vectors:
-        raise UsageError(f"`gallery`: {other.folder}: has no vectors; run it with `store` all")
+        raise UsageError(f"`gallery`: {other.folder}: stores no embeddings; run it with `store` all")
     if not other.info.complete:
         raise UsageError(f"`gallery`: {other.folder}: not finished; run the same command again first")
     ours, theirs_said = reader.info.encoder, other.info.encoder
@@ -139,7 +141,7 @@ def _of_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floats
     kept = theirs.filter(~twice)
     ids = kept.select(pl.lit(GALLERY) + pl.col("image_id")).collect().to_series()
     if lost := len(theirs.select("view").collect()) - len(ids):
-        log.info("%d images of the gallery are in the study too: left out of the gallery", lost)
+        log.info("%d images of the gallery are also in the study; skipping them in the gallery", lost)
     return ids.alias("image_id"), _vectors(kept)
 
 

@@ -1,5 +1,5 @@
-"""What happens to the set of images as a whole?"""
+"""How does the set of embeddings change as a whole?"""
 
 from embedshift.registry import QUESTIONS, Question
 
-QUESTIONS.add("setlevel", Question(__name__, "What happens to the set of images as a whole?", place=57))
+QUESTIONS.add("setlevel", Question(__name__, "How does the set of embeddings change as a whole?", place=57))

@@ -43,9 +43,9 @@ def cell_of(row: Json | None, places: int) -> Json | None:
 
 
 TERMS = {
-    "alignment": "Mean squared distance between original and view, at length 1: 0 = no change.",
-    "uniformity": "How evenly embeddings are spread over directions: lower = more evenly.",
-    "effective rank": "How many directions a set of embeddings fills.",
+    "alignment": "Mean squared distance between original and view, both normalised to length 1: 0 = no change.",
+    "uniformity": "How evenly embeddings are spread over all directions: lower = more even.",
+    "effective rank": "How many dimensions a set of embeddings uses.",
 }
 
 PART = Part(section, terms=TERMS)

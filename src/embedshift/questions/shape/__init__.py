@@ -1,4 +1,4 @@
-"""How far apart do the views of augmentations lie?"""
+"""How far apart are the views of different augmentations?"""
 
 from dataclasses import dataclass
 
@@ -20,10 +20,10 @@ class Tree:
         UsageError: for a linkage, or what it is on, that is none of these.
     """
 
-    linkage: str = setting("ward", "ward, average, complete or single.")
-    on: str = setting("images", "Distances of images, or of the means.", flag="clusters_on")
-    metric: str = setting("euclidean", "For clusters on means: any of scipy's pdist.", flag="pdist_metric")
-    include_original: bool = setting(False, "The original as a leaf.")
+    linkage: str = setting("ward", "Linkage of the tree: ward, average, complete or single.")
+    on: str = setting("images", "Cluster by the distances between images or means.", flag="clusters_on")
+    metric: str = setting("euclidean", "With means: any metric of scipy's pdist.", flag="pdist_metric")
+    include_original: bool = setting(False, "Add the original as a leaf of the tree.")
 
     def __post_init__(self) -> None:
         one_of("linkage", self.linkage, ("ward", "average", "complete", "single"))
@@ -31,10 +31,12 @@ class Tree:
 
 
 FIGURES = {
-    "dendrogram": ("04d", "How far apart the views of augmentations lie"),
-    "clustermap": ("08a", "Augmentations and metrics by likeness of their profiles"),
+    "dendrogram": ("04d", "Tree of augmentations, by the distances between their views"),
+    "clustermap": ("08a", "Augmentations and metrics, clustered by their profiles"),
 }
 QUESTIONS.add(
     "shape",
-    Question(__name__, "How far apart do the views of augmentations lie?", place=50, choices=Tree, figures=FIGURES),
+    Question(
+        __name__, "How far apart are the views of different augmentations?", place=50, choices=Tree, figures=FIGURES
+    ),
 )

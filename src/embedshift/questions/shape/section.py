@@ -16,7 +16,7 @@ def charts(page: PageInput) -> Iterator[Chart]:
     """The tree, where there is something to join."""
     plot = dendrogram(page.data) if page.reader.has_pairs else None
     if plot is not None:
-        yield Chart("tree", "How far apart the views of augmentations lie", plot)
+        yield Chart("tree", "Distances between the views of augmentations", plot)
 
 
 def dendrogram(data: FigureInput) -> Plot | None:
@@ -82,7 +82,7 @@ def _bands(layout: Plot, clusters: Sequence[int]) -> None:
 
 
 TERMS = {
-    "tree": "Joins augmentations step by step, those whose views of one image lie nearest first.",
+    "tree": "Joins augmentations step by step, starting with those whose views of the same image are closest.",
     "cluster": "Augmentations that the tree joins below 0.7 of its height.",
 }
 

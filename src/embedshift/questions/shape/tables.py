@@ -132,7 +132,7 @@ def clusters(reader: Reader) -> pl.DataFrame:
     """
     matrix, names = distances(reader), leaves(reader)
     if np.isnan(matrix).any():
-        log.warning("no tree of augmentations: an embedding is zero, so that a distance is not a number")
+        log.warning("no tree of augmentations: an embedding is zero, so a distance is undefined")
         nothing = {"cluster": pl.lit(None, pl.Int64), "leaf": pl.lit(None, pl.Int64)}
         return pl.DataFrame({"augmentation": names}).with_columns(**nothing)
     return clusters_of(matrix, names, tree_of(reader).linkage)

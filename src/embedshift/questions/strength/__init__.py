@@ -3,10 +3,10 @@
 from embedshift.registry import QUESTIONS, Question
 
 FIGURES = {
-    "strength": ("16", "How far the embedding moves at every strength"),
+    "strength": ("16", "How far the embedding moves, by strength"),
     "tolerance": ("17", "How strong a change the embedding tolerates"),
 }
 QUESTIONS.add(
     "strength",
-    Question(__name__, "At which strength of a change does the embedding give way?", place=15, figures=FIGURES),
+    Question(__name__, "How strong a change does the embedding tolerate?", place=15, figures=FIGURES),
 )

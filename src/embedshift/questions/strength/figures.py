@@ -44,11 +44,9 @@ def strength(data: FigureInput, title: str) -> Figure:
     columns = min(COLUMNS, len(families))
     lines = -(-len(families) // columns)
     none = f"no interval below {LEAST_IMAGES} images"
-    note = (
-        f"mean share of the cosine, {'95 % interval' if data.images >= LEAST_IMAGES else none}; levels at equal steps; "
-    )
-    note += f"dashed: {SHARE:g} of the way; ringed, and in the heading: the tolerance"
-    note += "; images: one of the set" if views else ""
+    note = f"mean share, {'95 % interval' if data.images >= LEAST_IMAGES else none}; levels at equal steps; "
+    note += f"dashed: share {SHARE:g}; ring and heading: the tolerance"
+    note += "; images: one example" if views else ""
     last = max(len(family.views) for family in families)
     strip = 0.87 * WIDTH / (1 + last) if views else 0.0
     drawn = new_figure(
@@ -69,7 +67,7 @@ def strength(data: FigureInput, title: str) -> Figure:
         _strip(below, family, views)
         for each in (axes, below):
             each.set_xlim(-0.5, last + 0.5)
-    drawn.supylabel("share of the way to an unrelated image", fontsize=8)
+    drawn.supylabel("share (0 = unchanged, 1 = unrelated image)", fontsize=8)
     return drawn
 
 
@@ -131,8 +129,8 @@ def tolerance(data: FigureInput, title: str) -> Figure:
     families = {family.name: family for family in data.reader.families}
     rows = sorted(_tolerances(data).values(), key=lambda row: level_of(families[row["family"]], row["value"]))
     last = max(len(family.views) for family in families.values())
-    note = f"dot: the strength at which the mean share of the cosine reaches {SHARE:g}, open where the strongest level "
-    note += "does not reach it; line: its 95 % interval"
+    note = f"dot: strength at which the mean share reaches {SHARE:g}, hollow if the strongest level "
+    note += "does not reach it; line: 95 % interval"
     drawn = new_figure(data.caption(note, every=True), 7.8, 1.1 + 0.26 * len(rows), title)
     axes = drawn.subplots()
     level_axis(axes, [human(row["family"]) for row in rows], last)

@@ -22,7 +22,7 @@ RIM = WINDOW // 2
 
 @metric("RMS of pixels", "strength", no_change=0.0, low=0.0, high=1.0, higher_is_better=False, optional=True)
 def rms(o: Pixels, a: Pixels) -> Values:
-    r"""Root mean square of the change of the pixels, as a share of their range.
+    r"""Root mean square of the pixel differences, as a fraction of the pixel range.
 
     .. math:: \mathrm{rms} = \sqrt{\mathrm{mean}((o - a)^2)} / 255
 
@@ -46,7 +46,7 @@ def rms(o: Pixels, a: Pixels) -> Values:
 
 @metric("dissimilarity (1 - SSIM)", "strength", no_change=0.0, low=0.0, high=2.0, higher_is_better=False, optional=True)
 def dissimilarity(o: Pixels, a: Pixels) -> Values:
-    r"""One less the structural similarity of the grey images (Wang et al. 2004).
+    r"""One minus the structural similarity of the grey images (Wang et al. 2004).
 
     .. math:: \mathrm{SSIM} = \mathrm{mean} \frac{(2 \mu_o \mu_a + C_1)(2 \sigma_{oa} + C_2)}
         {(\mu_o^2 + \mu_a^2 + C_1)(\sigma_o^2 + \sigma_a^2 + C_2)}
@@ -93,7 +93,7 @@ def dissimilarity(o: Pixels, a: Pixels) -> Values:
     unit="sides",
 )
 def displacement(source: ArrayLike) -> Values:
-    """Root mean square of the distance that pixels were moved, over the side.
+    """Root mean square of the distance that pixels moved, as a fraction of the image side.
 
     Args:
         source: For every pixel of a view its place in the original, x before y, `[..., S, S, 2]`.
@@ -115,7 +115,7 @@ def displacement(source: ArrayLike) -> Values:
 
 @metric("share hidden", "strength", no_change=0.0, low=0.0, high=1.0, higher_is_better=False, optional=True)
 def hidden(covered: NDArray[np.bool_]) -> Values:
-    """Share of the view's pixels that show something else than the original: covered, or from outside of it.
+    """Fraction of the view's pixels that show nothing of the original: covered, or outside its frame.
 
     Args:
         covered: Whether a pixel does, bool `[..., S, S]`.

@@ -48,7 +48,7 @@ def section(page: PageInput) -> Section | None:
         # Where one level of each family stands for it, the answer shows the tolerances.
         "tolerances": None if page.data.shows_one_level else page.figures.get("tolerance"),
     }
-    return Section("strength", "At which strength", 15, {"strength": content})
+    return Section("strength", "Tolerance", 15, {"strength": content})
 
 
 def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Sequence[Json | None]) -> Json:
@@ -117,18 +117,17 @@ def corruption_table(table: pl.DataFrame, corruptions: list[MeasuredFamily]) -> 
 
 
 TERMS = {
-    "family": "One kind of change at levels of rising strength. An image is changed alike at all levels of a family: "
-    "the same sign, the same place.",
+    "family": "One kind of change at levels of increasing strength. At all levels, an image gets the same random "
+    "choices, such as sign and position.",
     "level": "One strength of a family. Level 0 is the image itself.",
-    "tolerance": f"The strength at which the mean share of the way to an unrelated image reaches {SHARE:g}, between "
-    "levels by a straight line.",
-    "share hidden": "The share of a view's pixels that show nothing of the original: covered, or from outside of it.",
-    "displacement": "How far pixels were moved, as a root mean square over the side of the image.",
-    "RMS of pixels": "Root mean square of the change of the pixels, as a share of their range.",
-    "SSIM": "Structural similarity: how alike two images are in light, contrast and structure; 1 = equal.",
-    "mean corruption share": "The mean over corruptions of the mean share over their severities: ImageNet-C's mean "
-    "corruption error, with the share in the place of the error, and without another model to divide by.",
+    "tolerance": f"The strength at which the mean share reaches {SHARE:g}, interpolated linearly between levels.",
+    "share hidden": "The fraction of a view's pixels that show nothing of the original: covered, or outside its frame.",
+    "displacement": "How far pixels moved: root mean square, as a fraction of the image side.",
+    "RMS of pixels": "Root mean square of the pixel differences, as a fraction of the pixel range.",
+    "SSIM": "Structural similarity of two images in brightness, contrast and structure; 1 = equal.",
+    "mean corruption share": "The mean share over severities, then over corruptions: like ImageNet-C's mean corruption "
+    "error, with the share instead of the error and without dividing by a baseline model.",
 }
-CORRECTED = {"Tolerances of families": "Nothing: each interval holds for itself in 95 % of studies."}
+CORRECTED = {"Tolerances of families": "Not corrected: each interval has a coverage of 95 % by itself."}
 
 PART = Part(section, terms=TERMS, corrected=CORRECTED)

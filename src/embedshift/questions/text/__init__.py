@@ -1,4 +1,4 @@
-"""Does the image still match its words?"""
+"""Does the image still match its text?"""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,22 @@ from embedshift.registry import QUESTIONS, Question, setting
 class Switches:
     """Settings of a run."""
 
-    text: bool = setting(False, "Also against captions, and words for augmentations.")
-    labels: str | tuple[str, ...] | None = setting(None, "A file of class names, one a line: zero-shot flips.")
-    words: str | dict[str, str] | None = setting(None, "YAML of augmentation: phrase, for the words.")
+    text: bool = setting(False, "Compare images with captions, and shifts with phrases for the augmentations.")
+    labels: str | tuple[str, ...] | None = setting(
+        None, "File of class names, one per line, for zero-shot classification."
+    )
+    words: str | dict[str, str] | None = setting(None, "YAML file with a phrase per augmentation.")
 
 
 FIGURES = {
-    "text": ("12", "Does the image still match its words?"),
-    "words": ("13", "Does the shift point to the word for it?"),
+    "text": ("12", "How well images still match their text"),
+    "words": ("13", "Cosine between shifts and the phrases for them"),
 }
 QUESTIONS.add(
     "text",
     Question(
         __name__,
-        "Does the image still match its words?",
+        "Does the image still match its text?",
         place=80,
         switches=Switches,
         is_asked=lambda switches: switches.text or switches.labels is not None or switches.words is not None,

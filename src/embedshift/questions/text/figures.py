@@ -15,8 +15,8 @@ from embedshift.registry import METRICS
 DIVERGING = "PuOr_r"
 TEXT_AXES = {
     "text_alignment_shift": "mean change of the cosine with the caption",
-    "zero_shot_flip": "share of views that change class",
-    "zero_shot_margin_shift": "mean change of the class's lead",
+    "zero_shot_flip": "fraction of views that change class",
+    "zero_shot_margin_shift": "mean change of the class margin",
 }
 
 
@@ -57,9 +57,11 @@ def words(data: FigureInput, title: str) -> Figure:
         raise UsageError("the study has no words; run it with `text`")
     names, named, values = matrix(table)
     inches = column_width(len(named))
-    note = "0 = nothing to do with the word; a word is called by its augmentation; framed: its own"
+    note = "0 = unrelated to the phrase; a phrase has the name of its augmentation; frame: the own phrase"
     height = max(0.3 * len(names), 1.0) + column_names(named, inches)[2] + 1.1
-    figure = new_figure(data.caption("mean cosine of shift and word", note), inches * len(named) + 3.2, height, title)
+    figure = new_figure(
+        data.caption("mean cosine between shift and phrase", note), inches * len(named) + 3.2, height, title
+    )
     axes = figure.subplots()
     far = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
     scale = {"cmap": DIVERGING, "vmin": -far, "vmax": far}
@@ -69,6 +71,6 @@ def words(data: FigureInput, title: str) -> Figure:
         place = (column, names.index(name))
         axes.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=INK, linewidth=2, zorder=3, clip_on=False))
     axes.set_ylabel("shift under")
-    axes.set_xlabel("word for")
+    axes.set_xlabel("phrase for")
     colour_bar(figure, mesh, axes, "mean cosine")
     return figure

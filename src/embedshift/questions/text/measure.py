@@ -35,7 +35,7 @@ UNMOVED = 1e-6
     depends_on="captions",
 )
 def text_alignment_shift(original: ArrayLike, view: ArrayLike, text: ArrayLike) -> Values:
-    r"""How much nearer to its caption an image came; below 0, it lost some of the match.
+    r"""Change of the cosine between image and caption; below 0, the view fits its caption less well.
 
     .. math:: \Delta = \cos(v, t) - \cos(o, t)
 
@@ -70,7 +70,7 @@ def text_alignment_shift(original: ArrayLike, view: ArrayLike, text: ArrayLike) 
     depends_on="labels",
 )
 def zero_shot_flip(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> Values:
-    r"""Whether the view is taken for another class than the original; the mean is the flip rate.
+    r"""Whether the zero-shot class of the view differs from the original's; the mean is the flip rate.
 
     .. math:: [\arg\max_c \cos(v, t_c) \ne \arg\max_c \cos(o, t_c)]
 
@@ -107,7 +107,7 @@ def zero_shot_flip(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> 
     depends_on="labels",
 )
 def zero_shot_margin_shift(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> Values:
-    r"""How much larger the lead of the original's class became; below 0, the class is less safe.
+    r"""Change of the margin of the original's class; below 0, the classification is less certain.
 
     .. math:: m(v) - m(o), \quad m(x) = \cos(x, t_{c^*}) - \max_{c \ne c^*} \cos(x, t_c),
         \quad c^* = \arg\max_c \cos(o, t_c)

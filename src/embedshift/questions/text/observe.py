@@ -61,7 +61,7 @@ class OBSERVER(Observer):
         if vectors.shape != (len(texts), self.encoder.dim):
             raise UsageError(
                 f"{self.encoder.name}: the text tower gives {vectors.shape} for {len(texts)} texts and the encoder "
-                f"embeddings of {self.encoder.dim} numbers: they are not of one space"
+                f"embeddings of {self.encoder.dim} numbers: they do not share one space"
             )
         return vectors
 

@@ -1,4 +1,4 @@
-"""Against text: what the section on captions, class names and words says."""
+"""Images and text: what the section on captions, class names and words says."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ def section(page: PageInput) -> Section:
     content = against(page.reader.identity_of("text"), page.data.table("word_test")) | figures
     content |= searched(page.data.table("text_search"), page.info.counts.measured)
     content |= classified(page.data.table("zero_shot"))
-    return Section("text", "Against text", 70, {"text": content})
+    return Section("text", "Images and text", 70, {"text": content})
 
 
 def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
@@ -79,7 +79,7 @@ def pointing(row: Mapping[str, Any]) -> str:
         return MISSING
     if points(row):
         return "yes"
-    return "no" if row["own_high"] < 0 or (row["high"] or 0) < 0 else "not settled"
+    return "no" if row["own_high"] < 0 or (row["high"] or 0) < 0 else "not significant"
 
 
 def verdict(test: pl.DataFrame) -> str:
@@ -90,10 +90,10 @@ def verdict(test: pl.DataFrame) -> str:
         >>> all |= {"others": 0.05, "difference": 0.15, "p_value": 0.0001, "settled": None}
         >>> rows = [all | {"augmentation": name, "rank": 1, "settled": True, "p_value": None} for name in "abc"]
         >>> print(verdict(pl.DataFrame([*rows, all])))
-        The mean cosine of a shift is 0.200 with its own word and 0.050 with the others: a lead of 0.150. Of 10,000
-        random exchanges of the words 0 gave a lead as large or larger (p = 0.0001). The 95 % interval of the first
-        cosine is 0.180 to 0.220. Augmentations whose own word is the nearest, with cosine and lead settled above 0: 3
-        of 3. So the shifts point to their words.
+        The mean cosine of a shift is 0.200 with its own phrase and 0.050 with the other phrases: a lead of 0.150. Of
+        10,000 random permutations of the phrases, 0 gave a lead as large or larger (p = 0.0001). The 95 % interval of
+        the first cosine is 0.180 to 0.220. For 3 of 3 augmentations, the own phrase is the nearest, and cosine and lead
+        are significantly above 0. So the shifts point to their phrases.
     """
     found = test.filter(pl.col("augmentation") == ALL, pl.col("p_value").is_not_null()).to_dicts()
     if not found:
@@ -103,9 +103,9 @@ def verdict(test: pl.DataFrame) -> str:
     places = 3 if row["own_low"] is None else interval_decimals(row["own_low"], row["own_high"], 3)
     own, others, difference = (fixed(row[name], places) for name in ("own", "others", "difference"))
     numbers = (
-        f"The mean cosine of a shift is {own} with its own word and {others} with the others: a lead of {difference}. "
-        f"Of {PERMUTATIONS:,} random exchanges of the words {reached:,} gave a lead as large or larger "
-        f"(p = {row['p_value']:.2g})."
+        f"The mean cosine of a shift is {own} with its own phrase and {others} with the other phrases: a lead of "
+        f"{difference}. Of {PERMUTATIONS:,} random permutations of the phrases, {reached:,} gave a lead as large or "
+        f"larger (p = {row['p_value']:.2g})."
     )
     each = test.filter(pl.col("rank").is_not_null()).to_dicts()
     return f"{numbers} {_meaning(row, sum(map(points, each)), len(each), places)}"
@@ -120,16 +120,16 @@ def _meaning(row: Mapping[str, Any], found: int, words: int, places: int) -> str
     ends = f"{fixed(row['own_low'], places)} to {fixed(row['own_high'], places)}"
     interval = f"The 95 % interval of the first cosine{about} is {ends}"
     if row["own_high"] < 0:
-        return f"{interval}: the shifts point away from their words."
+        return f"{interval}: the shifts point away from their phrases."
     if row["own_low"] <= 0:
-        return f"{interval}: nothing shows that the shifts point towards their words."
+        return f"{interval}: there is no evidence that the shifts point towards their phrases."
     counted = (
-        f"{interval}. Augmentations whose own word is the nearest, with cosine and lead settled above 0: "
-        f"{found} of {words}."
+        f"{interval}. For {found} of {words} augmentations, the own phrase is the nearest, and cosine and lead are "
+        "significantly above 0."
     )
     if row["p_value"] < CHANCE and 2 * found > words:
-        return f"{counted} So the shifts point to their words."
-    return f"{counted} That does not show that the shifts in general point to their words."
+        return f"{counted} So the shifts point to their phrases."
+    return f"{counted} This does not show that shifts in general point to their phrases."
 
 
 def searched(table: pl.DataFrame | None, images: int) -> Json:
@@ -148,9 +148,9 @@ def searched(table: pl.DataFrame | None, images: int) -> Json:
         >>> row |= {"before_low": 0.36, "before_high": 0.64, "ci_low": 0.1, "ci_high": 0.34}
         >>> row |= {"difference": -0.3, "low": -0.44, "high": -0.16}
         >>> print(searched(pl.DataFrame([row, row | {"metric": "mrr"}]), 300)["found"])
-        A caption finds its own image first among 300 images in 50 % of cases (95 % interval 36 to 64 %) before, and in
-        20 % (10 to 34 %) after blur, where it does so least. Augmentations after which it does so less often, with the
-        interval of the difference below 0: 1 of 1, each for itself.
+        Among 300 images, a caption ranks its own image first in 50 % of cases (95 % interval 36 to 64 %) for the
+        originals, and in 20 % (10 to 34 %) under blur, the lowest rate. The rate falls significantly under 1 of 1
+        augmentations, not corrected for their number.
     """
     if table is None or table.is_empty():
         return {"search": []}
@@ -174,18 +174,18 @@ def _found(first: pl.DataFrame, images: int) -> str:
     name, before, after = least["augmentation"], percent(least["before"]), percent(least["value"])
     if least["ci_low"] is None:
         few = f"Fewer than {LEAST_IMAGES} captions: these numbers allow no conclusion."
-        return f"{_first(images)} {before} of cases before, and in {after} after {name}. {few}"
+        return f"{_first(images)} {before} of cases for the originals, and in {after} under {name}. {few}"
     ends = percent(least["before_low"], least["before_high"]), percent(least["ci_low"], least["ci_high"])
     lost = first.filter(pl.col("high") < 0).height
     return (
-        f"{_first(images)} {before} of cases (95 % interval {ends[0]}) before, and in {after} ({ends[1]}) "
-        f"after {name}, where it does so least. Augmentations after which it does so less often, with the interval of "
-        f"the difference below 0: {lost} of {first.height}, each for itself."
+        f"{_first(images)} {before} of cases (95 % interval {ends[0]}) for the originals, and in {after} ({ends[1]}) "
+        f"under {name}, the lowest rate. The rate falls significantly under {lost} of {first.height} augmentations, "
+        "not corrected for their number."
     )
 
 
 def _first(images: int) -> str:
-    return f"A caption finds its own image first among {count(images, 'image')} in"
+    return f"Among {count(images, 'image')}, a caption ranks its own image first in"
 
 
 def classified(table: pl.DataFrame | None) -> Json:
@@ -230,13 +230,13 @@ def percent(*shares: float) -> str:
 
 
 TERMS = {
-    "caption": "A text that says what an image shows.",
-    "recall@k": "The share of searches that find what belongs to the query among the first k.",
-    "mrr": "Mean reciprocal rank: the mean of 1 / rank of what belongs to the query; 1 = always first.",
-    "zero-shot": "Naming an image without training for it, by the class whose text fits best.",
-    "flip": "A view is given to another class than its original.",
-    "margin": "How much better the class of the original fits than the next one; below 0, the view flipped.",
+    "caption": "A text that describes an image.",
+    "recall@k": "The fraction of searches whose correct result is among the first k.",
+    "mrr": "Mean reciprocal rank: the mean of 1 / rank of the correct result; 1 = always first.",
+    "zero-shot": "Classification without training: the class whose text fits the image best.",
+    "flip": "The zero-shot class of a view differs from that of its original.",
+    "margin": "How much better the original's class fits than the next class; below 0, the view flipped.",
 }
-CORRECTED = {"Whether a shift points to its own word": "All augmentations, and one permutation test for all."}
+CORRECTED = {"Whether a shift points to its own phrase": "Corrected over all augmentations; one permutation test."}
 
 PART = Part(section, terms=TERMS, corrected=CORRECTED)

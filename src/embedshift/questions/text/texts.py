@@ -91,11 +91,11 @@ def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[
     words = _words(switches.words, augmentations) if wanted else {}
     given = [(s.image_id, s.caption) for s in samples if has_caption(s)] if wanted else []
     if wanted and not given:
-        log.warning("no image has a caption: text_alignment_shift is left out")
+        log.warning("skipping text_alignment_shift: no image has a caption")
     elif 0 < len(given) < len(samples):
         log.info("%d of %d images have a caption", len(given), len(samples))
     if wanted and not given and len(words) < 2:
-        raise UsageError("text: no image has a caption, and no augmentation a word: name some by `words`")
+        raise UsageError("text: no image has a caption and no augmentation has a phrase; give phrases with `words`")
     labels = () if switches.labels is None else _labels(switches.labels)
     return Texts(words, labels, len(given), _hash([f"{image}\n{caption}" for image, caption in given]))
 
@@ -110,7 +110,7 @@ def _labels(given: str | Sequence[str]) -> tuple[str, ...]:
     labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if len(labels) < 2:
         where = f"{given}: " if isinstance(given, str) else ""
-        raise UsageError(f"labels: {where}two class names at least, one a line")
+        raise UsageError(f"labels: {where}give at least two class names, one per line")
     return labels
 
 
@@ -128,7 +128,7 @@ def _words(given: str | Mapping[str, str] | None, augmentations: Sequence[str]) 
     table = WORDS | dict(own)
     without = [name for name in augmentations if name not in table]
     if without:
-        log.warning("no word for %s: name one by `words`", ", ".join(without))
+        log.warning("no phrase for %s; give one with `words`", ", ".join(without))
     return {name: table[name] for name in names if name in table}
 
 

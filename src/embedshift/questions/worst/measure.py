@@ -34,7 +34,7 @@ class MEASURE(Measure):
             try:
                 self._told = attack_of(asked.config.images, named_variants(asked.config.pairs))
             except UsageError as error:
-                log.warning("%s: the report will not say which attack made the variants", error)
+                log.warning("%s: the report cannot name the attack that made the variants", error)
 
         if self._told:
             from embedshift.augmentations import load_suite

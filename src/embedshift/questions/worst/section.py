@@ -34,7 +34,7 @@ def section(page: PageInput) -> Section | None:
         "columns": PURIFIED,
         "pictures": pictures(page.reader, [row["variant"] for row in attacks]),
     }
-    return Section("worst", "The worst case", 16, {"worst": content})
+    return Section("worst", "Worst case", 16, {"worst": content})
 
 
 def _lead(page: PageInput, told: Told | None, rows: list[Json]) -> Iterator[Markup]:
@@ -42,22 +42,20 @@ def _lead(page: PageInput, told: Told | None, rows: list[Json]) -> Iterator[Mark
     if told is None:
         return
     attacked = page.reader.naming.setting(told.encoder)
-    what = "towards one other image" if told.target else "away from the image itself"
-    yield Markup("An attack moved the pixels {} by {} steps against the gradient of <b>{}</b>.").format(
-        what, told.steps, attacked
-    ) + (
-        Markup(" It is the encoder that is measured here.")
+    what = "towards that of one other image" if told.target else "away from that of the original"
+    words = "An attack changed the pixels in {} steps along gradients of <b>{}</b>, to move the embedding {}."
+    transferred = " This study measures <b>{}</b>, which the attack did not use: the attack is transferred."
+    yield Markup(words).format(told.steps, attacked, what) + (
+        Markup(" This study measures the same encoder.")
         if told.weights_hash == page.info.encoder.weights_hash
-        else Markup(" Measured here is <b>{}</b>, which the attack has not seen: its pictures are transferred.").format(
-            page.encoder
-        )
+        else Markup(transferred).format(page.encoder)
     )
     controls = {(row["norm"], row["eps"]): row for row in rows if row["kind"] == "control"}
     for row in rows:
         if row["kind"] == "attack" and not row["through"] and row["mean"] is not None:
             control = controls.get((row["norm"], row["eps"]))
-            beside = "" if control is None else f"; random signs of the same size leave {fixed(control['mean'], 3)}"
-            yield Markup("Within {}, the mean cosine falls to <b>{}</b>{}.").format(
+            beside = "" if control is None else f"; with random signs it is {fixed(control['mean'], 3)}"
+            yield Markup("With a budget of {}, the mean cosine falls to <b>{}</b>{}.").format(
                 budget(row), fixed(row["mean"], 3), beside
             )
 
@@ -74,7 +72,7 @@ def budget(row: Mapping[str, Any]) -> str:
 
 def _row(row: Json) -> Json:
     """One variant as the page writes it."""
-    kinds = {"control": "random signs", NATURAL: "a natural change"}
+    kinds = {"control": "random signs", NATURAL: "natural change"}
     what = f"attack through {row['through']}" if row["through"] else "attack"
     share, share_interval = with_interval(row["share"], row["share_low"], row["share_high"])
     return {
@@ -114,13 +112,13 @@ def _cosine(value: float | None, low: float | None, high: float | None) -> tuple
 
 
 TERMS = {
-    "budget": "How far an attack may move the pixels of an image: every value by so many of 255 levels, or the root of "
-    "the sum of squares of all values, in [0, 1], by so much.",
-    "random signs": "The control of an attack: every value moved up or down by chance, as far as the budget allows.",
-    "purifier": "A fixed change of a picture before it is encoded, such as JPEG, that may undo an attack. Static: "
-    "whoever made the attack did not know it.",
-    "recovered": "The share of the shift of a variant that a purifier undoes: (after − before) / (1 − before).",
+    "budget": "How much an attack may change the pixels of an image. linf: the largest change of a value, in levels of "
+    "255. l2: the root of the summed squares of all changes, with values in [0, 1].",
+    "random signs": "The control for an attack: every value goes up or down at random, as far as the budget allows.",
+    "purifier": "A fixed change of an image before it is encoded, such as JPEG, that may undo an attack. Static: the "
+    "attack did not know the purifier.",
+    "recovered": "The fraction of a variant's shift that a purifier undoes: (after − before) / (1 − before).",
 }
-CORRECTED = {"The worst case within a budget": "Nothing: each interval holds for itself in 95 % of studies."}
+CORRECTED = {"The worst case within a budget": "Not corrected: each interval has a coverage of 95 % by itself."}
 
 PART = Part(section, terms=TERMS, corrected=CORRECTED)
