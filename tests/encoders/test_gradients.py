@@ -202,13 +202,17 @@ def test_tokens_are_what_each_patch_brings_by_the_last_attention_and_sum_to_all_
 @pytest.mark.parametrize(
     ("make", "names", "words"),
     [
-        (lambda of: load_encoder(str(of("blip_2_itm"))), ["relevance"], "read by attention that no rule is known for"),
-        (lambda of: load_encoder(str(of("idefics")), embedding="latents"), ["relevance"], "no rule is known for"),
+        (
+            lambda of: load_encoder(str(of("blip_2_itm"))),
+            ["relevance"],
+            "comes from attention for which no rule is known",
+        ),
+        (lambda of: load_encoder(str(of("idefics")), embedding="latents"), ["relevance"], "no rule is known"),
         (lambda of: wrapped(models.TinyNet()), ["relevance"], "no run of like blocks"),
         (
             lambda of: wrapped(models.SmallTransformer()),
             ["tokens"],
-            "no norm was found between attention and MLP of its last block; run `maps` relevance",
+            "its last block has no norm between attention and MLP; run `maps` relevance",
         ),
     ],
 )

@@ -69,7 +69,7 @@ def two(**settings):
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        (TinyNet(), "tiny gives no layers: no run of like blocks was found"),
+        (TinyNet(), "tiny gives no layers: it has no sequence of similar blocks"),
         (Blocks(two(), lambda t: t.transpose(0, 1)), r"tiny: gives no layers: .* \(4, 1, 8\), less than a 2 x 2"),
         (Blocks([nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)], lambda t: t[..., None].transpose(1, 2)), r"not \[B, tokens"),
         (Blocks([nn.Linear(8, 8), nn.Linear(8, 8)], lambda t: t[:, 0]), r"\(1, 8\), not \[B, tokens, width\]"),

@@ -59,7 +59,7 @@ def test_safetensors_are_preferred_and_bin_says_that_it_was_read(tmp_path, caplo
     first = load_encoder(str(both))
     assert "pickle" not in caplog.text
     second = load_encoder(str(old))
-    assert "old: no safetensors there; its pickle was read as weights only" in caplog.text
+    assert "old: no safetensors file; its pickle was read as weights only" in caplog.text
     np.testing.assert_array_equal(first(VIEWS).embedding, second(VIEWS).embedding)
     # Equal weights, equal hash: whatever the file and wherever it lies; other weights, another.
     assert first.weights_hash == second.weights_hash
@@ -133,7 +133,7 @@ def test_an_unsupported_type_names_itself_and_what_is_supported(model_type, clip
         ("config.json", "{", "no usable config.json"),
         ("config.json", None, "no usable config.json"),
         ("config.json", "[]", "no usable config.json"),
-        ("config.json", '{"hidden_size": 8}', "no usable config.json (it names no model_type)"),
+        ("config.json", '{"hidden_size": 8}', "no usable config.json (it has no model_type)"),
         ("model.safetensors", "no weights", "weights cannot be loaded"),
         ("model.safetensors", None, "weights cannot be loaded"),
         ("preprocessor_config.json", "{", "not a JSON object"),

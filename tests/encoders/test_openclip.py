@@ -171,7 +171,7 @@ def test_mean_and_std_where_the_config_has_none(tmp_path):
 
 def test_what_is_refused(tmp_path, monkeypatch):
     folder = make("vit", tmp_path / "vit")
-    refused("open_clip:ViT-B-32", "say open_clip:NAME/WEIGHTS", "laion2b_s34b_b79k", code=2)
+    refused("open_clip:ViT-B-32", "use open_clip:NAME/WEIGHTS", "laion2b_s34b_b79k", code=2)
     refused("open_clip:ViT-B-3", "a name and weights from open_clip.list_pretrained()", code=2)
     refused(f"open_clip:local-dir:{tmp_path}/none", "no such folder", code=2)
     refused(str(folder), "It gives: projection", code=2, embedding="cls")
@@ -186,7 +186,7 @@ def test_what_is_refused(tmp_path, monkeypatch):
     config.write_text(config.read_text().replace("model_cfg", "another"))
     refused(f"open_clip:local-dir:{folder}", "cannot be loaded", "model_cfg")
     file.unlink()
-    refused(str(folder), "no weights there", "open_clip_model.safetensors")
+    refused(str(folder), "no weights found", "open_clip_model.safetensors")
     monkeypatch.setitem(sys.modules, "open_clip", None)
     refused("open_clip:ViT-B-32/openai", "pip install 'embedshift[openclip]'")
 

@@ -123,5 +123,5 @@ def test_nonsense_of_a_configuration_is_one_line(settings, clip):
 
 
 def test_devices_that_compute_nothing(clip):
-    refused(clip, "device 'meta' cannot be used here", "give auto or cpu", code=2, device="meta")
+    refused(clip, "device 'meta' cannot be used here", "use auto or cpu", code=2, device="meta")
     refused(clip, "device 'gpu7' cannot be used here", code=2, device="gpu7")

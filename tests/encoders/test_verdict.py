@@ -216,7 +216,7 @@ def test_what_a_study_began_with_is_taken(faked, caplog):
     assert caplog.text == ""
     with found.taking(("products", "attention")):
         assert found.kernels == ("products",)
-    assert "the kernels attention, by which this study was begun, cannot be had here" in caplog.text
+    assert "the kernels attention, which this study used at the start, are not available here" in caplog.text
     assert len(caplog.records) == 1
 
 
@@ -272,7 +272,7 @@ def test_auto_is_the_fastest_that_is_near(times, error, wanted, faked, caplog):
     assert len(caplog.records) == 1
     assert f"`precision` auto is {wanted} for small" in caplog.text
     if wanted == "bfloat16":
-        words = r"2\.0 times as fast as float32, its embeddings 1e-05 from float32's in cosine distance at most"
+        words = r"2\.0 times as fast as float32; cosine distance of its embeddings from those in float32: at most 1e-05"
         assert re.search(words, caplog.text)
 
 

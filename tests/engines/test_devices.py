@@ -109,7 +109,7 @@ def test_a_process_that_is_killed_is_one_line(job, started, monkeypatch):
         return hand_out(*arguments)
 
     monkeypatch.setattr(devices, "_hand_out", kill_first)
-    with pytest.raises(EmbedshiftError, match=r"^the process of device cpu was ended from outside \(exit code -9\)"):
+    with pytest.raises(EmbedshiftError, match=r"^the process of device cpu stopped unexpectedly \(exit code -9\)"):
         list(devices.run_on_devices(job))
     assert [process.poll() is not None for process in started] == [True, True]
 
@@ -174,7 +174,7 @@ def test_what_cannot_travel_is_measured_on_one_device(photos, clip, tmp_path, st
     with caplog.at_level(logging.WARNING):
         rows = run(photos, tmp_path / "two", clip, "cpu,cpu", augmentations=own)
     assert started == []
-    assert "one device only: the augmentations cannot go to other processes" in caplog.text
+    assert "using only one device: the augmentations cannot be sent to other processes" in caplog.text
     assert same(rows, run(photos, tmp_path / "one", clip, "cpu", augmentations=own))
 
 

@@ -91,11 +91,11 @@ def run(tmp_path, photos, do, tries, *, workers=2, timeout=1.0, name="study"):
 
 
 WORDS = {
-    die: "its loader process ended while it read, decoded or drew it",
-    hold_the_interpreter: "its loader process ended while it read, decoded or drew it",
+    die: "its loader process ended while reading, decoding or augmenting it",
+    hold_the_interpreter: "its loader process ended while reading, decoding or augmenting it",
     wait: "took longer than 1 s (`image_timeout`)",
     spin: "took longer than 1 s (`image_timeout`)",
-    no_memory: "the memory does not hold it",
+    no_memory: "it does not fit into memory",
 }
 
 
@@ -249,10 +249,10 @@ def test_the_command_takes_the_time(tmp_path, photos, monkeypatch, capsys):
 def test_a_process_that_may_have_no_children_needs_no_loaders(tmp_path, photos, monkeypatch):
     """As those of `multiprocessing.Pool`, which is not started here: a fork of a process that used Polars hangs."""
     monkeypatch.setattr(loaders, "_is_daemon", lambda: True)
-    with pytest.raises(embedshift.EmbedshiftError, match="can have no loader processes of its own: use `workers` 0"):
+    with pytest.raises(embedshift.EmbedshiftError, match="cannot start loader processes; use `workers` 0"):
         embedshift.run(photos, out=tmp_path / "loaders", model=MeanColour(), workers=1)
     study, pids = run(tmp_path, photos, no_memory, tries=9, workers=0)
     (failure,) = study.failures().rows(named=True)
-    assert (failure["image_id"], failure["reason"]) == ("2.png", "the memory does not hold it; tried once")
+    assert (failure["image_id"], failure["reason"]) == ("2.png", "it does not fit into memory; tried once")
     assert failure["transient"]
     assert pids == [os.getpid()], "there is no second try"

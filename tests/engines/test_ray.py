@@ -213,7 +213,7 @@ def _broken():
 
 
 def test_an_encoder_that_cannot_be_loaded_there_is_one_line(photos, tmp_path):
-    with pytest.raises(EmbedshiftError, match=r"^the Ray cluster gave up: .*no weights here"):
+    with pytest.raises(EmbedshiftError, match=r"^the Ray cluster failed: .*no weights here"):
         run(photos, tmp_path / "study", "ray", CannotBeLoaded())
 
 

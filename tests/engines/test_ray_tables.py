@@ -88,7 +88,7 @@ def test_a_worker_that_cannot_read_the_shards_leaves_them_to_the_driver(folder, 
     monkeypatch.chdir(folder.parent)  # where workers are not, who were started before
     made, by = by_cluster(folder.relative_to(folder.parent))
     assert by == {os.getpid()}
-    assert caplog.text.count("leaves tables to this process (study/shards/part-00000.parquet: cannot be read") == 1
+    assert caplog.text.count("cannot make tables (study/shards/part-00000.parquet: cannot be read") == 1
     assert_same(made, local)
 
 
@@ -98,7 +98,7 @@ def test_other_shards_under_the_same_path_are_no_shards_of_the_study(tmp_path):
     revise_shard(study.folder, 1, lambda rows: rows, written=1.0)
     found, problem = cluster._tried(lambda item: item.rows(), group)
     assert found is None
-    assert problem.startswith(f"{shard_path(study.folder, 1)}: another shard than the study had")
+    assert problem.startswith(f"{shard_path(study.folder, 1)}: the shard changed while the tables were being made")
 
 
 def test_what_this_process_cannot_do_either_is_said_as_without_a_cluster(folder):

@@ -174,7 +174,7 @@ def test_an_image_that_changed_since_is_attacked_again_and_named(model, tmp_path
     before = files(tmp_path / "adv")
     shutil.copy(other / "picture-00.png", folder / "picture-00.png")
     attack(folder, tmp_path / "adv", model, eps=[2], steps=2)
-    assert "picture-00.png has changed since it was attacked: it is attacked again" in caplog.text
+    assert "picture-00.png has changed since it was attacked; attacking it again" in caplog.text
     after = files(tmp_path / "adv")
     assert {name for name in after if after[name] != before[name]} == {name for name in after if "picture-00" in name}
     expected = images.resize(images.decode((other / "picture-00.png").read_bytes()), SIZE)
@@ -188,10 +188,10 @@ def test_an_image_that_cannot_be_read_is_listed(photos, model, tmp_path):
     assert len(found.images) == 3
     ((failed),) = content(tmp_path / "adv")["failures"]
     assert (failed["image_id"], failed["stage"]) == ("broken.png", "decode")
-    assert "not a picture" in failed["reason"]
+    assert "not an image" in failed["reason"]
     for name in ("picture-00.png", "picture-01.png", "deep/picture-02.png"):
         (folder / name).unlink()
-    with pytest.raises(EmbedshiftError, match=r"nothing was attacked: all 1 images failed, the first \(broken.png\)"):
+    with pytest.raises(EmbedshiftError, match=r"no image could be attacked: all 1 failed, first broken.png:"):
         attack(folder, tmp_path / "other", model)
 
 
@@ -213,7 +213,7 @@ def test_what_cannot_be_is_refused_in_one_line(adv, photos, model, tmp_path):
         "steps: 12 there, 13 now. Choose another `out`": {"out": adv, "steps": 13},
         "seed: 0 there, 1 now": {"out": adv, "seed": 1},
         "images.count: 3 there, 2 now": {"out": adv, "limit": 2},
-        "pictures have whole levels": {"eps": [1.5]},
+        "linf counts whole pixel levels": {"eps": [1.5]},
         "eps.0: Input should be greater than 0": {"eps": [0]},
         "norm: Input should be 'linf' or 'l2'": {"norm": "l1"},
         "not one of jpeg, median": {"through": ["gif:1"]},
@@ -242,7 +242,7 @@ def test_an_encoder_without_right_gradients_is_refused(photos, tmp_path):
 def test_two_images_of_one_name_are_refused(photos, model, tmp_path):
     folder = shutil.copytree(photos, tmp_path / "photos")
     Image.open(folder / "picture-00.png").save(folder / "picture-00.jpg")
-    with pytest.raises(UsageError, match="two images are called 'picture-00' without their endings"):
+    with pytest.raises(UsageError, match="two images have the same name 'picture-00' without the file extension"):
         attack(folder, tmp_path / "adv", model)
 
 

@@ -96,9 +96,9 @@ def as_list(output, places):
 
 
 FAIL = {
-    "NaN": (at([], np.nan), "embedding holds values that are not finite"),
-    "Inf": (at([], np.inf), "embedding holds values that are not finite"),
-    "NaN in a map": (at([], np.nan, "attention"), "attention holds values that are not finite"),
+    "NaN": (at([], np.nan), "embedding contains values that are not finite"),
+    "Inf": (at([], np.inf), "embedding contains values that are not finite"),
+    "NaN in a map": (at([], np.nan, "attention"), "attention contains values that are not finite"),
     "zero vector": (at([], 0.0), "embedding is a zero vector"),
     "raises": (raises, "the encoder failed: RuntimeError: device-side assert"),
     "one row less": (one_row_less, r"its embedding is float32 \(0, 12\); it must be float32 \(1, 12\)"),
@@ -134,7 +134,7 @@ def test_an_encoder_that_is_wrong_whatever_it_is_given_ends_the_run(tmp_path, ph
 
 
 def test_an_encoder_of_nothing_but_nan_measures_nothing(tmp_path, photos):
-    with pytest.raises(EmbedshiftError, match=r"all 6 images failed, the first .* not finite"):
+    with pytest.raises(EmbedshiftError, match=r"all 6 failed, first .* not finite"):
         run(
             tmp_path,
             photos,

@@ -120,7 +120,7 @@ def test_an_encoder_that_raises_is_one_line(photos, tmp_path):
         ({"augmentations": {}}, "give at least one"),
         ({"augmentations": {"original": lambda image, rng: image}}, "cannot be a name"),
         ({"metrics": ["cosin_similarity"]}, "did you mean 'cosine_similarity'"),
-        ({"model": object()}, "object is no encoder"),
+        ({"model": object()}, "object is not an encoder"),
     ],
 )
 def test_wrong_settings(settings, words, photos, tmp_path):

@@ -139,7 +139,7 @@ def test_a_missing_variant_is_a_row_of_failures(pairs, made, tmp_path):
 
 
 BROKEN = {
-    "cut": ("decode", "the picture is damaged or ends early"),
+    "cut": ("decode", "the image is damaged or ends early"),
     "empty": ("decode", "the file is empty"),
     "gone": ("read", "No such file or directory"),
 }
@@ -179,7 +179,7 @@ def test_a_changed_variant_is_another_study_and_the_line_names_it(pairs, tmp_pat
     file = io.BytesIO()
     Image.fromarray(tiles(1)[0]).save(file, "JPEG", quality=49)
     (pairs / "q50" / "04.jpg").write_bytes(file.getvalue())
-    with pytest.raises(EmbedshiftError, match=r"holds another study: augmentations\.q50\.hash: ") as caught:
+    with pytest.raises(EmbedshiftError, match=r"contains another study: augmentations\.q50\.hash: ") as caught:
         run_pairs(pairs, tmp_path / "study")
     assert "q10" not in str(caught.value)
 

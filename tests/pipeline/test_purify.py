@@ -67,12 +67,12 @@ def test_a_missing_variant_is_missing_after_its_purifiers_too(made, tmp_path):
 
 
 def test_other_purifiers_are_another_study(made, study):
-    with pytest.raises(UsageError, match=r"holds another study: augmentations.*median:3"):
+    with pytest.raises(UsageError, match=r"contains another study: augmentations.*median:3"):
         run_pairs(made, study.folder, purify=["bits:2"])
 
 
 REFUSED = {
-    "purifier 'jpeg:0': jpeg takes": {"purify": ["jpeg:0"]},
+    "purifier 'jpeg:0': jpeg needs": {"purify": ["jpeg:0"]},
     "purifier 'bits:2' is given twice": {"purify": ["bits:2", "bits:2"]},
 }
 
@@ -86,5 +86,5 @@ def test_what_cannot_be_is_refused_before_any_work(words, made, tmp_path):
 
 
 def test_purify_is_for_pairs(made, tmp_path):
-    with pytest.raises(UsageError, match="`purify` is for `pairs`"):
+    with pytest.raises(UsageError, match="`purify` needs `pairs`"):
         embedshift.run(made / "originals", out=tmp_path / "study", model=MeanColour(), purify=["bits:2"])

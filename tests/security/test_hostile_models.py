@@ -100,7 +100,7 @@ def test_a_tokenizer_of_open_clip_with_its_own_files_is_read(made, tmp_path):
     assert load_text_encoder(str(folder))(["a photo", "a boat"]).shape == (2, 20)
     # This tokenizer has no such token, of which open_clip makes a TypeError.
     write_open_clip(folder, text={"hf_tokenizer_name": "x", "tokenizer_kwargs": {"strip_sep_token": True}})
-    refused(folder, "its text tower cannot read a text", load=load_text_encoder)
+    refused(folder, "its text tower cannot encode a text", load=load_text_encoder)
 
 
 def test_labels_of_a_hostile_folder_end_the_run(copy, tmp_path):
@@ -136,13 +136,13 @@ def test_a_hub_model_of_open_clip_is_held_to_the_same(copy, monkeypatch):
 def test_a_tower_of_another_model_needs_no_network(copy):
     folder = copy("open_clip")
     write_open_clip(folder, vision={"timm_model_name": "hf-hub:owner/model"})
-    refused(folder, "timm_model_name 'hf-hub:owner/model' is a place")
+    refused(folder, "timm_model_name 'hf-hub:owner/model' is a path or URL")
     write_open_clip(folder, vision={"timm_model_name": f"local-dir:{folder}"})
-    refused(folder, "is a place, not a name of timm's; refused")
+    refused(folder, "is a path or URL, not a timm model name; refused")
     write_open_clip(folder, text={"hf_model_name": "owner/model"})
-    refused(folder, "'owner/model'", "a local model never asks the network", load=load_text_encoder)
+    refused(folder, "'owner/model'", "a local model does not use the network", load=load_text_encoder)
     write_open_clip(folder, text={"hf_model_name": str(folder)})
-    refused(folder, "is a place, not a model's name; refused", load=load_text_encoder)
+    refused(folder, "is a path or URL, not a model name; refused", load=load_text_encoder)
 
 
 def test_code_named_by_a_part_of_a_configuration(copy):
@@ -194,7 +194,7 @@ def test_quantized_weights_are_refused(method, copy):
     folder = copy("clip")
     quantized = {"quant_method": method, "load_in_8bit": True, "bits": 4}
     change(folder / "config.json", quantization_config=quantized)
-    refused(folder, "its weights are quantized; give a checkpoint with weights in full")
+    refused(folder, "its weights are quantized; give a checkpoint with full-precision weights")
 
 
 def test_weights_lie_in_the_folder(copy, tmp_path):
@@ -208,7 +208,7 @@ def test_weights_lie_in_the_folder(copy, tmp_path):
             refused(folder, f"{file} names weights outside its folder", place)
             (folder / file).unlink()
     (folder / "model.safetensors.index.json").write_text("[" * 100_000)
-    refused(folder, "is no index of weights")
+    refused(folder, "is not an index of weights")
     (folder / "model.safetensors.index.json").unlink()
     change(folder / "config.json", transformers_weights="../outside.safetensors")
     refused(folder, "its weights cannot be loaded")
@@ -217,7 +217,7 @@ def test_weights_lie_in_the_folder(copy, tmp_path):
 def test_an_adapter_is_refused(copy):
     folder = copy("clip")
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/model", "peft_type": "LORA"}')
-    refused(folder, "an adapter lies beside its weights")
+    refused(folder, "the folder also contains an adapter")
 
 
 def test_a_folder_of_timm_cannot_have_weights_filled_at_random(copy):
@@ -229,7 +229,7 @@ def test_a_folder_of_timm_cannot_have_weights_filled_at_random(copy):
     config = json.loads((folder / "config.json").read_text())
     for told in ({"pretrained_strict": False}, {"num_classes": 7}):
         change(folder / "config.json", model_args=config["model_args"] | told)
-        refused(folder, "its model_args would have weights filled at random; refused")
+        refused(folder, "its model_args would create random weights; refused")
 
 
 @pytest.mark.parametrize("kind", ["open_clip", "timm"])
@@ -242,7 +242,7 @@ def test_a_pickle_is_read_as_weights_only_and_says_so(kind, copy, marker, caplog
     pickled = folder / ("open_clip_pytorch_model.bin" if kind == "open_clip" else "pytorch_model.bin")
     torch.save(weights, pickled)
     assert load_encoder(str(folder)).dim in (20, 32)
-    assert "no safetensors there; its pickle" in caplog.text
+    assert "no safetensors file; its pickle" in caplog.text
 
     class Payload:
         def __reduce__(self):

@@ -151,7 +151,7 @@ def test_a_row_without_an_image_fails_alone(photos, tmp_path):
     columns["caption"] = list("abcde")
     source = open_source([str(write_parquet(tmp_path / "a.parquet", members(photos), **columns))])
     assert [sample.caption for sample in source.samples] == list("abcde")
-    with pytest.raises(EmbedshiftError, match="the row holds no image"):
+    with pytest.raises(EmbedshiftError, match="the row contains no image"):
         source.read(source.samples[1])
     assert source.read(source.samples[2]) == data[2]
 

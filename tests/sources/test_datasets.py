@@ -25,7 +25,7 @@ def saved(tmp_path):
 
 def test_a_path_in_a_dataset_is_never_opened(saved):
     source = open_source([str(saved)])
-    with pytest.raises(EmbedshiftError, match="no bytes but a path, which is not opened"):
+    with pytest.raises(EmbedshiftError, match="a path instead of bytes; paths are not opened"):
         source.read(source.samples[0])
     assert source.read(source.samples[1]) == b"one"
     assert source.block(source.samples[1]) is None

@@ -61,7 +61,7 @@ GOOD: dict[bytes, bytes] = {
 BAD: dict[bytes, tuple[bytes | None, str, str]] = {
     b"broken link.png": (None, "read", "No such file or directory"),
     b"empty.jpg": (b"", "decode", "the file is empty"),
-    b"text.jpg": (b"this is no picture at all", "decode", "not a picture in a known format"),
+    b"text.jpg": (b"this is no picture at all", "decode", "not an image in a known format"),
     b"truncated.jpg": (JPEG[: len(JPEG) // 2], "decode", "damaged or ends early"),
     b"truncated.png": (PNG[: len(PNG) - 30], "decode", "damaged or ends early"),
     b"\xff\xfe bad name.png": (b"GIF89a", "decode", ""),
@@ -114,7 +114,7 @@ def test_good_ones_are_measured_bad_ones_listed(folder, clip, tmp_path, monkeypa
     # A line on stderr says how many failed, which, why and where; another, that one PNG is there under five names.
     copied, line = done.err.splitlines()
     assert copied.startswith("warning: 4 images repeat the pixels of another; ")
-    assert line.startswith(f"warning: {len(BAD)} of {len(GOOD) + len(BAD)} images were not measured (first: ")
+    assert line.startswith(f"warning: {len(BAD)} of {len(GOOD) + len(BAD)} images could not be measured (first: ")
     assert str(out / "failures.parquet") in line
     assert f"{len(GOOD)} of {len(GOOD) + len(BAD)} images measured" in done.out
 
@@ -204,4 +204,4 @@ def test_folders_whose_own_names_are_no_text(tmp_path, clip, monkeypatch, capsys
     assert embedshift.load(tmp_path / "study é").info()["source"]["root"] == os.fsdecode(root)
     refused = command.call(monkeypatch, capsys, *arguments, os.fsdecode(os.fsencode(tmp_path) + b"/study \xe9"))
     assert refused.code == 2
-    assert refused.line == rf"error: {tmp_path}/study \xe9: holds bytes that are not UTF-8; choose another --out"
+    assert refused.line == rf"error: {tmp_path}/study \xe9: contains bytes that are not UTF-8; choose another --out"

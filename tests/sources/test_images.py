@@ -145,12 +145,12 @@ def test_a_flipped_bit_in_a_png_is_refused(place):
     ("data", "words"),
     [
         (b"", "empty"),
-        (b"this is a text, not a picture\n" * 50, "not a picture"),
-        (b"\0" * 5000, "not a picture"),
+        (b"this is a text, not a picture\n" * 50, "not an image"),
+        (b"\0" * 5000, "not an image"),
         (b"\xff\xd8\xff", "damaged or ends early"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not a picture"),
-        (b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\n%%EOF\n", "not a picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not an image"),
+        (b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\n%%EOF\n", "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not an image"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_words(data, words):

@@ -152,7 +152,7 @@ def test_an_empty_path_is_refused(path):
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".CSV"])
 def test_a_table_is_no_list(tmp_path, ending):
     (tmp_path / f"a{ending}").write_text("a.jpg,cat\n")
-    with pytest.raises(UsageError, match=r"a table is no list of images; give a \.txt"):
+    with pytest.raises(UsageError, match=r"a table is not a list of images; give a \.txt"):
         open_source([str(tmp_path / f"a{ending}")])
     (tmp_path / "folder.csv").mkdir()
     assert open_source([str(tmp_path / "folder.csv")]).samples == []
@@ -216,7 +216,7 @@ def test_a_path_in_a_table_is_never_opened(tmp_path, monkeypatch):
     cells = [{"bytes": None, "path": str(tmp_path / "secret.png")}, {"bytes": b"one", "path": "/etc/passwd"}]
     pq.write_table(pa.table({"image": cells}), tmp_path / "a.parquet")
     source = open_source([str(tmp_path / "a.parquet")])
-    with pytest.raises(EmbedshiftError, match="no bytes but a path, which is not opened"):
+    with pytest.raises(EmbedshiftError, match="a path instead of bytes; paths are not opened"):
         source.read(source.samples[0])
     assert source.read(source.samples[1]) == b"one"
 

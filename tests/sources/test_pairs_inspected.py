@@ -86,5 +86,5 @@ def test_other_shapes_are_counted_by_the_upright_image(tmp_path, caplog):
     assert (found.stretched, found.first) == (3, "sideways.jpg")
     assert [record.getMessage() for record in caplog.records] == [
         "hashing the bytes of 8 variants",
-        "v: 3 of 8 variants have another aspect ratio than their image, by more than 2 % (first: sideways.jpg)",
+        "v: 3 of 8 variants have an aspect ratio more than 2 % off that of their original (first: sideways.jpg)",
     ]

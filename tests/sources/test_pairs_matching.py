@@ -155,23 +155,23 @@ def test_variants_without_an_original_are_counted_and_said(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         source = paired(originals, variants, limit=2)
     assert source.skipped == {"no original: v": 3}, "one whose image is not selected is none of them"
-    assert [record.getMessage() for record in caplog.records] == ["v: 3 variants have no original and are passed over"]
+    assert [record.getMessage() for record in caplog.records] == ["v: 3 variants have no original and are skipped"]
 
 
 def test_equal_stems_are_refused_where_an_image_has_one(tmp_path):
     originals = write_files(tmp_path / "o", "a.png", "a.jpg", "b.png", "c.png")
     variants = write_files(tmp_path / "v", "a.png", "b.png", "c.png", "c.webp")
     line = refused(originals, variants)
-    assert line.startswith("two images are called 'a' without their endings: ")
+    assert line.startswith("two images have the same name 'a' without the file extension: ")
     assert all(str(originals / name) in line for name in ("a.jpg", "a.png"))
     (originals / "a.jpg").unlink()
     line = refused(originals, variants)
-    assert line.startswith("two variants in v are called 'c' without their endings: ")
+    assert line.startswith("two variants in v have the same name 'c' without the file extension: ")
     assert all(str(variants / name) in line for name in ("c.png", "c.webp"))
     assert len(paired(originals, variants, limit=2).samples) == 2
     # Not among the selected, but among all.
     write_files(originals, "a.jpeg")
-    assert "two images are called 'a'" in refused(originals, variants, limit=1)
+    assert "two images have the same name 'a'" in refused(originals, variants, limit=1)
 
 
 def test_sets_that_are_not_paired_are_refused(tmp_path):
@@ -183,7 +183,7 @@ def test_sets_that_are_not_paired_are_refused(tmp_path):
     assert "'n01/art_1.jpg', 'n02/1.jpg'" in line
     assert "ImageNet-R" in line
     assert "no variant in v" in refused(originals, variants, allow_missing=True)
-    assert "nothing, it is empty" in refused(originals, f"v={write_files(tmp_path / 'empty', 'x.md')}")
+    assert "nothing (no files)" in refused(originals, f"v={write_files(tmp_path / 'empty', 'x.md')}")
 
 
 def test_fewer_variants_than_half_are_a_warning(tmp_path, caplog):
@@ -206,7 +206,7 @@ def test_a_variant_that_is_gone_says_so(tmp_path):
     (folder / "a.png").unlink()
     read = variant_again(described)
     assert read("b.jpg") == b"v/b.jpg"
-    with pytest.raises(EmbedshiftError, match="not in its source any more"):
+    with pytest.raises(EmbedshiftError, match="no longer in its source"):
         read("a.png")
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()

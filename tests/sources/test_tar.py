@@ -146,11 +146,11 @@ def test_links_are_what_they_point_to_or_a_failure(tmp_path):
     assert source.read(samples["deep/soft.png"]) == dict(MEMBERS)["b.png"]
     problems = {name: sample.problem for name, sample in samples.items() if sample.problem}
     assert problems == {
-        "gone.png": "a link to nowhere.png, which is no file in the archive",
-        "out.png": "a link to /etc/passwd, which is no file in the archive",
-        "up.jpg": "a link to ../../a.png, which is no file in the archive",
-        "chain.png": "a link to hard.png, which is no file in the archive",
-        "pipe.png": "no file, but a device or a FIFO in the archive",
+        "gone.png": "a link to nowhere.png, which is not a file in the archive",
+        "out.png": "a link to /etc/passwd, which is not a file in the archive",
+        "up.jpg": "a link to ../../a.png, which is not a file in the archive",
+        "chain.png": "a link to hard.png, which is not a file in the archive",
+        "pipe.png": "a device or a FIFO in the archive, not a file",
     }
     assert source.skipped == {".txt": 1}
 

@@ -64,7 +64,9 @@ def test_the_original_s_row_alone_holds_the_hash_of_the_decoded_image(study, pho
 
 def test_copies_are_counted_and_named_in_log_and_report(photos, study, tmp_path, caplog):
     assert copies(study.reader()) == 3
-    words = "3 images repeat the pixels of another; intervals count each as an image of its own and are too narrow"
+    words = (
+        "3 images repeat the pixels of another; intervals treat all of them as independent images and are too narrow"
+    )
     with caplog.at_level(logging.WARNING, logger="embedshift"):
         embedshift.run(photos, out=tmp_path / "s", model=MeanColour(), augmentations=SUITE, workers=0, draws=2)
     assert [record.message for record in caplog.records] == [words]

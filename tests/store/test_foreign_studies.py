@@ -71,7 +71,7 @@ def test_a_crop_that_would_be_too_large_is_a_reason(study):
     content["identity"]["resize"] = "crop"
     content["encoder"]["shortest"] = 10**6
     say_identity(study.folder, content)
-    assert "too long to be cropped" in redraw(study.reader(), ["image-00000.png"])[1]["image-00000.png"]
+    assert "too elongated to be cropped" in redraw(study.reader(), ["image-00000.png"])[1]["image-00000.png"]
 
 
 def replaced(**parts):
@@ -157,4 +157,4 @@ def test_a_folder_whose_name_is_no_text(tmp_path, monkeypatch, capsys):
                       ["check", odd, "--rules", tmp_path / "rules.yaml"]):  # fmt: skip
         done = command.call(monkeypatch, capsys, *arguments)
         assert done.code in (1, 2)
-        assert "caf\\xe9: holds bytes that are not UTF-8; rename it" in " ".join((done.out + done.err).split())
+        assert "caf\\xe9: contains bytes that are not UTF-8; rename it" in " ".join((done.out + done.err).split())

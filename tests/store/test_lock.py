@@ -26,7 +26,7 @@ def test_a_link_in_the_place_of_the_lock_is_refused_and_what_it_names_is_untouch
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / ".lock").symlink_to(precious)
     with (
-        pytest.raises(EmbedshiftError, match=r"\.lock: a link, and no lock of embedshift; delete it"),
+        pytest.raises(EmbedshiftError, match=r"\.lock: a link instead of a lock file; delete it"),
         locked(tmp_path / "study"),
     ):
         pass
@@ -72,7 +72,7 @@ def test_a_second_thread_is_kept_out_and_the_first_keeps_the_folder(tmp_path):
             thread.start()
             thread.join()
     assert len(found) == 3
-    assert all("another run is at work here" in line for line in found)
+    assert all("another run is using this folder" in line for line in found)
     second(tmp_path / "study")
     assert found[-1] == "in"
 
@@ -92,7 +92,7 @@ def test_two_threads_with_one_folder(photos, tmp_path):
     for thread in threads:
         thread.join()
     assert 20 in outcomes
-    assert all(each == 20 or "another run is at work here" in each for each in outcomes)
+    assert all(each == 20 or "another run is using this folder" in each for each in outcomes)
 
 
 def names(folder):

@@ -46,7 +46,7 @@ def test_a_copied_shard_is_refused_by_its_name(name, study):
     for use in USES.values():
         with pytest.raises(EmbedshiftError) as caught:
             use(study)
-        words = "no part of this study, whose parts are called part-00000.parquet to part-00002.parquet"
+        words = "not part of this study, whose shards are named part-00000.parquet to part-00002.parquet"
         assert str(caught.value).startswith(" ".join(str(study.folder / "shards" / name).split()))
         assert f"{words}; move it elsewhere" in str(caught.value)
 
@@ -61,7 +61,7 @@ def test_files_that_nobody_takes_for_a_shard_stop_nothing(study):
 def test_a_shard_under_the_name_of_another_is_refused(study):
     shutil.copy(shard_path(study.folder, 0), shard_path(study.folder, 2))
     for use in USES.values():
-        with pytest.raises(EmbedshiftError, match=r"part-00002.parquet: holds shard 0, whose name is another"):
+        with pytest.raises(EmbedshiftError, match=r"part-00002.parquet: contains shard 0 but has another name"):
             use(study)
 
 
@@ -98,7 +98,7 @@ def test_an_unfinished_study_is_read_as_far_as_it_is(study):
     assert study.rows().collect().height == 24
     for index in (0, 2):
         shard_path(study.folder, index).unlink()
-    with pytest.raises(EmbedshiftError, match="nothing is measured yet"):
+    with pytest.raises(EmbedshiftError, match="no image is measured yet"):
         study.rows()
 
 
@@ -106,7 +106,9 @@ def test_an_unfinished_study_is_read_as_far_as_it_is(study):
 def test_shards_that_hold_other_counts_than_study_json_are_refused(counts, study):
     info = study.info()
     (study.folder / "study.json").write_text(json.dumps(info | {"counts": info["counts"] | counts}))
-    with pytest.raises(EmbedshiftError, match=r"its shards hold 12 images measured and 0 failed, its study.json says"):
+    with pytest.raises(
+        EmbedshiftError, match=r"its shards contain 12 measured and 0 failed images, but study.json lists"
+    ):
         study.rows()
 
 

@@ -115,7 +115,7 @@ def test_a_metric_that_is_not_installed_here_has_no_floor(study, monkeypatch):
 def test_two_questions_with_one_table_are_refused():
     ours = SimpleNamespace(part=lambda _: SimpleNamespace(TABLES=(Table("shape", lambda _: pl.DataFrame()),)))
     assert [table.name for table in tables_of([ours])] == ["shape"]
-    with pytest.raises(UsageError, match="two questions have a table 'shape': one of them must go"):
+    with pytest.raises(UsageError, match="two questions have a table 'shape'; remove one of them"):
         tables_of([ours, ours])
 
 

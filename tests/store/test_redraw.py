@@ -53,7 +53,7 @@ def test_images_are_not_read_where_no_run_of_this_user_did(study, monkeypatch, t
     image_id = min(study.reader().image_ids())
     found, missing = redraw(study.reader(), [image_id])
     assert found == []
-    assert missing == {image_id: "it lies outside the folders that images may be read from"}
+    assert missing == {image_id: "it is outside the folders from which images may be read"}
 
 
 def test_variants_are_read_again_by_the_names_of_their_images(tmp_path):

@@ -77,7 +77,7 @@ def test_repair_deletes_no_file_of_others(photos, out):
         run(photos, out, repair=True)
     assert states(out) == before
     foreign.unlink()
-    with pytest.raises(EmbedshiftError, match="holds another study: seed: 0 there, 1 now"):
+    with pytest.raises(EmbedshiftError, match="contains another study: seed: 0 there, 1 now"):
         run(photos, out, repair=True, seed=1)
     assert shard_path(out, 1).exists()
 

@@ -31,7 +31,7 @@ def words(study, images):
     """What the refusal says of images beside their number and their hash."""
     with pytest.raises(UsageError) as caught:
         found(study, images)
-    head, _, rest = str(caught.value).partition(" holds another study: ")
+    head, _, rest = str(caught.value).partition(" contains another study: ")
     assert head == str(study.folder)
     assert rest.endswith(". Choose another `out`, or delete it")
     parts = rest.removesuffix(". Choose another `out`, or delete it").split("; ")
@@ -67,7 +67,7 @@ def test_a_name_that_is_no_utf_8_is_the_one_that_was_stored(tmp_path):
 
 def test_images_are_not_named_where_they_are_the_same(study):
     info = study.reader().info
-    with pytest.raises(UsageError, match=r"holds another study: seed: 0 there, 1 now\. Choose"):
+    with pytest.raises(UsageError, match=r"contains another study: seed: 0 there, 1 now\. Choose"):
         resumable(study.folder, {**info.identity, "seed": 1}, "other", ids(more=["new.png"]))
 
 
@@ -88,7 +88,7 @@ def test_a_damaged_shard_is_deleted_where_that_is_asked_for_and_it_is_known_whos
     assert path.exists(), "of another study nothing is deleted"
     assert sorted(found(study, ids(), changed=False, repair=True)) == [0, 2]
     assert not path.exists()
-    assert f"{path}: damaged; it is deleted and measured again" in caplog.text
+    assert f"{path}: damaged; deleting it and measuring it again" in caplog.text
 
 
 def test_where_nothing_says_whose_a_damaged_shard_is_it_stays(study):

@@ -84,14 +84,14 @@ def test_killed_and_run_again(photos, clip, whole, tmp_path, monkeypatch, capsys
         # While it lives, even asleep, no other gets in.
         second = command.call(monkeypatch, capsys, *given)
         assert second.code == 1
-        assert second.line == f"error: {out}: another run is at work here; wait for it or choose another --out"
+        assert second.line == f"error: {out}: another run is using this folder; wait for it or choose another --out"
         process.kill()  # the process alone: its loaders must not keep the lock, and must end by themselves
         process.communicate(timeout=30)
     done = parts(out)
     (out / "shards" / ".part-00009.parquet.4242").write_bytes(b"half a shard")
     again = command.call(monkeypatch, capsys, *given, "--json")
     assert again.code == 0
-    assert f"going on where it stopped: {SHARD * len(done)} of {SHARD * SHARDS} images are done" in again.err
+    assert f"resuming: {SHARD * len(done)} of {SHARD * SHARDS} images are done" in again.err
     after = parts(out)
     assert len(after) == SHARDS
     assert {name: after[name] for name in done} == done
@@ -107,7 +107,7 @@ def test_ctrl_c_leaves_a_directory_that_goes_on(photos, clip, whole, tmp_path, m
         os.killpg(process.pid, signal.SIGCONT)
         done = command.finish(process)
     assert done.code == 130
-    assert done.line == "error: stopped; run the same command again to go on where it stopped"
+    assert done.line == "error: stopped; run the same command again to resume"
     assert [p.name for p in (out / "shards").iterdir() if p.suffix not in (".parquet", ".kept")] == []
     before = parts(out)
     assert 0 < len(before) < SHARDS
@@ -137,7 +137,7 @@ def test_a_finished_study_is_left_alone(small, clip, tmp_path, monkeypatch, caps
     # What changes no number is not part of the configuration.
     again = command.call(monkeypatch, capsys, *arguments, "--json", "--workers", 2, "--device", "cpu")
     assert (first.code, again.code) == (0, 0)
-    assert f"{out}: this study is finished already; nothing to do" in again.err
+    assert f"{out}: this study is already finished; nothing to do" in again.err
     assert files(out) == before
     assert again.out == first.out
 
@@ -174,7 +174,7 @@ def test_another_configuration_is_refused_and_named(finished, small, tmp_path):
             run(small, out, **settings)
         line = str(caught.value)
         assert caught.value.exit_code == 2
-        assert line.startswith(f"{out} holds another study: ")
+        assert line.startswith(f"{out} contains another study: ")
         assert words in line
         assert line.endswith("Choose another `out`, or delete it")
         # And nothing that is the same is named.

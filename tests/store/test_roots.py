@@ -18,7 +18,7 @@ from support import command
 from support.models import Colours, pictures
 from support.synthetic import make_study
 
-LINE = "no run of this user has read images where this study says that they lie"
+LINE = "this user has not run embedshift on the image folders named in this study"
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def test_what_lies_below_a_root():
     for place in INSIDE:
         roots.check(place)
     for place in OUTSIDE:
-        with pytest.raises(EmbedshiftError, match="outside the folders that images may be read from"):
+        with pytest.raises(EmbedshiftError, match="outside the folders from which images may be read"):
             roots.check(place)
 
 
@@ -148,7 +148,7 @@ def test_links_and_ids_that_lead_out_of_a_root_are_refused(tmp_path):
     (study.folder / "pictures" / "b.png").symlink_to(secret / "picture-00.png")
     found, missing = redraw(study.reader(), ["a.png", "b.png"])
     assert [image.image_id for image in found] == ["a.png"]
-    assert missing == {"b.png": "it lies outside the folders that images may be read from"}
+    assert missing == {"b.png": "it is outside the folders from which images may be read"}
     read = read_again(study.reader().source, study.reader().roots)
     assert read("a.png")
     for name in ("../../secret/picture-00.png", str(secret / "picture-00.png")):

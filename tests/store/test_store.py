@@ -106,7 +106,7 @@ def test_every_figure_and_the_report_come_out(both):
     assert drawn >= {name for name in FIGURES if FIGURES[name].question in asked and FIGURES[name].possible(of_full)}
     assert len(drawn) >= 12
     text = lean.report(figures=["attention"], formats=["svg"]).read_text()
-    assert "Measured without stored vectors: one image a shard kept its attention" in text
+    assert "This study stored no embeddings, and attention maps of only one image per shard" in text
     assert text.count('class="heat"') > 0
 
 
@@ -161,7 +161,7 @@ def test_goes_on_with_its_own_shards_and_with_no_others(both, photos, clip, tmp_
         again = ["run", photos, "--out", out, "--model", clip, "--shard-size", 3, "--draws", 2, "--workers", 0]
         refused = command.call(monkeypatch, capsys, *again, "--no-report", "--store", other)
         assert refused.code == 2
-        assert "holds another study: " in refused.line
+        assert "contains another study: " in refused.line
         assert "store: " in refused.line
         assert command.call(monkeypatch, capsys, *again, "--no-report", "--store", own).code == 0
         assert Study(out).rows().collect().equals(study.rows().collect(), null_equal=True)

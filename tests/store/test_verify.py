@@ -47,7 +47,7 @@ def test_a_whole_study(study, monkeypatch, capsys):
     assert [each.checksum for each in found.findings if each.name.startswith("shards/")] == sums
     done = command.call(monkeypatch, capsys, "verify", study.folder)
     assert done.code == 0
-    assert f"All {len(found.findings)} files are whole. Checksum of the shards: {found.checksum}" in done.out
+    assert f"All {len(found.findings)} files are intact. Checksum of the shards: {found.checksum}" in done.out
     assert sums[1][:12] in done.out
     done = command.call(monkeypatch, capsys, "verify", study.folder, "--json")
     said = json.loads(done.out)
@@ -91,7 +91,7 @@ def test_no_study(tmp_path, study):
 def test_rows_that_do_not_agree_with_the_record(study):
     revise_shard(study.folder, 1, lambda rows: rows.slice(0, 9))
     (problem,) = problems(study).values()
-    assert "part-00001.parquet: 9 rows where 4 images of 3 views are said" in problem
+    assert "part-00001.parquet: 9 rows, expected 4 images of 3 views" in problem
     with pytest.raises(EmbedshiftError, match="9 rows where 4 images"):
         study.rows()
 
@@ -102,7 +102,7 @@ def test_rows_of_one_image_twice(study):
         return rows.set_column(0, rows.schema.field(0), pa.array([*ids[:9], *ids[:3]], pa.string()))
 
     revise_shard(study.folder, 1, twice)
-    assert problems(study) == {"shards/part-00001.parquet": "3 different images where 4 are said"}
+    assert problems(study) == {"shards/part-00001.parquet": "3 different images, expected 4"}
     assert [each.checksum for each in study.verify().damaged] == [""]
 
 
@@ -130,14 +130,14 @@ def test_a_column_that_cannot_be_decoded(study):
 
 def test_counts_that_do_not_agree(study):
     info = study.info()
-    for counts, words in (({"measured": 9, "failed": 3}, "its shards hold 10"), ({"rows": 31}, "it says 31 rows")):
+    for counts, words in (({"measured": 9, "failed": 3}, "its shards contain 10"), ({"rows": 31}, "it says 31 rows")):
         (study.folder / "study.json").write_text(json.dumps(info | {"counts": info["counts"] | counts}))
         assert words in problems(study)["study.json"]
 
 
 def test_failures_that_the_shards_do_not_hold(study):
     write_failures(study.folder, [])
-    assert "not the failures that the shards hold" in problems(study)["failures.parquet"]
+    assert "does not match the failures in the shards" in problems(study)["failures.parquet"]
     (study.folder / "failures.parquet").write_bytes(b"PAR1")
     assert "cannot be read" in problems(study)["failures.parquet"]
 

@@ -60,7 +60,7 @@ def test_another_seed_is_said_to_be_that(photos, tmp_path):
     embedshift.run(photos, out=tmp_path / "study", model=Colours(), workers=0)
     with pytest.raises(embedshift.EmbedshiftError) as caught:
         embedshift.run(photos, out=tmp_path / "study", model=Colours(), workers=0, seed=5)
-    _, what = str(caught.value).split(" holds another study: ")
+    _, what = str(caught.value).split(" contains another study: ")
     assert what == "seed: 0 there, 5 now. Choose another `out`, or delete it"
 
 
@@ -73,7 +73,7 @@ def test_a_dry_run_may_stand_in_the_folder_of_the_images(photos, monkeypatch, ca
 
 @pytest.mark.parametrize("setting", [{"precision": "float32"}, {"device": "auto"}])
 def test_a_setting_of_a_loaded_encoder_is_refused_even_where_it_is_the_default(setting, photos, tmp_path):
-    with pytest.raises(embedshift.EmbedshiftError, match=f"^{next(iter(setting))}: colours is loaded already"):
+    with pytest.raises(embedshift.EmbedshiftError, match=f"^{next(iter(setting))}: colours is already loaded"):
         embedshift.run(photos, out=tmp_path / "study", model=Colours(), **setting)
 
 

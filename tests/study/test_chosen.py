@@ -62,7 +62,10 @@ def test_auto_is_resolved_once_and_written(photos, model, machine, tmp_path, cap
     )
     lines = [record.getMessage() for record in caplog.records if "auto" in record.getMessage()]
     assert len(lines) == 1
-    assert "2.0 times as fast as float32, its embeddings 2e-05 from" in lines[0]
+    assert (
+        "2.0 times as fast as float32; cosine distance of its embeddings from those in float32: at most 2e-05"
+        in lines[0]
+    )
     named = run(photos, tmp_path / "named", model, precision="bfloat16")
     assert named.info()["config_hash"] == info["config_hash"]
 
@@ -102,7 +105,7 @@ def test_kernels_that_cannot_be_had_are_one_line(photos, model, machine, tmp_pat
     again = run(photos, study.folder, model, precision="float32")
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1
-    assert "the kernels of tomorrow, by which this study was begun, cannot be had here" in warnings[0]
+    assert "the kernels of tomorrow, which this study used at the start, are not available here" in warnings[0]
     assert again.info()["encoder"]["kernels"] == ["products", "of tomorrow"]
 
 

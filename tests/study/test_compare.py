@@ -108,7 +108,7 @@ def test_equal_studies_do_not_differ(first, tmp_path):
 
 def test_images_that_failed_somewhere_are_left_out_of_all_and_counted(studies, caplog):
     found = embedshift.compare(studies)
-    assert f"2 of 24 images are left out: 2 failed in {studies[2].folder}" in caplog.text
+    assert f"skipping 2 of 24 images: 2 failed in {studies[2].folder}" in caplog.text
     assert found.studies["measured"].to_list() == [24, 24, 22]
     assert found.studies["compared"].to_list() == [22, 22, 22]
     caplog.clear()
@@ -142,7 +142,7 @@ def test_a_metric_of_one_study_alone_is_left_out_and_named(first, tmp_path, capl
     content["identity"]["metrics"] = more
     say_identity(other.folder, content)
     assert set(embedshift.compare([first, other]).comparison["metric"]) == set(PAPER_METRICS)
-    assert "left out: patch_similarity_uint8" in caplog.text
+    assert "skipping metrics that not every study has: patch_similarity_uint8" in caplog.text
 
 
 def test_command_line_prints_and_writes(studies, found, tmp_path, monkeypatch, capsys):
@@ -157,7 +157,7 @@ def test_command_line_prints_and_writes(studies, found, tmp_path, monkeypatch, c
     assert (f"{interval} *" in done.out) == row["settled"]
     largest = found.largest.row(0, named=True)
     assert f"{largest['column']} under {largest['augmentation']}: {largest['value']:.4g}" in done.out
-    assert "warning: 2 of 24 images are left out" in done.err
+    assert "warning: skipping 2 of 24 images" in done.err
     for name in ("studies", "comparison", "side_by_side", "ranking", "largest"):
         stored = pl.read_parquet(tmp_path / "new" / "out" / f"{name}.parquet")
         assert stored.equals(getattr(found, name))
@@ -221,4 +221,4 @@ def test_metrics_against_other_texts_are_left_out(tmp_path, caplog):
     both, fewer = (set(embedshift.compare([one, study]).comparison["metric"]) for study in (same, other))
     assert both - fewer == {"zero_shot_flip"}
     assert "text_alignment_shift" in fewer
-    assert "labels differ between the studies, so these are left out: zero_shot_flip" in caplog.text
+    assert "labels differ between the studies; skipping these metrics: zero_shot_flip" in caplog.text

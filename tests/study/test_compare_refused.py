@@ -51,7 +51,7 @@ def test_what_differs_is_refused_by_name(first, tmp_path, monkeypatch, capsys, n
     done = call(monkeypatch, capsys, "compare", first.folder, other.folder)
     assert done.code == 2
     assert words.replace("X", str(first.folder)).replace("Y", str(other.folder)) in done.line
-    assert f"{other.folder} is not of the same images and views as {first.folder}" in done.line
+    assert f"{other.folder} does not have the same images and views as {first.folder}" in done.line
     assert done.line.count(" in ") == words.count(" in ") or name == "suite"
 
 
@@ -99,7 +99,9 @@ def test_forty_other_images_of_the_same_names_are_refused_where_no_size_changes(
     assert (patches[0] - patches[1]).abs().max() < 1e-6
     with pytest.raises(EmbedshiftError) as caught:
         embedshift.compare(studies)
-    words = f"{tmp_path / 'study-1'} is not of the same images as {tmp_path / 'study-0'}: the pixels of 40 of 40 images"
+    words = (
+        f"{tmp_path / 'study-1'} does not have the same images as {tmp_path / 'study-0'}: the pixels of 40 of 40 images"
+    )
     assert str(caught.value) == f"{words} differ (first: 00.png)"
     assert caught.value.exit_code == 2
 
@@ -125,7 +127,7 @@ def test_another_pillow_may_decode_otherwise(first, tmp_path, caplog):
     other = variant(first, tmp_path / "c", other_pixels, **versions)
     embedshift.compare([first, other])
     words = (
-        "the pixels of 3 of 24 images differ (first: image-00004.png); other versions may decode an image otherwise: "
+        "the pixels of 3 of 24 images differ (first: image-00004.png); other versions may decode an image differently: "
     )
     assert f"{words}Pillow unknown in {first.folder}, 13.0 in {other.folder}" in caplog.text
 
@@ -154,7 +156,7 @@ def test_studies_that_cannot_be_compared(first, tmp_path, monkeypatch, capsys):
         "at least two": [first.folder],
         "given 2 times": [first.folder, first.folder / ".." / first.folder.name],
         "no study here": [first.folder, tmp_path / "nothing"],
-        "holds a study": [first.folder, variant(first, tmp_path / "d").folder, "--out", first.folder],
+        "contains a study": [first.folder, variant(first, tmp_path / "d").folder, "--out", first.folder],
     }
     for words, arguments in wrong.items():
         done = call(monkeypatch, capsys, "compare", *arguments)
@@ -178,7 +180,7 @@ def test_another_view_size_is_told_and_not_refused(first, tmp_path, caplog):
     other = variant(first, tmp_path / "b", rescaled, encoder={"name": "b", "size": 64}, identity={"size": 64})
     found = embedshift.compare([first, other])
     words = f"size: 32 in {first.folder}, 64 in {other.folder}"
-    assert f"the views are not the same pixels: {words}" in caplog.text
+    assert f"the views of the studies do not have the same pixels: {words}" in caplog.text
     assert found.studies["size"].to_list() == [32, 64]
 
 

@@ -90,7 +90,7 @@ def test_other_studies_have_none(tmp_path):
     assert found.tolerances.is_empty()
     assert not (tmp_path / "out" / "tolerances.csv").exists()
     assert "tolerances" not in found.to_dicts()
-    with pytest.raises(UsageError, match="do not stand in families"):
+    with pytest.raises(UsageError, match="are not families"):
         found.figure("tolerances")
 
 

@@ -56,13 +56,13 @@ def test_the_folder_of_the_images_is_no_place_for_the_study(photos):
 
 @pytest.mark.parametrize("setting", [{"size": 64}, {"precision": "bfloat16"}, {"device": "cpu"}, {"embedding": "cls"}])
 def test_settings_of_an_encoder_that_is_loaded_already_are_refused(photos, tmp_path, setting):
-    with pytest.raises(EmbedshiftError, match=f"^{next(iter(setting))}: constant is loaded already") as caught:
+    with pytest.raises(EmbedshiftError, match=f"^{next(iter(setting))}: constant is already loaded") as caught:
         embedshift.run(photos, out=tmp_path / "study", model=Constant(), **setting)
     assert caught.value.exit_code == 2
 
 
 def test_an_encoder_of_zeros_measures_nothing(photos, tmp_path):
-    with pytest.raises(EmbedshiftError, match=r"all 3 images failed, .* zero vector, which has no direction"):
+    with pytest.raises(EmbedshiftError, match=r"all 3 failed, .* zero vector, which has no direction"):
         embedshift.run(photos, out=tmp_path / "study", model=Constant(0.0), workers=0)
 
 

@@ -85,7 +85,7 @@ def test_people_read_a_table_and_warnings(check):
         assert part in broken
     assert re.search(r"undecided +all \| are \*found\*.* at least 0.99 +60 +368", done.out)
     assert lines[-1].endswith("does not pass: 1 kept, 1 broken, 1 undecided")
-    warning = "warning: all | are *found* (blur, recall@1): not decided by 60 images; about 368 would do"
+    warning = "warning: all | are *found* (blur, recall@1): undecided with 60 images; about 368 would decide it"
     assert warning in done.out
     assert warning in done.err
 
@@ -116,7 +116,7 @@ def test_junit_is_read_by_its_parser(check, tmp_path, strict):
     assert {case.classname for case in suite} == {"embedshift.search"}
     assert broken.name == "2. noise <is> found (noise, recall@1)"
     assert "value: 0.6667" in broken.result[0].message
-    assert "about 368 would do" in undecided.result[0].message
+    assert "about 368 would decide it" in undecided.result[0].message
     before = suite.tests
     suite.update_statistics()
     assert (suite.tests, suite.failures, suite.skipped) == (before, 1 + strict, 1 - strict), "counts are those of cases"
@@ -129,7 +129,8 @@ def test_markdown_is_a_summary_for_a_pull_request(check, tmp_path):
     assert text.startswith("### ")
     assert "does not pass: 1 kept, 1 broken, 1 undecided" in text
     assert (
-        "**Warning:** all \\| are \\*found\\* (blur, recall\\@1): not decided by 60 images; about 368 would do" in text
+        "**Warning:** all \\| are \\*found\\* (blur, recall\\@1): undecided with 60 images; about 368 would decide it"
+        in text
     )
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("| ")]
     assert {len(row) for row in rows} == {9}

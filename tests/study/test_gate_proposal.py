@@ -81,7 +81,7 @@ def test_names_of_any_kind_are_read_back(tmp_path):
 
 
 def test_few_images_and_a_file_that_is_there_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="7 images give no interval; measure 8 or more"):
+    with pytest.raises(UsageError, match="7 images are too few for intervals; measure 8 or more"):
         propose(make_study(tmp_path / "a", 7, TWO), tmp_path / "rules.yaml")
     study = make_study(tmp_path / "b", 9, TWO)
     (tmp_path / "rules.yaml").write_text("mine")

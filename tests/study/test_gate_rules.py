@@ -54,30 +54,30 @@ MISTAKES = {
     "infinite": ([*OF_SEARCH, ("at_most", float("inf"))], "at_most: give a number, not inf"),
     "negative": ([*OF_SEARCH, ("may_fall", -0.01)], "may_fall: give 0 or more, not -0.01"),
     "judge": ([*OF_SEARCH, ("judge", "mean"), ("at_least", 1)], "unknown judge 'mean'"),
-    "percent": ([*OF_SEARCH, ("at_least", 95)], "95 is not from 0 to 1, where recall@1 lies"),
+    "percent": ([*OF_SEARCH, ("at_least", 95)], "the bound 95 is outside the range of recall@1, 0 to 1"),
     "unit": (
         [*OF_SEARCH, ("unit", "%"), ("at_least", 1)],
-        "unit '%' is not that of value of recall@1, which is in 'share'",
+        "unit '%' is wrong: value of recall@1 has unit 'share'",
     ),
     "unit of a number": (
         [("table", "summary"), ("metric", "cosine_similarity"), ("unit", "m"), ("at_least", 0)],
-        "unit 'm' is not that of mean of cosine_similarity, which is a number without unit",
+        "unit 'm' is wrong: mean of cosine_similarity has no unit",
     ),
     "empty list": (
         [("table", "differences"), ("augmentation", "blur"), ("other", "noise"), ("metric", []), ("at_least", 0)],
-        "metric: give a name, or a list of names",
+        "metric: give a name or a list of names",
     ),
-    "name that reads as false": ([*OF_SEARCH, ("augmentation", False), ("at_least", 1)], "in quotes"),
+    "list of names; put names": ([*OF_SEARCH, ("augmentation", False), ("at_least", 1)], "in quotes"),
     "no interval": (
         [("table", "summary"), ("column", "median"), ("at_least", 0)],
         "median has no interval; write 'judge: value'",
     ),
-    "differences": ([("table", "differences"), ("may_fall", 0)], "differences is not compared with a reference"),
-    "comparison": ([("table", "comparison"), ("may_rise", 0)], "comparison is not compared with a reference"),
-    "spread": ([("table", "summary"), ("column", "sd"), ("judge", "value"), ("may_rise", 0)], "but for mean, share"),
+    "differences": ([("table", "differences"), ("may_fall", 0)], "differences cannot be compared with a reference"),
+    "comparison": ([("table", "comparison"), ("may_rise", 0)], "comparison cannot be compared with a reference"),
+    "spread": ([("table", "summary"), ("column", "sd"), ("judge", "value"), ("may_rise", 0)], "except mean, share"),
     "missing table": ([("table", "tolerance"), ("unit", "stops"), ("at_least", 1)], "no tolerance here"),
-    "no reference": ([("table", "comparison"), ("at_least", 0)], "no table comparison without a reference study"),
-    "two lines": ([*OF_SEARCH, ("name", "a\nb"), ("at_least", 1)], "name: give a text of one line"),
+    "no reference": ([("table", "comparison"), ("at_least", 0)], "table comparison needs a reference study"),
+    "two lines": ([*OF_SEARCH, ("name", "a\nb"), ("at_least", 1)], "name: give one line of text"),
 }
 
 
@@ -92,16 +92,16 @@ def test_a_mistake_gives_one_line_that_names_the_rule(study, name):
 
 def test_what_cannot_be_paired_is_refused(study, other):
     line = refusal(study, ("table", "search"), ("metric", "auc"), ("may_fall", 0.1), against=other)
-    assert "auc is of pairs of images and has no difference by image" in line
+    assert "auc describes pairs of images and has no difference per image" in line
     line = refusal(study, ("table", "summary"), ("metric", "l2_distance"), ("may_rise", 0.1), against=other)
-    assert "l2_distance is in each encoder's own units" in line
+    assert "l2_distance has different units in different encoders" in line
 
 
 def test_a_tolerance_needs_its_unit(families):
     rule = [("table", "tolerance"), ("family", "closer"), ("at_most", 0.5)]
     assert "tolerance needs 'unit'" in refusal(families, *rule)
     line = refusal(families, *rule, ("unit", "stops"))
-    assert "unit 'stops' is not that of value of closer, which is in 'share of the side kept'" in line
+    assert "unit 'stops' is wrong: value of closer has unit 'share of the side kept'" in line
     fits = dict([*rule, ("unit", "share of the side kept")])
     results = embedshift.check(families, [fits]).results
     assert [each.row["criterion"] for each in results] == ["share 0.1", "missed 5 %"]
@@ -117,13 +117,13 @@ def test_no_row_of_a_table_fits(study):
 
 
 FILES = {
-    "no rules": ("a: 1", "give 'rules:' and a list of rules"),
+    "no rules": ("a: 1", "the file must contain 'rules:' with a list of rules"),
     "more": ("rules: []\nstrict: true", "and nothing else"),
-    "empty": ("rules: []", "there is no rule"),
-    "not a list": ("rules: {table: search}", "and a list of rules"),
+    "empty": ("rules: []", "the list of rules is empty"),
+    "not a list": ("rules: {table: search}", "with a list of rules"),
     "a text": ("rules: [search]", "rule 1: give 'key: value' lines"),
     "second": ("rules:\n- {table: search, at_least: 0}\n- {table: search}", "rule 2: give one of"),
-    "twice": ("rules:\n- {table: search, at_least: 0, at_least: 1}", "'at_least' stands twice"),
+    "twice": ("rules:\n- {table: search, at_least: 0, at_least: 1}", "'at_least' appears twice"),
     "alias": ("rules:\n- &a {table: search, at_least: 0}\n- *a", "anchors and aliases"),
     "not YAML": ("rules: [", "not YAML"),
 }
@@ -159,9 +159,9 @@ def test_filters_choose_rows(study):
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        ({"table": "search", "metric": "recall@1", "may_fall": 3}, "can never change by more than 3"),
-        ({"table": "search", "metric": "mrr", "may_fall": 1}, "can never change by more than 1"),
-        ({"table": "summary", "metric": "cosine_similarity", "may_fall": 2}, "can never change by more than 2"),
+        ({"table": "search", "metric": "recall@1", "may_fall": 3}, "cannot change by 3 or more"),
+        ({"table": "search", "metric": "mrr", "may_fall": 1}, "cannot change by 1 or more"),
+        ({"table": "summary", "metric": "cosine_similarity", "may_fall": 2}, "cannot change by 2 or more"),
         ({"table": "summary", "metric": "cosine_similarity", "at_least": 10**400}, "give a number"),
     ],
 )

@@ -74,7 +74,7 @@ def test_without_a_change_nothing_is_measured_again(tmp_path, photos, caplog):
     before = {path: path.read_bytes() for path in study.folder.rglob("*.parquet")}
     with caplog.at_level("INFO"):
         run(photos, tmp_path / "study", retry_failed=True)
-    assert "2 images that failed are tried again" in caplog.text
+    assert "trying 2 failed images again" in caplog.text
     assert {path: path.read_bytes() for path in study.folder.rglob("*.parquet")} == before
 
 
@@ -111,7 +111,9 @@ def test_an_image_that_changed_since_is_named_and_its_row_kept(tmp_path, photos,
     (photos / "3.png").touch()
     os.utime(photos / "1.png", (1, 1))
     run(photos, tmp_path / "study")
-    assert "1 images have changed since they were measured (first: 1.png): their rows are of the earlier" in caplog.text
+    assert (
+        "1 images have changed since they were measured (first: 1.png); their rows describe the earlier" in caplog.text
+    )
     assert study.rows().collect().equals(rows, null_equal=True)
 
 

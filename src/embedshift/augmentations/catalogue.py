@@ -82,16 +82,16 @@ def _is_of_images(kind: Any) -> bool:
 def _why_not(made: Transform) -> str | None:
     """Why a transform cannot be used whatever the size of the views: it wants more than an image, or gives no image."""
     if made.targets_as_params:
-        return f"beside the image it needs {', '.join(made.targets_as_params)}"
+        return f"in addition to the image it needs {', '.join(made.targets_as_params)}"
     try:
         again = transforms.from_dict(json.loads(json.dumps(transforms.to_dict(made))))
     except Exception:
-        return "it cannot be written down as plain values"
+        return "its settings cannot be stored as plain values"
     again.p = 1.0
     try:
         view: Any = transforms.apply(again, made_image(TRIAL_SIDE), 0)
     except KeyError as error:
-        return f"beside the image it needs {error.args[0]}"
+        return f"in addition to the image it needs {error.args[0]}"
     except Exception:  # it may be made for another size, which `Suite.try_out` knows
         return None
     return None if view.dtype == np.uint8 and view.shape[2:] == (3,) else f"it gives {view.dtype} {view.shape}"

@@ -42,7 +42,7 @@ def read_pipelines(file: Path, registered: Registered) -> list[Augmentation]:
     """
     content = read_yaml(file)
     if not isinstance(content, dict) or not content:
-        raise UsageError(f"{file}: give one pipeline at least, as 'name: [step, step]'")
+        raise UsageError(f"{file}: give at least one pipeline, such as 'name: [step, step]'")
     try:
         return [_pipeline(name, given, registered) for name, given in content.items()]
     except UsageError as error:
@@ -52,7 +52,7 @@ def read_pipelines(file: Path, registered: Registered) -> list[Augmentation]:
 def _pipeline(name: Any, given: Any, registered: Registered) -> Augmentation:
     entries = given if isinstance(given, list) else [given]
     if entries in ([], [None]):
-        raise UsageError(f"{name}: give one step at least")
+        raise UsageError(f"{name}: give at least one step")
     steps: list[Augmentation] = []
     for number, entry in enumerate(entries, start=1):
         try:
@@ -60,7 +60,7 @@ def _pipeline(name: Any, given: Any, registered: Registered) -> Augmentation:
         except UsageError as error:
             raise UsageError(f"{name}, step {number}: {error}") from error
     if all(transforms.is_transform(each.transform) and each.transform.p < 1 for each in steps):
-        log.warning("augmentation %r leaves some images as they are: each step has a p below 1", name)
+        log.warning("augmentation %r leaves some images unchanged: every step has a p below 1", name)
     only = steps[0].transform
     return Augmentation(name, only if len(steps) == 1 and transforms.is_transform(only) else Chain(tuple(steps)))
 
@@ -75,7 +75,7 @@ def _step(entry: Any, registered: Registered) -> Augmentation:
     if len(found) > 1:
         raise UsageError(f"{name!r} is the name of {len(found)} registered augmentations; write it as a transform")
     if parameters:
-        raise UsageError(f"{name!r} takes no parameters: it is as it is registered")
+        raise UsageError(f"{name!r} takes no parameters: it is a registered augmentation")
     return found[0]
 
 
@@ -87,12 +87,12 @@ def _parted(entry: Any) -> tuple[str, dict[str, Any]]:
         ((name, parameters),) = entry.items()
         if isinstance(name, str) and (parameters is None or isinstance(parameters, dict)):
             return name, parameters or {}
-    raise UsageError("a step is a name, or '- name: {parameter: value}' with its parameters in the braces")
+    raise UsageError("a step is a name, or '- name: {parameter: value}' with all parameters in the braces")
 
 
 def _unknown(name: str, registered: Registered) -> str:
     if hasattr(transforms.albumentations(), name):
-        return f"{name} cannot be used: it is no transform of single images"
+        return f"{name} cannot be used: it does not transform single images"
     kinds = {"transform of albumentations": catalogue(), "registered augmentation": registered}
     nearest = [
         f"{known!r} ({kind})" for kind, names in kinds.items() for known in difflib.get_close_matches(name, names, n=1)

@@ -85,14 +85,14 @@ def purifier(name: str) -> Callable[[Pixels], Pixels]:
         [[[0, 0, 255]]]
         >>> purifier("jpeg:0")
         Traceback (most recent call last):
-        embedshift.errors.UsageError: purifier 'jpeg:0': jpeg takes a quality from 1 to 100, as in jpeg:50
+        embedshift.errors.UsageError: purifier 'jpeg:0': jpeg needs a quality from 1 to 100, such as jpeg:50
     """
     kind, _, text = name.partition(":")
     if kind not in PURIFIERS:
-        raise UsageError(f"purifier {name!r}: not one of {', '.join(PURIFIERS)}; give one as in jpeg:50")
+        raise UsageError(f"purifier {name!r}: unknown kind; use one of {', '.join(PURIFIERS)}, such as jpeg:50")
     number = float(text) if re.fullmatch(r"(?=.)[0-9]{0,4}(\.[0-9]{1,4})?", text) else -1.0
     if not PURIFIERS[kind].takes(number):
-        raise UsageError(f"purifier {name!r}: {kind} takes {PURIFIERS[kind].numbers}, as in {_EXAMPLES[kind]}")
+        raise UsageError(f"purifier {name!r}: {kind} needs {PURIFIERS[kind].numbers}, such as {_EXAMPLES[kind]}")
     if name != f"{kind}:{number:g}":  # two spellings would be two views
         raise UsageError(f"purifier {name!r}: write it {kind}:{number:g}")
     return functools.partial(_apply, kind, number)

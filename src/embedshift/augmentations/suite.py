@@ -50,7 +50,7 @@ class Suite:
             raise UsageError("augmentations: give at least one")
         for each in self.augmentations:
             if each.name in self._by_name:
-                raise UsageError(f"augmentations: two are called {each.name!r}; rename one")
+                raise UsageError(f"augmentations: two have the name {each.name!r}; rename one")
             self._by_name[each.name] = each
 
     def __iter__(self) -> Iterator[Augmentation]:
@@ -139,7 +139,9 @@ def load_suite(
     else:
         raise UsageError("augmentations: give the name of a suite, a YAML file, or a dict of name -> transform")
     if choice != Choice() and not suite.is_graded:
-        raise UsageError("`families`, `levels` and `frost_textures` are for `augmentations` strength and corruptions")
+        raise UsageError(
+            "`families`, `levels` and `frost_textures` apply only to `augmentations` strength and corruptions"
+        )
     if frost_textures is not None and not any(each.grade and each.grade.family == "frost" for each in suite):
         raise UsageError("`frost_textures`: frost is not among the augmentations; leave it out, or add frost")
     return suite
@@ -165,7 +167,7 @@ def _rebuilt(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
     A description may be of somebody else: it makes no class but those of albumentations, and no large image.
     """
     if max(map(abs, _numbers(entry)), default=0) > LARGEST:
-        log.warning("augmentation %r is not drawn again: a parameter is larger than %d", name, LARGEST)
+        log.warning("augmentation %r cannot be redrawn for the report: a parameter is larger than %d", name, LARGEST)
         return None
     if "steps" in entry:
         steps = [_rebuilt(*_parted(step)) for step in entry["steps"]]
@@ -193,7 +195,7 @@ def _of_albumentations(name: str, described: Json) -> Augmentation | None:
     except KeyError:
         return None
     except Exception as error:
-        log.warning("augmentation %r is not drawn again: %.200s", name, reason(error))
+        log.warning("augmentation %r cannot be redrawn for the report: %.200s", name, reason(error))
         return None
 
 
@@ -232,6 +234,6 @@ def _always(name: str, transform: Transform) -> Transform:
         return transform
     transform = copy.deepcopy(transform)
     if transform.p != 1:
-        log.warning("augmentation %r has p = %s: it is drawn always (p = 1)", name, transform.p)
+        log.warning("augmentation %r has p = %s; it is always applied (p = 1)", name, transform.p)
         transform.p = 1.0
     return transform

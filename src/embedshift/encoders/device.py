@@ -20,7 +20,7 @@ def find_device(name: str) -> torch.device:
         device = torch.device(_best_device() if name == "auto" else name)
         torch.empty(1, device=device).cpu()  # "meta" computes nothing
     except Exception as error:
-        words = f"device {name!r} cannot be used here ({reason(error).split('. ')[0][:200]}): give auto or cpu"
+        words = f"device {name!r} cannot be used here ({reason(error).split('. ')[0][:200]}); use auto or cpu"
         raise UsageError(words) from error
     return device
 

@@ -61,8 +61,8 @@ class FasterPasses:
             self._kernels = self._made([name for name in kernels if name in self._equal])
         if missing := [name for name in kernels if name not in self.kernels]:
             log.warning(
-                "%s: the kernels %s, by which this study was begun, cannot be had here: torch's own are used, and "
-                "numbers may differ by rounding", self.name, ", ".join(missing),
+                "%s: the kernels %s, which this study used at the start, are not available here; torch's own are "
+                "used, so numbers may differ by rounding", self.name, ", ".join(missing),
             )  # fmt: skip
         try:
             yield

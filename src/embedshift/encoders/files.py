@@ -41,12 +41,10 @@ def preprocess_of(source: str, family: Family, config: transformers.PretrainedCo
             raise ValueError(f"mean {mean}, std {std}")
         resample = Image.Resampling(int(found.get("resample") or 3))
     except Exception as error:
-        raise EmbedshiftError(
-            f"{source}: its preprocessor_config.json makes no sense ({reason(error)[:300]})"
-        ) from error
+        raise EmbedshiftError(f"{source}: its preprocessor_config.json is not valid ({reason(error)[:300]})") from error
     if native is None:
         raise EmbedshiftError(
-            f"{source}: neither preprocessor_config.json nor config.json tells the input size; give `size`"
+            f"{source}: neither preprocessor_config.json nor config.json contains the input size; set `size`"
         )
     return Preprocess(native, mean, std, size, resample.value)
 

@@ -121,11 +121,11 @@ def _hub_has(model: str) -> bool:
         huggingface_hub.HfApi().model_info(model, timeout=HUB_SECONDS)
     except (huggingface_hub.errors.RepositoryNotFoundError, huggingface_hub.errors.HFValidationError) as error:
         raise EmbedshiftError(
-            f"{model}: neither a folder here nor a model that the Hugging Face Hub shows; check the name, or log in "
-            "for a gated model"
+            f"{model}: neither a local folder nor an accessible model on the Hugging Face Hub; check the name, or "
+            "log in for a gated model"
         ) from error
     except Exception as error:
-        log.info("the Hugging Face Hub does not answer (%s): looking in the local cache", reason(error))
+        log.info("the Hugging Face Hub does not answer (%s); using the local cache", reason(error))
         return False
     return True
 
@@ -152,8 +152,8 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
                     f"{model}: the Hugging Face Hub cannot be reached and the model is not in the local cache. Give a "
                     "local folder with the model, or use the bundled encoder: `model` dinov2-small-offline"
                 ) from error
-            words = "it names no model_type" if isinstance(error, KeyError) else _first_line(error)
-            others = f". For timm or open_clip say timm:hf-hub:{model} or open_clip:hf-hub:{model}"
+            words = "it has no model_type" if isinstance(error, KeyError) else _first_line(error)
+            others = f". For timm or open_clip use timm:hf-hub:{model} or open_clip:hf-hub:{model}"
             raise EmbedshiftError(
                 f"{model}: no usable config.json ({words}){'' if Path(source).is_dir() else others}"
             ) from error
@@ -170,7 +170,7 @@ def load_module(found: Checkpoint, class_name: str, drop: tuple[str, ...]) -> nn
     for name in INDEXES:
         check_index(checkpoint_file(found.source, name, found.offline), model)
     if checkpoint_file(found.source, "adapter_config.json", found.offline):
-        raise EmbedshiftError(f"{model}: an adapter lies beside its weights; merge it into them, or take it away")
+        raise EmbedshiftError(f"{model}: the folder also contains an adapter; merge it into the weights or remove it")
     with quiet(), closed(local=found.local):
         try:
             module, info = loader.from_pretrained(
@@ -189,10 +189,10 @@ def load_module(found: Checkpoint, class_name: str, drop: tuple[str, ...]) -> nn
     if missing:
         raise EmbedshiftError(
             f"{model}: {len(missing)} weights of {family.title} are missing from the checkpoint ({missing[0]}, …) and "
-            "would be filled at random: give a complete checkpoint"
+            "would be random; give a complete checkpoint"
         )
     if not any(checkpoint_file(found.source, name, found.offline) for name in SAFETENSORS):
-        log.info("%s: no safetensors there; its pickle was read as weights only, no code in it was run", model)
+        log.info("%s: no safetensors file; its pickle was read as weights only, without running code in it", model)
     return cast(nn.Module, module)
 
 

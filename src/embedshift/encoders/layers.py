@@ -18,7 +18,7 @@ class LayerTap:
         tower: Where the blocks run.
 
     Raises:
-        UsageError: when the tower has no run of like blocks.
+        UsageError: when the tower has no sequence of similar blocks.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
@@ -36,7 +36,7 @@ class LayerTap:
         self._caught: list[Tensor] = []
         blocks = like_blocks(tower.module)
         if not blocks:
-            raise _no_layers("no run of like blocks was found in it")
+            raise _no_layers("it has no sequence of similar blocks")
         self._handles = [blocks[0].register_forward_pre_hook(self._begin)]
         self._handles += [block.register_forward_hook(self._reduce) for block in blocks]
         self.depth = len(blocks)
@@ -50,9 +50,11 @@ class LayerTap:
         count = done.views
         caught, self._caught = self._caught, []
         if len(caught) != self.depth:
-            raise _no_layers(f"{len(caught)} outputs were seen of its {self.depth} blocks")
+            raise _no_layers(f"{len(caught)} outputs were recorded for its {self.depth} blocks")
         if any(len(tokens) != count for tokens in caught):
-            raise _no_layers(f"a block's output holds {len(caught[0])} of {count} views: it must be [B, tokens, width]")
+            raise _no_layers(
+                f"a block's output contains {len(caught[0])} of {count} views: it must be [B, tokens, width]"
+            )
         layers: Floats = torch.stack(caught, dim=1).cpu().numpy()
         return layers
 

@@ -243,11 +243,11 @@ class ModuleEncoder(FasterPasses):
             raise kind(f"{self.name}: {error}") from error
         except Exception as error:
             raise EmbedshiftError(
-                f"{self.name} cannot encode a picture of {self.size} pixels: {reason(error)}"
+                f"{self.name} cannot encode an image of {self.size} pixels: {reason(error)}"
             ) from error
         if output.embedding.ndim != 2:
             shape = tuple(output.embedding.shape)
-            raise EmbedshiftError(f"{self.name} gives {shape} for one picture; an embedding must be [B, D]")
+            raise EmbedshiftError(f"{self.name} gives {shape} for one image; an embedding must be [B, D]")
         if output.attention is None:
             log.warning("%s: no attention was found; attention_similarity will be empty", self.name)
         return output

@@ -125,7 +125,7 @@ def _checkpoint(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
     check_open_clip(config, f"open_clip:{model}")
     if weights.suffix != ".safetensors":
         log.info(
-            "open_clip:%s: no safetensors there; its pickle was read as weights only, no code in it was run", model
+            "open_clip:%s: no safetensors file; its pickle was read as weights only, without running code in it", model
         )
     return config, settings, weights
 
@@ -140,7 +140,7 @@ def _found(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
         if weights is None:
-            raise EmbedshiftError(f"{folder}: no weights there; it needs one of {', '.join(WEIGHTS)}")
+            raise EmbedshiftError(f"{folder}: no weights found; the folder needs one of {', '.join(WEIGHTS)}")
         return content["model_cfg"], content.get("preprocess_cfg", {}), weights
     if source == "hf-hub":
         content = json.loads(Path(pretrained.download_pretrained_from_hf(place, filename=CONFIG)).read_text())
@@ -149,7 +149,7 @@ def _found(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags:
         known = f"one of {', '.join(tags)}" if tags else "a name and weights from open_clip.list_pretrained()"
-        raise UsageError(f"open_clip:{model}: not known; say open_clip:NAME/WEIGHTS with {known}")
+        raise UsageError(f"open_clip:{model}: unknown; use open_clip:NAME/WEIGHTS with {known}")
     settings = open_clip.get_pretrained_cfg(name, tag)
     config = open_clip.get_model_config(name)
     config["quick_gelu"] = config.get("quick_gelu", False) or settings.get("quick_gelu", False)

@@ -34,7 +34,7 @@ class Explainer:
         names: Which maps: "relevance", "tokens".
 
     Raises:
-        UsageError: when it has no run of like blocks, or its weights are rounded.
+        UsageError: when it has no sequence of similar blocks, or its weights are rounded.
 
     Example:
         >>> import functools
@@ -56,7 +56,7 @@ class Explainer:
         self._encoder, self._names, self._tower = encoder, names, encoder.tower
         self._blocks = like_blocks(self._tower.module)
         if not self._blocks:
-            raise self._refused("no run of like blocks was found in it")
+            raise self._refused("it has no sequence of similar blocks")
 
     def __call__(self, views: Pixels, target: Any) -> dict[str, Floats]:
         """The maps of views for one target, by name, float32 `[B, g_h, g_w]` each.
@@ -113,7 +113,7 @@ class Explainer:
         if any(each.weights.shape[::2] != (count, tokens) or each.weights.shape[3] != tokens for each in layers):
             raise self._refused("its blocks do not attend from the same tokens to the same tokens")
         if mode.has_open_end or len(behind) > 1 or any(each.weights.shape[-1] != tokens for each in behind):
-            raise self._refused("its embedding is read by attention that no rule is known for")
+            raise self._refused("its embedding comes from attention for which no rule is known")
         return layers, behind
 
     def _tokens(self, mode: "_BlockByBlock", last: Attended, explained: Tensor) -> Tensor:
@@ -121,20 +121,18 @@ class Explainer:
         mode.closed = True
         (gradient,) = torch.autograd.grad(explained, [last.outputs])
         if not mode.has_gate or not gradient.any():
-            raise self._refused(
-                "no norm was found between attention and MLP of its last block", "`maps` relevance alone"
-            )
+            raise self._refused("its last block has no norm between attention and MLP", "`maps` relevance alone")
         return torch.einsum("bhqt,bhtd,bhqd->bt", last.weights, last.values, gradient)
 
     def _laid(self, row: Tensor) -> Floats:
         height, width = self._tower.grid(row.shape[1])
         if height * width > row.shape[1]:
-            raise self._refused("its tokens are no grid of patches")
+            raise self._refused("its tokens do not form a grid of patches")
         maps: Floats = row.detach()[:, row.shape[1] - height * width :].reshape(-1, height, width).cpu().float().numpy()
         return maps
 
     def _refused(self, why: str, instead: str = "it without `maps`") -> UsageError:
-        return UsageError(f"{self._encoder.name} gives no such maps: {why}; run {instead}")
+        return UsageError(f"{self._encoder.name} cannot provide these maps: {why}; run {instead}")
 
 
 def _rolled(positive: list[Tensor], rows: Tensor) -> Tensor:

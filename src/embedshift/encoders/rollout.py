@@ -23,7 +23,7 @@ class RolloutTap:
         tower: Where the blocks run.
 
     Raises:
-        UsageError: when the tower has no run of like blocks.
+        UsageError: when the tower has no sequence of similar blocks.
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
@@ -41,7 +41,7 @@ class RolloutTap:
     def __init__(self, tower: Tower) -> None:
         blocks = like_blocks(tower.module)
         if not blocks:
-            raise _no_rollout("no run of like blocks was found in it")
+            raise _no_rollout("it has no sequence of similar blocks")
         self._rolled: Tensor | None = None
         self._passed = 0
         self._begins = blocks[0].register_forward_pre_hook(self._begin)
@@ -66,7 +66,7 @@ class RolloutTap:
         rolled, passed = self._rolled, self._passed
         self._rolled, self._passed = None, 0
         if rolled is None or passed != len(self._taps):
-            raise _no_rollout(f"{passed} layers of attention were seen of its {len(self._taps)} blocks")
+            raise _no_rollout(f"{passed} layers of attention were recorded for its {len(self._taps)} blocks")
         if kind != "pool":
             return rolled[:, 0] if kind == "cls" else rolled.mean(dim=1)
         if pooling is None or pooling.shape != rolled.shape[:2]:

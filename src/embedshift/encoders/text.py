@@ -84,7 +84,9 @@ class ModuleTextEncoder:
         try:
             yield
         except Exception as error:
-            raise EmbedshiftError(f"{self.name}: its text tower cannot read a text ({reason(error)[:300]})") from error
+            raise EmbedshiftError(
+                f"{self.name}: its text tower cannot encode a text ({reason(error)[:300]})"
+            ) from error
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         tokens = {name: values.to(self.device) for name, values in self._tokenize(texts).items()}
@@ -116,7 +118,7 @@ def _tokenizer(found: Checkpoint, *, padded: bool) -> Tokenize:
     if not any(checkpoint_file(found.source, name, found.offline) for name in TOKENIZER_FILES):
         # transformers would make an empty one without a word.
         raise EmbedshiftError(
-            f"{found.model}: no tokenizer in the checkpoint ({TOKENIZER_FILES[0]} or its like): texts cannot be read"
+            f"{found.model}: no tokenizer in the checkpoint ({TOKENIZER_FILES[0]} or similar): it cannot encode texts"
         )
     with quiet(), closed(local=found.local):
         try:

@@ -77,7 +77,9 @@ def _create(timm: Any, model: str, size: int | None) -> Any:
     if local:
         check_timm(folder)
         if not any(folder.glob("*.safetensors")):
-            log.info("timm:%s: no safetensors there; its pickle is read as weights only, no code in it is run", model)
+            log.info(
+                "timm:%s: no safetensors file; its pickle is read as weights only, without running code in it", model
+            )
         model = f"{source}:{folder}"
     with closed(local=local):
         try:

@@ -226,6 +226,6 @@ def _in_words(cost: Cost) -> str:
     if cost.largest is None:
         return f"takes {cost.times:.1f} times as long as float32" if cost.times >= 1 else "gives no finite numbers"
     return (
-        f"is {1 / cost.times:.1f} times as fast as float32, its embeddings {cost.largest:.1g} from float32's in cosine "
-        f"distance at most and {cost.mean:.1g} on average ({cost.pictures} pictures)"
+        f"is {1 / cost.times:.1f} times as fast as float32; cosine distance of its embeddings from "
+        f"those in float32: at most {cost.largest:.1g}, on average {cost.mean:.1g} ({cost.pictures} images)"
     )

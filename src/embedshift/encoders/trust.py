@@ -52,7 +52,7 @@ def check_config(config: transformers.PretrainedConfig, model: str) -> None:
     """
     parts = [config, *(getattr(config, name, None) for name in config.sub_configs)]
     if any(getattr(part, "quantization_config", None) for part in parts):
-        raise EmbedshiftError(f"{model}: its weights are quantized; give a checkpoint with weights in full")
+        raise EmbedshiftError(f"{model}: its weights are quantized; give a checkpoint with full-precision weights")
     settable: Any = config
     settable._attn_implementation = None  # of its parts too
     settable.transformers_weights = None
@@ -77,7 +77,9 @@ def check_index(file: Path | None, model: str) -> None:
         names = set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values())
         outside = [name for name in names if Path(name).name != name]
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise EmbedshiftError(f"{model}: its weights cannot be loaded ({file.name} is no index of weights)") from error
+        raise EmbedshiftError(
+            f"{model}: its weights cannot be loaded ({file.name} is not an index of weights)"
+        ) from error
     if outside:
         raise EmbedshiftError(f"{model}: {file.name} names weights outside its folder ({outside[0]}); refused")
 
@@ -100,13 +102,13 @@ def check_open_clip(config: dict[str, Any], model: str) -> None:
     vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
     name = vision.get("timm_model_name")
     if name is not None and not _is_plain(name):
-        raise EmbedshiftError(f"{model}: its timm_model_name {name!r} is a place, not a name of timm's; refused")
+        raise EmbedshiftError(f"{model}: its timm_model_name {name!r} is a path or URL, not a timm model name; refused")
     for key in text.get("tokenizer_kwargs") or {}:
         if key not in TOKENIZER_KEYS:
             raise EmbedshiftError(f"{model}: its configuration sets {key!r} for the tokenizer; refused")
     name = text.get("hf_model_name")
     if name is not None and (not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts):
-        raise EmbedshiftError(f"{model}: its hf_model_name {name!r} is a place, not a model's name; refused")
+        raise EmbedshiftError(f"{model}: its hf_model_name {name!r} is a path or URL, not a model name; refused")
 
 
 def check_hf_text(config: dict[str, Any], model: str, *, local: bool) -> None:
@@ -126,7 +128,9 @@ def check_hf_text(config: dict[str, Any], model: str, *, local: bool) -> None:
     try:
         transformers.AutoConfig.from_pretrained(name, local_files_only=local, trust_remote_code=False)
     except Exception as error:
-        words = "a local model never asks the network; download its config.json first" if local else "it is not usable"
+        words = (
+            "a local model does not use the network; download its config.json first" if local else "it is not usable"
+        )
         raise EmbedshiftError(f"{model}: its text tower needs the configuration of {name!r}: {words}") from error
 
 
@@ -144,7 +148,7 @@ def check_timm(folder: Path) -> None:
     classes = config.get("num_classes", config.get("pretrained_cfg", {}).get("num_classes"))
     # timm loads loosely on this word, and where the classes of model and weights differ.
     if "pretrained_strict" in told or told.get("num_classes", classes) != classes:
-        raise EmbedshiftError(f"{folder}: its model_args would have weights filled at random; refused")
+        raise EmbedshiftError(f"{folder}: its model_args would create random weights; refused")
 
 
 def _is_plain(name: Any) -> bool:

@@ -46,7 +46,7 @@ def worth_again(
     ]
     if not places:
         return set()
-    log.info("%d images that failed are tried again", len(places))
+    log.info("trying %d failed images again", len(places))
     samples = [sample for _, sample in places]
     drawn = draw_all(Images(samples, source, plan, draw_image), min(workers, len(places)))
     return {index for (index, _), image in zip(places, drawn, strict=True) if isinstance(image, DrawnImage)}

@@ -50,7 +50,7 @@ def joined() -> Iterator[Any]:
             yield ray
     except ray.exceptions.RayError as error:
         last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise EmbedshiftError(f"the Ray cluster gave up: {last[0]}; run the same command again to go on") from error
+        raise EmbedshiftError(f"the Ray cluster failed: {last[0]}; run the same command again to resume") from error
     finally:
         if started_here:
             ray.shutdown()
@@ -75,7 +75,7 @@ def _watched(head: str) -> Iterator[None]:
             except OSError:
                 missed += 1
         if missed == 3:
-            log.error("the head of the Ray cluster does not answer any more; run the same command again to go on")
+            log.error("the head of the Ray cluster no longer answers; run the same command again to resume")
 
     threading.Thread(target=watch, daemon=True).start()
     try:
@@ -108,7 +108,7 @@ def over_cluster() -> Iterator[Callable[..., Any]]:
             nonlocal told
             if problem and not told:
                 told = True
-                log.warning("a worker of the cluster leaves tables to this process (%s)", problem)
+                log.warning("a worker of the cluster cannot make tables (%s); this process makes them", problem)
             return bool(problem)
 
         yield over

@@ -102,11 +102,14 @@ def _parcel(job: Job, devices: int) -> bytes | None:
     workers = min(job.workers, max(1, (os.cpu_count() or 1) // devices))
     try:
         parcel = pickle.dumps(replace(job, shards=(), ready=None, progress=_ignore).with_workers(workers))
-        problem = "" if b"__main__" not in parcel else "they stand in the script itself"
+        problem = "" if b"__main__" not in parcel else "the script itself defines them"
     except Exception as error:
         parcel, problem = b"", reason(error)
     if problem:
-        log.warning("one device only: the augmentations cannot go to other processes (%s); import them", problem)
+        log.warning(
+            "using only one device: the augmentations cannot be sent to other processes (%s); move them to a module",
+            problem,
+        )
         return None
     return parcel
 
@@ -133,8 +136,8 @@ class _Child:
         except GONE as error:
             code = self.process.wait()
             raise EmbedshiftError(
-                f"the process of device {self.device} was ended from outside (exit code {code}): out of memory? "
-                "Run the same command again to go on"
+                f"the process of device {self.device} stopped unexpectedly (exit code {code}), perhaps out of memory. "
+                "Run the same command again to resume"
             ) from error
 
 

@@ -82,7 +82,7 @@ def draw_all(images: Images, workers: int) -> Generator[Made, None, None]:
             yield _at_second_try(images, place, lambda place=place: images.draw(place))  # type: ignore[misc]
         return
     if _is_daemon():
-        raise EmbedshiftError("a process of a pool can have no loader processes of its own: use `workers` 0 there")
+        raise EmbedshiftError("a process of a pool cannot start loader processes; use `workers` 0 there")
     with contextlib.ExitStack() as stack:
         loaders = [stack.enter_context(_Loader(images, workers)) for _ in range(workers)]
         waiting: collections.deque[int] = collections.deque()

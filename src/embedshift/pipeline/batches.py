@@ -74,7 +74,7 @@ class Batch:
                     raise _failed(encoder, 1, error) from error
                 if tried // 2 < self.size:  # it may have been halved since the pass was begun
                     self.size = tried // 2
-                    log.warning("out of memory at %d views: batches of %d from here on", tried, self.size)
+                    log.warning("out of memory with %d views; using batches of %d from now on", tried, self.size)
         return encoded
 
     def _one_by_one(self, encoder: Encoder, views: Sequence[Pixels], encoded: "Encoded", error: Exception) -> None:

@@ -90,7 +90,7 @@ def draw_image(
 
     Raises:
         TookTooLong: when a step takes longer than the settings allow; its text is the stage.
-        MemoryError: when the memory does not hold it. Both may be otherwise another time.
+        MemoryError: when it does not fit into memory. Both may be otherwise another time.
     """
     seconds = plan.config.image_timeout
     return guarded(lambda clock: _drawn(sample, source, plan, clock, into), sample, source, seconds, ends_process)
@@ -144,11 +144,11 @@ def out_of_reach(sample: Sample, error: BaseException, seconds: float, tries: st
     if isinstance(error, TookTooLong):
         stage, words = str(error), f"took longer than {seconds:g} s (`image_timeout`)"
     elif isinstance(error, MemoryError):
-        words = "the memory does not hold it"
+        words = "it does not fit into memory"
     else:
         words = (
-            "its loader process ended while it read, decoded or drew it: out of memory, a fault in a library, or a "
-            f"step that took longer than {seconds:g} s (`image_timeout`)"
+            "its loader process ended while reading, decoding or augmenting it: out of memory, a fault in a library, "
+            f"or a step that took longer than {seconds:g} s (`image_timeout`)"
         )
     return Failure(storable(sample.image_id), stage, f"{words}; tried {tries}", transient=True)
 

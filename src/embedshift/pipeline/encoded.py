@@ -41,7 +41,7 @@ def unusable(output: EncoderOutput) -> str | None:
     """
     for name, array in output.arrays().items():
         if not np.isfinite(array).all():
-            return f"the encoder's {name} holds values that are not finite"
+            return f"the encoder's {name} contains values that are not finite"
     if not output.embedding.any(axis=1).all():
         return "the encoder's embedding is a zero vector, which has no direction"
     return None

@@ -101,6 +101,6 @@ def asked_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
             groups.setdefault(each.needs, []).append(each.name)
     for name in names:
         if name not in groups and METRICS[name].asked_by != "metrics":
-            raise UsageError(f"metrics: {name} is switched on by `{METRICS[name].asked_by}`")
+            raise UsageError(f"metrics: {name} needs `{METRICS[name].asked_by}`")
     wanted = [metric for name in names for metric in groups.get(name) or [name]]
     return tuple(dict.fromkeys((*(each.name for each in always), *wanted)))

@@ -75,7 +75,7 @@ def open_source(paths: Sequence[str]) -> Source:
     found = [pair for path in paths for entry in expand(path) for pair in _kinds(entry)]
     kinds = list(dict.fromkeys(kind for kind, _ in found))
     if len(kinds) > 1:
-        raise UsageError(f"images of several kinds ({', '.join(kinds)}): give one kind to a study")
+        raise UsageError(f"images of several kinds ({', '.join(kinds)}); use one kind per study")
     return SOURCES[kinds[0] if kinds else "folder"](list(dict.fromkeys(entry for _, entry in found)))
 
 
@@ -181,7 +181,7 @@ def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: R
 
     def read(image_id: str) -> bytes:
         if name(image_id) not in samples:
-            raise EmbedshiftError("it is not in its source any more")
+            raise EmbedshiftError("it is no longer in its source")
         sample = samples[name(image_id)]
         if kind == "folder":  # a list may name any file, and a link may lead anywhere
             _check(roots, sample.location)

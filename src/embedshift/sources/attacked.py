@@ -114,10 +114,10 @@ def read_attack(folder: Path) -> Attack | None:
     try:
         found = _typed(Attack, json.loads(read_text(file, LARGEST)))
         if wrong := [name for name, each in found.variants.items() if name != each.name]:
-            raise ValueError(f"the folder of a variant cannot be called {wrong[0]!r:.80}")
+            raise ValueError(f"the folder of a variant cannot be named {wrong[0]!r:.80}")
         return found
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{file}: not as `embedshift attack` writes it ({error!s:.200})") from error
+        raise UsageError(f"{file}: not a file written by `embedshift attack` ({error!s:.200})") from error
 
 
 def file_of(folder: Path, variant: str, image_id: str) -> Path:
@@ -132,7 +132,7 @@ def file_of(folder: Path, variant: str, image_id: str) -> Path:
     """
     name = stem(image_id)
     if "\0" in name or any(not part or part.startswith(".") for part in name.split("/")):
-        raise EmbedshiftError("its id cannot be the name of a file that a folder of images shows")
+        raise EmbedshiftError("its id cannot be used as a file name in a folder of images")
     return folder / variant / f"{name}.png"
 
 
@@ -150,7 +150,7 @@ def _refuse_others(folder: Path, attack: Attack, variants: Sequence[str]) -> Non
         for variant in variants:
             path = file_of(folder, variant, image_id)
             if variant in image.files and path.exists() and hash_of(path) != image.files[variant]:
-                raise UsageError(f"{path} is not the picture that the attack made")
+                raise UsageError(f"{path} is not the image that the attack wrote")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +220,7 @@ def told_of(told: Mapping[str, Any]) -> Told | None:
     try:
         return _typed(Told, dict(told))
     except ValueError as error:
-        raise UsageError(f"{FILE} does not say what was attacked ({error!s:.200})") from error
+        raise UsageError(f"{FILE} does not record what was attacked ({error!s:.200})") from error
 
 
 def _typed(kind: type[T], content: Any) -> T:

@@ -161,7 +161,7 @@ def passed_over(skipped: Mapping[str, int]) -> str:
 
     Example:
         >>> passed_over({".txt": 2, ".md": 1})
-        ' (passed over: 1 .md, 2 .txt)'
+        ' (skipped:  1 .md, 2 .txt)'
     """
     counted = ", ".join(f"{count} {ending}" for ending, count in sorted(skipped.items()))
-    return f" (passed over: {counted})" if counted else ""
+    return f" (skipped:  {counted})" if counted else ""

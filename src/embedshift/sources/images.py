@@ -53,17 +53,17 @@ def decode(data: bytes) -> Pixels:
             warnings.simplefilter("ignore")
             pixels, orientation = _pixels(data)
             if (less := shorter_webp(data)) and _loads(less):
-                raise EmbedshiftError("the picture is damaged or ends early (a WebP whose end is zeros)")
+                raise EmbedshiftError("the image is damaged or ends early (a WebP whose end is zeros)")
         return _turned(pixels, orientation)
     except EmbedshiftError:
         raise
     except Image.DecompressionBombError as error:
-        raise EmbedshiftError(_too_large("the header's size")) from error
+        raise EmbedshiftError(_too_large("size in the header")) from error
     except UnidentifiedImageError as error:
-        raise EmbedshiftError("not a picture in a known format, whatever its name says; or cut off early") from error
+        raise EmbedshiftError("not an image in a known format, or cut off early") from error
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
-        raise EmbedshiftError(f"the picture is damaged or ends early ({words})") from error
+        raise EmbedshiftError(f"the image is damaged or ends early ({words})") from error
 
 
 def upright_size(data: bytes) -> tuple[int, int] | None:
@@ -112,7 +112,7 @@ def _checked_pixels(data: bytes) -> tuple[Pixels, int]:
         # Lines that are missing are black; to count them takes half as long as to decode, so only then.
         black = not np.asarray(image.crop((0, image.height - 1, image.width, image.height))).any()
         if image.format == "PNG" and (black or image.info.get("interlace")) and not holds_all_lines(data):
-            raise EmbedshiftError("the picture is damaged or ends early (a PNG without some of its lines)")
+            raise EmbedshiftError("the image is damaged or ends early (a PNG without some of its lines)")
         return _rgb(image), _orientation(image)
 
 
@@ -132,7 +132,7 @@ def _loads(data: bytes) -> bool:
 
 
 def _too_large(size: str) -> str:
-    return f"the picture has more than 100 megapixels ({size}): scale it down first"
+    return f"the image has more than 100 megapixels ({size}): scale it down first"
 
 
 def _orientation(image: Image.Image) -> int:
@@ -169,7 +169,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         return _high_byte(np.asarray(image), image.info.get("transparency")).convert("RGB")
     if image.mode == "F":
-        raise EmbedshiftError("floating-point pixels have no fixed range: convert the picture to 8 or 16 bits")
+        raise EmbedshiftError("floating-point pixels have no fixed range; convert the image to 8 or 16 bits")
     if image.has_transparency_data:
         colour = image.convert("RGBA")
         white = Image.new("RGBA", colour.size, "white")
@@ -180,7 +180,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _high_byte(values: NDArray[np.generic], transparent: int | None) -> Image.Image:
     wide = values.astype(np.int64)
     if wide.min() < 0 or wide.max() > 0xFFFF:
-        raise EmbedshiftError("the picture has more than 16 bits a channel: convert it to 8 or 16 bits")
+        raise EmbedshiftError("the image has more than 16 bits per channel; convert it to 8 or 16 bits")
     return Image.fromarray(np.where(wide == transparent, 255, wide >> 8).astype(np.uint8))
 
 
@@ -242,7 +242,7 @@ def resize(
     else:
         new_height, new_width = int(edge * height / width), edge
     if new_height * new_width > MAX_PIXELS:
-        raise EmbedshiftError(f"a picture of {width} x {height} is too long to be cropped: use `resize` squash")
+        raise EmbedshiftError(f"an image of {width} x {height} is too elongated to be cropped; use `resize` squash")
     scaled = np.asarray(Image.fromarray(image).resize((new_width, new_height), Image.Resampling(resample)))
     top, left = (new_height - size) // 2, (new_width - size) // 2
     return np.ascontiguousarray(scaled[top : top + size, left : left + size])

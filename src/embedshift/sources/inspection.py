@@ -61,7 +61,7 @@ def inspect(source: PairedSource) -> dict[str, Inspection]:
     for name, each in inspected.items():
         if each.stretched:
             log.warning(
-                "%s: %d of %d variants have another aspect ratio than their image, by more than 2 %% (first: %s)",
+                "%s: %d of %d variants have an aspect ratio more than 2 %% off that of their original (first: %s)",
                 name, each.stretched, each.count, each.first,
             )  # fmt: skip
     return inspected

@@ -53,7 +53,7 @@ def inspected(data: bytes) -> Jpeg:
         marker, at = found[1][0], found.end()
         if marker == _END:
             if frame in _COUNTED and any(map(any, missing.values())):
-                raise EmbedshiftError("the picture is damaged or ends early (a JPEG without some of its scans)")
+                raise EmbedshiftError("the image is damaged or ends early (a JPEG without some of its scans)")
             return Jpeg(found.start(), frame, scans)
         length = int.from_bytes(data[at : at + 2], "big")
         segment = data[at + 2 : at + length]
@@ -66,7 +66,7 @@ def inspected(data: bytes) -> Jpeg:
             _bring(missing, segment, progressive=frame not in _SEQUENTIAL_OF_ANY_CODE)
     else:
         raise EmbedshiftError(f"a JPEG of more than {_MOST_SEGMENTS:,} segments: save it again")
-    raise EmbedshiftError("the picture is damaged or ends early (a JPEG without its end)")
+    raise EmbedshiftError("the image is damaged or ends early (a JPEG without its end)")
 
 
 def load(image: ImageFile.ImageFile, data: bytes, jpeg: Jpeg) -> None:
@@ -95,9 +95,9 @@ def load(image: ImageFile.ImageFile, data: bytes, jpeg: Jpeg) -> None:
         rest = rest[decoder.decode(rest)[0] :] + _PADDING[:2]
         if decoder.decode(rest)[0] != len(rest):
             # Bytes that are left over wait for those of the block that they belong to.
-            raise EmbedshiftError("the picture is damaged or ends early (a JPEG whose last scan is cut)")
+            raise EmbedshiftError("the image is damaged or ends early (a JPEG whose last scan is cut)")
         if decoder.decode(b"\xff\xd9")[0] >= 0:
-            raise EmbedshiftError("the picture is damaged or ends early (a JPEG whose scans cannot be read)")
+            raise EmbedshiftError("the image is damaged or ends early (a JPEG whose scans cannot be read)")
     finally:
         decoder.cleanup()
     image.tile = []

@@ -36,7 +36,7 @@ def expand(path: str) -> list[str]:
         raise UsageError(f"{file}: no such file or folder")
     ending = os.path.splitext(path)[1].lower()
     if ending in TABLE_ENDINGS and not os.path.isdir(path):
-        raise UsageError(f"{path}: a table is no list of images; give a .txt with one path a line")
+        raise UsageError(f"{path}: a table is not a list of images; give a .txt file with one path per line")
     if ending != ".txt" or os.path.isdir(path):
         return [path]
     # Split as bytes: a name may hold what Python takes for the end of a line. Editors may begin a text with a mark.

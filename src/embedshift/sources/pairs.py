@@ -85,7 +85,7 @@ class PairedSource:
         self.skipped.update(source.skipped)
         if left := sum(len(found[each]) for each in found.keys() - listed.keys()):
             self.skipped[f"no original: {name}"] = left
-            log.info("%s: %d variants have no original and are passed over", name, left)
+            log.info("%s: %d variants have no original and are skipped", name, left)
 
     def _checked(self, sample: Sample) -> Sample:
         """The image, with the problem that it lacks variants where it has this problem alone."""
@@ -109,7 +109,8 @@ def refuse_equal(what: str, groups: Groups, wanted: Any) -> None:
     for each in wanted:
         if len(groups.get(each, ())) > 1:
             one, other = sorted(sample.location for sample in groups[each][:2])
-            raise UsageError(f"two {what} are called {each!r} without their endings: {one} and {other}; rename one")
+            words = f"two {what} have the same name {each!r} without the file extension"
+            raise UsageError(f"{words}: {one} and {other}; rename one")
 
 
 def _check_matches(name: str, matched: Mapping[str, Sample], samples: Sequence[Sample], source: Source) -> None:
@@ -117,19 +118,19 @@ def _check_matches(name: str, matched: Mapping[str, Sample], samples: Sequence[S
     if not matched:
         ours, theirs = (_first(each) for each in (samples, source.samples))
         raise UsageError(
-            f"no variant in {name} belongs to an image: an image and its variant have the same id without the ending, "
-            f"and here images are called {ours}, and those in {name} {theirs}. Sets that are not paired image by "
-            "image, as ImageNet-R and ImageNet, cannot be measured as pairs"
+            f"no variant in {name} matches an image: an image and its variant need the same id without the file "
+            f"extension, but here images are named {ours} and variants {theirs}. Sets that are not paired image by "
+            "image, such as ImageNet-R and ImageNet, cannot be measured as pairs"
         )
     if (lacking := len(samples) - len(matched)) > 0:
         first = min(sample.image_id for sample in samples if sample.image_id not in matched)
         level = logging.WARNING if len(matched) < len(samples) / 2 else logging.INFO
         log.log(
-            level, "%s: a variant of %d of %d images, none of %d (first: %s)",
+            level, "%s: variants for %d of %d images; %d images have none (first: %s)",
             name, len(matched), len(samples), lacking, first,
         )  # fmt: skip
 
 
 def _first(samples: Sequence[Sample]) -> str:
     """The first ids, for a person to see why they do not match."""
-    return ", ".join(sorted(repr(sample.image_id) for sample in samples)[:2]) or "nothing, it is empty"
+    return ", ".join(sorted(repr(sample.image_id) for sample in samples)[:2]) or "nothing (no files)"

@@ -57,7 +57,7 @@ class ParquetSource:
                 raise EmbedshiftError(f"{place}: damaged ({reason(error)})") from error
             start, end = self._starts[sample.archive][block[1] : block[1] + 2]
             if table.num_rows != end - start:  # a damaged page may hold fewer, and rows would be mixed up
-                raise EmbedshiftError(f"{place}: damaged ({table.num_rows} rows where {end - start} were listed)")
+                raise EmbedshiftError(f"{place}: damaged ({table.num_rows} rows, expected {end - start})")
             self._groups[block] = table.column(0)
             if len(self._groups) > WINDOW:
                 self._groups.popitem(last=False)
@@ -120,7 +120,7 @@ def image_column(path: str, schema: pa.Schema, asked: str = "") -> str:
     """
     holding = [field.name for field in schema if _holds_bytes(field.type)]
     if asked and asked not in holding:
-        words = "holds no bytes" if asked in schema.names else "is not there"
+        words = "contains no bytes" if asked in schema.names else "does not exist"
         raise UsageError(f"{path}: the column {asked!r} {words}; those with bytes: {', '.join(holding) or 'none'}")
     if asked:
         return asked
@@ -148,10 +148,10 @@ def image_bytes(value: Any) -> bytes:
         if value.get("bytes") is None and value.get("path"):
             # Whoever wrote the table would choose which files of this machine are shown.
             raise EmbedshiftError(
-                "the row holds no bytes but a path, which is not opened: store the images in the table"
+                "the row contains a path instead of bytes; paths are not opened, so store the images in the table"
             )
         value = value.get("bytes")
     if value is None:
-        raise EmbedshiftError("the row holds no image")
+        raise EmbedshiftError("the row contains no image")
     refuse_larger(len(value), IMAGE_BYTES)
     return bytes(value)

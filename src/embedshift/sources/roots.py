@@ -88,12 +88,12 @@ class Roots:
             >>> Roots(["/data/photos"]).check("/data/photos/a.png")
             >>> Roots(["/data/photos"]).check("/data/photos/../secret.png")
             Traceback (most recent call last):
-            embedshift.errors.EmbedshiftError: it lies outside the folders that images may be read from
+            embedshift.errors.EmbedshiftError: it is outside the folders from which images may be read
         """
         real = _real(place)
         below = any(real == root or real.startswith(root.rstrip("/") + "/") for root in self.places)
         if not below or (is_url(real) and ".." in real.split("/")):
-            raise EmbedshiftError("it lies outside the folders that images may be read from")
+            raise EmbedshiftError("it is outside the folders from which images may be read")
 
 
 def moved(description: Mapping[str, Any], folder: Path) -> Json:

@@ -143,11 +143,11 @@ class _Members:
             folder = "" if member.islnk() else posixpath.dirname(name)
             found = self._files.get(posixpath.normpath(posixpath.join(folder, member.linkname)), member)
             if found is member:
-                return member, f"a link to {member.linkname}, which is no file in the archive"
+                return member, f"a link to {member.linkname}, which is not a file in the archive"
         if found.issparse():
             problem = "a sparse file in a tar cannot be read in place: pack it without holes"
         elif not found.isreg():
-            problem = "no file, but a device or a FIFO in the archive"
+            problem = "a device or a FIFO in the archive, not a file"
         else:
             try:
                 refuse_larger(found.size, IMAGE_BYTES)

@@ -27,7 +27,7 @@ def named_variants(pairs: Sequence[str]) -> dict[str, str]:
     for text in pairs:
         name, path = _named(text)
         if name in found:
-            raise UsageError(f"two variants are called {name!r}: {found[name]} and {path}; name them as NAME=PATH")
+            raise UsageError(f"two variants have the name {name!r}: {found[name]} and {path}; name them as NAME=PATH")
         found[name] = path
     return found
 

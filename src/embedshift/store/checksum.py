@@ -80,7 +80,7 @@ def digests(path: Path) -> Digests:
             start, footer = _footer(path, file)
             said = {name: footer[at : at + len(_ZEROS)] for name in PLACEHOLDERS if (at := _place(footer, name)) > 0}
             if len(said) < len(PLACEHOLDERS):
-                raise NoChecksum(path, "it holds no checksum")
+                raise NoChecksum(path, "it contains no checksum")
             hashed = _hashed_up_to(file, start)
     except OSError as error:
         if error.errno == errno.EIO:
@@ -103,12 +103,12 @@ def _footer(path: Path, file: BinaryIO) -> tuple[int, bytes]:
     """Where the footer begins, and all bytes from there to the end of the file."""
     size = file.seek(0, os.SEEK_END)
     if size < _END.size:
-        raise Damaged(path, "it is cut")
+        raise Damaged(path, "it is truncated")
     file.seek(size - _END.size)
     length, mark = _END.unpack(file.read(_END.size))
     start = size - _END.size - length
     if mark != b"PAR1" or start < 0:
-        raise Damaged(path, "it is cut, or its end is altered")
+        raise Damaged(path, "it is truncated, or its end was changed")
     file.seek(start)
     return start, file.read()
 

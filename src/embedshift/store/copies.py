@@ -24,7 +24,7 @@ def copies_line(count: int) -> str:
 
     Example:
         >>> copies_line(1)
-        '1 image repeats the pixels of another; intervals count each as an image of its own and are too narrow'
+        '1 image repeats the pixels of another; intervals treat all of them as independent images and are too narrow'
     """
     images = "1 image repeats" if count == 1 else f"{count:,} images repeat"
-    return f"{images} the pixels of another; intervals count each as an image of its own and are too narrow"
+    return f"{images} the pixels of another; intervals treat all of them as independent images and are too narrow"

@@ -43,11 +43,11 @@ def resumable(
         what = differences(then, identity) or ["the configuration"]
         if then.get("images") != identity["images"]:
             what += _moved_images(found, count, image_ids)
-        raise UsageError(f"{out} holds another study: {'; '.join(what)}. Choose another `out`, or delete it")
+        raise UsageError(f"{out} contains another study: {'; '.join(what)}. Choose another `out`, or delete it")
     for each in damaged:
         if not hashes:  # nothing here says whose it is
             raise each
-        log.warning("%s: damaged; it is deleted and measured again", each.path)
+        log.warning("%s: damaged; deleting it and measuring it again", each.path)
         each.path.unlink()
     for path in shards.leftovers(out):
         path.unlink()

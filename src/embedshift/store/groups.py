@@ -42,7 +42,7 @@ class ShardGroup:
             if isinstance(found, EmbedshiftError):
                 raise found
             if found.digests.file != digest:
-                raise EmbedshiftError(f"{path}: another shard than the study had when its tables were begun")
+                raise EmbedshiftError(f"{path}: the shard changed while the tables were being made")
         return scan(self.paths).slice(self.first, self.count)
 
 

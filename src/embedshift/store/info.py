@@ -141,7 +141,7 @@ def hash_of(identity: Mapping[str, Any]) -> str:
 def read_content(folder: Path) -> Json:
     """study.json as it is; UsageError where there is none."""
     if (name := storable(str(folder))) != str(folder):  # Arrow and Polars open no such path
-        raise UsageError(f"{name}: holds bytes that are not UTF-8; rename it")
+        raise UsageError(f"{name}: contains bytes that are not UTF-8; rename it")
     file = folder / FILE
     try:
         if file.exists() and not file.is_file():
@@ -150,7 +150,7 @@ def read_content(folder: Path) -> Json:
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{folder}: no study here ({reason(error)})") from error
     if not isinstance(content, dict):
-        raise UsageError(f"{folder}: no study here ({FILE} is no JSON object)")
+        raise UsageError(f"{folder}: no study here ({FILE} is not a JSON object)")
     return content
 
 
@@ -169,7 +169,7 @@ def read_info(folder: Path) -> StudyInfo:
         info = _typed(StudyInfo, content)
         _check(info)
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        raise UsageError(f"{folder}: its {FILE} is not whole ({reason(error):.300})") from error
+        raise UsageError(f"{folder}: its {FILE} is incomplete or damaged ({reason(error):.300})") from error
     return info
 
 
@@ -205,12 +205,12 @@ def _check(info: StudyInfo) -> None:
         _check_augmentation(entry)
     families_of(info.identity["augmentations"])
     if info.config_hash != hash_of(info.identity):
-        raise ValueError("its identity is not that which its hash is of")
+        raise ValueError("its identity does not match its hash")
     if list(info.augmentations) != list(info.identity["augmentations"]):
-        raise ValueError("its augmentations are not those of its identity")
+        raise ValueError("its augmentations do not match its identity")
     told = info.identity["questions"]
     if any(dict(said) != told.get(name, {}) for name, said in info.questions.items()):
-        raise ValueError("its questions are not those of its identity")
+        raise ValueError("its questions do not match its identity")
 
 
 @dataclass
@@ -277,9 +277,9 @@ class _Purified:
 
 def _check_source(source: _Source) -> None:
     if source.kind not in SOURCES:
-        raise ValueError(f"source: no source is called {source.kind:.40}")
+        raise ValueError(f"source: unknown kind {source.kind:.40}")
     if (source.root is None) if source.kind == "folder" else (source.paths is None):
-        raise ValueError("source: it names no place")
+        raise ValueError("source: it has no location")
 
 
 def _check_augmentation(entry: Mapping[str, Any]) -> None:

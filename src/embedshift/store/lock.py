@@ -15,7 +15,7 @@ from embedshift.sources.base import storable
 # Folders that runs of this process are at work in, by device and number.
 _HELD: set[tuple[int, int]] = set()
 _GUARD = threading.Lock()
-_AT_WORK = "another run is at work here; wait for it or choose another `out`"
+_AT_WORK = "another run is using this folder; wait for it or choose another `out`"
 
 
 @contextlib.contextmanager
@@ -28,7 +28,7 @@ def locked(out: Path, inside: str = "shards") -> Iterator[None]:
         EmbedshiftError: when another run holds it, or the folder cannot be written.
     """
     if storable(str(out)) != str(out):  # Arrow and Polars open no such path
-        raise UsageError(f"{storable(str(out))}: holds bytes that are not UTF-8; choose another `out`")
+        raise UsageError(f"{storable(str(out))}: contains bytes that are not UTF-8; choose another `out`")
     try:
         (out / inside).mkdir(parents=True, exist_ok=True)
         place = out.stat()
@@ -56,7 +56,7 @@ def _lock_file(out: Path) -> BinaryIO:
     try:
         return open_own(path)
     except OSError as error:
-        others = {errno.ELOOP: "a link", errno.EINVAL: "no regular file"}
+        others = {errno.ELOOP: "a link", errno.EINVAL: "not a regular file"}
         if error.errno in others:
-            raise UsageError(f"{path}: {others[error.errno]}, and no lock of embedshift; delete it") from error
+            raise UsageError(f"{path}: {others[error.errno]} instead of a lock file; delete it") from error
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error

@@ -53,7 +53,7 @@ def present(folder: Path, count: int) -> dict[int, Path]:
     odd = sorted(name for name in names - {path.name for path in paths.values()} if _LIKE_A_PART.match(name))
     if odd:
         last = f" to {shard_path(folder, count - 1).name}" if count > 1 else ""
-        words = f"no part of this study, whose parts are called {shard_path(folder, 0).name}{last}"
+        words = f"not part of this study, whose shards are named {shard_path(folder, 0).name}{last}"
         raise UsageError(f"{place / odd[0]}: {words}; move it elsewhere")
     return paths
 
@@ -96,7 +96,7 @@ def refuse_foreign(part: Part, info: StudyInfo) -> None:
         raise UsageError(f"{part.path}: a shard of another study; move it elsewhere and run the study again")
     views = 1 + len(info.augmentations) * info.draws
     if part.rows != part.record.images * views:
-        words = f"{part.rows} rows where {part.record.images} images of {views} views are said"
+        words = f"{part.rows} rows, expected {part.record.images} images of {views} views"
         raise UsageError(f"{part.path}: {words}; move it elsewhere and run the study again")
 
 
@@ -106,8 +106,8 @@ def refuse_counts(folder: Path, info: StudyInfo, found: Iterable[Part]) -> None:
     there = (sum(record.images for record in records), sum(len(record.failures) for record in records))
     said = (info.counts.measured, info.counts.failed)
     if there != said or sum(said) != info.counts.images:
-        words = f"{there[0]} images measured and {there[1]} failed, its study.json says {said[0]} and {said[1]}"
-        raise UsageError(f"{folder}: its shards hold {words} of {info.counts.images}; run the study again")
+        words = f"{there[0]} measured and {there[1]} failed images, but study.json lists {said[0]} and {said[1]}"
+        raise UsageError(f"{folder}: its shards contain {words} of {info.counts.images}; run the study again")
 
 
 def overall(found: Iterable[Part]) -> str:
@@ -131,5 +131,5 @@ def _read(path: Path, *state: int) -> Part:
     """A part in this state of its file."""
     record, found, rows = read_record(path)
     if shard_path(path.parent.parent, record.index) != path:
-        raise UsageError(f"{path}: holds shard {record.index}, whose name is another; move it elsewhere")
+        raise UsageError(f"{path}: contains shard {record.index} but has another name; move it elsewhere")
     return Part(path, record, found, rows)

@@ -92,7 +92,7 @@ class Reader:
             for place in own_places(self.source):
                 self.roots.check(place)
         except EmbedshiftError:
-            return "made without pictures: no run of this user has read images where this study says that they lie"
+            return "made without images: this user has not run embedshift on the image folders named in this study"
         return ""
 
     @property
@@ -163,7 +163,7 @@ class Reader:
         """The shards; UsageError where there is none."""
         if found := self.parts():
             return found
-        raise UsageError(f"{self.folder}: nothing is measured yet; run the study first")
+        raise UsageError(f"{self.folder}: no image is measured yet; run the study first")
 
     def parts(self) -> list[Part]:
         """The study's shards as they are now, in order, each found to be as it was written."""

@@ -46,7 +46,7 @@ def tables_of(questions: Sequence[Question]) -> list[Table]:
     tables: dict[str, Table] = {}
     for table in (table for part in parts for table in part.TABLES):
         if table.name in tables:
-            raise UsageError(f"two questions have a table {table.name!r}: one of them must go")
+            raise UsageError(f"two questions have a table {table.name!r}; remove one of them")
         tables[table.name] = table
     order = graphlib.TopologicalSorter({name: [r for r in tables[name].reads if r in tables] for name in tables})
     return [tables[name] for name in order.static_order()]

@@ -117,7 +117,7 @@ def _decoded(part: Part, info: StudyInfo) -> str:
     except Exception as error:
         return reason(error)
     images = len(table["image_id"].unique()) if table.num_rows else 0
-    return "" if images == part.record.images else f"{images} different images where {part.record.images} are said"
+    return "" if images == part.record.images else f"{images} different images, expected {part.record.images}"
 
 
 def _said_otherwise(folder: Path, info: StudyInfo, found: Sequence[Part]) -> str:
@@ -129,7 +129,7 @@ def _said_otherwise(folder: Path, info: StudyInfo, found: Sequence[Part]) -> str
     except EmbedshiftError as error:
         return reason(error)
     rows = sum(part.rows for part in found)
-    return "" if rows == info.counts.rows else f"it says {info.counts.rows} rows, the shards hold {rows}"
+    return "" if rows == info.counts.rows else f"it lists {info.counts.rows} rows, but the shards contain {rows}"
 
 
 def _failures(reader: Reader, found: Sequence[Part]) -> str:
@@ -141,7 +141,7 @@ def _failures(reader: Reader, found: Sequence[Part]) -> str:
     except EmbedshiftError as error:
         return reason(error)
     if listed != [asdict(failure) for part in found for failure in part.record.failures]:
-        return "not the failures that the shards hold; delete it and make the report again"
+        return "does not match the failures in the shards; delete it and make the report again"
     return ""
 
 

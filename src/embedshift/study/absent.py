@@ -13,11 +13,11 @@ def why_not(reader: Reader, name: str) -> str:
     for each in (QUESTIONS[question] for question in QUESTIONS):
         table = next((table for table in tables_of([each]) if table.name == name), None)
         if table is not None and table.takes and each in reader.questions:
-            return f"no {name} here: it takes {table.takes}"
+            return f"no {name} here: it needs {table.takes}"
         if table is not None and not each.of_pairs:
-            return f"no {name} here: that is not asked of pairs"
+            return f"no {name} here: it is not available for pairs"
         if table is not None:
             return f"no {name} here; run the study with `{each.name}`"
     if name == "differences":
-        return f"no {name} here: it takes {MOST_AUGMENTATIONS} augmentations at most"
+        return f"no {name} here: it needs at most {MOST_AUGMENTATIONS} augmentations"
     return f"no table '{name}' here; it has {', '.join(reader.table_names)}"

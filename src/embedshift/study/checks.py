@@ -57,12 +57,12 @@ def check_same_views(studies: Sequence[Study]) -> list[bool]:
         found += _other_images(_all_ids(first), _all_ids(other), words)
         if found:
             raise UsageError(
-                f"{other.folder} is not of the same images and views as {first.folder}: {'; '.join(found)}"
+                f"{other.folder} does not have the same images and views as {first.folder}: {'; '.join(found)}"
             )
         geometry = differences(_geometry(one), _geometry(two), words=words)
         geometry += differences(_versions(one), _versions(two), words=words)
         if geometry:
-            log.warning("the views are not the same pixels: %s", "; ".join(geometry))
+            log.warning("the views of the studies do not have the same pixels: %s", "; ".join(geometry))
         same.append(_geometry(one) == _geometry(two))
     return same
 
@@ -113,7 +113,7 @@ def common_images(studies: Sequence[Study]) -> list[str]:
     if left := len(all_ids) - len(common):
         lost = [(len(all_ids - ids), study.folder) for study, ids in zip(studies, measured, strict=True)]
         failed = [f"{count} failed in {folder}" for count, folder in lost if count]
-        log.warning("%d of %d images are left out: %s", left, len(all_ids), ", ".join(failed))
+        log.warning("skipping %d of %d images: %s", left, len(all_ids), ", ".join(failed))
     return sorted(common)
 
 
@@ -123,10 +123,10 @@ def common_metrics(studies: Sequence[Study]) -> list[str]:
     infos = [study.reader().info for study in studies]
     if apart := [name for name in common if any(_basis(name, info) != _basis(name, infos[0]) for info in infos)]:
         bases = " or ".join(dict.fromkeys(METRICS[name].depends_on for name in apart))
-        log.warning("%s differ between the studies, so these are left out: %s", bases, ", ".join(apart))
+        log.warning("%s differ between the studies; skipping these metrics: %s", bases, ", ".join(apart))
         common = [name for name in common if name not in apart]
     if others := {name for study in studies for name in study.metrics} - set(common):
-        log.warning("not every study has these metrics, which are left out: %s", ", ".join(sorted(others)))
+        log.warning("skipping metrics that not every study has: %s", ", ".join(sorted(others)))
     return common
 
 
@@ -158,9 +158,9 @@ def check_hashes(studies: Sequence[Study], image_ids: Sequence[str]) -> None:
         words = f"the pixels of {len(differ)} of {len(both)} images differ (first: {differ[0]})"
         decoders = [study.reader().info.versions.get("pillow", "unknown") for study in (first, other)]
         if decoders[0] == decoders[1]:
-            raise UsageError(f"{other.folder} is not of the same images as {first.folder}: {words}")
+            raise UsageError(f"{other.folder} does not have the same images as {first.folder}: {words}")
         versions = f"Pillow {decoders[0]} in {first.folder}, {decoders[1]} in {other.folder}"
-        log.warning("%s; other versions may decode an image otherwise: %s", words, versions)
+        log.warning("%s; other versions may decode an image differently: %s", words, versions)
 
 
 def _hashes(study: Study, image_ids: Sequence[str]) -> pl.DataFrame:
@@ -185,8 +185,8 @@ def check_pixels(study: Study, reference: Study, own: Values, others: Values, im
     apart = (np.abs(own - others) > SAME_PICTURE).any(axis=(1, 2))
     if apart.any():
         raise UsageError(
-            f"{study.folder} is not of the same images as {reference.folder}: images of the same name differ (first: "
-            f"{image_ids[int(apart.argmax())]})",
+            f"{study.folder} does not have the same images as {reference.folder}: images of the same name differ "
+            f"(first: {image_ids[int(apart.argmax())]})",
         )
 
 

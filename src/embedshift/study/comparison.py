@@ -260,7 +260,7 @@ def _folder(out: str | Path) -> Path:
     """The folder for the results, made if missing."""
     folder = Path(out)
     if Reader(folder).exists():
-        raise UsageError(f"{folder}: holds a study; choose another `out`")
+        raise UsageError(f"{folder}: contains a study; choose another `out`")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

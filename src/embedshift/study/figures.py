@@ -45,7 +45,7 @@ def comparison_figure(name: str) -> Callable[[Draw], Draw]:
 def means(data: "Comparison") -> Figure:
     """A panel per metric; in it, for every augmentation, a bar per study, with the mean's value."""
     names, augmentations = data.studies["study"].to_list(), data.shown
-    figure, panels = _panels(data, names, "Means, study by study", "bar: mean")
+    figure, panels = _panels(data, names, "Means by study", "bar: mean")
     for axes, metric in zip(panels, shown(data), strict=True):
         values = _means(data, metric)
         low, high = min(0.0, np.nanmin(values, initial=0.0)), np.nanmax(values, initial=0.0) or 1.0
@@ -63,7 +63,7 @@ def differences(data: "Comparison") -> Figure:
     """A panel per metric; in it, for every augmentation, a dot per study but the first, with its interval."""
     names, augmentations = data.studies["study"].to_list(), data.shown
     title = f"{_name(names[1])} minus {_name(names[0])}" if len(names) == 2 else f"Each minus {_name(names[0])}"
-    note = "dot: difference of the means, filled where it is settled; line: paired 95 % interval"
+    note = "dot: difference of the means, filled if significant; line: paired 95 % interval"
     figure, panels = _panels(data, names[1:], title, note)
     for axes, metric in zip(panels, shown(data), strict=True):
         axes.axvline(0, color=MUTED, linewidth=0.8)
@@ -83,11 +83,11 @@ def differences(data: "Comparison") -> Figure:
 def tolerances(data: "Comparison") -> Figure:
     """A row per family: where among its levels the tolerance by share of each study lies, with its interval."""
     if data.tolerances.is_empty():
-        raise UsageError("figure 'tolerances': the augmentations of these studies do not stand in families")
+        raise UsageError("figure 'tolerances': the augmentations of these studies are not families")
     names, families = data.studies["study"].to_list(), {family.name: family for family in data.families}
     rows, last = list(by_family(data.tolerances).values()), max(len(family.views) for family in data.families)
     images = data.studies["compared"][0]
-    note = "dot: the tolerance, open where the strongest level does not reach it; line: its 95 % interval"
+    note = "dot: tolerance, hollow if the strongest level does not reach it; line: 95 % interval"
     caption = f"n = {images:,} image{'s' if images != 1 else ''}, measured by every study · {note}"
     height = 1.2 + 0.18 * len(names) + max(0.28, 0.14 * len(names)) * len(rows)
     figure = new_figure(caption, 7.5, height, "How strong a change the encoders tolerate")

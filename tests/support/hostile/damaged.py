@@ -66,7 +66,7 @@ def _altered() -> Iterator[Kind]:
         flipped_png[len(whole) * share // 100] ^= 4
         yield Kind(name=f"png bit flipped at {share} %", ending=".png", data=bytes(flipped_png), words=_EARLY)
     yield Kind(name="png without end", ending=".png", data=whole[:-12], words=_EARLY)
-    yield Kind(name="png no pixels", ending=".png", data=png(0, 9, 8, 2, b""), words="not a picture|early")
+    yield Kind(name="png no pixels", ending=".png", data=png(0, 9, 8, 2, b""), words="not an image|early")
     line = b"\0" + bytes([99]) * 270
     for lines in (40, 89):
         yield Kind(name=f"png {lines} of 90 lines", ending=".png", data=png(90, 90, 8, 2, line * lines), words=_EARLY)
@@ -129,13 +129,13 @@ def _no_pictures() -> Iterator[Kind]:
     }
     yield Kind(name="empty", ending=".jpg", data=b"", words="the file is empty")
     for name, data in texts.items():
-        yield Kind(name=name, ending=".jpg", data=data, words="not a picture")
+        yield Kind(name=name, ending=".jpg", data=data, words="not an image")
     for number, start in enumerate(
         (b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"GIF89a", b"BM", b"II*\0")
     ):
-        yield Kind(name=f"only a signature {number}", ending=".png", data=start, words="not a picture|early")
+        yield Kind(name=f"only a signature {number}", ending=".png", data=start, words="not an image|early")
     for values in (np.ones((4, 4), np.float32), np.full((4, 4), 70_000, np.int32)):
         data = encoded(Image.fromarray(values), "TIFF")
         yield Kind(
-            name=f"tiff {values.dtype}", ending=".tif", data=data, words="convert (the picture|it) to 8 or 16 bits"
+            name=f"tiff {values.dtype}", ending=".tif", data=data, words="convert (the image|it) to 8 or 16 bits"
         )

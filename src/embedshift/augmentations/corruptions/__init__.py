@@ -41,9 +41,9 @@ def corruptions(choice: Choice) -> list[Augmentation]:
     textures = choice.frost_textures
     names = choice.families or tuple(name for name in STANDARD if name != frost.NAME or textures is not None)
     if not choice.families and textures is None:
-        log.info("frost is left out: it needs a folder with images of frost, `frost_textures`")
+        log.info("skipping frost: it needs `frost_textures`, a folder of frost images")
     if frost.NAME in names and textures is None:
-        raise UsageError("families: frost needs images of frost; give a folder with some as `frost_textures`")
+        raise UsageError("families: frost needs a folder of frost images; give it as `frost_textures`")
     others = [] if textures is None or frost.NAME not in names else [frost.frost_family(textures)]
     return of_suite("corruptions", choice, names, others)
 

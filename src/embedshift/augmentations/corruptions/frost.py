@@ -52,18 +52,18 @@ def frost_family(folder: str) -> Family:
     from embedshift.sources.base import ENDINGS, IMAGE_BYTES
 
     if not Path(folder).is_dir():
-        raise UsageError(f"`frost_textures`: {folder} is no folder; give one with images of frost")
+        raise UsageError(f"`frost_textures`: {folder} is not a folder; give a folder of frost images")
     files = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
     if not files:
-        raise UsageError(f"`frost_textures`: no image in {folder}; give a folder with images of frost")
+        raise UsageError(f"`frost_textures`: no image in {folder}; give a folder of frost images")
     hashes, textures = hashlib.blake2b(digest_size=16), []
     for path in files:
         try:
             data = read_file(path, IMAGE_BYTES)
             textures.append(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
         except Exception as error:
-            why = getattr(error, "strerror", None) or "not a whole image in a known format"
-            raise UsageError(f"`frost_textures`: {path} cannot be read ({why}); take it out of the folder") from error
+            why = getattr(error, "strerror", None) or "not a complete image in a known format"
+            raise UsageError(f"`frost_textures`: {path} cannot be read ({why}); remove it from the folder") from error
         hashes.update(hashlib.blake2b(data).digest())
     return corruption(NAME, Frost(textures), more={"textures": hashes.hexdigest()})
 

@@ -61,7 +61,7 @@ def reference_of(embed: Embed, picture: Pixels) -> Tensor:
     with torch.no_grad():
         found = embed(as_pixels(picture)).detach()
     if not bool(torch.isfinite(found).all()) or not bool(found.norm() > 0):
-        raise EmbedshiftError("its embedding has no direction: it is not finite, or zero")
+        raise EmbedshiftError("its embedding is zero or not finite")
     return found
 
 

@@ -77,7 +77,7 @@ def _layer(heard: BlockParts, place: int) -> Layer:
     merged, pre_norm = heard.merged, heard.pre_norm
     parts = heard.take()
     if parts is None or heard.weight is None or merged is None or not heard.count:
-        raise UsageError(f"has no attention and feed-forward network of the known kind in block {place}")
+        raise UsageError(f"has no attention and feed-forward network of a supported kind in block {place}")
     if not pre_norm:
         raise UsageError(f"has layer norms after its attention, not before it, in block {place}")
     if merged.shape != parts.heads.shape or not _alike(merged, parts.heads):

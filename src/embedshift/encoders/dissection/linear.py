@@ -48,5 +48,5 @@ def projection(readout: Readout, width: int) -> Tensor:
     inputs = torch.cat([normed, torch.ones_like(normed[:, :1])], dim=1)
     found: Tensor = torch.linalg.lstsq(inputs.cpu(), embeddings.cpu(), driver="gelsd").solution.to(readout.device)
     if (inputs @ found - embeddings).abs().max() > ROUNDING * embeddings.abs().max():
-        raise UsageError("reads its embedding by more than a layer norm and a projection")
+        raise UsageError("computes its embedding with more than a layer norm and a projection")
     return found[:-1].T

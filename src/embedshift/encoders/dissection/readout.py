@@ -38,7 +38,7 @@ class Readout:
     def __init__(self, tower: Tower) -> None:
         run = run_of_blocks(tower.module)
         if run is None or not len(run):
-            raise UsageError("has no run of like blocks")
+            raise UsageError("has no sequence of similar blocks")
         self._tower, self._run, self.blocks = tower, run, list(run)
         seen: list[Any] = []
         handle = self.blocks[-1].register_forward_hook(lambda _block, _inputs, output: seen.append(output))

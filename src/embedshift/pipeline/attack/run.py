@@ -132,7 +132,7 @@ def run_attack(
             if sample.image_id in there:
                 if isinstance(original, Failure) or images.pixels_hash(original) == known[sample.image_id].pixels:
                     continue
-                log.warning("%s has changed since it was attacked: it is attacked again", sample.image_id)
+                log.warning("%s has changed since it was attacked; attacking it again", sample.image_id)
             made: AttackedImage | Failure
             if isinstance(original, Failure):
                 made = original
@@ -148,7 +148,7 @@ def run_attack(
     if len(failures) == len(samples):
         first = failures[0]
         raise EmbedshiftError(
-            f"nothing was attacked: all {len(samples)} images failed, the first ({first.image_id}) with: {first.reason}"
+            f"no image could be attacked: all {len(samples)} failed, first {first.image_id}: {first.reason}"
         )
     return attack
 
@@ -206,7 +206,7 @@ def _begun(out: Path, identity: Json, encoder: Encoder, wanted: Mapping[str, Att
     """The attack that the folder holds, gone on with; another one is refused, and what differs is named."""
     there = read_attack(out)
     if there is not None and (what := differences(there.identity, identity)):
-        raise UsageError(f"{out} holds another attack: {'; '.join(what)}. Choose another `out`, or delete it")
+        raise UsageError(f"{out} contains another attack: {'; '.join(what)}. Choose another `out`, or delete it")
     others: dict[str, Any] = {} if there is None else {"variants": there.variants, "images": there.images}
     return Attack(
         embedshift=importlib.metadata.version("embedshift"),

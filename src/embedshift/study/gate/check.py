@@ -153,7 +153,7 @@ def _table(name: str, study: Study, pair: Pair | None) -> pl.DataFrame:
     if name != COMPARISON:
         return study.table(name)
     if pair is None:
-        raise UsageError(f"there is no table {name} without a reference study: `against`")
+        raise UsageError(f"table {name} needs a reference study (`against`)")
     return compare([pair.reference, pair.study]).comparison
 
 

@@ -13,12 +13,12 @@ Ends = Callable[[int], tuple[float, float]]
 # More images than any study will have, and how far rounding may carry a number over its bound.
 MOST_IMAGES, ROUNDING = 10**9, 1e-12
 
-FEW = f"fewer than {LEAST_IMAGES} images give no interval"
-NO_INTERVAL = "there is no interval: too few images differ"
-AT_BOUND = "no number of images would decide: the value is the bound"
-BEYOND = "beyond the strongest level nothing was measured: measure stronger levels"
-MORE = "more images would decide; the value lies beyond the strongest level, so how many is not known"
-NO_VALUE = "there is no value"
+FEW = f"no interval with fewer than {LEAST_IMAGES} images"
+NO_INTERVAL = "no interval: too few images differ"
+AT_BOUND = "more images do not help: the value equals the bound"
+BEYOND = "the study has no stronger levels: measure stronger levels"
+MORE = "more images would decide it; their number is unknown, because the value lies beyond the strongest level"
+NO_VALUE = "no value"
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ MISSING = "-"
 _MUST = {
     "at_least": "at least {}",
     "at_most": "at most {}",
-    "may_fall": "fall by {} at most",
-    "may_rise": "rise by {} at most",
+    "may_fall": "fall by at most {}",
+    "may_rise": "rise by at most {}",
 }
-HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "must", "images", "images needed")
+HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "required", "images", "images needed")
 
 
 def headline(checked: Checked, *, strict: bool) -> str:
@@ -39,10 +39,10 @@ def why(result: Result) -> str:
     if result.outcome != "undecided":
         return result.note
     if result.images is None:
-        return f"not decided: {result.note}"
-    words = f"not decided by {result.images:,} images"
+        return f"undecided: {result.note}"
+    words = f"undecided with {result.images:,} images"
     if result.images_needed is not None:
-        words += f"; about {result.images_needed:,} would do"
+        words += f"; about {result.images_needed:,} would decide it"
     return f"{words}; {result.note}" if result.note else words
 
 

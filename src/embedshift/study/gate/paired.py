@@ -24,7 +24,7 @@ from embedshift.study.gate.tables import RECALL, Strengths, number, strengths
 from embedshift.study.study import Study
 from embedshift.study.tolerances import floor_over, tolerances
 
-EQUAL = "kept by definition: equal weights and settings give equal numbers"
+EQUAL = "kept by definition: both studies have equal weights and settings"
 CAPPED = "a tolerance beyond the strongest level counts as the strongest level"
 _OWN, _REFERENCE = "own", "reference"
 
@@ -123,7 +123,7 @@ def difference(pair: Pair, table: str, column: str, row: Mapping[str, Any]) -> E
         return of_tolerance(pair, row["family"], row["criterion"])
     metric = row["metric"]
     if metric not in pair.metrics:
-        raise UsageError(f"{metric} is not measured alike in {pair.reference.folder}")
+        raise UsageError(f"{metric} is measured differently in {pair.reference.folder}")
     return (of_share if column == "share" else of_mean)(pair, row["augmentation"], metric)
 
 
@@ -141,7 +141,7 @@ def of_search(pair: Pair, augmentation: str, metric: str) -> Estimate:
     elif metric.startswith("knn_overlap"):
         value = pl.col("knn_overlap")
     else:
-        raise UsageError(f"{metric} is of pairs of images and has no difference by image; give at_least or at_most")
+        raise UsageError(f"{metric} describes pairs of images and has no difference per image; use at_least or at_most")
     here, there = (_ranks(each, augmentation, value) for each in pair.ranks)
     sums, counts = _joined(here, there, pair.ids)
     apart = sums / counts
@@ -152,7 +152,7 @@ def of_mean(pair: Pair, augmentation: str, metric: str) -> Estimate:
     """Of the mean of a metric: bootstrap-t of the differences of the images; Tango's interval for one of 0 and 1."""
     infos = [each.reader().info for each in pair.both]
     if METRICS[metric].unit == "encoder" and infos[0].encoder.weights_hash != infos[1].encoder.weights_hash:
-        raise UsageError(f"{metric} is in each encoder's own units; compare its share: 'column: share'")
+        raise UsageError(f"{metric} has different units in different encoders; compare its share: 'column: share'")
     here, there = (_values(each, augmentation, metric) for each in pair.both)
     sums, counts = _joined(here, there, pair.ids)
     if METRICS[metric].binary:
@@ -208,7 +208,7 @@ def of_tolerance(pair: Pair, family: str, criterion: str) -> Estimate:
     """Of the strength that a family is tolerated up to; one beyond the strongest level counts as that level."""
     rows = by_family(pair.tolerances, criterion)
     if family not in rows:
-        raise UsageError(f"{pair.reference.folder}: no tolerance by {criterion} here")
+        raise UsageError(f"{pair.reference.folder}: no tolerance for criterion {criterion}")
     row = rows[family]
     known = [strengths(each, family, criterion) for each in pair.both]
     (own, own_capped), (other, other_capped) = (

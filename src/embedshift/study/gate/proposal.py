@@ -25,12 +25,12 @@ LEAST_TOLERANCE = 0.05
 
 _HEAD = """\
 # Rules for `embedshift check`, written from {study}: {encoder}, {images} images.
-# Change the bounds to what your product needs.
+# Adapt the bounds to the needs of your product.
 #
-# at_least, at_most: bounds on the numbers of the study that is checked.
-# may_fall, may_rise: by how much against the reference study of the same images and views.
-# A rule is kept where the end of its 95 % interval keeps it, broken where the whole interval breaks it, and otherwise
-# not decided by this many images. A filter that is left out (augmentation, metric, family): every row is judged.
+# at_least, at_most: bounds on the numbers of the checked study.
+# may_fall, may_rise: the largest change against a reference study of the same images and views.
+# A rule is kept if the whole 95 % interval satisfies it, broken if the whole interval violates it, and otherwise
+# undecided. Without a filter (augmentation, metric, family), the rule applies to every row.
 
 rules:
 """
@@ -52,7 +52,7 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml") -> Path:
     info = own.reader().info
     if info.counts.measured < LEAST_IMAGES:
         raise UsageError(
-            f"{own.folder}: {info.counts.measured} images give no interval; measure {LEAST_IMAGES} or more"
+            f"{own.folder}: {info.counts.measured} images are too few for intervals; measure {LEAST_IMAGES} or more"
         )
     naming = own.reader().naming
     encoder = _line(naming.setting(info.encoder.name))
@@ -97,7 +97,7 @@ def _of_search(study: Study) -> Iterator[Part]:
     chosen = {"table": "search", "metric": "recall@1"}
     if not study.reader().families:
         yield (
-            "recall@1: the share of views that find their own original first. Bounds: the low ends of this study.",
+            "recall@1: the fraction of views whose original ranks first. Bounds: lower ends of this study's intervals.",
             [{**chosen, "augmentation": name, "at_least": bound} for name, bound in bounds if bound > 0],
         )
     images = min(images_of(study, row) for row in recall.iter_rows(named=True))
@@ -106,8 +106,8 @@ def _of_search(study: Study) -> Iterator[Part]:
     ends = (difference_of_shares(gained, 1, images)[0] for gained in (0, 1))
     margin = rounded(-min(ends), str(STEP), up=True)
     yield (
-        f"Under no augmentation may recall@1 fall by more than {margin:g}: {images} images can decide it, "
-        "where one image is lost and one or none is gained.",
+        f"recall@1 may fall by at most {margin:g} under any augmentation. {images} images can decide this "
+        "if one image is lost and at most one is gained.",
         [{**chosen, "may_fall": margin}],
     )
 
@@ -120,8 +120,8 @@ def _of_shares(study: Study) -> Iterator[Part]:
     chosen = {"table": "summary", "metric": COSINE, "column": "share"}
     if not study.reader().families:
         yield (
-            "Share of the way to an unrelated image: 0 = no change, 1 = as far as another image. "
-            "Bounds: the high ends of this study.",
+            "share: how far the embedding moves; 0 = unchanged, 1 = as far as another image. "
+            "Bounds: upper ends of this study's intervals.",
             [
                 {**chosen, "augmentation": row["augmentation"], "at_most": rounded(row["share_high"], "0.01", up=True)}
                 for row in rows
@@ -130,8 +130,8 @@ def _of_shares(study: Study) -> Iterator[Part]:
     widest = max(max(row["share"] - row["share_low"], row["share_high"] - row["share"]) for row in rows)
     margin = max(LEAST_SHARE, rounded(widest, str(STEP), up=True))
     yield (
-        f"Under no augmentation may the share rise by more than {margin:g}: as wide as the widest interval here, and "
-        f"{LEAST_SHARE:g} at least. Paired by image, checkpoints that are alike have narrower intervals.",
+        f"The share may rise by at most {margin:g} under any augmentation: the width of the widest interval here, at "
+        f"least {LEAST_SHARE:g}. Similar checkpoints, paired by image, have narrower intervals.",
         [{**chosen, "may_rise": margin}],
     )
 
@@ -155,12 +155,12 @@ def _of_tolerances(study: Study) -> Iterator[Part]:
         margin = max(mover([value, low, high], [value, low, high], 1).high, LEAST_TOLERANCE * known.way)
         margins.append({**chosen, "may_fall" if known.rises else "may_rise": two_figures(margin, up=True)})
     yield (
-        "Tolerance: the strength at which the mean share reaches 0.1, or a search misses 5 % of the views. "
-        "Bounds: the weak ends of this study. "
-        "Some units fall where a change gets stronger, as quality does: there, less is better.",
+        "tolerance: the strength at which the mean share reaches 0.1, or a search misses 5 % of the views. "
+        "Bounds: weak ends of this study's intervals. "
+        "For units that fall as the change gets stronger, such as quality, lower is better.",
         kept,
     )
-    yield "Margins: what this study could not tell from no difference, if it were of other images.", margins
+    yield "Margins: differences that this study could not distinguish from no difference.", margins
 
 
 def _known(table: pl.DataFrame, column: str) -> list[Json]:

@@ -74,7 +74,7 @@ def read_rules(file: Path) -> list[Rule]:
     """
     content = read_yaml(file)
     if not isinstance(content, dict) or set(content) != {"rules"} or not isinstance(content["rules"], list):
-        raise UsageError(f"{file}: give 'rules:' and a list of rules, and nothing else")
+        raise UsageError(f"{file}: the file must contain 'rules:' with a list of rules, and nothing else")
     try:
         return list(as_rules(content["rules"]))
     except UsageError as error:
@@ -92,7 +92,7 @@ def as_rules(content: Sequence[Any]) -> Iterator[Rule]:
         embedshift.errors.UsageError: rule 1: unknown key 'metrik'; did you mean 'metric'? Known: ...
     """
     if not content:
-        raise UsageError("there is no rule")
+        raise UsageError("the list of rules is empty")
     for number, entry in enumerate(content, start=1):
         try:
             yield _rule(number, entry)
@@ -120,14 +120,14 @@ def _rule(number: int, entry: Any) -> Rule:
         raise UsageError(f"{column} has no interval; write 'judge: value'")
     operator, bound = _bound(entry)
     if operator in RELATIVE and column not in table.paired:
-        paired = f" but for {', '.join(table.paired)}" if table.paired else ""
-        raise UsageError(f"{entry['table']} is not compared with a reference{paired}; give at_least or at_most")
+        paired = f", except {', '.join(table.paired)}" if table.paired else ""
+        raise UsageError(f"{entry['table']} cannot be compared with a reference{paired}; use at_least or at_most")
     unit = entry.get("unit")
     if unit is not None:
         _text(entry, "unit")
     if unit is None and table.needs_unit:
         raise UsageError(
-            f"{entry['table']} needs 'unit': some units fall where a change gets stronger, as quality does"
+            f"{entry['table']} needs 'unit', because some units, such as quality, fall as the change gets stronger"
         )
     where = {key: _values(key, entry[key]) for key in table.keys if key in entry}
     return Rule(number, entry["table"], column, operator, bound, where, judge == "interval", unit, name)
@@ -137,7 +137,7 @@ def _text(entry: Mapping[str, Any], key: str) -> str:
     """The text of a key, "" where it is left out."""
     value = entry.get(key, "")
     if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST:
-        raise UsageError(f"{key}: give a text of one line, at most {_LONGEST} characters")
+        raise UsageError(f"{key}: give one line of text, at most {_LONGEST} characters")
     return value
 
 
@@ -160,5 +160,5 @@ def _bound(entry: Mapping[str, Any]) -> tuple[Operator, float]:
 def _values(key: str, given: Any) -> tuple[str | int, ...]:
     values = given if isinstance(given, list) else [given]
     if not values or not all(isinstance(each, str | int) and not isinstance(each, bool) for each in values):
-        raise UsageError(f"{key}: give a name, or a list of names; one that reads as true or false in quotes")
+        raise UsageError(f"{key}: give a name or a list of names; put names such as yes or off in quotes")
     return tuple(values)

@@ -90,11 +90,11 @@ def check_unit(given: str | None, table: str, column: str, row: Mapping[str, Any
     unit = unit_of(table, column, row)
     if given is not None and given != unit:
         of = row["family"] if table == "tolerance" else row["metric"]
-        raise UsageError(f"unit {given!r} is not that of {column} of {of}, which {_in_words(unit)}")
+        raise UsageError(f"unit {given!r} is wrong: {column} of {of} {_in_words(unit)}")
 
 
 def _in_words(unit: str) -> str:
-    return f"is in {unit!r}" if unit else "is a number without unit"
+    return f"has unit {unit!r}" if unit else "has no unit"
 
 
 def check_bound(bound: float, table: str, column: str, row: Mapping[str, Any], *, relative: bool = False) -> None:
@@ -106,9 +106,9 @@ def check_bound(bound: float, table: str, column: str, row: Mapping[str, Any], *
     elif table == "summary" and column in ("mean", "median", "q05", "q95") and metric is not None:
         least, most = metric.low, metric.high
     if relative and bound >= most - least:
-        raise UsageError(f"{row['metric']} lies from {least:g} to {most:g} and can never change by more than {bound:g}")
+        raise UsageError(f"{row['metric']} ranges from {least:g} to {most:g} and cannot change by {bound:g} or more")
     if not relative and not least <= bound <= most:
-        raise UsageError(f"{bound:g} is not from {least:g} to {most:g}, where {row['metric']} lies")
+        raise UsageError(f"the bound {bound:g} is outside the range of {row['metric']}, {least:g} to {most:g}")
 
 
 def estimate(study: Study, table: str, column: str, row: Mapping[str, Any]) -> Estimate:
