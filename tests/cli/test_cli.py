@@ -175,7 +175,7 @@ def test_dry_run_writes_nothing_and_is_near(images, views, settings, cli, clip, 
     lines = dry.out.splitlines()
     assert lines[:2] == [f"images: {images}", f"views: {views} per image, {images * views:,} in total, in {shards}"]
     found = re.fullmatch(r"disk space: about ([\d.]+) MB for shards, plus tables and figures", lines[2])
-    assert re.fullmatch(r"time: about \d+ s \([\d.]+ s to encode an image, [\d.]+ s to draw one\)", lines[3])
+    assert re.fullmatch(r"time: about \d+ s \([\d.]+ s to encode an image, [\d.]+ s to draw its views\)", lines[3])
     assert cli(*arguments, "--no-report").code == 0
     written = sum(p.stat().st_size for p in (tmp_path / "study" / "shards").iterdir())
     assert float(found[1]) * 1e6 == pytest.approx(written, rel=0.2)

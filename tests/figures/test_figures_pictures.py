@@ -121,7 +121,7 @@ def test_figures_with_pictures_are_left_out_when_the_sources_are_gone(tmp_path, 
     with caplog.at_level(logging.WARNING, logger="embedshift"):
         paths = save_figures(study.reader(), ["attention", "views", "l2_bars"], ["png"])
     assert [path.name for path in paths] == ["fig07_l2_bars.png"]
-    assert "figure 'attention' is left out: " in caplog.text
+    assert "skipping figure 'attention': " in caplog.text
     assert "No such file" in caplog.text
 
 

@@ -148,8 +148,7 @@ def test_the_ends_are_means_and_their_order_comes_from_the_pairs():
     assert ends(found, [DIVERGENCE], pairs.head(0)) == [most], "no pairs above 20 augmentations"
     rolled = summary(ROLLOUT, {"flip": 0.7, "turn": 0.9})
     assert ends(rolled, [DIVERGENCE, ROLLOUT]) == [
-        "Rolled out through all layers, attention changes on average most under flip (0.700) and least under turn "
-        "(0.900)."
+        "The mean similarity of the rollout maps is lowest under flip (0.700) and highest under turn (0.900)."
     ]
 
 

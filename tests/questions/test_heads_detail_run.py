@@ -100,7 +100,7 @@ def test_words_of_the_named_heads_are_shown_as_text(worded):
     assert "Texts that describe the heads" in section
     assert "<bdi>&lt;b&gt;red&lt;/b&gt; boat</bdi>" in section
     assert "<b>red</b>" not in section
-    table = section[section.index("texts, the most telling first") :]
+    table = section[section.index("texts, the most important first") :]
     rows = table.split("<tr>")[1:]
     assert rows
     for row in rows:
@@ -162,7 +162,7 @@ def test_the_report_shows_tokens(tokens):
     row = row[row.index("<bdi>noise</bdi>") :].split("</tr>")[0]
     shown = row.split('class="number">')[1].split(" %")[0].replace("−", "-")
     assert float(shown) == pytest.approx(100 * share, abs=0.06)
-    assert "The pictures show" in section
+    assert "The maps show" in section
     with pytest.raises(embedshift.EmbedshiftError, match="no image to show, because the source images are missing"):
         FIGURES["head_tokens"].draw(FigureInput(tokens.reader()))
 

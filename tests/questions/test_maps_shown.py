@@ -103,7 +103,7 @@ assert "torch" not in sys.modules
     assert section.count('alt="') == 2
     assert page.count('alt="Which patches determine the embedding') == 1, "not among the paper's figures too"
     words = " ".join(html.unescape(re.sub("<[^>]+>", " ", section)).split())
-    assert "They are made of 8 images, drawn by the seed" in words
+    assert "They cover 8 images, drawn by the seed" in words
     for row in rows_of(study.table("map_trust")):
         assert " ".join([row["map"], *row["deletion"], *row["insertion"], row["verdict"]]) in words
     assert trusted(study.table("map_trust")) in words
@@ -137,7 +137,7 @@ def test_which_map_to_trust_is_said_only_as_far_as_it_is_settled():
     assert trusted(one).startswith("Relevance has the lowest deletion (0.600) and the highest insertion (0.900)")
     two = table_of(attention=((0.5, 0.8), both), relevance=((0.6, 0.9), both))
     wanted = "Attention of the last layer has the lowest deletion (0.500), relevance has the highest insertion (0.900)"
-    assert trusted(two) == f"{wanted}: no map is best by both."
+    assert trusted(two) == f"{wanted}: no map is best by both scores."
     assert "Do not rely on them here" in trusted(table_of(attention=((0.5, 0.8), no), relevance=((0.6, 0.9), no)))
     assert trusted(one.with_columns(n=7)) == ""
     assert [row["verdict"] for row in rows_of(table_of(relevance=((0.6, 0.9), (True, False))))] == ["deletion"]

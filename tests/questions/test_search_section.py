@@ -227,7 +227,7 @@ def test_few_images_have_no_interval_and_what_is_trivial_is_named(tmp_path):
     assert "There are no intervals: they need at least 8 images, not 5." in html
     assert notes(11, 11, False)[0] == "With 11 images, the neighbours kept are always 1, for any encoder."
     assert notes(5000, 2000, False) == [
-        "Searched for: the views of the first 2,000 images in the order drawn by the seed."
+        "Queries are the views of the first 2,000 images, in the order drawn by the seed."
     ]
     assert notes(40, 40, False) == []
 

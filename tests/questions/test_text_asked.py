@@ -35,7 +35,7 @@ def test_another_text_is_another_study(study, photos, clip, tmp_path):
         assert caught.value.exit_code == 2
         assert all(word in str(caught.value) for word in words), caught.value
 
-    refused("holds another study", "questions.text.labels.hash", labels=["cat", "dog"])
+    refused("contains another study", "questions.text.labels.hash", labels=["cat", "dog"])
     refused("questions.text.words.blur", '"out of focus"', words={"blur": "out of focus"})
     refused("questions.text: ", text=False, labels=None)
     caption = photos / "picture-00.txt"

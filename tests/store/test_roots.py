@@ -106,7 +106,7 @@ def test_a_foreign_study_shows_no_image_and_says_so_once(study, state, monkeypat
     assert done.code == 0
     assert " ".join(done.err.split()).count(LINE) == 1
     assert "--images-root" in done.err
-    assert "does without" not in done.err
+    assert "omits" not in done.err
     page = (study.folder / "report.html").read_text()
     assert page.count(LINE) == 1
     assert "--images-root" in page

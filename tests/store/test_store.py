@@ -121,7 +121,7 @@ def test_attention_is_drawn_of_images_that_have_it(both, order, mapped, caplog):
     assert shown(draw(lean, "attention", images=3)) == mapped
     assert shown(draw(lean, "views", images=7)) == sorted(lean.image_ids())
     assert shown(draw(lean, "attention", images=[order[1], *mapped[:2]])) == mapped[:2]
-    assert f"does without {order[1]}: its attention is not stored (`store` metrics)" in caplog.text
+    assert f"omits {order[1]}: its attention is not stored (`store` metrics)" in caplog.text
     with pytest.raises(EmbedshiftError, match="no image to show"):
         draw(lean, "attention", images=[order[1]])
 

@@ -43,7 +43,8 @@ def estimate(study: Prepared) -> Iterator[str]:
     added = study.ready.seconds(plan.measures, good[0])
     seconds = images * _pace(encoding, drawing, plan, encoder) + sum(added.values())
     words = "".join(f", {_duration(each)} for {question}" for question, each in added.items())
-    yield f"time: about {_duration(seconds)} ({encoding:.2f} s to encode an image, {drawing:.2f} s to draw one{words})"
+    pace = f"{encoding:.2f} s to encode an image, {drawing:.2f} s to draw its views"
+    yield f"time: about {_duration(seconds)} ({pace}{words})"
 
 
 def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:

@@ -123,7 +123,7 @@ def iter_figures(
         except UsageError:  # asked for something that does not exist
             raise
         except EmbedshiftError as error:
-            log.warning("skipping figure '%s': %s", kind.name, error)
+            log.warning("skipping figure '%s': %s", kind.name, str(error).removeprefix(f"figure '{kind.name}': "))
 
 
 def _remove(reader: Reader, pattern: str) -> None:
