@@ -210,7 +210,7 @@ def test_frost_that_cannot_be_made_is_one_line(tmp_path, textures):
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "families: frost needs a folder of frost images" in error(families=["frost"])
-    assert "is no folder" in error(frost_textures=str(tmp_path / "nowhere"))
+    assert "is not a folder" in error(frost_textures=str(tmp_path / "nowhere"))
     assert "no image in" in error(frost_textures=str(empty))
     assert "frost is not among" in error(families=["fog"], frost_textures=str(textures))
     assert "frost is not among" in error(augmentations="strength", frost_textures=str(textures))

@@ -208,7 +208,7 @@ def test_tokens_are_what_each_patch_brings_by_the_last_attention_and_sum_to_all_
             "comes from attention for which no rule is known",
         ),
         (lambda of: load_encoder(str(of("idefics")), embedding="latents"), ["relevance"], "no rule is known"),
-        (lambda of: wrapped(models.TinyNet()), ["relevance"], "no run of like blocks"),
+        (lambda of: wrapped(models.TinyNet()), ["relevance"], "no sequence of similar blocks"),
         (
             lambda of: wrapped(models.SmallTransformer()),
             ["tokens"],

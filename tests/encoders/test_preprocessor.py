@@ -94,7 +94,7 @@ def test_what_is_recorded_of_a_checkpoint(clip, tmp_path):
 )
 def test_nonsense_of_a_preprocessor_is_one_line(settings, clip):
     models.write_preprocessor(clip, **settings)
-    refused(clip, "its preprocessor_config.json makes no sense")
+    refused(clip, "its preprocessor_config.json is not valid")
 
 
 @pytest.mark.parametrize(

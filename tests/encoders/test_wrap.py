@@ -99,7 +99,7 @@ def first_tokens(net):
         (models.TinyNet(), {"attention": "blocks.9.attn"}, 2, "no part 'blocks.9.attn'"),
         (OwnViT(), {"size": 30}, 2, "size 30 is not a multiple of its patch of 8"),
         (nn.Linear(5, 5), {}, 1, "Linear cannot encode an image of 32 pixels"),
-        (nn.Identity(), {}, 1, r"gives \(1, 3, 32, 32\) for one picture; an embedding must be \[B, D\]"),
+        (nn.Identity(), {}, 1, r"gives \(1, 3, 32, 32\) for one image; an embedding must be \[B, D\]"),
         (nn.MultiheadAttention(4, 2), {"embed": lambda module, x: {}}, 1, "cannot encode"),
     ],
 )

@@ -232,4 +232,4 @@ def test_a_head_that_is_gone_is_said(monkeypatch, caplog):
             assert caplog.text == ""
             server.close()
             time.sleep(0.5)
-    assert caplog.text.count("the head of the Ray cluster does not answer any more; run the same command again") == 1
+    assert caplog.text.count("the head of the Ray cluster no longer answers; run the same command again") == 1

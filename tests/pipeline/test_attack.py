@@ -205,7 +205,7 @@ def test_an_id_that_is_no_name_of_a_file_is_listed(model, tmp_path):
     assert list(found.images) == ["good.png"]
     assert len(list(tmp_path.rglob("*.png"))) == 1 + 3
     assert {each.image_id for each in found.failures} == {*names[1:]}
-    assert all("cannot be the name of a file" in each.reason for each in found.failures)
+    assert all("cannot be used as a file name" in each.reason for each in found.failures)
 
 
 def test_what_cannot_be_is_refused_in_one_line(adv, photos, model, tmp_path):
@@ -216,7 +216,7 @@ def test_what_cannot_be_is_refused_in_one_line(adv, photos, model, tmp_path):
         "linf counts whole pixel levels": {"eps": [1.5]},
         "eps.0: Input should be greater than 0": {"eps": [0]},
         "norm: Input should be 'linf' or 'l2'": {"norm": "l1"},
-        "not one of jpeg, median": {"through": ["gif:1"]},
+        "unknown kind; use one of jpeg, median": {"through": ["gif:1"]},
         "no such file or folder": {"images": tmp_path / "nowhere"},
         "`target` nowhere.png: No such file": {"target": "nowhere.png"},
         "is the folder of the images": {"out": photos},
@@ -250,5 +250,5 @@ def test_two_images_of_one_name_are_refused(photos, model, tmp_path):
 def test_a_foreign_attack_json_is_refused(text, photos, model, tmp_path):
     (tmp_path / "adv").mkdir()
     (tmp_path / "adv" / "attack.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(UsageError, match=r"attack\.json: (not as|not text)"):
+    with pytest.raises(UsageError, match=r"attack\.json: (not a file written|not text)"):
         attack(photos, tmp_path / "adv", model)

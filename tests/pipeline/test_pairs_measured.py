@@ -203,7 +203,7 @@ def test_two_encoders_on_the_same_pairs_are_compared(pairs, made, whole, tmp_pat
     assert patches["difference"].to_list() == [0.0, 0.0], "equal pixels"
     shutil.copyfile(pairs / "q10" / "04.jpg", pairs / "q10" / "05.jpg")
     changed = run_pairs(pairs, tmp_path / "changed")
-    with pytest.raises(EmbedshiftError, match=r"not of the same images and views .*augmentations\.q10\.hash"):
+    with pytest.raises(EmbedshiftError, match=r"does not have the same images and views .*augmentations\.q10\.hash"):
         embedshift.compare([whole, changed])
 
 
@@ -224,7 +224,7 @@ def test_a_run_says_what_it_does(pairs, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "embedshift"):
         run_pairs(pairs, tmp_path / "study")
     lines = [record.getMessage() for record in caplog.records]
-    assert "q10: a variant of 8 of 9 images, none of 1 (first: 04.png)" in lines
+    assert "q10: variants for 8 of 9 images, none for 1 (first: 04.png)" in lines
     assert f"hashing the bytes of {2 * COUNT - 1} variants" in lines
 
 

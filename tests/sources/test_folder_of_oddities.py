@@ -160,7 +160,7 @@ def test_a_study_whose_images_all_fail(folder, clip, tmp_path, monkeypatch, caps
         done = command.call(monkeypatch, capsys, "run", folder, "--out", out, "--model", clip, "--shard-size", 4)
         assert done.code == 1
         assert done.line.startswith(
-            f"error: nothing was measured: all {len(BAD)} images failed, the first ({stored(first)}) with: "
+            f"error: no image could be measured: all {len(BAD)} failed, first {stored(first)}: "
         )
         assert BAD[first][2] in done.line
         assert len(pl.read_parquet(out / "failures.parquet")) == len(BAD)

@@ -239,7 +239,7 @@ def test_a_row_group_with_other_rows_than_were_listed_is_a_failure(tmp_path):
     source = open_source([str(path)])
     pq.write_table(pa.table({"image": [b"two", b"three"]}), path)
     for sample in source.samples:
-        with pytest.raises(EmbedshiftError, match=r"a\.parquet: damaged \(2 rows where 3 were listed\)"):
+        with pytest.raises(EmbedshiftError, match=r"a\.parquet: damaged \(2 rows, expected 3\)"):
             source.read(sample)
 
 

@@ -55,7 +55,7 @@ def test_a_folder_whose_name_holds_an_equals_sign_is_a_folder(tmp_path, monkeypa
 
 
 def test_equal_names_are_refused():
-    with pytest.raises(UsageError, match=r"called 'q50': a/q50 and b/q50; name them as NAME=PATH"):
+    with pytest.raises(UsageError, match=r"have the name 'q50': a/q50 and b/q50; name them as NAME=PATH"):
         named_variants(["a/q50", "b/q50"])
     assert named_variants(["one=a/q50", "two=b/q50"]) == {"one": "a/q50", "two": "b/q50"}
 
@@ -123,8 +123,8 @@ def test_rows_without_ids_are_matched_by_their_numbers(tmp_path):
 
 def test_a_column_that_is_not_there_or_holds_no_bytes_is_refused(tmp_path):
     file = write_parquet(tmp_path / "x.parquet", [("a", b"1")], small=[b"2"])
-    assert f"{file}: the column 'tiny' is not there; those with bytes: jpg, small" in refused(f"{file}#tiny", file)
-    assert "the column 'image_id' holds no bytes; those with bytes: jpg, small" in refused(file, f"{file}#image_id")
+    assert f"{file}: the column 'tiny' does not exist; those with bytes: jpg, small" in refused(f"{file}#tiny", file)
+    assert "the column 'image_id' contains no bytes; those with bytes: jpg, small" in refused(file, f"{file}#image_id")
     assert f"{tmp_path / 'y.parquet'}: no such file" in refused(file, f"{tmp_path / 'y.parquet'}#jpg")
 
 
@@ -178,7 +178,7 @@ def test_sets_that_are_not_paired_are_refused(tmp_path):
     originals = write_files(tmp_path / "o", "n01/1.jpg", "n01/2.jpg")
     variants = write_files(tmp_path / "v", "n01/art_1.jpg", "n02/1.jpg")
     line = refused(originals, variants)
-    assert "no variant in v belongs to an image" in line
+    assert "no variant in v matches an image" in line
     assert "'n01/1.jpg', 'n01/2.jpg'" in line
     assert "'n01/art_1.jpg', 'n02/1.jpg'" in line
     assert "ImageNet-R" in line
@@ -192,8 +192,8 @@ def test_fewer_variants_than_half_are_a_warning(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         paired(originals, half, few, allow_missing=True)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("INFO", "half: a variant of 2 of 4 images, none of 2 (first: c.png)"),
-        ("WARNING", "few: a variant of 1 of 4 images, none of 3 (first: a.png)"),
+        ("INFO", "half: variants for 2 of 4 images, none for 2 (first: c.png)"),
+        ("WARNING", "few: variants for 1 of 4 images, none for 3 (first: a.png)"),
     ]
 
 

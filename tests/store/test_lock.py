@@ -26,7 +26,7 @@ def test_a_link_in_the_place_of_the_lock_is_refused_and_what_it_names_is_untouch
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / ".lock").symlink_to(precious)
     with (
-        pytest.raises(EmbedshiftError, match=r"\.lock: a link instead of a lock file; delete it"),
+        pytest.raises(EmbedshiftError, match=r"\.lock: a link where the lock file should be; delete it"),
         locked(tmp_path / "study"),
     ):
         pass
@@ -47,7 +47,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
         (tmp_path / name).mkdir()
         make(tmp_path / name / ".lock")
         with (
-            pytest.raises(EmbedshiftError, match=r"\.lock: (no regular file|cannot be written)"),
+            pytest.raises(EmbedshiftError, match=r"\.lock: (not a regular file|cannot be written)"),
             locked(tmp_path / name),
         ):
             pass
@@ -124,6 +124,6 @@ def test_nothing_is_deleted_where_the_folder_is_of_another_study(photos, tmp_pat
     shards = tmp_path / "study" / "shards"
     run(photos, tmp_path / "study")
     (shards / ".part-00000.parquet.4242").write_bytes(b"x")
-    with pytest.raises(EmbedshiftError, match="holds another study"):
+    with pytest.raises(EmbedshiftError, match="contains another study"):
         run(photos, tmp_path / "study", seed=1)
     assert names(shards) == [".part-00000.parquet.4242", "part-00000.parquet"]

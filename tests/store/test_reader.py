@@ -135,5 +135,7 @@ def test_places_in_a_family_are_read_and_others_than_a_run_writes_refused(tmp_pa
     content = json.loads((folder / "study.json").read_text())
     content["identity"]["augmentations"][suite.names[0]]["grade"]["level"] = 0
     (folder / "study.json").write_text(json.dumps(content))
-    with pytest.raises(UsageError, match=r"its study\.json is not whole \(ValueError: level: Input should be greater"):
+    with pytest.raises(
+        UsageError, match=r"its study\.json is incomplete or damaged \(ValueError: level: Input should be greater"
+    ):
         read_info(folder)

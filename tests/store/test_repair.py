@@ -73,7 +73,7 @@ def test_repair_deletes_no_file_of_others(photos, out):
     foreign.write_bytes(b"somebody's")
     damage(shard_path(out, 1), "cut")
     before = states(out)
-    with pytest.raises(EmbedshiftError, match=r"part-1.parquet: no part of this study"):
+    with pytest.raises(EmbedshiftError, match=r"part-1.parquet: not part of this study"):
         run(photos, out, repair=True)
     assert states(out) == before
     foreign.unlink()

@@ -83,7 +83,7 @@ def test_a_damaged_shard_is_deleted_where_that_is_asked_for_and_it_is_known_whos
     with pytest.raises(Damaged, match="part-00001"):
         found(study, ids(), changed=False)
     assert path.exists()
-    with pytest.raises(UsageError, match="holds another study"):
+    with pytest.raises(UsageError, match="contains another study"):
         found(study, ids(more=["new.png"]), repair=True)
     assert path.exists(), "of another study nothing is deleted"
     assert sorted(found(study, ids(), changed=False, repair=True)) == [0, 2]
@@ -105,7 +105,7 @@ def test_shards_are_counted_by_the_images_where_there_is_no_study_yet(study):
     info = study.reader().info
     (study.folder / "study.json").unlink()
     assert sorted(resumable(study.folder, info.identity, info.config_hash, ids())) == [0, 1, 2]
-    with pytest.raises(UsageError, match="no part of this study"):
+    with pytest.raises(UsageError, match="not part of this study"):
         resumable(study.folder, info.identity, info.config_hash, ids()[:4])
 
 

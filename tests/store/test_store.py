@@ -146,7 +146,7 @@ def test_an_encoder_without_attention(photos, tmp_path):
     assert study.rows().collect()["attention"].null_count() == 70
     assert study.summary().filter(pl.col("metric") == RISE)["n"].to_list() == [0] * 9
     assert dict(study.claims().select("claim", "verdict").iter_rows())["10a"] == "not testable"
-    with pytest.raises(EmbedshiftError, match="gives no attention"):
+    with pytest.raises(EmbedshiftError, match="provides no attention"):
         draw(study.reader(), "attention")
 
 

@@ -79,7 +79,7 @@ def test_damage_is_named_and_the_exit_code_is_1(study, monkeypatch, capsys):
 
 def test_a_copy_among_the_shards(study):
     shutil.copy(shard_path(study.folder, 1), study.folder / "shards" / "part-00001 (copy).parquet")
-    assert "part-00001 (copy).parquet: no part of this study" in problems(study)["shards"]
+    assert "part-00001 (copy).parquet: not part of this study" in problems(study)["shards"]
 
 
 def test_no_study(tmp_path, study):
@@ -92,7 +92,7 @@ def test_rows_that_do_not_agree_with_the_record(study):
     revise_shard(study.folder, 1, lambda rows: rows.slice(0, 9))
     (problem,) = problems(study).values()
     assert "part-00001.parquet: 9 rows, expected 4 images of 3 views" in problem
-    with pytest.raises(EmbedshiftError, match="9 rows where 4 images"):
+    with pytest.raises(EmbedshiftError, match="9 rows, expected 4 images"):
         study.rows()
 
 
@@ -130,7 +130,7 @@ def test_a_column_that_cannot_be_decoded(study):
 
 def test_counts_that_do_not_agree(study):
     info = study.info()
-    for counts, words in (({"measured": 9, "failed": 3}, "its shards contain 10"), ({"rows": 31}, "it says 31 rows")):
+    for counts, words in (({"measured": 9, "failed": 3}, "its shards contain 10"), ({"rows": 31}, "it lists 31 rows")):
         (study.folder / "study.json").write_text(json.dumps(info | {"counts": info["counts"] | counts}))
         assert words in problems(study)["study.json"]
 

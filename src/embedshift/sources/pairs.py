@@ -126,7 +126,7 @@ def _check_matches(name: str, matched: Mapping[str, Sample], samples: Sequence[S
         first = min(sample.image_id for sample in samples if sample.image_id not in matched)
         level = logging.WARNING if len(matched) < len(samples) / 2 else logging.INFO
         log.log(
-            level, "%s: variants for %d of %d images; %d images have none (first: %s)",
+            level, "%s: variants for %d of %d images, none for %d (first: %s)",
             name, len(matched), len(samples), lacking, first,
         )  # fmt: skip
 

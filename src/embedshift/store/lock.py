@@ -58,5 +58,5 @@ def _lock_file(out: Path) -> BinaryIO:
     except OSError as error:
         others = {errno.ELOOP: "a link", errno.EINVAL: "not a regular file"}
         if error.errno in others:
-            raise UsageError(f"{path}: {others[error.errno]} instead of a lock file; delete it") from error
+            raise UsageError(f"{path}: {others[error.errno]} where the lock file should be; delete it") from error
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
