@@ -64,17 +64,23 @@ def original_files(reader: Reader, image_ids: Sequence[str]) -> tuple[dict[str, 
         if source["kind"] != "folder":
             without[image_id] = IN_ARCHIVE
             continue
-        path = os.fsdecode(os.path.join(source["root"], image_id).encode("utf-8", "surrogateescape"))
         try:
+            path = path_of(reader, image_id)
             reader.roots.check(path)
         except (EmbedshiftError, ValueError) as error:  # ValueError: no name of a file
             without[image_id] = str(error)
             continue
         if os.path.isfile(path) and os.access(path, os.R_OK):
-            found[image_id] = os.path.abspath(path)
+            found[image_id] = path
         else:
             without[image_id] = "no such file, or it cannot be read"
     return found, without
+
+
+def path_of(reader: Reader, image_id: str) -> str:
+    """Returns the absolute path of an image of a folder, whatever the locale takes names of files for."""
+    path = os.path.join(reader.source["root"], image_id)
+    return os.path.abspath(os.fsdecode(path.encode("utf-8", "surrogateescape")))
 
 
 def reading(reader: Reader) -> Callable[[str], bytes]:
