@@ -37,10 +37,10 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def printable(text: str) -> str:
-    """Replaces every character that cannot be printed with a question mark.
+    r"""Replaces every character that cannot be printed with a question mark.
 
     Example:
-        >>> printable("a\\x1bb")
+        >>> printable("a\x1bb")
         'a?b'
     """
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -39,7 +39,7 @@ class Exports:
         Example:
             >>> frame = study.to_pandas()
             >>> frame.groupby("view")["cosine_similarity"].mean().round(3).to_dict()["blur"]
-            0.97
+            0.991
             >>> study.to_pandas(embeddings=True)["embedding"][0].shape
             (8,)
         """
@@ -115,7 +115,7 @@ class Exports:
             >>> out = study.to_fiftyone(Path(tempfile.mkdtemp()) / "fiftyone")
             >>> sample = json.loads((out / "samples.json").read_text())["samples"][0]
             >>> sample["image_id"], round(sample["noise"]["share"], 2)
-            ('image-00000.png', 1.01)
+            ('image-00000.png', 0.85)
         """
         from embedshift.study.exports.fiftyone import to_fiftyone
 

@@ -119,8 +119,8 @@ def _limits(reader: Reader) -> str:
         f"The numbers hold for {count(info.counts.measured, 'image')} and images like them, at the strengths of these "
         "augmentations. Other images can give other numbers.",
         "Intervals are over images. They are not corrected for the number of augmentations.",
-        "A small share does not say that the embedding is good, and a large one not that it is bad: a change that should "
-        "matter to a task should move it.",
+        "A small share does not say that the embedding is good, and a large one not that it is bad: a change that "
+        "matters to a task should move it.",
     ]
     if info.counts.measured < LEAST_IMAGES:
         limits.append(f"Fewer than {LEAST_IMAGES} images give no interval.")

@@ -1,4 +1,4 @@
-"""The documents of FiftyOne's dataset format, as `FiftyOneDatasetExporter` of FiftyOne 1 writes them: MongoDB's JSON."""
+"""The documents of FiftyOne's dataset format, as its exporter in FiftyOne 1 writes them: MongoDB's JSON."""
 
 import base64
 import hashlib
@@ -19,10 +19,10 @@ FLOAT, STRING, VECTOR = "FloatField", "StringField", "VectorField"
 _OBJECT_ID, _DATE, _LIST, _DOCUMENT = "ObjectIdField", "DateTimeField", "ListField", "EmbeddedDocumentField"
 _DYNAMIC = "fiftyone.core.odm.embedded_document.DynamicEmbeddedDocument"
 # Names that fields of samples have already.
-_TAKEN = frozenset(
-    "id filepath tags metadata media_type created_at last_modified_at group frames media_reference image_id caption "
-    "failure embedding attention augmentation share original".split()
-)
+_TAKEN = frozenset((
+    "id", "filepath", "tags", "metadata", "media_type", "created_at", "last_modified_at", "group", "frames",
+    "media_reference", "image_id", "caption", "failure", "embedding", "attention", "augmentation", "share", "original",
+))  # fmt: skip
 
 
 def field(name: str, kind: str, *, of: str | None = None, fields: Sequence[Json] = (), **more: Any) -> Json:

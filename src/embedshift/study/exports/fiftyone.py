@@ -219,7 +219,7 @@ def _fields(export: Export, *, grouped: bool) -> list[Json]:
     if grouped:
         found += [documents.field("augmentation", documents.STRING), documents.group_field()]
         found += [documents.field(name, documents.FLOAT, description=_words(name)) for name in export.numbers]
-        return found + [documents.heatmap_field("attention")]
+        return [*found, documents.heatmap_field("attention")]
     found.append(documents.field("failure", documents.STRING))
     return found + [documents.numbers_field(name, export.numbers, view) for view, name in export.names.items()]
 
