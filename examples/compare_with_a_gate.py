@@ -3,7 +3,8 @@
     python compare_with_a_gate.py
 
 The reference is the bundled encoder in float32. One candidate is the same encoder in bfloat16, the other one sees
-images of a quarter of the side. The script ends with exit code 3 if a candidate breaks a rule, as `embedshift check` does.
+images of a quarter of the side. The script ends with exit code 3 if a candidate breaks a rule, as `embedshift check`
+does.
 """
 
 import sys

@@ -45,7 +45,9 @@ def main() -> None:
             "grey": A.ToGray(p=1),
         },
     )
-    shares = study.summary().filter(metric="cosine_similarity").select("augmentation", "share", "share_low", "share_high")
+    shares = (
+        study.summary().filter(metric="cosine_similarity").select("augmentation", "share", "share_low", "share_high")
+    )
     print(shares)
     table = angles(study)
     print(table)

@@ -1,4 +1,4 @@
-"""The dataset for FiftyOne, held to what FiftyOne 1.22.1 wrote after reading it, and to the format, without FiftyOne."""
+"""The dataset for FiftyOne, held to what FiftyOne 1.22.1 wrote after reading it, and to the format."""
 
 import base64
 import io
@@ -72,7 +72,11 @@ def plain(fields):
 def test_fiftyone_writes_the_same_fields_after_it_has_read_them(folder, media):
     ours, theirs = read(folder / media, "metadata"), GOLDEN[media]["metadata"]
     assert plain(ours["sample_fields"]) == plain(theirs["sample_fields"])
-    for key in ("media_type", "info", *(("group_field", "group_media_types", "default_group_slice") if media == "views" else ())):
+    for key in (
+        "media_type",
+        "info",
+        *(("group_field", "group_media_types", "default_group_slice") if media == "views" else ()),
+    ):
         assert ours[key] == theirs[key]
 
 

@@ -1,4 +1,4 @@
-"""Makes fiftyone.json: what FiftyOne itself writes after it has read our export. Run with the Python of FiftyOne's venv.
+"""Makes fiftyone.json: what FiftyOne itself writes after it has read our export. It takes the Python of FiftyOne.
 
     python -c "import sys; sys.path.insert(0, 'tests'); from study.test_fiftyone import write; write('build/fiftyone')"
     FIFTYONE_PYTHON tests/study/golden/make_fiftyone.py build/fiftyone
