@@ -14,10 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 
+from embedshift.config import Json
 from embedshift.registry import METRICS
 
 # The style sheet, which `plt.style.use("embedshift.figures.embedshift")` reads too.
-STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("embedshift.mplstyle"), use_default_template=False)
+_SHEET = Path(__file__).with_name("embedshift.mplstyle")
+STYLE: Json = dict(matplotlib.rc_params_from_file(_SHEET, use_default_template=False))
 
 INK, MUTED, FAINT = STYLE["text.color"], STYLE["axes.edgecolor"], STYLE["grid.color"]
 
