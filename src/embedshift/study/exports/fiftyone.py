@@ -43,7 +43,8 @@ class Export:
         names: Augmentation → name of its field, or of its slice.
         floor: The mean cosine of unrelated images; None where it is no scale.
         embeddings: Whether samples have their embeddings.
-        images: Ids of the measured images, sorted.
+        images: Ids of the measured images.
+        whole: Whether these are all of them.
         failures: Image id → stage and reason of the images that were not measured.
     """
 
@@ -53,6 +54,7 @@ class Export:
     floor: float | None
     embeddings: bool
     images: list[str]
+    whole: bool
     failures: dict[str, str]
 
     def values(self, row: Json) -> dict[str, float | None]:
@@ -102,7 +104,7 @@ def _export(reader: Reader, out: Path, images: int | Sequence[str] | None, embed
         if unknown := [image_id for image_id in chosen if image_id not in known]:
             raise UsageError(f"{unknown[0]}: no such image in {reader.folder}")
     names = documents.field_names(reader.augmentations)
-    return Export(reader, out, names, _floor(reader), embeddings, chosen, failures)
+    return Export(reader, out, names, _floor(reader), embeddings, chosen, images is None, failures)
 
 
 def _floor(reader: Reader) -> float | None:
@@ -155,7 +157,9 @@ def _samples(export: Export, place: Callable[[str], str]) -> Iterator[Json]:
 
     numbers = [pl.col(metric).fill_nan(None).mean() for metric in export.reader.metrics]
     for part in export.reader.parts():
-        rows = scan([part.path]).filter(pl.col("image_id").is_in(export.images))
+        rows = scan([part.path])
+        if not export.whole:
+            rows = rows.filter(pl.col("image_id").is_in(export.images))
         means = rows.filter(pl.col("view") != ORIGINAL).group_by("image_id", "view").agg(numbers).collect()
         found: dict[str, Json] = {}
         for row in means.iter_rows(named=True):
