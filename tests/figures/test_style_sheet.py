@@ -39,6 +39,7 @@ def test_the_figures_take_their_colours_from_it():
     assert f"#{lines['grid.color']}" == style.FAINT
     assert lines["image.cmap"] == style.COLOUR_MAP
     assert tuple(f"#{each}" for each in re.findall(r"\"([0-9A-F]{6})\"", lines["axes.prop_cycle"])) == style.PALETTE
+    assert (style.INK, style.MUTED, style.FAINT, style.PALETTE[0]) == ("#1f1f1f", "#6b6b6b", "#e4e4e4", "#D55E00")
     with style.context():
         assert matplotlib.rcParams["axes.titlelocation"] == "left"
 
