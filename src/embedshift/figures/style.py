@@ -19,9 +19,11 @@ from embedshift.registry import METRICS
 
 # The style sheet, which `plt.style.use("embedshift.figures.embedshift")` reads too.
 _SHEET = Path(__file__).with_name("embedshift.mplstyle")
-STYLE: Json = dict(matplotlib.rc_params_from_file(_SHEET, use_default_template=False))
+STYLE: Json = dict(matplotlib.rc_params_from_file(_SHEET, use_default_template=False).items())
 
-INK, MUTED, FAINT = STYLE["text.color"], STYLE["axes.edgecolor"], STYLE["grid.color"]
+INK: str = STYLE["text.color"]
+MUTED: str = STYLE["axes.edgecolor"]
+FAINT: str = STYLE["grid.color"]
 
 # Okabe and Ito's colours without their yellow, which vanishes on white, and two of Paul Tol's: nine that stay apart
 # with normal sight and with each of the three kinds of colour blindness. Then eleven more, apart for normal sight.
