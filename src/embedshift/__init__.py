@@ -30,7 +30,7 @@ __version__ = importlib.metadata.version("embedshift")
 
 
 def __getattr__(name: str) -> object:
-    """One of the names above: `embedshift --help` must not wait for what they import."""
+    """Imports the public names on first use, so that `embedshift --help` starts without them."""
     if name not in __all__:
         raise AttributeError(f"module 'embedshift' has no attribute {name!r}")
     from embedshift import api

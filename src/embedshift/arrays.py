@@ -1,4 +1,4 @@
-"""Names for the arrays that the stages hand on."""
+"""Type aliases for the arrays that the stages exchange."""
 
 import numpy as np
 from numpy.typing import NDArray

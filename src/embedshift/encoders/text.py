@@ -1,4 +1,4 @@
-"""Text towers: texts in, vectors in the space of the embedding out. Only the tower is loaded, never the vision part."""
+"""Text towers: encode texts into the space of the embedding, without loading the vision part."""
 
 import contextlib
 import hashlib
@@ -39,11 +39,11 @@ class ModuleTextEncoder:
 
     Args:
         module: The text tower.
-        tokenize: Texts → what the module takes, on the CPU.
+        tokenize: Texts → the module's inputs, on the CPU.
         read: `(module, tokens) -> [B, D]`.
-        name: What errors call it.
-        device: As `ModuleEncoder`.
-        precision: As `ModuleEncoder`; "auto" is float32.
+        name: Name in error messages.
+        device: As in `ModuleEncoder`.
+        precision: As in `ModuleEncoder`; "auto" is float32.
 
     Example:
         >>> net = nn.EmbeddingBag(128, 4)
@@ -74,7 +74,7 @@ class ModuleTextEncoder:
         self.dim = self(["a photo"]).shape[1]
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encodes N texts, float32 `[N, D]`, not normalised; what is longer than the tower takes is cut."""
+        """Encodes N texts to float32 `[N, D]`, not normalised; texts longer than the tower's limit are cut."""
         with self._reading():
             parts = [self._encode(list(texts[start : start + BATCH])) for start in range(0, len(texts), BATCH)]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
@@ -97,11 +97,11 @@ class ModuleTextEncoder:
 def load_huggingface_text(
     model: str, *, device: str = "auto", precision: Precision = "float32"
 ) -> ModuleTextEncoder | None:
-    """The text tower of a checkpoint of transformers, with its own tokenizer; None for a family that has none.
+    """Loads the text tower of a transformers checkpoint, with its own tokenizer; None if its family has none.
 
     Raises:
-        EmbedshiftError: when the checkpoint or its tokenizer cannot be found, or weights are missing (they would be
-            filled at random).
+        EmbedshiftError: The checkpoint or its tokenizer cannot be found, or weights are missing (they would be filled
+            at random).
     """
     found = find_checkpoint(model)
     text = found.family.text
@@ -148,7 +148,7 @@ def _tokenizer(found: Checkpoint, *, padded: bool) -> Tokenize:
 
 
 def _longest(config: Any) -> int:
-    """Most tokens that the tower has positions for."""
+    """Returns the largest number of tokens for which the tower has positions."""
     text = getattr(config, "qformer_config", None) or getattr(config, "text_config", config)
     positions = int(text.max_position_embeddings)
     # XLM-RoBERTa counts positions from behind its padding token.

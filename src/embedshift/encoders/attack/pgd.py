@@ -1,4 +1,4 @@
-"""PGD: projected gradient descent with steps of one length, as foolbox does it."""
+"""PGD: projected gradient descent with a constant step size, by foolbox."""
 
 import importlib
 from collections.abc import Callable
@@ -16,17 +16,17 @@ REACH = 2.5
 
 
 def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
-    """The pixels after the last step.
+    """Returns the pixels after the last step.
 
     Args:
         loss: Pixels `[1, 3, S, S]` → a number.
-        start: Pixels inside the budget.
-        original: The middle of the budget.
-        budget: What the pixels are held to.
-        steps: How many.
+        start: Pixels within the budget.
+        original: The centre of the budget.
+        budget: The set of allowed pixels.
+        steps: Number of steps.
 
     Raises:
-        EmbedshiftError: when foolbox is not installed.
+        EmbedshiftError: foolbox is not installed.
     """
     foolbox, eagerpy = library("foolbox"), library("eagerpy")
     kinds = {"linf": "LinfProjectedGradientDescentAttack", "l2": "L2ProjectedGradientDescentAttack"}
@@ -41,7 +41,7 @@ def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int)
 
 
 def library(name: str) -> Any:
-    """What the extra `attack` brings, imported."""
+    """Imports a library of the extra `attack`."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
