@@ -11,7 +11,7 @@ from embedshift.registry import METRICS
 
 @figure("heatmap")
 def heatmap(data: FigureInput, title: str) -> Figure:
-    """Means of the radar metrics x augmentations, columns sorted by mean performance, which stands above them."""
+    """Means of the radar metrics by augmentation, columns sorted by mean performance, which stands above them."""
     metrics, means = data.performance()
     names = data.by_rank()
     values = means[:, [data.augmentations.index(name) for name in names]]
