@@ -1,4 +1,4 @@
-"""What `embedshift check` does, prints and writes: a gate for continuous integration."""
+"""The command `embedshift check`: a gate for continuous integration."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ def gate(
     junit: Path | None,
     markdown: Path | None,
 ) -> None:
-    """Holds rules against a study, prints and writes what they come to, and ends with its exit code."""
+    """Checks a study against rules, prints and writes the results, and sets the exit code."""
     found = check(folder, rules, against)
     warnings = output.warnings(found)
     for line in warnings:

@@ -1,4 +1,4 @@
-"""Commands beside `run`: attack; and those on finished studies: compare, search, check, verify."""
+"""All commands except `run`, `report`, `demo` and `list`: attack, and those for finished studies."""
 
 import json
 from pathlib import Path
