@@ -72,7 +72,7 @@ class Geometry:
             moved = [after.move(self.source[..., axis].astype(np.float64)) for axis in (0, 1)]
             source = np.nan_to_num(np.stack(moved, axis=2), nan=np.inf, posinf=np.inf).astype(np.float32)
         if self.hidden is not None:
-            hidden = after.move(self.hidden.astype(np.float64)) > 0.5  # what lies outside is lost by its source
+            hidden = after.move(self.hidden.astype(np.float64)) > 0.5  # its source marks what lies outside
         return Geometry(source, _either(hidden, after.hidden))
 
     def move(self, values: Values) -> Values:

@@ -10,7 +10,7 @@ from embedshift.arrays import Floats
 from embedshift.augmentations.changes import Geometry, Warp, grid
 from embedshift.augmentations.transforms import INSIDE
 
-# Of the Gaussian, in pixels whatever the side is, as the paper's scripts have it.
+# Sigma of the Gaussian, in pixels at every side, as in the paper's scripts.
 SIGMA = 60
 # Pixels. The products take time by the cube of the side: OpenCV's own filter is faster for larger images.
 LARGEST = 512

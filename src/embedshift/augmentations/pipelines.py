@@ -16,7 +16,7 @@ from embedshift.errors import UsageError
 log = logging.getLogger(__name__)
 
 ENDINGS = (".yaml", ".yml")
-# What a step is named by.
+# The names of steps.
 Registered = Mapping[str, Sequence[Augmentation]]
 
 

@@ -15,10 +15,10 @@ from embedshift.config import Json
 
 # Lengths in pixels are for this side, and grow with the view.
 SIDE = 224
-# OpenCV's own reach of its edge-preserving filters, and the shade of a pencil drawing.
+# OpenCV's defaults: the reach of its edge-preserving filters, and the shade of a pencil drawing.
 REACH, SHADE = 60.0, 0.05
 
-# Of albumentations: name → class and parameters, none of them drawn.
+# Albumentations filters: name → class and parameters, none of them random.
 PLAIN: dict[str, tuple[str, Json]] = {
     "sepia": ("ToSepia", {}),  # brown, as an old print
     "posterize": ("Posterize", {"num_bits": 2}),  # four levels a channel

@@ -17,9 +17,9 @@ import numpy as np
 from embedshift.arrays import Pixels, Values
 from embedshift.config import Json
 
-# One of albumentations, or a user's own callable `(image, rng) -> image`.
+# An albumentations transform, or a user's own callable `(image, rng) -> image`.
 Transform = Any
-# What a moved image's pixel must hold of the original to be compared with it: all but rounding.
+# How much of the original a moved pixel must hold to be compared: all except rounding.
 INSIDE = 0.999
 
 
@@ -75,7 +75,7 @@ def make_strictly(kind: Transform, **parameters: object) -> Transform:
     Raises:
         Exception: Of any kind, for wrong parameters.
     """
-    # What checks parameters is wrapped around the `__init__` of classes that have a schema of their own.
+    # The check of parameters wraps the `__init__` of classes that have their own schema.
     checked = next(vars(each) for each in kind.__mro__ if "__init__" in vars(each))
     with _quietly():
         return kind(**parameters, **({"strict": True} if "InitSchema" in checked else {}))

@@ -7,7 +7,7 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations.augmentation import Augmentation
 from embedshift.errors import EmbedshiftError
 
-# How often an augmentation may fail before it is taken for one that always fails.
+# How often an augmentation may fail before it counts as one that always fails.
 TRIES = 10
 
 

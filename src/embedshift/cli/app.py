@@ -71,7 +71,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.
 def main() -> None:
     """Entry point: prints one line and sets an exit code for errors that users can correct, 128 + n for signal n."""
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
-        # An image's id would depend on the locale, and no file of a study can hold what a locale of ASCII makes of it.
+        # An image's id would depend on the locale, and no file of a study can hold ids decoded in an ASCII locale.
         python = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
         os.execve(sys.executable, python, os.environ | {"PYTHONUTF8": "1"})
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -40,7 +40,7 @@ def gate(
         for line in warnings:
             say(f"warning: {line}")
         say(output.headline(found, strict=strict))
-    # Not by a file beside it: what a workflow names may be a pipe, or the only file that it may write.
+    # Not through a temporary file: a workflow's path may be a pipe, or the only file that it may write.
     if junit is not None:
         junit.write_text(output.to_junit(found, strict=strict), encoding="utf-8")
     if markdown is not None:

@@ -13,7 +13,7 @@ from embedshift.cli.words import say
 from embedshift.config.attack import AttackConfig
 from embedshift.errors import UsageError
 
-# Tables of the question that `--json` has.
+# The question's tables that `--json` contains.
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
 
 

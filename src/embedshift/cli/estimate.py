@@ -56,16 +56,16 @@ def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
     """
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
-    # A number alone is twice as long as one of a list; what few images have counts by their share.
+    # A single number is twice as long as one in a list; columns of few images count by their fraction.
     of_views, once = (
         sum((c.length or 2) * min(1, (c.images or plan.images) / plan.images) for c in plan.columns if c.of == rows)
         for rows in ("views", "original")
     )
     of_views += vectors
-    # Numbers of vectors and lists, metrics, and what names a row; then what names an image.
+    # Numbers of vectors and lists, metrics, and the names of a row; then the names of an image.
     row = 0.92 * 4 * of_views + 7.5 * len(plan.metrics) + 4
     image = (1 + plan.views) * row + 0.92 * 4 * once + 80
-    # As text, in every shard: shifts of float32 for each augmentation, originals of float64, and what the floor needs.
+    # As text, in every shard: float32 shifts for each augmentation, float64 originals, and the sums for the floor.
     size = -(-plan.images // shards)
     floor = 4 * size
     if plan.images > KEPT:
@@ -86,7 +86,7 @@ def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> flo
 
 
 def _pace(encoding: float, drawing: float, plan: Plan, encoder: Encoder) -> float:
-    """Returns seconds per image with loaders beside the encoder: the slower one, or their sum on shared cores.
+    """Returns seconds per image with loaders beside the encoder, limited by the slowest of both and shared cores.
 
     Args:
         encoding: Seconds to encode an image.

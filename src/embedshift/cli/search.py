@@ -8,7 +8,7 @@ from rich.table import Table
 
 from embedshift.study import Study
 
-# Pairs of likely duplicates that are printed.
+# Number of likely duplicates to print.
 PRINTED = 10
 
 

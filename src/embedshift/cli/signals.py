@@ -10,7 +10,7 @@ from types import FrameType
 
 STOPPED = "stopped; run the same command again to go on where it stopped"
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-SECONDS = 3.0  # to leave in order
+SECONDS = 3.0  # for an orderly exit
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -88,7 +88,7 @@ def _leave_in_time(heard: socket.socket, caught: list[signal.Signals]) -> None:
 def _next(heard: socket.socket, caught: list[signal.Signals]) -> int:
     while (number := int.from_bytes(heard.recv(1), "big")) and number not in caught:
         pass
-    return number  # 0: nobody listens for signals any more
+    return number  # 0: the listener has gone
 
 
 def _noted(_number: int, _frame: FrameType | None) -> None:

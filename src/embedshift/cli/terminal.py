@@ -96,7 +96,7 @@ def _keep_stderr_for_lines() -> None:
 
 
 class _OfNames(Console):
-    """A table whose texts are names and numbers, without markup and control characters."""
+    """A console for texts that are names and numbers, without markup and control characters."""
 
     def render_str(self, text: str, **settings: Any) -> Text:
         return super().render_str(printable(text, keep="\n"), **settings | {"markup": False, "emoji": False})

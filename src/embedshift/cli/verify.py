@@ -15,7 +15,7 @@ from embedshift.cli.words import say
 from embedshift.errors import EmbedshiftError
 from embedshift.store.verification import Finding, Verification, verify
 
-# Files that are whole and listed one by one; the rest is counted.
+# Whole files that are listed one by one; the others are counted.
 LISTED = 20
 
 

@@ -4,7 +4,7 @@ import re
 
 import typer
 
-# Control characters (C0, DEL, C1), line separators, and what turns the direction of writing around.
+# Control characters (C0, DEL, C1), line separators, and characters that reverse the writing direction.
 STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 

@@ -49,7 +49,7 @@ def read_yaml(file: Path) -> Any:
         raise UsageError(f"{file}: {error}") from error
     except yaml.MarkedYAMLError as error:
         raise UsageError(f"{file}: not YAML ({_line(error.problem_mark)}{error.problem})") from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two of numbers and dates that there are not
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for impossible numbers and dates
         raise UsageError(f"{file}: not YAML ({reason(error)})") from error
 
 

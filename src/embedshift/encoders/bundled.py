@@ -64,7 +64,7 @@ def _kept() -> Path | None:
         folder = cached_folder()
         if not (folder / "model.safetensors").is_file():
             _rebuild(folder)
-    except (OSError, RuntimeError) as error:  # the latter where nobody knows the home folder
+    except (OSError, RuntimeError) as error:  # the latter if the home folder is unknown
         if "EMBEDSHIFT_CACHE" in os.environ:
             raise EmbedshiftError(
                 f"{cached_folder()}: cannot be written ({reason(error)}); set EMBEDSHIFT_CACHE to another folder"
@@ -91,7 +91,7 @@ def _rebuild(folder: Path) -> None:
     log.info("rebuilding %s into %s (once)", NAME, folder)
     tensors = backbone_tensors(_onnx_file())
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed: a killed or a second process never leaves or sees half of it.
+    # Written under another name and renamed, so that a killed or a second process never leaves or sees half a file.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".rebuild-") as scratch:
         built = Path(scratch) / "model"
         _save(tensors, built)

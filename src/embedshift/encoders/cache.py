@@ -12,9 +12,9 @@ from typing import Any
 
 from embedshift.config.files import read_own
 
-# Of one note, and how many there are at most; the oldest go.
+# Largest size of a note, and largest number of notes; the oldest are deleted.
 LARGEST, MOST = 65_536, 200
-# Whatever a cache may be: full, not to be written, in the place of a file, without a home folder, or full of nonsense.
+# Errors of a cache that is full, read-only, a file instead of a folder, without a home folder, or damaged.
 BROKEN = (OSError, RuntimeError, ValueError, RecursionError)
 
 

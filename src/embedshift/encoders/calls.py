@@ -57,7 +57,7 @@ class Calls(TorchFunctionMode):
         with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=low):
             for key, (func, args, kwargs) in self._seen.items():
                 if kernels.replaces(func):
-                    with contextlib.suppress(RuntimeError):  # what cannot be repeated
+                    with contextlib.suppress(RuntimeError):  # it cannot be repeated
                         totals += self._counts[key] * _in_turns(func, args, kwargs, kernels, batch)
         return float((totals[0] / totals[1]).min()) if (totals > 0).all() else 1.0
 
@@ -76,7 +76,7 @@ def _in_turns(
             return timed(lambda: func(*given, **kwargs))[0]
 
     ways = (nullcontext(), kernels)
-    # Not from one view, where what a call costs whatever its size would tell.
+    # Not from one view, where the fixed cost of a call would dominate.
     slower = max(seconds(repeated(batch), way) for way in ways)
     count = fitting(batch, CALL, slower / batch)
     given, turns = repeated(count), list[list[float]]()

@@ -28,7 +28,7 @@ def find_device(name: str) -> torch.device:
 def to_device(views: Pixels, device: torch.device) -> Tensor:
     """Copies views to the device as a tensor; for a GPU the copy runs in the background."""
     tensor = torch.from_numpy(views)
-    # Only memory that the system cannot move is copied beside the process.
+    # Only pinned memory is copied while the process continues.
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 

@@ -16,7 +16,7 @@ HEAD = Embedding("pooled", "image_features", "output of the attention-pooling he
 TEXT = TextTower()
 CLS = Embedding("cls", "cls", "CLS token after the last layer norm")
 
-# Two libraries that know their models themselves.
+# Two libraries that have their own lists of models.
 OPEN_CLIP = Family(
     "open_clip (extra 'openclip')",
     (),

@@ -99,7 +99,7 @@ class Checkpoint:
 
     @property
     def local(self) -> bool:
-        """Whether it is a folder on this machine, so that nothing of it comes from the network."""
+        """Whether it is a folder on this machine, so that no part comes from the network."""
         return Path(self.source).is_dir()
 
 
@@ -133,7 +133,7 @@ def _hub_has(model: str) -> bool:
 def _config(source: str, model: str, offline: bool) -> tuple[Family, transformers.PretrainedConfig]:
     with quiet(), closed(local=Path(source).is_dir()):
         try:
-            # The type first: for one that transformers does not know, it would ask to run the checkpoint's own code.
+            # The type first: for an unknown type, transformers would ask to run the checkpoint's own code.
             found, _ = transformers.PretrainedConfig.get_config_dict(source, local_files_only=offline)
             kind, known = found["model_type"], ", ".join(MODEL_TYPES)
             family = family_of(kind, found.get("architectures"))

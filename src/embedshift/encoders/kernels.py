@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 PRODUCTS, ATTENTION = "products", "attention"
-# By what matrix products are computed in, the kernels that there are; each is a switch of its own.
+# Dtype of matrix products → the kernels for it; each can be switched on by itself.
 KERNELS = {torch.float32: (PRODUCTS,), torch.bfloat16: (PRODUCTS, ATTENTION)}
 
 
@@ -69,7 +69,7 @@ class CpuKernels(TorchFunctionMode):
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if torch.compiler.is_compiling():
-            # The compiler packs weights itself, but for those in float32, which it would leave with MKL.
+            # The compiler packs weights itself, except in float32, which it would leave to MKL.
             full = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
             return _product(x, weight, bias) if full else functional.linear(x, weight, bias)
         packed = self._packed_now(weight)

@@ -187,7 +187,7 @@ def _tokenizer(model: str, config: dict[str, Any]) -> Any:
     source, _, place = model.partition(":")
     name = model if source == "hf-hub" else model.partition("/")[0]
     name = f"{source}:{Path(place).expanduser()}" if _is_local(model) else name
-    # Only transformers' tokenizers take it; what a caller says wins over what the configuration says.
+    # Only transformers' tokenizers take it; the caller's value wins over the configuration's.
     trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
     return library("open_clip").get_tokenizer(name, **trust)
 

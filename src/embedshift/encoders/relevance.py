@@ -98,7 +98,7 @@ class Explainer:
                 read = gradients[-1].abs().sum(dim=(1, 3)) > 0
                 rows = positive[-1].sum(dim=1) if pooling else read / read.sum(dim=1, keepdim=True)
                 rolled = _rolled(positive[: len(layers)], rows)
-                # What a token has from itself is the same for all that are read, and says nothing of patches.
+                # A token's own contribution is the same for all tokens that are read, and tells nothing about patches.
                 found[RELEVANCE] = rolled if pooling else rolled - rows
             if TOKENS in self._names:
                 found[TOKENS] = self._tokens(mode, layers[-1], explained)

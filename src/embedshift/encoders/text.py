@@ -24,7 +24,7 @@ Tokens = dict[str, Tensor]
 Tokenize = Callable[[list[str]], Tokens]
 Read = Callable[[Any, Tokens], Any]
 
-# Texts at once. Fixed, and batches are the same slices whoever asks: so equal texts give equal vectors, to the bit.
+# Texts per batch. It is fixed, so that batches are the same slices and equal texts give equal vectors, to the bit.
 BATCH = 64
 TOKENIZER_FILES = (
     "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"
@@ -114,7 +114,7 @@ def load_huggingface_text(
 
 def _tokenizer(found: Checkpoint, *, padded: bool) -> Tokenize:
     if not any(checkpoint_file(found.source, name, found.offline) for name in TOKENIZER_FILES):
-        # transformers would make an empty one without a word.
+        # transformers would silently make an empty one.
         raise EmbedshiftError(
             f"{found.model}: no tokenizer in the checkpoint ({TOKENIZER_FILES[0]} or its like): texts cannot be read"
         )
@@ -128,7 +128,7 @@ def _tokenizer(found: Checkpoint, *, padded: bool) -> Tokenize:
             words = "it needs: pip install sentencepiece" if lacking else reason(error)[:300]
             raise EmbedshiftError(f"{found.model}: its tokenizer cannot be loaded ({words})") from error
     longest = min(_longest(found.config), tokenizer.model_max_length)
-    tokenizer.padding_side = "right"  # Siglip2Tokenizer's own default is the left, which no tower was trained on
+    tokenizer.padding_side = "right"  # Siglip2Tokenizer pads at the left, as no tower was trained
 
     def tokenize(texts: list[str]) -> Tokens:
         tokens: Tokens = dict(
@@ -151,7 +151,7 @@ def _longest(config: Any) -> int:
     """Returns the largest number of tokens for which the tower has positions."""
     text = getattr(config, "qformer_config", None) or getattr(config, "text_config", config)
     positions = int(text.max_position_embeddings)
-    # XLM-RoBERTa counts positions from behind its padding token.
+    # XLM-RoBERTa counts positions from after its padding token.
     return positions - text.pad_token_id - 1 if config.model_type == "altclip" else positions
 
 

@@ -28,12 +28,12 @@ from embedshift.statistics.vectors import cosine
 
 log = logging.getLogger(__name__)
 
-# How many times as fast something must be to be taken: noise does not turn that around.
+# The least speed-up at which a kernel is used; noise does not reverse it.
 FASTER = 1.03
 # The largest cosine distance of embeddings to those in float32 with which `precision` auto takes a lower one.
 MOST_ERROR = 0.01
 PICTURES = 4
-# Seconds of a pass that is timed.
+# Duration of a timed pass, in seconds.
 PASS = 0.15
 
 
@@ -73,7 +73,7 @@ class Trials:
     def __init__(self, subject: Subject, key: str) -> None:
         self._subject, self._key = subject, key
         found = read_verdict(key)
-        # What is exact is tried anew where the code may be another; how fast it is does not change what comes out.
+        # Exactness is tested again if the code may differ; speed does not change the output.
         self._verdict: Verdict = replace(found, shortcut=None, equal={}) if subject.own else found
 
     def shortcut_holds(self, shortcut: ClassTokenShortcut) -> bool:
@@ -121,7 +121,7 @@ class Trials:
         for each in lower:
             try:
                 cost = self.cost(each)
-            except Exception as error:  # a device that cannot
+            except Exception as error:  # a device that cannot do it
                 words.append(f"{each} cannot be computed here ({reason(error)[:100]})")
                 continue
             words.append(f"{each} {_in_words(cost)}")
@@ -136,13 +136,13 @@ class Trials:
 
     def _try_shortcut(self, shortcut: ClassTokenShortcut) -> bool:
         images, short = self._noise(), None
-        with self._subject.at("float32"):  # tells apart what a lower one would blur
+        with self._subject.at("float32"):  # distinguishes values that a lower precision would merge
             plain = self._subject.run(images)
             shortcut.wild = True
             try:
                 with shortcut:
                     short = self._subject.run(images)
-            except Exception as error:  # a block that is built otherwise
+            except Exception as error:  # a block with another structure
                 log.debug("%s: no shortcut (%s)", self._subject.name, reason(error))
             shortcut.wild = False
         return short is not None and same_output(plain, short)

@@ -54,7 +54,7 @@ def check_config(config: transformers.PretrainedConfig, model: str) -> None:
     if any(getattr(part, "quantization_config", None) for part in parts):
         raise EmbedshiftError(f"{model}: its weights are quantized; give a checkpoint with weights in full")
     settable: Any = config
-    settable._attn_implementation = None  # of its parts too
+    settable._attn_implementation = None  # also for its parts
     settable.transformers_weights = None
 
 

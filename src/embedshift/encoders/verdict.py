@@ -20,10 +20,10 @@ from embedshift.encoders.cache import note, recall
 from embedshift.errors import UsageError
 
 KIND = "verdicts"
-# Raised whenever trials or kernels change: what an older embedshift found out is then tried again.
+# Increased whenever trials or kernels change, so that results of an older embedshift are measured again.
 VERSION = 1
 PACKAGES = ("embedshift", "torch", "transformers", "open_clip_torch", "timm")
-# What holds torch and its libraries to other instructions than the processor has.
+# Settings that restrict the processor instructions of torch and its libraries.
 HELD = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
 
 Times = Annotated[float, Gt(0), Le(1e6)]

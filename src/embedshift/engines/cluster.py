@@ -15,7 +15,7 @@ from embedshift.errors import EmbedshiftError, MissingExtra, reason
 log = logging.getLogger(__name__)
 
 PING = 5.0  # seconds
-# Calls beyond one for each core that are sent ahead; what comes back waits until its turn.
+# Calls that are sent ahead beyond one per core; results wait for their turn.
 AHEAD = 2
 
 A = TypeVar("A")
@@ -39,7 +39,7 @@ def joined() -> Iterator[Any]:
     address, started_here = os.environ.get("RAY_ADDRESS") or "local", not ray.is_initialized()
     if started_here:
         try:
-            # Not left to Ray, which would look for the last cluster of this machine, long gone or not.
+            # Not left to Ray, which would look for the last cluster of this machine, even if it has gone.
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, RuntimeError) as error:
             raise EmbedshiftError(

@@ -83,7 +83,7 @@ def _hand_out(job: Job, children: Sequence["_Child"]) -> Iterator[Result]:
             child = busy[pipe]  # type: ignore[index]
             message = child.receive()
             if message is None and left:
-                # Several, since loaders read ahead only within them; fewer and fewer, so that all end together.
+                # Several, because loaders read ahead only within them; fewer at the end, so that all finish together.
                 count = max(1, len(left) // (2 * len(children)))
                 child.send(left[:count])
                 del left[:count]

@@ -32,13 +32,13 @@ from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import Sample, Source
 
-# What is made of an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
+# The result for an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
 Made = Any
 # Of views at each loader and as many that the encoder has not taken yet; never less than one image each.
 BYTES_AHEAD = 16 * 2**20
-# What a pipe says whose other end is gone.
+# Errors of a pipe whose other end is gone.
 GONE = (EOFError, ConnectionError)
-# What ends the drawing of an image otherwise than with the image or a failure.
+# Errors that end the drawing of an image without an image or a failure.
 ENDED = (TookTooLong, MemoryError, *GONE)
 # A process that is forked while another's pipe is made would keep the end of that open.
 _ONE_FORK = threading.Lock()
@@ -69,7 +69,7 @@ class Images:
         """Returns the memory in which one of `workers` loaders puts its views."""
         plan = self.plan
         views, size = 1 + plan.views, plan.preprocess.size
-        # What is drawn ahead, and what waits for two passes of the encoder.
+        # Images drawn ahead, and those that wait for two passes of the encoder.
         images = _ahead(plan, workers) + 2 * plan.batch_size // views + 2
         shared = self.work is draw_image and isinstance(_context(), ForkContext)
         return Rooms(-(-images // workers) + 1 if shared else 0, (views, size, size, 3))
@@ -135,12 +135,12 @@ class _Loader:
             self.process = context.Process(target=_serve, args=(theirs, self._images, self._rooms), daemon=True)
             self.process.start()
             theirs.close()
-        # It takes what is drawn while the encoder works; a loader would wait until somebody does.
+        # It takes drawn images while the encoder works; otherwise a loader would wait.
         self._thread = ThreadPoolExecutor(1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()  # it may hang, and what it still draws nobody wants
+        self.process.kill()  # it may hang, and its images are not needed any more
         self.process.join()
         self._thread.shutdown(cancel_futures=True)
         self._pipe.close()
@@ -148,7 +148,7 @@ class _Loader:
     def ask(self, place: int) -> None:
         """Requests an image, which is drawn after those requested before."""
         room = self._rooms.take()
-        with contextlib.suppress(*GONE):  # which is met again where the image is taken
+        with contextlib.suppress(*GONE):  # the error occurs again when the image is taken
             self._pipe.send((place, room))
         self._asked[place] = self._thread.submit(self._receive, self._rooms, room)
 
@@ -188,7 +188,7 @@ def _serve(pipe: "Connection[Made, tuple[int, int | None]]", images: Images, roo
     parent = os.getppid()
 
     def watch() -> None:
-        # A loader whose parent was killed would wait for ever to hand over what it has drawn.
+        # A loader whose parent was killed would wait for ever to hand over its images.
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
@@ -211,7 +211,7 @@ def _one_opencv_thread() -> Iterator[None]:
     """Sets OpenCV to one thread while workers are forked, and back.
 
     The encoder uses the cores, and a thread pool in each worker would only slow it down. It is set before the fork: a
-    worker that ends an inherited pool waits for ever for threads that it does not have.
+    worker that ends an inherited pool would wait endlessly for threads that it does not have.
     """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)

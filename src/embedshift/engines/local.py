@@ -34,7 +34,7 @@ def read_blocks(job: Job) -> None:
         return
     blocks = {job.source.block(sample): sample for shard in job.shards for sample in shard.samples}
     for sample in blocks.values():
-        # The loader will say what is wrong.
+        # The loader reports the error.
         with contextlib.suppress(Exception, TookTooLong), time_limit(job.config.image_timeout):
             job.source.read(sample)
 

@@ -43,7 +43,7 @@ def _attempts(job: Job, ray: Any) -> Iterator[Result]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    # The tasks of a dead worker are another matter: those Ray repeats by itself.
+    # This does not concern the tasks of a dead worker, which Ray repeats by itself.
     context.max_errored_blocks = 0
     left: Sequence[Shard] = job.shards
     errors: dict[int, str] = {}
@@ -72,7 +72,7 @@ def _one_attempt(job: Job, ray: Any) -> Iterator[tuple[int, str, bytes]]:
     gpus = config.num_gpus if config.num_gpus is not None else float(any(node.get("GPU") for node in nodes))
     cores, fitting = _fit(nodes, gpus, job.workers)
     concurrency = min(config.concurrency or fitting, len(job.shards))
-    # What belongs to this process, and to its disk, stays here.
+    # Objects of this process, and of its disk, stay here.
     parcel = ray.put(replace(job, ready=None, progress=_ignore, folder=None))
     blocks = ray.data.from_items([{"position": i} for i in range(len(job.shards))], override_num_blocks=len(job.shards))
     done = blocks.map_batches(

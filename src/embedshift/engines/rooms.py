@@ -33,7 +33,7 @@ class Rooms:
     def __init__(self, count: int, shape: tuple[int, ...]) -> None:
         self._shape, self._bytes = shape, int(np.prod(shape))
         self._memory: mmap.mmap | None = None
-        # Where the system does not give it, views come through the pipe.
+        # If the system does not provide it, views come through the pipe.
         with contextlib.suppress(OSError, ValueError, OverflowError):
             # Anonymous, since it is not limited by the size of /dev/shm, and is gone with the processes.
             self._memory = mmap.mmap(-1, count * self._bytes)
@@ -56,6 +56,6 @@ class Rooms:
     def lend(self, place: int) -> Pixels:
         """Returns the place as an array; it is free again when nobody holds the array or a part of it."""
         views = self.views(place)
-        # Parts of an array hold the flat array around the memory, and not the array that they were cut from.
+        # Parts of an array hold the flat array around the memory, not the array from which they were cut.
         weakref.finalize(views.base, self._free.append, place).atexit = False
         return views

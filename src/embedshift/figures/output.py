@@ -120,7 +120,7 @@ def iter_figures(
         try:
             for page, figure in enumerate(_pages(data, kind, images), start=1):
                 yield kind, kind.stem if page == 1 else f"{kind.stem}_p{page}", figure
-        except UsageError:  # asked for something that does not exist
+        except UsageError:  # the user asked for something that does not exist
             raise
         except EmbedshiftError as error:
             log.warning("figure '%s' is left out: %s", kind.name, error)
@@ -158,7 +158,7 @@ def _drawn(reader: Reader, kind: FigureKind, images: Images) -> tuple[RedrawnIma
     if not kind.shows_images or not reader.shows_images:
         return ()
     chosen = kind.images if images is None else images
-    if kind.without_images:  # it shows no more than it needs
+    if kind.without_images:  # it shows only what it needs
         chosen = kind.images if isinstance(chosen, int) else list(chosen)[: kind.images]
     if isinstance(chosen, int) and kind.of is not None:
         chosen = draw_ids(kind.of(reader), chosen, reader.info.seed)

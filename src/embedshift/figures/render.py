@@ -22,7 +22,7 @@ DPI = 200
 
 # zlib's level of PNG files: 6 takes twice the time and saves 3 %.
 _PNG_LEVEL = 3
-# Quality of photographs inside SVG files, without loss of colour's resolution; smaller pictures stay PNG.
+# Quality of images inside SVG files, at full colour resolution; smaller ones stay PNG.
 _JPEG = {"quality": 92, "subsampling": 0}
 _SMALL = 32 * 32
 # Share of the side at 200 dpi, and WebP quality (100 = lossless), best first: the first that fits is taken.
@@ -79,7 +79,7 @@ def render(figure: Figure, formats: Sequence[str], page: ForPage | None = None) 
             agg: Any = FigureCanvasAgg(figure)
             if engine is not None:
                 engine.execute(figure)
-            # Else every format would be laid out, and drawn once more for that.
+            # Otherwise each format would have its own layout, and one more drawing for it.
             figure.set_layout_engine(None)
             agg.draw()
             picture = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
@@ -162,7 +162,7 @@ class _Photographs(RendererSVG):
         if transform is not None or height * width < _SMALL:
             _untyped(super()).draw_image(gc, x, y, im, transform)
             return
-        # Rows come from below; what lies at the rim is see-through in part.
+        # Rows come from below; pixels at the border are partly transparent.
         white = Image.new("RGBA", (width, height), "white")
         opaque = Image.alpha_composite(white, Image.fromarray(np.ascontiguousarray(im[::-1]))).convert("RGB")
         data = _saved(opaque, "JPEG", **_JPEG)

@@ -26,7 +26,7 @@ Key = TypeVar("Key")
 
 # Figures for which a process is worth its start, and figures that wait for each.
 _WORTH, _AHEAD = 4, 4
-# First the path: what a notebook added to it may be needed to read a figure.
+# First the path: folders that a notebook added may be needed to read a figure.
 _CHILD = (
     "import pickle, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); sys.path[:] = "
     "pickle.load(sys.stdin.buffer); from embedshift.figures.workers import serve; serve()"
@@ -54,7 +54,7 @@ class Renderers:
 
     def __enter__(self) -> "Renderers":
         for _ in range(self._count):
-            with contextlib.suppress(OSError):  # no process to be had
+            with contextlib.suppress(OSError):  # no process could be started
                 self._processes.append(_started())
         for process in self._processes:
             self._idle.put(process)
@@ -95,7 +95,7 @@ class Renderers:
             return here
         try:
             pickled = pickle.dumps((figure, formats, page), pickle.HIGHEST_PROTOCOL)
-        except Exception:  # somebody's figure may hold what has no pickle
+        except Exception:  # a user's figure may hold objects that cannot be pickled
             return here
         asked = self._threads.submit(self._ask, pickled)
         return lambda: asked.result() or here()
@@ -128,7 +128,7 @@ def _started() -> "subprocess.Popen[bytes]":
 def serve() -> None:
     """Runs a process: reads a figure, returns its bytes; None if it cannot render it."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # output of a library is no answer
     warnings.simplefilter("error", UserWarning)
     while True:
         try:
@@ -137,7 +137,7 @@ def serve() -> None:
             return
         try:
             found = render(*pickle.loads(pickled))
-        except Exception:  # it comes again where the figure is called for
+        except Exception:  # it occurs again when the figure is requested
             found = None
         pickle.dump(found, answers, pickle.HIGHEST_PROTOCOL)
         answers.flush()

@@ -22,7 +22,7 @@ from embedshift.store.shards import Failure
 
 log = logging.getLogger(__name__)
 
-# What torch says on CUDA and MPS, and on a CPU.
+# Torch's messages on CUDA and MPS, and on a CPU.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
 
@@ -57,7 +57,7 @@ class Batch:
             begun: Returns the output of a pass over all of them that was started before, or raises its error.
 
         Raises:
-            EmbedshiftError: The encoder fails for every view, or memory does not hold a single one.
+            EmbedshiftError: The encoder fails for a black view too, or memory does not hold a single view.
         """
         encoded = Encoded()
         while len(encoded) < len(views):

@@ -126,7 +126,7 @@ def guarded(
         if memory := _memory_error(error):
             raise memory from error
         words = without_folders(cause(error), source.description)
-        # A file that cannot be reached may be there another time; what it holds stays the same.
+        # A file that cannot be reached may be available later; its content stays the same.
         transient = clock.stage == "read" and not isinstance(error.__cause__ or error, EmbedshiftError)
         return Failure(storable(sample.image_id), clock.stage, words, transient)
 
@@ -211,7 +211,7 @@ def read_views(
     """
     views: dict[str, Pixels | None] = {ORIGINAL: original}
     for each in plan.suite:
-        if isinstance(each, Purified):  # it comes after what it is made from
+        if isinstance(each, Purified):  # it comes after the view from which it is made
             with clock.at("draw"):
                 source_view = views[each.of]
                 views[each.name] = None if source_view is None else each.draw(source_view, 0)

@@ -14,7 +14,7 @@ from embedshift.sources import Sample
 if TYPE_CHECKING:
     from embedshift.pipeline.plan import Plan
 
-# Pairs of a study, or all that there are; a large study measures one pair for every so many images.
+# Pairs of a study, or all that exist; and images per pair in a large study.
 LEAST_PAIRS, IMAGES_PER_PAIR = 200, 16
 # Originals that are kept to be paired: their views are in memory until the shard ends.
 MOST_KEPT = 64
@@ -61,7 +61,7 @@ class UnrelatedImages(Sums):
     def add(self, image: DrawnImage, output: EncoderOutput) -> None:
         """Adds an original until there are enough."""
         if len(self._kept) < self._most:
-            # Copies, since a part of an array holds all of it: 14 MB an image of 92 views.
+            # Copies, because a slice keeps the whole array in memory: 14 MB for an image of 92 views.
             self._kept.append((image.sample, image.views[0].copy(), concatenate([output[:1]])))
 
     def close(self) -> Mapping[str, Values]:

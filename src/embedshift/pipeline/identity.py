@@ -37,7 +37,7 @@ def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard], order: st
         "batch_size": plan.batch_size,
         "shard_size": config.shard_size,
         "metrics": list(plan.metrics),
-        # Where images are shuffled one by one, ids and seed say the order.
+        # If images are shuffled one by one, ids and seed determine the order.
         **({} if order == SHUFFLED else {"order": {"kind": order, "hash": _hash(ids)}}),
         **({"compile": True} if config.compile else {}),
         **({"store": config.store} if config.store != "all" else {}),

@@ -130,11 +130,11 @@ class KeepingEncoder:
             self._next, self.found = next(self._found, None), self.found + 1
             return lambda: output
         finish = begin_views(self._encoder, views)
-        self._next = None  # what follows in the file is of other batches
+        self._next = None  # the rest of the file belongs to other batches
 
         def finished() -> EncoderOutput:
             self._begun.remove(finished)
-            # In the order in which the file gives it back: sums depend on the order in memory by rounding.
+            # In the memory order that the file restores, because sums depend on it by rounding.
             output = finish().contiguous()
             self._wait()
             self._last = self._thread.submit(self._keep, views, output)
@@ -170,7 +170,7 @@ class KeepingEncoder:
         if self._unwritten and (file := self._file or _opened(self._path)):
             try:
                 file.seek(self._end)
-                file.truncate()  # what the file held beyond the outputs that were taken
+                file.truncate()  # the rest of the file, after the outputs that were used
                 self._end += file.write(self._unwritten)
                 file.flush()
             except OSError as error:  # a full disk ends the run only where it keeps a shard from being written

@@ -165,7 +165,7 @@ def begun_encoder(out: Path) -> EncoderRecord | None:
     """Returns the encoder with which a study began in a folder; None if there is none that can be read."""
     try:
         return read_info(out).encoder
-    except UsageError:  # whether the folder can be gone on with is decided later
+    except UsageError:  # a later step decides whether the folder can be continued
         return None
 
 

@@ -59,7 +59,7 @@ class Rows:
         """Adds an image and its measurements."""
         everything = self._plan.config.store == "all"
         if output.attention is not None and (everything or not self._maps):
-            # Of a study without vectors one map, for figures to show; more would be most of what is stored.
+            # One map for figures in a study without vectors; more maps would dominate its size.
             self._maps.append(output.attention)
         if everything:
             self._embeddings.append(output.embedding)
@@ -143,7 +143,7 @@ class Rows:
             return pa.array([cell for each in lists for cell in (each, *rest)], pa.list_(pa.float32()))
         if column.length is None:
             return self._numbers(name, unknown_is_null=True)
-        # Of a view that has no list, the first number is not a number.
+        # A view without a list has NaN as its first number.
         every = np.full((len(self._images), self._count, column.length), np.nan, np.float32)
         for row, values in zip(every, self._values, strict=True):
             if (measured := values.get(name)) is not None:

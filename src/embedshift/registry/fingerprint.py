@@ -13,12 +13,12 @@ from types import CellType, CodeType, ModuleType
 from typing import Any
 
 PLAIN = (str, bytes, int, float, complex, bool, range, slice, PurePath, enum.Enum)
-# Their code is known by their version, and stands in many places.
+# Their version identifies their code, which is spread over many modules.
 LIBRARIES = {*sys.stdlib_module_names, "builtins", "numpy", "torch", "polars", "PIL", "cv2", "scipy"}
 
 
 STORE = "STORE_GLOBAL"
-# Of descriptions inside descriptions, two for a function that another names.
+# Depth of nested descriptions; a function that another function names takes two.
 DEPTH = 5
 
 
@@ -81,7 +81,7 @@ def _parts(thing: Any) -> list[Any]:
         return [_name(thing), *_functions(thing)]
     if isinstance(thing, ModuleType):
         return [thing.__name__]
-    # Of an encoder and a torch module the weights: what else they hold, as hooks, changes from run to run.
+    # For an encoder and a torch module only the weights; other state, such as hooks, changes from run to run.
     if hasattr(thing, "weights_hash"):
         return [_name(thing), thing.weights_hash]
     if hasattr(thing, "state_dict"):

@@ -101,7 +101,7 @@ def find_questions() -> None:
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         try:
             entry.load()
-        except Exception as error:  # somebody else's package must not end every command
+        except Exception as error:  # another package must not break every command
             log.warning("the question %r of another package cannot be loaded (%s)", entry.name, reason(error))
 
 

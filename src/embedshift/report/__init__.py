@@ -27,7 +27,7 @@ __all__ = ["build_report"]
 
 log = logging.getLogger(__name__)
 
-# Of 10 MB: plotly takes 4.8.
+# The page has 10 MB, of which plotly takes 4.8.
 FIGURE_BYTES = 1_900_000
 # Pages of a figure with images that the file holds; all of them lie in `figures/`.
 EMBEDDED_PAGES = 2

@@ -55,7 +55,7 @@ def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFig
     """
     left = budget
     done: list[tuple[str, EmbeddedFigure]] = []
-    # Line drawings are small: what they leave goes to those with photographs.
+    # Line drawings are small: the remaining bytes go to figures with images.
     for place, one in enumerate(sorted(figures, key=lambda each: each.kind.shows_images)):
         share = left // (len(figures) - place)
         found = next((form for form in one.forms if len(form) <= share), None)

@@ -15,7 +15,7 @@ from embedshift.store.shards import Failure, ShardRecord
 
 Fact = tuple[str, str]
 
-# What is listed one by one; the rest is counted, so that the page does not grow with the number of images.
+# Entries that are listed; others are only counted, so that the page does not grow with the number of images.
 LISTED_FAILURES = 50
 LISTED_PATHS = 5
 LISTED_PARTS = 200

@@ -11,7 +11,7 @@ from embedshift.figures.render import address
 
 __all__ = ["address", "heat", "shrink", "webp"]
 
-# A map with more cells is brought down to this side: a reader sees no more of it on a thumbnail.
+# A map with more cells is reduced to this side, because a thumbnail cannot show more.
 HEAT_SIDE = 32
 HEAT_COLOURS = "inferno"
 

@@ -55,7 +55,7 @@ def render(sections: Sequence[tuple[Section, Markup]], **content: Any) -> str:
     """
     ordered = sorted(sections, key=lambda pair: pair[0].place)
     contents = [(section.id, section.title) for section, _ in ordered]
-    # Read as a file: to import what gives it would import all of plotly.
+    # Read as a file, because the function that returns it would import all of plotly.
     script = Markup((importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"))
     template = _environment(()).get_template("page.html.j2")
     return template.render(plotly=script, contents=contents, sections=[html for _, html in ordered], **content)

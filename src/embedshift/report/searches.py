@@ -16,7 +16,7 @@ RECALL = "recall@1"
 SAFE, HALF = 0.95, 0.5
 # Augmentations that a sentence names; the others are counted.
 NAMED = 6
-# The encoder that embedshift brings along.
+# The bundled encoder.
 _BUNDLED = "dinov2-small-offline"
 
 

@@ -99,7 +99,7 @@ def open_pairs(
     named = named_variants(pairs)
     sources = {name: open_source([path]) for name, path in named.items()}
     places = {
-        # A folder is listed again by its path, which may be a list; others say themselves what they list.
+        # A folder is listed again by its path, which may be a list; other sources describe their files.
         name: {"paths": [path if is_url(path) else os.path.abspath(os.path.expanduser(path))], **source.description}
         for (name, path), source in zip(named.items(), sources.values(), strict=True)
     }
@@ -152,7 +152,7 @@ def read_again(description: Mapping[str, Any], roots: Roots | None = None) -> Ca
         root = Path(description["root"])
 
         def read(image_id: str) -> bytes:
-            # study.json and rows are UTF-8, whatever the locale takes names of files for.
+            # study.json and rows are UTF-8, whatever encoding of file names the locale assumes.
             path = os.fsdecode(str(root / image_id).encode("utf-8", "surrogateescape"))
             _check(roots, path)
             return read_file(path, IMAGE_BYTES)

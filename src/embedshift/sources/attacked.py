@@ -19,7 +19,7 @@ from embedshift.sources.lists import is_url
 T = TypeVar("T")
 
 FILE, ORIGINALS = "attack.json", "original"
-# Bytes of the largest file that is read, and of the longest name in what a report shows of it.
+# Largest size of a file that is read, and longest name that a report shows from it, in bytes.
 LARGEST, NAME = 2**28, 200
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 CAPTION_ENDINGS = (".json", ".txt")
-# Endings that an id may have although a folder is not searched for them, as in a column of ids.
+# Endings that an id may have, as in a column of ids, although folders are not searched for them.
 OTHER_ENDINGS = frozenset({".gif", ".jpe", ".jfif", ".avif", ".heic", ".jxl", ".jp2"})
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 # Bytes of the largest file of an image, of a text beside one, and of a list.

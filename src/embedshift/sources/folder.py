@@ -98,7 +98,7 @@ class FolderSource:
 
     def _walk(self, folder: str) -> Iterator[str]:
         def note(error: OSError) -> None:
-            # A folder that cannot be listed stands in the study as one image that failed, so that it is not lost.
+            # A folder that cannot be listed becomes one failed image of the study, so that it is not lost.
             self._unlisted[str(error.filename)] = f"the folder cannot be listed: {error.strerror}"
 
         # Per folder to come, the real paths of those on the way to it: a link back to or above one goes in a circle.

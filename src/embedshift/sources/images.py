@@ -20,7 +20,7 @@ MAX_PIXELS = 100_000_000
 STRIP = 4_000_000
 # Most rows of an image that are hashed: all of them would take a third of the time that decoding takes.
 HASHED_ROWS = 128
-# Pillow can open more, some of it through outside programs (EPS): only formats that are plain pictures are read.
+# Pillow opens more formats, some through external programs (EPS); only plain image formats are read.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
 
@@ -85,7 +85,7 @@ def upright_size(data: bytes) -> tuple[int, int] | None:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # a quarter turn to either side
             return image.size[::-1] if turned else image.size
-    except Exception:  # whoever decodes it will say what is wrong
+    except Exception:  # decoding reports the error
         return None
 
 
@@ -138,7 +138,7 @@ def _too_large(size: str) -> str:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # an unreadable EXIF block says nothing about the pixels
+    except Exception:  # the pixels may be fine although the EXIF block is unreadable
         return 1
 
 

@@ -15,7 +15,7 @@ from embedshift.sources.pairs import PairedSource
 
 log = logging.getLogger(__name__)
 
-# An aspect ratio that differs by more is no rounding of pixels: brought to a square, the content is stretched.
+# A larger difference in aspect ratio is no rounding of pixels: resized to a square, the content is stretched.
 STRETCHED = 1.02
 # Images that are waited for at once, and threads, most of whose time is spent in reading.
 _AT_ONCE, _THREADS = 1024, 4
@@ -70,7 +70,7 @@ def inspect(source: PairedSource) -> dict[str, Inspection]:
 def _all(source: PairedSource) -> Iterator[tuple[Sample, dict[str, _Look]]]:
     """Yields every image with an inspection of its variants."""
     samples = sorted(source.samples, key=lambda sample: (source.block(sample) or ("", 0), sample.image_id))
-    # What reads blocks keeps the last of them, in no way that threads could share.
+    # A source that reads blocks keeps the last of them, and threads cannot share it.
     alone = all(source.block(sample) is None for sample in samples)
     with ThreadPoolExecutor(_THREADS * (os.cpu_count() or 1) if alone else 1) as threads:
         for start in range(0, len(samples), _AT_ONCE):

@@ -119,7 +119,7 @@ def _bring(missing: dict[int, list[int]], header: bytes, *, progressive: bool) -
     count = header[0] if header else 0
     if len(header) != 4 + 2 * count:
         return
-    # What a sequential frame says here is ignored by decoders, and not always right.
+    # Decoders ignore this field of a sequential frame, and it is not always right.
     first, last, bits = header[-3:] if progressive else (0, 63, 0)
     for component in header[1:-3:2]:
         if component in missing:

@@ -39,7 +39,7 @@ def expand(path: str) -> list[str]:
         raise UsageError(f"{path}: a table is no list of images; give a .txt with one path a line")
     if ending != ".txt" or os.path.isdir(path):
         return [path]
-    # Split as bytes: a name may hold what Python takes for the end of a line. Editors may begin a text with a mark.
+    # Split as bytes: a name may hold what Python takes for a line end. Editors may write a byte order mark.
     try:
         lines = read_file(path, LIST_BYTES).removeprefix(codecs.BOM_UTF8).splitlines()
     except (OSError, EmbedshiftError) as error:

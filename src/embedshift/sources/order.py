@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from embedshift.errors import UsageError
 from embedshift.sources.base import Block, Sample, Shard, Source, storable
 
-# Blocks whose images are mixed. So many are in a loader's memory at once.
+# Number of blocks whose images are mixed, all of which are in a loader's memory.
 WINDOW = 8
 SHUFFLED, BLOCKS = "shuffled", f"blocks in drawn order, shuffled in windows of {WINDOW}"
 

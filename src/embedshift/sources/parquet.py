@@ -88,7 +88,7 @@ class ParquetSource:
             raise UsageError(f"{place}: no such file") from error
         except EmbedshiftError as error:
             raise UsageError(f"{place}: {error}") from error
-        except Exception as error:  # of Arrow, of a file system, or of texts that are none
+        except Exception as error:  # errors of Arrow, of a file system, or of invalid texts
             raise UsageError(f"{place}: not Parquet ({cause(error)})") from error
         yield from named_samples(path, os.path.basename(place), sum(groups), columns)
 

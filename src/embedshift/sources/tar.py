@@ -25,7 +25,7 @@ from embedshift.sources.base import (
 )
 from embedshift.sources.lists import is_url, open_place
 
-# Members of a block of a tar behind a URL: what stands near is near for the far end too, and for what caches between.
+# Members in a block of a tar behind a URL: neighbours are quick to read for the server, and for caches in between.
 MEMBERS = 2_048
 # Zeros behind the last member: two blocks end a tar, and writers fill up to a record of 10 kB, or of some megabytes.
 _END, _MOST_END, _PART = 2 * tarfile.BLOCKSIZE, 2**26, 2**16
@@ -86,7 +86,7 @@ class TarSource:
             raise UsageError(f"{archive}: no such file") from error
         except (OSError, EmbedshiftError) as error:
             raise UsageError(f"{archive}: {cause(error)}") from error
-        except Exception as error:  # of a header with what a header cannot hold: sizes, names, dates
+        except Exception as error:  # errors of a header with impossible sizes, names or dates
             raise UsageError(f"{archive}: damaged or ends early ({reason(error)}); make it again") from error
         captions = captions_of(members.texts)
         stems = {os.path.splitext(name)[0] for name, _ in members.images}

@@ -4,7 +4,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-# Zeros at the end of a WebP that are looked into; a writer may leave a few behind its codes.
+# Number of final zeros from which a WebP is checked; a writer may leave a few after its codes.
 _TAIL = 32
 # Where the passes of an interlaced PNG begin, and their steps, across and down.
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))

@@ -24,7 +24,7 @@ Linkage = Literal["ward", "average", "complete", "single"]
 CUT = 0.7
 
 
-# What tables of all pairs take, in words.
+# What tables of all pairs need, as text.
 FEW = f"{MOST_AUGMENTATIONS} augmentations at most"
 
 

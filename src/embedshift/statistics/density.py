@@ -48,7 +48,7 @@ def _within(values: Values, width: float, x: Values, near: tuple[float, float]) 
     """Returns the density at points near the values; 0 elsewhere, to save time."""
     found, there = np.zeros(len(x)), (x > near[0]) & (x < near[1])
     if there.any():
-        # SciPy's would import all of its statistics, and solve a system of one equation each time.
+        # SciPy's version would import all of its statistics, and solve a system of one equation each time.
         for start in range(0, len(values), _AT_ONCE):
             away = (x[there, None] - values[start : start + _AT_ONCE]) / width
             found[there] += np.exp(-(away**2) / 2).sum(axis=1)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from embedshift.arrays import Values
 from embedshift.augmentations import Grade
 
-# Which views of families are shown where all would be too many: `MeasuredFamily.nearest`.
+# The views of families that are shown if all would be too many: `MeasuredFamily.nearest`.
 ONE_LEVEL = "one level of each family: that nearest its tolerance, else the strongest"
 
 

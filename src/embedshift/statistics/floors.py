@@ -14,7 +14,7 @@ from embedshift.statistics.vectors import unit
 # Originals whose vectors a study keeps: of so many images, the floor is exact over all pairs whatever the metric; and
 # groups of images that a larger study's sums are kept by.
 KEPT, GROUPS = 1_024, 512
-# A floor that is not so many standard errors away from no change is no scale.
+# The number of standard errors by which a floor must differ from no change to be a scale.
 _DISTINCT = 3.0
 
 
@@ -280,6 +280,6 @@ def _with_exact_floor(
 
 def _ends(value: Values, error: Values, again: Values, spread: Values) -> tuple[Values, Values]:
     """Returns the ends of the bootstrap-t: each resample's deviation counts in its own standard error."""
-    # What rounding leaves of a resample without spread would pass for a tiny one.
+    # In a resample without spread, rounding would look like a tiny spread.
     t = over(again - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
     return equal_tailed(value, error, np.where(np.isnan(t), 0.0, t))

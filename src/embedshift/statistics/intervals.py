@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Values
 from embedshift.statistics.sample import Sample
 
-# Below it there is no interval, and no sentence that ranks.
+# Below this number of images there is no interval, and no sentence that ranks.
 LEAST_IMAGES = 8
-# Below it the report says that intervals are approximate.
+# Below this number the report says that intervals are approximate.
 APPROXIMATE_BELOW = 20
 # Of one interval; and where the largest of many deviations counts, whose tail is thinner.
 RESAMPLES, RESAMPLES_OF_MANY = 2_000, 9_999
@@ -62,7 +62,7 @@ def resampled(sample: Sample, *, seed: int, resamples: int) -> tuple[Values, Val
         end = start + len(drawn)
         means[start:end] = drawn @ off / n
         spread = drawn @ squares / n - means[start:end] ** 2
-        # A resample of equal values has no spread; what rounding leaves of one would pass for a tiny spread.
+        # A resample of equal values has no spread; its rounding would look like a tiny spread.
         tiny = 1e-12 * (sample.variance + 1e-300)
         errors[start:end] = np.sqrt(np.where(spread > tiny, spread, 0.0) / max(1, n - 1))
         start = end

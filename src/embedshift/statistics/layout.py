@@ -9,7 +9,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 
-# Images at once.
+# Images per block.
 BLOCK = 512
 
 

@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 
 # Multiplications up to which OpenBLAS starts no threads: its own would fight with those of the encoder.
 ONE_THREAD = 2**18
-# Weights of one upsampled pixel add up to 1 only to rounding, which must not be stretched to a picture.
+# Weights of one upsampled pixel add up to 1 only up to rounding, which must not be stretched to a map.
 CONSTANT = 1e-12
 # The share of its pixels that a view must have from the original: over a few, in one patch, any two maps look alike.
 LEAST_OVERLAP = 0.1
@@ -44,7 +44,7 @@ def scaled_map(attention: ArrayLike, size: int) -> Values:
     """
     maps = np.asarray(attention, np.float64)
     scaled = np.empty((*maps.shape[:-2], size, size))
-    for place in np.ndindex(maps.shape[:-2]):  # one by one, so that what is between stays in the processor's cache
+    for place in np.ndindex(maps.shape[:-2]):  # one by one, so that intermediate arrays stay in the processor's cache
         large = upsample(maps[place], size)
         scaled[place] = min_max(large, True, CONSTANT * np.abs(maps[place]).max())
     return scaled
@@ -90,7 +90,7 @@ def aligned_likeness(a: ArrayLike, b: ArrayLike) -> Values:
     """Returns equation 6 of scaled maps `[..., S, S]`, over the pixels where the first is not NaN."""
     before, after = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
     inside = ~np.isnan(before)
-    # What moving leaves of a map without contrast is rounding of float32.
+    # In a map without contrast, moving leaves only float32 rounding.
     alike = likeness(min_max(before, inside, 1e-6), min_max(after, inside, 1e-6), inside)
     return np.asarray(np.where(inside.mean(axis=(-2, -1)) < LEAST_OVERLAP, np.nan, alike))
 

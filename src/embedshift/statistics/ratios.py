@@ -66,6 +66,6 @@ def _studentised(drawn: Values, off: Values, share: Values, error: Values) -> Va
         moved = drawn @ off / total
         squares = drawn @ off**2 - 2 * moved * (drawn @ (off * share[:, None])) + moved**2 * (drawn @ share**2)[:, None]
         spread = np.sqrt(np.maximum(squares, 0.0) * images / max(1, images - 1)) / total
-    # What rounding leaves of a resample without spread would pass for a tiny one.
+    # In a resample without spread, rounding would look like a tiny spread.
     t = over(moved, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
     return np.where(np.isnan(t), 0.0, t)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Values
 
-# Cosines of float32 products lie this near to the exact ones; of exact ones, so near are ties.
+# Largest error of cosines from float32 products; and the difference up to which exact cosines are ties.
 NEAR, TIE = 1e-5, 1e-12
 _LEAST = np.float32(-2.0)
 # Vectors of the gallery at once; and candidates beside those that are wanted, since float32 cannot order near ties.

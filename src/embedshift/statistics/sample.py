@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Values
 from embedshift.statistics.moments import GroupSums, Moments
 
-# Up to so many images, resamples are drawn from their values; above, from the normal law of their covariance, which is
+# Up to this number of images, resamples use their values; above, the normal law of their covariance, which is
 # then as good and does not grow with the number of images.
 IN_MEMORY = 5_000
 # Images whose vectors are read for numbers of a set. Their order is drawn by the seed: the first are a fair sample.
 OF_A_SET = 512
-# A spread below so many times a mean is rounding.
+# A spread below this multiple of the mean is rounding.
 _ROUNDING = 1e-12
 
 

@@ -164,7 +164,7 @@ def _collected(
     found = []
     for values, own, cells in zip(columns.sorted(group.rows()), edges, wanted, strict=True):
         ends = [0, *_cuts(values, own).tolist(), len(values)]
-        # Copies, since a part of an array holds all of it.
+        # Copies, because a slice keeps the whole array in memory.
         found.append({cell: values[ends[cell] : ends[cell + 1]].copy() for cell in cells})
     return found
 

@@ -182,7 +182,7 @@ def performance(of: Measured, metrics: Sequence[str], *, seed: int, floors: Mapp
             "augmentation", *(pl.lit(None, pl.Float64).alias(name) for name in ("ci_low", "ci_high", "floor"))
         )
     places = [of.metrics.index(metric) for metric in metrics]
-    # Of these metrics alone: what else a study measured must not change a bit.
+    # Only these metrics: others that a study measured must not change a bit.
     chosen = of.sample.columns([place * len(of.metrics) + each for place in range(count) for each in places])
     weights = np.kron(np.eye(count), np.full((len(places), 1), 1 / len(places)))
     low, high = intervals.of_means(chosen.combine(weights), seed=seed)

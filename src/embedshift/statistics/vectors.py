@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
 
-# Above so many augmentations there are more pairs than a person reads, and nothing of all pairs is stored or made.
+# Above this number of augmentations there are too many pairs to read, so that nothing over all pairs is made.
 MOST_AUGMENTATIONS = 20
 
 

@@ -10,7 +10,7 @@ import polars as pl
 from embedshift.sources import Sample, Shard
 from embedshift.store.shards import ShardRecord, shard_path
 
-# Files with a later time that are read, since all of them may have been moved.
+# The most files with a later time that are read, because all of them may only have been moved.
 MOST_READ = 256
 
 

@@ -17,7 +17,7 @@ from embedshift.errors import EmbedshiftError
 
 _FILE, _ROWS = b"embedshift.checksum", b"embedshift.rows"
 _ZEROS = b"0" * 64
-# What the writer of a shard adds to its metadata.
+# Metadata that the writer of a shard adds.
 PLACEHOLDERS = {_FILE: _ZEROS, _ROWS: _ZEROS}
 # Behind the footer stand its length and the mark of Parquet.
 _END = struct.Struct("<I4s")

@@ -12,7 +12,7 @@ from embedshift.config.files import open_own
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import storable
 
-# Folders that runs of this process are at work in, by device and number.
+# Folders in which runs of this process work, by device and inode number.
 _HELD: set[tuple[int, int]] = set()
 _GUARD = threading.Lock()
 _AT_WORK = "another run is at work here; wait for it or choose another `out`"

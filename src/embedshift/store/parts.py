@@ -15,7 +15,7 @@ from embedshift.store.shards import ShardRecord, read_record, shard_path
 
 # Hashing and reading beside each other; more threads gain nothing on one disk.
 _THREADS = 2
-# Anything that somebody might take for a shard. Hidden files are nobody's shards.
+# Names that look like a shard. Hidden files never do.
 _LIKE_A_PART = re.compile(r"(?!\.).*(^part-|\.parquet)", re.IGNORECASE | re.DOTALL)
 
 
@@ -60,7 +60,7 @@ def present(folder: Path, count: int) -> dict[int, Path]:
 def outcomes(paths: Iterable[Path]) -> list[Part | EmbedshiftError]:
     """Returns each part, or the error why it cannot be used; reads a file again only if it has changed."""
     asked = list(paths)
-    if len(asked) < _THREADS:  # small studies are read a hundred times for their tables; threads would take most of it
+    if len(asked) < _THREADS:  # small studies are read a hundred times; starting threads would take most of it
         return [_outcome(path) for path in asked]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
         return list(threads.map(_outcome, asked))

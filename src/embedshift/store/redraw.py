@@ -17,7 +17,7 @@ from embedshift.store.reader import Reader
 
 Read = Callable[[str], bytes]
 
-# Pixels of a side; a study from somebody else could say more than the memory holds.
+# Largest side in pixels; a study from another person could ask for more than memory holds.
 LARGEST = 4_096
 
 

@@ -133,7 +133,7 @@ def leftovers(folder: Path) -> Iterator[Path]:
     for path in (folder / "shards").iterdir():
         found = _HIDDEN.fullmatch(path.name)
         if found is None or not stat.S_ISREG(path.lstat().st_mode):
-            continue  # of somebody else
+            continue  # owned by another user
         if found["kept"] is None or shard_path(folder, int(found["index"])).exists():
             yield path
 
@@ -156,7 +156,7 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
         seal(hidden, sums or b"")
 
     write_whole(path, write)
-    with contextlib.suppress(OSError):  # somebody may have put a folder there
+    with contextlib.suppress(OSError):  # a folder may be in its place
         kept_path(folder, record.index).unlink()
 
 
@@ -192,7 +192,7 @@ def _system_error(error: Exception) -> int | None:
 
 
 def read_record(path: Path) -> tuple[ShardRecord, Digests, int]:
-    """Returns a shard's record, its digests and its number of rows; reads every bit of it.
+    """Returns a shard's record, its digests and its number of rows; reads every bit of the file.
 
     Raises:
         EmbedshiftError: The file is damaged, no shard, or of another version of embedshift.

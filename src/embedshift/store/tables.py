@@ -75,7 +75,7 @@ def write_tables(reader: Reader, only: Collection[str] | None = None) -> None:
         only: Names, as in `make_tables`.
     """
     made, own = make_tables(reader, only), {table.name: table for table in tables_of(reader.questions)}
-    # Before anything is written, since they may be said in the files.
+    # Before anything is written, because the files may contain them.
     labels = {name: each.labels(reader) for name, each in own.items() if each.labels is not None and name in made}
     for name, made_table in made.items():
         hidden = own[name].names if name in own and not reader.pictures else ()

@@ -16,7 +16,7 @@ __all__ = ["STANDARD", "blur", "corruptions", "digital", "elastic", "frost", "gl
 
 log = logging.getLogger(__name__)
 
-# The fifteen that the standard's mean is over, in its order.
+# The fifteen corruptions of the standard's mean, in its order.
 STANDARD = (
     "gaussian_noise", "shot_noise", "impulse_noise",
     "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",

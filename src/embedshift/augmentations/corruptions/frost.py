@@ -48,7 +48,7 @@ def frost_family(folder: str) -> Family:
     Raises:
         UsageError: The folder is missing or has no image, or an image cannot be read.
     """
-    # Beside it stand archives, whose readers a measure does without.
+    # Its package also holds archives, whose readers a measure must not import.
     from embedshift.sources.base import ENDINGS, IMAGE_BYTES
 
     if not Path(folder).is_dir():

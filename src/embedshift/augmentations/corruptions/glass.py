@@ -66,7 +66,7 @@ def mixed(side: int, reach: int, rounds: Sequence[Numbers]) -> Numbers:
     has_turn[place] = True
     for steps in rounds:
         neighbour = place + steps[..., 1] * side + steps[..., 0]
-        # A pixel's number stands for its colour after the round, the number + count for its colour before.
+        # A pixel's number means its colour after the round, the number + count its colour before.
         changed = has_turn[neighbour] & (neighbour > place)
         link = np.concatenate([own, own]) + count
         link[place] = np.where(changed, neighbour, neighbour + count)

@@ -6,7 +6,7 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations.changes import Cover, Mask
 from embedshift.augmentations.family import Family, add
 
-# Of the paper's dropout, which has six to eight; at a share of 0.04 they are as large as there: 16 pixels of 224.
+# The paper's dropout has six to eight; at a share of 0.04 they have its size: 16 pixels of 224.
 HOLES = 8
 
 

@@ -8,7 +8,7 @@ from embedshift.augmentations.changes import Tones
 from embedshift.augmentations.family import Family, add
 from embedshift.augmentations.strength.draws import signs
 
-# Rec. 601: what red, green and blue give to a grey level.
+# Rec. 601: weights of red, green and blue in a grey level.
 GREY = np.array([[0.299, 0.587, 0.114]])
 
 

@@ -12,7 +12,7 @@ from embedshift.augmentations.strength.draws import directions, signs
 
 # The largest values of the paper's ShiftScaleRotate: shares of the side, of the size, degrees.
 SHIFT, SCALE, ROTATE = 0.0625, 0.1, 15.0
-# Of elastic: standard deviation of the Gaussian that makes a random field smooth, over the side.
+# Elastic: standard deviation of the Gaussian that smooths the random field, divided by the side.
 SMOOTHNESS = 0.04
 
 

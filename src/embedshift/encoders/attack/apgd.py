@@ -10,7 +10,7 @@ from embedshift.encoders.attack.budget import Budget
 
 Loss = Callable[[Tensor], Tensor]
 
-# The paper's: the weight of a step against the last one, and the share of steps that must lower the loss.
+# The paper's weight of a step against the previous one, and the fraction of steps that must lower the loss.
 ALPHA, RHO = 0.75, 0.75
 
 

@@ -11,7 +11,7 @@ from embedshift.errors import MissingExtra
 
 Loss = Callable[[Tensor], Tensor]
 
-# All steps together may go so many times as far as the budget (Madry et al. 2018).
+# The length of all steps together, as a multiple of the budget (Madry et al. 2018).
 REACH = 2.5
 
 
@@ -31,7 +31,7 @@ def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int)
     foolbox, eagerpy = library("foolbox"), library("eagerpy")
     kinds = {"linf": "LinfProjectedGradientDescentAttack", "l2": "L2ProjectedGradientDescentAttack"}
     attack = getattr(foolbox.attacks, kinds[budget.norm])(rel_stepsize=REACH / steps, steps=steps, random_start=True)
-    # It climbs the loss of a classifier; this one is of the embedding, and foolbox's own way to say another.
+    # It climbs a classifier's loss; this is foolbox's own way to use another one, here that of the embedding.
     attack.get_loss_fn = lambda model, labels: lambda inputs: eagerpy.astensor(-loss(inputs.raw))
     attack.get_random_start = lambda inputs, epsilon: eagerpy.astensor(start)
     model = foolbox.PyTorchModel(nn.Identity().eval(), bounds=(0, 255), device=original.device)

@@ -12,7 +12,7 @@ from embedshift.encoders.attack.budget import Budget
 from embedshift.encoders.attack.goal import Goal, as_picture, as_pixels
 from embedshift.encoders.attack.pgd import pgd
 
-# Of torch, whatever the machine: with more, sums differ by rounding, and an attack makes another picture of that.
+# Torch's threads on every machine: another number rounds sums differently, and the attack finds another image.
 THREADS = 1
 METHODS = {"pgd": pgd, "apgd": apgd}
 

@@ -14,7 +14,7 @@ from embedshift.encoders.observations import Tower
 from embedshift.encoders.taps import Taps
 from embedshift.errors import UsageError
 
-# The largest difference from what a block of the known kind would give, as a share of the largest value.
+# The largest difference from the output of a block of the known kind, as a fraction of the largest value.
 ROUNDING = 1e-3
 
 

@@ -102,7 +102,7 @@ class _Reads(nn.Module):
 
     def __init__(self, tokens: Tensor, block: nn.Module) -> None:
         super().__init__()
-        self._tokens, self._block = tokens, [block]  # not as a part, which it is of the run
+        self._tokens, self._block = tokens, [block]  # not registered as a submodule: it belongs to the run of blocks
 
     def forward(self, *inputs: Any, **more: Any) -> Any:
         if inputs:

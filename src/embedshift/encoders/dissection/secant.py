@@ -21,7 +21,7 @@ ACTIVATIONS = (
     torch.relu, Tensor.relu, torch.sigmoid, Tensor.sigmoid, functional.sigmoid, torch.tanh, Tensor.tanh,
 )  # fmt: skip
 MULTIPLY = (torch.mul, Tensor.mul, Tensor.__mul__)
-# Inputs that differ by less have the derivative as their slope.
+# For inputs that differ by less, the secant is the derivative.
 SAME = 1e-9
 # A view whose unit embedding is nearer to the original's than this has not moved: it has no shares.
 UNMOVED = 1e-6

@@ -11,7 +11,7 @@ from embedshift.arrays import Pixels
 from embedshift.sources.attacked import FILE, AttackedImage, file_of, hash_of
 from embedshift.store.shards import write_whole
 
-# What a run that was killed may leave.
+# Files that a killed run may leave.
 _HIDDEN = re.compile(rf"\.(.+\.png|{re.escape(FILE)})\.\d+")
 
 

@@ -162,7 +162,7 @@ class MEASURE(Measure):
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
         if asked.config.store == "metrics":
-            # Where no map is kept, claims on its spread are tested on this.
+            # Without stored maps, claims about the spread of attention are tested on this metric.
             self.metrics = tuple(dict.fromkeys((*self.metrics, "attention_entropy_rise")))
 
     @property

@@ -11,7 +11,7 @@ from embedshift.questions.claims.evidence import Evidence, Key
 from embedshift.questions.claims.trees import DISTANCES, TREES, Trees, grow
 from embedshift.statistics import intervals
 
-# Below so many times the numbers that a contrast is made of, it is rounding.
+# A contrast below this multiple of its numbers is rounding.
 _ROUNDING = 1e-12
 
 

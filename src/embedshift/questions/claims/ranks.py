@@ -18,7 +18,7 @@ from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
 Names = Sequence[str]
 
 PERMUTATIONS = 10_000
-# Means that agree to so many figures are equal, and so are correlations.
+# Means, and correlations, that agree to this number of figures are equal.
 _FIGURES = 12
 
 
@@ -163,6 +163,6 @@ class Outlier(_OverRanks):
         here = np.array([name == self.name for name in PAPER])
         lead = behind[:, here] - behind[:, ~here]
         exception = np.asarray((lead > 0).all(axis=1))
-        # One of the others leads by chance more often than a given one: Bonferroni.
+        # By chance, any of the others leads more often than a given one: Bonferroni.
         overtaken = min(1.0, lead.shape[1] * float(share((lead >= 0).T).min()))
         return Finding(float(exception.mean()), p=(share(~exception).item(), overtaken))

@@ -16,7 +16,7 @@ from embedshift.statistics.maps import attention_entropy
 
 MEANS_OF = ("cosine_similarity", "l2_distance", "attention_similarity", "edge_preservation", "detail_preservation")
 ENTROPY_RISE = "attention_entropy_rise"
-# The augmentations whose attention the paper says to spread: attention is read for these alone.
+# The augmentations under which attention spreads according to the paper; only their attention is read.
 ENTROPY_OF = ("blur", "shift_scale_rotate", "perspective")
 
 

@@ -15,9 +15,9 @@ Row = Json
 
 # Means that differ by less are equal but for rounding.
 ROUNDING = 1e-12
-# A view that lies so far from its own original, as a share of its distance from others, is no nearer to it.
+# From this cross share on, a view is no nearer to its own original than to others.
 _NO_NEARER = 0.95
-# Pairs that are named one by one.
+# Number of pairs that are named one by one.
 NAMED = 3
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 
-# Heads of so many last blocks are named, by so many words each; earlier ones hardly reach the embedding by themselves.
+# The number of last blocks whose heads get words, and words per head; earlier heads hardly reach the embedding.
 LAST_BLOCKS = 4
 WORDS = 5
 # Variance below this share of what there was at first is rounding.

@@ -59,7 +59,7 @@ def _weighted(
         shift = 1 - numbers_of(block, [COSINE]).reshape(-1, draws)
         shares = numbers_of(block, columns)
         shares = of(shares.reshape(*shift.shape, shares.shape[1]))
-        # A view without shares has null or NaN in all of them; one that did not turn has nothing to share.
+        # A view without shares has null or NaN in all of them; so has one that did not move.
         there = np.isfinite(shares).all(axis=2) & (shift > 0)
         weight = np.where(there, shift, 0.0)
         yield (np.where(there[..., None], shares, 0.0) * weight[..., None]).sum(axis=1), weight.sum(axis=1)

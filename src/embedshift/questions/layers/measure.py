@@ -92,7 +92,7 @@ class CkaSums(Sums):
         """Turns the waiting images into a minibatch."""
         count, depth = len(self._waiting), self._waiting[0].shape[1] if self._waiting else 0
         if count >= LEAST_MINIBATCH:
-            # [views, m, T * L, W]: tokens and layers are all alike to the formula.
+            # [views, m, T * L, W]: the formula treats tokens and layers alike.
             states = np.stack(self._waiting, axis=1).swapaxes(2, 3)
             states = states.reshape(*states.shape[:2], -1, states.shape[-1])
             original, *views = map(likeness, states)

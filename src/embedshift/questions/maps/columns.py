@@ -1,14 +1,14 @@
 """The columns of a study with maps, and the names of maps and comparisons."""
 
 RELEVANCE, TOKENS = "relevance", "tokens"
-# The last layer's attention, which every encoder that has it gives; and patches in an order that says nothing.
+# The last layer's attention, from every encoder that has it; and patches in random order.
 ATTENTION, RANDOM = "attention", "random"
 ASKED = (RELEVANCE, TOKENS)
 SCORES = ("deletion", "insertion")
 
 SIMILARITY, ALIGNED, DIVERGENCE = "similarity", "aligned_similarity", "divergence"
 CORRELATION, ALIGNED_CORRELATION = "correlation", "aligned_correlation"
-# By map: one with signs is no share of a whole, and has no zero to be scaled to.
+# By map: a map with signs is no distribution, and has no zero to scale to.
 COMPARED = {
     ATTENTION: (SIMILARITY, ALIGNED, DIVERGENCE, CORRELATION, ALIGNED_CORRELATION),
     RELEVANCE: (SIMILARITY, ALIGNED, DIVERGENCE, CORRELATION, ALIGNED_CORRELATION),

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.draw import DrawnImage
 
-# Equal parts of the patches that are taken away or shown one after the other.
+# Equal parts of the patches that are removed or shown one after the other.
 STEPS = 10
 # What a patch is replaced by: the image blurred by a Gaussian whose sigma is this share of its side.
 BLUR = 0.1
-# Targets that are no words.
+# Targets other than words.
 IMAGE, CAPTION = "image", "caption"
 # What moving leaves of a map without contrast, scaled to [0, 1], is rounding of float32.
 CONSTANT = 1e-6

@@ -11,7 +11,7 @@ from embedshift.store.naming import Naming
 
 Row = Json
 
-# Of the page's 10 MB: plotly takes 4.8, figures 1.9, these the rest but for the words.
+# The page has 10 MB: plotly takes 4.8, figures 1.9, the gallery the rest except for the text.
 GALLERY_BYTES = 2_600_000
 PLACES = {
     "original": "original",

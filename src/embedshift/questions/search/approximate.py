@@ -96,7 +96,7 @@ def _approximate(gallery: Gallery, index: Any, queries: Floats, own: Places, oth
     with np.errstate(invalid="ignore"):
         better = ((cosines >= cosine[:, None] - TIE) & (places >= 0)).sum(axis=1)
     rank = np.where(np.isfinite(cosine), 1 + better, 0)
-    # All that were found are nearer: how many more there are is counted.
+    # All found vectors are nearer, so the remaining ones are counted.
     deep = np.flatnonzero((rank > 0) & (better >= (places >= 0).sum(axis=1)))
     if len(deep):
         rank[deep] = search(queries[deep], own[deep], gallery, count=0).rank

@@ -75,7 +75,7 @@ def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
             continue
         for rate in rates.tolist():
             may = borne(rate, len(pairs.cosines))
-            # Whatever lies above the first pair too many may match.
+            # Every cosine above that of the first excess pair matches.
             below = np.searchsorted(positives, pairs.cosines[may], side="right") if may < len(pairs.cosines) else 0
             rows.append((name, rate, 1 - below / len(positives)))
     return pl.DataFrame(rows, schema=ROC, orient="row")

@@ -16,9 +16,9 @@ from embedshift.errors import UsageError
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, RESAMPLES, weights
 from embedshift.statistics.vectors import unit
 
-# Of so many images all pairs are held in memory: 33.5 million, of 8 bytes each.
+# Number of images whose pairs are all held in memory: 33.5 million pairs, of 8 bytes each.
 MOST_IMAGES = 8_192
-# A rate below so many pairs is no rate.
+# The least number of matching pairs for which a rate is defined.
 _LEAST_PAIRS = 10
 _BLOCK = 512
 CI: dict[str, type[pl.DataType]] = dict.fromkeys(("ci_low", "ci_high"), pl.Float64)

@@ -25,7 +25,7 @@ LEAST = 40
 KEPT = 64
 # How many times as many queries a wide pool has; curves that differ by less than this in half a gallery are one.
 _WIDE, _HARDLY = 4, 0.01
-# A rate below so many false matches is no rate: a bound on it would rest on chance.
+# The least number of false matches behind a rate; with fewer, a bound would rest on chance.
 _LEAST_MATCHES = 20
 SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
@@ -189,13 +189,13 @@ class Prediction:
 
     @classmethod
     def of(cls, search: Search) -> "Prediction":
-        """Fits a prediction to the recall in the gallery and in random halves of it."""
+        """Fits a prediction to the recall in the gallery and in random halves of the gallery."""
         n, hits = search.images, search.ranks[search.found] == 1
         kinds = (pools(search, 1), pools(search, _WIDE))
         half = recall_among(search.ranks[search.found], n, (n + 1) // 2).mean()
         narrow, wide = (predicted(each, hits, n, (n + 1) // 2).mean() for each in kinds)
         apart = narrow - wide
-        # The half of both where they hardly differ in the half: nothing there says which one is right.
+        # Equal weights if they hardly differ in half the gallery, which then cannot tell which one is right.
         share = 0.5 + apart * (half - (narrow + wide) / 2) / (apart**2 + _HARDLY**2)
         return cls(search, hits, kinds, float(np.clip(share, 0.0, 1.0)))
 
@@ -255,7 +255,7 @@ def bound(search: Search, size: int) -> tuple[float, float] | None:
     values = np.sort(others, axis=None)[::-1]
     places = _LEAST_MATCHES * 2 ** np.arange(max(0, int(np.log2(max(1, len(values) / _LEAST_MATCHES))) + 1)) - 1
     thresholds = values[places[places < len(values)]]
-    if others.shape[1] < search.images - 1:  # lists that are cut would count too few
+    if others.shape[1] < search.images - 1:  # cut lists would give too small counts
         thresholds = thresholds[thresholds > others[:, -1].max()]
     best: Sample | None = None
     for threshold in thresholds:

@@ -15,7 +15,7 @@ QUERIES, FMRS, ALL = 2_000, (0.01, 0.001), "all"
 LEAST_RATE = 1e-15
 # Tables that one search makes.
 SEARCHED = ("search_ranks", "search_neighbours", "gallery_sizes")
-# Goes up when a change of this question changes its tables.
+# Increased when a change of this question changes its tables.
 VERSION = "1"
 
 

@@ -23,9 +23,9 @@ from embedshift.store.tables import Table
 NEAR = 1e-7
 log = logging.getLogger(__name__)
 
-# What a study must have for them, in words.
+# What a study must have for these tables, as text.
 TAKES = "stored embeddings: run it with `store` all"
-# Images of which all pairs are made; where a rate takes more, so many; and rows of `duplicates` at most.
+# Images whose pairs are all made; the number if a rate needs more; and the most rows of `duplicates`.
 PAIRED, MOST_PAIRED, LISTED = QUERIES, IN_MEMORY, 10_000
 # Columns that hold names of images.
 NAMES = ("image_id", "other")

@@ -95,7 +95,7 @@ def _gallery(reader: Reader, path: Path) -> tuple[pl.Series, Iterator[Floats]]:
         ids, vectors = _of_npy(path) if path.suffix == ".npy" else _of_parquet(pl.scan_parquet(path, glob=False))
     except UsageError as error:
         raise UsageError(f"`gallery`: {path}: {error}") from error
-    except Exception as error:  # of whatever the file holds
+    except Exception as error:  # errors that depend on the file's content
         raise UsageError(_neither(path, error)) from error
     return ids, _refusing(path, vectors)
 

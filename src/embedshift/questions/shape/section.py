@@ -31,7 +31,7 @@ def dendrogram(data: FigureInput) -> Plot | None:
         return None
     matrix = linkage_matrix(distances(data.reader), tree.linkage)
     drawn = branches(matrix)
-    # A gap ends every join, so that all of them are one line.
+    # A gap ends every join, so that one line draws all joins.
     gap = np.full((len(drawn.heights), 1), np.nan)
     x, y = (np.hstack([part, gap]).ravel() for part in (drawn.heights, drawn.positions))
     names = [leaves[index] for index in drawn.leaves]

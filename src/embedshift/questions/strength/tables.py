@@ -26,7 +26,7 @@ CORRUPTION_SCHEMA: dict[str, type[pl.DataType]] = {
     "severity": pl.Int64,
     **dict.fromkeys(("share", "share_low", "share_high"), pl.Float64),
 }
-# What a study must have for them, in words.
+# What a study must have for these tables, as text.
 TAKES = "a suite of families: `augmentations` strength or corruptions"
 
 

@@ -192,12 +192,12 @@ class MEASURE(Measure):
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
-        # A list of metrics waits for none of this.
+        # Listing metrics must not import this.
         from embedshift.questions.text.texts import gather
 
         self.texts = gather(asked.config.of(Switches), asked.suite.names, asked.samples)
         self.metrics = self.texts.metrics
-        # A search takes the vectors of captions and those of all views.
+        # A search needs the vectors of captions and of all views.
         self.keeps_captions = bool(self.texts.captions) and asked.config.store == "all"
         self.tower, self.dim = "", 0
         self.vectors: Mapping[str, Any] = {}

@@ -196,7 +196,7 @@ def _permuted(square: Values, seed: int) -> dict[str, float]:
     labels = np.tile(np.arange(size), (PERMUTATIONS, 1))
     drawn = np.random.default_rng(seed).permuted(labels, axis=1)
     sums = square[np.arange(size), drawn].sum(axis=1)
-    # Relabelling moves nothing out of the matrix: where the diagonal is larger, so is its lead over the rest.
+    # Relabelling keeps the sum of the matrix: a larger diagonal has a larger lead over the rest.
     reached = int((sums >= diagonal - 1e-12).sum())
     return {
         "own": diagonal / size,

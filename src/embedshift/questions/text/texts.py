@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 # Of a file of labels.
 LABELS_BYTES = 2**26
-# What each of the paper's augmentations does to a photo, in a few words; what the original is, to begin with.
+# A phrase for the original image, and for what each of the paper's augmentations makes of it.
 WORDS = {
     ORIGINAL: "a photo",
     "noise": "a noisy photo",
@@ -36,7 +36,7 @@ WORDS = {
     "brightness_contrast": "a photo with wrong brightness and contrast",
     "coarse_dropout": "a photo with small patches missing",
 }
-# Of CLIP's prompts for ImageNet, those that say nothing of what a photo looks like.
+# CLIP's prompts for ImageNet that do not describe how an image looks.
 TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "a photo of one {}.", "a picture of a {}.", "itap of a {}.")
 
 

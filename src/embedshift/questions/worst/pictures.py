@@ -13,7 +13,7 @@ from embedshift.store.redraw import RedrawnImage, iter_redrawn
 
 # How many images, variants of each, pixels of a side; and characters of all `data:` addresses together.
 IMAGES, VARIANTS, SIDE, BYTES = 2, 3, 224, 400_000
-# A difference is shown so many times as large, around mid grey.
+# The factor by which differences are enlarged, around mid grey.
 TIMES = 16
 
 

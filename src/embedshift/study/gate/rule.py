@@ -14,9 +14,9 @@ from embedshift.study.gate.tables import TABLES
 Operator = Literal["at_least", "at_most", "may_fall", "may_rise"]
 ABSOLUTE, RELATIVE = ("at_least", "at_most"), ("may_fall", "may_rise")
 JUDGES = ("interval", "value")
-# What a name may have at most.
+# Largest length of a name.
 _LONGEST = 200
-# What a bound may be at most; and a number with an exponent, without a point.
+# Largest bound; and the pattern of a number with an exponent and without a point.
 _MOST, _EXPONENT = 1e12, re.compile(r"[-+]?\d+[eE][-+]?\d{1,3}")
 
 
@@ -152,7 +152,7 @@ def _bound(entry: Mapping[str, Any]) -> tuple[Operator, float]:
         raise UsageError(f"give one of {known}{'; not ' + ' and '.join(given) if given else ''}")
     operator: Any = given[0]
     value = entry[operator]
-    if isinstance(value, str) and _EXPONENT.fullmatch(value):  # which YAML takes for a text
+    if isinstance(value, str) and _EXPONENT.fullmatch(value):  # YAML reads it as text
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
         raise UsageError(f"{operator}: give a number, not {value!r:.60}")
