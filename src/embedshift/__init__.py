@@ -1,7 +1,6 @@
 """Measures how a vision encoder's embedding and attention move when an image is changed.
 
-Importing this imports next to nothing; its names are imported when they are first used, and torch when an encoder is
-loaded.
+Importing the package is quick: its names are imported on first use, and torch when an encoder is loaded.
 """
 
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""Matrices as colours."""
+"""Draws matrices as colours."""
 
 from collections.abc import Sequence
 from typing import Any

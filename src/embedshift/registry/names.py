@@ -56,7 +56,7 @@ class Registry(Generic[T]):
         return self._things[name]
 
     def get(self, name: str) -> T | None:
-        """Returns the entry `name`, or None."""
+        """Returns the entry `name`, or None if there is none."""
         return self._filled().get(name)
 
     def __contains__(self, name: object) -> bool:

@@ -77,7 +77,7 @@ class Reader:
 
     @functools.cached_property
     def source(self) -> Mapping[str, Any]:
-        """Where its images are read again."""
+        """Description of where its images are read again."""
         return self.info.source if self.images_root is None else moved(self.info.source, self.images_root)
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""Does the encoder still look at the same places?"""
+"""The question `attention`: does the encoder still look at the same places?"""
 
 from embedshift.registry import QUESTIONS, Question
 

@@ -1,4 +1,4 @@
-"""Do the paper's claims hold here?"""
+"""The question `claims`: do the paper's claims hold for this encoder and these images?"""
 
 from embedshift.registry import QUESTIONS, Question
 

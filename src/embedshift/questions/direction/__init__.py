@@ -1,4 +1,4 @@
-"""Which way does an augmentation move the embedding?"""
+"""The question `direction`: in which direction does an augmentation move the embedding?"""
 
 from embedshift.registry import QUESTIONS, Question
 

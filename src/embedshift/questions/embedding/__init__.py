@@ -1,4 +1,4 @@
-"""How far does the embedding move?"""
+"""The question `embedding`: how far does the embedding move?"""
 
 from embedshift.registry import QUESTIONS, Question
 

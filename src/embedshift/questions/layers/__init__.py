@@ -1,4 +1,4 @@
-"""At which block of the encoder does an augmentation bite?"""
+"""The question `layers`: after which block of the encoder does an augmentation act?"""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from embedshift.registry import QUESTIONS, Question, setting
 
 @dataclass(frozen=True)
 class Switches:
-    """Settings of a run."""
+    """The question's settings for a run."""
 
     layers: bool = setting(False, "Also the shift after every block of the encoder.")
 

@@ -1,4 +1,4 @@
-"""Does a search still find the image?"""
+"""The question `search`: does a search still find the image?"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How far apart do the views of augmentations lie?"""
+"""The question `shape`: how far apart are the views of augmentations?"""
 
 from dataclasses import dataclass
 

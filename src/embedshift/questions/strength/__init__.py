@@ -1,4 +1,4 @@
-"""At which strength does the embedding give way?"""
+"""The question `strength`: at which strength does the embedding move too far?"""
 
 from embedshift.registry import QUESTIONS, Question
 
