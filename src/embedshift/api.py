@@ -81,7 +81,7 @@ def run(
             "rollout" for all optional metrics that need these.
         embedding: The name of one of the encoder's vectors; None = the first that its family offers.
         limit: Measure only the first N images in the order of their ids; None = all.
-        sample: Measure N images drawn by the seed; None = all.
+        sample: Measure N of these images, drawn by the seed; None = all.
         seed: Decides every draw and the order of the images; 0 or more.
         draws: Views of each image and augmentation, from 1.
         size: Side S of the square views in pixels, from 8; None = the encoder's own.
@@ -93,12 +93,13 @@ def run(
         workers: Processes that load images; 0 = this process loads them, None = one per core.
         batch_size: Views per forward pass; None = chosen by the device.
         shard_size: Images per shard.
-        store: "all", or "metrics" to store no embeddings and attention maps.
+        store: "all", or "metrics" to store no embeddings, and attention maps of only one image per shard.
         compile: Compile the encoder before measuring.
         num_gpus: With "ray": GPUs for each encoder; None = 1 if the cluster has any.
         concurrency: With "ray": how many encoders run at a time; None = as many as fit.
         image_timeout: Seconds, up to 86,400, for each step of an image: to read it, to decode it, to draw one view.
-        retry_failed: Try all failed images again, also in a finished study.
+        retry_failed: Try all failed images again, also in a finished study. Otherwise only a continued run tries
+            transient failures again.
         repair: Measure damaged shards again.
         progress: Called as `progress(n)` whenever n more images are done.
         **switches: Settings of the questions, such as `layers`, `heads`, `text` or `labels`, and those of installed

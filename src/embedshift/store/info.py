@@ -26,11 +26,7 @@ Natural = Annotated[int, Ge(0)]
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderRecord:
-    """The encoder of a study.
-
-    The fields are those of `Encoder`, `EncoderInfo` and `Preprocess`, its title in reports, and the kernels with which
-    the study began (None if it cannot choose).
-    """
+    """The encoder of a study: the fields of `Encoder`, `EncoderInfo` and `Preprocess`, its title, and its kernels."""
 
     name: str
     title: str | None = None

@@ -81,7 +81,7 @@ def blurred(original: Pixels) -> Pixels:
 
 
 def ranks(values: ArrayLike, ties: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Returns the rank of every patch, the most relevant first; the permutation `ties` orders equal ones.
+    """Returns the rank of every patch, from 0 for the most relevant; the permutation `ties` orders equal ones.
 
     Example:
         >>> ranks([[0.0, 5.0], [0.0, 0.0]], np.array([3, 2, 1, 0])).tolist()
