@@ -29,7 +29,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     """
     if "\0" in os.fspath(path):
         raise EmbedshiftError("a name with a zero byte, which no file can have")
-    # Checked before and after: opening a device may already have an effect, and a socket cannot be opened.
+    # Before as well as after: to open a device may already do something, and a socket cannot be opened.
     _refuse_what_is_no_file(os.stat(path))
     opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb")
     try:

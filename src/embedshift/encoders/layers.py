@@ -12,13 +12,13 @@ from embedshift.errors import UsageError
 
 
 class LayerTap:
-    """Keeps the class token and the mean patch token of the output `[B, N, W]` of each of L equal blocks.
+    """Keeps the class token and the mean patch token of the output `[B, N, W]` of each of L similar blocks.
 
     Args:
         tower: The tower whose blocks run.
 
     Raises:
-        UsageError: The tower has no run of equal blocks.
+        UsageError: The tower has no sequence of similar blocks.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))

@@ -34,7 +34,7 @@ class Explainer:
         names: Names of maps: "relevance", "tokens".
 
     Raises:
-        UsageError: The encoder has no run of equal blocks, or its weights are rounded.
+        UsageError: The encoder has no sequence of similar blocks, or its weights are rounded.
 
     Example:
         >>> import functools

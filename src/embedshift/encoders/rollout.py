@@ -15,7 +15,7 @@ from embedshift.errors import UsageError
 
 
 class RolloutTap:
-    """Multiplies the attention of all equal blocks: `R_l = rows((A_l + I) / 2) R_{l-1}`, with `R_0 = I`.
+    """Multiplies the attention of all similar blocks: `R_l = rows((A_l + I) / 2) R_{l-1}`, with `R_0 = I`.
 
     A is the mean over heads, I stands for the residual connection, and `rows` scales each row to a sum of 1.
 
@@ -23,7 +23,7 @@ class RolloutTap:
         tower: The tower whose blocks run.
 
     Raises:
-        UsageError: The tower has no run of equal blocks.
+        UsageError: The tower has no sequence of similar blocks.
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)

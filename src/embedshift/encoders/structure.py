@@ -7,7 +7,7 @@ POOL_NAMES = ("attn_pool", "attnpool")
 
 
 def last_block(module: nn.Module) -> nn.Module | None:
-    """Returns the last of the longest run of equal blocks in `module`: the last layer of its transformer.
+    """Returns the last of the longest sequence of similar blocks in `module`: the last layer of its transformer.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))
@@ -18,7 +18,7 @@ def last_block(module: nn.Module) -> nn.Module | None:
 
 
 def like_blocks(module: nn.Module) -> list[nn.Module]:
-    """Returns the longest run of equal blocks in `module`, in order: the layers of its transformer; empty if none.
+    """Returns the longest sequence of similar blocks in `module`, in order: the layers of its transformer; empty if none.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))
@@ -30,7 +30,7 @@ def like_blocks(module: nn.Module) -> list[nn.Module]:
 
 
 def run_of_blocks(module: nn.Module) -> nn.ModuleList | nn.Sequential | None:
-    """Returns the list that holds the longest run of equal blocks in `module`."""
+    """Returns the list that holds the longest sequence of similar blocks in `module`."""
     runs = [m for m in module.modules() if isinstance(m, nn.ModuleList | nn.Sequential) and len({*map(type, m)}) == 1]
     return max(runs, key=len, default=None)
 

@@ -24,7 +24,7 @@ class Readout:
         first_only: Whether only the first token is read.
 
     Raises:
-        UsageError: There is no run of equal blocks, or their tokens are not `[B, T, D]`.
+        UsageError: There is no sequence of similar blocks, or their tokens are not `[B, T, D]`.
 
     Example:
         >>> block = nn.Linear(4, 4)

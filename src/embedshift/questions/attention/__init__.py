@@ -1,4 +1,4 @@
-"""The question `attention`: does the encoder still look at the same places?"""
+"""Does the encoder still look at the same places?"""
 
 from embedshift.registry import QUESTIONS, Question
 

@@ -1,4 +1,4 @@
-"""The question `claims`: do the paper's claims hold for this encoder and these images?"""
+"""Do the paper's claims hold here?"""
 
 from embedshift.registry import QUESTIONS, Question
 

@@ -1,4 +1,4 @@
-"""The question `direction`: in which direction does an augmentation move the embedding?"""
+"""Which way does an augmentation move the embedding?"""
 
 from embedshift.registry import QUESTIONS, Question
 

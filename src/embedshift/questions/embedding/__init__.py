@@ -1,4 +1,4 @@
-"""The question `embedding`: how far does the embedding move?"""
+"""How far does the embedding move?"""
 
 from embedshift.registry import QUESTIONS, Question
 

@@ -1,4 +1,4 @@
-"""The question `heads`: which heads and layers carry the shift?"""
+"""Which heads and layers carry the shift?"""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The question `layers`: after which block of the encoder does an augmentation act?"""
+"""At which block of the encoder does an augmentation bite?"""
 
 from dataclasses import dataclass
 

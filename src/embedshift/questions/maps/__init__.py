@@ -1,4 +1,4 @@
-"""The question `maps`: from which patches does the embedding come, and are they still the same?"""
+"""Which patches does the embedding come from, and are they still the same?"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The question `moved`: which images moved most, typically and least?"""
+"""Which images moved most, typically and least?"""
 
 from embedshift.registry import QUESTIONS, Question
 

@@ -1,4 +1,4 @@
-"""The question `pixels`: how much of the image itself does an augmentation change?"""
+"""How much of the image itself does an augmentation change?"""
 
 from embedshift.registry import QUESTIONS, Question
 

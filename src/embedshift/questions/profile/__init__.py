@@ -1,4 +1,4 @@
-"""The question `profile`: which augmentation changes most, by all similarities together?"""
+"""Which augmentation changes most, by all similarities together?"""
 
 from embedshift.registry import QUESTIONS, Question
 

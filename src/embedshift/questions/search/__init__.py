@@ -1,4 +1,4 @@
-"""The question `search`: does a search still find the image?"""
+"""Does a search still find the image?"""
 
 from dataclasses import dataclass
 

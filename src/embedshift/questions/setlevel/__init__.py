@@ -1,4 +1,4 @@
-"""The question `setlevel`: what happens to the set of images as a whole?"""
+"""What happens to the set of images as a whole?"""
 
 from embedshift.registry import QUESTIONS, Question
 

@@ -1,4 +1,4 @@
-"""The question `shape`: how far apart are the views of augmentations?"""
+"""How far apart do the views of augmentations lie?"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The question `strength`: at which strength does the embedding move too far?"""
+"""At which strength does the embedding give way?"""
 
 from embedshift.registry import QUESTIONS, Question
 

@@ -1,4 +1,4 @@
-"""The question `text`: does the image still match its words?"""
+"""Does the image still match its words?"""
 
 from dataclasses import dataclass
 

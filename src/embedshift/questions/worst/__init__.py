@@ -1,4 +1,4 @@
-"""The question `worst`: how far does the worst change in a budget move the embedding, and what do purifiers undo?"""
+"""How far does the worst change within a budget move the embedding, and what do purifiers undo?"""
 
 from embedshift.registry import QUESTIONS, Question
 
