@@ -18,7 +18,9 @@ def last_block(module: nn.Module) -> nn.Module | None:
 
 
 def like_blocks(module: nn.Module) -> list[nn.Module]:
-    """Returns the longest sequence of similar blocks in `module`, in order: the layers of its transformer; empty if none.
+    """Returns the longest sequence of similar blocks in `module`, in order; empty if there is none.
+
+    These are blocks of one class: the layers of its transformer.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))

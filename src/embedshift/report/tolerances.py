@@ -16,7 +16,7 @@ NAMED = 6
 
 
 def sentences(tolerance: pl.DataFrame, encoder: str, link: str = "") -> list[Markup]:
-    """Describes at which strengths the embedding has moved a tenth of the way to an unrelated image.
+    """Describes at which strengths the embedding has moved a tenth of the distance to an unrelated image.
 
     Args:
         tolerance: The table `tolerance`.

@@ -177,7 +177,7 @@ def merged(sums: Mapping[str, Values], most: int = GROUPS) -> dict[str, Values]:
 
 @dataclass(frozen=True)
 class Shares:
-    """Shifts as shares of the way to an unrelated image, `[A]`: 0 = no change, 1 = as far as another image."""
+    """Shifts as shares of the distance to an unrelated image, `[A]`: 0 = no change, 1 = as far as another image."""
 
     value: Values
     low: Values

@@ -22,7 +22,7 @@ NAMED = 3
 
 
 def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str, float]) -> list[Markup]:
-    """Describes which augmentations move the embedding most and least, as shares of the way to an unrelated image.
+    """Describes which augmentations move the embedding most and least, as shares of the distance to an unrelated image.
 
     Args:
         summary: The table `summary`.

@@ -1,4 +1,4 @@
-"""The report's first table: the share of the way to an unrelated image, and the means of every metric."""
+"""The report's first table: the share of the distance to an unrelated image, and the means of every metric."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
