@@ -13,7 +13,7 @@ from embedshift.study import Study
 
 
 def summary_table(study: Study) -> Table:
-    """Returns the summary for a terminal: shares of the way to an unrelated image and means, the furthest first."""
+    """Returns the summary for a terminal: shares of the distance to an unrelated image and means, furthest first."""
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = f"{encoder.name} ({encoder.precision}), {measured} images; means, the furthest moved first"

@@ -1,4 +1,4 @@
-"""The floor of a metric, its value for unrelated images, and shares: shifts as fractions of the way to the floor."""
+"""The floor of a metric, its value for unrelated images, and shares: shifts as fractions of the distance to it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

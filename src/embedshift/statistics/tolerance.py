@@ -15,9 +15,9 @@ from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
 
-# The share of the way to an unrelated image at which an embedding counts as having given way.
+# The share at which an embedding counts as moved too far: a tenth of the distance to an unrelated image.
 SHARE = 0.1
-# The share of views that no longer find their original at which a search counts as having given way.
+# The proportion of views that no longer find their original at which a search counts as failing.
 MISSED = 0.05
 SHARE_CRITERION, MISSED_CRITERION = f"share {SHARE:g}", f"missed {100 * MISSED:g} %"
 SCHEMA: dict[str, type[pl.DataType]] = {

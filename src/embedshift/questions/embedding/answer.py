@@ -170,7 +170,7 @@ def which_images(moved: pl.DataFrame, link: str = "") -> list[Markup]:
 
     Args:
         moved: `augmentation, images, far, image_id, share`, the augmentation that moves most first: number of images
-            with a share, number of images that moved more than half of the way to an unrelated image, and the image
+            with a share, number of images that moved more than half the distance to an unrelated image, and the image
             that moved furthest with its share.
         link: Address of the gallery; "" = none.
 

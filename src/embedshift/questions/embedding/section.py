@@ -82,7 +82,7 @@ def by_cosine(summary: pl.DataFrame) -> list[str]:
 
 
 def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
-    """Returns how many images each augmentation moves over half of the way to an unrelated image, and the furthest.
+    """Returns how many images each augmentation moves over half the distance to an unrelated image, and the furthest.
 
     Args:
         rows: The rows of a study.
