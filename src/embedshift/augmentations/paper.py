@@ -4,7 +4,7 @@ from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.changes import Graded
 from embedshift.augmentations.elastic import SIGMA, Elastic, elastic
-from embedshift.augmentations.suite import SUITES
+from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.config import Json
 
 PAPER: dict[str, tuple[str, Json]] = {
@@ -46,3 +46,4 @@ def _elastic() -> Augmentation:
 
 
 SUITES.add("paper", paper)
+VIEWS["paper"] = tuple(PAPER)

@@ -10,7 +10,7 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.changes import Graded, Tones
-from embedshift.augmentations.suite import SUITES
+from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.config import Json
 
 # Lengths in pixels are for this side, and grow with the view.
@@ -116,3 +116,4 @@ def _mean(values: Any, reach: int, anchor: tuple[int, int]) -> Values:
 
 
 SUITES.add("style", style)
+VIEWS["style"] = (*FILTERS, *PLAIN)

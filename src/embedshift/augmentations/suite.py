@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 LARGEST = 20_000
 
 SUITES: Registry[Callable[[Choice], Sequence[Augmentation]]] = Registry("augmentation suite")
+# The views of a suite that takes long to make only to be listed: its transforms import albumentations.
+VIEWS: dict[str, tuple[str, ...]] = {}
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,19 @@ def check(
 
 
 @app.command()
+def card(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
+    out: Annotated[Path | None, typer.Option(help="A file to write. Default: print it.")] = None,
+) -> None:
+    """Write a Markdown section for a model card: what was measured, the table of shares, limits, citation."""
+    from embedshift.cli.card import print_card
+    from embedshift.cli.terminal import set_up_logging
+
+    set_up_logging(False, lambda line: with_flags(line, app))
+    print_card(folder, out)
+
+
+@app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")],
     as_json: AsJson = False,

@@ -3,8 +3,10 @@
 import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.style
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb
@@ -15,47 +17,18 @@ from matplotlib.patheffects import withStroke
 from embedshift.config import Json
 from embedshift.registry import METRICS
 
-INK, MUTED, FAINT = "#1f1f1f", "#6b6b6b", "#e4e4e4"
+# The style sheet, which `plt.style.use("embedshift.figures.embedshift")` reads too.
+_SHEET = Path(__file__).with_name("embedshift.mplstyle")
+STYLE: Json = dict(matplotlib.rc_params_from_file(_SHEET, use_default_template=False))
+
+INK, MUTED, FAINT = STYLE["text.color"], STYLE["axes.edgecolor"], STYLE["grid.color"]
 
 # Okabe and Ito's colours without their yellow, which vanishes on white, and two of Paul Tol's: nine that stay apart
 # with normal sight and with each of the three kinds of colour blindness. Then eleven more, apart for normal sight.
-PALETTE = (
-    "#D55E00", "#0072B2", "#CC79A7", "#009E73", "#E69F00", "#56B4E9", "#882255", "#332288", "#000000", "#A5170E",
-    "#00E5C8", "#90C987", "#8C6D31", "#D1BBD7", "#999933", "#AA4499", "#EE6677", "#DDCC77", "#004488", "#EE99AA",
-)  # fmt: skip
+PALETTE: tuple[str, ...] = tuple(STYLE["axes.prop_cycle"].by_key()["color"])
 
 # Uniform in lightness, and read the same by colour-blind readers and in grey.
-COLOUR_MAP = "cividis"
-
-STYLE: Json = {
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.6,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "svg.hashsalt": "embedshift",
-}
+COLOUR_MAP: str = STYLE["image.cmap"]
 
 CAPTION_SIZE = 7.5
 # Inches: a line of the caption, and the margin around a figure.

@@ -1,7 +1,9 @@
 """Comparisons of embeddings: angles, distances, directions. Pure NumPy, batch first."""
 
+import functools
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 
@@ -62,9 +64,9 @@ def pairwise_cosine_distances(views: ArrayLike) -> Values:
         >>> pairwise_cosine_distances([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]).tolist()
         [1.0, 2.0, 1.0]
     """
-    vectors = np.asarray(views, np.float64)
-    first, second = np.triu_indices(vectors.shape[-2], k=1)
-    return 1.0 - np.asarray(cosine(vectors[..., first, :], vectors[..., second, :]))
+    vectors = unit(views)  # before pairs are made, of which each view is in many
+    first, second = _pairs(vectors.shape[-2])
+    return np.asarray(1.0 - np.clip(np.sum(vectors[..., first, :] * vectors[..., second, :], axis=-1), -1.0, 1.0))
 
 
 def direction(end: ArrayLike, start: ArrayLike) -> Values:
@@ -87,6 +89,11 @@ def unit(vectors: ArrayLike) -> Values:
     values = np.asarray(vectors, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(values / np.linalg.norm(values, axis=-1, keepdims=True))
+
+
+@functools.cache
+def _pairs(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    return np.triu_indices(count, k=1)
 
 
 def _vectors(u: ArrayLike, v: ArrayLike) -> tuple[Values, Values]:

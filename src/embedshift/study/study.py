@@ -14,6 +14,7 @@ from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import tables_of
 from embedshift.study.absent import why_not
+from embedshift.study.exports import Exports
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,15 +23,12 @@ if TYPE_CHECKING:
     from embedshift.store.verification import Verification
 
 
-class Study:
+class Study(Exports):
     """The results of a run, read from its folder; `embedshift.run` and `embedshift.load` return it.
 
     Args:
         folder: The study's folder.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
 
     def __repr__(self) -> str:
         return f"Study({str(self.folder)!r})"

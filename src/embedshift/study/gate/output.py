@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from embedshift.config import Json
 from embedshift.study.gate.check import Checked, Result, counted
+from embedshift.study.markdown import escaped, printable, table
 
 MISSING = "-"
 _MUST = {
@@ -89,32 +90,20 @@ def to_json(checked: Checked, *, strict: bool) -> Json:
 
 def to_markdown(checked: Checked, *, strict: bool) -> str:
     """Returns a summary for a pull request: broken and undecided rules first, kept ones folded."""
-    parts = [f"### {_escaped(headline(checked, strict=strict))}"]
+    parts = [f"### {escaped(headline(checked, strict=strict))}"]
     open_ones = [*checked.of("broken"), *checked.of("undecided")]
     if open_ones:
         parts.append(_table(open_ones))
     if lines := warnings(checked):
-        parts.append("\n".join(f"- **Warning:** {_escaped(line)}" for line in lines))
+        parts.append("\n".join(f"- **Warning:** {escaped(line)}" for line in lines))
     if kept := checked.of("kept"):
         parts.append(f"<details><summary>{len(kept)} kept</summary>\n\n{_table(kept)}\n\n</details>")
     return "\n\n".join(parts) + "\n"
 
 
 def _table(results: Sequence[Result]) -> str:
-    rows = [[_escaped(cell) for cell in (*cells(result), why(result))] for result in results]
-    lines = [[*HEADINGS, "note"], ["---"] * (len(HEADINGS) + 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    r"""Escapes a text so that Markdown shows it unchanged.
-
-    Example:
-        >>> _escaped("a|b <c> *d*")
-        'a\\|b &lt;c> \\*d\\*'
-    """
-    plain = _printable(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")
-    return "".join(f"\\{letter}" if letter in "\\`*_[]|#@~" else letter for letter in plain)
+    rows = [[escaped(cell) for cell in (*cells(result), why(result))] for result in results]
+    return table([*HEADINGS, "note"], rows)
 
 
 def to_junit(checked: Checked, *, strict: bool) -> str:
@@ -124,24 +113,19 @@ def to_junit(checked: Checked, *, strict: bool) -> str:
     numbers["skipped"] = 0 if strict else len(checked.of("undecided"))
     counts = {name: str(count) for name, count in numbers.items()} | {"time": "0"}
     root = ET.Element("testsuites", {"name": "embedshift check"} | counts)
-    suite = ET.SubElement(root, "testsuite", {"name": _printable(str(checked.study))} | counts)
+    suite = ET.SubElement(root, "testsuite", {"name": printable(str(checked.study))} | counts)
     for result in checked.results:
-        name = _printable(f"{result.number}. {result.rule} ({result.place})")
+        name = printable(f"{result.number}. {result.rule} ({result.place})")
         case = ET.SubElement(suite, "testcase", {"classname": f"embedshift.{result.table}", "name": name, "time": "0"})
-        words = _printable(
+        words = printable(
             "; ".join(f"{heading}: {cell}" for heading, cell in zip(HEADINGS, cells(result), strict=True))
         )
         if result.outcome == "broken" or (strict and result.outcome == "undecided"):
-            message = words if result.outcome == "broken" else _printable(why(result))
+            message = words if result.outcome == "broken" else printable(why(result))
             ET.SubElement(case, "failure", {"type": result.outcome, "message": message}).text = words
         elif result.outcome == "undecided":
-            ET.SubElement(case, "skipped", {"message": f"warning: {_printable(why(result))}"})
+            ET.SubElement(case, "skipped", {"message": f"warning: {printable(why(result))}"})
         elif result.note:
-            ET.SubElement(case, "system-out").text = _printable(result.note)
+            ET.SubElement(case, "system-out").text = printable(result.note)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
-
-
-def _printable(text: str) -> str:
-    """Removes the characters that XML and UTF-8 files cannot hold."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
