@@ -1,4 +1,4 @@
-"""Augmentations: suites of them, what they draw by a seed, and where they move things."""
+"""Augmentations and suites, the views that they draw by a seed, and where they move pixels."""
 
 from embedshift.augmentations import corruptions, strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade

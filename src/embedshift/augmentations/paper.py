@@ -24,7 +24,7 @@ PAPER: dict[str, tuple[str, Json]] = {
 
 
 def paper(choice: Choice) -> list[Augmentation]:
-    """The nine augmentations of the paper, each drawn always.
+    """Returns the paper's nine augmentations; each is always applied.
 
     Example:
         >>> [augmentation.name for augmentation in paper(Choice())][:3]
@@ -39,7 +39,7 @@ def _made(name: str) -> Augmentation:
 
 
 def _elastic() -> Augmentation:
-    """As albumentations draws it, in a quarter of its time; a few pixels of a million differ by one level."""
+    """Draws what albumentations draws, in a quarter of its time; a few pixels in a million differ by one level."""
     alpha = PAPER["elastic"][1]["alpha"]
     change = Graded(Elastic(elastic), alpha)
     return Augmentation("elastic", change, version=2, more={"alpha": alpha, "sigma": SIGMA})

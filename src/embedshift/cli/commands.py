@@ -1,4 +1,4 @@
-"""Commands beside `run`: attack; and those on finished studies: compare, search, check, card, verify."""
+"""All commands except `run`, `report`, `demo` and `list`: attack, and those for finished studies."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from embedshift.cli.words import say
 from embedshift.config.attack import AttackConfig
 from embedshift.errors import UsageError
 
-# Tables of the question that `--json` has.
+# The question's tables that `--json` contains.
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
 
 

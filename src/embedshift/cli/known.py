@@ -1,4 +1,4 @@
-"""What `embedshift list` knows; each is imported where it is listed, since nobody waits for the others."""
+"""The content of `embedshift list`; each kind is imported when it is listed, to keep the others fast."""
 
 from collections.abc import Callable, Iterator
 

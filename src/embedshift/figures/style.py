@@ -1,4 +1,4 @@
-"""One visual language for all figures: colours, type, names, the caption line, and labels that keep apart."""
+"""The common style of all figures: colours, type, names, and the caption line."""
 
 import textwrap
 from collections.abc import Sequence
@@ -38,13 +38,13 @@ _LINE, _MARGIN = 0.145, 0.06
 
 
 def context() -> AbstractContextManager[None]:
-    """The defaults of matplotlib with this style on top, whatever the user has set."""
+    """Returns a context with matplotlib's defaults and this style on top, whatever the user has set."""
     style: AbstractContextManager[None] = matplotlib.style.context(["default", STYLE])
     return style
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """Name → colour by suite order; "original" is grey and uses up none.
+    """Returns name → colour in suite order; "original" is grey and uses up none.
 
     Example:
         >>> colours(["original", "noise", "blur"])
@@ -58,7 +58,7 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def contrast(colour: Any, other: Any) -> float:
-    """Contrast of two colours as WCAG defines it, 1 to 21.
+    """Returns the contrast of two colours as WCAG defines it, from 1 to 21.
 
     Example:
         >>> contrast("black", "white")
@@ -72,7 +72,7 @@ def contrast(colour: Any, other: Any) -> float:
 
 
 def readable(colour: str) -> str:
-    """The colour as words on white can wear it: darkened until its contrast is 4.5.
+    """Returns the colour darkened for text on white, to a contrast of 4.5.
 
     Example:
         >>> readable("#0072B2"), readable("#E69F00")
@@ -85,7 +85,7 @@ def readable(colour: str) -> str:
 
 
 def human(name: str, most: int = 30) -> str:
-    """A name as a reader sees it; of a long one the middle is left out, since names differ at both ends.
+    """Formats a name for readers; a long one loses its middle, because names differ at both ends.
 
     Example:
         >>> human("shift_scale_rotate"), human("abcdefghij", 7)
@@ -97,7 +97,7 @@ def human(name: str, most: int = 30) -> str:
 
 
 def verbatim(name: str, most: int = 30) -> str:
-    """A name as it is, of an encoder or a file; of a long one the middle is left out.
+    """Returns the name of an encoder or a file unchanged; a long one loses its middle.
 
     Example:
         >>> verbatim("my_model"), verbatim("abcdefghij", 7)
@@ -107,7 +107,7 @@ def verbatim(name: str, most: int = 30) -> str:
 
 
 def metric_label(metric: str) -> str:
-    """A metric's name with its direction.
+    """Returns a metric's name with its direction.
 
     Example:
         >>> metric_label("attention_similarity")
@@ -118,7 +118,7 @@ def metric_label(metric: str) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A value as figures write it; one that does not exist is "n/a".
+    """Formats a value; "n/a" if there is none.
 
     Example:
         >>> number(0.98765), number(float("nan"))
@@ -128,7 +128,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def wrap(text: str, inches: float, size: float = 8, *, bold: bool = False) -> str:
-    r"""`text` in lines that are at most `inches` wide at `size` points.
+    r"""Breaks `text` into lines of at most `inches` at `size` points.
 
     Example:
         >>> wrap("brightness contrast", 0.8)
@@ -138,12 +138,12 @@ def wrap(text: str, inches: float, size: float = 8, *, bold: bool = False) -> st
 
 
 def new_figure(caption: str, width: float, height: float, title: str) -> Figure:
-    """An empty figure with its title at the top and its caption line at the bottom.
+    """Makes an empty figure with its title at the top and its caption line at the bottom.
 
     Args:
         caption: What was measured, and how to read the figure.
-        width: Inches, 3.6 at least.
-        height: Inches, without the caption.
+        width: In inches, at least 3.6.
+        height: In inches, without the caption.
         title: One line.
     """
     width = max(width, 3.6)
@@ -161,10 +161,10 @@ def new_figure(caption: str, width: float, height: float, title: str) -> Figure:
 
 
 def column_names(names: Sequence[str], inches: float) -> tuple[list[str], bool, float]:
-    r"""Names for columns that are `inches` wide: in several lines where their words fit, else upright.
+    r"""Breaks names for columns of width `inches` into lines if their words fit, else turns them upright.
 
     Returns:
-        The words, whether they stand upright, and the inches that they take below the columns.
+        The texts, whether they are upright, and their height below the columns in inches.
 
     Example:
         >>> column_names(["coarse_dropout", "noise"], 0.6)[:2]
@@ -179,5 +179,5 @@ def column_names(names: Sequence[str], inches: float) -> tuple[list[str], bool, 
 
 
 def halo(width: float = 2.5) -> list[Any]:
-    """A white rim, so that a line or a name can be seen on every colour."""
+    """Returns a white outline, which makes a line or a name visible on every colour."""
     return [withStroke(linewidth=width, foreground="white")]

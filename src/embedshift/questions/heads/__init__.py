@@ -8,7 +8,7 @@ from embedshift.registry import QUESTIONS, Question, setting
 
 @dataclass(frozen=True)
 class Switches:
-    """Settings of a run."""
+    """The question's settings for a run."""
 
     heads: bool = setting(False, "Also which heads and MLPs carry the shift.")
     heads_detail: Literal["tokens", "route"] | None = setting(None, "tokens, or route: more on heads.", rare=True)

@@ -7,7 +7,7 @@ from embedshift.registry import QUESTIONS, Question, setting
 
 @dataclass(frozen=True)
 class Switches:
-    """Settings of a run."""
+    """The question's settings for a run."""
 
     maps: tuple[str, ...] = setting((), "Maps by gradients: relevance,tokens; what the embedding comes from.")
     maps_images: int = setting(50, "Images, drawn by the seed, that get maps.", rare=True)

@@ -7,7 +7,7 @@ from embedshift.registry import QUESTIONS, Question, setting
 
 @dataclass(frozen=True)
 class Switches:
-    """Settings of a run."""
+    """The question's settings for a run."""
 
     text: bool = setting(False, "Also against captions, and words for augmentations.")
     labels: str | tuple[str, ...] | None = setting(None, "A file of class names, one a line: zero-shot flips.")

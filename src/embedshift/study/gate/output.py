@@ -1,4 +1,4 @@
-"""What a check leaves for machines and people: sentences, JSON, JUnit's XML, and Markdown for a pull request."""
+"""Outputs of a check: sentences, JSON, JUnit XML, and Markdown for a pull request."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "must", "images"
 
 
 def headline(checked: Checked, *, strict: bool) -> str:
-    """The verdict as a sentence.
+    """Returns the verdict as one sentence.
 
     Example:
         >>> from pathlib import Path
@@ -31,12 +31,12 @@ def headline(checked: Checked, *, strict: bool) -> str:
 
 
 def warnings(checked: Checked) -> list[str]:
-    """A line for every result that is not decided."""
+    """Returns one line for each undecided result."""
     return [f"{result.rule} ({result.place}): {why(result)}" for result in checked.of("undecided")]
 
 
 def why(result: Result) -> str:
-    """Why a result is not decided, and what would decide it; what else a reader must know of a decided one."""
+    """Returns why a result is undecided and what would decide it; for a decided one, its remark."""
     if result.outcome != "undecided":
         return result.note
     if result.images is None:
@@ -48,7 +48,7 @@ def why(result: Result) -> str:
 
 
 def cells(result: Result) -> Sequence[str]:
-    """A result as the row of a table, under `HEADINGS`."""
+    """Returns a result as the row of a table, in the order of `HEADINGS`."""
     relative = result.operator in ("may_fall", "may_rise")
     low, high = (number(end, signed=relative) for end in (result.low, result.high))
     missing = result.low is None and result.high is None
@@ -62,7 +62,7 @@ def cells(result: Result) -> Sequence[str]:
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
-    """Four figures, and five decimals at most; a dash where there is none.
+    """Formats a number with four significant figures and at most five decimals; a dash for None.
 
     Example:
         >>> number(0.98765), number(0.01, signed=True), number(-0.0000712), number(None)
@@ -76,7 +76,7 @@ def number(value: float | None, *, signed: bool = False) -> str:
 
 
 def to_json(checked: Checked, *, strict: bool) -> Json:
-    """One object: the verdict, every result, and the warnings."""
+    """Returns one JSON object with the verdict, all results and the warnings."""
     return {
         "study": str(checked.study),
         "against": None if checked.against is None else str(checked.against),
@@ -89,7 +89,7 @@ def to_json(checked: Checked, *, strict: bool) -> Json:
 
 
 def to_markdown(checked: Checked, *, strict: bool) -> str:
-    """A summary for a pull request: what is broken and what is not decided first, what is kept folded away."""
+    """Returns a summary for a pull request: broken and undecided rules first, kept ones folded."""
     parts = [f"### {escaped(headline(checked, strict=strict))}"]
     open_ones = [*checked.of("broken"), *checked.of("undecided")]
     if open_ones:
@@ -107,7 +107,7 @@ def _table(results: Sequence[Result]) -> str:
 
 
 def to_junit(checked: Checked, *, strict: bool) -> str:
-    """JUnit's XML: a test case per result; broken = failure, undecided = skipped, and with `strict` a failure."""
+    """Returns JUnit XML with a test case per result: broken = failure, undecided = skipped (`strict`: failure)."""
     failed = checked.of("broken") + (checked.of("undecided") if strict else [])
     numbers = {"tests": len(checked.results), "failures": len(failed), "errors": 0}
     numbers["skipped"] = 0 if strict else len(checked.of("undecided"))
