@@ -155,10 +155,10 @@ def test_a_question_is_declared_with_the_registry_and_the_standard_library_alone
         assert module == "embedshift.registry" or module.split(".")[0] in sys.stdlib_module_names
 
 
-def in_the_command_line_alone(found: Callable[[ast.AST], bool]) -> None:
+def in_the_command_line_alone(found: Callable[[ast.AST], bool], *others: str) -> None:
     files = [name for name, tree in TREES.items() if any(map(found, ast.walk(tree)))]
     assert files
-    assert [name for name in files if not name.startswith("cli/")] == []
+    assert sorted(name for name in files if not name.startswith("cli/")) == sorted(others)
 
 
 def test_only_the_command_line_prints():
@@ -171,7 +171,8 @@ def test_only_the_command_line_says_flags():
         said = isinstance(node, ast.Constant) and isinstance(node.value, str)
         return said and re.search(r"(?<![\w-])--(?!help)[a-z]", node.value) is not None
 
-    in_the_command_line_alone(is_flag)
+    # A model card quotes the command that repeats a study, for readers who have neither.
+    in_the_command_line_alone(is_flag, "study/exports/card.py")
 
 
 def test_only_one_file_imports_albumentations():

@@ -1,7 +1,6 @@
 """Measure how the embedding and the attention of a vision encoder change when an image changes.
 
-Importing this imports next to nothing; its names are imported when they are first used, and torch when an encoder is
-loaded.
+Importing the package is quick: its names are imported on first use, and torch when an encoder is loaded.
 """
 
 import importlib.metadata
@@ -30,7 +29,7 @@ __version__ = importlib.metadata.version("embedshift")
 
 
 def __getattr__(name: str) -> object:
-    """One of the names above: `embedshift --help` must not wait for what they import."""
+    """Imports the public names on first use, so that `embedshift --help` starts without them."""
     if name not in __all__:
         raise AttributeError(f"module 'embedshift' has no attribute {name!r}")
     from embedshift import api

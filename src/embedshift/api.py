@@ -1,4 +1,4 @@
-"""The Python interface: the same words as the command line."""
+"""The Python interface: the functions that `import embedshift` offers, with the names of the command line."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,50 +59,59 @@ def run(
 ) -> Study:
     """Measures how an encoder's embedding and attention move under each augmentation of each image.
 
-    A folder that holds the finished study is left alone; an unfinished one is gone on with. On Linux, freed memory is
-    kept by this process from then on (`embedshift.encoders.device.keep_memory`).
+    The folder `out` holds the study. If it holds a finished study with the same settings, nothing is measured again; if
+    it holds an unfinished one, the run continues there. On Linux the process keeps freed memory from the first run on,
+    instead of returning it to the system (`embedshift.encoders.device.keep_memory`).
 
     Args:
-        images: A folder, or several files and folders, or a `.txt` list.
-        out: The study's folder.
-        model: A registered name, a Hugging Face id, a local folder, a name of open_clip or timm, or any `Encoder`.
-        augmentations: A registered suite, a YAML file of pipelines, or a dict of albumentations transforms or callables
-            `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
-        pairs: In place of augmentations, what something else made of the images: folders or archives of variants, or a
-            mapping of names to them; see `docs/pairs.md`.
-        allow_missing: Of pairs: whether an image may lack a variant.
-        families: Of "strength" and "corruptions": only these families.
-        levels: Of "strength": levels of each family; None = its own five.
-        frost_textures: Of "corruptions": a folder with images of frost, without which that one is left out.
-        metrics: Optional metrics, or what they need ("attention", "rollout"), beside those that are always measured.
-        embedding: Which of the encoder's vectors; None = its first.
-        limit: Only the first so many images, by their sorted ids.
-        sample: So many images, drawn by the seed.
-        seed: Decides every draw, and the order of the images.
-        draws: Views per image and augmentation.
-        size: Side of the views, in pixels; None = the encoder's own.
-        resize: "squash" to the square, or "crop" as the encoder was trained.
-        precision: "float32", "bfloat16", "float16", or "auto": the fastest here; None = float32.
-        device: "auto", or torch devices with commas; None = auto.
-        engine: "local" or "ray".
-        workers: Loader processes; None = one a core.
-        batch_size: Views per forward pass; None = by device.
+        images: A folder, several files and folders, or a `.txt` list with one path a line.
+        out: The study's folder; it is created where it is missing.
+        model: The name of a registered encoder, a Hugging Face Hub id, a local folder, a name of open_clip or timm
+            ("timm:vit_small_patch16_224"), or any object that satisfies `Encoder`.
+        augmentations: The name of a registered suite, a YAML file of pipelines, or a dict of name → albumentations
+            transform or callable `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
+        pairs: Ready-made variants of the images, measured in place of augmentations: folders or archives, or a mapping
+            of name → path; see `docs/pairs.md`.
+        allow_missing: With `pairs`: accept images without a variant.
+        families: With the suites "strength" and "corruptions": measure only these families; empty = the standard ones.
+        levels: With the suite "strength": the number of levels of each family, from 1; None = five.
+        frost_textures: With the suite "corruptions": a folder with images of frost. Without it, the corruption "frost"
+            is left out.
+        metrics: Optional metrics to add to those that every study measures: names of metrics, or "attention" or
+            "rollout" for all optional metrics that need these.
+        embedding: The name of one of the encoder's vectors; None = the first that its family offers.
+        limit: Measure only the first N images in the order of their ids; None = all.
+        sample: Measure N of these images, drawn by the seed; None = all.
+        seed: Decides every draw and the order of the images; 0 or more.
+        draws: Views of each image and augmentation, from 1.
+        size: Side S of the square views in pixels, from 8; None = the encoder's own.
+        resize: "squash" stretches the image to the square; "crop" cuts it as in the encoder's training.
+        precision: "float32", "bfloat16", "float16", or "auto" for the fastest whose embeddings are close to float32;
+            None = "float32".
+        device: "auto", or torch devices with commas ("cuda:0,cuda:2"); None = "auto".
+        engine: "local" uses this machine, "ray" a Ray cluster.
+        workers: Processes that load images; 0 = this process loads them, None = one per core.
+        batch_size: Views per forward pass; None = chosen by the device.
         shard_size: Images per shard.
-        store: "all", or "metrics": no vectors.
-        compile: Whether the encoder is compiled first.
-        num_gpus: On a cluster: GPUs of one encoder.
-        concurrency: On a cluster: encoders at once.
-        image_timeout: Seconds for one step of an image: to read it, to decode it, or to draw one view.
-        retry_failed: Whether images that failed are tried again, in a finished study too.
-        repair: Whether damaged shards are measured again.
-        progress: Called with a number of images whenever so many more are through.
-        **switches: The settings of the questions: layers, text, labels, words, and those of other packages.
+        store: "all", or "metrics" to store no embeddings, and attention maps of only one image per shard.
+        compile: Compile the encoder before measuring.
+        num_gpus: With "ray": GPUs for each encoder; None = 1 if the cluster has any.
+        concurrency: With "ray": how many encoders run at a time; None = as many as fit.
+        image_timeout: Seconds, up to 86,400, for each step of an image: to read it, to decode it, to draw one view.
+        retry_failed: Try all failed images again, also in a finished study. Otherwise only a continued run tries
+            transient failures again.
+        repair: Measure damaged shards again.
+        progress: Called as `progress(n)` whenever n more images are done.
+        **switches: Settings of the questions, such as `layers`, `heads`, `text` or `labels`, and those of installed
+            packages; `embedshift run --help` lists them.
 
     Returns:
         The finished study.
 
     Raises:
-        EmbedshiftError: one line that names the thing and says what to do.
+        UsageError: A path is missing, or a name or value is not accepted.
+        EmbedshiftError: No image was found or measured, the model cannot be loaded, or another run uses the folder. The
+            message is one line that says what to do.
 
     Example:
         >>> import tempfile, numpy as np
@@ -148,20 +157,25 @@ def attack(
     progress: Progress | None = None,
     **settings: Any,
 ) -> Attack:
-    """Makes the worst change of each image within a budget, as originals and variants that `run(pairs=...)` measures.
+    """Searches, for each image, the change within a budget that moves the embedding most.
+
+    The results are folders of originals and variants that `run(pairs=...)` measures on any encoder.
 
     Args:
-        images: As `run`.
-        out: The attack's folder; what is there already, of the same settings, is kept.
-        model: As `run`; an encoder of the user's own must be `Differentiable`, as `wrap` makes it.
-        progress: Called with a number of images whenever so many more are through.
-        **settings: The fields of `AttackConfig`: norm, eps, steps, target, through, limit, sample, seed and others.
+        images: As in `run`.
+        out: The attack's folder. Results with the same settings that are there already are kept.
+        model: As in `run`. An encoder object must be `Differentiable`, as `wrap` makes it.
+        progress: Called as `progress(n)` whenever n more images are done.
+        **settings: Fields of `AttackConfig`: `norm` ("linf" or "l2"), `eps` (a sequence of budgets: for "linf" whole
+            levels of 255, for "l2" the distance of pixel values in [0, 1]), `steps` (from 1), `target`, `through`,
+            `limit`, `sample`, `seed`, `size`, `resize`, `device`, `embedding`, `image_timeout`.
 
     Returns:
-        What attack.json says: of every image the cosine that each variant has.
+        The content of attack.json: for each image the cosine between its embedding and that of each variant.
 
     Raises:
-        EmbedshiftError: one line that names the thing and says what to do.
+        UsageError: A path is missing, or a name or value is not accepted.
+        EmbedshiftError: No image was found or attacked, or the model cannot be loaded.
 
     Example:
         >>> import tempfile, numpy as np
@@ -184,7 +198,7 @@ def attack(
 
 
 def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | None:
-    """An encoder that is loaded already; None for a name."""
+    """Returns `model` where it is an encoder object, and None where it is a name."""
     if isinstance(model, str):
         return None
     if not isinstance(model, Encoder):
@@ -197,12 +211,22 @@ def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | Non
 
 
 def _suite(augmentations: str | Path | Mapping[str, Any]) -> Suite | None:
-    """The user's own augmentations; None for a name or a file."""
+    """Returns the suite of a dict of transforms, and None for a name or a file."""
     return None if isinstance(augmentations, str | Path) else load_suite(augmentations)
 
 
 def wrap(module: Any, **settings: Any) -> Encoder:
-    """The user's own torch module as an encoder; see `embedshift.encoders.wrap.wrap` for the settings.
+    """Makes an encoder from a torch module.
+
+    Args:
+        module: A `torch.nn.Module` that maps normalised pixels float `[B, 3, size, size]` to embeddings `[B, D]`.
+        **settings: Arguments of `embedshift.encoders.wrap.wrap`; `size`, `mean` and `std` are required.
+
+    Returns:
+        An encoder for `embedshift.run(model=...)`.
+
+    Raises:
+        UsageError: The module has no part with the name `attention`.
 
     Example:
         >>> from torch import nn

@@ -1,18 +1,18 @@
-"""The errors that a user of embedshift meets: one class, and its kinds.
+"""The errors that embedshift raises for its users: one base class and its kinds.
 
-A message is one line: it names the thing and says what to do. A setting stands between backticks by its name in Python
-(`batch_size`); the command line writes its flag instead.
+Each message is one line that names the cause and says what to do. Settings appear in backticks under their Python
+names (`batch_size`); the command line replaces them by its flags.
 """
 
 
 class EmbedshiftError(Exception):
-    """A mistake or a missing thing that the user can mend.
+    """An error that the user can correct, such as a wrong path or a model that cannot be loaded.
 
-    The command line prints the line without a traceback and ends with `exit_code`: 1 = no image, nothing measured, or a
-    model that cannot be loaded.
+    The command line prints the message without a traceback and exits with `exit_code`. Code 1 means: no image was
+    found, nothing was measured, or the model cannot be loaded.
 
     Args:
-        message: The line to show.
+        message: The message; line breaks and repeated spaces become single spaces.
 
     Example:
         >>> str(EmbedshiftError("photos: no image   here"))
@@ -26,7 +26,7 @@ class EmbedshiftError(Exception):
 
 
 class UsageError(EmbedshiftError):
-    """Wrong usage, a missing path, an unknown name, or a refused setting.
+    """Wrong usage: a missing path, an unknown name, or a setting that is not accepted; exit code 2.
 
     Example:
         >>> UsageError("photos: no such folder").exit_code
@@ -37,11 +37,11 @@ class UsageError(EmbedshiftError):
 
 
 class MissingExtra(EmbedshiftError):
-    """An optional library that is not installed.
+    """An optional library is not installed.
 
     Args:
-        what: What needs it.
-        extra: The extra of embedshift that brings it.
+        what: The feature that needs the library.
+        extra: The extra of embedshift that installs it.
 
     Example:
         >>> raise MissingExtra("the Ray engine", "ray")
@@ -58,7 +58,10 @@ class MissingExtra(EmbedshiftError):
 
 
 def cause(error: BaseException) -> str:
-    """Why one image failed: the system's own words for a file that cannot be read, else `reason`.
+    """Returns why an image failed: for a file that cannot be read the system's message, otherwise `reason(error)`.
+
+    Args:
+        error: The exception.
 
     Example:
         >>> cause(FileNotFoundError(2, "No such file or directory"))
@@ -68,7 +71,13 @@ def cause(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    r"""One readable line for any exception: its own words for ours, `Type: words` for others.
+    r"""Formats any exception as one line.
+
+    Args:
+        error: The exception.
+
+    Returns:
+        The message of an `EmbedshiftError`; `Type: message` for other exceptions.
 
     Example:
         >>> reason(ValueError("bad\nvalue"))

@@ -1,4 +1,4 @@
-"""A run, step by step: list, ask, load, plan, lock, measure, tables."""
+"""The steps of a run in their order: list images, load the encoder, plan, lock, measure, write tables."""
 
 import importlib.metadata
 import logging
@@ -37,7 +37,15 @@ VERSIONS = ("torch", "transformers", "albumentations", "opencv-python-headless",
 
 @dataclass(frozen=True)
 class Start:
-    """What is known when the first shard is begun: images in all, those done before, and what was passed over."""
+    """The state of a run before its first shard.
+
+    Args:
+        out: The study's folder.
+        images: Images in total.
+        done: Images that earlier runs finished.
+        complete: Whether nothing is left to measure.
+        skipped: Reason → number of files that were skipped.
+    """
 
     out: Path
     images: int
@@ -57,24 +65,25 @@ def run_study(
     progress: Progress | None = None,
     on_start: Callable[[Start], None] = lambda _: None,
 ) -> Reader:
-    """Measures every image that is not measured yet, then writes tables.
+    """Measures every image that is not measured yet, then writes the tables.
 
     Args:
         config: The settings.
-        out: The study's folder; made if missing. A finished one is left alone, an unfinished one is gone on with.
-        encoder: Any `Encoder`, in place of `config.model`.
-        suite: The user's own augmentations, in place of `config.augmentations`.
-        retry_failed: Whether images that failed are tried again, in a finished study too.
-        repair: Whether shards that are damaged are measured again.
-        progress: Called with a number of images whenever so many more are through.
+        out: The study's folder; created where it is missing. A finished study is left as it is, an unfinished one is
+            continued.
+        encoder: An `Encoder` to use in place of `config.model`.
+        suite: Augmentations to use in place of `config.augmentations`.
+        retry_failed: Try all failed images again, also in a finished study.
+        repair: Measure damaged shards again.
+        progress: Called as `progress(n)` whenever n more images are done.
         on_start: Called once before the first shard.
 
     Returns:
         The finished study.
 
     Raises:
-        EmbedshiftError: when there is no image, the model cannot be loaded, the folder holds another study or is
-            in use, nothing could be measured, or this process is a fork in which Polars would hang.
+        EmbedshiftError: There is no image, the model cannot be loaded, the folder holds another study or is in use,
+            nothing could be measured, or this process is a fork in which Polars would hang.
     """
     refuse_fork()
     with prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
@@ -93,7 +102,7 @@ def run_study(
                 len(changed), changed[0],
             )  # fmt: skip
         through = sum(record.images + len(record.failures) for record in done.values())
-        # Encoders elsewhere, as on a Ray cluster, do not reach this folder.
+        # Encoders on other machines, as in a Ray cluster, cannot write to this folder.
         kept = sum(images_kept(out, each, study.plan) for each in pending) if config.engine == "local" else 0
         on_start(Start(out, len(ids), through + kept, complete, study.source.skipped))
         if complete:
@@ -116,7 +125,7 @@ def run_study(
                 f"no image could be measured: all {len(ids)} failed, first {first.image_id}: {first.reason}"
             )
         with find_map(config.engine) as over:
-            # By its whole path, under which workers on other machines look for it.
+            # Workers on other machines need the absolute path.
             write_tables(Reader(out.absolute() if config.engine == "ray" else out, over=over))
         if copied := copies(Reader(out)):
             log.warning(copies_line(copied))
@@ -125,7 +134,7 @@ def run_study(
 
 
 def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, complete: bool) -> StudyInfo:
-    """What study.json says of the study and its finished shards."""
+    """Returns the content of study.json for a study and its finished shards."""
     config, plan = study.config, study.plan
     seconds: Counter[str] = Counter()
     for record in records:
@@ -181,9 +190,9 @@ def _encoder_record(study: Prepared) -> EncoderRecord:
 
 
 def _again(study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
-    """Finished shards to measure again, since images of theirs that failed can be drawn now.
+    """Returns the finished shards to measure again because failed images in them can now be read.
 
-    A shard keeps its rows where an image that was measured would now have others, or none.
+    A shard keeps its rows if an image that was measured has changed or is gone.
     """
     workers = workers_of(study.config)
     found = worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
@@ -201,7 +210,7 @@ def _again(study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], *
 def _changed(
     study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], samples: Sequence[Sample]
 ) -> list[str]:
-    """Ids of those of some images that were measured, and whose pixels are other ones now."""
+    """Returns the ids of measured images whose pixels have changed since."""
     measured = measured_pixels(out, done, [storable(sample.image_id) for sample in samples])
     looked = [sample for sample in samples if storable(sample.image_id) in measured]
     now = hashes_now(looked, study.source, study.plan, workers=workers_of(study.config)) if looked else {}
@@ -221,7 +230,7 @@ def _job(study: Prepared, pending: Sequence[Shard], progress: Progress, out: Pat
 
 
 def _beyond(count: int, progress: Progress | None) -> Progress:
-    """Progress without the first `count` images, which were counted before."""
+    """Returns a progress function that ignores the first `count` images, which were counted before."""
     left = count
 
     def tell(images: int) -> None:

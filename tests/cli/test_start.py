@@ -28,12 +28,18 @@ def test_help_imports_nothing_heavy(command):
 @pytest.mark.parametrize(
     ("kind", "needed"),
     [("figures", set()), ("questions", set()), ("encoders", set()), ("metrics", set()),
-     ("augmentations", {"albumentations", "cv2"})],
+     ("augmentations", {"cv2"})],
 )  # fmt: skip
 def test_a_list_imports_what_it_names_alone(kind, needed):
-    # A suite is made to be listed, and its transforms are albumentations'.
-    beyond = {"pydantic", "scipy.special", "scipy.fft", "scipy.spatial"} if needed else set()
-    assert not imported("-c", COMMAND, "list", kind) & (HEAVY - needed - beyond)
+    assert imported("-c", COMMAND, "list", kind) & HEAVY == needed
+
+
+def test_views_that_are_listed_without_being_made_are_those_of_the_suite():
+    from embedshift.augmentations import SUITES, VIEWS, Choice
+
+    assert set(VIEWS) == {"paper", "style"}
+    for name, views in VIEWS.items():
+        assert views == tuple(each.name for each in SUITES[name](Choice()))
 
 
 def test_import_of_the_library_imports_nothing_heavy():

@@ -1,15 +1,16 @@
-"""Augmentations: suites of them, what they draw by a seed, and where they move things."""
+"""Augmentations and suites, the views that they draw by a seed, and where they move pixels."""
 
 from embedshift.augmentations import corruptions, strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.paper import PAPER
-from embedshift.augmentations.suite import SUITES, Suite, load_suite, rebuild_suite
+from embedshift.augmentations.suite import SUITES, VIEWS, Suite, load_suite, rebuild_suite
 from embedshift.augmentations.variant import Purified, Variant, with_purified
 
 __all__ = [
     "ORIGINAL",
     "PAPER",
     "SUITES",
+    "VIEWS",
     "Augmentation",
     "Choice",
     "Grade",

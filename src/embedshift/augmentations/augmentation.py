@@ -1,4 +1,4 @@
-"""One augmentation: a name and a way to change an image, ready to draw, to be written down and to be drawn again."""
+"""`Augmentation`: a named change of an image that can be drawn, described and drawn again."""
 
 import dataclasses
 import functools
@@ -22,12 +22,12 @@ ORIGINAL = "original"
 
 @dataclass(frozen=True)
 class Choice:
-    """What is chosen of a suite whose augmentations come in families.
+    """Selects from a suite whose augmentations come in families.
 
     Args:
-        families: Names; none = the standard ones.
-        levels: How many levels of each; None = the family's own.
-        frost_textures: A folder with images of frost, for the corruption of that name.
+        families: Names of families; empty = the standard ones.
+        levels: Number of levels of each family; None = the family's own.
+        frost_textures: A folder with images of frost, for the corruption "frost".
     """
 
     families: tuple[str, ...] = ()
@@ -37,14 +37,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Grade:
-    """Where an augmentation stands in its family.
+    """The position of an augmentation in its family.
 
     Args:
         family: The family's name.
-        level: From 1, the weakest.
-        parameter: Its strength.
-        unit: Of the parameter.
-        zero: The parameter of level 0, the image itself.
+        level: The level, from 1 (the weakest).
+        parameter: The strength at this level.
+        unit: The unit of the parameter.
+        zero: The parameter of level 0, the unchanged image.
     """
 
     family: str
@@ -59,13 +59,21 @@ class Augmentation:
     """One way to change an image.
 
     Args:
-        name: What rows, tables and figures call its views.
+        name: The name of its views in rows, tables and figures.
         transform: An albumentations transform, or a callable `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
-        grade: Where it stands in its family; None = it has none.
-        seeded_by: The name that the seeds of its views come from; "" = its own.
-        version: Of a callable of a built-in suite, which is known by its name and this number; None = the user's own,
-            known by its code.
-        more: What else decides its views, as JSON.
+        grade: Its position in a family; None = it belongs to none.
+        seeded_by: The name from which the seeds of its views derive; "" = its own name.
+        version: For a callable of a built-in suite, which its name and this number identify. None = the user's own
+            callable, which its code identifies.
+        more: Further data that decides its views, as JSON.
+
+    Raises:
+        UsageError: The name is not allowed, or the transform is not callable.
+
+    Example:
+        >>> mirror = Augmentation("mirror", lambda image, rng: image[:, ::-1])
+        >>> mirror.draw(np.arange(12, dtype=np.uint8).reshape(2, 2, 3), seed=0)[0, 0].tolist()
+        [3, 4, 5]
     """
 
     name: str
@@ -85,11 +93,17 @@ class Augmentation:
 
     @property
     def seed_name(self) -> str:
-        """What the seeds of its views come from."""
+        """The name from which the seeds of its views derive."""
         return self.seeded_by or self.name
 
     def describe(self) -> Json:
-        """What it is, as JSON: equal descriptions draw equal views, but for what a callable reads from outside."""
+        """Returns its description as JSON.
+
+        Equal descriptions draw equal views, unless a callable reads data from outside, such as a file.
+
+        Raises:
+            UsageError: The transform has no description.
+        """
         more: Json = {"grade": dataclasses.asdict(self.grade)} if self.grade else {}
         more |= ({"seeded_by": self.seeded_by} if self.seeded_by else {}) | dict(self.more)
         if isinstance(self.transform, Chain):
@@ -106,10 +120,18 @@ class Augmentation:
             ) from error
 
     def draw(self, image: Pixels, seed: int) -> Pixels:
-        """One view of `image` uint8 `[S, S, 3]`, decided by `seed` alone.
+        """Draws one view of an image.
+
+        Args:
+            image: uint8 `[S, S, 3]`; not changed.
+            seed: Decides the view alone.
+
+        Returns:
+            The view, uint8 `[S, S, 3]`.
 
         Raises:
-            EmbedshiftError: when it fails; UsageError: when it returns another shape or dtype than it was given.
+            EmbedshiftError: The transform fails.
+            UsageError: The transform returns another shape or dtype.
         """
         try:
             if transforms.is_transform(self.transform):
@@ -124,19 +146,19 @@ class Augmentation:
         return cast(Pixels, view)
 
     def warp(self, image: Pixels, values: Values, seed: int) -> Values:
-        """`values`, one for each pixel, moved as the view of `image` with the same seed moved its pixels.
+        """Moves one value per pixel as the view of `image` with the same seed moves its pixels.
 
         Args:
             image: The original view, uint8 `[S, S, 3]`.
-            values: `[S, S]`.
+            values: float64 `[S, S]`.
             seed: The view's seed.
 
         Returns:
-            float64 `[S, S]`, NaN where the view shows nothing of the original; as they were for an augmentation that
-            moves nothing (colours, noise, blur, dropout); all NaN for a user's callable, which may move anything.
+            float64 `[S, S]`; NaN where the view shows nothing of the original. Unchanged for an augmentation that moves
+            nothing (colours, noise, blur, dropout); all NaN for a user's callable, whose movement is unknown.
 
         Raises:
-            EmbedshiftError: when the augmentation cannot be drawn again on numbers that are no colours.
+            EmbedshiftError: The augmentation cannot be drawn again on numbers that are no colours.
 
         Example:
             >>> flip = Augmentation("flip", transforms.make("HorizontalFlip"))
@@ -156,14 +178,15 @@ class Augmentation:
             ) from error
 
     def moved_and_hidden(self, image: Pixels, seed: int) -> tuple[float, float]:
-        """How far the view of `image` with this seed moves pixels, and how much of it shows something else.
+        """Returns how far the view of `image` with this seed moves pixels, and how much of the view hides the original.
 
         Args:
             image: The original view, uint8 `[S, S, 3]`.
             seed: The view's seed.
 
         Returns:
-            Root mean square of the displacement over the side, and share of the pixels; NaN where it is not known.
+            The root mean square of the displacement divided by the side, and the fraction of pixels that show something
+            other than the original, from 0 to 1; NaN where unknown.
 
         Example:
             >>> flip = Augmentation("flip", transforms.make("HorizontalFlip"))
@@ -175,7 +198,12 @@ class Augmentation:
         return (np.nan, np.nan) if geometry is None else (geometry.displacement(), geometry.covered(len(image)))
 
     def geometry(self, image: Pixels, seed: int) -> Geometry | None:
-        """Where the view of `image` with this seed shows what; None where a user's own callable has a part in it."""
+        """Returns where each pixel of the view comes from; None if a user's callable takes part.
+
+        Args:
+            image: The original view, uint8 `[S, S, 3]`.
+            seed: The view's seed.
+        """
         if isinstance(self.transform, Chain):
             return self.transform.geometry(image, np.random.default_rng(seed))
         if isinstance(self.transform, Graded):

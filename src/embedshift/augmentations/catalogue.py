@@ -1,4 +1,4 @@
-"""The transforms of albumentations that a file may name, and how they are made of plain values."""
+"""The albumentations transforms that a file may name, and how to build them from plain values."""
 
 import functools
 import inspect
@@ -19,9 +19,9 @@ TRIAL_SIDE = 64
 
 @functools.cache
 def catalogue() -> dict[str, Transform]:
-    """Name → class, of all transforms of single images that albumentations makes public.
+    """Returns name → class of all public albumentations transforms of single images.
 
-    Some of them cannot be used all the same, which only shows when they are made: see `build`.
+    Some of them cannot be used; `build` finds out which.
 
     Example:
         >>> "Blur" in catalogue(), "Compose" in catalogue(), "CenterCrop3D" in catalogue()
@@ -38,14 +38,14 @@ def catalogue() -> dict[str, Transform]:
 
 
 def build(name: str, parameters: Mapping[str, Any]) -> Transform:
-    """A transform by its name, always applied unless `p` is among its parameters.
+    """Builds a transform by its name; it is always applied unless `p` is among its parameters.
 
     Args:
-        name: One of `catalogue`.
-        parameters: By their names, plain values as JSON has them.
+        name: A name in `catalogue`.
+        parameters: Parameter → plain JSON value.
 
     Raises:
-        UsageError: one line that says which parameter is wrong, or why the transform cannot be used.
+        UsageError: A parameter is wrong, or the transform cannot be used; one line that says why.
 
     Example:
         >>> build("GaussianBlur", {"sigma_limit": [1, 2]}).sigma_limit
@@ -80,7 +80,7 @@ def _is_of_images(kind: Any) -> bool:
 
 
 def _why_not(made: Transform) -> str | None:
-    """Why a transform cannot be used whatever the size of the views: it wants more than an image, or gives no image."""
+    """Returns why a transform cannot be used at any view size: it needs more than an image, or returns no image."""
     if made.targets_as_params:
         return f"in addition to the image it needs {', '.join(made.targets_as_params)}"
     try:
@@ -98,7 +98,7 @@ def _why_not(made: Transform) -> str | None:
 
 
 def _refuse_what_was_not_taken(name: str, made: Transform, parameters: Mapping[str, Any]) -> None:
-    """Names inside of a parameter that albumentations drops without a word, as `z` in `scale: {x: 1, z: 2}`."""
+    """Refuses names inside a parameter that albumentations drops silently, such as `z` in `scale: {x: 1, z: 2}`."""
     for parameter, value in parameters.items():
         taken = getattr(made, parameter, None)
         if isinstance(value, dict) and isinstance(taken, dict):
@@ -108,7 +108,7 @@ def _refuse_what_was_not_taken(name: str, made: Transform, parameters: Mapping[s
 
 
 def _shortened(error: Exception) -> str:
-    """The first of pydantic's errors in one line, else the error's own words."""
+    """Returns the first of pydantic's errors in one line; for other errors their message."""
     errors = getattr(error.__cause__ or error, "errors", None)
     if errors is None:
         return reason(error)

@@ -1,4 +1,4 @@
-"""Several augmentations one after the other, drawn as one."""
+"""`Chain`: several augmentations applied one after the other, drawn as one."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chain:
-    """Augmentations one after the other: a callable `(image, rng) -> view`, as augmentations are.
+    """Augmentations applied one after the other: a callable `(image, rng) -> view`.
 
     Args:
-        steps: Each gets what the one before it gave; the i-th is drawn by the i-th whole number from `rng`.
+        steps: Each step gets the output of the previous one. Step i is drawn with the i-th integer from `rng`.
     """
 
     steps: "tuple[Augmentation, ...]"
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        """The view."""
+        """Draws the view."""
         for step, seed in zip(self.steps, self._seeds(rng), strict=True):
             image = step.draw(image, seed)
         return image
 
     def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
-        """Where the view that is drawn from an equal `rng` shows what; None where that of a step is not known."""
+        """Returns the geometry of the view that an equal `rng` draws; None if that of one step is unknown."""
         found = Geometry()
         for step, seed in zip(self.steps, self._seeds(rng), strict=True):
             after = step.geometry(image, seed)
@@ -40,7 +40,7 @@ class Chain:
         return found
 
     def describe(self) -> Json:
-        """The steps, as JSON."""
+        """Returns the steps as JSON."""
         return {"steps": [{"name": step.name, **step.describe()} for step in self.steps]}
 
     def _seeds(self, rng: np.random.Generator) -> list[int]:

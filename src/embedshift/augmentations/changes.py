@@ -1,4 +1,4 @@
-"""What a built-in augmentation does to an image at a given strength, and where it moves and hides things."""
+"""Changes at a given strength, and their geometry: which pixels they move and hide."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a view shows what of its original.
+    """Which part of the original each pixel of a view shows.
 
     Args:
         source: For every pixel of the view the place in the original that it shows, in pixels, x before y, float32
             `[S, S, 2]`; None = nothing is moved.
-        hidden: The pixels that show something else, bool `[S, S]`; None = none.
+        hidden: The pixels that show something other than the original, bool `[S, S]`; None = none.
     """
 
     source: Floats | None = None
     hidden: Mask | None = None
 
     def displacement(self) -> float:
-        """Root mean square of the distance that the pixels were moved, over the side.
+        """Returns the root mean square of the distances by which pixels are moved, divided by the side.
 
-        Pixels whose source lies outside of the original are left out.
+        Pixels whose source lies outside the original do not count.
 
         Returns:
-            0 where nothing is moved; NaN where the view shows no pixel of the original.
+            0 if nothing is moved; NaN if the view shows no pixel of the original.
 
         Example:
             >>> across, down = np.meshgrid(np.arange(10.0), np.arange(10.0))
@@ -46,9 +46,9 @@ class Geometry:
         return float(np.sqrt((moved**2).sum(axis=1).mean()) / side) if len(moved) else float("nan")
 
     def covered(self, side: int) -> float:
-        """Share of the view's pixels that show something else than the original.
+        """Returns the fraction of the view's pixels that do not show the original.
 
-        Such are pixels that something covers, and pixels whose source lies outside of the original.
+        These are covered pixels, and pixels whose source lies outside the original.
 
         Example:
             >>> Geometry(hidden=np.eye(4, dtype=bool)).covered(4)
@@ -58,7 +58,7 @@ class Geometry:
         return float((lost if self.source is None else lost | ~inside(self.source)).mean())
 
     def then(self, after: "Geometry") -> "Geometry":
-        """Where a view of this view shows what of the original.
+        """Combines this geometry with that of a change applied to the view.
 
         Example:
             >>> left = Geometry(grid(4) + np.float32([1, 0]))
@@ -72,11 +72,11 @@ class Geometry:
             moved = [after.move(self.source[..., axis].astype(np.float64)) for axis in (0, 1)]
             source = np.nan_to_num(np.stack(moved, axis=2), nan=np.inf, posinf=np.inf).astype(np.float32)
         if self.hidden is not None:
-            hidden = after.move(self.hidden.astype(np.float64)) > 0.5  # what lies outside is lost by its source
+            hidden = after.move(self.hidden.astype(np.float64)) > 0.5  # its source marks what lies outside
         return Geometry(source, _either(hidden, after.hidden))
 
     def move(self, values: Values) -> Values:
-        """`values` of the original's pixels `[S, S]`, moved as the view's pixels were; NaN where it shows none."""
+        """Moves values of the original's pixels, `[S, S]`, with the pixels; NaN where the view hides the original."""
         if self.source is None:
             return values
         moved = sampled(values, self.source, cv2.BORDER_REFLECT_101)
@@ -88,7 +88,7 @@ def _either(one: Mask | None, other: Mask | None) -> Mask | None:
 
 
 def grid(side: int) -> Floats:
-    """The place of every pixel, x before y, float32 `[S, S, 2]`.
+    """Returns the place of every pixel, x before y, float32 `[S, S, 2]`.
 
     Example:
         >>> grid(2).tolist()
@@ -99,32 +99,32 @@ def grid(side: int) -> Floats:
 
 
 def inside(source: Floats) -> Mask:
-    """Which places lie inside of an image: half a pixel around the centres of its pixels, `[S, S, 2]` → `[S, S]`."""
+    """Returns which places `[S, S, 2]` lie inside an image, up to half a pixel beyond the pixel centres: `[S, S]`."""
     return np.asarray(((source > -0.5) & (source < len(source) - 0.5)).all(axis=2))
 
 
 def sampled(values: Any, source: Floats, border: int) -> Any:
-    """Values or pixels at some places, bilinearly."""
+    """Samples values or pixels at given places, bilinearly."""
     # Across and down as two maps: with an empty second map, OpenCV 5.0 reads places from memory that is not its own.
     across, down = cv2.split(source)
     return cv2.remap(values, across, down, cv2.INTER_LINEAR, borderMode=border)
 
 
 class Change:
-    """Changes an image by a parameter; without `geometry` of its own it moves and hides nothing."""
+    """Changes an image by a parameter; the default `geometry` moves and hides nothing."""
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        """The view of `image` uint8 `[S, S, 3]`, decided by the parameter and what is drawn from `rng`."""
+        """Returns the view of `image` uint8 `[S, S, 3]`; parameter and `rng` decide it."""
         raise NotImplementedError
 
     def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry | None:
-        """Where the view that is drawn from an equal `rng` shows what; None = it cannot be known."""
+        """Returns the geometry of the view that an equal `rng` draws; None = unknown."""
         return Geometry()
 
 
 @dataclass(frozen=True)
 class Tones(Change):
-    """A change of colours, of sharpness, or by noise: nothing is moved.
+    """A change of colours or sharpness, or noise; it moves nothing.
 
     Args:
         draw: `(image, parameter, rng) -> view`.
@@ -133,29 +133,29 @@ class Tones(Change):
     draw: Callable[[Pixels, float, np.random.Generator], Pixels]
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        """The view."""
+        """Draws the view."""
         return self.draw(image, parameter, rng)
 
 
 @dataclass(frozen=True)
 class Warp(Change):
-    """A change of places, sampled bilinearly.
+    """A change that moves pixels and samples them bilinearly.
 
     Args:
-        source: `(side, parameter, rng)` → for every pixel of the view its place in the original, as `Geometry.source`.
-        border: What lies outside of the original: OpenCV's number.
+        source: `(side, parameter, rng)` → the place in the original for every pixel of the view, as `Geometry.source`.
+        border: OpenCV's border mode for places outside the original.
     """
 
     source: Callable[[int, float, np.random.Generator], Floats]
     border: int = cv2.BORDER_REFLECT_101
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        """The view."""
+        """Draws the view."""
         source = self.source(len(image), parameter, rng)
         return np.asarray(sampled(image, source, self.border), np.uint8)
 
     def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
-        """The places that the view shows."""
+        """Returns the places that the view shows."""
         return Geometry(self.source(side, parameter, rng))
 
 
@@ -164,39 +164,39 @@ class Cover(Change):
     """A change that covers a part of the image.
 
     Args:
-        mask: `(side, parameter, rng)` → the pixels to cover, bool `[S, S]`; drawn before what covers them.
-        fill: `(image, rng)` → what covers them, uint8 `[S, S, 3]`; the same at every strength.
+        mask: `(side, parameter, rng)` → the pixels to cover, bool `[S, S]`; drawn before the fill.
+        fill: `(image, rng)` → the covering pixels, uint8 `[S, S, 3]`; the same at every strength.
     """
 
     mask: Callable[[int, float, np.random.Generator], Mask]
     fill: Callable[[Pixels, np.random.Generator], Pixels]
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        """The view."""
+        """Draws the view."""
         hidden = self.mask(len(image), parameter, rng)
         return np.where(hidden[..., None], self.fill(image, rng), image)
 
     def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
-        """The pixels that are covered."""
+        """Returns the covered pixels."""
         return Geometry(hidden=self.mask(side, parameter, rng))
 
 
 @dataclass(frozen=True)
 class Graded:
-    """A change at one strength: a callable `(image, rng) -> view`, as augmentations are.
+    """A change at a fixed strength: a callable `(image, rng) -> view`.
 
     Args:
-        change: What is done.
-        parameter: How strongly.
+        change: The change.
+        parameter: Its strength.
     """
 
     change: Change
     parameter: float
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        """The view."""
+        """Draws the view."""
         return self.change(image, self.parameter, rng)
 
     def geometry(self, side: int, rng: np.random.Generator) -> Geometry | None:
-        """Where the view that is drawn from an equal `rng` shows what; None = it cannot be known."""
+        """Returns the geometry of the view that an equal `rng` draws; None = unknown."""
         return self.change.geometry(side, self.parameter, rng)

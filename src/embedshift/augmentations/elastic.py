@@ -1,4 +1,4 @@
-"""The paper's elastic augmentation: albumentations' `ElasticTransform`, its wide blur as two matrix products."""
+"""The paper's elastic augmentation: albumentations' `ElasticTransform` with its wide blur as two matrix products."""
 
 import functools
 from dataclasses import dataclass
@@ -10,26 +10,26 @@ from embedshift.arrays import Floats
 from embedshift.augmentations.changes import Geometry, Warp, grid
 from embedshift.augmentations.transforms import INSIDE
 
-# Of the Gaussian, in pixels whatever the side is, as the paper's scripts have it.
+# Sigma of the Gaussian, in pixels at every side, as in the paper's scripts.
 SIGMA = 60
 # Pixels. The products take time by the cube of the side: OpenCV's own filter is faster for larger images.
 LARGEST = 512
 
 
 def elastic(side: int, alpha: float, rng: np.random.Generator) -> Floats:
-    """The place that each pixel shows: its own, moved by smoothed noise.
+    """Returns the place that each pixel shows: its own place, moved by smoothed noise.
 
-    Noise of a normal law, over its largest value, is blurred by a Gaussian of 60 pixels that repeats the border, and
-    taken `alpha` times. The fields across and down lie one below the other while they are blurred, as in albumentations
-    2.0.8, so that they mix where they meet. The displacement equals albumentations' to 4e-6 pixels.
+    Normal noise is divided by its largest value, blurred by a Gaussian of 60 pixels that repeats the border, and
+    multiplied by `alpha`. As in albumentations 2.0.8, the horizontal and the vertical field are stacked while they are
+    blurred, so that they mix where they meet. The displacement equals albumentations' to 4e-6 pixels.
 
     Args:
         side: S, in pixels.
-        alpha: What the fields are multiplied by, in pixels.
+        alpha: Factor of the fields, in pixels.
         rng: Draws the noise.
 
     Returns:
-        x before y, in pixels, float32 `[S, S, 2]`.
+        Places, x before y, in pixels, float32 `[S, S, 2]`.
 
     Example:
         >>> moved = elastic(224, 30, np.random.default_rng(0)) - grid(224)
@@ -50,12 +50,12 @@ def elastic(side: int, alpha: float, rng: np.random.Generator) -> Floats:
 
 @dataclass(frozen=True)
 class Elastic(Warp):
-    """The warp by these places, black where they lie outside of the original."""
+    """A warp by these places; places outside the original are black."""
 
     border: int = cv2.BORDER_CONSTANT
 
     def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
-        """The places that the view shows; infinite where the black is mixed in, as for transforms of albumentations."""
+        """Returns the places that the view shows; infinite where black is mixed in, as in albumentations transforms."""
         source = self.source(side, parameter, rng)
         least, most = INSIDE - 1, side - INSIDE
         whole = ((source >= least) & (source <= most)).all(axis=2, keepdims=True)
@@ -64,7 +64,7 @@ class Elastic(Warp):
 
 @functools.cache
 def _blur(side: int) -> Floats:
-    """What the Gaussian does to a line of pixels, as a matrix `[side, side]`."""
+    """Returns the Gaussian as a matrix `[side, side]` that acts on a line of pixels."""
     weights = cv2.getGaussianKernel(round(8 * SIGMA + 1) | 1, SIGMA, cv2.CV_32F)
     lines, alone = np.eye(side, dtype=np.float32), np.ones(1, np.float32)
     return np.asarray(cv2.sepFilter2D(lines, cv2.CV_32F, alone, weights, borderType=cv2.BORDER_REPLICATE))

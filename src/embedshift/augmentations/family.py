@@ -1,4 +1,4 @@
-"""Families: one kind of change at levels of rising strength, all drawn alike."""
+"""`Family`: one kind of change at several levels of rising strength, drawn with one seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,21 +17,25 @@ from embedshift.registry import Registry, unknown_name
 class Family:
     """One kind of change at levels of rising strength.
 
-    The seed of a view comes from the family and not from the level, so that an image is changed alike at all levels:
-    the same sign, the same place, nested parts.
+    The seed of a view derives from the family and not from the level. So all levels change an image in the same way:
+    with the same sign, at the same place, each covered part inside the next.
 
     Args:
-        name: Of the family; its views are called `name@level`.
+        name: The family's name; its views are named `name@level`.
         suite: The suite that it belongs to.
-        change: What is done.
-        unit: Of the parameter, as an axis shows it: "quality", "degrees".
-        zero: The parameter of level 0, the image itself.
-        levels: The parameters of levels 1, 2, …; one level = the family has no strength.
-        whole: Whether parameters are whole numbers.
-        published: Whether only these levels exist, as where they are a standard.
-        drawn_as: The family whose seeds it takes; "" = its own.
-        version: Raised whenever its views change.
-        more: What else decides its views, as JSON.
+        change: The change.
+        unit: The parameter's unit as axes show it: "quality", "degrees".
+        zero: The parameter of level 0, the unchanged image.
+        levels: The parameters of levels 1, 2, …; a family with a single level has no strength.
+        whole: Whether parameters are integers.
+        published: Whether only these levels exist, because a standard defines them.
+        drawn_as: The family whose seeds it uses; "" = its own.
+        version: Increased whenever its views change.
+        more: Further data that decides its views, as JSON.
+
+    Example:
+        >>> FAMILIES["jpeg"].unit, FAMILIES["jpeg"].at(1, 50.0).name
+        ('quality', 'jpeg@1')
     """
 
     name: str
@@ -47,7 +51,11 @@ class Family:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def parameter(self, level: int, of: int) -> float:
-        """The parameter of a level, where there are so many: between the family's own levels by a straight line.
+        """Returns the parameter of a level, interpolated linearly between the family's own levels.
+
+        Args:
+            level: The level, from 0 to `of`.
+            of: The number of levels.
 
         Example:
             >>> family = Family("turn", "strength", Change(), "degrees", 0.0, (5.0, 10.0, 20.0, 45.0, 90.0))
@@ -59,10 +67,13 @@ class Family:
         return float(round(found)) if self.whole else round(found, 10)
 
     def augmentations(self, levels: int | None = None) -> list[Augmentation]:
-        """Its views, the weakest first; a family without strength has one whatever is asked.
+        """Returns its augmentations, the weakest first.
+
+        Args:
+            levels: Number of levels; None = the family's own. A family without strength has one level in any case.
 
         Raises:
-            UsageError: where the levels are a standard and another number is asked for.
+            UsageError: A standard defines the levels, and another number is requested.
         """
         own = len(self.levels)
         if self.published and levels not in (None, own):
@@ -71,14 +82,28 @@ class Family:
         return [self.at(level, self.parameter(level, count)) for level in range(1, count + 1)]
 
     def at(self, level: int, parameter: float) -> Augmentation:
-        """Its view at one strength."""
+        """Returns the augmentation at one strength.
+
+        Args:
+            level: The level for the name.
+            parameter: The strength, in `unit`.
+        """
         grade = Grade(self.name, level, parameter, self.unit, self.zero)
         change = Graded(self.change, parameter)
         seeded_by = self.drawn_as or self.name
         return Augmentation(f"{self.name}@{level}", change, grade, seeded_by, self.version, self.more)
 
     def draw(self, image: Pixels, parameter: float, seed: int) -> Pixels:
-        """The view of `image` uint8 `[S, S, 3]` at any strength; the image itself, unchanged, at that of level 0."""
+        """Draws a view at any strength.
+
+        Args:
+            image: uint8 `[S, S, 3]`.
+            parameter: The strength, in `unit`.
+            seed: The view's seed.
+
+        Returns:
+            uint8 `[S, S, 3]`; the image itself at the parameter of level 0.
+        """
         return image if parameter == self.zero else self.at(1, parameter).draw(image, seed)
 
 
@@ -91,16 +116,16 @@ def add(family: Family) -> None:
 
 
 def of_suite(suite: str, choice: Choice, standard: Sequence[str], others: Sequence[Family] = ()) -> list[Augmentation]:
-    """The views of a suite's families: those that are asked for, else the standard ones, weakest first each.
+    """Returns the augmentations of a suite's families, each family from the weakest to the strongest level.
 
     Args:
         suite: The suite's name.
-        choice: What is asked for.
-        standard: Names of the families that it has without being asked, in order.
-        others: Families that are not registered, since they depend on the choice.
+        choice: The selected families and number of levels.
+        standard: Names of the families that are used if none is selected, in order.
+        others: Families that are not registered because they depend on the choice.
 
     Raises:
-        UsageError: for a family that the suite does not have.
+        UsageError: The suite does not have a selected family.
     """
     known = {name: FAMILIES[name] for name in FAMILIES if FAMILIES[name].suite == suite}
     known |= {family.name: family for family in others}

@@ -4,7 +4,7 @@ from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.changes import Graded
 from embedshift.augmentations.elastic import SIGMA, Elastic, elastic
-from embedshift.augmentations.suite import SUITES
+from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.config import Json
 
 PAPER: dict[str, tuple[str, Json]] = {
@@ -24,7 +24,7 @@ PAPER: dict[str, tuple[str, Json]] = {
 
 
 def paper(choice: Choice) -> list[Augmentation]:
-    """The nine augmentations of the paper, each drawn always.
+    """Returns the paper's nine augmentations; each is always applied.
 
     Example:
         >>> [augmentation.name for augmentation in paper(Choice())][:3]
@@ -39,10 +39,11 @@ def _made(name: str) -> Augmentation:
 
 
 def _elastic() -> Augmentation:
-    """As albumentations draws it, in a quarter of its time; a few pixels of a million differ by one level."""
+    """Draws what albumentations draws, in a quarter of its time; a few pixels in a million differ by one level."""
     alpha = PAPER["elastic"][1]["alpha"]
     change = Graded(Elastic(elastic), alpha)
     return Augmentation("elastic", change, version=2, more={"alpha": alpha, "sigma": SIGMA})
 
 
 SUITES.add("paper", paper)
+VIEWS["paper"] = tuple(PAPER)

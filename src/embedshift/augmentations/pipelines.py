@@ -1,4 +1,4 @@
-"""The user's own pipelines of augmentations, read from a YAML file."""
+"""Reads the user's own pipelines of augmentations from a YAML file."""
 
 import difflib
 import logging
@@ -16,22 +16,22 @@ from embedshift.errors import UsageError
 log = logging.getLogger(__name__)
 
 ENDINGS = (".yaml", ".yml")
-# What a step is named by.
+# The names of steps.
 Registered = Mapping[str, Sequence[Augmentation]]
 
 
 def read_pipelines(file: Path, registered: Registered) -> list[Augmentation]:
-    """The augmentations of a file, in its order: name → a step, or a list of steps that are drawn one after the other.
+    """Reads the augmentations of a file, in its order: name → one step, or a list of steps applied one after the other.
 
-    A step is the name of a transform of albumentations or of a registered augmentation, or `name: {parameter: value}`
-    of a transform. Nothing in the file can run code.
+    A step is the name of an albumentations transform or of a registered augmentation, or `name: {parameter: value}` for
+    a transform. Nothing in the file can run code.
 
     Args:
-        file: YAML, see `read_yaml`.
-        registered: Name → the augmentations that are called so.
+        file: A YAML file, see `read_yaml`.
+        registered: Name → the registered augmentations with this name.
 
     Raises:
-        UsageError: one line that names the file, the pipeline and the step.
+        UsageError: One line that names the file, the pipeline and the step.
 
     Example:
         >>> import tempfile
@@ -80,7 +80,7 @@ def _step(entry: Any, registered: Registered) -> Augmentation:
 
 
 def _parted(entry: Any) -> tuple[str, dict[str, Any]]:
-    """The name of a step and its parameters."""
+    """Returns a step's name and its parameters."""
     if isinstance(entry, str):
         return entry, {}
     if isinstance(entry, dict) and len(entry) == 1:

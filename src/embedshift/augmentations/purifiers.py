@@ -1,4 +1,4 @@
-"""Purifiers: fixed changes that may undo an attack, of pictures uint8 `[H, W, 3]`."""
+"""Purifiers: fixed changes that may undo an attack, for images uint8 `[H, W, 3]`."""
 
 import functools
 import io
@@ -16,24 +16,24 @@ from embedshift.errors import UsageError
 
 
 def jpeg(picture: Pixels, quality: float) -> Pixels:
-    """Written as JPEG by Pillow, and read again."""
+    """Writes the image as JPEG with Pillow, and reads it again."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=int(quality))
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 
 def median(picture: Pixels, side: float) -> Pixels:
-    """Each value the median of a square around it; at the border the outermost values go on."""
+    """Replaces each value by the median of a square around it; the border values are repeated beyond the border."""
     return np.asarray(cv2.medianBlur(picture, int(side)), np.uint8)
 
 
 def blur(picture: Pixels, sigma: float) -> Pixels:
-    """A Gaussian blur; the picture is mirrored at its border."""
+    """Blurs by a Gaussian; the image is mirrored at its border."""
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101), np.uint8)
 
 
 def resize(picture: Pixels, scale: float) -> Pixels:
-    """Scaled down and up again, bilinear and without antialiasing, as originals are brought to a square."""
+    """Scales down and up again, bilinear and without antialiasing, as originals are resized to a square."""
     height, width = picture.shape[:2]
     small = max(1, round(width * scale)), max(1, round(height * scale))
     scaled = cv2.resize(picture, small, interpolation=cv2.INTER_LINEAR)
@@ -41,7 +41,7 @@ def resize(picture: Pixels, scale: float) -> Pixels:
 
 
 def bits(picture: Pixels, count: float) -> Pixels:
-    """Of 256 levels the nearest of 2 to the power of `count`, from 0 to 255."""
+    """Rounds each of 256 levels to the nearest of 2 to the power of `count` levels, from 0 to 255."""
     last = 2 ** int(count) - 1
     return np.asarray(np.rint(np.rint(picture / 255 * last) * (255 / last)), np.uint8)
 
@@ -51,9 +51,9 @@ class Kind:
     """A kind of purifier.
 
     Args:
-        change: What it does, by a picture and a number.
-        numbers: The numbers that it takes, in words.
-        takes: Whether it takes one.
+        change: `(image, number) -> image`.
+        numbers: The accepted numbers, in words.
+        takes: Function of a number → whether it is accepted.
     """
 
     change: Callable[[Pixels, float], Pixels]
@@ -75,10 +75,10 @@ PURIFIERS: Mapping[str, Kind] = {
 
 
 def purifier(name: str) -> Callable[[Pixels], Pixels]:
-    """The purifier of a name like `jpeg:50`.
+    """Returns the purifier of a name such as `jpeg:50`.
 
     Raises:
-        UsageError: for another name or number.
+        UsageError: The kind or the number is not accepted.
 
     Example:
         >>> purifier("bits:1")(np.array([[[0, 100, 200]]], np.uint8)).tolist()
@@ -99,7 +99,7 @@ def purifier(name: str) -> Callable[[Pixels], Pixels]:
 
 
 def check_purifiers(names: Sequence[str]) -> None:
-    """Raises UsageError for a name that is none, or that is given twice."""
+    """Raises UsageError for a name that is not a purifier, and for one given twice."""
     for place, name in enumerate(names):
         purifier(name)
         if name in names[:place]:

@@ -1,4 +1,4 @@
-"""The suite `style`: images as a filter of a photo program makes them, each at one strength."""
+"""The suite `style`: filters of photo programs, each at one strength."""
 
 import math
 from typing import Any
@@ -10,15 +10,15 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.changes import Graded, Tones
-from embedshift.augmentations.suite import SUITES
+from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.config import Json
 
 # Lengths in pixels are for this side, and grow with the view.
 SIDE = 224
-# OpenCV's own reach of its edge-preserving filters, and the shade of a pencil drawing.
+# OpenCV's defaults: the reach of its edge-preserving filters, and the shade of a pencil drawing.
 REACH, SHADE = 60.0, 0.05
 
-# Of albumentations: name → class and parameters, none of them drawn.
+# Albumentations filters: name → class and parameters, none of them random.
 PLAIN: dict[str, tuple[str, Json]] = {
     "sepia": ("ToSepia", {}),  # brown, as an old print
     "posterize": ("Posterize", {"num_bits": 2}),  # four levels a channel
@@ -32,12 +32,12 @@ PLAIN: dict[str, tuple[str, Json]] = {
 
 
 def stylization(image: Pixels, contrast: float, rng: np.random.Generator) -> Pixels:
-    """Smooth areas between kept edges that are darkened, like a painting (Gastal and Oliveira 2011)."""
+    """Smooth areas between darkened edges, like a painting (Gastal and Oliveira 2011)."""
     return np.asarray(cv2.stylization(image, sigma_s=_reach(image), sigma_r=contrast), np.uint8)
 
 
 def smooth(image: Pixels, contrast: float, rng: np.random.Generator) -> Pixels:
-    """Smooth areas between kept edges, like a cartoon without lines: the same filter alone."""
+    """Smooth areas between edges, like a cartoon without lines: the same filter without darkened edges."""
     filtered = cv2.edgePreservingFilter(image, flags=cv2.RECURS_FILTER, sigma_s=_reach(image), sigma_r=contrast)
     return np.asarray(filtered, np.uint8)
 
@@ -55,11 +55,11 @@ def pencil_colour(image: Pixels, contrast: float, rng: np.random.Generator) -> P
 def oil(image: Pixels, radius: float, rng: np.random.Generator) -> Pixels:
     """Flat strokes, by Kuwahara's filter.
 
-    Each pixel gets the mean colour of that one of four squares with a corner in it whose grey levels vary least.
+    Of four squares that have the pixel as a corner, the one whose grey levels vary least gives its mean colour.
 
     Args:
         image: uint8 `[S, S, 3]`.
-        radius: Of a square, over the side.
+        radius: How far a square reaches from the pixel, divided by S.
         rng: Not used.
 
     Returns:
@@ -88,7 +88,7 @@ FILTERS = {
 
 
 def style(choice: Choice) -> list[Augmentation]:
-    """Thirteen styles that OpenCV and albumentations offer; nothing in them is drawn by chance, and nothing moves.
+    """Returns thirteen styles from OpenCV and albumentations; they draw nothing at random and move nothing.
 
     Example:
         >>> [augmentation.name for augmentation in style(Choice())][:3]
@@ -103,16 +103,17 @@ def _reach(image: Pixels) -> float:
 
 
 def _pencil(image: Pixels, contrast: float) -> tuple[Pixels, Pixels]:
-    """A grey drawing `[S, S]` and one in colours, blue before green."""
+    """Returns a grey drawing `[S, S]` and one in colours, blue before green."""
     blue_first = np.ascontiguousarray(image[..., ::-1])
     grey, colour = cv2.pencilSketch(blue_first, sigma_s=_reach(image), sigma_r=contrast, shade_factor=SHADE)
     return np.asarray(grey, np.uint8), np.asarray(colour, np.uint8)
 
 
 def _mean(values: Any, reach: int, anchor: tuple[int, int]) -> Values:
-    """Mean over a square of `reach` + 1 pixels whose pixel `anchor` lies on each pixel."""
+    """Returns the mean over a square of `reach` + 1 pixels whose pixel `anchor` lies on each pixel."""
     square = (reach + 1, reach + 1)
     return np.asarray(cv2.blur(values.astype(np.float64), square, anchor=anchor, borderType=cv2.BORDER_REFLECT_101))
 
 
 SUITES.add("style", style)
+VIEWS["style"] = (*FILTERS, *PLAIN)

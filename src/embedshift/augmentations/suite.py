@@ -1,4 +1,4 @@
-"""Suites: named augmentations in a fixed order, and how they are found again from what was written down."""
+"""`Suite`: named augmentations in a fixed order, and how to rebuild them from a stored description."""
 
 import copy
 import json
@@ -22,19 +22,24 @@ from embedshift.registry import Registry
 
 log = logging.getLogger(__name__)
 
-# Of all parameters of an augmentation that a study describes: an image of that side is the largest that one makes.
+# The largest parameter that a stored description may have, so that it cannot ask for an image larger than this side.
 LARGEST = 20_000
 
 SUITES: Registry[Callable[[Choice], Sequence[Augmentation]]] = Registry("augmentation suite")
+# The views of a suite that takes long to make only to be listed: its transforms import albumentations.
+VIEWS: dict[str, tuple[str, ...]] = {}
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Augmentations in a fixed order, with different names.
+    """Augmentations in a fixed order, each with its own name.
 
     Args:
-        augmentations: They.
-        own: Whether they are the user's, and may be such as cannot be drawn.
+        augmentations: The augmentations.
+        own: Whether they are the user's own, so that `try_out` checks them.
+
+    Raises:
+        UsageError: There is no augmentation, or two have the same name.
 
     Example:
         >>> Suite([Augmentation("mirror", lambda image, rng: image[:, ::-1])]).names
@@ -64,29 +69,29 @@ class Suite:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names, in suite order: the order of every table and figure."""
+        """Names of the augmentations, in suite order: the order of every table and figure."""
         return tuple(self._by_name)
 
     @property
     def is_graded(self) -> bool:
-        """Whether some of them stand in families, at levels of rising strength."""
+        """Whether some augmentations belong to families with levels of rising strength."""
         return any(each.grade for each in self.augmentations)
 
     def describe(self) -> dict[str, Json]:
-        """Name → `Augmentation.describe`."""
+        """Returns name → `Augmentation.describe()`."""
         return {each.name: each.describe() for each in self.augmentations}
 
     def try_out(self, side: int) -> None:
-        """Draws the user's own once on a made image, so that a fault is seen before a million images fail by it.
+        """Draws the user's own augmentations once on a generated image, to find faults before a long run.
 
-        Refused is what always gives another shape or dtype, and a transform or a pipeline that always fails. A callable
-        that fails is not: it may look for something that the made image does not show.
+        It refuses augmentations that always return another shape or dtype, and transforms and pipelines that always
+        fail. A callable that fails is accepted, because it may need content that the generated image lacks.
 
         Args:
-            side: Of the views, in pixels.
+            side: Side of the views in pixels.
 
         Raises:
-            UsageError: in the augmentation's own words.
+            UsageError: An augmentation is refused; the message is its own error.
 
         Example:
             >>> load_suite({"rows": lambda image, rng: image[:10]}).try_out(32)
@@ -107,20 +112,23 @@ def load_suite(
     levels: int | None = None,
     frost_textures: str | None = None,
 ) -> Suite:
-    """The suite of a registered name, of a file of pipelines, or of the user's own dict.
+    """Loads a suite by name, from a YAML file of pipelines, or from the user's dict.
 
-    Albumentations transforms of a dict are copied and their own `p` is set to 1: a view that is left alone by chance
-    would count as an encoder that does not move.
+    Albumentations transforms in a dict are copied and their own `p` is set to 1: a view left unchanged by chance would
+    count as an encoder that does not move.
 
     Args:
-        augmentations: The name; a YAML file, see `read_pipelines`; or name → albumentations transform or callable
-            `(image, rng) -> image`.
-        families: Of a suite of families: which; none = the standard ones.
-        levels: Of a suite of families: how many levels each; None = the family's own.
-        frost_textures: A folder with images of frost, for the corruption of that name.
+        augmentations: The name of a suite; a YAML file, see `read_pipelines`; or a dict of name → albumentations
+            transform or callable `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
+        families: For a suite of families: names of families; empty = the standard ones.
+        levels: For a suite of families: number of levels of each; None = the family's own.
+        frost_textures: A folder with images of frost, for the corruption "frost".
+
+    Returns:
+        The suite.
 
     Raises:
-        UsageError: for an unknown name, or a choice that the suite does not have.
+        UsageError: The name is unknown, or the suite does not offer the choice.
 
     Example:
         >>> load_suite("paper").names[-1]
@@ -148,9 +156,15 @@ def load_suite(
 
 
 def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
-    """The suite of a stored description, without variants and the user's own callables; None where none is left.
+    """Rebuilds a suite from a stored description, without variants and the user's own callables.
 
-    What a purifier makes of the image itself is drawn again, what it makes of a variant is not.
+    Views that a purifier makes from the original are included; views that it makes from a variant are not.
+
+    Args:
+        description: Name → the result of `Augmentation.describe`.
+
+    Returns:
+        The suite; None if no augmentation can be rebuilt.
 
     Example:
         >>> rebuild_suite(load_suite("paper").describe()).names == load_suite("paper").names
@@ -162,9 +176,9 @@ def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
 
 
 def _rebuilt(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
-    """One augmentation of a description; None where it is the user's own, of another version, or cannot be made.
+    """Rebuilds one augmentation; None for the user's own, for another version, or where it cannot be made.
 
-    A description may be of somebody else: it makes no class but those of albumentations, and no large image.
+    The description may come from another person, so it makes only classes of albumentations, and no large image.
     """
     if max(map(abs, _numbers(entry)), default=0) > LARGEST:
         log.warning("augmentation %r cannot be redrawn for the report: a parameter is larger than %d", name, LARGEST)
@@ -189,7 +203,7 @@ def _rebuilt(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
 
 
 def _of_albumentations(name: str, described: Json) -> Augmentation | None:
-    """None for a class that only the user's own program knows, and for what albumentations does not take."""
+    """Returns None for a class that only the user's program knows, and for parameters that albumentations refuses."""
     try:
         return Augmentation(name, transforms.from_dict(described))
     except KeyError:
@@ -210,12 +224,12 @@ def _numbers(described: Any) -> Iterator[float]:
 
 
 def _parted(step: Mapping[str, Any]) -> tuple[str, Json]:
-    """The name of a chain's step, and its description."""
+    """Returns the name of a chain's step, and its description."""
     return step["name"], {key: value for key, value in step.items() if key != "name"}
 
 
 def _registered() -> dict[str, list[Augmentation]]:
-    """Name → the augmentations that are called so, of all families and suites."""
+    """Returns name → the augmentations with this name, from all families and suites."""
     graded = [each for name in FAMILIES for each in FAMILIES[name].augmentations()]
     found: dict[str, list[Augmentation]] = {}
     for each in (*graded, *_without_families()):
@@ -224,7 +238,7 @@ def _registered() -> dict[str, list[Augmentation]]:
 
 
 def _without_families() -> list[Augmentation]:
-    """The augmentations of the suites that have no families."""
+    """Returns the augmentations of the suites that have no families."""
     graded = {FAMILIES[name].suite for name in FAMILIES}
     return [each for suite in SUITES if suite not in graded for each in SUITES[suite](Choice())]
 

@@ -1,4 +1,4 @@
-"""Albumentations: its transforms, and where they move things. The only file that imports it."""
+"""The interface to albumentations: transforms and their geometry. Only this file imports it."""
 
 import contextlib
 import copy
@@ -17,15 +17,15 @@ import numpy as np
 from embedshift.arrays import Pixels, Values
 from embedshift.config import Json
 
-# One of albumentations, or a user's own callable `(image, rng) -> image`.
+# An albumentations transform, or a user's own callable `(image, rng) -> image`.
 Transform = Any
-# What a moved image's pixel must hold of the original to be compared with it: all but rounding.
+# How much of the original a moved pixel must hold to be compared: all except rounding.
 INSIDE = 0.999
 
 
 @contextlib.contextmanager
 def _without_torch() -> Iterator[None]:
-    """Keeps albumentations from importing torch, as its import and its `from_dict` do for the sake of ToTensorV2."""
+    """Keeps albumentations from importing torch, which it does for ToTensorV2 on import and in `from_dict`."""
     name = "albumentations.pytorch"
     if "torch" in sys.modules or name in sys.modules:
         yield
@@ -52,14 +52,14 @@ def _quietly() -> Iterator[None]:
 
 @functools.cache
 def albumentations() -> types.ModuleType:
-    """The albumentations package, without its look for updates."""
+    """Returns the albumentations package; its check for updates is switched off."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     with _without_torch():
         return importlib.import_module("albumentations")
 
 
 def make(kind: str, **parameters: object) -> Transform:
-    """A transform of albumentations by the name of its class, always applied.
+    """Makes an albumentations transform by the name of its class; it is always applied.
 
     Example:
         >>> make("HorizontalFlip").p
@@ -70,43 +70,50 @@ def make(kind: str, **parameters: object) -> Transform:
 
 
 def make_strictly(kind: Transform, **parameters: object) -> Transform:
-    """A transform of a class, where albumentations would only warn of wrong parameters and take its defaults.
+    """Makes a transform of a class and raises on wrong parameters, where albumentations would only warn.
 
     Raises:
-        Exception: of any kind, for parameters that are wrong.
+        Exception: Of any kind, for wrong parameters.
     """
-    # What checks parameters is wrapped around the `__init__` of classes that have a schema of their own.
+    # The check of parameters wraps the `__init__` of classes that have their own schema.
     checked = next(vars(each) for each in kind.__mro__ if "__init__" in vars(each))
     with _quietly():
         return kind(**parameters, **({"strict": True} if "InitSchema" in checked else {}))
 
 
 def is_transform(thing: Transform) -> bool:
-    """Whether it is a transform of albumentations; told without importing it."""
+    """Returns whether an object is an albumentations transform, without importing albumentations."""
     return all(hasattr(type(thing), method) for method in ("set_random_seed", "to_dict"))
 
 
 def to_dict(transform: Transform) -> Json:
-    """A transform as JSON; what cannot be written down, as albumentations' `Lambda`, raises."""
+    """Returns a transform as JSON; raises for transforms that have no description, such as `Lambda`."""
     described: Json = albumentations().to_dict(transform)["transform"]
     return described
 
 
 def from_dict(described: Json) -> Transform:
-    """The transform of a description; KeyError for a class that only the user's own program knows."""
+    """Makes the transform of a description; raises KeyError for a class that only the user's program knows."""
     package = albumentations()  # before the block, which puts its stub into a package that is there
     with _quietly(), _without_torch():
         return package.from_dict({"transform": described})
 
 
 def apply(transform: Transform, image: Pixels, seed: int) -> object:
-    """The view that a transform draws by a seed."""
+    """Returns the view that a transform draws by a seed."""
     transform.set_random_seed(seed)
     return transform(image=image)["image"]
 
 
 def move(mover: Transform, image: Pixels, values: Values, seed: int) -> Values:
-    """Values `[S, S]` moved by `mover_of` a transform as the view with the same seed moved its pixels; else NaN."""
+    """Moves values `[S, S]` as the view with the same seed moves its pixels; NaN elsewhere.
+
+    Args:
+        mover: The result of `mover_of` for the transform; not None.
+        image: The original view, uint8 `[S, S, 3]`.
+        values: float64 `[S, S]`.
+        seed: The view's seed.
+    """
     both = np.stack([values, np.ones_like(values)], axis=2).astype(np.float32)
     mover.set_random_seed(seed)
     moved = mover(image=image, mask=both)["mask"].astype(np.float64)
@@ -114,11 +121,11 @@ def move(mover: Transform, image: Pixels, values: Values, seed: int) -> Values:
 
 
 def mover_of(transform: Transform, *, covers: bool = False) -> Transform:
-    """A copy that moves a mask as it moves an image, with zeros around it; None where no part of it moves anything.
+    """Returns a copy that moves a mask as it moves an image, with zeros around; None if no part moves anything.
 
     Args:
-        transform: Any of albumentations.
-        covers: Whether what drops out is zero in the mask too; it is left as it was otherwise.
+        transform: Any albumentations transform.
+        covers: Whether dropped areas become zero in the mask too; otherwise they keep their values.
     """
     transform = copy.deepcopy(transform)
     parts = [(part, ".dropout." in type(part).__module__) for part in _parts(transform)]
@@ -134,7 +141,7 @@ def mover_of(transform: Transform, *, covers: bool = False) -> Transform:
 
 
 def _parts(transform: Transform) -> Iterator[Transform]:
-    """The transforms of a composition, or the one itself."""
+    """Yields the transforms of a composition, or the transform itself."""
     for part in getattr(transform, "transforms", ()):
         yield from _parts(part)
     if not hasattr(transform, "transforms"):

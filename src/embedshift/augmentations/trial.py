@@ -1,4 +1,4 @@
-"""What an augmentation gives for a made image: seen before a million images fail by it."""
+"""Tries augmentations on a generated image, to find faults before a long run."""
 
 import cv2
 import numpy as np
@@ -7,12 +7,12 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations.augmentation import Augmentation
 from embedshift.errors import EmbedshiftError
 
-# How often an augmentation may fail before it is taken for one that always fails.
+# How often an augmentation may fail before it counts as one that always fails.
 TRIES = 10
 
 
 def made_image(side: int) -> Pixels:
-    """A smooth image of many colours, uint8 `[side, side, 3]`.
+    """Returns a smooth image of many colours, uint8 `[side, side, 3]`.
 
     Example:
         >>> made_image(32).shape
@@ -23,7 +23,7 @@ def made_image(side: int) -> Pixels:
 
 
 def failure(augmentation: Augmentation, side: int) -> EmbedshiftError | None:
-    """Why an augmentation always fails on a made image of `side` pixels; None where it does not.
+    """Returns why an augmentation always fails on a generated image of `side` pixels; None if it does not.
 
     Example:
         >>> failure(Augmentation("mirror", lambda image, rng: image[:, ::-1]), 32) is None

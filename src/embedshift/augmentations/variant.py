@@ -1,4 +1,4 @@
-"""A variant: a change that something else made, so that its views are read and never drawn; and views made from it."""
+"""Variants: views that another program made and that are read, not drawn; and views purified from them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from embedshift.errors import EmbedshiftError, UsageError
 
 
 def read_only(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Refuses: nobody knows how the view was made."""
+    """Raises: a variant is read and cannot be drawn."""
     raise EmbedshiftError("a variant is read from its source, and cannot be drawn")
 
 
 @dataclass(frozen=True)
 class Variant(Augmentation):
-    """What something else made of every image.
+    """A version of every image that another program made.
 
-    How it moves things is not known: what needs that is NaN, as for a user's own callable.
+    Its geometry is unknown: metrics that need it are NaN, as for a user's callable.
 
     Args:
-        name: What rows, tables and figures call it.
-        transform: Refuses.
-        bytes_hash: Over the bytes of all variants.
-        missing: Images that are measured without one.
+        name: Its name in rows, tables and figures.
+        transform: Raises, because a variant cannot be drawn.
+        bytes_hash: Hash over the bytes of all variants.
+        missing: Number of images that are measured without this variant.
 
     Example:
         >>> Variant("q50", bytes_hash="5f").describe()
@@ -41,13 +41,13 @@ class Variant(Augmentation):
     missing: int = 0
 
     def describe(self) -> Json:
-        """What it is, as JSON; where images are measured without it, how many."""
+        """Returns its description as JSON, with the number of missing images if there are any."""
         return {"variant": self.name, "hash": self.bytes_hash} | ({"missing": self.missing} if self.missing else {})
 
 
 @dataclass(frozen=True)
 class Purified(Variant):
-    """The image, or a variant of it, after a purifier; the views are made from those that are read.
+    """The original, or a variant, after a purifier; computed from the views that are read.
 
     Args:
         of: "original", or the name of the variant.
@@ -63,17 +63,17 @@ class Purified(Variant):
 
     @classmethod
     def made(cls, of: str, name: str, **more: Any) -> "Purified":
-        """With the name that its views are called by."""
+        """Makes purified views under their standard name."""
         return cls(f"{of}+{name}", purifier(name), of=of, purifier=name, **more)
 
     def describe(self) -> Json:
-        """What it is, as JSON."""
+        """Returns its description as JSON."""
         source = {} if self.of == ORIGINAL else super().describe() | {"variant": self.of}
         return {**source, "of": self.of, "purifier": self.purifier, "version": 1}
 
 
 def with_purified(variants: Sequence[Variant], purifiers: Sequence[str]) -> Iterator[Variant]:
-    """Variants, then the image after each purifier, and then every variant after each.
+    """Yields the variants, then the original after each purifier, then every variant after each purifier.
 
     Example:
         >>> [each.name for each in with_purified([Variant("q50")], ["jpeg:50"])]
@@ -87,7 +87,7 @@ def with_purified(variants: Sequence[Variant], purifiers: Sequence[str]) -> Iter
 
 
 def purified_of(described: Mapping[str, Any]) -> Purified | None:
-    """The purified views that a description is of; None where it is of something else, or of another version."""
+    """Returns the purified views of a description; None for another kind of description or another version."""
     if "purifier" not in described or described["version"] != 1:
         return None
     try:

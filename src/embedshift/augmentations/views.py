@@ -1,4 +1,4 @@
-"""The views of one image: their seeds, and what a suite draws by them."""
+"""The views of one image: their seeds, and how a suite draws them."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -16,9 +16,13 @@ from embedshift.sources import images
 
 
 def view_seed(seed: int, image_id: str, augmentation: str, draw: int) -> int:
-    """The seed of one view: nothing but the study's seed, the image, the augmentation and the draw decide it.
+    """Returns the seed of one view; it depends only on the study's seed, the image, the augmentation and the draw.
 
-    The augmentation is known by what its seeds come from: its name, and for levels of a family the family's.
+    Args:
+        seed: The study's seed.
+        image_id: The image's name in the study.
+        augmentation: `Augmentation.seed_name`: its name, or its family's name.
+        draw: The number of the draw, from 0.
 
     Returns:
         Big-endian integer of a 4-byte BLAKE2b digest, in `[0, 2**32)`.
@@ -41,19 +45,22 @@ def draw_views(
     before_each: Callable[[], object] = lambda: None,
     into: Pixels | None = None,
 ) -> tuple[Pixels, list[int]]:
-    """All views of one image: the original first, then every augmentation of draw 0, of draw 1, and so on.
+    """Draws all views of one image: the original first, then every augmentation of draw 0, of draw 1, and so on.
 
     Args:
         original: The original view, uint8 `[S, S, 3]`.
         image_id: The image's name in the study.
-        suite: The augmentations.
+        suite: The A augmentations.
         seed: The study's seed.
         draws: Views per augmentation.
         before_each: Called before each view is drawn.
-        into: Where the views are put, uint8 `[1 + A * draws, S, S, 3]`; None = a new array.
+        into: An array for the views, uint8 `[1 + A * draws, S, S, 3]`; None = a new array.
 
     Returns:
-        Views uint8 `[1 + A * draws, S, S, 3]` and their seeds (0 for the original).
+        The views, uint8 `[1 + A * draws, S, S, 3]`, and their seeds (0 for the original).
+
+    Raises:
+        EmbedshiftError: An augmentation fails.
 
     Example:
         >>> views, seeds = draw_views(np.zeros((32, 32, 3), np.uint8), "a.jpg", load_suite("paper"), draws=2)
@@ -81,20 +88,24 @@ def make_views(
     draw: int = 0,
     **choice: Any,
 ) -> dict[str, Pixels]:
-    """The views of one image, exactly as a study with the same seed draws them.
+    """Draws the views of one image exactly as a study with the same seed does.
 
     Args:
         image: The image, RGB uint8 `[H, W, 3]`.
-        image_id: Its name in the study: the seed of every view depends on it.
+        image_id: Its name in the study; the seed of every view depends on it.
         seed: The study's seed.
         size: The encoder's input size S, in pixels.
-        augmentations: A registered suite, a YAML file of pipelines, or a dict of transforms or callables.
-        resize: "squash" or "crop" (see `embedshift.sources.images.resize`).
-        draw: Which draw.
-        **choice: Of a suite of families: `families`, `levels`, `frost_textures`; see `load_suite`.
+        augmentations: The name of a registered suite, a YAML file of pipelines, or a dict of transforms or callables.
+        resize: "squash" or "crop", see `embedshift.sources.images.resize`.
+        draw: The number of the draw, from 0.
+        **choice: For a suite of families: `families`, `levels`, `frost_textures`; see `load_suite`.
 
     Returns:
         Name → uint8 `[S, S, 3]`, "original" first.
+
+    Raises:
+        UsageError: The image has another dtype or shape, or a name is unknown.
+        EmbedshiftError: An augmentation fails.
 
     Example:
         >>> views = make_views(np.zeros((40, 60, 3), np.uint8), image_id="a.jpg", size=32)

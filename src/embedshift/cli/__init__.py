@@ -1,4 +1,4 @@
-"""The command line: the only place that prints, says flags and gives exit codes."""
+"""The command line: the only package that prints, names flags and sets exit codes."""
 
 from embedshift.cli import commands  # noqa: F401 - whose commands the app then has
 from embedshift.cli.app import app, main

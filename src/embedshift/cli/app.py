@@ -1,4 +1,4 @@
-"""The command line: each command calls one function of the library. Only this folder prints."""
+"""The command line: each command calls one function of the library. Only this package prints."""
 
 import io
 import json
@@ -39,14 +39,14 @@ log = logging.getLogger("embedshift")
 
 class _Group(TyperGroup):
     def get_help_option(self, ctx: Any) -> Any:
-        """With a value where it is not given: to find that it has none, typer would import pydantic."""
+        """Always has a value: to find out that there is none, typer would import pydantic."""
         option = super().get_help_option(ctx)
         if option is not None:
             option.default = False
         return option
 
     def invoke(self, ctx: Any) -> Any:
-        """What is wrong with the arguments is told without what could steer the terminal."""
+        """Removes control characters from messages about wrong arguments."""
         try:
             return super().invoke(ctx)
         except Exception as error:
@@ -69,9 +69,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 
 
 def main() -> None:
-    """Entry point: one line and an exit code for whatever a user can mend, 128 and its number for a signal."""
+    """Entry point: prints one line and sets an exit code for errors that users can correct, 128 + n for signal n."""
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
-        # An image's id would depend on the locale, and no file of a study can hold what a locale of ASCII makes of it.
+        # An image's id would depend on the locale, and no file of a study can hold ids decoded in an ASCII locale.
         python = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
         os.execve(sys.executable, python, os.environ | {"PYTHONUTF8": "1"})
     if isinstance(sys.stdout, io.TextIOWrapper):

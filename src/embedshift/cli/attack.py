@@ -1,4 +1,4 @@
-"""What `embedshift attack` prints: how near the pictures of each folder come to their originals."""
+"""The output of `embedshift attack`: how close the variants of each folder are to their originals."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger("embedshift")
 
 
 def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
-    """Attacks the images, and says what came of it."""
+    """Attacks the images and prints the results."""
     with progress(quiet, "attacking") as (on_start, step):
 
         def begin(images: int, done: int, skipped: Mapping[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""What `embedshift check` does, prints and writes: a gate for continuous integration."""
+"""The command `embedshift check`: a gate for continuous integration."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ def gate(
     junit: Path | None,
     markdown: Path | None,
 ) -> None:
-    """Holds rules against a study, prints and writes what they come to, and ends with its exit code."""
+    """Checks a study against rules, prints and writes the results, and sets the exit code."""
     found = check(folder, rules, against)
     warnings = output.warnings(found)
     for line in warnings:
@@ -40,7 +40,7 @@ def gate(
         for line in warnings:
             say(f"warning: {line}")
         say(output.headline(found, strict=strict))
-    # Not by a file beside it: what a workflow names may be a pipe, or the only file that it may write.
+    # Not through a temporary file: a workflow's path may be a pipe, or the only file that it may write.
     if junit is not None:
         junit.write_text(output.to_junit(found, strict=strict), encoding="utf-8")
     if markdown is not None:

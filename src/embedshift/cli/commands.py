@@ -1,4 +1,4 @@
-"""Commands beside `run`: attack; and those on finished studies: compare, search, check, verify."""
+"""All commands except `run`, `report`, `demo` and `list`: attack, and those for finished studies."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from embedshift.cli.words import say
 from embedshift.config.attack import AttackConfig
 from embedshift.errors import UsageError
 
-# Tables of the question that `--json` has.
+# The question's tables that `--json` contains.
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
 
 
@@ -124,6 +124,19 @@ def check(
     if against or strict or as_json or junit or markdown:
         raise UsageError("--init writes rules and checks nothing: use it alone or with --rules only")
     return say(f"Written: {propose(folder, rules)}")
+
+
+@app.command()
+def card(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
+    out: Annotated[Path | None, typer.Option(help="A file to write. Default: print it.")] = None,
+) -> None:
+    """Write a Markdown section for a model card: what was measured, the table of shares, limits, citation."""
+    from embedshift.cli.card import print_card
+    from embedshift.cli.terminal import set_up_logging
+
+    set_up_logging(False, lambda line: with_flags(line, app))
+    print_card(folder, out)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What a comparison prints: the means of all studies side by side, their differences, their tolerances."""
+"""The output of a comparison: means of all studies side by side, their differences, their tolerances."""
 
 from collections.abc import Iterator, Mapping
 
@@ -13,9 +13,9 @@ from embedshift.study.comparison import Comparison
 
 
 def comparison_table(found: Comparison) -> Table:
-    """Means of all studies side by side, and each study's difference from the first with its interval.
+    """Returns means of all studies side by side, and each study's difference from the first with its interval.
 
-    Metrics that are equal in all studies, as those of equal pixels are, are left out.
+    Metrics that are equal in all studies, such as those of equal pixels, are left out.
     """
     names = found.studies["study"].to_list()
     title = (
@@ -46,7 +46,7 @@ def comparison_table(found: Comparison) -> Table:
 
 
 def compared_tolerances(found: Comparison) -> Table:
-    """The tolerance of every study, family by family."""
+    """Returns the tolerance of every study, family by family."""
     title = f"{found.studies['compared'][0]} images measured by every study; tolerances with 95 % intervals"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("family", no_wrap=True)
@@ -73,7 +73,7 @@ def _with_interval(row: Mapping[str, float | None]) -> str:
 
 
 def comparison_lines(found: Comparison) -> Iterator[str]:
-    """Each study's largest difference of a summary value, and how alike it orders the augmentations."""
+    """Yields each study's largest difference of a summary value, and how similarly it orders the augmentations."""
     for study in found.studies.iter_rows(named=True):
         rows = found.largest.filter(study=study["study"])
         if rows.is_empty():

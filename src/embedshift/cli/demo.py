@@ -1,4 +1,4 @@
-"""The photographs that scikit-image and scikit-learn ship, as a folder to try embedshift on."""
+"""The photographs of scikit-image and scikit-learn, as a folder for the demo."""
 
 import importlib.util
 import shutil
@@ -16,10 +16,10 @@ PHOTOS = {
 
 
 def copy_photos(folder: Path) -> Path:
-    """Copies eight photographs into `folder` and gives it back.
+    """Copies eight photographs into `folder` and returns it.
 
     Raises:
-        MissingExtra: when the extra `offline`, which brings them, is not installed.
+        MissingExtra: The extra `offline`, which contains them, is not installed.
 
     Example:
         >>> import tempfile

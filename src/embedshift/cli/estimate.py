@@ -1,4 +1,4 @@
-"""What a study would cost, before it is run: images, bytes, and time from a probe."""
+"""Estimates the cost of a study before its run: images, bytes, and time from a probe."""
 
 import time
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ PROBE_IMAGES, PROBE_BATCHES = 4, 3
 
 
 def estimate(study: Prepared) -> Iterator[str]:
-    """Lines that tell the images found, their views, the bytes to be written, and the time that it takes.
+    """Yields lines with the images found, their views, the bytes to be written, and the expected time.
 
-    The time comes from a few of the images: they are drawn, and views of one are encoded.
+    For the time, it draws a few of the images and encodes views of one.
 
     Args:
         study: The study, its encoder ready.
@@ -48,25 +48,25 @@ def estimate(study: Prepared) -> Iterator[str]:
 
 
 def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
-    """Bytes of all shards on disk, compressed, as measured on photographs.
+    """Returns the bytes of all shards on disk, compressed, as measured on photographs.
 
     Args:
-        encoder: Whose vectors are stored.
+        encoder: The encoder whose vectors are stored.
         plan: What the rows hold.
-        shards: How many.
+        shards: Number of shards.
     """
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
-    # A number alone is twice as long as one of a list; what few images have counts by their share.
+    # A single number is twice as long as one in a list; columns of few images count by their fraction.
     of_views, once = (
         sum((c.length or 2) * min(1, (c.images or plan.images) / plan.images) for c in plan.columns if c.of == rows)
         for rows in ("views", "original")
     )
     of_views += vectors
-    # Numbers of vectors and lists, metrics, and what names a row; then what names an image.
+    # Numbers of vectors and lists, metrics, and the names of a row; then the names of an image.
     row = 0.92 * 4 * of_views + 7.5 * len(plan.metrics) + 4
     image = (1 + plan.views) * row + 0.92 * 4 * once + 80
-    # As text, in every shard: shifts of float32 for each augmentation, originals of float64, and what the floor needs.
+    # As text, in every shard: float32 shifts for each augmentation, float64 originals, and the sums for the floor.
     size = -(-plan.images // shards)
     floor = 4 * size
     if plan.images > KEPT:
@@ -77,7 +77,7 @@ def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
 
 
 def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> float:
-    """Of encoding; the first pass, which takes longer, is not counted."""
+    """Returns the seconds to encode a view, without the first pass, which takes longer."""
     parts = [image.views[start : start + batch_size] for start in range(0, len(image.views), batch_size)]
     encoder(parts[0])
     parts, started = parts[:PROBE_BATCHES], time.perf_counter()
@@ -87,13 +87,13 @@ def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> flo
 
 
 def _pace(encoding: float, drawing: float, plan: Plan, encoder: Encoder) -> float:
-    """Seconds an image, where loaders draw beside the encoder: of the slower, or of both on the cores that they share.
+    """Returns seconds per image with loaders beside the encoder, limited by the slowest of both and shared cores.
 
     Args:
         encoding: Seconds to encode an image.
         drawing: Seconds to draw one in one process.
-        plan: Says how many loaders there are.
-        encoder: It computes on the cores, or on another device.
+        plan: Gives the number of loaders.
+        encoder: Computes on the cores, or on another device.
     """
     workers = workers_of(plan.config)
     if not workers:
@@ -104,7 +104,7 @@ def _pace(encoding: float, drawing: float, plan: Plan, encoder: Encoder) -> floa
 
 
 def _size(count: float) -> str:
-    """Bytes in words: megabytes, above 1,000 of them gigabytes.
+    """Formats bytes as megabytes, or above 1,000 of them as gigabytes.
 
     Example:
         >>> _size(45_300_000), _size(2_345_000_000), _size(300_000)

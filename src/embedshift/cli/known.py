@@ -1,4 +1,4 @@
-"""What `embedshift list` knows; each is imported where it is listed, since nobody waits for the others."""
+"""The content of `embedshift list`; each kind is imported when it is listed, to keep the others fast."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,12 +16,16 @@ def _encoders() -> Iterator[tuple[str, str]]:
 
 
 def _augmentations() -> Iterator[tuple[str, str]]:
-    from embedshift.augmentations import SUITES, Choice
+    from embedshift.augmentations import SUITES, VIEWS, Choice
 
     for name in SUITES:
-        found = SUITES[name](Choice())
-        names = dict.fromkeys(each.grade.family if each.grade else each.name for each in found)
-        yield name, f"{len(found)} views: {', '.join(names)}"
+        if name in VIEWS:
+            names = views = list(VIEWS[name])
+        else:
+            found = SUITES[name](Choice())
+            views = [each.name for each in found]
+            names = list(dict.fromkeys(each.grade.family if each.grade else each.name for each in found))
+        yield name, f"{len(views)} views: {', '.join(names)}"
 
 
 def _metrics() -> Iterator[tuple[str, str]]:

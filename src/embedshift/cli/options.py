@@ -1,4 +1,4 @@
-"""Options of the command line, made from dataclasses of settings."""
+"""Makes options of the command line from dataclasses of settings."""
 
 import dataclasses
 import inspect
@@ -20,13 +20,13 @@ RARE = "Rarely needed"
 
 
 def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command an option for every field of some dataclasses, in the place of its `**settings`.
+    """Gives a command an option for every field of some dataclasses, in place of its `**settings`.
 
-    Every default is None, so that a command sees what was given, and a file of settings can say the rest.
+    Every default is None, so that a command knows which options were given, and a settings file can supply the rest.
 
     Args:
         *kinds: Dataclasses whose fields are made by `embedshift.registry.setting`.
-        skip: Fields that the command takes otherwise.
+        skip: Fields that the command handles otherwise.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -43,38 +43,38 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
 
 
 def place(text: str | Path) -> Path:
-    """The path of something to be written; UsageError for an empty one, which would be the current folder."""
+    """Returns the path of an output; UsageError for an empty one, which would be the current folder."""
     if not str(text):
         raise UsageError("--out is empty: give the path of a folder")
     return Path(text)
 
 
 def switches() -> list[type]:
-    """What the questions add to `run`."""
+    """Returns the dataclasses that the questions add to `run`."""
     return [question.switches for question in questions() if question.switches]
 
 
 def choices() -> list[type]:
-    """What the questions add to `report`."""
+    """Returns the dataclasses that the questions add to `report`."""
     return [question.choices for question in questions() if question.choices]
 
 
 def given(settings: Mapping[str, Any]) -> Json:
-    """The settings that were given."""
+    """Returns the settings that were given."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
 def chosen(kind: type, settings: Mapping[str, Any]) -> Any:
-    """An instance of a dataclass of choices, from what was given."""
+    """Makes an instance of a dataclass of choices from what was given."""
     flags = {field.name: settings.get(_flag(field)) for field in dataclasses.fields(kind) if field.metadata}
     return kind(**given(flags))
 
 
 def originals_and_variants(arguments: Sequence[str], pairs: bool) -> Json:
-    """The settings that the arguments of `run` are: images, or the originals of pairs and then their variants.
+    """Converts the arguments of `run` to settings: images, or the originals of pairs followed by their variants.
 
     Raises:
-        UsageError: for pairs of fewer than two.
+        UsageError: There are pairs with fewer than two arguments.
 
     Example:
         >>> originals_and_variants(["a", "b"], pairs=True), originals_and_variants(["a", "b"], pairs=False)
@@ -90,14 +90,12 @@ def originals_and_variants(arguments: Sequence[str], pairs: bool) -> Json:
 
 
 def names(text: str) -> list[str]:
-    """What stands between commas."""
+    """Splits a text at its commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def with_flags(line: str, app: typer.Typer) -> str:
-    """A line of the library as a person at a terminal reads it: settings between backticks become flags of `run`, or of
-    the command that runs.
-    """  # noqa: D205
+    """Replaces settings between backticks in a message by flags of `run`, or of the command that runs."""
     commands: Any = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     running = next((name for name in sys.argv[1:] if name in commands), "run")
     known = {
@@ -114,7 +112,7 @@ def _flag(field: "dataclasses.Field[Any]") -> str:
 
 
 def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter:
-    """One field as a parameter of a command: without a value, None."""
+    """Converts one field to a parameter of a command; its default is None."""
     name, text = _flag(field), field.metadata["words"]
     if not any(field.default is nothing for nothing in (None, False, ())):
         text = f"{text} Default: {field.default}."
@@ -128,7 +126,7 @@ def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter
 
 
 def _panel(field: "dataclasses.Field[Any]", kind: type) -> str | None:
-    """Rare options stand in a panel of their own; those of a question in one that says which."""
+    """Returns the help panel: one for rare options, one for each question."""
     if not field.metadata["rare"]:
         return None
     question = next((each.name for each in questions() if kind in (each.switches, each.choices)), "")
@@ -136,7 +134,7 @@ def _panel(field: "dataclasses.Field[Any]", kind: type) -> str | None:
 
 
 def _plain(hint: Any) -> Any:
-    """The simple type that a terminal can give: of alternatives the first, of a literal the type of its values."""
+    """Returns the simple type for a terminal: the first of alternatives, the type of the values of a literal."""
     origin = get_origin(hint)
     if origin is Annotated:
         return _plain(get_args(hint)[0])

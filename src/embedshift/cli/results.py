@@ -1,4 +1,4 @@
-"""What a run prints: the summary of a study, and of families their tolerances."""
+"""The output of a run: the summary of a study, and the tolerances of families."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from embedshift.study import Study
 
 
 def summary_table(study: Study) -> Table:
-    """The tables' gist for a terminal: shares of the way to an unrelated image and means, the furthest moved first."""
+    """Returns the summary for a terminal: shares of the distance to an unrelated image and means, furthest first."""
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = f"{encoder.name} ({encoder.precision}), {measured} images; means, sorted by shift"
@@ -49,7 +49,7 @@ def summary_table(study: Study) -> Table:
 
 
 def tolerance_table(study: Study) -> Table:
-    """Per family of rising strength its tolerance, with its interval, and the mean share at every level."""
+    """Returns for each family of rising strength its tolerance with interval, and the mean share at every level."""
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = (
@@ -83,7 +83,7 @@ def tolerance_table(study: Study) -> Table:
 
 
 def result_tables(study: Study) -> Iterator[Table]:
-    """What a run prints: the summary; of families their tolerances first, and these alone where views are many."""
+    """Yields the tables that a run prints: tolerances of families first, and only these if there are many views."""
     reader = study.reader()
     if "tolerance" in reader.table_names:
         yield tolerance_table(study)
@@ -101,5 +101,5 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """With three decimals; "-" for none."""
+    """Formats a number with three decimals; "-" for None."""
     return "-" if value is None else f"{value:.3f}"

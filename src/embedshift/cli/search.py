@@ -1,4 +1,4 @@
-"""What `embedshift search` prints."""
+"""The output of `embedshift search`."""
 
 from collections.abc import Iterator
 
@@ -8,12 +8,12 @@ from rich.table import Table
 
 from embedshift.study import Study
 
-# Pairs of likely duplicates that are printed.
+# Number of likely duplicates to print.
 PRINTED = 10
 
 
 def recall_table(study: Study, found: pl.DataFrame) -> Table:
-    """Recall and what else the search has, the least found first."""
+    """Returns recall and the other search metrics, the least recall first."""
     reader, sizes = study.reader(), study.table("gallery_sizes")
     among = max(sizes.filter(kind="measured")["images"].to_list(), default=reader.info.counts.measured)
     views = max(found["n"].to_list(), default=0)
@@ -34,7 +34,7 @@ def recall_table(study: Study, found: pl.DataFrame) -> Table:
 
 
 def threshold_table(study: Study) -> Table:
-    """The cosine from which images count as the same, and how many views still reach it."""
+    """Returns the cosine thresholds for equal images, and how many views still reach them."""
     title = "Duplicates: cosine thresholds by false-match rate, and the fraction of views matched with their original"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("false-match rate", justify="right")
@@ -53,7 +53,7 @@ def threshold_table(study: Study) -> Table:
 
 
 def lines(study: Study) -> Iterator[str]:
-    """The nearest pairs of different images, what is predicted of larger galleries, and where all of it stands."""
+    """Yields the nearest pairs of different images, the prediction for larger galleries, and where all results are."""
     pairs = study.duplicates()
     if len(pairs):
         yield f"Nearest pairs of different images ({len(pairs):,} reach the strictest threshold):"

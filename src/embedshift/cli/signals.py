@@ -1,4 +1,4 @@
-"""Ctrl-C, and the signals by which a system ends a command: it leaves within seconds, with one line and a code."""
+"""Handles Ctrl-C and other signals that end a command: it exits within seconds, with one line and an exit code."""
 
 import contextlib
 import os
@@ -10,15 +10,15 @@ from types import FrameType
 
 STOPPED = "stopped; run the same command again to resume"
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-SECONDS = 3.0  # to leave in order
+SECONDS = 3.0  # for an orderly exit
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Signalled(BaseException):
-    """The command was told to end. No error of an image or of a library, so that none of what catches those sees it.
+    """A signal told the command to end. It is no `Exception`, so that code which handles those does not catch it.
 
     Args:
-        number: Of the signal.
+        number: Number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -28,10 +28,10 @@ class Signalled(BaseException):
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """While entered, the first signal raises `Signalled`; a second one, or some seconds, end the process at once.
+    """Inside the context the first signal raises `Signalled`; a second one, or some seconds, end the process at once.
 
-    Nothing is lost by that: a study is whole after every SIGKILL. A process that was forked meanwhile ends as if none
-    of this had been set up, and a signal that is ignored, as by `nohup`, stays so.
+    Nothing is lost by that: a study is whole after every SIGKILL. A process forked meanwhile ends as if nothing of this
+    had been set up, and a signal that is ignored, as by `nohup`, stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -60,9 +60,9 @@ def stoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _watched(caught: list[signal.Signals]) -> Iterator[None]:
-    """A thread hears of every signal as well: the main one may wait in C, where no handler in Python is called.
+    """Starts a thread that also gets every signal: the main one may wait in C, where no Python handler is called.
 
-    Libraries see to that: Polars, once imported, has a read go on that a signal has interrupted.
+    This occurs with Polars: once imported, it continues a read that a signal has interrupted.
     """
     heard, tells = socket.socketpair()
     tells.setblocking(False)
@@ -88,11 +88,11 @@ def _leave_in_time(heard: socket.socket, caught: list[signal.Signals]) -> None:
 def _next(heard: socket.socket, caught: list[signal.Signals]) -> int:
     while (number := int.from_bytes(heard.recv(1), "big")) and number not in caught:
         pass
-    return number  # 0: nobody listens for signals any more
+    return number  # 0: the listener has gone
 
 
 def _noted(_number: int, _frame: FrameType | None) -> None:
-    """A further signal, of which the thread hears."""
+    """Handles a further signal, which the thread gets."""
 
 
 def _leave(number: int) -> None:
@@ -102,7 +102,7 @@ def _leave(number: int) -> None:
 
 
 def _deaf() -> None:
-    """A forked process has its parent's socket, and would end it by a signal of its own."""
+    """Disconnects a forked process from its parent's socket, so that its signals do not end the parent."""
     signal.set_wakeup_fd(-1)
 
 

@@ -1,4 +1,4 @@
-"""What the command line looks like: the progress bar, log lines, tables. Nothing here takes long to import."""
+"""The look of the command line: progress bar, log lines, tables. It imports quickly."""
 
 import contextlib
 import logging
@@ -26,7 +26,7 @@ out_console, err_console = Console(), Console(stderr=True)
 def progress(
     quiet: bool, doing: str = "measuring"
 ) -> Iterator[tuple[Callable[["Start"], None], Callable[[int], None]]]:
-    """A bar with images per second and the time left; on anything but a terminal, a log line now and then."""
+    """Gives a bar with images per second and the time left; without a terminal, occasional log lines."""
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     bar = Progress(*columns, TimeRemainingColumn(), console=err_console, disable=quiet or not err_console.is_terminal)
     task = bar.add_task("", total=None, rate="")
@@ -58,7 +58,7 @@ def progress(
 
 
 class _Lines(logging.Handler):
-    """Log records as whole lines on stderr, above the progress bar where there is one."""
+    """Writes log records as whole lines to stderr, above the progress bar if there is one."""
 
     def __init__(self, words: Callable[[str], str]) -> None:
         super().__init__()
@@ -73,11 +73,11 @@ class _Lines(logging.Handler):
 
 
 def set_up_logging(quiet: bool, words: Callable[[str], str]) -> None:
-    """Log lines on stderr: of our own steps, and what libraries warn of; with `quiet` only our own warnings.
+    """Sets up log lines on stderr: our own steps and warnings of libraries; with `quiet` only our own warnings.
 
     Args:
-        quiet: Whether nothing but warnings and errors of our own is said.
-        words: Puts flags in the place of settings.
+        quiet: Whether to log only our own warnings and errors.
+        words: Replaces settings by flags.
     """
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, handlers=[_Lines(words)], force=True)
     logging.captureWarnings(True)
@@ -87,7 +87,7 @@ def set_up_logging(quiet: bool, words: Callable[[str], str]) -> None:
 
 
 def _keep_stderr_for_lines() -> None:
-    """What C libraries write to the file descriptor itself, as libtiff does, goes nowhere; what Python says stays."""
+    """Discards what C libraries such as libtiff write to the file descriptor; Python's output stays."""
     ours = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -96,12 +96,12 @@ def _keep_stderr_for_lines() -> None:
 
 
 class _OfNames(Console):
-    """One whose texts are names and numbers: no markup, and nothing that steers the terminal."""
+    """A console for texts that are names and numbers, without markup and control characters."""
 
     def render_str(self, text: str, **settings: Any) -> Text:
         return super().render_str(printable(text, keep="\n"), **settings | {"markup": False, "emoji": False})
 
 
 def print_wide(table: Table) -> None:
-    """A table on stdout, on lines of 140 characters at least."""
+    """Prints a table on stdout, on lines of at least 140 characters."""
     _OfNames(width=max(out_console.width, 140)).print(table)

@@ -1,4 +1,4 @@
-"""What `embedshift verify` prints: what is whole and what is damaged."""
+"""The output of `embedshift verify`: what is whole and what is damaged."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,12 @@ from embedshift.cli.words import say
 from embedshift.errors import EmbedshiftError
 from embedshift.store.verification import Finding, Verification, verify
 
-# Files that are whole and listed one by one; the rest is counted.
+# Whole files that are listed one by one; the others are counted.
 LISTED = 20
 
 
 def print_verified(folder: Path, as_json: bool) -> None:
-    """Reads everything in a study's folder, and ends with exit code 1 where something is damaged."""
+    """Reads everything in a study's folder, prints the results, and sets exit code 1 if something is damaged."""
     found = verify(folder)
     if as_json:
         say(json.dumps(found.to_dict()))

@@ -1,19 +1,19 @@
-"""Words for a terminal: what stands in a name, a caption or an error of somebody else's cannot steer it."""
+"""Makes text safe for a terminal: control characters in names, captions or foreign errors cannot steer it."""
 
 import re
 
 import typer
 
-# Control characters (C0, DEL, C1), line separators, and what turns the direction of writing around.
+# Control characters (C0, DEL, C1), line separators, and characters that reverse the writing direction.
 STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""A text with its control characters written out.
+    r"""Returns a text with its control characters written out.
 
     Args:
-        text: Any.
-        keep: Characters that stay as they are.
+        text: Any text.
+        keep: Characters that stay unchanged.
 
     Example:
         >>> print(printable("a\x1b[2Jb\u202ec"))
@@ -23,5 +23,5 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def say(text: object) -> None:
-    """One line on stdout."""
+    """Prints one line on stdout."""
     typer.echo(printable(str(text)))

@@ -1,4 +1,4 @@
-"""The settings of a study: what they may be, and how they are read."""
+"""The settings of a study: their allowed values, and the functions that read them."""
 
 import dataclasses
 import os
@@ -16,25 +16,28 @@ from embedshift.registry import Question, questions, setting, switch_names, unkn
 
 S = TypeVar("S")
 
-# What study.json, a chart or the row of a table holds.
+# A JSON object, such as study.json, a chart, or the row of a table.
 Json = dict[str, Any]
 
-# "auto" is what is asked for; what an encoder computes in is one of the others.
+# "auto" is only a request: an encoder computes in one of the other three.
 Precision = Literal["float32", "bfloat16", "float16", "auto"]
 Resize = Literal["squash", "crop"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 
-# What the augmentations of pairs are called, and settings that choose among suites of augmentations.
+# The name of the augmentations of a study of pairs, and the settings that select from suites of augmentations.
 PAIRS, DRAWN = "pairs", ("families", "levels", "frost_textures")
-# Settings of pairs alone.
+# Settings that only studies of pairs have.
 OF_PAIRS = ("allow_missing", "purify")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """Everything that a study is made from. The settings of a question are in `switches`, see `of`.
+    """All settings of a study, under the names of `embedshift.run` and the command line.
+
+    The settings of the questions are in `switches`; `of` returns those of one question. `make_config` checks the
+    values.
 
     Example:
         >>> StudyConfig(images=("photos",), seed=3).seed
@@ -72,7 +75,13 @@ class StudyConfig:
     switches: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, kind: type[S]) -> S:
-        """The settings of one question, as its dataclass of switches.
+        """Returns the settings of one question.
+
+        Args:
+            kind: The question's dataclass of switches.
+
+        Returns:
+            An instance of `kind`; fields that are not set have their defaults.
 
         Example:
             >>> from embedshift.questions.layers import Switches
@@ -83,29 +92,38 @@ class StudyConfig:
         return kind(**{name: self.switches[name] for name in names if name in self.switches})
 
     def asks(self, question: Question) -> bool:
-        """Whether the study asks it."""
+        """Returns whether the study asks this question."""
         if self.pairs and not question.of_pairs:
             return False
         return question.is_asked(None if question.switches is None else self.of(question.switches))
 
     def asked(self) -> list[Question]:
-        """The questions of the study, in order."""
+        """Returns the questions of the study, in order."""
         return [each for each in questions() if self.asks(each)]
 
     def to_dict(self) -> Json:
-        """Every setting by its name, as study.json has them."""
+        """Returns every setting by name, as study.json stores them."""
         own = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "switches"}
         switched: list[Any] = [self.of(each.switches) for each in questions() if each.switches]
         return own | {name: value for each in switched for name, value in vars(each).items()}
 
 
 def setting_names() -> list[str]:
-    """The names of all settings of a run, those of the questions too."""
+    """Returns the names of all settings of a run, including those of the questions."""
     return [each.name for each in dataclasses.fields(StudyConfig) if each.name != "switches"] + [*switch_names()]
 
 
 def make_config(given: Mapping[str, Any]) -> StudyConfig:
-    """A `StudyConfig` of what was given; a wrong value or key raises UsageError with one line.
+    """Makes a checked `StudyConfig`.
+
+    Args:
+        given: Setting → value; settings that are left out have their defaults.
+
+    Returns:
+        The settings.
+
+    Raises:
+        UsageError: A name is unknown, a value is not accepted, or settings exclude each other.
 
     Example:
         >>> make_config({"draws": 0})
@@ -127,7 +145,7 @@ def make_config(given: Mapping[str, Any]) -> StudyConfig:
 
 
 def _of_pairs(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings of a study of pairs, whose augmentations are called so; refuses those that draw views."""
+    """Fills in `augmentations` for a study of pairs, and refuses settings that draw views."""
     if not given.get("pairs"):
         for name in OF_PAIRS:
             if given.get(name):
@@ -143,10 +161,13 @@ def _of_pairs(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def as_pairs(given: Any) -> Any:
-    """The setting `pairs` as texts `PATH` or `NAME=PATH`, of one path, several, or a mapping of name to path.
+    """Converts the setting `pairs` to a list of texts `PATH` or `NAME=PATH`.
+
+    Args:
+        given: One path, several paths, or a mapping of name → path.
 
     Raises:
-        UsageError: for a name that a text could not say.
+        UsageError: A name contains "/" or "=", or is empty.
 
     Example:
         >>> as_pairs("q50"), as_pairs({"cdn": "re-encoded"})
@@ -163,7 +184,18 @@ def as_pairs(given: Any) -> Any:
 
 
 def validated(kind: type[S], given: Mapping[str, Any]) -> S:
-    """A dataclass of settings from what was given; a wrong value raises UsageError with one line."""
+    """Makes a dataclass of settings from a mapping and checks its values.
+
+    Args:
+        kind: The dataclass.
+        given: Field → value.
+
+    Returns:
+        An instance of `kind`.
+
+    Raises:
+        UsageError: A value is not accepted; one line with every such field.
+    """
     import pydantic  # a tenth of a second that `--help` does not need
 
     try:
@@ -174,7 +206,17 @@ def validated(kind: type[S], given: Mapping[str, Any]) -> S:
 
 
 def read_config(file: Path) -> Json:
-    """The settings in a YAML or JSON file, by their names."""
+    """Reads settings from a YAML or JSON file.
+
+    Args:
+        file: A file of `name: value` lines.
+
+    Returns:
+        Setting → value, not checked; see `make_config`.
+
+    Raises:
+        UsageError: The file cannot be read or is not a mapping.
+    """
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise UsageError(f"{file}: give settings as 'name: value' lines")

@@ -10,13 +10,13 @@ from embedshift.config import AtLeast1, Resize, Seconds, validated
 from embedshift.errors import UsageError
 from embedshift.registry import setting, unknown_name
 
-# Of each norm where none is given: of 255 levels, and of values in [0, 1].
+# The default budget of each norm: "linf" in levels of 255, "l2" of values in [0, 1].
 EPS = {"linf": (4.0,), "l2": (1.0,)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackConfig:
-    """Everything that an attack is made from.
+    """All settings of an attack, under the names of `embedshift.attack` and the command line.
 
     Example:
         >>> make_attack_config({"images": ["photos"], "norm": "l2"}).eps
@@ -44,7 +44,16 @@ class AttackConfig:
 
 
 def make_attack_config(given: Mapping[str, Any]) -> AttackConfig:
-    """An `AttackConfig` of what was given; a wrong value or key raises UsageError with one line.
+    """Makes a checked `AttackConfig`.
+
+    Args:
+        given: Setting → value; settings that are left out have their defaults.
+
+    Returns:
+        The settings, with the default budget of the norm if none is given.
+
+    Raises:
+        UsageError: A name is unknown, or a value is not accepted.
 
     Example:
         >>> make_attack_config({"eps": [0.5]})

@@ -1,4 +1,4 @@
-"""Files of this machine, opened only where they are files: nothing waits for a FIFO, or reads a device without end."""
+"""Opens and reads regular files only, so that no command waits for a FIFO or reads a device without end."""
 
 import errno
 import os
@@ -16,11 +16,11 @@ _KINDS = (
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a regular file, or a link to one, for its bytes.
+    """Opens a regular file, or a link to one, for reading bytes.
 
     Raises:
-        OSError: when there is none, or it cannot be read.
-        EmbedshiftError: when it is something else; the line says what.
+        OSError: The file does not exist or cannot be read.
+        EmbedshiftError: The path is not a regular file; the message says what it is.
 
     Example:
         >>> open_file("/dev/null")
@@ -41,12 +41,12 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def open_own(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a file that embedshift keeps, to read and write, unbuffered; it is made where it is missing.
+    """Opens a file that embedshift keeps, for reading and writing, unbuffered; creates it where it is missing.
 
-    Nothing that somebody else put in its place is followed, emptied or waited for.
+    If another user has put something else in its place, it is neither followed, nor emptied, nor waited for.
 
     Raises:
-        OSError: when it cannot be opened; ELOOP for a link, EINVAL for what is no regular file.
+        OSError: The file cannot be opened; ELOOP for a link, EINVAL for anything but a regular file.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     opened = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
@@ -57,15 +57,15 @@ def open_own(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def read_file(path: str | os.PathLike[str], most: int) -> bytes:
-    """The bytes of a regular file.
+    """Reads the bytes of a regular file.
 
     Args:
-        path: Of the file, or of a link to it.
-        most: Bytes; a larger one is refused before anything of it is read.
+        path: Path of the file, or of a link to it.
+        most: Largest size in bytes; a larger file is refused before it is read.
 
     Raises:
-        OSError: when there is none, it cannot be read, or it changes its size meanwhile.
-        EmbedshiftError: when it is something else, or larger; the line says it without the path.
+        OSError: The file does not exist, cannot be read, or changes its size during reading.
+        EmbedshiftError: The path is not a regular file, or the file is too large; the message omits the path.
 
     Example:
         >>> import tempfile
@@ -88,14 +88,15 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def read_own(path: str | os.PathLike[str], most: int) -> bytes:
-    """The bytes of a regular file that embedshift keeps and this user owns; links are not followed.
+    """Reads the bytes of a regular file that embedshift keeps and this user owns; does not follow links.
 
     Args:
-        path: Of the file.
-        most: Bytes; a larger one is refused before anything of it is read.
+        path: Path of the file.
+        most: Largest size in bytes; a larger file is refused before it is read.
 
     Raises:
-        OSError: when there is none, it cannot be read, or it is a link, no file, somebody else's, or larger.
+        OSError: The file does not exist, cannot be read, is a link or no regular file, belongs to another user, or is
+            too large.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     with os.fdopen(os.open(path, flags), "rb") as opened:
@@ -106,10 +107,10 @@ def read_own(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], most: int) -> str:
-    """The text of a file in UTF-8, with or without a mark before it, whatever the locale is.
+    """Reads a UTF-8 text file, with or without a byte order mark, whatever the locale is.
 
     Raises:
-        UsageError: one line with the path, when it cannot be read as `read_file` says, or is no UTF-8.
+        UsageError: The file cannot be read (see `read_file`) or is not UTF-8; the message has the path.
     """
     try:
         return read_file(path, most).decode("utf-8-sig")
@@ -120,7 +121,7 @@ def read_text(path: str | os.PathLike[str], most: int) -> str:
 
 
 def refuse_larger(size: int, most: int) -> None:
-    """Refuses a size above a bound; both in bytes."""
+    """Raises EmbedshiftError if a size is above a bound; both in bytes."""
     if size > most:
         raise EmbedshiftError(f"larger than {_size(most)} ({_size(size)})")
 
@@ -134,7 +135,7 @@ def _refuse_what_is_no_file(found: os.stat_result) -> None:
 
 
 def _size(count: int) -> str:
-    """A number of bytes for people.
+    """Formats a number of bytes for people.
 
     Example:
         >>> _size(262_144), _size(40 * 2**30), _size(3 * 2**20 + 1)

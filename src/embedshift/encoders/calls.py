@@ -1,4 +1,4 @@
-"""The calls of one pass, made again by torch's own kernels and by others, in turns."""
+"""Times the calls of one pass, alternating between torch's own kernels and others."""
 
 import contextlib
 import time
@@ -27,7 +27,7 @@ BATCHED = {functional.linear: 1, functional.conv2d: 1, functional.scaled_dot_pro
 
 
 class Calls(TorchFunctionMode):
-    """The calls that kernels may replace, of one pass of one view: of each shape the first, and how many there are."""
+    """The calls of one pass over one view that kernels may replace: the first call of each shape, and their number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,19 +45,19 @@ class Calls(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def times_as_fast(self, kernels: CpuKernels, dtype: torch.dtype, batch: int) -> float:
-        """How many times as fast the calls are that some kernels replace: by medians or by the fastest, the smaller.
+        """Returns how many times as fast the replaced calls are: by medians or by fastest runs, the smaller of both.
 
         Args:
-            kernels: On the module whose calls these are.
-            dtype: What matrix products are computed in.
-            batch: Views; fewer where a call takes longer than `CALL`.
+            kernels: Kernels on the module whose calls these are.
+            dtype: The dtype of matrix products.
+            batch: Number of views; fewer if a call takes longer than `CALL`.
         """
         totals = np.zeros((2, 2))
         low = dtype != torch.float32
         with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=low):
             for key, (func, args, kwargs) in self._seen.items():
                 if kernels.replaces(func):
-                    with contextlib.suppress(RuntimeError):  # what cannot be repeated
+                    with contextlib.suppress(RuntimeError):  # it cannot be repeated
                         totals += self._counts[key] * _in_turns(func, args, kwargs, kernels, batch)
         return float((totals[0] / totals[1]).min()) if (totals > 0).all() else 1.0
 
@@ -65,7 +65,7 @@ class Calls(TorchFunctionMode):
 def _in_turns(
     func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], kernels: CpuKernels, batch: int
 ) -> Values:
-    """Seconds of a call a view, `[2, 2]`: by torch's own kernel and by another; the median and the least."""
+    """Returns seconds per view of a call, `[2, 2]`: torch's kernel and the other; median and minimum."""
 
     def repeated(count: int) -> list[Any]:
         first = BATCHED[func]
@@ -76,7 +76,7 @@ def _in_turns(
             return timed(lambda: func(*given, **kwargs))[0]
 
     ways = (nullcontext(), kernels)
-    # Not from one view, where what a call costs whatever its size would tell.
+    # Not from one view, where the fixed cost of a call would dominate.
     slower = max(seconds(repeated(batch), way) for way in ways)
     count = fitting(batch, CALL, slower / batch)
     given, turns = repeated(count), list[list[float]]()
@@ -89,19 +89,19 @@ def _in_turns(
 
 
 def _repeated(x: Tensor, count: int) -> Tensor:
-    """A tensor so many times along its first axis, its axes in the same order in memory: some kernels would copy it."""
+    """Repeats a tensor along its first axis and keeps the order of axes in memory, since some kernels would copy it."""
     order = sorted(range(x.ndim), key=x.stride, reverse=True)
     times = [count if axis == 0 else 1 for axis in order]
     return x.permute(order).repeat(times).permute([order.index(axis) for axis in range(x.ndim)])
 
 
 def fitting(most: int, seconds: float, of_one: float) -> int:
-    """How many views of `of_one` seconds each fit into some seconds, from 1 to `most`."""
+    """Returns how many views of `of_one` seconds each fit into `seconds`, from 1 to `most`."""
     return max(1, min(most, int(seconds / max(of_one, 1e-9))))
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
-    """The seconds that some work takes, and its result."""
+    """Returns the seconds that a function takes, and its result."""
     started = clock()
     result = work()
     return clock() - started, result

@@ -1,4 +1,4 @@
-"""Where an encoder runs, how arrays get there and back, and what it finds there."""
+"""The device of an encoder: how it is found, and how arrays get to it and back."""
 
 import contextlib
 import ctypes
@@ -15,7 +15,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 
 def find_device(name: str) -> torch.device:
-    """The device called so, "auto" = the best that is here; EmbedshiftError (exit code 2) where it cannot be used."""
+    """Returns the device `name`, "auto" = the best available; EmbedshiftError (exit code 2) if it cannot be used."""
     try:
         device = torch.device(_best_device() if name == "auto" else name)
         torch.empty(1, device=device).cpu()  # "meta" computes nothing
@@ -26,14 +26,14 @@ def find_device(name: str) -> torch.device:
 
 
 def to_device(views: Pixels, device: torch.device) -> Tensor:
-    """The views as a tensor on the device; to a GPU they are copied while this process goes on."""
+    """Copies views to the device as a tensor; for a GPU the copy runs in the background."""
     tensor = torch.from_numpy(views)
-    # Only memory that the system cannot move is copied beside the process.
+    # Only pinned memory is copied while the process continues.
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def from_device(tensors: Sequence[Tensor]) -> Callable[[], list[Floats]]:
-    """Begins to copy tensors of one device back; what is returned waits for them and gives them as arrays.
+    """Starts copying tensors back from one device; the returned function waits and returns them as arrays.
 
     Example:
         >>> from_device([torch.ones(2)])()
@@ -54,7 +54,7 @@ def from_device(tensors: Sequence[Tensor]) -> Callable[[], list[Floats]]:
 
 
 def device_name(device: torch.device) -> str:
-    """What a device is, wherever it is plugged in: its kind, of a GPU its model too.
+    """Returns the kind of a device, and for a GPU its model, independent of its index.
 
     Example:
         >>> device_name(torch.device("cpu"))
@@ -70,10 +70,10 @@ def _best_device() -> str:
 
 
 def keep_memory() -> None:
-    """Tells glibc to keep freed memory for what comes next; other libraries of C are left as they are.
+    """Tells glibc to keep freed memory for later use; with other C libraries it does nothing.
 
-    An encoder on a CPU asks for the same tens of megabytes layer after layer. Given back to the kernel in between, they
-    come as new pages every time, which cost CLIP ViT-B/32 in float32 15 % of its time.
+    An encoder on a CPU requests the same tens of megabytes layer after layer. If they are returned to the kernel in
+    between, every request gets new pages, which took 15 % of the time of CLIP ViT-B/32 in float32.
     """
     with contextlib.suppress(OSError, AttributeError):
         set_option = ctypes.CDLL("libc.so.6").mallopt

@@ -1,4 +1,4 @@
-"""How an embedding is read from a model of transformers: one small function for each way that families have."""
+"""Functions that read an embedding from a transformers model, one for each way that families use."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from embedshift.errors import UsageError
 
 
 def tower(module: Any) -> Any:
-    """The part of a model that sees the picture: its `vision_model`, else the model itself."""
+    """Returns the part of a model that sees the image: its `vision_model`, else the model itself."""
     return getattr(module, "vision_model", module)
 
 
 def inputs(module: nn.Module, pixels: Tensor) -> dict[str, Any]:
-    """What the model takes for `pixels` `[B, 3, S, S]`: the pixels, or patches where its patch embedding is a Linear.
+    """Returns the model's inputs for `pixels` `[B, 3, S, S]`: pixels, or patches if a Linear embeds the patches.
 
-    Positions are always interpolated: at the native size that changes nothing, and at others some families would
-    use wrong positions without a word.
+    Positions are always interpolated. At the native size this changes nothing; at other sizes some families would
+    silently use wrong positions.
     """
     embedding = getattr(getattr(tower(module), "embeddings", None), "patch_embedding", None)
     if not isinstance(embedding, nn.Linear):
@@ -38,7 +38,7 @@ def inputs(module: nn.Module, pixels: Tensor) -> dict[str, Any]:
 
 
 def _image(module: Any, pixels: Tensor) -> Any:
-    """What the module itself gives; the first where it gives tokens besides."""
+    """Returns the module's output; the first one if it also returns tokens."""
     output = module(pixels)
     return output[0] if isinstance(output, tuple) else output
 

@@ -1,4 +1,4 @@
-"""The families of encoders that are known: data, one row each, read by the loaders."""
+"""The table of known encoder families: one row each, read by the loaders."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ HEAD = Embedding("pooled", "image_features", "output of the attention-pooling he
 TEXT = TextTower()
 CLS = Embedding("cls", "cls", "CLS token after the last layer norm")
 
-# Two libraries that know their models themselves.
+# Two libraries that have their own lists of models.
 OPEN_CLIP = Family(
     "open_clip (extra 'openclip')",
     (),
@@ -241,7 +241,7 @@ MODEL_TYPES = tuple(dict.fromkeys(model_type for family in FAMILIES for model_ty
 
 
 def family_of(model_type: str, architectures: Sequence[str] | None = None) -> Family | None:
-    """The family of a config: by its type, and by the class that wrote the checkpoint where that decides.
+    """Returns the family of a config, by its type and, if needed, by the class that wrote the checkpoint.
 
     Example:
         >>> family_of("blip", ["BlipForQuestionAnswering"]).title, family_of("bert")

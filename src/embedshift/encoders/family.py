@@ -1,4 +1,4 @@
-"""What a family of encoders is told: the types of the rows in `families.py`."""
+"""The types of the rows in `families.py`: how a family of encoders is loaded and read."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,13 +14,13 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Embedding:
-    """One vector that a family can give.
+    """One vector that a family offers.
 
     Args:
-        name: What `embedding` calls it.
-        reader: Which function of `embeddings.py` reads it.
-        definition: In words, for lists, docs and study.json.
-        drop: Parts of the model that it does without, besides those that the family drops.
+        name: Its name in the setting `embedding`.
+        reader: The function of `embeddings.py` that reads it.
+        definition: A description for lists, docs and study.json.
+        drop: Parts of the model that it does not need, in addition to those that the family drops.
     """
 
     name: str
@@ -34,10 +34,10 @@ class TextTower:
     """How a family reads text, into the space of its first embedding.
 
     Args:
-        reader: Which function of `text.py` reads the vector.
-        drop: Children of the class that are taken out before loading: the parts that read no text.
-        loader: Class of transformers that loads it; None = the family's.
-        padded: Whether every text is padded to the greatest length, since it is the last token that is read.
+        reader: The function of `text.py` that reads the vector.
+        drop: Children of the class that are removed before loading, because they read no text.
+        loader: The transformers class that loads it; None = the family's.
+        padded: Whether every text is padded to the greatest length, because the last token is read.
     """
 
     reader: str = "text_features"
@@ -51,17 +51,17 @@ class Family:
     """How one family of checkpoints is loaded and read.
 
     Args:
-        title: What people call it.
-        model_types: `model_type` of the configs that belong to it.
-        loader: Class of transformers that loads it.
-        embeddings: What it can give; the first is the default.
-        example: A checkpoint, as `model` takes it.
-        attention: Whose attention weights are measured; found by structure, said here for lists and docs;
-            None = it depends on the model.
-        architectures: Where several families share a `model_type`: classes that wrote the checkpoint.
-        drop: Children of the class that are taken out before loading: the parts that see no picture.
+        title: Its common name.
+        model_types: Values of `model_type` in the configs that belong to it.
+        loader: The transformers class that loads it.
+        embeddings: The vectors that it offers; the first is the default.
+        example: A checkpoint, as the setting `model` takes it.
+        attention: Which query's attention weights are measured. The code finds it by structure; this value is for lists
+            and docs. None = it depends on the model.
+        architectures: If several families share a `model_type`: the classes that wrote the checkpoint.
+        drop: Children of the class that are removed before loading, because they see no image.
         options: Further arguments of `from_pretrained`.
-        stats: Mean and std where the checkpoint has no preprocessor_config.json.
+        stats: Mean and std for checkpoints without preprocessor_config.json.
         text: How it reads text; None = it has no text tower whose vectors can be compared with an embedding.
     """
 
@@ -79,7 +79,7 @@ class Family:
 
     @property
     def summary(self) -> str:
-        """One line: title, types, what it gives, whose attention.
+        """One line with title, types, embeddings and kind of attention.
 
         Example:
             >>> Family("ViT", ("vit",), "ViTModel", (Embedding("cls", "cls", "CLS token"),), "").summary
@@ -93,7 +93,7 @@ class Family:
         )
 
     def choose(self, name: str | None) -> Embedding:
-        """The embedding called `name`, None = the default; another name raises EmbedshiftError (exit code 2).
+        """Returns the embedding `name`, None = the default; another name raises EmbedshiftError (exit code 2).
 
         Example:
             >>> vit = Family("ViT", ("vit",), "ViTModel", (Embedding("cls", "cls", "CLS token"),), "google/vit-base")

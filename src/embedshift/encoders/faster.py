@@ -1,4 +1,4 @@
-"""The half of a module's encoder that makes its passes faster: shortcut, precision, kernels."""
+"""The part of `ModuleEncoder` that makes its passes faster: shortcut, precision and kernels."""
 
 import contextlib
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class FasterPasses:
-    """What `ModuleEncoder` enters around its passes, and how that is chosen."""
+    """The contexts that `ModuleEncoder` enters around its passes, and how they are chosen."""
 
     name: str
     size: int
@@ -45,17 +45,17 @@ class FasterPasses:
     _equal: tuple[str, ...] = ()
 
     def __call__(self, views: Pixels) -> EncoderOutput:
-        """One pass."""
+        """Runs one pass."""
         raise NotImplementedError
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        """The kernels at work in the place of torch's own, by the names of `encoders.kernels`."""
+        """Names of the kernels used in place of torch's own, as in `encoders.kernels`."""
         return self._kernels.names if self._kernels else ()
 
     @contextlib.contextmanager
     def taking(self, kernels: Collection[str]) -> Iterator[None]:
-        """While entered, these kernels are at work and no others; torch's own where one cannot be had here."""
+        """Inside the context exactly these kernels are used; torch's own if one is not available here."""
         before = self._kernels
         if tuple(kernels) != self.kernels:
             self._kernels = self._made([name for name in kernels if name in self._equal])
@@ -70,16 +70,16 @@ class FasterPasses:
             self._kernels = before
 
     def __getstate__(self) -> Json:
-        """Without packed weights, which do not travel."""
+        """Leaves out packed weights, which cannot be sent to another process."""
         return self.__dict__ | {"_kernels": self.kernels}
 
     def __setstate__(self, state: Json) -> None:
-        """With the weights packed again, where this processor can."""
+        """Packs the weights again if this processor can."""
         self.__dict__.update(state)
         self._kernels = self._made(state["_kernels"])
 
     def _make_faster(self, precision: Precision) -> None:
-        """Takes what trials found to be as exact and faster here."""
+        """Applies what trials found to be equally exact and faster here."""
         trials = self._trials()
         block = last_block(self._tower)
         shortcut = None if block is None or not has_cls_token(self._tower) else ClassTokenShortcut(block)
@@ -115,7 +115,7 @@ class FasterPasses:
 
     @contextlib.contextmanager
     def _at(self, precision: Precision) -> Iterator[None]:
-        """While entered, passes are in another precision; only before weights are cast for good."""
+        """Inside the context passes use another precision; only before weights are cast for good."""
         before, self.precision = self.precision, precision
         cast = precision != "float32" and not self._shared
         try:

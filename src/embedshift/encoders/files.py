@@ -1,4 +1,4 @@
-"""The files of a checkpoint of transformers: where each lies, and how it wants its pictures."""
+"""The files of a transformers checkpoint: their places, and the preprocessing that they describe."""
 
 import json
 from pathlib import Path
@@ -15,16 +15,16 @@ from embedshift.errors import EmbedshiftError, reason
 
 
 def preprocess_of(source: str, family: Family, config: transformers.PretrainedConfig, offline: bool) -> Preprocess:
-    """Size, mean and std as the checkpoint's preprocessor_config.json has them, else its config and its family.
+    """Reads size, mean and std from the checkpoint's preprocessor_config.json, else from its config and its family.
 
     Args:
         source: Hub id or folder, for transformers.
-        family: Says mean and std where no file does.
+        family: Gives mean and std if no file does.
         config: The checkpoint's configuration.
-        offline: Whether only the local cache may be asked.
+        offline: Whether to use only the local cache.
 
     Raises:
-        EmbedshiftError: where they make no sense, or nothing tells the size.
+        EmbedshiftError: The values make no sense, or the size is not given anywhere.
     """
     found = _json(source, "processor_config.json", offline).get("image_processor")
     if found is None:
@@ -50,7 +50,7 @@ def preprocess_of(source: str, family: Family, config: transformers.PretrainedCo
 
 
 def _native(config: Any) -> int | None:
-    """Side of the square that a config's positions are for."""
+    """Returns the side of the square for which a config's positions are made."""
     if hasattr(config, "image_size") or not hasattr(config, "num_patches"):
         return _side(getattr(config, "image_size", None))
     return _side(config.patch_size * config.num_patches**0.5)
@@ -65,7 +65,7 @@ def _json(source: str, name: str, offline: bool) -> dict[str, Any]:
 
 
 def checkpoint_file(source: str, name: str, offline: bool) -> Path | None:
-    """One file of a checkpoint, from the folder, the cache or the Hub; None where there is none."""
+    """Returns one file of a checkpoint, from the folder, the cache or the Hub; None if it does not exist."""
     path = cached_file(
         source, name, local_files_only=offline, _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,

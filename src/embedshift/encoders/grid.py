@@ -1,4 +1,4 @@
-"""The patches of a tower: into how many of them it cuts its images, and which of its tokens they are."""
+"""The patch grid of a tower: its shape, and which tokens are patches."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from embedshift.encoders.structure import patch_embedding
 
 
 class PatchGrid:
-    """Looks at the convolution that cuts images into patches; without one, the grid is the square of the tokens.
+    """Derives the grid from the convolution that cuts images into patches; without one, the grid is a square of tokens.
 
     Args:
         tower: The part of an encoder that sees the image.
@@ -30,13 +30,15 @@ class PatchGrid:
             convolution.register_forward_hook(self._see)
 
     def of(self, tokens: int) -> tuple[int, int]:
-        """The grid `(g_h, g_w)` of the last pass, which had so many tokens."""
+        """Returns the grid `(g_h, g_w)` of the last pass, which had `tokens` tokens."""
         return self._seen or (int(tokens**0.5),) * 2
 
     def lay(self, row: Tensor, count: int) -> Tensor | None:
-        """Weights of all tokens `[B, T]` of B = `count` views → those of the patches `[B, g_h, g_w]`; None where that
-        is not what they are.
-        """  # noqa: D205
+        """Reduces weights of all tokens `[B, T]`, B = `count`, to those of the patches `[B, g_h, g_w]`.
+
+        Returns:
+            None if the tokens are not the patches of B views.
+        """
         height, width = self.of(row.shape[1])
         patches = row[:, row.shape[1] - height * width :]  # class and register tokens come first
         if height * width > row.shape[1] or len(row) != count:  # attention inside windows

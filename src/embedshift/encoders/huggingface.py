@@ -1,4 +1,4 @@
-"""Encoders from the Hugging Face Hub or a local folder, through the table of `families.py`."""
+"""Loads encoders from the Hugging Face Hub or a local folder, by the table of `families.py`."""
 
 import contextlib
 import logging
@@ -41,25 +41,25 @@ def load_huggingface(
     size: int | None = None,
     embedding: str | None = None,
 ) -> ModuleEncoder:
-    """Loads the vision part of a checkpoint: a Hub id, or a local folder as `save_pretrained` writes it.
+    """Loads the vision part of a checkpoint: a Hub id, or a local folder in the form of `save_pretrained`.
 
-    Weights are read from safetensors where there are any, else from `pytorch_model.bin` by `weights_only`; a full
-    unpickle and code from the Hub are never run. Without the Hub, what an earlier run downloaded is used.
+    Weights are read from safetensors, or if there are none from `pytorch_model.bin` with `weights_only`. A full
+    unpickle and code from the Hub are never run. Without the Hub, files that an earlier run downloaded are used.
 
     Args:
         model: Hub id or folder.
-        name: What tables and reports call it; by default the id, or the folder's name.
-        device: As `ModuleEncoder`.
-        precision: As `ModuleEncoder`.
-        size: Input size in pixels; by default the checkpoint's own. Position embeddings are interpolated.
-        embedding: Which of the family's embeddings; by default its first.
+        name: Name in tables and reports; None = the id, or the folder's name.
+        device: As in `ModuleEncoder`.
+        precision: As in `ModuleEncoder`.
+        size: Input size in pixels; None = the checkpoint's own. Position embeddings are interpolated.
+        embedding: Name of one of the family's embeddings; None = its first.
 
     Returns:
         The encoder.
 
     Raises:
-        EmbedshiftError: with one line when the model cannot be found, downloaded or trusted, when its family is not
-            known, or when weights are missing (they would be filled at random).
+        EmbedshiftError: The model cannot be found, downloaded or trusted, its family is not known, or weights are
+            missing (they would be filled at random).
     """
     found = find_checkpoint(model)
     chosen = found.family.choose(embedding)
@@ -79,15 +79,15 @@ def load_huggingface(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was found, and whose family is known.
+    """A checkpoint that was found and whose family is known.
 
     Args:
-        model: As it was asked for.
-        name: What tables and reports call it.
+        model: The name by which it was requested.
+        name: Name in tables and reports.
         source: Hub id or folder, for transformers.
         family: Its row of the table.
         config: Its configuration.
-        offline: Whether only the local cache may be asked.
+        offline: Whether to use only the local cache.
     """
 
     model: str
@@ -99,12 +99,12 @@ class Checkpoint:
 
     @property
     def local(self) -> bool:
-        """Whether it lies in a folder here: then nothing of it comes from the network."""
+        """Whether it is a folder on this machine, so that no part comes from the network."""
         return Path(self.source).is_dir()
 
 
 def find_checkpoint(model: str) -> Checkpoint:
-    """The checkpoint behind a Hub id or a local folder; EmbedshiftError where there is none of a known family."""
+    """Returns the checkpoint of a Hub id or a local folder; EmbedshiftError if none of a known family exists."""
     folder = Path(model).expanduser()
     local = folder.is_dir()
     source = str(folder) if local else model
@@ -114,7 +114,7 @@ def find_checkpoint(model: str) -> Checkpoint:
 
 
 def _hub_has(model: str) -> bool:
-    """Whether the Hub answers for this model; False = use the local cache. Asked once and briefly, not file by file."""
+    """Returns whether the Hub answers for this model, asked once; False = use the local cache."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
         return False
     try:
@@ -133,7 +133,7 @@ def _hub_has(model: str) -> bool:
 def _config(source: str, model: str, offline: bool) -> tuple[Family, transformers.PretrainedConfig]:
     with quiet(), closed(local=Path(source).is_dir()):
         try:
-            # The type first: for one that transformers does not know, it would ask to run the checkpoint's own code.
+            # The type first: for an unknown type, transformers would ask to run the checkpoint's own code.
             found, _ = transformers.PretrainedConfig.get_config_dict(source, local_files_only=offline)
             kind, known = found["model_type"], ", ".join(MODEL_TYPES)
             family = family_of(kind, found.get("architectures"))
@@ -160,10 +160,10 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
 
 
 def load_module(found: Checkpoint, class_name: str, drop: tuple[str, ...]) -> nn.Module:
-    """A class of transformers with the checkpoint's weights, without the children named in `drop`.
+    """Loads a transformers class with the checkpoint's weights, without the children named in `drop`.
 
     Raises:
-        EmbedshiftError: when weights cannot be loaded, or are missing (they would be filled at random).
+        EmbedshiftError: Weights cannot be loaded, or are missing (they would be filled at random).
     """
     model, family = found.model, found.family
     loader = _without(getattr(transformers, class_name), drop)
@@ -197,7 +197,7 @@ def load_module(found: Checkpoint, class_name: str, drop: tuple[str, ...]) -> nn
 
 
 def _without(loader: type[Any], drop: tuple[str, ...]) -> type[Any]:
-    """A class of transformers without the children that see no picture, so that they are never put into memory."""
+    """Returns a transformers class without the children that see no image, so that they take no memory."""
     if not drop:
         return loader
 
@@ -212,7 +212,7 @@ def _without(loader: type[Any], drop: tuple[str, ...]) -> type[Any]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps transformers' own reports and bars from standing between the lines of ours."""
+    """Suppresses transformers' own reports and progress bars."""
     logging_of: Any = transformers.utils.logging
     level, bar = logging_of.get_verbosity(), logging_of.is_progress_bar_enabled()
     show: Callable[[], None] = logging_of.enable_progress_bar

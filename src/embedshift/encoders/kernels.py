@@ -1,6 +1,6 @@
-"""Matrix products and attention on a CPU, by kernels that torch brings along but does not take by itself.
+"""Faster kernels for matrix products and attention on a CPU, which torch contains but does not choose by itself.
 
-`nn.Linear` runs through MKL in float32, and in bfloat16 copies its bias into the result first. oneDNN's linear with
+`nn.Linear` runs through MKL in float32; in bfloat16 it first copies its bias into the result. oneDNN's linear with
 packed weights, which torch's compiler uses, is faster by a tenth to a fifth on processors with AVX-512;
 `benchmarks/tried.py` shows by how much.
 """
@@ -14,25 +14,25 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 PRODUCTS, ATTENTION = "products", "attention"
-# By what matrix products are computed in, the kernels that there are; each is a switch of its own.
+# Dtype of matrix products → the kernels for it; each can be switched on by itself.
 KERNELS = {torch.float32: (PRODUCTS,), torch.bfloat16: (PRODUCTS, ATTENTION)}
 
 
 class CpuKernels(TorchFunctionMode):
-    """While entered, some functions of torch run through other kernels; nothing else is changed.
+    """Inside the context some functions of torch run through other kernels; nothing else changes.
 
-    "products": the linear layers and patch embeddings of a module, by oneDNN with packed weights; "attention": under
+    "products": the linear layers and patch embeddings of a module, by oneDNN with packed weights. "attention": under
     bfloat16 autocast, attention without a mask, in two batched products. While torch compiles, only attention and
-    products in float32 are changed. Results differ from torch's own by rounding. Whether they are faster depends on the
-    processor: see `trial`.
+    float32 products are replaced. Results differ from torch's own by rounding. Whether the kernels are faster depends
+    on the processor; see `trial`.
 
     Args:
-        module: The module, on the CPU, its weights cast already. Weights that change later are not seen.
-        dtype: What matrix products are computed in, float32 or bfloat16; weights of another dtype stay with torch.
-        names: Which of `KERNELS`; None = all that there are for the dtype.
+        module: The module, on the CPU, with its weights already cast. Later changes of its weights have no effect.
+        dtype: Dtype of matrix products, float32 or bfloat16; weights of another dtype stay with torch.
+        names: Names in `KERNELS`; None = all that exist for the dtype.
 
     Raises:
-        RuntimeError: for "products", where torch was built without oneDNN, or the CPU cannot do bfloat16.
+        RuntimeError: For "products": torch was built without oneDNN, or the CPU cannot compute in bfloat16.
 
     Example:
         >>> layer = nn.Linear(3, 2)
@@ -64,12 +64,12 @@ class CpuKernels(TorchFunctionMode):
         return self._instead.get(func, func)(*args, **(kwargs or {}))
 
     def replaces(self, func: Callable[..., Any]) -> bool:
-        """Whether calls of a function of torch run through these kernels."""
+        """Returns whether calls of a torch function run through these kernels."""
         return func in self._instead
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if torch.compiler.is_compiling():
-            # The compiler packs weights itself, but for those in float32, which it would leave with MKL.
+            # The compiler packs weights itself, except in float32, which it would leave to MKL.
             full = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
             return _product(x, weight, bias) if full else functional.linear(x, weight, bias)
         packed = self._packed_now(weight)
@@ -127,7 +127,7 @@ def _attention(
     scale: float | None = None,
     **more: Any,
 ) -> Tensor:
-    """Attention in two batched products: plain attention in bfloat16; any other stays with torch."""
+    """Computes plain attention in bfloat16 by two batched products; leaves any other attention to torch."""
     like = query.ndim == 4 and query.shape[1] == key.shape[1] and query.dtype == key.dtype == value.dtype
     if attn_mask is not None or dropout_p or is_causal or not like or query.dtype != torch.bfloat16:
         return functional.scaled_dot_product_attention(

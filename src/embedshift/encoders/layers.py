@@ -1,4 +1,4 @@
-"""What every block of an encoder gives, reduced while it runs to one or two vectors: class token and mean patch."""
+"""The observation `layers`: the output of every block, reduced during the pass to class token and mean patch."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from embedshift.errors import UsageError
 
 
 class LayerTap:
-    """Keeps, of the output `[B, N, W]` of each of L like blocks, the class token and the mean of the patch tokens.
+    """Keeps the class token and the mean patch token of the output `[B, N, W]` of each of L similar blocks.
 
     Args:
-        tower: Where the blocks run.
+        tower: The tower whose blocks run.
 
     Raises:
-        UsageError: when the tower has no sequence of similar blocks.
+        UsageError: The tower has no sequence of similar blocks.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
@@ -42,10 +42,10 @@ class LayerTap:
         self.depth = len(blocks)
 
     def take(self, done: ForwardPass) -> Floats:
-        """What the pass gave, float32 `[B, L, T, W]`: class token, if there is one, and mean patch.
+        """Returns the values of the pass, float32 `[B, L, T, W]`: class token, if there is one, and mean patch.
 
         Raises:
-            UsageError: when a block did not run once, or its output is not `[B, N, W]`.
+            UsageError: A block did not run exactly once, or its output is not `[B, N, W]`.
         """
         count = done.views
         caught, self._caught = self._caught, []
@@ -59,7 +59,7 @@ class LayerTap:
         return layers
 
     def remove(self) -> None:
-        """Takes the hooks off the blocks."""
+        """Removes the hooks from the blocks."""
         for handle in self._handles:
             handle.remove()
 

@@ -1,4 +1,4 @@
-"""What the loaders of open_clip and timm share."""
+"""Helpers that the loaders of open_clip and timm share."""
 
 import importlib
 from pathlib import Path
@@ -11,7 +11,7 @@ RESAMPLE = {"bilinear": 2, "bicubic": 3}
 
 
 def library(name: str) -> Any:
-    """An optional library, imported; EmbedshiftError with what to install where it is missing."""
+    """Imports an optional library; EmbedshiftError with what to install if it is missing."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -19,7 +19,7 @@ def library(name: str) -> Any:
 
 
 def name_of(library: str, model: str) -> str:
-    """What tables and reports call a model: a local folder's name, else the name that loads it.
+    """Returns a model's name in tables and reports: a local folder's name, else the name that loads it.
 
     Example:
         >>> name_of("timm", "vit_tiny_patch16_224"), name_of("timm", "local-dir:models/mine")

@@ -1,4 +1,4 @@
-"""A torch module as an `Encoder`: views in, embedding and attention row out, in one forward pass."""
+"""`ModuleEncoder`: a torch module as an `Encoder`, with embedding and attention from one forward pass."""
 
 import contextlib
 import logging
@@ -40,21 +40,21 @@ class ModuleEncoder(FasterPasses):
         module: The vision module.
         embed: `(module, pixels [B, 3, S, S]) -> [B, D]`.
         preprocess: Input size and normalisation.
-        name: What tables and reports call it.
+        name: Name in tables and reports.
         device: "auto" = CUDA, else Apple's MPS, else the CPU; or any torch device.
-        precision: "float32", "bfloat16", "float16", or "auto" = the fastest of them here whose embeddings are near to
+        precision: "float32", "bfloat16", "float16", or "auto" = the fastest of them here whose embeddings are close to
             those in float32.
-        attention: The block inside which the attention runs; by default the pooling head of a module without
-            class token, else the last layer of its transformer.
-        tower: The part that sees the picture, in which patches, class token, head and layers are looked for; by
-            default the module.
-        embedding: What `embed` reads, for the record.
-        revision: Where the weights came from, for the record.
-        shared: Whether the module is in use elsewhere too: its weights then stay as they are, and are cast to a lower
-            precision at every pass.
+        attention: The block that runs the attention. None = the pooling head of a module without class token, else the
+            last layer of its transformer.
+        tower: The part that sees the image, in which patches, class token, head and layers are searched; None = the
+            module.
+        embedding: Description of what `embed` reads, for the record.
+        revision: Origin of the weights, for the record.
+        shared: Whether the module is also used elsewhere. Its weights then stay as they are, and every pass casts them
+            to a lower precision.
 
     Raises:
-        EmbedshiftError: when the module cannot encode one black picture of the input size.
+        EmbedshiftError: The module cannot encode one black image of the input size.
     """
 
     def __init__(
@@ -103,9 +103,9 @@ class ModuleEncoder(FasterPasses):
         return self.begin(views)()
 
     def begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
-        """Begins a forward pass over views uint8 `[B, S, S, 3]`; what is returned waits for its output.
+        """Starts a forward pass over views uint8 `[B, S, S, 3]`; the returned function waits for its output.
 
-        On a GPU the next pass may be begun meanwhile, but where observations are asked for, which are waited for here.
+        On a GPU the next pass may start meanwhile, unless observations are requested: these are waited for here.
         """
         count = len(views)
         if count < self._batch:
@@ -135,13 +135,13 @@ class ModuleEncoder(FasterPasses):
 
     @contextlib.contextmanager
     def compiling(self, batch: int) -> Iterator[None]:
-        """While entered, passes are compiled, for batches of `batch` views: fewer are filled up with black ones.
+        """Inside the context passes are compiled for batches of `batch` views; black views fill up smaller ones.
 
-        Enter after `observing`: what is caught on the way is caught by the compiled pass too. Embeddings then differ
-        from those of the plain pass by rounding.
+        Enter it after `observing`, so that the compiled pass captures the observations too. Embeddings then differ from
+        those of the plain pass by rounding.
 
         Raises:
-            EmbedshiftError: when it cannot be compiled here, as without a C++ compiler.
+            EmbedshiftError: It cannot be compiled here, for example without a C++ compiler.
         """
         log.info("compiling %s for batches of %d", self.name, batch)
         self._forward, self._batch = compiled(self._embed), batch
@@ -158,30 +158,30 @@ class ModuleEncoder(FasterPasses):
             self._forward, self._batch = self._embed, 0
 
     def __getstate__(self) -> Json:
-        """Without the compiled pass, which does not travel: who receives the encoder compiles it again."""
+        """Leaves out the compiled pass, which cannot be sent; the receiver compiles it again."""
         return super().__getstate__() | {"_forward": self._embed, "_batch": 0}
 
     def __setstate__(self, state: Json) -> None:
-        """Without what its sender was observed by."""
+        """Starts without the sender's observations."""
         super().__setstate__(state)
         self._remove_taps([*self._taps])
 
     @property
     def tower(self) -> Tower:
-        """The part that sees the image, for those who look inside."""
+        """Returns the part that sees the image, for inspection."""
         return Tower(
             self._tower, has_cls_token(self._tower), self._patches.of, self._embed_pixels, self.size, self._listened
         )
 
     @contextlib.contextmanager
     def differentiable(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """While entered, what is given encodes pixels float32 `[B, 3, S, S]`, RGB in [0, 255], to embeddings `[B, D]`,
-        with right gradients with respect to the pixels and to all between; those of the weights are switched off.
+        """Gives a function from pixels to embeddings with exact gradients with respect to the pixels.
 
-        Neither faster kernels nor the shortcut nor compilation nor inference mode are at work: these detach.
+        The function maps float32 `[B, 3, S, S]`, RGB in [0, 255], to `[B, D]`. Gradients of the weights are switched
+        off. Faster kernels, shortcut, compilation and inference mode are off, because they detach gradients.
 
         Raises:
-            UsageError: in a lower precision than float32, whose weights are rounded.
+            UsageError: The precision is lower than float32, so that weights are rounded.
 
         Example:
             >>> from embedshift.encoders.wrap import wrap
@@ -191,7 +191,7 @@ class ModuleEncoder(FasterPasses):
             ...     embed(pixels).sum().backward()
             >>> pixels.grad.shape, net[1].weight.grad is None
             (torch.Size([1, 3, 8, 8]), True)
-        """  # noqa: D205
+        """
         if self.precision != "float32":
             raise UsageError(f"{self.name}: gradients need `precision` float32, not {self.precision}")
         with frozen(self.module), self._listened.silent(), torch.inference_mode(False), torch.enable_grad():
@@ -202,10 +202,10 @@ class ModuleEncoder(FasterPasses):
 
     @contextlib.contextmanager
     def observing(self, names: Collection[str]) -> Iterator[None]:
-        """While entered, every output holds `observed[name]` for each of the names, as `OBSERVATIONS` knows them.
+        """Inside the context every output holds `observed[name]` for each of the names of `OBSERVATIONS`.
 
         Raises:
-            UsageError: when the encoder cannot give it, or a name is not known.
+            UsageError: A name is unknown, or the encoder cannot give this observation.
         """
         more, tower = [name for name in dict.fromkeys(names) if name not in self._taps], self.tower
         taps = [OBSERVATIONS[name] for name in more]
@@ -254,7 +254,7 @@ class ModuleEncoder(FasterPasses):
 
 
 def _tap(tower: nn.Module, attention: nn.Module | None, taps: Taps) -> tuple[AttentionTap | None, AttentionKind]:
-    """The tap, and whose weights it takes: the class token's, else the pooling head's, else the mean over tokens."""
+    """Returns the tap and the kind of its weights: class token, else pooling head, else the mean over tokens."""
     has_cls = has_cls_token(tower)
     head = None if has_cls or attention is not None else pooling_head(tower)
     kind: AttentionKind = "cls" if has_cls else "mean" if head is None else "pool"

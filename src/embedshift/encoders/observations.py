@@ -1,4 +1,4 @@
-"""What a torch encoder can be observed by: name → a tap that catches it during the forward pass."""
+"""Observations of a torch encoder: name → a tap that captures it during the forward pass."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ class Tower:
     """The part of an encoder that sees the image.
 
     Args:
-        module: Inside it the blocks run.
+        module: The module that contains the blocks.
         has_cls: Whether the first token is a class token.
-        grid: Told a number of tokens, gives the patch grid `(g_h, g_w)`; the patches are the last of the tokens.
+        grid: Number of tokens → patch grid `(g_h, g_w)`; the patches are the last of the tokens.
         embed: The whole encoder by torch's own kernels: pixels float32 `[B, 3, S, S]` in [0, 255] → embedding `[B, D]`.
-        size: S.
-        taps: To listen to its blocks.
+        size: Side S of the input in pixels.
+        taps: The taps that listen to its blocks.
     """
 
     module: nn.Module
@@ -35,13 +35,13 @@ class Tower:
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """The pass that a tap is asked about.
+    """The pass from which a tap returns its values.
 
     Args:
-        views: Their number B.
-        kind: Whose attention weights are read.
+        views: Number of views B.
+        kind: Which query's attention weights are read.
         row: These weights over all tokens, `[B, T]`; None without attention.
-        on_grid: Weights of all tokens `[B, T]` → those of the patches `[B, g_h, g_w]`; None where there is no grid.
+        on_grid: Weights of all tokens `[B, T]` → those of the patches `[B, g_h, g_w]`; None if there is no grid.
     """
 
     views: int
@@ -51,19 +51,23 @@ class ForwardPass:
 
 
 class Tap(Protocol):
-    """Hooks on a tower that catch something while it runs.
+    """Hooks on a tower that capture values while it runs.
 
-    `all_tokens` says whether the outputs of the last block are needed for all tokens, so that none may be spared.
+    `all_tokens` says whether the last block must compute its outputs for all tokens.
     """
 
     all_tokens: bool
 
     def take(self, done: ForwardPass) -> Floats:
-        """What the last pass gave, float32 `[B, ...]`; raises UsageError without the encoder's name where it cannot."""
+        """Returns the values of the last pass, float32 `[B, ...]`.
+
+        Raises:
+            UsageError: The encoder cannot give them. The message omits its name.
+        """
         ...
 
     def remove(self) -> None:
-        """Takes the hooks off."""
+        """Removes the hooks."""
         ...
 
 

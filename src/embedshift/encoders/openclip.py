@@ -1,4 +1,4 @@
-"""Encoders of open_clip: the image tower of a model, or its text tower; the other is neither built nor read."""
+"""Loads open_clip encoders: the image tower or the text tower of a model, without the other."""
 
 import json
 import logging
@@ -46,16 +46,16 @@ def load_openclip(
 
     Args:
         model: "ViT-B-32/laion2b_s34b_b79k" (a name and its weights), "hf-hub:owner/name" or "local-dir:folder".
-        device: As `ModuleEncoder`.
-        precision: As `ModuleEncoder`.
-        size: Input size in pixels; by default the checkpoint's own. Position embeddings are interpolated.
+        device: As in `ModuleEncoder`.
+        precision: As in `ModuleEncoder`.
+        size: Input size in pixels; None = the checkpoint's own. Position embeddings are interpolated.
         embedding: "projection", the only one.
 
     Returns:
         The encoder; its embedding is that of `encode_image(..., normalize=False)`.
 
     Raises:
-        EmbedshiftError: when the extra `openclip` is not installed, or the model cannot be found or loaded whole.
+        EmbedshiftError: The extra `openclip` is not installed, or the model cannot be found or loaded completely.
     """
     chosen = OPEN_CLIP.choose(embedding)
     library("open_clip")
@@ -84,15 +84,15 @@ def load_openclip_text(model: str, *, device: str = "auto", precision: Precision
     """Loads the text tower of an open_clip model, with open_clip's own tokenizer.
 
     Args:
-        model: As `load_openclip`.
-        device: As `ModuleEncoder`.
-        precision: As `ModuleEncoder`.
+        model: As in `load_openclip`.
+        device: As in `ModuleEncoder`.
+        precision: As in `ModuleEncoder`.
 
     Returns:
         The text encoder; its vector is that of `encode_text(..., normalize=False)`.
 
     Raises:
-        EmbedshiftError: as `load_openclip`.
+        EmbedshiftError: As in `load_openclip`.
     """
     library("open_clip")
     try:
@@ -120,7 +120,7 @@ def _is_local(model: str) -> bool:
 
 
 def _checkpoint(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
-    """A model's configuration, how it wants its pictures, and the file of its weights; nothing that is refused."""
+    """Returns a model's configuration, its preprocessing, and its weights file, after all checks."""
     config, settings, weights = _found(model)
     check_open_clip(config, f"open_clip:{model}")
     if weights.suffix != ".safetensors":
@@ -157,7 +157,7 @@ def _found(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
 
 
 def _visual(config: dict[str, Any], weights: Path, size: int | None) -> nn.Module:
-    """The image tower with its weights, all of them or none: a missing one raises."""
+    """Returns the image tower with its weights; raises if one is missing."""
     model = library("open_clip.model")
     vision = config["vision_cfg"] | {"timm_model_pretrained": False}
     own = "timm_model_name" not in vision
@@ -173,7 +173,7 @@ def _visual(config: dict[str, Any], weights: Path, size: int | None) -> nn.Modul
 
 
 def _text(config: dict[str, Any], weights: Path) -> nn.Module:
-    """The text tower with its weights; models that came first keep them beside `visual.`, later ones in `text.`."""
+    """Returns the text tower with its weights; older models store them beside `visual.`, newer ones in `text.`."""
     settings = config["text_cfg"] | {"hf_model_pretrained": False}
     model = library("open_clip.model")
     text: nn.Module = model._build_text_tower(config["embed_dim"], settings, config.get("quick_gelu", False))
@@ -183,17 +183,17 @@ def _text(config: dict[str, Any], weights: Path) -> nn.Module:
 
 
 def _tokenizer(model: str, config: dict[str, Any]) -> Any:
-    """open_clip's tokenizer for a model; no configuration can make it run a checkpoint's code."""
+    """Returns open_clip's tokenizer for a model; no configuration can make it run a checkpoint's code."""
     source, _, place = model.partition(":")
     name = model if source == "hf-hub" else model.partition("/")[0]
     name = f"{source}:{Path(place).expanduser()}" if _is_local(model) else name
-    # Only transformers' tokenizers take it; what a caller says wins over what the configuration says.
+    # Only transformers' tokenizers take it; the caller's value wins over the configuration's.
     trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
     return library("open_clip").get_tokenizer(name, **trust)
 
 
 def _weights(file: Path, *, visual: bool = True) -> dict[str, Tensor]:
-    """The tensors of a file whose names begin with `visual.`, or the others; a pickle is read as weights only."""
+    """Reads the tensors of a file whose names begin with `visual.`, or the others; a pickle is read as weights only."""
     if file.suffix == ".safetensors":
         with safe_open(file, framework="pt") as tensors:
             names = [name for name in tensors.keys() if name.startswith(VISUAL) == visual]  # noqa: SIM118
@@ -206,7 +206,7 @@ def _weights(file: Path, *, visual: bool = True) -> dict[str, Tensor]:
 def _numbers(
     config: dict[str, Any], settings: dict[str, Any]
 ) -> tuple[int, tuple[float, float, float], tuple[float, float, float]]:
-    """Input size, mean and std."""
+    """Returns input size, mean and std."""
     red, green, blue = settings.get("mean") or CLIP_MEAN
     red_std, green_std, blue_std = settings.get("std") or CLIP_STD
     return int(config["vision_cfg"].get("image_size", 224)), (red, green, blue), (red_std, green_std, blue_std)

@@ -1,7 +1,7 @@
-"""Maps that explain an embedding: which patches it comes from, by gradients through the attention of an encoder.
+"""Maps that explain an embedding: the patches that it comes from, by gradients through the encoder's attention.
 
-`relevance` follows all layers (Chefer, Gur and Wolf 2021, the rule for self-attention); `tokens` says exactly what each
-patch brings by the attention of the last block.
+`relevance` follows all layers (Chefer, Gur and Wolf 2021, the rule for self-attention). `tokens` gives the exact
+contribution of each patch through the attention of the last block.
 """
 
 from collections.abc import Callable, Collection
@@ -27,14 +27,14 @@ NORMS = (functional.layer_norm, functional.rms_norm)
 
 
 class Explainer:
-    """Explains views of an encoder.
+    """Computes maps that explain the embeddings of views.
 
     Args:
         encoder: The encoder.
-        names: Which maps: "relevance", "tokens".
+        names: Names of maps: "relevance", "tokens".
 
     Raises:
-        UsageError: when it has no sequence of similar blocks, or its weights are rounded.
+        UsageError: The encoder has no sequence of similar blocks, or its weights are rounded.
 
     Example:
         >>> import functools
@@ -59,17 +59,18 @@ class Explainer:
             raise self._refused("it has no sequence of similar blocks")
 
     def __call__(self, views: Pixels, target: Any) -> dict[str, Floats]:
-        """The maps of views for one target, by name, float32 `[B, g_h, g_w]` each.
+        """Returns the maps of views for one target, by name, float32 `[B, g_h, g_w]` each.
 
-        What is explained is the dot product of the embedding with the target: the cosine with itself has no slope.
+        The maps explain the dot product of the embedding with the target, because the cosine with itself has no
+        gradient.
 
         Args:
             views: uint8 `[B, S, S, 3]`, RGB.
             target: A vector in the space of the embedding, `[D]`.
 
         Raises:
-            UsageError: when its attention does not run from all tokens to all once a block, or its embedding is read
-                by more than one attention behind the blocks.
+            UsageError: Attention does not run from all tokens to all exactly once per block, or more than one attention
+                behind the blocks reads the embedding.
         """
         parts = [self._some(views[start : start + VIEWS], target) for start in range(0, len(views), VIEWS)]
         return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
@@ -97,14 +98,14 @@ class Explainer:
                 read = gradients[-1].abs().sum(dim=(1, 3)) > 0
                 rows = positive[-1].sum(dim=1) if pooling else read / read.sum(dim=1, keepdim=True)
                 rolled = _rolled(positive[: len(layers)], rows)
-                # What a token has from itself is the same for all that are read, and says nothing of patches.
+                # A token's own contribution is the same for all tokens that are read, and tells nothing about patches.
                 found[RELEVANCE] = rolled if pooling else rolled - rows
             if TOKENS in self._names:
                 found[TOKENS] = self._tokens(mode, layers[-1], explained)
         return {name: self._laid(row) for name, row in found.items()}
 
     def _layers(self, mode: "_BlockByBlock", count: int) -> tuple[list[Attended], list[Attended]]:
-        """The attention of every block, and that of the head that pools their tokens, where there is one."""
+        """Returns the attention of every block, and of the head that pools their tokens if there is one."""
         depth = len(self._blocks)
         layers, behind = mode.attended[:depth], mode.attended[depth:]
         if mode.places != [*range(depth), *[-1] * len(behind)]:
@@ -117,7 +118,10 @@ class Explainer:
         return layers, behind
 
     def _tokens(self, mode: "_BlockByBlock", last: Attended, explained: Tensor) -> Tensor:
-        """What every token brings by the last block's attention, `[B, T]`, by the residual stream: without the MLP."""
+        """Returns each token's contribution through the last block's attention and residual stream, `[B, T]`.
+
+        The MLP of that block does not take part.
+        """
         mode.closed = True
         (gradient,) = torch.autograd.grad(explained, [last.outputs])
         if not mode.has_gate or not gradient.any():
@@ -136,20 +140,21 @@ class Explainer:
 
 
 def _rolled(positive: list[Tensor], rows: Tensor) -> Tensor:
-    """Rows `[B, T]` of R, where R ← R + A R over the layers from the first to the last, from R = I: row by row from the
-    last layer, so that R itself is never made.
-    """  # noqa: D205
+    """Returns rows `[B, T]` of R, where R ← R + A R over the layers from the first to the last, from R = I.
+
+    It computes row by row from the last layer, so that R itself is never built.
+    """
     for layer in reversed(positive):
         rows = rows + torch.einsum("bt,bts->bs", rows, layer)
     return rows
 
 
 class _BlockByBlock(WrittenAttention):
-    """Written attention that knows in which block it runs, and a gate before the MLP of the last block.
+    """Written attention that knows the block in which it runs, and a gate before the MLP of the last block.
 
-    `places` has the block's number of every attention, -1 for what runs behind the blocks. While the gate is closed, no
-    gradient passes through the first norm behind the output projection of the last block's attention: what is left of
-    that block is its residual stream.
+    `places` has the block number of every attention, -1 for attention behind the blocks. While the gate is closed, no
+    gradient passes through the first norm behind the output projection of the last block's attention: only that block's
+    residual stream remains.
     """
 
     def __init__(self, blocks: list[nn.Module]) -> None:
@@ -159,7 +164,7 @@ class _BlockByBlock(WrittenAttention):
         self._blocks, self._block, self._is_projected = blocks, -1, False
 
     def watching(self) -> ExitStack:
-        """While entered, it is on."""
+        """Inside the context the mode is active."""
         stack = ExitStack()
         for number, block in enumerate(self._blocks):
             stack.callback(block.register_forward_pre_hook(self._to(number)).remove)
@@ -169,7 +174,7 @@ class _BlockByBlock(WrittenAttention):
 
     @property
     def has_open_end(self) -> bool:
-        """Whether a softmax was seen that no product took, as in a resampler that is written otherwise."""
+        """Returns whether a softmax had no following product, as in a resampler that is written differently."""
         return self._softmax is not None
 
     def _to(self, number: int) -> Callable[..., None]:

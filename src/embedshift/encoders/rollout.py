@@ -1,4 +1,4 @@
-"""Attention rolled out through all layers of an encoder, while they run (Abnar and Zuidema 2020)."""
+"""The observation `rollout`: attention rolled out through all layers during the pass (Abnar and Zuidema 2020)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,15 +15,15 @@ from embedshift.errors import UsageError
 
 
 class RolloutTap:
-    """Multiplies the attention of all like blocks: `R_l = rows((A_l + I) / 2) R_{l-1}`, with `R_0 = I`.
+    """Multiplies the attention of all similar blocks: `R_l = rows((A_l + I) / 2) R_{l-1}`, with `R_0 = I`.
 
-    A is the mean over heads, I stands for the residual connection, and rows are brought to a sum of 1.
+    A is the mean over heads, I stands for the residual connection, and `rows` scales each row to a sum of 1.
 
     Args:
-        tower: Where the blocks run.
+        tower: The tower whose blocks run.
 
     Raises:
-        UsageError: when the tower has no sequence of similar blocks.
+        UsageError: The tower has no sequence of similar blocks.
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
@@ -48,13 +48,14 @@ class RolloutTap:
         self._taps = [_BlockTap(block, self._fold, tower.taps) for block in blocks]
 
     def take(self, done: ForwardPass) -> Floats:
-        """How much of every patch reaches what is read, float32 `[B, g_h, g_w]`: the first token's row, the mean of
-        all rows, or their mean by the pooling head's weights.
+        """Returns how much of every patch reaches the query, float32 `[B, g_h, g_w]`.
+
+        The query is the first token, the mean of all rows, or their mean by the pooling head's weights.
 
         Raises:
-            UsageError: when a block did not run once, the head pools other tokens than the blocks give, or attention
-                runs inside windows.
-        """  # noqa: D205
+            UsageError: A block did not run exactly once, the head pools other tokens than the blocks return, or
+                attention runs inside windows.
+        """
         maps = done.on_grid(self._read(done))
         if maps is None:
             raise _no_rollout("its attention runs inside windows, not from all tokens to all")
@@ -74,7 +75,7 @@ class RolloutTap:
         return torch.einsum("bt,bts->bs", pooling, rolled)
 
     def remove(self) -> None:
-        """Takes the hooks off the blocks."""
+        """Removes the hooks from the blocks."""
         self._begins.remove()
         for tap in self._taps:
             tap.remove()
@@ -95,7 +96,7 @@ class RolloutTap:
 
 
 class _BlockTap(AttentionTap):
-    """All rows of one block, handed on when it ends."""
+    """Captures all rows of one block and passes them on when the block ends."""
 
     def __init__(self, block: nn.Module, fold: Callable[[Tensor | None], None], taps: Taps) -> None:
         super().__init__(block, rows="all", taps=taps)

@@ -1,4 +1,4 @@
-"""Which encoder a study wants, and how it is made ready: a description that travels to every process that loads one."""
+"""The specification of a study's encoder, which is sent to every process that loads one."""
 
 import contextlib
 from collections.abc import Iterator
@@ -21,17 +21,17 @@ from embedshift.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """What is loaded, and what it must give.
+    """Which encoder to load, and which outputs it must give.
 
     Args:
-        model: As `load_encoder`.
-        device: As `load_encoder`.
-        precision: As `load_encoder`.
-        size: As `load_encoder`.
-        embedding: As `load_encoder`.
-        given: An encoder of the user's own, in place of all these.
-        kernels: Those that the study began with; None = those that are faster here.
-        observations: What it is observed by.
+        model: As in `load_encoder`.
+        device: As in `load_encoder`.
+        precision: As in `load_encoder`.
+        size: As in `load_encoder`.
+        embedding: As in `load_encoder`.
+        given: An encoder object of the user, in place of all these.
+        kernels: Kernels with which the study began; None = those that are faster here.
+        observations: Names of observations.
         compile: Whether forward passes are compiled.
         batch_size: Views per forward pass; None = by device, encoder and size alone.
     """
@@ -48,7 +48,7 @@ class EncoderSpec:
     batch_size: int | None = None
 
     def load(self, device: str | None = None) -> Encoder:
-        """The encoder, on another device where one is named."""
+        """Loads the encoder, on another device if one is named."""
         if self.given is not None:
             return self.given
         return load_encoder(
@@ -60,10 +60,10 @@ class EncoderSpec:
         )
 
     def text_tower(self, encoder: Encoder) -> TextEncoder | ReadsText:
-        """What reads texts into the space of the encoder: itself, else the text tower that belongs to its weights.
+        """Returns the encoder's own text function, else the text tower that belongs to its weights.
 
         Raises:
-            UsageError: when there is none.
+            UsageError: There is none.
         """
         if isinstance(encoder, ReadsText):
             return encoder
@@ -76,33 +76,33 @@ class EncoderSpec:
         return load_text_encoder(self.model, device=str(said.device), precision=said.precision or self.precision)
 
     def batch_for(self, encoder: Encoder) -> int:
-        """Views per forward pass."""
+        """Returns the number of views per forward pass."""
         if self.batch_size is not None:
             return self.batch_size
         return usual_batch(str(EncoderInfo.of(encoder).device or "cpu"), encoder.grid)
 
     def chosen(self, encoder: Encoder) -> "EncoderSpec":
-        """The same with what was chosen at loading, so that whoever loads the encoder by it computes alike.
+        """Returns the specification with the choices made at loading, so that other processes compute alike.
 
         Args:
-            encoder: As this loaded it.
+            encoder: The encoder that this specification loaded.
         """
         precision = EncoderInfo.of(encoder).precision or self.precision
         kernels = encoder.kernels if isinstance(encoder, HasKernels) else None
         return replace(self, precision=precision, kernels=kernels if self.kernels is None else self.kernels)
 
     def at_work(self, encoder: Encoder) -> contextlib.AbstractContextManager[None]:
-        """While entered, the kernels of this are at work in the encoder; without any of its own, those it chose."""
+        """Inside the context the encoder uses the kernels of this specification; without any, those that it chose."""
         if self.kernels is not None and isinstance(encoder, HasKernels):
             return encoder.taking(self.kernels)
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def observed(self, encoder: Encoder) -> Iterator[None]:
-        """While entered, the encoder gives what is observed; afterwards it is as it was before.
+        """Inside the context the encoder gives the observations; afterwards it is as before.
 
         Raises:
-            UsageError: when it cannot, or cannot be compiled where that is asked for.
+            UsageError: The encoder cannot give them, or cannot be compiled although this is requested.
         """
         if self.compile and not isinstance(encoder, Compilable):
             raise UsageError(f"{encoder.name} cannot be compiled: it has no `compiling`; run without it")
@@ -116,7 +116,7 @@ class EncoderSpec:
             yield
 
     def compiled(self, encoder: Encoder) -> contextlib.AbstractContextManager[None]:
-        """While entered, the encoder is compiled, where that is asked for; enter after `observed`."""
+        """Inside the context the encoder is compiled if this is requested; enter it after `observed`."""
         if self.compile and isinstance(encoder, Compilable):
             return encoder.compiling(self.batch_for(encoder))
         return contextlib.nullcontext()

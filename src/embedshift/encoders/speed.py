@@ -1,4 +1,4 @@
-"""What makes a forward pass faster and leaves its output as it is: a shortcut, compilation."""
+"""Makes a forward pass faster without changing its output: a shortcut, and compilation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,16 +14,16 @@ FEED_FORWARD = ("mlp", "ffn", "feed_forward")
 
 
 class ClassTokenShortcut:
-    """Spares the feed-forward network of the last block all tokens but the first, while it is entered.
+    """Inside the context, the feed-forward network of the last block computes only the first token.
 
-    After the attention of the last block nothing mixes the tokens any more: where only the class token is read, the
-    others need not be computed. The sum with the residual broadcasts, so that the other tokens then hold nonsense.
-    Whether an encoder reads none of them is for the caller to try.
+    After the attention of the last block nothing mixes the tokens any more. If only the class token is read, the others
+    need not be computed. The sum with the residual broadcasts, so that the other tokens then hold nonsense. The caller
+    must test whether an encoder reads none of them.
 
     Args:
-        block: The last block, its feed-forward network called by one of the usual names.
+        block: The last block; its feed-forward network has one of the usual names.
 
-    Set `wild` to try: what is not computed is then far off, so that whatever reads it shows.
+    For this test set `wild`: it makes the values that are not computed far off, so that any use becomes visible.
 
     Example:
         >>> import torch
@@ -52,7 +52,7 @@ class ClassTokenShortcut:
         self.on = False
 
     def remove(self) -> None:
-        """Takes the hooks off the block."""
+        """Removes the hooks from the block."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -69,7 +69,7 @@ class ClassTokenShortcut:
 
 
 def same_output(a: EncoderOutput, b: EncoderOutput, rounding: float = 1e-5) -> bool:
-    """Whether two outputs differ by no more than rounding, as a share of the largest value."""
+    """Returns whether two outputs differ by no more than rounding, as a fraction of the largest value."""
     first, second = a.arrays(), b.arrays()
     return first.keys() == second.keys() and all(
         np.abs(first[name] - second[name]).max() <= rounding * np.abs(first[name]).max() for name in first
@@ -77,7 +77,7 @@ def same_output(a: EncoderOutput, b: EncoderOutput, rounding: float = 1e-5) -> b
 
 
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The function compiled by torch's inductor for inputs of one shape, the weights frozen into it."""
+    """Compiles a function by torch's inductor for inputs of one shape, with frozen weights."""
     import torch._dynamo.config  # a second or two that only this needs
     import torch._inductor.config
 

@@ -1,4 +1,4 @@
-"""Where the parts of a vision transformer are, found by structure and not by the names of its modules."""
+"""Finds the parts of a vision transformer by structure, not by the names of its modules."""
 
 from torch import nn
 
@@ -7,7 +7,7 @@ POOL_NAMES = ("attn_pool", "attnpool")
 
 
 def last_block(module: nn.Module) -> nn.Module | None:
-    """The last of the longest run of like blocks in `module`: the last layer of its transformer.
+    """Returns the last of the longest sequence of similar blocks in `module`: the last layer of its transformer.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))
@@ -18,7 +18,9 @@ def last_block(module: nn.Module) -> nn.Module | None:
 
 
 def like_blocks(module: nn.Module) -> list[nn.Module]:
-    """The longest run of like blocks in `module`, in order: the layers of its transformer; empty where there is none.
+    """Returns the longest sequence of similar blocks in `module`, in order; empty if there is none.
+
+    These are blocks of one class: the layers of its transformer.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))
@@ -30,13 +32,13 @@ def like_blocks(module: nn.Module) -> list[nn.Module]:
 
 
 def run_of_blocks(module: nn.Module) -> nn.ModuleList | nn.Sequential | None:
-    """The list that holds the longest run of like blocks in `module`."""
+    """Returns the list that holds the longest sequence of similar blocks in `module`."""
     runs = [m for m in module.modules() if isinstance(m, nn.ModuleList | nn.Sequential) and len({*map(type, m)}) == 1]
     return max(runs, key=len, default=None)
 
 
 def patch_embedding(module: nn.Module) -> nn.Conv2d | None:
-    """The convolution that cuts pictures into patches: the first whose stride is its kernel.
+    """Returns the convolution that cuts images into patches: the first whose stride equals its kernel.
 
     Example:
         >>> patch_embedding(nn.Sequential(nn.Conv2d(3, 8, 4, stride=4))).kernel_size
@@ -49,12 +51,12 @@ def patch_embedding(module: nn.Module) -> nn.Conv2d | None:
 
 
 def has_cls_token(module: nn.Module) -> bool:
-    """Whether the module's first token is a class token, by the name that every family gives its parameter."""
+    """Returns whether the module's first token is a class token, by the common name of its parameter."""
     return any(name.rsplit(".", 1)[-1] in CLS_NAMES for name, _ in module.named_parameters())
 
 
 def pooling_head(module: nn.Module) -> nn.Module | None:
-    """The attention that pools all tokens into one: a part named so, or one with a learned query, its `probe`."""
+    """Returns the attention that pools all tokens into one: by its name, or by its learned query `probe`."""
     part: nn.Module
     for name, part in module.named_modules():
         if name.rsplit(".", 1)[-1] in POOL_NAMES or isinstance(getattr(part, "probe", None), nn.Parameter):

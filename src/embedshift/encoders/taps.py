@@ -1,7 +1,7 @@
-"""What happens inside the blocks of a tower while it runs: the calls of torch, given to all who listen.
+"""Taps: the torch calls inside the blocks of a tower, passed to all listeners while the blocks run.
 
-Modes of torch are a stack, and whoever leaves closes the topmost: of two modes in one block, each would end the other.
-So there is one mode for a tower, on while a block runs that somebody listens to.
+Torch modes form a stack, and leaving one closes the topmost: of two modes in one block, each would end the other. So
+each tower has one mode, which is active while a block runs that has a listener.
 """
 
 import contextlib
@@ -16,26 +16,26 @@ Kwargs = dict[str, Any]
 
 
 class Listener:
-    """Who listens to a block; each method is called while the block runs, and may use torch without being heard."""
+    """Listens to a block. Each method is called while the block runs; its own torch calls are not passed on."""
 
     def begin(self, tokens: Tensor) -> None:
         """The block begins, with these tokens."""
 
     def heard(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
-        """The block called a function of torch."""
+        """The block called a torch function."""
 
     def multihead(self, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Kwargs) -> None:
-        """A `nn.MultiheadAttention` ran, inside which nothing was heard."""
+        """A `nn.MultiheadAttention` ran; calls inside it are not passed on."""
 
     def end(self, output: Any) -> None:
-        """The block has ended, with this output; None = it raised."""
+        """The block has ended with this output; None = it raised."""
 
 
 class Taps(TorchFunctionMode):
     """The tap of one tower.
 
-    `nn.MultiheadAttention` takes another kernel while a mode is on, which would change its output by rounding: it runs
-    without, and is told as a whole.
+    While a mode is active, `nn.MultiheadAttention` would use another kernel, which changes its output by rounding. It
+    therefore runs without the mode, and listeners get it as a whole.
 
     Example:
         >>> import torch
@@ -58,7 +58,7 @@ class Taps(TorchFunctionMode):
         self._on = contextlib.ExitStack()
 
     def listen(self, block: nn.Module, listener: Listener) -> Callable[[], None]:
-        """Tells a listener what the block does, until what is returned is called."""
+        """Passes the calls of a block to a listener until the returned function is called."""
         if block not in self._listeners:
             self._hook(block)
         self._listeners.setdefault(block, []).append(listener)
@@ -66,7 +66,7 @@ class Taps(TorchFunctionMode):
 
     @contextlib.contextmanager
     def silent(self) -> Iterator[None]:
-        """While entered, nobody is told anything, and torch takes the functions that it takes without a mode."""
+        """Inside the context no listener is called, and torch uses the functions that it uses without a mode."""
         self._silent = True
         try:
             yield

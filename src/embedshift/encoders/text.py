@@ -1,4 +1,4 @@
-"""Text towers: texts in, vectors in the space of the embedding out. Only the tower is loaded, never the vision part."""
+"""Text towers: encode texts into the space of the embedding, without loading the vision part."""
 
 import contextlib
 import hashlib
@@ -24,7 +24,7 @@ Tokens = dict[str, Tensor]
 Tokenize = Callable[[list[str]], Tokens]
 Read = Callable[[Any, Tokens], Any]
 
-# Texts at once. Fixed, and batches are the same slices whoever asks: so equal texts give equal vectors, to the bit.
+# Texts per batch. It is fixed, so that batches are the same slices and equal texts give equal vectors, to the bit.
 BATCH = 64
 TOKENIZER_FILES = (
     "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"
@@ -39,11 +39,11 @@ class ModuleTextEncoder:
 
     Args:
         module: The text tower.
-        tokenize: Texts → what the module takes, on the CPU.
+        tokenize: Texts → the module's inputs, on the CPU.
         read: `(module, tokens) -> [B, D]`.
-        name: What errors call it.
-        device: As `ModuleEncoder`.
-        precision: As `ModuleEncoder`; "auto" is float32.
+        name: Name in error messages.
+        device: As in `ModuleEncoder`.
+        precision: As in `ModuleEncoder`; "auto" is float32.
 
     Example:
         >>> net = nn.EmbeddingBag(128, 4)
@@ -74,7 +74,7 @@ class ModuleTextEncoder:
         self.dim = self(["a photo"]).shape[1]
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encodes N texts, float32 `[N, D]`, not normalised; what is longer than the tower takes is cut."""
+        """Encodes N texts to float32 `[N, D]`, not normalised; texts longer than the tower's limit are cut."""
         with self._reading():
             parts = [self._encode(list(texts[start : start + BATCH])) for start in range(0, len(texts), BATCH)]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
@@ -99,11 +99,11 @@ class ModuleTextEncoder:
 def load_huggingface_text(
     model: str, *, device: str = "auto", precision: Precision = "float32"
 ) -> ModuleTextEncoder | None:
-    """The text tower of a checkpoint of transformers, with its own tokenizer; None for a family that has none.
+    """Loads the text tower of a transformers checkpoint, with its own tokenizer; None if its family has none.
 
     Raises:
-        EmbedshiftError: when the checkpoint or its tokenizer cannot be found, or weights are missing (they would be
-            filled at random).
+        EmbedshiftError: The checkpoint or its tokenizer cannot be found, or weights are missing (they would be filled
+            at random).
     """
     found = find_checkpoint(model)
     text = found.family.text
@@ -116,7 +116,7 @@ def load_huggingface_text(
 
 def _tokenizer(found: Checkpoint, *, padded: bool) -> Tokenize:
     if not any(checkpoint_file(found.source, name, found.offline) for name in TOKENIZER_FILES):
-        # transformers would make an empty one without a word.
+        # transformers would silently make an empty one.
         raise EmbedshiftError(
             f"{found.model}: no tokenizer in the checkpoint ({TOKENIZER_FILES[0]} or similar): it cannot encode texts"
         )
@@ -130,7 +130,7 @@ def _tokenizer(found: Checkpoint, *, padded: bool) -> Tokenize:
             words = "it needs: pip install sentencepiece" if lacking else reason(error)[:300]
             raise EmbedshiftError(f"{found.model}: its tokenizer cannot be loaded ({words})") from error
     longest = min(_longest(found.config), tokenizer.model_max_length)
-    tokenizer.padding_side = "right"  # Siglip2Tokenizer's own default is the left, which no tower was trained on
+    tokenizer.padding_side = "right"  # Siglip2Tokenizer pads at the left, as no tower was trained
 
     def tokenize(texts: list[str]) -> Tokens:
         tokens: Tokens = dict(
@@ -150,10 +150,10 @@ def _tokenizer(found: Checkpoint, *, padded: bool) -> Tokenize:
 
 
 def _longest(config: Any) -> int:
-    """Most tokens that the tower has positions for."""
+    """Returns the largest number of tokens for which the tower has positions."""
     text = getattr(config, "qformer_config", None) or getattr(config, "text_config", config)
     positions = int(text.max_position_embeddings)
-    # XLM-RoBERTa counts positions from behind its padding token.
+    # XLM-RoBERTa counts positions from after its padding token.
     return positions - text.pad_token_id - 1 if config.model_type == "altclip" else positions
 
 

@@ -1,4 +1,4 @@
-"""Encoders of timm: any of its models without its classifier."""
+"""Loads timm encoders: any timm model without its classifier."""
 
 import difflib
 import logging
@@ -25,21 +25,21 @@ def load_timm(
     size: int | None = None,
     embedding: str | None = None,
 ) -> ModuleEncoder:
-    """Loads a model of timm.
+    """Loads a timm model.
 
     Args:
         model: "vit_small_patch16_224.augreg_in21k_ft_in1k", "hf-hub:owner/name" or "local-dir:folder".
-        device: As `ModuleEncoder`.
-        precision: As `ModuleEncoder`.
-        size: Input size in pixels; by default the checkpoint's own. Position embeddings are interpolated.
+        device: As in `ModuleEncoder`.
+        precision: As in `ModuleEncoder`.
+        size: Input size in pixels; None = the checkpoint's own. Position embeddings are interpolated.
         embedding: "pooled", the only one.
 
     Returns:
-        The encoder; its embedding is what `timm.create_model(..., num_classes=0)` gives: the class token, the mean of
+        The encoder; its embedding is that of `timm.create_model(..., num_classes=0)`: the class token, the mean of
         patches or an attention pool, as the model was trained.
 
     Raises:
-        EmbedshiftError: when the extra `openclip` is not installed, or the model cannot be found or loaded whole.
+        EmbedshiftError: The extra `openclip` is not installed, or the model cannot be found or loaded completely.
     """
     chosen = TIMM.choose(embedding)
     timm = library("timm")
@@ -71,7 +71,10 @@ def load_timm(
 
 
 def _create(timm: Any, model: str, size: int | None) -> Any:
-    """The model with all its weights, then without its classifier: made without one, timm would not miss any weight."""
+    """Builds the model with all weights, then removes its classifier.
+
+    Built without the classifier, timm would not notice missing weights.
+    """
     source, _, place = model.partition(":")
     local, folder = source == "local-dir", Path(place).expanduser()
     if local:

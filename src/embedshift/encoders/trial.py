@@ -1,7 +1,7 @@
-"""Trials: what makes the passes of an encoder faster here, found by trying it; a verdict keeps what was found.
+"""Trials: measure what makes an encoder's passes faster on this machine; a verdict keeps the results.
 
-A kernel is taken where it gives what torch's own gives and is faster, each by itself. What is compared takes turns, so
-that what else the machine does meets both.
+A kernel is used if it gives the output of torch's own kernel and is faster; each kernel is tested by itself. The two
+alternate during a measurement, so that other load on the machine affects both.
 """
 
 import logging
@@ -28,12 +28,12 @@ from embedshift.statistics.vectors import cosine
 
 log = logging.getLogger(__name__)
 
-# How many times as fast something must be to be taken: noise does not turn that around.
+# The least speed-up at which a kernel is used; noise does not reverse it.
 FASTER = 1.03
 # The largest cosine distance of embeddings to those in float32 with which `precision` auto takes a lower one.
 MOST_ERROR = 0.01
 PICTURES = 4
-# Seconds of a pass that is timed.
+# Duration of a timed pass, in seconds.
 PASS = 0.15
 
 
@@ -42,14 +42,14 @@ class Subject:
     """An encoder as trials see it.
 
     Args:
-        run: One pass, by torch's own kernels.
-        at: While what it gives is entered, passes are in another precision.
+        run: Runs one pass with torch's own kernels.
+        at: Precision → a context in which passes use it.
         module: Its module.
         name: Its name.
-        size: Side of its pictures, in pixels.
-        batch: Views of a pass in a study.
-        device: Where it runs.
-        own: Whether its module is the user's own, whose code no key of a verdict sees.
+        size: Side of its input in pixels.
+        batch: Views per pass in a study.
+        device: Its device.
+        own: Whether the module is the user's own, whose code the key of a verdict does not cover.
     """
 
     run: Callable[[Pixels], EncoderOutput]
@@ -63,47 +63,47 @@ class Subject:
 
 
 class Trials:
-    """The trials of one encoder; what its verdict knows is not tried again.
+    """The trials of one encoder; results that its verdict has are not measured again.
 
     Args:
         subject: The encoder.
-        key: Of its verdict.
+        key: The key of its verdict.
     """
 
     def __init__(self, subject: Subject, key: str) -> None:
         self._subject, self._key = subject, key
         found = read_verdict(key)
-        # What is exact is tried anew where the code may be another; how fast it is does not change what comes out.
+        # Exactness is tested again if the code may differ; speed does not change the output.
         self._verdict: Verdict = replace(found, shortcut=None, equal={}) if subject.own else found
 
     def shortcut_holds(self, shortcut: ClassTokenShortcut) -> bool:
-        """Whether embedding and attention of two random images stay the same with it."""
+        """Returns whether the shortcut leaves embedding and attention of two random images unchanged."""
         if self._verdict.shortcut is None:
             self._learn(shortcut=self._try_shortcut(shortcut))
         return bool(self._verdict.shortcut)
 
     def equal(self, precision: Precision) -> tuple[str, ...]:
-        """The kernels that give what torch's own give, to rounding."""
+        """Returns the kernels whose output equals that of torch's own, up to rounding."""
         if precision not in self._verdict.equal:
             with self._subject.at(precision):
                 self._try_kernels(precision)
         return self._verdict.equal[precision]
 
     def taken(self, precision: Precision) -> tuple[str, ...]:
-        """Those of them that are faster."""
+        """Returns those of them that are faster."""
         equal = self.equal(precision)
         return tuple(name for name in equal if self._verdict.factors[precision][name] >= FASTER)
 
     def cost(self, precision: Precision) -> Cost:
-        """What a lower precision costs and spares, each with the kernels that are taken in it."""
+        """Returns what a lower precision costs and saves, each with the kernels that are used in it."""
         if precision not in self._verdict.costs:
             self._learn(costs={**self._verdict.costs, precision: self._try_cost(precision)})
         return self._verdict.costs[precision]
 
     def choose(self, asked: Precision) -> Precision:
-        """The precision that was asked for; for "auto" the fastest whose embeddings are near to those in float32.
+        """Returns the requested precision; for "auto" the fastest whose embeddings are close to float32.
 
-        A line in the log says what was measured: of "auto" what it became, else that float32 is faster on this CPU.
+        It logs one line about the measurement: which precision "auto" became, or that float32 is faster on this CPU.
         """
         if asked == "auto":
             return self._fastest()
@@ -121,7 +121,7 @@ class Trials:
         for each in lower:
             try:
                 cost = self.cost(each)
-            except Exception as error:  # a device that cannot
+            except Exception as error:  # a device that cannot do it
                 words.append(f"{each} cannot be computed here ({reason(error)[:100]})")
                 continue
             words.append(f"{each} {_in_words(cost)}")
@@ -136,13 +136,13 @@ class Trials:
 
     def _try_shortcut(self, shortcut: ClassTokenShortcut) -> bool:
         images, short = self._noise(), None
-        with self._subject.at("float32"):  # tells apart what a lower one would blur
+        with self._subject.at("float32"):  # distinguishes values that a lower precision would merge
             plain = self._subject.run(images)
             shortcut.wild = True
             try:
                 with shortcut:
                     short = self._subject.run(images)
-            except Exception as error:  # a block that is built otherwise
+            except Exception as error:  # a block with another structure
                 log.debug("%s: no shortcut (%s)", self._subject.name, reason(error))
             shortcut.wild = False
         return short is not None and same_output(plain, short)
@@ -212,7 +212,7 @@ class Trials:
 
 
 def _pictures(count: int, size: int) -> Pixels:
-    """Pictures of large and small random squares, `[count, size, size, 3]`: nearer to photographs than noise is."""
+    """Returns images of random squares, large and small, `[count, size, size, 3]`: closer to photographs than noise."""
     rng = np.random.default_rng(1)
     found = np.zeros((count, size, size, 3))
     for parts, share in ((4, 0.5), (16, 0.3), (size, 0.2)):

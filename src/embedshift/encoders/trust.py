@@ -1,4 +1,4 @@
-"""What a checkpoint may do: give numbers. Its files choose no code, no other files, and no network."""
+"""Checks that a checkpoint provides only numbers: its files must not choose code, other files or the network."""
 
 import contextlib
 import json
@@ -17,10 +17,10 @@ TOKENIZER_KEYS = {"clean", "strip_sep_token", "language", "reduction_mask", "add
 
 @contextlib.contextmanager
 def closed(*, local: bool) -> Iterator[None]:
-    """While entered, a checkpoint's own code is refused without a question, and a local one reaches no Hub.
+    """Inside the context a checkpoint's own code is refused, and a local checkpoint cannot reach the Hub.
 
     Args:
-        local: Whether the checkpoint is a folder here.
+        local: Whether the checkpoint is a folder on this machine.
 
     Example:
         >>> with closed(local=True):
@@ -39,10 +39,10 @@ def closed(*, local: bool) -> Iterator[None]:
 
 
 def check_config(config: transformers.PretrainedConfig, model: str) -> None:
-    """Takes out of a configuration what would choose kernels or files of weights; refuses what needs other code.
+    """Removes settings that would choose kernels or weight files from a configuration; refuses what needs other code.
 
     Raises:
-        EmbedshiftError: for quantized weights.
+        EmbedshiftError: The weights are quantized.
 
     Example:
         >>> config = transformers.CLIPConfig(attn_implementation="owner/kernel")
@@ -54,19 +54,19 @@ def check_config(config: transformers.PretrainedConfig, model: str) -> None:
     if any(getattr(part, "quantization_config", None) for part in parts):
         raise EmbedshiftError(f"{model}: its weights are quantized; give a checkpoint with full-precision weights")
     settable: Any = config
-    settable._attn_implementation = None  # of its parts too
+    settable._attn_implementation = None  # also for its parts
     settable.transformers_weights = None
 
 
 def check_index(file: Path | None, model: str) -> None:
-    """Refuses an index of several files of weights that names one outside its own folder.
+    """Refuses an index of several weight files that names one outside its own folder.
 
     Args:
-        file: "model.safetensors.index.json" or its like; None = there is none.
-        model: What errors call the checkpoint.
+        file: "model.safetensors.index.json" or a similar file; None = there is none.
+        model: The checkpoint's name in error messages.
 
     Raises:
-        EmbedshiftError: for such an index, and for one that is none.
+        EmbedshiftError: The index names such a file, or is no index.
 
     Example:
         >>> check_index(None, "mine")
@@ -85,14 +85,14 @@ def check_index(file: Path | None, model: str) -> None:
 
 
 def check_open_clip(config: dict[str, Any], model: str) -> None:
-    """Refuses what an open_clip configuration could do beyond describing two towers.
+    """Refuses an open_clip configuration that does more than describe two towers.
 
     Args:
         config: Its `model_cfg`.
-        model: What errors call the checkpoint.
+        model: The checkpoint's name in error messages.
 
     Raises:
-        EmbedshiftError: for one that names files or code.
+        EmbedshiftError: The configuration names files or code.
 
     Example:
         >>> check_open_clip({"text_cfg": {"tokenizer_kwargs": {"trust_remote_code": True}}}, "mine")
@@ -112,15 +112,15 @@ def check_open_clip(config: dict[str, Any], model: str) -> None:
 
 
 def check_hf_text(config: dict[str, Any], model: str, *, local: bool) -> None:
-    """Refuses a text tower whose layout is another model's, where that has code of its own or would need the network.
+    """Refuses a text tower whose layout is another model's, if that model has its own code or needs the network.
 
     Args:
-        config: As `check_open_clip`.
-        model: What errors call the checkpoint.
-        local: Whether it lies in a folder here: then only what an earlier run downloaded is used.
+        config: As in `check_open_clip`.
+        model: The checkpoint's name in error messages.
+        local: Whether it is a folder on this machine; then only files that an earlier run downloaded are used.
 
     Raises:
-        EmbedshiftError: for such a tower.
+        EmbedshiftError: The tower is refused.
     """
     name = (config.get("text_cfg") or {}).get("hf_model_name")
     if name is None:
@@ -135,13 +135,13 @@ def check_hf_text(config: dict[str, Any], model: str, *, local: bool) -> None:
 
 
 def check_timm(folder: Path) -> None:
-    """Refuses a folder of timm's whose configuration would let weights be filled at random.
+    """Refuses a timm folder whose configuration would let weights be filled at random.
 
     Args:
-        folder: Where its config.json lies.
+        folder: The folder of its config.json.
 
     Raises:
-        EmbedshiftError: for such a folder.
+        EmbedshiftError: The folder is refused.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     told = config.get("model_args") or {}

@@ -1,4 +1,4 @@
-"""Verdicts: what trials found out about an encoder on this machine, kept in the user's cache."""
+"""Verdicts: the results of trials of an encoder on this machine, kept in the user's cache."""
 
 import dataclasses
 import hashlib
@@ -20,10 +20,10 @@ from embedshift.encoders.cache import note, recall
 from embedshift.errors import UsageError
 
 KIND = "verdicts"
-# Raised whenever trials or kernels change: what an older embedshift found out is then tried again.
+# Increased whenever trials or kernels change, so that results of an older embedshift are measured again.
 VERSION = 1
 PACKAGES = ("embedshift", "torch", "transformers", "open_clip_torch", "timm")
-# What holds torch and its libraries to other instructions than the processor has.
+# Settings that restrict the processor instructions of torch and its libraries.
 HELD = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
 
 Times = Annotated[float, Gt(0), Le(1e6)]
@@ -32,14 +32,14 @@ Distance = Annotated[float, Ge(0), Le(2)]
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a lower precision costs and spares.
+    """What a lower precision costs and saves.
 
     Args:
-        times: Seconds of a pass as a multiple of those in float32.
-        largest: Largest cosine distance of an embedding to that in float32; None = not measured, since it is slower,
-            or not finite.
+        times: Seconds per pass as a multiple of those in float32.
+        largest: Largest cosine distance between an embedding and its float32 version; None = not measured, because the
+            precision is slower, or not finite.
         mean: Mean of these distances.
-        pictures: Number of pictures that they are of.
+        pictures: Number of images behind them.
     """
 
     times: Times
@@ -50,13 +50,13 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What trials found out; what was not tried yet is missing.
+    """The results of trials; what was not tested yet is missing.
 
     Args:
-        shortcut: Whether embedding and attention stay the same with the class token's shortcut.
-        equal: By precision, the kernels that give what torch's own give.
-        factors: By precision and kernel, how many times as fast as torch's own it is.
-        costs: By precision.
+        shortcut: Whether the class token's shortcut leaves embedding and attention unchanged.
+        equal: By precision: the kernels whose output equals that of torch's own.
+        factors: By precision and kernel: how many times as fast as torch's own it is.
+        costs: By precision: its cost.
     """
 
     shortcut: bool | None = None
@@ -65,12 +65,12 @@ class Verdict:
     costs: Mapping[str, Cost] = field(default_factory=dict)
 
     def write(self, key: str) -> None:
-        """Into the cache, where that can be."""
+        """Writes it to the cache if possible."""
         note(KIND, key, dataclasses.asdict(self))
 
 
 def read_verdict(key: str) -> Verdict:
-    """What the cache knows; of a damaged file, nothing.
+    """Reads a verdict from the cache; a damaged file counts as empty.
 
     Example:
         >>> read_verdict("0").shortcut is None
@@ -84,10 +84,10 @@ def read_verdict(key: str) -> Verdict:
 
 
 def key_of(content: Mapping[str, Any]) -> str:
-    """The key of a verdict: a hash over what it is about, the processor and the versions.
+    """Returns the key of a verdict: a hash over its subject, the processor and the versions.
 
     Args:
-        content: What tells one encoder from another, as JSON.
+        content: What identifies the encoder, as JSON.
 
     Example:
         >>> key_of({"size": 224}) == key_of({"size": 32})
@@ -98,7 +98,7 @@ def key_of(content: Mapping[str, Any]) -> str:
 
 
 def structure(module: nn.Module) -> list[Any]:
-    """What decides a module's passes beside its weights: the classes of its parts, and their plain settings.
+    """Returns what decides a module's passes in addition to its weights: the classes and plain settings of its parts.
 
     Example:
         >>> name, kind, settings = structure(nn.Sequential(nn.Dropout(0.5)))[1]
@@ -122,7 +122,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def processor() -> Json:
-    """What the processor has, as torch and its libraries may use it, and the number of threads."""
+    """Returns the features that torch and its libraries may use on this processor, and the number of threads."""
     has_word = hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported")
     return {
         "machine": platform.machine(),
@@ -136,7 +136,7 @@ def processor() -> Json:
 
 
 def processor_name() -> str:
-    """What the system calls it."""
+    """Returns the system's name for the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
@@ -146,13 +146,13 @@ def processor_name() -> str:
 
 
 def features() -> list[str]:
-    """The names of its features, where torch tells them."""
+    """Returns the names of the processor's features, if torch reports them."""
     tell = getattr(torch.cpu, "get_capabilities", dict)
     return sorted(name for name, value in tell().items() if value is True)
 
 
 def versions() -> dict[str, str]:
-    """Of embedshift and the libraries that a pass runs through; one that is not installed is left out."""
+    """Returns the versions of embedshift and of the installed libraries that a pass uses."""
     found = {}
     for name in PACKAGES:
         try:

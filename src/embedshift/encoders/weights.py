@@ -1,4 +1,4 @@
-"""Weights of a module: their hash, the precision they are cast to, whether they have gradients."""
+"""The weights of a module: their hash, their precision, and whether they have gradients."""
 
 import contextlib
 import hashlib
@@ -11,7 +11,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def weights_hash(module: nn.Module) -> str:
-    """SHA-256 over the names, dtypes, shapes and bytes of all weights: equal weights, equal hash, wherever they lie.
+    """Returns SHA-256 over the names, dtypes, shapes and bytes of all weights; it does not depend on their device.
 
     Example:
         >>> weights_hash(nn.Identity())[:12]
@@ -26,7 +26,7 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
-    """Casts the weights of matrix products and convolutions once; autocast would do it again at every pass.
+    """Casts the weights of matrix products and convolutions once; autocast would do it in every pass.
 
     Example:
         >>> layer = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
@@ -40,7 +40,7 @@ def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
 
 @contextlib.contextmanager
 def cast_for_now(module: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """While entered, the weights are cast as by `cast_weights`; afterwards they are what they were, to the bit.
+    """Inside the context the weights are cast as by `cast_weights`; afterwards they are exactly as before.
 
     Example:
         >>> layer = nn.Linear(2, 2)
@@ -65,7 +65,7 @@ def _products(module: nn.Module) -> list[nn.Module]:
 
 @contextlib.contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """While entered, the weights have no gradients.
+    """Inside the context the weights have no gradients.
 
     Example:
         >>> layer = nn.Linear(2, 2)

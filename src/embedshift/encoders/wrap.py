@@ -1,4 +1,4 @@
-"""The user's own torch module as an encoder."""
+"""`wrap`: makes an encoder from the user's own torch module."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from embedshift.registry import fingerprint
 
 
 class ReadingEncoder(ModuleEncoder):
-    """One that reads texts too, by the user's own function."""
+    """A `ModuleEncoder` that also encodes texts, by the user's own function."""
 
     encode_text: Callable[[Sequence[str]], Any]
 
@@ -32,23 +32,27 @@ def wrap(
     precision: Precision = "float32",
     encode_text: Callable[[Sequence[str]], Any] | None = None,
 ) -> ModuleEncoder:
-    """The user's own torch module as an encoder.
+    """Makes an encoder from a torch module.
 
     Args:
-        module: Takes float `[B, 3, size, size]`, normalised, and gives the embedding `[B, D]`. It is put into eval
-            mode, moved to the device, and gets forward hooks.
+        module: Maps normalised pixels float `[B, 3, size, size]` to embeddings `[B, D]`. It is put into eval mode,
+            moved to the device, and gets forward hooks.
         size: Side of its square input, in pixels.
-        mean: Per channel, of values in [0, 1].
-        std: Per channel, of values in [0, 1].
-        name: What tables and reports call it; by default the class's name.
-        embed: `(module, pixels) -> [B, D]`, where the module's output is not the embedding itself.
-        attention: Path of the block inside which the last attention runs ("blocks.11.attn"); by default it is found.
-        device: As `ModuleEncoder`.
-        precision: As `ModuleEncoder`.
-        encode_text: `(texts) -> [N, D]`, for `text` and `labels`: vectors in the space of the embedding.
+        mean: Mean of each channel, for values in [0, 1].
+        std: Standard deviation of each channel, for values in [0, 1].
+        name: Name in tables and reports; None = the name of the module's class.
+        embed: `(module, pixels) -> [B, D]`, if the module's output is not the embedding itself.
+        attention: Path of the block that runs the last attention ("blocks.11.attn"); None = it is found by structure.
+        device: "auto" = CUDA, else MPS, else CPU; or any torch device.
+        precision: "float32", "bfloat16", "float16", or "auto" = the fastest whose embeddings are close to float32.
+        encode_text: `(texts) -> [N, D]`, for the settings `text` and `labels`: vectors in the space of the embedding.
 
     Returns:
         An encoder for `embedshift.run(model=...)`.
+
+    Raises:
+        UsageError: The module has no part with the name `attention`.
+        EmbedshiftError: The module cannot encode one black image of the input size.
 
     Example:
         >>> import numpy
@@ -78,7 +82,7 @@ def wrap(
 
 
 def _own_reading(embed: Embed | None, attention: str | None) -> Embedding | None:
-    """What tells two ways to read one module apart: weights alone do not, and a study must not mix them."""
+    """Describes how the module is read: weights alone do not identify it, and a study must not mix two readings."""
     if embed is None and attention is None:
         return None
     name = fingerprint(embed, f"{attention}|")

@@ -29,10 +29,10 @@ class Attended:
 
 
 class WrittenAttention(TorchFunctionMode):
-    """While entered, attention is written out, and kept in `attended`, in the order in which it ran.
+    """Inside the context attention is written out, and kept in `attended` in the order in which it ran.
 
-    Serves scaled dot-product attention, `nn.MultiheadAttention`, and attention that a model writes out itself, as a
-    4-D softmax whose result a product takes.
+    It handles scaled dot-product attention, `nn.MultiheadAttention`, and attention that a model writes out itself, as a
+    4-D softmax whose result enters a product.
 
     Example:
         >>> q = torch.ones(1, 1, 2, 4, requires_grad=True)
@@ -48,7 +48,7 @@ class WrittenAttention(TorchFunctionMode):
         self._softmax: Tensor | None = None
 
     def attend(self, weights: Tensor, values: Tensor) -> Tensor:
-        """The product of weights and values."""
+        """Returns the product of weights and values."""
         return weights @ values
 
     def __torch_function__(
@@ -68,7 +68,7 @@ class WrittenAttention(TorchFunctionMode):
         return result
 
     def _is_softmax(self, tensor: Tensor) -> bool:
-        """Whether it is the last softmax, perhaps through a dropout that does nothing."""
+        """Returns whether a tensor is the last softmax, possibly after a dropout that does nothing."""
         last = self._softmax
         return last is not None and tensor.shape == last.shape and tensor.data_ptr() == last.data_ptr()
 
@@ -109,5 +109,5 @@ class WrittenAttention(TorchFunctionMode):
 
 
 def _in_heads(tokens: Tensor, heads: int) -> Tensor:
-    """`[B, T, H d]` → `[B, H, T, d]`."""
+    """Reshapes `[B, T, H d]` to `[B, H, T, d]`."""
     return tokens.reshape(*tokens.shape[:2], heads, -1).transpose(1, 2)

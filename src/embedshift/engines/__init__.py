@@ -1,4 +1,4 @@
-"""Engines: who does the work of the pending shards. One interface, equal results."""
+"""Engines: they measure the pending shards. All have one interface and give equal results."""
 
 import contextlib
 from collections.abc import Callable
@@ -11,7 +11,7 @@ __all__ = ["Engine", "Job", "Progress", "Result", "find_engine", "find_map"]
 
 
 def find_engine(name: str) -> Engine:
-    """The engine of a name."""
+    """Returns the engine with this name."""
     if name == "ray":
         from embedshift.engines.ray import run_ray
 
@@ -22,7 +22,7 @@ def find_engine(name: str) -> Engine:
 
 
 def find_map(name: str) -> contextlib.AbstractContextManager[Callable[..., Any]]:
-    """What calls a function with each of a list of things, in order: all over the cluster for "ray", else here."""
+    """Returns the function that maps over a list in order: on the whole cluster for "ray", else in this process."""
     if name == "ray":
         from embedshift.engines.cluster import over_cluster
 

@@ -1,4 +1,4 @@
-"""Images of finished shards, looked at again: those that failed, and those that may have changed since."""
+"""Looks again at images of finished shards: those that failed, and those that may have changed since."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,15 @@ def worth_again(
     workers: int,
     transient: bool,
 ) -> set[int]:
-    """The finished shards with an image that failed and can be drawn now; only images that failed are read.
+    """Returns the finished shards with a failed image that can be drawn now; reads only failed images.
 
     Args:
         cut: All shards of the study.
-        done: What the finished ones say, by index.
+        done: Records of the finished ones, by index.
         source: Reads the images.
         plan: What to draw.
-        workers: Loader processes.
-        transient: Whether only failures that are transient are tried again.
+        workers: Number of loader processes.
+        transient: Whether to try only transient failures again.
     """
     failed = {
         (index, each.image_id)
@@ -53,7 +53,7 @@ def worth_again(
 
 
 def hashes_now(samples: Sequence[Sample], source: Source, plan: Plan, *, workers: int) -> dict[str, str | None]:
-    """By id, the hash of the pixels of some images as they are now; None where one cannot be read."""
+    """Returns image id → hash of the current pixels; None if an image cannot be read."""
     found = draw_all(Images(samples, source, plan, hash_image), min(workers, len(samples)))
     return {
         storable(sample.image_id): hashed if isinstance(hashed, str) else None

@@ -1,4 +1,4 @@
-"""A Ray cluster: how it is joined and left, and a function that is called all over it."""
+"""Joins and leaves a Ray cluster, and maps a function over it."""
 
 import collections
 import contextlib
@@ -15,7 +15,7 @@ from embedshift.errors import EmbedshiftError, MissingExtra, reason
 log = logging.getLogger(__name__)
 
 PING = 5.0  # seconds
-# Calls beyond one for each core that are sent ahead; what comes back waits until its turn.
+# Calls that are sent ahead beyond one per core; results wait for their turn.
 AHEAD = 2
 
 A = TypeVar("A")
@@ -24,10 +24,10 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def joined() -> Iterator[Any]:
-    """Ray, on the cluster of `RAY_ADDRESS`, else started on this machine and stopped at the end.
+    """Gives Ray, on the cluster of `RAY_ADDRESS`, or started on this machine and stopped at the end.
 
     Raises:
-        EmbedshiftError: when Ray is not installed, does not answer, or gives up in between.
+        EmbedshiftError: Ray is not installed, does not answer, or fails in between.
     """
     try:
         import ray
@@ -39,7 +39,7 @@ def joined() -> Iterator[Any]:
     address, started_here = os.environ.get("RAY_ADDRESS") or "local", not ray.is_initialized()
     if started_here:
         try:
-            # Not left to Ray, which would look for the last cluster of this machine, long gone or not.
+            # Not left to Ray, which would look for the last cluster of this machine, even if it has gone.
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, RuntimeError) as error:
             raise EmbedshiftError(
@@ -58,7 +58,7 @@ def joined() -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _watched(head: str) -> Iterator[None]:
-    """Says so when the head of the cluster is gone: Ray ends this process some time later, without a word.
+    """Logs that the head of the cluster is gone, because Ray ends this process some time later without a message.
 
     Args:
         head: Its address, `host:port`.
@@ -86,9 +86,9 @@ def _watched(head: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def over_cluster() -> Iterator[Callable[..., Any]]:
-    """A `map` over the cores of a cluster, which is joined when more than one thing is to be done.
+    """Gives a `map` over the cores of a cluster, which is joined for more than one item.
 
-    What a worker cannot do, as read files that are on the disk of this process alone, is done here.
+    Work that a worker cannot do, such as reading files on this process's own disk, is done here.
     """
     with contextlib.ExitStack() as stack:
         ray: Any = None
@@ -115,7 +115,7 @@ def over_cluster() -> Iterator[Callable[..., Any]]:
 
 
 def _called(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterator[tuple[A, T, str]]:
-    """Each item in order, with its result, or with why there is none; a window of them at a time."""
+    """Yields each item in order with its result, or with the reason why there is none; a window of items at a time."""
     call, sent = ray.remote(num_cpus=1)(_tried), ray.put(function)
     window = max(1, int(ray.cluster_resources().get("CPU", 1))) + AHEAD
     left, waiting = iter(items), collections.deque[tuple[A, Any]]()
@@ -132,7 +132,7 @@ def _called(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterato
 
 
 def _tried(function: Callable[[A], T], item: A) -> tuple[T | None, str]:
-    """On a worker: the result, or why there is none."""
+    """Returns, on a worker, the result or the reason why there is none."""
     try:
         return function(item), ""
     except Exception as error:

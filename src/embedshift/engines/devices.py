@@ -1,7 +1,7 @@
-"""Several devices in one machine: a process with an encoder of its own for each, and one queue of shards.
+"""Several devices in one machine: one process with its own encoder for each, and one queue of shards.
 
-The processes are started anew rather than forked, since CUDA does not survive a fork, and each is the child of this one
-through a pipe: whichever end dies, the other reads the end of the pipe and stops.
+The processes are started and not forked, because CUDA does not survive a fork. Each is connected by a pipe: if one side
+ends, the other reads the end of the pipe and stops.
 """
 
 import contextlib
@@ -36,10 +36,10 @@ serve(int(sys.argv[1]))
 
 
 def device_names(device: str) -> list[str]:
-    """The devices that a setting names: all GPUs for "auto" and "cuda", else what stands between its commas.
+    """Returns the devices of a setting: all GPUs for "auto" and "cuda", else the names between its commas.
 
     Raises:
-        EmbedshiftError: when they are of several kinds, so that rows would depend on who took which shard.
+        EmbedshiftError: They are of several kinds, so that rows would depend on which device measured which shard.
 
     Example:
         >>> device_names("cuda:0, cuda:2")
@@ -54,10 +54,10 @@ def device_names(device: str) -> list[str]:
 
 
 def run_on_devices(job: Job) -> Iterator[Result]:
-    """The local engine on every device of `job.device`; in this process where there is one device, or one shard.
+    """Runs the local engine on every device of `job.device`; in this process for one device or one shard.
 
     Raises:
-        EmbedshiftError: when an encoder cannot be loaded on its device, or fails, or its process is ended.
+        EmbedshiftError: An encoder cannot be loaded on its device, or fails, or its process is killed.
     """
     names = device_names(job.device)[: len(job.shards)] if job.device else []
     parcel = _parcel(job, len(names)) if len(names) > 1 else None
@@ -75,7 +75,7 @@ def run_on_devices(job: Job) -> Iterator[Result]:
 
 
 def _hand_out(job: Job, children: Sequence["_Child"]) -> Iterator[Result]:
-    """Gives each child shards whenever it asks for more, and passes on what it sends."""
+    """Gives each child shards whenever it asks for more, and yields its results."""
     left = list(job.shards)
     busy = {child.pipe: child for child in children}
     while busy:
@@ -83,7 +83,7 @@ def _hand_out(job: Job, children: Sequence["_Child"]) -> Iterator[Result]:
             child = busy[pipe]  # type: ignore[index]
             message = child.receive()
             if message is None and left:
-                # Several, since loaders read ahead only within them; fewer and fewer, so that all end together.
+                # Several, because loaders read ahead only within them; fewer at the end, so that all finish together.
                 count = max(1, len(left) // (2 * len(children)))
                 child.send(left[:count])
                 del left[:count]
@@ -98,7 +98,7 @@ def _hand_out(job: Job, children: Sequence["_Child"]) -> Iterator[Result]:
 
 
 def _parcel(job: Job, devices: int) -> bytes | None:
-    """What every child is told; None where it cannot be told, as with augmentations that a script defines itself."""
+    """Returns the message for every child; None if it cannot be sent, as with augmentations defined in a script."""
     workers = min(job.workers, max(1, (os.cpu_count() or 1) // devices))
     try:
         parcel = pickle.dumps(replace(job, shards=(), ready=None, progress=_ignore).with_workers(workers))
@@ -161,7 +161,7 @@ def _child(device: str) -> Iterator[_Child]:
 
 
 def serve(handle: int) -> None:
-    """A child's whole life: loads the encoder, then measures the shards that it is given until the pipe ends.
+    """Runs a child: loads the encoder, then measures the shards that it gets until the pipe ends.
 
     Args:
         handle: File descriptor of its end of the pipe.
@@ -186,4 +186,4 @@ def serve(handle: int) -> None:
 
 
 def _ignore(_count: int) -> None:
-    """In a child the pipe takes its place."""
+    """Replaces the progress function in a child, which uses the pipe."""

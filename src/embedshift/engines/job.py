@@ -1,4 +1,4 @@
-"""What an engine is asked to do."""
+"""`Job`: the work that an engine gets."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,16 +17,16 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What an engine is asked to do.
+    """The work that an engine gets.
 
     Args:
-        shards: What is still to be done.
-        source: Reads the bytes.
+        shards: The pending shards.
+        source: Reads the bytes of images.
         plan: What to draw and measure, and the settings.
-        spec: Which encoder, for processes that load one of their own.
-        ready: The encoder of this process; None = not yet.
-        progress: Called with a number of images whenever so many more are through.
-        folder: The study's folder, where outputs for unfinished shards are kept; None = they are not.
+        spec: Specification of the encoder, for processes that load their own.
+        ready: The encoder of this process; None = not loaded yet.
+        progress: Called as `progress(n)` whenever n more images are done.
+        folder: The study's folder, where outputs for unfinished shards are kept; None = they are not kept.
     """
 
     shards: Sequence[Shard]
@@ -44,20 +44,20 @@ class Job:
 
     @property
     def workers(self) -> int:
-        """Loader processes beside each encoder; 0 = draw in the encoder's own process."""
+        """Number of loader processes beside each encoder; 0 = the encoder's process draws."""
         return workers_of(self.config)
 
     @property
     def device(self) -> str:
-        """The devices that encoders are loaded on; "" = the user's own encoder is all."""
+        """The devices of the encoders; "" = only the user's own encoder."""
         return self.config.device if self.spec.given is None else ""
 
     def with_batch(self, size: int) -> "Job":
-        """The same in batches of `size`: what was too large for the memory once is too large again."""
+        """Returns the job in batches of `size`: a batch that was too large for memory once will be again."""
         return replace(self, plan=replace(self.plan, batch_size=size))
 
     def with_workers(self, count: int) -> "Job":
-        """The same with so many loader processes."""
+        """Returns the job with another number of loader processes."""
         return replace(self, plan=replace(self.plan, config=replace(self.config, workers=count)))
 
 
@@ -66,8 +66,8 @@ Engine = Callable[[Job], Iterator[Result]]
 
 
 def workers_of(config: StudyConfig) -> int:
-    """Loader processes of a study: where the user names none, one for each core, at most 8.
+    """Returns the number of loader processes of a study; the default is one per core, at most 8.
 
-    With fewer, the encoder's threads on the other cores wait for the one whose core the loader takes.
+    With fewer, the encoder's threads on the other cores wait for the thread whose core the loader uses.
     """
     return min(8, cores()) if config.workers is None else config.workers

@@ -1,9 +1,9 @@
 """Loader processes: they read, decode and draw images ahead of the encoder, which takes them in order.
 
-Each process has a pipe of its own, and nobody else its end: when one ends, even in the middle of handing over, that is
-read here, and no other's images are lost. The image that it was at is tried once more, alone in a new process, and so
-is an image that took too long or too much memory. If that ends in the same way, the image is a failure, and the run
-goes on.
+Each process has its own pipe, whose other end nobody else holds. If a process ends, even while it sends, this side
+reads the end of the pipe, and images of the other processes are not lost. The image that it was drawing is tried once
+more, alone in a new process; so is an image that took too long or too much memory. If that fails in the same way, the
+image is a failure, and the run continues.
 """
 
 import collections
@@ -32,13 +32,13 @@ from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import Sample, Source
 
-# What is made of an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
+# The result for an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
 Made = Any
 # Of views at each loader and as many that the encoder has not taken yet; never less than one image each.
 BYTES_AHEAD = 16 * 2**20
-# What a pipe says whose other end is gone.
+# Errors of a pipe whose other end is gone.
 GONE = (EOFError, ConnectionError)
-# What ends the drawing of an image otherwise than with the image or a failure.
+# Errors that end the drawing of an image without an image or a failure.
 ENDED = (TookTooLong, MemoryError, *GONE)
 # A process that is forked while another's pipe is made would keep the end of that open.
 _ONE_FORK = threading.Lock()
@@ -49,10 +49,10 @@ class Images:
     """Images to draw.
 
     Args:
-        samples: Which, in order.
+        samples: The images, in order.
         source: Reads their bytes.
         plan: What to draw.
-        work: What is done with each: `pipeline.draw.draw_image` or `hash_image`.
+        work: The work on each image: `pipeline.draw.draw_image` or `hash_image`.
     """
 
     samples: Sequence[Sample]
@@ -61,22 +61,22 @@ class Images:
     work: Callable[..., Made]
 
     def draw(self, place: int, *, ends_process: bool = False, into: Pixels | None = None) -> Made:
-        """One of them, its views put into an array where one is given; raises one of `ENDED`."""
+        """Draws one image, its views into an array if one is given; raises one of `ENDED`."""
         where = {} if into is None else {"into": into}
         return self.work(self.samples[place], self.source, self.plan, ends_process=ends_process, **where)
 
     def rooms(self, workers: int) -> Rooms:
-        """Where one of so many loaders puts the views that it draws."""
+        """Returns the memory in which one of `workers` loaders puts its views."""
         plan = self.plan
         views, size = 1 + plan.views, plan.preprocess.size
-        # What is drawn ahead, and what waits for two passes of the encoder.
+        # Images drawn ahead, and those that wait for two passes of the encoder.
         images = _ahead(plan, workers) + 2 * plan.batch_size // views + 2
         shared = self.work is draw_image and isinstance(_context(), ForkContext)
         return Rooms(-(-images // workers) + 1 if shared else 0, (views, size, size, 3))
 
 
 def draw_all(images: Images, workers: int) -> Generator[Made, None, None]:
-    """All images in order, drawn ahead by so many processes; 0 = in this one, as they are asked for."""
+    """Yields all images in order, drawn ahead by `workers` processes; 0 = by this process, on demand."""
     if not workers:
         for place in range(len(images.samples)):
             yield _at_second_try(images, place, lambda place=place: images.draw(place))  # type: ignore[misc]
@@ -96,7 +96,7 @@ def draw_all(images: Images, workers: int) -> Generator[Made, None, None]:
 
 
 def _ahead(plan: Plan, workers: int) -> int:
-    """Images that are asked for at once."""
+    """Returns how many images are requested at a time."""
     of_image = (1 + plan.views) * plan.preprocess.size**2 * 3
     return max(workers, (1 + workers) * BYTES_AHEAD // of_image)
 
@@ -106,7 +106,7 @@ def _taken(images: Images, place: int, loaders: Sequence["_Loader"]) -> Made:
 
 
 def _at_second_try(images: Images, place: int, first: Callable[[], Made]) -> Made:
-    """An image, drawn alone where the first try ended; a failure where both did, or no process can be had."""
+    """Draws an image alone if the first try ended; returns a failure if both did, or no process can be started."""
     try:
         return first()
     except ENDED as error:
@@ -121,7 +121,7 @@ def _at_second_try(images: Images, place: int, first: Callable[[], Made]) -> Mad
 
 
 class _Loader:
-    """One process that draws the images that it is asked for, one after the other."""
+    """A process that draws the requested images one after the other."""
 
     def __init__(self, images: Images, workers: int = 1) -> None:
         self._images, self._workers = images, workers
@@ -135,25 +135,25 @@ class _Loader:
             self.process = context.Process(target=_serve, args=(theirs, self._images, self._rooms), daemon=True)
             self.process.start()
             theirs.close()
-        # It takes what is drawn while the encoder works; a loader would wait until somebody does.
+        # It takes drawn images while the encoder works; otherwise a loader would wait.
         self._thread = ThreadPoolExecutor(1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()  # it may hang, and what it still draws nobody wants
+        self.process.kill()  # it may hang, and its images are not needed any more
         self.process.join()
         self._thread.shutdown(cancel_futures=True)
         self._pipe.close()
 
     def ask(self, place: int) -> None:
-        """Draws an image as soon as those that were asked for before are drawn."""
+        """Requests an image, which is drawn after those requested before."""
         room = self._rooms.take()
-        with contextlib.suppress(*GONE):  # which is met again where the image is taken
+        with contextlib.suppress(*GONE):  # the error occurs again when the image is taken
             self._pipe.send((place, room))
         self._asked[place] = self._thread.submit(self._receive, self._rooms, room)
 
     def take(self, place: int) -> Made:
-        """The image; raises one of `ENDED`. Where the process has ended, a new one goes on with the next image."""
+        """Returns the image; raises one of `ENDED`. If the process has ended, a new one goes on with the next image."""
         try:
             return self._asked.pop(place).result()
         except GONE:
@@ -174,7 +174,7 @@ class _Loader:
 
 
 def receive(pipe: "Connection[Any, Any]") -> Any:
-    """What comes next from another process; raises one of `GONE` where that ended, in the middle of it too."""
+    """Returns the next message of another process; raises one of `GONE` if it ended, even within a message."""
     try:
         return pipe.recv()
     except OSError as error:
@@ -182,13 +182,13 @@ def receive(pipe: "Connection[Any, Any]") -> Any:
 
 
 def _serve(pipe: "Connection[Made, tuple[int, int | None]]", images: Images, rooms: Rooms) -> None:
-    """A loader's whole life."""
+    """Runs a loader."""
     threadpool_limits(1)  # the other cores are those of other loaders, and of the encoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends its loaders
     parent = os.getppid()
 
     def watch() -> None:
-        # A loader whose parent was killed would wait for ever to hand over what it has drawn.
+        # A loader whose parent was killed would wait for ever to hand over its images.
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
@@ -210,8 +210,8 @@ def _serve(pipe: "Connection[Made, tuple[int, int | None]]", images: Images, roo
 def _one_opencv_thread() -> Iterator[None]:
     """Sets OpenCV to one thread while workers are forked, and back.
 
-    The encoder has the cores; a pool of threads in each worker would only get in its way. It is set before the fork: a
-    worker that ends the pool it inherited waits for threads that it does not have, for ever.
+    The encoder uses the cores, and a thread pool in each worker would only slow it down. It is set before the fork: a
+    worker that ends an inherited pool would wait endlessly for threads that it does not have.
     """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -222,7 +222,7 @@ def _one_opencv_thread() -> Iterator[None]:
 
 
 def _is_daemon() -> bool:
-    """Whether this process may have no children, as those of `multiprocessing.Pool`."""
+    """Returns whether this process may have no children, as those of `multiprocessing.Pool`."""
     return multiprocessing.current_process().daemon
 
 

@@ -1,4 +1,4 @@
-"""One machine: loader processes read, decode and draw; this process encodes and measures."""
+"""The engine for one machine: loader processes read, decode and draw; this process encodes and measures."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from embedshift.store.shards import Failure
 
 
 def run_local(job: Job) -> Iterator[Result]:
-    """Measures the shards one after another, the loader always some images ahead of the encoder."""
+    """Measures the shards one after another, with the loader always some images ahead of the encoder."""
     assert job.ready is not None, "the encoder is loaded before"
     keep_memory()
     samples = [sample for shard in job.shards for sample in shard.samples]
@@ -26,15 +26,15 @@ def run_local(job: Job) -> Iterator[Result]:
 
 
 def read_blocks(job: Job) -> None:
-    """Reads an image of every block that the shards stand in.
+    """Reads one image of every block that contains images of the shards.
 
-    Loaders that are forked for these shards alone then find the blocks in memory, where a source keeps them.
+    Loaders that are then forked find the blocks in memory, if the source keeps them.
     """
     if not job.workers or not job.source.block(job.shards[0].samples[0]):
         return
     blocks = {job.source.block(sample): sample for shard in job.shards for sample in shard.samples}
     for sample in blocks.values():
-        # The loader will say what is wrong.
+        # The loader reports the error.
         with contextlib.suppress(Exception, TookTooLong), time_limit(job.config.image_timeout):
             job.source.read(sample)
 

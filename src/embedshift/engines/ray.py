@@ -1,7 +1,7 @@
-"""A cluster, or all of one machine, by Ray Data: a shard is a block, an encoder an actor that is loaded once.
+"""The engine for a cluster, or all of one machine, by Ray Data: a shard is a block, an encoder an actor.
 
-Only the places of the images travel: bytes are read, decoded and drawn beside the encoder that takes them, by the local
-engine's own loader. The rows of a shard come back to the driver, which writes them; workers need no common disk.
+Only the places of images are sent: bytes are read, decoded and drawn beside the encoder, by the local engine's loader.
+The rows of a shard return to the driver, which writes them; workers need no common disk.
 """
 
 import contextlib
@@ -25,13 +25,13 @@ ATTEMPTS = 3
 
 
 def run_ray(job: Job) -> Iterator[Result]:
-    """Measures the shards on the cluster of `RAY_ADDRESS`, else on a Ray of its own on this machine.
+    """Measures the shards on the cluster of `RAY_ADDRESS`, or on a Ray started on this machine.
 
-    A shard that raises is tried three times; one that still fails is named at the end, after the others are done. An
-    encoder whose process or node dies is started again by Ray, and its shard with it.
+    A shard that raises is tried three times; one that still fails is named at the end, after the others are done. If an
+    encoder's process or node dies, Ray starts it and its shard again.
 
     Raises:
-        EmbedshiftError: when Ray is not installed, or shards failed for good.
+        EmbedshiftError: Ray is not installed, or shards have failed.
     """
     if not job.shards:
         return
@@ -43,7 +43,7 @@ def _attempts(job: Job, ray: Any) -> Iterator[Result]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    # The tasks of a dead worker are another matter: those Ray repeats by itself.
+    # This does not concern the tasks of a dead worker, which Ray repeats by itself.
     context.max_errored_blocks = 0
     left: Sequence[Shard] = job.shards
     errors: dict[int, str] = {}
@@ -72,7 +72,7 @@ def _one_attempt(job: Job, ray: Any) -> Iterator[tuple[int, str, bytes]]:
     gpus = config.num_gpus if config.num_gpus is not None else float(any(node.get("GPU") for node in nodes))
     cores, fitting = _fit(nodes, gpus, job.workers)
     concurrency = min(config.concurrency or fitting, len(job.shards))
-    # What belongs to this process, and to its disk, stays here.
+    # Objects of this process, and of its disk, stay here.
     parcel = ray.put(replace(job, ready=None, progress=_ignore, folder=None))
     blocks = ray.data.from_items([{"position": i} for i in range(len(job.shards))], override_num_blocks=len(job.shards))
     done = blocks.map_batches(
@@ -90,14 +90,15 @@ def _one_attempt(job: Job, ray: Any) -> Iterator[tuple[int, str, bytes]]:
 
 
 def _fit(nodes: Sequence[Mapping[str, float]], gpus: float, workers: int) -> tuple[int, int]:
-    """Cores that every encoder gets, and how many encoders fit.
+    """Returns the number of cores for each encoder, and the number of encoders that fit.
 
-    Without GPUs an encoder gets all the cores of a node, since Ray sets its number of threads to what it reserves; the
-    smallest node decides. With GPUs it gets one for itself and one for each loader, as far as the cores beside its
-    GPUs go.
+    Without GPUs an encoder gets all cores of a node, because Ray sets its number of threads to the reserved cores; the
+    smallest node decides. With GPUs it gets one core for itself and one for each loader, as far as the cores per GPU
+    allow.
 
     Args:
-        nodes: What each node has, as Ray tells it. One without cores, as a head that should do no work, is left out.
+        nodes: Resources of each node, as Ray reports them. A node without cores, such as a head that does no work, is
+            left out.
         gpus: GPUs of one encoder.
         workers: Loader processes beside it.
 
@@ -116,7 +117,7 @@ def _fit(nodes: Sequence[Mapping[str, float]], gpus: float, workers: int) -> tup
 
 
 class _MeasureShards:
-    """The actor: one encoder, shard after shard."""
+    """The actor: one encoder that measures shard after shard."""
 
     def __init__(self, parcel: Any) -> None:
         import ray
@@ -145,4 +146,4 @@ class _MeasureShards:
 
 
 def _ignore(_count: int) -> None:
-    """Progress is told by the driver, shard by shard."""
+    """Ignores progress, which the driver reports shard by shard."""

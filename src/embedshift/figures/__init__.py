@@ -1,6 +1,6 @@
-"""Figures: what the questions share to draw them, to save them, and to find them. Importing this imports no torch.
+"""Figures: shared functions to draw, save and find them. Importing this imports no torch.
 
-Its names are imported when they are first used: a process that only renders needs none of them.
+Names are imported on first use, because a process that only renders needs none of them.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What a figure is given, what it is, and the registry of them."""
+"""The input and the declaration of a figure, and the registry of figures."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ class FigureInput:
 
     Args:
         reader: The study. Never read `embedding` from its rows.
-        drawn: Images with their views, for the figures that show images; empty where the sources are gone.
+        drawn: Images with their views, for figures that show images; empty if the sources are gone.
     """
 
     reader: Reader
@@ -33,29 +33,29 @@ class FigureInput:
 
     @functools.cached_property
     def summary(self) -> pl.DataFrame:
-        """The table `summary`, of the augmentations that are shown."""
+        """The table `summary` of the shown augmentations."""
         return self._of_those_shown(self.need("summary"))
 
     @functools.cached_property
     def ranking(self) -> pl.DataFrame:
-        """The table `ranking`, of the augmentations that are shown, with their ranks among each other."""
+        """The table `ranking` of the shown augmentations, with ranks among these."""
         return ranked(self._of_those_shown(self.need("ranking")))
 
     @functools.cached_property
     def rows(self) -> pl.LazyFrame:
-        """The rows, lazily."""
+        """The rows, as a lazy frame."""
         return self.reader.rows()
 
     @functools.cached_property
     def images(self) -> int:
-        """Number of images measured."""
+        """Number of measured images."""
         return sum(record.images for record in self.reader.records)
 
     @functools.cached_property
     def augmentations(self) -> list[str]:
-        """Names of those that are shown, in suite order: all; of families with too many views in all, one view each.
+        """Names of the shown augmentations, in suite order: all, or one view per family if there are too many.
 
-        It is that of the level nearest to the tolerance, and of the strongest level where that is not reached.
+        That view is of the level nearest to the tolerance, or of the strongest level if the tolerance is not reached.
         """
         if not self.shows_one_level:
             return self.reader.augmentations
@@ -83,7 +83,7 @@ class FigureInput:
         return style.colours(self.augmentations)
 
     def table(self, name: str) -> pl.DataFrame | None:
-        """A table by its name, of the augmentations that are shown; None where there is none, or it is empty."""
+        """Returns a table of the shown augmentations by its name; None if it does not exist or is empty."""
         found = self.reader.table(name)
         return None if found is None or found.is_empty() else self._of_those_shown(found)
 
@@ -93,24 +93,24 @@ class FigureInput:
         return table.filter(pl.col("augmentation").is_in(self.augmentations))
 
     def need(self, name: str) -> pl.DataFrame:
-        """A table by its name; UsageError where the study does not have it."""
+        """Returns a table by its name; UsageError if the study does not have it."""
         found = self.reader.table(name)
         if found is None:
             raise UsageError(f"{self.reader.folder}: no table {name!r} here; run the study again until it finishes")
         return found
 
     def metrics_needing(self, *needs: str) -> list[str]:
-        """The metrics of the study that need one of these things and have a mean, in the order of the summary."""
+        """Returns the metrics with one of these needs that have a mean, in the order of the summary."""
         there = self.summary.drop_nulls("mean")["metric"].unique(maintain_order=True)
         return [name for name in there if name in METRICS and METRICS[name].needs in needs]
 
     def values(self, augmentation: str, metric: str) -> Values:
-        """One augmentation's values of one metric over images and draws, float64 `[N]`, without null and NaN."""
+        """Returns one metric under one augmentation over images and draws, float64 `[N]`, without null and NaN."""
         part = self.rows.filter(pl.col("view") == augmentation).select(pl.col(metric).cast(pl.Float64).fill_nan(None))
         return part.drop_nulls().collect()[metric].to_numpy()
 
     def statistic(self, name: str, metric: str) -> Values:
-        """A column of the summary for one metric, float64 `[A]` in suite order; NaN where it does not exist."""
+        """Returns a column of the summary for one metric, float64 `[A]` in suite order; NaN where it is missing."""
         part = self.summary.filter(pl.col("metric") == metric)
         found = dict(part.select("augmentation", name).iter_rows())
         return np.array([found.get(a) for a in self.augmentations], dtype=np.float64)
@@ -125,15 +125,15 @@ class FigureInput:
         return list(there), np.array(list(there.values())).reshape(len(there), len(self.augmentations))
 
     def by_rank(self) -> list[str]:
-        """Augmentations from least changed to most."""
+        """Augmentations from least to most changed."""
         return self.ranking.sort("rank", nulls_last=True)["augmentation"].to_list()
 
     def caption(self, *notes: str, every: bool = False) -> str:
-        """The line below every figure: encoder, number of images, and how to read the figure.
+        """Returns the line below a figure: encoder, number of images, and how to read the figure.
 
         Args:
             notes: How to read it.
-            every: Whether it shows every level of a family even where there are many.
+            every: Whether it shows every level of a family even if there are many.
         """
         count = f"n = {self.images:,} image{'s' if self.images != 1 else ''}"
         draws = f" × {self.draws} draws" if self.draws > 1 else ""
@@ -143,7 +143,7 @@ class FigureInput:
         return " · ".join([style.verbatim(encoder, 70), count + draws, *notes, *chosen])
 
     def caption_of_means(self, *notes: str) -> str:
-        """The caption of a figure of the radar metrics: it names those that do not exist here."""
+        """Returns the caption of a figure of the radar metrics, which names missing ones."""
         known = self.performance()[0]
         lost = [METRICS[name].label for name in RADAR_METRICS if name in METRICS and name not in known]
         return self.caption(*notes, *([f"not available for this encoder: {', '.join(lost)}"] if lost else []))
@@ -151,19 +151,19 @@ class FigureInput:
 
 @dataclass(frozen=True)
 class FigureKind:
-    """One figure: of the paper, or one of ours.
+    """The declaration of a figure, of the paper or our own.
 
     Args:
-        name: As the command line names it, "dendrogram".
-        number: The paper's number, two digits first, "04d", or one beyond it; files are called fig<number>_<name>.
+        name: Its name on the command line, such as "dendrogram".
+        number: The paper's number with two digits first, "04d", or one beyond it; files are named fig<number>_<name>.
         title: One line.
         draw: Tables → matplotlib Figure; saves nothing.
-        images: Images that it shows where none are chosen; 0 = it shows no images.
-        of: The ids of the images that it can show, among which the seed draws; by default those of all.
+        images: Number of images that it shows by default; 0 = it shows no images.
+        of: Reader → ids of the images that it can show, from which the seed draws; by default all.
         of_attention: Whether these images should have attention maps.
-        section: Whether it stands in the section of its question rather than among the paper's figures.
-        without_images: Whether it can be drawn without its images, where they are gone or may not be shown.
-        possible: Whether a study has what it needs: something or nothing.
+        section: Whether it belongs in the section of its question rather than among the paper's figures.
+        without_images: Whether it can be drawn without its images, if they are gone or may not be shown.
+        possible: Whether a study has its data; the result is used as a truth value.
     """
 
     name: str
@@ -184,7 +184,7 @@ class FigureKind:
 
     @property
     def question(self) -> str:
-        """The name of the question whose `figures.py` has it."""
+        """The name of the question that defines it in `figures.py`."""
         return self.draw.__module__.split(".")[-2]
 
     @property
@@ -208,9 +208,9 @@ def figure(
     possible: Callable[[FigureInput], object] = lambda _: True,
     of: Callable[[Reader], Sequence[str]] | None = None,
 ) -> Callable[[Callable[..., Figure]], Draw]:
-    """Registers the decorated function `(data, title) -> Figure` in `FIGURES`; it is always called in our style.
+    """Registers the decorated function `(data, title) -> Figure` in `FIGURES` and applies our style.
 
-    The arguments are those of `FigureKind`; number and title are those that its question declares.
+    The arguments are those of `FigureKind`; its question declares number and title.
     """
     declared = {known: said for each in questions() for known, said in each.figures.items()}
     if name not in declared:
@@ -231,15 +231,15 @@ def figure(
 
 
 def has_table(name: str) -> Callable[[FigureInput], bool]:
-    """For `possible`: whether the study has a table with something in it."""
+    """Returns a function for `possible`: whether the study has a table with rows."""
     return lambda data: data.table(name) is not None
 
 
 def few(data: FigureInput) -> bool:
-    """For `possible`: whether there are few enough augmentations for all pairs, or for a panel of each."""
+    """For `possible`: whether augmentations are few enough for all pairs, or for one panel each."""
     return data.reader.has_pairs
 
 
 def known_figures(names: Sequence[str] | None) -> list[FigureKind]:
-    """The figures of some names, None = all, in the order of their numbers; UsageError for an unknown name."""
+    """Returns the named figures, None = all, in the order of their numbers; UsageError for an unknown name."""
     return sorted((FIGURES[name] for name in (FIGURES if names is None else names)), key=lambda each: each.number)

@@ -1,4 +1,4 @@
-"""Rows of images with words above them."""
+"""Rows of images with titles."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ _CELL, _WORDS = 0.95, 0.14
 
 
 def images_of(data: FigureInput, name: str) -> tuple[RedrawnImage, ...]:
-    """The images that the figure `name` shows: one at least, and no more than fit on a page."""
+    """Returns the images that the figure `name` shows: at least one, and no more than fit on a page."""
     if not data.drawn:
         raise EmbedshiftError(
             f"figure '{name}': no image to show, because the source images are missing or none was chosen"
@@ -31,12 +31,12 @@ def images_of(data: FigureInput, name: str) -> tuple[RedrawnImage, ...]:
 
 
 def overlay(view: Pixels, values: Floats, *, signed: bool = False) -> Pixels:
-    """A view with a map laid over it: dark where there is least, bright where there is most.
+    """Lays a map over a view: dark for the least value, bright for the greatest.
 
     Args:
         view: uint8 `[S, S, 3]`.
         values: float32 `[g_h, g_w]`.
-        signed: Whether the map has signs: red above 0, blue below, the more the stronger.
+        signed: Whether the map has signs: red above 0, blue below, more colour for greater values.
 
     Returns:
         uint8 `[S, S, 3]`.
@@ -58,7 +58,7 @@ def overlay(view: Pixels, values: Floats, *, signed: bool = False) -> Pixels:
 def page(
     data: FigureInput, title: str, note: str, rows: Sequence[Sequence[tuple[Pixels | None, str]]], *, columns: int
 ) -> Figure:
-    """Pictures in rows of `columns`; a longer list of one image takes several rows."""
+    """Images in rows of `columns`; a longer list of one image takes several rows."""
     lines = -(-len(rows[0]) // columns)
     words = max(wrap(human(name), _CELL, 7, bold=True).count("\n") + 2 for _, name in rows[0])
     height = len(rows) * lines * (_CELL + _WORDS * words + 0.06) + 0.25

@@ -1,4 +1,4 @@
-"""Names next to the points that they belong to, which keep out of each other's way."""
+"""Places names next to their points without overlaps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _COST = np.array([0.0, 250.0, 1e9])
 
 @dataclass(frozen=True)
 class Peak:
-    """A point of a figure, in data coordinates, and the name to write next to it."""
+    """A point of a figure, in data coordinates, and its name."""
 
     x: float
     y: float
@@ -29,9 +29,9 @@ class Peak:
 
 
 def label_peaks(axes: Axes, peaks: Sequence[Peak]) -> None:
-    """Writes each name as near above its point as it fits: inside the axes, on no other name, and on no line if it can.
+    """Writes each name as near above its point as possible: inside the axes, on no other name, and best on no line.
 
-    A name that had to move away is joined to its point by a thin line. Call it last: it fixes the layout.
+    A thin line joins a name that had to move away to its point. Call it last, because it fixes the layout.
     """
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
@@ -66,7 +66,7 @@ def label_peaks(axes: Axes, peaks: Sequence[Peak]) -> None:
 
 
 def _trace(ink: NDArray[np.uint8], path: Values) -> None:
-    """Marks the pixels under a path `[N, 2]`, where no name is."""
+    """Marks the pixels under a path `[N, 2]`, where no name may be."""
     dense = np.linspace(0, len(path) - 1, 2 * sum(ink.shape))
     x, y = (np.interp(dense, np.arange(len(path)), path[:, k]).round().astype(int) for k in (0, 1))
     inside = (x >= 0) & (y >= 0) & (x < ink.shape[1]) & (y < ink.shape[0])
@@ -74,7 +74,7 @@ def _trace(ink: NDArray[np.uint8], path: Values) -> None:
 
 
 def _free(ink: NDArray[np.uint8], wanted: Values, half: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The best centre, in pixels, of a box of half size `half`: near `wanted` and on little ink."""
+    """Returns the best centre in pixels of a box with half size `half`: near `wanted` and on little ink."""
     under = maximum_filter(ink, size=(2 * half[1] + 1, 2 * half[0] + 1))
     y, x = np.mgrid[: ink.shape[0], : ink.shape[1]]
     start = np.clip(wanted, half, np.maximum(np.array(ink.shape[::-1]) - half, half))

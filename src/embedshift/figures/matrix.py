@@ -1,4 +1,4 @@
-"""Matrices as colours."""
+"""Draws matrices as colours."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,12 +19,13 @@ def cells(
     """Draws a matrix with its names; a cell without a value is grey.
 
     Args:
-        axes: Where.
+        axes: The axes.
         values: `[R, C]`.
-        rows: Names as they are to be written.
+        rows: Names of rows, as text.
         columns: Names of augmentations.
         inches: Width of a column.
-        **options: Of `Axes.pcolormesh`, and `written`: the format of each number, with `written_at`, its points.
+        **options: Options of `Axes.pcolormesh`, and `written`: the format of each number, with `written_at`, its
+            points.
     """
     lowest = float(np.nanmin(values, initial=1.0))
     settings: Json = {"cmap": COLOUR_MAP, "vmin": lowest, "vmax": max(1.0, lowest + 1e-9), "linewidth": 0.8} | options
@@ -49,23 +50,23 @@ def cells(
 
 
 def colour_bar(figure: Figure, mesh: Any, axes: Any, label: str, **options: Any) -> None:
-    """The scale of colours, to the right."""
+    """Draws the colour scale at the right."""
     bar = figure.colorbar(mesh, ax=axes, label=label, pad=0.02, **options)
     bar.outline.set_visible(False)
 
 
 def annotation(columns: int) -> Json:
-    """Options of `cells` that write every number."""
+    """Returns options of `cells` that write every number."""
     return {"written": ".3f" if columns <= 12 else ".2f", "written_at": 8 if columns <= 12 else 7}
 
 
 def column_width(columns: int) -> float:
-    """Inches of a column."""
+    """Returns the width of a column in inches."""
     return 0.85 if columns <= 12 else 0.45
 
 
 def edge_tree(axes: Axes, linkage: Values | None, count: int, *, upright: bool) -> None:
-    """A tree whose leaves meet the middles of `count` cells; nothing where there is no linkage."""
+    """Draws a tree whose leaves meet the middles of `count` cells; nothing without a linkage."""
     tree = None if linkage is None else branches(linkage)
     highest = 1.0 if tree is None else float(tree.heights.max()) or 1.0
     for positions, heights in () if tree is None else zip(tree.positions + 0.5, tree.heights, strict=True):

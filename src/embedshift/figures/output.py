@@ -1,4 +1,4 @@
-"""A study → its figures: as objects, and as files."""
+"""Makes the figures of a study: as objects, and as files."""
 
 import dataclasses
 import logging
@@ -24,15 +24,15 @@ Images = int | Sequence[str] | None
 
 
 def draw(reader: Reader, name: str, *, images: Images = None) -> Figure:
-    """One figure of a study.
+    """Draws one figure of a study.
 
     Args:
         reader: A finished study.
-        name: One of `FIGURES`.
+        name: A name in `FIGURES`.
         images: For figures that show images: ids, or how many to draw by the study's seed; at most 8.
 
     Raises:
-        EmbedshiftError: for an unknown name, an image that is not in the study, or images whose sources are gone.
+        EmbedshiftError: The name is unknown, or an image is not in the study or cannot be read any more.
     """
     kind = FIGURES[name]
     return kind.draw(FigureInput(reader, _drawn(reader, kind, images)))
@@ -47,17 +47,17 @@ def save_figures(
 ) -> list[Path]:
     """Saves figures in the study's folder `figures/`, as fig04d_dendrogram.png and so on.
 
-    Figures that show images take 8 a page: fig01_attention.png, fig01_attention_p2.png. A figure that cannot be drawn
-    (its source images are gone, the encoder gives no attention) is left out, and the log says why.
+    Figures that show images have 8 a page: fig01_attention.png, fig01_attention_p2.png. A figure that cannot be drawn
+    (its images are gone, the encoder gives no attention) is left out, and the log says why.
 
     Args:
-        reader: A finished study; it says too whether images may be shown.
-        names: Some of `FIGURES`; None = all.
+        reader: A finished study, which also decides whether images may be shown.
+        names: Names in `FIGURES`; None = all.
         formats: "png" (200 dpi), "svg", "pdf".
         images: For figures that show images: ids, or how many to draw by the study's seed.
 
     Returns:
-        The files written.
+        The paths of the written files.
     """
     check_formats(formats)
     data = FigureInput(reader)
@@ -72,7 +72,7 @@ def save_figures(
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Raises UsageError for a format that figures cannot be saved in, and where none is named."""
+    """Raises UsageError for an unknown format of figures, and if there is none."""
     if not formats:
         raise UsageError(f"`formats` is empty; choose from {', '.join(FORMATS)}")
     for unknown in [name for name in formats if name not in FORMATS]:
@@ -80,14 +80,14 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def figures_of(data: FigureInput, names: Sequence[str] | None = None) -> list[FigureKind]:
-    """The figures that a study has, in the order of the paper; where images may not be shown, those that need none.
+    """Returns the figures of a study in the order of the paper; if images may not be shown, those without images.
 
     Args:
         data: The study.
-        names: Some of `FIGURES`, whether it has them or not; None = all that its questions have.
+        names: Names in `FIGURES`, whether the study has them or not; None = all of its questions.
 
     Raises:
-        UsageError: for an unknown name.
+        UsageError: A name is unknown.
     """
     asked = {question.name for question in data.reader.questions}
     return [
@@ -101,17 +101,17 @@ def figures_of(data: FigureInput, names: Sequence[str] | None = None) -> list[Fi
 def iter_figures(
     data: FigureInput, names: Sequence[str] | None = None, *, images: Images = None
 ) -> Iterator[tuple[FigureKind, str, Figure]]:
-    """Figures, page by page, each with its file's name without the ending.
+    """Yields figures page by page, each with its file's name without the ending.
 
-    Where images may not be shown, all files of an earlier call are removed, since they may show images or ids.
+    If images may not be shown, all files of an earlier call are removed, because they may show images or ids.
 
     Args:
         data: The study.
-        names: Some of `FIGURES`; None = all that its questions have.
+        names: Names in `FIGURES`; None = all of its questions.
         images: For figures that show images: ids, or how many to draw by the study's seed.
 
     Raises:
-        UsageError: for an unknown name or image; what cannot be drawn is left out with a line in the log.
+        UsageError: A name or an image is unknown. A figure that cannot be drawn is logged and left out.
     """
     if not data.reader.shows_images:
         for kind in known_figures(None):
@@ -120,7 +120,7 @@ def iter_figures(
         try:
             for page, figure in enumerate(_pages(data, kind, images), start=1):
                 yield kind, kind.stem if page == 1 else f"{kind.stem}_p{page}", figure
-        except UsageError:  # asked for something that does not exist
+        except UsageError:  # the user asked for something that does not exist
             raise
         except EmbedshiftError as error:
             log.warning("skipping figure '%s': %s", kind.name, str(error).removeprefix(f"figure '{kind.name}': "))
@@ -133,7 +133,7 @@ def _remove(reader: Reader, pattern: str) -> None:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Writes a figure by the ending of `path`; the same figure gives the same bytes."""
+    """Writes a figure in the format of the path's ending; equal figures give equal bytes."""
     ending = path.suffix.removeprefix(".")
     return write(render(figure, [ending]).files[ending], path)
 
@@ -158,7 +158,7 @@ def _drawn(reader: Reader, kind: FigureKind, images: Images) -> tuple[RedrawnIma
     if not kind.shows_images or not reader.shows_images:
         return ()
     chosen = kind.images if images is None else images
-    if kind.without_images:  # it shows no more than it needs
+    if kind.without_images:  # it shows only what it needs
         chosen = kind.images if isinstance(chosen, int) else list(chosen)[: kind.images]
     if isinstance(chosen, int) and kind.of is not None:
         chosen = draw_ids(kind.of(reader), chosen, reader.info.seed)

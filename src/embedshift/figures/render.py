@@ -1,4 +1,7 @@
-"""A figure → the bytes of its files and its forms for a page, from one layout. It needs matplotlib and Pillow alone."""
+"""Renders a figure to the bytes of its files and its forms for a page, from one layout.
+
+It needs only matplotlib and Pillow.
+"""
 
 import base64
 import io
@@ -19,7 +22,7 @@ DPI = 200
 
 # zlib's level of PNG files: 6 takes twice the time and saves 3 %.
 _PNG_LEVEL = 3
-# Quality of photographs inside SVG files, without loss of colour's resolution; smaller pictures stay PNG.
+# Quality of images inside SVG files, at full colour resolution; smaller ones stay PNG.
 _JPEG = {"quality": 92, "subsampling": 0}
 _SMALL = 32 * 32
 # Share of the side at 200 dpi, and WebP quality (100 = lossless), best first: the first that fits is taken.
@@ -30,11 +33,11 @@ _EFFORT = 0
 
 @dataclass(frozen=True)
 class ForPage:
-    """How a page wants a figure.
+    """How a page needs a figure.
 
     Args:
-        room: Bytes that it has for the figure at least.
-        photographs: Whether the figure shows photographs, which are too large inside SVG.
+        room: Number of bytes that it has for the figure at least.
+        photographs: Whether the figure shows images, which are too large inside SVG.
     """
 
     room: int
@@ -55,12 +58,12 @@ class Rendered:
 
 
 def render(figure: Figure, formats: Sequence[str], page: ForPage | None = None) -> Rendered:
-    """The figure in some formats, drawn once for each; the figure itself is left as it was.
+    """Renders a figure in some formats, once each; the figure itself is not changed.
 
     Args:
         figure: Any figure.
-        formats: Some of png, svg, pdf.
-        page: How a page wants it; None = it is for no page.
+        formats: Formats among png, svg, pdf.
+        page: How a page needs it; None = it is for no page.
 
     Example:
         >>> files = render(Figure((1, 1)), ["png", "svg"]).files
@@ -76,7 +79,7 @@ def render(figure: Figure, formats: Sequence[str], page: ForPage | None = None) 
             agg: Any = FigureCanvasAgg(figure)
             if engine is not None:
                 engine.execute(figure)
-            # Else every format would be laid out, and drawn once more for that.
+            # Otherwise each format would have its own layout, and one more drawing for it.
             figure.set_layout_engine(None)
             agg.draw()
             picture = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
@@ -90,7 +93,7 @@ def render(figure: Figure, formats: Sequence[str], page: ForPage | None = None) 
 
 
 def address(data: bytes, kind: str) -> str:
-    """The bytes as a `data:` address of MIME type `kind`.
+    """Returns the bytes as a `data:` address of MIME type `kind`.
 
     Example:
         >>> address(b"abc", "image/webp")
@@ -100,7 +103,7 @@ def address(data: bytes, kind: str) -> str:
 
 
 def _untyped(thing: Any) -> Any:
-    """Matplotlib says no types of its backends."""
+    """Hides a type, because matplotlib does not type its backends."""
     return thing
 
 
@@ -134,7 +137,7 @@ def _saved(picture: Image.Image, kind: str, **settings: Any) -> bytes:
 
 
 def _forms(picture: Image.Image, svg: bytes | None) -> Iterator[str]:
-    """A figure as `data:` addresses, the best first: as lines, then as pictures."""
+    """Yields a figure as `data:` addresses, the best first: as vectors, then as bitmaps."""
     if svg is not None:
         yield address(svg, "image/svg+xml")
     for scale, quality in _STEPS if svg is not None else _STEPS[1:]:
@@ -152,14 +155,14 @@ def _down_to(room: int, forms: Iterator[str]) -> Iterator[str]:
 
 
 class _Photographs(RendererSVG):
-    """Photographs inside SVG files as JPEG: as PNG they were most of a file, and most of the time that it took."""
+    """Writes images inside SVG files as JPEG: as PNG they took most of a file, and most of the time."""
 
     def draw_image(self, gc: Any, x: float, y: float, im: Any, transform: Any = None) -> None:
         height, width = im.shape[:2]
         if transform is not None or height * width < _SMALL:
             _untyped(super()).draw_image(gc, x, y, im, transform)
             return
-        # Rows come from below; what lies at the rim is see-through in part.
+        # Rows come from below; pixels at the border are partly transparent.
         white = Image.new("RGBA", (width, height), "white")
         opaque = Image.alpha_composite(white, Image.fromarray(np.ascontiguousarray(im[::-1]))).convert("RGB")
         data = _saved(opaque, "JPEG", **_JPEG)

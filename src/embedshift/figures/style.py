@@ -1,10 +1,12 @@
-"""One visual language for all figures: colours, type, names, the caption line, and labels that keep apart."""
+"""The common style of all figures: colours, type, names, and the caption line."""
 
 import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.style
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb
@@ -15,47 +17,20 @@ from matplotlib.patheffects import withStroke
 from embedshift.config import Json
 from embedshift.registry import METRICS
 
-INK, MUTED, FAINT = "#1f1f1f", "#6b6b6b", "#e4e4e4"
+# The style sheet, which `plt.style.use("embedshift.figures.embedshift")` reads too.
+_SHEET = Path(__file__).with_name("embedshift.mplstyle")
+STYLE: Json = dict(matplotlib.rc_params_from_file(_SHEET, use_default_template=False).items())
+
+INK: str = STYLE["text.color"]
+MUTED: str = STYLE["axes.edgecolor"]
+FAINT: str = STYLE["grid.color"]
 
 # Okabe and Ito's colours without their yellow, which vanishes on white, and two of Paul Tol's: nine that stay apart
 # with normal sight and with each of the three kinds of colour blindness. Then eleven more, apart for normal sight.
-PALETTE = (
-    "#D55E00", "#0072B2", "#CC79A7", "#009E73", "#E69F00", "#56B4E9", "#882255", "#332288", "#000000", "#A5170E",
-    "#00E5C8", "#90C987", "#8C6D31", "#D1BBD7", "#999933", "#AA4499", "#EE6677", "#DDCC77", "#004488", "#EE99AA",
-)  # fmt: skip
+PALETTE: tuple[str, ...] = tuple(STYLE["axes.prop_cycle"].by_key()["color"])
 
 # Uniform in lightness, and read the same by colour-blind readers and in grey.
-COLOUR_MAP = "cividis"
-
-STYLE: Json = {
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.6,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "svg.hashsalt": "embedshift",
-}
+COLOUR_MAP: str = STYLE["image.cmap"]
 
 CAPTION_SIZE = 7.5
 # Inches: a line of the caption, and the margin around a figure.
@@ -63,13 +38,13 @@ _LINE, _MARGIN = 0.145, 0.06
 
 
 def context() -> AbstractContextManager[None]:
-    """The defaults of matplotlib with this style on top, whatever the user has set."""
+    """Returns a context with matplotlib's defaults and this style on top, whatever the user has set."""
     style: AbstractContextManager[None] = matplotlib.style.context(["default", STYLE])
     return style
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """Name → colour by suite order; "original" is grey and uses up none.
+    """Returns name → colour in suite order; "original" is grey and uses up none.
 
     Example:
         >>> colours(["original", "noise", "blur"])
@@ -83,7 +58,7 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def contrast(colour: Any, other: Any) -> float:
-    """Contrast of two colours as WCAG defines it, 1 to 21.
+    """Returns the contrast of two colours as WCAG defines it, from 1 to 21.
 
     Example:
         >>> contrast("black", "white")
@@ -97,7 +72,7 @@ def contrast(colour: Any, other: Any) -> float:
 
 
 def readable(colour: str) -> str:
-    """The colour as words on white can wear it: darkened until its contrast is 4.5.
+    """Returns the colour darkened for text on white, to a contrast of 4.5.
 
     Example:
         >>> readable("#0072B2"), readable("#E69F00")
@@ -110,7 +85,7 @@ def readable(colour: str) -> str:
 
 
 def human(name: str, most: int = 30) -> str:
-    """A name as a reader sees it; of a long one the middle is left out, since names differ at both ends.
+    """Formats a name for readers; a long one loses its middle, because names differ at both ends.
 
     Example:
         >>> human("shift_scale_rotate"), human("abcdefghij", 7)
@@ -122,7 +97,7 @@ def human(name: str, most: int = 30) -> str:
 
 
 def verbatim(name: str, most: int = 30) -> str:
-    """A name as it is, of an encoder or a file; of a long one the middle is left out.
+    """Returns the name of an encoder or a file unchanged; a long one loses its middle.
 
     Example:
         >>> verbatim("my_model"), verbatim("abcdefghij", 7)
@@ -132,7 +107,7 @@ def verbatim(name: str, most: int = 30) -> str:
 
 
 def metric_label(metric: str) -> str:
-    """A metric's name with its direction.
+    """Returns a metric's name with its direction.
 
     Example:
         >>> metric_label("attention_similarity")
@@ -143,7 +118,7 @@ def metric_label(metric: str) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A value as figures write it; one that does not exist is "n/a".
+    """Formats a value; "n/a" if there is none.
 
     Example:
         >>> number(0.98765), number(float("nan"))
@@ -153,7 +128,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def wrap(text: str, inches: float, size: float = 8, *, bold: bool = False) -> str:
-    r"""`text` in lines that are at most `inches` wide at `size` points.
+    r"""Breaks `text` into lines of at most `inches` at `size` points.
 
     Example:
         >>> wrap("brightness contrast", 0.8)
@@ -163,12 +138,12 @@ def wrap(text: str, inches: float, size: float = 8, *, bold: bool = False) -> st
 
 
 def new_figure(caption: str, width: float, height: float, title: str) -> Figure:
-    """An empty figure with its title at the top and its caption line at the bottom.
+    """Makes an empty figure with its title at the top and its caption line at the bottom.
 
     Args:
         caption: What was measured, and how to read the figure.
-        width: Inches, 3.6 at least.
-        height: Inches, without the caption.
+        width: In inches, at least 3.6.
+        height: In inches, without the caption.
         title: One line.
     """
     width = max(width, 3.6)
@@ -186,10 +161,10 @@ def new_figure(caption: str, width: float, height: float, title: str) -> Figure:
 
 
 def column_names(names: Sequence[str], inches: float) -> tuple[list[str], bool, float]:
-    r"""Names for columns that are `inches` wide: in several lines where their words fit, else upright.
+    r"""Breaks names for columns of width `inches` into lines if their words fit, else turns them upright.
 
     Returns:
-        The words, whether they stand upright, and the inches that they take below the columns.
+        The texts, whether they are upright, and their height below the columns in inches.
 
     Example:
         >>> column_names(["coarse_dropout", "noise"], 0.6)[:2]
@@ -204,5 +179,5 @@ def column_names(names: Sequence[str], inches: float) -> tuple[list[str], bool, 
 
 
 def halo(width: float = 2.5) -> list[Any]:
-    """A white rim, so that a line or a name can be seen on every colour."""
+    """Returns a white outline, which makes a line or a name visible on every colour."""
     return [withStroke(linewidth=width, foreground="white")]

@@ -8,7 +8,7 @@ from embedshift.statistics.families import MeasuredFamily
 
 
 def level_of(family: MeasuredFamily, value: float | None) -> float:
-    """Where a strength stands among the levels of its family; infinite where there is none.
+    """Returns the position of a strength among the levels of its family; infinite for None.
 
     Example:
         >>> level_of(MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2")), 65.0)
@@ -20,14 +20,14 @@ def level_of(family: MeasuredFamily, value: float | None) -> float:
 def mark(
     axes: Axes, place: float, family: MeasuredFamily, ends: tuple[float | None, float | None, float | None], colour: str
 ) -> None:
-    """Draws one tolerance: its line goes to the strongest level where its end lies beyond; open = not reached.
+    """Draws one tolerance; its line goes to the strongest level if its end lies beyond; an open dot = not reached.
 
     Args:
-        axes: Where x is the level.
-        place: y.
-        family: Whose levels.
+        axes: Axes with the level as x.
+        place: The y position.
+        family: The family of the levels.
         ends: The tolerance, and the ends of its interval; None as in the table `tolerance`.
-        colour: Of dot and line.
+        colour: Colour of dot and line.
     """
     value, *interval = (level_of(family, end) for end in ends)
     strongest = float(len(family.views))
@@ -39,7 +39,7 @@ def mark(
 
 
 def level_axis(axes: Axes, rows: list[str], last: int) -> None:
-    """A row for each name, the first on top, over levels 0 to `last`."""
+    """Sets one row for each name, the first on top, over levels 0 to `last`."""
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.5, -0.6)

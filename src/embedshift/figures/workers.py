@@ -1,7 +1,7 @@
-"""Figures rendered in fresh processes, as many as there are cores, while this one draws the next.
+"""Renders figures in new processes, one per core, while this process draws the next figure.
 
-A process gets a figure as a pickle and gives its bytes back; it reads and writes no file, and imports neither Polars
-nor torch. What it cannot do, for whatever reason, is done here: errors and warnings are what they would be without it.
+A process gets a figure as a pickle and returns its bytes; it reads and writes no file, and imports neither Polars nor
+torch. Whatever it cannot do is done in this process, so that errors and warnings are the same.
 """
 
 import collections
@@ -26,7 +26,7 @@ Key = TypeVar("Key")
 
 # Figures for which a process is worth its start, and figures that wait for each.
 _WORTH, _AHEAD = 4, 4
-# First the path: what a notebook added to it may be needed to read a figure.
+# First the path: folders that a notebook added may be needed to read a figure.
 _CHILD = (
     "import pickle, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); sys.path[:] = "
     "pickle.load(sys.stdin.buffer); from embedshift.figures.workers import serve; serve()"
@@ -34,10 +34,10 @@ _CHILD = (
 
 
 class Renderers:
-    """Processes that render figures; leaving it ends them.
+    """Processes that render figures; leaving the context ends them.
 
     Args:
-        figures: How many are expected; for a few no process is started.
+        figures: Expected number of figures; for a few no process is started.
 
     Example:
         >>> with Renderers(1) as renderers:
@@ -54,7 +54,7 @@ class Renderers:
 
     def __enter__(self) -> "Renderers":
         for _ in range(self._count):
-            with contextlib.suppress(OSError):  # no process to be had
+            with contextlib.suppress(OSError):  # no process could be started
                 self._processes.append(_started())
         for process in self._processes:
             self._idle.put(process)
@@ -74,11 +74,11 @@ class Renderers:
     def render_all(
         self, figures: Iterable[tuple[Key, Figure, ForPage | None]], formats: Sequence[str]
     ) -> Iterator[tuple[Key, Rendered]]:
-        """Figures as `render` gives them, in order; the next are drawn and rendered while one is taken.
+        """Yields figures as `render` returns them, in order; the next are drawn and rendered meanwhile.
 
         Args:
-            figures: Each with a key, and how a page wants it.
-            formats: Some of png, svg, pdf.
+            figures: Each figure with a key, and how a page needs it.
+            formats: Formats among png, svg, pdf.
         """
         waiting: collections.deque[tuple[Key, Callable[[], Rendered]]] = collections.deque()
         for key, figure, page in figures:
@@ -95,7 +95,7 @@ class Renderers:
             return here
         try:
             pickled = pickle.dumps((figure, formats, page), pickle.HIGHEST_PROTOCOL)
-        except Exception:  # somebody's figure may hold what has no pickle
+        except Exception:  # a user's figure may hold objects that cannot be pickled
             return here
         asked = self._threads.submit(self._ask, pickled)
         return lambda: asked.result() or here()
@@ -126,9 +126,9 @@ def _started() -> "subprocess.Popen[bytes]":
 
 
 def serve() -> None:
-    """What such a process does until it is ended: a figure in, its bytes out; None for what it cannot do."""
+    """Runs a process: reads a figure, returns its bytes; None if it cannot render it."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # output of a library is no answer
     warnings.simplefilter("error", UserWarning)
     while True:
         try:
@@ -137,7 +137,7 @@ def serve() -> None:
             return
         try:
             found = render(*pickle.loads(pickled))
-        except Exception:  # it comes again where the figure is called for
+        except Exception:  # it occurs again when the figure is requested
             found = None
         pickle.dump(found, answers, pickle.HIGHEST_PROTOCOL)
         answers.flush()

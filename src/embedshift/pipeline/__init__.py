@@ -1,1 +1,1 @@
-"""One shard: drawn by the loader, encoded in batches, measured by the questions, written as records."""
+"""The pipeline of one shard: the loader draws, the encoder encodes in batches, the questions measure, rows result."""

@@ -1,7 +1,7 @@
-"""Views → encoder: batches that run across images, and are made smaller where memory does not hold them.
+"""Batches of views for the encoder: they run across images, and shrink if memory is too small.
 
-Where a batch fails, its views are encoded one by one: those that fail alone are what is wrong, and their images are
-failures. An encoder that fails for a black view too is broken, and ends the run.
+If a batch fails, its views are encoded one by one: views that fail alone are the cause, and their images are failures.
+An encoder that also fails for a black view is broken, and ends the run.
 """
 
 import functools
@@ -22,13 +22,13 @@ from embedshift.store.shards import Failure
 
 log = logging.getLogger(__name__)
 
-# What torch says on CUDA and MPS, and on a CPU.
+# Torch's messages on CUDA and MPS, and on a CPU.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
 
 @dataclass
 class Batch:
-    """Views per forward pass; halved, for good, whenever the memory does not hold so many.
+    """Number of views per forward pass; halved for good whenever memory is too small.
 
     Example:
         >>> Batch(40).size
@@ -38,7 +38,7 @@ class Batch:
     size: int
 
     def begin(self, encoder: Encoder, views: Sequence[Pixels]) -> "Pass":
-        """Begins one forward pass."""
+        """Starts one forward pass."""
         begun: Callable[[], EncoderOutput] | None = None
         try:
             begun = begin_views(encoder, np.stack(views)) if len(views) <= self.size else None
@@ -49,15 +49,15 @@ class Batch:
     def encode(
         self, encoder: Encoder, views: Sequence[Pixels], begun: Callable[[], EncoderOutput] | None = None
     ) -> "Encoded":
-        """One forward pass, or several where memory ran out or the encoder failed.
+        """Runs one forward pass, or several if memory ran out or the encoder failed.
 
         Args:
-            encoder: Any.
+            encoder: Any encoder.
             views: uint8 `[S, S, 3]` each.
-            begun: Gives the output of a pass over all of them that was begun before, or raises what it raised.
+            begun: Returns the output of a pass over all of them that was started before, or raises its error.
 
         Raises:
-            EmbedshiftError: when the encoder fails for any view, or the memory does not hold a single one.
+            EmbedshiftError: The encoder fails for a black view too, or memory does not hold a single view.
         """
         encoded = Encoded()
         while len(encoded) < len(views):
@@ -78,7 +78,7 @@ class Batch:
         return encoded
 
     def _one_by_one(self, encoder: Encoder, views: Sequence[Pixels], encoded: "Encoded", error: Exception) -> None:
-        """Encodes the views of a batch that failed; what stands in for those that fail alone is a black view."""
+        """Encodes the views of a failed batch one by one; a black view replaces those that fail alone."""
         log.warning("%s; its views are encoded one by one", _failed(encoder, len(views), error))
         try:
             black = encode_views(encoder, np.zeros_like(views[0])[None])
@@ -96,8 +96,8 @@ class Pass:
     """A forward pass.
 
     Args:
-        finish: Waits for it, and goes on as `Batch.encode` where it failed.
-        is_begun: Whether it is under way: one that is not should be finished before another is begun.
+        finish: Waits for it, and continues as `Batch.encode` if it failed.
+        is_begun: Whether it runs already; one that does not should be finished before another is started.
     """
 
     finish: "Callable[[], Encoded]"
@@ -106,7 +106,7 @@ class Pass:
 
 @dataclass
 class Encoded:
-    """What the encoder gave for some views, and by view why it failed."""
+    """The encoder's outputs for some views, and for each view why it failed."""
 
     outputs: list[EncoderOutput] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -115,17 +115,17 @@ class Encoded:
         return len(self.problems)
 
     def add(self, output: EncoderOutput, problem: str = "") -> None:
-        """More views."""
+        """Adds views."""
         self.outputs.append(output)
         self.problems += [problem] * len(output)
 
     def extend(self, other: "Encoded") -> None:
-        """More views, as they were encoded."""
+        """Adds encoded views."""
         self.outputs += other.outputs
         self.problems += other.problems
 
     def take(self, images: list[DrawnImage]) -> Iterator[tuple[DrawnImage, EncoderOutput] | Failure]:
-        """Gives out the images at the front whose views are all encoded, and keeps the rest in both lists."""
+        """Yields the images at the front whose views are all encoded, and keeps the rest in both lists."""
         if not self.outputs:
             return
         merged, start = concatenate(self.outputs), 0

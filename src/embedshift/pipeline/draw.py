@@ -1,4 +1,4 @@
-"""The loader's part of the work: one image is decoded, its views are drawn or read, and their pixels are measured."""
+"""The loader's work on one image: decode it, draw or read its views, and measure their pixels."""
 
 import contextlib
 import time
@@ -27,12 +27,12 @@ class DrawnImage:
 
     Args:
         sample: The image.
-        pixels_hash: Of its pixels as they were decoded.
-        views: The original at the encoder's size, then draw by draw its views, `[1 + A * draws, S, S, 3]`.
-        seeds: Of the views.
-        pixels: Metrics of the views' pixels, by name.
+        pixels_hash: Hash of its decoded pixels.
+        views: The original at the encoder's size, then its views draw by draw, `[1 + A * draws, S, S, 3]`.
+        seeds: Seeds of the views.
+        pixels: Pixel metrics of the views, by name.
         seconds: Seconds per stage.
-        missing: Places of views that are missing, where the original stands in for them.
+        missing: Places of missing views, where the original stands in.
     """
 
     sample: Sample
@@ -44,13 +44,13 @@ class DrawnImage:
     missing: tuple[int, ...] = ()
 
     def without_views(self) -> "DrawnImage":
-        """The same without the pixels."""
+        """Returns the image without its pixels."""
         return replace(self, views=self.views[:0].copy())
 
 
 @dataclass
 class Clock:
-    """Seconds per stage, and the stage that is under way; `began` is called when one begins."""
+    """Seconds per stage, and the current stage; `began` is called when a stage begins."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     stage: str = ""
@@ -62,14 +62,14 @@ class Clock:
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """Counts the time since the last lap to `stage`."""
+        """Adds the time since the last lap to `stage`."""
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
 
     @contextlib.contextmanager
     def at(self, stage: str) -> Iterator[None]:
-        """A block that is one stage: its time counts to it, and what fails in it fails there."""
+        """Makes a block one stage: its time counts there, and an error in it fails there."""
         self.stage = stage
         self.began()
         yield
@@ -79,25 +79,25 @@ class Clock:
 def draw_image(
     sample: Sample, source: Source, plan: Plan, *, ends_process: bool = False, into: Pixels | None = None
 ) -> DrawnImage | Failure:
-    """Reads one image, draws or reads its views once, and measures their pixels; what fails becomes a `Failure`.
+    """Reads one image, draws or reads its views once, and measures their pixels; an error becomes a `Failure`.
 
     Args:
         sample: The image.
         source: Reads its bytes.
         plan: What to draw, and how long one step may take.
-        ends_process: Whether a step that cannot be ended otherwise ends this process.
-        into: Where the views are put, uint8 `[1 + A * draws, S, S, 3]`; None = a new array.
+        ends_process: Whether to end this process if a step cannot be stopped otherwise.
+        into: An array for the views, uint8 `[1 + A * draws, S, S, 3]`; None = a new array.
 
     Raises:
-        TookTooLong: when a step takes longer than the settings allow; its text is the stage.
-        MemoryError: when it does not fit into memory. Both may be otherwise another time.
+        TookTooLong: A step takes longer than the settings allow; the message is the stage.
+        MemoryError: Memory is too small. Both errors may vanish at another try.
     """
     seconds = plan.config.image_timeout
     return guarded(lambda clock: _drawn(sample, source, plan, clock, into), sample, source, seconds, ends_process)
 
 
 def hash_image(sample: Sample, source: Source, plan: Plan, *, ends_process: bool = False) -> str | Failure:
-    """The hash of an image's pixels as they are now; arguments and errors as those of `draw_image`."""
+    """Returns the hash of an image's current pixels; arguments and errors as in `draw_image`."""
     seconds = plan.config.image_timeout
     return guarded(lambda clock: _hashed(sample, source, clock), sample, source, seconds, ends_process)
 
@@ -105,14 +105,14 @@ def hash_image(sample: Sample, source: Source, plan: Plan, *, ends_process: bool
 def guarded(
     work: Callable[[Clock], T], sample: Sample, source: Source, seconds: float, ends_process: bool = False
 ) -> T | Failure:
-    """What some work on one image gives; what fails becomes a `Failure`.
+    """Runs some work on one image; an error becomes a `Failure`.
 
     Args:
-        work: It tells a clock its stages.
+        work: The work; it reports its stages to a clock.
         sample: The image.
-        source: Where it comes from.
-        seconds: How long one step may take.
-        ends_process: As `draw_image`, whose errors it has.
+        source: Its source.
+        seconds: Time limit of one step.
+        ends_process: As in `draw_image`; the errors are the same too.
     """
     if sample.problem is not None:
         return Failure(storable(sample.image_id), "list", sample.problem)
@@ -126,19 +126,19 @@ def guarded(
         if memory := _memory_error(error):
             raise memory from error
         words = without_folders(cause(error), source.description)
-        # A file that cannot be reached may be there another time; what it holds stays the same.
+        # A file that cannot be reached may be available later; its content stays the same.
         transient = clock.stage == "read" and not isinstance(error.__cause__ or error, EmbedshiftError)
         return Failure(storable(sample.image_id), clock.stage, words, transient)
 
 
 def out_of_reach(sample: Sample, error: BaseException, seconds: float, tries: str) -> Failure:
-    """The failure of an image whose last try did not end with the image.
+    """Returns the failure of an image whose last try was stopped.
 
     Args:
         sample: The image.
-        error: What ended the last try.
-        seconds: How long one step might take.
-        tries: How often it was tried, in words.
+        error: The reason why the last try stopped.
+        seconds: Time limit of one step.
+        tries: Number of tries, in words.
     """
     stage = "draw"
     if isinstance(error, TookTooLong):
@@ -185,14 +185,14 @@ def _drawn(sample: Sample, source: Source, plan: Plan, clock: Clock, into: Pixel
 
 
 def _memory_error(error: BaseException | None) -> MemoryError | None:
-    """The lack of memory that an error came from, if it did."""
+    """Returns the memory error that caused an error, if there is one."""
     while error is not None and not isinstance(error, MemoryError):
         error = error.__cause__
     return error
 
 
 def sized(image: Pixels, plan: Plan) -> Pixels:
-    """An image `[H, W, 3]` as the encoder takes it, `[S, S, 3]`."""
+    """Resizes an image `[H, W, 3]` to the encoder's size `[S, S, 3]`."""
     how = plan.preprocess
     return images.resize(image, how.size, plan.config.resize, shortest=how.shortest, resample=how.resample)
 
@@ -200,18 +200,18 @@ def sized(image: Pixels, plan: Plan) -> Pixels:
 def read_views(
     original: Pixels, sample: Sample, source: PairedSource, plan: Plan, clock: Clock, into: Pixels | None = None
 ) -> tuple[Pixels, list[int], tuple[int, ...]]:
-    """The original and its variants, brought to the same size by the same way, and what purifiers make of them.
+    """Returns the original and its variants, resized in the same way, and their purified versions.
 
     Returns:
-        Views uint8 `[1 + A, S, S, 3]`; their seeds, which are 0; and the places of those that are missing, where the
-        original stands.
+        Views uint8 `[1 + A, S, S, 3]`; their seeds, which are 0; and the places of missing ones, where the original
+        stands in.
 
     Raises:
-        EmbedshiftError: for a variant that cannot be read or decoded; the line begins with its name.
+        EmbedshiftError: A variant cannot be read or decoded; the message begins with its name.
     """
     views: dict[str, Pixels | None] = {ORIGINAL: original}
     for each in plan.suite:
-        if isinstance(each, Purified):  # it comes after what it is made from
+        if isinstance(each, Purified):  # it comes after the view from which it is made
             with clock.at("draw"):
                 source_view = views[each.of]
                 views[each.name] = None if source_view is None else each.draw(source_view, 0)
@@ -223,7 +223,7 @@ def read_views(
 
 
 def _variant(name: str, sample: Sample, source: PairedSource, plan: Plan, clock: Clock) -> Pixels | None:
-    """One variant at the encoder's size; None where it is missing."""
+    """Returns one variant at the encoder's size; None if it is missing."""
     variant = source.variant(name, sample)
     if variant is None:
         return None

@@ -1,4 +1,4 @@
-"""One forward pass, and a check of what the encoder gave: anybody's encoder may be behind it."""
+"""Runs one forward pass and checks its output, because the encoder may be anybody's."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,19 +11,19 @@ from embedshift.errors import EmbedshiftError
 
 
 def encode_views(encoder: Encoder, views: Pixels) -> EncoderOutput:
-    """What the encoder gives for views uint8 `[B, S, S, 3]`, as float32.
+    """Returns the encoder's output for views uint8 `[B, S, S, 3]`, as float32.
 
     Raises:
-        EmbedshiftError: when this is no `EncoderOutput`, or one of other shapes than the encoder says.
+        EmbedshiftError: The output is no `EncoderOutput`, or has other shapes than the encoder declares.
     """
     return _checked(encoder(views), encoder, len(views))
 
 
 def begin_views(encoder: Encoder, views: Pixels) -> Callable[[], EncoderOutput]:
-    """Begins a pass; what is returned waits for its output. An encoder that is not `Pipelined` ends it at once.
+    """Starts a pass; the returned function waits for its output. An encoder that is not `Pipelined` runs at once.
 
     Raises:
-        EmbedshiftError: as `encode_views`, here or where the output is waited for.
+        EmbedshiftError: As in `encode_views`, here or in the returned function.
     """
     if not isinstance(encoder, Pipelined):
         output = encode_views(encoder, views)
@@ -33,7 +33,7 @@ def begin_views(encoder: Encoder, views: Pixels) -> Callable[[], EncoderOutput]:
 
 
 def unusable(output: EncoderOutput) -> str | None:
-    """Why nothing can be measured of some views; None where all is well.
+    """Returns why nothing can be measured for some views; None if everything can.
 
     Example:
         >>> unusable(EncoderOutput(np.zeros((2, 8), np.float32), None, None))
@@ -62,7 +62,7 @@ def _checked(output: Any, encoder: Encoder, count: int) -> EncoderOutput:
 
 
 def _floats(name: str, array: Any, count: int, shape: tuple[int, ...] | None) -> Floats:
-    """An array as float32; refuses one that does not hold one part per view, or parts of another shape."""
+    """Returns an array as float32; refuses one without one part per view, or with parts of another shape."""
     given = np.asarray(array)
     whole = (count, *(given.shape[1:] if shape is None else shape))
     if given.shape != whole or given.dtype.kind not in "fiu":

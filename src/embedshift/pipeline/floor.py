@@ -1,4 +1,4 @@
-"""The floor under every metric: what it gives for unrelated images, pairs of originals of one shard."""
+"""The floor of every metric: its values for unrelated images, as pairs of originals of one shard."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,14 +14,14 @@ from embedshift.sources import Sample
 if TYPE_CHECKING:
     from embedshift.pipeline.plan import Plan
 
-# Pairs of a study, or all that there are; a large study measures one pair for every so many images.
+# Pairs of a study, or all that exist; and images per pair in a large study.
 LEAST_PAIRS, IMAGES_PER_PAIR = 200, 16
 # Originals that are kept to be paired: their views are in memory until the shard ends.
 MOST_KEPT = 64
 
 
 def pairs_wanted(shard_images: int, study_images: int) -> int:
-    """How many pairs of originals a shard measures.
+    """Returns how many pairs of originals a shard measures.
 
     Example:
         >>> pairs_wanted(64, 200), pairs_wanted(64, 1_000_000), pairs_wanted(20, 20)
@@ -32,7 +32,7 @@ def pairs_wanted(shard_images: int, study_images: int) -> int:
 
 
 def pairs_of(count: int) -> Iterator[tuple[int, int]]:
-    """All pairs of so many things, those first that share none.
+    """Yields all pairs of `count` items, first those that share no item.
 
     Example:
         >>> list(pairs_of(4))[:3]
@@ -44,10 +44,10 @@ def pairs_of(count: int) -> Iterator[tuple[int, int]]:
 
 
 class UnrelatedImages(Sums):
-    """The metrics of pairs of originals, added up.
+    """Sums of metrics over pairs of originals.
 
     Args:
-        measures: What the questions measure.
+        measures: The questions' measures.
         plan: What decides the rows.
         images: Number of images in the shard.
     """
@@ -59,13 +59,13 @@ class UnrelatedImages(Sums):
         self._kept: list[tuple[Sample, Pixels, EncoderOutput]] = []
 
     def add(self, image: DrawnImage, output: EncoderOutput) -> None:
-        """One more original, as long as some are wanted."""
+        """Adds an original until there are enough."""
         if len(self._kept) < self._most:
-            # Copies, since a part of an array holds all of it: 14 MB an image of 92 views.
+            # Copies, because a slice keeps the whole array in memory: 14 MB for an image of 92 views.
             self._kept.append((image.sample, image.views[0].copy(), concatenate([output[:1]])))
 
     def close(self) -> Mapping[str, Values]:
-        """By metric `[M]`, in the order of the plan's: `sums`, `squares`, `pairs` and `images`; NaN is left out."""
+        """Returns by metric, in the plan's order, `[M]`: `sums`, `squares`, `pairs` and `images`, without NaN."""
         metrics = self.plan.metrics
         totals = {name: np.zeros(len(metrics)) for name in ("sums", "squares", "pairs", "images")}
         seen = np.zeros((len(metrics), len(self._kept)), bool)
@@ -81,7 +81,7 @@ class UnrelatedImages(Sums):
         return totals if totals["pairs"].any() else {}
 
     def _values(self, one: int, other: int) -> dict[str, float]:
-        """The metrics of one pair."""
+        """Returns the metrics of one pair."""
         (first, view, output), (second, other_view, other_output) = self._kept[one], self._kept[other]
         views, both = np.stack([view, other_view]), concatenate([output, other_output])
         found: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""The identity of a study: all that can change a number, and nothing else."""
+"""The identity of a study: everything that can change a number, and nothing else."""
 
 import hashlib
 import importlib.metadata
@@ -14,7 +14,7 @@ from embedshift.sources.order import SHUFFLED
 
 
 def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard], order: str) -> Json:
-    """The identity, as study.json gives it back; runs of one identity may share a folder."""
+    """Returns the identity in the form of study.json; runs with equal identity may share a folder."""
     ids = [storable(sample.image_id) for shard in cut for sample in shard.samples]
     config, preprocess, said = plan.config, plan.preprocess, EncoderInfo.of(encoder)
     crop = {"shortest": preprocess.shortest, "resample": preprocess.resample} if config.resize == "crop" else {}
@@ -37,7 +37,7 @@ def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard], order: st
         "batch_size": plan.batch_size,
         "shard_size": config.shard_size,
         "metrics": list(plan.metrics),
-        # Where images are shuffled one by one, ids and seed say the order.
+        # If images are shuffled one by one, ids and seed determine the order.
         **({} if order == SHUFFLED else {"order": {"kind": order, "hash": _hash(ids)}}),
         **({"compile": True} if config.compile else {}),
         **({"store": config.store} if config.store != "all" else {}),

@@ -1,9 +1,9 @@
-"""What the encoder gave for an unfinished shard, kept on disk, so that a run that was stopped goes on at the image.
+"""Keeps encoder outputs for an unfinished shard on disk, so that a stopped run continues at the image.
 
-A shard of many views takes minutes, and an image is drawn in a fraction of the time that it takes to encode. A hidden
-file beside the shards therefore holds the encoder's outputs, batch by batch. The next run draws the same images, meets
-the same batches and takes their outputs from the file: its rows and sums come from the same numbers as those of a run
-that nothing stopped. A batch is known by its pixels, so that outputs of other views are never taken.
+A shard of many views takes minutes, and drawing an image takes a fraction of the time of encoding it. A hidden file
+beside the shards therefore holds the encoder's outputs, batch by batch. The next run draws the same images, gets the
+same batches and reads their outputs from the file: its rows and sums come from the same numbers as those of an
+uninterrupted run. The hash of its pixels identifies a batch, so that outputs of other views are never used.
 """
 
 import concurrent.futures
@@ -40,7 +40,7 @@ _HEAD = struct.Struct("<QQ32s32s")
 
 
 class Kept:
-    """The files of the shards that are under way; a context that writes what they lack where it ends by an error.
+    """The files of the shards in progress; its context writes missing outputs when it ends with an error.
 
     Args:
         folder: The study's folder; None = nothing is kept.
@@ -53,9 +53,10 @@ class Kept:
         self._pace = math.inf  # seconds an image of the last shard that was encoded as a whole
 
     def encoder(self, encoder: Encoder, shard: Shard) -> Encoder:
-        """The encoder, whose outputs for the views of one shard are kept until that is `done`.
+        """Returns the encoder, which keeps its outputs for one shard until `done`.
 
-        A shard that would be done before anything is written is not kept: hashes take as long as all else beside a GPU.
+        A shard that would be finished before anything is written is not kept: hashing takes as long as all other work
+        beside a GPU.
         """
         if self._folder is None:
             return encoder
@@ -87,7 +88,7 @@ class Kept:
 
 
 def images_kept(folder: Path, shard: Shard, plan: Plan) -> int:
-    """How many images of an unfinished shard need not be encoded again."""
+    """Returns how many images of an unfinished shard need not be encoded again."""
     try:
         with open_file(kept_path(folder, shard.index)) as file:
             return sum(each.views for each in _outputs(file, plan.config_hash)) // (1 + plan.views)
@@ -96,12 +97,12 @@ def images_kept(folder: Path, shard: Shard, plan: Plan) -> int:
 
 
 class KeepingEncoder:
-    """An encoder that appends its outputs to a file, and begins with those that the file holds already.
+    """An encoder that appends its outputs to a file, and first returns those that the file holds already.
 
     Args:
-        encoder: What encodes.
+        encoder: The encoder.
         path: The file. It counts up to the first output that is cut, damaged, or of another study.
-        config_hash: Of the study.
+        config_hash: Config hash of the study.
     """
 
     def __init__(self, encoder: Encoder, path: Path, config_hash: str) -> None:
@@ -119,21 +120,21 @@ class KeepingEncoder:
         self._unwritten, self._written = bytearray(), time.monotonic()
 
     def __call__(self, views: Pixels) -> EncoderOutput:
-        """What the file holds for these views, else what the encoder gives."""
+        """Returns the file's output for these views, else the encoder's."""
         return self.begin(views)()
 
     def begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
-        """Begins a pass, where the file does not hold its output."""
+        """Starts a pass if the file does not hold its output."""
         if self._next is not None and self._next.pixels == _hash(views.data):
             output, self._end = self._next.unpacked(), self._next.end
             self._next, self.found = next(self._found, None), self.found + 1
             return lambda: output
         finish = begin_views(self._encoder, views)
-        self._next = None  # what follows in the file is of other batches
+        self._next = None  # the rest of the file belongs to other batches
 
         def finished() -> EncoderOutput:
             self._begun.remove(finished)
-            # In the order in which the file gives it back: sums depend on the order in memory by rounding.
+            # In the memory order that the file restores, because sums depend on it by rounding.
             output = finish().contiguous()
             self._wait()
             self._last = self._thread.submit(self._keep, views, output)
@@ -143,7 +144,7 @@ class KeepingEncoder:
         return finished
 
     def write(self) -> None:
-        """Writes what is not yet written, and what was begun."""
+        """Writes all outputs that are not written yet, and those of started passes."""
         for finished in [*self._begun]:
             with contextlib.suppress(Exception):
                 finished()
@@ -169,7 +170,7 @@ class KeepingEncoder:
         if self._unwritten and (file := self._file or _opened(self._path)):
             try:
                 file.seek(self._end)
-                file.truncate()  # what the file held beyond the outputs that were taken
+                file.truncate()  # the rest of the file, after the outputs that were used
                 self._end += file.write(self._unwritten)
                 file.flush()
             except OSError as error:  # a full disk ends the run only where it keeps a shard from being written
@@ -181,7 +182,7 @@ class KeepingEncoder:
 
 @dataclass(frozen=True)
 class _Output:
-    """An output in a file: of how many views, the hash of their pixels, its bytes, and where it ends."""
+    """An output in a file: its number of views, the hash of their pixels, its bytes, and where it ends."""
 
     views: int
     pixels: bytes
@@ -200,7 +201,7 @@ class _Output:
 
 
 def _opened(path: Path) -> BinaryIO | None:
-    """The file, made where it is missing; None where it cannot be opened: the run goes on without it."""
+    """Opens or creates the file; None if this fails, so that the run continues without it."""
     try:
         return open_own(path)
     except OSError as error:
@@ -209,7 +210,7 @@ def _opened(path: Path) -> BinaryIO | None:
 
 
 def _outputs(file: BinaryIO, config_hash: str) -> Iterator[_Output]:
-    """The outputs in a file, up to the first that is cut, damaged, or of another study."""
+    """Yields the outputs in a file, up to the first that is cut, damaged, or of another study."""
     size = os.fstat(file.fileno()).st_size
     while len(head := file.read(_HEAD.size)) == _HEAD.size:
         length, views, pixels, whole = _HEAD.unpack(head)
@@ -220,7 +221,7 @@ def _outputs(file: BinaryIO, config_hash: str) -> Iterator[_Output]:
 
 
 def _packed(views: Pixels, output: EncoderOutput, config_hash: str) -> bytes:
-    """An output as the file holds it: its head, what its arrays are as a line of JSON, and their numbers."""
+    """Returns an output in the form of the file: its head, a JSON line that describes its arrays, and their numbers."""
     arrays = output.arrays()
     said = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
     line = json.dumps({"attention_kind": output.attention_kind, "arrays": said}).encode()

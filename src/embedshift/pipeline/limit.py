@@ -1,4 +1,4 @@
-"""A limit on the time of one step of an image, so that none can hang a run."""
+"""A time limit for one step of an image, so that no image can hang a run."""
 
 import contextlib
 import faulthandler
@@ -14,18 +14,19 @@ GRACE = 5.0
 
 
 class TookTooLong(BaseException):
-    """A step that ran out of time. Not an `Exception`, which code that hangs may catch."""
+    """A step ran out of time. It is no `Exception`, because code that hangs may catch those."""
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float, *, ends_process: bool = False) -> Iterator[Callable[[], None]]:
     """Raises `TookTooLong` in the block when a step takes longer.
 
-    An alarm ends what waits, and what runs in Python. A library that never comes back to Python hears no alarm: a
-    process that may be ended is ended. There is no limit in another thread than the main one, which alone hears alarms.
+    An alarm stops waiting calls and Python code. A library that never returns to Python does not notice it; then the
+    process is ended, if this is allowed. There is no limit in other threads than the main one, which alone receives
+    alarms.
 
     Args:
-        seconds: Of one step.
+        seconds: Time limit of one step.
         ends_process: Whether this process may be ended, some seconds later.
 
     Yields:
@@ -59,7 +60,7 @@ def time_limit(seconds: float, *, ends_process: bool = False) -> Iterator[Callab
 
 
 def _nothing() -> None:
-    """The next step where nothing limits it."""
+    """Begins the next step when there is no limit."""
 
 
 @functools.cache

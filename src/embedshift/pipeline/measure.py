@@ -1,4 +1,4 @@
-"""What the pipeline and a question agree on: what a question measures of every image, and how."""
+"""The interface between the pipeline and a question: what the question measures for every image, and how."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """A list of numbers in the rows, float32, or one number; metrics need none, each is a column of float64.
+    """A list of float32 numbers in the rows, or one number. Metrics need none: each has a column of float64.
 
     Args:
-        name: Of the column.
-        length: Of the list; None = one float64 that is no list.
-        of: The rows that hold it: "views" = every augmented view, "original" = the original view alone.
-        images: How many images of the study have it, null in the rows of the others; None = all.
+        name: Name of the column.
+        length: Length of the list; None = one float64 instead of a list.
+        of: The rows that hold it: "views" = every augmented view, "original" = only the original view.
+        images: Number of images of the study that have it, null in the rows of the others; None = all.
     """
 
     name: str
@@ -37,13 +37,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a question gets when a study is prepared.
+    """The input of a question when a study is prepared.
 
     Args:
         config: The settings.
         suite: The augmentations.
         samples: The images.
-        metrics: The metrics that are always measured, and those that `config.metrics` asks for.
+        metrics: The standard metrics, and those that `config.metrics` requests.
     """
 
     config: StudyConfig
@@ -52,18 +52,18 @@ class Asked:
     metrics: Sequence[str]
 
     def drawn(self, count: int, among: "Sequence[Sample] | None" = None) -> frozenset[str]:
-        """Ids of so many of the images, or of some of them, drawn by the study's seed: for what is dear."""
+        """Returns the ids of `count` images, drawn by the study's seed, for expensive work on a few images."""
         ids = sorted(sample.image_id for sample in (self.samples if among is None else among))
         return frozenset(random.Random(self.config.seed).sample(ids, min(count, len(ids))))
 
 
 class Measure:
-    """What one question measures; its `measure.py` has a subclass called `MEASURE`.
+    """What one question measures; its `measure.py` has a subclass named `MEASURE`.
 
-    Made once a study, it travels to every process that draws or encodes.
+    It is made once per study and sent to every process that draws or encodes.
 
     Attributes:
-        in_float32: Whether it needs the encoder in float32, which `precision` auto then is.
+        in_float32: Whether it needs the encoder in float32; `precision` auto then becomes float32.
 
     Args:
         asked: What the study is about.
@@ -81,27 +81,27 @@ class Measure:
 
     @property
     def observations(self) -> Sequence[str]:
-        """What the encoder must give beside embedding and attention."""
+        """Returns what the encoder must give in addition to embedding and attention."""
         return ()
 
     def needing(self, need: str) -> list[str]:
-        """Its metrics that need one thing."""
+        """Returns its metrics with one need."""
         return [name for name in self.metrics if METRICS[name].needs == need]
 
     def identity(self) -> Json:
-        """What can change a number, beside the settings and the metrics, as JSON; for the study's identity."""
+        """Returns what can change a number, in addition to settings and metrics, as JSON; for the study's identity."""
         return {}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """The lists in its rows.
+        """Returns the list columns of its rows.
 
         Args:
-            probe: What the encoder gives for one black image; None where nothing is observed.
+            probe: The encoder's output for one black image; None if nothing is observed.
         """
         return ()
 
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
-        """Metrics of the augmented views, `[V]` each, from pixels alone; computed beside the loader.
+        """Returns metrics of the augmented views, `[V]` each, from pixels alone; computed beside the loader.
 
         Args:
             views: uint8 `[1 + V, S, S, 3]`, the original first.
@@ -109,23 +109,23 @@ class Measure:
         return {}
 
     def of_seeds(self, original: Pixels, seeds: Sequence[int], plan: "Plan") -> dict[str, Values]:
-        """Metrics of the augmented views, `[V]` each, that their seeds say; computed beside the loader.
+        """Returns metrics of the augmented views, `[V]` each, that follow from their seeds; computed beside the loader.
 
         Args:
             original: The original view, uint8 `[S, S, 3]`.
-            seeds: Of the augmented views, draw by draw.
+            seeds: Seeds of the augmented views, draw by draw.
             plan: What decides the rows.
         """
         return {}
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """Metrics of the augmented views `[V]`, lists of theirs `[V, length]`, lists and numbers of the original.
+        """Returns metrics `[V]` and lists `[V, length]` of the augmented views, and numbers and lists of the original.
 
-        What is missing here becomes null.
+        Missing columns become null.
 
         Args:
             image: The image with its V + 1 views.
-            output: What the encoder gave for them, the original first.
+            output: The encoder's output for them, the original first.
             plan: What decides the rows.
         """
         return {}
@@ -133,66 +133,66 @@ class Measure:
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
     ) -> dict[str, float]:
-        """The metrics of two unrelated images, the second in the place of a view; for the floor under every metric.
+        """Returns the metrics of two unrelated images, the second in place of a view, for the floor of every metric.
 
-        What is missing here has no floor from pairs.
+        A missing metric has no floor from pairs.
 
         Args:
             views: Two originals, uint8 `[2, S, S, 3]`.
-            output: What the encoder gave for them, two rows.
+            output: The encoder's output for them, two rows.
             samples: The two images.
             plan: What decides the rows.
         """
         return {}
 
     def sums(self, plan: "Plan") -> Mapping[str, "Sums"]:
-        """By name, what a shard adds up over its images, each begun anew."""
+        """Returns, by name, new sums that a shard accumulates over its images."""
         return {}
 
 
 class Sums:
-    """Something that a shard adds up: arrays that are added to those of other shards, or put after them."""
+    """Sums of a shard: arrays that are added to those of other shards, or appended to them."""
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        """One more image with its views, and what the encoder gave: the original first, then draw by draw."""
+        """Adds an image with its views, and the encoder's output: the original first, then draw by draw."""
         raise NotImplementedError
 
     def close(self) -> Mapping[str, Values]:
-        """The sums by name, float64 or float32; nothing where there is nothing to say."""
+        """Returns the sums by name, float64 or float32; empty if there are none."""
         raise NotImplementedError
 
 
 class Observer:
-    """What a question does beside the encoder; its `observe.py` has a subclass called `OBSERVER`.
+    """What a question does beside the encoder; its `observe.py` has a subclass named `OBSERVER`.
 
-    Made once in every process that has an encoder.
+    It is made once in every process that has an encoder.
 
     Args:
-        spec: Which encoder the study wants.
-        encoder: The encoder, loaded.
+        spec: Specification of the study's encoder.
+        encoder: The loaded encoder.
     """
 
     def __init__(self, spec: "EncoderSpec", encoder: "Encoder") -> None:
         self.spec, self.encoder = spec, encoder
 
     def prepare(self, measure: Any) -> Any:
-        """The question's measure with what only the encoder can tell; called once, before the first shard."""
+        """Returns the question's measure with data that only the encoder has; called once, before the first shard."""
         return measure
 
     def begin(self, measure: Any, samples: "Sequence[Sample]") -> Any:
-        """The measure for one shard."""
+        """Returns the measure for one shard."""
         return measure
 
     def of_image(self, measure: Any, image: "DrawnImage", output: "EncoderOutput") -> Mapping[str, Values]:
-        """What passes of its own tell of one image, by column, as `Measure.of_output` gives it.
+        """Returns the results of separate passes for one image, by column, in the form of `Measure.of_output`.
 
         Args:
-            measure: The question's, as `begin` made it.
+            measure: The question's measure, from `begin`.
             image: The image with its V + 1 views.
-            output: What the encoder gave for them, the original first.
+            output: The encoder's output for them, the original first.
         """
         return {}
 
     def seconds(self, measure: Any, image: "DrawnImage") -> float:
-        """What passes of its own add to the time of the whole study, found by trying one image; for the dry run."""
+        """Returns the seconds that separate passes add to the whole study, measured on one image; for the dry run."""
         return 0.0

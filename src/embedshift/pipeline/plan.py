@@ -1,4 +1,4 @@
-"""The plan: what decides the rows of a study, beside the images and the encoder."""
+"""The plan: everything that decides the rows of a study, except the images and the encoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from embedshift.sources import Sample
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What decides the rows of a study, beside the images and the encoder.
+    """What decides the rows of a study, except the images and the encoder.
 
     Args:
         config: The settings.
         suite: The augmentations.
-        preprocess: How the encoder wants its images.
-        measures: What every question measures.
-        columns: The lists in the rows.
+        preprocess: The preprocessing that the encoder expects.
+        measures: The questions' measures.
+        columns: The list columns of the rows.
         batch_size: Views per forward pass.
         images: Number of images in the study.
-        config_hash: Of the study.
+        config_hash: Config hash of the study.
     """
 
     config: StudyConfig
@@ -37,20 +37,20 @@ class Plan:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of the study, in the order of the columns."""
+        """The metrics of the study, in the order of their columns."""
         return metrics_of(self.config, self.measures)
 
     @property
     def views(self) -> int:
-        """Augmented views of an image."""
+        """Number of augmented views of an image."""
         return len(self.suite.names) * self.config.draws
 
 
 def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[Sample]) -> tuple[Measure, ...]:
-    """What every question of the study measures, in order.
+    """Returns the measures of the study's questions, in order.
 
     Raises:
-        UsageError: for a metric that is not known, or settings of a question that make no sense.
+        UsageError: A metric is unknown, or settings of a question make no sense.
     """
     asked = Asked(config, suite, samples, asked_metrics(config.metrics))
     parts = [question.part("measure") for question in config.asked()]
@@ -58,17 +58,17 @@ def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[Sample]) 
 
 
 def metrics_of(config: StudyConfig, measures: Sequence[Measure]) -> tuple[str, ...]:
-    """What is always measured and what the settings ask for by name, then what the questions themselves add."""
+    """Returns the standard metrics and those requested by name, then those that the questions add."""
     there = {name for measure in measures for name in measure.metrics}
     named = [name for name in asked_metrics(config.metrics) if name in there]
     return tuple(dict.fromkeys([*named, *(name for measure in measures for name in measure.metrics)]))
 
 
 def columns_of(measures: Sequence[Measure], probe: EncoderOutput | None) -> tuple[Column, ...]:
-    """The lists in the rows."""
+    """Returns the list columns of the rows."""
     return tuple(column for measure in measures for column in measure.columns(probe))
 
 
 def preprocess_of(encoder: Encoder, said: Preprocess | None) -> Preprocess:
-    """How the encoder wants its images: as it says, else at its size."""
+    """Returns the preprocessing that the encoder declares, else the default at its size."""
     return said or Preprocess(encoder.size, encoder.mean, encoder.std)

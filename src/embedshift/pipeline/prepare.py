@@ -1,4 +1,4 @@
-"""A study before its first shard: its images listed, its encoder loaded, its plan and its identity."""
+"""Prepares a study before its first shard: lists its images, loads its encoder, makes its plan and its identity."""
 
 import contextlib
 import logging
@@ -49,13 +49,13 @@ class Prepared:
     Args:
         config: The settings.
         source: Reads the images.
-        order: How the images were put in order.
+        order: Name of the order of the images.
         shards: All shards.
-        spec: Which encoder.
-        ready: It, loaded.
+        spec: Specification of the encoder.
+        ready: The loaded encoder.
         plan: What decides the rows.
-        identity: All that can change a number; the hash of it decides which runs may share a folder.
-        pairs: Of a study of pairs, what the variants of each name are.
+        identity: Everything that can change a number; its hash decides which runs may share a folder.
+        pairs: For a study of pairs: the variants of each name.
     """
 
     config: StudyConfig
@@ -78,7 +78,7 @@ class Prepared:
 def prepared(
     config: StudyConfig, out: Path | None, *, encoder: Encoder | None = None, suite: Suite | None = None
 ) -> Iterator[Prepared]:
-    """The study with its images listed and its encoder ready, until the end of the block."""
+    """Gives the study with its images listed and its encoder ready, until the end of the block."""
     suite = suite or find_suite(config)
     source, samples, order = list_images(config, out)
     if encoder is None:  # its libraries alone take seconds to import
@@ -130,7 +130,7 @@ def _refuse_more_than_memory(plan: Plan) -> None:
 
 
 def find_suite(config: StudyConfig) -> Suite:
-    """The suite that the settings name; of pairs the variants, whose bytes are not known yet."""
+    """Returns the suite in the settings; for pairs the variants, whose bytes are not known yet."""
     if config.pairs:
         check_purifiers(config.purify)
         return Suite([*with_purified([Variant(name) for name in named_variants(config.pairs)], config.purify)])
@@ -143,10 +143,10 @@ def find_suite(config: StudyConfig) -> Suite:
 
 
 def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Sample], str]:
-    """The source of the images, those of the study in their order, and the name of that order.
+    """Returns the source of the images, the study's images in order, and the name of that order.
 
     Raises:
-        EmbedshiftError: when there is none, or the study's folder is that of the images.
+        EmbedshiftError: There is no image, or the study's folder is that of the images.
     """
     source = open_source(config.images)
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
@@ -162,23 +162,23 @@ def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Sam
 
 
 def begun_encoder(out: Path) -> EncoderRecord | None:
-    """The encoder by which a study was begun in a folder; None where there is none that can be read."""
+    """Returns the encoder with which a study began in a folder; None if there is none that can be read."""
     try:
         return read_info(out).encoder
-    except UsageError:  # whether the folder can be gone on with is decided later
+    except UsageError:  # a later step decides whether the folder can be continued
         return None
 
 
 def encoder_spec(
     config: StudyConfig, encoder: Encoder | None, measures: Sequence[Measure], begun: EncoderRecord | None = None
 ) -> EncoderSpec:
-    """Which encoder the study wants, and what it must give.
+    """Returns the specification of the study's encoder and its outputs.
 
     Args:
         config: The settings.
-        encoder: The user's own, in place of the one that they name.
-        measures: What the questions measure.
-        begun: The encoder by which the study was begun: what was chosen by measurement then is kept.
+        encoder: The user's own encoder, in place of the one in the settings.
+        measures: The questions' measures.
+        begun: The encoder with which the study began; choices that were measured then are kept.
     """
     precision = config.precision
     if precision == "auto" and any(each.in_float32 for each in measures):

@@ -1,4 +1,4 @@
-"""An encoder at work: loaded, observed, compiled, and beside it what the questions do there."""
+"""An encoder ready for work: loaded, observed and compiled, with the observers of the questions."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,27 +24,27 @@ class ReadyEncoder:
     observers: Mapping[str, Observer]
 
     def prepare(self, measures: Sequence[Measure]) -> tuple[Measure, ...]:
-        """The measures with what only the encoder can tell."""
+        """Returns the measures with data that only the encoder has."""
         return tuple(self._observer(each).prepare(each) for each in measures)
 
     def begin(self, measures: Sequence[Measure], samples: Sequence[Sample]) -> list[Measure]:
-        """The measures for one shard."""
+        """Returns the measures for one shard."""
         return [self._observer(each).begin(each, samples) for each in measures]
 
     def of_image(self, measures: Sequence[Measure], image: DrawnImage, output: EncoderOutput) -> dict[str, Values]:
-        """What passes of their own tell of one image, by column."""
+        """Returns the results of separate passes for one image, by column."""
         values: dict[str, Values] = {}
         for each in measures:
             values |= self._observer(each).of_image(each, image, output)
         return values
 
     def seconds(self, measures: Sequence[Measure], image: DrawnImage) -> dict[str, float]:
-        """What passes of their own add to the time of the whole study, by question; nothing where they add none."""
+        """Returns the seconds that separate passes add to the whole study, by question; empty if they add none."""
         found = {each.question: self._observer(each).seconds(each, image) for each in measures}
         return {question: seconds for question, seconds in found.items() if seconds}
 
     def probe(self, spec: EncoderSpec) -> EncoderOutput | None:
-        """What the encoder gives for one black image; None where nothing is observed."""
+        """Returns the encoder's output for one black image; None if nothing is observed."""
         if not spec.observations:
             return None
         size = self.encoder.size
@@ -65,13 +65,13 @@ _NOTHING = Observer.__new__(Observer)  # does nothing, and looks at no encoder
 def ready(
     spec: EncoderSpec, config: StudyConfig, device: str | None = None, *, compiled: bool
 ) -> Iterator[ReadyEncoder]:
-    """The encoder of a study, ready until the end of the block; a user's own is then as it was before.
+    """Gives the encoder of a study, ready until the end of the block; afterwards a user's encoder is as before.
 
     Args:
-        spec: Which.
-        config: The settings; they say which questions are asked.
-        device: Another device than the spec names.
-        compiled: Whether it is compiled too, where the study asks for that.
+        spec: Specification of the encoder.
+        config: The settings, which say which questions are asked.
+        device: Another device than that of the specification.
+        compiled: Whether to compile it if the study requests this.
     """
     # Before the encoder is observed, since observers may bring observations of their own.
     parts = {question.name: question.part("observe") for question in config.asked()}

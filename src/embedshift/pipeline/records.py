@@ -1,4 +1,4 @@
-"""Records: the images of a shard and what was measured of them → the rows of the study."""
+"""Makes the rows of a study from the images of a shard and their measurements."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,7 +17,7 @@ from embedshift.store.shards import GRADES, fixed_lists, schema
 
 
 def measure(image: DrawnImage, output: EncoderOutput, measures: Sequence[Measure], plan: Plan) -> dict[str, Values]:
-    """All that the questions measure of one image, by column."""
+    """Returns everything that the questions measure for one image, by column."""
     values = dict(image.pixels)
     for each in measures:
         values |= each.of_output(image, output, plan)
@@ -25,7 +25,7 @@ def measure(image: DrawnImage, output: EncoderOutput, measures: Sequence[Measure
 
 
 def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
-    """The columns of the rows that `encoder` and `plan` make."""
+    """Returns the columns of the rows that `encoder` and `plan` give."""
     cells = None if encoder.grid is None else encoder.grid[0] * encoder.grid[1]
     dim = encoder.dim if plan.config.store == "all" else None
     numbers = [each.name for each in plan.columns if each.length is None]
@@ -34,12 +34,12 @@ def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
 
 
 class Rows:
-    """The rows of the images of one shard: of each the original, then draw by draw the augmentations in suite order.
+    """The rows of the images of one shard: for each the original, then draw by draw the augmentations in suite order.
 
-    The table is made once, since to make one for every image takes longer than to measure it.
+    The table is made once, because making one for every image would take longer than measuring it.
 
     Args:
-        schema: The columns, as `columns` gives them.
+        schema: The columns, from `columns`.
         plan: What decides the rows.
     """
 
@@ -52,14 +52,14 @@ class Rows:
         self._values: list[Mapping[str, Values]] = []
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Returns the number of images."""
         return len(self._images)
 
     def add(self, image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values]) -> None:
-        """One more image, and what was measured."""
+        """Adds an image and its measurements."""
         everything = self._plan.config.store == "all"
         if output.attention is not None and (everything or not self._maps):
-            # Of a study without vectors one map, for figures to show; more would be most of what is stored.
+            # One map for figures in a study without vectors; more maps would dominate its size.
             self._maps.append(output.attention)
         if everything:
             self._embeddings.append(output.embedding)
@@ -67,7 +67,7 @@ class Rows:
         self._values.append(values)
 
     def table(self) -> pa.Table:
-        """All rows."""
+        """Returns all rows."""
         if not self._images:
             return self._schema.empty_table()
         made: dict[str, Callable[[], pa.Array]] = self._names() | {
@@ -81,7 +81,7 @@ class Rows:
         return pa.table([made[each.name]().cast(each.type) for each in self._schema], schema=self._schema)
 
     def _names(self) -> dict[str, Callable[[], pa.Array]]:
-        """The columns that say which view of which image a row is of."""
+        """Returns the columns that identify the view and the image of a row."""
         images, draws, names = self._images, self._plan.config.draws, self._plan.suite.names
         rest = [None] * (self._count - 1)
         grades = [each.grade for each in self._plan.suite]
@@ -104,14 +104,14 @@ class Rows:
 
     @property
     def _missing(self) -> NDArray[np.bool_]:
-        """Which views are missing, `[N, 1 + V]`."""
+        """Returns which views are missing, bool `[N, 1 + V]`."""
         missing = np.zeros((len(self._images), self._count), bool)
         for row, image in zip(missing, self._images, strict=True):
             row[list(image.missing)] = True
         return missing
 
     def _vectors(self, arrays: Sequence[Floats]) -> pa.Array:
-        """A list of numbers for each row of the first images, null for those that come after and for missing views."""
+        """Returns a list of numbers for each row of the first images; null for later ones and for missing views."""
         rows = len(self._images) * self._count
         if not arrays:
             return pa.nulls(rows, pa.list_(pa.float32()))
@@ -120,7 +120,7 @@ class Rows:
         return pa.concat_arrays([lists, pa.nulls(rows - len(flat), lists.type)])
 
     def _numbers(self, name: str, *, unknown_is_null: bool = False) -> pa.Array:
-        """A number for each augmented view: null on the original, on a missing view, and where it was not measured."""
+        """Returns a number for each augmented view; null for originals, missing views and missing values."""
         numbers = np.full((len(self._images), self._count), np.nan)
         there = np.zeros(numbers.shape, bool)
         for row, known, values in zip(numbers, there, self._values, strict=True):
@@ -132,7 +132,7 @@ class Rows:
         return pa.array(numbers.ravel(), pa.float64(), mask=null.ravel())
 
     def _column(self, column: Column) -> pa.Array:
-        """A column of a question: lists or numbers, of the original alone, or of all rows but it and missing views."""
+        """Returns a column of a question: lists or numbers, of the original alone, or of all other existing views."""
         name, rest = column.name, [None] * (self._count - 1)
         if column.of == "original":
             found = [values.get(name) for values in self._values]
@@ -143,7 +143,7 @@ class Rows:
             return pa.array([cell for each in lists for cell in (each, *rest)], pa.list_(pa.float32()))
         if column.length is None:
             return self._numbers(name, unknown_is_null=True)
-        # Of a view that has no list, the first number is not a number.
+        # A view without a list has NaN as its first number.
         every = np.full((len(self._images), self._count, column.length), np.nan, np.float32)
         for row, values in zip(every, self._values, strict=True):
             if (measured := values.get(name)) is not None:

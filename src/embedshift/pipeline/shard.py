@@ -1,4 +1,4 @@
-"""Shards: read → views → encode → measure → records, each pass begun before the output of the one before is read."""
+"""Measures shards: read, draw, encode, measure, rows; each pass starts before the previous output is read."""
 
 import functools
 import itertools
@@ -29,10 +29,10 @@ Result = tuple[pa.Table, ShardRecord]
 
 @dataclass(frozen=True)
 class Step:
-    """A pass that was begun.
+    """A started pass.
 
     Args:
-        finish: Reads its output and measures its images; gives the shard's rows where they are the last.
+        finish: Reads its output and measures its images; returns the shard's rows if they are the last.
         is_begun: As `Pass.is_begun`.
     """
 
@@ -43,14 +43,14 @@ class Step:
 def measure_shards(
     shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan, kept: Kept
 ) -> Iterator[Result]:
-    """The rows of each shard, and its record; batches never cross a shard.
+    """Yields the rows of each shard, and its record; batches never cross a shard.
 
     Args:
-        shards: Which.
+        shards: The shards.
         drawn: Their images, in order.
         ready: The encoder.
         plan: What decides the rows.
-        kept: Keeps what the encoder gives for shards that are under way.
+        kept: Keeps encoder outputs for shards in progress.
     """
     for result in _one_behind(_steps(shards, drawn, ready, plan, kept)):
         if result is not None:
@@ -58,7 +58,7 @@ def measure_shards(
 
 
 def _one_behind(steps: Iterator[Step]) -> Iterator[Result | None]:
-    """What each step gives, taken after the next pass was begun."""
+    """Yields the result of each step, read after the next pass has started."""
     last: Step | None = None
     for step in steps:
         if last is not None:
@@ -73,7 +73,7 @@ def _one_behind(steps: Iterator[Step]) -> Iterator[Result | None]:
 def _steps(
     shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan, kept: Kept
 ) -> Iterator[Step]:
-    """Begins the passes, one after the other."""
+    """Starts the passes, one after the other."""
     batch = Batch(plan.batch_size)
     for shard in shards:
         now = _UnderWay(shard, ready, plan, batch, kept)
@@ -86,7 +86,7 @@ def _steps(
 
 
 class _UnderWay:
-    """A shard that is being measured."""
+    """A shard in progress."""
 
     def __init__(self, shard: Shard, ready: ReadyEncoder, plan: Plan, batch: Batch, kept: Kept) -> None:
         self.shard, self.plan, self.batch, self.kept = shard, plan, batch, kept
@@ -103,7 +103,7 @@ class _UnderWay:
         self._encoded = Encoded()
 
     def take(self, image: DrawnImage | Failure, *, is_last: bool) -> Iterator[Step]:
-        """One more image; begins a pass for each batch that is full, but the shard's last."""
+        """Adds an image; starts a pass for each full batch, except the shard's last."""
         if isinstance(image, Failure):
             self._failures.append(image)
             return
@@ -114,7 +114,7 @@ class _UnderWay:
             yield self._begin(self.batch.size)
 
     def last(self) -> Step:
-        """Begins the last pass."""
+        """Starts the last pass."""
         last = self._begin(len(self._views)) if self._views else None
         return Step(functools.partial(self._end, last), last is not None and last.is_begun)
 
@@ -166,6 +166,6 @@ class _UnderWay:
 
 
 def _in_order(failures: Sequence[Failure], shard: Shard) -> tuple[Failure, ...]:
-    """Failures in the order of the images."""
+    """Returns failures in the order of the images."""
     places = {storable(sample.image_id): place for place, sample in enumerate(shard.samples)}
     return tuple(sorted(failures, key=lambda failure: places[failure.image_id]))

@@ -1,1 +1,1 @@
-"""What a study asks of an encoder: one folder a question; `embedshift.registry` says what is in it."""
+"""The questions that a study asks of an encoder, one folder each; `embedshift.registry` describes their files."""

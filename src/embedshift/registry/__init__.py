@@ -1,10 +1,10 @@
-"""What embedshift can be extended by: names of things, metrics, and the questions that a study asks.
+"""The extension points of embedshift: registries, metrics, and the questions that a study asks.
 
-A question is a folder. Its `__init__.py` declares it, with this package and the standard library alone; its other files
-are its parts, imported where they are used:
+A question is a folder. Its `__init__.py` declares it and imports only this package and the standard library. Its other
+files are its parts, which are imported when they are needed:
 
-    measure.py   MEASURE   what every row gets; runs beside loader and encoder
-    observe.py   OBSERVER  what it does beside the encoder; alone may import torch
+    measure.py   MEASURE   computes the values of each row; runs beside the loader and the encoder
+    observe.py   OBSERVER  works beside the encoder; only this file may import torch
     tables.py    TABLES    reader → tables
     figures.py             functions decorated with `embedshift.figures.figure`
     section.py   PART      tables → a section of the report, with its template section.html.j2

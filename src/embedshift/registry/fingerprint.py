@@ -1,4 +1,4 @@
-"""What tells one function of a user's own from another, wherever it is defined."""
+"""Fingerprints that tell one user function from another, wherever it is defined."""
 
 import dis
 import enum
@@ -13,29 +13,29 @@ from types import CellType, CodeType, ModuleType
 from typing import Any
 
 PLAIN = (str, bytes, int, float, complex, bool, range, slice, PurePath, enum.Enum)
-# Their code is known by their version, and stands in many places.
+# Their version identifies their code, which is spread over many modules.
 LIBRARIES = {*sys.stdlib_module_names, "builtins", "numpy", "torch", "polars", "PIL", "cv2", "scipy"}
 
 
 STORE = "STORE_GLOBAL"
-# Of descriptions inside descriptions, two for a function that another names.
+# Depth of nested descriptions; a function that another function names takes two.
 DEPTH = 5
 
 
 def fingerprint(thing: Any, besides: str = "") -> str:
-    """What tells one function or callable object of a user's own from another.
+    """Returns a name and a hash that tell one user function or callable object from another.
 
-    Of the global names that a function reads, those of constants, arrays, functions and classes are followed, three
-    calls deep, and those that it takes from a module of the user's own (`settings.STRENGTH`). Not seen are lists, dicts
-    and objects, which a run itself may change, and what is read in another way, as from a file. Of libraries the names
-    alone are seen: their versions are recorded.
+    The hash covers the code and state of the function, and the global constants, arrays, functions and classes that it
+    reads, up to three calls deep, also from the user's own modules (`settings.STRENGTH`). It does not cover global
+    lists, dicts and objects, which a run may change, or data read in another way, such as from a file. Of libraries it
+    covers only the names, because a study records their versions.
 
     Args:
         thing: A function, a method, a `functools.partial`, an object with `__call__`, or None.
-        besides: More that tells them apart.
+        besides: Further text that the hash covers.
 
     Returns:
-        Its name, "-", and a hash over its code, its state and `besides`.
+        The function's name, "-", and eight hexadecimal digits.
 
     Example:
         >>> len({fingerprint(f) for f in (lambda x: x + 1, lambda x: x + 2, lambda x: x * 2)})
@@ -51,7 +51,7 @@ def _name(thing: Any) -> str:
 
 
 def _described(thing: Any, above: tuple[int, ...]) -> Any:
-    """Code and state as JSON; `above` are the things around it, which may be what it holds."""
+    """Returns code and state as JSON; `above` holds the ids of the enclosing objects, to stop at circles."""
     if isinstance(thing, PLAIN) or thing is None:
         return repr(thing)
     if id(thing) in above:
@@ -65,7 +65,7 @@ def _described(thing: Any, above: tuple[int, ...]) -> Any:
 
 
 def _parts(thing: Any) -> list[Any]:
-    """What a thing is made of."""
+    """Returns the parts that an object consists of."""
     if isinstance(thing, functools.partial):
         return [thing.func, thing.args, thing.keywords]
     if isinstance(thing, Mapping):
@@ -81,7 +81,7 @@ def _parts(thing: Any) -> list[Any]:
         return [_name(thing), *_functions(thing)]
     if isinstance(thing, ModuleType):
         return [thing.__name__]
-    # Of an encoder and a torch module the weights: what else they hold, as hooks, changes from run to run.
+    # For an encoder and a torch module only the weights; other state, such as hooks, changes from run to run.
     if hasattr(thing, "weights_hash"):
         return [_name(thing), thing.weights_hash]
     if hasattr(thing, "state_dict"):
@@ -92,7 +92,7 @@ def _parts(thing: Any) -> list[Any]:
 
 
 def _read_from_outside(thing: Any) -> dict[str, Any]:
-    """The globals that a function of a user's own reads, and of modules of the user's own what it names of them."""
+    """Returns the globals that a user function reads, and the names that it reads from the user's own modules."""
     if _is_of_library(thing.__module__):
         return {}
     names, stored = _names(thing.__code__)
@@ -107,7 +107,7 @@ def _read_from_outside(thing: Any) -> dict[str, Any]:
 
 
 def _is_fixed(value: Any) -> bool:
-    """Whether a value is a constant, or code of the user's own."""
+    """Returns whether a value is a constant or the user's own code."""
     if isinstance(value, type) or inspect.isroutine(value):
         return not _is_of_library(value.__module__)
     constant = (*PLAIN, tuple, frozenset, functools.partial, type(None))
@@ -115,7 +115,7 @@ def _is_fixed(value: Any) -> bool:
 
 
 def _names(code: CodeType) -> tuple[set[str], set[str]]:
-    """The names in a function and in those inside it; and those of globals that it sets, as a counter."""
+    """Returns the names in a function and its inner functions, and the names of globals that it sets."""
     names, stored = {*code.co_names}, {each.argval for each in dis.get_instructions(code) if each.opname == STORE}
     for inner in (each for each in code.co_consts if isinstance(each, CodeType)):
         more, also = _names(inner)
@@ -124,7 +124,7 @@ def _names(code: CodeType) -> tuple[set[str], set[str]]:
 
 
 def _is_of_library(module: Any) -> bool:
-    """Whether a module was installed: its version tells what is in it."""
+    """Returns whether a module is installed, so that its version identifies its content."""
     if not isinstance(module, str):
         return True
     file = getattr(sys.modules.get(module), "__file__", None) or ""
@@ -132,7 +132,7 @@ def _is_of_library(module: Any) -> bool:
 
 
 def _functions(kind: type) -> list[Any]:
-    """The functions of a class and of those that it inherits from, but for those of libraries."""
+    """Returns the functions of a class and of its base classes, except those of libraries."""
     own = [each for each in kind.__mro__ if each.__module__.partition(".")[0] not in LIBRARIES]
     found = [vars(each)[name] for each in own for name in sorted(vars(each))]
     plain = [getattr(each, "__func__", getattr(each, "fget", each)) for each in found]
@@ -140,7 +140,7 @@ def _functions(kind: type) -> list[Any]:
 
 
 def _numbers(thing: Any) -> list[Any]:
-    """A hash of an array's bytes, since it may be large; of one that NumPy cannot hold, nothing."""
+    """Returns dtype, shape and a hash of an array's bytes; nothing if NumPy cannot hold it."""
     import numpy as np  # `--help` does without
 
     try:
@@ -153,7 +153,7 @@ def _numbers(thing: Any) -> list[Any]:
 
 
 def _instructions(code: Any) -> Any:
-    """A function's instructions, names and constants, those of functions inside it too; of a constant, its text."""
+    """Returns a function's instructions, names and constants, including inner functions; for a constant its text."""
     if isinstance(code, frozenset):
         return sorted(map(repr, code))  # its own order changes from run to run
     if not isinstance(code, CodeType):

@@ -1,4 +1,4 @@
-"""Metrics: numbers of a view, and how to read them."""
+"""The registry of metrics: numbers per view, and how to read them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,23 +14,24 @@ class Metric:
     """One number per augmented view, and how to read it.
 
     Args:
-        name: Column of the records.
-        label: What figures and reports call it.
-        needs: What the function compares: "embedding", "attention", "aligned" (attention moved as the view was),
-            "rollout" (attention through all layers), "pixels", "text", or what another question names. The setting
-            `metrics` takes it for all optional metrics that need it.
-        function: The function, batch first; float64 `[...]`.
-        no_change: Its value for an unchanged view.
-        low: The least value possible.
-        high: The greatest value possible.
+        name: Column name in the rows.
+        label: Name in figures and reports.
+        needs: What the function compares: "embedding", "attention", "aligned" (attention moved as the view was moved),
+            "rollout" (attention through all layers), "pixels", "text", or an input that another question names. The
+            setting `metrics` accepts it as a short form for all optional metrics with this need.
+        function: The function; batch first, returns float64 `[...]`.
+        no_change: The value for an unchanged view.
+        low: The least possible value.
+        high: The greatest possible value.
         higher_is_better: Whether a higher value means less change.
-        binary: Whether every value is 0 or 1, so that the mean is a share.
-        unit: "" = a number without unit, "encoder" = the encoder's own, not comparable between encoders; else its name.
-        optional: Left out of a study unless it is asked for.
-        asked_by: The setting that asks for it.
-        floor: Where its floor is made from what the shards of its question add up: the function that makes it, as
-            `embedshift.statistics.floors.cosine_floor` does.
-        depends_on: The part of its question's identity that must be equal in two studies for values to be comparable.
+        binary: Whether every value is 0 or 1, so that the mean is a proportion.
+        unit: "" = without unit; "encoder" = the encoder's own unit, not comparable between encoders; otherwise the
+            unit's name.
+        optional: Whether a study measures it only on request.
+        asked_by: The setting that requests it.
+        floor: A function that computes its floor from the sums of the shards, such as
+            `embedshift.statistics.floors.cosine_floor`; None = the floor comes from sampled pairs.
+        depends_on: The part of its question's identity that two studies must share for their values to be comparable.
 
     Example:
         >>> METRICS["cosine_similarity"].no_change
@@ -54,12 +55,12 @@ class Metric:
 
     @property
     def question(self) -> str:
-        """The name of the question whose `measure.py` has it."""
+        """The name of the question that defines it in `measure.py`."""
         return self.function.__module__.split(".")[-2]
 
     @property
     def summary(self) -> str:
-        """First line of the function's docstring."""
+        """The first line of the function's docstring."""
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
 
@@ -69,7 +70,20 @@ METRICS: Registry[Metric] = Registry("metric", lambda: import_parts("measure"))
 def metric(
     label: str, needs: str, *, no_change: float, low: float, high: float, higher_is_better: bool, **more: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers the decorated function in `METRICS` under its own name; the arguments are those of `Metric`."""
+    """Registers the decorated function in `METRICS` under its own name.
+
+    Args:
+        label: As in `Metric`.
+        needs: As in `Metric`.
+        no_change: As in `Metric`.
+        low: As in `Metric`.
+        high: As in `Metric`.
+        higher_is_better: As in `Metric`.
+        **more: The optional fields of `Metric`.
+
+    Returns:
+        The decorator; it returns the function unchanged.
+    """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__
@@ -80,13 +94,16 @@ def metric(
 
 
 def asked_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The metrics of a study: those that are always measured, question by question, then those that `names` asks for.
+    """Returns the metrics of a study: the standard ones in the order of their questions, then the requested ones.
 
     Args:
-        names: Metrics, or what they need, which stands for all optional metrics that need it.
+        names: Names of metrics, or values of `Metric.needs` that stand for all optional metrics with this need.
+
+    Returns:
+        Names of metrics, each once.
 
     Raises:
-        UsageError: for an unknown name, and for a metric that another setting switches on.
+        UsageError: A name is unknown, or another setting switches this metric on.
 
     Example:
         >>> asked_metrics(("attention", "cosine_similarity"))[6:]

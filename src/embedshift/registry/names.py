@@ -1,4 +1,4 @@
-"""Name → thing: one small registry for suites, encoders, observations, metrics, questions and figures."""
+"""`Registry`: named entries of one kind, such as suites, encoders, metrics, questions and figures."""
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Things of one kind by name, in the order in which they were added.
+    """Entries of one kind by name, in the order in which they were added.
 
     Args:
-        kind: The noun that errors use, for example "metric".
-        fill: Called before the first look inside: imports the modules that add what is missing.
+        kind: The noun for error messages, such as "metric".
+        fill: Called before the first lookup; it imports the modules that add entries.
 
     Example:
         >>> suites = Registry[str]("augmentation suite")
@@ -32,20 +32,31 @@ class Registry(Generic[T]):
         self._things: dict[str, T] = {}
 
     def add(self, name: str, thing: T) -> T:
-        """Adds `thing` under `name` and gives it back; a name that is taken raises ValueError."""
+        """Adds an entry.
+
+        Args:
+            name: Its name.
+            thing: The entry.
+
+        Returns:
+            The entry.
+
+        Raises:
+            ValueError: The name is taken.
+        """
         if name in self._things:
             raise ValueError(f"{self.kind} {name!r} is registered twice")
         self._things[name] = thing
         return thing
 
     def __getitem__(self, name: str) -> T:
-        """The thing called `name`; an unknown name raises UsageError with the nearest known one."""
+        """Returns the entry `name`; raises UsageError with the nearest known name if there is none."""
         if name not in self:
             raise UsageError(unknown_name(self.kind, name, self._things))
         return self._things[name]
 
     def get(self, name: str) -> T | None:
-        """The thing called `name`; None where there is none."""
+        """Returns the entry `name`, or None if there is none."""
         return self._filled().get(name)
 
     def __contains__(self, name: object) -> bool:
@@ -69,7 +80,15 @@ class Registry(Generic[T]):
 
 
 def one_of(kind: str, value: str, known: Sequence[str]) -> None:
-    """Raises UsageError for a value that is none of the known ones.
+    """Checks that a value is one of the known ones.
+
+    Args:
+        kind: The noun for the error message.
+        value: The value.
+        known: The known values.
+
+    Raises:
+        UsageError: The value is not known.
 
     Example:
         >>> one_of("linkage", "word", ["ward", "single"])
@@ -81,7 +100,12 @@ def one_of(kind: str, value: str, known: Sequence[str]) -> None:
 
 
 def unknown_name(kind: str, name: str, known: Mapping[str, object]) -> str:
-    """The line for a name that is not known: the nearest known one, then all of them.
+    """Returns the message for an unknown name: the nearest known name, then all names.
+
+    Args:
+        kind: The noun for the message.
+        name: The unknown name.
+        known: A mapping whose keys are the known names.
 
     Example:
         >>> unknown_name("metric", "cosin", {"cosine": 1})

@@ -1,4 +1,4 @@
-"""The questions that a study asks: what declares one, and where they are found."""
+"""The declaration of a question, and the registry that finds all questions."""
 
 import dataclasses
 import functools
@@ -17,18 +17,21 @@ from embedshift.registry.names import Registry
 
 log = logging.getLogger(__name__)
 
-# The folder of our own questions, and the entry points by which other packages bring theirs.
+# The package of our own questions, and the entry point group by which other packages add theirs.
 OWN, ENTRY_POINTS = "embedshift.questions", "embedshift.questions"
 
 
 def setting(default: Any, words: str, *, rare: bool = False, flag: str = "") -> Any:
-    """A field of a dataclass of settings, from which the command line makes its option.
+    """Declares a field of a dataclass of settings; the command line makes an option from it.
 
     Args:
-        default: Its value where nothing is given.
+        default: The default value.
         words: One line for `--help`.
-        rare: Whether it stands in the panel of the options that few need.
-        flag: The option, where it is not called like the field.
+        rare: Whether the option belongs to the panel of rarely used options.
+        flag: The option's name, where it differs from the field's.
+
+    Returns:
+        The dataclass field.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -42,18 +45,18 @@ def setting(default: Any, words: str, *, rare: bool = False, flag: str = "") -> 
 
 @dataclass(frozen=True)
 class Question:
-    """Something that a study can ask about an encoder.
+    """A question that a study can ask about an encoder.
 
     Args:
-        package: Its folder's name as Python imports it: `__name__` of its `__init__.py`.
-        sentence: The question.
-        place: Where it stands among the questions, for the order of columns, tables and sections.
-        switches: A frozen dataclass of its settings of a run, each a `setting`; None = it has none.
-        is_asked: Whether a study with these switches asks it; by default always.
-        choices: A frozen dataclass of what can be chosen when tables and report are made; None = nothing.
-        of_pairs: Whether it can be asked of pairs, whose views something else than our augmentations made.
-        figures: Name → number and title of each figure that its `figures.py` draws, so that they can be listed without
-            what drawing takes.
+        package: The import name of its folder: `__name__` of its `__init__.py`.
+        sentence: The question as a sentence.
+        place: Its position among the questions, for the order of columns, tables and sections.
+        switches: A frozen dataclass of its settings for a run, each a `setting`; None = no settings.
+        is_asked: Function of these settings → whether a study asks the question; the default is always.
+        choices: A frozen dataclass of its settings for tables and report; None = no settings.
+        of_pairs: Whether it makes sense for pairs, whose views another program made.
+        figures: Name → number and title of each figure that its `figures.py` draws, so that figures can be listed
+            without importing matplotlib.
     """
 
     package: str
@@ -71,7 +74,17 @@ class Question:
         return self.package.rpartition(".")[2]
 
     def part(self, name: str) -> ModuleType | None:
-        """One of its files, imported; None where it has none of that name."""
+        """Imports one of its files.
+
+        Args:
+            name: The file's name without ".py".
+
+        Returns:
+            The module; None if there is no such file.
+
+        Raises:
+            UsageError: The file of another package cannot be imported.
+        """
         full = f"{self.package}.{name}"
         try:
             return importlib.import_module(full) if importlib.util.find_spec(full) else None
@@ -82,13 +95,13 @@ class Question:
 
 
 def find_questions() -> None:
-    """Imports our own questions and those that installed packages bring; each adds itself to `QUESTIONS`."""
+    """Imports our questions and those of installed packages; each question adds itself to `QUESTIONS`."""
     for found in pkgutil.iter_modules(importlib.import_module(OWN).__path__):
         importlib.import_module(f"{OWN}.{found.name}")
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         try:
             entry.load()
-        except Exception as error:  # somebody else's package must not end every command
+        except Exception as error:  # another package must not break every command
             log.warning("the question %r of another package cannot be loaded (%s)", entry.name, reason(error))
 
 
@@ -96,12 +109,16 @@ QUESTIONS: Registry[Question] = Registry("question", find_questions)
 
 
 def questions() -> list[Question]:
-    """All questions, in order."""
+    """Returns all questions in order."""
     return sorted((QUESTIONS[name] for name in QUESTIONS), key=lambda each: (each.place, each.name))
 
 
 def import_parts(name: str) -> list[ModuleType]:
-    """One file of every question that has it; one of another package that cannot be imported is logged and left out."""
+    """Imports one file of every question that has it; logs and skips files of other packages that fail.
+
+    Args:
+        name: The file's name without ".py".
+    """
     found: list[ModuleType | None] = []
     for each in questions():
         try:
@@ -113,7 +130,7 @@ def import_parts(name: str) -> list[ModuleType]:
 
 @functools.cache
 def switch_names() -> dict[str, str]:
-    """Setting of a question → the question."""
+    """Returns setting → name of the question that it belongs to."""
     return {
         field.name: each.name for each in questions() if each.switches for field in dataclasses.fields(each.switches)
     }

@@ -1,4 +1,4 @@
-"""One self-contained HTML file from the sections of a study's questions; nothing here imports torch."""
+"""The report: one self-contained HTML file from the sections of a study's questions. It imports no torch."""
 
 import logging
 from collections import Counter
@@ -27,7 +27,7 @@ __all__ = ["build_report"]
 
 log = logging.getLogger(__name__)
 
-# Of 10 MB: plotly takes 4.8.
+# The page has 10 MB, of which plotly takes 4.8.
 FIGURE_BYTES = 1_900_000
 # Pages of a figure with images that the file holds; all of them lie in `figures/`.
 EMBEDDED_PAGES = 2
@@ -42,20 +42,20 @@ def build_report(
     formats: Sequence[str] = ("png", "svg"),
     images: Sequence[str] | int | None = None,
 ) -> Path:
-    """Rebuilds everything after the shards: tables, figures and `report.html`, in this order.
+    """Makes everything after the shards again: tables, figures and `report.html`, in this order.
 
     Args:
-        reader: A study that is finished, or not: the report then is of the shards that are there, and says so. It says
-            too whether images may be shown: if not, neither the file nor `figures/` gets any, nor an image id.
+        reader: A study. An unfinished one gives a report of its existing shards, which says so. The reader also decides
+            whether images may be shown; if not, neither the file nor `figures/` contains an image or an image id.
         figures: Names in `embedshift.figures.FIGURES`; None = all.
-        formats: Endings of the files in `figures/`: png, svg, pdf.
+        formats: File formats of the figures: "png", "svg", "pdf".
         images: For figures that show images: ids, or how many to draw by the study's seed.
 
     Returns:
-        The path of `report.html`: one file, at most 10 MB whatever the number of images, that loads nothing.
+        The path of `report.html`: one file that loads nothing, at most 10 MB for any number of images.
 
     Raises:
-        EmbedshiftError: when nothing is measured yet, or for an unknown figure, format or image.
+        EmbedshiftError: Nothing is measured yet, or a figure, format or image is unknown.
     """
     check_formats(formats)
     known_figures(figures)
@@ -88,7 +88,7 @@ def _draw(
     *,
     images: Sequence[str] | int | None,
 ) -> list[DrawnFigure]:
-    """Saves every figure, and gives those for the page."""
+    """Saves every figure, and returns those for the page."""
     kinds = figures_of(data, names)
     many = images is not None and (images if isinstance(images, int) else len(images)) > ROWS
     most = sum(EMBEDDED_PAGES if many and kind.shows_images else 1 for kind in kinds)
@@ -112,7 +112,7 @@ def _draw(
 
 
 def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -> str:
-    """The HTML."""
+    """Returns the HTML."""
     info, measured = given.info, given.data.images
     charts = list(_charts(given))
     asked = page.question_sections(given)
@@ -148,7 +148,7 @@ def _figures(figures: Sequence[EmbeddedFigure], too_large: int) -> Section:
 
 
 def _measured(given: PageInput) -> Section:
-    """How it was measured."""
+    """Returns the section on how the study was measured."""
     naming = given.reader.naming
     failures, more = facts.listed_failures(given.records, naming)
     parts, copied = given.reader.parts(), copies(given.reader)

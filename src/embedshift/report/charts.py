@@ -1,4 +1,4 @@
-"""What interactive charts share: plotly's JSON, made of sums and never of rows, so that size does not grow."""
+"""Shared parts of interactive charts: plotly's JSON, made of sums and not of rows, so that its size does not grow."""
 
 import html
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ NEUTRAL = "#808794"
 
 
 def layout_of(count: int, title: str, labels: Sequence[str]) -> Plot:
-    """The layout of a chart with a row for each of `count` labels, the first on top."""
+    """Returns the layout of a chart with one row for each of `count` labels, the first on top."""
     axis: Plot = {"zeroline": False, "automargin": True, "fixedrange": False}
     return {
         "height": 96 + ROW_PIXELS * count,
@@ -27,10 +27,10 @@ def layout_of(count: int, title: str, labels: Sequence[str]) -> Plot:
 
 
 def escaped(name: str) -> str:
-    """Plotly reads some HTML in labels: a name must not be taken for it."""
+    """Escapes a name, because plotly interprets some HTML in labels."""
     return html.escape(name, quote=False)
 
 
 def short(values: Values) -> list[float | None]:
-    """Numbers with five figures; None for NaN, which is a gap."""
+    """Returns numbers with five significant figures; None for NaN, which gives a gap."""
     return [None if np.isnan(value) else float(f"{value:.5g}") for value in values]

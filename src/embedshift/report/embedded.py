@@ -1,4 +1,4 @@
-"""The paper's figures inside the page: sharp where they are small, as pictures where not, within a budget."""
+"""Embeds figures in the page within a budget: as vectors if these are small, else as bitmaps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from embedshift.figures import FigureKind
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure of the paper as it was rendered.
+    """A rendered figure.
 
     Args:
-        kind: Which one.
-        inches: Width and height.
+        kind: Its kind.
+        inches: Width and height in inches.
         forms: `data:` addresses, the best first.
     """
 
@@ -27,13 +27,13 @@ class EmbeddedFigure:
 
     Args:
         name: As `FigureKind.name`.
-        number: The paper's, or one beyond it.
+        number: The paper's number, or one beyond it.
         title: One line.
         address: A `data:` address.
         width: In CSS pixels.
         height: In CSS pixels.
-        wide: Whether it wants the whole width.
-        section: Whether it stands in the section of its question.
+        wide: Whether it needs the whole width.
+        section: Whether it belongs in the section of its question.
     """
 
     name: str
@@ -47,15 +47,15 @@ class EmbeddedFigure:
 
 
 def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFigure], int]:
-    """The figures in the order of the paper, and the number of those that did not fit.
+    """Returns the figures in the order of the paper, and the number of those that did not fit.
 
     Args:
         figures: The figures.
-        budget: Most bytes that all of them together may take as `data:` addresses.
+        budget: Largest number of bytes of all of them as `data:` addresses.
     """
     left = budget
     done: list[tuple[str, EmbeddedFigure]] = []
-    # Line drawings are small: what they leave goes to those with photographs.
+    # Line drawings are small: the remaining bytes go to figures with images.
     for place, one in enumerate(sorted(figures, key=lambda each: each.kind.shows_images)):
         share = left // (len(figures) - place)
         found = next((form for form in one.forms if len(form) <= share), None)

@@ -1,4 +1,4 @@
-"""How a study was measured: everything that a reader needs to repeat or to doubt it."""
+"""The report's facts on how a study was measured: everything needed to repeat or to question it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from embedshift.store.shards import Failure, ShardRecord
 
 Fact = tuple[str, str]
 
-# What is listed one by one; the rest is counted, so that the page does not grow with the number of images.
+# Entries that are listed; others are only counted, so that the page does not grow with the number of images.
 LISTED_FAILURES = 50
 LISTED_PATHS = 5
 LISTED_PARTS = 200
@@ -30,15 +30,15 @@ ATTENTION = {
 def facts(
     info: StudyInfo, records: Sequence[ShardRecord], title: str, *, naming: Naming, copied: int, checksum: str
 ) -> dict[str, list[Fact]]:
-    """Headed lists of name and value.
+    """Returns headed lists of name and value.
 
     Args:
         info: The content of study.json.
-        records: Of the shards that are finished.
-        title: What the encoder is called.
-        naming: What places are called.
-        copied: How many images repeat the pixels of another.
-        checksum: Over those of all shards.
+        records: Records of the finished shards.
+        title: The encoder's title.
+        naming: Names of places.
+        copied: Number of images that repeat another image's pixels.
+        checksum: Checksum over those of all shards.
     """
     encoder, identity, config = info.encoder, info.identity, info.config
     name, grid = naming.setting(encoder.name), encoder.grid
@@ -79,7 +79,7 @@ def facts(
 
 
 def augmentation_lines(info: StudyInfo) -> list[Fact]:
-    """Each augmentation, or family of them, with what it is: class and parameters, or the user's own function."""
+    """Returns each augmentation, or family, with its description: class and parameters, or the user's own function."""
     described = info.identity["augmentations"]
     families = {family.views[0]: family for family in families_of(described)}
     later = {view for family in families.values() for view in family.views[1:]}
@@ -110,7 +110,7 @@ def _described(entry: Mapping[str, Any]) -> str:
 
 
 def configuration(info: StudyInfo, naming: Naming) -> str:
-    """The settings of the run as JSON, without the folders of paths; a long list of images is cut."""
+    """Returns the settings of the run as JSON, without folders; a long list of images is cut."""
     config = naming.settings(info.config) | {"images": naming.places(info.config["images"])}
     if len(config["images"]) > LISTED_PATHS:
         config["images"] = [*config["images"][:LISTED_PATHS], f"… and {len(config['images']) - LISTED_PATHS:,} more"]
@@ -118,13 +118,13 @@ def configuration(info: StudyInfo, naming: Naming) -> str:
 
 
 def listed_checksums(parts: Sequence[Part]) -> tuple[list[Fact], int]:
-    """The first shards with the first digits of their checksums, and the number of those that are not listed."""
+    """Returns the first shards with the start of their checksums, and the number of shards not listed."""
     shown = [(part.path.name, part.digests.file[:12]) for part in parts[:LISTED_PARTS]]
     return shown, len(parts) - len(shown)
 
 
 def listed_failures(records: Sequence[ShardRecord], naming: Naming) -> tuple[list[Failure], int]:
-    """The first failures, their reasons cut to a readable length, and the number of those that are not listed."""
+    """Returns the first failures, with shortened reasons, and the number of failures not listed."""
     failures = [failure for record in records for failure in record.failures]
     shown = [
         Failure(naming.image(f.image_id), f.stage, shorten(naming.text(f.reason, f.image_id)))
@@ -134,7 +134,7 @@ def listed_failures(records: Sequence[ShardRecord], naming: Naming) -> tuple[lis
 
 
 def headline(info: StudyInfo, measured: int) -> str:
-    """One line of counts under the page's title."""
+    """Returns one line of counts for the top of the page."""
     names, draws = len(info.augmentations), info.draws
     views = count(measured * names * draws, "augmented view")
     families = families_of(info.identity["augmentations"])
@@ -146,7 +146,7 @@ def headline(info: StudyInfo, measured: int) -> str:
 
 
 def _variants(info: StudyInfo, naming: Naming) -> list[Fact]:
-    """Where the variants of each name come from, how many are missing, and how many are stretched."""
+    """Returns where the variants of each name come from, and how many are missing or stretched."""
     found: list[Fact] = []
     for name, each in info.pairs.items():
         places = _paths(naming.places(info.source["variants"][name]["paths"]))
@@ -191,7 +191,7 @@ def _value(value: Any) -> str:
 
 
 def figure_note(shown: int, too_large: int) -> str:
-    """What a reader must know about figures that are not there, and where the files are.
+    """Returns a note on missing figures, and on the place of the files.
 
     Example:
         >>> figure_note(12, 0)

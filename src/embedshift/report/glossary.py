@@ -1,4 +1,4 @@
-"""The end of the page: which statements are corrected for multiplicity, and what its terms mean."""
+"""The end of the report: corrections for multiplicity, and a glossary."""
 
 from collections.abc import Sequence
 
@@ -28,10 +28,10 @@ CORRECTED = {
 
 
 def glossary(asked: Sequence[Question]) -> Section:
-    """The section, with the terms of the questions that the study asked.
+    """Returns the section, with the terms of the questions that the study asked.
 
     Args:
-        asked: Questions of the study.
+        asked: The study's questions.
     """
     terms, corrected = dict(TERMS), dict(CORRECTED)
     for question in asked:

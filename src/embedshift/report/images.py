@@ -1,4 +1,4 @@
-"""Pictures as a page holds them: small WebP files inside `data:` addresses."""
+"""Images in the page: small WebP files in `data:` addresses."""
 
 import io
 
@@ -11,13 +11,13 @@ from embedshift.figures.render import address
 
 __all__ = ["address", "heat", "shrink", "webp"]
 
-# A map with more cells is brought down to this side: a reader sees no more of it on a thumbnail.
+# A map with more cells is reduced to this side, because a thumbnail cannot show more.
 HEAT_SIDE = 32
 HEAT_COLOURS = "inferno"
 
 
 def shrink(image: Pixels, side: int) -> Pixels:
-    """The picture with its longer side at most `side` pixels, uint8 `[h, w, 3]`.
+    """Shrinks an image so that its longer side has at most `side` pixels, uint8 `[h, w, 3]`.
 
     Example:
         >>> shrink(np.zeros((40, 80, 3), np.uint8), 20).shape
@@ -29,7 +29,7 @@ def shrink(image: Pixels, side: int) -> Pixels:
 
 
 def webp(image: Pixels, quality: int) -> bytes:
-    """The picture, uint8 `[h, w, 3]` or `[h, w, 4]`, as WebP; quality 100 is lossless.
+    """Encodes an image, uint8 `[h, w, 3]` or `[h, w, 4]`, as WebP; quality 100 is lossless.
 
     Example:
         >>> webp(np.zeros((8, 8, 3), np.uint8), 80)[8:12]
@@ -41,13 +41,13 @@ def webp(image: Pixels, quality: int) -> bytes:
 
 
 def heat(attention: Floats) -> Pixels:
-    """An attention map as a see-through layer of warm colours: the more attention, the less see-through.
+    """Returns an attention map as a layer of warm colours: the more attention, the more opaque.
 
     Args:
-        attention: `[g_h, g_w]`; scaled from its least to its greatest weight, a constant map to nothing.
+        attention: `[g_h, g_w]`; scaled from its least to its greatest weight. A constant map is transparent.
 
     Returns:
-        RGBA uint8, one pixel a cell, at most 32 x 32.
+        RGBA uint8, one pixel per cell, at most 32 x 32.
 
     Example:
         >>> heat(np.eye(2, dtype=np.float32))[..., 3].tolist()

@@ -1,4 +1,4 @@
-"""Numbers as a reader sees them: as many decimals as the interval allows."""
+"""Formats numbers for readers, with as many decimals as the interval supports."""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ MISSING = "–"
 
 
 def decimals(low: float, high: float) -> int:
-    """Decimals that show the width of an interval with two figures; from 0 to 6.
+    """Returns the decimals that show the width of an interval with two figures; from 0 to 6.
 
     Example:
         >>> decimals(0.39, 0.65), decimals(36.3, 48.6), decimals(0.9932, 0.9956)
@@ -20,7 +20,7 @@ def decimals(low: float, high: float) -> int:
 
 
 def interval_decimals(low: float, high: float, least: int = 2) -> int:
-    """Decimals of a number and its interval, from `least` to 6: an interval that does not hold 0 must not end there.
+    """Returns decimals from `least` to 6 at which an interval that excludes 0 does not end in 0.
 
     Example:
         >>> interval_decimals(0.2, 0.4), interval_decimals(0.0004, 0.2)
@@ -33,7 +33,7 @@ def interval_decimals(low: float, high: float, least: int = 2) -> int:
 
 
 def fixed(value: float | None, places: int) -> str:
-    """The value with `places` decimals; a dash where there is none.
+    """Formats the value with `places` decimals; a dash for None.
 
     Example:
         >>> fixed(0.98765, 3), fixed(None, 3), fixed(-0.00001, 3)
@@ -45,7 +45,7 @@ def fixed(value: float | None, places: int) -> str:
 
 
 def with_interval(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
-    """A share and its interval as texts; without an interval two figures at least, as far as four decimals go.
+    """Formats a share and its interval; without an interval with at least two figures and at most four decimals.
 
     Example:
         >>> with_interval(0.1234, 0.11, 0.14), with_interval(0.0123, None, None)
@@ -58,7 +58,7 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
 
 
 def in_percent(value: float | None, low: float | None = None, high: float | None = None) -> tuple[str, str]:
-    """A share and its interval in percent as texts; one decimal at least.
+    """Formats a share and its interval in percent, with at least one decimal.
 
     Example:
         >>> in_percent(0.975, 0.943, 0.992), in_percent(0.5)
@@ -73,7 +73,7 @@ def in_percent(value: float | None, low: float | None = None, high: float | None
 
 
 def places_of(metric: str, largest: float | None) -> int:
-    """Decimals for a column of one metric: three where it is bounded, else four figures of its largest value.
+    """Returns decimals for a metric's column: three if it is bounded, else four figures of its largest value.
 
     Example:
         >>> places_of("cosine_similarity", 0.99), places_of("l2_distance", 42.5)
@@ -87,7 +87,7 @@ def places_of(metric: str, largest: float | None) -> int:
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun.
+    """Formats a number with its noun.
 
     Example:
         >>> count(1, "image"), count(13312, "image")
@@ -97,7 +97,7 @@ def count(number: int, noun: str) -> str:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words as a sentence lists them.
+    """Joins words as in a sentence.
 
     Example:
         >>> listed(["a", "b", "c"])
@@ -108,7 +108,7 @@ def listed(words: Iterable[str]) -> str:
 
 
 def shorten(text: str, most: int = 300) -> str:
-    """The text, cut to at most `most` characters.
+    """Cuts a text to at most `most` characters.
 
     Example:
         >>> shorten("abcdef", 4)

@@ -1,4 +1,4 @@
-"""Sections → one HTML file. Every word that a user gave is escaped by the templates."""
+"""Combines sections into one HTML file. The templates escape all text from users."""
 
 import functools
 import importlib.resources
@@ -14,7 +14,7 @@ from embedshift.report.section import PageInput, Section
 
 @functools.cache
 def _environment(packages: tuple[str, ...]) -> jinja2.Environment:
-    """Templates of the page, and those of the questions as `<question>/section.html.j2`."""
+    """Returns the templates of the page, and those of the questions as `<question>/section.html.j2`."""
     own = {package.rpartition(".")[2]: jinja2.PackageLoader(package, "") for package in packages}
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader("embedshift.report", "template"), jinja2.PrefixLoader(own)]),
@@ -30,13 +30,13 @@ def _environment(packages: tuple[str, ...]) -> jinja2.Environment:
 
 
 def fill(template: str, section: Section) -> tuple[Section, Markup]:
-    """A section with its HTML."""
+    """Returns a section with its HTML."""
     environment = _environment(tuple(question.package for question in questions()))
     return section, Markup(environment.get_template(template).render(**section.content))
 
 
 def question_sections(page: PageInput) -> list[tuple[Section, Markup]]:
-    """The sections of the study's questions."""
+    """Returns the sections of the study's questions."""
     filled: list[tuple[Section, Markup]] = []
     for question in page.reader.questions:
         part = question.part("section")
@@ -47,15 +47,15 @@ def question_sections(page: PageInput) -> list[tuple[Section, Markup]]:
 
 
 def render(sections: Sequence[tuple[Section, Markup]], **content: Any) -> str:
-    """The page.
+    """Returns the page.
 
     Args:
-        sections: With their HTML, in any order.
-        **content: What `page.html.j2` names.
+        sections: Sections with their HTML, in any order.
+        **content: The variables of `page.html.j2`.
     """
     ordered = sorted(sections, key=lambda pair: pair[0].place)
     contents = [(section.id, section.title) for section, _ in ordered]
-    # Read as a file: to import what gives it would import all of plotly.
+    # Read as a file, because the function that returns it would import all of plotly.
     script = Markup((importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"))
     template = _environment(()).get_template("page.html.j2")
     return template.render(plotly=script, contents=contents, sections=[html for _, html in ordered], **content)

@@ -1,4 +1,4 @@
-"""What a search of a study finds, in sentences."""
+"""Describes the results of a study's search in sentences."""
 
 from collections.abc import Sequence
 
@@ -16,15 +16,15 @@ RECALL = "recall@1"
 SAFE, HALF = 0.95, 0.5
 # Augmentations that a sentence names; the others are counted.
 NAMED = 6
-# The encoder that embedshift brings along.
+# The bundled encoder.
 _BUNDLED = "dinov2-small-offline"
 
 
 def sentences(search: pl.DataFrame, among: str) -> list[Markup]:
-    """How often a search finds the original first, under which augmentations it seldom misses, and where it mostly does.
+    """Describes how often a search finds the original first, and under which augmentations it rarely or mostly misses.
 
     Args:
-        search: The table of that name.
+        search: The table `search`.
         among: What is searched among, in words.
 
     Returns:
@@ -59,18 +59,18 @@ def sentences(search: pl.DataFrame, among: str) -> list[Markup]:
 
 
 def among(reader: Reader, images: int) -> str:
-    """What is searched among: the images of the study, and a gallery where the search was made with one."""
+    """Describes what is searched among: the images of the study, and a gallery if the search had one."""
     own = f"the {count(images, 'image')}"
     name = labels_of(reader.folder, "search_ranks").get("gallery", "").partition("|")[0]
     return f"{own} and those of the gallery {reader.naming.setting(name)}" if name else own
 
 
 def warning(info: StudyInfo, encoder: str) -> str:
-    """What must be known of the encoder before its search is judged; empty where nothing must.
+    """Returns a warning about the encoder that affects its search; "" if there is none.
 
     Args:
         info: The content of study.json.
-        encoder: What the encoder is called.
+        encoder: The encoder's name.
     """
     if info.encoder.name != _BUNDLED:
         return ""
@@ -91,7 +91,7 @@ def _name(row: Json) -> Markup:
 
 
 def _names(rows: Sequence[Json], of: int) -> Markup:
-    """Augmentations as a sentence lists them."""
+    """Lists augmentations as in a sentence."""
     if len(rows) == of:
         return Markup("every augmentation")
     more = [f"{len(rows) - NAMED} more"] if len(rows) > NAMED else []

@@ -1,4 +1,4 @@
-"""What a question adds to the page: sections and charts."""
+"""A question's contribution to the page: sections and charts."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ Plot = Json
 
 @dataclass(frozen=True)
 class PageInput:
-    """What sections are made from.
+    """The input of sections.
 
     Args:
         data: The study's tables and rows.
-        encoder: What the encoder is called.
-        figures: The figures that the page may hold, by their names.
-        records: Of the shards that are finished.
+        encoder: The encoder's name.
+        figures: The figures that the page may hold, by name.
+        records: Records of the finished shards.
     """
 
     data: FigureInput
@@ -43,14 +43,14 @@ class PageInput:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with a heading of its own.
+    """A part of the page with its own heading.
 
     Args:
-        id: Of its HTML element, whose template begins with it.
-        title: In the page's contents.
-        place: Where it stands: 10 the answer, 20 the summary, 40 the charts, 80 the figures, 100 how it was
-            measured, 110 the glossary.
-        content: What its template, `section.html.j2` in the question's folder, shows.
+        id: Id of the HTML element with which its template begins.
+        title: Its title in the page's contents.
+        place: Its position: 10 the answer, 20 the summary, 40 the charts, 80 the figures, 100 how it was measured, 110
+            the glossary.
+        content: The variables of its template, `section.html.j2` in the question's folder.
         images: Key → `data:` address, for images that scripts show.
     """
 
@@ -63,7 +63,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Chart:
-    """An interactive chart: plotly's `data` and `layout`, without the colours of the page."""
+    """An interactive chart: plotly's `data` and `layout`, without the page's colours."""
 
     id: str
     title: str
@@ -72,13 +72,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Part:
-    """A question's part of the page; its `section.py` has one called `PART`.
+    """A question's part of the page; its `section.py` has one named `PART`.
 
     Args:
-        section: Gives the section; None where the study has nothing to show.
-        charts: Gives charts for the section of charts.
-        terms: Words that its section uses → what they mean, for the glossary.
-        corrected: Statements of its section → what they are corrected for, where many are made at once.
+        section: Function that returns the section; None if the study has nothing to show.
+        charts: Function that yields charts for the section of charts.
+        terms: Terms of its section → their meaning, for the glossary.
+        corrected: Statements of its section → what they are corrected for, if several are made at once.
     """
 
     section: Callable[[PageInput], Section | None] | None = None

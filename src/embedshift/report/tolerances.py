@@ -1,4 +1,4 @@
-"""The tolerances of a study in sentences."""
+"""Describes the tolerances of a study in sentences."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,12 @@ NAMED = 6
 
 
 def sentences(tolerance: pl.DataFrame, encoder: str, link: str = "") -> list[Markup]:
-    """At which strengths the embedding has moved a tenth of the distance to an unrelated image.
+    """Describes at which strengths the embedding has moved a tenth of the distance to an unrelated image.
 
     Args:
-        tolerance: As `Study.tolerance`.
-        encoder: What the encoder is called.
-        link: Where all of them stand; "" = nowhere.
+        tolerance: The table `tolerance`.
+        encoder: The encoder's name.
+        link: Address of the full list; "" = none.
 
     Returns:
         Sentences as HTML, every name escaped; none for a table without rows.
@@ -52,7 +52,7 @@ def sentences(tolerance: pl.DataFrame, encoder: str, link: str = "") -> list[Mar
 
 
 def _missed(tolerance: pl.DataFrame) -> list[Markup]:
-    """At which strengths a search begins to miss; nothing where the study has no search."""
+    """Describes at which strengths a search begins to miss; empty if the study has no search."""
     rows = [row for row in by_family(tolerance, MISSED_CRITERION).values() if row["reached"]]
     if not rows:
         return []

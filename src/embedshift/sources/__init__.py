@@ -1,4 +1,4 @@
-"""Where images come from. A source lists its samples and reads the bytes of one."""
+"""Sources of images: each lists its samples and reads the bytes of one."""
 
 import os
 import posixpath
@@ -58,14 +58,17 @@ SOURCES.add("dataset", DatasetSource)
 
 
 def open_source(paths: Sequence[str]) -> Source:
-    """The source behind the arguments of a run, its kind told from what they are.
+    """Opens the source behind the arguments of a run; their content decides its kind.
 
     Args:
-        paths: Folders, files, `.txt` lists, `.tar` and `.parquet` archives or folders of them, and datasets that
-            `save_to_disk` wrote; local, or URLs that fsspec knows. `file.parquet#column` names a column.
+        paths: Folders, files, `.txt` lists, `.tar` and `.parquet` archives or folders of them, and datasets from
+            `save_to_disk`; local, or URLs that fsspec knows. `file.parquet#column` names a column.
+
+    Returns:
+        The source.
 
     Raises:
-        EmbedshiftError: when one does not exist, or they are of several kinds.
+        EmbedshiftError: A path does not exist, or the paths are of several kinds.
 
     Example:
         >>> open_source(["photos.zip"])
@@ -82,21 +85,21 @@ def open_source(paths: Sequence[str]) -> Source:
 def open_pairs(
     originals: Source, samples: Sequence[Sample], pairs: Sequence[str], *, allow_missing: bool
 ) -> PairedSource:
-    """Images with the variants that the setting `pairs` names.
+    """Opens images together with the variants that the setting `pairs` names.
 
     Args:
         originals: The source of the images.
-        samples: Those of its images that are measured.
-        pairs: `PATH` or `NAME=PATH` of each source of variants; a path is what `open_source` opens.
-        allow_missing: Whether an image is measured under the variants that it has.
+        samples: The images to measure.
+        pairs: `PATH` or `NAME=PATH` of each source of variants; `open_source` opens the path.
+        allow_missing: Whether an image may lack variants.
 
     Raises:
-        EmbedshiftError: as `named_variants`, `open_source` and `PairedSource` say.
+        EmbedshiftError: As in `named_variants`, `open_source` and `PairedSource`.
     """
     named = named_variants(pairs)
     sources = {name: open_source([path]) for name, path in named.items()}
     places = {
-        # A folder is listed again by its path, which may be a list; others say themselves what they list.
+        # A folder is listed again by its path, which may be a list; other sources describe their files.
         name: {"paths": [path if is_url(path) else os.path.abspath(os.path.expanduser(path))], **source.description}
         for (name, path), source in zip(named.items(), sources.values(), strict=True)
     }
@@ -104,7 +107,7 @@ def open_pairs(
 
 
 def _kinds(entry: str) -> list[tuple[str, str]]:
-    """What one path is, and the archives in it where it is a folder of archives."""
+    """Returns the kind of a path, with the archives in it if it is a folder of archives."""
     for ending, kind in ((".tar", "tar"), (".parquet", "parquet")):
         if file_and_column(entry)[0].lower().endswith(ending):
             return [(kind, entry)]
@@ -120,7 +123,10 @@ def _kinds(entry: str) -> list[tuple[str, str]]:
 
 
 def _names(entry: str) -> set[str]:
-    """Names in a folder; none for a file, and none for what cannot be listed, which its source will say."""
+    """Returns the names in a folder; empty for a file, and for a folder that cannot be listed.
+
+    Its source reports why it cannot.
+    """
     try:
         files, path = fsspec.url_to_fs(entry)
         return (
@@ -133,20 +139,20 @@ def _names(entry: str) -> set[str]:
 
 
 def read_again(description: Mapping[str, Any], roots: Roots | None = None) -> Callable[[str], bytes]:
-    """Reads images of a finished study by their ids, from the `source` that its study.json describes.
+    """Returns a function that reads images of a finished study by their ids.
 
     Args:
-        description: As `Source.description`.
+        description: `Source.description`, from study.json.
         roots: Where images may be read; None = anywhere.
 
     Returns:
-        `image_id -> bytes`; it raises OSError or EmbedshiftError for an image that is gone, or lies elsewhere.
+        `image_id -> bytes`; it raises OSError or EmbedshiftError for an image that is gone or lies elsewhere.
     """
     if description["kind"] == "folder":
         root = Path(description["root"])
 
         def read(image_id: str) -> bytes:
-            # study.json and rows are UTF-8, whatever the locale takes names of files for.
+            # study.json and rows are UTF-8, whatever encoding of file names the locale assumes.
             path = os.fsdecode(str(root / image_id).encode("utf-8", "surrogateescape"))
             _check(roots, path)
             return read_file(path, IMAGE_BYTES)
@@ -156,23 +162,23 @@ def read_again(description: Mapping[str, Any], roots: Roots | None = None) -> Ca
 
 
 def variant_again(description: Mapping[str, Any], roots: Roots | None = None) -> Callable[[str], bytes]:
-    """Reads the variants of images of a finished study by the images' ids.
+    """Returns a function that reads the variants of a finished study by the ids of the images.
 
     Args:
-        description: Of the variants, as in the `variants` of `PairedSource.description`.
+        description: Description of the variants, from `variants` in `PairedSource.description`.
         roots: Where they may be read; None = anywhere.
 
     Returns:
-        `image_id -> bytes`; it raises OSError or EmbedshiftError for a variant that is gone, or lies elsewhere.
+        `image_id -> bytes`; it raises OSError or EmbedshiftError for a variant that is gone or lies elsewhere.
 
     Raises:
-        EmbedshiftError: when all of them are gone.
+        EmbedshiftError: All of them are gone.
     """
     return _reader(description, stem, roots)
 
 
 def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: Roots | None) -> Callable[[str], bytes]:
-    """Reads what a source lists under the name of an id."""
+    """Returns a function that reads what a source lists under the name of an id."""
     for place in own_places(description):
         _check(roots, place)
     kind = description["kind"]

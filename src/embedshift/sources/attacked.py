@@ -1,4 +1,4 @@
-"""attack.json: what `embedshift attack` made of images, and all that decides it; read as data, whoever wrote it."""
+"""attack.json: the results of `embedshift attack` and everything that decides them; read as untrusted data."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from embedshift.sources.lists import is_url
 T = TypeVar("T")
 
 FILE, ORIGINALS = "attack.json", "original"
-# Bytes of the largest file that is read, and of the longest name in what a report shows of it.
+# Largest size of a file that is read, and longest name that a report shows from it, in bytes.
 LARGEST, NAME = 2**28, 200
 
 
@@ -28,8 +28,8 @@ class AttackedVariant:
     """A folder of variants.
 
     Args:
-        norm: Of its budget.
-        eps: For "linf" in levels of 255, for "l2" of values in [0, 1].
+        norm: Norm of its budget.
+        eps: Budget; for "linf" in levels of 255, for "l2" for values in [0, 1].
         kind: "attack", or "control" = random signs.
         through: The purifier that the attacker knew; "" = none.
 
@@ -45,7 +45,7 @@ class AttackedVariant:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of its folder."""
         budget = f"{self.norm}-{self.eps:g}"
         if self.kind == "control":
             return f"control-{budget}"
@@ -54,13 +54,13 @@ class AttackedVariant:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackedImage:
-    """What was made of one image.
+    """The results for one image.
 
     Args:
         pixels: Hash of the original's pixels at the encoder's size.
         files: Folder → hash of the file's bytes.
-        cosine: Folder → cosine of the picture's embedding to the one that it was compared with.
-        method: Folder → the method whose picture was kept; none of a control.
+        cosine: Folder → cosine between the variant's embedding and the reference.
+        method: Folder → the method whose image was kept; empty for controls.
     """
 
     pixels: str
@@ -71,7 +71,7 @@ class AttackedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """An image that was not attacked: as `store.shards.Failure`."""
+    """An image that was not attacked; fields as in `store.shards.Failure`."""
 
     image_id: str
     stage: str
@@ -85,12 +85,12 @@ class Attack:
 
     Args:
         embedshift: Version that wrote it.
-        encoder: Name of the encoder that was attacked.
-        identity: All that decides the pictures of every folder; attacks of one identity may share a folder.
-        variants: Folder → what its pictures are.
-        images: Image id → what was made of it.
+        encoder: Name of the attacked encoder.
+        identity: Everything that decides the images of all folders; attacks with equal identity may share a folder.
+        variants: Folder → description of its images.
+        images: Image id → results.
         failures: Images that were not attacked.
-        versions: Of libraries.
+        versions: Versions of libraries.
     """
 
     embedshift: str
@@ -103,10 +103,10 @@ class Attack:
 
 
 def read_attack(folder: Path) -> Attack | None:
-    """What attack.json in a folder says; None where there is none.
+    """Reads attack.json in a folder; None if there is none.
 
     Raises:
-        UsageError: when it is not as `embedshift attack` writes it.
+        UsageError: `embedshift attack` did not write it in this form.
     """
     file = folder / FILE
     if not os.path.lexists(file):
@@ -121,10 +121,10 @@ def read_attack(folder: Path) -> Attack | None:
 
 
 def file_of(folder: Path, variant: str, image_id: str) -> Path:
-    """The picture of an image: its id, with the ending of a PNG.
+    """Returns the path of an image's variant: its id with the ending of a PNG.
 
     Raises:
-        EmbedshiftError: for an id that cannot be the name of a file below the folder.
+        EmbedshiftError: The id cannot be the name of a file below the folder.
 
     Example:
         >>> file_of(Path("adv"), "linf-4", "cats/tom.jpg").as_posix()
@@ -137,7 +137,7 @@ def file_of(folder: Path, variant: str, image_id: str) -> Path:
 
 
 def hash_of(path: Path) -> str:
-    """The hash of a picture's bytes; "" where it cannot be read."""
+    """Returns the hash of a file's bytes; "" if it cannot be read."""
     try:
         return hashlib.blake2b(read_file(path, IMAGE_BYTES), digest_size=16).hexdigest()
     except (OSError, EmbedshiftError):
@@ -145,7 +145,7 @@ def hash_of(path: Path) -> str:
 
 
 def _refuse_others(folder: Path, attack: Attack, variants: Sequence[str]) -> None:
-    """Refuses pictures that somebody put in the place of those that the attack made; one that is gone is none."""
+    """Refuses files that differ from those that the attack made; missing files are accepted."""
     for image_id, image in attack.images.items():
         for variant in variants:
             path = file_of(folder, variant, image_id)
@@ -155,14 +155,14 @@ def _refuse_others(folder: Path, attack: Attack, variants: Sequence[str]) -> Non
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What a study keeps of the attack on its images.
+    """What a study stores about the attack on its images.
 
     Args:
-        encoder: Name of the encoder that was attacked.
-        weights_hash: Of this encoder.
-        steps: Of each method.
-        target: Whether pictures were moved towards another image; by default away from their own.
-        variants: Those of the study's variants that the attack made.
+        encoder: Name of the attacked encoder.
+        weights_hash: Hash of its weights.
+        steps: Steps of each method.
+        target: Whether images were moved towards another image; by default away from themselves.
+        variants: The study's variants that the attack made.
     """
 
     encoder: Annotated[str, MaxLen(4_096)]
@@ -173,16 +173,16 @@ class Told:
 
 
 def attack_of(images: Sequence[str], variants: Mapping[str, str]) -> Json:
-    """What a study keeps of the attack that made its variants: the fields of `Told`; empty where none did.
+    """Returns what a study stores about the attack that made its variants: the fields of `Told`; empty without attack.
 
-    An attack made them when its file lies beside the folder of the originals, and theirs beside it too.
+    An attack made them if attack.json lies beside the folder of the originals and beside their folders.
 
     Args:
         images: The study's `images`.
         variants: Its variants: name → path.
 
     Raises:
-        UsageError: as `read_attack`, and when a picture is not the one that the attack made.
+        UsageError: As in `read_attack`, and if a file is not the one that the attack made.
     """
     if len(images) != 1 or is_url(images[0]) or not Path(images[0]).expanduser().is_dir():
         return {}
@@ -206,10 +206,10 @@ def attack_of(images: Sequence[str], variants: Mapping[str, str]) -> Json:
 
 
 def told_of(told: Mapping[str, Any]) -> Told | None:
-    """What a study's `identity` says of the attack; None where it says nothing.
+    """Reads what a study's `identity` stores about the attack; None if it stores nothing.
 
     Raises:
-        UsageError: when it is not as a run writes it.
+        UsageError: A run did not write it in this form.
 
     Example:
         >>> told_of({}) is None

@@ -1,4 +1,4 @@
-"""The contract of a source, and what every source shares."""
+"""The contract of a source, and functions that all sources share."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 CAPTION_ENDINGS = (".json", ".txt")
-# Endings that an id may have although a folder is not searched for them, as in a column of ids.
+# Endings that an id may have, as in a column of ids, although folders are not searched for them.
 OTHER_ENDINGS = frozenset({".gif", ".jpe", ".jfif", ".avif", ".heic", ".jxl", ".jp2"})
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 # Bytes of the largest file of an image, of a text beside one, and of a list.
@@ -22,12 +22,12 @@ class Sample:
 
     Args:
         image_id: Its name in the study.
-        location: Where it lies, for people; in a folder its path.
-        caption: Its text, where the source has one.
-        problem: Why it is known already that it cannot be read.
+        location: Its place, for people; in a folder its path.
+        caption: Its text, if the source has one.
+        problem: A known reason why it cannot be read.
         archive: The archive that holds it; empty in a folder.
         position: Its place in the archive, in bytes or rows.
-        length: Its bytes in the archive.
+        length: Its size in the archive, in bytes.
     """
 
     image_id: str
@@ -54,8 +54,8 @@ class Shard:
 class Source(Protocol):
     """A collection of images.
 
-    `samples` are in any order. `skipped` counts what was passed over, by ending. `description` goes into study.json, so
-    that a report can find the images again.
+    `samples` may be in any order. `skipped` counts skipped files by ending. `description` goes into study.json, so that
+    a report can find the images again.
     """
 
     @property
@@ -68,16 +68,16 @@ class Source(Protocol):
     def description(self) -> Mapping[str, Any]: ...  # noqa: D102
 
     def read(self, sample: Sample) -> bytes:
-        """The bytes of one image; raises OSError or EmbedshiftError with the reason."""
+        """Reads the bytes of one image; raises OSError or EmbedshiftError with the reason."""
         ...
 
     def block(self, sample: Sample) -> Block | None:
-        """The neighbours that are read together with an image; None where every image can be read by itself."""
+        """Returns the images that are read together with an image; None if each can be read by itself."""
         ...
 
 
 def stem(image_id: str) -> str:
-    """An id without its ending; what stands behind a dot and is no ending of images belongs to the name.
+    """Returns an id without its ending; a text after a dot that is no image ending belongs to the name.
 
     Example:
         >>> stem("a/b.JPG"), stem("a/b.v2"), stem("b.v2.webp")
@@ -88,7 +88,7 @@ def stem(image_id: str) -> str:
 
 
 def storable(text: str) -> str:
-    r"""A name as Parquet can hold it: bytes of a file name that are not UTF-8 become `\xNN`.
+    r"""Returns a name that Parquet can hold: bytes of a file name that are not UTF-8 become `\xNN`.
 
     Example:
         >>> storable("caf\udce9.jpg")
@@ -98,7 +98,7 @@ def storable(text: str) -> str:
 
 
 def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
-    """Captions beside pictures, as img2dataset writes them: a `.txt`, or the `caption` of a `.json`; a text wins.
+    """Returns captions beside images in img2dataset's layout: a `.txt`, or the `caption` of a `.json`; `.txt` wins.
 
     Args:
         texts: Name of the file → its stem and its content.
@@ -127,11 +127,11 @@ def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
 
 
 def without_folders(text: str, description: Mapping[str, Any]) -> str:
-    """A text without the folders that images lie in, which are of no use on another machine.
+    """Removes the folders of images from a text, because they mean nothing on another machine.
 
     Args:
-        text: Any.
-        description: As `Source.description`.
+        text: Any text.
+        description: `Source.description`.
 
     Example:
         >>> without_folders("/data/a b/c.tar ends early", {"kind": "tar", "paths": ["/data/a b/c.tar"]})
@@ -146,18 +146,18 @@ def without_folders(text: str, description: Mapping[str, Any]) -> str:
 
 
 def _folders(description: Mapping[str, Any]) -> list[str]:
-    """The folders that a source's images or archives lie in."""
+    """Returns the folders that hold a source's images or archives."""
     root = description.get("root")
     return [root, os.path.dirname(root)] if root else [os.path.dirname(path) for path in description.get("paths", ())]
 
 
 def count_ending(skipped: Counter[str], name: str) -> None:
-    """Counts a file that is passed over, by its ending."""
+    """Counts a skipped file by its ending."""
     skipped[os.path.splitext(name)[1].lower() or "no ending"] += 1
 
 
 def passed_over(skipped: Mapping[str, int]) -> str:
-    """What a line says of files that were passed over; nothing where there are none.
+    """Describes skipped files; "" if there are none.
 
     Example:
         >>> passed_over({".txt": 2, ".md": 1})

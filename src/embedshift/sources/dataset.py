@@ -1,4 +1,4 @@
-"""Datasets of Hugging Face's library `datasets`, as its `save_to_disk` writes them."""
+"""Datasets of Hugging Face's library `datasets`, as written by `save_to_disk`."""
 
 import os
 from collections import Counter
@@ -14,16 +14,16 @@ from embedshift.sources.parquet import CAPTION_COLUMNS, ID_COLUMNS, image_bytes,
 
 
 class DatasetSource:
-    """The pictures of saved datasets, split by split.
+    """The images of saved datasets, split by split.
 
     Ids and captions come from the columns that `ParquetSource` names; without an id column an `image_id` is
     `<folder>#<row>`, or `<folder>/<split>#<row>`.
 
     Args:
-        folders: As `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote them; paths or fsspec URLs.
+        folders: Results of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`; paths or fsspec URLs.
 
     Raises:
-        EmbedshiftError: when the library is not installed, or the folder is no dataset with images.
+        EmbedshiftError: The library is not installed, or the folder is no dataset with images.
     """
 
     def __init__(self, folders: Sequence[str]) -> None:
@@ -36,12 +36,12 @@ class DatasetSource:
         self.samples = [sample for split in self._splits for sample in self._list(split)]
 
     def read(self, sample: Sample) -> bytes:
-        """The bytes of one row's image."""
+        """Reads the bytes of one row's image."""
         column = self._columns[sample.archive]
         return image_bytes(self._splits[sample.archive][sample.position][column])
 
     def block(self, sample: Sample) -> Block | None:
-        """None: every image can be read by itself."""
+        """Returns None: every image can be read by itself."""
         return None
 
     def _list(self, split: str) -> Iterator[Sample]:
@@ -68,7 +68,7 @@ def _load(folder: str) -> Json:
 
 
 def _refuse_what_is_no_file(folder: str) -> None:
-    """Refuses a folder with a FIFO or a device in it, which the library would wait for."""
+    """Refuses a folder with a FIFO or a device, for which the library would wait."""
     for place, _, names in os.walk(folder):
         for name in names:
             try:
@@ -78,7 +78,7 @@ def _refuse_what_is_no_file(folder: str) -> None:
 
 
 def _undecoded(data: Any, column: str) -> Any:
-    """The dataset, told to hand out the bytes of its images as they are: decoding is ours, so that views are equal."""
+    """Returns the dataset with undecoded images: we decode them, so that views are equal."""
     import datasets
 
     if isinstance(data.features[column], datasets.Image):

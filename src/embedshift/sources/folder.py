@@ -24,18 +24,18 @@ log = logging.getLogger(__name__)
 
 
 class FolderSource:
-    """The pictures in folders (with all folders below), among single files, and in lists (`.txt`, one path a line).
+    """The images in folders (with all folders below), in single files, and in lists (`.txt`, one path a line).
 
-    Names that begin with a dot, and folders that hold a study of embedshift, are passed over; files with other endings
-    are counted in `skipped`. A text beside a picture with the same name up to the last dot (`.txt`, or the `caption` of
-    a `.json`) is its caption. An `image_id` is the path below the one folder given, or below the common parent of all
-    that was given, with `/`.
+    Names that begin with a dot, and folders that hold a study of embedshift, are skipped; files with other endings are
+    counted in `skipped`. A text beside an image with the same name up to the last dot (`.txt`, or the `caption` of a
+    `.json`) is its caption. An `image_id` is the path below the single given folder, or below the common parent of all
+    given paths, with `/`.
 
     Args:
-        paths: Folders, files and lists. Relative paths in a list count from the list's folder, else from here.
+        paths: Folders, files and lists. Relative paths in a list start at the list's folder, others at the current one.
 
     Raises:
-        EmbedshiftError: when a path does not exist.
+        EmbedshiftError: A path does not exist.
 
     Example:
         >>> import tempfile
@@ -75,15 +75,15 @@ class FolderSource:
         self.description = {"kind": "folder", "root": root}
 
     def read(self, sample: Sample) -> bytes:
-        """The bytes of one file."""
+        """Reads the bytes of one file."""
         return read_file(sample.location, IMAGE_BYTES)
 
     def block(self, sample: Sample) -> Block | None:
-        """None: every image can be read by itself."""
+        """Returns None: every image can be read by itself."""
         return None
 
     def _captions(self, stems: Set[str]) -> dict[str, str]:
-        """Stem → caption; a text that stands beside no picture is passed over like any other file."""
+        """Returns stem → caption; a text without an image counts as a skipped file."""
         found: dict[str, str] = {}
         for path in sorted({*self._texts}):  # one by one, since all of them at once may be large
             stem = os.path.splitext(path)[0]
@@ -98,7 +98,7 @@ class FolderSource:
 
     def _walk(self, folder: str) -> Iterator[str]:
         def note(error: OSError) -> None:
-            # A folder that cannot be listed stands in the study as one image that failed, so that it is not lost.
+            # A folder that cannot be listed becomes one failed image of the study, so that it is not lost.
             self._unlisted[str(error.filename)] = f"the folder cannot be listed: {error.strerror}"
 
         # Per folder to come, the real paths of those on the way to it: a link back to or above one goes in a circle.
@@ -127,5 +127,5 @@ class FolderSource:
 
 
 def holds_study(folder: str) -> bool:
-    """Whether a folder is what an earlier run left: its figures are no images of anybody's."""
+    """Returns whether a folder holds a study, whose figures are no images to measure."""
     return os.path.isfile(os.path.join(folder, "study.json")) and os.path.isdir(os.path.join(folder, "shards"))

@@ -1,4 +1,4 @@
-"""Bytes → RGB uint8 `[H, W, 3]`, safely; and the two ways to bring a picture to the encoder's size."""
+"""Decodes bytes to RGB uint8 `[H, W, 3]`, safely, and resizes images to the encoder's size."""
 
 import hashlib
 import io
@@ -20,15 +20,15 @@ MAX_PIXELS = 100_000_000
 STRIP = 4_000_000
 # Most rows of an image that are hashed: all of them would take a third of the time that decoding takes.
 HASHED_ROWS = 128
-# Pillow can open more, some of it through outside programs (EPS): only formats that are plain pictures are read.
+# Pillow opens more formats, some through external programs (EPS); only plain image formats are read.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
 
 def decode(data: bytes) -> Pixels:
-    """Decodes one picture in full, by its content and not by its name.
+    """Decodes one image completely, by its content and not by its name.
 
     EXIF orientation is applied, alpha is flattened on white, grey, palette and CMYK are converted, 16-bit values are
-    shifted right by 8, and of an animation the first frame is taken.
+    shifted right by 8, and of an animation the first frame is used.
 
     Args:
         data: The bytes of the file.
@@ -37,8 +37,8 @@ def decode(data: bytes) -> Pixels:
         RGB, uint8 `[H, W, 3]`.
 
     Raises:
-        EmbedshiftError: with the reason in words, when the bytes are no picture, end early, fail their checks or hold
-            more than 100 megapixels. Half a picture is never returned.
+        EmbedshiftError: The bytes are no image, end early, fail their checks or hold more than 100 megapixels. An
+            incomplete image is never returned.
 
     Example:
         >>> buffer = io.BytesIO()
@@ -67,13 +67,13 @@ def decode(data: bytes) -> Pixels:
 
 
 def upright_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a picture as it stands upright by its EXIF orientation, from the header alone.
+    """Reads width and height of an image, turned by its EXIF orientation, from the header alone.
 
     Args:
         data: The bytes of the file.
 
     Returns:
-        None where the header cannot be read.
+        Width and height in pixels; None if the header cannot be read.
 
     Example:
         >>> buffer = io.BytesIO()
@@ -85,12 +85,12 @@ def upright_size(data: bytes) -> tuple[int, int] | None:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # a quarter turn to either side
             return image.size[::-1] if turned else image.size
-    except Exception:  # whoever decodes it will say what is wrong
+    except Exception:  # decoding reports the error
         return None
 
 
 def _pixels(data: bytes) -> tuple[Pixels, int]:
-    """The pixels as they are stored, `[H, W, 3]`, and the EXIF orientation."""
+    """Returns the stored pixels `[H, W, 3]` and the EXIF orientation."""
     if data.startswith(b"\xff\xd8"):
         seen = jpeg.inspected(data)
         with _opened(jpeg.without_end(data, seen)) as image:
@@ -138,12 +138,12 @@ def _too_large(size: str) -> str:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # an unreadable EXIF block says nothing about the pixels
+    except Exception:  # the pixels may be fine although the EXIF block is unreadable
         return 1
 
 
 def _turned(pixels: Pixels, orientation: int) -> Pixels:
-    """The pixels upright, by the number of EXIF."""
+    """Turns the pixels upright by the EXIF number."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -154,7 +154,7 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def _rgb(image: Image.Image) -> Pixels:
-    """RGB `[H, W, 3]` of a loaded picture, strip by strip: copies of all of it would need a multiple of its memory."""
+    """Returns RGB `[H, W, 3]` of a loaded image, strip by strip; copies of the whole would multiply its memory."""
     rows = max(1, STRIP // image.width)
     if rows >= image.height:
         return np.asarray(_to_rgb(image))
@@ -185,10 +185,10 @@ def _high_byte(values: NDArray[np.generic], transparent: int | None) -> Image.Im
 
 
 def pixels_hash(image: Pixels) -> str:
-    """What tells the pixels of one image from those of another: equal for exact copies, whatever their files are.
+    """Returns a hash of an image's pixels, equal for exact copies in any file format.
 
-    The hash is over the shape and every k-th row, k = H / 128 rounded up: over all pixels of an image of at most 128
-    rows. A larger image with changes that lie between the hashed rows alone has the same hash.
+    The hash is over the shape and every k-th row, k = H / 128 rounded up: over all pixels of an image with at most 128
+    rows. Larger images that differ only between the hashed rows have equal hashes.
 
     Args:
         image: uint8 `[H, W, 3]`.
@@ -210,22 +210,22 @@ def pixels_hash(image: Pixels) -> str:
 def resize(
     image: Pixels, size: int, how: Resize = "squash", *, shortest: int | None = None, resample: int = 3
 ) -> Pixels:
-    """Brings a picture to `size` x `size`.
+    """Resizes an image to `size` x `size`.
 
     Args:
         image: uint8 `[H, W, 3]`.
-        size: Side of the result, in pixels.
+        size: Side of the result in pixels.
         how: "squash" = bilinear to the square, which changes the aspect ratio, as the paper does
-            (`albumentations.Resize`); "crop" = the encoder's own preprocessing, shortest side to `shortest` with an
+            (`albumentations.Resize`); "crop" = the encoder's own preprocessing: shortest side to `shortest` with an
             antialiased filter, then the centre.
-        shortest: For "crop": length of the shortest side before the crop; `size` where not given.
+        shortest: For "crop": length of the shortest side before the crop, in pixels; None = `size`.
         resample: For "crop": Pillow's number of the filter (3 = bicubic, 2 = bilinear).
 
     Returns:
         uint8 `[size, size, 3]`.
 
     Raises:
-        EmbedshiftError: when "crop" would need more than 100 megapixels on the way.
+        EmbedshiftError: "crop" would need an intermediate image of more than 100 megapixels.
 
     Example:
         >>> resize(np.zeros((4, 6, 3), np.uint8), 2).shape

@@ -1,4 +1,4 @@
-"""A look at all variants before a study begins: a hash of their bytes, and whether their shapes are the images'."""
+"""Inspects all variants before a study begins: hashes their bytes and compares their shapes with the images."""
 
 import hashlib
 import itertools
@@ -15,7 +15,7 @@ from embedshift.sources.pairs import PairedSource
 
 log = logging.getLogger(__name__)
 
-# An aspect ratio that differs by more is no rounding of pixels: brought to a square, the content is stretched.
+# A larger difference in aspect ratio is no rounding of pixels: resized to a square, the content is stretched.
 STRETCHED = 1.02
 # Images that are waited for at once, and threads, most of whose time is spent in reading.
 _AT_ONCE, _THREADS = 1024, 4
@@ -23,14 +23,14 @@ _AT_ONCE, _THREADS = 1024, 4
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What the variants of one name are.
+    """The variants of one name.
 
     Args:
-        bytes_hash: Over the sorted stems and the hashes of the bytes.
-        count: How many belong to an image of the study.
-        missing: Images that are measured without one.
-        stretched: How many have another aspect ratio than their image, by more than 2 %.
-        first: Id of the first image of these.
+        bytes_hash: Hash over the sorted stems and the hashes of the bytes.
+        count: Number that belong to an image of the study.
+        missing: Number of images that are measured without one.
+        stretched: Number whose aspect ratio differs from their image's by more than 2 %.
+        first: Id of the first such image.
     """
 
     bytes_hash: str
@@ -45,9 +45,9 @@ _Look = tuple[str, bool]
 
 
 def inspect(source: PairedSource) -> dict[str, Inspection]:
-    """By name, what the variants of all images are; reads every image and every variant once.
+    """Returns name → inspection of the variants of all images; reads every image and every variant once.
 
-    What cannot be read has a mark in the place of its hash: it becomes a failure when it is measured.
+    A variant that cannot be read gets a mark in place of its hash; it becomes a failure when it is measured.
     """
     count = sum(source.variant(name, sample) is not None for name in source.variants for sample in source.samples)
     log.info("hashing the bytes of %d variants", count)
@@ -68,9 +68,9 @@ def inspect(source: PairedSource) -> dict[str, Inspection]:
 
 
 def _all(source: PairedSource) -> Iterator[tuple[Sample, dict[str, _Look]]]:
-    """Every image with a look at its variants."""
+    """Yields every image with an inspection of its variants."""
     samples = sorted(source.samples, key=lambda sample: (source.block(sample) or ("", 0), sample.image_id))
-    # What reads blocks keeps the last of them, in no way that threads could share.
+    # A source that reads blocks keeps the last of them, and threads cannot share it.
     alone = all(source.block(sample) is None for sample in samples)
     with ThreadPoolExecutor(_THREADS * (os.cpu_count() or 1) if alone else 1) as threads:
         for start in range(0, len(samples), _AT_ONCE):
@@ -79,7 +79,7 @@ def _all(source: PairedSource) -> Iterator[tuple[Sample, dict[str, _Look]]]:
 
 
 def _look(source: PairedSource, sample: Sample) -> dict[str, _Look]:
-    """By name, a look at the variants of one image."""
+    """Returns name → inspection of the variants of one image."""
     found: dict[str, _Look] = {}
     size = _size(source, sample)
     for name in source.variants:
@@ -104,7 +104,7 @@ def _size(source: PairedSource, sample: Sample) -> tuple[int, int] | None:
 
 
 def _stretched(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes have aspect ratios that differ by more than 2 %.
+    """Returns whether two sizes have aspect ratios that differ by more than 2 %.
 
     Example:
         >>> _stretched((400, 300), (200, 150)), _stretched((400, 300), (200, 155))

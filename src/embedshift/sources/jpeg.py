@@ -1,4 +1,4 @@
-"""A JPEG is decoded in full or refused: decoders fill what is missing with grey, and say nothing to their caller."""
+"""Decodes a JPEG completely or refuses it: decoders silently fill missing parts with grey."""
 
 import re
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ _PADDING = b"\xff\x00" * 8
 
 @dataclass(frozen=True)
 class Jpeg:
-    """Where a JPEG's scans end, and how many there are.
+    """Where a JPEG's scans end, and their number.
 
     Args:
         end: Place of the end marker.
-        frame: The second byte of the marker of its frame.
-        scans: How many there are; each brings some of the coefficients.
+        frame: The second byte of its frame's marker.
+        scans: Number of scans; each holds some of the coefficients.
     """
 
     end: int
@@ -35,13 +35,13 @@ class Jpeg:
 
 
 def inspected(data: bytes) -> Jpeg:
-    """Looks at the markers.
+    """Reads the markers.
 
     Args:
-        data: Begins as a JPEG does.
+        data: Bytes that begin as a JPEG does.
 
     Raises:
-        EmbedshiftError: when it has no end marker, or its scans do not bring all of its coefficients.
+        EmbedshiftError: There is no end marker, or the scans do not hold all coefficients.
     """
     frame, scans = 0, 0
     missing: dict[int, list[int]] = {}
@@ -70,18 +70,18 @@ def inspected(data: bytes) -> Jpeg:
 
 
 def load(image: ImageFile.ImageFile, data: bytes, jpeg: Jpeg) -> None:
-    """Loads the pixels, and sees to it that the last scan reaches the last block.
+    """Loads the pixels, and checks that the last scan reaches the last block.
 
-    Before an end marker a decoder fills up what is missing. Without one it waits for more bytes as long as a block is
-    missing. So the marker is held back, and some ones, of which no code consists, stand in its place.
+    With an end marker, a decoder fills missing blocks. Without it, the decoder waits for more bytes as long as a block
+    is missing. So this function replaces the marker by some ones, which are no valid code.
 
     Args:
-        image: As Pillow opened it, from a file of all its bytes or of `without_end`.
+        image: The image that Pillow opened, from all its bytes or from `without_end`.
         data: All its bytes.
-        jpeg: As `inspected` found it.
+        jpeg: The result of `inspected`.
 
     Raises:
-        EmbedshiftError: when a block is missing.
+        EmbedshiftError: A block is missing.
     """
     if jpeg.frame not in _HUFFMAN or _is_plain(jpeg):
         image.load()
@@ -105,21 +105,21 @@ def load(image: ImageFile.ImageFile, data: bytes, jpeg: Jpeg) -> None:
 
 
 def without_end(data: bytes, jpeg: Jpeg) -> bytes:
-    """What Pillow is to read of a picture with one scan, so that it fails where a block is missing; else all of it."""
+    """Returns the bytes for Pillow: without the end marker for one scan, so that it fails on missing blocks."""
     return data[: jpeg.end] + _PADDING if _is_plain(jpeg) else data
 
 
 def _is_plain(jpeg: Jpeg) -> bool:
-    """Whether lines can be decoded before the end is read."""
+    """Returns whether lines can be decoded before the end is read."""
     return jpeg.scans == 1 and jpeg.frame in _SEQUENTIAL
 
 
 def _bring(missing: dict[int, list[int]], header: bytes, *, progressive: bool) -> None:
-    """Notes the bits of coefficients that are still to come after a scan; of a sequential frame it brings all."""
+    """Notes which coefficient bits are still missing after a scan; a sequential frame brings all."""
     count = header[0] if header else 0
     if len(header) != 4 + 2 * count:
         return
-    # What a sequential frame says here is ignored by decoders, and not always right.
+    # Decoders ignore this field of a sequential frame, and it is not always right.
     first, last, bits = header[-3:] if progressive else (0, 63, 0)
     for component in header[1:-3:2]:
         if component in missing:

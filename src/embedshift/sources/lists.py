@@ -1,4 +1,4 @@
-"""Arguments and lists of files → paths and URLs."""
+"""Converts arguments and lists of files to paths and URLs."""
 
 import codecs
 import os
@@ -17,10 +17,10 @@ TABLE_ENDINGS = (".csv", ".tsv")
 
 
 def expand(path: str) -> list[str]:
-    """Paths of one argument: itself, or what a list (`.txt`) names, one a line; local ones are made absolute.
+    """Returns the paths of one argument: itself, or those in a list (`.txt`, one a line); local ones become absolute.
 
     Raises:
-        UsageError: when it is empty, a local path that does not exist, a list that cannot be read, or a table.
+        UsageError: The argument is empty, a local path that does not exist, a list that cannot be read, or a table.
 
     Example:
         >>> expand("s3://bucket/photos")
@@ -39,7 +39,7 @@ def expand(path: str) -> list[str]:
         raise UsageError(f"{path}: a table is not a list of images; give a .txt file with one path per line")
     if ending != ".txt" or os.path.isdir(path):
         return [path]
-    # Split as bytes: a name may hold what Python takes for the end of a line. Editors may begin a text with a mark.
+    # Split as bytes: a name may hold what Python takes for a line end. Editors may write a byte order mark.
     try:
         lines = read_file(path, LIST_BYTES).removeprefix(codecs.BOM_UTF8).splitlines()
     except (OSError, EmbedshiftError) as error:
@@ -49,16 +49,16 @@ def expand(path: str) -> list[str]:
 
 
 def is_url(path: str) -> bool:
-    """Whether fsspec must find it: `scheme://…`."""
+    """Returns whether a path is a URL for fsspec: `scheme://…`."""
     return "://" in path
 
 
 def open_place(place: str) -> IO[bytes]:
-    """Opens a file of this machine, if it is one, or what fsspec finds behind a URL.
+    """Opens a local file, or what fsspec finds behind a URL.
 
     Raises:
-        OSError: when it is not there or cannot be read; a file system has errors of its own.
-        EmbedshiftError: when it is on this machine and no file.
+        OSError: The file does not exist or cannot be read; a remote file system may raise its own errors.
+        EmbedshiftError: The local path is not a regular file.
 
     Example:
         >>> open_place("file:///dev/null")
@@ -75,7 +75,7 @@ def open_place(place: str) -> IO[bytes]:
 
 
 def file_and_column(path: str) -> tuple[str, str]:
-    """What stands before and behind the `#` of `file.parquet#column`; of any other path itself and nothing.
+    """Splits `file.parquet#column` at the `#`; returns any other path and "".
 
     Example:
         >>> file_and_column("/data/a.parquet#q50"), file_and_column("photos#1")

@@ -1,7 +1,7 @@
-"""Which images a study has, and in which order: drawn by its seed, so that a shard is a fair sample of them.
+"""Selects the images of a study and their order, drawn by its seed, so that each shard is a fair sample.
 
-Sorted names would make a shard of one class where folders are classes, and what a shard adds up (CKA) would depend on
-how files are called.
+If folders are classes, sorted names would give shards of one class, and the sums of shards (CKA) would depend on the
+names of files.
 """
 
 import hashlib
@@ -11,16 +11,16 @@ from collections.abc import Iterator, Sequence
 from embedshift.errors import UsageError
 from embedshift.sources.base import Block, Sample, Shard, Source, storable
 
-# Blocks whose images are mixed. So many are in a loader's memory at once.
+# Number of blocks whose images are mixed, all of which are in a loader's memory.
 WINDOW = 8
 SHUFFLED, BLOCKS = "shuffled", f"blocks in drawn order, shuffled in windows of {WINDOW}"
 
 
 def select(samples: Sequence[Sample], *, limit: int | None, sample: int | None, seed: int) -> list[Sample]:
-    """The images of a study: the first `limit` by their sorted ids, and of these `sample` drawn by the seed.
+    """Returns the images of a study: the first `limit` by sorted id, and of these `sample` drawn by the seed.
 
     Raises:
-        UsageError: when two images have one id; both are named.
+        UsageError: Two images have the same id; the message names both.
 
     Example:
         >>> [s.image_id for s in select([Sample("b", "2"), Sample("a", "1")], limit=1, sample=None, seed=0)]
@@ -42,14 +42,14 @@ def select(samples: Sequence[Sample], *, limit: int | None, sample: int | None, 
 
 
 def shuffle(samples: Sequence[Sample], source: Source, *, seed: int) -> tuple[list[Sample], str]:
-    """The images in the order of the study, and the name of that order.
+    """Returns the images in the order of the study, and the name of that order.
 
-    An image's place follows from a hash of the seed and its id. Where images are read in blocks, the blocks are put in
-    such an order, and the images of every `WINDOW` blocks.
+    A hash of the seed and the id decides an image's place. If images are read in blocks, the blocks are ordered in this
+    way, and then the images of every `WINDOW` blocks.
 
     Args:
         samples: The images.
-        source: Says which are read together.
+        source: The source, which knows the blocks.
         seed: The study's seed.
     """
     blocks: dict[Block | None, list[Sample]] = {}

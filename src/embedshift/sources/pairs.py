@@ -1,4 +1,4 @@
-"""Images, and what something else made of each: pairs that are matched by their ids without the endings."""
+"""Images and their ready-made variants, matched by ids without endings."""
 
 import dataclasses
 import logging
@@ -17,20 +17,19 @@ Groups = dict[str, list[Sample]]
 class PairedSource:
     """Some images of a source, and the variants of each in other sources.
 
-    A variant has the id of its image, but for the ending. An image that lacks one is an image that fails, unless it
-    may be missing; an image without any fails in either case. Variants that belong to no image are counted in
-    `skipped`.
+    A variant has the id of its image, except for the ending. An image that lacks a variant fails, unless variants may
+    be missing; an image without any variant always fails. Variants that belong to no image are counted in `skipped`.
 
     Args:
         originals: The source of the images.
-        samples: Those of its images that are measured.
-        variants: By name the sources of the variants.
-        places: By name how a report finds them again, see `variants_again`.
-        allow_missing: Whether an image is measured under the variants that it has.
+        samples: The images to measure.
+        variants: Name → source of the variants.
+        places: Name → how a report finds them again, see `variants_again`.
+        allow_missing: Whether an image may lack variants.
 
     Raises:
-        UsageError: when an image has the stem of another one, or two variants in one source; or when no variant in a
-            source belongs to an image.
+        UsageError: Two images have the same stem, or two variants in one source; or no variant of a source belongs to
+            an image.
     """
 
     def __init__(
@@ -63,32 +62,32 @@ class PairedSource:
         return tuple(self._sources)
 
     def variant(self, name: str, sample: Sample) -> Sample | None:
-        """One variant of an image; None where it is missing."""
+        """Returns one variant of an image; None if it is missing."""
         return self._matched[name].get(sample.image_id)
 
     def read(self, sample: Sample) -> bytes:
-        """The bytes of one image."""
+        """Reads the bytes of one image."""
         return self._originals.read(sample)
 
     def read_variant(self, name: str, variant: Sample) -> bytes:
-        """The bytes of one variant."""
+        """Reads the bytes of one variant."""
         return self._sources[name].read(variant)
 
     def block(self, sample: Sample) -> Block | None:
-        """What is read together with an image: its neighbours, else those of its first variant that has any."""
+        """Returns the images read together with an image, else those of its first variant that has a block."""
         blocks = [self._originals.block(sample)]
         blocks += [self._sources[name].block(each) for name in self.variants if (each := self.variant(name, sample))]
         return next((block for block in blocks if block is not None), None)
 
     def _count(self, name: str, source: Source, found: Groups, listed: Groups) -> None:
-        """Counts what is passed over in the source of a variant."""
+        """Counts the skipped files of a variant's source."""
         self.skipped.update(source.skipped)
         if left := sum(len(found[each]) for each in found.keys() - listed.keys()):
             self.skipped[f"no original: {name}"] = left
             log.info("%s: %d variants have no original and are skipped", name, left)
 
     def _checked(self, sample: Sample) -> Sample:
-        """The image, with the problem that it lacks variants where it has this problem alone."""
+        """Returns the image, with the problem of missing variants if it has no other problem."""
         lacking = [name for name in self.variants if self.variant(name, sample) is None]
         enough = not lacking or (self._may_be_missing and len(lacking) < len(self._sources))
         if enough or sample.problem is not None:
@@ -97,7 +96,7 @@ class PairedSource:
 
 
 def by_stem(samples: Sequence[Sample]) -> Groups:
-    """Samples by their ids without the endings."""
+    """Groups samples by their ids without endings."""
     groups: Groups = {}
     for sample in samples:
         groups.setdefault(stem(sample.image_id), []).append(sample)
@@ -105,7 +104,7 @@ def by_stem(samples: Sequence[Sample]) -> Groups:
 
 
 def refuse_equal(what: str, groups: Groups, wanted: Any) -> None:
-    """Refuses two samples of one stem, where an image of the study has it."""
+    """Refuses two samples with one stem if an image of the study has it."""
     for each in wanted:
         if len(groups.get(each, ())) > 1:
             one, other = sorted(sample.location for sample in groups[each][:2])
@@ -114,7 +113,7 @@ def refuse_equal(what: str, groups: Groups, wanted: Any) -> None:
 
 
 def _check_matches(name: str, matched: Mapping[str, Sample], samples: Sequence[Sample], source: Source) -> None:
-    """Refuses a source where nothing is a variant of anything; says so where little is."""
+    """Refuses a source without any matching variant; warns if few match."""
     if not matched:
         ours, theirs = (_first(each) for each in (samples, source.samples))
         raise UsageError(
@@ -132,5 +131,5 @@ def _check_matches(name: str, matched: Mapping[str, Sample], samples: Sequence[S
 
 
 def _first(samples: Sequence[Sample]) -> str:
-    """The first ids, for a person to see why they do not match."""
+    """Returns the first ids, to show why they do not match."""
     return ", ".join(sorted(repr(sample.image_id) for sample in samples)[:2]) or "nothing (no files)"

@@ -1,4 +1,4 @@
-"""Parquet with the bytes of images in a column."""
+"""Parquet files with the bytes of images in a column."""
 
 import bisect
 import collections
@@ -34,7 +34,7 @@ class ParquetSource:
         files: Paths or fsspec URLs; `file.parquet#column` names the column.
 
     Raises:
-        EmbedshiftError: when a file is no Parquet, or has no such column with images.
+        EmbedshiftError: A file is no Parquet, or has no such column with images.
     """
 
     def __init__(self, files: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ class ParquetSource:
         self.description = {"kind": "parquet", "paths": list(files)}
 
     def read(self, sample: Sample) -> bytes:
-        """The bytes of one row; the row groups that rows were read from last are kept."""
+        """Reads the bytes of one row; the most recent row groups stay in memory."""
         block = self.block(sample)
         if block not in self._groups:
             place = file_and_column(sample.archive)[0]
@@ -65,11 +65,11 @@ class ParquetSource:
         return image_bytes(self._groups[block][sample.position - self._starts[sample.archive][block[1]]].as_py())
 
     def block(self, sample: Sample) -> Block:
-        """The row group of an image."""
+        """Returns the row group of an image."""
         return sample.archive, bisect.bisect_right(self._starts[sample.archive], sample.position) - 1
 
     def __getstate__(self) -> Json:
-        """Without the images that are kept, which do not travel."""
+        """Leaves out the images in memory, which are not sent to other processes."""
         return self.__dict__ | {"_groups": collections.OrderedDict()}
 
     def _list(self, path: str) -> Iterator[Sample]:
@@ -88,13 +88,13 @@ class ParquetSource:
             raise UsageError(f"{place}: no such file") from error
         except EmbedshiftError as error:
             raise UsageError(f"{place}: {error}") from error
-        except Exception as error:  # of Arrow, of a file system, or of texts that are none
+        except Exception as error:  # errors of Arrow, of a file system, or of invalid texts
             raise UsageError(f"{place}: not Parquet ({cause(error)})") from error
         yield from named_samples(path, os.path.basename(place), sum(groups), columns)
 
 
 def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[Any]]) -> Iterator[Sample]:
-    """A sample per row, its id and caption from the columns that hold them."""
+    """Yields one sample per row, with id and caption from their columns."""
     ids = next((columns[c] for c in ID_COLUMNS if c in columns), None)
     captions = next((columns[c] for c in CAPTION_COLUMNS if c in columns), None)
     for row in range(rows):
@@ -104,15 +104,15 @@ def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[An
 
 
 def image_column(path: str, schema: pa.Schema, asked: str = "") -> str:
-    """The column that holds the bytes of images.
+    """Returns the column that holds the bytes of images.
 
     Args:
-        path: Of the file, for the line of an error.
+        path: Path of the file, for the error message.
         schema: Its columns.
-        asked: The column that was asked for; "" = the one that is called as such columns are, or the only one.
+        asked: The requested column; "" = the one with a usual name, or the only one.
 
     Raises:
-        UsageError: when there is none, or the one that was asked for is not there or holds no bytes.
+        UsageError: There is no such column, or the requested one is missing or holds no bytes.
 
     Example:
         >>> image_column("a.parquet", pa.schema([("key", pa.string()), ("jpg", pa.binary())]))
@@ -143,7 +143,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def image_bytes(value: Any) -> bytes:
-    """The bytes in a cell: themselves, or Hugging Face's `{"bytes": ..., "path": ...}`."""
+    """Returns the bytes in a cell, or in Hugging Face's `{"bytes": ..., "path": ...}`."""
     if isinstance(value, dict):
         if value.get("bytes") is None and value.get("path"):
             # Whoever wrote the table would choose which files of this machine are shown.

@@ -1,8 +1,8 @@
-"""Roots: where this user's runs have read images. A study from somebody else is data, and names no other place.
+"""Roots: the places where this user's runs have read images, as protection against studies from others.
 
-A report draws images again from the places that study.json names. Whoever wrote that file could name any place of the
-reader's machine, and the report would hold what lies there. So runs note their roots in the user's own state folder,
-and images are read below these alone, or below a folder that the user names.
+A report draws images again from the places that study.json names. Its author could name any place on the reader's
+machine, and the report would show what lies there. So runs store their roots in the user's own state folder, and images
+are read only below these, or below a folder that the user names.
 """
 
 import contextlib
@@ -22,18 +22,18 @@ _LARGEST = 10_000_000  # bytes
 
 
 def state_file() -> Path:
-    """Where roots are noted: one a line, as JSON."""
+    """Returns the file of roots: one a line, as JSON."""
     base = os.environ.get("XDG_STATE_HOME", "")
     return Path(base if os.path.isabs(base) else os.path.expanduser("~/.local/state")) / "embedshift" / "roots"
 
 
 def note_roots(description: Mapping[str, Any], locations: Sequence[str] = ()) -> None:
-    """Notes where a run reads images; where nothing can be written, nothing is noted.
+    """Stores the places where a run reads images; if nothing can be written, nothing is stored.
 
     Args:
-        description: As `Source.description`.
-        locations: Of the images. Their folders are noted where nothing but the whole file system (`/`) is common to
-            them, which is no root.
+        description: `Source.description`.
+        locations: Places of the images. Their folders are stored if they share only the whole file system (`/`), which
+            is no root.
     """
     known, file = set(_noted()), state_file()
     roots = dict.fromkeys(map(_real, places(description)))
@@ -53,13 +53,13 @@ def note_roots(description: Mapping[str, Any], locations: Sequence[str] = ()) ->
 
 
 def places(description: Mapping[str, Any]) -> list[str]:
-    """The folders, archives and URLs that a description names, those of variants too."""
+    """Returns the folders, archives and URLs that a description names, including those of variants."""
     described: list[Mapping[str, Any]] = [description, *description.get("variants", {}).values()]
     return [place for each in described for place in own_places(each)]
 
 
 def own_places(description: Mapping[str, Any]) -> list[str]:
-    """The same without those of variants."""
+    """Returns the same without those of variants."""
     return [*([description["root"]] if "root" in description else []), *description.get("paths", ())]
 
 
@@ -75,14 +75,14 @@ class Roots:
 
     @classmethod
     def known(cls, *more: str | Path) -> "Roots":
-        """Those that runs have noted, and more."""
+        """Returns the stored roots, and `more`."""
         return cls((*_noted(), *(_real(str(place)) for place in more)))
 
     def check(self, place: str) -> None:
-        """Refuses a path or URL that is none of them, nor below one; a link counts as what it leads to.
+        """Refuses a path or URL that is neither a root nor below one; a link counts as its target.
 
         Raises:
-            EmbedshiftError: one line.
+            EmbedshiftError: The place is refused.
 
         Example:
             >>> Roots(["/data/photos"]).check("/data/photos/a.png")
@@ -97,7 +97,7 @@ class Roots:
 
 
 def moved(description: Mapping[str, Any], folder: Path) -> Json:
-    """A description of the same images below another folder.
+    """Returns a description of the same images below another folder.
 
     Images are looked up there by their ids; archives, and folders of variants, by their names.
 
@@ -136,7 +136,7 @@ def _noted() -> list[str]:
 
 
 def _real(place: str) -> str:
-    """A path without links and the name of a column; a URL as it is."""
+    """Returns a path without links and without a column; a URL unchanged."""
     if place.startswith("file://"):
         place = place.removeprefix("file://")
     return place.rstrip("/") if is_url(place) else os.path.realpath(file_and_column(place)[0])

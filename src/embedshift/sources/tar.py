@@ -1,4 +1,4 @@
-"""Tar files of pictures, as WebDataset and img2dataset write them."""
+"""Tar files of images, as WebDataset and img2dataset write them."""
 
 import bisect
 import os
@@ -25,25 +25,25 @@ from embedshift.sources.base import (
 )
 from embedshift.sources.lists import is_url, open_place
 
-# Members of a block of a tar behind a URL: what stands near is near for the far end too, and for what caches between.
+# Members in a block of a tar behind a URL: neighbours are quick to read for the server, and for caches in between.
 MEMBERS = 2_048
 # Zeros behind the last member: two blocks end a tar, and writers fill up to a record of 10 kB, or of some megabytes.
 _END, _MOST_END, _PART = 2 * tarfile.BLOCKSIZE, 2**26, 2**16
 
 
 class TarSource:
-    """The images in tar files; an `image_id` is the member's name, extension included.
+    """The images in tar files; an `image_id` is the member's name with its extension.
 
-    A text beside a picture with the same name up to the last dot (`.txt`, or the `caption` of a `.json`) is its
-    caption, as in the WebDataset layout that img2dataset writes. A link to a member is that member under another
-    name. What has the name of a picture and cannot be read is a sample with a `problem`.
+    A text beside an image with the same name up to the last dot (`.txt`, or the `caption` of a `.json`) is its caption,
+    as in the WebDataset layout of img2dataset. A link to a member is that member under another name. A member that has
+    the name of an image but cannot be read is a sample with a `problem`.
 
     Args:
         archives: Paths or fsspec URLs of uncompressed tar files.
 
     Raises:
-        EmbedshiftError: when one is no tar, is compressed, damaged, or has no end: what stands behind the damage
-            would be lost without a word.
+        EmbedshiftError: An archive is no tar, is compressed, damaged, or has no end: members behind the damage would be
+            lost silently.
     """
 
     def __init__(self, archives: Sequence[str]) -> None:
@@ -58,7 +58,7 @@ class TarSource:
         self.description = {"kind": "tar", "paths": list(archives)}
 
     def read(self, sample: Sample) -> bytes:
-        """The bytes of one member."""
+        """Reads the bytes of one member."""
         if _is_far(sample.archive):
             files, path = fsspec.url_to_fs(sample.archive)
             data: bytes = files.cat_file(path, start=sample.position, end=sample.position + sample.length)
@@ -71,7 +71,7 @@ class TarSource:
         return data
 
     def block(self, sample: Sample) -> Block | None:
-        """So many members of an archive behind a URL, since neighbours there are read together; else none."""
+        """Returns a number of neighbouring members for an archive behind a URL; else None."""
         positions = self._positions.get(sample.archive)
         return (
             None if positions is None else (sample.archive, bisect.bisect_left(positions, sample.position) // MEMBERS)
@@ -86,7 +86,7 @@ class TarSource:
             raise UsageError(f"{archive}: no such file") from error
         except (OSError, EmbedshiftError) as error:
             raise UsageError(f"{archive}: {cause(error)}") from error
-        except Exception as error:  # of a header with what a header cannot hold: sizes, names, dates
+        except Exception as error:  # errors of a header with impossible sizes, names or dates
             raise UsageError(f"{archive}: damaged or ends early ({reason(error)}); make it again") from error
         captions = captions_of(members.texts)
         stems = {os.path.splitext(name)[0] for name, _ in members.images}
@@ -108,7 +108,7 @@ class TarSource:
 
 @dataclass
 class _Members:
-    """What a tar lists: its images, the texts beside them, and every file by name, for links."""
+    """The content of a tar: its images, the texts beside them, and every file by name, for links."""
 
     tar: tarfile.TarFile
     skipped: Counter[str]
@@ -137,7 +137,7 @@ class _Members:
             count_ending(self.skipped, name)
 
     def resolved(self, name: str, member: tarfile.TarInfo) -> tuple[tarfile.TarInfo, str | None]:
-        """The member that holds the bytes, and why there is none."""
+        """Returns the member that holds the bytes, and why there is none."""
         found, problem = member, None
         if member.islnk() or member.issym():
             folder = "" if member.islnk() else posixpath.dirname(name)
@@ -169,7 +169,7 @@ def _opened(file: IO[bytes]) -> tarfile.TarFile:
 
 
 def _refuse_without_end(at: int, file: IO[bytes]) -> None:
-    """Refuses a tar with anything but its end, which is zeros, from a byte on: a reader stops there without a word."""
+    """Refuses a tar that holds anything but zeros from a byte on: a reader stops there silently."""
     file.seek(at)
     zeros = 0
     while part := file.read(_PART):

@@ -1,4 +1,4 @@
-"""Pictures behind URLs: any file system that fsspec knows (s3, gs, http, memory)."""
+"""Images behind URLs: any file system that fsspec knows (s3, gs, http, memory)."""
 
 import os
 import posixpath
@@ -14,13 +14,13 @@ from embedshift.sources.base import ENDINGS, IMAGE_BYTES, Block, Sample, count_e
 
 
 class UrlSource:
-    """The pictures below URLs; an `image_id` is the path below the one given, or below their common parent.
+    """The images below URLs; an `image_id` is the path below the given URL, or below the common parent of several.
 
     Args:
         urls: Folders and files, all of one file system.
 
     Raises:
-        EmbedshiftError: when a URL names nothing, or its file system's package is not installed.
+        EmbedshiftError: A URL leads to nothing, or its file system's package is not installed.
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ class UrlSource:
         ]
 
     def read(self, sample: Sample) -> bytes:
-        """The bytes behind one URL."""
+        """Reads the bytes behind one URL."""
         files, path = fsspec.url_to_fs(sample.location)
         if isinstance(files, LocalFileSystem):
             return read_file(path, IMAGE_BYTES)
@@ -50,7 +50,7 @@ class UrlSource:
         return data
 
     def block(self, sample: Sample) -> Block | None:
-        """None: every image can be read by itself."""
+        """Returns None: every image can be read by itself."""
         return None
 
     def _wanted(self, below: str) -> bool:
@@ -63,7 +63,7 @@ class UrlSource:
 
 
 def _find(url: str) -> tuple[str, list[str]]:
-    """The folder that ids count from, and the files below it, both without the scheme where fsspec leaves it out."""
+    """Returns the folder where ids start, and the files below it, both without the scheme if fsspec omits it."""
     try:
         files, path = fsspec.url_to_fs(url)
         if files.isfile(path) and not files.isdir(path):

@@ -1,4 +1,4 @@
-"""What variants of images are called, and where they lie."""
+"""The names of variants, and their places."""
 
 import os
 import posixpath
@@ -12,12 +12,12 @@ _ENDING = re.compile(r"\.(tar|parquet|txt)$", re.IGNORECASE)
 
 
 def named_variants(pairs: Sequence[str]) -> dict[str, str]:
-    """Name → path of the texts of the setting `pairs`.
+    """Returns name → path for the texts of the setting `pairs`.
 
-    A name is what stands before `=`, else the column of a Parquet file, else the name of the folder or archive.
+    The name is the text before `=`, else the column of a Parquet file, else the name of the folder or archive.
 
     Raises:
-        UsageError: when two names are equal.
+        UsageError: Two names are equal.
 
     Example:
         >>> named_variants(["cdn=/data/a", "/data/q50/", "/data/q10.tar", "/data/b.parquet#webp"])

@@ -1,10 +1,10 @@
-"""What a WebP and a PNG need before they are decoded, or besides."""
+"""Checks whether WebP and PNG files are complete, and prepares PNG files for decoding."""
 
 import struct
 import zlib
 from collections.abc import Iterator
 
-# Zeros at the end of a WebP that are looked into; a writer may leave a few behind its codes.
+# Number of final zeros from which a WebP is checked; a writer may leave a few after its codes.
 _TAIL = 32
 # Where the passes of an interlaced PNG begin, and their steps, across and down.
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -13,16 +13,17 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 
 def shorter_webp(data: bytes) -> bytes | None:
-    """A still WebP without the last bytes of its data, where these are zeros, as a broken download leaves them.
+    """Returns a still WebP without the last bytes of its data if these are zeros, as after a broken download.
 
-    Codes may be zeros in a whole picture too, half of the file where much is of one colour. But a decoder then reads to
-    the end: one that succeeds on less has filled a picture from zeros that do not belong to it.
+    A complete image may end in zeros too; in an image of mostly one colour they may be half of the file. But its
+    decoder reads to the end. If decoding succeeds with fewer bytes, the decoder has filled the image from zeros that do
+    not belong to it.
 
     Args:
-        data: Any file.
+        data: The bytes of any file.
 
     Returns:
-        None where it is something else, or does not end in zeros.
+        The shorter file; None if it is something else, or does not end in zeros.
     """
     if data[:4] + data[8:12] != b"RIFFWEBP":
         return None
@@ -39,7 +40,7 @@ def shorter_webp(data: bytes) -> bytes | None:
 
 
 def holds_all_lines(data: bytes) -> bool:
-    """Whether the compressed data of a PNG are as long as its header says; Pillow leaves lines that are missing black.
+    """Returns whether a PNG's compressed data are as long as its header says; Pillow leaves missing lines black.
 
     Args:
         data: A PNG that decodes.
@@ -75,10 +76,10 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def without_texts(data: bytes) -> bytes:
-    """A PNG without its texts, which are no part of its pixels; Pillow refuses those of more than a megabyte.
+    """Returns a PNG without its texts, which are not pixels; Pillow refuses texts of more than a megabyte.
 
     Args:
-        data: Begins as a PNG does.
+        data: Bytes that begin as a PNG does.
 
     Example:
         >>> ihdr, text = struct.pack(">I4sB4x", 1, b"IHDR", 0), struct.pack(">I4s2s4x", 2, b"tEXt", b"ab")

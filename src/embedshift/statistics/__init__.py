@@ -1,1 +1,1 @@
-"""Pure functions that several questions need: resamples, intervals, clusters, vectors, maps."""
+"""Pure functions that several questions share: resamples, intervals, clusters, vectors, maps."""

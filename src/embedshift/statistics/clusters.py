@@ -1,4 +1,4 @@
-"""Distances between augmentations → linkage, clusters, and the lines of the dendrogram."""
+"""Clusters of augmentations: distances → linkage, clusters, and the lines of the dendrogram."""
 
 import functools
 import logging
@@ -24,12 +24,15 @@ Linkage = Literal["ward", "average", "complete", "single"]
 CUT = 0.7
 
 
-# What tables of all pairs take, in words.
+# What tables of all pairs need, as text.
 FEW = f"at most {MOST_AUGMENTATIONS} augmentations"
 
 
 def has_pairs(augmentations: Sequence[str]) -> bool:
-    """Whether tables, trees and figures of all pairs are made; where not, one line of the log says so.
+    """Returns whether tables, trees and figures of all pairs are made; if not, logs one line.
+
+    Args:
+        augmentations: Names of the augmentations.
 
     Example:
         >>> has_pairs(["noise", "blur"])
@@ -47,7 +50,11 @@ def _left_out(count: int) -> None:
 
 
 def linkage_matrix(distances: ArrayLike, linkage: str = "ward") -> Values:
-    """The linkage matrix Z `[A - 1, 4]` of a square distance matrix `[A, A]`, as `scipy.cluster.hierarchy.linkage`.
+    """Returns the linkage matrix Z `[A - 1, 4]` of a distance matrix, as `scipy.cluster.hierarchy.linkage`.
+
+    Args:
+        distances: Square, symmetric `[A, A]`, zeros on the diagonal.
+        linkage: Name of a scipy linkage.
 
     Example:
         >>> linkage_matrix([[0.0, 1.0], [1.0, 0.0]])[0, 2].item()
@@ -60,12 +67,12 @@ def linkage_matrix(distances: ArrayLike, linkage: str = "ward") -> Values:
 
 
 def threshold(linkage: Values) -> float:
-    """Where the tree is cut: 0.7 of its greatest height."""
+    """Returns the height at which the tree is cut: 0.7 of its greatest height."""
     return float(CUT * linkage[:, 2].max())
 
 
 def clusters_of(distances: ArrayLike, augmentations: Sequence[str], linkage: str = "ward") -> pl.DataFrame:
-    """The cluster of every augmentation (the paper's equation 1) and its place in the dendrogram.
+    """Returns the cluster of every augmentation (the paper's equation 1) and its place in the dendrogram.
 
     Args:
         distances: Square, symmetric `[A, A]`, zeros on the diagonal.
@@ -73,7 +80,7 @@ def clusters_of(distances: ArrayLike, augmentations: Sequence[str], linkage: str
         linkage: "ward" is the authors' choice; it treats the distances as if they were Euclidean.
 
     Returns:
-        `augmentation, cluster, leaf`: clusters count from 1 by first appearance in suite order, leaves from 0.
+        `augmentation, cluster, leaf`: clusters are numbered from 1 by first appearance in suite order, leaves from 0.
 
     Example:
         >>> clusters_of([[0, 9, 9], [9, 0, 1], [9, 1, 0]], ["noise", "blur", "flip"])["cluster"].to_list()
@@ -96,7 +103,11 @@ def clusters_of(distances: ArrayLike, augmentations: Sequence[str], linkage: str
 
 
 def distances_of_means(means: ArrayLike, metric: str = "euclidean") -> Values:
-    """Distances `[A, A]` between mean embeddings `[A, D]` by any metric of scipy's `pdist` (the paper's equation 2).
+    """Returns distances `[A, A]` between mean embeddings (the paper's equation 2).
+
+    Args:
+        means: Mean embeddings `[A, D]`.
+        metric: Any metric of scipy's `pdist`.
 
     Example:
         >>> distances_of_means([[0.0, 0.0], [3.0, 4.0]])[0, 1].item()
@@ -113,9 +124,9 @@ class Branches:
     """A tree ready to draw: leaf i of `leaves` stands at position i.
 
     Args:
-        positions: Of the four corners of each merge, along the leaves, float64 `[A - 1, 4]`.
-        heights: Of the same corners.
-        leaves: Indices of what was linked, in the order of the drawing.
+        positions: Positions of the four corners of each merge, along the leaves, float64 `[A - 1, 4]`.
+        heights: Heights of the same corners, float64 `[A - 1, 4]`.
+        leaves: Indices of the linked items, in the order of the drawing.
     """
 
     positions: Values
@@ -124,7 +135,7 @@ class Branches:
 
 
 def branches(linkage: Values) -> Branches:
-    """The lines of scipy's dendrogram.
+    """Returns the lines of scipy's dendrogram.
 
     Example:
         >>> branches(linkage_matrix([[0.0, 1.0], [1.0, 0.0]])).positions.tolist()

@@ -1,4 +1,4 @@
-"""How values are spread: a smooth curve."""
+"""Kernel density estimates: how values are spread, as a smooth curve."""
 
 import numpy as np
 
@@ -12,17 +12,17 @@ _AT_ONCE = 4_096
 
 
 def density(values: Values, low: float = -np.inf, high: float = np.inf) -> tuple[Values, Values] | None:
-    """A Gaussian kernel density estimate (Scott's bandwidth) where the values are: x `[400]` and density `[400]`.
+    """Returns a Gaussian kernel density estimate (Scott's bandwidth) where the values are.
 
-    What the kernels have beyond a bound is reflected there, so that the area under the curve is 1.
+    Density beyond a bound is reflected there, so that the area under the curve is 1.
 
     Args:
         values: Sample `[N]`, from `low` to `high`.
-        low: The least value possible; the curve ends there.
-        high: The greatest value possible.
+        low: The least possible value; the curve ends there.
+        high: The greatest possible value.
 
     Returns:
-        None where there is no density: fewer than two values, or all equal.
+        x `[400]` and density `[400]`; None if there is no density: fewer than two values, or all equal.
 
     Example:
         >>> density(np.array([1.0, 1.0])) is None
@@ -38,17 +38,17 @@ def density(values: Values, low: float = -np.inf, high: float = np.inf) -> tuple
 
 
 def _images(x: Values, low: float, high: float) -> list[Values]:
-    """The points, and where they are mirrored at the bounds; between two bounds also at the mirrored bounds."""
+    """Returns the points and their mirror images at the bounds; with two bounds also at the mirrored bounds."""
     if not np.isfinite([low, high]).all():
         return [x, *(2 * bound - x for bound in (low, high) if np.isfinite(bound))]
     return [image + 2 * turn * (high - low) for turn in (-1, 0, 1) for image in (x, 2 * low - x)]
 
 
 def _within(values: Values, width: float, x: Values, near: tuple[float, float]) -> Values:
-    """The density at the points that are near the values; 0 elsewhere, where it would only cost time."""
+    """Returns the density at points near the values; 0 elsewhere, to save time."""
     found, there = np.zeros(len(x)), (x > near[0]) & (x < near[1])
     if there.any():
-        # SciPy's would import all of its statistics, and solve a system of one equation each time.
+        # SciPy's version would import all of its statistics, and solve a system of one equation each time.
         for start in range(0, len(values), _AT_ONCE):
             away = (x[there, None] - values[start : start + _AT_ONCE]) / width
             found[there] += np.exp(-(away**2) / 2).sum(axis=1)

@@ -18,10 +18,11 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def differences(of: Measured, *, seed: int) -> pl.DataFrame:
-    """All pairs of augmentations, metric by metric, with simultaneous 95 % intervals over the pairs of a metric.
+    """Returns all pairs of augmentations for each metric, with simultaneous 95 % intervals over the pairs of a metric.
 
-    The studentised bootstrap over images, max-T; above 5,000 images the normal law of the covariance. With 95 %
-    all intervals of a metric hold at once. A pair is of the images that have both values, up to 5,000 images.
+    The intervals are the studentised bootstrap over images with max-T; above 5,000 images the normal law of the
+    covariance. All intervals of a metric hold at once with 95 %. Up to 5,000 images, a pair uses the images that have
+    both values.
 
     Args:
         of: The metrics of all images.
@@ -29,9 +30,9 @@ def differences(of: Measured, *, seed: int) -> pl.DataFrame:
 
     Returns:
         `augmentation, other, metric, difference, low, high, effect, settled`: `difference` is the mean under
-        `augmentation` less that under `other`, in the metric's unit; `effect` is it over the standard deviation of the
-        paired differences (d_z); `settled` says that the interval does not hold 0. Null ends, and never settled, for
-        fewer than 8 images.
+        `augmentation` minus that under `other`, in the metric's unit; `effect` is the difference divided by the
+        standard deviation of the paired differences (d_z); `settled` says whether the interval excludes 0. With fewer
+        than 8 images the ends are null and nothing is settled.
 
     Example:
         >>> from embedshift.statistics.sample import of_values
@@ -55,7 +56,7 @@ def differences(of: Measured, *, seed: int) -> pl.DataFrame:
 
 
 def contrasts(count: int) -> Values:
-    """The weights of all pairs' differences, `[count, pairs]`.
+    """Returns the weights of all pairwise differences of `count` numbers, `[count, pairs]`.
 
     Example:
         >>> contrasts(3).tolist()
@@ -69,6 +70,6 @@ def contrasts(count: int) -> Values:
 
 
 def settled_pairs(table: pl.DataFrame, metric: str) -> Iterator[tuple[str, str]]:
-    """The pairs of augmentations that are settled in one metric, each in both orders."""
+    """Yields the pairs of augmentations that are settled in one metric, each in both orders."""
     for one, other in table.filter(pl.col("metric") == metric, "settled").select("augmentation", "other").iter_rows():
         yield from ((one, other), (other, one))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from embedshift.arrays import Values
 from embedshift.augmentations import Grade
 
-# Which views of families are shown where all would be too many: `MeasuredFamily.nearest`.
+# The views of families that are shown if all would be too many: `MeasuredFamily.nearest`.
 ONE_LEVEL = "one level per family: the level nearest the tolerance, otherwise the strongest"
 
 
@@ -19,10 +19,10 @@ class MeasuredFamily:
     """One kind of change at the levels that a study measured.
 
     Args:
-        name: The family's.
-        unit: Of its parameter.
-        zero: The parameter of level 0, the image itself.
-        parameters: Of levels 1, 2, …
+        name: The family's name.
+        unit: The unit of its parameter.
+        zero: The parameter of level 0, the unchanged image.
+        parameters: The parameters of levels 1, 2, …
         views: Names of the augmentations at these levels, the weakest first.
     """
 
@@ -43,7 +43,7 @@ class MeasuredFamily:
         return len(self.views) > 1
 
     def levels_at(self, parameters: ArrayLike) -> Values:
-        """Where strengths stand among the levels, by a straight line between two; NaN stays NaN.
+        """Converts strengths to positions among the levels, by linear interpolation; NaN stays NaN.
 
         Example:
             >>> family = MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2"))
@@ -55,7 +55,7 @@ class MeasuredFamily:
         return np.asarray(np.interp(sign * found, sign * known, np.arange(len(known))))
 
     def nearest(self, parameter: float | None) -> str:
-        """The view whose level is nearest to a strength; that of the strongest level where there is none.
+        """Returns the view whose level is nearest to a strength; for None that of the strongest level.
 
         Example:
             >>> family = MeasuredFamily("jpeg", "quality", 100, (80, 50, 10), ("jpeg@1", "jpeg@2", "jpeg@3"))
@@ -66,7 +66,7 @@ class MeasuredFamily:
 
 
 def families_of(augmentations: Mapping[str, Mapping[str, Any]]) -> tuple[MeasuredFamily, ...]:
-    """The families in the description of a suite, in its order; empty for a suite without families.
+    """Returns the families in a suite's description, in its order; empty for a suite without families.
 
     Example:
         >>> from embedshift.augmentations import load_suite

@@ -1,4 +1,4 @@
-"""The floor: what a metric gives for unrelated images, and an augmentation's shift as a share of it."""
+"""The floor of a metric, its value for unrelated images, and shares: shifts as fractions of the distance to it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from embedshift.statistics.vectors import unit
 # Originals whose vectors a study keeps: of so many images, the floor is exact over all pairs whatever the metric; and
 # groups of images that a larger study's sums are kept by.
 KEPT, GROUPS = 1_024, 512
-# A floor that is not so many standard errors away from no change is no scale.
+# The number of standard errors by which a floor must differ from no change to be a scale.
 _DISTINCT = 3.0
 
 
@@ -23,9 +23,9 @@ class Floor:
     """The mean of a metric over pairs of unrelated images.
 
     Args:
-        value: Of the metric; NaN where there is no pair.
+        value: The mean; NaN if there is no pair.
         error: Its standard error.
-        pairs: Where the metric is exact, what its share is resampled by.
+        pairs: For an exact floor: the sums from which it is resampled together with the means; otherwise None.
     """
 
     value: float
@@ -35,13 +35,13 @@ class Floor:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A kernel summed over all pairs of different images, group of images by group.
+    """A kernel summed over all pairs of different images, by pairs of groups of images.
 
     Args:
-        sums: Over the pairs of an image of one group with one of another `[G, G]`; the diagonal is over the pairs of
-            different images inside a group.
-        counts: Number of these pairs `[G, G]`.
-        images: Number of images of each group `[G]`, in the order of the rows.
+        sums: Sums over the pairs of an image of one group with one of another, `[G, G]`; on the diagonal over the pairs
+            of different images within a group.
+        counts: Numbers of these pairs, `[G, G]`.
+        images: Number of images of each group, `[G]`, in the order of the rows.
     """
 
     sums: Values
@@ -49,16 +49,16 @@ class Pairs:
     images: Values
 
     def means(self, drawn: Values) -> tuple[Values, Values]:
-        """The metric's mean over all pairs, where each group counts as often as drawn, and what each group adds.
+        """Returns the metric's mean over all pairs when groups are resampled, and its derivatives.
 
-        An image and its own copies are no pair: for cosines of n groups of one image that are drawn c times this is
-        ``(|Σ c z|² - Σ c²) / (n² - Σ c²)``.
+        An image and its own copies are not a pair: for cosines of n groups of one image each, drawn c times, the mean
+        is ``(|Σ c z|² - Σ c²) / (n² - Σ c²)``.
 
         Args:
-            drawn: How often each group counts `[R, G]`.
+            drawn: How often each group counts, `[R, G]`.
 
         Returns:
-            The means `[R]`, and the derivative of each by the number of times that a group counts `[R, G]`.
+            The means `[R]`, and the derivative of each by the number of times that a group counts, `[R, G]`.
         """
         kernel, number = drawn @ self.sums, drawn @ self.counts
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -68,7 +68,7 @@ class Pairs:
         return mean, slope
 
     def floor(self) -> Floor:
-        """The floor, with its standard error by the delta method."""
+        """Returns the floor, with its standard error by the delta method."""
         count = len(self.images)
         mean, slope = self.means(np.ones((1, count)))
         error = np.sqrt(count / max(1, count - 1) * np.square(slope).sum())
@@ -79,16 +79,16 @@ Joined = Callable[[str], Mapping[str, Values]]
 
 
 def cosine_floor(joined: Joined, images: int) -> Floor | None:
-    """The mean cosine of all pairs of images, exactly: from their vectors, or from sums of their unit vectors.
+    """Returns the exact mean cosine of all pairs of images, from their vectors or from sums of their unit vectors.
 
     Args:
-        joined: Gives what the shards added up under a name, one shard after the other: "vectors" = `vectors` `[k, D]`
-            of the originals that are kept; "units" = by groups of images `units` `[G, D]`, the sum of their vectors at
-            length 1, `valid` `[G]`, how many have a length, and `images` `[G]`.
-        images: Number of images measured.
+        joined: Function of a name → the concatenated sums of all shards: "vectors" gives `vectors` `[k, D]`, the kept
+            originals; "units" gives, by groups of images, `units` `[G, D]`, the sums of the unit vectors, `valid`
+            `[G]`, the number of images whose vector has a length, and `images` `[G]`.
+        images: Number of measured images.
 
     Returns:
-        None where the shards do not hold it.
+        None if the shards do not hold it.
 
     Example:
         >>> floor = cosine_floor({"vectors": {"vectors": np.eye(3)}, "units": {}}.__getitem__, 3)
@@ -108,12 +108,12 @@ def cosine_floor(joined: Joined, images: int) -> Floor | None:
 
 
 def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
-    """The cosines of all pairs of images, from sums of their vectors at length 1 by group.
+    """Returns the cosines of all pairs of images, from sums of their unit vectors by group.
 
     Args:
-        units: `[G, D]`.
-        valid: How many images of the group have a length `[G]`.
-        images: How many images it has `[G]`.
+        units: Sums of unit vectors, `[G, D]`.
+        valid: Number of images in each group whose vector has a length, `[G]`.
+        images: Number of images in each group, `[G]`.
     """
     kernel, counts = units @ units.T, np.outer(valid, valid)
     diagonal = np.arange(len(units))
@@ -123,11 +123,11 @@ def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
 
 
 def distance_floor(joined: Joined, images: int) -> Floor | None:
-    """The mean L2 distance of all pairs of `KEPT` originals at most; of all images, where all are kept.
+    """Returns the mean L2 distance of all pairs among at most `KEPT` originals; of all images if all are kept.
 
     Args:
-        joined: As for `cosine_floor`.
-        images: Number of images measured.
+        joined: As in `cosine_floor`.
+        images: Number of measured images.
 
     Example:
         >>> floor = distance_floor(lambda name: {"vectors": np.array([[0.0], [4.0], [4.0]])}, 3)
@@ -145,16 +145,16 @@ def distance_floor(joined: Joined, images: int) -> Floor | None:
 
 
 def of_sampled_pairs(total: float, squares: float, pairs: float, images: float) -> Floor:
-    """The floor of a metric that was measured on some pairs of originals.
+    """Returns the floor of a metric that was measured on some pairs of originals.
 
-    Pairs that share an image are not independent: the mean of all pairs of n images varies at most as that of n / 2
-    pairs that share none (Hoeffding 1963), so the standard error is that of n / 2 values.
+    Pairs that share an image are not independent: the variance of the mean of all pairs of n images is at most that of
+    n / 2 pairs that share none (Hoeffding 1963), so the standard error is that of n / 2 values.
 
     Args:
         total: Sum of the metric over the pairs.
         squares: Sum of squares.
         pairs: Number of pairs.
-        images: Number of images in them.
+        images: Number of images in these pairs.
 
     Example:
         >>> floor = of_sampled_pairs(6.0, 14.0, 3, 6)
@@ -169,7 +169,7 @@ def of_sampled_pairs(total: float, squares: float, pairs: float, images: float) 
 
 
 def merged(sums: Mapping[str, Values], most: int = GROUPS) -> dict[str, Values]:
-    """Sums of fewer groups, where there are more than `most`: each of several consecutive ones."""
+    """Merges consecutive groups of the sums until there are at most `most`."""
     count = len(sums["images"])
     each = -(-count // most)
     return {name: np.add.reduceat(array, np.arange(0, count, each), axis=0) for name, array in sums.items()}
@@ -177,7 +177,7 @@ def merged(sums: Mapping[str, Values], most: int = GROUPS) -> dict[str, Values]:
 
 @dataclass(frozen=True)
 class Shares:
-    """Shifts as shares of the way to an unrelated image `[A]`: 0 = no change, 1 = as far as another image."""
+    """Shifts as shares of the distance to an unrelated image, `[A]`: 0 = no change, 1 = as far as another image."""
 
     value: Values
     low: Values
@@ -187,17 +187,17 @@ class Shares:
 def shares(
     sample: Sample, floor: Floor, no_change: float, *, seed: int, limits: tuple[float, float] | None = None
 ) -> Shares:
-    """The shares (no change - mean) / (no change - floor), and their 95 % intervals, the floor resampled too.
+    """Returns the shares (no change - mean) / (no change - floor) with 95 % intervals; the floor is resampled too.
 
     Args:
-        sample: Of one metric under A augmentations, with groups where the floor is exact.
-        floor: Of the metric.
-        no_change: Its value for an unchanged view.
+        sample: One metric under A augmentations; with groups if the floor is exact.
+        floor: The metric's floor.
+        no_change: The metric's value for an unchanged view.
         seed: Decides the resamples.
-        limits: The least and the greatest value of the metric; an interval ends where they do.
+        limits: The least and the greatest value of the metric, which bound the intervals.
 
     Returns:
-        NaN where the floor is no scale: where it lies within three standard errors of no change.
+        The shares `[A]`; NaN if the floor is no scale: if it lies within three standard errors of no change.
     """
     scale = no_change - floor.value
     nothing = np.full(len(sample.mean), np.nan)
@@ -215,7 +215,7 @@ def shares(
 
 
 def is_scale(floor: Floor, no_change: float) -> bool:
-    """Whether a floor is far enough from no change for shares of the way to it: three standard errors at least.
+    """Returns whether a floor is at least three standard errors away from no change, so that shares make sense.
 
     Example:
         >>> is_scale(Floor(0.4, 0.01), 1.0), is_scale(Floor(0.4, 0.3), 1.0)
@@ -226,13 +226,13 @@ def is_scale(floor: Floor, no_change: float) -> bool:
 
 
 def shares_of_binary(sample: Sample, floor: Floor, low: Values, high: Values) -> Shares:
-    """The shares of a metric of 0 and 1, from its own intervals and the floor's error (Zou and Donner 2008).
+    """Returns the shares of a binary metric, from its own intervals and the floor's error (Zou and Donner 2008).
 
     Args:
-        sample: Of the metric under A augmentations.
-        floor: Of the metric.
-        low: Lower ends of the metric's intervals `[A]`.
-        high: Upper ends.
+        sample: The metric under A augmentations.
+        floor: The metric's floor.
+        low: Lower ends of the metric's intervals, `[A]`.
+        high: Upper ends, `[A]`.
     """
     if not floor.value > _DISTINCT * floor.error:
         nothing = np.full(len(sample.mean), np.nan)
@@ -247,7 +247,7 @@ def shares_of_binary(sample: Sample, floor: Floor, low: Values, high: Values) ->
 def _with_sampled_floor(
     sample: Sample, floor: Floor, value: Values, no_change: float, seed: int
 ) -> tuple[Values, Values]:
-    """Ends of the intervals; the floor comes from other pairs than the means, and is drawn from its normal law."""
+    """Returns the ends of the intervals; the floor comes from separate pairs and is drawn from its normal law."""
     means, errors = resampled(sample, seed=seed, resamples=RESAMPLES)
     drawn = floor.value + floor.error * np.random.default_rng([seed, 1]).standard_normal((RESAMPLES, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -260,7 +260,7 @@ def _with_sampled_floor(
 def _with_exact_floor(
     sample: Sample, pairs: Pairs, value: Values, no_change: float, seed: int
 ) -> tuple[Values, Values]:
-    """Ends of the intervals; groups of images are drawn, for the means and the floor alike."""
+    """Returns the ends of the intervals; groups of images are resampled, for the means and the floor together."""
     assert sample.grouped is not None
     count = len(pairs.images)
     drawn = np.vstack([np.ones((1, count)), *weights(count, seed=seed, resamples=RESAMPLES)])
@@ -279,7 +279,7 @@ def _with_exact_floor(
 
 
 def _ends(value: Values, error: Values, again: Values, spread: Values) -> tuple[Values, Values]:
-    """Bootstrap-t: deviations of the resamples, each in its own standard error."""
-    # What rounding leaves of a resample without spread would pass for a tiny one.
+    """Returns the ends of the bootstrap-t: each resample's deviation counts in its own standard error."""
+    # In a resample without spread, rounding would look like a tiny spread.
     t = over(again - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
     return equal_tailed(value, error, np.where(np.isnan(t), 0.0, t))

@@ -1,7 +1,7 @@
-"""The rows of a study in groups of images: what tables add up is added up group by group, anywhere, and merged.
+"""Groups of consecutive images: tables are summed group by group, on any process, and merged.
 
-Where the groups are cut depends on the number of images alone, and partials are merged in their order: a table has the
-same bits whoever computed which of them.
+The groups depend only on the number of images, and partial sums are merged in order. So a table has the same bits
+whichever process computed which group.
 """
 
 import functools
@@ -25,25 +25,25 @@ T = TypeVar("T")
 
 
 class Group(Protocol):
-    """Some consecutive images of a study; it can be pickled where it is to be read elsewhere."""
+    """Consecutive images of a study; it can be pickled if another process reads it."""
 
     @property
     def start(self) -> int:
-        """Images of the study before it."""
+        """Number of images of the study before it."""
 
     def rows(self) -> pl.LazyFrame:
-        """Its rows."""
+        """Returns its rows."""
 
 
 class Over(Protocol):
-    """Calls a function that can be pickled with each of some things; yields the results in their order."""
+    """Calls a function that can be pickled with each item; yields the results in the order of the items."""
 
     def __call__(self, function: Callable[[A], T], items: Sequence[A], /) -> Iterator[T]:
-        """As `map`."""
+        """Behaves as `map`."""
 
 
 def here(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
-    """One after the other in this process."""
+    """Calls the function with one item after the other in this process."""
     return map(function, items)
 
 
@@ -53,9 +53,9 @@ class Slice:
 
     Args:
         whole: All rows.
-        start: Images before it.
-        first: Rows before it.
-        count: Its rows.
+        start: Number of images before it.
+        first: Number of rows before it.
+        count: Number of its rows.
     """
 
     whole: pl.LazyFrame
@@ -64,7 +64,7 @@ class Slice:
     count: int
 
     def rows(self) -> pl.LazyFrame:
-        """Its rows."""
+        """Returns its rows."""
         return self.whole.slice(self.first, self.count)
 
 
@@ -74,9 +74,9 @@ class Groups:
 
     Args:
         whole: All rows.
-        order: Their layout.
-        items: The groups, in order; none where there are no images.
-        over: Who computes what is computed of each.
+        order: The layout of the rows.
+        items: The groups, in order; empty if there are no images.
+        over: The map that calls functions with the groups.
     """
 
     whole: pl.LazyFrame
@@ -90,11 +90,11 @@ class Groups:
         return self.whole.collect_schema()
 
     def each(self, function: Callable[[Group], T]) -> Iterator[T]:
-        """What a function that can be pickled gives for each group, in order."""
+        """Yields the results of a function that can be pickled for each group, in order."""
         return self.over(functools.partial(_on_one_thread, function), self.items)
 
     def head(self, images: int) -> pl.LazyFrame:
-        """The rows of the first images, of one group at most."""
+        """Returns the rows of the first images, at most one group."""
         return self.items[0].rows().head(images * len(self.order.views))
 
 
@@ -105,7 +105,7 @@ Read = Callable[[pl.LazyFrame], Iterator[tuple[Values, Values]]]
 
 
 def grouped(rows: Rows) -> Groups:
-    """The rows of a study in groups.
+    """Splits the rows of a study into groups.
 
     Example:
         >>> grouped(pl.LazyFrame({"view": ["original", "blur"] * 3})).order
@@ -120,15 +120,15 @@ def grouped(rows: Rows) -> Groups:
 
 
 def gather(rows: Groups, read: Read, *, together: bool = True, sizes: Sequence[int] | None = None) -> sample.Sample:
-    """The sample of the images of a study with at least one, as `sample.gather` gives it.
+    """Returns the sample of a study's images, of which there is at least one, as `sample.gather` does.
 
-    Up to one group it has the same bits; the sums of more are merged, which differs by rounding.
+    Up to one group, it has the same bits. The sums of several groups are merged, which differs by rounding.
 
     Args:
         rows: The study.
-        read: Gives the numbers.
-        together: Whether numbers will be combined.
-        sizes: Numbers of images of consecutive groups that means are resampled by.
+        read: Function that reads the numbers.
+        together: Whether the numbers will be combined.
+        sizes: Sizes of consecutive groups of images by which means are resampled.
     """
     if len(rows.items) == 1 or rows.order.images <= sample.IN_MEMORY:
         parts = (part for group in rows.items for part in read(group.rows()))
@@ -148,7 +148,7 @@ def gather(rows: Groups, read: Read, *, together: bool = True, sizes: Sequence[i
 def _sums(
     group: Group, *, read: Read, centre: Values, together: bool, sizes: Sequence[int] | None
 ) -> tuple[Moments, GroupSums | None]:
-    """The partial of one group."""
+    """Returns the partial sums of one group."""
     moments = Moments(centre, together)
     by_group = None if sizes is None else GroupSums(sizes, group.start)
     for sums, counts in read(group.rows()):
@@ -159,6 +159,6 @@ def _sums(
 
 
 def _on_one_thread(function: Callable[[Group], T], group: Group) -> T:
-    """The products of a block are small: threads would cost more than they gain, and may sum in another order."""
+    """Calls a function on one thread: the products of a block are small, and threads may sum in another order."""
     with threadpool_limits(1):
         return function(group)

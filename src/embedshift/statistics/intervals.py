@@ -1,8 +1,8 @@
-"""Intervals that cover: of means, of shares of 0 and 1, and of several numbers at once. The unit is the image.
+"""Intervals of means, of proportions, and of several numbers at once. The unit of resampling is the image.
 
-Means have the bootstrap-t of Efron: a resample's deviation is measured in its own standard error, so that skewed and
-small samples are covered. Shares have Clopper and Pearson's interval at the effective number of values. Several numbers
-that are compared have one critical value, that of the largest deviation of all (max-T).
+Means have Efron's bootstrap-t: each resample's deviation counts in its own standard error, so that skewed and small
+samples are covered. Proportions have Clopper and Pearson's interval at the effective number of values. Several numbers
+that are compared share one critical value, that of the largest of all deviations (max-T).
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Values
 from embedshift.statistics.sample import Sample
 
-# Below it there is no interval, and no sentence that ranks.
+# Below this number of images there is no interval, and no sentence that ranks.
 LEAST_IMAGES = 8
-# Below it the report says that intervals are approximate.
+# Below this number the report says that intervals are approximate.
 APPROXIMATE_BELOW = 20
 # Of one interval; and where the largest of many deviations counts, whose tail is thinner.
 RESAMPLES, RESAMPLES_OF_MANY = 2_000, 9_999
@@ -29,9 +29,9 @@ _CHUNK = 2**21
 
 
 def weights(count: int, *, seed: int, resamples: int) -> Iterator[Values]:
-    """How often each of `count` things is drawn in a bootstrap resample, some resamples at a time: `[r, count]`.
+    """Yields how often each of `count` items is drawn in bootstrap resamples, some resamples at a time: `[r, count]`.
 
-    The same seed, count and number of resamples give the same draws: numbers of different calls are paired.
+    Equal seed, count and number of resamples give equal draws, so that numbers of different calls are paired.
 
     Example:
         >>> drawn = np.vstack(list(weights(3, seed=0, resamples=5)))
@@ -46,10 +46,10 @@ def weights(count: int, *, seed: int, resamples: int) -> Iterator[Values]:
 
 
 def resampled(sample: Sample, *, seed: int, resamples: int) -> tuple[Values, Values]:
-    """Means of resamples of the images, and their standard errors, `[resamples, K]` each.
+    """Returns means of resamples of the images, and their standard errors, `[resamples, K]` each.
 
-    Of the image values where they are there; else drawn from the normal law of their covariance, whose standard errors
-    are all those of the sample.
+    If the image values are in memory, they are resampled. Otherwise means are drawn from the normal law of the
+    covariance, with the standard errors of the sample.
     """
     mean, error = np.nan_to_num(sample.mean), np.nan_to_num(sample.error)
     if sample.values is None:
@@ -62,7 +62,7 @@ def resampled(sample: Sample, *, seed: int, resamples: int) -> tuple[Values, Val
         end = start + len(drawn)
         means[start:end] = drawn @ off / n
         spread = drawn @ squares / n - means[start:end] ** 2
-        # A resample of equal values has no spread; what rounding leaves of one would pass for a tiny spread.
+        # A resample of equal values has no spread; its rounding would look like a tiny spread.
         tiny = 1e-12 * (sample.variance + 1e-300)
         errors[start:end] = np.sqrt(np.where(spread > tiny, spread, 0.0) / max(1, n - 1))
         start = end
@@ -70,7 +70,7 @@ def resampled(sample: Sample, *, seed: int, resamples: int) -> tuple[Values, Val
 
 
 def _normal(sample: Sample, seed: int, resamples: int) -> Values:
-    """Deviations in standard errors, from the normal law `[resamples, K]`."""
+    """Draws deviations in standard errors from the normal law, `[resamples, K]`."""
     if sample.covariance is None:
         raise ValueError("more images than are kept in memory, and no covariance of their numbers")
     error = np.sqrt(np.diag(np.nan_to_num(sample.covariance)))
@@ -81,9 +81,9 @@ def _normal(sample: Sample, seed: int, resamples: int) -> Values:
 
 
 def studentised(sample: Sample, *, seed: int, resamples: int) -> Values:
-    """Deviations of the means of resamples from the sample's, each in its own standard error, `[resamples, K]`.
+    """Returns deviations of the resampled means from the sample's, each in its own standard error, `[resamples, K]`.
 
-    Infinite where a resample deviates and has no spread; 0 where it neither deviates nor has one.
+    They are infinite if a resample deviates but has no spread, and 0 if it has neither deviation nor spread.
     """
     if sample.values is None:
         return _normal(sample, seed, resamples)
@@ -92,24 +92,24 @@ def studentised(sample: Sample, *, seed: int, resamples: int) -> Values:
 
 
 def over(deviations: Values, errors: Values, scale: Values) -> Values:
-    """Deviations in standard errors; those that are rounding beside `scale`, the whole sample's error, are 0."""
+    """Divides deviations by standard errors; a deviation that is only rounding relative to `scale` becomes 0."""
     real = (np.abs(deviations) > 1e-12 * scale) & (scale > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(real, deviations / errors, 0.0)
 
 
 def of_means(sample: Sample, *, seed: int, low: ArrayLike = -np.inf, high: ArrayLike = np.inf) -> tuple[Values, Values]:
-    """95 % intervals of means, each for itself: bootstrap-t, and the normal law where the values are not in memory.
+    """Returns separate 95 % intervals of means: bootstrap-t, or the normal law if the values are not in memory.
 
     Args:
-        sample: Of K numbers.
+        sample: A sample of K numbers.
         seed: Decides the resamples.
-        low: The least values possible `[K]`; an interval ends there.
-        high: The greatest values possible.
+        low: The least possible values `[K]`, which bound the intervals.
+        high: The greatest possible values `[K]`.
 
     Returns:
-        Their ends `[K]` each; an end is NaN for fewer than `LEAST_IMAGES` images that have a value, and where so few
-        values differ that it cannot be found.
+        Lower and upper ends, `[K]` each; NaN if fewer than `LEAST_IMAGES` images have a value, or if too few values
+        differ.
 
     Example:
         >>> from embedshift.statistics.sample import of_values
@@ -127,7 +127,7 @@ def of_means(sample: Sample, *, seed: int, low: ArrayLike = -np.inf, high: Array
 
 
 def _bootstrap_t(sample: Sample, seed: int) -> tuple[Values, Values]:
-    """Ends of the intervals of means; infinite where they cannot be found."""
+    """Returns the ends of the intervals of means; infinite if they cannot be computed."""
     if sample.values is None:
         margin = scipy.special.stdtrit(np.maximum(sample.having - 1, 1), (1 + LEVEL) / 2) * sample.error
         return sample.mean - margin, sample.mean + margin
@@ -135,7 +135,12 @@ def _bootstrap_t(sample: Sample, seed: int) -> tuple[Values, Values]:
 
 
 def equal_tailed(value: Values, error: Values, deviations: Values) -> tuple[Values, Values]:
-    """Ends of the bootstrap-t: of deviations in standard errors `[R, K]`; the value itself where it has no error.
+    """Returns the ends of the bootstrap-t from deviations in standard errors; the value itself if it has no error.
+
+    Args:
+        value: The means, `[K]`.
+        error: Their standard errors, `[K]`.
+        deviations: Deviations of the resamples, `[R, K]`.
 
     Example:
         >>> ends = equal_tailed(np.array([5.0]), np.array([2.0]), np.array([[-1.0], [0.0], [1.5]]))
@@ -151,16 +156,16 @@ def equal_tailed(value: Values, error: Values, deviations: Values) -> tuple[Valu
 
 
 def known(sample: Sample, low: Values, high: Values) -> tuple[Values, Values]:
-    """The ends of intervals; NaN where there are too few images or an end is infinite."""
+    """Replaces ends of intervals by NaN if there are too few images or an end is infinite."""
     there = (sample.having >= LEAST_IMAGES) & np.isfinite(low) & np.isfinite(high)
     return np.where(there, low, np.nan), np.where(there, high, np.nan)
 
 
 def bounded(drawn: Values) -> NDArray[np.bool_]:
-    """Whether the deviations of resamples are such that a simultaneous interval can be found: `[R, J]` → `[J]`.
+    """Returns whether the resamples allow a simultaneous interval: `[R, J]` → bool `[J]`.
 
-    A number that differs in one image of many has resamples without spread, or with next to none. Its deviations would
-    be the largest of all, and no other number could ever be settled beside it.
+    A number that differs in only one of many images has resamples with no or almost no spread. Its deviations would be
+    the largest of all, and no other number could be settled.
 
     Example:
         >>> bounded(np.array([[1.0, 1.0], [2.0, np.inf]])).tolist()
@@ -170,16 +175,16 @@ def bounded(drawn: Values) -> NDArray[np.bool_]:
 
 
 def of_shares(sample: Sample) -> tuple[Values, Values]:
-    """95 % intervals of shares, the means of 0 and 1: Clopper and Pearson's at the effective number of values.
+    """Returns 95 % intervals of proportions, by Clopper and Pearson at the effective number of values.
 
-    The effective number is p (1 - p) over the variance of the mean between images (Korn and Graubard 1998), at most
-    the number of values; it is the number of images for one draw, and where all values are equal.
+    The effective number is p (1 - p) divided by the variance of the mean between images (Korn and Graubard 1998), at
+    most the number of values. It is the number of images for one draw, and if all values are equal.
 
     Args:
-        sample: Of K shares.
+        sample: A sample of K numbers whose values are 0 or 1.
 
     Returns:
-        Their ends `[K]` each; NaN for fewer than `LEAST_IMAGES` images that have a value.
+        Lower and upper ends, `[K]` each; NaN if fewer than `LEAST_IMAGES` images have a value.
 
     Example:
         >>> from embedshift.statistics.sample import of_values
@@ -199,11 +204,11 @@ def of_shares(sample: Sample) -> tuple[Values, Values]:
 
 
 def clopper_pearson(found: ArrayLike, number: ArrayLike) -> tuple[Values, Values]:
-    """Clopper and Pearson's 95 % interval of a share; numbers need not be whole.
+    """Returns Clopper and Pearson's 95 % interval of a proportion; the numbers need not be integers.
 
     Args:
         found: How many of the values are 1.
-        number: Of values, above 0.
+        number: Number of values, above 0.
 
     Example:
         >>> [round(end.item(), 3) for end in clopper_pearson(10, 10)]
@@ -217,14 +222,14 @@ def clopper_pearson(found: ArrayLike, number: ArrayLike) -> tuple[Values, Values
 
 
 def of_jackknife(whole: Values, without: Iterable[Values]) -> tuple[Values, Values]:
-    """95 % intervals of numbers of a set: each of B parts of the set is left out once, Student's t with B - 1 degrees.
+    """Returns 95 % intervals of numbers of a set by the jackknife: Student's t with B - 1 degrees for B parts.
 
     Args:
-        whole: The numbers of the whole set `[...]`.
-        without: The numbers without each part `[...]`, one after the other.
+        whole: The numbers of the whole set, `[...]`.
+        without: For each part, the numbers of the set without it, `[...]`.
 
     Returns:
-        Their ends `[...]` each; NaN for one part.
+        Lower and upper ends, `[...]` each; NaN for one part.
 
     Example:
         >>> parts = np.arange(8.0)
@@ -245,12 +250,12 @@ def of_jackknife(whole: Values, without: Iterable[Values]) -> tuple[Values, Valu
 
 @dataclass(frozen=True)
 class Together:
-    """Several numbers against 0 at once.
+    """Several numbers compared with 0 at once.
 
     Args:
-        low: Lower ends of the simultaneous 95 % intervals `[K]`; NaN where there are too few images.
-        high: Upper ends.
-        settled: Whether the interval does not hold 0 `[K]`.
+        low: Lower ends of the simultaneous 95 % intervals, `[K]`; NaN if there are too few images.
+        high: Upper ends, `[K]`.
+        settled: Whether the interval excludes 0, bool `[K]`.
     """
 
     low: Values
@@ -259,14 +264,14 @@ class Together:
 
 
 def of_several(sample: Sample, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> Together:
-    """Simultaneous 95 % intervals of means: with 95 % they all hold at once (studentised bootstrap, max-T).
+    """Returns simultaneous 95 % intervals of means, which hold all at once (studentised bootstrap, max-T).
 
-    A number whose resamples have hardly any spread has no interval, and does not decide for the others (`bounded`).
+    A number whose resamples have almost no spread gets no interval and does not affect the others (see `bounded`).
 
     Args:
-        sample: Of K numbers, as the paired differences of all pairs.
+        sample: A sample of K numbers, such as the paired differences of all pairs.
         seed: Decides the resamples.
-        resamples: How many.
+        resamples: Number of resamples.
 
     Example:
         >>> from embedshift.statistics.sample import of_values

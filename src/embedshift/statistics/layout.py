@@ -1,4 +1,4 @@
-"""The rows of a study, image by image: how they follow each other, and their numbers some images at a time."""
+"""The layout of a study's rows, image by image, and readers of their numbers in blocks of images."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 
-# Images at once.
+# Images per block.
 BLOCK = 512
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the rows of a study follow each other: image by image, the same views of each in the same order.
+    """The order of a study's rows: image by image, each with the same views in the same order.
 
     Args:
         images: Number of images.
@@ -26,7 +26,7 @@ class Layout:
     views: tuple[str, ...]
 
     def positions(self, view: str) -> list[int]:
-        """Places of a view among the rows of an image, one per draw.
+        """Returns the positions of a view among the rows of an image, one per draw.
 
         Example:
             >>> Layout(5, ("original", "blur", "flip", "blur", "flip")).positions("flip")
@@ -35,11 +35,11 @@ class Layout:
         return [place for place, name in enumerate(self.views) if name == view]
 
     def per_image(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> tuple[Values, Values]:
-        """Sums over the draws and counts, without NaN and null, of some columns of one view.
+        """Returns sums over the draws, and counts, of some columns of one view, without NaN and null.
 
         Args:
-            block: Rows of whole images, as `blocks` gives them.
-            view: Which view.
+            block: Rows of whole images, from `blocks`.
+            view: Name of the view.
             columns: K names.
 
         Returns:
@@ -48,11 +48,11 @@ class Layout:
         return sums_and_counts(self.values(block, view, columns))
 
     def values(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> Values:
-        """Values of one view `[b, draws, K]`; null, and a column that is not there, become NaN."""
+        """Returns the values of one view `[b, draws, K]`; null and missing columns become NaN."""
         return self.numbers(block, columns)[:, self.positions(view)]
 
     def numbers(self, block: pl.DataFrame, columns: Sequence[str]) -> Values:
-        """Values of all views `[b, views, K]`; null, and a column that is not there, become NaN."""
+        """Returns the values of all views `[b, views, K]`; null and missing columns become NaN."""
         missing = pl.lit(None, pl.Float64)
         found = {name: pl.col(name).cast(pl.Float64) if name in block.columns else missing for name in columns}
         every = block.select(each.fill_null(np.nan).alias(name) for name, each in found.items()).to_numpy()
@@ -60,7 +60,7 @@ class Layout:
 
 
 def layout(rows: pl.LazyFrame) -> Layout:
-    """The layout of a study's rows."""
+    """Returns the layout of a study's rows."""
     counted = rows.select(pl.len().alias("rows"), (pl.col("view") == ORIGINAL).sum().alias("images")).collect()
     images = int(counted["images"][0])
     if not images:
@@ -70,7 +70,7 @@ def layout(rows: pl.LazyFrame) -> Layout:
 
 
 def blocks(rows: pl.LazyFrame, rows_per_image: int) -> Iterator[pl.DataFrame]:
-    """The rows of BLOCK images at a time, in order, read as a stream."""
+    """Yields the rows of BLOCK images at a time, in order, read as a stream."""
     size = BLOCK * rows_per_image
     waiting: list[pl.DataFrame] = []
     count = 0
@@ -87,7 +87,7 @@ def blocks(rows: pl.LazyFrame, rows_per_image: int) -> Iterator[pl.DataFrame]:
 
 
 def sums_and_counts(values: Values) -> tuple[Values, Values]:
-    """Over the draws, of what is not NaN: `[b, draws, K]` → sums `[b, K]` and counts `[b, K]`.
+    """Sums values over the draws and counts them, without NaN: `[b, draws, K]` → sums `[b, K]` and counts `[b, K]`.
 
     Example:
         >>> sums, counts = sums_and_counts(np.array([[[1.0], [2.0]], [[np.nan], [5.0]]]))
@@ -99,7 +99,7 @@ def sums_and_counts(values: Values) -> tuple[Values, Values]:
 
 
 def side_by_side(parts: Iterable[tuple[Values, Values]]) -> tuple[Values, Values]:
-    """Sums and counts of several things `[b, K]` as those of one: `[b, all K]` each.
+    """Concatenates sums and counts `[b, K]` of several parts along K.
 
     Example:
         >>> sums, counts = side_by_side([(np.ones((1, 1)), np.ones((1, 1))), (np.zeros((1, 2)), np.ones((1, 2)))])
@@ -113,10 +113,10 @@ def side_by_side(parts: Iterable[tuple[Values, Values]]) -> tuple[Values, Values
 def metric_parts(
     rows: pl.LazyFrame, order: Layout, augmentations: Sequence[str], metrics: Sequence[str]
 ) -> Iterator[tuple[Values, Values]]:
-    """Sums over the draws and counts of metrics, some images at a time: `[b, A * M]` each.
+    """Yields sums over the draws and counts of metrics, some images at a time: `[b, A * M]` each.
 
     Args:
-        rows: Records of a study.
+        rows: The rows of a study.
         order: Their layout.
         augmentations: A names.
         metrics: M columns.
@@ -129,13 +129,13 @@ def metric_parts(
 def list_parts(
     rows: pl.LazyFrame, order: Layout, augmentations: Sequence[str], names: Sequence[str]
 ) -> Iterator[tuple[Values, Values]]:
-    """The same of columns of lists, element by element, `[b, A * K * L]` each.
+    """Yields the same for columns of lists, element by element, `[b, A * K * L]` each.
 
     Args:
-        rows: Records of a study.
+        rows: The rows of a study.
         order: Their layout.
         augmentations: A names.
-        names: K columns of lists of L numbers, one for every augmented view.
+        names: K columns of lists of L numbers, one list for every augmented view.
     """
     moved, views = rows.filter(pl.col("view") != ORIGINAL).select(names), len(order.views) - 1
     places = [[place - 1 for place in order.positions(name)] for name in augmentations]
@@ -146,10 +146,10 @@ def list_parts(
 
 
 def pair_distances(rows: pl.LazyFrame, pairs: int) -> Iterator[Values]:
-    """Cosine distances between views of the same image and draw, some images at a time.
+    """Yields cosine distances between views of the same image and draw, some images at a time.
 
     Args:
-        rows: Records of a study.
+        rows: The rows of a study.
         pairs: Number of pairs of augmentations.
 
     Yields:

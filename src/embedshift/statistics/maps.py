@@ -1,4 +1,4 @@
-"""Attention maps: their spread, their likeness, and how they are enlarged. Pure NumPy and SciPy, batch first."""
+"""Attention maps: entropy, similarity and upsampling. Pure NumPy and SciPy, batch first."""
 
 import functools
 import math
@@ -11,17 +11,17 @@ from embedshift.arrays import Values
 
 # Multiplications up to which OpenBLAS starts no threads: its own would fight with those of the encoder.
 ONE_THREAD = 2**18
-# Weights of one upsampled pixel add up to 1 only to rounding, which must not be stretched to a picture.
+# Weights of one upsampled pixel add up to 1 only up to rounding, which must not be stretched to a map.
 CONSTANT = 1e-12
 # The share of its pixels that a view must have from the original: over a few, in one patch, any two maps look alike.
 LEAST_OVERLAP = 0.1
 
 
 def attention_entropy(maps: ArrayLike) -> Values:
-    """How far attention is spread, in nats: 0 = on one patch, ln(g_h g_w) = evenly on all; NaN for a map of zeros.
+    """Returns the entropy of attention in nats: 0 = on one patch, ln(g_h g_w) = uniform; NaN for a map of zeros.
 
     Args:
-        maps: `[..., g_h, g_w]`; each is brought to a sum of 1.
+        maps: `[..., g_h, g_w]`; each is scaled to a sum of 1.
 
     Returns:
         float64 `[...]`.
@@ -36,7 +36,7 @@ def attention_entropy(maps: ArrayLike) -> Values:
 
 
 def scaled_map(attention: ArrayLike, size: int) -> Values:
-    """An attention map `[..., g_h, g_w]` at `[..., size, size]`, min-max scaled to [0, 1]; a constant map is zeros.
+    """Returns an attention map `[..., g_h, g_w]` at `[..., size, size]`, min-max scaled to [0, 1]; constant maps are 0.
 
     Example:
         >>> scaled_map([[1.0, 3.0]], 2).tolist()
@@ -44,14 +44,14 @@ def scaled_map(attention: ArrayLike, size: int) -> Values:
     """
     maps = np.asarray(attention, np.float64)
     scaled = np.empty((*maps.shape[:-2], size, size))
-    for place in np.ndindex(maps.shape[:-2]):  # one by one, so that what is between stays in the processor's cache
+    for place in np.ndindex(maps.shape[:-2]):  # one by one, so that intermediate arrays stay in the processor's cache
         large = upsample(maps[place], size)
         scaled[place] = min_max(large, True, CONSTANT * np.abs(maps[place]).max())
     return scaled
 
 
 def min_max(maps: Values, where: NDArray[np.bool_] | bool, least: Values | float) -> Values:
-    """Maps scaled to [0, 1] over the pixels `where` they count; zeros where they span no more than `least`."""
+    """Scales maps to [0, 1] over the pixels `where` they count; maps that span at most `least` become zeros."""
     low = maps.min(axis=(-2, -1), keepdims=True, where=where, initial=np.inf)
     span = maps.max(axis=(-2, -1), keepdims=True, where=where, initial=-np.inf) - low
     flat = span <= least
@@ -62,17 +62,22 @@ def min_max(maps: Values, where: NDArray[np.bool_] | bool, least: Values | float
 
 
 def likeness(a: Values, b: Values, where: NDArray[np.bool_]) -> Values:
-    """Equation 6 of scaled maps, over the pixels `where` they count."""
+    """Returns equation 6 of scaled maps, over the pixels `where` they count."""
     with np.errstate(invalid="ignore"):
         mean = np.sum((a - b) ** 2, axis=(-2, -1), where=where) / np.sum(where, axis=(-2, -1))
     return np.asarray(1.0 / (1.0 + mean))
 
 
 def map_likeness(a: ArrayLike, b: ArrayLike, size: int) -> Values:
-    r"""Equation 6 of the maps as `scaled_map` gives them, without making them.
+    """Returns equation 6 of the maps of `scaled_map`, without building them.
 
     Upsampling is linear, U = R A C', and its weights add up to 1, so that A can be scaled before it. For the difference
-    D of two scaled A's, the sum over all pixels of U's squares is the sum over all patches of D * (R'R D C'C).
+    D of two scaled A's, the sum of U's squares over all pixels is the sum over all patches of D * (R'R D C'C).
+
+    Args:
+        a: Maps `[..., g_h, g_w]`.
+        b: Maps `[..., g_h, g_w]`.
+        size: Side of the upsampled maps, in pixels.
     """
     difference = _scaled(a, size) - _scaled(b, size)
     rows, columns = (_bilinear(cells, size) for cells in difference.shape[-2:])
@@ -82,16 +87,16 @@ def map_likeness(a: ArrayLike, b: ArrayLike, size: int) -> Values:
 
 
 def aligned_likeness(a: ArrayLike, b: ArrayLike) -> Values:
-    """Equation 6 of scaled maps `[..., S, S]`, over the pixels that the first has, where it is not NaN."""
+    """Returns equation 6 of scaled maps `[..., S, S]`, over the pixels where the first is not NaN."""
     before, after = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
     inside = ~np.isnan(before)
-    # What moving leaves of a map without contrast is rounding of float32.
+    # In a map without contrast, moving leaves only float32 rounding.
     alike = likeness(min_max(before, inside, 1e-6), min_max(after, inside, 1e-6), inside)
     return np.asarray(np.where(inside.mean(axis=(-2, -1)) < LEAST_OVERLAP, np.nan, alike))
 
 
 def divergence(a: ArrayLike, b: ArrayLike) -> Values:
-    """The Jensen-Shannon divergence of maps `[..., g_h, g_w]` as distributions, in bits; NaN for a map of zeros."""
+    """Returns the Jensen-Shannon divergence of maps `[..., g_h, g_w]` as distributions, in bits; NaN for zeros."""
     with np.errstate(invalid="ignore"):
         p, q = (each / each.sum(axis=-1, keepdims=True) for each in (flattened(a), flattened(b)))
     middle = (p + q) / 2
@@ -100,15 +105,15 @@ def divergence(a: ArrayLike, b: ArrayLike) -> Values:
 
 
 def correlation(a: ArrayLike, b: ArrayLike, least: float = 0.0) -> Values:
-    r"""Pearson's correlation of maps, over the places that both have.
+    """Returns Pearson's correlation of maps, over the places where both have values.
 
     Args:
-        a: `[..., h, w]`, NaN where a map has nothing to say.
+        a: `[..., h, w]`, NaN where there is no value.
         b: `[..., h, w]`, likewise.
-        least: A standard deviation up to which a map is constant.
+        least: Maps whose standard deviation is at most this count as constant.
 
     Returns:
-        float64 `[...]` in [-1, 1]; NaN where a map is constant, or both have less than `LEAST_OVERLAP` of the places.
+        float64 `[...]` in [-1, 1]; NaN if a map is constant, or if both have less than `LEAST_OVERLAP` of the places.
 
     Example:
         >>> correlation([[1.0, 2.0, np.nan]], [[-2.0, -4.0, 9.0]]).item()
@@ -131,7 +136,7 @@ def _mean(maps: Values, where: NDArray[np.bool_]) -> Values:
 
 
 def _scaled(attention: ArrayLike, size: int) -> Values:
-    """The map `[..., g_h, g_w]` that becomes `scaled_map` when it is upsampled."""
+    """Returns the map `[..., g_h, g_w]` whose upsampled version is `scaled_map`."""
     maps = np.asarray(attention, np.float64)
     # Between the centres of four patches the upsampled map is bilinear: what is largest there lies in a corner.
     rows, columns = (_bilinear(cells, size)[_nearest_centres(cells, size)] for cells in maps.shape[-2:])
@@ -143,17 +148,17 @@ def _scaled(attention: ArrayLike, size: int) -> Values:
 
 
 def flattened(maps: ArrayLike) -> Values:
-    """Maps `[..., g_h, g_w]` as `[..., g_h * g_w]`, float64."""
+    """Reshapes maps `[..., g_h, g_w]` to `[..., g_h * g_w]`, float64."""
     values = np.asarray(maps, np.float64)
     return values.reshape(*values.shape[:-2], values.shape[-2] * values.shape[-1])
 
 
 def upsample(maps: ArrayLike, size: int) -> Values:
-    """Bilinear upsampling with half-pixel centres, the edge repeated, as OpenCV's and torch's (`align_corners=False`).
+    """Upsamples bilinearly with half-pixel centres and repeated edges, as OpenCV and torch (`align_corners=False`).
 
     Args:
         maps: `[..., g_h, g_w]`.
-        size: Side of the result, in pixels, at least the larger of g_h and g_w.
+        size: Side of the result in pixels, at least the larger of g_h and g_w.
 
     Returns:
         float64 `[..., size, size]`.
@@ -174,7 +179,7 @@ def upsample(maps: ArrayLike, size: int) -> Values:
 
 @functools.cache
 def _bilinear(cells: int, size: int) -> Values:
-    """The weights of cells in upsampled pixels, `[size, cells]`."""
+    """Returns the weights of cells in upsampled pixels, `[size, cells]`."""
     left, share = _places(cells, size)
     weights = np.zeros((size, cells))
     weights[np.arange(size), left] = 1 - share
@@ -184,14 +189,14 @@ def _bilinear(cells: int, size: int) -> Values:
 
 @functools.cache
 def _nearest_centres(cells: int, size: int) -> NDArray[np.intp]:
-    """Upsampled pixels that are the first or the last between two centres of cells."""
+    """Returns the upsampled pixels that are the first or the last between two centres of cells."""
     left = _places(cells, size)[0]
     change = np.flatnonzero(np.diff(left))
     return np.unique(np.concatenate([[0], change, change + 1, [size - 1]]))
 
 
 def _places(cells: int, size: int) -> tuple[NDArray[np.intp], Values]:
-    """Of every upsampled pixel: the cell whose centre is the next to the left, and how far it is beyond it."""
+    """Returns for every upsampled pixel the cell whose centre is the next to the left, and the distance beyond it."""
     centres = np.clip((np.arange(size) + 0.5) * cells / size - 0.5, 0, cells - 1)
     left = np.minimum(centres.astype(np.intp), max(cells - 2, 0))
     return left, centres - left

@@ -1,4 +1,4 @@
-"""Sums over images from which means, variances and covariances are made: they are added to, and merged."""
+"""Mergeable sums over images, from which means, variances and covariances are computed."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from embedshift.arrays import Values
 
 
 class Moments:
-    """Sums of products of image sums and counts: enough for means and covariances, whatever the number of images.
+    """Sums of products of image sums and counts: enough for means and covariances, for any number of images.
 
     Args:
-        centre: Sums are around it `[K]`, since squares of large numbers would cancel.
-        together: Whether numbers will be combined, which takes products of all pairs `[K, K]` and not `[K]`.
+        centre: Sums are taken around it, `[K]`, because squares of large numbers would cancel.
+        together: Whether numbers will be combined; this needs the products of all pairs, `[K, K]` in place of `[K]`.
 
     Example:
         >>> one, other = (Moments(np.zeros(1), together=False) for _ in range(2))
@@ -30,7 +30,7 @@ class Moments:
         self.sum_sum, self.sum_count, self.count_count = (np.zeros(shape) for _ in range(3))
 
     def add(self, sums: Values, counts: Values) -> None:
-        """Some more images: sums over the draws of each and how many values they are of, `[b, K]` each."""
+        """Adds images: for each the sums over its draws and the numbers of values, `[b, K]` each."""
         s = sums - self.centre * counts
         self.images += len(s)
         self.sums += s.sum(axis=0)
@@ -40,7 +40,7 @@ class Moments:
             total += a.T @ b if self.together else (a * b).sum(axis=0)
 
     def merge(self, other: "Moments") -> None:
-        """The images that follow, around the same centre."""
+        """Adds the images that follow, summed around the same centre."""
         self.images += other.images
         for name in ("sums", "counts", "having", "sum_sum", "sum_count", "count_count"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -51,7 +51,7 @@ class GroupSums:
 
     Args:
         sizes: Numbers of images of the groups.
-        start: Images before the first that is added.
+        start: Number of images before the first one added.
     """
 
     def __init__(self, sizes: Sequence[int], start: int = 0) -> None:
@@ -61,7 +61,7 @@ class GroupSums:
         self.counts: Values | None = None
 
     def add(self, sums: Values, counts: Values) -> None:
-        """Some more images, `[b, K]` each."""
+        """Adds images, `[b, K]` each."""
         if self.sums is None or self.counts is None:
             self.sums, self.counts = (np.zeros((len(self.sizes), sums.shape[1])) for _ in range(2))
         place = np.searchsorted(self.ends, self.seen + np.arange(len(sums)), side="right")
@@ -70,7 +70,7 @@ class GroupSums:
         self.seen += len(sums)
 
     def merge(self, other: "GroupSums") -> None:
-        """The images that follow."""
+        """Adds the images that follow."""
         if other.sums is not None and other.counts is not None:
             self.sums = other.sums if self.sums is None else self.sums + other.sums
             self.counts = other.counts if self.counts is None else self.counts + other.counts

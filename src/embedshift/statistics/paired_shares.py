@@ -1,4 +1,4 @@
-"""The difference of two shares of the same images: an interval that has a width even where no image differs."""
+"""The difference of two paired proportions, with an interval that has a width even if no image differs."""
 
 import math
 
@@ -10,20 +10,20 @@ _Z = float(special.ndtri((1 + LEVEL) / 2))
 
 
 def difference_of_shares(gained: float, lost: float, number: float) -> tuple[float, float]:
-    """Tango's 95 % score interval of the difference of two paired shares.
+    """Returns Tango's 95 % score interval of the difference of two paired proportions.
 
-    It holds the differences δ with ``(gained - lost - n δ)² <= z² n (2 q + δ (1 - δ))``, where q is the most likely
-    share that is lost if the difference is δ (Tango 1998, Statistics in Medicine 17: 891-908). What an image gains or
-    loses may be a part of 1, as the mean over its draws: its square is then less than itself, and the interval
-    conservative.
+    It contains the differences δ with ``(gained - lost - n δ)² <= z² n (2 q + δ (1 - δ))``, where q is the most likely
+    proportion that is lost if the difference is δ (Tango 1998, Statistics in Medicine 17: 891-908). An image may gain
+    or lose a fraction of 1, as the mean over its draws: its square is then smaller than the fraction, and the interval
+    is conservative.
 
     Args:
-        gained: How many images the second share has and the first has not.
-        lost: How many the first has and the second has not; with `gained` at most `number`.
-        number: Of images, above 0.
+        gained: Number of images that only the second proportion counts.
+        lost: Number of images that only the first counts; `gained + lost` is at most `number`.
+        number: Number of images, above 0.
 
     Returns:
-        Ends of the interval of (gained - lost) / number, from -1 to 1.
+        Lower and upper end of the interval of (gained - lost) / number, from -1 to 1.
 
     Example:
         >>> [round(end, 4) for end in difference_of_shares(0, 0, 200)], difference_of_shares(5, 0, 5)[1]

@@ -1,4 +1,4 @@
-"""Ratios of sums over images, and their intervals: what part of one sum others make. The unit is the image."""
+"""Ratios of sums over images, with intervals. The unit of resampling is the image."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,20 +10,20 @@ from embedshift.statistics.sample import gather
 
 
 def of_ratios(parts: Iterable[tuple[Values, Values]], *, seed: int) -> tuple[Values, Values, Values]:
-    """K sums over images, each divided by one sum over the same images, and 95 % intervals of these ratios.
+    """Returns K sums over images, each divided by one sum over the same images, with 95 % intervals of these ratios.
 
-    An image counts as much as its own denominator, so that one with next to none cannot make a ratio noisy. The
-    interval is the bootstrap-t over images: numerators and denominator are drawn together, and each resample is
-    measured in its own standard error, by the delta method. Above `IN_MEMORY` images it is that of the normal law.
+    An image counts as much as its denominator, so that an image with almost none cannot make a ratio noisy. The
+    interval is the bootstrap-t over images: numerators and denominator are resampled together, and each resample counts
+    in its own standard error, by the delta method. Above `IN_MEMORY` images the interval is that of the normal law.
 
     Args:
-        parts: Of some images at a time, numerators `[b, K]` and denominators `[b]`, 0 or more; an image whose
+        parts: For some images at a time, numerators `[b, K]` and denominators `[b]`, 0 or more; an image whose
             denominator is 0 has numerators of 0.
         seed: Decides the resamples.
 
     Returns:
-        The ratios and the ends of their intervals, `[K]` each. A ratio is NaN where the denominators are all 0; an end,
-        where fewer than `LEAST_IMAGES` images have a denominator.
+        The ratios, and the lower and upper ends of their intervals, `[K]` each. A ratio is NaN if all denominators are
+        0; an end is NaN if fewer than `LEAST_IMAGES` images have a denominator.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -52,13 +52,13 @@ def of_ratios(parts: Iterable[tuple[Values, Values]], *, seed: int) -> tuple[Val
 
 
 def _studentised(drawn: Values, off: Values, share: Values, error: Values) -> Values:
-    """Deviations of resampled ratios in their own standard errors, `[R, K]`.
+    """Returns deviations of resampled ratios in their own standard errors, `[R, K]`.
 
     Args:
-        drawn: How often each image is drawn `[R, n]`.
-        off: What each image adds to a ratio's deviation `[n, K]`: its numerator less the ratio times its denominator.
-        share: The denominator of each image over their mean `[n]`.
-        error: Standard errors of the ratios `[K]`.
+        drawn: How often each image is drawn, `[R, n]`.
+        off: Each image's contribution to a ratio's deviation, `[n, K]`: numerator minus ratio times denominator.
+        share: Each image's denominator divided by their mean, `[n]`.
+        error: Standard errors of the ratios, `[K]`.
     """
     images = len(share)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -66,6 +66,6 @@ def _studentised(drawn: Values, off: Values, share: Values, error: Values) -> Va
         moved = drawn @ off / total
         squares = drawn @ off**2 - 2 * moved * (drawn @ (off * share[:, None])) + moved**2 * (drawn @ share**2)[:, None]
         spread = np.sqrt(np.maximum(squares, 0.0) * images / max(1, images - 1)) / total
-    # What rounding leaves of a resample without spread would pass for a tiny one.
+    # In a resample without spread, rounding would look like a tiny spread.
     t = over(moved, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
     return np.where(np.isnan(t), 0.0, t)

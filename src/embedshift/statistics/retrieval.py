@@ -1,7 +1,7 @@
-"""Exact search by cosine similarity: where the right vector stands among all others, by counting.
+"""Exact search by cosine similarity: finds the rank of the right vector among all others by counting.
 
-Cosines come from products in float32, block of the gallery by block; whatever lies within `NEAR` of a decision is
-decided in float64, so that ranks are exact and equal vectors are ties. Memory does not grow with the gallery.
+Cosines come from float32 products, block by block of the gallery. Cosines within `NEAR` of a decision are computed
+again in float64, so that ranks are exact and equal vectors are ties. Memory does not grow with the gallery.
 """
 
 import functools
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Values
 
-# Cosines of float32 products lie this near to the exact ones; of exact ones, so near are ties.
+# Largest error of cosines from float32 products; and the difference up to which exact cosines are ties.
 NEAR, TIE = 1e-5, 1e-12
 _LEAST = np.float32(-2.0)
 # Vectors of the gallery at once; and candidates beside those that are wanted, since float32 cannot order near ties.
@@ -27,11 +27,11 @@ Exactly = Callable[[int, Places], Values]
 
 @dataclass(frozen=True)
 class Gallery:
-    """The vectors that a search looks through.
+    """The vectors to search among.
 
     Args:
-        vectors: float32 `[n, D]`, of any length; in memory, or a file that is mapped to it.
-        lengths: Their lengths, float64 `[n]`. One of length zero is never found.
+        vectors: float32 `[n, D]`, of any length; in memory, or in a memory-mapped file.
+        lengths: Their lengths, float64 `[n]`. A vector of length zero is never found.
     """
 
     vectors: Floats
@@ -39,7 +39,7 @@ class Gallery:
 
     @classmethod
     def of(cls, vectors: ArrayLike) -> "Gallery":
-        """A gallery of vectors `[n, D]`.
+        """Makes a gallery of vectors `[n, D]`.
 
         Example:
             >>> Gallery.of([[3.0, 4.0], [0.0, 0.0]]).lengths.tolist()
@@ -57,7 +57,7 @@ class Gallery:
         return len(self.vectors)
 
     def blocks(self) -> Iterator[tuple[int, Floats, NDArray[np.bool_]]]:
-        """Place of the first vector, vectors at length 1 `[b, D]`, and which of them have no direction `[b]`."""
+        """Yields blocks: place of the first vector, unit vectors `[b, D]`, and which vectors lack a direction `[b]`."""
         for start in range(0, len(self), BLOCK):
             lengths = self.lengths[start : start + BLOCK]
             none = lengths == 0
@@ -66,11 +66,11 @@ class Gallery:
             let_go(self.vectors, start + BLOCK)
 
     def cosines(self, queries: Values, places: Places) -> Values:
-        """Exact cosines of some of its vectors: equal vectors give equal bits.
+        """Returns exact cosines of some of its vectors; equal vectors give equal bits.
 
         Args:
-            queries: At length 1, float64 `[..., D]`.
-            places: `[...]`, as many.
+            queries: Unit vectors, float64 `[..., D]`.
+            places: The vectors' places in the gallery, `[...]`.
 
         Returns:
             float64 `[...]`; NaN for a vector without direction.
@@ -81,7 +81,7 @@ class Gallery:
 
 
 def let_go(vectors: Floats, count: int) -> None:
-    """Takes the first vectors of a mapped file out of memory; they are read again where they are used again."""
+    """Releases the first vectors of a memory-mapped file from memory; they are read again on the next access."""
     mapped = getattr(vectors, "_mmap", None)
     if mapped is None or not hasattr(mmap, "MADV_DONTNEED"):
         return
@@ -92,13 +92,13 @@ def let_go(vectors: Floats, count: int) -> None:
 
 @dataclass(frozen=True)
 class Ranked:
-    """What a search found, query by query.
+    """The result of a search, one entry per query.
 
     Args:
-        rank: Place of the right vector, 1 = the nearest, int64 `[q]`; 0 where query or right vector have no direction.
-        cosine: With the right vector, float64 `[q]`.
-        others: The highest cosines with other vectors, falling, float64 `[q, T]`; NaN where there are fewer.
-        places: Their places in the gallery `[q, T]`, of equal ones the first first; -1 where there are fewer.
+        rank: Rank of the right vector, 1 = the nearest, int64 `[q]`; 0 if query or right vector have no direction.
+        cosine: Cosine with the right vector, float64 `[q]`.
+        others: The highest cosines with other vectors, descending, float64 `[q, T]`; NaN if there are fewer.
+        places: Their places in the gallery, `[q, T]`, ties in order of place; -1 if there are fewer.
     """
 
     rank: Places
@@ -108,16 +108,16 @@ class Ranked:
 
 
 def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int) -> Ranked:
-    """Ranks of the right vectors, and the nearest other ones.
+    """Ranks the right vectors, and finds the nearest other ones.
 
     The rank is 1 + the number of other vectors whose cosine with the query is at least that of the right one: ties
-    count against.
+    count against the query.
 
     Args:
         queries: `[q, D]`, of any length.
-        right: Place of the right vector of each query `[q]`.
-        gallery: n vectors.
-        count: T, how many other vectors are wanted.
+        right: Place of each query's right vector, `[q]`.
+        gallery: The n vectors.
+        count: Number T of other vectors to return.
 
     Example:
         >>> gallery = Gallery.of([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.0, 1.0]])
@@ -152,7 +152,7 @@ def _exactly(gallery: Gallery, units: Values, start: int, row: int, columns: Pla
 
 
 def _better(cosines: Floats, limits: Values, exactly: Exactly) -> Places:
-    """How many cosines of each row `[q, b]` are at least its limit `[q, 1]`; those that are near are found exactly."""
+    """Counts for each row `[q, b]` the cosines that reach its limit `[q, 1]`; decides close ones exactly."""
     low, high = ((limits + off).astype(np.float32) for off in (-NEAR, NEAR))
     better = _count(cosines >= low)
     rows = np.flatnonzero(better)  # few, where most views are found
@@ -169,14 +169,14 @@ def _count(mask: NDArray[np.bool_]) -> Places:
 
 
 class _Nearest:
-    """The highest cosines of every query so far, the earlier of equal ones first."""
+    """The highest cosines of every query so far; ties are in order of place."""
 
     def __init__(self, queries: int, count: int) -> None:
         self.cosines = np.full((queries, count), -np.inf, np.float32)
         self.places = np.full((queries, count), -1, np.int64)
 
     def add(self, cosines: Floats, start: int) -> None:
-        """Cosines with the vectors of a block `[q, b]`, whose first stands at `start`."""
+        """Adds cosines with the vectors of a block `[q, b]` whose first vector has the place `start`."""
         count = self.cosines.shape[1]
         if not count:
             return
@@ -201,7 +201,7 @@ class _Nearest:
         self.places[active] = np.take_along_axis(places, best, 1)
 
     def exact(self, units: Values, gallery: Gallery) -> tuple[Values, Places]:
-        """Exact cosines, falling, and their places; NaN and -1 where there are fewer."""
+        """Returns exact cosines, descending, and their places; NaN and -1 if there are fewer."""
         there = self.places >= 0
         cosines = np.full(self.places.shape, np.nan)
         for row in range(len(units)):

@@ -1,6 +1,6 @@
-"""A sample of images: the mean of every number that was measured of them, and all that intervals are made from.
+"""A sample of images: the mean of every measured number, and all data that intervals need.
 
-The unit is the image. What several draws of an image give is one number, so that an image counts once.
+The unit is the image: several draws of an image give one number, so that an image counts once.
 """
 
 import dataclasses
@@ -13,31 +13,31 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Values
 from embedshift.statistics.moments import GroupSums, Moments
 
-# Up to so many images, resamples are drawn from their values; above, from the normal law of their covariance, which is
+# Up to this number of images, resamples use their values; above, the normal law of their covariance, which is
 # then as good and does not grow with the number of images.
 IN_MEMORY = 5_000
 # Images whose vectors are read for numbers of a set. Their order is drawn by the seed: the first are a fair sample.
 OF_A_SET = 512
-# A spread below so many times a mean is rounding.
+# A spread below this multiple of the mean is rounding.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Means over images of K numbers, and how they vary from image to image.
+    """Means of K numbers over images, and their variation between images.
 
     Args:
-        images: n, the number of images.
+        images: Number n of images.
         having: Number of images that have a value, `[K]`.
-        counts: Number of values, over images and draws, `[K]`.
-        mean: Mean over all values `[K]`; NaN where there is none.
-        variance: Of the image values (ddof = 1), `[K]`.
+        counts: Number of values over images and draws, `[K]`.
+        mean: Mean over all values, `[K]`; NaN if there is none.
+        variance: Variance of the image values (ddof = 1), `[K]`.
         values: One value per image `[n, K]`, whose mean is `mean` and whose variance is n times that of the mean; None
             above `IN_MEMORY` images.
-        covariance: Of the image values `[K, K]`; None where it was not asked for, and up to `IN_MEMORY` images.
-        grouped: Sums of the image values over groups of images `[G, K]`; None where no groups were given.
-        own: The mean of each image `[n, K]`, NaN where it has no value; None where all images have equally many values,
-            and `values` are these means, and above `IN_MEMORY` images.
+        covariance: Covariance of the image values `[K, K]`; None if it was not requested, and up to `IN_MEMORY` images.
+        grouped: Sums of the image values over groups of images, `[G, K]`; None without groups.
+        own: The mean of each image `[n, K]`, NaN if it has no value; None if all images have equally many values, so
+            that `values` are these means, and above `IN_MEMORY` images.
     """
 
     images: int
@@ -52,25 +52,25 @@ class Sample:
 
     @property
     def error(self) -> Values:
-        """Standard errors of the means `[K]`; NaN for one image."""
+        """Returns the standard errors of the means, `[K]`; NaN for one image."""
         return np.asarray(np.sqrt(self.variance / self.images))
 
     @property
     def sd(self) -> Values:
-        """Standard deviations over the images that have a value `[K]` (ddof = 1), for one value an image."""
+        """Returns standard deviations over the images that have a value, `[K]` (ddof = 1), for one value per image."""
         n, h = self.images, self.having
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.sqrt(self.variance * (n - 1) / (h - 1)) * h / n)
 
     @property
     def mean_or_0(self) -> Values:
-        """The means, 0 where there is none."""
+        """Returns the means, with 0 for missing ones."""
         return np.nan_to_num(self.mean)
 
     def paired(self, weights: ArrayLike) -> "Sample":
-        """Linear combinations, as differences, of the images that have every number in them.
+        """Returns linear combinations, such as differences, over the images that have every number involved.
 
-        Above `IN_MEMORY` images as `combine`.
+        Above `IN_MEMORY` images it behaves as `combine`.
 
         Args:
             weights: `[K, J]`.
@@ -89,9 +89,9 @@ class Sample:
         return dataclasses.replace(found, mean=np.where(np.abs(found.mean) <= rounding, 0.0, found.mean))
 
     def of_those_that_have(self, least: int) -> Iterator[tuple[NDArray[np.intp], "Sample"]]:
-        """The numbers that not all images have, but `least` at least: their places, and a sample of these images.
+        """Yields numbers that not all images have, but at least `least`: their places, and a sample of these images.
 
-        Numbers that the same images have come together.
+        Numbers of the same images come together.
         """
         few = np.flatnonzero((self.having < self.images) & (self.having >= least))
         if self.own is None or not len(few):
@@ -102,13 +102,13 @@ class Sample:
             yield places, of_values(self.own[np.ix_(images, places)])
 
     def combine(self, weights: ArrayLike) -> "Sample":
-        """Linear combinations of the means.
+        """Returns linear combinations of the means.
 
         Args:
             weights: `[K, J]`.
 
         Returns:
-            A sample of J numbers; NaN where a number that counts is missing.
+            A sample of J numbers; NaN if a number with a weight is missing.
 
         Example:
             >>> sample = of_values(np.array([[1.0, 0.5], [3.0, 1.0]]))
@@ -139,7 +139,7 @@ class Sample:
         return Sample(self.images, having, counts, mean, _blank(variance, mean), values, covariance, grouped)
 
     def columns(self, places: Sequence[int] | NDArray[np.intp]) -> "Sample":
-        """Some of the numbers, by their places."""
+        """Returns the sample of some of the numbers, by their places."""
         index = np.asarray(places, np.intp)
         return Sample(
             self.images,
@@ -155,7 +155,7 @@ class Sample:
 
 
 def of_values(values: ArrayLike) -> Sample:
-    """The sample of values that are in memory, one per image: `[n, K]`, NaN where there is none."""
+    """Makes a sample of values in memory, one per image: `[n, K]`, NaN if there is none."""
     array = np.asarray(values, np.float64)
     there = ~np.isnan(array)
     return gather([(np.where(there, array, 0.0), there.astype(np.float64))])
@@ -164,12 +164,12 @@ def of_values(values: ArrayLike) -> Sample:
 def gather(
     parts: Iterable[tuple[Values, Values]], *, together: bool = True, groups: Sequence[int] | None = None
 ) -> Sample:
-    """The sample of images that come some at a time; memory does not grow with their number.
+    """Makes a sample of images that arrive some at a time; memory does not grow with their number.
 
     Args:
-        parts: Sums over the draws of each image and how many values they are of, `[b, K]` each.
-        together: Whether numbers will be combined above `IN_MEMORY` images, which takes their covariance.
-        groups: Numbers of images of consecutive groups, for `grouped`.
+        parts: For each image the sums over its draws and the numbers of values, `[b, K]` each.
+        together: Whether numbers will be combined above `IN_MEMORY` images, which needs their covariance.
+        groups: Sizes of consecutive groups of images, for `grouped`.
 
     Example:
         >>> sample = gather([(np.array([[3.0], [5.0]]), np.array([[2.0], [1.0]]))])
@@ -195,12 +195,12 @@ def gather(
 
 
 def centre_of(parts: Iterable[tuple[Values, Values]]) -> Values:
-    """The means of some images `[K]`, 0 where there is none: near enough to those of all to sum squares around."""
+    """Returns the means of some images, `[K]`, 0 if there is none, as a centre around which squares are summed."""
     return np.nan_to_num(_from_values(list(parts)).mean)
 
 
 def with_groups(found: Sample, by_group: GroupSums | None) -> Sample:
-    """The sample with the sums of its image values over groups, where there are any."""
+    """Returns the sample with sums of its image values over groups, if there are groups."""
     if by_group is None or by_group.sums is None or by_group.counts is None:
         return found
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -209,7 +209,7 @@ def with_groups(found: Sample, by_group: GroupSums | None) -> Sample:
 
 
 def of_moments(moments: Moments) -> Sample:
-    """Means, and the variance or covariance of the image values."""
+    """Returns the sample with means, and the variance or covariance of the image values."""
     with np.errstate(invalid="ignore", divide="ignore"):
         off = moments.sums / moments.counts
         mean, each = moments.centre + off, moments.counts / moments.images
@@ -225,7 +225,7 @@ def of_moments(moments: Moments) -> Sample:
 
 
 def _from_values(kept: Sequence[tuple[Values, Values]]) -> Sample:
-    """The sample of all that was kept."""
+    """Makes the sample of all kept values."""
     sums, counts = (np.vstack([part[side] for part in kept]) for side in (0, 1))
     total = counts.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -237,7 +237,7 @@ def _from_values(kept: Sequence[tuple[Values, Values]]) -> Sample:
 
 
 def _variance(values: Values, mean: Values) -> Values:
-    """Variance of image values around their mean (ddof = 1), `[K]`; rounding is no variance."""
+    """Returns the variance of image values around their mean (ddof = 1), `[K]`; rounding counts as 0."""
     if len(values) < 2:
         return np.full(values.shape[1], np.nan)
     found = ((values - mean) ** 2).sum(axis=0) / (len(values) - 1)

@@ -1,8 +1,8 @@
-"""How the values of single views are spread: standard deviations and quantiles, exact whatever the number of images.
+"""Standard deviations and quantiles of the values of single views, exact for any number of images.
 
-Of one group of images the values are sorted. Of more, they are counted first, group by group, between some values of
-the first group; then those are collected that lie where a quantile is. A quantile is the same number in both ways; a
-standard deviation differs by rounding.
+The values of a single group of images are sorted. Those of several groups are first counted, group by group, between
+some values of the first group; then the values around each quantile are collected. Both ways give the same quantiles;
+standard deviations differ by rounding.
 """
 
 import functools
@@ -25,7 +25,7 @@ Places = NDArray[np.intp]
 
 
 def spreads(rows: Groups, augmentations: Sequence[str], metrics: Sequence[str]) -> Iterator[dict[str, object]]:
-    """`n, sd, median, q05, q95` of the views of A augmentations, metric by metric; NaN and null are left out.
+    """Yields `n, sd, median, q05, q95` of the views of A augmentations, metric by metric, without NaN and null.
 
     Args:
         rows: The study.
@@ -33,7 +33,7 @@ def spreads(rows: Groups, augmentations: Sequence[str], metrics: Sequence[str]) 
         metrics: M columns.
 
     Yields:
-        A times M, augmentation by augmentation. sd (ddof = 1) and quantiles (linear) are null where there is none.
+        A times M dicts, augmentation by augmentation. sd (ddof = 1) and quantiles (linear) are None if there is none.
     """
     if len(rows.items) > 1:
         yield from _of_many(rows, augmentations, metrics)
@@ -46,7 +46,7 @@ def spreads(rows: Groups, augmentations: Sequence[str], metrics: Sequence[str]) 
 
 
 def spread(values: Values) -> dict[str, object]:
-    """The same of values in memory.
+    """Returns the same for values in memory.
 
     Example:
         >>> spread(np.array([1.0, np.nan, 3.0]))["median"]
@@ -63,7 +63,7 @@ def spread(values: Values) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Columns:
-    """K columns of values: metrics of the views of augmentations, a column for each of both.
+    """K columns of values: one for each augmentation and metric.
 
     Args:
         order: The layout of the rows.
@@ -76,7 +76,7 @@ class Columns:
     metrics: Sequence[str]
 
     def sorted(self, rows: pl.LazyFrame) -> list[Values]:
-        """The values of each column, sorted, without NaN."""
+        """Returns the values of each column, sorted, without NaN."""
         every = [self.order.numbers(block, self.metrics) for block in self._blocks(rows)]
         return [
             _sorted(np.concatenate([block[:, places, k] for block in every], axis=None))
@@ -90,13 +90,14 @@ class Columns:
 
 @dataclass
 class Counted:
-    """What is counted of a column: it merges.
+    """The counts of a column; counts of groups can be merged.
 
     Args:
         count: Number of values.
         total: Sum of their distances from a centre.
-        squares: Sum of the squares of these.
-        cells: Number of values by cell: below the first edge, on it, between it and the second, on that, and so on.
+        squares: Sum of the squares of these distances.
+        cells: Number of values by cell: below the first edge, on it, between it and the second, on the second, and so
+            on.
     """
 
     count: int
@@ -105,14 +106,14 @@ class Counted:
     cells: NDArray[np.int64]
 
     def merge(self, other: "Counted") -> None:
-        """The values of the groups that follow."""
+        """Adds the values of the groups that follow."""
         self.count += other.count
         self.total += other.total
         self.squares += other.squares
         self.cells = self.cells + other.cells
 
     def sd(self) -> float | None:
-        """Standard deviation (ddof = 1)."""
+        """Returns the standard deviation (ddof = 1)."""
         if self.count < 2:
             return None
         return float(np.sqrt(max(0.0, self.squares - self.total**2 / self.count) / (self.count - 1)))
@@ -137,17 +138,17 @@ def _of_many(rows: Groups, augmentations: Sequence[str], metrics: Sequence[str])
 
 
 def _edges(values: Values) -> Values:
-    """Some of sorted values, evenly among them, each once."""
+    """Returns some of the sorted values, evenly spaced by rank, each once."""
     return np.unique(values[np.linspace(0, len(values) - 1, min(EDGES, len(values))).astype(np.intp)])
 
 
 def _cuts(values: Values, edges: Values) -> Places:
-    """Where sorted values begin to lie on each edge and behind it: the ends of all cells but the last."""
+    """Returns where sorted values begin to lie on each edge and behind it: the ends of all cells but the last."""
     return np.stack([np.searchsorted(values, edges, "left"), np.searchsorted(values, edges, "right")], axis=1).ravel()
 
 
 def _counted(group: Group, *, columns: Columns, edges: Sequence[Values]) -> list[Counted]:
-    """The partial of one group: column by column, what is counted."""
+    """Returns the counts of one group, column by column."""
     found = []
     for values, own in zip(columns.sorted(group.rows()), edges, strict=True):
         off = values - (own[len(own) // 2] if len(own) else 0.0)
@@ -159,17 +160,17 @@ def _counted(group: Group, *, columns: Columns, edges: Sequence[Values]) -> list
 def _collected(
     group: Group, *, columns: Columns, edges: Sequence[Values], wanted: Sequence[Sequence[int]]
 ) -> list[dict[int, Values]]:
-    """The partial of one group: column by column, its values in the cells that are wanted."""
+    """Returns the values of one group in the wanted cells, column by column."""
     found = []
     for values, own, cells in zip(columns.sorted(group.rows()), edges, wanted, strict=True):
         ends = [0, *_cuts(values, own).tolist(), len(values)]
-        # Copies, since a part of an array holds all of it.
+        # Copies, because a slice keeps the whole array in memory.
         found.append({cell: values[ends[cell] : ends[cell + 1]].copy() for cell in cells})
     return found
 
 
 def _ranks(count: int) -> Iterator[tuple[int, int, float]]:
-    """The two values that each quantile lies between, by rank, and how far from the first."""
+    """Yields for each quantile the ranks of its two neighbours and the fraction of the way between them."""
     for share in QUANTILES.values():
         place = share * (count - 1)
         first = int(place)
@@ -177,7 +178,7 @@ def _ranks(count: int) -> Iterator[tuple[int, int, float]]:
 
 
 def _wanted(of: Counted) -> list[int]:
-    """The cells with a value that a quantile lies beside, but those on an edge, whose value is known."""
+    """Returns the cells with a value next to a quantile, except cells on an edge, whose value is known."""
     if not of.count:
         return []
     ends = np.cumsum(of.cells)
@@ -186,12 +187,12 @@ def _wanted(of: Counted) -> list[int]:
 
 
 def _described(of: Counted, edges: Values, held: dict[int, Values]) -> dict[str, object]:
-    """The row of one column.
+    """Returns the row of one column.
 
     Args:
-        of: What was counted.
+        of: Its counts.
         edges: Its edges.
-        held: The values of the cells that hold a quantile, sorted.
+        held: Values of the cells that hold a quantile, sorted.
     """
     if not of.count:
         return {"n": 0}

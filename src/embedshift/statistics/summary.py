@@ -1,4 +1,4 @@
-"""The tables `summary` and `ranking`, over whatever metrics a study has."""
+"""The tables `summary` and `ranking`, for all metrics of a study."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ class Measured:
     Args:
         augmentations: A names, in suite order.
         metrics: M names.
-        sample: Of `A * M` numbers, augmentation by augmentation.
+        sample: Sample of `A * M` numbers, augmentation by augmentation.
     """
 
     augmentations: tuple[str, ...]
@@ -59,7 +59,7 @@ class Measured:
     sample: Sample
 
     def of(self, metric: str) -> Sample:
-        """One metric under every augmentation: a sample of A numbers."""
+        """Returns one metric under every augmentation: a sample of A numbers."""
         first, count = self.metrics.index(metric), len(self.metrics)
         return self.sample.columns([first + count * place for place in range(len(self.augmentations))])
 
@@ -67,13 +67,13 @@ class Measured:
 def measured(
     rows: Rows, augmentations: Sequence[str], metrics: Sequence[str], sizes: Sequence[int] | None = None
 ) -> Measured:
-    """The metrics in a study's records, read once, as a stream; without images, a sample that has no value.
+    """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values.
 
     Args:
-        rows: Records of a study.
+        rows: The rows of a study.
         augmentations: A names.
         metrics: M columns.
-        sizes: Numbers of images of consecutive groups, for shares of an exact floor.
+        sizes: Sizes of consecutive groups of images, for shares of an exact floor.
     """
     study = grouped(rows)
     if not study.items:
@@ -84,21 +84,22 @@ def measured(
 
 
 def summary(rows: Rows, of: Measured, *, seed: int, floors: Mapping[str, Floor] | None = None) -> pl.DataFrame:
-    """Per augmentation and metric: its mean with a 95 % interval, its spread, and its share of the way to the floor.
+    """Returns for each augmentation and metric its mean with a 95 % interval, its spread, and its share.
 
     Args:
-        rows: Records of a study.
-        of: The metrics in them.
+        rows: The rows of a study.
+        of: Their metrics.
         seed: The study's seed; it decides the resamples.
-        floors: Metric → what it gives for unrelated images.
+        floors: Metric → its floor.
 
     Returns:
         One row per augmentation and metric, in these orders: `augmentation, metric, n, mean, sd, median, q05, q95,
-        ci_low, ci_high, floor, share, share_low, share_high, images`. NaN and null are left out: `n` counts the
-        values, one a view, and `images` the images that have one. sd (ddof = 1) and quantiles (linear) are of views.
-        Intervals are over images: bootstrap-t for means, Clopper and Pearson's for metrics of 0 and 1; null for fewer
-        than 8 images. The share is (no change - mean) / (no change - floor): 0 = no change, 1 = as far as an unrelated
-        image; null where the metric has no floor, or one that is no scale.
+            ci_low, ci_high, floor, share, share_low, share_high, images`. NaN and null are left out: `n` counts the
+            values, one per view, and `images` the images that have one. sd (ddof = 1) and quantiles (linear) are over
+            views. Intervals
+        are over images: bootstrap-t for means, Clopper and Pearson's for binary metrics; null for fewer than 8 images.
+            The share is (no change - mean) / (no change - floor): 0 = no change, 1 = as far as an unrelated image; null
+            if the metric has no floor, or one that is no scale (see `is_scale`).
     """
     columns = {metric: _of_metric(of.of(metric), metric, seed, (floors or {}).get(metric)) for metric in of.metrics}
     described: list[dict[str, object]] = []
@@ -111,7 +112,7 @@ def summary(rows: Rows, of: Measured, *, seed: int, floors: Mapping[str, Floor] 
 
 
 def _of_metric(sample: Sample, metric: str, seed: int, floor: Floor | None) -> dict[str, Values]:
-    """Columns of the summary for one metric, `[A]` each."""
+    """Returns columns of the summary for one metric, `[A]` each."""
     known = METRICS.get(metric)
     if known is not None and known.binary:
         low, high = intervals.of_shares(sample)
@@ -131,10 +132,10 @@ def _of_metric(sample: Sample, metric: str, seed: int, floor: Floor | None) -> d
 
 
 def ranking(summary: pl.DataFrame) -> pl.DataFrame:
-    """`augmentation, mean_performance, rank`: the mean of the five radar metrics' means; rank 1 = least changed.
+    """Returns `augmentation, mean_performance, rank`: the mean over the five radar metrics; rank 1 = least changed.
 
-    A metric that some augmentation has no mean for is left out for all: over other metrics, means are no order. Equal
-    means share a rank.
+    A metric without a mean for some augmentation is left out for all, because means over different metrics have no
+    order. Equal means share a rank.
 
     Example:
         >>> rows = [("flip", m, 0.9) for m in RADAR_METRICS] + [("noise", m, 0.5) for m in RADAR_METRICS]
@@ -149,14 +150,14 @@ def ranking(summary: pl.DataFrame) -> pl.DataFrame:
 
 
 def ranked(performance: pl.DataFrame) -> pl.DataFrame:
-    """A table with the column `mean_performance`, and the `rank` of each row in it."""
+    """Adds the `rank` of each row to a table with the column `mean_performance`."""
     # Sums of equal numbers in another order differ by rounding.
     place = pl.col("mean_performance").round(12).rank("min", descending=True).cast(pl.Int64)
     return performance.with_columns(place.alias("rank"))
 
 
 def ranked_metrics(summary: pl.DataFrame) -> list[str]:
-    """The radar metrics that have a mean for every augmentation."""
+    """Returns the radar metrics that have a mean for every augmentation."""
     there = summary.filter(pl.col("metric").is_in(RADAR_METRICS) & pl.col("mean").fill_nan(None).is_not_null())
     count = summary["augmentation"].n_unique()
     often = dict(there.group_by("metric").agg(pl.col("augmentation").n_unique()).iter_rows())
@@ -164,16 +165,16 @@ def ranked_metrics(summary: pl.DataFrame) -> list[str]:
 
 
 def performance(of: Measured, metrics: Sequence[str], *, seed: int, floors: Mapping[str, Floor]) -> pl.DataFrame:
-    """The interval of every augmentation's mean performance, and its floor: the mean of the metrics' floors.
+    """Returns the interval of each augmentation's mean performance, and its floor: the mean of the metrics' floors.
 
     Args:
         of: The metrics of all images.
-        metrics: Those of which it is the mean.
+        metrics: The metrics over which the mean is taken.
         seed: The study's seed; it decides the resamples.
-        floors: Metric → what it gives for unrelated images.
+        floors: Metric → its floor.
 
     Returns:
-        `augmentation, ci_low, ci_high, floor`; null where there is none.
+        `augmentation, ci_low, ci_high, floor`; null if there is none.
     """
     count = len(of.augmentations)
     if not metrics:
@@ -181,7 +182,7 @@ def performance(of: Measured, metrics: Sequence[str], *, seed: int, floors: Mapp
             "augmentation", *(pl.lit(None, pl.Float64).alias(name) for name in ("ci_low", "ci_high", "floor"))
         )
     places = [of.metrics.index(metric) for metric in metrics]
-    # Of these metrics alone: what else a study measured must not change a bit.
+    # Only these metrics: others that a study measured must not change a bit.
     chosen = of.sample.columns([place * len(of.metrics) + each for place in range(count) for each in places])
     weights = np.kron(np.eye(count), np.full((len(places), 1), 1 / len(places)))
     low, high = intervals.of_means(chosen.combine(weights), seed=seed)

@@ -1,4 +1,4 @@
-"""Tolerance: the strength of a change at which a number that rises with it reaches a given value."""
+"""Tolerance: the strength of a change at which a rising number reaches a given value."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
 
-# The share of the way to an unrelated image at which an embedding counts as having given way.
+# The share at which an embedding counts as moved too far: a tenth of the distance to an unrelated image.
 SHARE = 0.1
-# The share of views that no longer find their original at which a search counts as having given way.
+# The proportion of views that no longer find their original at which a search counts as failing.
 MISSED = 0.05
 SHARE_CRITERION, MISSED_CRITERION = f"share {SHARE:g}", f"missed {100 * MISSED:g} %"
 SCHEMA: dict[str, type[pl.DataType]] = {
@@ -32,10 +32,10 @@ class Tolerance:
     """A strength, in the unit of its family.
 
     Args:
-        value: NaN where the strongest level does not reach it.
-        low: Lower end of its interval: the lesser number, whether or not that is the weaker change; NaN where that end
-            lies beyond the strongest level, or there is no interval.
-        high: Upper end.
+        value: The strength; NaN if the strongest level does not reach the target.
+        low: Lower end of its interval: the smaller number, whether or not it is the weaker change; NaN if that end lies
+            beyond the strongest level, or there is no interval.
+        high: Upper end, likewise.
     """
 
     value: float
@@ -44,22 +44,22 @@ class Tolerance:
 
     @property
     def reached(self) -> bool:
-        """Whether the strongest level, or one before it, reaches it."""
+        """Whether a level reaches the target."""
         return not np.isnan(self.value)
 
 
 def strength_at(parameters: ArrayLike, values: ArrayLike, target: float) -> Values:
-    """The strength at which the running maximum of some values first reaches a target.
+    """Returns the strength at which the running maximum of some values first reaches a target.
 
-    Between levels by a straight line. A level without a value is left out, as if it had not been measured.
+    Between levels it interpolates linearly. A level without a value is left out, as if it had not been measured.
 
     Args:
-        parameters: The strengths, that of level 0 first, rising or falling `[1 + L]`.
-        values: What was measured at each, that of level 0 below the target `[..., 1 + L]`.
-        target: Above what level 0 has.
+        parameters: The strengths, level 0 first, rising or falling, `[1 + L]`.
+        values: The value at each level, that of level 0 below the target, `[..., 1 + L]`.
+        target: The target, above the value of level 0.
 
     Returns:
-        `[...]`, NaN where no level reaches it. Where a value is infinite, the level before it.
+        `[...]`; NaN if no level reaches it. For an infinite value, the level before it.
 
     Example:
         >>> strength_at([100, 80, 50, 25], [[0.0, 0.05, 0.04, 0.15], [0.0, 0.01, 0.02, 0.03]], 0.1).tolist()
@@ -81,18 +81,17 @@ def strength_at(parameters: ArrayLike, values: ArrayLike, target: float) -> Valu
 
 
 def tolerance(parameters: ArrayLike, values: ArrayLike, low: ArrayLike, high: ArrayLike, target: float) -> Tolerance:
-    """The strength at which a mean reaches a target, with its 95 % interval.
+    """Returns the strength at which a mean reaches a target, with its 95 % interval.
 
-    The interval is made of the strengths at which the upper ends of the means' intervals reach the target, and the
-    lower ends: those at which the target lies inside of the mean's interval. A mean without an interval could be
-    anything.
+    The interval spans the strengths at which the upper and the lower ends of the means' intervals reach the target,
+    that is, those at which the target lies within the mean's interval. A mean without an interval could be anything.
 
     Args:
-        parameters: The strengths of levels 1, 2, …, after that of level 0 `[1 + L]`.
-        values: The means of levels 1, 2, … `[L]`; level 0 has 0.
-        low: Lower ends of their intervals; NaN where there is none.
-        high: Upper ends.
-        target: Above 0.
+        parameters: The strengths of level 0 and of levels 1, 2, …, `[1 + L]`.
+        values: The means of levels 1, 2, …, `[L]`; level 0 has 0.
+        low: Lower ends of their intervals, `[L]`; NaN if there is none.
+        high: Upper ends, `[L]`.
+        target: The target, above 0.
 
     Example:
         >>> tolerance([0, 1, 2, 3], [0.02, 0.08, 0.18], [0.01, 0.06, 0.14], [0.03, 0.12, 0.26], 0.1)
@@ -111,12 +110,12 @@ def tolerance(parameters: ArrayLike, values: ArrayLike, low: ArrayLike, high: Ar
 
 
 def of_families(families: Sequence[MeasuredFamily], summary: pl.DataFrame, target: float = SHARE) -> pl.DataFrame:
-    """The strength of every family at which the mean share of the cosine reaches a target.
+    """Returns for each family the strength at which the mean share of the cosine reaches a target.
 
     Args:
-        families: Of a study; those of one level have no tolerance.
-        summary: Its table `summary`.
-        target: Above 0.
+        families: The families of a study; those with one level have no tolerance.
+        summary: The study's table `summary`.
+        target: The target, above 0.
 
     Returns:
         As `of_curves`.
@@ -128,11 +127,11 @@ def of_families(families: Sequence[MeasuredFamily], summary: pl.DataFrame, targe
 
 
 def of_missed(families: Sequence[MeasuredFamily], ranks: pl.DataFrame, draws: int) -> pl.DataFrame:
-    """The strength of every family at which so many views do not find their original first.
+    """Returns for each family the strength at which 5 % of the views do not find their original first.
 
     Args:
-        families: Of a study.
-        ranks: Its table `search_ranks`.
+        families: The families of a study.
+        ranks: The study's table `search_ranks`.
         draws: Views per image and augmentation.
 
     Returns:
@@ -144,18 +143,18 @@ def of_missed(families: Sequence[MeasuredFamily], ranks: pl.DataFrame, draws: in
 def of_curves(
     families: Sequence[MeasuredFamily], numbers: Mapping[str, ArrayLike], criterion: str, target: float
 ) -> pl.DataFrame:
-    """The strength of every family at which a number that rises with it reaches a target.
+    """Returns for each family the strength at which a rising number reaches a target.
 
     Args:
-        families: Of a study; those of one level have no tolerance.
-        numbers: View → the number with the ends of its interval; NaN where there is none. Level 0 has 0.
-        criterion: What the number and the target are called.
-        target: Above 0.
+        families: The families of a study; those with one level have no tolerance.
+        numbers: View → the number and the ends of its interval; NaN if there is none. Level 0 has 0.
+        criterion: Name of the number and the target.
+        target: The target, above 0.
 
     Returns:
         `family, unit, criterion, value, low, high, reached`: `value` and the ends of its 95 % interval are in the
-        family's unit, the lesser end first; `value` is null where the strongest level does not reach the target, an
-        end where it lies beyond the strongest level or there is no interval.
+        family's unit, the smaller end first. `value` is null if the strongest level does not reach the target; an end
+        is null if it lies beyond the strongest level or there is no interval.
     """
     rows: list[Json] = []
     for family in families:
@@ -168,11 +167,14 @@ def of_curves(
 
 
 def missed_shares(ranks: pl.DataFrame, draws: int) -> dict[str, Values]:
-    """Share of the views of every augmentation that do not find their original first, with the ends of its interval.
+    """Returns the proportion of each augmentation's views that do not find their original first, with its interval.
 
     Args:
         ranks: The table `search_ranks`, image by image; a view without a rank is left out.
         draws: Views per image and augmentation.
+
+    Returns:
+        Augmentation → value, lower end, upper end.
 
     Example:
         >>> ranks = pl.DataFrame({"view": ["blur", "blur"], "rank": [1, 7]})
@@ -188,7 +190,7 @@ def missed_shares(ranks: pl.DataFrame, draws: int) -> dict[str, Values]:
 
 
 def by_family(table: pl.DataFrame | None, criterion: str = SHARE_CRITERION) -> dict[str, Json]:
-    """The rows of one criterion of the table `tolerance`, by family; empty where there is no table.
+    """Returns the rows of one criterion of the table `tolerance`, by family; empty if there is no table.
 
     Example:
         >>> table = pl.DataFrame({"family": ["blur", "blur"], "criterion": [SHARE_CRITERION, MISSED_CRITERION]})

@@ -1,4 +1,4 @@
-"""Strengths as a person reads them: numbers with two figures, percent where the unit is a share."""
+"""Formats strengths for people: two significant figures, percent if the unit is a fraction."""
 
 import math
 
@@ -10,7 +10,7 @@ NOT_REACHED = "not reached"
 
 
 def scaled(value: float, unit: str) -> str:
-    """The number alone with two figures, or all figures of its whole part: in percent where the unit is a share.
+    """Formats a number without unit, with two figures or its whole part; in percent if the unit is a fraction.
 
     Example:
         >>> scaled(0.0065, "sigma / side"), scaled(17.3, "quality"), scaled(2.96, "degrees"), scaled(157.2, "degrees")
@@ -21,7 +21,7 @@ def scaled(value: float, unit: str) -> str:
 
 
 def parameter(value: float, unit: str) -> str:
-    """The parameter of a level as it was chosen, alone; in percent where the unit is a share.
+    """Formats the parameter of a level as it was chosen, without unit; in percent if the unit is a fraction.
 
     Example:
         >>> parameter(0.025, "share hidden"), parameter(80.0, "quality"), parameter(0.03125, "factor")
@@ -31,12 +31,12 @@ def parameter(value: float, unit: str) -> str:
 
 
 def is_share(unit: str) -> bool:
-    """Whether the unit is a share of something, which is written in percent."""
+    """Returns whether the unit is a fraction, which is written in percent."""
     return _share(unit) is not None
 
 
 def axis_label(unit: str) -> str:
-    """The unit of numbers that are written without it.
+    """Returns the label of an axis whose numbers have no unit.
 
     Example:
         >>> axis_label("sigma / side"), axis_label("quality")
@@ -46,7 +46,7 @@ def axis_label(unit: str) -> str:
 
 
 def in_words(value: float | None, unit: str) -> str:
-    """A strength with its unit.
+    """Formats a strength with its unit.
 
     Example:
         >>> in_words(0.0065, "sigma / side"), in_words(0.018, "share hidden"), in_words(7.84, "degrees")
@@ -65,7 +65,7 @@ def in_words(value: float | None, unit: str) -> str:
 
 
 def interval_in_words(low: float | None, high: float | None, unit: str) -> str:
-    """The interval of a strength, without its unit; "" where there is none.
+    """Formats the interval of a strength without its unit; "" if there is none.
 
     Example:
         >>> interval_in_words(0.005, 0.008, "sigma / side"), interval_in_words(12.4, None, "quality")
@@ -80,7 +80,7 @@ def interval_in_words(low: float | None, high: float | None, unit: str) -> str:
 
 
 def _share(unit: str) -> str | None:
-    """What stands after "%"; None where the unit is no share."""
+    """Returns the text after "%"; None if the unit is no fraction."""
     for ending, words in _SHARES.items():
         if unit.endswith(ending):
             return words

@@ -1,4 +1,4 @@
-"""Images that may have changed after they were measured: by the times of their files, and by what the rows hold."""
+"""Finds images that may have changed since they were measured, by file times and stored hashes."""
 
 import contextlib
 import os
@@ -10,16 +10,16 @@ import polars as pl
 from embedshift.sources import Sample, Shard
 from embedshift.store.shards import ShardRecord, shard_path
 
-# Files with a later time that are read, since all of them may have been moved.
+# The most files with a later time that are read, because all of them may only have been moved.
 MOST_READ = 256
 
 
 def later(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[Sample]:
-    """The first 256 of the images of finished shards whose files were changed after the shard was measured.
+    """Returns up to 256 images of finished shards whose files changed after the shard was measured.
 
     Args:
         cut: All shards of the study.
-        done: What the finished ones say, by index.
+        done: Records of the finished ones, by index.
     """
     found: list[Sample] = []
     for shard in cut:
@@ -30,12 +30,12 @@ def later(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[Sample]
 
 
 def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collection[str]) -> dict[str, str]:
-    """By id, the hash of the pixels that were measured, of those of some images that were.
+    """Returns image id → hash of the measured pixels, for those of some images that were measured.
 
     Args:
         folder: The study's folder.
-        indices: Of its finished shards.
-        image_ids: Which images.
+        indices: Indices of its finished shards.
+        image_ids: Ids of the images.
     """
     if not image_ids or not indices:
         return {}
@@ -45,7 +45,7 @@ def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collectio
 
 
 def _is_later(sample: Sample, time: float) -> bool:
-    """Whether a file was changed after a time; its own time of writing can be set at will, that of the change not."""
+    """Returns whether a file changed after a time, by its change time, which users cannot set."""
     with contextlib.suppress(OSError, ValueError):
         return not sample.archive and os.stat(sample.location).st_ctime > time
     return False

@@ -1,7 +1,7 @@
-"""A checksum over every bit of a shard, in the shard's own footer.
+"""A checksum over every bit of a shard, stored in the shard's own footer.
 
-Parquet can say in its footer what was known before the file was whole, and a checksum is known after. A shard is
-therefore written with zeros in the place of its checksum, hashed with them, and the checksum is put there in the file.
+Parquet writes its footer before the file is complete, but a checksum is known only after. A shard is therefore written
+with zeros in the place of its checksum and hashed with them; then the checksum is written to that place.
 """
 
 import errno
@@ -17,7 +17,7 @@ from embedshift.errors import EmbedshiftError
 
 _FILE, _ROWS = b"embedshift.checksum", b"embedshift.rows"
 _ZEROS = b"0" * 64
-# What the writer of a shard adds to its metadata.
+# Metadata that the writer of a shard adds.
 PLACEHOLDERS = {_FILE: _ZEROS, _ROWS: _ZEROS}
 # Behind the footer stand its length and the mark of Parquet.
 _END = struct.Struct("<I4s")
@@ -25,7 +25,7 @@ _BLOCK = 1 << 20
 
 
 class Damaged(EmbedshiftError):
-    """A shard that is not as it was written."""
+    """The shard is not as it was written."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(f"{path}: damaged ({what}); run the study again with `repair` to measure it")
@@ -33,16 +33,16 @@ class Damaged(EmbedshiftError):
 
 
 class NoChecksum(Damaged):
-    """A Parquet file that no run of this version wrote."""
+    """No run of this version wrote the Parquet file."""
 
 
 @dataclass(frozen=True)
 class Digests:
-    """SHA-256 in hex digits.
+    """SHA-256 digests in hexadecimal.
 
     Args:
-        file: Of the whole shard.
-        rows: Of the rows and the sums, which are the same for two runs of one study.
+        file: Digest of the whole shard.
+        rows: Digest of the rows and the sums, equal for two runs of one study.
     """
 
     file: str
@@ -50,11 +50,11 @@ class Digests:
 
 
 def seal(path: Path, sums: bytes) -> None:
-    """Puts both digests into the footer of a shard that was written with `PLACEHOLDERS`.
+    """Writes both digests into the footer of a shard that was written with `PLACEHOLDERS`.
 
     Args:
         path: The shard.
-        sums: What it added up, as its metadata has it.
+        sums: Its sums, as stored in its metadata.
     """
     with path.open("r+b") as file:
         start, footer = _footer(path, file)
@@ -69,11 +69,11 @@ def seal(path: Path, sums: bytes) -> None:
 
 
 def digests(path: Path) -> Digests:
-    """The digests of a shard that is as it was written.
+    """Returns the digests of an undamaged shard.
 
     Raises:
-        Damaged: when any bit of it is another, or it is cut.
-        EmbedshiftError: when it cannot be read.
+        Damaged: Any bit differs, or the file is cut.
+        EmbedshiftError: The file cannot be read.
     """
     try:
         with _opened(path) as file:
@@ -100,7 +100,7 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _footer(path: Path, file: BinaryIO) -> tuple[int, bytes]:
-    """Where the footer begins, and all bytes from there to the end of the file."""
+    """Returns where the footer begins, and all bytes from there to the end of the file."""
     size = file.seek(0, os.SEEK_END)
     if size < _END.size:
         raise Damaged(path, "it is truncated")
@@ -114,9 +114,9 @@ def _footer(path: Path, file: BinaryIO) -> tuple[int, bytes]:
 
 
 def _place(footer: bytes, name: bytes) -> int:
-    """Where the digest of a name begins; 0 where there is none.
+    """Returns where the digest of a name begins; 0 if there is none.
 
-    The last place counts: names of images, which stand before it in the footer, may hold anything.
+    The last place counts, because names of images, which come before it in the footer, may hold anything.
     """
     key = b"\x18" + bytes([len(name)]) + name + b"\x18" + bytes([len(_ZEROS)])  # as Thrift writes two texts
     found = footer.rfind(key)

@@ -1,4 +1,4 @@
-"""Exact copies among a study's images: each counts as an image of its own, which makes intervals too narrow."""
+"""Counts exact copies among a study's images: each counts as a separate image, which makes intervals too narrow."""
 
 import polars as pl
 
@@ -6,9 +6,9 @@ from embedshift.store.reader import Reader
 
 
 def copies(reader: Reader) -> int:
-    """Number of measured images that repeat the pixels of another image: images less different pixels.
+    """Returns how many measured images repeat another image's pixels: images minus different pixels.
 
-    Memory grows by a few bytes an image.
+    Memory grows by a few bytes per image.
 
     Args:
         reader: The study.
@@ -20,7 +20,7 @@ def copies(reader: Reader) -> int:
 
 
 def copies_line(count: int) -> str:
-    """What copies mean for the numbers.
+    """Describes what copies mean for the numbers.
 
     Example:
         >>> copies_line(1)

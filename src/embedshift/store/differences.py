@@ -1,4 +1,4 @@
-"""What differs between two identities, in words."""
+"""Describes the differences between two identities."""
 
 import json
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ from typing import Any
 def differences(
     then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", *, words: tuple[str, str] = ("there", "now")
 ) -> list[str]:
-    """What differs between two configurations, setting by setting.
+    """Describes the differences between two configurations, setting by setting.
 
     Args:
-        then: One.
-        now: The other.
-        prefix: Goes before every name.
-        words: What to call the two.
+        then: The first configuration.
+        now: The second configuration.
+        prefix: Text before every name.
+        words: Names of the two configurations.
 
     Example:
         >>> differences({"seed": 0, "size": 224}, {"seed": 1, "size": 224})

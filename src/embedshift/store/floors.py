@@ -1,4 +1,4 @@
-"""What the shards added up about unrelated images → the floor under every metric."""
+"""Computes the floor of every metric from the shards' sums over unrelated images."""
 
 import functools
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ MANY = 4_096
 
 
 def floors(reader: Reader) -> dict[str, Floor]:
-    """The floor of every metric of a study that has one: exact over all pairs, or of the pairs that were measured."""
+    """Returns the floors of a study's metrics: exact over all pairs, or over the measured pairs."""
     sampled = reader.sums("floor")
     images = sum(record.images for record in reader.records)
     joined = functools.cache(functools.partial(_joined, reader))
@@ -33,9 +33,9 @@ def floors(reader: Reader) -> dict[str, Floor]:
 
 
 def _joined(reader: Reader, name: str) -> Mapping[str, Values]:
-    """What the shards added up under a name, one shard's after the other's; empty where there is nothing.
+    """Returns the concatenated sums of all shards under a name; empty if there are none.
 
-    Of more than `MANY` shards vectors are thinned and sums of groups added, as floors would, while they are read.
+    With more than `MANY` shards, vectors are thinned and sums of groups are added during reading, as floors would do.
     """
     few = len(reader.records) <= MANY or name not in ("units", "vectors")
     count = 0 if few else sum(len(next(iter(part.values()))) for part in reader.shard_sums(name))
@@ -43,12 +43,12 @@ def _joined(reader: Reader, name: str) -> Mapping[str, Values]:
 
 
 def joined(parts: Iterable[Mapping[str, Values]], *, units: int = 0, vectors: int = 0) -> Mapping[str, Values]:
-    """Arrays of shards, one shard's after the other's.
+    """Concatenates arrays of shards.
 
     Args:
-        parts: Arrays by name `[G, ...]`.
-        units: Where there are `units`: how many consecutive groups are added up to one; 0 or 1 = none.
-        vectors: Where there are `vectors`: of how many one is kept; 0 or 1 = all.
+        parts: Arrays by name, `[G, ...]`.
+        units: For `units`: how many consecutive groups are added to one; 0 or 1 = none.
+        vectors: For `vectors`: one of so many is kept; 0 or 1 = all.
 
     Example:
         >>> parts = [{"vectors": np.array([[1.0], [2.0]])}, {"vectors": np.array([[3.0]])}]
@@ -76,6 +76,6 @@ def joined(parts: Iterable[Mapping[str, Values]], *, units: int = 0, vectors: in
 
 
 def group_sizes(known: Mapping[str, Floor]) -> list[int] | None:
-    """Numbers of images of the groups that exact floors are resampled by; None where no floor is exact."""
+    """Returns the sizes of the groups of images by which exact floors are resampled; None if no floor is exact."""
     pairs = [floor.pairs for floor in known.values() if floor.pairs is not None]
     return [int(count) for count in pairs[0].images] if pairs else None

@@ -1,4 +1,4 @@
-"""The study's folder when a run begins in it: the check that it holds the same study."""
+"""Checks at the start of a run that the folder holds the same study."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,17 +22,17 @@ log = logging.getLogger(__name__)
 def resumable(
     out: Path, identity: Mapping[str, Any], config_hash: str, image_ids: Collection[str], *, repair: bool = False
 ) -> dict[int, shards.ShardRecord]:
-    """The finished shards of this very study; another study in the folder is refused, and what differs is named.
+    """Returns the finished shards of this study; refuses another study in the folder and names the differences.
 
     Args:
         out: The folder.
-        identity: All that can change a number.
-        config_hash: Over it.
-        image_ids: The images of the study.
-        repair: Whether damaged shards are deleted, so that they are measured again.
+        identity: Everything that can change a number.
+        config_hash: Hash of the identity.
+        image_ids: Ids of the study's images.
+        repair: Whether to delete damaged shards, so that they are measured again.
 
     Raises:
-        UsageError: when the folder holds another study.
+        UsageError: The folder holds another study.
     """
     stored = read_info(out) if Reader(out).exists() else None
     count = stored.parts if stored else -(-len(image_ids) // identity["shard_size"])
@@ -55,7 +55,7 @@ def resumable(
 
 
 def _whole_parts(paths: Iterable[Path], *, repair: bool) -> tuple[list[Part], list[Damaged]]:
-    """The parts that are as they were written, and those that are damaged, where these may be made again."""
+    """Returns the undamaged parts, and the damaged ones if they may be measured again."""
     found: list[Part] = []
     damaged: list[Damaged] = []
     for each in outcomes(paths):
@@ -69,7 +69,7 @@ def _whole_parts(paths: Iterable[Path], *, repair: bool) -> tuple[list[Part], li
 
 
 def _moved_images(found: Sequence[Part], count: int, image_ids: Collection[str]) -> list[str]:
-    """Names of images that were added or removed, as far as the finished shards know."""
+    """Returns the names of added or removed images, as far as the finished shards know."""
     before = {failure.image_id for part in found for failure in part.record.failures}
     if found:
         rows = pl.scan_parquet([part.path for part in found], glob=False)

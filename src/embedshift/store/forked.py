@@ -1,4 +1,4 @@
-"""Whether Polars can work in this process: where one that used it was forked, its threads are missed for ever."""
+"""Detects processes in which Polars would hang: forks of a process that has used it, which lack its threads."""
 
 import contextlib
 import glob
@@ -13,12 +13,12 @@ _at_work = False
 
 
 def refuse_fork() -> None:
-    """Refuses a process that was forked, as by `multiprocessing`, after Polars was used.
+    """Refuses a process that was forked, for example by `multiprocessing`, after Polars was used.
 
-    It is noticed on Linux, where embedshift was imported before the fork; elsewhere nothing is refused.
+    It works on Linux, if embedshift was imported before the fork; elsewhere nothing is refused.
 
     Raises:
-        EmbedshiftError: where Polars would hang.
+        EmbedshiftError: Polars would hang.
 
     Example:
         >>> refuse_fork()
@@ -41,7 +41,7 @@ def _in_child() -> None:
 
 
 def _threads() -> Iterator[str]:
-    """The names of this process's threads, where the system tells them; some end meanwhile."""
+    """Yields the names of this process's threads, if the system reports them; some may end meanwhile."""
     for path in glob.glob("/proc/self/task/*/comm"):
         with contextlib.suppress(OSError), open(path) as file:
             yield file.read().strip()

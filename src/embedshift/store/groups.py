@@ -1,4 +1,4 @@
-"""Groups of a study's images in its shards: read here, or wherever the same shards lie under the same path."""
+"""Groups of a study's images in its shards, which any process can read under the same path."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ from embedshift.store.parts import Part, outcomes
 
 @dataclass(frozen=True)
 class ShardGroup:
-    """Some consecutive images of a study.
+    """Consecutive images of a study.
 
     Args:
-        start: Images before it.
-        paths: The shards that it lies in.
+        start: Number of images before it.
+        paths: The shards that contain it.
         digests: Their checksums.
-        first: Rows of the first shard before it.
-        count: Its rows.
+        first: Number of rows of the first shard before it.
+        count: Number of its rows.
     """
 
     start: int
@@ -33,10 +33,10 @@ class ShardGroup:
     count: int
 
     def rows(self) -> pl.LazyFrame:
-        """Its rows.
+        """Returns its rows.
 
         Raises:
-            EmbedshiftError: where its shards cannot be read, or are others than those of the study.
+            EmbedshiftError: Its shards cannot be read, or are not those of the study.
         """
         for path, found, digest in zip(self.paths, outcomes(self.paths), self.digests, strict=True):
             if isinstance(found, EmbedshiftError):
@@ -47,17 +47,17 @@ class ShardGroup:
 
 
 def scan(paths: Sequence[Path]) -> pl.LazyFrame:
-    """The rows of some shards, lazily."""
+    """Returns the rows of some shards as a lazy frame."""
     # A list, since polars would take brackets in the folder's name for a pattern.
     return pl.scan_parquet(list(paths), glob=False)
 
 
 def groups_of(parts: Sequence[Part], over: Over) -> Groups:
-    """The rows of a study's shards, in groups.
+    """Returns the rows of a study's shards in groups.
 
     Args:
-        parts: At least one.
-        over: Who computes what is computed of each group.
+        parts: The shards, at least one.
+        over: The map that calls functions with the groups.
     """
     images = sum(part.record.images for part in parts)
     first = next((part for part in parts if part.record.images), None)
@@ -69,7 +69,7 @@ def groups_of(parts: Sequence[Part], over: Over) -> Groups:
 
 
 def _cut(parts: Sequence[Part], images: int, views: int) -> Iterator[ShardGroup]:
-    """The groups, each with the shards that hold an image of it."""
+    """Yields the groups, each with the shards that hold one of its images."""
     ends = list(itertools.accumulate(part.record.images for part in parts))
     at = 0
     for start in range(0, images, groups.GROUP):

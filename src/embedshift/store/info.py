@@ -1,4 +1,4 @@
-"""study.json: what a study is, typed."""
+"""study.json: the description of a study, typed."""
 
 import dataclasses
 import functools
@@ -26,9 +26,7 @@ Natural = Annotated[int, Ge(0)]
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderRecord:
-    """The encoder of a study: the fields of `Encoder`, `EncoderInfo` and `Preprocess`, what a report calls it,
-    and the kernels by which the study was begun (None where it has no choice of any).
-    """  # noqa: D205
+    """The encoder of a study: the fields of `Encoder`, `EncoderInfo` and `Preprocess`, its title, and its kernels."""
 
     name: str
     title: str | None = None
@@ -50,7 +48,7 @@ class EncoderRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How many images were listed, measured, failed and passed over (by what they are), and how many rows there are."""
+    """Numbers of images that were listed, measured, failed and skipped (by kind), and the number of rows."""
 
     images: Natural
     measured: Natural
@@ -65,20 +63,20 @@ class StudyInfo:
 
     Args:
         embedshift: Version that wrote it.
-        schema_version: Of rows and of this file.
-        complete: Whether the run reached its end.
-        config: Every setting by its name.
-        config_hash: Over `identity`.
-        identity: All that can change a number.
-        questions: Those that were asked, in order, and what each needs to know of the run.
+        schema_version: Version of the rows and of this file.
+        complete: Whether the run has finished.
+        config: Setting → value.
+        config_hash: Hash of `identity`.
+        identity: Everything that can change a number.
+        questions: The questions asked, in order, and what each must know about the run.
         augmentations: Names, in suite order.
         encoder: The encoder.
         source: Where images come from, so that they can be read again.
-        order: How they were put in order before they were cut into shards.
-        counts: Of images and rows.
-        seconds: Per stage.
-        versions: Of libraries.
-        pairs: Of a study of pairs: by name how many variants there are, and how many are missing or stretched.
+        order: How they were ordered before they were cut into shards.
+        counts: Numbers of images and rows.
+        seconds: Seconds per stage.
+        versions: Versions of libraries.
+        pairs: For a study of pairs: by name the numbers of variants, and how many are missing or stretched.
     """
 
     embedshift: str
@@ -109,27 +107,27 @@ class StudyInfo:
 
     @property
     def parts(self) -> int:
-        """How many shards it has once it is finished."""
+        """Number of shards of the finished study."""
         return -(-self.counts.images // int(self.config["shard_size"]))
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics, in the order of the columns."""
+        """Names of the metrics, in the order of their columns."""
         return list(self.identity["metrics"])
 
     @property
     def has_vectors(self) -> bool:
-        """Whether every row holds its embedding and attention; with `store="metrics"` few rows hold the latter."""
+        """Whether every row holds its embedding and attention; with `store="metrics"` few rows hold attention."""
         return bool(self.config["store"] == "all")
 
     def write(self, folder: Path) -> None:
-        """Writes study.json, whole or not at all."""
+        """Writes study.json, completely or not at all."""
         text = json.dumps(dataclasses.asdict(self), indent=2)  # escaped: a path may hold bytes that are no text
         write_whole(folder / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))
 
 
 def hash_of(identity: Mapping[str, Any]) -> str:
-    """The hash that shards and study.json carry.
+    """Returns the hash that shards and study.json carry.
 
     Example:
         >>> hash_of({"seed": 0, "size": 32}) == hash_of({"size": 32, "seed": 0})
@@ -139,7 +137,7 @@ def hash_of(identity: Mapping[str, Any]) -> str:
 
 
 def read_content(folder: Path) -> Json:
-    """study.json as it is; UsageError where there is none."""
+    """Returns the content of study.json; UsageError if there is none."""
     if (name := storable(str(folder))) != str(folder):  # Arrow and Polars open no such path
         raise UsageError(f"{name}: contains bytes that are not UTF-8; rename it")
     file = folder / FILE
@@ -155,11 +153,10 @@ def read_content(folder: Path) -> Json:
 
 
 def read_info(folder: Path) -> StudyInfo:
-    """The study in a folder.
+    """Reads the study in a folder.
 
     Raises:
-        UsageError: when there is none, one that another version of embedshift wrote, or one that is not as a run wrote
-            it.
+        UsageError: There is none, another version of embedshift wrote it, or no run wrote it in this form.
     """
     content = read_content(folder)
     version = content.get("schema_version")
@@ -187,14 +184,14 @@ def _typed(kind: type[S], content: Any) -> S:
 
 @functools.cache
 def _validator(kind: Any) -> Callable[[Any], Any]:
-    """Built once: that takes a hundred times as long as to use it, and tables ask for study.json a hundred times."""
+    """Builds a validator once, which takes a hundred times as long as its use; tables use it a hundred times."""
     import pydantic
 
     return pydantic.TypeAdapter(kind).validate_python
 
 
 def _check(info: StudyInfo) -> None:
-    """Raises ValueError, KeyError or TypeError where the parts of study.json are not what a run writes."""
+    """Raises ValueError, KeyError or TypeError if parts of study.json are not what a run writes."""
     _typed(_Config, info.config)
     _typed(_Identity, info.identity)
     _check_source(_typed(_Source, info.source))
@@ -215,7 +212,7 @@ def _check(info: StudyInfo) -> None:
 
 @dataclass
 class _Config:
-    """What is read of the settings, beside what the report prints of all."""
+    """The settings that are read, apart from those that the report only prints."""
 
     shard_size: AtLeast1
     images: list[str]
@@ -229,7 +226,7 @@ class _Images:
 
 @dataclass
 class _Identity:
-    """What is read of the identity, beside what is compared."""
+    """The parts of the identity that are read, apart from those that are only compared."""
 
     images: _Images
     seed: Natural
@@ -283,7 +280,7 @@ def _check_source(source: _Source) -> None:
 
 
 def _check_augmentation(entry: Mapping[str, Any]) -> None:
-    """A description as `Augmentation.describe` gives it."""
+    """Checks a description in the form of `Augmentation.describe`."""
     if "grade" in entry:
         _typed(_Grade, entry["grade"])
     for step in entry.get("steps", ()):

@@ -1,4 +1,7 @@
-"""Tables that take long to make: their files say what they were made from, and while that is the same they are kept."""
+"""Labels in the files of tables that take long to compute: they say what a table was made from.
+
+A table is kept while its labels stay the same.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,24 +22,24 @@ _PREFIX = "embedshift.label."
 
 
 def shards_hash(folder: Path) -> str:
-    """A hash over the rows and sums of all shards of a study; the same for two runs of one study."""
+    """Returns a hash over the rows and sums of all shards of a study; equal for two runs of one study."""
     found = parts(folder, read_info(folder))
     return hashlib.sha256("\n".join(part.digests.rows for part in found).encode()).hexdigest()
 
 
 def table_path(folder: Path, name: str) -> Path:
-    """Where the Parquet file of a table lies."""
+    """Returns the path of a table's Parquet file."""
     return folder / "tables" / f"{name}.parquet"
 
 
 def labels_of(folder: Path, name: str) -> dict[str, str]:
-    """What a table was made from, beside the shards as they are now.
+    """Returns what a table was made from, in addition to the current shards.
 
-    Empty where it was made from other shards, or is not there.
+    Empty if it was made from other shards, or does not exist.
 
     Args:
         folder: The study's folder.
-        name: Of the table.
+        name: Name of the table.
     """
     if made_from(folder, name) != shards_hash(folder):
         return {}
@@ -46,17 +49,17 @@ def labels_of(folder: Path, name: str) -> dict[str, str]:
 
 
 def made_from(folder: Path, name: str) -> str:
-    """The hash of the shards that a table was made from; "" where its file does not say it."""
+    """Returns the hash of the shards from which a table was made; "" if its file does not have it."""
     return _metadata(folder, name).get(_SHARDS, b"").decode()
 
 
 def read_table(folder: Path, name: str, image_ids: Callable[[], Iterable[str]]) -> pl.DataFrame:
-    """A table as it was made: with the names of images, where its file has their hashes.
+    """Reads a table, and restores the names of images if its file holds their hashes.
 
     Args:
         folder: The study's folder.
-        name: Of the table.
-        image_ids: Gives the names of the study's images.
+        name: Name of the table.
+        image_ids: Function that returns the names of the study's images.
     """
     path = table_path(folder, name)
     try:
@@ -74,7 +77,7 @@ def read_table(folder: Path, name: str, image_ids: Callable[[], Iterable[str]]) 
 
 
 def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """A table with hashes in the place of the names of images.
+    """Replaces the names of images in a table by hashes.
 
     Example:
         >>> with_hashes(pl.DataFrame({"image_id": ["a/b.jpg"], "rank": [1]}), ["image_id"]).row(0)
@@ -88,7 +91,7 @@ def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
 def write_labelled(
     folder: Path, name: str, table: pl.DataFrame, labels: Mapping[str, str], hidden: Sequence[str] = ()
 ) -> None:
-    """Writes a table's Parquet file with what it was made from, and which columns have hashes for names."""
+    """Writes a table's Parquet file with its labels, and which columns hold hashes of names."""
     said: dict[Any, Any] = {_SHARDS: shards_hash(folder), _HIDDEN: ",".join(hidden)}
     said |= {_PREFIX + key: value for key, value in labels.items()}
     arrow = table.to_arrow()
@@ -97,7 +100,7 @@ def write_labelled(
 
 
 def _metadata(folder: Path, name: str) -> Mapping[bytes, bytes]:
-    """Of a table's file; empty where it is not there, or no Parquet."""
+    """Returns the metadata of a table's file; empty if it does not exist or is no Parquet."""
     try:
         return pq.read_metadata(table_path(folder, name)).metadata or {}
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The lock of a folder while a run is at work in it."""
+"""The lock of a folder while a run works in it."""
 
 import contextlib
 import errno
@@ -12,7 +12,7 @@ from embedshift.config.files import open_own
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import storable
 
-# Folders that runs of this process are at work in, by device and number.
+# Folders in which runs of this process work, by device and inode number.
 _HELD: set[tuple[int, int]] = set()
 _GUARD = threading.Lock()
 _AT_WORK = "another run is using this folder; wait for it or choose another `out`"
@@ -20,12 +20,13 @@ _AT_WORK = "another run is using this folder; wait for it or choose another `out
 
 @contextlib.contextmanager
 def locked(out: Path, inside: str = "shards") -> Iterator[None]:
-    """Makes the folder, and one inside it, and keeps a second run out of it.
+    """Creates the folder, and one inside it, and keeps other runs out.
 
-    The kernel holds the lock for this process alone and not for its children, so that any death frees it.
+    The kernel holds the lock for this process alone and not for its children, so that it is freed whenever the process
+    ends.
 
     Raises:
-        EmbedshiftError: when another run holds it, or the folder cannot be written.
+        EmbedshiftError: Another run holds the lock, or the folder cannot be written.
     """
     if storable(str(out)) != str(out):  # Arrow and Polars open no such path
         raise UsageError(f"{storable(str(out))}: contains bytes that are not UTF-8; choose another `out`")
@@ -51,7 +52,7 @@ def locked(out: Path, inside: str = "shards") -> Iterator[None]:
 
 
 def _lock_file(out: Path) -> BinaryIO:
-    """The open lock, made where it is missing; what somebody else put in its place is neither followed nor changed."""
+    """Opens the lock file and creates it if needed; does not follow or change what another user put in its place."""
     path = out / ".lock"
     try:
         return open_own(path)

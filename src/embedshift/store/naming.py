@@ -1,4 +1,4 @@
-"""What images and places are called where others read: no path of a machine, and ids only where images may be shown."""
+"""Names of images and places in outputs for others: no local paths, and ids only if images may be shown."""
 
 import hashlib
 import os
@@ -27,15 +27,15 @@ class Naming:
     """The names that a report shows.
 
     Args:
-        source: Where the images lie, as study.json describes it.
-        pictures: Whether images may be shown; if not, a hash stands in the place of every image id.
+        source: Where the images lie, from study.json.
+        pictures: Whether images may be shown. If not, a hash replaces every image id.
     """
 
     source: Mapping[str, Any]
     pictures: bool = True
 
     def image(self, image_id: str) -> str:
-        """An image's id, or its hash.
+        """Returns an image's id, or its hash.
 
         Example:
             >>> Naming({}).image("a/b.jpg"), Naming({}, pictures=False).image("a/b.jpg")
@@ -49,7 +49,7 @@ class Naming:
         return f"image-{hashed.hexdigest()}"
 
     def text(self, text: str, image_id: str = "") -> str:
-        """A text without the folders of absolute paths, and with an image's name in the place of its id.
+        """Returns a text without the folders of absolute paths, and with an image's name in place of its id.
 
         Example:
             >>> Naming({"root": "/data/my photos"}).text("/data/my photos/a.jpg: not like /srv/x/b.jpg")
@@ -65,7 +65,7 @@ class Naming:
         return short
 
     def places(self, paths: Sequence[str]) -> list[str]:
-        """Folders and files by as few trailing parts as tell them apart; URLs and relative paths as they are.
+        """Shortens folders and files to as few trailing parts as tell them apart; URLs and relative paths stay.
 
         Example:
             >>> Naming({}).places(["/a/one/photos", "/a/two/photos", "s3://bucket/photos", "photos"])
@@ -77,7 +77,7 @@ class Naming:
         return [self._file(path) or short.get(path, path) for path in paths]
 
     def setting(self, text: str) -> str:
-        """A name that may be or end in an absolute path, without its folders.
+        """Returns a name without folders, if it is or ends in an absolute path.
 
         Example:
             >>> Naming({}).setting("open_clip/ViT-B-32:/data/my models/b.pt"), Naming({}).setting("openai/clip")
@@ -86,7 +86,7 @@ class Naming:
         return _LAST_PATH.sub(r"\1", text)
 
     def settings(self, value: Any) -> Any:
-        """Settings of a run, as JSON holds them, each as `setting` gives it.
+        """Applies `setting` to the settings of a run, as JSON holds them.
 
         Example:
             >>> Naming({}).settings({"labels": "/data/labels.txt", "seed": 0})
@@ -99,7 +99,7 @@ class Naming:
         return self.setting(value) if isinstance(value, str) else value
 
     def _file(self, path: str) -> str | None:
-        """The name of an image file that the settings name, where ids are not shown; None for any other place."""
+        """Returns the name of an image file in the settings if ids are not shown; None for any other place."""
         if self.pictures or os.path.splitext(path)[1].lower() not in ENDINGS:
             return None
         root = self.source.get("root")
@@ -107,7 +107,7 @@ class Naming:
 
 
 def tails(paths: Sequence[str | Path]) -> list[str]:
-    """As few trailing parts of paths as tell the paths apart, the same number of each.
+    """Returns as few trailing parts of paths as tell the paths apart, the same number for each.
 
     Example:
         >>> tails(["/x/a", "/x/b"]), tails(["/x/a", "/y/a"])

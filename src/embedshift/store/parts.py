@@ -1,4 +1,4 @@
-"""The parts of a study: exactly the shards that its study.json implies, each as it was written."""
+"""The parts of a study: exactly the shards that its study.json implies, each undamaged."""
 
 import concurrent.futures
 import functools
@@ -15,19 +15,19 @@ from embedshift.store.shards import ShardRecord, read_record, shard_path
 
 # Hashing and reading beside each other; more threads gain nothing on one disk.
 _THREADS = 2
-# Anything that somebody might take for a shard. Hidden files are nobody's shards.
+# Names that look like a shard. Hidden files never do.
 _LIKE_A_PART = re.compile(r"(?!\.).*(^part-|\.parquet)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A shard on disk that is as it was written.
+    """An undamaged shard on disk.
 
     Args:
-        path: Where.
-        record: What it says of itself.
+        path: Its path.
+        record: Its record.
         digests: Its checksums.
-        rows: How many rows it has.
+        rows: Number of its rows.
     """
 
     path: Path
@@ -37,15 +37,14 @@ class Part:
 
 
 def present(folder: Path, count: int) -> dict[int, Path]:
-    """The parts that are there, by index, in order; unread.
+    """Returns the existing parts by index, in order, without reading them.
 
     Args:
         folder: The study's folder.
-        count: How many parts the study has.
+        count: Number of parts of the study.
 
     Raises:
-        UsageError: for a file that looks like a part and is none of them, as a copy that a program for sharing files
-            made.
+        UsageError: A file looks like a part but is none, such as a copy made by a file-sharing program.
     """
     place = folder / "shards"
     names = {path.name for path in place.iterdir()} if place.is_dir() else set()
@@ -59,20 +58,20 @@ def present(folder: Path, count: int) -> dict[int, Path]:
 
 
 def outcomes(paths: Iterable[Path]) -> list[Part | EmbedshiftError]:
-    """Each part, or why it cannot be used; each is read once as long as it is the same file."""
+    """Returns each part, or the error why it cannot be used; reads a file again only if it has changed."""
     asked = list(paths)
-    if len(asked) < _THREADS:  # small studies are read a hundred times for their tables; threads would take most of it
+    if len(asked) < _THREADS:  # small studies are read a hundred times; starting threads would take most of it
         return [_outcome(path) for path in asked]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
         return list(threads.map(_outcome, asked))
 
 
 def parts(folder: Path, info: StudyInfo) -> list[Part]:
-    """All parts of a study, in order; of an unfinished one those that are there.
+    """Returns all parts of a study, in order; for an unfinished one those that exist.
 
     Raises:
-        EmbedshiftError: one line for a part that is damaged, missing, twice there or of another study; and where the
-            parts together are not what study.json says.
+        EmbedshiftError: A part is damaged, missing, duplicated or of another study, or all parts together differ from
+            study.json.
     """
     paths = present(folder, info.parts)
     found: list[Part] = []
@@ -91,7 +90,7 @@ def parts(folder: Path, info: StudyInfo) -> list[Part]:
 
 
 def refuse_foreign(part: Part, info: StudyInfo) -> None:
-    """Refuses a shard that was measured with other settings, or has not the rows that study.json implies."""
+    """Refuses a shard that was measured with other settings, or lacks rows that study.json implies."""
     if part.record.config_hash != info.config_hash:
         raise UsageError(f"{part.path}: a shard of another study; move it elsewhere and run the study again")
     views = 1 + len(info.augmentations) * info.draws
@@ -101,7 +100,7 @@ def refuse_foreign(part: Part, info: StudyInfo) -> None:
 
 
 def refuse_counts(folder: Path, info: StudyInfo, found: Iterable[Part]) -> None:
-    """Refuses a finished study whose shards hold other numbers of images than study.json says."""
+    """Refuses a finished study whose shards hold other numbers of images than study.json."""
     records = [part.record for part in found]
     there = (sum(record.images for record in records), sum(len(record.failures) for record in records))
     said = (info.counts.measured, info.counts.failed)
@@ -111,7 +110,7 @@ def refuse_counts(folder: Path, info: StudyInfo, found: Iterable[Part]) -> None:
 
 
 def overall(found: Iterable[Part]) -> str:
-    """One checksum over those of all parts; another for every run, as each says how long it took."""
+    """Returns one checksum over those of all parts; it differs between runs, because parts store their times."""
     return hashlib.sha256("\n".join(part.digests.file for part in found).encode()).hexdigest()
 
 
@@ -128,7 +127,7 @@ def _outcome(path: Path) -> Part | EmbedshiftError:
 # More than the shards of any study: with fewer, every pass over one would hash all its shards again.
 @functools.lru_cache(maxsize=1 << 20)
 def _read(path: Path, *state: int) -> Part:
-    """A part in this state of its file."""
+    """Reads a part in this state of its file."""
     record, found, rows = read_record(path)
     if shard_path(path.parent.parent, record.index) != path:
         raise UsageError(f"{path}: contains shard {record.index} but has another name; move it elsewhere")

@@ -1,4 +1,4 @@
-"""The reader: a study on disk, as everything after the shards sees it. It imports no torch."""
+"""`Reader`: a study on disk, for all steps after the shards. It imports no torch."""
 
 import dataclasses
 import functools
@@ -34,15 +34,15 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """What a run left in its folder.
+    """The results of a run, read from its folder.
 
     Args:
         folder: The study's folder.
-        choices: What is chosen for tables, figures and report: instances of the questions' `choices`.
+        choices: Settings for tables, figures and report: instances of the questions' `choices`.
         made: Tables that are newer than those in the folder, by name.
         pictures: Whether figures and reports may show images and their ids.
         images_root: Where the study's images lie on this machine; None = where study.json says.
-        over: Who computes what tables add up over groups of images.
+        over: The map that sums over groups of images for tables.
     """
 
     folder: Path
@@ -56,38 +56,38 @@ class Reader:
         refuse_fork()
 
     def exists(self) -> bool:
-        """Whether a run was ever begun here."""
+        """Returns whether a run was ever started in this folder."""
         return (self.folder / FILE).is_file()
 
     def is_complete(self) -> bool:
-        """Whether the run reached its end and its tables are there."""
+        """Returns whether the run has finished and all its tables exist."""
         if not self.exists() or not self.info.complete:
             return False
         return all(table_path(self.folder, name).is_file() for name in self.table_names)
 
     @functools.cached_property
     def info(self) -> StudyInfo:
-        """study.json; UsageError where there is none."""
+        """The content of study.json; UsageError if there is none."""
         return read_info(self.folder)
 
     @functools.cached_property
     def naming(self) -> Naming:
-        """What images and places are called where others read."""
+        """Names of images and places in outputs for others."""
         return Naming(self.info.source, self.pictures)
 
     @functools.cached_property
     def source(self) -> Mapping[str, Any]:
-        """Where its images are read again."""
+        """Description of where its images are read again."""
         return self.info.source if self.images_root is None else moved(self.info.source, self.images_root)
 
     @functools.cached_property
     def roots(self) -> Roots:
-        """Below which its images may be read."""
+        """The places below which its images may be read."""
         return Roots.known(*([] if self.images_root is None else [self.images_root]))
 
     @functools.cached_property
     def unseen(self) -> str:
-        """Why no image of it may be read, in one line; "" = they may."""
+        """Why none of its images may be read, in one line; "" = they may."""
         try:
             for place in own_places(self.source):
                 self.roots.check(place)
@@ -97,27 +97,27 @@ class Reader:
 
     @property
     def shows_images(self) -> bool:
-        """Whether figures and reports show images: they may, and it is known where they lie."""
+        """Whether figures and reports show images: they may, and their place is known."""
         return self.pictures and not self.unseen
 
     @property
     def augmentations(self) -> list[str]:
-        """Names of the augmentations, in suite order."""
+        """Names of the augmentations, in the order of the suite."""
         return list(self.info.augmentations)
 
     @functools.cached_property
     def families(self) -> tuple[MeasuredFamily, ...]:
-        """The families whose views it measured; empty where augmentations have no strength."""
+        """The families whose views it measured; empty if augmentations have no strength."""
         return families_of(self.info.identity["augmentations"])
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics that are known here, in the order of the columns."""
+        """Names of the metrics that are installed here, in the order of their columns."""
         return [name for name in self.info.metrics if name in METRICS]
 
     @functools.cached_property
     def questions(self) -> list[Question]:
-        """What the study asked, in order; a question that is not installed here is left out with a line in the log."""
+        """The questions that the study asked, in order; one that is not installed is logged and left out."""
         known = {each.name: each for each in questions()}
         for name in self.info.questions:
             if name not in known:
@@ -125,16 +125,16 @@ class Reader:
         return [known[name] for name in self.info.questions if name in known]
 
     def identity_of(self, question: str) -> Mapping[str, Any]:
-        """What a question added to the study's identity; empty where it was not asked."""
+        """Returns what a question added to the study's identity; empty if it was not asked."""
         return self.info.questions.get(question, {})
 
     def choice(self, kind: type[C]) -> C:
-        """What is chosen of one kind; its defaults where nothing is."""
+        """Returns the choices of one kind; its defaults if there are none."""
         return next((each for each in self.choices if isinstance(each, kind)), None) or kind()
 
     @property
     def has_pairs(self) -> bool:
-        """Whether tables, trees and figures of all pairs of augmentations are made; where not, the log says so once."""
+        """Whether tables, trees and figures of all pairs of augmentations are made; if not, it logs this once."""
         return has_pairs(self.augmentations)
 
     @functools.cached_property
@@ -144,67 +144,67 @@ class Reader:
         return (*core, *(table.name for table in tables_of(self.questions) if table.possible(self)))
 
     def table(self, name: str) -> pl.DataFrame | None:
-        """A table by its name; None where the study does not have it."""
+        """Returns a table by its name; None if the study does not have it."""
         if name in self.made:
             return self.made[name]
         there = name in self.table_names and table_path(self.folder, name).is_file()
         return read_table(self.folder, name, self.image_ids) if there else None
 
     def rows(self) -> pl.LazyFrame:
-        """All rows, lazily: one per image, view and draw, in the order of the shards."""
+        """All rows as a lazy frame: one row per image, view and draw, in the order of the shards."""
         return scan([part.path for part in self._measured()])
 
     @functools.cached_property
     def groups(self) -> Groups:
-        """All rows in groups of images, as they are when this is first asked for."""
+        """All rows in groups of images, as they are at the first access."""
         return groups_of(self._measured(), self.over)
 
     def _measured(self) -> list[Part]:
-        """The shards; UsageError where there is none."""
+        """Returns the shards; UsageError if there is none."""
         if found := self.parts():
             return found
         raise UsageError(f"{self.folder}: no image is measured yet; run the study first")
 
     def parts(self) -> list[Part]:
-        """The study's shards as they are now, in order, each found to be as it was written."""
+        """The study's current shards, in order, each checked for damage."""
         return parts(self.folder, self.info)
 
     @functools.cached_property
     def records(self) -> list[ShardRecord]:
-        """What the finished shards say of themselves."""
+        """The records of the finished shards."""
         return [part.record for part in self.parts()]
 
     def shard_sums(self, name: str) -> Iterator[dict[str, Values]]:
-        """What the shards added up under a name, shard by shard."""
+        """Yields the sums under a name, shard by shard."""
         return shard_sums((part.path for part in self.parts()), name)
 
     def sums(self, name: str) -> dict[str, Values]:
-        """The same of all shards together; empty where there is nothing."""
+        """Returns the sums of all shards together; empty if there are none."""
         total: dict[str, Values] = {}
         for part in self.shard_sums(name):
             total |= {key: array + total[key] if key in total else array for key, array in part.items()}
         return total
 
     def image_ids(self, *, with_attention: bool = False) -> set[str]:
-        """Names of all measured images, or of those whose attention maps are stored."""
+        """Returns the ids of all measured images, or of those whose attention maps are stored."""
         if not self.parts():
             return set()
         rows = self.rows().filter(pl.col("attention").is_not_null()) if with_attention else self.rows()
         return set(rows.select(pl.col("image_id").unique()).collect()["image_id"])
 
     def sample_ids(self, count: int, *, with_attention: bool = False) -> list[str]:
-        """`count` image ids drawn by the study's seed, sorted.
+        """Returns `count` image ids drawn by the study's seed, sorted.
 
         Args:
-            count: How many.
-            with_attention: Of a study with `store="metrics"`, only images whose attention maps it kept, where there
-                are.
+            count: Number of ids.
+            with_attention: For a study with `store="metrics"`: only images whose attention maps are stored, if there
+                are any.
         """
         few = self.image_ids(with_attention=True) if with_attention and not self.info.has_vectors else set()
         return draw_ids(few or self.image_ids(), count, self.info.seed)
 
     def failures(self) -> pl.DataFrame:
-        """One row per image that was not measured: image_id, stage, reason, transient."""
+        """One row per image that was not measured: `image_id, stage, reason, transient`."""
         path = self.folder / "failures.parquet"
         if not path.is_file():  # a run that was killed at once
             write_failures(self.folder, self.records)
@@ -216,13 +216,13 @@ class Reader:
             ) from error
 
     def is_reported(self) -> bool:
-        """Whether `report.html` is there and not older than the measurements."""
+        """Returns whether `report.html` exists and is not older than the measurements."""
         file = self.folder / "report.html"
         return file.is_file() and file.stat().st_mtime_ns >= (self.folder / FILE).stat().st_mtime_ns
 
 
 def draw_ids(image_ids: Iterable[str], count: int, seed: int) -> list[str]:
-    """`count` of the ids, drawn by the seed, sorted; all where there are fewer.
+    """Returns `count` of the ids, drawn by the seed, sorted; all if there are fewer.
 
     Example:
         >>> draw_ids(["b", "a"], 5, seed=0)

@@ -1,4 +1,4 @@
-"""Images of a study with their views, drawn again by the seeds that the rows hold; variants are read again."""
+"""Draws images and views of a study again by the seeds in its rows; variants are read again."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ from embedshift.store.reader import Reader
 
 Read = Callable[[str], bytes]
 
-# Pixels of a side; a study from somebody else could say more than the memory holds.
+# Largest side in pixels; a study from another person could ask for more than memory holds.
 LARGEST = 4_096
 
 
 @dataclass(frozen=True)
 class RedrawnImage:
-    """One image of a study, as a person looks at it.
+    """One image of a study with its views, for people to look at.
 
     Args:
         image_id: Its name in the study.
-        views: Name → uint8 `[S, S, 3]`, "original" first; a view whose augmentation cannot be rebuilt is not there.
+        views: Name → uint8 `[S, S, 3]`, "original" first; views whose augmentation cannot be rebuilt are missing.
         attention: Name → float32 `[g_h, g_w]`; empty for an encoder without attention.
         metrics: Augmentation → metric → value.
         missing: Augmentation → why its view cannot be drawn or read again.
@@ -41,17 +41,17 @@ class RedrawnImage:
 
 
 def redraw(reader: Reader, image_ids: Sequence[str]) -> tuple[list[RedrawnImage], dict[str, str]]:
-    """The images with their views of draw 0, in the order asked for.
+    """Returns images with their views of draw 0, in the requested order.
 
     Args:
-        reader: Where they were measured.
-        image_ids: Which.
+        reader: The study.
+        image_ids: Ids of the images.
 
     Returns:
-        The images, and why the others are missing: image id → reason (its file is gone or cannot be read any more).
+        The images; and for the others image id → reason (the file is gone or cannot be read any more).
 
     Raises:
-        UsageError: when the study has no image of that name.
+        UsageError: The study has no image with this id.
     """
     found: list[RedrawnImage] = []
     missing: dict[str, str] = {}
@@ -66,12 +66,12 @@ def redraw(reader: Reader, image_ids: Sequence[str]) -> tuple[list[RedrawnImage]
 def iter_redrawn(
     reader: Reader, image_ids: Sequence[str], only: Mapping[str, Collection[str]] | None = None
 ) -> Iterator[tuple[str, RedrawnImage | str]]:
-    """The images one after the other, as `redraw` gives them, so that few are in memory at once.
+    """Yields images one after the other, as `redraw` returns them, so that few are in memory at a time.
 
     Args:
-        reader: Where they were measured.
-        image_ids: Which.
-        only: Image id → the augmentations to draw; by default all.
+        reader: The study.
+        image_ids: Ids of the images.
+        only: Image id → the augmentations to draw; None = all.
 
     Yields:
         Image id, and the image or why it is missing.
@@ -107,7 +107,7 @@ def iter_redrawn(
 
 
 def _decoded(read: Read, image_id: str, info: StudyInfo, measured: Collection[str] = ()) -> Pixels | str:
-    """An image as the encoder took it, uint8 `[S, S, 3]`; or why it cannot be read, or is another than was measured."""
+    """Returns an image at the encoder's size, uint8 `[S, S, 3]`; or why it cannot be read or has changed."""
     encoder = info.encoder
     try:
         whole = images.decode(read(image_id))
@@ -120,7 +120,7 @@ def _decoded(read: Read, image_id: str, info: StudyInfo, measured: Collection[st
 
 
 def _variant_again(described: Mapping[str, Any], roots: Roots) -> Read:
-    """Reads variants again; where all of them are gone, it says so of each."""
+    """Returns a function that reads variants again; if all are gone, it raises for each."""
     try:
         return variant_again(described, roots)
     except EmbedshiftError as error:
@@ -135,7 +135,7 @@ def _variant_again(described: Mapping[str, Any], roots: Roots) -> Read:
 def _read_views(
     image_id: str, rows: pl.DataFrame, variants: Mapping[str, Read], only: Collection[str] | None, info: StudyInfo
 ) -> dict[str, Pixels | str]:
-    """The variants that were measured, and what purifiers made of them; or why one cannot be read."""
+    """Returns the measured variants, and their purified versions; or why one cannot be read."""
     measured = rows.filter(pl.col("cosine_similarity").is_not_null())["view"].to_list()
     wanted = [name for name in measured if only is None or name in only]
     found = {name: _decoded(variants[name], image_id, info) for name in wanted if name in variants}
@@ -150,7 +150,7 @@ def _read_views(
 def _views(
     original: Pixels, rows: pl.DataFrame, suite: Suite | None, only: Collection[str] | None
 ) -> dict[str, Pixels | str]:
-    """The views, drawn again; or why one cannot be drawn."""
+    """Returns the views, drawn again; or why one cannot be drawn."""
     found: dict[str, Pixels | str] = {}
     for name, seed in rows.select("view", "view_seed").iter_rows():
         if suite and name in suite and (only is None or name in only):

@@ -1,4 +1,4 @@
-"""The records on disk: the Arrow schema, shards that appear whole or not at all, and what was finished."""
+"""Rows on disk: the Arrow schema, shards that appear completely or not at all, and their records."""
 
 import base64
 import contextlib
@@ -33,14 +33,14 @@ _HIDDEN = re.compile(r"\.part-(?P<index>\d{5,})(\.parquet\.\d+|(?P<kept>\.kept))
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that was not measured, where it failed and why, in words.
+    """An image that was not measured: where it failed and why.
 
     Args:
         image_id: Its name in the study.
         stage: One of list, read, decode, draw, encode, measure.
-        reason: Why, in words.
-        transient: Whether the same image may be measured another time: it could not be reached, took too long, or the
-            memory did not hold it. A run that goes on tries it again.
+        reason: Why, as text.
+        transient: Whether another try may succeed: the image could not be reached, took too long, or memory was too
+            small. A run that continues tries it again.
     """
 
     image_id: str
@@ -51,16 +51,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What a finished shard says of itself, in its Parquet metadata.
+    """The record of a finished shard, in its Parquet metadata.
 
     Args:
-        index: Which shard.
-        config_hash: Of the study that it belongs to.
-        images: Images measured.
-        failures: Images not measured.
+        index: Index of the shard.
+        config_hash: Config hash of its study.
+        images: Number of measured images.
+        failures: Images that were not measured.
         batch_size: Views per forward pass.
-        seconds: Seconds per stage; read, decode, draw and pixels add up over the workers.
-        written: When it was measured, in seconds since 1970.
+        seconds: Seconds per stage; read, decode, draw and pixels are summed over the workers.
+        written: Time of measurement, in seconds since 1970.
     """
 
     index: int
@@ -80,14 +80,14 @@ def schema(
     *,
     graded: bool = False,
 ) -> pa.Schema:
-    """Columns of a row.
+    """Returns the columns of a row.
 
     Args:
-        dim: Length of an embedding; None where none is stored.
+        dim: Length of an embedding; None if none is stored.
         cells: g_h * g_w; None for an encoder without attention.
-        metrics: Names.
-        lists: Lists of numbers, float32: name → length; None = of any length.
-        graded: Whether a view may have a place in a family of rising strength.
+        metrics: Names of metrics.
+        lists: Name → length of lists of float32; None = any length.
+        graded: Whether views may belong to families of rising strength.
 
     Example:
         >>> schema(512, 49, ["cosine_similarity"]).names[:5]
@@ -112,34 +112,34 @@ def schema(
 
 
 def fixed_lists(values: Floats, missing: NDArray[np.bool_] | None = None) -> pa.Array:
-    """`[N, K]` → an Arrow array of N lists of K, without a loop; null where one is missing."""
+    """Converts `[N, K]` to an Arrow array of N lists of K, without a loop; null for missing ones."""
     flat = pa.array(np.ascontiguousarray(values, np.float32).reshape(-1))
     mask = pa.array(missing) if missing is not None and missing.any() else None
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=mask)
 
 
 def shard_path(folder: Path, index: int) -> Path:
-    """Where shard `index` of the study in `folder` lies."""
+    """Returns the path of shard `index` of the study in `folder`."""
     return folder / "shards" / f"part-{index:05d}.parquet"
 
 
 def kept_path(folder: Path, index: int) -> Path:
-    """Where a run keeps what the encoder gave for shard `index`, until the shard is there."""
+    """Returns the path where a run keeps encoder outputs for shard `index` until the shard exists."""
     return folder / "shards" / f".part-{index:05d}.kept"
 
 
 def leftovers(folder: Path) -> Iterator[Path]:
-    """Hidden files of runs that were killed, which no run goes on with: all but what is kept for shards to come."""
+    """Yields hidden files of killed runs that no run will use: all except outputs kept for shards to come."""
     for path in (folder / "shards").iterdir():
         found = _HIDDEN.fullmatch(path.name)
         if found is None or not stat.S_ISREG(path.lstat().st_mode):
-            continue  # of somebody else
+            continue  # owned by another user
         if found["kept"] is None or shard_path(folder, int(found["index"])).exists():
             yield path
 
 
 def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
-    """Writes a shard under a hidden name and renames it: the renamed part is the mark that it is done."""
+    """Writes a shard under a hidden name and renames it; the final name marks it as finished."""
     said = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(record)})
     metadata = dict(table.schema.metadata or {})
     sums = metadata.pop(SUMS_KEY, None)
@@ -156,15 +156,15 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
         seal(hidden, sums or b"")
 
     write_whole(path, write)
-    with contextlib.suppress(OSError):  # somebody may have put a folder there
+    with contextlib.suppress(OSError):  # a folder may be in its place
         kept_path(folder, record.index).unlink()
 
 
 def write_whole(path: Path, write: Any) -> None:
-    """Calls `write(hidden path)` and moves the result to `path`: a reader or a crash never meets half a file.
+    """Calls `write(hidden path)` and moves the result to `path`, so that no reader or crash sees half a file.
 
     Raises:
-        EmbedshiftError: when it cannot be written, as on a full disk.
+        EmbedshiftError: It cannot be written, for example on a full disk.
     """
     hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -186,16 +186,16 @@ def write_whole(path: Path, write: Any) -> None:
 
 
 def _system_error(error: Exception) -> int | None:
-    """The number of the system's error behind one; None where there is none. Polars has it in its words alone."""
+    """Returns the number of the underlying system error; None if there is none. Polars has it only in its message."""
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found[1]) if found else getattr(error, "errno", None)
 
 
 def read_record(path: Path) -> tuple[ShardRecord, Digests, int]:
-    """What a shard says of itself, its digests and its number of rows: every bit of it is read.
+    """Returns a shard's record, its digests and its number of rows; reads every bit of the file.
 
     Raises:
-        EmbedshiftError: when it is damaged, no shard, or of another version of embedshift.
+        EmbedshiftError: The file is damaged, no shard, or of another version of embedshift.
     """
     try:
         found = digests(path)
@@ -223,7 +223,7 @@ def _content(path: Path) -> tuple[Json, int]:
 
 
 def another_schema(place: str, version: object) -> str:
-    """The line for what an older or newer embedshift wrote.
+    """Returns the message for files of an older or newer embedshift.
 
     Example:
         >>> another_schema("study", 1)
@@ -234,7 +234,7 @@ def another_schema(place: str, version: object) -> str:
 
 
 def with_sums(table: pa.Table, sums: Mapping[str, Mapping[str, Values]]) -> pa.Table:
-    """A shard's rows with what it added up in the metadata; what has nothing to say is left out.
+    """Returns a shard's rows with its sums in the metadata; leaves out empty sums.
 
     Args:
         table: The rows.
@@ -245,7 +245,7 @@ def with_sums(table: pa.Table, sums: Mapping[str, Mapping[str, Values]]) -> pa.T
 
 
 def shard_sums(paths: Iterable[Path], name: str) -> Iterator[dict[str, Values]]:
-    """What shards added up under a name, shard by shard."""
+    """Yields the sums of shards under a name, shard by shard."""
     for path in paths:
         said = json.loads((pq.read_metadata(path).metadata or {}).get(SUMS_KEY, "{}"))
         if name in said:
@@ -264,7 +264,7 @@ def _unpacked(packed: Mapping[str, Any]) -> Values:
 
 
 def write_failures(folder: Path, records: Sequence[ShardRecord]) -> None:
-    """Rebuilds failures.parquet from the shards: one row per image that was not measured."""
+    """Writes failures.parquet again from the shards: one row per image that was not measured."""
     failures = [f for record in records for f in record.failures]
     kinds = {"image_id": pa.string(), "stage": pa.string(), "reason": pa.string(), "transient": pa.bool_()}
     table = pa.Table.from_pylist([asdict(failure) for failure in failures], pa.schema(list(kinds.items())))

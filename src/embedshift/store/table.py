@@ -1,4 +1,4 @@
-"""What a table of a question is."""
+"""`Table`: the declaration of a question's table."""
 
 import graphlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of a question; its `tables.py` has a tuple of them called `TABLES`.
+    """One table of a question; its `tables.py` has a tuple of them named `TABLES`.
 
     Args:
-        name: Of the table and its files.
-        make: Reader → table; what the study does not have gives an empty table.
+        name: Name of the table and its files.
+        make: Reader → table; empty if the study lacks the data.
         reads: Names of tables that it reads through the reader; they are made before it.
-        possible: Whether a study that asked the question has it.
-        takes: What a study must have for that, in words; "" = what the question's switches ask for.
-        labels: For a table that takes long to make: what it is made from beside the shards. While its file has the same
-            labels and the shards are the same, it is read and not made again.
-        of_images: Whether it has rows for every image: then it is written as Parquet alone, and no output lists it.
-        names: Columns that hold names of images; its files have hashes in their place where images may not be shown.
+        possible: Reader → whether a study that asked the question has it.
+        takes: What a study must have for it, in words; "" = what the question's switches request.
+        labels: For a table that takes long to make: what it is made from, in addition to the shards. While its file has
+            equal labels and the shards are the same, it is read and not made again.
+        of_images: Whether it has rows for every image. It is then written only as Parquet, and no output lists it.
+        names: Columns that hold names of images; its files hold hashes instead if images may not be shown.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Table:
 
 
 def tables_of(questions: Sequence[Question]) -> list[Table]:
-    """The tables of some questions, question by question, each after the tables that it reads."""
+    """Returns the tables of some questions, question by question, each after the tables that it reads."""
     parts = [part for question in questions if (part := question.part("tables")) is not None]
     tables: dict[str, Table] = {}
     for table in (table for part in parts for table in part.TABLES):

@@ -1,4 +1,4 @@
-"""Shards → tables: those of the core, and those of the questions, each after the tables that it reads."""
+"""Makes all tables from the shards: those of the core, then those of the questions, in order of dependence."""
 
 import dataclasses
 from collections.abc import Collection
@@ -18,12 +18,12 @@ __all__ = ["Table", "make_tables", "tables_after", "tables_of", "write_tables"]
 
 
 def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
-    """The tables of a study, made from its shards.
+    """Makes the tables of a study from its shards.
 
     Args:
         reader: The study.
-        only: Names of those of its questions to make; what they read beside each other is read from the folder. None =
-            every table.
+        only: Names of the questions' tables to make; other tables that these read come from the folder. None = every
+            table.
     """
     made: dict[str, pl.DataFrame] = {}
     tables = [each for each in tables_of(reader.questions) if each.possible(reader)]
@@ -41,7 +41,7 @@ def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str
 
 
 def tables_after(reader: Reader, question: Question) -> set[str]:
-    """Names of a question's tables, and of all tables that read one of them."""
+    """Returns the names of a question's tables, and of all tables that read one of them."""
     names = {table.name for table in tables_of([question])}
     for table in tables_of(reader.questions):
         if names & {*table.reads}:
@@ -50,14 +50,14 @@ def tables_after(reader: Reader, question: Question) -> set[str]:
 
 
 def _made(table: Table, reader: Reader) -> pl.DataFrame:
-    """The table: as it is kept, where it was made from the same."""
+    """Returns the table; the stored one if it was made from the same data."""
     if table.labels is not None and labels_of(reader.folder, table.name) == table.labels(reader):
         return read_table(reader.folder, table.name, reader.image_ids)
     return table.make(reader)
 
 
 def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
-    """Those over whatever metrics there are; all from one sample of the images, so that they agree."""
+    """Returns the tables over all metrics; they share one sample of the images, so that they agree."""
     seed, known = reader.info.seed, floors(reader)
     of = measured(reader.groups, reader.augmentations, reader.metrics, group_sizes(known))
     described = summary(reader.groups, of, seed=seed, floors=known)
@@ -68,14 +68,14 @@ def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
 
 
 def write_tables(reader: Reader, only: Collection[str] | None = None) -> None:
-    """Rebuilds tables from the shards, as CSV and Parquet; those of single images as Parquet alone.
+    """Writes tables again from the shards, as CSV and Parquet; tables of single images only as Parquet.
 
     Args:
         reader: The study.
-        only: Names, as `make_tables` takes them.
+        only: Names, as in `make_tables`.
     """
     made, own = make_tables(reader, only), {table.name: table for table in tables_of(reader.questions)}
-    # Before anything is written, since they may be said in the files.
+    # Before anything is written, because the files may contain them.
     labels = {name: each.labels(reader) for name, each in own.items() if each.labels is not None and name in made}
     for name, made_table in made.items():
         hidden = own[name].names if name in own and not reader.pictures else ()

@@ -1,4 +1,4 @@
-"""A study's folder read from end to end: what in it is whole, and what is damaged."""
+"""Reads a study's folder completely and reports what is whole and what is damaged."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,12 +19,12 @@ from embedshift.store.shards import shard_path
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one thing in the folder.
+    """The result for one file in the folder.
 
     Args:
-        name: Of the file below the folder.
-        problem: What is wrong with it and what to do, in one line; "" = it is whole.
-        checksum: Of a shard that is whole, SHA-256 in hex digits.
+        name: Name of the file below the folder.
+        problem: What is wrong and what to do, in one line; "" = it is whole.
+        checksum: SHA-256 of a whole shard, in hexadecimal.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found in a study's folder.
+    """The results for a study's folder.
 
     Args:
         folder: The folder.
-        findings: One for each file that is of the study, or that stands in the place of one.
-        checksum: Over the checksums of all shards; "" where a shard is not whole.
+        findings: One for each file of the study, or in the place of one.
+        checksum: Checksum over those of all shards; "" if a shard is damaged.
     """
 
     folder: Path
@@ -48,11 +48,11 @@ class Verification:
 
     @property
     def damaged(self) -> list[Finding]:
-        """What is not whole."""
+        """The findings with a problem."""
         return [each for each in self.findings if each.problem]
 
     def to_dict(self) -> Json:
-        """For JSON."""
+        """Returns the fields as a dict, ready for JSON."""
         return {
             "study": str(self.folder),
             "whole": not self.damaged,
@@ -64,7 +64,7 @@ class Verification:
 def verify(folder: Path) -> Verification:
     """Reads everything in a study's folder: every bit and every column of its shards, and its tables.
 
-    A damaged folder is no error but a finding; a folder without a study is one too.
+    A damaged folder, or one without a study, is a finding and raises no error.
 
     Args:
         folder: The study's folder.
@@ -87,7 +87,7 @@ def verify(folder: Path) -> Verification:
 
 
 def _shards(folder: Path, info: StudyInfo, findings: list[Finding]) -> Iterator[Part]:
-    """The shards that are whole; what is found of all goes to `findings`."""
+    """Yields the undamaged shards; adds the findings about all to `findings`."""
     try:
         paths = present(folder, info.parts)
     except EmbedshiftError as error:
@@ -109,7 +109,7 @@ def _shards(folder: Path, info: StudyInfo, findings: list[Finding]) -> Iterator[
 
 
 def _decoded(part: Part, info: StudyInfo) -> str:
-    """What is wrong with a shard whose bytes are those that were written; "" = nothing."""
+    """Returns what is wrong with a shard whose bytes are unchanged; "" = nothing."""
     try:
         refuse_foreign(part, info)
         table = pq.read_table(part.path)
@@ -121,7 +121,7 @@ def _decoded(part: Part, info: StudyInfo) -> str:
 
 
 def _said_otherwise(folder: Path, info: StudyInfo, found: Sequence[Part]) -> str:
-    """Where study.json and the shards differ in their counts."""
+    """Returns where the counts of study.json and of the shards differ."""
     if not info.complete:
         return ""
     try:
@@ -133,7 +133,7 @@ def _said_otherwise(folder: Path, info: StudyInfo, found: Sequence[Part]) -> str
 
 
 def _failures(reader: Reader, found: Sequence[Part]) -> str:
-    """Where failures.parquet is not what the shards say."""
+    """Returns where failures.parquet differs from the shards."""
     if not (reader.folder / "failures.parquet").is_file():
         return "missing; make the report again"
     try:
@@ -146,13 +146,13 @@ def _failures(reader: Reader, found: Sequence[Part]) -> str:
 
 
 def _tables(reader: Reader) -> list[str]:
-    """Names of the tables that must be there, and of those that are."""
+    """Returns the names of the tables that must exist, and of those that do."""
     there = [name for name in reader.table_names if table_path(reader.folder, name).exists()]
     return list(reader.table_names) if reader.info.complete else there
 
 
 def _table(reader: Reader, name: str) -> str:
-    """What is wrong with a table; "" = nothing."""
+    """Returns what is wrong with a table; "" = nothing."""
     path = table_path(reader.folder, name)
     again = "make the report again"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Shards are written in a thread of its own, while the next one is measured."""
+"""Writes shards in a separate thread while the next shard is measured."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,11 +10,11 @@ from embedshift.store.shards import ShardRecord, write_shard
 
 
 class ShardWriter:
-    """Writes shards one after the other; a context that ends when all are written.
+    """Writes shards one after the other; its context ends when all are written.
 
     Args:
         folder: The study's folder.
-        written: Called in the thread that gives the shards, with the record of each that is on disk.
+        written: Called with the record of each shard on disk, in the thread that hands shards over.
     """
 
     def __init__(self, folder: Path, written: Callable[[ShardRecord], object]) -> None:
@@ -23,10 +23,10 @@ class ShardWriter:
         self._last: tuple[Future[None], ShardRecord] | None = None
 
     def write(self, table: pa.Table, record: ShardRecord) -> None:
-        """Begins to write a shard, after the one before is written.
+        """Starts to write a shard once the previous one is written.
 
         Raises:
-            EmbedshiftError: when that could not be written.
+            EmbedshiftError: The previous one could not be written.
         """
         self._wait()
         self._last = self._thread.submit(write_shard, self._folder, table, record), record

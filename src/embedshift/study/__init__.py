@@ -1,4 +1,4 @@
-"""What people hold in their hands after a run: a study, and several of them compared."""
+"""What users work with after a run: a study, and comparisons of several studies."""
 
 from embedshift.study.study import Study, load
 

@@ -1,4 +1,4 @@
-"""Why a study does not have a table."""
+"""Explains why a study does not have a table."""
 
 from embedshift.registry import QUESTIONS
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
@@ -7,7 +7,7 @@ from embedshift.store.table import tables_of
 
 
 def why_not(reader: Reader, name: str) -> str:
-    """Why there is no such table, and what to do."""
+    """Returns why the table is missing and what to do."""
     if name in reader.table_names:
         return f"not finished, no table '{name}' yet; run the same command again"
     for each in (QUESTIONS[question] for question in QUESTIONS):

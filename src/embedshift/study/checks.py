@@ -1,4 +1,4 @@
-"""Whether studies are of the same images and views, and what they are called beside each other."""
+"""Checks that studies are of the same images and views, and finds names that tell them apart."""
 
 import logging
 from collections import Counter
@@ -29,7 +29,7 @@ SAME_PICTURE = 0.02
 
 
 def check_studies(studies: Sequence[Study]) -> None:
-    """Refuses fewer than two, one that is given twice, and one that is not finished."""
+    """Raises UsageError for fewer than two studies, for one given twice, and for one that is not finished."""
     if len(studies) < 2:
         raise UsageError("name at least two studies to compare")
     for folder, often in Counter(study.folder.resolve() for study in studies).items():
@@ -41,13 +41,13 @@ def check_studies(studies: Sequence[Study]) -> None:
 
 
 def check_same_views(studies: Sequence[Study]) -> list[bool]:
-    """Refuses studies whose images, seed, draws, resize or augmentations differ; warns where sizes differ.
+    """Refuses studies whose images, seed, draws, resize or augmentations differ; warns if sizes differ.
 
     Returns:
-        For each study, whether its views have the first study's geometry: the same pictures should give equal pixels.
+        For each study, whether its views have the first study's geometry, so that the same image gives equal pixels.
 
     Raises:
-        EmbedshiftError: (exit code 2) one line that names the first study that differs, in what, and how.
+        EmbedshiftError: (exit code 2) One line that names the first study that differs, and what differs.
     """
     first, same = studies[0], [True]
     for other in studies[1:]:
@@ -72,7 +72,7 @@ def _settings(info: StudyInfo) -> Json:
 
 
 def _geometry(info: StudyInfo) -> Json:
-    """What decides the pixels of the original view of an image."""
+    """Returns the settings that decide the pixels of an image's original view."""
     crop = {"shortest": info.encoder.shortest, "resample": info.encoder.resample}
     return {"size": info.identity["size"], **(crop if info.identity["resize"] == "crop" else {})}
 
@@ -86,7 +86,7 @@ def _all_ids(study: Study) -> set[str]:
 
 
 def _other_images(first: Collection[str], other: Collection[str], words: tuple[str, str]) -> list[str]:
-    """Which images one study has and the other has not, in words.
+    """Describes which images only one of two studies has.
 
     Example:
         >>> _other_images({"a.jpg", "b.jpg"}, {"a.jpg"}, ("in x", "in y"))
@@ -101,10 +101,10 @@ def _other_images(first: Collection[str], other: Collection[str], words: tuple[s
 
 
 def common_images(studies: Sequence[Study]) -> list[str]:
-    """The images that every study measured, sorted; those that not all of them did are counted in a warning.
+    """Returns the sorted ids of the images that every study measured; a warning gives the number of the others.
 
     Raises:
-        EmbedshiftError: when there is none.
+        EmbedshiftError: There is no such image.
     """
     measured = [study.reader().image_ids() for study in studies]
     common, all_ids = set.intersection(*measured), set.union(*measured)
@@ -118,7 +118,7 @@ def common_images(studies: Sequence[Study]) -> list[str]:
 
 
 def common_metrics(studies: Sequence[Study]) -> list[str]:
-    """The metrics that every study has, on the same basis, in the first study's order; warnings name the others."""
+    """Returns the metrics that all studies have on the same basis, in the first study's order; warns of the others."""
     common = [name for name in studies[0].metrics if all(name in study.metrics for study in studies)]
     infos = [study.reader().info for study in studies]
     if apart := [name for name in common if any(_basis(name, info) != _basis(name, infos[0]) for info in infos)]:
@@ -131,23 +131,23 @@ def common_metrics(studies: Sequence[Study]) -> list[str]:
 
 
 def _basis(metric: str, info: StudyInfo) -> Any:
-    """What must be equal for values of a metric to be comparable, beside images and views."""
+    """Returns what must be equal, in addition to images and views, for values of a metric to be comparable."""
     if metric not in METRICS or not METRICS[metric].depends_on:
         return None
     return info.questions.get(METRICS[metric].question, {}).get(METRICS[metric].depends_on)
 
 
 def check_hashes(studies: Sequence[Study], image_ids: Sequence[str]) -> None:
-    """Refuses other images of the same names, by the hashes of their pixels before they were resized.
+    """Refuses studies in which the same ids belong to different images, by the hashes of pixels before resizing.
 
-    Another version of Pillow may decode the same file to pixels a level apart: then there is a warning.
+    Different versions of Pillow may decode a file to pixels that differ by one level; this gives only a warning.
 
     Args:
-        studies: All others are held against the first.
-        image_ids: Of the images that every study measured.
+        studies: All others are compared with the first.
+        image_ids: Ids of the images that every study measured.
 
     Raises:
-        EmbedshiftError: (exit code 2) one line that names the first image that differs, and how many do.
+        EmbedshiftError: (exit code 2) One line with the first image that differs and how many differ.
     """
     first, *others = studies
     for other in others:
@@ -164,23 +164,23 @@ def check_hashes(studies: Sequence[Study], image_ids: Sequence[str]) -> None:
 
 
 def _hashes(study: Study, image_ids: Sequence[str]) -> pl.DataFrame:
-    """`image_id, pixels` of some images."""
+    """Returns `image_id, pixels` of some images."""
     chosen = pl.col("pixels").is_not_null() & pl.col("image_id").is_in(list(image_ids))
     return study.rows().filter(chosen).select("image_id", "pixels").collect()
 
 
 def check_pixels(study: Study, reference: Study, own: Values, others: Values, image_ids: Sequence[str]) -> None:
-    """Refuses images whose views share nothing but their names, whatever the decoder.
+    """Refuses images whose views differ although their ids are equal, whatever the decoder.
 
     Args:
-        study: Whose views have the geometry of the reference's.
+        study: A study whose views have the reference's geometry.
         reference: The first study.
-        own: Patch similarity in the study, of n images `[n, A, draws]`: it depends on nothing but pixels.
-        others: Of the same views in the reference.
-        image_ids: Of the n images.
+        own: Patch similarity in the study, `[n, A, draws]`; it depends only on pixels.
+        others: Patch similarity of the same views in the reference, `[n, A, draws]`.
+        image_ids: Ids of the n images.
 
     Raises:
-        EmbedshiftError: (exit code 2) when pixels differ by more than machines and versions of OpenCV make them.
+        EmbedshiftError: (exit code 2) Pixels differ more than between machines and versions of OpenCV.
     """
     apart = (np.abs(own - others) > SAME_PICTURE).any(axis=(1, 2))
     if apart.any():
@@ -191,7 +191,7 @@ def check_pixels(study: Study, reference: Study, own: Values, others: Values, im
 
 
 def study_names(studies: Sequence[Study]) -> list[str]:
-    """Names of studies by encoder and precision, and by folder where these are equal."""
+    """Names studies by encoder and precision, and adds folders where these are equal."""
     readers = [study.reader() for study in studies]
     return distinct(
         [f"{reader.naming.setting(reader.info.encoder.name)} ({reader.info.encoder.precision})" for reader in readers],
@@ -200,7 +200,7 @@ def study_names(studies: Sequence[Study]) -> list[str]:
 
 
 def distinct(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """The names, with so much of the folder added as tells equal ones apart.
+    """Makes names unique by adding as little of the folder's path as tells them apart.
 
     Example:
         >>> distinct(["clip", "clip", "vit"], [Path("/x/a"), Path("/x/b"), Path("/x/c")])

@@ -1,4 +1,4 @@
-"""Finished studies of the same images and views, side by side: encoders, precisions or checkpoints."""
+"""Compares finished studies of the same images and views: encoders, precisions or checkpoints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -33,27 +33,28 @@ __all__ = ["Comparison", "compare"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Tables of several studies, over the images that all of them measured. The first study is the reference.
+    """The tables of a comparison, over the images that all studies measured. The first study is the reference.
 
     Args:
-        studies: One row per study: `study` (its name here), `folder, encoder, precision, weights_hash, dim, size`,
-            `measured` (its images), `compared` (those of them that every study measured), and Spearman's correlation
-            of its order of the augmentations with the reference's: `rank_correlation` by mean performance,
-            `rank_correlation_cosine` by mean cosine similarity. `folder` is the end of the folder's path: as few parts
-            as tell the studies apart.
-        comparison: One row per augmentation, metric and study but the first: `augmentation, metric, study, reference,
-            n, mean, reference_mean, difference, ci_low, ci_high, settled`. `difference` is mean minus reference_mean,
-            with its own 95 % interval (bootstrap-t of the differences of the images). `settled` is whether it is not
-            0, by intervals that hold with 95 % for all augmentations of the metric and study at once. Fewer than eight
-            images give no interval, and nothing is settled. A metric in an encoder's own units (L2 distance) has a
-            difference between studies of the same weights alone.
-        side_by_side: `augmentation, metric`, and a column of means per study.
+        studies: One row per study: `study` (its name here), `folder` (the last parts of its path, as few as tell the
+            studies apart), `encoder, precision, weights_hash, dim, size`, `measured` (its images), `compared` (the
+            images that every study measured), and the Spearman correlation between its order of the augmentations and
+            the reference's: `rank_correlation` by mean performance, `rank_correlation_cosine` by mean cosine
+            similarity.
+        comparison: One row per augmentation, metric and study except the first: `augmentation, metric, study,
+            reference, n, mean, reference_mean, difference, ci_low, ci_high, settled`. `difference` is mean minus
+            reference_mean, with its own 95 % interval (bootstrap-t of the differences of the images). `settled` says
+            whether the difference is not 0, by intervals that hold at 95 % for all augmentations of the metric and
+            study at once. Fewer than eight images give no interval, and nothing is settled. A metric in an encoder's
+            own units (L2 distance) has a difference only between studies with the same weights.
+        side_by_side: `augmentation, metric`, and one column of means per study.
         ranking: `study, augmentation, mean_performance, rank`, over the radar metrics that all studies have.
-        largest: Per study and metric the value of `summary` that differs most from the reference's: `study, reference,
-            metric, augmentation, column, value, reference_value, difference`, each study's largest first.
-        tolerances: `family, unit, criterion`, and for each study its tolerance by its name and the ends of its interval
-            as `<name> low` and `<name> high`; empty where augmentations do not stand in families.
-        families: Of the augmentations.
+        largest: For each study and metric the value of `summary` that differs most from the reference's: `study,
+            reference, metric, augmentation, column, value, reference_value, difference`, the largest difference of a
+            study first.
+        tolerances: `family, unit, criterion`, and for each study three columns: its tolerance under the study's name,
+            and its interval as `<name> low` and `<name> high`. Empty if the augmentations have no families.
+        families: The families of the augmentations.
     """
 
     studies: pl.DataFrame
@@ -66,15 +67,15 @@ class Comparison:
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
-        """Every table by its name; tolerances where there are any."""
+        """All tables by name; `tolerances` only if it has rows."""
         found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "families"}
         return {name: table for name, table in found.items() if name != "tolerances" or not table.is_empty()}
 
     @property
     def shown(self) -> list[str]:
-        """Augmentations that figures show: all; of families with many views in all, one view each.
+        """The augmentations that figures show: all, or one view per family if the families have many views.
 
-        It is that of the level nearest to the tolerance of the first study, else the strongest.
+        That view is of the level nearest to the first study's tolerance; without a tolerance, of the strongest level.
         """
         names: list[str] = self.side_by_side["augmentation"].unique(maintain_order=True).to_list()
         if not self.families or len(names) <= MOST_AUGMENTATIONS:
@@ -83,31 +84,34 @@ class Comparison:
         return [family.nearest(found.get(family.name, {}).get(first)) for family in self.families]
 
     def to_dicts(self) -> dict[str, list[Json]]:
-        """Every table by its name, as a list of its rows, for JSON."""
+        """Returns all tables by name, each as a list of its rows, ready for JSON."""
         return {name: table.to_dicts() for name, table in self.tables.items()}
 
     def figure(self, name: str) -> "Figure":
-        """A matplotlib Figure: "means", bars side by side, "differences", with their intervals, or "tolerances".
+        """Draws a figure with matplotlib.
+
+        Args:
+            name: "means" (bars side by side), "differences" (with their intervals) or "tolerances".
 
         Raises:
-            EmbedshiftError: for another name, and for tolerances where there are none.
+            EmbedshiftError: The name is unknown, or there are no tolerances to draw.
         """
         from embedshift.study.figures import COMPARISON_FIGURES
 
         return COMPARISON_FIGURES[name](self)
 
     def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
-        """Writes every table as CSV and Parquet, and the figures.
+        """Writes every table as CSV and Parquet, and all figures.
 
         Args:
-            out: A folder, made if missing; not that of a study.
-            formats: Of the figures: png, svg, pdf.
+            out: A folder that holds no study; created where it is missing.
+            formats: File formats of the figures: "png", "svg", "pdf".
 
         Returns:
-            The files written.
+            The paths of the written files.
 
         Raises:
-            EmbedshiftError: for an unknown format, or a folder that holds a study or cannot be written.
+            EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
         """
         from embedshift.figures import check_formats, save
         from embedshift.study.figures import possible_figures
@@ -128,16 +132,33 @@ class Comparison:
 def compare(studies: Sequence[Study | str | Path], *, out: str | Path | None = None) -> Comparison:
     """Compares finished studies of the same images and views, paired by image.
 
-    Images that one of the studies could not measure are left out of all, and a warning counts them. View sizes may
-    differ, since encoders have their own: a warning says so.
+    Images that one of the studies could not measure are left out of all; a warning gives their number. View sizes may
+    differ, because encoders have different input sizes; a warning reports it.
 
     Args:
-        studies: Two or more, or their folders; all others are compared with the first.
+        studies: Two or more studies or their folders. The first is the reference.
         out: A folder for tables and figures; None = nothing is written.
 
+    Returns:
+        The tables, over the images that all studies measured.
+
     Raises:
-        EmbedshiftError: one line, when a study is not finished, when images (their ids or pixels), seed, draws, resize
-            or augmentations differ (it names what, and how), or when no image was measured by all.
+        EmbedshiftError: A study is not finished; images (ids or pixels), seed, draws, resize or augmentations differ;
+            or no image was measured by all studies.
+
+    Example:
+        >>> import tempfile
+        >>> from embedshift import run, wrap
+        >>> from PIL import Image
+        >>> from torch import nn
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.new("RGB", (8, 8), "red").save(folder / "a.png")
+        >>> dark = {"dark": lambda image, rng: image // 2, "same": lambda image, rng: image}
+        >>> for name, net in (("flat", nn.Flatten()), ("pool", nn.Sequential(nn.AvgPool2d(2), nn.Flatten()))):
+        ...     encoder = wrap(net, size=8, mean=(0, 0, 0), std=(1, 1, 1), name=name)
+        ...     _ = run(folder, out=folder / name, model=encoder, augmentations=dark, workers=0)
+        >>> compare([folder / "flat", folder / "pool"]).studies["study"].to_list()
+        ['flat (float32)', 'pool (float32)']
     """
     found = [study if isinstance(study, Study) else load(study) for study in studies]
     checks.check_studies(found)
@@ -166,7 +187,7 @@ def compare(studies: Sequence[Study | str | Path], *, out: str | Path | None = N
 
 @dataclass(frozen=True)
 class _Sides:
-    """Studies that may be compared: S of them, of K metrics; see `checks` and `numbers.comparable`."""
+    """S studies that may be compared, with K metrics; see `checks` and `numbers.comparable`."""
 
     studies: Sequence[Study]
     ids: Sequence[str]
@@ -185,12 +206,12 @@ class _Sides:
 
     @property
     def rows(self) -> list[pl.LazyFrame]:
-        """The rows of the common images, in one order for all studies."""
+        """The rows of the common images, in the same order for all studies."""
         kept = pl.col("image_id").is_in(self.ids)
         return [study.rows().filter(kept).sort("image_id", "draw", maintain_order=True) for study in self.studies]
 
     def values(self, metric: str) -> Values:
-        """One metric's values `[S, n, A, draws]` of the common images, in one order for all studies."""
+        """Returns one metric's values `[S, n, A, draws]` of the common images, in the same order for all studies."""
         return np.stack([self._values(study, metric) for study in self.studies])
 
     def _values(self, study: Study, metric: str) -> Values:
@@ -209,7 +230,7 @@ class _Sides:
 
 
 def _pair(sides: _Sides) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The table `comparison`, and `augmentation, metric, study, mean`; one metric at a time is in memory."""
+    """Returns the tables `comparison` and `augmentation, metric, study, mean`; one metric at a time is in memory."""
     compared: list[list[list[Json]]] = []
     means: list[Values] = []
     for metric, may_differ in zip(sides.metrics, sides.may_differ.T, strict=True):
@@ -257,7 +278,7 @@ def _largest(sides: _Sides) -> pl.DataFrame:
 
 
 def _folder(out: str | Path) -> Path:
-    """The folder for the results, made if missing."""
+    """Returns the folder for the results; creates it where it is missing."""
     folder = Path(out)
     if Reader(folder).exists():
         raise UsageError(f"{folder}: contains a study; choose another `out`")

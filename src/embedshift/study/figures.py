@@ -1,4 +1,4 @@
-"""Several studies in one figure: their means side by side, and the differences with their intervals."""
+"""Figures of a comparison: means side by side, differences with intervals, and tolerances."""
 
 import functools
 from collections.abc import Callable
@@ -28,7 +28,7 @@ COMPARISON_FIGURES: Registry[Draw] = Registry("comparison figure")
 
 
 def comparison_figure(name: str) -> Callable[[Draw], Draw]:
-    """Registers the decorated function in `COMPARISON_FIGURES`; it is always called in our style."""
+    """Registers the decorated function in `COMPARISON_FIGURES` and applies our style when it is called."""
 
     def register(draw: Draw) -> Draw:
         @functools.wraps(draw)
@@ -43,7 +43,7 @@ def comparison_figure(name: str) -> Callable[[Draw], Draw]:
 
 @comparison_figure("means")
 def means(data: "Comparison") -> Figure:
-    """A panel per metric; in it, for every augmentation, a bar per study, with the mean's value."""
+    """One panel per metric; for each augmentation one bar per study, with the mean written on it."""
     names, augmentations = data.studies["study"].to_list(), data.shown
     figure, panels = _panels(data, names, "Means by study", "bar: mean")
     for axes, metric in zip(panels, shown(data), strict=True):
@@ -60,7 +60,7 @@ def means(data: "Comparison") -> Figure:
 
 @comparison_figure("differences")
 def differences(data: "Comparison") -> Figure:
-    """A panel per metric; in it, for every augmentation, a dot per study but the first, with its interval."""
+    """One panel per metric; for each augmentation one dot per study except the first, with its interval."""
     names, augmentations = data.studies["study"].to_list(), data.shown
     title = f"{_name(names[1])} minus {_name(names[0])}" if len(names) == 2 else f"Each minus {_name(names[0])}"
     note = "dot: difference of the means, filled if significant; line: paired 95 % interval"
@@ -81,7 +81,7 @@ def differences(data: "Comparison") -> Figure:
 
 @comparison_figure("tolerances")
 def tolerances(data: "Comparison") -> Figure:
-    """A row per family: where among its levels the tolerance by share of each study lies, with its interval."""
+    """One row per family: each study's tolerance by share on the scale of the family's levels, with its interval."""
     if data.tolerances.is_empty():
         raise UsageError("figure 'tolerances': the augmentations of these studies are not families")
     names, families = data.studies["study"].to_list(), {family.name: family for family in data.families}
@@ -104,21 +104,23 @@ def tolerances(data: "Comparison") -> Figure:
 
 
 def possible_figures(data: "Comparison") -> list[str]:
-    """Names of the figures that these studies have."""
+    """Returns the names of the figures that these studies have."""
     return [name for name in COMPARISON_FIGURES if name != "tolerances" or not data.tolerances.is_empty()]
 
 
 def shown(data: "Comparison") -> list[str]:
-    """The metrics that figures show: those that an encoder is in, where they can be compared; cosine in any case.
+    """Returns the metrics that figures show: those of the encoder, where they can be compared, and always cosine.
 
-    Pixel metrics are in the tables: between studies of the same views they are equal.
+    Pixel metrics are only in the tables, because they are equal for the same views.
     """
     told = data.comparison.drop_nulls("difference")["metric"].unique(maintain_order=True)
     return ["cosine_similarity", *(m for m in told if METRICS[m].needs != "pixels" and m != "cosine_similarity")]
 
 
 def colours(names: list[str]) -> dict[str, str]:
-    """Study → colour: the first is grey, the others are steps of one scale, since colours stand for augmentations.
+    """Returns study → colour: grey for the first, steps of one scale for the others.
+
+    Other colours already stand for augmentations.
 
     Example:
         >>> list(colours(["a", "b"]).values())
@@ -129,18 +131,18 @@ def colours(names: list[str]) -> dict[str, str]:
 
 
 def shown_rows(data: "Comparison") -> pl.Expr:
-    """Which rows of its tables are of augmentations that figures show."""
+    """Returns the filter for rows of augmentations that figures show."""
     return pl.col("augmentation").is_in(data.shown)
 
 
 def _places(augmentations: int, studies: int) -> list[Values]:
-    """Where each study's marks stand, first study on top: around the whole numbers."""
+    """Returns where each study's marks stand around the whole numbers, the first study on top."""
     middles = np.arange(augmentations, dtype=np.float64)
     return [middles + (s - (studies - 1) / 2) * 0.8 / studies for s in range(studies)]
 
 
 def _means(data: "Comparison", metric: str) -> Values:
-    """Means `[A, S]` in the tables' orders; NaN for a study that cannot be compared in this metric."""
+    """Returns means `[A, S]` in the order of the tables; NaN where a study cannot be compared in this metric."""
     names = data.studies["study"].to_list()
     columns = [data.side_by_side.filter(shown_rows(data), metric=metric)[names[0]]]
     for name in names[1:]:
@@ -154,7 +156,7 @@ def _name(study: str) -> str:
 
 
 def _panels(data: "Comparison", marked: list[str], title: str, note: str) -> tuple[Figure, list[Axes]]:
-    """An empty figure with a panel per metric, and a legend of the studies that are marked where there are several."""
+    """Makes an empty figure with one panel per metric, and a legend if several studies are marked."""
     augmentations, metrics, images = data.shown, shown(data), data.studies["compared"][0]
     caption = f"n = {images:,} image{'s' if images != 1 else ''}, measured by every study · {note}"
     panel = 0.2 + max(0.28, 0.13 * len(marked)) * len(augmentations)

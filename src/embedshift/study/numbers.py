@@ -30,12 +30,12 @@ STATISTICS = ("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high")
 
 
 def comparable(metrics: Sequence[str], weights: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether a study's metric can be compared with the first study's, `[S, K]`.
+    """Returns which metrics of each study can be compared with the first study's, bool `[S, K]`.
 
     A metric in the encoder's own units (L2 distance) is comparable only between equal weights.
 
     Args:
-        metrics: K names.
+        metrics: Names of K metrics.
         weights: Hash of the weights of each of the S studies.
 
     Example:
@@ -50,21 +50,21 @@ def comparable(metrics: Sequence[str], weights: Sequence[str]) -> NDArray[np.boo
 def paired(
     values: Values, metric: str, names: Sequence[str], may_differ: NDArray[np.bool_], *, seed: int
 ) -> tuple[Values, list[list[Json]]]:
-    """Means of one metric, and differences from the first study with intervals, paired by image.
+    """Returns means of one metric, and differences from the first study with intervals, paired by image.
 
-    A view counts where every study that has the metric at all, for this augmentation, has a value.
+    A view counts only if it has a value in every study that has this metric for this augmentation.
 
     Args:
         values: float64 `[S, n, A, draws]`: studies, images in the same order, augmentations, draws; NaN where there is
             no value.
-        metric: Its name.
-        names: Of the S studies.
-        may_differ: As a column of `comparable`, `[S]`; where it is False there is no difference.
+        metric: The metric's name.
+        names: Names of the S studies.
+        may_differ: A column of `comparable`, bool `[S]`; studies with False get no difference.
         seed: Decides the resamples of the images.
 
     Returns:
-        Means `[S, A]`, NaN where a study does not have the metric; and for each augmentation a row of
-        `COMPARISON_SCHEMA`, but for `augmentation`, for each study but the first.
+        Means `[S, A]`, NaN where a study does not have the metric; and for each augmentation one row per study except
+        the first, with the columns of `COMPARISON_SCHEMA` except `augmentation`.
 
     Example:
         >>> own = np.linspace(0.5, 0.9, 20)[None, :, None, None]
@@ -95,14 +95,14 @@ def paired(
 
 
 def known(value: float) -> float | None:
-    """The value; None in place of NaN."""
+    """Returns the value, or None for NaN."""
     return None if math.isnan(value) else float(value)
 
 
 def rankings(means: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """`study, augmentation, mean_performance, rank` from `study, augmentation, metric, mean`.
+    """Returns `study, augmentation, mean_performance, rank` from `study, augmentation, metric, mean`.
 
-    Mean performance is over the radar metrics that all studies have: over others it would not be of the same things.
+    Mean performance is over the radar metrics that all studies have, so that it has the same meaning in each.
     """
     having = means.drop_nulls("mean").group_by("metric").agg(pl.col("study").n_unique())
     shared = set(having.filter(pl.col("study") == len(names))["metric"]) & set(RADAR_METRICS)
@@ -114,7 +114,7 @@ def rankings(means: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
 
 
 def rank_correlations(means: pl.DataFrame, ranking: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Spearman's correlation of each study's order of the augmentations with that of the first study.
+    """Returns the Spearman correlation of each study's order of the augmentations with the first study's.
 
     Returns:
         One row per study: `rank_correlation` by mean performance, `rank_correlation_cosine` by mean cosine similarity.
@@ -129,7 +129,7 @@ def rank_correlations(means: pl.DataFrame, ranking: pl.DataFrame, names: Sequenc
 
 
 def spearman(first: pl.Series, second: pl.Series) -> float | None:
-    """Spearman's rank correlation of the places where both have a value; None where there is no order to compare.
+    """Returns Spearman's rank correlation where both have a value; None if there is no order to compare.
 
     Example:
         >>> round(spearman(pl.Series([1.0, 2.0, 9.0]), pl.Series([1.0, 3.0, 2.0])), 6)
@@ -140,7 +140,7 @@ def spearman(first: pl.Series, second: pl.Series) -> float | None:
 
 
 def largest_differences(summary: pl.DataFrame, reference: pl.DataFrame) -> pl.DataFrame:
-    """Metric by metric, the value of a summary that differs most from that of another.
+    """Finds for each metric the value of a summary that differs most from another summary.
 
     Returns:
         `metric, augmentation, column, value, reference_value, difference`, the largest difference first; `column` is

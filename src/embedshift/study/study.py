@@ -1,4 +1,4 @@
-"""`Study`: what people use in Python, a face over the reader and the tables of its questions."""
+"""`Study`: the Python interface to a study's folder, on top of the reader and the tables of the questions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +14,7 @@ from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import tables_of
 from embedshift.study.absent import why_not
+from embedshift.study.exports import Exports
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,47 +23,44 @@ if TYPE_CHECKING:
     from embedshift.store.verification import Verification
 
 
-class Study:
-    """What a run left in its folder.
+class Study(Exports):
+    """The results of a run, read from its folder; `embedshift.run` and `embedshift.load` return it.
 
     Args:
         folder: The study's folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
     def __repr__(self) -> str:
         return f"Study({str(self.folder)!r})"
 
     def reader(self, *choices: Any) -> Reader:
-        """The study as it is now, for tables and figures made with these choices."""
+        """Returns a reader of the folder as it is now; `choices` are those of the questions, for tables and figures."""
         return Reader(self.folder, tuple(choice for choice in choices if choice is not None))
 
     def exists(self) -> bool:
-        """Whether a run was ever begun here."""
+        """Returns whether a run was ever started in this folder."""
         return self.reader().exists()
 
     def is_complete(self) -> bool:
-        """Whether the run reached its end and its tables are there."""
+        """Returns whether the run has finished and all its tables exist."""
         return self.reader().is_complete()
 
     def is_reported(self) -> bool:
-        """Whether `report.html` is there and not older than the measurements."""
+        """Returns whether `report.html` exists and is not older than the measurements."""
         return self.reader().is_reported()
 
     def info(self) -> Json:
-        """The content of study.json: configuration, encoder, versions, counts."""
+        """Returns the content of study.json: settings, encoder, versions and counts."""
         return read_content(self.folder)
 
     @property
     def augmentations(self) -> list[str]:
-        """Names of the augmentations, in suite order."""
+        """Names of the augmentations, in the order of the suite."""
         return self.reader().augmentations
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics, in the order of the columns."""
+        """Names of the metrics, in the order of their columns."""
         return self.reader().metrics
 
     @property
@@ -71,27 +69,27 @@ class Study:
         return self.reader().table_names
 
     def verify(self) -> "Verification":
-        """Reads everything in the folder and says what is whole and what is damaged."""
+        """Reads every file of the study and reports which are whole and which are damaged."""
         from embedshift.store.verification import verify
 
         return verify(self.folder)
 
     def rows(self) -> pl.LazyFrame:
-        """All rows, lazily: one per image, view and draw, in the order of the shards."""
+        """All rows as a lazy frame: one row per image, view and draw, in the order of the shards."""
         return self.reader().rows()
 
     def failures(self) -> pl.DataFrame:
-        """One row per image that was not measured: image_id, stage, reason, transient."""
+        """One row per image that was not measured: `image_id, stage, reason, transient`."""
         return self.reader().failures()
 
     def table(self, name: str) -> pl.DataFrame:
-        """A table as the run, or the last report, wrote it.
+        """Reads a table as the run, or the latest report, wrote it.
 
         Args:
             name: One of `table_names`.
 
         Raises:
-            UsageError: when the study does not have it.
+            UsageError: The study does not have it. All methods below that return a table raise this error too.
         """
         reader = self.reader()
         found = reader.table(name)
@@ -100,27 +98,27 @@ class Study:
         return found
 
     def summary(self) -> pl.DataFrame:
-        """One row per augmentation and metric: its mean with an interval, its spread, its floor and its share."""
+        """One row per augmentation and metric: mean with 95 % interval, spread, floor and share with interval."""
         return self.table("summary")
 
     def ranking(self) -> pl.DataFrame:
-        """Augmentations by `mean_performance`, with its interval and floor; rank 1 = least changed."""
+        """Augmentations by `mean_performance`, with interval and floor; rank 1 changes the embedding least."""
         return self.table("ranking")
 
     def differences(self) -> pl.DataFrame:
-        """All pairs of augmentations, metric by metric, paired by image: which are settled."""
+        """One row per metric and pair of augmentations: the difference paired by image, and whether it is settled."""
         return self.table("differences")
 
     def directions(self) -> pl.DataFrame:
-        """Cosine between the mean shifts of two augmentations: `augmentation` and one column per augmentation."""
+        """Cosines between the mean shifts of augmentations: column `augmentation`, then one column per augmentation."""
         return self.table("directions")
 
     def strength(self) -> pl.DataFrame:
-        """The summary by family, level and metric, of a suite of families of rising strength."""
+        """One row per family, level and metric, for suites whose families have levels of rising strength."""
         return self.table("strength")
 
     def tolerance(self) -> pl.DataFrame:
-        """Per family the strength at which the mean share of the cosine reaches 0.1, with its interval."""
+        """One row per family: the strength at which the mean share of the cosine reaches 0.1, with its interval."""
         return self.table("tolerance")
 
     def search(
@@ -130,101 +128,101 @@ class Study:
         fmr: Sequence[float | str] | None = None,
         gallery: str | Path | None = None,
     ) -> pl.DataFrame:
-        """Recall, mean reciprocal rank, overlap of neighbours and AUC by augmentation, as they are or made again.
+        """Search quality by augmentation: recall, mean reciprocal rank, overlap of neighbours and AUC.
 
         Args:
-            queries: Images whose views are searched for, the first in the study's order; "all" = every one.
-            fmr: False-match rates of the thresholds for duplicates.
-            gallery: More images to find among: another study, or a Parquet or npy file of vectors; "" = none.
+            queries: How many images to search with, in the study's order; "all" = every one. None = as before.
+            fmr: False-match rates of the thresholds for duplicates, between 0 and 1. None = as before.
+            gallery: More images to search among: another study, or a Parquet or npy file of vectors; "" = none.
 
         Returns:
-            `augmentation, metric, n, value, ci_low, ci_high`.
+            `augmentation, metric, n, value, ci_low, ci_high`; computed again if an argument is given.
         """
         if queries is not None or fmr is not None or gallery is not None:
             self._search_again(None if queries is None else str(queries), fmr and tuple(fmr), gallery)
         return self.table("search")
 
     def search_ranks(self) -> pl.DataFrame:
-        """For every view that was searched for the rank of its original, and what was found instead."""
+        """One row per view used as a query: the rank of its original, and the image found instead."""
         return self.table("search_ranks")
 
     def thresholds(self) -> pl.DataFrame:
-        """Cosines from which two images count as the same, by false-match rate, with intervals."""
+        """Cosine thresholds above which two images count as the same, by false-match rate, with intervals."""
         return self.table("thresholds")
 
     def duplicates(self) -> pl.DataFrame:
-        """Pairs of different images of the set whose cosine reaches the strictest threshold, the nearest first."""
+        """Pairs of different images whose cosine reaches the strictest threshold, the nearest pair first."""
         return self.table("duplicates")
 
     def pairwise(self, *, include_original: bool = False) -> pl.DataFrame:
-        """Mean cosine distance between the views of the same image, augmentation by augmentation.
+        """Mean cosine distance between the views of one image, for each pair of augmentations.
 
         Args:
-            include_original: Adds the original view as a first row and column.
+            include_original: Add the original view as first row and column.
         """
         tree = QUESTIONS["shape"].choices
         assert tree is not None
         return self._made("pairwise", tree(include_original=include_original))
 
     def clusters(self, tree: "Tree | None" = None) -> pl.DataFrame:
-        """The cluster of every augmentation and its place in the dendrogram; by default as the run wrote it.
+        """The cluster and the dendrogram leaf of each augmentation; `tree` computes them again with its settings.
 
-        Both are null where a distance is not a number and no tree can be built.
+        Both are null if a distance is NaN, so that no tree can be built.
         """
         return self.table("clusters") if tree is None else self._made("clusters", tree)
 
     def claims(self) -> pl.DataFrame:
-        """What these images say about the paper's claims, with p values and what a verdict takes."""
+        """One row per claim of the paper: its estimate on these images, interval, p values and verdict."""
         return self.table("claims")
 
     def layers(self) -> pl.DataFrame:
-        """Shift by depth: augmentation, layer (1 = the first block), token, metric, n, mean, ci_low, ci_high."""
+        """Shift by depth: `augmentation, layer, token, metric, n, mean, ci_low, ci_high`; layer 1 = the first block."""
         return self.table("layers")
 
     def heads(self) -> pl.DataFrame:
-        """Which heads and MLPs carry the shift: augmentation, layer (0 = none), part, share, ci_low, ci_high."""
+        """Contribution of heads and MLPs to the shift: `augmentation, layer, part, share, ci_low, ci_high`."""
         return self.table("heads")
 
     def words(self) -> pl.DataFrame:
-        """Whether shifts point to words: augmentation, word, n, mean, ci_low, ci_high; one row per pair."""
+        """Alignment of shifts with words: `augmentation, word, n, mean, ci_low, ci_high`."""
         return self.table("words")
 
     def maps(self) -> pl.DataFrame:
-        """How far maps of what embeddings come from change: augmentation, map, metric, n, mean, ci_low, ci_high."""
+        """Change of relevance and token maps: `augmentation, map, metric, n, mean, ci_low, ci_high`."""
         return self.table("maps")
 
     def word_test(self) -> pl.DataFrame:
-        """The rank of each augmentation's own word, and a permutation test over all."""
+        """The rank of each augmentation's own word among all words, and a permutation test over all augmentations."""
         return self.table("word_test")
 
     def text_search(self) -> pl.DataFrame:
-        """How well captions find their own images before and after: recall@1, @5, @10 and mrr by augmentation."""
+        """Search by caption before and after each augmentation: recall@1, recall@5, recall@10 and mrr."""
         return self.table("text_search")
 
     def zero_shot(self) -> pl.DataFrame:
-        """The share of views that keep the class of their original, and the class's margin, by augmentation."""
+        """By augmentation: the share of views that keep their original's class, and the margin of that class."""
         return self.table("zero_shot")
 
     def write_tables(self, tree: "Tree | None" = None) -> None:
-        """Rebuilds every table from the shards, as CSV and Parquet.
+        """Computes every table again from the shards and writes it as CSV and Parquet.
 
         Args:
-            tree: How clusters are made; `pairwise` has the original too where the tree has it.
+            tree: Settings of the clustering; `pairwise` includes the original if the tree does.
         """
         from embedshift.store.tables import write_tables
 
         write_tables(self.reader(tree))
 
     def figure(self, name: str, *, tree: "Tree | None" = None, images: int | Sequence[str] | None = None) -> "Figure":
-        """One figure as a matplotlib Figure; `embedshift.figures.save_figures` saves them all.
+        """Draws one figure with matplotlib; `embedshift.figures.save_figures` saves all of them.
 
         Args:
-            name: As `embedshift list figures` names it, "dendrogram".
-            tree: How augmentations are clustered.
+            name: A name from `embedshift list figures`, such as "dendrogram".
+            tree: Settings of the clustering.
             images: For figures that show images: ids, or how many to draw by the study's seed; at most 8.
 
         Raises:
-            EmbedshiftError: for an unknown name, an image that is not in the study, or images whose sources are gone.
+            EmbedshiftError: The name is unknown, or an image is not in the study or cannot be read any more.
         """
         from embedshift.figures import draw
 
@@ -241,18 +239,18 @@ class Study:
         images_root: str | Path | None = None,
         choices: Sequence[Any] = (),
     ) -> Path:
-        """Rebuilds tables, figures and `report.html` from the shards.
+        """Computes tables, figures and `report.html` again from the shards.
 
         Args:
-            figures: Names, as `embedshift list figures` has them; None = all.
-            formats: Of the figures' files: png, svg, pdf.
-            tree: How augmentations are clustered.
+            figures: Names from `embedshift list figures`; None = all.
+            formats: File formats of the figures: "png", "svg", "pdf".
+            tree: Settings of the clustering.
             images: For figures that show images: ids, or how many to draw by the study's seed.
-            pictures: Whether images may be shown: if not, neither the page nor `figures/` gets any, and a hash stands
-                in the place of every image id.
-            images_root: The folder that holds the images here; by default they are looked for where the run read them,
-                if a run of this user did.
-            choices: What else is chosen: instances of the questions' `choices`.
+            pictures: Whether images may be shown. If False, neither the page nor `figures/` contains any, and a hash
+                replaces every image id.
+            images_root: The folder that holds the images on this machine; None = where the run read them, if this user
+                ran it.
+            choices: More choices for tables and report: instances of the questions' `choices`.
 
         Returns:
             The path of `report.html`.
@@ -266,7 +264,7 @@ class Study:
         return build_report(reader, figures=figures, formats=formats, images=images)
 
     def _search_again(self, queries: str | None, fmr: Any, gallery: str | Path | None) -> None:
-        """Makes the tables of the search, and those that read them, with other choices."""
+        """Computes the search tables, and the tables that read them, again with other choices."""
         from embedshift.store.tables import tables_after, write_tables
 
         question = QUESTIONS["search"]
@@ -279,7 +277,7 @@ class Study:
         write_tables(reader, tables_after(reader, question))
 
     def _made(self, name: str, tree: "Tree") -> pl.DataFrame:
-        """A table made anew with another tree."""
+        """Computes a table again with another tree."""
         reader = self.reader(tree)
         made = {table.name: table.make for table in tables_of(reader.questions) if table.possible(reader)}
         if name not in made:
@@ -288,10 +286,10 @@ class Study:
 
 
 def load(folder: str | Path) -> Study:
-    """The study that a run left in `folder`.
+    """Opens the study in `folder`.
 
     Raises:
-        UsageError: when there is none, or one that another version of embedshift wrote.
+        UsageError: The folder holds no study, or one written by another version of embedshift.
     """
     read_info(Path(folder))
     return Study(Path(folder))

@@ -1,4 +1,4 @@
-"""The tolerances of several encoders side by side, over the images that all of them measured."""
+"""Tolerances of several encoders side by side, over the images that all of them measured."""
 
 from collections.abc import Sequence
 
@@ -16,17 +16,16 @@ from embedshift.store.reader import Reader
 
 
 def tolerances(readers: Sequence[Reader], names: Sequence[str], ids: Sequence[str]) -> pl.DataFrame:
-    """Per family the tolerance of every study.
+    """Returns the tolerance of each study for each family.
 
     Args:
         readers: Studies with the same augmentations.
-        names: What they are called.
-        ids: The images that all of them measured.
+        names: Names of the studies.
+        ids: Ids of the images that all of them measured.
 
     Returns:
-        `family, unit, criterion`, and for each study its value by its name, and the ends of its interval as
-        `<name> low` and `<name> high`; empty where augmentations do not stand in families of several levels. Views are
-        searched for among all originals of their study.
+        `family, unit, criterion`, and for each study its tolerance under its name and the interval as `<name> low` and
+        `<name> high`; empty if no family has several levels. Views are searched for among all originals of their study.
     """
     keys = ["family", "unit", "criterion"]
     families = [family for family in readers[0].families if family.has_strength]
@@ -44,14 +43,14 @@ def tolerances(readers: Sequence[Reader], names: Sequence[str], ids: Sequence[st
 
 
 def _ranks(reader: Reader, ids: Sequence[str]) -> pl.DataFrame:
-    """The ranks of some of a study's images."""
+    """Returns the search ranks of some of a study's images."""
     table = reader.table("search_ranks")
     assert table is not None
     return table.filter(pl.col("image_id").is_in(list(ids)))
 
 
 def _shares(reader: Reader, families: Sequence[MeasuredFamily], ids: Sequence[str]) -> pl.DataFrame:
-    """Mean shares of the cosine over some of a study's images, as the table `summary` has them."""
+    """Returns mean shares of the cosine over some of a study's images, with the columns of `summary`."""
     views = [view for family in families for view in family.views]
     rows = reader.rows().filter(pl.col("image_id").is_in(list(ids)))
     floor = floor_over(reader, ids, COSINE)
@@ -66,7 +65,10 @@ def _shares(reader: Reader, families: Sequence[MeasuredFamily], ids: Sequence[st
 
 
 def floor_over(reader: Reader, ids: Sequence[str], metric: str) -> Floor | None:
-    """The floor over some of a study's images; where their vectors are not all kept, that over all with its error."""
+    """Returns the floor over some of a study's images.
+
+    If not all their vectors are stored, it is the floor over all images, with its error.
+    """
     known = floors(reader).get(metric)
     own = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"]
     kept = own.is_in(list(ids)).to_numpy()

@@ -1,4 +1,4 @@
-"""The suite `corruptions`: those of ImageNet-C at their five severities, written from the published parameters.
+"""The suite `corruptions`: ImageNet-C's corruptions at five severities, written from the published parameters.
 
 Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019,
 arXiv 1903.12261; parameters of `make_imagenet_c.py` in their repository `hendrycks/robustness`.
@@ -16,7 +16,7 @@ __all__ = ["STANDARD", "blur", "corruptions", "digital", "elastic", "frost", "gl
 
 log = logging.getLogger(__name__)
 
-# The fifteen that the standard's mean is over, in its order.
+# The fifteen corruptions of the standard's mean, in its order.
 STANDARD = (
     "gaussian_noise", "shot_noise", "impulse_noise",
     "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
@@ -26,10 +26,12 @@ STANDARD = (
 
 
 def corruptions(choice: Choice) -> list[Augmentation]:
-    """The fifteen of the standard at five severities; frost only with textures, four more where they are asked for.
+    """Returns the fifteen standard corruptions at five severities; frost needs textures.
+
+    Four more corruptions are available by name.
 
     Raises:
-        UsageError: for frost without textures, textures without frost, or textures that cannot be read.
+        UsageError: Frost is selected without textures, textures are given without frost, or textures cannot be read.
 
     Example:
         >>> names = [each.name for each in corruptions(Choice())]

@@ -1,4 +1,4 @@
-"""Blur: out of focus, in motion, by a zoom, by a Gaussian."""
+"""Blur corruptions: defocus, motion, zoom and Gaussian."""
 
 import cv2
 import numpy as np
@@ -20,18 +20,18 @@ from embedshift.augmentations.corruptions.standard import (
 
 
 def defocus_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Out of focus: the mean over a disk whose edge is smoothed."""
+    """Defocus: the mean over a disk with a smoothed edge."""
     radius, edge = at(severity, (3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))
     return to_pixels(cv2.filter2D(image, cv2.CV_32F, disk(radius, edge, len(image) / SIDE)))
 
 
 def disk(radius: float, edge: float, scale: float) -> Floats:
-    """The kernel of a lens out of focus, float32, sum 1.
+    """Returns the kernel of a lens out of focus, float32, sum 1.
 
     Args:
         radius: In pixels of the published images.
-        edge: Sigma of the Gaussian that smooths the edge, in the same.
-        scale: Side of the view over the published side.
+        edge: Sigma of the Gaussian that smooths the edge, in the same pixels.
+        scale: Side of the view divided by the published side.
     """
     half = int(np.ceil(max(8, radius) * scale))
     places = np.arange(-half, half + 1)
@@ -41,12 +41,12 @@ def disk(radius: float, edge: float, scale: float) -> Floats:
 
 
 def motion_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """The camera moved, along a line within 45 degrees of the horizontal."""
+    """Motion blur along a line within 45 degrees of the horizontal."""
     return to_pixels(dragged(image, *_streak(len(image), severity, rng)))
 
 
 def motion_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
-    """The kernel is one-sided, so that a pixel shows places on one side of its own: their mean."""
+    """Returns the mean of the places that each pixel shows; the one-sided kernel puts them all on one side."""
     kernel, (across, down) = _streak(side, severity, rng)
     x = kernel.sum(axis=0, dtype=np.float64) @ (np.arange(kernel.shape[1]) - across)
     y = kernel.sum(axis=1, dtype=np.float64) @ (np.arange(kernel.shape[0]) - down)
@@ -60,7 +60,7 @@ def _streak(side: int, severity: float, rng: np.random.Generator) -> tuple[Float
 
 
 def zoom_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """The camera zoomed in: the mean over the image and its enlargements."""
+    """Zoom blur: the mean over the image and its enlargements."""
     total = image.astype(np.float32)
     factors = _factors(severity)
     for factor in factors:
@@ -69,19 +69,19 @@ def zoom_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixel
 
 
 def zoom_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
-    """The mean of the places that the enlargements show at a pixel."""
+    """Returns the mean of the places that the enlargements show at each pixel."""
     steps, starts = np.array([(1, 0), *(stretch(side, factor) for factor in _factors(severity))]).mean(axis=0)
     return np.asarray(grid(side) * steps + starts, np.float32)
 
 
 def _factors(severity: float) -> Values:
-    """Of the enlargements; the first is 1."""
+    """Returns the factors of the enlargements; the first is 1."""
     end, step = at(severity, (1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))
     return np.arange(1, end, step)
 
 
 def gaussian_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """By a Gaussian."""
+    """Gaussian blur."""
     sigma = at(severity, 1, 2, 3, 4, 6)
     return to_pixels(smoothed(image, sigma * len(image) / SIDE))
 

@@ -1,4 +1,4 @@
-"""What cameras and programs do: contrast, colour, pixels, JPEG; elastic_transform has a file of its own."""
+"""Digital corruptions: contrast, pixelation, JPEG and saturation; `elastic.py` has elastic_transform."""
 
 import io
 
@@ -11,30 +11,30 @@ from embedshift.augmentations.corruptions.standard import SIDE, add, at, to_pixe
 
 
 def contrast(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Less contrast: the distance of a value from its channel's mean is multiplied by c."""
+    """Lower contrast: the distance of each value from its channel's mean is multiplied by c."""
     c = np.float32(at(severity, 0.4, 0.3, 0.2, 0.1, 0.05))
     means = (image.sum(axis=(0, 1)) / (image.size // 3)).astype(np.float32)
     return to_pixels((image - means) * c + means)
 
 
 def pixelate(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Few pixels, enlarged: means over boxes, as many at every side of the view."""
+    """Pixelation: the means over boxes, enlarged; the number of boxes is the same for every view size."""
     few = int(SIDE * at(severity, 0.6, 0.5, 0.4, 0.3, 0.25))
     small = Image.fromarray(image).resize((few, few), Image.Resampling.BOX)
     return np.asarray(small.resize(image.shape[1::-1], Image.Resampling.BOX))
 
 
 def jpeg_compression(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Written as JPEG by Pillow and read again; a block has 8 x 8 pixels at every side of the view."""
+    """JPEG compression by Pillow; a block has 8 x 8 pixels at every view size."""
     data = io.BytesIO()
     Image.fromarray(image).save(data, "JPEG", quality=at(severity, 25, 18, 15, 10, 7))
     return np.asarray(Image.open(data))
 
 
 def saturate(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Stronger or weaker colours: saturation s of hue, saturation and value becomes c s + d.
+    """Stronger or weaker colours: the saturation s of HSV becomes c s + d.
 
-    A pixel without colour has hue 0 in the standard, so that d makes it reddish.
+    A pixel without colour has hue 0 in HSV, so that d makes it reddish.
     """
     c, d = at(severity, (0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2))
     high = image.max(axis=2).astype(np.float32)

@@ -1,4 +1,4 @@
-"""elastic_transform: the image is stretched by an affine map and by smooth noise."""
+"""The corruption elastic_transform: an affine map, then a displacement by smooth noise."""
 
 import functools
 
@@ -15,7 +15,7 @@ SLIP = 244
 
 
 def elastic_transform(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """The published one, in two steps: an affine map, then places moved by smooth noise; bilinear both."""
+    """The published corruption in two steps: an affine map, then places moved by smooth noise; both bilinear."""
     side = len(image)
     affine, places = _moves(side, severity, rng)
     turned = cv2.warpAffine(image.astype(np.float32), affine, (side, side), borderMode=cv2.BORDER_REFLECT_101)
@@ -23,7 +23,7 @@ def elastic_transform(image: Pixels, severity: float, rng: np.random.Generator) 
 
 
 def elastic_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
-    """The place that each pixel shows, by both steps."""
+    """Returns the place that each pixel shows after both steps."""
     affine, places = _moves(side, severity, rng)
     # The second step finds the first one's image mirrored beyond its edge.
     mirrored = side - 0.5 - np.abs(side - 0.5 - (np.abs(places + 0.5) - 0.5))
@@ -32,7 +32,7 @@ def elastic_source(side: int, severity: float, rng: np.random.Generator) -> Floa
 
 
 def _moves(side: int, severity: float, rng: np.random.Generator) -> tuple[Values, Floats]:
-    """The affine map, `[2, 3]`, and for each pixel the place that it shows of the image after that, `[S, S, 2]`."""
+    """Returns the affine map `[2, 3]`, and for each pixel the place in the mapped image that it shows, `[S, S, 2]`."""
     length, sigma, corner = at(
         severity, (2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02)
     )
@@ -54,9 +54,9 @@ def _moves(side: int, severity: float, rng: np.random.Generator) -> tuple[Values
 
 @functools.cache
 def _wave(sigma: float) -> Values:
-    """What a Gaussian that ends at three times its sigma leaves of each cosine of a row mirrored at its ends.
+    """Returns by how much a Gaussian cut at three sigma damps each cosine of a row mirrored at its ends.
 
-    By cosines a Gaussian wider than the image costs no more than a narrow one.
+    With cosines, a Gaussian wider than the image costs no more than a narrow one.
     """
     reach = np.arange(1, int(3 * sigma + 0.5) + 1)
     weights = np.exp(-(reach**2) / (2 * sigma**2))

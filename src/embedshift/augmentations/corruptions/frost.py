@@ -1,4 +1,4 @@
-"""Frost: an image of frost is laid over the view, from a folder that the user gives."""
+"""The corruption frost: lays an image of frost, from a folder of the user, over the view."""
 
 import hashlib
 import io
@@ -20,17 +20,17 @@ NAME = "frost"
 
 
 class Frost(Change):
-    """A square of one texture is laid over the image: c x + d texture.
+    """Lays a square of one texture over the image: c x + d texture.
 
     Args:
-        textures: uint8 `[H, W, 3]` each, of any size; of a smaller one than 224 pixels an enlarged copy is taken.
+        textures: uint8 `[H, W, 3]` each, of any size; textures smaller than 224 pixels are enlarged.
     """
 
     def __init__(self, textures: Sequence[Pixels]) -> None:
         self._textures = [_large(texture) for texture in textures]
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        """The view."""
+        """Draws the view."""
         kept, added = at(parameter, (1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
         texture = self._textures[rng.integers(len(self._textures))]
         top, left = (rng.integers(length - SIDE + 1) for length in texture.shape[:2])
@@ -43,12 +43,12 @@ class Frost(Change):
 
 
 def frost_family(folder: str) -> Family:
-    """The corruption by the images in a folder, known by their bytes in the order of their names.
+    """Returns the corruption with the images of a folder; their bytes, in the order of their names, identify it.
 
     Raises:
-        UsageError: for a folder that is missing or has no image, and for an image that cannot be read.
+        UsageError: The folder is missing or has no image, or an image cannot be read.
     """
-    # Beside it stand archives, whose readers a measure does without.
+    # Its package also holds archives, whose readers a measure must not import.
     from embedshift.sources.base import ENDINGS, IMAGE_BYTES
 
     if not Path(folder).is_dir():
@@ -69,7 +69,7 @@ def frost_family(folder: str) -> Family:
 
 
 def _large(texture: Pixels) -> Pixels:
-    """A texture whose shorter side has 224 pixels or more."""
+    """Returns a texture whose shorter side has at least 224 pixels."""
     height, width = texture.shape[:2]
     factor = SIDE / min(height, width)
     if factor <= 1:

@@ -1,4 +1,4 @@
-"""Glass blur: neighbours change places between two blurs."""
+"""The corruption glass_blur: neighbouring pixels are exchanged between two blurs."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ Numbers = NDArray[np.int64]
 
 
 def glass_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """As through frosted glass: a Gaussian, neighbours mixed by chance, the same Gaussian."""
+    """Frosted glass: a Gaussian, neighbours mixed at random, the same Gaussian again."""
     side = len(image)
     sigma = _published(severity)[0] * side / SIDE
     across, down = _taken(side, severity, rng)
@@ -20,13 +20,13 @@ def glass_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixe
 
 
 def glass_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
-    """The mean of the places that the second Gaussian brings together."""
+    """Returns the mean of the places that the second Gaussian combines at each pixel."""
     sigma = _published(severity)[0] * side / SIDE
     return smoothed(np.moveaxis(_taken(side, severity, rng), 0, 2), sigma)
 
 
 def _taken(side: int, severity: float, rng: np.random.Generator) -> Numbers:
-    """The pixel that each pixel takes its colour from, x before y: `[2, S, S]`.
+    """Returns the pixel from which each pixel takes its colour, x before y: `[2, S, S]`.
 
     It is drawn at 224 x 224, so that a view twice as large moves squares of 2 x 2 pixels.
     """
@@ -41,22 +41,22 @@ def _taken(side: int, severity: float, rng: np.random.Generator) -> Numbers:
 
 
 def mixed(side: int, reach: int, rounds: Sequence[Numbers]) -> Numbers:
-    """Which pixel each pixel shows after some rounds of taking a neighbour's colour.
+    """Returns which pixel each pixel shows after some rounds of copying a neighbour's colour.
 
-    A round is a loop over the pixels, from the last row to the first and from right to left, without an edge as wide as
-    the reach: each takes the colour that its neighbour has at that time. (The published code means to swap them, but
-    copies.) The loop is replaced by links: a pixel's colour is that of a neighbour that had its turn, whose colour is
-    that of a neighbour, and so on, until one whose colour is of the round before. All chains are followed at once, two
-    times as far at each step.
+    A round is a loop over the pixels, from the last row to the first and from right to left, without a margin as wide
+    as the reach: each pixel takes the colour that its neighbour has at that moment. (The published code intends to swap
+    the two, but copies.) This function replaces the loop by links: a pixel's colour is that of a neighbour that was
+    processed earlier, whose colour is that of a neighbour, and so on, until a colour of the previous round. All chains
+    are followed at once, and each step doubles the distance.
 
     Args:
-        side: Of the image.
+        side: Side of the image in pixels.
         reach: Largest distance of a neighbour, in pixels.
-        rounds: Of each the neighbours, x before y, as distances: `[side - 2 reach, side - 2 reach, 2]` in the order of
-            the loop.
+        rounds: For each round the offsets of the neighbours, x before y: `[side - 2 reach, side - 2 reach, 2]` in the
+            order of the loop.
 
     Returns:
-        Numbers of pixels, row by row, `[side * side]`: exactly those of the loop.
+        Indices of pixels, row by row, `[side * side]`: exactly those of the loop.
     """
     count = side * side
     line = np.arange(side - reach, reach, -1)
@@ -66,7 +66,7 @@ def mixed(side: int, reach: int, rounds: Sequence[Numbers]) -> Numbers:
     has_turn[place] = True
     for steps in rounds:
         neighbour = place + steps[..., 1] * side + steps[..., 0]
-        # A pixel's number stands for its colour after the round, the number + count for its colour before.
+        # A pixel's number means its colour after the round, the number + count its colour before.
         changed = has_turn[neighbour] & (neighbour > place)
         link = np.concatenate([own, own]) + count
         link[place] = np.where(changed, neighbour, neighbour + count)
@@ -77,7 +77,7 @@ def mixed(side: int, reach: int, rounds: Sequence[Numbers]) -> Numbers:
 
 
 def _published(severity: float) -> tuple[float, int, int]:
-    """Sigma, reach and rounds."""
+    """Returns sigma, reach and number of rounds."""
     return at(severity, (0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))
 
 

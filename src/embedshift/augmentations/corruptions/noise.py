@@ -1,4 +1,4 @@
-"""Noise, drawn anew for each value of each pixel of the view."""
+"""Noise corruptions, drawn independently for each value of each pixel."""
 
 import numpy as np
 
@@ -8,26 +8,26 @@ from embedshift.augmentations.corruptions.standard import add, at, to_pixels
 
 
 def gaussian_noise(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """As of a sensor in the dark: x + N(0, c), x in 0 to 1."""
+    """Gaussian noise, as from a sensor in the dark: x + N(0, c), x in [0, 1]."""
     c = at(severity, 0.08, 0.12, 0.18, 0.26, 0.38)
     return to_pixels(image + np.float32(255 * c) * _normal(image, rng))
 
 
 def shot_noise(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Of photons that are counted: Poisson(c x) / c."""
+    """Shot noise, as from counted photons: Poisson(c x) / c."""
     c = at(severity, 60, 25, 12, 5, 3)
     return to_pixels(rng.poisson(image * (c / 255)) * (255 / c))
 
 
 def impulse_noise(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Salt and pepper: a share c of all values is 0 or 255, which of both by equal chance."""
+    """Salt and pepper: a fraction c of all values becomes 0 or 255 with equal probability."""
     c = at(severity, 0.03, 0.06, 0.09, 0.17, 0.27)
     chance = rng.random(image.shape, np.float32)
     return np.where(chance < c / 2, np.uint8(255), np.where(chance >= 1 - c / 2, np.uint8(0), image))
 
 
 def speckle_noise(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Noise that grows with the light: x + x N(0, c)."""
+    """Speckle noise, which grows with brightness: x + x N(0, c)."""
     c = at(severity, 0.15, 0.2, 0.35, 0.45, 0.6)
     return to_pixels(image * (1 + np.float32(c) * _normal(image, rng)))
 

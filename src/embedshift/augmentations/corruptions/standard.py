@@ -1,4 +1,4 @@
-"""What the corruptions share: five severities, lengths of an image of 224 x 224, layers that are drawn at that side."""
+"""Shared parts of the corruptions: five severities, lengths for 224 x 224 images, and layers drawn at that size."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 @dataclass(frozen=True)
 class Mixed(Tones):
-    """A change whose view shows at each pixel one place of the original, or a mean over several.
+    """A change whose view shows, at each pixel, one place of the original or a mean over several.
 
     Args:
         draw: `(image, parameter, rng) -> view`.
@@ -31,12 +31,12 @@ class Mixed(Tones):
     source: Callable[[int, float, np.random.Generator], Floats]
 
     def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
-        """The places that the view shows."""
+        """Returns the places that the view shows."""
         return Geometry(self.source(side, parameter, rng))
 
 
 def corruption(name: str, change: Change, *, more: dict[str, Any] | None = None) -> Family:
-    """A corruption as a family: its parameter is the severity, and only the five published ones exist.
+    """Makes a corruption as a family; its parameter is the severity, and only the five published ones exist.
 
     Example:
         >>> [each.name for each in corruption("haze", Change()).augmentations()][-1]
@@ -54,7 +54,7 @@ def add(name: str, change: Change) -> None:
 
 
 def at(severity: float, *published: T) -> T:
-    """What was published for a severity.
+    """Returns the published value for a severity.
 
     Example:
         >>> at(2, 0.08, 0.12, 0.18, 0.26, 0.38)
@@ -64,7 +64,7 @@ def at(severity: float, *published: T) -> T:
 
 
 def to_pixels(levels: Any) -> Pixels:
-    """Grey levels as uint8; the fraction is dropped, as in the published files.
+    """Converts grey levels to uint8; drops the fraction, as the published files do.
 
     Example:
         >>> to_pixels(np.array([-3.0, 7.9, 300.0])).tolist()
@@ -74,7 +74,7 @@ def to_pixels(levels: Any) -> Pixels:
 
 
 def to_side(layer: Floats, side: int) -> Floats:
-    """A layer that was made at 224 x 224, float32, brought to the side of the view."""
+    """Resizes a layer drawn at 224 x 224, float32, to the side of the view."""
     if side == len(layer):
         return layer
     how = cv2.INTER_LINEAR if side > len(layer) else cv2.INTER_AREA
@@ -82,17 +82,17 @@ def to_side(layer: Floats, side: int) -> Floats:
 
 
 def smoothed(image: Any, sigma: float) -> Floats:
-    """Blurred by a Gaussian that ends at four times its sigma; the edge is repeated beyond the image. In float32."""
+    """Blurs by a Gaussian cut at four sigma, in float32; the edge is repeated beyond the image."""
     size = 2 * int(4 * sigma + 0.5) + 1
     blurred = cv2.GaussianBlur(np.asarray(image, np.float32), (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(blurred, np.float32)
 
 
 def stretched(image: Any, factor: float) -> Floats:
-    """The middle of an image `[S, S]` or `[S, S, 3]`, float32, enlarged to its size, bilinearly.
+    """Enlarges the middle of an image `[S, S]` or `[S, S, 3]`, float32, to the size of the image, bilinearly.
 
-    The middle has the side ceil(S / factor); its corners come to the corners of a square of that side times the factor,
-    of which the first S rows and columns are taken.
+    The middle has the side ceil(S / factor). Its corners become the corners of a square with that side times the
+    factor, of which the first S rows and columns are kept.
     """
     side = len(image)
     step, start = stretch(side, factor)
@@ -102,7 +102,7 @@ def stretched(image: Any, factor: float) -> Floats:
 
 
 def stretch(side: int, factor: float) -> tuple[float, float]:
-    """Of `stretched`: a pixel's place in the image is step times its own place, plus start.
+    """Returns step and start of `stretched`: a pixel's place in the image is step times its own place plus start.
 
     Example:
         >>> stretch(224, 2.0)
@@ -113,9 +113,9 @@ def stretch(side: int, factor: float) -> tuple[float, float]:
 
 
 def streak(radius: int, sigma: float, angle: float) -> tuple[Floats, tuple[int, int]]:
-    """The kernel of a motion blur, one-sided as ImageMagick's, and its anchor.
+    """Returns the kernel of a motion blur, one-sided as in ImageMagick, and its anchor.
 
-    Point i of 2 * radius + 1 lies i pixels from the anchor, rounded to whole ones, and weighs exp(-i^2 / 2 sigma^2).
+    Point i of 2 * radius + 1 lies i pixels from the anchor, rounded to whole pixels, and weighs exp(-i^2 / 2 sigma^2).
 
     Args:
         radius: In pixels.
@@ -123,7 +123,7 @@ def streak(radius: int, sigma: float, angle: float) -> tuple[Floats, tuple[int, 
         angle: In degrees, downwards from the right.
 
     Returns:
-        float32, sum 1; and the place of point 0, x before y.
+        The kernel, float32, sum 1; and the place of point 0, x before y.
 
     Example:
         >>> kernel, anchor = streak(1, 2.0, 90.0)
@@ -141,6 +141,6 @@ def streak(radius: int, sigma: float, angle: float) -> tuple[Floats, tuple[int, 
 
 
 def dragged(image: Any, kernel: Floats, anchor: Sequence[int]) -> Floats:
-    """An image blurred by a `streak`; the edge is repeated beyond it. In float32."""
+    """Blurs an image by a `streak`, in float32; the edge is repeated beyond the image."""
     blurred = cv2.filter2D(image, cv2.CV_32F, kernel, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(blurred, np.float32)

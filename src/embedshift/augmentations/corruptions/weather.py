@@ -1,4 +1,4 @@
-"""Weather: snow, fog, light, and drops on the lens; frost has a file of its own."""
+"""Weather corruptions: snow, fog, brightness and spatter; `frost.py` has frost."""
 
 import cv2
 import numpy as np
@@ -31,7 +31,7 @@ def snow(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
 
 
 def _falling(severity: float, rng: np.random.Generator) -> Floats:
-    """Flakes in grey levels, float32 `[224, 224]`: noise, enlarged, what is dark left out, dragged downwards."""
+    """Returns flakes in grey levels, float32 `[224, 224]`: enlarged noise without dark values, dragged downwards."""
     mean, sd, size, least, radius, sigma = at(
         severity,
         (0.1, 0.3, 3.0, 0.5, 10, 4),
@@ -48,7 +48,7 @@ def _falling(severity: float, rng: np.random.Generator) -> Floats:
 
 
 def fog(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Clouds laid over the image: (x + c plasma) m / (m + c), m the image's largest value."""
+    """Fog over the image: (x + c plasma) m / (m + c), where m is the image's largest value."""
     density, decay = at(severity, (1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))
     clouds = to_side(plasma(decay, rng)[:SIDE, :SIDE], len(image))
     brightest = float(image.max())
@@ -57,11 +57,11 @@ def fog(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
 
 
 def plasma(decay: float, rng: np.random.Generator, side: int = 256) -> Floats:
-    """A plasma fractal by diamonds and squares, without seam: float32 `[side, side]` from 0 to 1.
+    """Returns a seamless plasma fractal by the diamond-square algorithm: float32 `[side, side]` from 0 to 1.
 
     Args:
-        decay: By its square the wobble shrinks when the mesh is halved.
-        rng: Where the wobble comes from.
+        decay: The wobble shrinks by the square of this factor whenever the mesh is halved.
+        rng: Draws the wobble.
         side: A power of two.
     """
     heights = np.zeros((side, side), np.float32)
@@ -83,7 +83,7 @@ def plasma(decay: float, rng: np.random.Generator, side: int = 256) -> Floats:
 
 
 def brightness(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """More light: c is added to the value of hue, saturation and value, which keeps the proportions of the colours."""
+    """More light: c is added to the value of HSV, which keeps the proportions of the colours."""
     added = 255 * at(severity, 0.1, 0.2, 0.3, 0.4, 0.5)
     value = np.arange(256.0)
     after = np.minimum(value + added, 255)
@@ -95,7 +95,7 @@ def brightness(image: Pixels, severity: float, rng: np.random.Generator) -> Pixe
 
 
 def spatter(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Drops on the lens: of water, which add light, and at the two strongest severities of mud, which covers."""
+    """Drops on the lens: water, which adds light, or at the two strongest severities mud, which covers the image."""
     mean, sd, sigma, least, strength, is_mud = at(
         severity,
         (0.65, 0.3, 4, 0.69, 0.6, False),
@@ -116,7 +116,7 @@ def spatter(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
 
 
 def _water(liquid: Floats) -> Floats:
-    """How much light drops add, float32 `[224, 224]` from 0 to 1: the liquid, embossed by the distance to its edge."""
+    """Returns how much light drops add, float32 `[224, 224]` from 0 to 1: the liquid embossed by edge distance."""
     drops = (255 * liquid).astype(np.uint8)
     far = cv2.distanceTransform(255 - cv2.Canny(drops, 50, 150), cv2.DIST_L2, 5)
     depth = cv2.equalizeHist(cv2.blur(np.minimum(far, 20), (3, 3)).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""The suite `strength`: families of changes, from one that is hardly seen to one that spoils the image."""
+"""The suite `strength`: families of changes, from barely visible to destructive."""
 
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.family import of_suite
@@ -16,7 +16,7 @@ STANDARD = (
 
 
 def strength(choice: Choice) -> list[Augmentation]:
-    """Eighteen families at five levels each, and the mirrored image.
+    """Returns eighteen families at five levels each, and the mirrored image.
 
     Example:
         >>> strength(Choice(families=("jpeg",)))[2].name, len(strength(Choice()))

@@ -1,4 +1,4 @@
-"""Fewer bits and fewer pixels."""
+"""Strength families that reduce data: JPEG compression and fewer pixels."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ from embedshift.augmentations.family import Family, add
 
 
 def written(image: Pixels, quality: float) -> Any:
-    """The bytes of the image as JPEG, uint8 `[N]`."""
+    """Returns the image's bytes as JPEG, uint8 `[N]`."""
     return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
 
 
 def jpeg(image: Pixels, quality: float, rng: np.random.Generator) -> Pixels:
-    """Written as JPEG and read again."""
+    """Writes the image as JPEG and reads it again."""
     return np.asarray(cv2.imdecode(written(image, quality), cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
 
 
 def downscale(image: Pixels, factor: float, rng: np.random.Generator) -> Pixels:
-    """Made smaller by a factor, each pixel the mean of those that it replaces, and bilinearly as large as before.
+    """Shrinks by a factor, each pixel the mean of those that it replaces, then enlarges bilinearly to the old size.
 
     Example:
         >>> image = np.repeat(np.array([[[0], [100], [40], [60]]], np.uint8), 3, axis=2).repeat(4, axis=0)

@@ -1,4 +1,4 @@
-"""What families draw at random: it does not depend on the strength, so that all levels share one draw."""
+"""Random draws of families; they do not depend on the strength, so that all levels share one draw."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from embedshift.arrays import Values
 
 
 def signs(rng: np.random.Generator, count: int) -> Values:
-    """So many signs, +1 or -1, float64 `[count]`.
+    """Returns random signs, +1 or -1, float64 `[count]`.
 
     Example:
         >>> set(signs(np.random.default_rng(0), 20).tolist()) == {-1.0, 1.0}
@@ -16,7 +16,7 @@ def signs(rng: np.random.Generator, count: int) -> Values:
 
 
 def directions(rng: np.random.Generator, count: int) -> Values:
-    """So many random directions: unit vectors, x before y, float64 `[count, 2]`.
+    """Returns random directions as unit vectors, x before y, float64 `[count, 2]`.
 
     Example:
         >>> np.hypot(*directions(np.random.default_rng(0), 3).T).round(6).tolist()

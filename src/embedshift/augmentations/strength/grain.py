@@ -1,4 +1,4 @@
-"""Noise and blur."""
+"""Strength families of noise and blur."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from embedshift.augmentations.family import Family, add
 
 
 def noise(image: Pixels, deviation: float, rng: np.random.Generator) -> Pixels:
-    """Normal noise of a standard deviation, a share of the range, on every pixel and channel.
+    """Adds normal noise to every pixel and channel; the standard deviation is a fraction of the range.
 
     The noise field is drawn once and scaled.
 
@@ -22,7 +22,7 @@ def noise(image: Pixels, deviation: float, rng: np.random.Generator) -> Pixels:
 
 
 def blur(image: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
-    """Gaussian blur; `sigma` is a share of the side.
+    """Gaussian blur; `sigma` is a fraction of the side.
 
     Example:
         >>> row = np.full((1, 9, 3), 0, np.uint8)

@@ -1,4 +1,4 @@
-"""Changes that hide a part of the image: what is hidden at a level is hidden at every stronger one."""
+"""Strength families that cover a part of the image; each stronger level covers everything that weaker ones cover."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations.changes import Cover, Mask
 from embedshift.augmentations.family import Family, add
 
-# Of the paper's dropout, which has six to eight; at a share of 0.04 they are as large as there: 16 pixels of 224.
+# The paper's dropout has six to eight; at a share of 0.04 they have its size: 16 pixels of 224.
 HOLES = 8
 
 
 def holes(side: int, share: float, rng: np.random.Generator) -> Mask:
-    """Eight squares of one size that hide a share of the pixels, to the pixel; their centres are drawn.
+    """Returns eight squares of one size that cover a fraction of the pixels, exact to the pixel; centres are drawn.
 
-    Squares grow where they are: more of them instead would be another draw at every level. They may overlap and reach
-    over the rim.
+    Squares grow in place; more squares instead would be another draw at every level. They may overlap and reach over
+    the border.
 
     Example:
         >>> holes(28, 0.1, np.random.default_rng(0)).sum().item() == round(0.1 * 28 * 28)
@@ -29,7 +29,7 @@ def holes(side: int, share: float, rng: np.random.Generator) -> Mask:
 
 
 def square(side: int, share: float, rng: np.random.Generator) -> Mask:
-    """One square that hides a share of the pixels, to the nearest whole side, inside of the image.
+    """Returns one square inside the image that covers a fraction of the pixels, to the nearest whole side.
 
     Example:
         >>> square(10, 0.1, np.random.default_rng(0)).sum().item()
@@ -43,12 +43,12 @@ def square(side: int, share: float, rng: np.random.Generator) -> Mask:
 
 
 def grains(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Random levels, one for each pixel and channel."""
+    """Returns random levels for each pixel and channel."""
     return rng.integers(0, 256, image.shape, dtype=np.uint8)
 
 
 def mid_grey(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """The middle of the range."""
+    """Returns the middle of the range."""
     return np.full_like(image, 128)
 
 

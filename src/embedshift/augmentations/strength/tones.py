@@ -1,4 +1,4 @@
-"""Changes of brightness and colour."""
+"""Strength families of brightness and colour."""
 
 import cv2
 import numpy as np
@@ -8,16 +8,16 @@ from embedshift.augmentations.changes import Tones
 from embedshift.augmentations.family import Family, add
 from embedshift.augmentations.strength.draws import signs
 
-# Rec. 601: what red, green and blue give to a grey level.
+# Rec. 601: weights of red, green and blue in a grey level.
 GREY = np.array([[0.299, 0.587, 0.114]])
 
 
 def color_jitter(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
-    """Brightness, contrast, saturation and hue, in this order, each up or down.
+    """Changes brightness, contrast, saturation and hue, in this order, each up or down.
 
-    The largest change of torchvision's ColorJitter with `amount` for all four: brightness times 1 ± amount; contrast
-    times 1 ± amount around the mean grey level; saturation times 1 ± amount around each pixel's grey level; hue by
-    ± amount of the circle (0.2 is 72 degrees). Four signs are drawn.
+    These are the largest changes of torchvision's ColorJitter with `amount` for all four: brightness times 1 ± amount;
+    contrast times 1 ± amount around the mean grey level; saturation times 1 ± amount around each pixel's grey level;
+    hue by ± amount of the circle (0.2 is 72 degrees). Four signs are drawn.
 
     Example:
         >>> grey = np.full((2, 2, 3), 100, np.uint8)
@@ -32,10 +32,10 @@ def color_jitter(image: Pixels, amount: float, rng: np.random.Generator) -> Pixe
 
 
 def brightness_contrast(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
-    """Contrast around mid-grey times 1 ± amount, and brightness plus or minus amount of the range.
+    """Multiplies contrast around mid-grey by 1 ± amount, and adds ± amount of the range to the brightness.
 
-    The paper's transform takes contrast around black: at the strongest level, with both signs down, every image would
-    be black. Two signs are drawn.
+    The paper's transform changes contrast around black: at the strongest level, with both signs negative, every image
+    would be black. Two signs are drawn.
 
     Example:
         >>> image = np.full((2, 2, 3), 100, np.uint8)
@@ -47,7 +47,7 @@ def brightness_contrast(image: Pixels, amount: float, rng: np.random.Generator) 
 
 
 def grey(image: Pixels, mix: float, rng: np.random.Generator) -> Pixels:
-    """Mixed with the grey image: 1 is grey.
+    """Mixes the image with its grey version; 1 is fully grey.
 
     Example:
         >>> grey(np.array([[[200, 100, 0]]], np.uint8), 1.0, np.random.default_rng(0)).tolist()
@@ -57,7 +57,7 @@ def grey(image: Pixels, mix: float, rng: np.random.Generator) -> Pixels:
 
 
 def gamma(image: Pixels, power: float, rng: np.random.Generator) -> Pixels:
-    """Levels, as shares of the range, to the power of g or of 1/g. One sign is drawn: darker or brighter.
+    """Raises levels, as fractions of the range, to the power g or 1/g. One sign is drawn: darker or brighter.
 
     Example:
         >>> gamma(np.full((1, 1, 3), 64, np.uint8), 2.0, np.random.default_rng(0))[0, 0, 0] in (16, 128)
@@ -67,7 +67,7 @@ def gamma(image: Pixels, power: float, rng: np.random.Generator) -> Pixels:
 
 
 def hue(image: Pixels, degrees: float, rng: np.random.Generator) -> Pixels:
-    """Hue (of HSV) turned by so many degrees, one way or the other. One sign is drawn.
+    """Turns the hue (of HSV) by `degrees` in either direction. One sign is drawn.
 
     Example:
         >>> hue(np.array([[[255, 0, 0]]], np.uint8), 180.0, np.random.default_rng(0)).tolist()
@@ -77,24 +77,24 @@ def hue(image: Pixels, degrees: float, rng: np.random.Generator) -> Pixels:
 
 
 def _saturated(levels: Floats, factor: float) -> Floats:
-    """Away from each pixel's grey level by a factor below or above 1."""
+    """Scales the distance from each pixel's grey level by a factor below or above 1."""
     return np.asarray(cv2.transform(levels, factor * np.eye(3) + (1 - factor) * GREY), np.float32)
 
 
 def _turned(levels: Floats, degrees: float) -> Floats:
-    """Hue turned; levels are in [0, 1]."""
+    """Turns the hue; levels are in [0, 1]."""
     turned = cv2.cvtColor(levels, cv2.COLOR_RGB2HSV)
     turned[..., 0] = (turned[..., 0] + np.float32(degrees)) % 360
     return np.asarray(cv2.cvtColor(turned, cv2.COLOR_HSV2RGB), np.float32)
 
 
 def _pixels(levels: Floats | Values) -> Pixels:
-    """Levels in [0, 1] as bytes."""
+    """Converts levels in [0, 1] to uint8."""
     return np.clip(np.rint(levels * 255), 0, 255).astype(np.uint8)
 
 
 def _mapped(image: Pixels, curve: Values) -> Pixels:
-    """Every level replaced by what a curve `[256]` gives for it, in [0, 1]."""
+    """Replaces every level by the value of a curve `[256]` in [0, 1]."""
     return np.asarray(cv2.LUT(image, _pixels(curve)), np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Changes of places: for every pixel of a view, where in the original it comes from."""
+"""Strength families that move pixels: for every pixel of a view, its place in the original."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,12 @@ from embedshift.augmentations.strength.draws import directions, signs
 
 # The largest values of the paper's ShiftScaleRotate: shares of the side, of the size, degrees.
 SHIFT, SCALE, ROTATE = 0.0625, 0.1, 15.0
-# Of elastic: standard deviation of the Gaussian that makes a random field smooth, over the side.
+# Elastic: standard deviation of the Gaussian that smooths the random field, divided by the side.
 SMOOTHNESS = 0.04
 
 
 def shift_scale_rotate(side: int, times: float, rng: np.random.Generator) -> Floats:
-    """Turned, scaled and shifted by a multiple of the paper's largest values; four signs are drawn.
+    """Turns, scales and shifts by a multiple of the paper's largest values; four signs are drawn.
 
     Example:
         >>> shift_scale_rotate(16, 1.0, np.random.default_rng(0)).shape
@@ -28,9 +28,9 @@ def shift_scale_rotate(side: int, times: float, rng: np.random.Generator) -> Flo
 
 
 def elastic(side: int, shift: float, rng: np.random.Generator) -> Floats:
-    """A smooth random field of shifts; the root mean square of their lengths is `shift` times the side.
+    """A smooth random displacement field; the root mean square of its lengths is `shift` times the side.
 
-    Normal noise, smoothed by a Gaussian and scaled; the field is drawn once, so that levels differ in its scale alone.
+    Normal noise is smoothed by a Gaussian and scaled. The field is drawn once, so that levels differ only in scale.
 
     Example:
         >>> moved = elastic(32, 0.05, np.random.default_rng(0)) - grid(32)
@@ -43,7 +43,7 @@ def elastic(side: int, shift: float, rng: np.random.Generator) -> Floats:
 
 
 def perspective(side: int, shift: float, rng: np.random.Generator) -> Floats:
-    """Seen from the side: every corner shows a place that lies `shift` times the side away; directions are drawn.
+    """A view from the side: every corner shows a place `shift` times the side away; directions are drawn.
 
     Example:
         >>> corner = perspective(101, 0.1, np.random.default_rng(0))[0, 0]
@@ -56,7 +56,7 @@ def perspective(side: int, shift: float, rng: np.random.Generator) -> Floats:
 
 
 def rotation(side: int, degrees: float, rng: np.random.Generator) -> Floats:
-    """Turned around the centre; one sign is drawn: clockwise or not.
+    """Turns the image around its centre. One sign is drawn: clockwise or counter-clockwise.
 
     Example:
         >>> rotation(3, 90.0, np.random.default_rng(0))[0, 0].round(3).tolist() in ([0.0, 2.0], [2.0, 0.0])
@@ -66,7 +66,7 @@ def rotation(side: int, degrees: float, rng: np.random.Generator) -> Floats:
 
 
 def zoom_out(side: int, factor: float, rng: np.random.Generator) -> Floats:
-    """Smaller by a factor, in the middle; nothing is drawn.
+    """Shrinks the image by a factor, in the middle; nothing is drawn.
 
     Example:
         >>> zoom_out(5, 0.5, np.random.default_rng(0))[2, :, 0].tolist()
@@ -76,7 +76,7 @@ def zoom_out(side: int, factor: float, rng: np.random.Generator) -> Floats:
 
 
 def translation(side: int, share: float, rng: np.random.Generator) -> Floats:
-    """Shifted by a share of the side; the direction is drawn.
+    """Shifts the image by a fraction of the side; the direction is drawn.
 
     Example:
         >>> moved = translation(20, 0.1, np.random.default_rng(0))[0, 0]
@@ -87,7 +87,7 @@ def translation(side: int, share: float, rng: np.random.Generator) -> Floats:
 
 
 def crop(side: int, area: float, rng: np.random.Generator) -> Floats:
-    """A square part of the image that keeps a share of the area, as large as the whole; its place is drawn.
+    """Cuts out a square with a fraction of the area and enlarges it to the whole view; its place is drawn.
 
     Example:
         >>> source = crop(8, 0.25, np.random.default_rng(0))
@@ -100,7 +100,7 @@ def crop(side: int, area: float, rng: np.random.Generator) -> Floats:
 
 
 def flip(side: int, mirrored: float, rng: np.random.Generator) -> Floats:
-    """Left and right changed; nothing is drawn, and there is no strength.
+    """Mirrors left and right; nothing is drawn, and there is no strength.
 
     Example:
         >>> flip(3, 1, np.random.default_rng(0))[0, :, 0].tolist()
@@ -112,7 +112,7 @@ def flip(side: int, mirrored: float, rng: np.random.Generator) -> Floats:
 def _similar(
     side: int, degrees: float = 0.0, scale: float = 1.0, shift: tuple[float, float] | Values = (0.0, 0.0)
 ) -> Floats:
-    """Places of an image that is turned and scaled around its centre, then shifted by shares of the side."""
+    """Returns the places of an image turned and scaled around its centre, then shifted by fractions of the side."""
     turn, centre, (across, down) = np.deg2rad(degrees), (side - 1) / 2, np.multiply(shift, side)
     back = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale
     start = centre - back @ (centre + across, centre + down)
@@ -128,7 +128,7 @@ def _add(
     *,
     black: bool = False,
 ) -> None:
-    """Registers a family with reflected borders, and where asked its variant with black ones."""
+    """Registers a family with reflected borders and, if asked, its variant with black borders."""
     add(Family(name, "strength", Warp(source), unit, zero, levels))
     if black:
         warp, variant = Warp(source, cv2.BORDER_CONSTANT), f"{name}_black"

@@ -1,1 +1,1 @@
-"""The worst picture within a budget: pixels moved against the gradient of an encoder, and what they are held to."""
+"""Adversarial attacks: the worst image within a budget, found by gradients of an encoder."""

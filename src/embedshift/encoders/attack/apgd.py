@@ -1,4 +1,4 @@
-"""APGD: projected gradient descent with momentum that halves its steps by itself (Croce and Hein 2020, Algorithm 1)."""
+"""APGD: projected gradient descent with momentum and automatic step sizes (Croce and Hein 2020, Algorithm 1)."""
 
 import math
 from collections.abc import Callable
@@ -10,19 +10,19 @@ from embedshift.encoders.attack.budget import Budget
 
 Loss = Callable[[Tensor], Tensor]
 
-# The paper's: the weight of a step against the last one, and the share of steps that must lower the loss.
+# The paper's weight of a step against the previous one, and the fraction of steps that must lower the loss.
 ALPHA, RHO = 0.75, 0.75
 
 
 def apgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
-    """The pixels of the lowest loss on the way.
+    """Returns the pixels with the lowest loss of all steps.
 
     Args:
         loss: Pixels `[1, 3, S, S]` → a number.
-        start: Pixels inside the budget.
-        original: The middle of the budget.
-        budget: What the pixels are held to.
-        steps: How many.
+        start: Pixels within the budget.
+        original: The centre of the budget.
+        budget: The set of allowed pixels.
+        steps: Number of steps.
 
     Example:
         >>> corner = torch.full((1, 3, 2, 2), 9.0)
@@ -55,7 +55,7 @@ def apgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int
 
 
 def checkpoints(steps: int) -> list[int]:
-    """The steps after which the length of steps may be halved: rarely at first, then more and more often.
+    """Returns the steps after which the step size may be halved: far apart at first, then closer together.
 
     Example:
         >>> checkpoints(100)
@@ -69,7 +69,7 @@ def checkpoints(steps: int) -> list[int]:
 
 
 def value_and_gradient(loss: Loss, pixels: Tensor) -> tuple[float, Tensor]:
-    """A loss, and its gradient with respect to the pixels."""
+    """Returns a loss and its gradient with respect to the pixels."""
     pixels = pixels.detach().requires_grad_()
     value = loss(pixels)
     (gradient,) = torch.autograd.grad(value, pixels)

@@ -1,6 +1,6 @@
-"""The budget of an attack: how far a picture may be from its original, while it is searched for and once it is stored.
+"""The budget of an attack: how far an image may be from its original, during the search and once it is stored.
 
-Pixels are float32 `[1, 3, S, S]` in [0, 255] while a picture is searched for, and uint8 `[S, S, 3]` once it is found.
+During the search, pixels are float32 `[1, 3, S, S]` in [0, 255]; a found image is uint8 `[S, S, 3]`.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ _HALVINGS = 30
 
 @dataclass(frozen=True)
 class Budget:
-    """All pictures that are at most `eps` away from an original.
+    """All images whose distance from an original is at most `eps`.
 
     Args:
-        norm: "linf" = no value of a pixel moves further; "l2" = the root of the sum of squares over all values.
-        eps: For "linf" in levels of 255; for "l2" of values in [0, 1].
+        norm: "linf" limits the change of each pixel value; "l2" limits the root of the sum of squares over all values.
+        eps: For "linf" in levels of 255; for "l2" for values in [0, 1].
 
     Example:
         >>> Budget("linf", 4).radius, Budget("l2", 1.0).radius
@@ -35,16 +35,16 @@ class Budget:
 
     @property
     def radius(self) -> float:
-        """The same in levels."""
+        """The budget in levels."""
         return self.eps if self.norm == "linf" else 255 * self.eps
 
     def size(self, picture: Pixels, original: Pixels) -> float:
-        """How far a picture is from its original, in the unit of `eps`."""
+        """Returns how far an image is from its original, in the unit of `eps`."""
         moved = picture.astype(np.int64) - original
         return float(np.abs(moved).max()) if self.norm == "linf" else float(np.sqrt(np.square(moved).sum()) / 255)
 
     def project(self, pixels: Tensor, original: Tensor) -> Tensor:
-        """The nearest pixels of the budget, in the range of colours."""
+        """Returns the nearest pixels within the budget and within [0, 255]."""
         moved = pixels - original
         if self.norm == "linf":
             moved = moved.clamp(-self.radius, self.radius)
@@ -53,11 +53,11 @@ class Budget:
         return (original + moved).clamp(0.0, 255.0)
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """The step of length 1 in this norm along which a value rises most."""
+        """Returns the step of length 1 in this norm along which a value rises most."""
         return gradient.sign() if self.norm == "linf" else gradient / gradient.norm().clamp_min(1e-12)
 
     def start(self, original: Tensor, seed: int) -> Tensor:
-        """A place inside the budget that the seed alone decides: at the original itself, its cosine has no gradient."""
+        """Returns a start within the budget, decided by the seed; at the original itself the cosine has no gradient."""
         rng = np.random.default_rng(seed)
         if self.norm == "linf":
             moved = rng.uniform(-self.radius, self.radius, original.shape)
@@ -67,7 +67,7 @@ class Budget:
         return self.project(original + torch.from_numpy(moved.astype(np.float32)), original)
 
     def rounded(self, pixels: Floats, original: Pixels) -> Pixels:
-        """Whole levels, inside the budget exactly: rounding alone would leave a ball of "l2".
+        """Rounds to whole levels within the budget; plain rounding would leave an "l2" ball.
 
         Args:
             pixels: float `[S, S, 3]`.
@@ -93,9 +93,9 @@ class Budget:
         return found
 
     def random_signs(self, original: Pixels, seed: int) -> Pixels:
-        """A picture that is as far away, its direction drawn: every value up or down, the control of an attack.
+        """Returns the control of an attack: an equally distant image in a random direction, each value up or down.
 
-        Of "l2", whole levels are spread as evenly as they can be, so that the length is used up.
+        For "l2", whole levels are spread as evenly as possible, so that the budget is used up.
         """
         rng = np.random.default_rng(seed)
         signs = rng.integers(0, 2, original.shape) * 2 - 1

@@ -1,4 +1,4 @@
-"""The goal of an attack: a cosine that is brought down, or up to another image's embedding."""
+"""The goal of an attack: to lower the cosine with a reference embedding, or to raise it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ Purify = Callable[[Pixels], Pixels]
 
 @dataclass(frozen=True)
 class Goal:
-    """What is looked for.
+    """The goal of an attack.
 
     Args:
-        embed: As `ModuleEncoder.differentiable` gives it.
-        reference: The embedding `[1, D]` that a picture's is compared with.
-        towards: Whether the picture shall come near to it; by default it shall move away.
-        purify: What is done to every picture before it is encoded. Gradients pass it as if it changed nothing (BPDA,
+        embed: The function that `ModuleEncoder.differentiable` gives.
+        reference: The embedding `[1, D]` to compare with.
+        towards: Whether the image shall move towards the reference; by default it shall move away.
+        purify: Applied to every image before it is encoded. Gradients pass it as if it changed nothing (BPDA,
             Athalye et al. 2018).
 
     Example:
@@ -37,26 +37,26 @@ class Goal:
     purify: Purify | None = None
 
     def loss(self, pixels: Tensor) -> Tensor:
-        """What an attack lowers, of pixels `[1, 3, S, S]`: the cosine, or its negative."""
+        """Returns what an attack minimises for pixels `[1, 3, S, S]`: the cosine, or its negative."""
         cosine = self.cosine(pixels)
         return -cosine if self.towards else cosine
 
     def cosine(self, pixels: Tensor) -> Tensor:
-        """The cosine of the picture's embedding to the reference."""
+        """Returns the cosine between the image's embedding and the reference."""
         seen = pixels if self.purify is None else _through(self.purify, pixels)
         return functional.cosine_similarity(self.embed(seen), self.reference).sum()
 
     def cosine_of(self, picture: Pixels) -> float:
-        """The same of whole levels `[S, S, 3]`."""
+        """Returns the same for an image uint8 `[S, S, 3]`."""
         with torch.no_grad():
             return float(self.cosine(as_pixels(picture)))
 
 
 def reference_of(embed: Embed, picture: Pixels) -> Tensor:
-    """The embedding `[1, D]` of a picture uint8 `[S, S, 3]`, to compare others with.
+    """Returns the embedding `[1, D]` of an image uint8 `[S, S, 3]`, as a reference for others.
 
     Raises:
-        EmbedshiftError: when it has no direction.
+        EmbedshiftError: The embedding has no direction.
     """
     with torch.no_grad():
         found = embed(as_pixels(picture)).detach()
@@ -66,18 +66,18 @@ def reference_of(embed: Embed, picture: Pixels) -> Tensor:
 
 
 def as_pixels(picture: Pixels) -> Tensor:
-    """uint8 `[S, S, 3]` as float32 `[1, 3, S, S]`."""
+    """Converts uint8 `[S, S, 3]` to float32 `[1, 3, S, S]`."""
     return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
 
 
 def as_picture(pixels: Tensor) -> Floats:
-    """float32 `[1, 3, S, S]` as `[S, S, 3]`."""
+    """Converts float32 `[1, 3, S, S]` to `[S, S, 3]`."""
     picture: Floats = pixels.detach()[0].permute(1, 2, 0).cpu().numpy()
     return picture
 
 
 def _through(purify: Purify, pixels: Tensor) -> Tensor:
-    """The purified picture, whose gradient is that of the picture itself."""
+    """Returns the purified image, with the gradient of the image itself."""
     whole = pixels.detach().round().clamp(0, 255)
     purified = as_pixels(purify(as_picture(whole).astype("uint8")))
     return pixels + (purified - pixels.detach())

@@ -1,4 +1,4 @@
-"""PGD: projected gradient descent with steps of one length, as foolbox does it."""
+"""PGD: projected gradient descent with a constant step size, by foolbox."""
 
 import importlib
 from collections.abc import Callable
@@ -11,27 +11,27 @@ from embedshift.errors import MissingExtra
 
 Loss = Callable[[Tensor], Tensor]
 
-# All steps together may go so many times as far as the budget (Madry et al. 2018).
+# The length of all steps together, as a multiple of the budget (Madry et al. 2018).
 REACH = 2.5
 
 
 def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
-    """The pixels after the last step.
+    """Returns the pixels after the last step.
 
     Args:
         loss: Pixels `[1, 3, S, S]` → a number.
-        start: Pixels inside the budget.
-        original: The middle of the budget.
-        budget: What the pixels are held to.
-        steps: How many.
+        start: Pixels within the budget.
+        original: The centre of the budget.
+        budget: The set of allowed pixels.
+        steps: Number of steps.
 
     Raises:
-        EmbedshiftError: when foolbox is not installed.
+        EmbedshiftError: foolbox is not installed.
     """
     foolbox, eagerpy = library("foolbox"), library("eagerpy")
     kinds = {"linf": "LinfProjectedGradientDescentAttack", "l2": "L2ProjectedGradientDescentAttack"}
     attack = getattr(foolbox.attacks, kinds[budget.norm])(rel_stepsize=REACH / steps, steps=steps, random_start=True)
-    # It climbs the loss of a classifier; this one is of the embedding, and foolbox's own way to say another.
+    # It climbs a classifier's loss; this is foolbox's own way to use another one, here that of the embedding.
     attack.get_loss_fn = lambda model, labels: lambda inputs: eagerpy.astensor(-loss(inputs.raw))
     attack.get_random_start = lambda inputs, epsilon: eagerpy.astensor(start)
     model = foolbox.PyTorchModel(nn.Identity().eval(), bounds=(0, 255), device=original.device)
@@ -41,7 +41,7 @@ def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int)
 
 
 def library(name: str) -> Any:
-    """What the extra `attack` brings, imported."""
+    """Imports a library of the extra `attack`."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The worst picture of one image within one budget: the better of PGD and APGD, once it is made of whole levels."""
+"""The worst image within one budget: the better of PGD and APGD after rounding to whole levels."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from embedshift.encoders.attack.budget import Budget
 from embedshift.encoders.attack.goal import Goal, as_picture, as_pixels
 from embedshift.encoders.attack.pgd import pgd
 
-# Of torch, whatever the machine: with more, sums differ by rounding, and an attack makes another picture of that.
+# Torch's threads on every machine: another number rounds sums differently, and the attack finds another image.
 THREADS = 1
 METHODS = {"pgd": pgd, "apgd": apgd}
 
 
 @dataclass(frozen=True)
 class Found:
-    """A picture that an attack found.
+    """An image that an attack found.
 
     Args:
-        picture: uint8 `[S, S, 3]`, inside the budget.
-        cosine: Of its embedding to the one that it is compared with.
+        picture: uint8 `[S, S, 3]`, within the budget.
+        cosine: The cosine between its embedding and the reference.
         method: "pgd" or "apgd".
     """
 
@@ -33,17 +33,17 @@ class Found:
 
 
 def worst(goal: Goal, original: Pixels, budget: Budget, *, steps: int, seed: int) -> Found:
-    """The picture that reaches a goal best.
+    """Returns the image that reaches a goal best.
 
-    Through a purifier, gradients are wrong by what it does, and PGD keeps its last step, good or not: then APGD alone,
-    which keeps the best, is used.
+    With a purifier only APGD is used: gradients then ignore the purifier, and PGD keeps its last step even if it is
+    bad, whereas APGD keeps the best.
 
     Args:
-        goal: What is looked for.
+        goal: The goal.
         original: uint8 `[S, S, 3]`.
-        budget: What the picture is held to.
-        steps: Of each method.
-        seed: Decides where they begin.
+        budget: The set of allowed images.
+        steps: Steps of each method.
+        seed: Decides the start.
     """
     middle = as_pixels(original)
     start = budget.start(middle, seed)
@@ -58,7 +58,7 @@ def worst(goal: Goal, original: Pixels, budget: Budget, *, steps: int, seed: int
 
 @contextlib.contextmanager
 def fixed_threads() -> Iterator[None]:
-    """While entered, torch computes with a fixed number of threads."""
+    """Makes torch compute with a fixed number of threads inside the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:

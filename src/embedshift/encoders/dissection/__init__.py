@@ -1,1 +1,1 @@
-"""Which part of an encoder does what: its embedding as a sum over heads, feed-forward networks and input."""
+"""Splits an embedding into contributions of heads, feed-forward networks and input."""

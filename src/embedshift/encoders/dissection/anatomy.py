@@ -1,4 +1,4 @@
-"""How an encoder's embedding is put together: the projections of its heads, block by block, and its readout."""
+"""The anatomy of an encoder: the projections of its heads, block by block, and its readout."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,18 +14,18 @@ from embedshift.encoders.observations import Tower
 from embedshift.encoders.taps import Taps
 from embedshift.errors import UsageError
 
-# The largest difference from what a block of the known kind would give, as a share of the largest value.
+# The largest difference from the output of a block of the known kind, as a fraction of the largest value.
 ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
 class Layer:
-    """How one block's heads reach the residual stream.
+    """How the heads of one block reach the residual stream.
 
     Args:
-        heads: H.
-        weight: Of the projection that reads the heads side by side, `[D, Z]`.
-        scale: What the block multiplies its attention by, channel by channel, `[D]`.
+        heads: Number of heads H.
+        weight: Weight of the projection that reads the concatenated heads, `[D, Z]`.
+        scale: Factor of the attention output per channel, `[D]`.
     """
 
     heads: int
@@ -40,11 +40,11 @@ class Anatomy:
         tower: The part of the encoder that sees the image.
 
     Attributes:
-        readout: From the last block's tokens to the embedding.
-        layers: Of each block.
+        readout: Function from the last block's tokens to the embedding.
+        layers: One `Layer` per block.
 
     Raises:
-        UsageError: without the encoder's name, where its embedding is no sum over the parts of pre-norm blocks.
+        UsageError: The embedding is not a sum over the parts of pre-norm blocks. The message omits the encoder's name.
     """
 
     def __init__(self, tower: Tower) -> None:
@@ -57,13 +57,13 @@ class Anatomy:
 
     @property
     def heads(self) -> int:
-        """H, of the blocks, which have all as many."""
+        """The number of heads H of each block; all blocks have the same."""
         return self.layers[0].heads
 
 
 @contextmanager
 def listening(taps: Taps, readout: Readout, listeners: Sequence[BlockParts]) -> Iterator[None]:
-    """While entered, each listener hears its block."""
+    """Inside the context each listener gets the calls of its block."""
     stops = [taps.listen(block, each) for block, each in zip(readout.blocks, listeners, strict=True)]
     try:
         yield
@@ -73,7 +73,7 @@ def listening(taps: Taps, readout: Readout, listeners: Sequence[BlockParts]) -> 
 
 
 def _layer(heard: BlockParts, place: int) -> Layer:
-    """What a block is, by what was heard of it; refuses one that is built otherwise than the split needs."""
+    """Derives a block's layer from its calls; refuses a block whose structure does not allow the split."""
     merged, pre_norm = heard.merged, heard.pre_norm
     parts = heard.take()
     if parts is None or heard.weight is None or merged is None or not heard.count:
@@ -87,7 +87,7 @@ def _layer(heard: BlockParts, place: int) -> Layer:
 
 
 def _scale(parts: Parts, weight: Tensor, bias: Tensor | None, place: int) -> Tensor:
-    """What the attention is multiplied by before it is added to the stream, channel by channel: by regression."""
+    """Returns, by regression, the factor per channel of the attention before it is added to the stream."""
     added = (parts.between - parts.before).double()
     projected = functional.linear(parts.heads, weight, bias).double()
     scale = (added * projected).sum(dim=(0, 1)) / projected.square().sum(dim=(0, 1))

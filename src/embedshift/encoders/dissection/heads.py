@@ -1,7 +1,7 @@
-"""The observation `heads`: what the parts of every block add to the one token that an embedding is read from.
+"""The observation `heads`: what each block's parts add to the single token from which an embedding is read.
 
-It comes with the study's own pass, at almost no cost. Where all tokens are read it would be megabytes a view: there
-nothing is kept here, and the parts come from a pass of their own.
+It comes with the study's own pass, at almost no cost. If all tokens are read, it would take megabytes per view; then
+nothing is kept here, and a separate pass computes the parts.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from embedshift.errors import UsageError
 
 
 class HeadsTap:
-    """Keeps `[B, F]`: of every block, side by side, the four vectors of `Parts` at the first token.
+    """Keeps `[B, F]`: for every block, concatenated, the four vectors of `Parts` at the first token.
 
     Args:
-        tower: Where the blocks run.
+        tower: The tower whose blocks run.
 
     Raises:
-        UsageError: when the embedding is no exact sum over the parts of the blocks.
+        UsageError: The embedding is not an exact sum over the parts of the blocks.
     """
 
     all_tokens = False
@@ -41,7 +41,7 @@ class HeadsTap:
         self._stops = [tower.taps.listen(block, each) for block, each in pairs]
 
     def take(self, done: ForwardPass) -> Floats:
-        """What the pass gave, float32 `[B, F]`; `[B, 0]` where the embedding is read from more than one token."""
+        """Returns the values of the pass, float32 `[B, F]`; `[B, 0]` if the embedding is read from several tokens."""
         found = [each.take() for each in self._listeners]
         if not found:
             return torch.zeros(done.views, 0).numpy()
@@ -49,7 +49,7 @@ class HeadsTap:
         return packed
 
     def remove(self) -> None:
-        """Takes the hooks off the blocks."""
+        """Removes the hooks from the blocks."""
         for stop in self._stops:
             stop()
 
@@ -59,7 +59,7 @@ def _packed(parts: Parts) -> Tensor:
 
 
 def unpacked(anatomy: Anatomy, packed: Tensor) -> Sequence[Parts]:
-    """The parts of every block, from what `HeadsTap` kept of B views, `[B, F]`."""
+    """Returns the parts of every block from what `HeadsTap` kept for B views, `[B, F]`."""
     found: list[Parts] = []
     start = 0
     for layer in anatomy.layers:

@@ -1,4 +1,4 @@
-"""A readout of a layer norm and a projection: a head's contribution to the embedding, as a matrix."""
+"""Head contributions as matrices, for readouts that consist of a layer norm and a projection."""
 
 from collections.abc import Sequence
 
@@ -15,17 +15,17 @@ ROUNDING = 1e-3
 
 
 def of_heads(anatomy: Anatomy, blocks: Sequence[int]) -> list[Tensor]:
-    """Of some blocks, the matrices that bring the outputs of their heads into the embedding, float64 `[H, D', d]`.
+    """Returns, for some blocks, the matrices that map head outputs to the embedding, float64 `[H, D', d]`.
 
-    A head's contribution to an embedding is its matrix times its output, over the standard deviation of the stream
-    that the last layer norm divides by.
+    A head's contribution to an embedding is its matrix times its output, divided by the standard deviation of the
+    stream in the last layer norm.
 
     Args:
-        anatomy: Of an encoder whose embedding is read from one token, by a layer norm and a projection.
-        blocks: Which, counted from 0.
+        anatomy: Anatomy of an encoder whose embedding is read from one token by a layer norm and a projection.
+        blocks: Indices of blocks, from 0.
 
     Raises:
-        UsageError: without the encoder's name, where the readout is more than that.
+        UsageError: The readout has other parts. The message omits the encoder's name.
     """
     after, found = projection(anatomy.readout, len(anatomy.layers[0].weight)), list[Tensor]()
     for layer in (anatomy.layers[block] for block in blocks):
@@ -36,7 +36,7 @@ def of_heads(anatomy: Anatomy, blocks: Sequence[int]) -> list[Tensor]:
 
 
 def projection(readout: Readout, width: int) -> Tensor:
-    """What a readout does after its layer norm, float64 `[D', D]`: by regression on random tokens."""
+    """Returns what a readout does after its layer norm, float64 `[D', D]`, by regression on random tokens."""
     if not readout.first_only:
         raise UsageError("reads its embedding from more than one token")
     generator = torch.Generator().manual_seed(0)

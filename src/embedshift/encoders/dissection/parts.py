@@ -1,4 +1,4 @@
-"""What each part of a block adds to the residual stream, heard while the block runs."""
+"""Records what each part of a block adds to the residual stream while the block runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from embedshift.encoders.written import PRODUCTS
 
 @dataclass(frozen=True)
 class Parts:
-    """What one block added to B views at R of their tokens.
+    """What one block added to B views, at R of their tokens.
 
     Args:
         before: The stream before the block, `[B, R, D]`.
-        heads: The outputs of its H heads side by side, before their projection, `[B, R, Z]`.
+        heads: The concatenated outputs of its H heads, before their projection, `[B, R, Z]`.
         between: The stream between attention and feed-forward network, `[B, R, D]`.
         after: The stream after the block, `[B, R, D]`.
     """
@@ -31,19 +31,19 @@ class Parts:
 
 
 class BlockParts(Listener):
-    """Hears the parts of one pre-norm block, by what it calls and not by the names of its modules.
+    """Records the parts of one pre-norm block from its calls, without relying on the names of its modules.
 
     Heads come from the attention; their projection is the first linear layer after it; the input of the second layer
     norm is the stream between attention and feed-forward network.
 
     Args:
-        first: Whether only the first token is kept.
+        first: Whether to keep only the first token.
 
     Attributes:
-        count: H, once heard.
-        weight: Of the projection, `[D, Z]`, once heard.
-        bias: Likewise, `[D]` or None.
-        merged: What the heads gave, to compare with what the projection read; None where only the first is kept.
+        count: Number of heads H, once known.
+        weight: Weight of the projection, `[D, Z]`, once known.
+        bias: Bias of the projection, `[D]` or None, once known.
+        merged: The heads' outputs, to compare with the projection's input; None if only the first token is kept.
     """
 
     def __init__(self, *, first: bool) -> None:
@@ -54,7 +54,7 @@ class BlockParts(Listener):
         self._clear()
 
     def take(self) -> Parts | None:
-        """The parts of the last pass; None where something was not heard."""
+        """Returns the parts of the last pass; None if one was not recorded."""
         found = self._before, self._heads, self._between, self._after
         self._clear()
         before, heads, between, after = found
@@ -74,12 +74,12 @@ class BlockParts(Listener):
         self.pre_norm = False
 
     def begin(self, tokens: Tensor) -> None:
-        """The stream before the block."""
+        """Keeps the stream before the block."""
         self._clear()
         self._input, self._before = tokens, self._kept(tokens)
 
     def heard(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
-        """Attention, its projection, a norm."""
+        """Records attention, its projection, and norms."""
         if func is functional.scaled_dot_product_attention:
             self._attended(result)
         elif func in SOFTMAX and result.ndim == 4:
@@ -102,7 +102,7 @@ class BlockParts(Listener):
             self._heads, self.weight, self.bias = self._kept(x), weight, bias
 
     def _normed(self, x: Tensor) -> None:
-        """Of the norms of the stream, the first reads the input, and the last one the stream after attention."""
+        """Records the streams that norms read: the first reads the input, the last the stream after attention."""
         if self._input is None or x.shape != self._input.shape:
             return
         if x is self._input or torch.equal(x, self._input):
@@ -111,7 +111,7 @@ class BlockParts(Listener):
             self._between = self._kept(x)
 
     def multihead(self, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Kwargs) -> None:
-        """The heads of a part inside which nothing is heard, computed again for the tokens that are kept."""
+        """Computes the heads of a module whose inner calls are not visible again, for the kept tokens."""
         given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
         tokens = given["query"] if module.batch_first else given["query"].transpose(0, 1)
         self.count, self.weight, self.bias = module.num_heads, module.out_proj.weight, module.out_proj.bias
@@ -119,7 +119,7 @@ class BlockParts(Listener):
         self.merged = None if self.first else self._heads
 
     def end(self, output: Any) -> None:
-        """The stream after the block; what a block gave that raised is worth nothing."""
+        """Keeps the stream after the block; discards everything if the block raised."""
         self._input = None
         tokens = output[0] if isinstance(output, tuple) else output
         self._after = self._kept(tokens) if isinstance(tokens, Tensor) else None
@@ -130,9 +130,9 @@ class BlockParts(Listener):
 
 
 def _heads_of(module: nn.MultiheadAttention, queries: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
-    """The outputs of the heads side by side, `[B, R, Z]`, for R query tokens of self-attention.
+    """Returns the concatenated outputs of the heads, `[B, R, Z]`, for R query tokens of self-attention.
 
-    Keys and values are not computed for all tokens: what multiplies them is moved to the other side.
+    Keys and values are not computed for all tokens; their weights are moved to the other side of the product.
     """
     heads, width = module.num_heads, module.embed_dim
     packed = module.in_proj_weight

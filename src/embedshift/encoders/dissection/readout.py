@@ -1,4 +1,4 @@
-"""What comes after the last block: its tokens → the embedding, run alone."""
+"""The readout: what follows the last block, run by itself from tokens to the embedding."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from embedshift.errors import UsageError
 
 
 class Readout:
-    """The embedding as a function of the tokens that the last block of a tower gives.
+    """The embedding as a function of the tokens that the last block of a tower returns.
 
     Args:
-        tower: It runs once, on one image of noise.
+        tower: The tower; it runs once, on one image of noise.
 
     Attributes:
-        tokens: T, the last block's number of tokens.
+        tokens: The last block's number of tokens T.
         blocks: The blocks, first to last.
-        first_only: Whether of the tokens the first alone is read.
+        first_only: Whether only the first token is read.
 
     Raises:
-        UsageError: without a run of like blocks, or where their tokens are not `[B, T, D]`.
+        UsageError: There is no sequence of similar blocks, or their tokens are not `[B, T, D]`.
 
     Example:
         >>> block = nn.Linear(4, 4)
@@ -60,14 +60,14 @@ class Readout:
         self.first_only = bool(read[0]) and not bool(read[1:].any())
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Tokens `[B, T, D]` → embeddings; where the first alone is read, they may be that one, `[B, 1, D]`."""
+        """Maps tokens `[B, T, D]` to embeddings; if only the first token is read, `[B, 1, D]` is enough."""
         if tokens.shape[1] < self.tokens:
             others = tokens.new_zeros(len(tokens), self.tokens - tokens.shape[1], tokens.shape[2])
             tokens = torch.cat([tokens, others], dim=1)
         return self.from_block(len(self.blocks), tokens)
 
     def from_block(self, place: int, tokens: Tensor) -> Tensor:
-        """The embeddings of the tokens `[B, T, D]` that block `place` gets, counted from 0, run from there on."""
+        """Maps the input tokens `[B, T, D]` of block `place` (from 0) to embeddings, running the network from there."""
         side = self._tower.size
         with self._instead_of_blocks(place, tokens):
             return self._tower.embed(torch.zeros(len(tokens), 3, side, side))
@@ -87,7 +87,7 @@ class Readout:
 
 
 class _Gives(nn.Module):
-    """Stands for a block: gives the tokens, in the form in which the block gives its own."""
+    """Replaces a block: returns the given tokens, in the form in which the block returns its own."""
 
     def __init__(self, tokens: Tensor, like: Any) -> None:
         super().__init__()
@@ -98,11 +98,11 @@ class _Gives(nn.Module):
 
 
 class _Reads(nn.Module):
-    """A block that reads these tokens, whatever comes from before it."""
+    """Makes a block read the given tokens, whatever the network before it computes."""
 
     def __init__(self, tokens: Tensor, block: nn.Module) -> None:
         super().__init__()
-        self._tokens, self._block = tokens, [block]  # not as a part, which it is of the run
+        self._tokens, self._block = tokens, [block]  # not registered as a submodule: it belongs to the run of blocks
 
     def forward(self, *inputs: Any, **more: Any) -> Any:
         if inputs:
@@ -112,6 +112,6 @@ class _Reads(nn.Module):
 
 
 def noise(count: int, side: int) -> Tensor:
-    """So many images of noise, float32 `[B, 3, S, S]` in [0, 255], always the same."""
+    """Returns `count` images of noise, float32 `[B, 3, S, S]` in [0, 255], always the same."""
     drawn = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
     return drawn * 255

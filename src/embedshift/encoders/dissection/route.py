@@ -1,4 +1,4 @@
-"""Depth and cause: the way of a shift through all blocks, and what happens when a head's output is put back."""
+"""The route of a shift through all blocks, and the effect of restoring one head's output."""
 
 from dataclasses import dataclass
 
@@ -18,14 +18,14 @@ INEXACT = 1e-2
 
 @dataclass(frozen=True)
 class Route:
-    """Where the shifts of P views come in; the terms add up to 1 for each view, and are NaN for one that did not move.
+    """Where the shifts of P views enter. The terms add up to 1 for each view, and are NaN for one that did not move.
 
-    Held at their means, all weights of attention pass a change on; what enters at a block is the change of its own.
+    Attention weights, held at their means, pass changes on; the change of the weights themselves enters at their block.
 
     Args:
-        patterns: `[P, L, H]`, of the changed weights of each head of each block.
-        pooling: `[P]`, of those of a pooling head.
-        input: `[P]`, of the tokens that the first block gets.
+        patterns: Terms of the changed weights of each head of each block, `[P, L, H]`.
+        pooling: Terms of the changed weights of a pooling head, `[P]`.
+        input: Terms of the tokens that the first block gets, `[P]`.
     """
 
     patterns: Tensor
@@ -34,25 +34,25 @@ class Route:
 
     @property
     def total(self) -> Tensor:
-        """The sum, `[P]`."""
+        """The sum of all terms, `[P]`."""
         return self.patterns.sum(dim=(1, 2)) + self.pooling + self.input
 
     @property
     def absolute(self) -> Tensor:
-        """The sum of the absolute terms of blocks and input, `[P]`: far above 1 where terms cancel."""
+        """The sum of the absolute terms of blocks and input, `[P]`; far above 1 if terms cancel."""
         return self.patterns.sum(dim=2).abs().sum(dim=1) + self.pooling.abs() + self.input.abs()
 
 
 def route(anatomy: Anatomy, original: Tensor, views: Tensor) -> Route:
-    """The way of the shifts of P views through the whole network, by its secants, in one backward pass.
+    """Returns the route of the shifts of P views through the whole network, by its secants, in one backward pass.
 
     Args:
-        anatomy: Of the encoder.
+        anatomy: Anatomy of the encoder.
         original: Pixels of the original, float32 `[1, 3, S, S]` in [0, 255].
-        views: Of P views, likewise.
+        views: Pixels of P views, `[P, 3, S, S]`, likewise.
 
     Raises:
-        UsageError: without the encoder's name, where a block is made of other functions than have known secants.
+        UsageError: A block uses functions without a known secant. The message omits the encoder's name.
     """
     count, depth = len(views), len(anatomy.layers)
     start, end = (_stream(anatomy, pixels, 0) for pixels in (original, views))
@@ -70,15 +70,15 @@ def route(anatomy: Anatomy, original: Tensor, views: Tensor) -> Route:
 
 @torch.no_grad()
 def put_back(anatomy: Anatomy, original: Tensor, view: Tensor) -> Tensor:
-    """How much of a view's shift goes when one head of the last block gives what it gave for the original.
+    """Returns how much of a view's shift vanishes when one head of the last block gives its output for the original.
 
     Args:
-        anatomy: Of the encoder.
+        anatomy: Anatomy of the encoder.
         original: Pixels of the original, float32 `[1, 3, S, S]` in [0, 255].
-        view: Of one view, likewise.
+        view: Pixels of one view, likewise.
 
     Returns:
-        `[H]`: 1 = all of 1 - cosine is gone; below 0 = there is more.
+        `[H]`: 1 = all of 1 - cosine vanishes; below 0 = it grows.
     """
     heads, last = anatomy.layers[-1].heads, len(anatomy.layers) - 1
     old, new = (_stream(anatomy, pixels, last) for pixels in (original, view))
@@ -93,7 +93,7 @@ def put_back(anatomy: Anatomy, original: Tensor, view: Tensor) -> Tensor:
 
 
 class _PutBack(WrittenAttention):
-    """In the first attention of a pass of H like images, head h of image h gives what it gave for another one."""
+    """In the first attention of a pass over H equal images, head h of image h gives its output for another image."""
 
     outputs: Tensor | None = None
 
@@ -107,12 +107,12 @@ class _PutBack(WrittenAttention):
 
 @torch.no_grad()
 def _stream(anatomy: Anatomy, pixels: Tensor, place: int) -> Tensor:
-    """The tokens that block `place` gets for some images, `[B, T, D]`."""
+    """Returns the tokens that block `place` gets for some images, `[B, T, D]`."""
     return tokens_before(anatomy.tower, anatomy.readout.blocks[place], pixels)
 
 
 def tokens_before(tower: Tower, block: torch.nn.Module, pixels: Tensor) -> Tensor:
-    """The tokens that a block gets for pixels `[B, 3, S, S]`."""
+    """Returns the tokens that a block gets for pixels `[B, 3, S, S]`."""
     kept: list[Tensor] = []
 
     def keep(_block: object, inputs: tuple[object, ...], more: dict[str, object]) -> None:

@@ -1,8 +1,8 @@
-"""Secants: the exact linear map between what a function gives for an image and what it gives for its view.
+"""Secants: the exact linear map between a function's outputs for an image and for its view.
 
-A derivative at the original is wrong for a view that is far off: layer norm alone was off by 63 % under noise. For two
-inputs x and x' the rules here give a linear map D with `D (x' - x) = f(x') - f(x)`, to rounding. They are the backward
-pass of a mode, for a batch that holds the originals and then, in the same order, the views.
+A derivative at the original is wrong for a distant view: layer norm alone was off by 63 % under noise. For two inputs x
+and x' the rules here give a linear map D with `D (x' - x) = f(x') - f(x)`, up to rounding. They form the backward pass
+of a torch mode, for a batch of the originals followed by the views in the same order.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ ACTIVATIONS = (
     torch.relu, Tensor.relu, torch.sigmoid, Tensor.sigmoid, functional.sigmoid, torch.tanh, Tensor.tanh,
 )  # fmt: skip
 MULTIPLY = (torch.mul, Tensor.mul, Tensor.__mul__)
-# Inputs that differ by less have the derivative as their slope.
+# For inputs that differ by less, the secant is the derivative.
 SAME = 1e-9
 # A view whose unit embedding is nearer to the original's than this has not moved: it has no shares.
 UNMOVED = 1e-6
@@ -29,12 +29,12 @@ UNMOVED = 1e-6
 
 @dataclass(frozen=True)
 class PullBack:
-    """How the shift of P pairs depends on the tokens that it was pulled back to.
+    """How the shift of P pairs depends on the tokens to which it is pulled back.
 
     Args:
-        weights: `[P, T, D]`: a part of the tokens that changed by `v` carries the share `<weights, v>`.
-        patterns: Of every attention on the way `[P, H]`: the share of what its changed weights carry, by its heads.
-        length: `[P]`: |u|, of the difference u of the unit embeddings.
+        weights: `[P, T, D]`: if `v` is a part of the change of the tokens, it carries the share `<weights, v>`.
+        patterns: For every attention on the way `[P, H]`: the shares that its changed weights carry, by head.
+        length: `[P]`: |u|, where u is the difference of the unit embeddings.
     """
 
     weights: Tensor
@@ -43,16 +43,16 @@ class PullBack:
 
     @property
     def moved(self) -> Tensor:
-        """1 for each pair that has moved, else NaN, `[P]`."""
+        """1 for each pair that has moved, otherwise NaN, `[P]`."""
         return torch.where(self.length > UNMOVED, 1.0, torch.nan)
 
     def pattern(self, first: int = 0) -> Tensor:
-        """What the changed weights of all attentions from one on carry, `[P]`."""
+        """Returns the shares that the changed weights of all attentions from number `first` on carry, `[P]`."""
         return sum((each.sum(dim=1) for each in self.patterns[first:]), torch.zeros_like(self.length))
 
 
 def pull_back(function: Callable[[Tensor], Tensor], originals: Tensor, views: Tensor) -> PullBack:
-    """The shift between the unit embeddings of P pairs, pulled back to the tokens that the embeddings are made of.
+    """Pulls the shift between the unit embeddings of P pairs back to the tokens from which the embeddings are computed.
 
     Args:
         function: Tokens `[2 P, T, D]` → embeddings `[2 P, D']`.
@@ -77,7 +77,7 @@ def pull_back(function: Callable[[Tensor], Tensor], originals: Tensor, views: Te
 
 
 def _of_units(original: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
-    """With u, the difference of the units: `u / |u|²`, pulled back through the division by the length, and `|u|`."""
+    """Returns `u / |u|²`, pulled back through the division by the length, and `|u|`; u = difference of the units."""
     old, new = (each.norm(dim=-1, keepdim=True) for each in (original, view))
     unit = view / new - original / old
     length = unit.norm(dim=-1, keepdim=True)
@@ -86,17 +86,17 @@ def _of_units(original: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _through_norm(wanted: Tensor, old: Tensor, new: Tensor, old_scale: Tensor, new_scale: Tensor, width: int) -> Tensor:
-    """The secant of x / s(x) with s² = <x, x> / width, applied to what comes after it."""
+    """Applies the secant of x / s(x), with s² = <x, x> / width, to the gradient from above."""
     mean, middle = (1 / old_scale + 1 / new_scale) / 2, (old + new) / 2
     curvature = 2 / (width * old_scale * new_scale * (old_scale + new_scale))
     return mean * wanted - curvature * middle * (middle * wanted).sum(dim=-1, keepdim=True)
 
 
 class SecantAttention(WrittenAttention):
-    """While entered, every layer norm, activation, product and attention has its secant as its backward pass.
+    """Inside the context every layer norm, activation, product and attention has its secant as backward pass.
 
-    Weights of attention are held at their mean; what their change carries is set apart in `patterns`: place of the
-    attention → `[P, H]`, filled by the backward pass.
+    Attention weights are held at their mean. The shares that their change carries are kept separately in `patterns`:
+    number of the attention → `[P, H]`, filled by the backward pass.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class SecantAttention(WrittenAttention):
         self.patterns: dict[int, Tensor] = {}
 
     def attend(self, weights: Tensor, values: Tensor) -> Tensor:
-        """The product, whose backward pass goes to the values alone."""
+        """Returns the product, whose backward pass goes only to the values."""
         return _apply(_Attention, weights.detach(), values, self.patterns, len(self.attended))
 
     def __torch_function__(
@@ -132,7 +132,7 @@ def _apply(function: type[torch.autograd.Function], *inputs: Any) -> Tensor:
 
 
 def _both_vary(a: Any, b: Any) -> bool:
-    """Whether both factors depend on the image, as in gated networks; a weight has another shape."""
+    """Returns whether both factors depend on the image, as in gated networks; a weight has another shape."""
     return (
         isinstance(a, Tensor) and isinstance(b, Tensor) and a.requires_grad and b.requires_grad and a.shape == b.shape
     )
@@ -189,7 +189,7 @@ class _Product(torch.autograd.Function):
 
 
 class _Attention(torch.autograd.Function):
-    """`Δ(A v) = mean(A) Δv + ΔA mean(v)`; what the second term carries is kept, and goes no further."""
+    """`Δ(A v) = mean(A) Δv + ΔA mean(v)`; the share of the second term is kept and not passed on."""
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, values: Tensor, patterns: dict[int, Tensor], place: int) -> Tensor:
@@ -207,5 +207,5 @@ class _Attention(torch.autograd.Function):
 
 
 def _halves(both: Tensor) -> Tensor:
-    """`[2 P, ...]` → `[2, P, ...]`: originals and views."""
+    """Reshapes `[2 P, ...]` to `[2, P, ...]`: originals and views."""
     return both.reshape(2, len(both) // 2, *both.shape[1:])

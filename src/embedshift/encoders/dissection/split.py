@@ -1,4 +1,4 @@
-"""The exact split of a shift: the share of each head, each feed-forward network, the input and the pooling pattern."""
+"""The exact split of a shift into shares of heads, feed-forward networks, input and pooling pattern."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ INEXACT = 1e-3
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of the shifts of P views; they add up to 1 for each, and are NaN for a view that has not moved.
+    """Shares of the shifts of P views; they add up to 1 for each view, and are NaN for one that has not moved.
 
     Args:
-        heads: `[P, L, H]`.
-        mlps: `[P, L]`, of the feed-forward networks.
-        input: `[P]`, of what the first block gets.
-        pattern: `[P]`, of the changed weights of a pooling head.
-        rest: `[P]`, of biases and rounding inside the attention.
+        heads: Shares of the heads, `[P, L, H]`.
+        mlps: Shares of the feed-forward networks, `[P, L]`.
+        input: Share of the first block's input, `[P]`.
+        pattern: Share of the changed weights of a pooling head, `[P]`.
+        rest: Share of biases and rounding inside the attention, `[P]`.
     """
 
     heads: Tensor
@@ -37,7 +37,7 @@ class Shares:
 
     @property
     def total(self) -> Tensor:
-        """The sum, `[P]`."""
+        """The sum of all shares, `[P]`."""
         return self.heads.sum(dim=(1, 2)) + self.mlps.sum(dim=1) + self.input + self.pattern + self.rest
 
 
@@ -45,14 +45,14 @@ class Shares:
 def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -> Shares:
     """Splits the shift between the unit embeddings of an original and P of its views.
 
-    The stream after the last block is the sum of what the parts added, so that the shift, pulled back to it by the
-    secants of the readout, is a sum over parts too: the share of a head is
-    `sum over tokens of <Wᵀ (scale * weights), change of the head's output>`.
+    The stream after the last block is the sum of what the parts added. The shift, pulled back to it by the secants of
+    the readout, is therefore a sum over parts too: the share of a head is `sum over tokens of <Wᵀ (scale * weights),
+    change of the head's output>`.
 
     Args:
-        anatomy: Of the encoder.
-        original: Of each block, what its parts added to the original, for one view.
-        views: The same of the P views, at the same tokens.
+        anatomy: Anatomy of the encoder.
+        original: For each block, what its parts added to the original, for one view.
+        views: The same for the P views, at the same tokens.
     """
     count = len(views[0].before)
     pulled = pull_back(anatomy.readout, original[-1].after.expand(count, -1, -1), views[-1].after)
@@ -77,10 +77,10 @@ def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -
 
 
 def parts_of(anatomy: Anatomy, pixels: Tensor) -> list[Parts]:
-    """What the parts of every block add to B images, at the tokens that are read, by a pass of its own.
+    """Returns what the parts of every block add to B images at the tokens that are read, by a separate pass.
 
     Args:
-        anatomy: Of the encoder.
+        anatomy: Anatomy of the encoder.
         pixels: float32 `[B, 3, S, S]` in [0, 255].
     """
     listeners = [BlockParts(first=anatomy.readout.first_only) for _ in anatomy.layers]
@@ -91,10 +91,10 @@ def parts_of(anatomy: Anatomy, pixels: Tensor) -> list[Parts]:
 
 
 def check_exact(anatomy: Anatomy) -> None:
-    """Refuses an encoder whose parts do not add up, as where a resampler or an unknown function reads the tokens.
+    """Refuses an encoder whose parts do not add up, for example because of a resampler or an unknown function.
 
     Raises:
-        UsageError: without the encoder's name.
+        UsageError: The parts do not add up. The message omits the encoder's name.
     """
     parts = parts_of(anatomy, noise(2, anatomy.tower.size))
     first, second = ([_row(each, place) for each in parts] for place in range(2))

@@ -1,4 +1,4 @@
-"""The last block's attention, token by token: does it look elsewhere, or find something else there?"""
+"""The last block's attention by token: whether it attends to other tokens, or finds other content in them."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from embedshift.encoders.written import Attended, WrittenAttention
 
 @dataclass(frozen=True)
 class TokenShares:
-    """Shares of the shifts of P views that the last block's attention carries, by the token that it looks at.
+    """Shares of the shifts of P views that the last block's attention carries, by attended token.
 
     With weights A and values v, `Δ(A v) = ΔA mean(v) + mean(A) Δv`.
 
     Args:
-        pattern: `[P, T]`, of the first term: the same was there, and it is looked at more or less.
-        values: `[P, T]`, of the second: where it looks, it finds something else.
+        pattern: The first term, `[P, T]`: equal content is attended to more or less.
+        values: The second term, `[P, T]`: the attended tokens have other content.
     """
 
     pattern: Tensor
@@ -27,12 +27,12 @@ class TokenShares:
 
 @torch.no_grad()
 def by_tokens(anatomy: Anatomy, original: Tensor, views: Tensor) -> TokenShares:
-    """Splits the share of the last block's heads over the tokens that they look at.
+    """Splits the share of the last block's heads over the tokens to which they attend.
 
     Args:
-        anatomy: Of the encoder.
+        anatomy: Anatomy of the encoder.
         original: Pixels of the original, float32 `[1, 3, S, S]` in [0, 255].
-        views: Of P views, likewise.
+        views: Pixels of P views, likewise.
     """
     count, layer = len(views), anatomy.layers[-1]
     (old, old_stream), (new, new_stream) = (_last(anatomy, pixels) for pixels in (original, views))
@@ -48,7 +48,7 @@ def by_tokens(anatomy: Anatomy, original: Tensor, views: Tensor) -> TokenShares:
 
 
 def _last(anatomy: Anatomy, pixels: Tensor) -> tuple[Attended, Tensor]:
-    """The last block's attention of some images, and the stream after it, at all tokens."""
+    """Returns the last block's attention for some images, and the stream after it, at all tokens."""
     kept: list[Tensor] = []
 
     def keep(_block: object, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:

@@ -1,4 +1,4 @@
-"""One image under attack: its pictures within every budget, made alone, so that no other image matters to them."""
+"""Attacks one image: its variants within every budget, made without any influence of other images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attacker:
-    """What attacks images, one after the other.
+    """Attacks images, one after the other.
 
     Args:
-        embed: As `ModuleEncoder.differentiable` gives it.
+        embed: The function that `ModuleEncoder.differentiable` gives.
         target: The image to move towards, uint8 `[S, S, 3]`; None = away from the image itself.
-        steps: Of each method.
-        seed: Of the attack.
-        pictures: Where they are stored.
+        steps: Steps of each method.
+        seed: Seed of the attack.
+        pictures: Where the images are stored.
     """
 
     embed: Embed
@@ -46,13 +46,13 @@ class Attacker:
         wanted: Mapping[str, AttackedVariant],
         before: AttackedImage | None,
     ) -> AttackedImage | Failure:
-        """Stores the original and what is wanted of it.
+        """Stores the original and its requested variants.
 
         Args:
             sample: The image.
-            original: It as the encoder takes it, uint8 `[S, S, 3]`.
-            wanted: Folder → what its picture shall be.
-            before: What was made of the image before; what of this is whole is kept.
+            original: The image at the encoder's size, uint8 `[S, S, 3]`.
+            wanted: Folder → the variant to make.
+            before: Earlier results for the image; undamaged files are kept.
         """
         try:
             return self._attacked(sample.image_id, original, wanted, before)
@@ -83,7 +83,7 @@ class Attacker:
     def _picture(
         self, image_id: str, original: Pixels, reference: "Tensor", variant: AttackedVariant
     ) -> tuple[Pixels, float, str]:
-        """A picture, its cosine to what it is compared with, and the method that made it."""
+        """Returns a variant, its cosine with the reference, and the method that made it."""
         seed = view_seed(self.seed, image_id, variant.name, 0)
         budget = Budget(variant.norm, variant.eps)
         purify = purifier(variant.through) if variant.through else None

@@ -1,4 +1,4 @@
-"""An attack, step by step: list, load, lock, then image by image read, attack and store."""
+"""The steps of an attack: list, load, lock, then read, attack and store image by image."""
 
 import dataclasses
 import hashlib
@@ -43,14 +43,14 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Inputs:
-    """How images are read and brought to the encoder's size."""
+    """How images are read and resized to the encoder's size."""
 
     source: Source
     config: AttackConfig
     how: Preprocess
 
     def original(self, sample: Sample) -> Pixels | Failure:
-        """One image as the encoder takes it, uint8 `[S, S, 3]`; what cannot be read at two tries is a failure."""
+        """Returns one image at the encoder's size, uint8 `[S, S, 3]`; a failure if it cannot be read at two tries."""
         for last in (False, True):
             try:
                 found = guarded(lambda clock: self._read(sample, clock), sample, self.source, self.config.image_timeout)
@@ -68,7 +68,7 @@ class Inputs:
             return self.sized(images.decode(data))
 
     def target(self) -> Pixels | None:
-        """The image that pictures are moved towards, at the encoder's size."""
+        """Returns the image to move towards, at the encoder's size."""
         if self.config.target is None:
             return None
         try:
@@ -77,7 +77,7 @@ class Inputs:
             raise UsageError(f"`target` {self.config.target}: {cause(error)}") from error
 
     def sized(self, picture: Pixels) -> Pixels:
-        """As the encoder takes it."""
+        """Resizes an image to the encoder's size."""
         how = self.how
         return images.resize(picture, how.size, self.config.resize, shortest=how.shortest, resample=how.resample)
 
@@ -94,18 +94,18 @@ def run_attack(
 
     Args:
         config: The settings.
-        out: The attack's folder; made if missing. What is there already, of the same settings, is kept.
-        encoder: Any encoder that is `Differentiable`, in place of `config.model`.
-        progress: Called with 1 whenever an image is through.
-        on_start: Called once before the first, with the number of images, of those done before, and what was passed
-            over.
+        out: The attack's folder; created where it is missing. Results with the same settings are kept.
+        encoder: An encoder that is `Differentiable`, in place of `config.model`.
+        progress: Called as `progress(1)` whenever an image is done.
+        on_start: Called once before the first image, with the number of images, of those done before, and the skipped
+            files.
 
     Returns:
-        What attack.json says.
+        The content of attack.json.
 
     Raises:
-        EmbedshiftError: when there is no image, the model cannot be loaded or gives no gradients, the folder holds
-            another attack or is in use, or nothing could be attacked.
+        EmbedshiftError: There is no image, the model cannot be loaded or gives no gradients, the folder holds another
+            attack or is in use, or nothing could be attacked.
     """
     check_purifiers(config.through)
     library("foolbox")
@@ -154,7 +154,7 @@ def run_attack(
 
 
 def variants_of(config: AttackConfig) -> list[AttackedVariant]:
-    """The folders of an attack: for each budget its pictures, the control, and those through each purifier."""
+    """Returns the folders of an attack: for each budget its variants, the control, and those through each purifier."""
     found: list[AttackedVariant] = []
     for eps in config.eps:
         found += [AttackedVariant(norm=config.norm, eps=eps)]
@@ -164,10 +164,10 @@ def variants_of(config: AttackConfig) -> list[AttackedVariant]:
 
 
 def list_images(config: AttackConfig, out: Path) -> tuple[Source, list[Sample]]:
-    """The source of the images, and those that are attacked, by their ids.
+    """Returns the source of the images, and the images to attack, ordered by id.
 
     Raises:
-        EmbedshiftError: when there is none, two have one name but for the ending, or they lie in the attack's folder.
+        EmbedshiftError: There is no image, two differ only in their ending, or they lie in the attack's folder.
     """
     source = open_source(config.images)
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
@@ -183,7 +183,7 @@ def list_images(config: AttackConfig, out: Path) -> tuple[Source, list[Sample]]:
 def identity_of(
     config: AttackConfig, encoder: Encoder, how: Preprocess, samples: Sequence[Sample], target: Pixels | None
 ) -> Json:
-    """All that decides the pictures of every folder; a folder's name says the rest."""
+    """Returns everything that decides the images of all folders; the name of a folder gives the rest."""
     ids = "\n".join(sorted(storable(sample.image_id) for sample in samples))
     crop = {"shortest": how.shortest, "resample": how.resample} if config.resize == "crop" else {}
     return {
@@ -203,7 +203,7 @@ def identity_of(
 
 
 def _begun(out: Path, identity: Json, encoder: Encoder, wanted: Mapping[str, AttackedVariant]) -> Attack:
-    """The attack that the folder holds, gone on with; another one is refused, and what differs is named."""
+    """Returns the attack in the folder, to continue it; refuses another one and names the differences."""
     there = read_attack(out)
     if there is not None and (what := differences(there.identity, identity)):
         raise UsageError(f"{out} contains another attack: {'; '.join(what)}. Choose another `out`, or delete it")
@@ -219,6 +219,6 @@ def _begun(out: Path, identity: Json, encoder: Encoder, wanted: Mapping[str, Att
 
 
 def _write(out: Path, attack: Attack) -> None:
-    """Writes attack.json; escaped, since a name may hold bytes that are no text."""
+    """Writes attack.json, escaped, because a name may hold bytes that are no text."""
     text = json.dumps(dataclasses.asdict(attack), indent=1, sort_keys=True)
     write_whole(out / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))

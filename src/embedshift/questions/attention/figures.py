@@ -1,4 +1,4 @@
-"""Figures 1 and 11: where the encoder looks, and what becomes of that."""
+"""Figures 1 and 11: attention maps, and how augmentations change them."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,7 +22,7 @@ NOTHING = (
 
 
 def metrics_of(data: FigureInput) -> list[str]:
-    """The metrics of attention that have a mean here; none where there is only the paper's."""
+    """Returns the attention metrics that have a mean here; none if there is only the paper's."""
     found = data.metrics_needing("attention", "aligned", "rollout")
     return found if any(METRICS[name].optional for name in found) else []
 
@@ -33,9 +33,9 @@ def metrics_of(data: FigureInput) -> list[str]:
     possible=metrics_of,
 )
 def attention_change(data: FigureInput, title: str) -> Figure:
-    """A panel per metric; in it a dot per augmentation with its interval, the least changed on top.
+    """One panel per metric; one dot per augmentation with its interval, the least changed on top.
 
-    Where attention was aligned, the hollow dots beside it are the means without that.
+    For aligned attention, hollow dots show the means without alignment.
     """
     shown = [metric for metric in ORDER if metric in metrics_of(data)]
     if not shown:
@@ -71,7 +71,7 @@ def attention_change(data: FigureInput, title: str) -> Figure:
 
 @figure("attention", images=4, of_attention=True)
 def attention(data: FigureInput, title: str) -> Figure:
-    """Rows of images; columns: the original, its attention, and the attention on each augmented view; with cosines."""
+    """Rows of images; columns: the original, its attention, and the attention on each view with its cosine."""
     if not any(image.attention for image in data.drawn) and data.drawn:
         raise EmbedshiftError("figure 'attention': this encoder provides no attention")
     rows = [

@@ -1,4 +1,4 @@
-"""Metrics on attention maps: whether the encoder looks at the same places."""
+"""Attention metrics: whether the encoder looks at the same places."""
 
 import math
 from collections.abc import Sequence
@@ -49,9 +49,9 @@ def rollout_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
 
     .. math:: R_l = \mathrm{rows}(\tfrac{1}{2} (A_l + I)) \, R_{l-1}, \quad R_0 = I
 
-    with A the mean over heads, and rows that add up to 1. The map is the class token's row of the last R; without a
-    class token the pooling head's weights times R, else the mean of all rows. Two maps are compared as
-    `attention_similarity` compares them.
+    with A the mean over heads, and rows scaled to a sum of 1. The map is the class token's row of the last R; without a
+    class token the pooling head's weights times R, else the mean of all rows. The two maps are compared as in
+    `attention_similarity`.
 
     Args:
         a: Rolled-out attention on the originals `[..., g_h, g_w]`.
@@ -74,18 +74,18 @@ def rollout_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
 def aligned_attention_similarity(a: ArrayLike, b: ArrayLike) -> Values:
     """Similarity of two attention maps, after moving the original's map in the same way as the view.
 
-    As `attention_similarity`, over the part of the view that shows the original: outside, where the original's map has
-    nothing to say, the view's is not looked at, and both are scaled to [0, 1] over that part alone. A part below
-    `LEAST_OVERLAP` of the view is too little to compare.
+    It is `attention_similarity` over the part of the view that shows the original. Pixels outside that part do not
+    count, and both maps are scaled to [0, 1] over that part alone. A part smaller than `LEAST_OVERLAP` of the view is
+    too small to compare.
 
     Args:
-        a: Attention on the originals as `scaled_map` gives it, moved, NaN where the view shows nothing of the original,
+        a: Attention on the originals from `scaled_map`, moved, NaN where the view shows nothing of the original,
             `[..., S, S]`.
-        b: Attention on the views as `scaled_map` gives it, `[..., S, S]`.
+        b: Attention on the views from `scaled_map`, `[..., S, S]`.
 
     Returns:
-        float64 `[...]` in [0.5, 1]; 1 = the attention moved with the image; NaN where less than a tenth of the pixels
-        can be compared.
+        float64 `[...]` in [0.5, 1]; 1 = the attention moved with the image; NaN if less than a tenth of the pixels can
+        be compared.
 
     Example:
         >>> aligned_attention_similarity([[np.nan, 0.0, 0.5]], [[1.0, 0.2, 0.6]]).item()
@@ -157,21 +157,21 @@ def attention_divergence(a: ArrayLike, b: ArrayLike, size: int) -> Values:
 
 
 class MEASURE(Measure):
-    """Every metric that needs attention; without it they are null."""
+    """All metrics that need attention; they are null for encoders without it."""
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
         if asked.config.store == "metrics":
-            # Where no map is kept, claims on its spread are tested on this.
+            # Without stored maps, claims about the spread of attention are tested on this metric.
             self.metrics = tuple(dict.fromkeys((*self.metrics, "attention_entropy_rise")))
 
     @property
     def observations(self) -> Sequence[str]:
-        """Attention of all layers, where a metric needs it."""
+        """Requests attention of all layers if a metric needs it."""
         return ("rollout",) if self.needing("rollout") else ()
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """Original against views."""
+        """Compares the original with its views."""
         values = self._unmoved(output, plan)
         if output.attention is not None:
             values |= {name: _aligned(name, image, output.attention, plan) for name in self.needing("aligned")}
@@ -180,7 +180,7 @@ class MEASURE(Measure):
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
     ) -> dict[str, float]:
-        """One image's maps against the other's; unrelated images have no motion in common, so that none is moved."""
+        """Compares the maps of two images; unrelated images share no motion, so that no map is moved."""
         values = self._unmoved(output, plan)
         if output.attention is not None and (names := self.needing("aligned")):
             one, other = scaled_map(output.attention, plan.preprocess.size)
@@ -188,7 +188,7 @@ class MEASURE(Measure):
         return {name: float(each[0]) for name, each in values.items()}
 
     def _unmoved(self, output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """The metrics that compare maps place by place: the first map against the others."""
+        """Returns the metrics that compare maps place by place: the first map with the others."""
         size, values = plan.preprocess.size, dict[str, Values]()
         for need, maps in (("attention", output.attention), ("rollout", output.rollout)):
             if maps is not None:
@@ -197,7 +197,7 @@ class MEASURE(Measure):
 
 
 def _aligned(name: str, image: "DrawnImage", maps: Floats, plan: "Plan") -> Values:
-    """A metric of the views' maps and the original's, which is first moved as each view was; `[A * draws]`."""
+    """Returns a metric of the views' maps and the original's map, moved as each view was; `[A * draws]`."""
     before, suite = scaled_map(maps[0], plan.preprocess.size), [*plan.suite] * plan.config.draws
     moved = (each.warp(image.views[0], before, seed) for each, seed in zip(suite, image.seeds[1:], strict=True))
     after = (scaled_map(view, plan.preprocess.size) for view in maps[1:])

@@ -1,4 +1,4 @@
-"""What the encoder looks at: the sentences of the section on attention, from the tables alone."""
+"""The report's section on attention: its sentences, from the tables alone."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,7 +17,7 @@ Row = Json
 
 
 def section(page: PageInput) -> Section | None:
-    """What becomes of attention; nothing where there is only the paper's metric of it."""
+    """Returns the section; None if there is only the paper's attention metric."""
     data, metrics = page.data, metrics_of(page.data)
     if not metrics:
         return None
@@ -33,11 +33,11 @@ def section(page: PageInput) -> Section | None:
 
 
 def looks(table: pl.DataFrame | None, metrics: Sequence[str]) -> list[str]:
-    """What the table `looks` says, as plain text.
+    """Describes the table `looks` in plain text.
 
     Args:
-        table: As `looks` of `tables.py` gives it; None where it is empty.
-        metrics: Those of attention that the study has.
+        table: The table `looks`; None if it is empty.
+        metrics: The study's attention metrics.
 
     Example:
         >>> table = pl.DataFrame({"augmentation": ["flip"], "what": [ALIGNMENT], "n": [30], "difference": [0.08],
@@ -57,7 +57,7 @@ def looks(table: pl.DataFrame | None, metrics: Sequence[str]) -> list[str]:
 
 
 def _moved(rows: Sequence[Row]) -> Iterator[str]:
-    """Under which augmentations attention moves along with the image."""
+    """Yields under which augmentations attention moves with the image."""
     along, lower, rest, few = _sorted(rows)
     if along:
         yield f"The movement of the image explains part of the change under {listed(map(_value, along))}."
@@ -73,7 +73,7 @@ def _moved(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _spread(rows: Sequence[Row]) -> Iterator[str]:
-    """Where attention spreads, gathers, or neither is settled."""
+    """Yields where attention spreads or gathers, and where neither is settled."""
     spreads, gathers, rest, few = _sorted(rows)
     parts = {"spreads out": spreads, "concentrates": gathers}
     phrases = [f"{word} under {listed(_value(row, ' nats') for row in part)}" for word, part in parts.items() if part]
@@ -85,7 +85,7 @@ def _spread(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _sorted(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row], list[Row]]:
-    """Those that are settled above 0, settled below, not settled, and of too few images; without those of none."""
+    """Splits rows into settled above 0, settled below 0, not settled, and too few images; drops empty ones."""
     few = [row for row in rows if 0 < row["n"] < LEAST_IMAGES]
     known = [row for row in rows if row["n"] >= LEAST_IMAGES]
     above = [row for row in known if row["settled"] and row["difference"] > 0]
@@ -100,12 +100,12 @@ def _too_few(rows: Sequence[Row], words: str) -> Iterator[str]:
 
 
 def ends(summary: pl.DataFrame, metrics: Sequence[str], differences: pl.DataFrame | None = None) -> list[str]:
-    """Under which augmentations attention changes most and least on average, and whether the first two differ.
+    """Returns under which augmentations attention changes most and least, and whether the first two differ.
 
     Args:
-        summary: As `Study.summary`.
-        metrics: Those of attention that the study has.
-        differences: The table of all pairs; None where there is none, and nothing is said of pairs.
+        summary: The table `summary`.
+        metrics: The study's attention metrics.
+        differences: The table `differences`; None if there is none, so that pairs are not mentioned.
 
     Example:
         >>> table = pl.DataFrame({"augmentation": ["flip", "turn"], "metric": DIVERGENCE, "images": [9, 9],
@@ -137,7 +137,7 @@ def _ends(order: Sequence[Row], words: str, unit: str, ends: tuple[str, str]) ->
 
 
 def _first_two(order: Sequence[Row], metric: str, differences: pl.DataFrame | None) -> Iterator[str]:
-    """Whether the two that change most differ, where the table of pairs has them."""
+    """Yields whether the two augmentations that change most differ, if the table of pairs has them."""
     pair = [order[0]["augmentation"], order[1]["augmentation"]]
     if differences is None:
         return
@@ -150,7 +150,7 @@ def _first_two(order: Sequence[Row], metric: str, differences: pl.DataFrame | No
 
 
 def _value(row: Row, unit: str = "") -> str:
-    """An augmentation with its difference and interval."""
+    """Formats an augmentation with its difference and interval."""
     name, low, high = row["augmentation"], row["low"], row["high"]
     if low is None or high is None:
         return f"{name} ({fixed(row['difference'], 3)}{unit})"

@@ -1,4 +1,4 @@
-"""The table `looks`: whether attention moves along with the image, and whether it spreads."""
+"""The table `looks`: whether attention moves with the image, and whether it spreads."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -28,19 +28,19 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Two differences per augmentation, each with an interval that holds for all augmentations at once.
+    """Returns two differences per augmentation, each with an interval that holds for all augmentations at once.
 
     Args:
-        rows: Records of a study with aligned attention similarity, entropy rise, or both.
+        rows: Rows of a study with aligned attention similarity, entropy rise, or both.
         augmentations: Names, in suite order.
         seed: The study's seed; it decides the resamples.
 
     Returns:
-        `augmentation, what, n, difference, low, high, settled`. `what` is "alignment", the aligned less the plain
-        attention similarity of the same view, without the augmentations that move nothing; and "entropy rise", the
-        view's entropy less the original's, in nats. n counts the images that have a value; the intervals are
-        simultaneous over the augmentations of each `what`, null for fewer than 8 images; `settled`: the interval does
-        not hold 0.
+        `augmentation, what, n, difference, low, high, settled`. `what` is "alignment", the aligned minus the plain
+        attention similarity of the same view, without the augmentations that move nothing; or "entropy rise", the
+        view's entropy minus the original's, in nats. n counts the images that have a value. The intervals are
+        simultaneous over the augmentations of each `what`, and null for fewer than 8 images; `settled`: the interval
+        excludes 0.
     """
     study = grouped(rows)
     there = study.columns.names()
@@ -63,7 +63,7 @@ def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFram
 
 
 def _differences(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[str]) -> Iterator[tuple[Values, Values]]:
-    """Aligned less plain, then the rise, augmentation by augmentation; NaN for what the rows do not have."""
+    """Yields aligned minus plain, then the entropy rise, augmentation by augmentation; NaN for missing columns."""
     there, columns = rows.collect_schema().names(), [PLAIN, ALIGNED, RISE]
     for block in blocks(rows.select(name for name in columns if name in there), len(order.views)):
         every = order.numbers(block, columns)
@@ -72,12 +72,12 @@ def _differences(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[s
 
 
 def of_study(reader: Reader) -> pl.DataFrame:
-    """The table of a study."""
+    """Returns the table of a study."""
     return looks(reader.groups, reader.augmentations, seed=reader.info.seed)
 
 
 def is_possible(reader: Reader) -> bool:
-    """Whether one of the two metrics was measured."""
+    """Returns whether one of the two metrics was measured."""
     return ALIGNED in reader.metrics or RISE in reader.metrics
 
 

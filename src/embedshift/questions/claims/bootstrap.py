@@ -1,4 +1,4 @@
-"""One bootstrap for the page: every contrast and every tree of every claim from the same resamples of the images."""
+"""One bootstrap for all claims: every contrast and every tree comes from the same resamples of the images."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from embedshift.questions.claims.evidence import Evidence, Key
 from embedshift.questions.claims.trees import DISTANCES, TREES, Trees, grow
 from embedshift.statistics import intervals
 
-# Below so many times the numbers that a contrast is made of, it is rounding.
+# A contrast below this multiple of its numbers is rounding.
 _ROUNDING = 1e-12
 
 
@@ -20,9 +20,9 @@ class Bootstrap:
 
     Args:
         evidence: The images' numbers.
-        contrasts: All that will be asked for; those of numbers that the study does not have are left out.
+        contrasts: All contrasts that will be requested; those of numbers that the study lacks are left out.
         seed: The study's seed.
-        resamples: R.
+        resamples: Number R of resamples.
     """
 
     def __init__(self, evidence: Evidence, contrasts: Iterable[Contrast], *, seed: int, resamples: int) -> None:
@@ -31,22 +31,22 @@ class Bootstrap:
         self._columns = {contrast: column for column, contrast in enumerate(known)}
 
     def having(self, asked: Iterable[Contrast]) -> int:
-        """Number of images that have a value of every number in the contrasts; 0 where the study lacks one."""
+        """Returns how many images have a value of every number in the contrasts; 0 if the study lacks one."""
         return self.evidence.having(key for contrast in asked for _, key in contrast)
 
     def contrasts(self, asked: Sequence[Contrast]) -> Contrasts:
-        """Some of the contrasts, of numbers that the study has."""
+        """Returns some of the contrasts; the study must have their numbers."""
         columns, every = [self._columns[contrast] for contrast in asked], self._every
         return Contrasts(every.estimate[columns], every.error[columns], every.drawn[columns])
 
     def means(self, keys: Sequence[Key], *, resamples: int) -> Values:
-        """Means of resamples of the images `[resamples, len(keys)]`."""
+        """Returns means of resamples of the images, `[resamples, len(keys)]`."""
         chosen = self.evidence.sample.columns([self.evidence.places[key] for key in keys])
         return intervals.resampled(chosen, seed=self.seed, resamples=resamples)[0]
 
     @functools.cached_property
     def trees(self) -> Trees:
-        """The trees of resamples; all distances are there."""
+        """Returns the trees of resamples; the study must have all distances."""
         return grow(self.means(DISTANCES, resamples=TREES))
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""Contrasts of means, and the p values of claims about them by resamples of the images."""
+"""Contrasts of means, and the p values of claims about them, by resamples of the images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ Contrast = tuple[tuple[float, Key], ...]
 
 @dataclass(frozen=True)
 class Contrasts:
-    """J contrasts and the same of R resamples.
+    """J contrasts and their R resamples.
 
     Args:
-        estimate: Their values `[J]`.
-        error: Their standard errors `[J]`.
+        estimate: Their values, `[J]`.
+        error: Their standard errors, `[J]`.
         drawn: Deviations of the resamples, in their own standard errors, `[J, R]`.
     """
 
@@ -30,14 +30,14 @@ class Contrasts:
 
     @property
     def t(self) -> Values:
-        """The contrasts in standard errors `[J]`; 0 where a contrast is 0 in every image."""
+        """The contrasts in standard errors, `[J]`; 0 if a contrast is 0 in every image."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.estimate == 0, 0.0, self.estimate / self.error)
 
     def mirrored(self) -> "Contrasts":
-        """The same with each resample's deviations in both directions, so that the direction of their skew is left out.
+        """Returns the contrasts with each resample's deviations in both directions, which removes their skew.
 
-        A standard deviation and its standard error rise together, which turns the skew of its bootstrap the wrong way.
+        A standard deviation and its standard error rise together, which gives the bootstrap the wrong skew.
         """
         return Contrasts(self.estimate, self.error, np.hstack([self.drawn, -self.drawn]))
 
@@ -47,7 +47,7 @@ class Contrasts:
         return not (self.estimate.any() or np.nan_to_num(self.error).any())
 
     def all_above(self) -> float:
-        """The p of "not all are above 0": the largest one-sided p of one contrast (intersection-union).
+        """Returns the p of "not all are above 0": the largest one-sided p of one contrast (intersection-union).
 
         Example:
             >>> Contrasts(np.array([2.0]), np.ones(1), np.array([[0.0, 1.0, -1.0]])).all_above()
@@ -56,7 +56,7 @@ class Contrasts:
         return float(share(self.drawn >= self.t[:, None]).max())
 
     def one_below(self) -> float:
-        """The p of "none is below 0": that of the contrast furthest below, among all (max-T).
+        """Returns the p of "none is below 0": that of the lowest contrast, among all (max-T).
 
         Example:
             >>> Contrasts(np.array([2.0, -2.0]), np.ones(2), np.array([[0.0, 3.0, -3.0], [0.0, 1.0, 1.0]])).one_below()
@@ -65,7 +65,7 @@ class Contrasts:
         return most_outlying(-self.drawn, -self.t)
 
     def one_differs(self) -> float:
-        """The p of "all are 0", in both directions at once (max-T).
+        """Returns the p of "all are 0", in both directions at once (max-T).
 
         Example:
             >>> Contrasts(np.array([-2.0]), np.ones(1), np.array([[0.0, 3.0, -1.0]])).one_differs()
@@ -74,9 +74,9 @@ class Contrasts:
         return most_outlying(np.abs(self.drawn), np.abs(self.t))
 
     def smallest(self) -> tuple[float, float, float]:
-        """The smallest contrast and its 95 % interval: the least pointwise lower and the least simultaneous upper end.
+        """Returns the smallest contrast and its 95 % interval: the least pointwise lower and simultaneous upper end.
 
-        The ends are NaN where resamples without spread are so many that there is none.
+        The ends are NaN if too many resamples have no spread.
         """
         tail = (1 - intervals.LEVEL) / 2
         below = np.quantile(self.drawn, 1 - tail, axis=1, method="higher")
@@ -91,11 +91,11 @@ class Contrasts:
 
 
 def most_outlying(drawn: Values, found: Values) -> float:
-    """The p of the most outlying of several numbers, among all that can be settled (max-T); 1 where none can.
+    """Returns the p of the most outlying of several numbers, among all that can be settled (max-T); 1 if none can.
 
     Args:
-        drawn: Deviations of the resamples `[J, R]`.
-        found: Those of the images `[J]`.
+        drawn: Deviations of the resamples, `[J, R]`.
+        found: Deviations of the images, `[J]`.
 
     Example:
         >>> most_outlying(np.array([[1.0, 2.0, 3.0], [9.0, 7.0, 8.0]]), np.array([2.5, 8.5]))
@@ -106,7 +106,7 @@ def most_outlying(drawn: Values, found: Values) -> float:
 
 
 def share(exceeding: NDArray[np.bool_]) -> Values:
-    """A p by resamples: (1 + those that exceed) / (1 + all), over the last axis.
+    """Returns a p value by resamples: (1 + those that exceed) / (1 + all), over the last axis.
 
     Example:
         >>> share(np.array([True, False, False])).item()
@@ -116,7 +116,7 @@ def share(exceeding: NDArray[np.bool_]) -> Values:
 
 
 def difference(metric: str, more: str, less: str, sign: float = 1.0) -> Contrast:
-    """The mean of a metric under one augmentation less that under another, times a sign.
+    """Returns the mean of a metric under one augmentation minus that under another, times a sign.
 
     Example:
         >>> difference("l2_distance", "noise", "blur")
@@ -126,5 +126,5 @@ def difference(metric: str, more: str, less: str, sign: float = 1.0) -> Contrast
 
 
 def between(more: Sequence[Key], less: Sequence[Key], sign: float = 1.0) -> Contrast:
-    """The mean of some numbers less the mean of others, times a sign."""
+    """Returns the mean of some numbers minus the mean of others, times a sign."""
     return (*((sign / len(more), key) for key in more), *((-sign / len(less), key) for key in less))

@@ -1,4 +1,4 @@
-"""What the claims are tested on: means over images, and standard deviations as means of their pseudo-values."""
+"""The data for testing claims: means over images, and standard deviations as means of their pseudo-values."""
 
 import dataclasses
 import functools
@@ -26,7 +26,7 @@ SPREAD_OF = ("cosine_similarity", "l2_distance")
 
 
 def distance(one: str, other: str) -> Key:
-    """The key of the distance between two augmentations.
+    """Returns the key of the distance between two augmentations.
 
     Example:
         >>> distance("noise", "blur")
@@ -37,22 +37,22 @@ def distance(one: str, other: str) -> Key:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One sample of images, and what each of its numbers is.
+    """A sample of images, and the meaning of each of its numbers.
 
     Args:
-        sample: Of K numbers.
-        places: The place of each key among them; what a study does not have is missing here.
+        sample: A sample of K numbers.
+        places: Key → place among the numbers; keys that the study lacks are missing.
     """
 
     sample: Sample
     places: Mapping[Key, int]
 
     def having(self, keys: Iterable[Key]) -> int:
-        """Number of images that have a value of each of the keys; 0 where a key is missing."""
+        """Returns how many images have a value of each of the keys; 0 if a key is missing."""
         return min(int(self.sample.having[self.places[key]]) if key in self.places else 0 for key in keys)
 
     def means(self, keys: Iterable[Key]) -> Values:
-        """The means of keys that are there, `[len(keys)]`.
+        """Returns the means of existing keys, `[len(keys)]`.
 
         Example:
             >>> gather([{("l2_distance", "blur"): np.array([[1.0], [3.0]])}]).means([("l2_distance", "blur")]).tolist()
@@ -66,10 +66,10 @@ NOTHING = Evidence(of_values(np.empty((1, 0))), {})
 
 
 def gather(blocks: Iterable[Block]) -> Evidence:
-    """The evidence in the values of images that come some at a time; memory does not grow with their number.
+    """Collects the evidence of images that arrive some at a time; memory does not grow with their number.
 
     Args:
-        blocks: Values by key, the same keys in each block; without one, the study has nothing.
+        blocks: Values by key, the same keys in each block; no block if the study has nothing.
 
     Example:
         >>> evidence = gather([{("l2_distance", "blur"): np.array([[1.0], [3.0]])}])
@@ -85,11 +85,11 @@ def gather(blocks: Iterable[Block]) -> Evidence:
 
 
 def gather_groups(rows: Groups, read: Callable[[pl.LazyFrame], Iterator[Block]]) -> Evidence:
-    """The same of a study in groups.
+    """Collects the evidence of a study in groups.
 
     Args:
         rows: The study.
-        read: Gives the values; it can be pickled.
+        read: Function that yields the values; it can be pickled.
     """
     first = next(read(rows.head(BLOCK)), None) if rows.items else None
     if first is None:
@@ -109,8 +109,8 @@ class Form:
     """How the values of some images become numbers of a sample.
 
     Args:
-        places: The place of each key among the numbers.
-        centres: What squares are around; plain squares would cancel.
+        places: Key → place among the numbers.
+        centres: Centres around which squares are taken, because plain squares would cancel.
     """
 
     places: Mapping[Key, int]
@@ -118,7 +118,7 @@ class Form:
 
     @classmethod
     def of(cls, first: Block) -> "Form":
-        """As the first images have it."""
+        """Derives the form from the first images."""
         centres = {}
         for key, values in first.items():
             if key[0] in SPREAD_OF:
@@ -128,20 +128,20 @@ class Form:
         return cls({key: place for place, key in enumerate(keys)}, centres)
 
     def sums_and_counts(self, block: Block) -> tuple[Values, Values]:
-        """Over the draws of each image `[b, K]`."""
+        """Returns sums and counts over the draws of each image, `[b, K]`."""
         squares = {("sd", *key): (block[key] - centre) ** 2 for key, centre in self.centres.items()}
         return sums_and_counts(np.stack(list({**block, **squares}.values()), axis=2))
 
     def evidence(self, found: Sample) -> Evidence:
-        """The evidence in a sample of these numbers."""
+        """Returns the evidence in a sample of these numbers."""
         return Evidence(_with_sds(found, self.places, self.centres), self.places)
 
 
 def _with_sds(found: Sample, places: Mapping[Key, int], centres: Mapping[Key, float]) -> Sample:
-    """The sample with standard deviations (ddof = 1) where it has means of squares around a centre.
+    """Replaces means of squares around a centre by standard deviations (ddof = 1).
 
-    An image's value becomes its pseudo-value, s + ((x - m)^2 - s^2) / (2 s): s and its standard error are those of a
-    mean, to the first order in 1 / n. It is a combination of the square and the value.
+    An image's value becomes its pseudo-value, s + ((x - m)^2 - s^2) / (2 s): s and its standard error are then those of
+    a mean, to the first order in 1 / n. The pseudo-value is a combination of the square and the value.
     """
     weights, mean = np.eye(len(places)), found.mean.copy()
     for key, centre in centres.items():

@@ -16,11 +16,11 @@ Names = Sequence[str]
 
 @dataclass(frozen=True)
 class AllAbove:
-    """The claim holds where all contrasts are above 0, and does not hold where one of them is below 0.
+    """A claim that holds if all contrasts are above 0, and does not hold if one is below 0.
 
     Args:
-        contrasts: Each positive where the claim is right, in the metric's unit.
-        takes: What the two verdicts ask for.
+        contrasts: Contrasts in the metric's unit, each positive if the claim is right.
+        takes: What the two verdicts require, in words.
         mirrored: Whether the bootstrap's deviations count in both directions, as for standard deviations.
     """
 
@@ -29,7 +29,7 @@ class AllAbove:
     mirrored: bool = False
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        """The smallest contrast and its interval."""
+        """Returns the smallest contrast and its interval."""
         having = bootstrap.having(self.contrasts)
         if not having:
             return None
@@ -43,9 +43,9 @@ class AllAbove:
 
 
 def order(metric: str, *groups: Names) -> AllAbove:
-    """Groups in order, the most changed first: each of a group less each of the next group, by the mean of a metric.
+    """Tests that groups are in order, the most changed first: each of a group minus each of the next group.
 
-    Change is the mean, its sign turned where a higher value means less change.
+    The contrasts are of the mean of a metric; its sign is reversed if a higher value means less change.
 
     Example:
         >>> len(order("l2_distance", ["noise"], ["blur", "elastic"]).contrasts)
@@ -65,12 +65,12 @@ def _takes(count: int) -> str:
 
 
 def more_spread(metric: str, more: Names, less: Names) -> AllAbove:
-    """Mean over one group of the metric's standard deviation, less the mean over the other."""
+    """Tests the mean of the metric's standard deviations over one group minus that over the other."""
     return dataclasses.replace(_groups(("sd", metric), more, less, 1.0), mirrored=True)
 
 
 def more_changed(metric: str, more: Names, less: Names) -> AllAbove:
-    """Mean change of one group less that of the other; change as in `order`."""
+    """Tests the mean change of one group minus that of the other; change is defined as in `order`."""
     return _groups((metric,), more, less, _sign(metric))
 
 
@@ -81,14 +81,14 @@ def _groups(quantity: tuple[str, ...], more: Names, less: Names, sign: float) ->
 
 
 def entropy_rise(name: str) -> AllAbove:
-    """Mean over images of the entropy of the view's attention map less that of its original's, in nats."""
+    """Tests the mean over images of the entropy of the view's attention map minus its original's, in nats."""
     takes = "Holds if the mean difference is above 0. Does not hold if it is below 0."
     return AllAbove((((1.0, ("entropy_rise", name)),),), takes)
 
 
 def _sign(metric: str) -> float:
-    """What turns a mean into a change: -1 where a higher value means less change.
+    """Returns the sign that turns a mean into a change: -1 if a higher value means less change.
 
-    A metric whose question is not there was not measured, and has no means to turn.
+    A metric whose question is not installed was not measured, and has no mean.
     """
     return -1.0 if metric in METRICS and METRICS[metric].higher_is_better else 1.0

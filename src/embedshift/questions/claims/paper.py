@@ -1,4 +1,4 @@
-"""The ten claims of the paper, part by part; docs/claims.md says how each is read."""
+"""The ten claims of the paper, in testable parts; docs/claims.md explains how each is read."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,7 +18,7 @@ _EMBEDDING = {"l2_distance": "L2 distance", "cosine_similarity": "cosine similar
 
 
 def paper_claims() -> tuple[Claim, ...]:
-    """All parts, in order; made when they are asked for, since they need the metrics of other questions.
+    """Returns all parts in order; built on demand, because they need the metrics of other questions.
 
     Example:
         >>> [claim.name for claim in paper_claims()][:3]
@@ -28,7 +28,7 @@ def paper_claims() -> tuple[Claim, ...]:
 
 
 def _but(*names: str) -> list[str]:
-    """The paper's augmentations without `names`."""
+    """Returns the paper's augmentations without `names`."""
     return [name for name in PAPER if name not in names]
 
 
@@ -37,7 +37,7 @@ def _words(names: Sequence[str]) -> str:
 
 
 def _both(parts: tuple[str, str], statement: str, test: Callable[[str], Test]) -> Iterator[Claim]:
-    """The same part by mean L2 distance and by mean cosine similarity."""
+    """Yields the same part by mean L2 distance and by mean cosine similarity."""
     for part, (metric, label) in zip(parts, _EMBEDDING.items(), strict=True):
         yield Claim(part, statement.format(label), test(metric))
 

@@ -18,7 +18,7 @@ from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
 Names = Sequence[str]
 
 PERMUTATIONS = 10_000
-# Means that agree to so many figures are equal, and so are correlations.
+# Means, and correlations, that agree to this number of figures are equal.
 _FIGURES = 12
 
 
@@ -28,7 +28,7 @@ class Metrics:
 
     Args:
         first: A metric.
-        second: Another.
+        second: Another metric.
     """
 
     first: str
@@ -40,18 +40,18 @@ class Metrics:
         return tuple(tuple(difference(metric, *pair) for pair in pairs) for metric in (self.first, self.second))
 
     def differ(self, bootstrap: Bootstrap) -> bool:
-        """Whether each metric settles a pair, as in the table `differences`: simultaneous over the pairs of a metric.
+        """Returns whether each metric settles a pair, as in the table `differences`: simultaneous over its pairs.
 
-        One of the 95 % intervals of `intervals.of_several` lies beside 0 where this p is at most 0.05.
+        One of the 95 % intervals of `intervals.of_several` excludes 0 if this p is at most 0.05.
         """
         return all(bootstrap.contrasts(pairs).one_differs() <= 1 - LEVEL + 1e-9 for pairs in self.pairs())
 
     def still(self, bootstrap: Bootstrap) -> bool:
-        """Whether a metric is the same for all augmentations in every image."""
+        """Returns whether a metric is the same for all augmentations in every image."""
         return any(bootstrap.contrasts(pairs).still for pairs in self.pairs())
 
     def keys(self, names: Names) -> tuple[list[tuple[str, str]], ...]:
-        """The keys of the means of some augmentations, by each metric."""
+        """Returns the keys of the means of some augmentations, by each metric."""
         return tuple([(metric, name) for name in names] for metric in (self.first, self.second))
 
     def contrasts(self) -> tuple[Contrast, ...]:
@@ -60,7 +60,7 @@ class Metrics:
 
 
 def ranks(values: Values) -> Values:
-    """Ranks along the last axis, from 1; means that differ by rounding are ties.
+    """Returns ranks along the last axis, from 1; means that differ only by rounding are ties.
 
     Example:
         >>> ranks(np.array([0.1 + 0.2, 0.3, 0.1])).tolist()
@@ -75,7 +75,7 @@ class _OverRanks:
     """A test of the ranks of augmentations by two metrics, each of which must differ between two of them.
 
     Args:
-        metrics: Which.
+        metrics: The two metrics.
     """
 
     metrics: Metrics
@@ -86,7 +86,7 @@ class _OverRanks:
         return self.metrics.contrasts()
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        """What the images show; without p where they are few."""
+        """Returns the result on these images; without p if there are too few."""
         having = bootstrap.having(self.contrasts)
         if not having or self.metrics.still(bootstrap):
             return None
@@ -98,17 +98,17 @@ class _OverRanks:
         return found if np.isfinite(found.estimate) else None
 
     def of_ranks(self, bootstrap: Bootstrap) -> Finding:
-        """The estimate and its two p."""
+        """Returns the estimate and its two p values."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Correlation(_OverRanks):
-    """Two metrics go together over augmentations: Spearman's correlation against permutations of the augmentations.
+    """Tests whether two metrics agree over augmentations: Spearman's correlation against permutations.
 
     Args:
-        metrics: Which.
-        names: Augmentations.
+        metrics: The two metrics.
+        names: The augmentations.
     """
 
     names: Names
@@ -118,7 +118,7 @@ class Correlation(_OverRanks):
     )
 
     def of_ranks(self, bootstrap: Bootstrap) -> Finding:
-        """The correlation, without an interval: its unit is the augmentation, not the image."""
+        """Returns the correlation, without an interval: its unit is the augmentation, not the image."""
         first, second = (ranks(bootstrap.evidence.means(keys)) for keys in self.metrics.keys(self.names))
         permuted = np.random.default_rng(bootstrap.seed).permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1)
         estimate, by_chance = spearman(first, second).item(), spearman(permuted, second)
@@ -126,7 +126,7 @@ class Correlation(_OverRanks):
 
 
 def spearman(first: Values, second: Values) -> Values:
-    """Pearson's correlation of ranks along the last axis; NaN where all are equal.
+    """Returns Pearson's correlation of ranks along the last axis; NaN if all are equal.
 
     Example:
         >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])).item()
@@ -140,12 +140,12 @@ def spearman(first: Values, second: Values) -> Values:
 
 @dataclass(frozen=True)
 class Outlier(_OverRanks):
-    """One augmentation falls more ranks behind than any other.
+    """Tests whether one augmentation falls more ranks behind than any other.
 
-    Falling behind = rank by the mean of the second metric less rank by the mean of the first, both from the lowest.
+    Falling behind = rank by the mean of the second metric minus rank by the mean of the first, both from the lowest.
 
     Args:
-        metrics: In the first it falls behind.
+        metrics: The metrics; the augmentation falls behind in the first.
         name: The augmentation.
     """
 
@@ -157,13 +157,13 @@ class Outlier(_OverRanks):
     )
 
     def of_ranks(self, bootstrap: Bootstrap) -> Finding:
-        """The share of the resamples of the images in which it is the exception."""
+        """Returns the proportion of the resamples of the images in which it is the exception."""
         first, second = self.metrics.keys(tuple(PAPER))
         drawn = bootstrap.means([*first, *second], resamples=bootstrap.resamples)
         behind = ranks(drawn[:, len(first) :]) - ranks(drawn[:, : len(first)])
         here = np.array([name == self.name for name in PAPER])
         lead = behind[:, here] - behind[:, ~here]
         exception = np.asarray((lead > 0).all(axis=1))
-        # One of the others leads by chance more often than a given one: Bonferroni.
+        # By chance, any of the others leads more often than a given one: Bonferroni.
         overtaken = min(1.0, lead.shape[1] * float(share((lead >= 0).T).min()))
         return Finding(float(exception.mean()), p=(share(~exception).item(), overtaken))

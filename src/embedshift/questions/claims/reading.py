@@ -1,4 +1,4 @@
-"""The records of a study → the values that the claims are tested on, some images at a time."""
+"""Reads from a study's rows the values on which claims are tested, some images at a time."""
 
 import itertools
 import math
@@ -16,22 +16,22 @@ from embedshift.statistics.maps import attention_entropy
 
 MEANS_OF = ("cosine_similarity", "l2_distance", "attention_similarity", "edge_preservation", "detail_preservation")
 ENTROPY_RISE = "attention_entropy_rise"
-# The augmentations whose attention the paper says to spread: attention is read for these alone.
+# The augmentations under which attention spreads according to the paper; only their attention is read.
 ENTROPY_OF = ("blur", "shift_scale_rotate", "perspective")
 
 
 def read(rows: pl.LazyFrame, augmentations: Sequence[str], order: Layout | None = None) -> Iterator[Block]:
-    """What the claims need of a study's records; augmentations that are not the paper's are left out.
+    """Yields the values that the claims need; augmentations that are not the paper's are left out.
 
     Args:
-        rows: Records of a study; `embedding` is not read, `attention` only of three augmentations and the original,
-            and not at all where the study has `attention_entropy_rise`.
+        rows: Rows of a study. `embedding` is not read. `attention` is read only for three augmentations and the
+            original, and not at all if the study has `attention_entropy_rise`.
         augmentations: Names, in suite order.
-        order: The layout of the rows; None = as it is read.
+        order: The layout of the rows; None = derived from them.
 
     Yields:
-        Values by key, `[images, draws]`; NaN where there is none. Nothing where there are no images, or none of the
-        paper's augmentations.
+        Values by key, `[images, draws]`; NaN if there is none. Nothing if there are no images, or none of the paper's
+        augmentations.
     """
     order = order or layout(rows)
     names = [name for name in augmentations if name in PAPER]
@@ -52,16 +52,16 @@ def read(rows: pl.LazyFrame, augmentations: Sequence[str], order: Layout | None 
 
 
 def _pairs(augmentations: Sequence[str]) -> tuple[list[Key], list[int]]:
-    """Keys of the distances between augmentations of the paper, and their places among all distances of a row."""
+    """Returns keys of the distances between the paper's augmentations, and their places in a row's distances."""
     pairs = list(itertools.combinations(augmentations, 2))
     chosen = [index for index, pair in enumerate(pairs) if set(pair) <= set(PAPER)]
     return [distance(*pairs[index]) for index in chosen], chosen
 
 
 def _entropy_rises(rows: pl.LazyFrame, order: Layout, names: Sequence[str]) -> Iterator[Block]:
-    """Entropy of each view's attention map less that of its original, in nats, block by block.
+    """Yields the entropy of each view's attention map minus its original's, in nats, block by block.
 
-    Of the metric where the study has it, else of the maps; nothing where there are no maps.
+    It reads the metric if the study has it, else the maps; nothing if there are no maps.
     """
     wanted = [name for name in ENTROPY_OF if name in names]
     columns = rows.collect_schema()

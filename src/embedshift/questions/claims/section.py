@@ -1,4 +1,4 @@
-"""The paper's claims, as rows of a table."""
+"""The report's section on the paper's claims."""
 
 import math
 from collections import Counter
@@ -16,13 +16,13 @@ VERDICTS = {"holds": "holds", "does not hold": "fails"}
 
 
 def section(page: PageInput) -> Section:
-    """Every claim with its verdict."""
+    """Returns the section: every claim with its verdict."""
     claims = claim_rows(page.data.need("claims"))
     return Section("claims", "Claims", 30, {"claims": claims, "verdicts": verdict_counts(claims)})
 
 
 def claim_rows(claims: pl.DataFrame) -> list[Row]:
-    """The claims as text, with the kind of their verdict: holds, fails or open."""
+    """Returns the claims as text, with the kind of their verdict: holds, fails or open."""
     rows: list[Row] = []
     for row in claims.iter_rows(named=True):
         low, high = row["ci_low"], row["ci_high"]
@@ -35,7 +35,7 @@ def claim_rows(claims: pl.DataFrame) -> list[Row]:
 
 
 def places_of(estimate: float, low: float, high: float) -> int:
-    """Decimals that show the interval's width, and at least one figure of each number that is not 0; from 2 to 12.
+    """Returns the decimals that show an interval's width and one figure of each number that is not 0; from 2 to 12.
 
     Example:
         >>> places_of(0.4, 0.3, 0.5), places_of(0.00004, 0.00001, 0.00008)
@@ -46,7 +46,9 @@ def places_of(estimate: float, low: float, high: float) -> int:
 
 
 def cut(estimate: float | None) -> str:
-    """A share or a correlation with three decimals, cut and not rounded: 0.9496 is below 0.95 and reads so.
+    """Formats a proportion or a correlation with three decimals, cut and not rounded.
+
+    So 0.9496 visibly stays below 0.95.
 
     Example:
         >>> cut(0.9496), cut(1.0), cut(-0.9999), cut(None)
@@ -56,7 +58,7 @@ def cut(estimate: float | None) -> str:
 
 
 def verdict_counts(claims: Sequence[Row]) -> str:
-    """How many claims have which verdict, in words.
+    """Returns how many claims have which verdict, as text.
 
     Example:
         >>> verdict_counts([{"verdict": "holds"}, {"verdict": "undecided"}, {"verdict": "holds"}])

@@ -17,12 +17,12 @@ _APART: tuple[Contrast, ...] = tuple(between((key,), DISTANCES) for key in DISTA
 
 @dataclass(frozen=True)
 class OfTrees:
-    """The claim holds where bootstrap trees show all conditions, and does not hold where they lack a single one.
+    """A claim that holds if bootstrap trees show all conditions, and does not hold if they lack a single one.
 
-    Both ask first that the distances differ: the p value is that of 36 equal distances.
+    Both verdicts first require that the distances differ: the p value is that of 36 equal distances.
 
     Args:
-        conditions: Of the claim.
+        conditions: The conditions of the claim.
         contrasts: Each distance against the mean of all.
     """
 
@@ -31,7 +31,7 @@ class OfTrees:
 
     @property
     def takes(self) -> str:
-        """What the two verdicts ask for."""
+        """What the two verdicts require, in words."""
         return (
             f"Holds if, in at least 95 % of {TREES:,} bootstrap trees, {self.conditions.words}. Does not hold if "
             "nearly all trees violate the same one of these conditions. Both verdicts require that the 36 distances "
@@ -39,7 +39,7 @@ class OfTrees:
         )
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        """The share of the trees that show the claim, without an interval."""
+        """Returns the proportion of the trees that show the claim, without an interval."""
         having = bootstrap.having(self.contrasts)
         if not having:
             return None
@@ -55,7 +55,7 @@ class OfTrees:
 
 
 def lacking(shown: Holding) -> bool:
-    """Whether trees `[R, C]` lack the same condition: all but 0.05 / C of them, as one of C may be lacking by chance.
+    """Returns whether trees `[R, C]` lack the same condition: all but 0.05 / C of them, as one may lack it by chance.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""The table `claims`: the paper's claims, each tested on whatever encoder and images a study has."""
+"""The table `claims`: the paper's claims, each tested on the encoder and images of a study."""
 
 import functools
 from collections.abc import Sequence
@@ -17,22 +17,22 @@ from embedshift.store.tables import Table
 
 
 def claims(rows: Rows, augmentations: Sequence[str], *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
-    """What a study's images say about the paper's claims.
+    """Tests the paper's claims on a study's images.
 
     Args:
-        rows: Records of a study; embeddings are not read.
+        rows: Rows of a study; embeddings are not read.
         augmentations: Names, in suite order; those that are not the paper's are left out.
         seed: The study's seed; it decides the resamples and permutations.
-        resamples: How many resamples.
+        resamples: Number of resamples.
 
     Returns:
         One row per testable part: `claim, statement, estimate, ci_low, ci_high, verdict, p_value, p_adjusted, takes`.
-        `takes` says what the verdicts "holds" and "does not hold" ask for; both ask for `p_adjusted` <= 0.05, by Holm
-        over both directions of all claims that were tested. `p_value` is that of the nearer direction. For claims
-        about means the estimate is the smallest of the differences that must be above 0; for claims about the tree (2,
-        3) and the exception (7c) the share of the resamples that show it; for 7a and 7b a correlation. Too few images
-        leave a claim undecided, without interval and p. A claim that concerns what the study does not have, or where
-        nothing differs, is "not testable", with null numbers.
+            `takes` says what the verdicts "holds" and "does not hold" require; both require `p_adjusted` <= 0.05, by
+            Holm over both directions of all tested claims. `p_value` is that of the nearer direction. For claims about
+            means the estimate is the smallest of the differences that must be above 0; for claims about the tree (2, 3)
+            and the exception (7c) the proportion of the resamples that show it; for 7a and 7b a correlation. With too
+            few images a claim is undecided, without interval and p. A claim about something that the study does not
+            have, or where nothing differs, is "not testable", with null numbers.
     """
     study = grouped(rows)
     reading = functools.partial(read, augmentations=augmentations, order=study.order)
@@ -40,14 +40,14 @@ def claims(rows: Rows, augmentations: Sequence[str], *, seed: int, resamples: in
 
 
 def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
-    """The same of evidence."""
+    """Tests the claims on given evidence."""
     parts = paper_claims()
     asked = [contrast for claim in parts for contrast in claim.test.contrasts]
     return judge(parts, Bootstrap(evidence, asked, seed=seed, resamples=resamples))
 
 
 def of_study(reader: Reader) -> pl.DataFrame:
-    """The table of a study."""
+    """Returns the table of a study."""
     return claims(reader.groups, reader.augmentations, seed=reader.info.seed)
 
 

@@ -1,4 +1,4 @@
-"""Ward trees of the nine augmentations, and the conditions that claims make of one."""
+"""Ward trees of the nine augmentations, and the conditions that claims set for a tree."""
 
 import itertools
 from collections.abc import Sequence
@@ -26,20 +26,20 @@ class Trees:
     """Trees of the nine augmentations, in the paper's order.
 
     Args:
-        heights: At which two augmentations join (cophenetic distances) `[R, 9, 9]`, infinite on the diagonal.
-        cuts: Where each tree is cut `[R]`.
+        heights: Heights at which two augmentations join (cophenetic distances), `[R, 9, 9]`, infinite on the diagonal.
+        cuts: The height at which each tree is cut, `[R]`.
     """
 
     heights: Values
     cuts: Values
 
     def joined(self) -> Holding:
-        """Which augmentations join at or below the cut `[R, 9, 9]`; none joins itself."""
+        """Which augmentations join at or below the cut, `[R, 9, 9]`; none joins itself."""
         return np.asarray(self.heights <= self.cuts[:, None, None])
 
 
 def grow(distances: Values) -> Trees:
-    """Mean distances `[R, 36]` → their trees.
+    """Makes trees from mean distances `[R, 36]`.
 
     Example:
         >>> grow(np.arange(1.0, 37.0)[None]).heights[0, 0, 1].item()
@@ -50,9 +50,10 @@ def grow(distances: Values) -> Trees:
 
 
 def _joining_heights(trees: Values) -> Values:
-    """Linkage matrices `[R, A - 1, 4]` → the heights at which two leaves join `[R, A, A]`, infinite on the diagonal.
+    """Converts linkage matrices `[R, A - 1, 4]` to heights at which two leaves join, `[R, A, A]`, diagonal infinite.
 
-    What `scipy.cluster.hierarchy.cophenet` gives for one tree; for thousands its checks take most of the time.
+    It gives what `scipy.cluster.hierarchy.cophenet` gives for one tree, whose checks take most of the time for
+    thousands.
     """
     count, leaves = len(trees), trees.shape[1] + 1
     heights = np.where(np.eye(leaves, dtype=bool), np.inf, np.zeros((count, 1, 1)))
@@ -67,14 +68,14 @@ def _joining_heights(trees: Values) -> Values:
 
 
 class Conditions(Protocol):
-    """What a tree shows where a claim is right, one single condition per column: `[R, C]`."""
+    """The conditions that a tree meets if a claim is right, one per column: `[R, C]`."""
 
     @property
     def words(self) -> str:
         """The conditions in plain words."""
 
     def __call__(self, trees: Trees, /) -> Holding:
-        """Of each tree, which conditions it shows."""
+        """Returns for each tree which conditions it meets."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Alone:
         return f"{self.name} joins no other augmentation below the cut, and all others join each other below it"
 
     def __call__(self, trees: Trees) -> Holding:
-        """A condition per other augmentation, then one per pair of the others."""
+        """Returns one condition per other augmentation, then one per pair of the others."""
         joined, one = trees.joined(), NAMES.index(self.name)
         others = [place for place in range(len(NAMES)) if place != one]
         first, second = zip(*itertools.combinations(others, 2), strict=True)
@@ -102,11 +103,11 @@ class Alone:
 
 @dataclass(frozen=True)
 class Branch:
-    """Some augmentations form a branch of their own inside a larger cluster, without another one.
+    """Some augmentations form a branch inside a larger cluster, which lacks another augmentation.
 
     Args:
-        names: Of the branch.
-        without: What does not join them below the cut.
+        names: The augmentations of the branch.
+        without: The augmentation that does not join them below the cut.
     """
 
     names: Sequence[str]
@@ -121,7 +122,7 @@ class Branch:
         )
 
     def __call__(self, trees: Trees) -> Holding:
-        """They join before each outsider joins (a condition each); some outsider joins below the cut; one does not."""
+        """Conditions: all join before any outsider (one each); one outsider joins below the cut, one does not."""
         inside = [NAMES.index(name) for name in self.names]
         outside = [place for place in range(len(NAMES)) if place not in inside]
         among = trees.heights[:, inside][:, :, inside]

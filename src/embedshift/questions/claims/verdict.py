@@ -1,4 +1,4 @@
-"""Claims and evidence → rows with verdicts, corrected for the number of claims on the page."""
+"""Verdicts on claims from evidence, corrected for the number of claims."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What a test found.
+    """The result of a test.
 
     Args:
-        estimate: In the unit of the test; NaN where it cannot be computed.
-        low: Lower end of its interval; NaN where there is none.
-        high: Upper end.
-        p: p of "holds" and of "does not hold"; None where there are too few images.
-        shown: Whether what else the two verdicts ask for is there.
+        estimate: In the unit of the test; NaN if it cannot be computed.
+        low: Lower end of its interval; NaN if there is none.
+        high: Upper end, likewise.
+        p: p values of "holds" and of "does not hold"; None if there are too few images.
+        shown: Whether the further requirements of the two verdicts are met.
     """
 
     estimate: float
@@ -46,18 +46,18 @@ class Finding:
 
 
 class Test(Protocol):
-    """How a claim is tested."""
+    """The interface of a test of a claim."""
 
     @property
     def contrasts(self) -> Sequence[Contrast]:
-        """What the test needs of the bootstrap."""
+        """The contrasts that the test needs from the bootstrap."""
 
     @property
     def takes(self) -> str:
-        """What the two verdicts ask for, in plain words."""
+        """What the two verdicts require, in plain words."""
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        """What the images show; None where they cannot test the claim."""
+        """Returns the result on these images; None if they cannot test the claim."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Claim:
     Args:
         name: Number and letter, "1a".
         statement: One sentence that names the augmentations.
-        test: How it is tested.
+        test: Its test.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Claim:
 
 
 def judge(claims: Sequence[Claim], bootstrap: Bootstrap) -> pl.DataFrame:
-    """One row per claim; p values are adjusted over both directions of all claims that were tested."""
+    """Returns one row per claim; p values are adjusted over both directions of all tested claims."""
     findings = [claim.test.find(bootstrap) for claim in claims]
     p = {place: found.p for place, found in enumerate(findings) if found is not None and found.p is not None}
     adjusted = dict(zip(p, holm(list(p.values())).reshape(-1, 2).tolist(), strict=True))
@@ -100,7 +100,7 @@ def _verdict(adjusted: Sequence[float], shown: Sequence[bool]) -> str:
 
 
 def holm(p: ArrayLike) -> Values:
-    """The p values adjusted for their number (Holm 1979), in the shape that they have.
+    """Adjusts p values for their number (Holm 1979) and keeps their shape.
 
     Example:
         >>> holm([0.01, 0.03, 0.04]).round(3).tolist()

@@ -1,4 +1,4 @@
-"""Figure 14: the cosine between shifts, with a tree of which augmentations move the embedding the same way."""
+"""Figure 14: the cosine between shifts, with a tree of augmentations that move the embedding the same way."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -52,10 +52,10 @@ def directions(data: FigureInput, title: str) -> Figure:
 
 
 def tree_of(cosines: Values) -> tuple[Values | None, list[int]]:
-    """The linkage of the augmentations that have a direction, and the order of all, the others last.
+    """Returns the linkage of the augmentations that have a direction, and the order of all, the others last.
 
     Args:
-        cosines: Between mean shifts `[A, A]`; NaN in the rows and columns of those that have none.
+        cosines: Cosines between mean shifts, `[A, A]`; NaN in the rows and columns of augmentations without one.
 
     Example:
         >>> tree_of(np.array([[1.0, 0.1, 0.9], [0.1, 1.0, 0.0], [0.9, 0.0, 1.0]]))[1]

@@ -1,6 +1,6 @@
-"""Which way the embedding moves: sums over images, from which cosines of mean shifts are made.
+"""The direction in which the embedding moves: sums over images, from which cosines of mean shifts are computed.
 
-A shift is the embedding of a view less that of its original, both at length 1.
+In this question a shift is the embedding of a view minus that of its original, both scaled to length 1.
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 class ShiftSums(Sums):
     """Sums of shifts and of unit vectors; memory and file hold one vector per augmentation.
 
-    An embedding of length zero has no direction: such a view is left out, and all views of such an original are.
+    An embedding of length zero has no direction: such a view is left out, and all views of such an original.
 
     Args:
-        augmentations: A, how many.
+        augmentations: Number A of augmentations.
         draws: Views per augmentation and image.
 
     Example:
@@ -40,11 +40,11 @@ class ShiftSums(Sums):
         self._shape, self._sums = (draws, augmentations), dict[str, Values]()
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        """One more image, by its embeddings."""
+        """Adds an image, by its embeddings."""
         self.add_embedding(output.embedding)
 
     def add_embedding(self, embedding: ArrayLike) -> None:
-        """One more image: `[1 + A * draws, D]`, the original first, then draw by draw."""
+        """Adds an image: `[1 + A * draws, D]`, the original first, then draw by draw."""
         vectors = unit(embedding)
         original, views = vectors[0], vectors[1:].reshape(*self._shape, -1)
         if not np.isfinite(original).all():
@@ -67,12 +67,13 @@ class ShiftSums(Sums):
             self._sums[name] = array + self._sums[name] if name in self._sums else array
 
     def close(self) -> Mapping[str, Values]:
-        """What was added up; nothing where no image has a direction.
+        """Returns the sums; empty if no image has a direction.
 
-        `count`: images. `originals` `[D]`: their unit vectors. `shifts` `[A, D]`: shifts, float32, which is half of the
-        bytes. `lost` `[A, D]`: unit originals of views that are left out; only where there are any. `images` `[A]`:
-        images with a shift. `counts`, `lengths`, `squares` `[A]`: number of shifts, sums of their lengths and of the
-        squares of these. `together` `[A]`: squared length of the sum over an image's draws, summed over images.
+        `count`: number of images. `originals` `[D]`: sum of their unit vectors. `shifts` `[A, D]`: sums of shifts,
+        float32, which takes half of the bytes. `lost` `[A, D]`: sums of unit originals of views that are left out; only
+        if there are any. `images` `[A]`: number of images with a shift. `counts`, `lengths`, `squares` `[A]`: number of
+        shifts, sums of their lengths and of the squared lengths. `together` `[A]`: squared length of the sum over an
+        image's draws, summed over images.
         """
         small: dict[str, Any] = {"shifts": self._sums["shifts"].astype(np.float32)} if self._sums else {}
         return self._sums | small
@@ -82,5 +83,5 @@ class MEASURE(Measure):
     """The sums of shifts; rows need no column for them."""
 
     def sums(self, plan: "Plan") -> Mapping[str, Sums]:
-        """One for a shard."""
+        """Returns new sums for one shard."""
         return {"shifts": ShiftSums(len(plan.suite.names), plan.config.draws)}

@@ -1,4 +1,4 @@
-"""Which way: what the section on directions says."""
+"""The report's section on directions."""
 
 from embedshift.config import Json
 from embedshift.report.numbers import fixed
@@ -7,7 +7,7 @@ from embedshift.statistics.summary import FAR
 
 
 def section(page: PageInput) -> Section | None:
-    """Which way; nothing where no sums were made."""
+    """Returns the section; None if the study has no sums."""
     table = page.data.table("shifts")
     if table is None:
         return None
@@ -24,7 +24,7 @@ def section(page: PageInput) -> Section | None:
 
 
 def row_of(row: Json) -> Json:
-    """A row of the table `shifts` as the page writes it; the cross share is empty where it is not above `FAR`.
+    """Formats a row of the table `shifts`; the cross share is empty unless the share is above `FAR`.
 
     Example:
         >>> row_of({"augmentation": "blur", "images": 9, "shared": 0.5, "null": 0.33, "split_half": None,

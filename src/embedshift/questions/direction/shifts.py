@@ -1,4 +1,4 @@
-"""From sums over images to directions: mean shifts, what they share, and the cosine of two shifts of one image."""
+"""Directions from sums over images: mean shifts, their agreement, and the cosine of two shifts of one image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Shifts:
     """Sums over the images of a study.
 
     Args:
-        sums: As `ShiftSums.close` of `measure.py` names them.
+        sums: The sums that `ShiftSums.close` of `measure.py` returns.
         draws: Views per augmentation and image.
     """
 
@@ -28,28 +28,29 @@ class Shifts:
 
     @property
     def total(self) -> Values:
-        """Sums of the shifts `[A, D]`; NaN where nothing moved, or shifts cancel each other."""
+        """Sums of the shifts, `[A, D]`; NaN if nothing moved or shifts cancel each other."""
         total = self.sums["shifts"]
         there = self._moved() & (np.linalg.norm(total, axis=-1) > _NOTHING * self.sums["lengths"])
         return np.where(there[:, None], total, np.nan)
 
     def directions(self) -> Values:
-        """Cosine between mean shifts `[A, A]`, in [-1, 1]; NaN where an augmentation has none."""
+        """Returns the cosines between mean shifts, `[A, A]`, in [-1, 1]; NaN for an augmentation without one."""
         return cosines(self.total, self.total)
 
     def shared(self) -> Values:
-        """Length of the mean shift over the mean length of shifts `[A]`: 1 = all go one way."""
+        """Returns the length of the mean shift divided by the mean length of shifts, `[A]`; 1 = equal directions."""
         return self._over_lengths(np.linalg.norm(np.nan_to_num(self.total), axis=-1))
 
     def null(self) -> Values:
-        """What `shared` would be for shifts whose directions have nothing in common from image to image `[A]`."""
+        """Returns what `shared` would be for shifts whose directions are independent between images, `[A]`."""
         return self._over_lengths(np.sqrt(self.sums["together"]))
 
     def split_half(self) -> Values:
-        """Cosine between the mean shifts of two halves of the images, as expected over all ways to halve them `[A]`.
+        """Returns the cosine between mean shifts of two halves of the images, expected over all halvings, `[A]`.
 
-        The mean inner product of two halves over the mean square of one: in [-1, 1]; NaN for one image. It needs no
-        halves: of n images both follow from the inner products between images, summed over all pairs, and the squares.
+        It is the mean inner product of two halves divided by the mean square of one: in [-1, 1]; NaN for one image. It
+        needs no halves: for n images both follow from the inner products between images, summed over all pairs, and the
+        squares.
         """
         squares, n = self.sums["together"], self.sums["images"]
         between = (np.nan_to_num(self.total) ** 2).sum(axis=-1) - squares
@@ -59,9 +60,9 @@ class Shifts:
         return np.where(self._moved() & (n > 1), np.clip(found, -1.0, 1.0), np.nan)
 
     def cross_share(self) -> Values:
-        """Mean cosine distance of views from their own originals over that from the originals of other images `[A]`.
+        """Returns the mean cosine distance of views to their own originals divided by that to other originals, `[A]`.
 
-        NaN for one image, and where originals and views are all alike.
+        NaN for one image, and if all originals and views are equal.
         """
         sums, counts = self.sums, self.sums["counts"]
         own = sums["squares"] / 2  # 1 - cos of unit vectors is half the square of their distance
@@ -81,7 +82,7 @@ class Shifts:
 
 
 def cosines(first: ArrayLike, second: ArrayLike) -> Values:
-    """Cosines between vectors `[A, D]` and vectors `[B, D]`, float64 `[A, B]`; NaN where one is NaN or zero.
+    """Returns cosines between vectors `[A, D]` and vectors `[B, D]`, float64 `[A, B]`; NaN if one is NaN or zero.
 
     Example:
         >>> cosines([[1.0, 0.0], [0.0, 2.0]], [[0.0, 3.0]]).ravel().tolist()

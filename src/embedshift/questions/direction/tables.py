@@ -1,4 +1,4 @@
-"""The tables `directions`, `directions_of_images` and `shifts`: which way augmentations move the embedding."""
+"""The tables `directions`, `directions_of_images` and `shifts`: where augmentations move the embedding."""
 
 import functools
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ COLUMNS = ("cosine_similarity", "pairwise")
 
 @functools.lru_cache(maxsize=2)
 def shifts_of(reader: Reader) -> Shifts | None:
-    """What the shards added up; None where they have nothing."""
+    """Returns the sums of all shards; None if they have none."""
     sums = reader.sums("shifts")
     return Shifts(sums, reader.info.draws) if sums else None
 
 
 def directions(reader: Reader) -> pl.DataFrame:
-    """Cosine between the mean shifts of augmentations.
+    """Returns the cosines between the mean shifts of augmentations.
 
     Returns:
-        `augmentation` and one column per augmentation; symmetric, 1 on the diagonal, null where an augmentation has no
+        `augmentation` and one column per augmentation; symmetric, 1 on the diagonal, null if an augmentation has no
         shift or its shifts cancel each other.
     """
     found = shifts_of(reader)
@@ -43,7 +43,7 @@ def directions(reader: Reader) -> pl.DataFrame:
 
 
 def directions_of_images(reader: Reader) -> pl.DataFrame:
-    """Mean over images and draws of the cosine between the shifts of two augmentations.
+    """Returns the mean, over images and draws, of the cosine between the shifts of two augmentations.
 
     Returns:
         As `directions`.
@@ -52,10 +52,10 @@ def directions_of_images(reader: Reader) -> pl.DataFrame:
 
 
 def mean_cosines(rows: Rows, augmentations: Sequence[str]) -> Values | None:
-    """The matrix `[A, A]`, read as a stream; None where rows do not hold the distances between views.
+    """Returns the matrix `[A, A]`, read as a stream; None if rows do not hold the distances between views.
 
     Args:
-        rows: Records of a study.
+        rows: The rows of a study.
         augmentations: A names, in suite order.
     """
     study, size = grouped(rows), len(augmentations)
@@ -72,7 +72,7 @@ def mean_cosines(rows: Rows, augmentations: Sequence[str]) -> Values | None:
 
 
 def _sums(group: Group, *, order: Layout, augmentations: Sequence[str]) -> tuple[Values, Values, NDArray[np.bool_]]:
-    """Sums of the cosines of one group and their number, pair by pair, and which augmentations moved an image."""
+    """Returns sums and numbers of the cosines of one group, pair by pair, and which augmentations moved an image."""
     size = len(augmentations)
     places = [order.positions(name) for name in augmentations]
     pairs = size * (size - 1) // 2
@@ -90,13 +90,13 @@ def _sums(group: Group, *, order: Layout, augmentations: Sequence[str]) -> tuple
 
 
 def shifts(reader: Reader) -> pl.DataFrame:
-    """Whether the shifts of an augmentation go one way, and how far views lie from other images' originals.
+    """Returns whether the shifts of an augmentation share a direction, and how far views are from other originals.
 
     Returns:
         `augmentation, images, shared, null, split_half, cross_share`: number of images with a shift; length of the mean
-        shift over the mean length; what that would be without a common direction; cosine between the mean shifts of two
-        halves of the images, as expected over all ways to halve them; mean cosine distance from the own original over
-        that from other images' originals. Null where it is not defined.
+        shift divided by the mean length; the value of this quotient without a common direction; cosine between the mean
+        shifts of two halves of the images, expected over all halvings; mean cosine distance to the own original divided
+        by that to other images' originals. Null if undefined.
     """
     found = shifts_of(reader)
     if found is None:
@@ -113,7 +113,7 @@ def shifts(reader: Reader) -> pl.DataFrame:
 
 
 def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
-    """A square table; empty where there is nothing."""
+    """Returns a square table; empty without a matrix."""
     if matrix is None:
         return pl.DataFrame(schema={"augmentation": pl.String} | dict.fromkeys(names, pl.Float64))
     return pl.DataFrame({"augmentation": list(names)} | dict(zip(names, matrix, strict=True))).fill_nan(None)

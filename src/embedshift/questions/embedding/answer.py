@@ -1,4 +1,4 @@
-"""The answer to three questions: how far, is it settled, and which images; from the tables alone."""
+"""The report's answers to three questions, from the tables alone: how far, is it settled, and which images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,19 +15,19 @@ Row = Json
 
 # Means that differ by less are equal but for rounding.
 ROUNDING = 1e-12
-# A view that lies so far from its own original, as a share of its distance from others, is no nearer to it.
+# From this cross share on, a view is no nearer to its own original than to others.
 _NO_NEARER = 0.95
-# Pairs that are named one by one.
+# Number of pairs that are named one by one.
 NAMED = 3
 
 
 def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str, float]) -> list[Markup]:
-    """Which augmentations move the embedding most and least, as shares of the way to an unrelated image.
+    """Describes which augmentations move the embedding most and least, as shares of the distance to an unrelated image.
 
     Args:
-        summary: As `Study.summary`.
-        encoder: What the encoder is called.
-        images: Number of images measured.
+        summary: The table `summary`.
+        encoder: The encoder's name.
+        images: Number of measured images.
         cross: Augmentation → its share by the cross baseline.
 
     Returns:
@@ -70,7 +70,7 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
 
 
 def scale_of(floor: float, images: int) -> Markup:
-    """What a share is: the floor, and what brackets hold."""
+    """Explains a share: the floor, and the meaning of the brackets."""
     words = "This fraction is the <b>share</b>: the mean cosine distance (1 − cosine similarity) between view and "
     words += "original, divided by that between unrelated images of this set (1 − {}). 0 = unchanged, 1 = as far as "
     words += "another image.{}"
@@ -78,7 +78,7 @@ def scale_of(floor: float, images: int) -> Markup:
 
 
 def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:
-    """Where unrelated images give no scale."""
+    """Describes the case in which unrelated images give no scale."""
     most, least, floor = rows[0], rows[-1], rows[0]["floor"]
     if most["mean"] > 1.0 - ROUNDING:
         first = Markup("No augmentation moves the embedding of {}: every mean cosine similarity is 1.").format(encoder)
@@ -104,7 +104,7 @@ def _share(row: Row) -> str:
 
 
 def _crossed(row: Row, cross: Mapping[str, float]) -> Markup:
-    """The cross baseline in words."""
+    """Describes the cross baseline."""
     value = cross[row["augmentation"]]
     meaning = ": its embedding no longer identifies the image" if value >= _NO_NEARER else ""
     words = (
@@ -114,12 +114,12 @@ def _crossed(row: Row, cross: Mapping[str, float]) -> Markup:
 
 
 def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> list[Markup]:
-    """Whether these images decide which augmentation moves the embedding more, pair by pair.
+    """Describes whether these images decide which augmentation moves the embedding more, pair by pair.
 
     Args:
-        differences: As `Study.table("differences")`; None where there are too many augmentations.
-        order: Augmentations, the most moving first.
-        images: Number of images measured.
+        differences: The table `differences`; None if there are too many augmentations.
+        order: Augmentations, the one that moves most first.
+        images: Number of measured images.
 
     Returns:
         Sentences as HTML.
@@ -155,7 +155,7 @@ def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images
 
 
 def _ends(order: Sequence[str], settled: set[tuple[str, str]]) -> Markup:
-    """Whether the first and the last of the order stand apart from all others."""
+    """Describes whether the first and the last of the order differ from all others."""
     parts: list[Markup] = []
     for name, ends in ((order[0], ("largest", "larger")), (order[-1], ("smallest", "smaller"))):
         apart = all((name, other) in settled for other in order if other != name)
@@ -173,12 +173,13 @@ def _not_settled(pairs: Sequence[tuple[str, str]]) -> Markup:
 
 
 def which_images(moved: pl.DataFrame, link: str = "") -> list[Markup]:
-    """Which images an augmentation takes far away.
+    """Describes which images an augmentation moves far.
 
     Args:
-        moved: `augmentation, images, far, image_id, share`, the most moving augmentation first: how many images have a
-            share, how many moved more than half of the way to an unrelated image, and which moved furthest.
-        link: Where they can be seen; "" = nowhere.
+        moved: `augmentation, images, far, image_id, share`, the augmentation that moves most first: number of images
+            with a share, number of images that moved more than half the distance to an unrelated image, and the image
+            that moved furthest with its share.
+        link: Address of the gallery; "" = none.
 
     Returns:
         Sentences as HTML.

@@ -1,4 +1,4 @@
-"""Figures 4b, 4c, 7 and 9: how far embeddings move."""
+"""Figures 4b, 4c, 7 and 9: distances of embeddings."""
 
 import numpy as np
 import polars as pl
@@ -18,9 +18,9 @@ SAMPLE = 50
 
 @figure("l2_density")
 def l2_density(data: FigureInput, title: str) -> Figure:
-    """Filled kernel density of the L2 distance per augmentation, named at its peak.
+    """Filled kernel density of the L2 distance per augmentation, with its name at the peak.
 
-    An augmentation with one value, or with equal ones, has no density: it is a dashed line at its value.
+    An augmentation with one value or equal values has no density; a dashed line marks its value.
     """
     samples = {name: data.values(name, "l2_distance") for name in data.augmentations}
     curves = {name: density(values, low=0.0) for name, values in samples.items()}
@@ -52,9 +52,10 @@ def l2_density(data: FigureInput, title: str) -> Figure:
 
 @figure("cosine_histogram")
 def cosine_histogram(data: FigureInput, title: str) -> Figure:
-    """Histogram and kernel density of the cosine similarity per augmentation, mean and sd in the legend.
+    """Histogram and kernel density of the cosine similarity per augmentation, with mean and sd in the legend.
 
-    One row each on a common axis: nine histograms on top of each other cannot be read. Bins are numpy's "auto".
+    Each augmentation has its own row on a common axis, because nine overlaid histograms cannot be read. Bins are
+    NumPy's "auto".
     """
     note = "bars: histogram; line: Gaussian kernel density; dotted: mean; each row has its own vertical scale"
     height = 0.9 + 0.46 * max(3, len(data.augmentations))
@@ -123,7 +124,7 @@ def l2_bars(data: FigureInput, title: str) -> Figure:
 
 @figure("sample_heatmap")
 def sample_heatmap(data: FigureInput, title: str) -> Figure:
-    """Cosine similarity of 50 images, drawn by the study's seed, x augmentations; the mean over the draws."""
+    """Cosine similarity of 50 images drawn by the study's seed, by augmentation; the mean over the draws."""
     known = data.rows.filter(pl.col("view") == data.augmentations[0]).select(pl.col("image_id").unique()).collect()
     ids = draw_ids(known["image_id"], SAMPLE, data.seed)
     means = (

@@ -1,4 +1,4 @@
-"""How far the encoder's vector moves: its angle and its distance from the original's."""
+"""Metrics of the embedding: the angle and the distance between a view's vector and its original's."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -37,11 +37,10 @@ def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
         v: Embeddings of the views `[..., D]`.
 
     Returns:
-        float64 `[...]` in [-1, 1]; 1 = no change. NaN where a norm is zero: a direction that does not exist is never
-        reported as 0.
+        float64 `[...]` in [-1, 1]; 1 = no change. NaN if a norm is zero: an undefined direction is never reported as 0.
 
     Raises:
-        ValueError: when the embeddings differ in length.
+        ValueError: The embeddings differ in length.
 
     Example:
         >>> cosine_similarity([1.0, 0.0], [[2.0, 0.0], [0.0, 3.0]]).tolist()
@@ -73,7 +72,7 @@ def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
         float64 `[...]`, 0 or more, in the encoder's own units; 0 = no change. Not comparable between encoders.
 
     Raises:
-        ValueError: when the embeddings differ in length.
+        ValueError: The embeddings differ in length.
 
     Example:
         >>> l2_distance([0.0, 0.0], [3.0, 4.0]).item()
@@ -83,10 +82,10 @@ def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
 
 
 class KeptVectors(Sums):
-    """The vectors of some originals of a shard, as they are.
+    """The vectors of some originals of a shard, unchanged.
 
     Args:
-        most: How many.
+        most: The largest number of vectors.
     """
 
     def __init__(self, most: int) -> None:
@@ -94,20 +93,20 @@ class KeptVectors(Sums):
         self._kept: list[Floats] = []
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        """One more image, as long as some are wanted."""
+        """Adds an image until there are enough."""
         if len(self._kept) < self.most:
             self._kept.append(output.embedding[0])
 
     def close(self) -> Mapping[str, Values]:
-        """`vectors`, float32 `[k, D]`."""
+        """Returns `vectors`, float32 `[k, D]`."""
         return {"vectors": np.stack(self._kept)} if self._kept else {}
 
 
 class UnitSums(Sums):
-    """Sums of the originals' unit vectors by groups of images: enough for the mean cosine over all pairs of images.
+    """Sums of the originals' unit vectors by groups of images, from which the mean cosine of all pairs follows.
 
     Args:
-        each: Images of one group; the last group of a shard may have fewer.
+        each: Images per group; the last group of a shard may have fewer.
 
     Example:
         >>> sums = UnitSums(each=2)
@@ -124,23 +123,23 @@ class UnitSums(Sums):
         self._groups: list[tuple[float, float, Values]] = []
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        """One more image, by its original's embedding."""
+        """Adds an image, by its original's embedding."""
         self.add_vector(output.embedding[0])
 
     def add_vector(self, vector: ArrayLike) -> None:
-        """One more image, by its original's embedding `[D]`."""
+        """Adds an image, by its original's embedding `[D]`."""
         self._waiting.append(vectors.unit(vector))
         if len(self._waiting) == self.each:
             self._count()
 
     def close(self) -> Mapping[str, Values]:
-        """By group: `images` and `valid` (those whose vector has a length) `[G]`, `units` `[G, D]`."""
+        """Returns by group: `images` and `valid` (number whose vector has a length), `[G]`, and `units`, `[G, D]`."""
         self._count()
         names = ("images", "valid", "units") if self._groups else ()
         return {name: np.stack([group[place] for group in self._groups]) for place, name in enumerate(names)}
 
     def _count(self) -> None:
-        """Takes what waits as a group."""
+        """Turns the waiting images into a group."""
         if self._waiting:
             units = np.stack(self._waiting)
             there = ~np.isnan(units).any(axis=1)
@@ -149,15 +148,15 @@ class UnitSums(Sums):
 
 
 class MEASURE(Measure):
-    """Every metric that needs the embedding."""
+    """All metrics that need the embedding."""
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """Original against views."""
+        """Compares the original with its views."""
         embedding = output.embedding
         return {name: METRICS[name].function(embedding[:1], embedding[1:]) for name in self.metrics}
 
     def sums(self, plan: "Plan") -> Mapping[str, Sums]:
-        """Of the originals' vectors: as they are where there are few, else some of them, and sums of all."""
+        """Returns sums of the originals' vectors: all vectors if they are few, else some vectors and sums of all."""
         if plan.images <= KEPT:
             return {"vectors": KeptVectors(KEPT)}
         kept = -(-KEPT * plan.config.shard_size // plan.images)

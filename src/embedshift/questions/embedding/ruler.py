@@ -1,4 +1,4 @@
-"""The ruler: how far every augmentation moves the embedding, between the same image and an unrelated one."""
+"""The ruler: every augmentation on a scale from the unchanged image to an unrelated one."""
 
 import numpy as np
 import polars as pl
@@ -13,12 +13,12 @@ from embedshift.statistics.summary import COSINE
 
 
 def has_share(data: FigureInput) -> bool:
-    """Whether unrelated images give a scale."""
+    """Returns whether unrelated images give a scale."""
     return bool(np.isfinite(data.statistic("share", COSINE)).any())
 
 
 def has_ruler(data: FigureInput) -> bool:
-    """Whether there is a scale, and augmentations are no choice of levels near to one share."""
+    """Returns whether there is a scale, and augmentations are not selected levels near one share."""
     return has_share(data) and not data.shows_one_level
 
 
@@ -28,7 +28,7 @@ def has_ruler(data: FigureInput) -> bool:
     possible=has_ruler,
 )
 def ruler(data: FigureInput, title: str) -> Figure:
-    """A dot per augmentation with its interval, the furthest on top; lines at 0, the nearest other image, and 1."""
+    """One dot per augmentation with its interval, the furthest on top; lines at 0, the nearest other image, and 1."""
     if not has_share(data):
         raise EmbedshiftError(
             "figure 'ruler': this study has no share, because unrelated images are missing or as similar as equal ones"
@@ -68,7 +68,7 @@ def ruler(data: FigureInput, title: str) -> Figure:
 
 
 def nearest(data: FigureInput) -> float | None:
-    """How far the nearest other image lies on the ruler, on average; None where the study does not know."""
+    """Returns the mean position of the nearest other image on the ruler; None if the study lacks it."""
     table = data.table("setlevel")
     floors = data.summary.filter(pl.col("metric") == COSINE)["floor"].drop_nulls()
     if table is None or floors.is_empty():

@@ -1,4 +1,4 @@
-"""The page's answer, and the distributions of cosine and L2."""
+"""The report's first section: the answers, and the distributions of cosine and L2."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ THIN = 3
 
 
 def section(page: PageInput) -> Section:
-    """The answer to the page's questions, and the ruler."""
+    """Returns the section: the answers to the report's questions, and the ruler."""
     data, cross = page.data, page.data.table("shifts")
     order = by_cosine(data.summary)
     moved = furthest(data.rows, data.summary, order)
@@ -57,7 +57,7 @@ def section(page: PageInput) -> Section:
 
 
 def _tolerances(page: PageInput, images: int) -> list[Markup]:
-    """At which strength families of changes move the embedding; nothing where there are none, or no scale."""
+    """Describes at which strength families of changes move the embedding; empty without families or without a scale."""
     table = page.data.table("tolerance")
     floors = page.data.summary.filter((pl.col("metric") == COSINE) & pl.col("share").is_not_null())["floor"]
     if table is None or floors.is_empty():
@@ -66,7 +66,7 @@ def _tolerances(page: PageInput, images: int) -> list[Markup]:
 
 
 def _search(page: PageInput) -> list[Markup]:
-    """How often a search finds the original first; nothing where the study has no search."""
+    """Describes how often a search finds the original first; empty if the study has no search."""
     table = page.data.table("search")
     if table is None:
         return []
@@ -76,21 +76,21 @@ def _search(page: PageInput) -> list[Markup]:
 
 
 def by_cosine(summary: pl.DataFrame) -> list[str]:
-    """Augmentations that have a mean cosine similarity, the most moving first."""
+    """Returns the augmentations that have a mean cosine similarity, the one that moves most first."""
     cosine = summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null())
     return cosine.sort("mean", maintain_order=True)["augmentation"].to_list()
 
 
 def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
-    """How many images an augmentation takes over half of the way to an unrelated image, and which it takes furthest.
+    """Returns how many images each augmentation moves over half the distance to an unrelated image, and the furthest.
 
     Args:
-        rows: Records of a study.
-        summary: Its summary.
+        rows: The rows of a study.
+        summary: Its table `summary`.
         order: Augmentations.
 
     Returns:
-        `augmentation, images, far, image_id, share`, in this order; empty where there is no floor.
+        `augmentation, images, far, image_id, share`, in this order; empty if there is no floor.
     """
     floors = summary.filter((pl.col("metric") == COSINE) & pl.col("share").is_not_null())["floor"]
     far, having = (dict.fromkeys(order if len(floors) else (), 0) for _ in range(2))
@@ -117,20 +117,20 @@ def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) ->
 
 
 def charts(page: PageInput) -> Iterator[Chart]:
-    """A ridge per augmentation, for cosine and for L2."""
+    """Yields a ridge chart for cosine and one for L2."""
     for name, (metric, title) in CHARTS.items():
         yield Chart(name, title, distributions(page.data, metric))
 
 
 def distributions(data: FigureInput, metric: str) -> Plot:
-    """One ridge per augmentation, all equally high, with its mean and 95 % interval, least changed on top.
+    """Returns one ridge per augmentation, all equally high, with mean and 95 % interval, the least changed on top.
 
     Args:
         data: The study's tables and rows.
-        metric: Column to show.
+        metric: The column to show.
 
     Returns:
-        `data` and `layout` of a plotly figure, without the colours of the page.
+        `data` and `layout` of a plotly figure, without the page's colours.
     """
     facts = METRICS[metric]
     described = {row["augmentation"]: row for row in data.summary.iter_rows(named=True) if row["metric"] == metric}

@@ -8,7 +8,7 @@ from embedshift.registry import QUESTIONS, Question, setting
 
 @dataclass(frozen=True)
 class Switches:
-    """Settings of a run."""
+    """The question's settings for a run."""
 
     heads: bool = setting(False, "Split the shift by the heads and MLPs of the encoder.")
     heads_detail: Literal["tokens", "route"] | None = setting(None, "More detail: tokens or route.", rare=True)

@@ -1,4 +1,4 @@
-"""Beside the encoder: the texts that heads are named by, as vectors in the space of each head."""
+"""Runs beside the encoder: texts that name heads, as vectors in the space of each head."""
 
 import importlib.util
 from pathlib import Path
@@ -24,16 +24,16 @@ MOST_TEXTS = 10_000
 def bank_and_space(
     spec: EncoderSpec, encoder: Encoder, anatomy: Anatomy, file: str | None
 ) -> tuple[tuple[str, ...], WordSpace]:
-    """The texts, and how the heads of the last blocks are compared with them.
+    """Returns the texts, and the space in which the heads of the last blocks are compared with them.
 
     Args:
-        spec: Which encoder the study wants.
-        encoder: It, loaded.
-        anatomy: Its.
-        file: Of texts, one a line; None = the names of ImageNet's classes as open_clip has them.
+        spec: Specification of the study's encoder.
+        encoder: The loaded encoder.
+        anatomy: Its anatomy.
+        file: A file of texts, one a line; None = the names of ImageNet's classes as in open_clip.
 
     Raises:
-        UsageError: without a text tower, without texts, or where a head's contribution is no matrix.
+        UsageError: There is no text tower or no text, or a head's contribution is not a matrix.
     """
     texts = read_bank(file)
     blocks = range(max(0, len(anatomy.layers) - LAST_BLOCKS), len(anatomy.layers))
@@ -54,7 +54,7 @@ def bank_and_space(
 
 
 def read_bank(file: str | None) -> tuple[str, ...]:
-    """The texts of a bank, each once; raises UsageError where there is none, or there are too many.
+    """Reads the texts of a bank, each once; raises UsageError if there are none or too many.
 
     Example:
         >>> read_bank(None)[:2]

@@ -1,4 +1,4 @@
-"""The columns of a study with heads, and the names of the parts that a shift is split into."""
+"""The columns of a study with heads, and the names of the parts into which a shift is split."""
 
 # Lists in the rows: [L * H], layer by layer, and [L]; then numbers.
 HEADS, MLPS = "heads", "mlps"

@@ -1,4 +1,4 @@
-"""Figure 23: at which block a shift comes in."""
+"""Figure 23: the blocks at which a shift enters."""
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,7 @@ ROW, BLOCK = 0.26, 0.3
 
 @figure("heads_depth", section=True, possible=has_table("head_route"))
 def heads_depth(data: FigureInput, title: str) -> Figure:
-    """A row per augmentation, the furthest on top: a cell per block at the left, the absolute sums at the right."""
+    """One row per augmentation, the furthest on top: one cell per block at the left, the absolute sums at the right."""
     table = data.table("head_route")
     if table is None:
         raise UsageError("the study has no route; run it with `heads_detail` route")
@@ -57,7 +57,7 @@ def heads_depth(data: FigureInput, title: str) -> Figure:
 
 
 def _columns(table: pl.DataFrame) -> list[str]:
-    """What the columns are called: the input, the blocks, and the pooling head where there is one."""
+    """Returns the names of the columns: the input, the blocks, and the pooling head if there is one."""
     blocks = [str(layer) for layer in table.filter(part=PATTERN)["layer"].unique().sort()]
     return ["input", *blocks, *(["pooling"] if _pools(table) else [])]
 
@@ -67,7 +67,7 @@ def _pools(table: pl.DataFrame) -> bool:
 
 
 def _way(table: pl.DataFrame, name: str) -> tuple[Values, float]:
-    """The shares of one augmentation in the order of the columns, and its absolute sum; NaN where there are none."""
+    """Returns one augmentation's shares in the order of the columns, and its absolute sum; NaN if there are none."""
     own = table.filter(augmentation=name).with_columns(pl.col("share").fill_null(np.nan))
     single = dict(own.filter(layer=0).select("part", "share").iter_rows())
     blocks = own.filter(part=PATTERN).sort("layer")["share"].to_list()

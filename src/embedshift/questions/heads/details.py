@@ -1,4 +1,4 @@
-"""What the section on heads says of the details: words for heads, the tokens of the last block, heads put back."""
+"""Details in the report's section on heads: words for heads, tokens of the last block, and restored heads."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ LONGEST = 60
 
 
 def place_of(layer: object, head: object) -> str:
-    """What a head is called.
+    """Returns the name of a head.
 
     Example:
         >>> place_of(12, "3")
@@ -22,11 +22,11 @@ def place_of(layer: object, head: object) -> str:
 
 
 def words_of(data: FigureInput, rows: Sequence[Json]) -> list[Json]:
-    """The words of the heads that the section's rows name, as far as they have some: `place`, `words`, `explained`.
+    """Returns the words of the heads that the section's rows name, if they have any: `place`, `words`, `explained`.
 
     Args:
         data: The study.
-        rows: As `rows_of` makes them.
+        rows: The rows from `rows_of`.
     """
     table = data.table("head_words")
     if table is None:
@@ -42,7 +42,7 @@ def words_of(data: FigureInput, rows: Sequence[Json]) -> list[Json]:
 
 
 def tokens_of(data: FigureInput, names: Sequence[str]) -> list[Json]:
-    """Of each augmentation how much looking elsewhere and finding something else carry: `augmentation`, and both."""
+    """Returns for each augmentation how much attention to other tokens and other content carry, by `augmentation`."""
     table = data.table("head_tokens")
     if table is None:
         return []
@@ -57,7 +57,7 @@ def tokens_of(data: FigureInput, names: Sequence[str]) -> list[Json]:
 
 
 def agreement_said(data: FigureInput) -> Json | None:
-    """How far shares and effects of heads agree in this study: `views`, `correlation`, `same_first`."""
+    """Returns how far shares and effects of heads agree in this study: `views`, `correlation`, `same_first`."""
     if data.table("head_effect") is None:
         return None
     found = agreement_of(data.rows, data.augmentations)

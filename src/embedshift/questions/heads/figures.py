@@ -1,4 +1,4 @@
-"""Which heads and MLPs carry the shift: a map of them, and bars by part."""
+"""Figures of heads and MLPs that carry the shift: a map, and bars by part."""
 
 import itertools
 from typing import Any
@@ -32,7 +32,7 @@ LEAST = 0.005
 
 
 def _needed(data: FigureInput) -> tuple[dict[str, Shares], list[str], dict[str, float]]:
-    """The shares, the augmentations with shares from the furthest on, and how far each moves: 1 - mean cosine."""
+    """Returns the shares, the augmentations with shares from the furthest on, and 1 - mean cosine of each."""
     table = data.table("heads")
     if table is None:
         raise UsageError("the study has no heads; run it with `heads`")
@@ -44,9 +44,9 @@ def _needed(data: FigureInput) -> tuple[dict[str, Shares], list[str], dict[str, 
 
 @figure("heads_map", section=True, possible=has_table("heads"))
 def heads_map(data: FigureInput, title: str) -> Figure:
-    """A panel per augmentation, the furthest first: a row per block, a cell per head, and the MLPs set apart.
+    """One panel per augmentation, the furthest first: one row per block, one cell per head, and the MLPs apart.
 
-    One scale of colours for all panels, up to the greatest share of a head; an MLP beyond it has the colour of its end.
+    All panels share one colour scale, up to the greatest share of a head; an MLP beyond it has the colour of its end.
     """
     shares, names, _ = _needed(data)
     shown = names[:MOST_PANELS]
@@ -78,7 +78,7 @@ def heads_map(data: FigureInput, title: str) -> Figure:
 
 
 def _panel(axes: Axes, shares: Shares, end: float) -> Any:
-    """The heads and MLPs of one augmentation."""
+    """Draws the heads and MLPs of one augmentation."""
     depth, width = shares.heads.shape
     rows = np.arange(depth + 1)
     look: Json = {"cmap": COLOURS, "vmin": -end, "vmax": end, "edgecolors": "white", "linewidth": 0.3}
@@ -98,9 +98,9 @@ def _panel(axes: Axes, shares: Shares, end: float) -> Any:
 
 @figure("heads_bars", section=True, possible=has_table("heads"))
 def heads_bars(data: FigureInput, title: str) -> Figure:
-    """A bar per augmentation, the furthest on top: in points of the shift at the left, in shares of it at the right.
+    """One bar per augmentation, the furthest on top: in points of the shift at the left, as shares at the right.
 
-    Parts that work against the shift are drawn to the left of 0; the dot is at the sum.
+    Parts that work against the shift are drawn to the left of 0; the dot marks the sum.
     """
     shares, names, shift = _needed(data)
     by_part = parts_of([shares[name] for name in names])
@@ -137,7 +137,7 @@ def heads_bars(data: FigureInput, title: str) -> Figure:
 
 
 def parts_of(shares: list[Shares]) -> dict[str, tuple[str, Values]]:
-    """The parts of the bars, from the input to the last block, by what they are called: a colour, and shares `[A]`.
+    """Returns the parts of the bars by name, from the input to the last block: a colour, and shares `[A]`.
 
     Example:
         >>> one = Shares(np.ones((4, 2)) / 8, np.zeros(4), {"input": 0.0, "pattern": 0.0, "rest": 0.0})
@@ -157,7 +157,7 @@ def parts_of(shares: list[Shares]) -> dict[str, tuple[str, Values]]:
 
 
 def groups(depth: int) -> dict[str, slice]:
-    """The blocks as bars group them: the last one for itself, since it carries most, and two halves of the others.
+    """Returns the blocks as bars group them: the last one alone, since it carries most, and the others in two halves.
 
     Example:
         >>> [*groups(12)], [*groups(2)]

@@ -1,4 +1,4 @@
-"""The shares of a view's shift that heads, feed-forward networks and input carry; they come from the encoder."""
+"""The shares of a view's shift that heads, feed-forward networks and input carry, received from the encoder."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -21,15 +21,15 @@ class MEASURE(Measure):
     """The split of every shift.
 
     Attributes:
-        layers: L, once the encoder is known.
-        heads: H, likewise.
-        cells: Of the grid of patches, likewise.
+        layers: Number of layers L, once the encoder is known.
+        heads: Number of heads H, once the encoder is known.
+        cells: Number of cells of the patch grid, once the encoder is known.
         routed: Ids of the images whose shifts are followed through the network.
         detailed: Number of images that get a detail.
-        bank: The texts that heads are named by; none without a text tower.
-        space: How heads are compared with them; None likewise.
+        bank: The texts that name heads; empty without a text tower.
+        space: How heads are compared with the texts; None without a text tower.
         first: Id of the study's first image.
-        opens: Whether the shard at hand is the one that begins with it.
+        opens: Whether the current shard begins with that image.
     """
 
     in_float32 = True
@@ -55,11 +55,11 @@ class MEASURE(Measure):
 
     @property
     def observations(self) -> Sequence[str]:
-        """What the parts of every block add."""
+        """Requests what the parts of every block add."""
         return ("heads",)
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Shares of a view's shift, which add up to 1."""
+        """Returns the columns of shares of a view's shift, which add up to 1."""
         lists = {"heads": self.layers * self.heads, "mlps": self.layers}
         numbers = ["head_input", "head_pattern", "head_rest"]
         if self.settings.heads_detail == "tokens":
@@ -70,9 +70,9 @@ class MEASURE(Measure):
         return [*(Column(*each) for each in lists.items()), *(Column(name, None) for name in numbers)]
 
     def sums(self, plan: "Plan") -> Mapping[str, Sums]:
-        """The moments of the contributions of heads that words are sought for."""
+        """Returns the moments of head contributions for which words are sought."""
         return {} if self.space is None else {"words": HeadMoments(self.space, with_texts=self.opens)}
 
     def identity(self) -> Json:
-        """What is split, and the texts."""
+        """Returns what is split, and the texts."""
         return {"heads": True, "detail": self.settings.heads_detail, "bank": [*self.bank]}

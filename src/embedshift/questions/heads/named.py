@@ -19,20 +19,20 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def head_words(sums: Mapping[str, Values], bank: Sequence[str], depth: int) -> pl.DataFrame:
-    """Per head of the last blocks: five words at most.
+    """Returns at most five words for each head of the last blocks.
 
     Args:
-        sums: What the shards added up: `images`, `first` `[L', H, d]`, `second` `[L', H, d, d]`, and `texts`
-            `[L', H, N, d]`; empty where there is nothing.
+        sums: Sums of the shards: `images`, `first` `[L', H, d]`, `second` `[L', H, d, d]`, and `texts` `[L', H, N, d]`;
+            empty if there are none.
         bank: The N texts.
-        depth: L, the number of blocks; the last L' have words.
+        depth: Number of blocks L; the last L' have words.
 
     Returns:
-        `layer, head, rank, word, explained`: ranks count from 1, the first pick; `explained` is the share of what the
-        head's contributions vary by, along this pick and those before it. Empty below 8 images.
+        `layer, head, rank, word, explained`: ranks count from 1, the first pick; `explained` is the fraction of the
+        variance of the head's contributions along this pick and those before it. Empty below 8 images.
 
     Raises:
-        UsageError: where the bank has another number of texts than the sums.
+        UsageError: The bank has another number of texts than the sums.
     """
     if float(sums.get("images", 0)) < LEAST_IMAGES or "texts" not in sums:
         return pl.DataFrame(schema=SCHEMA)

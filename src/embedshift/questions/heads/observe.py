@@ -1,4 +1,4 @@
-"""Beside the encoder: each view's shift is split over the parts of the encoder."""
+"""Runs beside the encoder: splits each view's shift over the parts of the encoder."""
 
 import copy
 import logging
@@ -35,7 +35,7 @@ ROUTED_TOGETHER = 4
 
 
 class OBSERVER(Observer):
-    """The anatomy of the encoder, and the split by it."""
+    """The anatomy of the encoder, and the split that it allows."""
 
     def __init__(self, spec: EncoderSpec, encoder: Encoder) -> None:
         super().__init__(spec, encoder)
@@ -47,7 +47,7 @@ class OBSERVER(Observer):
         self.device = encoder.device
 
     def prepare(self, measure: MEASURE) -> MEASURE:
-        """How many layers and heads there are."""
+        """Adds the numbers of layers and heads."""
         made = copy.copy(measure)
         made.layers, made.heads = len(self.anatomy.layers), self.anatomy.heads
         if measure.settings.heads_detail == "route":
@@ -66,20 +66,20 @@ class OBSERVER(Observer):
         return made
 
     def begin(self, measure: MEASURE, samples: Sequence[Sample]) -> MEASURE:
-        """Whether it is the shard that keeps the texts."""
+        """Adds whether this shard keeps the texts."""
         made = copy.copy(measure)
         made.opens = any(sample.image_id == measure.first for sample in samples)
         return made
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
-        """The shares of each view's shift."""
+        """Returns the shares of each view's shift."""
         found = _joined(_columns(split(self.anatomy, *pair)) for pair in self._pairs(image, output.observed["heads"]))
         if measure.settings.heads_detail != "route" or image.sample.image_id in measure.routed:
             found |= self._detail(measure, image)
         return found
 
     def seconds(self, measure: MEASURE, image: DrawnImage) -> float:
-        """What the detail of one image takes, times the images that get any."""
+        """Returns the seconds for the detail of one image times the number of images that get any."""
         if not measure.detailed:
             return 0.0
         started = time.perf_counter()
@@ -96,7 +96,7 @@ class OBSERVER(Observer):
                 return {}
 
     def _tokens(self, cells: int, original: Tensor, views: Tensor) -> dict[str, Tensor]:
-        """What the last block's attention carries by class and register tokens together, then by each patch."""
+        """Returns what the last block's attention carries by class and register tokens together, then by each patch."""
         found = by_tokens(self.anatomy, original, views)
         terms = {"tokens_pattern": found.pattern, "tokens_values": found.values}
         # Not -cells, which is all where there are none.
@@ -107,14 +107,14 @@ class OBSERVER(Observer):
         }
 
     def _route(self, original: Tensor, views: Tensor) -> dict[str, Tensor]:
-        """The way of each shift, and what each head of the last block does to it."""
+        """Returns the route of each shift, and the effect of each head of the last block."""
         found = route(self.anatomy, original, views)
         back = torch.stack([put_back(self.anatomy, original, view[None]) for view in views])
         terms = {"route": found.patterns.flatten(1), "route_input": found.input, "route_pooling": found.pooling}
         return {**terms, "put_back": back}
 
     def _pairs(self, image: DrawnImage, kept: Floats) -> Iterator[tuple[Sequence[Parts], Sequence[Parts]]]:
-        """The parts of the original, and of some of its views; by passes of their own where the study kept none."""
+        """Yields the parts of the original and of some views; by separate passes if the study kept none."""
         if kept.shape[1]:
             rows = torch.from_numpy(np.ascontiguousarray(kept)).to(self.device)
             yield unpacked(self.anatomy, rows[:1]), unpacked(self.anatomy, rows[1:])
@@ -126,14 +126,14 @@ class OBSERVER(Observer):
 
 
 def _pixels(image: DrawnImage, together: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The original, and so many of its views at once, as an encoder's own pixels, float32 `[B, 3, S, S]`."""
+    """Yields the original and `together` of its views as an encoder's pixels, float32 `[B, 3, S, S]`."""
     pixels = torch.from_numpy(np.ascontiguousarray(image.views)).permute(0, 3, 1, 2)
     for start in range(1, len(pixels), together):
         yield pixels[:1].float(), pixels[start : start + together].float()
 
 
 def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Values]:
-    """Columns of some views after those of others."""
+    """Concatenates columns of several parts of the views."""
     found = list(parts)
     return {name: torch.cat([each[name] for each in found]).cpu().numpy() for name in found[0]}
 

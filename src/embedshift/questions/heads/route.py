@@ -1,4 +1,4 @@
-"""The tables `head_route` and `head_effect`: where a shift comes in, and what goes when a head is put back."""
+"""The tables `head_route` and `head_effect`: where a shift enters, and how much vanishes when a head is restored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ EFFECT_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def head_route(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Per augmentation and block: how much of the mean shift the changed attention patterns of the block bring in.
+    """Returns for each augmentation and block how much of the mean shift enters by the block's changed attention.
 
     Args:
-        rows: Records of a study with `heads_detail` route.
+        rows: Rows of a study with `heads_detail` route.
         augmentations: Names, in suite order.
         seed: The study's seed; it decides the resamples.
 
@@ -36,7 +36,7 @@ def head_route(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -
     rows, depth = _of_routed(rows), length_of(rows, MLPS)
 
     def terms(values: Values) -> Values:
-        """`[b, draws, L * H + 2]` → `[b, draws, 3 + L]`."""
+        """Reduces `[b, draws, L * H + 2]` to `[b, draws, 3 + L]`."""
         blocks = values[..., :-2].reshape(*values.shape[:2], depth, -1).sum(axis=3)
         single = values[..., -2:]
         absolute = np.abs(np.concatenate([single, blocks], axis=2)).sum(axis=2, keepdims=True).round(DECIMALS)
@@ -51,22 +51,22 @@ def head_route(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -
 
 
 def head_effect(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Per augmentation and head of the last block: what goes of the shift when the head is put back.
+    """Returns for each augmentation and head of the last block how much of the shift vanishes when it is restored.
 
     Args:
-        rows: Records of a study with `heads_detail` route.
+        rows: Rows of a study with `heads_detail` route.
         augmentations: Names, in suite order.
         seed: The study's seed; it decides the resamples.
 
     Returns:
-        `augmentation, head, effect, ci_low, ci_high, share`: `effect` is a part of 1 - cosine, weighted as shares are;
-        `share` is the share of the head over the same views, as in the table `heads`.
+        `augmentation, head, effect, ci_low, ci_high, share`: `effect` is a fraction of 1 - cosine, weighted as shares
+        are; `share` is the share of the head over the same views, as in the table `heads`.
     """
     rows = _of_routed(rows)
     count = length_of(rows, PUT_BACK)
 
     def last(values: Values) -> Values:
-        """`[b, draws, H + L * H]` → the effects, and the shares of the last block `[b, draws, 2 * H]`."""
+        """Splits `[b, draws, H + L * H]` into the effects and the shares of the last block, `[b, draws, 2 * H]`."""
         return np.concatenate([values[..., :count], values[..., -count:]], axis=2)
 
     made: list[pl.DataFrame] = []
@@ -80,12 +80,13 @@ def head_effect(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far direct shares and effects of heads say the same.
+    """How far direct shares and effects of heads agree.
 
     Args:
-        views: Number of views compared.
-        correlation: Pearson's, over views and heads; NaN where one of both is constant.
-        same_first: Share of the views whose greatest share and greatest effect are of one head; NaN without views.
+        views: Number of compared views.
+        correlation: Pearson's correlation over views and heads; NaN if one of both is constant.
+        same_first: Proportion of the views whose greatest share and greatest effect belong to one head; NaN without
+            views.
     """
 
     views: int
@@ -94,11 +95,11 @@ class Agreement:
 
 
 def agreement(effects: Values, shares: Values) -> Agreement:
-    """Compares what goes when heads are put back with the shares that they carry.
+    """Compares the effects of restored heads with the shares that the heads carry.
 
     Args:
-        effects: Of N views and H heads `[N, H]`; a view with a number that is not finite is left out.
-        shares: Of the same heads `[N, H]`.
+        effects: Effects of N views and H heads, `[N, H]`; a view with a number that is not finite is left out.
+        shares: Shares of the same heads, `[N, H]`.
 
     Example:
         >>> found = agreement(np.array([[0.5, 0.1], [0.2, 0.4]]), np.array([[0.4, 0.0], [0.3, 0.2]]))
@@ -117,14 +118,14 @@ def agreement(effects: Values, shares: Values) -> Agreement:
 
 
 def agreement_of(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Agreement:
-    """The same of the views of a study with `heads_detail` route."""
+    """Returns the agreement over the views of a study with `heads_detail` route."""
     kept = rows.filter(pl.col("view").is_in(list(augmentations)), pl.col(PUT_BACK).is_not_null())
     found, count = kept.select(PUT_BACK, HEADS).collect(), length_of(rows, PUT_BACK)
     return agreement(numbers_of(found, [PUT_BACK]), numbers_of(found, [HEADS])[:, -count:])
 
 
 def routed(rows: pl.LazyFrame) -> list[str]:
-    """Ids of the images whose shifts were followed through the network."""
+    """Returns the ids of the images whose shifts were followed through the network."""
     return rows.filter(pl.col(ROUTE).is_not_null()).select(pl.col("image_id").unique()).collect()["image_id"].to_list()
 
 

@@ -1,4 +1,4 @@
-"""Which part of the encoder moves: what the section on heads says."""
+"""The report's section on heads."""
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ NAMED = 3
 
 
 def section(page: PageInput) -> Section | None:
-    """Which part moves; nothing without heads."""
+    """Returns the section; None without heads."""
     table = page.data.table("heads")
     if table is None:
         return None
@@ -37,14 +37,14 @@ def section(page: PageInput) -> Section | None:
 
 
 def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
-    """What the section shows beside its figures.
+    """Returns what the section shows beside its figures.
 
     Args:
-        table: As `Study.heads`.
+        table: The table `heads`.
         names: The augmentations, in the order of the rows.
 
     Returns:
-        `depth` and `width`, the numbers of blocks and of heads in each; `rows`, one per augmentation: its name, the
+        `depth` and `width`, the numbers of blocks and of heads per block; `rows`, one per augmentation: its name, the
         `NAMED` heads with the greatest shares, whether the first is clearly `ahead` of the second; and the shares of
         all heads, all MLPs, the last block and the input.
 
@@ -80,7 +80,7 @@ def _percent(share: float) -> str:
 
 
 def is_clear(top: pl.DataFrame) -> str:
-    """Whether the interval of the first head of a sorted table lies above that of the second: yes, no, or a dash.
+    """Returns whether the first head's interval lies above the second's in a sorted table: yes, no, or a dash.
 
     Example:
         >>> is_clear(pl.DataFrame({"ci_low": [0.3, 0.1], "ci_high": [0.5, 0.31]}))

@@ -1,4 +1,4 @@
-"""The table `heads` as arrays, and the augmentations from the one that moves the embedding most."""
+"""The table `heads` as arrays, and the order of augmentations from the furthest on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Shares:
     """The shares of one augmentation's shift.
 
     Args:
-        heads: `[L, H]`; NaN where it has none.
-        mlps: `[L]`.
-        single: Of `input`, `pattern` and `rest`.
+        heads: Shares of heads, `[L, H]`; NaN if there are none.
+        mlps: Shares of MLPs, `[L]`.
+        single: Shares of `input`, `pattern` and `rest`.
     """
 
     heads: Values
@@ -29,12 +29,12 @@ class Shares:
 
     @property
     def depth(self) -> int:
-        """L, the number of blocks."""
+        """The number of blocks L."""
         return len(self.mlps)
 
 
 def shares_of(table: pl.DataFrame) -> dict[str, Shares]:
-    """The shares of every augmentation of a table `heads`, in its order.
+    """Returns the shares of every augmentation of a table `heads`, in its order.
 
     Example:
         >>> parts = {"layer": [0, 0, 0, 1, 1, 1], "part": ["input", "pattern", "rest", "0", "1", "mlp"]}
@@ -53,11 +53,11 @@ def shares_of(table: pl.DataFrame) -> dict[str, Shares]:
 
 
 def furthest_first(names: Sequence[str], shift: Values) -> list[str]:
-    """The augmentations from the greatest mean shift to the least; those without one stand last.
+    """Returns the augmentations from the greatest mean shift to the least; those without one come last.
 
     Args:
-        names: Of the augmentations.
-        shift: 1 - mean cosine of each; NaN where there is none.
+        names: Names of the augmentations.
+        shift: 1 - mean cosine of each; NaN if there is none.
 
     Example:
         >>> furthest_first(["blur", "noise", "still"], np.array([0.1, 0.4, np.nan]))

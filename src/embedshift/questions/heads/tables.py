@@ -15,17 +15,18 @@ from embedshift.store.tables import Table
 
 
 def heads(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Per augmentation and part of the encoder: its share of the mean shift, and a 95 % interval.
+    """Returns for each augmentation and part of the encoder its share of the mean shift, with a 95 % interval.
 
     Args:
-        rows: Records of a study with heads.
+        rows: Rows of a study with heads.
         augmentations: Names, in suite order.
         seed: The study's seed; it decides the resamples.
 
     Returns:
         `augmentation, layer, part, share, ci_low, ci_high`: layer 0 has the parts `input`, `pattern` and `rest`; layers
-        1, the first block, to L, the last, have their heads by number, "0" first, and `mlp`. The shares of an
-        augmentation sum to 1; they may be negative. Null where no view has shares; an interval, below 8 images.
+        1 (the first block) to L (the last) have their heads by number, "0" first, and `mlp`. The shares of an
+        augmentation sum to 1; they may be negative. Shares are null if no view has any; intervals are null below 8
+        images.
     """
     columns = [HEADS, MLPS, *SINGLE.values()]
     made: list[pl.DataFrame] = []
@@ -41,7 +42,7 @@ def heads(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.
 
 
 def _parts(rows: pl.LazyFrame) -> list[tuple[int, str]]:
-    """Layer and name of every part, in the order of the lists' numbers."""
+    """Returns layer and name of every part, in the order of the lists' numbers."""
     depth, all_heads = (length_of(rows, name) for name in (MLPS, HEADS))
     found = [(1 + number // (all_heads // depth), str(number % (all_heads // depth))) for number in range(all_heads)]
     return [*found, *((layer, MLP) for layer in range(1, depth + 1)), *((0, name) for name in SINGLE)]
@@ -52,7 +53,7 @@ def _of_rows(make: Callable[..., pl.DataFrame]) -> Callable[[Reader], pl.DataFra
 
 
 def _detail(name: str) -> Callable[[Reader], bool]:
-    """For `possible`: whether the study has a detail."""
+    """Returns a function for `possible`: whether the study has a detail."""
     return lambda reader: reader.identity_of("heads").get("detail") == name
 
 

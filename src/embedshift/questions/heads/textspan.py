@@ -1,8 +1,8 @@
-"""Words for heads: the texts that name the directions along which what a head adds differs most between images.
+"""Words for heads: texts that name the directions along which a head's contributions vary most between images.
 
 TextSpan (Gandelsman, Efros and Steinhardt 2024) picks, one after the other, the text along which the contributions of a
-head vary most, and takes that direction out of contributions and texts. All that it asks of the contributions is their
-second moment within the head's own space, `d x d` numbers: so nothing is kept of single images.
+head vary most, and removes that direction from contributions and texts. It needs only the second moment of the
+contributions within the head's own space, `d x d` numbers, so that no data of single images is kept.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 
-# Heads of so many last blocks are named, by so many words each; earlier ones hardly reach the embedding by themselves.
+# The number of last blocks whose heads get words, and words per head; earlier heads hardly reach the embedding.
 LAST_BLOCKS = 4
 WORDS = 5
 # Variance below this share of what there was at first is rounding.
@@ -26,7 +26,7 @@ class Picked:
 
     Args:
         text: Its place in the bank.
-        explained: The share of the head's variance along this and all earlier picks.
+        explained: The fraction of the head's variance along this and all earlier picks.
     """
 
     text: int
@@ -34,15 +34,15 @@ class Picked:
 
 
 def textspan(covariance: ArrayLike, texts: ArrayLike, count: int = WORDS) -> list[Picked]:
-    """The texts that span most of what a head adds.
+    """Returns the texts that span most of a head's contributions.
 
     Args:
-        covariance: Of its contributions in an orthonormal basis of its space, `[d, d]`.
-        texts: Of N texts, their vectors in that basis, `[N, d]`.
-        count: How many to pick; never more than the d that there can be.
+        covariance: Covariance of its contributions in an orthonormal basis of its space, `[d, d]`.
+        texts: Vectors of N texts in that basis, `[N, d]`.
+        count: Number of picks; at most d.
 
     Returns:
-        The picks; fewer where nothing varies any more.
+        The picks; fewer if no variance remains.
 
     Example:
         >>> [(each.text, round(each.explained, 2)) for each in textspan([[1, 0], [0, 3]], [[5, 0], [0, 5], [4, 4]])]
@@ -63,6 +63,6 @@ def textspan(covariance: ArrayLike, texts: ArrayLike, count: int = WORDS) -> lis
 
 
 def covariances(sums: Mapping[str, Values]) -> NDArray[np.float64]:
-    """Of the contributions of each head, `[L', H, d, d]`, from the moments of all shards."""
+    """Returns the covariances of each head's contributions, `[L', H, d, d]`, from the moments of all shards."""
     mean = sums["first"] / sums["images"]
     return np.asarray(sums["second"] / sums["images"] - mean[..., :, None] * mean[..., None, :], np.float64)

@@ -1,4 +1,4 @@
-"""Figure 24: what the last block's attention carries of a shift, patch by patch."""
+"""Figure 24: how much of a shift the last block's attention carries, patch by patch."""
 
 from collections.abc import Sequence
 
@@ -32,9 +32,9 @@ Maps = dict[tuple[str, str, str], Values]
 @figure("head_tokens", images=3, section=True,
         possible=has_table("head_tokens"))  # fmt: skip
 def head_tokens(data: FigureInput, title: str) -> Figure:
-    """A row per image: the original; then the view that moves furthest, and the one in the middle, with two maps each.
+    """One row per image: the original; then the view that moves furthest, and the median one, with two maps each.
 
-    The maps show, patch by patch, what looking elsewhere and finding something else there carry of the shift.
+    The maps show, patch by patch, how much of the shift changed attention and changed content carry.
     """
     if data.table("head_tokens") is None:
         raise UsageError("the study has no shares of tokens; run it with `heads_detail` tokens")
@@ -62,13 +62,13 @@ def head_tokens(data: FigureInput, title: str) -> Figure:
 
 
 def shown_of(data: FigureInput) -> list[str]:
-    """The augmentation that moves the embedding furthest, and the one in the middle; one where there is no other."""
+    """Returns the augmentation that moves the embedding furthest and the median one; one if there is no other."""
     order = furthest_first(data.augmentations, 1 - data.statistic("mean", COSINE))
     return list(dict.fromkeys([order[0], order[len(order) // 2]]))
 
 
 def maps_of(data: FigureInput, images: Sequence[RedrawnImage], names: Sequence[str]) -> Maps:
-    """Image, augmentation and term → shares of the patches `[g_h, g_w]`, of draw 0; what has none is not there."""
+    """Returns image, augmentation and term → shares of the patches `[g_h, g_w]`, of draw 0, if there are any."""
     grid = data.reader.info.encoder.grid
     ids = [image.image_id for image in images]
     wanted = pl.col("image_id").is_in(ids) & pl.col("view").is_in(list(names)) & (pl.col("draw") == 0)
@@ -85,7 +85,7 @@ def maps_of(data: FigureInput, images: Sequence[RedrawnImage], names: Sequence[s
 def _of_image(
     image: RedrawnImage, names: Sequence[str], maps: Maps, scale: Normalize
 ) -> list[tuple[Pixels | None, str]]:
-    """Each view, and its maps as pictures."""
+    """Returns each view, and its maps as images."""
     pictures: list[tuple[Pixels | None, str]] = []
     for name in names:
         pictures.append((image.views.get(name), name))
@@ -96,7 +96,7 @@ def _of_image(
 
 
 def coloured(shares: Values, scale: Normalize) -> Pixels:
-    """Shares `[g_h, g_w]` as a picture, uint8 `[g_h, g_w, 3]`: a pixel a patch.
+    """Converts shares `[g_h, g_w]` to an image, uint8 `[g_h, g_w, 3]`, with one pixel per patch.
 
     Example:
         >>> coloured(np.array([[-1.0, 0.0, 1.0]]), Normalize(-1, 1)).tolist()

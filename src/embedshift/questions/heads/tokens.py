@@ -1,4 +1,4 @@
-"""The table `head_tokens`: does the last block's attention look elsewhere, or find something else there?"""
+"""The table `head_tokens`: whether the last block's attention moves to other tokens or finds other content."""
 
 from collections.abc import Sequence
 
@@ -17,16 +17,16 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def head_tokens(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Per augmentation: how much of its mean shift the last block's attention carries, by the reason why.
+    """Returns for each augmentation how much of its mean shift the last block's attention carries, by reason.
 
     Args:
-        rows: Records of a study with `heads_detail` tokens.
+        rows: Rows of a study with `heads_detail` tokens.
         augmentations: Names, in suite order.
         seed: The study's seed; it decides the resamples.
 
     Returns:
-        `augmentation, term, share, ci_low, ci_high`: `pattern` for looking elsewhere, `values` for finding something
-        else; both sum to the share of the last block's heads in the table `heads`. Null as there.
+        `augmentation, term, share, ci_low, ci_high`: `pattern` for changed attention, `values` for changed content;
+        both sum to the share of the last block's heads in the table `heads`. Null as in that table.
     """
     made = [
         pl.DataFrame({"augmentation": name, "term": [*TOKENS], **numbers})
@@ -36,5 +36,5 @@ def head_tokens(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) 
 
 
 def _terms(tokens: Values) -> Values:
-    """Both lists side by side `[b, draws, 2 * T]` → their sums `[b, draws, 2]`."""
+    """Sums both lists side by side `[b, draws, 2 * T]` to `[b, draws, 2]`."""
     return np.asarray(tokens.reshape(*tokens.shape[:2], len(TOKENS), -1).sum(axis=3))

@@ -1,4 +1,4 @@
-"""Shares of an augmentation: those of its views, each weighted by how far it moves."""
+"""Shares of an augmentation: those of its views, weighted by how far each view moves."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -28,21 +28,21 @@ def of_augmentations(
     *,
     seed: int,
 ) -> Iterator[tuple[str, dict[str, Values]]]:
-    """Per augmentation, K shares of its mean shift and their 95 % intervals.
+    """Yields for each augmentation K shares of its mean shift, with 95 % intervals.
 
     A share is the mean over views of share * (1 - cosine), divided by the mean of 1 - cosine. Shares of small shifts,
     which are noisy, count little. A view without shares is in neither mean.
 
     Args:
-        rows: Records of a study with heads.
+        rows: Rows of a study with heads.
         augmentations: Names, in suite order.
         columns: Lists and numbers of the rows.
-        of: These side by side, `[b, draws, C]` → `[b, draws, K]`.
+        of: Function of these columns side by side, `[b, draws, C]` → `[b, draws, K]`.
         seed: The study's seed; it decides the resamples.
 
     Yields:
-        The augmentation, and `share`, `ci_low` and `ci_high`, `[K]` each; NaN where there is none. Nothing where no
-        image was measured.
+        The augmentation, and `share`, `ci_low` and `ci_high`, `[K]` each; NaN if there is none. Nothing if no image was
+        measured.
     """
     order = layout(rows)
     for name in augmentations if order.images else ():
@@ -53,20 +53,20 @@ def of_augmentations(
 def _weighted(
     rows: pl.LazyFrame, order: Layout, name: str, columns: Sequence[str], of: Callable[[Values], Values]
 ) -> Iterator[tuple[Values, Values]]:
-    """Of the images, some at a time: sums of share * (1 - cosine) over the draws `[b, K]`, and of 1 - cosine `[b]`."""
+    """Yields, some images at a time, sums of share * (1 - cosine) over the draws `[b, K]`, and of 1 - cosine `[b]`."""
     moved, draws = rows.filter(pl.col("view") == name).select(COSINE, *columns), len(order.positions(name))
     for block in blocks(moved, draws):
         shift = 1 - numbers_of(block, [COSINE]).reshape(-1, draws)
         shares = numbers_of(block, columns)
         shares = of(shares.reshape(*shift.shape, shares.shape[1]))
-        # A view without shares has null or NaN in all of them; one that did not turn has nothing to share.
+        # A view without shares has null or NaN in all of them; so has one that did not move.
         there = np.isfinite(shares).all(axis=2) & (shift > 0)
         weight = np.where(there, shift, 0.0)
         yield (np.where(there[..., None], shares, 0.0) * weight[..., None]).sum(axis=1), weight.sum(axis=1)
 
 
 def numbers_of(rows: pl.DataFrame, columns: Sequence[str]) -> Values:
-    """Columns of lists and of numbers side by side, float64 `[n, C]`; null becomes NaN.
+    """Concatenates columns of lists and of numbers, float64 `[n, C]`; null becomes NaN.
 
     Example:
         >>> rows = pl.DataFrame({"a": [[1.0, 2.0]], "b": [3.0]}, schema={"a": pl.Array(pl.Float32, 2), "b": pl.Float64})
@@ -77,7 +77,7 @@ def numbers_of(rows: pl.DataFrame, columns: Sequence[str]) -> Values:
 
 
 def length_of(rows: pl.LazyFrame, name: str) -> int:
-    """Of the lists of a column."""
+    """Returns the length of the lists of a column."""
     kind = rows.collect_schema()[name]
     assert isinstance(kind, pl.Array)
     return kind.size

@@ -1,4 +1,4 @@
-"""What words for heads are made from: the moments of what each head adds to the embeddings of originals."""
+"""Moments of what each head adds to the embeddings of originals, from which words for heads are derived."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WordSpace:
-    """How the contributions of some heads are read from what the encoder gave, and the texts beside them.
+    """How the contributions of some heads are read from the encoder's output, and the texts to compare with.
 
     Args:
-        sizes: Of each block, the widths of the stream and of its heads side by side, as `HeadsTap` keeps them.
-        bases: Of L' last blocks of H heads, `[L', H, d, d]`: a head's output → its contribution in the basis.
+        sizes: For each block, the widths of the stream and of its concatenated heads, as `HeadsTap` keeps them.
+        bases: For the L' last blocks of H heads, `[L', H, d, d]`: a head's output → its contribution in the basis.
         texts: Vectors of N texts in each basis, `[L', H, N, d]`.
     """
 
@@ -29,10 +29,10 @@ class WordSpace:
     texts: Values
 
     def contributions(self, kept: Floats) -> Values:
-        """What each of the heads adds to the embedding of one image, float64 `[L', H, d]`.
+        """Returns what each of the heads adds to the embedding of one image, float64 `[L', H, d]`.
 
         Args:
-            kept: What `HeadsTap` kept of it, `[F]`.
+            kept: The vector that `HeadsTap` kept for it, `[F]`.
         """
         blocks, heads, width, _ = self.bases.shape
         starts = np.cumsum([0, *(3 * stream + merged for stream, merged in self.sizes)])
@@ -51,8 +51,8 @@ class HeadMoments(Sums):
     """First and second moments of the contributions of heads to the embeddings of originals.
 
     Args:
-        space: How they are read.
-        with_texts: Whether the texts are put beside them: one shard of a study keeps these.
+        space: How contributions are read.
+        with_texts: Whether to store the texts too; one shard of a study does.
     """
 
     def __init__(self, space: WordSpace, *, with_texts: bool) -> None:
@@ -62,7 +62,7 @@ class HeadMoments(Sums):
         self.first, self.second = np.zeros((blocks, heads, width)), np.zeros((blocks, heads, width, width))
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        """One more original."""
+        """Adds an original."""
         found = self.space.contributions(output.observed["heads"][0])
         if np.isfinite(found).all():
             self.images += 1
@@ -70,7 +70,7 @@ class HeadMoments(Sums):
             self.second += found[..., :, None] * found[..., None, :]
 
     def close(self) -> Mapping[str, Values]:
-        """`images`, `first` `[L', H, d]`, `second` `[L', H, d, d]`, and perhaps `texts`."""
+        """Returns `images`, `first` `[L', H, d]`, `second` `[L', H, d, d]`, and with texts `texts`."""
         texts = {"texts": self.space.texts} if self.with_texts else {}
         if not self.images:
             return texts

@@ -7,7 +7,7 @@ from embedshift.registry import QUESTIONS, Question, setting
 
 @dataclass(frozen=True)
 class Switches:
-    """Settings of a run."""
+    """The question's settings for a run."""
 
     layers: bool = setting(False, "Measure the shift after every block of the encoder.")
 

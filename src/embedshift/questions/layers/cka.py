@@ -1,4 +1,4 @@
-"""The likeness of the same images before and after a change, layer by layer: CKA of minibatches."""
+"""CKA over minibatches: the similarity of a set of images before and after a change, layer by layer."""
 
 from collections.abc import Iterable
 
@@ -23,14 +23,14 @@ def hsic(k: ArrayLike, l: ArrayLike) -> Values:  # noqa: E741 - the paper's lett
     K~ is K with zeros on its diagonal.
 
     Args:
-        k: Likeness of each of m images to each, symmetric `[..., m, m]`, m at least 4.
-        l: The same by another measure `[..., m, m]`.
+        k: Similarities between m images, symmetric `[..., m, m]`, m at least 4.
+        l: Similarities by another measure, `[..., m, m]`.
 
     Returns:
-        float64 `[...]`; 0 on average where the two have nothing to do with each other, so that it may be negative.
+        float64 `[...]`; 0 on average if the two are independent, so that it may be negative.
 
     Raises:
-        ValueError: with fewer than 4 images.
+        ValueError: There are fewer than 4 images.
 
     Example:
         >>> near = np.eye(4)[[1, 0, 3, 2]]
@@ -51,11 +51,11 @@ def hsic(k: ArrayLike, l: ArrayLike) -> Values:  # noqa: E741 - the paper's lett
 
 
 def cka_terms(x: ArrayLike, y: ArrayLike) -> Values:
-    """The three numbers that linear CKA is made of, of one minibatch.
+    """Returns the three numbers of linear CKA for one minibatch.
 
     Args:
-        x: What m originals give `[m, L, W]`, m at least 4.
-        y: What their views give `[m, L, W]`.
+        x: Outputs for m originals, `[m, L, W]`, m at least 4.
+        y: Outputs for their views, `[m, L, W]`.
 
     Returns:
         float64 `[L, 3]`: HSIC of x with y, of x with itself, of y with itself.
@@ -72,12 +72,12 @@ def cka(terms: ArrayLike) -> Values:
     """Linear CKA (Kornblith et al. 2019) of terms, which may be a sum over minibatches (Nguyen et al. 2021).
 
     Args:
-        terms: `[..., 3]`, as `cka_terms` gives them.
+        terms: Terms from `cka_terms`, `[..., 3]`.
 
     Returns:
-        float64 `[...]` in [-1, 1]: 1 = the views lie to each other as the originals do, up to turning and scaling; 0 =
-        nothing in common. Unbiased HSIC is an inner product, so that by Cauchy and Schwarz it is at most 1, also of
-        sums over minibatches; it may be negative. NaN where all originals or all views are alike.
+        float64 `[...]` in [-1, 1]: 1 = the views lie relative to each other as the originals do, up to rotation and
+        scaling; 0 = nothing in common. Unbiased HSIC is an inner product, so that by Cauchy and Schwarz CKA is at most
+        1, also for sums over minibatches; it may be negative. NaN if all originals or all views are equal.
 
     Example:
         >>> cka([1.0, 4.0, 1.0]).item()
@@ -89,14 +89,14 @@ def cka(terms: ArrayLike) -> Values:
 
 
 def interval(total: Values, shards: Iterable[Values]) -> tuple[Values, Values]:
-    """95 % intervals of CKA: the jackknife over shards, with Student's t.
+    """Returns 95 % intervals of CKA: the jackknife over shards, with Student's t.
 
     Args:
-        total: The terms of all B shards, added up `[..., 3]`.
-        shards: The terms of each `[..., 3]`; they are read once, and one is in memory at a time.
+        total: Sums of the terms of all B shards, `[..., 3]`.
+        shards: The terms of each shard, `[..., 3]`; they are read once, and one is in memory at a time.
 
     Returns:
-        Their ends `[...]`, within [-1, 1]; NaN for one shard.
+        Lower and upper ends, `[...]`, within [-1, 1]; NaN for one shard.
 
     Example:
         >>> shards = [np.array([1.0, 2.0, 1.0]), np.array([1.2, 2.0, 1.0]), np.array([1.1, 2.0, 1.0])]
@@ -108,12 +108,12 @@ def interval(total: Values, shards: Iterable[Values]) -> tuple[Values, Values]:
 
 
 def terms_of(k: Values, l: Values) -> Values:  # noqa: E741 - the paper's letters
-    """The three numbers of two likenesses `[..., m, m]`, as `cka_terms` has them."""
+    """Returns the three numbers of two similarity matrices `[..., m, m]`, as in `cka_terms`."""
     return np.stack([hsic(k, l), hsic(k, k), hsic(l, l)], axis=-1)
 
 
 def likeness(x: ArrayLike) -> Values:
-    """Inner products `[L, m, m]` of `[m, L, W]`."""
+    """Returns inner products `[L, m, m]` of `[m, L, W]`."""
     vectors = np.moveaxis(np.asarray(x, np.float64), 0, 1)
     # The estimate does not depend on the mean; a large one would only cost digits.
     vectors = vectors - vectors.mean(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The columns of a study with layers, and what counts as no change in them."""
+"""The columns of a study with layers, and their values for no change."""
 
 TOKENS = ("cls", "patches")
 COMPARED = ("cosine_similarity", "l2_distance")
@@ -7,7 +7,7 @@ UNMOVED = 1e-6
 
 
 def column(metric: str, token: str) -> str:
-    """The column of the records that holds a metric of a token.
+    """Returns the column that holds a metric of a token.
 
     Example:
         >>> column("l2_distance", "cls")

@@ -1,4 +1,4 @@
-"""Shift by depth: at which block of the encoder an augmentation bites."""
+"""The figure of shift by depth: after which blocks of the encoder an augmentation acts."""
 
 import numpy as np
 import polars as pl
@@ -17,10 +17,10 @@ PANELS = {"cosine_similarity": "1 − mean cosine similarity", "cka": "linear CK
 
 @figure("depth", section=True, possible=has_table("layers"))
 def depth(data: FigureInput, title: str) -> Figure:
-    """A line per augmentation over the blocks: 1 - mean cosine similarity above, CKA below, a column for each token.
+    """One line per augmentation over the blocks: 1 - mean cosine above, CKA below, one column for each token.
 
-    The band is the 95 % interval. Strong augmentations lie far above the others, so that the axis of 1 - cosine is
-    logarithmic; what is at or below `UNMOVED` is drawn at its lower end.
+    The band is the 95 % interval. Strong augmentations lie far above the others, so the axis of 1 - cosine is
+    logarithmic; values at or below `UNMOVED` are drawn at its lower end.
     """
     table = data.table("layers")
     if table is None:
@@ -62,7 +62,7 @@ def _lines(axes: Axes, data: FigureInput, table: pl.DataFrame) -> None:
 
 
 def _logarithmic(axes: Axes) -> None:
-    """A logarithmic axis of changes; where something did not move, its lower end is `UNMOVED`."""
+    """Sets a logarithmic axis of changes; if something did not move, its lower end is `UNMOVED`."""
     axes.set_yscale("log")
     low, high = axes.dataLim.intervaly
     if low <= UNMOVED:

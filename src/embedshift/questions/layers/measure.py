@@ -1,4 +1,4 @@
-"""Metrics layer by layer: how far what each block of the encoder gives moves, one image at a time and as a set."""
+"""Metrics layer by layer: how far the output of each block moves, for single images and for the set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,13 +25,13 @@ MINIBATCH = 64
 
 
 def shift(layers: ArrayLike) -> dict[str, Values]:
-    """How far the views of one image moved from the original, layer by layer.
+    """Returns how far the views of one image moved from the original, layer by layer.
 
     Args:
         layers: `[1 + V, L, T, W]`, the original first; the T tokens are the last T of `TOKENS`.
 
     Returns:
-        float64 `[V, L]` by the names of the records' columns: cosine similarity and L2 distance of each token.
+        Column → float64 `[V, L]`: cosine similarity and L2 distance of each token.
 
     Example:
         >>> moved = shift([[[[1.0, 0.0]]], [[[0.0, 2.0]]]])
@@ -52,9 +52,9 @@ class CkaSums(Sums):
 
     Args:
         draws: Views per augmentation.
-        images: Images in the minibatches so far. A last minibatch of fewer than `LEAST_MINIBATCH` gives nothing.
-        sums: float64 `[A, T, L, 3]`, the terms of each augmentation, token and layer, added up over draws and
-            minibatches, each minibatch by its number of images.
+        images: Images in the minibatches so far. A last minibatch of fewer than `LEAST_MINIBATCH` is left out.
+        sums: float64 `[A, T, L, 3]`, the terms of each augmentation, token and layer, summed over draws and
+            minibatches; each minibatch is weighted by its number of images.
 
     Example:
         >>> rng, sums = np.random.default_rng(0), CkaSums(draws=1)
@@ -71,12 +71,12 @@ class CkaSums(Sums):
     _waiting: list[NDArray[Any]] = field(default_factory=list)
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        """One more image, by the layers in its output."""
+        """Adds an image, by the layers in its output."""
         if output.layers is not None:
             self.add_layers(output.layers)
 
     def add_layers(self, layers: ArrayLike) -> None:
-        """One more image: `[1 + A * draws, L, T, W]`, the original first, then draw by draw; not finite = left out."""
+        """Adds an image: `[1 + A * draws, L, T, W]`, the original first, then draw by draw; not finite = left out."""
         states = np.asarray(layers)
         if np.isfinite(states).all():
             self._waiting.append(states)
@@ -84,15 +84,15 @@ class CkaSums(Sums):
             self._count()
 
     def close(self) -> Mapping[str, Values]:
-        """`images`, how many are in the terms, and `terms` `[A, T, L, 3]`; nothing where there are too few."""
+        """Returns `images`, the number in the terms, and `terms` `[A, T, L, 3]`; empty if there are too few images."""
         self._count()
         return {"images": np.array(float(self.images)), "terms": self.sums} if self.images else {}
 
     def _count(self) -> None:
-        """Takes what waits as a minibatch."""
+        """Turns the waiting images into a minibatch."""
         count, depth = len(self._waiting), self._waiting[0].shape[1] if self._waiting else 0
         if count >= LEAST_MINIBATCH:
-            # [views, m, T * L, W]: tokens and layers are all alike to the formula.
+            # [views, m, T * L, W]: the formula treats tokens and layers alike.
             states = np.stack(self._waiting, axis=1).swapaxes(2, 3)
             states = states.reshape(*states.shape[:2], -1, states.shape[-1])
             original, *views = map(likeness, states)
@@ -108,24 +108,24 @@ class MEASURE(Measure):
 
     @property
     def observations(self) -> Sequence[str]:
-        """What every block gives."""
+        """Requests the output of every block."""
         return ("layers",)
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """A list over the blocks for each token and metric."""
+        """Returns a list column over the blocks for each token and metric."""
         assert probe is not None
         assert probe.layers is not None
         _, depth, tokens, _ = probe.layers.shape
         return [Column(column(name, token), depth) for token in TOKENS[-tokens:] for name in FUNCTIONS]
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """Original against views, block by block."""
+        """Compares the original with its views, block by block."""
         return {} if output.layers is None else shift(output.layers)
 
     def sums(self, plan: "Plan") -> Mapping[str, Sums]:
-        """The terms of CKA."""
+        """Returns the terms of CKA."""
         return {"cka": CkaSums(plan.config.draws)}
 
     def identity(self) -> Json:
-        """That they are there."""
+        """Returns that the rows have layers."""
         return {"layers": True}

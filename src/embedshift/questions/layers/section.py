@@ -1,4 +1,4 @@
-"""Where it happens: what the section on layers says."""
+"""The report's section on layers."""
 
 import polars as pl
 
@@ -12,7 +12,7 @@ from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
 
 def section(page: PageInput) -> Section | None:
-    """Where it happens; nothing without layers."""
+    """Returns the section; None without layers."""
     table = page.data.table("layers")
     if table is None:
         return None
@@ -21,17 +21,17 @@ def section(page: PageInput) -> Section | None:
 
 
 def rows_of(table: pl.DataFrame, images: int) -> Json:
-    """What the section shows beside its figure, of the class token, or of the mean patch where there is none.
+    """Returns what the section shows beside its figure, for the class token, or the mean patch if there is none.
 
     Args:
-        table: As `Study.layers`.
-        images: Number of images measured.
+        table: The table `layers`.
+        images: Number of measured images.
 
     Returns:
         `depth`, the number of blocks; `token`, in words; `has_cls`; `has_cka`; `least_cka`; `rows`, one per
         augmentation: name, 1 - mean cosine after the first and the last block, and the first block after which half of
-        the last one's change is reached, where the interval of the last one's does not hold 0; `note`, what the number
-        of images allows.
+        the last block's change is reached, if the last block's interval excludes 0; `note`, the limits that the number
+        of images sets.
 
     Example:
         >>> table = pl.DataFrame({"augmentation": ["noise"] * 3, "layer": [1, 2, 3], "token": ["cls"] * 3,
@@ -57,7 +57,7 @@ def rows_of(table: pl.DataFrame, images: int) -> Json:
 
 
 def note(images: int) -> str:
-    """What a number of images allows; empty where it allows all.
+    """Describes the limits that a number of images sets; "" if there are none.
 
     Example:
         >>> note(5)
@@ -72,7 +72,7 @@ def note(images: int) -> str:
 
 
 def change(value: float | None) -> str:
-    """1 - cosine with two figures.
+    """Formats 1 - cosine with two figures.
 
     Example:
         >>> change(0.0471), change(0.00003), change(1e-8), change(None)
@@ -86,9 +86,9 @@ def change(value: float | None) -> str:
 
 
 def half_way(changes: list[float | None]) -> int | None:
-    """The first block, counted from 1, whose 1 - mean cosine is half as large as the last block's, or larger.
+    """Returns the first block, from 1, whose 1 - mean cosine is at least half of the last block's.
 
-    None where the last block has no mean, or did not move.
+    None if the last block has no mean, or did not move.
 
     Example:
         >>> half_way([0.01, 0.3, 0.1, 0.4]), half_way([0.0, 0.0])

@@ -1,4 +1,4 @@
-"""The table `layers`: at which block of the encoder an augmentation bites."""
+"""The table `layers`: how far an augmentation moves the output of each block."""
 
 import functools
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ class Likeness:
     """CKA of a study.
 
     Args:
-        images: How many images it is of.
+        images: Number of images behind it.
         value: `[A, T, L]`; NaN for fewer than `LEAST_CKA` images.
-        low: Lower ends of its 95 % intervals.
-        high: Upper ends.
+        low: Lower ends of its 95 % intervals, `[A, T, L]`.
+        high: Upper ends, `[A, T, L]`.
     """
 
     images: int
@@ -45,20 +45,20 @@ class Likeness:
 
 
 def layers(rows: Rows, augmentations: Sequence[str], alike: Likeness | None, *, draws: int, seed: int) -> pl.DataFrame:
-    """Per augmentation, layer, token and metric: n, mean, and a 95 % interval of the mean.
+    """Returns for each augmentation, layer, token and metric n, the mean, and its 95 % interval.
 
     Args:
-        rows: Records of a study with layers.
+        rows: Rows of a study with layers.
         augmentations: A names, in suite order.
-        alike: CKA; None where no minibatch was large enough.
+        alike: CKA; None if no minibatch was large enough.
         draws: Views per augmentation.
         seed: The study's seed; it decides the resamples.
 
     Returns:
         `augmentation, layer, token, metric, n, mean, ci_low, ci_high`; layers count from 1, the first block, to L, the
-        last. n counts the views that have a value; the interval is of the mean over images, each with all its draws.
-        "cka" is one number of all images. What has no value is null: every interval for fewer than 8 images, CKA for
-        fewer than 30, and its interval for one shard.
+        last. n counts the views that have a value; the interval is that of the mean over images, each with all its
+        draws. "cka" is one number for all images. Missing values are null: every interval for fewer than 8 images, CKA
+        for fewer than 30, and its interval for one shard.
     """
     study = grouped(rows)
     there = study.columns.names()
@@ -86,7 +86,7 @@ def layers(rows: Rows, augmentations: Sequence[str], alike: Likeness | None, *, 
 
 
 def _likeness(alike: Likeness | None, cell: tuple[int, int], draws: int, depth: int) -> dict[str, Values]:
-    """The numbers of CKA of one augmentation and token, layer by layer."""
+    """Returns the CKA numbers of one augmentation and token, layer by layer."""
     if alike is None:
         return {"n": np.zeros(depth), **dict.fromkeys(("mean", "ci_low", "ci_high"), np.full(depth, np.nan))}
     numbers = {"mean": alike.value[cell], "ci_low": alike.low[cell], "ci_high": alike.high[cell]}
@@ -94,7 +94,7 @@ def _likeness(alike: Likeness | None, cell: tuple[int, int], draws: int, depth: 
 
 
 def _part(augmentation: str, token: str, metric: str, numbers: dict[str, Values]) -> pl.DataFrame:
-    """One row per layer; NaN becomes null."""
+    """Returns one row per layer; NaN becomes null."""
     made = pl.DataFrame({"layer": np.arange(1, len(numbers["mean"]) + 1)} | numbers).fill_nan(None)
     words = {"augmentation": augmentation, "token": token, "metric": metric}
     made = made.with_columns(pl.lit(value).alias(name) for name, value in words.items())
@@ -102,7 +102,7 @@ def _part(augmentation: str, token: str, metric: str, numbers: dict[str, Values]
 
 
 def likeness_of(reader: Reader) -> Likeness | None:
-    """CKA of a study, from the terms that its shards added up; None where none has any."""
+    """Returns CKA of a study from the terms of its shards; None if no shard has any."""
     total = reader.sums("cka")
     if not total:
         return None
@@ -114,7 +114,7 @@ def likeness_of(reader: Reader) -> Likeness | None:
 
 
 def of_study(reader: Reader) -> pl.DataFrame:
-    """The table of a study."""
+    """Returns the table of a study."""
     info = reader.info
     return layers(reader.groups, reader.augmentations, likeness_of(reader), draws=info.draws, seed=info.seed)
 

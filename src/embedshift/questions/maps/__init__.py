@@ -7,7 +7,7 @@ from embedshift.registry import QUESTIONS, Question, setting
 
 @dataclass(frozen=True)
 class Switches:
-    """Settings of a run."""
+    """The question's settings for a run."""
 
     maps: tuple[str, ...] = setting((), "Maps of the patches that determine the embedding: relevance,tokens.")
     maps_images: int = setting(50, "Number of images with maps, drawn by the seed.", rare=True)

@@ -1,14 +1,14 @@
-"""The columns of a study with maps, and how maps are called and compared."""
+"""The columns of a study with maps, and the names of maps and comparisons."""
 
 RELEVANCE, TOKENS = "relevance", "tokens"
-# The last layer's attention, which every encoder that has it gives; and patches in an order that says nothing.
+# The last layer's attention, from every encoder that has it; and patches in random order.
 ATTENTION, RANDOM = "attention", "random"
 ASKED = (RELEVANCE, TOKENS)
 SCORES = ("deletion", "insertion")
 
 SIMILARITY, ALIGNED, DIVERGENCE = "similarity", "aligned_similarity", "divergence"
 CORRELATION, ALIGNED_CORRELATION = "correlation", "aligned_correlation"
-# By map: one with signs is no share of a whole, and has no zero to be scaled to.
+# By map: a map with signs is no distribution, and has no zero to scale to.
 COMPARED = {
     ATTENTION: (SIMILARITY, ALIGNED, DIVERGENCE, CORRELATION, ALIGNED_CORRELATION),
     RELEVANCE: (SIMILARITY, ALIGNED, DIVERGENCE, CORRELATION, ALIGNED_CORRELATION),
@@ -24,7 +24,7 @@ BOUNDS = {
 
 
 def stored(name: str) -> tuple[str, str]:
-    """The columns that hold a map: of the views, and of the original.
+    """Returns the columns that hold a map: of the views, and of the original.
 
     Example:
         >>> stored("tokens")
@@ -34,7 +34,7 @@ def stored(name: str) -> tuple[str, str]:
 
 
 def compared(name: str, metric: str) -> str:
-    """The column that holds how a view's map compares to the original's.
+    """Returns the column that compares a view's map with the original's.
 
     Example:
         >>> compared("tokens", "correlation")
@@ -44,7 +44,7 @@ def compared(name: str, metric: str) -> str:
 
 
 def score(name: str, kind: str) -> str:
-    """The column that holds how well a map of the original tells which patches count.
+    """Returns the column that scores how well a map of the original identifies the patches that count.
 
     Example:
         >>> score("random", "deletion")

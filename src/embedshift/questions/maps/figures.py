@@ -1,4 +1,4 @@
-"""Figures 23 and 24: what the embedding comes from, image by image, and how far every augmentation moves that."""
+"""Figures 23 and 24: maps of what the embedding comes from, and how far augmentations change them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ NOTHING = "the study has no maps; run it with `maps` relevance,tokens"
 
 
 def with_maps(reader: Reader) -> list[str]:
-    """The images of a study that have maps."""
+    """Returns the images of a study that have maps."""
     names = names_of(reader)
     return ids_of(reader.rows(), names) if names else []
 
@@ -37,7 +37,7 @@ def with_maps(reader: Reader) -> list[str]:
     of=with_maps,
 )
 def maps(data: FigureInput, title: str) -> Figure:
-    """Rows: the original, then its views that changed most on average; columns: the view, and the maps laid over it."""
+    """Rows: the original, then the views that change most on average; columns: the view, and its maps laid over it."""
     names = names_of(data.reader)
     if not names:
         raise UsageError(NOTHING)
@@ -64,7 +64,7 @@ Stored = Mapping[tuple[str, str, str], Floats]
 
 
 def _stored(data: FigureInput, names: Sequence[str], views: Sequence[str]) -> Stored:
-    """Image, view and name → map `[g_h, g_w]`, of draw 0."""
+    """Returns image, view and name → map `[g_h, g_w]`, of draw 0."""
     columns = [column for name in names for column in stored(name)]
     chosen = pl.col("image_id").is_in([image.image_id for image in data.drawn]) & pl.col("view").is_in(list(views))
     rows = data.rows.filter(chosen & (pl.col("draw") == 0)).select("image_id", "view", *columns).collect()
@@ -90,7 +90,7 @@ def _laid(image: RedrawnImage, view: str, name: str, found: Stored) -> Pixels | 
 
 
 def metric_of(table: pl.DataFrame) -> str:
-    """The comparison that figure and section show: aligned, where anything could be aligned.
+    """Returns the comparison that figure and section show: aligned, if anything could be aligned.
 
     Example:
         >>> metric_of(pl.DataFrame({"metric": ["correlation", "aligned_correlation"], "n": [5, 0]}))
@@ -102,7 +102,7 @@ def metric_of(table: pl.DataFrame) -> str:
 
 @figure("maps_moved", section=True, possible=has_table("maps"))
 def maps_moved(data: FigureInput, title: str) -> Figure:
-    """A panel per map; in it a dot per augmentation with its interval, the least changed embedding on top."""
+    """One panel per map; one dot per augmentation with its interval, the least changed embedding on top."""
     table = data.table("maps")
     if table is None:
         raise UsageError(NOTHING)

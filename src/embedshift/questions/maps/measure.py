@@ -1,4 +1,4 @@
-"""Explanation maps of originals and views: how they compare, and how well they tell which patches count."""
+"""Explanation maps of originals and views: comparisons, and scores of how well they identify important patches."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,26 +34,26 @@ if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.draw import DrawnImage
 
-# Equal parts of the patches that are taken away or shown one after the other.
+# Equal parts of the patches that are removed or shown one after the other.
 STEPS = 10
 # What a patch is replaced by: the image blurred by a Gaussian whose sigma is this share of its side.
 BLUR = 0.1
-# Targets that are no words.
+# Targets other than words.
 IMAGE, CAPTION = "image", "caption"
 # What moving leaves of a map without contrast, scaled to [0, 1], is rounding of float32.
 CONSTANT = 1e-6
 
 
 def compare(name: str, before: Floats, after: Floats, moved: Sequence[Values], size: int) -> dict[str, Values]:
-    """How the maps of an image's views compare to the original's, `[V]` by column.
+    """Compares the maps of an image's views with the original's; `[V]` by column.
 
     Args:
-        name: Of the map; it says which comparisons make sense.
+        name: Name of the map; it decides which comparisons make sense.
         before: The original's map `[g_h, g_w]`.
         after: The views' maps `[V, g_h, g_w]`.
-        moved: The original's map as `scaled_map` gives it, moved as each view was: V times `[S, S]`, NaN where the view
-            shows nothing of the original.
-        size: S.
+        moved: The original's map from `scaled_map`, moved as each view was: V times `[S, S]`, NaN where the view shows
+            nothing of the original.
+        size: Side S in pixels.
 
     Example:
         >>> maps = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
@@ -74,14 +74,14 @@ def compare(name: str, before: Floats, after: Floats, moved: Sequence[Values], s
 
 
 def blurred(original: Pixels) -> Pixels:
-    """The image without its details, uint8 `[S, S, 3]`."""
+    """Returns the image without its details, uint8 `[S, S, 3]`."""
     import cv2
 
     return np.asarray(cv2.GaussianBlur(original, (0, 0), BLUR * len(original)), np.uint8)
 
 
 def ranks(values: ArrayLike, ties: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The place of every patch, the most relevant first; of equal ones `ties`, a permutation, says which.
+    """Returns the rank of every patch, from 0 for the most relevant; the permutation `ties` orders equal ones.
 
     Example:
         >>> ranks([[0.0, 5.0], [0.0, 0.0]], np.array([3, 2, 1, 0])).tolist()
@@ -94,7 +94,7 @@ def ranks(values: ArrayLike, ties: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def random_order(seed: int, image_id: str, cells: int) -> NDArray[np.intp]:
-    """A permutation of the patches that the study's seed and the image alone decide.
+    """Returns a permutation of the patches, decided by the study's seed and the image.
 
     Example:
         >>> random_order(0, "a.jpg", 4).tolist()
@@ -105,14 +105,14 @@ def random_order(seed: int, image_id: str, cells: int) -> NDArray[np.intp]:
 
 
 def taken_away(original: Pixels, places: NDArray[np.intp]) -> Pixels:
-    """The image without the first patches, and with them alone: 1 to `STEPS` - 1 parts of them, then the same again.
+    """Returns the image without its first patches, and with only these: for 1 to `STEPS` - 1 parts of them.
 
     Args:
         original: uint8 `[S, S, 3]`.
-        places: Of the patches, `[g_h, g_w]`, as `ranks` gives them.
+        places: Ranks of the patches, `[g_h, g_w]`, from `ranks`.
 
     Returns:
-        uint8 `[2 (STEPS - 1), S, S, 3]`; what is not shown is `blurred`.
+        uint8 `[2 (STEPS - 1), S, S, 3]`: first without them, then only them; hidden patches show `blurred`.
     """
     size, background = len(original), blurred(original)
     rows, columns = (np.arange(size) * cells // size for cells in places.shape)
@@ -123,12 +123,12 @@ def taken_away(original: Pixels, places: NDArray[np.intp]) -> Pixels:
 
 
 def areas(cosines: ArrayLike, whole: float, nothing: float) -> dict[str, float]:
-    """Deletion and insertion: the area below the cosine over the share of patches taken away, or shown.
+    """Returns deletion and insertion: the area below the cosine over the fraction of patches removed, or shown.
 
     Args:
-        cosines: Of the images of `taken_away`.
-        whole: Of the original.
-        nothing: Of the blurred image.
+        cosines: Cosines of the images of `taken_away`.
+        whole: Cosine of the original.
+        nothing: Cosine of the blurred image.
 
     Example:
         >>> areas(np.linspace(0.9, 0.1, 9).tolist() * 2, 1.0, 0.0)
@@ -142,7 +142,7 @@ def areas(cosines: ArrayLike, whole: float, nothing: float) -> dict[str, float]:
 class MEASURE(Measure):
     """Maps of the images that the seed draws.
 
-    The observer fills in `grid`, `has_attention`, and what is explained: `target` for words, `captions` by image.
+    The observer sets `grid`, `has_attention`, and what is explained: `target` for words, `captions` by image.
     """
 
     in_float32 = True
@@ -172,16 +172,16 @@ class MEASURE(Measure):
 
     @property
     def all_names(self) -> tuple[str, ...]:
-        """The maps that are compared: those asked for, and attention where there is any."""
+        """The maps that are compared: the requested ones, and attention if there is any."""
         return (*([ATTENTION] if self.has_attention else []), *self.names)
 
     def identity(self) -> Json:
-        """What is made, of how many images that the seed draws, and how maps are put to the test."""
+        """Returns which maps are made, for how many images drawn by the seed, and how they are scored."""
         how: Json = {"maps": list(self.names), "images": self.count, "target": self.aim, "tower": self.tower}
         return how | {"steps": STEPS, "blur": BLUR, "grid": list(self.grid), "attention": self.has_attention}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Maps of views and original, comparisons of views, scores of the original."""
+        """Returns the columns: maps of views and original, comparisons of views, scores of the original."""
         cells = self.grid[0] * self.grid[1]
         made: list[Column] = []
         for name in self.all_names:
@@ -193,7 +193,7 @@ class MEASURE(Measure):
         return [dataclasses.replace(column, images=self.count) for column in made]
 
     def of_maps(self, image: "DrawnImage", maps: Mapping[str, Floats]) -> dict[str, Values]:
-        """The maps of an image's views `[1 + V, g_h, g_w]`, by name → what its rows hold of them."""
+        """Converts the maps of an image's views `[1 + V, g_h, g_w]`, by name, to columns of its rows."""
         size, values = image.views.shape[1], dict[str, Values]()
         for name, found in maps.items():
             of_views, of_original = stored(name)
@@ -204,12 +204,12 @@ class MEASURE(Measure):
         return values
 
     def _moved(self, image: "DrawnImage", before: Values) -> Iterator[Values]:
-        """The original's map, moved as each view was."""
+        """Yields the original's map, moved as each view was."""
         for each, seed in zip([*self.suite] * self.draws, image.seeds[1:], strict=True):
             yield each.warp(image.views[0], before, seed)
 
     def orders(self, image_id: str, maps: Mapping[str, Floats]) -> dict[str, NDArray[np.intp]]:
-        """The order in which patches are taken away, by map, and one that is random; `[g_h, g_w]` each."""
+        """Returns the order in which patches are removed, by map, and a random order; `[g_h, g_w]` each."""
         cells = self.grid[0] * self.grid[1]
         drawn = random_order(self.seed, image_id, cells)
         found = {name: ranks(each[0], drawn) for name, each in maps.items()}

@@ -1,4 +1,4 @@
-"""Beside the encoder: the maps of the images that the seed draws, and encoding what is left of their originals."""
+"""Runs beside the encoder: makes the maps of the images drawn by the seed, and encodes their partial originals."""
 
 import copy
 import time
@@ -23,7 +23,7 @@ from embedshift.statistics.vectors import cosine, unit
 
 
 class OBSERVER(Observer):
-    """Explains views, where the encoder can be differentiated."""
+    """Explains views, if the encoder can be differentiated."""
 
     def __init__(self, spec: EncoderSpec, encoder: Encoder) -> None:
         super().__init__(spec, encoder)
@@ -31,10 +31,10 @@ class OBSERVER(Observer):
         self._tower: Any = None
 
     def prepare(self, measure: MEASURE) -> MEASURE:
-        """The measure with the grid of the maps, and the vector of the words that are explained.
+        """Adds the grid of the maps, and the vector of the words to explain.
 
         Raises:
-            UsageError: when the encoder gives no maps.
+            UsageError: The encoder gives no maps.
         """
         size = self.encoder.size
         views = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
@@ -51,7 +51,7 @@ class OBSERVER(Observer):
         return made
 
     def begin(self, measure: MEASURE, samples: Sequence[Sample]) -> MEASURE:
-        """The vectors of the captions of one shard's images, where these are explained."""
+        """Adds the vectors of the captions of one shard's images, if these are explained."""
         there = [each for each in samples if each.image_id in measure.images] if measure.aim == CAPTION else []
         if not there:
             return measure
@@ -60,12 +60,12 @@ class OBSERVER(Observer):
         return made
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
-        """The maps, how they compare, and their scores; of images that the seed did not draw nothing."""
+        """Returns the maps, their comparisons and their scores; nothing for images that the seed did not draw."""
         image_id = image.sample.image_id
         return self._explained(measure, image, output) if image_id in measure.images else {}
 
     def seconds(self, measure: MEASURE, image: DrawnImage) -> float:
-        """What the maps of one image take, times the images that get any."""
+        """Returns the seconds for the maps of one image times the number of images that get any."""
         output = encode_views(self.encoder, image.views)
         asked = self.begin(measure, [image.sample]) if image.sample.image_id in measure.images else measure
         started = time.perf_counter()
@@ -83,7 +83,7 @@ class OBSERVER(Observer):
     def _scores(
         self, measure: MEASURE, image: DrawnImage, maps: Mapping[str, Floats], target: Values
     ) -> dict[str, Values]:
-        """Deletion and insertion of the original, by column."""
+        """Returns deletion and insertion of the original, by column."""
         original = image.views[0]
         orders = measure.orders(image.sample.image_id, maps)
         whole, nothing = self._cosines(np.stack([original, blurred(original)]), target)
@@ -94,7 +94,7 @@ class OBSERVER(Observer):
         return values
 
     def _cosines(self, views: Pixels, target: Values) -> Values:
-        """Of the embeddings with the target, `[B]`."""
+        """Returns the cosines of the embeddings with the target, `[B]`."""
         size = self.spec.batch_for(self.encoder)
         parts = [encode_views(self.encoder, views[start : start + size]) for start in range(0, len(views), size)]
         return cosine(np.concatenate([part.embedding for part in parts]), target)
@@ -109,7 +109,7 @@ class OBSERVER(Observer):
         return self._explainer(views, target)
 
     def _read(self, texts: Sequence[str]) -> Values:
-        """Unit vectors of N texts, float64 `[N, D]`."""
+        """Returns unit vectors of N texts, float64 `[N, D]`."""
         if self._tower is None:
             self._tower = self.spec.text_tower(self.encoder)
         read: Any = self._tower.encode_text if isinstance(self._tower, ReadsText) else self._tower
@@ -123,6 +123,6 @@ class OBSERVER(Observer):
 
 
 def _target(measure: MEASURE, image_id: str, output: EncoderOutput) -> Values:
-    """What is explained of an image and its views, `[D]` of length 1; its own embedding where nothing else is known."""
+    """Returns the vector to explain for an image and its views, `[D]` of length 1; by default its own embedding."""
     own = unit(np.asarray(output.embedding[0], np.float64))
     return measure.captions.get(image_id, own) if measure.target is None else measure.target

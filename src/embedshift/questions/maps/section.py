@@ -1,4 +1,4 @@
-"""What the embedding comes from: what the section on maps says."""
+"""The report's section on explanation maps."""
 
 import polars as pl
 
@@ -13,7 +13,7 @@ TARGETS = {"image": "the embedding of the original", "caption": "the caption of 
 
 
 def section(page: PageInput) -> Section | None:
-    """What the embedding comes from; nothing without maps."""
+    """Returns the section; None without maps."""
     table, trust = page.data.table("maps"), page.data.table("map_trust")
     if table is None or trust is None:
         return None
@@ -36,10 +36,10 @@ def section(page: PageInput) -> Section | None:
 
 
 def rows_of(trust: pl.DataFrame) -> list[Json]:
-    """A row per map: its words, deletion and insertion with their intervals, and whether both beat a random order.
+    """Returns one row per map: its words, deletion and insertion with intervals, and whether both beat a random order.
 
     Args:
-        trust: As the table `map_trust`.
+        trust: The table `map_trust`.
 
     Example:
         >>> table = pl.DataFrame({"map": ["relevance"] * 2, "score": ["deletion", "insertion"], "n": [9, 9],
@@ -61,10 +61,10 @@ def rows_of(trust: pl.DataFrame) -> list[Json]:
 
 
 def trusted(trust: pl.DataFrame) -> str:
-    """Which map has the best scores, in a sentence; "" below 8 images.
+    """Returns a sentence on which map has the best scores; "" below 8 images.
 
     Args:
-        trust: As the table `map_trust`.
+        trust: The table `map_trust`.
 
     Example:
         >>> table = pl.DataFrame({"map": ["relevance"] * 2 + ["tokens"] * 2, "score": ["deletion", "insertion"] * 2,
@@ -92,10 +92,10 @@ def trusted(trust: pl.DataFrame) -> str:
 
 
 def ends(table: pl.DataFrame) -> list[str]:
-    """Per map, under which augmentations it changes most and least on average; nothing below 8 images.
+    """Returns for each map under which augmentations it changes most and least on average; empty below 8 images.
 
     Args:
-        table: As the table `maps`.
+        table: The table `maps`.
 
     Example:
         >>> table = pl.DataFrame({"augmentation": ["blur", "noise"], "map": ["relevance"] * 2, "n": [9, 9],

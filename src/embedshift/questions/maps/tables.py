@@ -1,4 +1,4 @@
-"""The tables `maps` and `map_trust`: how far maps change, and how well they tell which patches count."""
+"""The tables `maps` and `map_trust`: how far maps change, and how well they identify important patches."""
 
 from collections.abc import Sequence
 
@@ -24,29 +24,29 @@ TRUST: dict[str, type[pl.DataType]] = {
 
 
 def names_of(reader: Reader) -> tuple[str, ...]:
-    """The maps of a study, attention first, where the encoder gives any."""
+    """Returns the maps of a study; attention first, if the encoder gives any."""
     told = reader.identity_of("maps")
     return (*([ATTENTION] if told.get("attention") else []), *told.get("maps", ()))
 
 
 def ids_of(rows: pl.LazyFrame, names: Sequence[str]) -> list[str]:
-    """The images that have maps."""
+    """Returns the images that have maps."""
     there = rows.filter(pl.col("view") == ORIGINAL, pl.col(stored(names[-1])[1]).is_not_null())
     return there.select("image_id").collect()["image_id"].to_list()
 
 
 def maps(rows: pl.LazyFrame, augmentations: Sequence[str], names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Per augmentation, map and metric: n, mean, and a 95 % interval of the mean.
+    """Returns for each augmentation, map and metric n, the mean, and its 95 % interval.
 
     Args:
-        rows: Of the images that have maps.
+        rows: Rows of the images that have maps.
         augmentations: A names, in suite order.
-        names: Of the maps.
+        names: Names of the maps.
         seed: The study's seed; it decides the resamples.
 
     Returns:
-        `augmentation, map, metric, n, mean, ci_low, ci_high`. n counts views that have a value; the interval is of the
-        mean over images, each with all its draws, null for fewer than 8 images.
+        `augmentation, map, metric, n, mean, ci_low, ci_high`. n counts views that have a value; the interval is that of
+        the mean over images, each with all its draws, null for fewer than 8 images.
     """
     order = layout(rows)
     if not order.images:
@@ -68,17 +68,18 @@ def maps(rows: pl.LazyFrame, augmentations: Sequence[str], names: Sequence[str],
 
 
 def trust(rows: pl.LazyFrame, names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Per map and score: n, mean, a 95 % interval of the mean, and whether it beats a random order of patches.
+    """Returns for each map and score n, the mean, its 95 % interval, and whether it beats a random order of patches.
 
     Args:
-        rows: Of the images that have maps.
-        names: Of the maps; "random" comes after them.
+        rows: Rows of the images that have maps.
+        names: Names of the maps; "random" comes after them.
         seed: The study's seed; it decides the resamples.
 
     Returns:
         `map, score, n, mean, ci_low, ci_high, gain, settled`. `gain` is how much better than random the map is, image
-        by image: lower for deletion, higher for insertion. `settled`: the interval of the gain, which holds for all
-        maps and scores at once, does not hold 0.
+        by
+        image: lower for deletion, higher for insertion. `settled`: the interval of the gain, simultaneous over all maps
+        and scores, excludes 0.
     """
     pairs = [(name, kind) for name in (*names, RANDOM) for kind in SCORES]
     originals = rows.filter(pl.col("view") == ORIGINAL).select(score(*pair) for pair in pairs).collect()
@@ -106,12 +107,12 @@ def _rows(reader: Reader) -> pl.LazyFrame:
 
 
 def maps_of(reader: Reader) -> pl.DataFrame:
-    """The table `maps` of a study."""
+    """Returns the table `maps` of a study."""
     return maps(_rows(reader), reader.augmentations, names_of(reader), seed=reader.info.seed)
 
 
 def trust_of(reader: Reader) -> pl.DataFrame:
-    """The table `map_trust` of a study."""
+    """Returns the table `map_trust` of a study."""
     return trust(_rows(reader), names_of(reader), seed=reader.info.seed)
 
 

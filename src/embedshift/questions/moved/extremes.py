@@ -1,18 +1,18 @@
-"""The images that an augmentation moved most, typically and least."""
+"""Finds the images that an augmentation moved most, typically and least."""
 
 import polars as pl
 
 
 def extremes(rows: pl.LazyFrame, augmentation: str, *, count: int = 3) -> dict[str, list[str]]:
-    """The images that one augmentation moved most, least and typically, by cosine similarity of draw 0.
+    """Returns the images that one augmentation moved most, typically and least, by cosine similarity of draw 0.
 
     Args:
-        rows: Records of a study.
+        rows: The rows of a study.
         augmentation: Its name.
-        count: Images of each kind; fewer where the study is small. No image stands twice.
+        count: Images of each kind; fewer if the study is small. No image occurs twice.
 
     Returns:
-        "most", "typical" (next to the median) and "least" → image ids, the most telling first.
+        "most", "typical" (next to the median) and "least" → image ids, the most extreme or most typical first.
     """
     part = (
         rows.filter((pl.col("view") == augmentation) & (pl.col("draw") == 0))

@@ -9,7 +9,7 @@ from embedshift.figures.images import images_of, page
 
 @figure("views", images=1)
 def views(data: FigureInput, title: str) -> Figure:
-    """The original and its augmented views in a row, or in two where there are more than ten; cosine in the titles."""
+    """The original and its augmented views in one row, or in two if there are more than ten; cosines in titles."""
     names = [ORIGINAL, *data.augmentations]
     rows = [[(image.views.get(name), name) for name in names] for image in images_of(data, "views")]
     columns = len(names) if len(names) <= 10 else -(-len(names) // 2)

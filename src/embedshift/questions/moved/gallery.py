@@ -1,4 +1,4 @@
-"""The gallery: for each augmentation the images that moved most, typically and least, small enough to travel."""
+"""The gallery: for each augmentation the images that moved most, typically and least, as small images."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,12 +22,12 @@ class Card:
     """One image under one augmentation.
 
     Args:
-        augmentation: Its name.
+        augmentation: The augmentation's name.
         kind: "most", "typical" or "least".
         image_id: The image's name in the study.
         metrics: Metric → value.
-        pictures: "original", "view", "original_attention", "view_attention" → key in `Gallery.pictures`; what is
-            missing cannot be shown.
+        pictures: "original", "view", "original_attention", "view_attention" → key in `Gallery.pictures`; missing keys
+            cannot be shown.
     """
 
     augmentation: str
@@ -39,15 +39,15 @@ class Card:
 
 @dataclass(frozen=True)
 class Gallery:
-    """All cards, each picture once, and what could not be shown.
+    """All cards, each image once, and what could not be shown.
 
     Args:
-        cards: By augmentation, then kind.
+        cards: The cards, by augmentation, then kind.
         pictures: Key → `data:` address.
         missing: Image id → why its file could not be read.
         unread: Image id and variant → why the variant could not be read.
-        undrawable: Augmentations that are the user's own functions: their views cannot be drawn again.
-        left_out: Number of pictures left out because the page would be too large.
+        undrawable: Augmentations that are the user's own functions, whose views cannot be drawn again.
+        left_out: Number of images left out because the page would be too large.
     """
 
     cards: list[Card]
@@ -62,13 +62,12 @@ Small = dict[tuple[str, str], Pixels]
 
 
 def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Gallery:
-    """The extremes of every augmentation with their pictures.
+    """Builds the gallery of the extremes of every augmentation.
 
     Args:
-        reader: The study: its rows say which images moved how far; its sources give the pictures, where it says that
-            they may be shown.
+        reader: The study: its rows say how far images moved; its sources give the images, if they may be shown.
         order: Augmentations in the order of the gallery.
-        budget: Most bytes that all pictures together may take as `data:` addresses.
+        budget: Largest number of bytes of all images as `data:` addresses.
 
     Returns:
         The gallery. Its size does not depend on the number of images.
@@ -98,7 +97,7 @@ def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Galle
 
 
 def _metrics(reader: Reader, image_ids: Sequence[str]) -> dict[tuple[str, str], dict[str, float | None]]:
-    """Image and augmentation → metric → value, of draw 0."""
+    """Returns image and augmentation → metric → value, of draw 0."""
     metrics = reader.metrics
     rows = (
         reader.rows()
@@ -112,7 +111,7 @@ def _metrics(reader: Reader, image_ids: Sequence[str]) -> dict[tuple[str, str], 
 def _load(
     reader: Reader, keys: Sequence[tuple[str, str, str]]
 ) -> tuple[Small, Small, dict[str, str], dict[tuple[str, str], str]]:
-    """Photos and attention maps at the size of the largest thumbnail, and why images and variants are missing."""
+    """Returns images and attention maps at thumbnail size, and why images and variants are missing."""
     wanted: dict[str, list[str]] = {}
     for name, _, image_id in keys:
         wanted.setdefault(image_id, []).append(name)
@@ -161,7 +160,7 @@ def _encode(photos: Small, heats: Small, used: set[str], side: int, quality: int
 
 
 def _within(encoded: Mapping[str, str], budget: int) -> Iterator[str]:
-    """Keys of as many pictures as fit."""
+    """Yields the keys of as many images as fit."""
     total = 0
     for key, picture in encoded.items():
         total += len(picture)

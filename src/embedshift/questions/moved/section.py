@@ -1,4 +1,4 @@
-"""The gallery: for each augmentation the images that moved most, typically and least."""
+"""The report's gallery: for each augmentation the images that moved most, typically and least."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from embedshift.store.naming import Naming
 
 Row = Json
 
-# Of the page's 10 MB: plotly takes 4.8, figures 1.9, these the rest but for the words.
+# The page has 10 MB: plotly takes 4.8, figures 1.9, the gallery the rest except for the text.
 GALLERY_BYTES = 2_600_000
 PLACES = {
     "original": "original",
@@ -22,7 +22,7 @@ PLACES = {
 
 
 def section(page: PageInput) -> Section:
-    """The cards, augmentations from most to least changed."""
+    """Returns the section: the cards, augmentations from most to least changed."""
     order = page.data.by_rank()[::-1]
     gallery = build_gallery(page.reader, order, budget=GALLERY_BYTES)
     content = {
@@ -34,7 +34,7 @@ def section(page: PageInput) -> Section:
 
 
 def gallery_groups(gallery: Gallery, order: Sequence[str], colours: Mapping[str, str], naming: Naming) -> list[Row]:
-    """The gallery's cards by augmentation and kind, as the template shows them."""
+    """Returns the gallery's cards by augmentation and kind, for the template."""
     groups: list[Row] = []
     for index, name in enumerate(order):
         cards = [card for card in gallery.cards if card.augmentation == name]
@@ -66,7 +66,7 @@ def _card(card: Card, gallery: Gallery, naming: Naming) -> Row:
 
 
 def gallery_notes(gallery: Gallery, has_vectors: bool, naming: Naming) -> list[str]:
-    """What a reader must know about pictures that are not there."""
+    """Returns notes on images that are not shown."""
     notes: list[str] = []
     if naming.pictures and not has_vectors:
         notes.append("This study stored no embeddings, and attention maps of only one image per shard.")

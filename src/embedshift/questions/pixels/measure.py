@@ -1,4 +1,4 @@
-"""Metrics on the pictures themselves: how much of the original an augmentation leaves."""
+"""Metrics of pixels: how much of the original an augmentation preserves."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ def patch_similarity(o: Pixels, a: Pixels) -> Values:
 
     .. math:: \mathrm{patch} = \frac{1}{16} \sum_{k=1}^{16} \frac{1}{1 + \mathrm{MSE}_k / 255^2}
 
-    over a 4 x 4 grid by integer division (what is left over at the right and the bottom is not used), on RGB, in
+    over a 4 x 4 grid by integer division (remaining pixels at the right and the bottom are not used), on RGB, in
     floating point. The authors' scripts subtract and square in uint8; see `patch_similarity_uint8`.
 
     Args:
@@ -40,7 +40,7 @@ def patch_similarity(o: Pixels, a: Pixels) -> Values:
         float64 `[...]` in [0.5, 1]; 1 = no change.
 
     Raises:
-        ValueError: for other dtypes or shapes, or views of two sizes.
+        ValueError: The views have other dtypes or shapes, or differ in size.
 
     Example:
         >>> black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
@@ -64,7 +64,7 @@ def patch_similarity_uint8(o: Pixels, a: Pixels) -> Values:
     """Patch similarity with the integer arithmetic of the authors' scripts, for comparison.
 
     The difference and its square wrap at 256, so that no patch can differ by more than 255 grey levels squared and the
-    value cannot fall below 1 / (1 + 255 / 255**2) = 0.9961, whatever the pictures show.
+    value cannot fall below 1 / (1 + 255 / 255**2) = 0.9961 for any images.
 
     Args:
         o: Original views, uint8 `[..., S, S, 3]`.
@@ -74,7 +74,7 @@ def patch_similarity_uint8(o: Pixels, a: Pixels) -> Values:
         float64 `[...]` in [0.9961, 1]; 1 = no change, or a change that wraps to 0.
 
     Raises:
-        ValueError: for other dtypes or shapes, or views of two sizes.
+        ValueError: The views have other dtypes or shapes, or differ in size.
 
     Example:
         >>> black, sixteen = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 16, np.uint8)
@@ -107,7 +107,7 @@ def edge_preservation(o: Pixels, a: Pixels) -> Values:
         float64 `[...]` in [0, 1]; 1 = no change.
 
     Raises:
-        ValueError: for other dtypes or shapes, or views of two sizes.
+        ValueError: The views have other dtypes or shapes, or differ in size.
 
     Example:
         >>> flat = np.full((8, 8, 3), 9, np.uint8)
@@ -138,10 +138,10 @@ def detail_preservation(o: Pixels, a: Pixels) -> Values:
         a: Augmented views, uint8 `[..., S, S, 3]`.
 
     Returns:
-        float64 `[...]` in [0, 1]; 1 = no change; NaN where the original has no such patch.
+        float64 `[...]` in [0, 1]; 1 = no change; NaN if the original has no such patch.
 
     Raises:
-        ValueError: for other dtypes or shapes, or views of two sizes.
+        ValueError: The views have other dtypes or shapes, or differ in size.
 
     Example:
         >>> flat = np.full((8, 8, 3), 9, np.uint8)
@@ -160,21 +160,21 @@ def detail_preservation(o: Pixels, a: Pixels) -> Values:
 
 
 class MEASURE(Measure):
-    """Every metric that needs pixels alone; computed beside the loader."""
+    """All metrics that need only pixels; computed beside the loader."""
 
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
-        """Original against views."""
+        """Compares the original with its views."""
         return {name: METRICS[name].function(views[:1], views[1:]) for name in self.metrics}
 
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
     ) -> dict[str, float]:
-        """The pixels of one image against those of the other."""
+        """Compares the pixels of two images."""
         return {name: float(values[0]) for name, values in self.of_pixels(views).items()}
 
 
 def grey(image: Pixels) -> NDArray[np.float32]:
-    """Grey = 299 R + 587 G + 114 B, in thousandths of a level, uint8 `[H, W, 3]` → float32 `[H, W]` in [0, 255000].
+    """Returns 299 R + 587 G + 114 B, in thousandths of a level, uint8 `[H, W, 3]` → float32 `[H, W]` in [0, 255000].
 
     Example:
         >>> grey(np.full((1, 1, 3), 100, np.uint8)).tolist()
@@ -186,7 +186,7 @@ def grey(image: Pixels) -> NDArray[np.float32]:
 
 
 def _require_views(o: Pixels, a: Pixels) -> None:
-    """Raises ValueError for arrays that would give a number, but not the one that was asked for."""
+    """Raises ValueError for arrays that would give a wrong number instead of an error."""
     if o.dtype != np.uint8 or a.dtype != np.uint8 or o.shape[-3:] != a.shape[-3:] or o.ndim < 3 or o.shape[-1] != 3:
         raise ValueError(
             f"pixel metrics compare uint8 [..., S, S, 3] of one size, not {o.dtype} {o.shape} and {a.dtype} {a.shape}"
@@ -194,7 +194,7 @@ def _require_views(o: Pixels, a: Pixels) -> None:
 
 
 def _mean_over_patches(mse: Values) -> Values:
-    """Equation 7 from the mean squared differences `[..., 4, 4]`."""
+    """Returns equation 7 from the mean squared differences `[..., 4, 4]`."""
     return np.asarray(np.mean(1.0 / (1.0 + mse / 255**2), axis=(-2, -1)))
 
 

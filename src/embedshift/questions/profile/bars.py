@@ -11,7 +11,7 @@ from embedshift.statistics.differences import settled_pairs
 
 
 def span(means: Values) -> tuple[float, float]:
-    """From 0, or the least mean where it is negative, to 1: bars that start elsewhere exaggerate.
+    """Returns the range of bars: from 0, or the least mean if negative, to 1; other ranges would exaggerate.
 
     Example:
         >>> span(np.array([0.5, np.nan]))
@@ -21,7 +21,7 @@ def span(means: Values) -> tuple[float, float]:
 
 
 def least_changed(data: FigureInput, metric: str) -> str | None:
-    """The augmentation that changes a metric less than every other, where the paired differences settle that."""
+    """Returns the augmentation that changes a metric less than every other, if the paired differences settle it."""
     table = data.table("differences")
     settled = {*settled_pairs(table, metric)} if table is not None else set()
     means = dict(zip(data.augmentations, data.statistic("mean", metric), strict=True))
@@ -32,7 +32,7 @@ def least_changed(data: FigureInput, metric: str) -> str | None:
 
 @figure("profile", possible=few)
 def profile(data: FigureInput, title: str) -> Figure:
-    """Five bars per augmentation, in the order of the ranking; "best" where every other changes a metric more."""
+    """Five bars per augmentation, in the order of the ranking; "best" marks a metric that all others change more."""
     metrics, means = data.performance()
     note = "means; average over the metrics shown; best: all others change this metric significantly more (paired)"
     best = [least_changed(data, metric) for metric in metrics]
@@ -72,9 +72,9 @@ def profile(data: FigureInput, title: str) -> Figure:
 
 @figure("metric_bars")
 def metric_bars(data: FigureInput, title: str) -> Figure:
-    """A row of bars per augmentation in suite order, one column per metric, dashed at the metric's average.
+    """One row of bars per augmentation in suite order, one column per metric, dashed at the metric's average.
 
-    The paper draws a row's bars below each other in one panel, where the averages of the metrics hide each other.
+    The paper stacks a row's bars in one panel, where the averages of the metrics hide each other.
     """
     metrics, means = data.performance()
     note = "means; dashed: average over the augmentations"

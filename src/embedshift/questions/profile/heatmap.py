@@ -11,7 +11,7 @@ from embedshift.registry import METRICS
 
 @figure("heatmap")
 def heatmap(data: FigureInput, title: str) -> Figure:
-    """Means of the radar metrics x augmentations, columns sorted by mean performance, which stands above them."""
+    """Means of the radar metrics by augmentation, columns sorted by mean performance, which stands above them."""
     metrics, means = data.performance()
     names = data.by_rank()
     values = means[:, [data.augmentations.index(name) for name in names]]
@@ -22,7 +22,7 @@ def heatmap(data: FigureInput, title: str) -> Figure:
     rows = [METRICS[metric].label for metric in metrics]
     mesh = cells(axes, values, rows, names, inches, **annotation(len(names)))
     average = dict(data.ranking.select("augmentation", "mean_performance").iter_rows())
-    # With functions that have a pickle: its own have none.
+    # With functions that can be pickled; its own cannot.
     above = axes.secondary_xaxis("top", functions=(np.positive, np.positive))
     digits = 3 if len(names) <= 12 else 2
     shown = ["n/a" if average[name] is None else f"{average[name]:.{digits}f}" for name in names]

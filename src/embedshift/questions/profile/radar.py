@@ -1,4 +1,4 @@
-"""Figure 5: the profile of every augmentation between the best and the worst of them."""
+"""Figure 5: the profile of every augmentation between the best and the worst of all."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from embedshift.registry import METRICS
 
 
 def closed(values: Values) -> Values:
-    """The values with the first again at the end, as a line around a circle needs them.
+    """Returns the values with the first one repeated at the end, to close a line around a circle.
 
     Example:
         >>> closed(np.array([1.0, 2.0])).tolist()
@@ -24,7 +24,7 @@ def closed(values: Values) -> Values:
 
 
 def innermost(means: Values) -> float:
-    """The radius's start: the tenth below the least mean, so that its point keeps off the centre.
+    """Returns the start of the radius: the tenth below the least mean, so that its point is not at the centre.
 
     Example:
         >>> innermost(np.array([0.56, 0.9]))
@@ -35,7 +35,7 @@ def innermost(means: Values) -> float:
 
 @figure("radar", possible=few)
 def radar(data: FigureInput, title: str) -> Figure:
-    """A radar per augmentation over the radar metrics; a grey band reaches from the worst to the best of all."""
+    """One radar per augmentation over the radar metrics; a grey band reaches from the worst to the best of all."""
     metrics, means = data.performance()
     count = len(data.augmentations)
     columns = min(count, 3 if count <= 9 else 4)
@@ -62,7 +62,7 @@ def radar(data: FigureInput, title: str) -> Figure:
 
 
 def _rims(axes: PolarAxes, metrics: Sequence[str], low: float) -> None:
-    """The first metric at the top, the others clockwise; grid lines above the band and below the profile."""
+    """Puts the first metric at the top, the others clockwise; grid lines above the band and below the profile."""
     angles = np.linspace(0, 2 * np.pi, len(metrics), endpoint=False)
     axes.set_theta_offset(np.pi / 2)
     axes.set_theta_direction(-1)

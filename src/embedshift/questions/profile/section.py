@@ -1,4 +1,4 @@
-"""The page's first table: the share of the way to an unrelated image, and the means of every metric."""
+"""The report's first table: the share of the distance to an unrelated image, and the means of every metric."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ Row = Json
 
 
 def section(page: PageInput) -> Section:
-    """The table, with the cluster of every augmentation where the study has clusters."""
+    """Returns the section: the table, with the cluster of every augmentation if the study has clusters."""
     data, found = page.data, page.data.table("clusters")
     clusters = {} if found is None else dict(found.select("augmentation", "cluster").iter_rows())
     table = summary_table(data.summary, data.ranking, clusters, page.reader.metrics, data.colours)
@@ -40,10 +40,10 @@ def section(page: PageInput) -> Section:
 
 
 def variance_shares(summary: pl.DataFrame) -> list[tuple[str, float]]:
-    """What makes the variance of the mean performance over the augmentations: metric → its share, the largest first.
+    """Splits the variance of the mean performance over the augmentations: metric → its part, the largest first.
 
-    The mean performance is a mean of metrics, so its variance is the sum of their covariances with it; a share may be
-    below 0 where a metric goes the other way. Empty where nothing varies.
+    The mean performance is a mean of metrics, so its variance is the sum of their covariances with it; a part may be
+    below 0 if a metric goes the other way. Empty if nothing varies.
 
     Example:
         >>> rows = [(a, m, v) for m, step in (("cosine_similarity", 0.3), ("edge_preservation", 0.1))
@@ -71,11 +71,11 @@ def summary_table(
     metrics: Sequence[str],
     colours: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Columns and rows of the summary, the furthest moved first, and below them what unrelated images give.
+    """Returns columns and rows of the summary, the furthest moved first, and below them the floors.
 
     Args:
-        summary: As `Study.summary`.
-        ranking: As `Study.ranking`.
+        summary: The table `summary`.
+        ranking: The table `ranking`.
         clusters: Augmentation → cluster.
         metrics: Columns, in order.
         colours: Augmentation → colour.
@@ -108,7 +108,7 @@ def summary_table(
 
 
 def _share(row: Row) -> Row:
-    """The cell of the share, and what orders the rows: the change of the cosine, which is there without a floor too."""
+    """Returns the cell of the share, and the sort key: the change of the cosine, which exists without a floor too."""
     change = -1.0 if row["mean"] is None else 1.0 - row["mean"]
     text, interval = with_interval(row["share"], row["share_low"], row["share_high"])
     tint = 0.0 if row["share"] is None else 100 * min(1.0, max(0.0, row["share"]))
@@ -129,7 +129,7 @@ def _performance(row: Row) -> Row:
 
 
 def _scale(metric: str, rows: Sequence[Row]) -> tuple[float, float, int]:
-    """No change, the greatest change of a mean in the column, and decimals."""
+    """Returns no change, the greatest change of a mean in the column, and decimals."""
     means = [row["mean"] for row in rows if row["mean"] is not None]
     no_change = METRICS[metric].no_change
     return (

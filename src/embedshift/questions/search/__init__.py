@@ -7,12 +7,12 @@ from embedshift.registry import QUESTIONS, Question
 
 @dataclass(frozen=True)
 class Choices:
-    """What can be chosen of the search when its tables are made; what is None stays as it was, or is the default.
+    """Settings of the search when its tables are made; None keeps the previous value, or the default.
 
     Args:
-        queries: Images whose views are searched for, the first in the study's order: a number, or "all".
+        queries: How many images to search with, in the study's order: a number, or "all".
         fmr: False-match rates of the thresholds for duplicates.
-        gallery: More images to find among: another study, or a Parquet or npy file of vectors; "" = none.
+        gallery: More images to search among: another study, or a Parquet or npy file of vectors; "" = none.
     """
 
     queries: str | None = None

@@ -1,4 +1,4 @@
-"""Approximate search by FAISS, for galleries in which an exact one takes long; its recall is measured against exact."""
+"""Approximate search by FAISS for large galleries; its recall is measured against exact search."""
 
 import functools
 import logging
@@ -23,14 +23,14 @@ CHECKED = 256
 
 
 def searcher(gallery: Gallery, *, views: int, least: int = FROM) -> Look:
-    """How a gallery is searched: exactly; from `least` vectors on by FAISS, where it is installed.
+    """Returns the search function for a gallery: exact, or FAISS from `least` vectors on, if it is installed.
 
-    The log says which, and what FAISS finds of what there is, or about how long an exact search takes.
+    The log says which, and the recall of FAISS, or about how long an exact search takes.
 
     Args:
-        gallery: Where views are searched for.
-        views: How many will be.
-        least: From how many vectors on.
+        gallery: The vectors to search among.
+        views: Number of views that will be searched.
+        least: Number of vectors from which FAISS is used.
     """
     exact: Look = functools.partial(_exact, gallery)
     if len(gallery) < least:
@@ -56,7 +56,7 @@ def searcher(gallery: Gallery, *, views: int, least: int = FROM) -> Look:
 
 
 def measured_recall(gallery: Gallery, look: Look) -> float:
-    """Share of the ten nearest that a search finds, for the first vectors of the gallery, against an exact search."""
+    """Returns the proportion of the exact ten nearest that a search finds, for the first vectors of the gallery."""
     places = np.arange(min(CHECKED, len(gallery)))
     queries = np.asarray(gallery.vectors[places])
     found, true = (each(queries, places, NEIGHBOURS).places for each in (look, functools.partial(_exact, gallery)))
@@ -69,7 +69,7 @@ def _exact(gallery: Gallery, queries: Floats, own: Places, others: int) -> Ranke
 
 
 def _index(faiss: Any, gallery: Gallery) -> Any:
-    """Vectors at length 1 in cells around centres that are trained by the first of them."""
+    """Returns an index of unit vectors in cells around centres trained on the first vectors."""
     cells = max(1, min(int(4 * len(gallery) ** 0.5), len(gallery) // TRAINED_BY))
     dim = gallery.vectors.shape[1]
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
@@ -82,7 +82,7 @@ def _index(faiss: Any, gallery: Gallery) -> Any:
 
 
 def _approximate(gallery: Gallery, index: Any, queries: Floats, own: Places, others: int) -> Ranked:
-    """As `search`, from the nearest that the index finds; a view that is further down is searched for exactly."""
+    """Behaves as `search`, from the nearest vectors that the index finds; searches exactly for a view beyond them."""
     raw = np.asarray(queries, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         units = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
@@ -98,7 +98,7 @@ def _approximate(gallery: Gallery, index: Any, queries: Floats, own: Places, oth
     with np.errstate(invalid="ignore"):
         better = ((cosines >= cosine[:, None] - TIE) & (places >= 0)).sum(axis=1)
     rank = np.where(np.isfinite(cosine), 1 + better, 0)
-    # All that were found are nearer: how many more there are is counted.
+    # All found vectors are nearer, so the remaining ones are counted.
     deep = np.flatnonzero((rank > 0) & (better >= (places >= 0).sum(axis=1)))
     if len(deep):
         rank[deep] = search(queries[deep], own[deep], gallery, count=0).rank
@@ -106,7 +106,7 @@ def _approximate(gallery: Gallery, index: Any, queries: Floats, own: Places, oth
 
 
 def _cosines(gallery: Gallery, units: Values, places: Places) -> Values:
-    """Exact cosines `[q, T]`; NaN where there is no place."""
+    """Returns exact cosines `[q, T]`; NaN if there is no place."""
     found = np.full(places.shape, np.nan)
     for row, own in enumerate(places):
         found[row, own >= 0] = gallery.cosines(units[row], own[own >= 0])

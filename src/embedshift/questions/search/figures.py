@@ -20,7 +20,7 @@ MARKS = dict(zip(DEEPER, ("o", "D"), strict=True))
 
 @figure("recall", section=True, possible=has_table("search"))
 def recall(data: FigureInput, title: str) -> Figure:
-    """A row per augmentation: recall@1 with its interval, recall@5 and recall@10 faint; the least recalled on top."""
+    """One row per augmentation: recall@1 with its interval, recall@5 and recall@10 faint; the least recalled on top."""
     found = {(row["augmentation"], row["metric"]): row for row in data.need("search").iter_rows(named=True)}
     names = by_recall(data)
     line = "line: 95 % interval" if data.images >= LEAST_IMAGES else f"no interval below {LEAST_IMAGES} images"
@@ -53,7 +53,7 @@ def recall(data: FigureInput, title: str) -> Figure:
 
 
 def by_recall(data: FigureInput) -> list[str]:
-    """Augmentations that have recall, of those that are shown: the least recalled first."""
+    """Returns the shown augmentations that have recall, the least recalled first."""
     table = data.need("search").filter(
         (pl.col("metric") == FIRST) & pl.col("augmentation").is_in(data.augmentations) & pl.col("value").is_not_null()
     )
@@ -66,9 +66,9 @@ def by_recall(data: FigureInput) -> list[str]:
     possible=has_table("gallery_sizes"),
 )
 def gallery(data: FigureInput, title: str) -> Figure:
-    """Recall@1 over the number of images that are searched among: measured, predicted, and at least.
+    """Recall@1 over the number of images to search among: measured, predicted, and a lower bound.
 
-    A curve per augmentation, of more than nine the least recalled.
+    One curve per augmentation; of more than nine, the least recalled.
     """
     parts = data.need("gallery_sizes").partition_by("augmentation", as_dict=True)
     names = [name for name in by_recall(data) if (name,) in parts]
@@ -86,7 +86,7 @@ def gallery(data: FigureInput, title: str) -> Figure:
 
 
 def _curve(axes: Axes, table: pl.DataFrame, colour: str, label: str) -> None:
-    """One augmentation; what is predicted goes on where what is measured ends."""
+    """Draws one augmentation; the prediction starts where the measurement ends."""
     measured = table.filter(kind="measured")
     for kind, line in STYLES.items():
         part = table.filter(kind=kind)
@@ -105,7 +105,7 @@ def _curve(axes: Axes, table: pl.DataFrame, colour: str, label: str) -> None:
 
 @figure("roc", section=True, possible=has_table("roc"))
 def roc(data: FigureInput, title: str) -> Figure:
-    """The share of views that a threshold matches with their original, over that of pairs of different images."""
+    """The proportion of views that a threshold matches with their original, over that of pairs of different images."""
     parts = data.need("roc").partition_by("augmentation", as_dict=True)
     thresholds = data.table("thresholds")
     note = "each point of a line is one threshold of the cosine"

@@ -1,4 +1,4 @@
-"""Views against thresholds: how many match their own original, how well same and different can be told apart."""
+"""Views and thresholds: how many match their original, and how well equal and different images are separated."""
 
 import math
 from collections.abc import Mapping
@@ -24,19 +24,20 @@ ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "fmr": pl.Float6
 
 
 def over_images(values: Values) -> Sample:
-    """The sample of one number per view `[m, draws]`: the unit is the image; NaN where a view has none."""
+    """Makes a sample of one number per view `[m, draws]` with the image as unit; NaN if a view has none."""
     return gather([sums_and_counts(np.asarray(values, np.float64)[:, :, None])])
 
 
 def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame) -> pl.DataFrame:
-    """The share of views whose cosine with their own original reaches each threshold, which is taken as known.
+    """Returns the proportion of views whose cosine with their original reaches each threshold, taken as known.
 
     Args:
-        cosines: Of every augmentation, `[m, draws]`; NaN where there is no direction.
-        thresholds: `fmr, threshold`; null where there is no threshold.
+        cosines: Augmentation → cosines `[m, draws]`; NaN if there is no direction.
+        thresholds: `fmr, threshold`; null if there is no threshold.
 
     Returns:
-        `augmentation, fmr, n, value, ci_low, ci_high`, n views; the interval is over images, null below `LEAST_IMAGES`.
+        `augmentation, fmr, n, value, ci_low, ci_high` with n views; the interval is over images, null below
+        `LEAST_IMAGES`.
 
     Example:
         >>> at = pl.DataFrame({"fmr": [0.01], "threshold": [0.9]})
@@ -57,14 +58,14 @@ def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame) -> pl.DataF
 
 
 def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
-    """The share of views that match at the threshold that lets most match, by false-match rate.
+    """Returns the proportion of views that match at the lowest allowed threshold, by false-match rate.
 
     Args:
-        cosines: As for `matches`.
-        pairs: Of different images: the negatives.
+        cosines: As in `matches`.
+        pairs: Pairs of different images: the negatives.
 
     Returns:
-        `augmentation, fmr, tpr` at those of `RATES` that the pairs bear; no rows where a side is empty.
+        `augmentation, fmr, tpr` at those of `RATES` for which there are enough pairs; no rows if a side is empty.
     """
     rates = RATES[least_fmr(pairs.images) <= RATES]
     rows: list[tuple[str, float, float]] = []
@@ -74,21 +75,21 @@ def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
             continue
         for rate in rates.tolist():
             may = borne(rate, len(pairs.cosines))
-            # Whatever lies above the first pair too many may match.
+            # Every cosine above that of the first excess pair matches.
             below = np.searchsorted(positives, pairs.cosines[may], side="right") if may < len(pairs.cosines) else 0
             rows.append((name, rate, 1 - below / len(positives)))
     return pl.DataFrame(rows, schema=ROC, orient="row")
 
 
 def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
-    """How often a view is nearer to its own original than two different images are to each other; ties count half.
+    """Returns how often a view is nearer to its original than two different images are to each other; ties count half.
 
     Args:
-        cosines: As for `matches`, of the rows that `pairs` was made of, in their order.
-        pairs: Of different images: the negatives.
+        cosines: As in `matches`, for the rows from which `pairs` was made, in their order.
+        pairs: Pairs of different images: the negatives.
 
     Returns:
-        `augmentation, metric, n, value, ci_low, ci_high`, n views; null where there is no view or no pair.
+        `augmentation, metric, n, value, ci_low, ci_high` with n views; null if there is no view or no pair.
     """
     rows = []
     for name, values in cosines.items():
@@ -103,16 +104,16 @@ def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
 
 
 def auc_values(cosines: Values, pairs: Pairs) -> Sample:
-    r"""Numbers of images whose mean is the AUC and whose spread is its error, that of the pairs included.
+    """Returns numbers of images whose mean is the AUC and whose spread is its error, including that of the pairs.
 
     .. math:: A + (a_i - A) + 2 (b_i - A)
 
-    (Hájek's projection on images) with a the share of pairs below the views of image i, and b the share of views above
-    its pairs: each image is in two sides of the comparison, and in the second with two places.
+    (Hájek's projection on images) with a the proportion of pairs below the views of image i, and b the proportion of
+    views above its pairs: each image is on both sides of the comparison, and on the second in two places.
 
     Args:
-        cosines: Of one augmentation `[m, draws]`.
-        pairs: Of the same rows.
+        cosines: Cosines of one augmentation, `[m, draws]`.
+        pairs: Pairs of the same rows.
     """
     found = ~np.isnan(cosines)
     positives = cosines[found].astype(np.float32)
@@ -132,16 +133,16 @@ def auc_values(cosines: Values, pairs: Pairs) -> Sample:
 
 
 def auc_interval(sample: Sample) -> tuple[Values, Values]:
-    """The 95 % interval of an AUC: Clopper and Pearson's at the number of comparisons that would have the same error.
+    """Returns the 95 % interval of an AUC: Clopper and Pearson's at the number of comparisons with the same error.
 
-    Where nothing varies, as at an AUC of 1, it is that of n / 3 comparisons: of n images so many sets of three can be
-    made that share none, a view and a pair each, and none of these was out of order.
+    If nothing varies, as at an AUC of 1, it is that of n / 3 comparisons: n images give that many disjoint sets of
+    three, a view and a pair each, and none of these was out of order.
 
     Args:
-        sample: What `auc_values` gives.
+        sample: The result of `auc_values`.
 
     Returns:
-        Their ends `[1]` each; NaN for fewer than `LEAST_IMAGES` images.
+        Lower and upper end, `[1]` each; NaN for fewer than `LEAST_IMAGES` images.
     """
     p = np.clip(sample.mean, 0.0, 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):

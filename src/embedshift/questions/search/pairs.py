@@ -1,4 +1,4 @@
-"""Pairs of different images: how alike they are, and which threshold few of them reach.
+"""Pairs of different images: their cosines, and thresholds that few of them reach.
 
 Cosines of pairs and of views are compared in float32, so that copies are equal whatever the rounding.
 """
@@ -16,9 +16,9 @@ from embedshift.errors import UsageError
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, RESAMPLES, weights
 from embedshift.statistics.vectors import unit
 
-# Of so many images all pairs are held in memory: 33.5 million, of 8 bytes each.
+# Number of images whose pairs are all held in memory: 33.5 million pairs, of 8 bytes each.
 MOST_IMAGES = 8_192
-# A rate below so many pairs is no rate.
+# The least number of matching pairs for which a rate is defined.
 _LEAST_PAIRS = 10
 _BLOCK = 512
 CI: dict[str, type[pl.DataType]] = dict.fromkeys(("ci_low", "ci_high"), pl.Float64)
@@ -29,13 +29,13 @@ Places = NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs of different images that have a direction, the most alike first.
+    """All pairs of different images that have a direction, the most similar first.
 
     Args:
-        cosines: float32, falling `[P]`.
-        first: Row of one image of each pair, the lesser one, `[P]`.
-        second: Row of the other.
-        valid: Which of m rows have a direction `[m]`.
+        cosines: float32, descending, `[P]`.
+        first: Row of the first image of each pair, the smaller one, `[P]`.
+        second: Row of the other image, `[P]`.
+        valid: Which of the m rows have a direction, bool `[m]`.
     """
 
     cosines: Cosines
@@ -45,12 +45,12 @@ class Pairs:
 
     @property
     def images(self) -> int:
-        """n, the number of images that have a direction."""
+        """The number n of images that have a direction."""
         return int(self.valid.sum())
 
 
 def pairs_of(originals: ArrayLike) -> Pairs:
-    """The cosines of all pairs of `MOST_IMAGES` originals at most.
+    """Returns the cosines of all pairs of at most `MOST_IMAGES` originals.
 
     Args:
         originals: Embeddings `[m, D]`; those of length zero are left out.
@@ -81,7 +81,7 @@ def pairs_of(originals: ArrayLike) -> Pairs:
 
 
 def least_fmr(images: int) -> float:
-    """The least false-match rate that the pairs of some images bear: that of ten pairs.
+    """Returns the least false-match rate that `images` images allow: that of ten pairs.
 
     Example:
         >>> round(least_fmr(200), 6)
@@ -91,10 +91,10 @@ def least_fmr(images: int) -> float:
 
 
 def check_fmr(fmrs: Sequence[float], images: int) -> None:
-    """Refuses a false-match rate that is no rate, or that the pairs of some images do not bear.
+    """Refuses a false-match rate outside (0, 1), or one for which there are too few images.
 
     Raises:
-        UsageError: and says how many images would do.
+        UsageError: A rate is refused; the message says how many images are needed.
 
     Example:
         >>> check_fmr([1e-2, 1e-4], images=200)
@@ -114,15 +114,15 @@ def check_fmr(fmrs: Sequence[float], images: int) -> None:
 
 
 def borne(fmr: float, count: float) -> int:
-    """How many of some pairs may match at a rate; a product that is whole but for rounding counts as whole."""
+    """Returns how many of `count` pairs may match at a rate; rounding errors near integers are removed."""
     return int(fmr * count * (1 + 1e-12) + 1e-9)
 
 
 def threshold(pairs: Pairs, fmr: float) -> float:
-    """The least cosine of a pair that no larger share of all pairs than `fmr` reaches.
+    """Returns the least cosine that at most a fraction `fmr` of all pairs reaches.
 
     Returns:
-        NaN where more pairs than that have the highest cosine of all, as those of many copies do.
+        NaN if more pairs than that share the highest cosine, as with many copies.
 
     Example:
         >>> pairs = pairs_of([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
@@ -137,10 +137,10 @@ def threshold(pairs: Pairs, fmr: float) -> float:
 
 
 def resampled_thresholds(pairs: Pairs, fmr: float, seed: int) -> Values:
-    """Thresholds of resamples of the images: an image that is drawn c times counts c times, its copies are no pair.
+    """Returns thresholds of resamples of the images: an image drawn c times counts c times, its copies are no pair.
 
     Returns:
-        `[RESAMPLES]`; infinite where more pairs than `fmr` have the highest cosine of the resample.
+        `[RESAMPLES]`; infinite if more pairs than `fmr` share the highest cosine of the resample.
     """
     rows = np.cumsum(pairs.valid) - 1
     some = min(len(pairs.cosines), 2 * borne(fmr, len(pairs.cosines)) + 200)
@@ -153,7 +153,7 @@ def resampled_thresholds(pairs: Pairs, fmr: float, seed: int) -> Values:
 
 
 def _of_resamples(pairs: Pairs, fmr: float, drawn: Cosines, rows: NDArray[np.intp], some: int) -> list[Values]:
-    """Thresholds of resamples `[n, r]`, some at a time; twice as many pairs where `some` are too few."""
+    """Returns thresholds of resamples `[n, r]`, some at a time; doubles the number of pairs if `some` are too few."""
     step, found = max(1, 2**22 // some), []
     for start in range(0, drawn.shape[1], step):
         part = drawn[:, start : start + step]
@@ -171,7 +171,7 @@ def _of_resamples(pairs: Pairs, fmr: float, drawn: Cosines, rows: NDArray[np.int
 
 
 def _least_allowed(cosines: Cosines, times: Cosines, allowed: NDArray[np.bool_]) -> Values:
-    """The least cosine of a drawn pair, whose equals are all allowed, of each column."""
+    """Returns, for each column, the least cosine of a drawn pair whose equals are all allowed."""
     refused = np.where(allowed.all(axis=0), len(cosines), allowed.argmin(axis=0))
     limit = np.append(cosines, -np.inf)[refused]
     fits = (cosines[:, None] > limit) & (times > 0)
@@ -180,14 +180,14 @@ def _least_allowed(cosines: Cosines, times: Cosines, allowed: NDArray[np.bool_])
 
 
 def thresholds(pairs: Pairs, fmrs: Sequence[float], seed: int) -> pl.DataFrame:
-    """Thresholds at some false-match rates, with their 95 % intervals: percentiles of resamples of the images.
+    """Returns thresholds at some false-match rates with 95 % intervals: percentiles over resamples of the images.
 
     Returns:
-        `fmr, threshold, ci_low, ci_high`; `threshold` is null where there is none (see `threshold`), an end where
-        resamples have none, or there are fewer than `LEAST_IMAGES` images.
+        `fmr, threshold, ci_low, ci_high`; `threshold` is null if there is none (see `threshold`), an end if resamples
+        have none, or there are fewer than `LEAST_IMAGES` images.
 
     Raises:
-        UsageError: see `check_fmr`.
+        UsageError: As in `check_fmr`.
     """
     check_fmr(fmrs, pairs.images)
     rows, tail = [], (1 - LEVEL) / 2
@@ -202,10 +202,10 @@ def thresholds(pairs: Pairs, fmrs: Sequence[float], seed: int) -> pl.DataFrame:
 
 
 def above(pairs: Pairs, least: float) -> tuple[Places, Places, Cosines]:
-    """The pairs whose cosine reaches a threshold, the most alike first; none where the threshold is NaN.
+    """Returns the pairs whose cosine reaches a threshold, the most similar first; none if the threshold is NaN.
 
     Returns:
-        Rows of one image, of the other, and their cosines.
+        Rows of the first image, of the other, and their cosines.
     """
     count = 0 if math.isnan(least) else int(np.searchsorted(-pairs.cosines, -np.float32(least), side="right"))
     return pairs.first[:count], pairs.second[:count], pairs.cosines[:count]

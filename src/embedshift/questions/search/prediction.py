@@ -1,6 +1,6 @@
-"""Recall@1 in galleries of other sizes: exactly in smaller ones, predicted in larger ones, bounded in far larger ones.
+"""Recall@1 in galleries of other sizes: exact in smaller ones, predicted in larger, bounded in far larger ones.
 
-A view's query finds its own original where no other image of the gallery has a cosine as high.
+A view's query finds its own original if no other image of the gallery has a cosine as high.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ LEAST = 40
 KEPT = 64
 # How many times as many queries a wide pool has; curves that differ by less than this in half a gallery are one.
 _WIDE, _HARDLY = 4, 0.01
-# A rate below so many false matches is no rate: a bound on it would rest on chance.
+# The least number of false matches behind a rate; with fewer, a bound would rest on chance.
 _LEAST_MATCHES = 20
 SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
@@ -37,14 +37,14 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Search:
-    """What the views of one augmentation found among the originals of n images.
+    """The results of searching the views of one augmentation among the originals of n images.
 
     Args:
-        ranks: 1 + the number of other images whose cosine is at least that of the own original, `[m, draws]`; NaN where
+        ranks: 1 + the number of other images whose cosine is at least that of the own original, `[m, draws]`; NaN if
             the view or its original has no direction.
-        own: Cosine with the own original `[m, draws]`.
-        others: The highest cosines with other images, falling `[m, draws, T]`: `KEPT` of them, or all.
-        images: n, the size of the gallery.
+        own: Cosine with the own original, `[m, draws]`.
+        others: The highest cosines with other images, descending, `[m, draws, T]`: `KEPT` of them, or all.
+        images: The size n of the gallery.
     """
 
     ranks: Values
@@ -54,21 +54,21 @@ class Search:
 
     @property
     def found(self) -> NDArray[np.bool_]:
-        """Which views have a direction `[m, draws]`."""
+        """Which views have a direction, bool `[m, draws]`."""
         return ~np.isnan(self.ranks)
 
 
 def recall_among(ranks: Values, images: int, size: int) -> Values:
-    r"""The chance that a query finds its own original in a random part of the gallery that holds it.
+    r"""Returns the chance that a query finds its own original in a random part of the gallery that contains it.
 
     .. math:: \binom{n - r}{N - 1} \Big/ \binom{n - 1}{N - 1}
 
     for rank r: none of the r - 1 better ones is among the N - 1 others.
 
     Args:
-        ranks: In the whole gallery, any shape; NaN gives NaN.
-        images: n, its size.
-        size: N, that of the part.
+        ranks: Ranks in the whole gallery, any shape; NaN gives NaN.
+        images: The size n of the gallery.
+        size: The size N of the part.
 
     Example:
         >>> recall_among(np.array([1.0, 2.0, 4.0]), images=4, size=2).round(3).tolist()
@@ -86,11 +86,11 @@ def _log_choose(of: Values | np.float64, some: int) -> Values:
 
 @dataclass(frozen=True)
 class Pools:
-    """The impostors that each of q queries is judged by: those of the queries most similar to it.
+    """The impostors for each of q queries: those of the queries most similar to it.
 
     Args:
-        members: Places of the similar queries, the query itself among them, `[q, K]`.
-        shares: Share of each member's cosines with other images that reach the query's own one `[q, K]`.
+        members: Places of the similar queries, including the query itself, `[q, K]`.
+        shares: Fraction of each member's cosines with other images that reach the query's own cosine, `[q, K]`.
     """
 
     members: NDArray[np.intp]
@@ -98,20 +98,20 @@ class Pools:
 
     @property
     def chance(self) -> Values:
-        """The chance that a further image is as near to a query as its own original `[q]`, below 1."""
+        """Returns the chance that a further image is as near to a query as its own original, `[q]`, below 1."""
         return np.asarray(np.minimum(self.shares.mean(axis=1), 1 - 1e-12))
 
 
 def pools(search: Search, factor: int) -> Pools:
-    """The most similar queries, for each of those that have a direction, in their order.
+    """Returns the most similar queries of each query that has a direction, in their order.
 
-    Similar are queries whose cosines with their own original and with the nearest other image are alike, each in its
-    standard deviation over queries. Of m images these are sqrt(m / 2) queries, and as many times that as there are
-    draws: the draws of an image are alike, and would fill a pool with one image.
+    Queries are similar if their cosines with their own original and with the nearest other image are close, each in its
+    standard deviation over queries. Of m images these are sqrt(m / 2) queries, times the number of draws: the draws of
+    an image are similar, and would fill a pool with one image.
 
     Args:
-        search: Of one augmentation.
-        factor: How many times as many queries, and how many times the cosine with the own original counts.
+        search: The search of one augmentation.
+        factor: Factor of the number of queries, and of the weight of the cosine with the own original.
     """
     own, others = search.own[search.found], search.others[search.found]
     both = np.stack([own, others[:, 0]], axis=1)
@@ -126,25 +126,25 @@ def pools(search: Search, factor: int) -> Pools:
 
 
 def predicted(pooled: Pools, hits: Values | NDArray[np.bool_], images: int, size: int) -> Values:
-    r"""Recall@1 in a gallery of another size, by the chances of one kind of pools.
+    r"""Returns numbers whose mean is recall@1 in a gallery of another size, by the chances of one kind of pools.
 
-    The mean of these numbers is the prediction, their spread is its error.
+    Their mean is the prediction, their spread is its error.
 
     .. math:: R(N) = \mathrm{mean}_i \; (1 - p_i)^{g (N - 1)}, \quad g: R(n) = \mathrm{mean}_i \; h_i
 
     with p the chances by the pools and h the hits in the gallery of n. The chances say how misses grow with the
-    gallery; g makes the curve pass through the recall that was measured, since pooling makes queries more alike than
-    they are. The number of a query is its part of R, and what R would change by if the query counted more: directly,
-    by g, and by the pools that it is a member of.
+    gallery; g makes the curve pass through the measured recall, because pooling makes queries more similar than they
+    are. The number of a query is its part of R, and the change of R if the query counted more: directly, through g, and
+    through the pools that contain it.
 
     Args:
-        pooled: Of q queries.
-        hits: Whether a query finds its own original among n images `[q]`.
-        images: n.
-        size: N.
+        pooled: Pools of q queries.
+        hits: Whether a query finds its own original among n images, `[q]`.
+        images: The size n.
+        size: The size N.
 
     Returns:
-        `[q]`; the hits themselves where all hit, none does, or all misses are of queries that no impostor is near to.
+        `[q]`; the hits themselves if all hit, none does, or all misses belong to queries without a near impostor.
     """
     chance, recall = pooled.chance, float(hits.mean())
     rates = -np.log1p(-chance)
@@ -160,7 +160,7 @@ def predicted(pooled: Pools, hits: Values | NDArray[np.bool_], images: int, size
 
 
 def _growth(rates: Values, recall: float, images: int) -> float | None:
-    """The logarithm of g in `predicted`; None where no g gives this recall."""
+    """Returns the logarithm of g in `predicted`; None if no g gives this recall."""
     if not (rates == 0).mean() < recall < 1:
         return None
     found = optimize.brentq(lambda each: _parts(rates, each, images).mean() - recall, -60.0, 60.0)
@@ -173,13 +173,13 @@ def _parts(rates: Values, log_growth: float, size: int) -> Values:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Recall@1 in larger galleries, by narrow and by wide pools, mixed so that the curve fits half the gallery too.
+    """Recall@1 in larger galleries, by narrow and wide pools, mixed so that the curve fits half the gallery too.
 
     Args:
-        search: Of one augmentation.
-        hits: Whether each query with a direction finds its own original `[q]`.
-        kinds: Narrow pools, which follow images that lie in clusters; wide ones, which follow evenly spread images.
-        narrow: The share of the narrow ones in the mixture.
+        search: The search of one augmentation.
+        hits: Whether each query with a direction finds its own original, `[q]`.
+        kinds: Narrow pools, which fit images in clusters, and wide ones, which fit evenly spread images.
+        narrow: The weight of the narrow ones in the mixture.
     """
 
     search: Search
@@ -189,29 +189,29 @@ class Prediction:
 
     @classmethod
     def of(cls, search: Search) -> "Prediction":
-        """Fitted to the recall in the gallery and in random halves of it."""
+        """Fits a prediction to the recall in the gallery and in random halves of the gallery."""
         n, hits = search.images, search.ranks[search.found] == 1
         kinds = (pools(search, 1), pools(search, _WIDE))
         half = recall_among(search.ranks[search.found], n, (n + 1) // 2).mean()
         narrow, wide = (predicted(each, hits, n, (n + 1) // 2).mean() for each in kinds)
         apart = narrow - wide
-        # The half of both where they hardly differ in the half: nothing there says which one is right.
+        # Equal weights if they hardly differ in half the gallery, which then cannot tell which one is right.
         share = 0.5 + apart * (half - (narrow + wide) / 2) / (apart**2 + _HARDLY**2)
         return cls(search, hits, kinds, float(np.clip(share, 0.0, 1.0)))
 
     def mixed(self, narrow: Values, wide: Values) -> Values:
-        """What both kinds of pools give, mixed."""
+        """Mixes the numbers of both kinds of pools."""
         return self.narrow * narrow + (1 - self.narrow) * wide
 
     def at(self, size: int) -> tuple[float, float, float]:
-        """The recall in a gallery of N, and the ends of its 95 % interval, for new images.
+        """Returns the recall in a gallery of N, and the ends of its 95 % interval, for new images.
 
-        The interval is Clopper and Pearson's at the effective number of images: that which would give a share of 0 and
-        1 the same error, at most those there are. Where hardly a query misses, the numbers of queries vary too little:
-        the lower end is at most that of the curves through the lower end of the recall that was measured.
+        The interval is Clopper and Pearson's at the effective number of images: the number that would give a proportion
+        the same error, at most the real number. If almost no query misses, the numbers of queries vary too little: the
+        lower end is then at most that of the curves through the lower end of the measured recall.
 
         Returns:
-            The ends are NaN for fewer than `LEAST_IMAGES` images.
+            Recall, lower and upper end; the ends are NaN for fewer than `LEAST_IMAGES` images.
         """
         n, found = self.search.images, self.search.found
         numbers, hits = (np.full(found.shape, np.nan) for _ in range(2))
@@ -228,26 +228,26 @@ class Prediction:
 
 
 def _through(pooled: Pools, recall: float, images: int, size: int) -> float:
-    """The recall in a gallery of N on the curve through a recall in one of n; that recall where no curve is."""
+    """Returns the recall in a gallery of N on the curve through a recall in one of n; that recall without a curve."""
     rates = -np.log1p(-pooled.chance)
     log_growth = _growth(rates, recall, images)
     return recall if log_growth is None else float(_parts(rates, log_growth, size).mean())
 
 
 def bound(search: Search, size: int) -> tuple[float, float] | None:
-    r"""The least recall@1 in a far larger gallery, for any law of the cosines; the lower end of its interval.
+    r"""Returns a lower bound of recall@1 in a far larger gallery for any law of the cosines, and its interval's end.
 
     .. math:: R(N) \geq \mathrm{share}(own \geq t) - (N - 1) f(t)
 
-    where f is the share of cosines of views with other images that reach t: a query with own >= t misses only if one of
-    N - 1 images reaches t. The threshold t is that of the highest bound, among those that 20, 40, 80, … cosines reach.
+    where f is the fraction of cosines of views with other images that reach t: a query with own >= t misses only if one
+    of N - 1 images reaches t. The threshold t gives the highest bound among those that 20, 40, 80, … cosines reach.
 
     Args:
-        search: Its others must hold all cosines that reach t.
-        size: N.
+        search: Its `others` must hold all cosines that reach t.
+        size: The size N.
 
     Returns:
-        None where so few cosines say nothing of so many images: no bound is above 0.
+        Bound and lower end; None if no bound is above 0.
     """
     own, others = search.own[search.found], search.others[search.found]
     if not len(own):
@@ -255,7 +255,7 @@ def bound(search: Search, size: int) -> tuple[float, float] | None:
     values = np.sort(others, axis=None)[::-1]
     places = _LEAST_MATCHES * 2 ** np.arange(max(0, int(np.log2(max(1, len(values) / _LEAST_MATCHES))) + 1)) - 1
     thresholds = values[places[places < len(values)]]
-    if others.shape[1] < search.images - 1:  # lists that are cut would count too few
+    if others.shape[1] < search.images - 1:  # cut lists would give too small counts
         thresholds = thresholds[thresholds > others[:, -1].max()]
     best: Sample | None = None
     for threshold in thresholds:
@@ -267,15 +267,15 @@ def bound(search: Search, size: int) -> tuple[float, float] | None:
 
 
 def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
-    """Recall@1 in galleries of other sizes.
+    """Returns recall@1 in galleries of other sizes.
 
     Args:
-        searches: Of every augmentation.
+        searches: Augmentation → its search.
 
     Returns:
-        `augmentation, images, recall, ci_low, ci_high, kind`: "measured" up to n images, exactly; "predicted" up to
-        5 n, from `LEAST` images on; "bound" beyond, where there is one: the recall is at least so high, and `ci_high`
-        is null. Intervals are for new images of the same kind; null below `LEAST_IMAGES` images.
+        `augmentation, images, recall, ci_low, ci_high, kind`: "measured" up to n images, exactly; "predicted" up to 5
+        n, from `LEAST` images on; "bound" beyond, if there is one: the recall is at least this high, and `ci_high` is
+        null. Intervals are for new images of the same kind; null below `LEAST_IMAGES` images.
     """
     rows: list[tuple[str, int, float, float | None, float | None, str]] = []
     for name, search in searches.items():

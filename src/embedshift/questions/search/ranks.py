@@ -1,4 +1,4 @@
-"""Every view is searched for among the originals: ranks, what is found instead, neighbours that are kept."""
+"""Searches for every view among the originals: ranks, images found instead, and kept neighbours."""
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -40,12 +40,12 @@ Look = Callable[[Floats, Places, int], Ranked]
 
 @dataclass(frozen=True)
 class Found:
-    """What the search of a study found.
+    """The results of a study's search.
 
     Args:
-        ranks: The table `search_ranks`: a row per view of the images that were searched for.
-        neighbours: The table `search_neighbours`: the nearest other images of each of these images, up to ten.
-        searches: Augmentation → ranks and the highest cosines with other images, of `PREDICTED_FROM` images at most.
+        ranks: The table `search_ranks`: one row per view of the query images.
+        neighbours: The table `search_neighbours`: up to ten nearest other images of each query image.
+        searches: Augmentation → ranks and highest cosines with other images, for at most `PREDICTED_FROM` images.
     """
 
     ranks: pl.DataFrame
@@ -58,9 +58,9 @@ def find(reader: Reader, among: Originals, queries: int | None, look: Look) -> F
 
     Args:
         reader: A study that stores vectors.
-        among: What is searched among.
-        queries: Of how many images, the first in the study's order; None = of all.
-        look: How to search.
+        among: The vectors to search among.
+        queries: Number of query images, in the study's order; None = all.
+        look: The search function.
     """
     rows = reader.rows()
     order = layout(rows)
@@ -90,7 +90,7 @@ def find(reader: Reader, among: Originals, queries: int | None, look: Look) -> F
 
 
 def _search(draws: Sequence[Ranked], images: int) -> Search:
-    """The draws of one augmentation of some images."""
+    """Combines the draws of one augmentation of some images."""
     rank, own, others = (np.stack([getattr(each, name) for each in draws], 1) for name in ("rank", "cosine", "others"))
     known = rank > 0
     return Search(np.where(known, rank, np.nan), np.where(known, own, np.nan), np.nan_to_num(others, nan=-1.0), images)
@@ -102,14 +102,14 @@ def _joined(parts: Sequence[Search]) -> Search:
 
 
 def _view(look: Look, vectors: Floats, places: Places, others: int, view: int) -> Ranked:
-    """What was found for one view of some images, `[b, V, D]`."""
+    """Returns the results for one view of some images, `[b, V, D]`."""
     return look(vectors[:, view], places, others)
 
 
 def _rows(
     found: Sequence[Ranked], order: Layout, draws: Sequence[int], among: Originals, start: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows of both tables, image by image."""
+    """Returns the rows of both tables, image by image."""
     images = len(found[0].rank)
     ids = among.ids[start : start + images]
     views = [place for place, name in enumerate(order.views) if name != ORIGINAL]
@@ -137,9 +137,9 @@ def _rows(
 
 
 def overlap(before: Places, after: Places) -> Values:
-    """Share of the nearest ten other images that are still among the nearest ten, `[q, T]` each → `[q]`.
+    """Returns the proportion of the ten nearest other images that stay among the ten nearest: `[q, T]` each → `[q]`.
 
-    Of fewer than ten other images, all. NaN where there is none, or a vector has no direction.
+    With fewer than ten other images it uses all. NaN if there is none, or a vector has no direction.
 
     Example:
         >>> overlap(np.array([[1, 2]]), np.array([[2, 3]])).tolist()
@@ -153,7 +153,7 @@ def overlap(before: Places, after: Places) -> Values:
 
 
 def _beside(columns: Iterable[NDArray[Any]]) -> NDArray[Any]:
-    """One column of each view as one column, image by image."""
+    """Interleaves one column per view into one column, image by image."""
     return np.stack(list(columns), axis=1).ravel()
 
 
@@ -162,11 +162,11 @@ def _first(values: NDArray[Any], nothing: float) -> NDArray[Any]:
 
 
 def _names(among: Originals, places: NDArray[Any]) -> pl.Series:
-    """Names of places; null for -1."""
+    """Returns the names of places; null for -1."""
     names = among.ids.gather(np.maximum(places, 0).astype(np.int64))
     return pl.select(pl.when(pl.Series(places >= 0)).then(names)).to_series()
 
 
 def _threads() -> int:
-    """One a core, and so many at most: each holds cosines of 17 MB."""
+    """Returns the number of threads: one per core, up to a limit, because each holds cosines of 17 MB."""
     return min(16, cores())

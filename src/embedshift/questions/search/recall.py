@@ -1,4 +1,4 @@
-"""Ranks → recall, mean reciprocal rank and overlap of neighbours, with intervals over images."""
+"""Converts ranks to recall, mean reciprocal rank and overlap of neighbours, with intervals over images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,13 +24,13 @@ Numbers = dict[str, tuple[int, float, float, float]]
 
 
 def of_view(ranks: pl.DataFrame, *, seed: int) -> Numbers:
-    """The metrics of one augmentation.
+    """Returns the metrics of one augmentation.
 
-    Recall@k is the share of views that have their original among the k nearest, with Clopper and Pearson's interval.
-    The mean reciprocal rank is the mean of 1 / rank, the overlap that of `knn_overlap`, with bootstrap-t intervals.
+    Recall@k is the proportion of views whose original is among the k nearest, with Clopper and Pearson's interval. The
+    mean reciprocal rank is the mean of 1 / rank, the overlap that of `knn_overlap`, with bootstrap-t intervals.
 
     Args:
-        ranks: Its rows of `search_ranks`, image by image, equally many of each. Views without a rank are left out.
+        ranks: Its rows of `search_ranks`, image by image, equally many for each. Views without a rank are left out.
         seed: Decides the resamples.
 
     Example:
@@ -53,19 +53,19 @@ def of_view(ranks: pl.DataFrame, *, seed: int) -> Numbers:
 
 
 def by_image(values: pl.Series, draws: int) -> Values:
-    """A column of views `[n, draws]`, NaN for null."""
+    """Reshapes a column of views to `[n, draws]`, NaN for null."""
     return values.cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws)
 
 
 def _sample(values: Values) -> Sample:
-    """Of `[n, draws, K]`."""
+    """Makes a sample of `[n, draws, K]`."""
     return gather([sums_and_counts(values)], together=False)
 
 
 def _of_mrr(low: float, high: float, variance: float, least: float, most: float) -> tuple[float, float]:
-    """The interval of the mean reciprocal rank where few ranks differ from 1, and a bootstrap finds none.
+    """Returns the interval of the mean reciprocal rank if few ranks differ from 1, so that a bootstrap has none.
 
-    What is not found first has 1/2 at most: recall@1 <= mean <= (1 + recall@1) / 2, and recall@1 has an interval.
+    A view not found first counts at most 1/2: recall@1 <= mean <= (1 + recall@1) / 2, and recall@1 has an interval.
     """
     if variance > 0 and np.isfinite([low, high]).all():
         return low, high
@@ -78,6 +78,6 @@ def _plain(numbers: Sequence[float]) -> tuple[int, float, float, float]:
 
 
 def table(found: Mapping[str, Numbers]) -> pl.DataFrame:
-    """The table `search`: `augmentation, metric, n, value, ci_low, ci_high`; n counts views."""
+    """Returns the table `search`: `augmentation, metric, n, value, ci_low, ci_high`; n counts views."""
     rows = [(name, metric, *numbers) for name, metrics in found.items() for metric, numbers in metrics.items()]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)

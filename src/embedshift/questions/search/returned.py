@@ -1,4 +1,4 @@
-"""What a search returned: at which ranks the originals stand, and which other images came first."""
+"""The results of a search: the ranks of the originals, and which other images came first."""
 
 import numpy as np
 import polars as pl
@@ -10,13 +10,13 @@ RANKS = {"rank 1": 1, "2 to 5": 5, "6 to 10": 10, "11 to 100": 100, "beyond 100"
 
 
 def rank_shares(ranks: pl.DataFrame) -> dict[str, Values]:
-    """Shares of the views of every augmentation whose originals stand at ranks 1, 2 to 5, 6 to 10, 11 to 100, beyond.
+    """Returns the proportions of each augmentation's views at ranks 1, 2 to 5, 6 to 10, 11 to 100, and beyond.
 
     Args:
         ranks: The table `search_ranks`; a view without a rank is left out.
 
     Returns:
-        Augmentation → `[5]`, which add up to 1.
+        Augmentation → `[5]`, with a sum of 1.
 
     Example:
         >>> ranks = pl.DataFrame({"view": ["blur"] * 4, "rank": [1, 1, 7, 300]})
@@ -30,14 +30,14 @@ def rank_shares(ranks: pl.DataFrame) -> dict[str, Values]:
 
 
 def instead(ranks: pl.DataFrame, count: int) -> list[dict[str, object]]:
-    """Views of draw 0 for which another image came first, those by the widest margin, spread over augmentations.
+    """Returns views of draw 0 for which another image came first, by margin, spread over augmentations.
 
-    First the view with the widest margin of every augmentation, then the second of each, and so on; the margin is the
-    cosine with the other image less that with the own original.
+    First comes the view with the widest margin of every augmentation, then the second of each, and so on. The margin is
+    the cosine with the other image minus that with the own original.
 
     Args:
         ranks: The table `search_ranks`.
-        count: How many at most.
+        count: The largest number of views.
 
     Example:
         >>> ranks = pl.DataFrame({"image_id": ["a", "b", "a"], "view": ["blur", "blur", "noise"], "draw": [0] * 3,

@@ -1,4 +1,4 @@
-"""Will a search still find it: recall, ranks, thresholds for duplicates, and what is found instead."""
+"""The report's section on search: recall, ranks, thresholds for duplicates, and images found instead."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +23,7 @@ TITLES = {MRR: "mean reciprocal rank", OVERLAP: "neighbours kept", AUC: "area un
 
 
 def section(page: PageInput) -> Section | None:
-    """The section; one line where the study stores no vectors."""
+    """Returns the section; one line if the study stores no vectors."""
     if not page.info.has_vectors:
         return Section("search", "Search", 16, {"search": None})
     table, ranks = page.data.table("search"), page.data.table("search_ranks")
@@ -53,7 +53,7 @@ def section(page: PageInput) -> Section | None:
 
 
 def encoder_note(page: PageInput) -> str:
-    """What must be known of the bundled encoder, with how near to each other it brings different images."""
+    """Returns a note on the bundled encoder, with how similar different images are to it."""
     note, neighbours = warning(page.info, page.encoder), page.data.table("search_neighbours")
     if not note or neighbours is None:
         return note
@@ -63,11 +63,11 @@ def encoder_note(page: PageInput) -> str:
 
 
 def notes(images: int, searched: int, one_level: bool) -> list[str]:
-    """What a reader must know before the numbers are read.
+    """Returns notes to read before the numbers.
 
     Args:
-        images: How many there are to find among.
-        searched: Of how many of them the views were searched for.
+        images: Number of images to search among.
+        searched: Number of query images.
         one_level: Whether one level of each family is shown.
 
     Example:
@@ -90,7 +90,7 @@ def notes(images: int, searched: int, one_level: bool) -> list[str]:
 
 
 def row_of(name: str, table: pl.DataFrame, measured: set[str]) -> Json | None:
-    """One augmentation's numbers as texts, each with its interval; None where it was not searched for."""
+    """Returns one augmentation's numbers as texts with intervals; None if it was not searched."""
     found = {row["metric"]: row for row in table.filter(augmentation=name).iter_rows(named=True)}
     if not found:
         return None
@@ -103,7 +103,7 @@ def row_of(name: str, table: pl.DataFrame, measured: set[str]) -> Json | None:
 
 
 def rank_rows(ranks: pl.DataFrame, matches: pl.DataFrame | None, names: Sequence[str]) -> Json:
-    """Shares of the views by rank, and of those that thresholds match.
+    """Returns proportions of the views by rank, and of those that thresholds match.
 
     Returns:
         `rates`, the false-match rates; `rows`, one per augmentation: its name, `shares` and `matches` as texts.
@@ -124,7 +124,7 @@ def rank_rows(ranks: pl.DataFrame, matches: pl.DataFrame | None, names: Sequence
 
 
 def threshold_rows(table: pl.DataFrame | None) -> list[Json]:
-    """Thresholds with their intervals as texts."""
+    """Returns thresholds with their intervals as texts."""
     if table is None:
         return []
     rows = table.select("fmr", "threshold", "ci_low", "ci_high").iter_rows()
@@ -132,7 +132,7 @@ def threshold_rows(table: pl.DataFrame | None) -> list[Json]:
 
 
 def rate_in_words(rate: float) -> str:
-    """A false-match rate.
+    """Formats a false-match rate.
 
     Example:
         >>> rate_in_words(0.001), rate_in_words(0.03)
@@ -147,7 +147,7 @@ def rate_in_words(rate: float) -> str:
 
 
 def keys_of(mistakes: Sequence[Json], pairs: Sequence[Json]) -> list[Key]:
-    """The images of the section, each as often as it stands there."""
+    """Returns the images of the section, each as often as it occurs there."""
     found: list[Key] = []
     for row in mistakes:
         found += [(row["image_id"], row["view"]), (row["image_id"], ORIGINAL), (row["other"], ORIGINAL)]
@@ -155,13 +155,13 @@ def keys_of(mistakes: Sequence[Json], pairs: Sequence[Json]) -> list[Key]:
 
 
 def pair(row: Mapping[str, str], shown: Thumbnails, naming: Naming) -> Json:
-    """A likely duplicate as the page shows it."""
+    """Formats a likely duplicate for the page."""
     images = [_image(row[end], ORIGINAL, "", shown, naming) for end in ("image_id", "other")]
     return {"cosine": fixed(float(row["cosine"]), 4), "images": images}
 
 
 def mistake(row: Json, shown: Thumbnails, naming: Naming) -> Json:
-    """A view that the search takes for another image, as the page shows it."""
+    """Formats a view that the search takes for another image."""
     own, other = fixed(row["cosine"], 3), fixed(row["other_cosine"], 3)
     images = [
         _image(row["image_id"], row["view"], f"the view, under {row['view']}", shown, naming),

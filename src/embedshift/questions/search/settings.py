@@ -1,4 +1,4 @@
-"""What a search was made with: from what is chosen, else as the kept tables say, else the defaults."""
+"""The settings of a search: from the choices, else from the stored tables, else the defaults."""
 
 import hashlib
 import os
@@ -11,23 +11,23 @@ from embedshift.store.labels import labels_of, shards_hash
 from embedshift.store.reader import Reader
 
 QUERIES, FMRS, ALL = 2_000, (0.01, 0.001), "all"
-# Ten pairs of a hundred million images are more.
+# Ten pairs of a hundred million images give a higher rate.
 LEAST_RATE = 1e-15
 # Tables that one search makes.
 SEARCHED = ("search_ranks", "search_neighbours", "gallery_sizes")
-# Goes up when a change of this question changes its tables.
+# Increased when a change of this question changes its tables.
 VERSION = "1"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a search is made with.
+    """The settings of a search.
 
     Args:
-        queries: How many images, from the first in the study's order; None = all.
+        queries: Number of query images, in the study's order; None = all.
         fmrs: False-match rates, the largest first.
-        gallery: Name and hash of what else is searched through; "" = nothing.
-        lost: Whether there was a gallery before that cannot be searched again.
+        gallery: Name and hash of the additional gallery; "" = none.
+        lost: Whether an earlier gallery cannot be searched again.
     """
 
     queries: int | None = QUERIES
@@ -37,20 +37,20 @@ class Settings:
 
     @property
     def of_search(self) -> dict[str, str]:
-        """As the labels of the tables of ranks."""
+        """The labels of the tables of ranks."""
         return {"version": VERSION, "queries": str(self.queries or ALL), "gallery": self.gallery}
 
     @property
     def of_thresholds(self) -> dict[str, str]:
-        """As the labels of the tables that depend on the false-match rates too."""
+        """The labels of the tables that also depend on the false-match rates."""
         return self.of_search | {"fmr": ",".join(map(repr, self.fmrs))}
 
 
 def settings(reader: Reader) -> Settings:
-    """The settings of a study's search.
+    """Returns the settings of a study's search.
 
     Raises:
-        UsageError: for a choice that makes no sense.
+        UsageError: A choice makes no sense.
     """
     chosen = reader.choice(Choices)
     of_thresholds, *of_search = (labels_of(reader.folder, name) for name in ("thresholds", *SEARCHED))
@@ -67,7 +67,7 @@ def settings(reader: Reader) -> Settings:
 
 
 def parse_queries(text: str) -> int | None:
-    """A number of images; None for all.
+    """Parses a number of images; None for all.
 
     Example:
         >>> parse_queries("all"), parse_queries("500")
@@ -81,7 +81,7 @@ def parse_queries(text: str) -> int | None:
 
 
 def parse_rates(texts: tuple[str | float, ...] | list[str]) -> tuple[float, ...]:
-    """False-match rates, the largest first, each once.
+    """Parses false-match rates; returns each once, the largest first.
 
     Example:
         >>> parse_rates(["0.001", "0.01"])
@@ -97,10 +97,10 @@ def parse_rates(texts: tuple[str | float, ...] | list[str]) -> tuple[float, ...]
 
 
 def gallery_label(path: str) -> str:
-    """Name and hash of a gallery; "" for none.
+    """Returns name and hash of a gallery; "" for none.
 
     Raises:
-        UsageError: where there is nothing of that name.
+        UsageError: The path does not exist.
     """
     if not path:
         return ""

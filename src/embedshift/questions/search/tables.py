@@ -23,9 +23,9 @@ from embedshift.store.tables import Table
 NEAR = 1e-7
 log = logging.getLogger(__name__)
 
-# What a study must have for them, in words.
+# What a study must have for these tables, as text.
 TAKES = "stored embeddings: run it with `store` all"
-# Images of which all pairs are made; where a rate takes more, so many; and rows of `duplicates` at most.
+# Images whose pairs are all made; the number if a rate needs more; and the most rows of `duplicates`.
 PAIRED, MOST_PAIRED, LISTED = QUERIES, IN_MEMORY, 10_000
 # Columns that hold names of images.
 NAMES = ("image_id", "other")
@@ -34,7 +34,7 @@ DUPLICATES: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.S
 
 @functools.lru_cache(maxsize=1)
 def found(reader: Reader) -> Found:
-    """The search, once for the tables that are made from it."""
+    """Returns the search, computed once for all tables that use it."""
     made = settings(reader)
     if made.lost:
         log.warning("the search is repeated without the previous gallery; to keep it, give it as `gallery`")
@@ -44,11 +44,11 @@ def found(reader: Reader) -> Found:
 
 
 def search(reader: Reader) -> pl.DataFrame:
-    """Recall, mean reciprocal rank, overlap of neighbours and area under the curve, by augmentation.
+    """Returns recall, mean reciprocal rank, overlap of neighbours and area under the curve, by augmentation.
 
     Returns:
-        `augmentation, metric, n, value, ci_low, ci_high`; n counts views. The area under the curve (`auc`) is of views
-        with their own originals against pairs of different originals, of the first `PAIRED` images at most.
+        `augmentation, metric, n, value, ci_low, ci_high`; n counts views. The area under the curve (`auc`) compares
+        views and their originals with pairs of different originals, for at most the first `PAIRED` images.
     """
     parts = _need(reader, "search_ranks").partition_by("view", as_dict=True, maintain_order=True)
     by_ranks = recall.table(
@@ -62,10 +62,10 @@ def search(reader: Reader) -> pl.DataFrame:
 
 
 def thresholds(reader: Reader) -> pl.DataFrame:
-    """The cosines from which two images count as the same: `fmr, threshold, ci_low, ci_high`.
+    """Returns the cosines above which two images count as the same: `fmr, threshold, ci_low, ci_high`.
 
-    They are of the pairs of the first `PAIRED` images; of `MOST_PAIRED` where a rate takes more. A rate that was not
-    chosen and that the images do not bear is left out.
+    They come from the pairs of the first `PAIRED` images, or `MOST_PAIRED` if a rate needs more. A default rate for
+    which there are too few images is left out.
     """
     rates = settings(reader).fmrs
     of_pairs = different(reader, PAIRED if min(rates) >= pairs.least_fmr(PAIRED) else MOST_PAIRED)
@@ -75,24 +75,24 @@ def thresholds(reader: Reader) -> pl.DataFrame:
 
 
 def matches(reader: Reader) -> pl.DataFrame:
-    """The share of views that reach each threshold with their own original."""
+    """Returns the proportion of views that reach each threshold with their own original."""
     return matching.matches(cosines(reader), _need(reader, "thresholds"))
 
 
 def roc(reader: Reader) -> pl.DataFrame:
-    """The share of views that match, by false-match rate: `augmentation, fmr, tpr`."""
+    """Returns the proportion of views that match, by false-match rate: `augmentation, fmr, tpr`."""
     count = _compared(reader)
     return matching.roc(cosines(reader, count), different(reader, count))
 
 
 def duplicates(reader: Reader) -> pl.DataFrame:
-    """Pairs of different images of the study whose cosine reaches the strictest threshold, the most alike first.
+    """Returns pairs of different images whose cosine reaches the strictest threshold, the most similar first.
 
-    Where no rate has a threshold, since more pairs than it have the highest cosine of all, as copies do, these pairs.
+    If no rate has a threshold because too many pairs share the highest cosine, as copies do, it returns these pairs.
 
     Returns:
-        `image_id, other, cosine`, each pair once, `LISTED` at most: all pairs of the first `PAIRED` images; of others
-        that were searched for, those with their nearest ten.
+        `image_id, other, cosine`, each pair once, at most `LISTED`: all pairs of the first `PAIRED` images; for other
+        query images, those with their nearest ten.
     """
     known, neighbours = _need(reader, "thresholds").sort("fmr")["threshold"], _need(reader, "search_neighbours")
     if known.is_empty():
@@ -116,20 +116,20 @@ def duplicates(reader: Reader) -> pl.DataFrame:
 
 @functools.lru_cache(maxsize=1)
 def different(reader: Reader, count: int) -> pairs.Pairs:
-    """All pairs of the first originals."""
+    """Returns all pairs of the first originals."""
     rows = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(count)
     return pairs.pairs_of(rows.collect()["embedding"].to_numpy())
 
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
-    """Cosines of views with their own originals: augmentation → `[m, draws]` of the first images, by default of all."""
+    """Returns augmentation → cosines of views with their originals `[m, draws]`, for the first images or all."""
     ranks, draws = _need(reader, "search_ranks"), reader.info.draws
     parts = ranks.partition_by("view", as_dict=True, maintain_order=True)
     return {name: recall.by_image(parts[name,]["cosine"], draws)[:count] for name in reader.augmentations}
 
 
 def _compared(reader: Reader) -> int:
-    """Of how many images views and pairs are compared."""
+    """Returns the number of images whose views and pairs are compared."""
     return min(settings(reader).queries or PAIRED, PAIRED)
 
 

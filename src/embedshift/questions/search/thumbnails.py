@@ -1,4 +1,4 @@
-"""Small images for the page: views, their originals, and the images that a search takes them for."""
+"""Small images for the page: views, their originals, and the images found instead."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +21,11 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """Images as `data:` addresses, and why some are not there.
+    """Images as `data:` addresses, and why some are missing.
 
     Args:
         addresses: Key → address.
-        missing: Key → why it cannot be shown, in words.
+        missing: Key → why it cannot be shown, as text.
     """
 
     addresses: Mapping[Key, str] = field(default_factory=dict)
@@ -33,12 +33,12 @@ class Thumbnails:
 
 
 def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> Thumbnails:
-    """The images of some keys, drawn again; none where the reader may not show images.
+    """Draws the images of some keys again; none if the reader may not show images.
 
     Args:
         reader: The study; an image of a gallery has no file here.
-        keys: Each as often as the page shows it.
-        budget: Most bytes that all of them together may take.
+        keys: The keys, each as often as the page shows it.
+        budget: Largest number of bytes of all of them.
     """
     if not reader.shows_images:
         return Thumbnails()

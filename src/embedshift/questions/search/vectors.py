@@ -1,4 +1,4 @@
-"""The vectors that are searched: the originals of a study, and those of a gallery beside them."""
+"""The vectors to search among: the originals of a study, and those of an additional gallery."""
 
 import logging
 import tempfile
@@ -26,12 +26,12 @@ ROWS, IN_MEMORY = 8_192, 512 * 2**20
 
 @dataclass(frozen=True)
 class Originals:
-    """All vectors that a view is searched among.
+    """All vectors to search among.
 
     Args:
         ids: Their names: those of the study's images in their order, then those of the gallery.
         gallery: Their vectors.
-        images: How many are of the study.
+        images: Number of vectors of the study.
     """
 
     ids: pl.Series
@@ -40,14 +40,15 @@ class Originals:
 
 
 def originals(reader: Reader, path: str = "") -> Originals:
-    """The originals of a study and the vectors of a gallery.
+    """Returns the originals of a study and the vectors of a gallery.
 
     Args:
         reader: A study that stores vectors.
-        path: Of the gallery: another study, a Parquet file with a column of lists, or an npy file `[m, D]`; "" = none.
+        path: Path of the gallery: another study, a Parquet file with a column of lists, or an npy file `[m, D]`; "" =
+            none.
 
     Raises:
-        UsageError: for a gallery that cannot be read, or is not of this encoder's embedding.
+        UsageError: The gallery cannot be read, or does not fit this encoder's embedding.
     """
     own = reader.rows().filter(pl.col("view") == ORIGINAL)
     names = [own.select("image_id").collect()["image_id"]]
@@ -79,7 +80,7 @@ def _vectors(rows: pl.LazyFrame, column: str = "embedding") -> Iterator[Floats]:
 
 
 def _room(count: int, dim: int, folder: Path) -> Floats:
-    """Memory for vectors, or a file without a name, which the system frees with the last array on it."""
+    """Returns memory for vectors, or an unnamed file, which the system frees with the last array on it."""
     if 4 * count * dim <= IN_MEMORY:
         return np.empty((count, dim), np.float32)
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -87,7 +88,7 @@ def _room(count: int, dim: int, folder: Path) -> Floats:
 
 
 def _gallery(reader: Reader, path: Path) -> tuple[pl.Series, Iterator[Floats]]:
-    """Names and vectors of what is beside the study."""
+    """Returns names and vectors of the additional gallery."""
     if Reader(path).exists():
         return _of_study(reader, Reader(path))
     if path.is_dir():
@@ -96,13 +97,13 @@ def _gallery(reader: Reader, path: Path) -> tuple[pl.Series, Iterator[Floats]]:
         ids, vectors = _of_npy(path) if path.suffix == ".npy" else _of_parquet(pl.scan_parquet(path, glob=False))
     except UsageError as error:
         raise UsageError(f"`gallery`: {path}: {error}") from error
-    except Exception as error:  # of whatever the file holds
+    except Exception as error:  # errors that depend on the file's content
         raise UsageError(_neither(path, error)) from error
     return ids, _refusing(path, vectors)
 
 
 def _refusing(path: Path, vectors: Iterator[Floats]) -> Iterator[Floats]:
-    """The vectors of a file; what it holds is only known when it is read."""
+    """Yields the vectors of a file and refuses wrong content, which is known only during reading."""
     try:
         yield from vectors
     except Exception as error:
@@ -127,7 +128,7 @@ def _single(vectors: NDArray[Any]) -> Floats:
 
 
 def _of_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floats]]:
-    """The originals of another study, without those whose pixels this study has."""
+    """Returns the originals of another study, without images whose pixels this study has."""
     if not other.info.has_vectors:
         raise UsageError(f"`gallery`: {other.folder}: stores no embeddings; run it with `store` all")
     if not other.info.complete:
@@ -146,7 +147,7 @@ def _of_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floats
 
 
 def _of_parquet(rows: pl.LazyFrame) -> tuple[pl.Series, Iterator[Floats]]:
-    """The vectors of the column `embedding`, or of the only column of lists."""
+    """Returns the vectors of the column `embedding`, or of the only column of lists."""
     schema = rows.collect_schema()
     if {"image_id", "view", "draw"} <= {*schema}:
         raise UsageError("this is a shard of a study; name the study's folder")

@@ -1,4 +1,4 @@
-"""The set as a whole: what the section on numbers of the set says."""
+"""The report's section on the set as a whole."""
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
@@ -11,7 +11,7 @@ COLUMNS = {"alignment": 3, "uniformity": 2, "effective_rank": 1, "norm_ratio": 3
 
 
 def section(page: PageInput) -> Section | None:
-    """The set as a whole; nothing where the table is empty."""
+    """Returns the section; None if the table is empty."""
     table = page.data.table("setlevel")
     if table is None:
         return None
@@ -29,7 +29,7 @@ def section(page: PageInput) -> Section | None:
 
 
 def cell_of(row: Json | None, places: int) -> Json | None:
-    """A value and its interval as the page writes them; None where the metric is not of this set.
+    """Formats a value and its interval; None if the set does not have the metric.
 
     Example:
         >>> cell_of({"value": 0.5, "ci_low": 0.4, "ci_high": None}, 2)

@@ -1,4 +1,4 @@
-"""How a set of embeddings is spread: uniformity, effective rank, nearest other one. Pure NumPy and SciPy."""
+"""The spread of a set of embeddings: uniformity, effective rank, nearest neighbour. Pure NumPy and SciPy."""
 
 from collections.abc import Callable
 
@@ -19,10 +19,10 @@ def uniformity(vectors: ArrayLike) -> float:
     .. math:: \log \mathrm{mean}_{i \neq j} \; e^{-2 \|u_i - u_j\|^2}
 
     Args:
-        vectors: `[n, D]`, brought to length 1; those of length zero are left out.
+        vectors: `[n, D]`, scaled to length 1; those of length zero are left out.
 
     Returns:
-        At most 0: 0 = all directions are alike, lower = more even. NaN for fewer than two.
+        At most 0: 0 = all directions are equal, lower = more even. NaN for fewer than two.
 
     Example:
         >>> uniformity([[1.0, 0.0], [0.0, 1.0]])
@@ -41,13 +41,13 @@ def effective_rank(vectors: ArrayLike) -> float:
 
     .. math:: \exp \left( - \sum_k p_k \log p_k \right), \quad p_k = \sigma_k / \sum_j \sigma_j
 
-    with the singular values of the vectors as they are, not centred.
+    with the singular values of the vectors, which are not centred.
 
     Args:
         vectors: `[n, D]`.
 
     Returns:
-        From 1, all on one line, to min(n, D); NaN where all vectors are zero.
+        From 1 (all on one line) to min(n, D); NaN if all vectors are zero.
 
     Example:
         >>> round(effective_rank([[3.0, 0.0], [0.0, 3.0], [0.0, 0.0]]), 6)
@@ -65,7 +65,7 @@ def effective_rank(vectors: ArrayLike) -> float:
 
 
 def nearest_cosine(vectors: ArrayLike) -> float:
-    """Mean over vectors `[n, D]` of the cosine with the nearest other one; NaN for fewer than two with a direction.
+    """Mean over vectors `[n, D]` of the cosine with the nearest other vector; NaN for fewer than two directions.
 
     Example:
         >>> nearest_cosine([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
@@ -80,14 +80,14 @@ def nearest_cosine(vectors: ArrayLike) -> float:
 
 
 def jackknife(statistic: Callable[[Values], float], vectors: Values) -> tuple[float, float]:
-    """The statistic's 95 % interval: each of `GROUPS` groups of images is left out once, t with one degree less.
+    """Returns a statistic's 95 % interval by the jackknife over `GROUPS` groups of images, with Student's t.
 
     Args:
-        statistic: Of vectors.
-        vectors: `[n, D]`, in an order drawn at random.
+        statistic: Function of vectors.
+        vectors: `[n, D]`, in random order.
 
     Returns:
-        Its ends; NaN for fewer than `LEAST_IMAGES` images whose vector has a length.
+        Lower and upper end; NaN for fewer than `LEAST_IMAGES` images whose vector has a length.
 
     Example:
         >>> low, high = jackknife(lambda part: part.mean(), np.arange(1.0, 9.0)[:, None])

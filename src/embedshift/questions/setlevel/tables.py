@@ -29,12 +29,12 @@ NAN = float("nan")
 
 
 def setlevel(reader: Reader) -> pl.DataFrame:
-    """Numbers of the set.
+    """Returns numbers of the set.
 
     Returns:
-        `what, metric, value, ci_low, ci_high`: what is "original" or an augmentation. `alignment` is of all images;
-        `uniformity`, `effective_rank`, `norm_ratio` and the originals' `nearest_cosine` are of draw 0 of the first
-        `OF_A_SET` images, and not there where embeddings are not stored.
+        `what, metric, value, ci_low, ci_high`: what is "original" or an augmentation. `alignment` is over all images;
+        `uniformity`, `effective_rank`, `norm_ratio` and the originals' `nearest_cosine` are over draw 0 of the first
+        `OF_A_SET` images, and missing if embeddings are not stored.
     """
     if not reader.groups.items:
         return pl.DataFrame(schema=SCHEMA)
@@ -45,7 +45,7 @@ def setlevel(reader: Reader) -> pl.DataFrame:
 
 
 def alignment(reader: Reader) -> Iterator[Row]:
-    """Mean squared distance between the unit vectors of view and original: 2 - 2 cos, over all images and draws."""
+    """Yields the mean squared distance between unit vectors of view and original: 2 - 2 cos, over images and draws."""
     names = reader.augmentations
     read = functools.partial(_squares, order=reader.groups.order, augmentations=names)
     sample = gather(reader.groups, read, together=False)
@@ -59,7 +59,7 @@ def _squares(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[str])
 
 
 def _of_vectors(reader: Reader) -> Iterator[Row]:
-    """What needs the embeddings, set by set."""
+    """Yields the numbers that need the embeddings, set by set."""
     sets = first_embeddings(reader)
     originals = sets[ORIGINAL].astype(np.float64)
     norms = np.linalg.norm(originals, axis=-1)
@@ -88,7 +88,7 @@ def _rows(names: Sequence[str], metric: str, value: Values, low: Values, high: V
 
 
 def first_embeddings(reader: Reader) -> Mapping[str, Values]:
-    """Draw 0 of the embeddings of the first images: view → float32 `[n, D]`, the original first."""
+    """Returns draw 0 of the embeddings of the first images: view → float32 `[n, D]`, the original first."""
     part = reader.groups.head(OF_A_SET).filter(pl.col("draw") == 0)
     read = part.select("view", "embedding").collect()
     names = [ORIGINAL, *reader.augmentations]

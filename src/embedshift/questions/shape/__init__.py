@@ -7,17 +7,17 @@ from embedshift.registry import QUESTIONS, Question, one_of, setting
 
 @dataclass(frozen=True)
 class Tree:
-    """How the tree of augmentations is made.
+    """Settings of the tree of augmentations.
 
     Args:
         linkage: "ward" (the authors' choice), "average", "complete" or "single".
-        on: "images" = mean distance between views of the same image; "means" = the distance between the mean embeddings
-            of the augmentations, the reading of the paper's appendix.
+        on: "images" = mean distance between views of the same image; "means" = distance between the mean embeddings of
+            the augmentations, as in the paper's appendix.
         metric: For "means": any metric of `scipy.spatial.distance.pdist`.
         include_original: Whether the original view is a leaf too.
 
     Raises:
-        UsageError: for a linkage, or what it is on, that is none of these.
+        UsageError: `linkage` or `on` has another value.
     """
 
     linkage: str = setting("ward", "Linkage of the tree: ward, average, complete or single.")

@@ -1,4 +1,4 @@
-"""Figures 4d and 8a: the tree of augmentations, and that of augmentations and metrics."""
+"""Figures 4d and 8a: the tree of augmentations, and the clustered matrix of augmentations and metrics."""
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ from embedshift.statistics.clusters import CUT, branches, linkage_matrix, thresh
 
 @figure("dendrogram", possible=few)
 def dendrogram(data: FigureInput, title: str) -> Figure:
-    """The tree with its leaves to the left, a dashed line where it is cut, and a named band per cluster."""
+    """The tree with its leaves at the left, a dashed line at the cut, and a named band per cluster."""
     found, tree = clusters(data.reader), tree_of(data.reader)
     names = found["augmentation"].to_list()
     note = f"clusters: the tree cut at {CUT:g} of its greatest height"
@@ -43,7 +43,7 @@ def dendrogram(data: FigureInput, title: str) -> Figure:
 
 
 def _tree(axes: Axes, linkage: Values) -> float:
-    """Draws the merges and the cut; the greatest height."""
+    """Draws the merges and the cut; returns the greatest height."""
     tree, at = branches(linkage), threshold(linkage)
     for positions, heights in zip(tree.positions, tree.heights, strict=True):
         within = heights.max() <= at
@@ -57,7 +57,7 @@ def _tree(axes: Axes, linkage: Values) -> float:
 
 
 def _bands(axes: Axes, clusters: pl.DataFrame) -> None:
-    """A grey band behind the leaves of each cluster, every other one darker, with its name at the right."""
+    """Draws a grey band behind the leaves of each cluster, every other one darker, with its name at the right."""
     parts = clusters.group_by("cluster").agg(pl.col("leaf").min().alias("first"), pl.col("leaf").max().alias("last"))
     for index, (cluster, first, last) in enumerate(parts.sort("first").iter_rows()):
         axes.axhspan(first - 0.5, last + 0.5, color=("#f6f6f6", "#e9e9e9")[index % 2], zorder=0, linewidth=0)
@@ -69,9 +69,9 @@ def _bands(axes: Axes, clusters: pl.DataFrame) -> None:
 
 @figure("clustermap", possible=few)
 def clustermap(data: FigureInput, title: str) -> Figure:
-    """Figure 3's matrix with its rows and columns in the order of their own trees, which stand at its edges.
+    """Figure 3's matrix with rows and columns in the order of their own trees, which are drawn at its edges.
 
-    A metric that some augmentation has no mean for cannot be placed in a tree and is left out.
+    A metric without a mean for some augmentation cannot be placed in a tree and is left out.
     """
     metrics, means = data.performance()
     whole = [index for index, values in enumerate(means) if not np.isnan(values).any()]

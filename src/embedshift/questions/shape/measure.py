@@ -1,4 +1,4 @@
-"""How far the views of one image lie from each other."""
+"""Distances between the views of one image."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class MEASURE(Measure):
-    """The cosine distance of every pair of augmentations, draw by draw; nothing where there are too many pairs."""
+    """The cosine distance of every pair of augmentations, draw by draw; nothing if there are too many pairs."""
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
@@ -25,16 +25,16 @@ class MEASURE(Measure):
         self._length = math.comb(count, 2) * asked.config.draws
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """One list for the original's row."""
+        """Returns one list column for the original's row."""
         return [Column("pairwise", self._length, of="original")] if self._has_pairs else []
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """Of the embeddings of the augmented views."""
+        """Returns the distances between the embeddings of the augmented views."""
         if not self._has_pairs:
             return {}
         views = output.embedding[1:].reshape(plan.config.draws, len(plan.suite.names), -1)
         return {"pairwise": pairwise_cosine_distances(views)}
 
     def identity(self) -> Json:
-        """That rows have no distances, where they have none."""
+        """Returns that rows have no distances, if they have none."""
         return {} if self._has_pairs else {"pairwise": False}

@@ -1,4 +1,4 @@
-"""The tree of augmentations as an interactive chart."""
+"""The tree of augmentations as an interactive chart of the report."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,17 +13,17 @@ from embedshift.statistics.clusters import CUT, branches, linkage_matrix, thresh
 
 
 def charts(page: PageInput) -> Iterator[Chart]:
-    """The tree, where there is something to join."""
+    """Yields the tree, if there is something to join."""
     plot = dendrogram(page.data) if page.reader.has_pairs else None
     if plot is not None:
         yield Chart("tree", "Distances between the views of augmentations", plot)
 
 
 def dendrogram(data: FigureInput) -> Plot | None:
-    """The tree of augmentations, leaves at the left, with the line at which it is cut.
+    """Returns the tree of augmentations, leaves at the left, with the line of the cut.
 
     Returns:
-        `data` and `layout` of a plotly figure; None where there is nothing to join.
+        `data` and `layout` of a plotly figure; None if there is nothing to join.
     """
     table, tree = clusters(data.reader), tree_of(data.reader)
     leaves = table["augmentation"].to_list()
@@ -31,7 +31,7 @@ def dendrogram(data: FigureInput) -> Plot | None:
         return None
     matrix = linkage_matrix(distances(data.reader), tree.linkage)
     drawn = branches(matrix)
-    # A gap ends every join, so that all of them are one line.
+    # A gap ends every join, so that one line draws all joins.
     gap = np.full((len(drawn.heights), 1), np.nan)
     x, y = (np.hstack([part, gap]).ravel() for part in (drawn.heights, drawn.positions))
     names = [leaves[index] for index in drawn.leaves]
@@ -67,7 +67,7 @@ def _cut(layout: Plot, height: float) -> None:
 
 
 def _bands(layout: Plot, clusters: Sequence[int]) -> None:
-    """A band behind the leaves of each cluster, every other one darker, with its name at the right."""
+    """Adds a band behind the leaves of each cluster, every other one darker, with its name at the right."""
     for index, cluster in enumerate(dict.fromkeys(clusters)):
         first = clusters.index(cluster)
         last = first + clusters.count(cluster) - 1

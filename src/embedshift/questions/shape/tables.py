@@ -1,4 +1,4 @@
-"""The tables `pairwise` and `clusters`: how far augmentations lie from each other, and whose views lie together."""
+"""The tables `pairwise` and `clusters`: distances between augmentations, and groups of close ones."""
 
 import functools
 import logging
@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
 
 
 def tree_of(reader: Reader) -> Tree:
-    """How the tree is made, as chosen."""
+    """Returns the chosen settings of the tree."""
     return reader.choice(Tree)
 
 
 def height_label(tree: Tree) -> str:
-    """What the height of a merge is, in words.
+    """Describes the height of a merge.
 
     Example:
         >>> height_label(Tree())
@@ -37,13 +37,13 @@ def height_label(tree: Tree) -> str:
 
 
 def leaves(reader: Reader) -> list[str]:
-    """Names of the tree's leaves, in suite order, the original first where it is one."""
+    """Returns the names of the tree's leaves, in suite order; the original first if it is one."""
     return [ORIGINAL, *reader.augmentations] if tree_of(reader).include_original else reader.augmentations
 
 
 @functools.lru_cache(maxsize=4)
 def distances(reader: Reader) -> Values:
-    """The distance matrix under the tree `[A, A]`, in the order of `leaves`."""
+    """Returns the distance matrix of the tree `[A, A]`, in the order of `leaves`."""
     tree = tree_of(reader)
     if tree.on == "images":
         return pairwise(reader).drop("augmentation").to_numpy()
@@ -55,22 +55,22 @@ def distances(reader: Reader) -> Values:
 
 @functools.lru_cache(maxsize=4)
 def pairwise(reader: Reader) -> pl.DataFrame:
-    """Mean over images and draws of `1 - cos` between the views of the same image and draw.
+    """Returns the mean over images and draws of `1 - cos` between the views of the same image and draw.
 
     Returns:
-        `augmentation` and one column per augmentation (the original first where the tree has it); symmetric, zeros on
-        the diagonal.
+        `augmentation` and one column per augmentation (the original first if the tree has it); symmetric, zeros on the
+        diagonal.
     """
     return distances_of_images(reader.groups, reader.augmentations, include_original=tree_of(reader).include_original)
 
 
 def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_original: bool = False) -> pl.DataFrame:
-    """Mean over images and draws of `1 - cos` between the views of the same image and draw.
+    """Returns the mean over images and draws of `1 - cos` between the views of the same image and draw.
 
     Args:
-        rows: Records of a study.
+        rows: The rows of a study.
         augmentations: Names, in suite order.
-        include_original: Adds the original view as a first row and column.
+        include_original: Whether to add the original view as first row and column.
 
     Returns:
         `augmentation` and one column per augmentation; symmetric, zeros on the diagonal.
@@ -97,7 +97,7 @@ def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_ori
 
 
 def _mean_distances(rows: Rows, pairs: int) -> Values:
-    """Means over images and draws without NaN; NaN for a pair that has nothing else."""
+    """Returns means over images and draws without NaN; NaN for a pair without values."""
     sums, counts = np.zeros(pairs), np.zeros(pairs)
     for part, there in grouped(rows).each(functools.partial(_sums, pairs=pairs)):
         sums, counts = sums + part, counts + there
@@ -106,7 +106,7 @@ def _mean_distances(rows: Rows, pairs: int) -> Values:
 
 
 def _sums(group: Group, *, pairs: int) -> tuple[Values, Values]:
-    """Sums of the distances of one group, and how many they are of `[P]`."""
+    """Returns sums and numbers of the distances of one group, `[P]` each."""
     sums, counts = np.zeros(pairs), np.zeros(pairs)
     for values in pair_distances(group.rows(), pairs):
         there = ~np.isnan(values)
@@ -116,7 +116,7 @@ def _sums(group: Group, *, pairs: int) -> tuple[Values, Values]:
 
 
 def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
-    """Mean embedding of each augmentation over the images and draws that have one, float64 `[A, D]`."""
+    """Returns the mean embedding of each augmentation over the images and draws that have one, float64 `[A, D]`."""
     means: list[Values] = []
     for name in augmentations:
         part = rows.filter(pl.col("view") == name).select("embedding").drop_nulls().collect()["embedding"]
@@ -126,9 +126,9 @@ def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
 
 @functools.lru_cache(maxsize=4)
 def clusters(reader: Reader) -> pl.DataFrame:
-    """The cluster of every augmentation and its place in the dendrogram: `augmentation, cluster, leaf`.
+    """Returns the cluster of every augmentation and its place in the dendrogram: `augmentation, cluster, leaf`.
 
-    Both are null where a distance is not a number and no tree can be built.
+    Both are null if a distance is NaN, so that no tree can be built.
     """
     matrix, names = distances(reader), leaves(reader)
     if np.isnan(matrix).any():

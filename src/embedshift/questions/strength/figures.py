@@ -1,4 +1,4 @@
-"""Figures 16 and 17: shares against strength, family by family, and the strengths that the encoder tolerates."""
+"""Figures 16 and 17: shares by strength for each family, and the tolerances of the encoder."""
 
 from collections.abc import Mapping
 
@@ -35,9 +35,9 @@ WIDTH, HEIGHT, THUMB = 3.1, 1.15, 96
     possible=has_table("strength"),
 )
 def strength(data: FigureInput, title: str) -> Figure:
-    """A panel per family: mean shares with their intervals at its levels, the tolerance, and one image at the levels.
+    """One panel per family: mean shares with intervals by level, the tolerance, and one image at the levels.
 
-    Levels stand at equal steps, so that the weakest can be told apart; between two the axis is linear.
+    Levels are evenly spaced, so that weak ones can be distinguished; between two levels the axis is linear.
     """
     families, rows = data.reader.families, curves(data)
     views = data.drawn[0].views if data.drawn else {}
@@ -72,7 +72,7 @@ def strength(data: FigureInput, title: str) -> Figure:
 
 
 def curves(data: FigureInput) -> dict[str, tuple[Values, Values, Values]]:
-    """Family → mean shares from level 0 on and the ends of their intervals, `[1 + L]` each."""
+    """Returns family → mean shares from level 0 on and the ends of their intervals, `[1 + L]` each."""
     table = data.need("strength").filter(pl.col("metric") == COSINE)
     parts = table.partition_by("family", as_dict=True, maintain_order=True)
     found: dict[str, tuple[Values, Values, Values]] = {}
@@ -88,7 +88,7 @@ def _tolerances(data: FigureInput) -> dict[str, Json]:
 
 
 def _curve(axes: Axes, family: MeasuredFamily, numbers: tuple[Values, Values, Values], found: Json | None) -> None:
-    """The panel of one family."""
+    """Draws the panel of one family."""
     share, low, high = numbers
     levels = np.arange(len(share))
     axes.axhline(SHARE, color=MUTED, linewidth=0.8, linestyle="--", zorder=1)
@@ -108,7 +108,7 @@ def _curve(axes: Axes, family: MeasuredFamily, numbers: tuple[Values, Values, Va
 
 
 def _strip(axes: Axes, family: MeasuredFamily, views: Mapping[str, Pixels]) -> None:
-    """The unit, and below the levels the views of one image."""
+    """Draws the unit, and below the levels the views of one image."""
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -125,7 +125,7 @@ def _strip(axes: Axes, family: MeasuredFamily, views: Mapping[str, Pixels]) -> N
     possible=has_table("tolerance"),
 )
 def tolerance(data: FigureInput, title: str) -> Figure:
-    """A row per family: where among its levels the tolerance lies, with its interval; the least tolerant on top."""
+    """One row per family: the tolerance among its levels, with its interval; the least tolerant on top."""
     families = {family.name: family for family in data.reader.families}
     rows = sorted(_tolerances(data).values(), key=lambda row: level_of(families[row["family"]], row["value"]))
     last = max(len(family.views) for family in families.values())

@@ -1,4 +1,4 @@
-"""How strong a change was: in pixels, in structure, in places, and in what it hides."""
+"""Metrics of how strong a change is: in pixels, in structure, in displacement, and in hidden area."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -131,7 +131,7 @@ def hidden(covered: NDArray[np.bool_]) -> Values:
 
 
 class MEASURE(Measure):
-    """How strong every change was: of families of rising strength, and where it is asked for."""
+    """The strength of every change: for families of rising strength, and on request."""
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
@@ -139,12 +139,12 @@ class MEASURE(Measure):
             self.metrics = ("rms", "dissimilarity", "displacement", "hidden")
 
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
-        """Original against views."""
+        """Compares the original with its views."""
         names = [name for name in ("rms", "dissimilarity") if name in self.metrics]
         return {name: METRICS[name].function(views[:1], views[1:]) for name in names}
 
     def of_seeds(self, original: Pixels, seeds: Sequence[int], plan: "Plan") -> dict[str, Values]:
-        """What the augmentations say of themselves."""
+        """Returns what the augmentations report about themselves."""
         names = [name for name in ("displacement", "hidden") if name in self.metrics]
         if not names:
             return {}
@@ -156,12 +156,12 @@ class MEASURE(Measure):
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
     ) -> dict[str, float]:
-        """The pixels of one image against those of the other."""
+        """Compares the pixels of two images."""
         return {name: float(values[0]) for name, values in self.of_pixels(views).items()}
 
 
 def _moments(image: Pixels) -> tuple[Values, Values, Values]:
-    """Grey levels `[S, S]`, their mean and their variance in the window around each pixel."""
+    """Returns grey levels `[S, S]`, and their mean and variance in the window around each pixel."""
     import cv2
 
     level = cv2.transform(image.astype(np.float64), np.array([[0.299, 0.587, 0.114]]))

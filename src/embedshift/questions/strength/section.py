@@ -1,4 +1,4 @@
-"""At which strength: the tolerances and shares of every family, and the table of the corruptions."""
+"""The report's section on strength: tolerances and shares of every family, and the table of corruptions."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "s
 
 
 def section(page: PageInput) -> Section | None:
-    """The section; nothing where augmentations do not stand in families."""
+    """Returns the section; None if augmentations have no families."""
     table, families = page.data.table("strength"), page.reader.families
     if table is None:
         return None
@@ -52,13 +52,12 @@ def section(page: PageInput) -> Section | None:
 
 
 def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Sequence[Json | None]) -> Json:
-    """A family as the page writes it: its tolerances, how strong the change was there, and its shares level by level.
+    """Formats a family: its tolerances, the strength of the change there, and its shares by level.
 
     Args:
         family: The family.
         table: Its rows of `strength`.
-        found: Its rows of `tolerance`, by share and, where there is a search, by missed views; None where it has one
-            level.
+        found: Its rows of `tolerance`, by share and, if there is a search, by missed views; None if it has one level.
     """
     value = found[0]["value"] if found and found[0] else None
     cosine = table.filter(metric=COSINE)
@@ -80,7 +79,7 @@ def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Sequence[Json | N
 
 
 def _tolerance(row: Json | None, unit: str) -> tuple[str, str]:
-    """A tolerance and its interval as texts."""
+    """Formats a tolerance and its interval."""
     return (
         (MISSING, "")
         if row is None
@@ -89,7 +88,7 @@ def _tolerance(row: Json | None, unit: str) -> tuple[str, str]:
 
 
 def _at(family: MeasuredFamily, table: pl.DataFrame, value: float | None) -> float | None:
-    """A mean at some strength, between levels by a straight line; None where there is none."""
+    """Returns a mean at some strength, interpolated linearly between levels; None if there is none."""
     means = [0.0, *table["mean"].cast(pl.Float64).fill_null(np.nan)]
     if value is None or len(means) != 1 + len(family.views):
         return None
@@ -102,7 +101,7 @@ def _percent(value: float | None) -> str:
 
 
 def corruption_table(table: pl.DataFrame, corruptions: list[MeasuredFamily]) -> Json:
-    """Corruptions x severities, the mean over the severities at the end, and the mean over the standard's."""
+    """Returns corruptions by severity, with the mean over severities, and the mean over the standard corruptions."""
     found = {(name, severity): ends for name, severity, *ends in table.iter_rows()}
     severities = range(1, 1 + max(len(family.views) for family in corruptions))
     rows: list[Json] = []

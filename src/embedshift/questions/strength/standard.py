@@ -1,4 +1,4 @@
-"""The mean corruption share: what ImageNet-C's mean corruption error is, with the share in the place of the error."""
+"""The mean corruption share: ImageNet-C's mean corruption error with the share in place of the error."""
 
 from collections.abc import Sequence
 
@@ -14,15 +14,15 @@ UNIT = "severity"
 
 
 def corruptions_of(families: Sequence[MeasuredFamily]) -> list[MeasuredFamily]:
-    """Those of some families that are corruptions."""
+    """Returns the families that are corruptions."""
     return [family for family in families if family.unit == UNIT]
 
 
 def mean_weights(corruptions: Sequence[MeasuredFamily]) -> Values:
-    r"""Weights that make means of the numbers of C corruptions at V severities in all, `[V, C]` or `[V, C + 1]`.
+    r"""Returns weights for means over C corruptions at V severities in total, `[V, C]` or `[V, C + 1]`.
 
-    A column per corruption is the mean over its severities. The last is the mean of these over the K of the standard,
-    and is not there where none of them is:
+    The column of a corruption is the mean over its severities. The last column is the mean of these over the K standard
+    corruptions; it is missing if there is none:
 
     .. math:: \frac{1}{K} \sum_c \frac{1}{5} \sum_s \mathrm{share}(c, s)
 

@@ -26,16 +26,16 @@ CORRUPTION_SCHEMA: dict[str, type[pl.DataType]] = {
     "severity": pl.Int64,
     **dict.fromkeys(("share", "share_low", "share_high"), pl.Float64),
 }
-# What a study must have for them, in words.
+# What a study must have for these tables, as text.
 TAKES = "a suite of families: `augmentations` strength or corruptions"
 
 
 def strength(reader: Reader) -> pl.DataFrame:
-    """The summary by family and level.
+    """Returns the summary by family and level.
 
     Returns:
-        `family, level, parameter, unit, metric, n, mean, ci_low, ci_high, share, share_low, share_high`: a row per
-        family, level from 1 and metric; numbers are those of the table `summary`.
+        `family, level, parameter, unit, metric, n, mean, ci_low, ci_high, share, share_low, share_high`: one row per
+        family, level from 1 and metric; the numbers are those of the table `summary`.
     """
     found = {(row["augmentation"], row["metric"]): row for row in _summary(reader).iter_rows(named=True)}
     rows = [
@@ -49,11 +49,11 @@ def strength(reader: Reader) -> pl.DataFrame:
 
 
 def tolerances(reader: Reader) -> pl.DataFrame:
-    """The strengths that the encoder tolerates, family by family, by each criterion.
+    """Returns the strengths that the encoder tolerates, by family and criterion.
 
     Returns:
-        As `of_curves` of `statistics/tolerance.py`: rows of the criterion `share 0.1`; then, where the search of the
-        study has ranks, rows of `missed 5 %`: the strength at which so many views do not find their original first.
+        As `of_curves` of `statistics/tolerance.py`: rows of the criterion `share 0.1`; then, if the study's search has
+        ranks, rows of `missed 5 %`: the strength at which that many views do not find their original first.
     """
     ranks = reader.table("search_ranks")
     by_share = of_families(reader.families, _summary(reader))
@@ -63,10 +63,10 @@ def tolerances(reader: Reader) -> pl.DataFrame:
 
 
 def corruption(reader: Reader) -> pl.DataFrame:
-    """Shares of the corruptions by severity, their means over the severities, and the mean over the corruptions.
+    """Returns shares of the corruptions by severity, their means over severities, and the mean over corruptions.
 
     Returns:
-        `corruption, severity, share, share_low, share_high`: a row per corruption and severity; rows without severity
+        `corruption, severity, share, share_low, share_high`: one row per corruption and severity; rows without severity
         are the mean over the severities; the last, `mean`, is the mean of these over ImageNet-C's fifteen, or those
         that were measured.
     """

@@ -7,7 +7,7 @@ from embedshift.registry import QUESTIONS, Question, setting
 
 @dataclass(frozen=True)
 class Switches:
-    """Settings of a run."""
+    """The question's settings for a run."""
 
     text: bool = setting(False, "Compare images with captions, and shifts with phrases for the augmentations.")
     labels: str | tuple[str, ...] | None = setting(

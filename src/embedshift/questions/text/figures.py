@@ -1,4 +1,4 @@
-"""Does the image still match its words, and does its shift point to one?"""
+"""Figures of text: whether an image still matches its words, and whether its shift points to a word."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ TEXT_AXES = {
     possible=lambda data: data.metrics_needing("text"),
 )
 def text(data: FigureInput, title: str) -> Figure:
-    """A panel per text metric: its mean under every augmentation, and the 95 % interval of the mean."""
+    """One panel per text metric: its mean under every augmentation, with the 95 % interval."""
     metrics = data.metrics_needing("text")
     if not metrics:
         raise UsageError("the study has no text; run it with `text` or `labels`")
@@ -51,7 +51,7 @@ def text(data: FigureInput, title: str) -> Figure:
 
 @figure("words", section=True, possible=has_table("words"))
 def words(data: FigureInput, title: str) -> Figure:
-    """Mean cosine between every augmentation's shift and every word's direction; its own word is framed."""
+    """Mean cosine between every augmentation's shift and every word's direction; its own word has a frame."""
     table = data.table("words")
     if table is None:
         raise UsageError("the study has no words; run it with `text`")

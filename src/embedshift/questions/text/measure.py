@@ -1,4 +1,4 @@
-"""Views against text: whether they still match their words, and whether their shift points to a word."""
+"""Metrics of views and text: whether views still match their words, and whether their shift points to a word."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,10 +45,10 @@ def text_alignment_shift(original: ArrayLike, view: ArrayLike, text: ArrayLike) 
         text: Vectors of the captions `[..., D]`.
 
     Returns:
-        float64 `[...]` in [-2, 2]; 0 = no change. NaN where a norm is zero.
+        float64 `[...]` in [-2, 2]; 0 = no change. NaN if a norm is zero.
 
     Raises:
-        ValueError: when the vectors differ in length.
+        ValueError: The vectors differ in length.
 
     Example:
         >>> text_alignment_shift([1.0, 0.0], [0.0, 1.0], [2.0, 0.0]).item()
@@ -80,10 +80,10 @@ def zero_shot_flip(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> 
         classes: Vectors of the class names `[C, D]`.
 
     Returns:
-        float64 `[...]`, 1 = another class, 0 = the same. NaN where a norm is zero.
+        float64 `[...]`, 1 = another class, 0 = the same. NaN if a norm is zero.
 
     Raises:
-        ValueError: when the vectors differ in length.
+        ValueError: The vectors differ in length.
 
     Example:
         >>> zero_shot_flip([1.0, 0.2], [[2.0, 1.9], [0.1, 3.0]], [[1.0, 0.0], [0.0, 1.0]]).tolist()
@@ -118,10 +118,10 @@ def zero_shot_margin_shift(original: ArrayLike, view: ArrayLike, classes: ArrayL
         classes: Vectors of the class names `[C, D]`, two at least.
 
     Returns:
-        float64 `[...]` in [-4, 2]; 0 = no change. NaN where a norm is zero.
+        float64 `[...]` in [-4, 2]; 0 = no change. NaN if a norm is zero.
 
     Raises:
-        ValueError: when the vectors differ in length.
+        ValueError: The vectors differ in length.
 
     Example:
         >>> zero_shot_margin_shift([1.0, 0.0], [[2.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]]).tolist()
@@ -131,7 +131,7 @@ def zero_shot_margin_shift(original: ArrayLike, view: ArrayLike, classes: ArrayL
 
 
 def zero_shot_margin(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> Values:
-    """The lead of the original's class over the next one, in the cosines of a view.
+    """Returns the lead of the original's class over the next class, in the cosines of a view.
 
     Args:
         original: Original embeddings `[..., D]`.
@@ -139,8 +139,8 @@ def zero_shot_margin(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -
         classes: Vectors of the class names `[C, D]`, two at least.
 
     Returns:
-        float64 `[...]` in [-2, 2], of an original 0 or more: the cosine with the class that fits the original best less
-        the highest cosine with another; below 0 = the view flipped. NaN where a norm is zero.
+        float64 `[...]` in [-2, 2], for an original 0 or more: the cosine with the class that fits the original best
+        minus the highest cosine with another class; below 0 = the view flipped. NaN if a norm is zero.
 
     Example:
         >>> zero_shot_margin([1.0, 0.0], [[2.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]]).tolist()
@@ -156,23 +156,23 @@ def zero_shot_margin(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -
 
 
 def word_cosines(original: ArrayLike, view: ArrayLike, directions: ArrayLike) -> Values:
-    r"""Whether a shift points to a word: its cosine with the direction in which the text goes.
+    r"""Returns the cosine between a shift and the direction of each word: whether the shift points to the word.
 
     .. math:: \cos(\hat v - \hat o,\ t_w), \quad \hat x = x / \|x\|
 
-    Both ends at length 1 first, as the directional similarity of StyleGAN-NADA and InstructPix2Pix has it: these
-    encoders are trained on directions alone.
+    Both embeddings are first scaled to length 1, as in the directional similarity of StyleGAN-NADA and InstructPix2Pix,
+    because these encoders are trained on directions alone.
 
     Args:
         original: Original embeddings `[..., D]`.
         view: Embeddings of the views `[..., D]`.
-        directions: Of the words `[W, D]`; see `direction`.
+        directions: Directions of the words `[W, D]`; see `direction`.
 
     Returns:
-        float64 `[..., W]` in [-1, 1]; 0 = the shift has nothing to do with the word. NaN where the view did not move.
+        float64 `[..., W]` in [-1, 1]; 0 = shift and word are unrelated. NaN if the view did not move.
 
     Raises:
-        ValueError: when the vectors differ in length.
+        ValueError: The vectors differ in length.
 
     Example:
         >>> word_cosines([1.0, 0.0], [[0.0, 1.0], [3.0, 0.0]], [[-1.0, 1.0]]).round(6).tolist()
@@ -184,31 +184,31 @@ def word_cosines(original: ArrayLike, view: ArrayLike, directions: ArrayLike) ->
 
 
 class MEASURE(Measure):
-    """Texts, and what the views have to do with them.
+    """Texts, and their relation to the views.
 
-    `vectors` is filled by the observer, which has a text tower: "classes" `[C, D]`, "directions" `[W, D]`, and
-    "captions", image id → `[D]`, for the images of one shard; and `dim`, the length of a vector.
+    The observer, which has a text tower, fills `vectors`: "classes" `[C, D]`, "directions" `[W, D]`, and "captions",
+    image id → `[D]`, for the images of one shard; and `dim`, the length of a vector.
     """
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
-        # A list of metrics waits for none of this.
+        # Listing metrics must not import this.
         from embedshift.questions.text.texts import gather
 
         self.texts = gather(asked.config.of(Switches), asked.suite.names, asked.samples)
         self.metrics = self.texts.metrics
-        # A search takes the vectors of captions and those of all views.
+        # A search needs the vectors of captions and of all views.
         self.keeps_captions = bool(self.texts.captions) and asked.config.store == "all"
         self.tower, self.dim = "", 0
         self.vectors: Mapping[str, Any] = {}
 
     def identity(self) -> Json:
-        """The texts, what tells one text tower from another, and whether rows hold the captions' vectors."""
+        """Returns the texts, the identity of the text tower, and whether rows hold the captions' vectors."""
         kept = {"caption_vectors": True} if self.keeps_captions else {}
         return self.texts.describe() | kept | {"tower": self.tower}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """A cosine with the direction of every word; of the original its margin and the vector of its caption."""
+        """Returns the columns: a cosine with every word's direction; for the original its margin and caption vector."""
         from embedshift.augmentations import ORIGINAL
 
         words = [name for name in self.texts.words if name != ORIGINAL]
@@ -219,7 +219,7 @@ class MEASURE(Measure):
         ]
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """What the texts say of the views: `[A * draws]` each, `word_cosines` `[A * draws, W]`; and of the original."""
+        """Returns numbers of the views: `[A * draws]` each, `word_cosines` `[A * draws, W]`; and of the original."""
         values = self._of_metrics(output, image.sample)
         caption = self.vectors.get("captions", {}).get(image.sample.image_id)
         if caption is not None and self.keeps_captions:
@@ -236,11 +236,11 @@ class MEASURE(Measure):
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
     ) -> dict[str, float]:
-        """The second image against the caption and the class of the first."""
+        """Compares the second image with the caption and the class of the first."""
         return {name: float(values[0]) for name, values in self._of_metrics(output, samples[0]).items()}
 
     def _of_metrics(self, output: "EncoderOutput", sample: "Sample") -> dict[str, Values]:
-        """The first embedding against the others, by the caption of one image and by the classes."""
+        """Compares the first embedding with the others, by the caption of one image and by the classes."""
         original, views = output.embedding[:1], output.embedding[1:]
         values: dict[str, Values] = {}
         caption = self.vectors.get("captions", {}).get(sample.image_id)

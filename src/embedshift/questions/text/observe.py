@@ -1,4 +1,4 @@
-"""Beside the encoder: the study's texts become vectors, captions shard by shard."""
+"""Runs beside the encoder: encodes the study's texts, captions shard by shard."""
 
 import copy
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class OBSERVER(Observer):
         self.read: Any = tower.encode_text if isinstance(tower, ReadsText) else tower
 
     def prepare(self, measure: MEASURE) -> MEASURE:
-        """The vectors of class names and words."""
+        """Adds the vectors of class names and words."""
         texts, vectors = measure.texts, dict[str, Any]()
         phrases = [phrase for name, phrase in texts.words.items() if name != ORIGINAL]
         if phrases:
@@ -42,7 +42,7 @@ class OBSERVER(Observer):
         return made
 
     def begin(self, measure: MEASURE, samples: Sequence[Sample]) -> MEASURE:
-        """The vectors of the captions of one shard's images."""
+        """Adds the vectors of the captions of one shard's images."""
         there = [sample for sample in samples if has_caption(sample)] if measure.texts.captions else []
         if not there:
             return measure
@@ -52,10 +52,10 @@ class OBSERVER(Observer):
         return made
 
     def encode(self, texts: Sequence[str]) -> Values:
-        """Vectors of N texts, float64 `[N, dim]`.
+        """Returns vectors of N texts, float64 `[N, dim]`.
 
         Raises:
-            UsageError: when they are not in the space of the encoder's embedding.
+            UsageError: They are not in the space of the encoder's embedding.
         """
         vectors = np.asarray(self.read(list(texts)), np.float64)
         if vectors.shape != (len(texts), self.encoder.dim):
@@ -67,5 +67,5 @@ class OBSERVER(Observer):
 
 
 def _code(read: Any) -> Any:
-    """What reads the texts; of a method its function, since the object that it belongs to is the encoder."""
+    """Returns the object that reads the texts; for a method its function, because its object is the encoder."""
     return getattr(read, "__func__", read)

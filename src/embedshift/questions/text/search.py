@@ -1,4 +1,4 @@
-"""The search from captions: which place the caption's own image takes among all, before and after a change."""
+"""Search by captions: the rank of each caption's own image, before and after a change."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -27,19 +27,19 @@ _CHUNK = 2**22
 
 
 def caption_ranks(captions: ArrayLike, places: ArrayLike, own: ArrayLike, gallery: Iterable[Floats]) -> Values:
-    """Rank of each caption's own image among all, in V galleries: 1 + other images whose cosine is as high or higher.
+    """Returns the rank of each caption's own image in V galleries: 1 + other images with a cosine as high or higher.
 
-    Ties count against. Cosines are float32 products; those too near the own image's for float32 are computed again in
-    float64, so that ranks are exact. An image without a direction is nobody's rival.
+    Ties count against the caption. Cosines are float32 products; those too close to the own image's are computed again
+    in float64, so that ranks are exact. An image without a direction does not compete.
 
     Args:
         captions: Vectors of Q captions `[Q, D]`.
-        places: Of each caption's own image, its place in the galleries, int `[Q]`.
-        own: Cosine of each caption and its own image in each gallery `[Q, V]`, as `cosine` gives it; NaN = none.
+        places: Place of each caption's own image in the galleries, int `[Q]`.
+        own: Cosine of each caption with its own image in each gallery `[Q, V]`, from `cosine`; NaN = none.
         gallery: Vectors of the N images, some at a time and in order, `[b, V, D]` each.
 
     Returns:
-        float64 `[Q, V]`: 1 to N; NaN where `own` is.
+        float64 `[Q, V]`: 1 to N; NaN where `own` is NaN.
 
     Example:
         >>> gallery = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[0.6, 0.8]]])
@@ -59,7 +59,7 @@ def caption_ranks(captions: ArrayLike, places: ArrayLike, own: ArrayLike, galler
 
 
 def _ahead(texts: Values, short: Floats, own: Values, vectors: Floats) -> NDArray[np.bool_]:
-    """Whether the cosines of Q texts with b vectors reach those with the own images, `[Q, b]`."""
+    """Returns whether the cosines of Q texts with b vectors reach those with the own images, `[Q, b]`."""
     with np.errstate(invalid="ignore"):
         off = short @ unit(vectors).astype(np.float32).T - own[:, None]
         ahead = np.asarray(off > 0)
@@ -73,23 +73,23 @@ def _ahead(texts: Values, short: Floats, own: Values, vectors: Floats) -> NDArra
 
 
 def text_search(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """How well captions find their own images, among the originals and among the views of each augmentation.
+    """Returns how well captions find their own images, among the originals and among each augmentation's views.
 
     The queries are the captions of the first `QUERIES` images that have one. Before, all originals are searched; after,
-    the views of all images under one augmentation, draw by draw. Equal captions of several images are queries each,
+    the views of all images under one augmentation, draw by draw. Equal captions of several images are separate queries,
     and only the own image counts as found.
 
     Args:
-        rows: Records of a study with `embedding` and `caption_vector`.
+        rows: Rows of a study with `embedding` and `caption_vector`.
         augmentations: A names, in suite order.
         seed: The study's seed; it decides the resamples.
 
     Returns:
-        `augmentation, metric, n, before, before_low, before_high, value, ci_low, ci_high, difference, low, high`: a row
-        per augmentation and metric, which is "recall@1", "recall@5", "recall@10" (the share of captions whose own
-        image is among the first k; not there where k takes in all images) or "mrr" (mean of 1 / rank). n counts the
-        views of the images that search; a view that is missing is left out of `before` too. The difference is value
-        less before, paired by image. 95 % intervals are over images, each for itself; null below 8 images.
+        `augmentation, metric, n, before, before_low, before_high, value, ci_low, ci_high, difference, low, high`: one
+        row per augmentation and metric, which is "recall@1", "recall@5", "recall@10" (the proportion of captions whose
+        own image is among the first k; missing if k covers all images) or "mrr" (mean of 1 / rank). n counts the views
+        of the query images; a missing view is left out of `before` too. The difference is value minus before, paired by
+        image. 95 % intervals are over images, each on its own; null below 8 images.
     """
     order = layout(rows)
     found = _queries(rows, order)
@@ -107,7 +107,7 @@ def text_search(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) 
 
 
 def _queries(rows: pl.LazyFrame, order: Layout) -> list[tuple[Values, NDArray[np.intp], Values]]:
-    """Some at a time: vectors of captions, places of their images, cosines with all views of these `[q, V]`."""
+    """Yields, some at a time, vectors of captions, places of their images, and cosines with their views `[q, V]`."""
     found: list[tuple[Values, NDArray[np.intp], Values]] = []
     count = start = 0
     if not order.images:
@@ -135,13 +135,13 @@ def _embeddings(block: pl.DataFrame, order: Layout) -> Floats:
 
 
 def _scores(ranks: Values, recalls: Sequence[int]) -> Values:
-    """What each rank counts for every metric: `[...]` → `[..., M]`, in [0, 1]."""
+    """Converts ranks to scores of every metric: `[...]` → `[..., M]`, in [0, 1]."""
     found = [np.where(np.isnan(ranks), np.nan, ranks <= k) for k in recalls]
     return np.stack([*found, 1 / ranks], axis=-1)
 
 
 def _numbers(before: Values, after: Values, *, seed: int) -> list[Values]:
-    """The columns of numbers of the table, `[A * M]` each, from scores `[Q, 1, 1, M]` and `[Q, draws, A, M]`."""
+    """Returns the number columns of the table, `[A * M]` each, from scores `[Q, 1, 1, M]` and `[Q, draws, A, M]`."""
     count, draws, augmentations, metrics = after.shape
     both = ~(np.isnan(before) | np.isnan(after))
     sums, counts = sums_and_counts(np.where(both, after, np.nan).reshape(count, draws, -1))
@@ -157,19 +157,19 @@ def _numbers(before: Values, after: Values, *, seed: int) -> list[Values]:
 
 
 def of_bounded(values: Values, least: float, most: float, *, seed: int) -> tuple[Values, Values]:
-    """95 % intervals of means of bounded values, none of zero width: bootstrap-t where enough images differ for it.
+    """Returns 95 % intervals of means of bounded values, none of zero width: bootstrap-t if enough images differ.
 
-    Where fewer than 8 images differ from the usual value (the median), the shares of images below and above it are at
+    If fewer than 8 images differ from the usual value (the median), the proportions of images below and above it are at
     most the upper ends of Clopper and Pearson's intervals, and these images have the least and greatest value at worst.
 
     Args:
-        values: One per image `[n, K]`, NaN where there is none.
-        least: The least value possible.
-        most: The greatest value possible.
+        values: One per image `[n, K]`, NaN if there is none.
+        least: The least possible value.
+        most: The greatest possible value.
         seed: Decides the resamples.
 
     Returns:
-        Their ends `[K]` each; NaN for fewer than 8 images that have a value.
+        Lower and upper ends, `[K]` each; NaN for fewer than 8 images that have a value.
 
     Example:
         >>> [round(end.item(), 3) for end in of_bounded(np.zeros((50, 1)), -1.0, 1.0, seed=0)]

@@ -1,4 +1,4 @@
-"""Images and text: what the section on captions, class names and words says."""
+"""The report's section on text: captions, class names and words."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ CHANCE = 0.05
 
 
 def section(page: PageInput) -> Section:
-    """Against text."""
+    """Returns the section."""
     figures = {"figure": page.figures.get("text"), "words_figure": page.figures.get("words")}
     content = against(page.reader.identity_of("text"), page.data.table("word_test")) | figures
     content |= searched(page.data.table("text_search"), page.info.counts.measured)
@@ -26,16 +26,17 @@ def section(page: PageInput) -> Section:
 
 
 def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
-    """What the section shows beside its figures.
+    """Returns what the section shows beside its figures.
 
     Args:
-        asked: The texts of the study, as study.json has them.
-        test: As `Study.word_test`; None without words.
+        asked: The texts of the study, as in study.json.
+        test: The table `word_test`; None without words.
 
     Returns:
-        `captions`, how many images have one; `labels`, how many classes; `templates`; `original`, the phrase of the
-        original; `rows`, one per augmentation with a word: its phrase, the mean cosine with it and with the others',
-        its rank, and whether it points to its own word; `verdict`, what the test says, empty where there is none.
+        `captions`, the number of images that have one; `labels`, the number of classes; `templates`; `original`, the
+        phrase of the original; `rows`, one per augmentation with a word: its phrase, the mean cosine with it and with
+        the others, its rank, and whether it points to its own word; `verdict`, the result of the test, "" if there is
+        none.
 
     Example:
         >>> against({"labels": {"count": 3}, "templates": ["a photo of a {}."]}, None)["labels"]
@@ -64,12 +65,12 @@ def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
 
 
 def points(row: Mapping[str, Any]) -> bool:
-    """Whether an augmentation points to its own word: the nearest one, with cosine and lead settled above 0."""
+    """Returns whether an augmentation points to its own word: the nearest one, with cosine and lead settled above 0."""
     return bool(row["rank"] == 1 and (row["own_low"] or 0) > 0 and row["settled"] and row["difference"] > 0)
 
 
 def pointing(row: Mapping[str, Any]) -> str:
-    """The same in words; a dash without intervals.
+    """Formats the same as text; a dash without intervals.
 
     Example:
         >>> pointing({"rank": 3, "own_low": 0.1, "own_high": 0.2, "high": -0.1}), pointing({"own_low": None})
@@ -83,7 +84,7 @@ def pointing(row: Mapping[str, Any]) -> str:
 
 
 def verdict(test: pl.DataFrame) -> str:
-    """The test of words as a sentence or two; nothing where there was none.
+    """Describes the test of words in a few sentences; "" if there was none.
 
     Example:
         >>> all = {"augmentation": "all", "n": 50, "rank": None, "own": 0.2, "own_low": 0.18, "own_high": 0.22}
@@ -112,7 +113,7 @@ def verdict(test: pl.DataFrame) -> str:
 
 
 def _meaning(row: Mapping[str, Any], found: int, words: int, places: int) -> str:
-    """What the numbers allow to be said."""
+    """Returns the conclusion that the numbers allow."""
     if row["own_low"] is None or row["own_high"] is None:
         few = f"Fewer than {LEAST_IMAGES} images moved" if (row["n"] or 0) < LEAST_IMAGES else "There is no interval"
         return f"{few}: these numbers allow no conclusion."
@@ -133,15 +134,15 @@ def _meaning(row: Mapping[str, Any], found: int, words: int, places: int) -> str
 
 
 def searched(table: pl.DataFrame | None, images: int) -> Json:
-    """The search from captions as the section shows it.
+    """Returns the search by captions for the section.
 
     Args:
-        table: As `Study.text_search`; None without stored vectors of captions.
-        images: How many images are searched.
+        table: The table `text_search`; None without stored vectors of captions.
+        images: Number of images to search among.
 
     Returns:
         `search`: rows with the name of an augmentation and cells, number and interval, of recall@1 and mrr, each
-        before, after and the difference; `found`, a sentence; `queries`, how many captions search at most.
+        before, after and the difference; `found`, a sentence; `queries`, the largest number of query captions.
 
     Example:
         >>> row = {"augmentation": "blur", "metric": "recall@1", "n": 50, "before": 0.5, "value": 0.2}
@@ -164,7 +165,7 @@ def searched(table: pl.DataFrame | None, images: int) -> Json:
 
 
 def _cells(row: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Before, after and difference, each with its interval."""
+    """Returns before, after and difference, each with its interval."""
     columns = (("before", "before_low", "before_high"), ("value", "ci_low", "ci_high"), ("difference", "low", "high"))
     return [(MISSING, MISSING) if row is None else with_interval(*(row[name] for name in each)) for each in columns]
 
@@ -189,14 +190,14 @@ def _first(images: int) -> str:
 
 
 def classified(table: pl.DataFrame | None) -> Json:
-    """The zero-shot classes as the section shows them.
+    """Returns the zero-shot classes for the section.
 
     Args:
-        table: As `Study.zero_shot`; None without class names.
+        table: The table `zero_shot`; None without class names.
 
     Returns:
-        `classes`: rows with the name of an augmentation, agreement, margin of the originals and of the views, each
-        number and interval.
+        `classes`: rows with the name of an augmentation, agreement, and margin of the originals and of the views, each
+        as number and interval.
 
     Example:
         >>> row = {"augmentation": "blur", "agreement": 0.9, "ci_low": None, "ci_high": None}
@@ -219,7 +220,7 @@ def classified(table: pl.DataFrame | None) -> Json:
 
 
 def percent(*shares: float) -> str:
-    """A share, or the ends of its interval, in percent.
+    """Formats a proportion, or the ends of its interval, in percent.
 
     Example:
         >>> percent(0.5), percent(0.364, 0.998)

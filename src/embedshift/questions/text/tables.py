@@ -1,4 +1,4 @@
-"""The tables of a study with texts; here `words` and `word_test`: whether a shift points to the word for it."""
+"""The tables of a study with texts; here `words` and `word_test`: whether a shift points to its own word."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -38,18 +38,19 @@ TEST_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def words(rows: Rows, augmentations: Sequence[str], named: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Mean cosine between the shift of every augmentation and the direction of every word.
+    """Returns the mean cosine between the shift of every augmentation and the direction of every word.
 
     Args:
-        rows: Records of a study with `word_cosines`.
+        rows: Rows of a study with `word_cosines`.
         augmentations: A names, in suite order.
         named: The W augmentations that have a word, in the order of the lists.
         seed: The study's seed; it decides the resamples.
 
     Returns:
-        `augmentation, word, n, mean, ci_low, ci_high`, one row per pair, A x W; a word is called by its augmentation. n
-        counts the views that moved; the interval is the 95 % interval of the mean over images, each with all its draws.
-        What has no value is null: the intervals for fewer than 8 images.
+        `augmentation, word, n, mean, ci_low, ci_high`, one row per pair, A x W; a word has the name of its
+        augmentation. n counts the views that moved; the interval is the 95 % interval of the mean over images, each
+        with all its draws.
+        Missing values are null: the intervals for fewer than 8 images.
     """
     study = grouped(rows)
     if not study.items:
@@ -72,7 +73,7 @@ def words(rows: Rows, augmentations: Sequence[str], named: Sequence[str], *, see
 
 
 def matrix(table: pl.DataFrame, column: str = "mean") -> tuple[list[str], list[str], Values]:
-    """A column of `words` as a matrix: names of augmentations, names of words, float64 `[A, W]`, NaN for null.
+    """Returns a column of `words` as a matrix: names of augmentations, names of words, float64 `[A, W]`, NaN for null.
 
     Example:
         >>> table = pl.DataFrame({"augmentation": ["a", "a"], "word": ["a", "b"], "mean": [0.5, None]})
@@ -85,7 +86,7 @@ def matrix(table: pl.DataFrame, column: str = "mean") -> tuple[list[str], list[s
 
 
 def tested(table: pl.DataFrame) -> tuple[list[str], Values]:
-    """The K augmentations that have a word and moved, and their part of `words`, `[K, K]`.
+    """Returns the K augmentations that have a word and moved, and their part of `words`, `[K, K]`.
 
     Example:
         >>> table = pl.DataFrame({"augmentation": ["a", "b"], "word": ["a", "a"], "mean": [0.5, 0.1]})
@@ -100,10 +101,10 @@ def tested(table: pl.DataFrame) -> tuple[list[str], Values]:
 def own_and_leads(
     rows: pl.LazyFrame, augmentations: Sequence[str], named: Sequence[str], kept: Sequence[str]
 ) -> Sample | None:
-    """Of every image the cosine with the own word, then its lead over the mean of the others, of K augmentations.
+    """Returns for every image, for K augmentations, the cosine with the own word, then its lead over the others' mean.
 
     Args:
-        rows: Records of a study with `word_cosines`.
+        rows: Rows of a study with `word_cosines`.
         augmentations: Names, in suite order.
         named: The augmentations that have a word, in the order of the lists.
         kept: The K names.
@@ -130,25 +131,25 @@ def own_and_leads(
 
 
 def word_test(table: pl.DataFrame, sample: Sample | None, *, seed: int) -> pl.DataFrame:
-    """Whether shifts point to their own words rather than to those of the others.
+    """Tests whether shifts point to their own words rather than to those of the others.
 
     Augmentations without a word, or whose views never moved, are left out. Over the rest, the mean of the diagonal of
-    `words` less the mean of what is beside it is compared with 10,000 permutations of the words' labels;
-    `p_value = (1 + permutations that reach it) / (1 + 10,000)`, one-sided. With W words no p-value can be below about
+    `words` minus the mean of the other cells is compared with 10,000 permutations of the words' labels;
+    `p_value = (1 + permutations that reach it) / (1 + 10,000)`, one-sided. With W words no p value can be below about
     1 / W!: three words give 1/6 at best.
 
     Args:
-        table: As `words` gives it.
-        sample: As `own_and_leads` gives it for the augmentations that `tested` keeps.
+        table: The table `words`.
+        sample: The result of `own_and_leads` for the augmentations that `tested` keeps.
         seed: The study's seed; it decides permutations and resamples.
 
     Returns:
-        Per augmentation `n`, the images in which it moved; the `rank` of its own word (1 = no other is nearer to its
-        shift); the mean cosine with it, `own`, with its 95 % interval `own_low, own_high`; the mean cosine with the
+        For each augmentation `n`, the images in which it moved; the `rank` of its own word (1 = no other is nearer to
+        its shift); the mean cosine with it, `own`, with its 95 % interval `own_low, own_high`; the mean cosine with the
         `others`; the `difference` of the two, with simultaneous 95 % intervals `low, high` over the augmentations; and
-        `settled`: whether that interval does not hold 0. Then one row "all" with the means over the augmentations, the
+        `settled`: whether that interval excludes 0. Then one row "all" with the means over the augmentations, the
         interval of its own cosine, and the `p_value`. Intervals are null for fewer than 8 images; for fewer than two
-        augmentations all but `rank` and `own` is null.
+        augmentations only `rank` and `own` have values.
 
     Example:
         >>> pairs = [(a, b, float(a == b)) for a in "abc" for b in "abc"]
@@ -171,7 +172,7 @@ def word_test(table: pl.DataFrame, sample: Sample | None, *, seed: int) -> pl.Da
 
 
 def _add_intervals(made: list[dict[str, object]], sample: Sample, seed: int) -> None:
-    """The intervals of each augmentation's own cosine and lead, and of the mean own cosine in the last row."""
+    """Adds the intervals of each augmentation's own cosine and lead, and of the mean own cosine in the last row."""
     count = len(made) - 1
     cosines, leads = sample.columns(range(count)), sample.columns(range(count, 2 * count))
     mean = cosines.combine(np.full((count, 1), 1 / count))
@@ -189,13 +190,13 @@ def _of_cosines(sample: Sample, seed: int) -> tuple[Values, Values]:
 
 
 def _permuted(square: Values, seed: int) -> dict[str, float]:
-    """Means of diagonal and rest, and how often the diagonal of relabelled words reaches that of the true ones."""
+    """Returns means of diagonal and rest, and how often relabelled words reach the diagonal of the true ones."""
     size = len(square)
     diagonal = float(np.trace(square))
     labels = np.tile(np.arange(size), (PERMUTATIONS, 1))
     drawn = np.random.default_rng(seed).permuted(labels, axis=1)
     sums = square[np.arange(size), drawn].sum(axis=1)
-    # Relabelling moves nothing out of the matrix: where the diagonal is larger, so is its lead over the rest.
+    # Relabelling keeps the sum of the matrix: a larger diagonal has a larger lead over the rest.
     reached = int((sums >= diagonal - 1e-12).sum())
     return {
         "own": diagonal / size,
@@ -205,18 +206,18 @@ def _permuted(square: Values, seed: int) -> dict[str, float]:
 
 
 def phrases(reader: Reader) -> dict[str, str]:
-    """Augmentation → the phrase that its shift was compared with; empty where there was none."""
+    """Returns augmentation → the phrase that its shift was compared with; empty if there was none."""
     found = reader.identity_of("text").get("words", {})
     return {name: phrase for name, phrase in found.items() if name != ORIGINAL}
 
 
 def words_of_study(reader: Reader) -> pl.DataFrame:
-    """The table `words` of a study."""
+    """Returns the table `words` of a study."""
     return words(reader.groups, reader.augmentations, [*phrases(reader)], seed=reader.info.seed)
 
 
 def test_of_study(reader: Reader) -> pl.DataFrame:
-    """The table `word_test` of a study."""
+    """Returns the table `word_test` of a study."""
     table = reader.table("words")
     assert table is not None
     sample = own_and_leads(reader.rows(), reader.augmentations, [*phrases(reader)], tested(table)[0])

@@ -1,4 +1,4 @@
-"""What images are held against: captions, class names and the words for augmentations, as a study asks for them."""
+"""The texts that a study compares images with: captions, class names and words for augmentations."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 # Of a file of labels.
 LABELS_BYTES = 2**26
-# What each of the paper's augmentations does to a photo, in a few words; what the original is, to begin with.
+# A phrase for the original image, and for what each of the paper's augmentations makes of it.
 WORDS = {
     ORIGINAL: "a photo",
     "noise": "a noisy photo",
@@ -36,19 +36,19 @@ WORDS = {
     "brightness_contrast": "a photo with wrong brightness and contrast",
     "coarse_dropout": "a photo with small patches missing",
 }
-# Of CLIP's prompts for ImageNet, those that say nothing of what a photo looks like.
+# CLIP's prompts for ImageNet that do not describe how an image looks.
 TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "a photo of one {}.", "a picture of a {}.", "itap of a {}.")
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts of a study: nothing that a vector depends on besides the text tower.
+    """The texts of a study; vectors depend only on them and on the text tower.
 
     Args:
-        words: Of the original view and of every augmentation that has a phrase; empty = not asked for.
-        labels: Names of classes; empty = not asked for.
-        captions: How many images have one; 0 = none, or not asked for.
-        captions_hash: Over ids and captions.
+        words: Phrases of the original view and of every augmentation that has one; empty = not requested.
+        labels: Names of classes; empty = not requested.
+        captions: Number of images that have one; 0 = none, or not requested.
+        captions_hash: Hash over ids and captions.
     """
 
     words: Mapping[str, str]
@@ -58,14 +58,14 @@ class Texts:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The columns that they add."""
+        """The columns that the texts add."""
         return (
             *(("text_alignment_shift",) if self.captions else ()),
             *(("zero_shot_flip", "zero_shot_margin_shift") if self.labels else ()),
         )
 
     def describe(self) -> Json:
-        """All that can change a number, for the study's identity; nothing where there is no text."""
+        """Returns everything that can change a number, for the study's identity; empty without text."""
         found: Json = {}
         if self.words:
             found["words"] = dict(self.words)
@@ -77,7 +77,7 @@ class Texts:
 
 
 def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[Sample]") -> Texts:
-    """The texts that a study asks for.
+    """Collects the texts that a study requests.
 
     Args:
         switches: Its settings.
@@ -85,7 +85,7 @@ def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[
         samples: Its images.
 
     Raises:
-        UsageError: when a file of labels or words cannot be read or makes no sense.
+        UsageError: A file of labels or words cannot be read or makes no sense.
     """
     wanted = switches.text or switches.words is not None
     words = _words(switches.words, augmentations) if wanted else {}
@@ -101,7 +101,7 @@ def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[
 
 
 def has_caption(sample: "Sample") -> bool:
-    """Whether there is a word in it."""
+    """Returns whether its caption has a word."""
     return bool(sample.caption and sample.caption.strip())
 
 
@@ -115,7 +115,7 @@ def _labels(given: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _words(given: str | Mapping[str, str] | None, augmentations: Sequence[str]) -> dict[str, str]:
-    """The phrase of the original view and of each augmentation that has one, in suite order."""
+    """Returns the phrases of the original view and of each augmentation that has one, in suite order."""
     own: Any = given or {}
     if isinstance(given, str):
         own = read_yaml(Path(given).expanduser())

@@ -1,3 +1,3 @@
-"""The augmentations that stand beside an attack, and the column of an original's cosines to its views by them."""
+"""The augmentations that serve as a scale for an attack, and the column of cosines to the original under them."""
 
 SUITE, NATURAL = "paper", "natural"

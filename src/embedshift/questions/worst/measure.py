@@ -1,4 +1,4 @@
-"""What the study keeps of the attack that made its variants, and how far natural changes move the same originals."""
+"""What a study keeps of the attack that made its variants, and how far natural changes move the same originals."""
 
 import logging
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class MEASURE(Measure):
-    """The words of attack.json for the study's identity; where an attack made the variants, natural changes too.
+    """The content of attack.json for the study's identity; if an attack made the variants, natural changes too.
 
     Args:
         asked: What the study is about.
@@ -42,9 +42,9 @@ class MEASURE(Measure):
             self.natural = tuple(load_suite(SUITE).names)
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Cosines of an original to its views by the paper's augmentations."""
+        """Returns the column of cosines between an original and its views under the paper's augmentations."""
         return [Column(NATURAL, len(self.natural), of="original")] if self.natural else []
 
     def identity(self) -> Json:
-        """The fields of `Told`; empty where no attack made the variants."""
+        """Returns the fields of `Told`; empty if no attack made the variants."""
         return self._told

@@ -1,4 +1,4 @@
-"""Beside the encoder: natural changes of the originals of an attack, a scale for what it does."""
+"""Runs beside the encoder: natural changes of the attacked originals, as a scale for the attack."""
 
 from collections.abc import Mapping
 
@@ -25,7 +25,7 @@ class OBSERVER(Observer):
         self._suite = load_suite(SUITE)
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
-        """The cosine of the original to each view; nothing where no attack made the variants."""
+        """Returns the cosine of the original with each view; nothing if no attack made the variants."""
         if not measure.natural:
             return {}
         views, _ = draw_views(image.views[0], image.sample.image_id, self._suite, seed=measure.seed)

@@ -1,4 +1,4 @@
-"""Some images, what an attack made of them, and the difference, so that a reader sees how little was changed."""
+"""Example images of an attack with their differences, to show how little was changed."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ from embedshift.store.redraw import RedrawnImage, iter_redrawn
 
 # How many images, variants of each, pixels of a side; and characters of all `data:` addresses together.
 IMAGES, VARIANTS, SIDE, BYTES = 2, 3, 224, 400_000
-# A difference is shown so many times as large, around mid grey.
+# The factor by which differences are enlarged, around mid grey.
 TIMES = 16
 
 
 def difference(picture: Pixels, original: Pixels) -> Pixels:
-    """What was changed, 16 times as large, around mid grey.
+    """Returns the change, multiplied by 16, around mid grey.
 
     Example:
         >>> grey = np.full((1, 1, 3), 100, np.uint8)
@@ -29,14 +29,14 @@ def difference(picture: Pixels, original: Pixels) -> Pixels:
 
 
 def pictures(reader: Reader, variants: Sequence[str]) -> list[Json]:
-    """Rows of pictures.
+    """Returns rows of example images.
 
     Args:
         reader: The study.
-        variants: Names, the most telling first.
+        variants: Names, the most important first.
 
     Returns:
-        Of each image its name and its places, each with a title and a `data:` address. Nothing where images may not be
+        For each image its name and its cells, each with a title and a `data:` address. Empty if images may not be
         shown; an image that cannot be read again is left out.
     """
     rows, size = list[Json](), 0
@@ -59,7 +59,7 @@ def pictures(reader: Reader, variants: Sequence[str]) -> list[Json]:
 
 
 def _titled(image: RedrawnImage, variants: Sequence[str]) -> list[tuple[str, Pixels]]:
-    """The original, and each variant with its difference."""
+    """Returns the original, and each variant with its difference."""
     original = image.views[ORIGINAL]
     found = [(ORIGINAL, original)]
     for name in variants:

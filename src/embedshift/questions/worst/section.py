@@ -1,4 +1,4 @@
-"""The worst case within a budget: eps against share, random signs beside it, what purifiers undo, and pictures."""
+"""The report's section on the worst case within a budget: shares by eps, controls, purifiers, and images."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ PURIFIED = ("clean", "before", "after", "recovered")
 
 
 def section(page: PageInput) -> Section | None:
-    """The section; nothing where no attack made the variants and no purifier was asked for."""
+    """Returns the section; None if no attack made the variants and no purifier was requested."""
     told = told_of(page.reader.identity_of("worst"))
     worst, purify = (page.data.table(name) for name in ("worst", "purify"))
     if (worst is None or worst.is_empty()) and (purify is None or purify.is_empty()):
@@ -38,7 +38,7 @@ def section(page: PageInput) -> Section | None:
 
 
 def _lead(page: PageInput, told: Told | None, rows: list[Json]) -> Iterator[Markup]:
-    """Which encoder was attacked and which is measured; then how far each budget goes."""
+    """Yields which encoder was attacked and which is measured; then how far each budget goes."""
     if told is None:
         return
     attacked = page.reader.naming.setting(told.encoder)
@@ -61,7 +61,7 @@ def _lead(page: PageInput, told: Told | None, rows: list[Json]) -> Iterator[Mark
 
 
 def budget(row: Mapping[str, Any]) -> str:
-    """A budget in words.
+    """Describes a budget.
 
     Example:
         >>> budget({"norm": "linf", "eps": 4.0}), budget({"norm": "l2", "eps": 1.0})
@@ -71,7 +71,7 @@ def budget(row: Mapping[str, Any]) -> str:
 
 
 def _row(row: Json) -> Json:
-    """One variant as the page writes it."""
+    """Formats one variant."""
     kinds = {"control": "random signs", NATURAL: "natural change"}
     what = f"attack through {row['through']}" if row["through"] else "attack"
     share, share_interval = with_interval(row["share"], row["share_low"], row["share_high"])
@@ -86,13 +86,13 @@ def _row(row: Json) -> Json:
 
 
 def _floor(page: PageInput) -> str:
-    """The mean cosine of unrelated images; "" where the study has none."""
+    """Formats the mean cosine of unrelated images; "" if the study has none."""
     floors = page.data.summary.filter((pl.col("metric") == COSINE) & pl.col("share").is_not_null())["floor"]
     return "" if floors.is_empty() else fixed(floors[0], 3)
 
 
 def _purified(row: Mapping[str, Any], told: Told | None) -> Json:
-    """One variant after one purifier as the page writes it, and whether the attack knew the purifier."""
+    """Formats one variant after one purifier, and whether the attack knew the purifier."""
     variant = told.variants.get(row["variant"]) if told else None
     numbers = [[row[f"{name}{end}"] for end in ("", "_low", "_high")] for name in PURIFIED]
     return {
@@ -104,7 +104,7 @@ def _purified(row: Mapping[str, Any], told: Told | None) -> Json:
 
 
 def _cosine(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
-    """A number and its interval as texts; three decimals at least."""
+    """Formats a number and its interval, with at least three decimals."""
     if value is None or low is None or high is None:
         return fixed(value, 3), MISSING
     places = max(3, decimals(low, high))

@@ -1,4 +1,4 @@
-"""The tables `worst` and `purify`: the variants of an attack by their budgets, and what purifiers undo."""
+"""The tables `worst` and `purify`: the variants of an attack by budget, and what purifiers undo."""
 
 from typing import Any
 
@@ -31,12 +31,13 @@ PURIFY_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def worst(reader: Reader) -> pl.DataFrame:
-    """The variants that an attack made, by norm and budget, each followed by those through purifiers and its control.
+    """Returns the variants of an attack by norm and budget, each followed by those through purifiers and its control.
 
     Returns:
         `variant, norm, eps, kind, through, n, mean, ci_low, ci_high, share, share_low, share_high`: numbers are those
         of the cosine in the table `summary`. Then, of kind "natural" and without norm and budget, the augmentations of
-        the paper drawn from the same originals, the furthest first; their share is of the mean, without an interval.
+        the paper drawn from the same originals, the furthest first; their share is that of the mean, without an
+        interval.
     """
     told = told_of(reader.identity_of("worst"))
     summary = reader.table("summary")
@@ -53,7 +54,7 @@ def worst(reader: Reader) -> pl.DataFrame:
 
 
 def _natural(reader: Reader, floor: float | None) -> list[dict[str, Any]]:
-    """Rows of the paper's augmentations, the furthest first."""
+    """Returns rows of the paper's augmentations, the furthest first."""
     lists = reader.rows().filter(pl.col("view") == ORIGINAL).select(NATURAL).drop_nulls().collect()[NATURAL]
     if lists.is_empty():
         return []
@@ -70,13 +71,13 @@ def _natural(reader: Reader, floor: float | None) -> list[dict[str, Any]]:
 
 
 def purify(reader: Reader) -> pl.DataFrame:
-    """What each purifier costs an image that nobody changed, and what it undoes of each variant.
+    """Returns what each purifier costs an unchanged image, and what it undoes of each variant.
 
     Returns:
-        `variant, purifier, n`, and with the ends of their 95 % intervals: `clean`, the mean cosine of the image to
-        itself after the purifier; `before`, of the image to the variant; `after`, of the image to the variant after
-        the purifier; and `recovered` = (after - before) / (1 - before), the share of the shift that is undone: null
-        where the variant is not further from its image than the purifier alone takes one.
+        `variant, purifier, n`, and with the ends of their 95 % intervals: `clean`, the mean cosine of the image with
+        itself after the purifier; `before`, of the image with the variant; `after`, of the image with the variant after
+        the purifier; and `recovered` = (after - before) / (1 - before), the fraction of the shift that is undone: null
+        if the variant is not further from its image than the purifier alone moves it.
     """
     made = [entry for entry in reader.info.identity["augmentations"].values() if "purifier" in entry]
     pairs = [(entry["of"], entry["purifier"]) for entry in made if entry["of"] != ORIGINAL]
@@ -92,7 +93,7 @@ def purify(reader: Reader) -> pl.DataFrame:
 
 
 def _numbers(own: Sample, seed: int) -> dict[str, Any]:
-    """Of one variant and one purifier, from the cosines that are clean, before and after."""
+    """Returns the numbers of one variant and one purifier, from the cosines clean, before and after."""
     low, high = of_means(own, seed=seed, low=-1.0, high=1.0)
     found: dict[str, Any] = {}
     for each, *ends in zip(("clean", "before", "after"), own.mean, low, high, strict=True):

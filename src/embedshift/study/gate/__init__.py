@@ -1,4 +1,4 @@
-"""The gate: rules that a study keeps or breaks, on the way of an encoder into production."""
+"""The gate: checks a study against rules before its encoder goes into production."""
 
 from embedshift.study.gate.check import Checked, Result, check
 from embedshift.study.gate.proposal import propose

@@ -1,4 +1,4 @@
-"""Rules held against a study: what each of them comes to, row by row."""
+"""Checks a study against rules; each rule gives a result for each row that it chooses."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,27 +24,27 @@ COMPARISON = "comparison"
 
 @dataclass(frozen=True)
 class Result:
-    """What a rule comes to for one row of its table.
+    """The result of a rule for one row of its table.
 
     Args:
-        rule: The rule's name, or what it says.
+        rule: The rule's name; without a name, its content.
         number: The rule's place in the file, from 1.
-        outcome: "kept", "broken", or "undecided": not decided by this many images.
+        outcome: "kept", "broken", or "undecided" (too few images to decide).
         table: Name of the table.
-        row: What chooses the row: column → value.
-        column: Of the table.
-        unit: Of the numbers; "" = without unit.
+        row: Key column → value, which identify the row.
+        column: Name of the column.
+        unit: Unit of the numbers; "" = without unit.
         operator: "at_least", "at_most", "may_fall" or "may_rise".
-        bound: In the unit.
-        judge: "interval" or "value": what decides.
-        value: Of the row, or for "may_fall" and "may_rise" the study's value less the reference's; None where there is
-            none, or where it lies beyond what was measured.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
-        images: How many images it is of.
-        images_needed: About how many would decide it if the numbers stay as they are; None where it is decided, and
-            where no number would do.
-        note: What a reader must know; "" = nothing.
+        bound: The rule's bound, in `unit`.
+        judge: What decides: "interval" or "value".
+        value: The row's value; for "may_fall" and "may_rise" the study's value minus the reference's. None if there is
+            none, or if it lies outside the measured range.
+        low: Lower end of the 95 % interval; None as for `value`.
+        high: Upper end of the 95 % interval; None as for `value`.
+        images: Number of images behind the value.
+        images_needed: About how many images would decide the rule if the numbers stay as they are; None if it is
+            decided, or if no number of images would decide it.
+        note: A remark for the reader; "" = none.
     """
 
     rule: str
@@ -66,22 +66,22 @@ class Result:
 
     @property
     def place(self) -> str:
-        """The row in words: "jpeg, recall@1"."""
+        """The row as text: "jpeg, recall@1"."""
         return ", ".join(map(str, self.row.values()))
 
     def to_dict(self) -> Json:
-        """For JSON."""
+        """Returns the fields as a dict, ready for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What all rules come to.
+    """The results of all rules.
 
     Args:
         study: The study's folder.
-        against: That of the reference study; None = there was none.
-        results: A result per rule and row.
+        against: The reference study's folder; None = no reference.
+        results: One result per rule and row.
     """
 
     study: Path
@@ -89,20 +89,20 @@ class Checked:
     results: tuple[Result, ...]
 
     def of(self, outcome: Outcome) -> list[Result]:
-        """Those of one outcome."""
+        """Returns the results with one outcome."""
         return [result for result in self.results if result.outcome == outcome]
 
     @property
     def outcome(self) -> Outcome:
-        """That of the worst result: "broken" before "undecided" before "kept"."""
+        """The worst outcome: "broken" before "undecided" before "kept"."""
         return "broken" if self.of("broken") else "undecided" if self.of("undecided") else "kept"
 
     def passes(self, *, strict: bool = False) -> bool:
-        """Whether no rule is broken, and with `strict` every one is decided."""
+        """Returns whether no rule is broken; with `strict`, whether every rule is also decided."""
         return self.outcome == "kept" or (self.outcome == "undecided" and not strict)
 
     def to_dicts(self) -> list[Json]:
-        """The results, for JSON."""
+        """Returns all results as dicts, ready for JSON."""
         return [result.to_dict() for result in self.results]
 
 
@@ -111,15 +111,34 @@ def check(
     rules: str | Path | Sequence[Mapping[str, Any]],
     against: Study | str | Path | None = None,
 ) -> Checked:
-    """Holds rules against a finished study: may this encoder replace the one before?
+    """Checks a finished study against rules, for example before an encoder replaces the one in production.
 
     Args:
-        study: That which is checked, or its folder.
-        rules: A YAML file, or its list of rules.
-        against: The reference study, of the same images and views, or its folder.
+        study: The study to check, or its folder.
+        rules: A YAML file, or a list of rules as dicts; see `docs/check.md`.
+        against: A reference study of the same images and views, or its folder. Rules with `may_fall` or `may_rise` need
+            it; without it they are undecided.
+
+    Returns:
+        One result per rule and row.
 
     Raises:
-        UsageError: one line for a bad rule, a missing table, and studies that cannot be compared.
+        UsageError: A rule is wrong, a table is missing, or the studies cannot be compared.
+
+    Example:
+        >>> import tempfile
+        >>> from embedshift import run, wrap
+        >>> from PIL import Image
+        >>> from torch import nn
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.new("RGB", (8, 8), "red").save(folder / "a.png")
+        >>> encoder = wrap(nn.Flatten(), size=8, mean=(0, 0, 0), std=(1, 1, 1), name="pixels")
+        >>> dark = {"dark": lambda image, rng: image // 2, "same": lambda image, rng: image}
+        >>> study = run(folder, out=folder / "study", model=encoder, augmentations=dark, workers=0)
+        >>> rule = {"table": "summary", "metric": "cosine_similarity", "at_least": 0.5, "judge": "value"}
+        >>> found = check(study, [rule])
+        >>> found.outcome, [result.place for result in found.results]
+        ('kept', ['dark, cosine_similarity', 'same, cosine_similarity'])
     """
     own, reference = (each if each is None or isinstance(each, Study) else load(each) for each in (study, against))
     assert own is not None
@@ -197,7 +216,7 @@ def _finite(value: float) -> float | None:
 
 
 def counted(checked: Checked) -> str:
-    """How many are kept, broken and undecided, in words.
+    """Returns how many results are kept, broken and undecided, as text.
 
     Example:
         >>> counted(Checked(Path("study"), None, ()))

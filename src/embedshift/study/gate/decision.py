@@ -1,4 +1,4 @@
-"""A number with its interval, and a bound → kept, broken, or not decided by so many images."""
+"""Decides whether a number with its interval keeps or breaks a bound, or whether there are too few images to decide."""
 
 import math
 from collections.abc import Callable
@@ -23,17 +23,17 @@ NO_VALUE = "no value"
 
 @dataclass(frozen=True)
 class Estimate:
-    """What was measured.
+    """A measured number with its interval.
 
     Args:
-        value: NaN where there is none; infinite where it lies beyond what was measured.
-        low: Lower end of its 95 % interval; NaN where there is none, infinite where it lies beyond what was measured.
-        high: Upper end.
-        images: How many images it is of.
-        at: The ends that so many images would give at the same numbers; None = they come nearer to the value by the
-            root of the number of images.
-        edge: Of an infinite value, the last number that was measured.
-        note: What a reader must know.
+        value: The number; NaN if there is none, infinite if it lies outside the measured range.
+        low: Lower end of its 95 % interval; NaN if there is none, infinite if it lies outside the measured range.
+        high: Upper end, likewise.
+        images: Number of images behind it.
+        at: Function of a number of images → the ends that they would give at the same numbers. None = the ends approach
+            the value with the square root of the number of images.
+        edge: For an infinite value, the last number that was measured.
+        note: A remark for the reader.
     """
 
     value: float
@@ -45,7 +45,7 @@ class Estimate:
     note: str = ""
 
     def judged(self, by_interval: bool) -> tuple[float, float]:
-        """The least and the greatest number that it may be."""
+        """Returns the two ends of what decides: the interval, or the value (if infinite, `edge` and the value)."""
         if by_interval:
             return self.low, self.high
         if math.isinf(self.value):
@@ -53,7 +53,7 @@ class Estimate:
         return self.value, self.value
 
     def ends(self, images: int) -> tuple[float, float]:
-        """The interval that so many images would give.
+        """Returns the interval that `images` images would give.
 
         Example:
             >>> Estimate(0.5, 0.25, 0.75, 100).ends(400)
@@ -65,7 +65,7 @@ class Estimate:
         return self.value - (self.value - self.low) * scale, self.value + (self.high - self.value) * scale
 
     def mirrored(self) -> "Estimate":
-        """The same on an axis that runs the other way."""
+        """Returns the same estimate with all signs reversed."""
         at = self.at
         turned: Ends | None = None if at is None else lambda images: _turned(*at(images))
         return replace(self, value=-self.value, low=-self.high, high=-self.low, at=turned, edge=-self.edge)
@@ -77,7 +77,7 @@ def _turned(low: float, high: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a rule is kept, how many images would decide it where it is not decided, and why."""
+    """Whether a rule is kept, how many images would decide it if it is undecided, and a remark."""
 
     outcome: Outcome
     images_needed: int | None = None
@@ -85,12 +85,14 @@ class Decision:
 
 
 def decide(found: Estimate, bound: float, *, least: bool, by_interval: bool = True) -> Decision:
-    """Kept where the interval's end towards the bound is on the good side, broken where the whole interval is not.
+    """Decides a rule by the position of a number, or of its interval, relative to a bound.
+
+    Kept if the interval's end towards the bound is on the good side; broken if the whole interval is on the bad side.
 
     Args:
-        found: What was measured.
-        bound: Where the good side begins; it belongs to the good side.
-        least: Whether the good side lies above.
+        found: The measured number.
+        bound: Where the good side begins; the bound itself is good.
+        least: Whether the good side lies above the bound.
         by_interval: Whether the interval decides; otherwise the value does.
 
     Example:
@@ -120,10 +122,10 @@ def decide(found: Estimate, bound: float, *, least: bool, by_interval: bool = Tr
 
 
 def images_needed(found: Estimate, bound: float) -> int | None:
-    """The least number of images whose interval would lie on one side of a bound, if the numbers stay as they are.
+    """Returns how many images would bring the interval to one side of a bound, if the numbers stay as they are.
 
     Returns:
-        None where no number would do.
+        The least such number; None if no number of images would do.
 
     Example:
         >>> images_needed(Estimate(0.5, 0.25, 0.75, 100), 0.375)

@@ -1,4 +1,4 @@
-"""Differences from the numbers of two studies of the same images, with their intervals: pure functions of arrays."""
+"""Differences between two studies of the same images, with intervals: pure functions of arrays."""
 
 import math
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from embedshift.study.gate.decision import Estimate
 
 
 def of_shares(apart: Values) -> Estimate:
-    """The difference of two shares, by Tango's score interval.
+    """Returns the difference of two proportions with Tango's score interval.
 
     Args:
-        apart: What each image gained, from -1 to 1 `[n]`.
+        apart: What each image gained, from -1 to 1, `[n]`.
 
     Example:
         >>> found = of_shares(np.array([1.0, -1.0] + [0.0] * 198))
@@ -37,13 +37,14 @@ def of_shares(apart: Values) -> Estimate:
 
 
 def by_degrees(apart: Values, seed: int) -> Estimate:
-    """The difference of two means of numbers from 0 to 1.
+    """Returns the difference of two means of numbers from 0 to 1, with its interval.
 
-    Bootstrap-t, and at least as wide as a change by 1 of images that are so few that none was met among these (Clopper
-    and Pearson 1934). Where so few images differ that resamples say nothing, as `of_shares`.
+    The interval is the bootstrap-t, and at least wide enough for images that change by 1 and are too rare to occur in
+    this sample (Clopper and Pearson 1934). Where too few images differ for resamples to mean anything, `of_shares`
+    gives the interval.
 
     Args:
-        apart: What each image gained, from -1 to 1 `[n]`.
+        apart: What each image gained, from -1 to 1, `[n]`.
         seed: Decides the resamples.
 
     Example:
@@ -70,15 +71,15 @@ def by_degrees(apart: Values, seed: int) -> Estimate:
 
 
 def linearised(values: Values, floor: Floor, no_change: float) -> Values:
-    """What every image adds to a share `[n]`, whose mean is the share.
+    """Returns each image's contribution to a share, `[n]`; their mean is the share.
 
-    The share (1 - m) / (1 - f) is linear in its images but for terms of the second order: image i adds to it
-    (m - m_i + share · f_i) / (1 - f), where f_i is what the image adds to the floor (the infinitesimal jackknife, Efron
-    and Tibshirani 1993, chapter 22).
+    The share (1 - m) / (1 - f) is linear in its images except for terms of the second order: image i adds to it
+    (m - m_i + share · f_i) / (1 - f), where f_i is the image's contribution to the floor (the infinitesimal jackknife,
+    Efron and Tibshirani 1993, chapter 22).
 
     Args:
-        values: Of a metric, one an image, in the order of the floor's groups; NaN where there is none.
-        floor: Exact, of groups of one image.
+        values: One value of a metric per image, in the order of the floor's groups; NaN where there is none.
+        floor: An exact floor whose groups have one image each.
         no_change: The metric's value for an unchanged view.
     """
     assert floor.pairs is not None
@@ -92,15 +93,16 @@ def linearised(values: Values, floor: Floor, no_change: float) -> Values:
 
 
 def mover(own: Sequence[float], other: Sequence[float], images: int) -> Estimate:
-    """The difference of two numbers, from their intervals (Zou and Donner 2008, Statistics in Medicine 27: 1693-1702).
+    """Returns the difference of two numbers, from their intervals.
 
-    As if the two were of other images: an image that is hard for both moves both, so that the interval is wider than a
+    The method is MOVER (Zou and Donner 2008, Statistics in Medicine 27: 1693-1702) and treats the two numbers as
+    independent. An image that is hard for one study is usually hard for the other, so this interval is wider than a
     paired one.
 
     Args:
-        own: Value and ends of its interval.
-        other: The same of the number that is taken away.
-        images: How many images they are of.
+        own: Value, lower end and upper end.
+        other: The same of the number that is subtracted.
+        images: Number of images behind them.
 
     Example:
         >>> found = mover([5.0, 2.0, 8.0], [4.0, 0.0, 8.0], 50)

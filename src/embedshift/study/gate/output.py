@@ -1,10 +1,11 @@
-"""What a check leaves for machines and people: sentences, JSON, JUnit's XML, and Markdown for a pull request."""
+"""Outputs of a check: sentences, JSON, JUnit XML, and Markdown for a pull request."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from embedshift.config import Json
 from embedshift.study.gate.check import Checked, Result, counted
+from embedshift.study.markdown import escaped, printable, table
 
 MISSING = "-"
 _MUST = {
@@ -17,7 +18,7 @@ HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "required", "ima
 
 
 def headline(checked: Checked, *, strict: bool) -> str:
-    """The verdict as a sentence.
+    """Returns the verdict as one sentence.
 
     Example:
         >>> from pathlib import Path
@@ -30,12 +31,12 @@ def headline(checked: Checked, *, strict: bool) -> str:
 
 
 def warnings(checked: Checked) -> list[str]:
-    """A line for every result that is not decided."""
+    """Returns one line for each undecided result."""
     return [f"{result.rule} ({result.place}): {why(result)}" for result in checked.of("undecided")]
 
 
 def why(result: Result) -> str:
-    """Why a result is not decided, and what would decide it; what else a reader must know of a decided one."""
+    """Returns why a result is undecided and what would decide it; for a decided one, its remark."""
     if result.outcome != "undecided":
         return result.note
     if result.images is None:
@@ -47,7 +48,7 @@ def why(result: Result) -> str:
 
 
 def cells(result: Result) -> Sequence[str]:
-    """A result as the row of a table, under `HEADINGS`."""
+    """Returns a result as the row of a table, in the order of `HEADINGS`."""
     relative = result.operator in ("may_fall", "may_rise")
     low, high = (number(end, signed=relative) for end in (result.low, result.high))
     missing = result.low is None and result.high is None
@@ -61,7 +62,7 @@ def cells(result: Result) -> Sequence[str]:
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
-    """Four figures, and five decimals at most; a dash where there is none.
+    """Formats a number with four significant figures and at most five decimals; a dash for None.
 
     Example:
         >>> number(0.98765), number(0.01, signed=True), number(-0.0000712), number(None)
@@ -75,7 +76,7 @@ def number(value: float | None, *, signed: bool = False) -> str:
 
 
 def to_json(checked: Checked, *, strict: bool) -> Json:
-    """One object: the verdict, every result, and the warnings."""
+    """Returns one JSON object with the verdict, all results and the warnings."""
     return {
         "study": str(checked.study),
         "against": None if checked.against is None else str(checked.against),
@@ -88,60 +89,43 @@ def to_json(checked: Checked, *, strict: bool) -> Json:
 
 
 def to_markdown(checked: Checked, *, strict: bool) -> str:
-    """A summary for a pull request: what is broken and what is not decided first, what is kept folded away."""
-    parts = [f"### {_escaped(headline(checked, strict=strict))}"]
+    """Returns a summary for a pull request: broken and undecided rules first, kept ones folded."""
+    parts = [f"### {escaped(headline(checked, strict=strict))}"]
     open_ones = [*checked.of("broken"), *checked.of("undecided")]
     if open_ones:
         parts.append(_table(open_ones))
     if lines := warnings(checked):
-        parts.append("\n".join(f"- **Warning:** {_escaped(line)}" for line in lines))
+        parts.append("\n".join(f"- **Warning:** {escaped(line)}" for line in lines))
     if kept := checked.of("kept"):
         parts.append(f"<details><summary>{len(kept)} kept</summary>\n\n{_table(kept)}\n\n</details>")
     return "\n\n".join(parts) + "\n"
 
 
 def _table(results: Sequence[Result]) -> str:
-    rows = [[_escaped(cell) for cell in (*cells(result), why(result))] for result in results]
-    lines = [[*HEADINGS, "note"], ["---"] * (len(HEADINGS) + 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    r"""A text as Markdown shows it as it is.
-
-    Example:
-        >>> _escaped("a|b <c> *d*")
-        'a\\|b &lt;c> \\*d\\*'
-    """
-    plain = _printable(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")
-    return "".join(f"\\{letter}" if letter in "\\`*_[]|#@~" else letter for letter in plain)
+    rows = [[escaped(cell) for cell in (*cells(result), why(result))] for result in results]
+    return table([*HEADINGS, "note"], rows)
 
 
 def to_junit(checked: Checked, *, strict: bool) -> str:
-    """JUnit's XML: a test case per result; broken = failure, undecided = skipped, and with `strict` a failure."""
+    """Returns JUnit XML with a test case per result: broken = failure, undecided = skipped (`strict`: failure)."""
     failed = checked.of("broken") + (checked.of("undecided") if strict else [])
     numbers = {"tests": len(checked.results), "failures": len(failed), "errors": 0}
     numbers["skipped"] = 0 if strict else len(checked.of("undecided"))
     counts = {name: str(count) for name, count in numbers.items()} | {"time": "0"}
     root = ET.Element("testsuites", {"name": "embedshift check"} | counts)
-    suite = ET.SubElement(root, "testsuite", {"name": _printable(str(checked.study))} | counts)
+    suite = ET.SubElement(root, "testsuite", {"name": printable(str(checked.study))} | counts)
     for result in checked.results:
-        name = _printable(f"{result.number}. {result.rule} ({result.place})")
+        name = printable(f"{result.number}. {result.rule} ({result.place})")
         case = ET.SubElement(suite, "testcase", {"classname": f"embedshift.{result.table}", "name": name, "time": "0"})
-        words = _printable(
+        words = printable(
             "; ".join(f"{heading}: {cell}" for heading, cell in zip(HEADINGS, cells(result), strict=True))
         )
         if result.outcome == "broken" or (strict and result.outcome == "undecided"):
-            message = words if result.outcome == "broken" else _printable(why(result))
+            message = words if result.outcome == "broken" else printable(why(result))
             ET.SubElement(case, "failure", {"type": result.outcome, "message": message}).text = words
         elif result.outcome == "undecided":
-            ET.SubElement(case, "skipped", {"message": f"warning: {_printable(why(result))}"})
+            ET.SubElement(case, "skipped", {"message": f"warning: {printable(why(result))}"})
         elif result.note:
-            ET.SubElement(case, "system-out").text = _printable(result.note)
+            ET.SubElement(case, "system-out").text = printable(result.note)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
-
-
-def _printable(text: str) -> str:
-    """A text without what XML cannot hold, and no file in UTF-8."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

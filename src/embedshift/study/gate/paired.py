@@ -1,4 +1,4 @@
-"""What fell or rose against a reference study of the same images and views: differences paired by image."""
+"""Differences from a reference study of the same images and views, paired by image."""
 
 import functools
 import math
@@ -34,10 +34,10 @@ class Pair:
     """A study and its reference.
 
     Args:
-        study: That which is checked.
-        reference: That which it is compared with.
-        ids: Images that both measured, sorted.
-        equal: Whether weights and everything else that can change a number are equal.
+        study: The study to check.
+        reference: The study to compare it with.
+        ids: Sorted ids of the images that both measured.
+        equal: Whether weights, and all settings that can change a number, are equal.
     """
 
     study: Study
@@ -47,7 +47,7 @@ class Pair:
 
     @property
     def seed(self) -> int:
-        """Decides the resamples."""
+        """The seed of the resamples."""
         return self.reference.reader().info.seed
 
     @property
@@ -57,12 +57,12 @@ class Pair:
 
     @functools.cached_property
     def metrics(self) -> list[str]:
-        """Those that both have, on the same basis."""
+        """Names of the metrics that both have on the same basis."""
         return checks.common_metrics([self.reference, self.study])
 
     @functools.cached_property
     def ranks(self) -> list[pl.DataFrame]:
-        """The table `search_ranks` of both."""
+        """The table `search_ranks` of both studies."""
         beside = [_beside(each) for each in self.both]
         if beside[0] != beside[1]:
             words = f"the gallery of {self.study.folder} has {beside[0]} images, that of {self.reference.folder}"
@@ -71,27 +71,27 @@ class Pair:
 
     @functools.cached_property
     def tolerances(self) -> pl.DataFrame:
-        """The tolerances of both, over the images that both measured."""
+        """The tolerances of both studies, over the images that both measured."""
         return tolerances([each.reader() for each in self.both], [_OWN, _REFERENCE], self.ids)
 
     @functools.cached_property
     def floors(self) -> Callable[[str], list[Floor | None]]:
-        """The floor of a metric in both, over the images that both measured."""
+        """Function of a metric's name → its floor in both studies, over the images that both measured."""
         return functools.cache(lambda metric: [floor_over(each.reader(), self.ids, metric) for each in self.both])
 
 
 def _beside(study: Study) -> int:
-    """How many images are searched among that are not of the study."""
+    """Returns how many images from outside the study are searched among."""
     sizes = study.table("gallery_sizes").filter(kind="measured")["images"].to_list()
     own = len(study.reader().image_ids())
     return max(sizes, default=own) - own
 
 
 def paired_with(study: Study, reference: Study) -> Pair:
-    """A study and its reference.
+    """Makes a pair of a study and its reference.
 
     Raises:
-        EmbedshiftError: (exit code 2) one line, where they are not of the same images and views, as for `compare`.
+        EmbedshiftError: (exit code 2) The studies are not of the same images and views, as in `compare`.
     """
     both = [reference, study]
     checks.check_studies(both)
@@ -104,16 +104,16 @@ def paired_with(study: Study, reference: Study) -> Pair:
 
 
 def difference(pair: Pair, table: str, column: str, row: Mapping[str, Any]) -> Estimate:
-    """The study's number less the reference's, with its 95 % interval.
+    """Returns the study's number minus the reference's, with its 95 % interval.
 
     Args:
         pair: The studies.
-        table: One with paired columns.
-        column: One of them.
-        row: Of the study's table.
+        table: A table with paired columns.
+        column: One of these columns.
+        row: The row of the study's table.
 
     Raises:
-        UsageError: where the number cannot be compared.
+        UsageError: The number cannot be compared.
     """
     if pair.equal:
         return Estimate(0.0, 0.0, 0.0, len(pair.ids), note=EQUAL)
@@ -128,10 +128,10 @@ def difference(pair: Pair, table: str, column: str, row: Mapping[str, Any]) -> E
 
 
 def of_search(pair: Pair, augmentation: str, metric: str) -> Estimate:
-    """Of recall, of the mean reciprocal rank, or of the share of neighbours that a view keeps.
+    """Returns the difference in recall, in mean reciprocal rank, or in the share of kept neighbours.
 
-    Every image has a number from 0 to 1, the mean over its draws. Recall is a share (`of_shares`), the others vary by
-    degrees (`by_degrees`).
+    Each image has a number from 0 to 1, the mean over its draws. Recall is a proportion (`of_shares`); the others vary
+    continuously (`by_degrees`).
     """
     recall = RECALL.fullmatch(metric)
     if recall is not None:
@@ -149,7 +149,7 @@ def of_search(pair: Pair, augmentation: str, metric: str) -> Estimate:
 
 
 def of_mean(pair: Pair, augmentation: str, metric: str) -> Estimate:
-    """Of the mean of a metric: bootstrap-t of the differences of the images; Tango's interval for one of 0 and 1."""
+    """Returns the difference in a metric's mean: bootstrap-t over the images; Tango's interval if it is binary."""
     infos = [each.reader().info for each in pair.both]
     if METRICS[metric].unit == "encoder" and infos[0].encoder.weights_hash != infos[1].encoder.weights_hash:
         raise UsageError(f"{metric} has different units in different encoders; compare its share: 'column: share'")
@@ -165,10 +165,10 @@ def of_mean(pair: Pair, augmentation: str, metric: str) -> Estimate:
 
 
 def of_share(pair: Pair, augmentation: str, metric: str) -> Estimate:
-    """Of the share of the way to an unrelated image, of which each study has its own floor.
+    """Returns the difference in the share of a metric; each study has its own floor.
 
-    Of up to 1,024 images whose vectors are kept: bootstrap-t of the differences of what each image adds (`linearised`).
-    Otherwise the interval is made of those of the two shares, as `mover` does.
+    With up to 1,024 images whose vectors are stored, the interval is the bootstrap-t of the differences of the images'
+    contributions (`linearised`). Otherwise `mover` combines the intervals of the two shares.
     """
     parts = [
         _added(each, floor, augmentation, metric, pair.ids)
@@ -186,7 +186,7 @@ def of_share(pair: Pair, augmentation: str, metric: str) -> Estimate:
 
 
 def _added(study: Study, floor: Floor | None, augmentation: str, metric: str, ids: Sequence[str]) -> Values | None:
-    """What each image adds to a share `[n]`, with the share as their mean; None where its vectors are not all kept."""
+    """Returns each image's contribution to a share, `[n]`, with the share as mean; None if vectors are missing."""
     if floor is None or floor.pairs is None or len(floor.pairs.images) != len(ids):
         return None
     order = _order(study, ids)
@@ -205,7 +205,7 @@ def _of_two_shares(pair: Pair, augmentation: str, metric: str) -> Estimate:
 
 
 def of_tolerance(pair: Pair, family: str, criterion: str) -> Estimate:
-    """Of the strength that a family is tolerated up to; one beyond the strongest level counts as that level."""
+    """Returns the difference in a family's tolerance; a tolerance above the strongest level counts as that level."""
     rows = by_family(pair.tolerances, criterion)
     if family not in rows:
         raise UsageError(f"{pair.reference.folder}: no tolerance for criterion {criterion}")
@@ -233,20 +233,20 @@ def _ranks(table: pl.DataFrame, augmentation: str, value: pl.Expr) -> pl.DataFra
 
 
 def _values(study: Study, augmentation: str, metric: str) -> pl.DataFrame:
-    """`image_id, draw, value` of one metric under one augmentation."""
+    """Returns `image_id, draw, value` of one metric under one augmentation."""
     rows = study.rows().filter(pl.col("view") == augmentation)
     value = pl.col(metric).cast(pl.Float64).fill_nan(None).alias("value")
     return rows.select("image_id", pl.col("draw").cast(pl.Int64), value).collect()
 
 
 def _order(study: Study, ids: Sequence[str]) -> pl.DataFrame:
-    """Some images in the study's order."""
+    """Returns some images in the study's order."""
     rows = study.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()
     return rows.filter(pl.col("image_id").is_in(list(ids)))
 
 
 def _joined(own: pl.DataFrame, other: pl.DataFrame, ids: Sequence[str]) -> tuple[Values, Values]:
-    """Differences of the views that both have: per image their sum and how many they are, `[n]` each."""
+    """Returns each image's sum of differences and number of views, `[n]` each, over views in both studies."""
     both = own.drop_nulls("value").join(other.drop_nulls("value"), on=["image_id", "draw"], suffix="_other")
     apart = (pl.col("value") - pl.col("value_other")).alias("apart")
     kept = both.filter(pl.col("image_id").is_in(list(ids))).select("image_id", apart)

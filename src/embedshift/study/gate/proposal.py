@@ -1,4 +1,4 @@
-"""Rules to begin with: what a study keeps, and margins that its number of images can decide."""
+"""Proposes first rules: bounds that a study keeps, and margins that its number of images can decide."""
 
 import json
 import math
@@ -37,14 +37,17 @@ rules:
 
 
 def propose(study: Study | str | Path, file: str | Path = "rules.yaml") -> Path:
-    """Writes a commented file of rules that a study keeps.
+    """Writes a commented file of rules that the study keeps.
 
     Args:
         study: A finished study of 8 images or more, or its folder.
-        file: To write.
+        file: The file to write.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        UsageError: where the file is there already, and where a study has no interval to take a bound from.
+        UsageError: The file exists already, or the study has no interval to derive a bound from.
     """
     own, path = study if isinstance(study, Study) else load(study), Path(file)
     if not own.is_complete():
@@ -73,12 +76,12 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml") -> Path:
 
 
 def _line(text: str) -> str:
-    """A name as a comment may hold it."""
+    """Makes a name safe for a comment line."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _written(rule: Json) -> str:
-    """A rule as YAML, whose texts are those of JSON."""
+    """Formats a rule as YAML with JSON strings."""
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in rule.items()]
     return "".join(f"  {'  ' if place else '- '}{line}\n" for place, line in enumerate(lines))
 
@@ -168,7 +171,7 @@ def _known(table: pl.DataFrame, column: str) -> list[Json]:
 
 
 def rounded(value: float, step: str, *, up: bool) -> float:
-    """A number as a multiple of a step, as it is written in decimals.
+    """Rounds a number up or down to a multiple of a decimal step.
 
     Example:
         >>> rounded(0.0279, "0.005", up=True), rounded(0.97, "0.01", up=False)
@@ -179,7 +182,7 @@ def rounded(value: float, step: str, *, up: bool) -> float:
 
 
 def two_figures(value: float, *, up: bool) -> float:
-    """A number with two figures.
+    """Rounds a number up or down to two significant figures.
 
     Example:
         >>> two_figures(0.01234, up=True), two_figures(47.9, up=False), two_figures(0.0, up=True)

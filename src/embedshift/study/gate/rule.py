@@ -1,4 +1,4 @@
-"""A rule, and how rules are read: every mistake is one line that names the rule."""
+"""A rule, and the reader of rule files: every mistake gives one line that names the rule."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +14,9 @@ from embedshift.study.gate.tables import TABLES
 Operator = Literal["at_least", "at_most", "may_fall", "may_rise"]
 ABSOLUTE, RELATIVE = ("at_least", "at_most"), ("may_fall", "may_rise")
 JUDGES = ("interval", "value")
-# What a name may have at most.
+# Largest length of a name.
 _LONGEST = 200
-# What a bound may be at most; and a number with an exponent, without a point.
+# Largest bound; and the pattern of a number with an exponent and without a point.
 _MOST, _EXPONENT = 1e12, re.compile(r"[-+]?\d+[eE][-+]?\d{1,3}")
 
 
@@ -25,15 +25,16 @@ class Rule:
     """A bound on the numbers of some rows of a table.
 
     Args:
-        number: Its place in the file, from 1.
+        number: The rule's place in the file, from 1.
         table: Name of the table.
-        column: Of the table.
-        operator: "at_least" or "at_most" a number; "may_fall" or "may_rise" by so much against the reference study.
-        bound: In the column's unit.
-        where: Column → the values that a row must have; a column that is left out may have any.
+        column: Name of the column.
+        operator: "at_least" or "at_most" for the number itself; "may_fall" or "may_rise" for its change against the
+            reference study.
+        bound: The bound, in the column's unit.
+        where: Key column → the values that a row may have; a key that is left out may have any value.
         by_interval: Whether the interval's end decides; otherwise the value does.
-        unit: The unit that the author of the rule has in mind; None = not said.
-        name: What outputs call it; "" = its table, column, operator and bound.
+        unit: The unit that the author of the rule wrote; None = none was written.
+        name: The name in outputs; "" = table, column, operator and bound.
     """
 
     number: int
@@ -48,12 +49,12 @@ class Rule:
 
     @property
     def is_relative(self) -> bool:
-        """Whether it takes a reference study."""
+        """Whether the rule needs a reference study."""
         return self.operator in RELATIVE
 
     @property
     def title(self) -> str:
-        """Its name, or what it says.
+        """The rule's name; without a name, its content.
 
         Example:
             >>> Rule(1, "search", "value", "may_fall", 0.01).title
@@ -64,13 +65,13 @@ class Rule:
 
 
 def read_rules(file: Path) -> list[Rule]:
-    """The rules of a YAML file: `rules:` and a list of flat mappings.
+    """Reads the rules of a YAML file: `rules:` and a list of flat mappings.
 
     Args:
-        file: As `embedshift.config.read_yaml` takes it.
+        file: A file that `embedshift.config.plain_yaml.read_yaml` accepts.
 
     Raises:
-        UsageError: one line with the file and the rule's number.
+        UsageError: One line with the file and the rule's number.
     """
     content = read_yaml(file)
     if not isinstance(content, dict) or set(content) != {"rules"} or not isinstance(content["rules"], list):
@@ -82,7 +83,10 @@ def read_rules(file: Path) -> list[Rule]:
 
 
 def as_rules(content: Sequence[Any]) -> Iterator[Rule]:
-    """The rules of a list of mappings.
+    """Yields the rules of a list of mappings.
+
+    Raises:
+        UsageError: One line with the rule's number.
 
     Example:
         >>> list(as_rules([{"table": "search", "metric": "recall@1", "may_fall": 0.01}]))[0].title
@@ -134,7 +138,7 @@ def _rule(number: int, entry: Any) -> Rule:
 
 
 def _text(entry: Mapping[str, Any], key: str) -> str:
-    """The text of a key, "" where it is left out."""
+    """Returns the text of a key; "" if the key is missing."""
     value = entry.get(key, "")
     if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST:
         raise UsageError(f"{key}: give one line of text, at most {_LONGEST} characters")
@@ -148,7 +152,7 @@ def _bound(entry: Mapping[str, Any]) -> tuple[Operator, float]:
         raise UsageError(f"give one of {known}{'; not ' + ' and '.join(given) if given else ''}")
     operator: Any = given[0]
     value = entry[operator]
-    if isinstance(value, str) and _EXPONENT.fullmatch(value):  # which YAML takes for a text
+    if isinstance(value, str) and _EXPONENT.fullmatch(value):  # YAML reads it as text
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
         raise UsageError(f"{operator}: give a number, not {value!r:.60}")

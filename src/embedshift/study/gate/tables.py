@@ -1,4 +1,4 @@
-"""The tables that rules are about: their rows, units and intervals."""
+"""The tables that rules can be about: their rows, units and intervals."""
 
 import math
 import re
@@ -23,13 +23,13 @@ RECALL = re.compile(r"recall@(\d+)")
 
 @dataclass(frozen=True)
 class Judged:
-    """What rules may say about a table.
+    """The rules that a table allows.
 
     Args:
-        keys: Columns that choose rows.
-        columns: Columns of numbers, the natural one first, and the columns of the ends of their intervals.
-        paired: Those that can be compared with a reference.
-        needs_unit: Whether a rule must say the unit.
+        keys: Columns that identify rows.
+        columns: Number column → the two columns of its interval; the default column first.
+        paired: Columns that can be compared with a reference.
+        needs_unit: Whether a rule must name the unit.
     """
 
     keys: tuple[str, ...]
@@ -53,10 +53,10 @@ TABLES: dict[str, Judged] = {
 
 
 def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str | int]]) -> Iterator[Json]:
-    """The rows that a rule is about.
+    """Yields the rows that a rule is about.
 
     Raises:
-        UsageError: for a value that no row has, beside the values before it.
+        UsageError: No row has one of the values, or the table is empty.
     """
     for key, values in where.items():
         known = table[key].drop_nulls().unique(maintain_order=True).to_list()
@@ -69,7 +69,7 @@ def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str
 
 
 def unit_of(table: str, column: str, row: Mapping[str, Any]) -> str:
-    """The unit of a number; "" = a number without unit.
+    """Returns the unit of a number; "" = a number without unit.
 
     Example:
         >>> unit_of("summary", "share", {"metric": "cosine_similarity"})
@@ -86,7 +86,7 @@ def unit_of(table: str, column: str, row: Mapping[str, Any]) -> str:
 
 
 def check_unit(given: str | None, table: str, column: str, row: Mapping[str, Any]) -> None:
-    """Refuses another unit than the number has."""
+    """Raises UsageError if a rule names another unit than the number has."""
     unit = unit_of(table, column, row)
     if given is not None and given != unit:
         of = row["family"] if table == "tolerance" else row["metric"]
@@ -98,7 +98,7 @@ def _in_words(unit: str) -> str:
 
 
 def check_bound(bound: float, table: str, column: str, row: Mapping[str, Any], *, relative: bool = False) -> None:
-    """Refuses a bound where the number can never lie, as one in percent, or by which it can never change."""
+    """Raises UsageError for a bound outside the number's range, such as a percentage, or an impossible change."""
     metric = METRICS.get(row.get("metric", ""))
     least, most = -math.inf, math.inf
     if table == "search":
@@ -112,7 +112,7 @@ def check_bound(bound: float, table: str, column: str, row: Mapping[str, Any], *
 
 
 def estimate(study: Study, table: str, column: str, row: Mapping[str, Any]) -> Estimate:
-    """The number of a row with its interval."""
+    """Returns a row's number with its interval."""
     if table == "tolerance":
         return _tolerance(study, row)
     ends = TABLES[table].columns[column]
@@ -124,7 +124,7 @@ def estimate(study: Study, table: str, column: str, row: Mapping[str, Any]) -> E
 
 
 def images_of(study: Study, row: Mapping[str, Any]) -> int:
-    """How many images the number of a row is of."""
+    """Returns how many images are behind a row's number."""
     info = study.reader().info
     if row.get("images") is not None:
         return int(row["images"])
@@ -133,12 +133,12 @@ def images_of(study: Study, row: Mapping[str, Any]) -> int:
 
 
 def number(value: float | None) -> float:
-    """The value; NaN in place of None."""
+    """Returns the value, or NaN for None."""
     return math.nan if value is None else float(value)
 
 
 def _of_share(value: float) -> Ends:
-    """Clopper and Pearson's interval of the same share of so many images."""
+    """Returns a function of n: Clopper and Pearson's interval of the same proportion with n images."""
 
     def ends(images: int) -> tuple[float, float]:
         low, high = clopper_pearson(value * images, images)
@@ -149,14 +149,14 @@ def _of_share(value: float) -> Ends:
 
 @dataclass(frozen=True)
 class Strengths:
-    """What is known of a tolerance beside its row.
+    """What is known about a tolerance in addition to its row.
 
     Args:
-        strongest: Parameter of the strongest level that has a share; NaN where none has one.
-        way: From no change to it.
-        rises: Whether the parameter rises where the change gets stronger.
+        strongest: Parameter of the strongest level that has a share; NaN if none has one.
+        way: The distance from no change to that parameter.
+        rises: Whether a stronger change has a larger parameter.
         has_interval: Whether a level has an interval.
-        images: How many images the levels are of.
+        images: Number of images behind the levels.
     """
 
     strongest: float
@@ -166,12 +166,12 @@ class Strengths:
     images: int
 
     def beyond(self) -> float:
-        """What stands for a tolerance beyond the strongest level."""
+        """The value that stands for a tolerance above the strongest level."""
         return math.inf if self.rises else -math.inf
 
 
 def strengths(study: Study, name: str, criterion: str) -> Strengths:
-    """Of one family of a study, by one criterion: views of all images move, those of some are searched for."""
+    """Returns a family's strengths by one criterion; shares count all images, search counts the queries."""
     family = next(each for each in study.reader().families if each.name == name)
     rises, way = family.strengths[-1] > family.strengths[0], abs(family.parameters[-1] - family.zero)
     if criterion == MISSED_CRITERION:
@@ -188,7 +188,7 @@ def strengths(study: Study, name: str, criterion: str) -> Strengths:
 
 
 def _tolerance(study: Study, row: Mapping[str, Any]) -> Estimate:
-    """A tolerance that is not reached lies somewhere beyond the strongest level; so does an end that is null."""
+    """Returns a tolerance as an estimate; one that is not reached, or a null end, lies above the strongest level."""
     known = strengths(study, row["family"], row["criterion"])
     images = known.images
     if math.isnan(known.strongest):

@@ -1,0 +1,200 @@
+"""A section for the model card of an encoder: what was measured, the numbers, their limits, and how to repeat it."""
+
+import datetime
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from embedshift.config import PAIRS, Json, StudyConfig
+from embedshift.errors import UsageError
+from embedshift.report.numbers import MISSING, count, in_percent, listed, with_interval
+from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.summary import COSINE
+from embedshift.store.info import FILE
+from embedshift.store.naming import Naming
+from embedshift.store.reader import Reader
+from embedshift.study.markdown import escaped, printable, table
+
+HEADING = "## How far the embedding moves when an image changes"
+RECALL = "recall@1"
+# What study.json calls augmentations that were given in Python.
+OWN = "custom"
+# Settings that say where the run computes, and those that stand elsewhere in the command.
+_ELSEWHERE = frozenset(
+    ("images", "model", "pairs", "device", "engine", "workers", "num_gpus", "concurrency", "image_timeout")
+)
+_PAPER = """@inproceedings{dahal2025embedding,
+  title     = {Embedding Shift Dissection on {CLIP}: Effects of Augmentations on {VLM}'s Representation Learning},
+  author    = {Dahal, Ashim and Murad, Saydul Akbar and Rahimi, Nick},
+  booktitle = {Proceedings of the Computer Vision and Pattern Recognition Conference (CVPR) Workshops},
+  pages     = {4814--4818},
+  year      = {2025},
+  note      = {arXiv:2503.23495}
+}"""
+
+
+def card(reader: Reader) -> str:
+    """Returns the section; see `Study.card`."""
+    if not reader.is_complete():
+        raise UsageError(f"{reader.folder}: not finished; run the same command again first")
+    summary = reader.table("summary")
+    assert summary is not None
+    rows = summary.filter(metric=COSINE).sort("share", descending=True, nulls_last=True).to_dicts()
+    parts = [HEADING, *_measured(reader), _shares(reader, rows), _reading(reader, rows)]
+    parts += [
+        "### Limits",
+        _limits(reader),
+        "### How to repeat it",
+        _command(reader),
+        "### Citation",
+        _citation(reader),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _measured(reader: Reader) -> list[str]:
+    """What was measured, as a list of facts."""
+    info, encoder = reader.info, reader.info.encoder
+    draws = f", {count(info.draws, 'draw')} each" if info.draws > 1 else ""
+    day = datetime.datetime.fromtimestamp((reader.folder / FILE).stat().st_mtime, datetime.UTC).date()
+    facts = [
+        ("Encoder", escaped(reader.naming.setting(encoder.name))),
+        ("Revision", escaped(encoder.revision) if encoder.revision else "not recorded"),
+        ("Hash of the weights", f"`{_hex(encoder.weights_hash)}`"),
+        ("Embedding", f"{encoder.dim} numbers; {escaped(encoder.embedding_definition or 'as the encoder gives it')}"),
+        ("Input", f"{encoder.size} x {encoder.size} pixels, {escaped(encoder.precision)}"),
+        ("Images", f"{info.counts.measured:,} measured of {info.counts.images:,} listed; seed {info.seed}"),
+        ("Augmentations", f"{len(info.augmentations):,}{draws}"),
+        ("Measured with", f"embedshift {escaped(info.embedshift)}, {day.isoformat()}"),
+    ]
+    return ["\n".join(f"- **{name}:** {value}" for name, value in facts)]
+
+
+def _shares(reader: Reader, rows: Sequence[Json]) -> str:
+    """The table of shares, the furthest moved first, and of recall where the study has a search."""
+    recall = _recall(reader)
+    headings = ["augmentation", "share", "95 % interval"]
+    headings += ["found first by a search", "95 % interval"] if recall else []
+    lines = []
+    for row in rows:
+        value, ends = with_interval(row["share"], row["share_low"], row["share_high"])
+        found = recall.get(row["augmentation"], {})
+        more = in_percent(found.get("value"), found.get("ci_low"), found.get("ci_high")) if recall else ()
+        lines.append([escaped(row["augmentation"]), value, ends, *more])
+    return table(headings, lines)
+
+
+def _recall(reader: Reader) -> dict[str, Json]:
+    """Augmentation → its row of recall@1; empty where the study has no search."""
+    found = reader.table("search") if "search" in reader.table_names else None
+    if found is None:
+        return {}
+    rows = found.filter(metric=RECALL).drop_nulls("value")
+    return {row["augmentation"]: row for row in rows.iter_rows(named=True)}
+
+
+def _reading(reader: Reader, rows: Sequence[Json]) -> str:
+    """How to read the table."""
+    floor = next((row["floor"] for row in rows if row["floor"] is not None), None)
+    mean = "" if floor is None else f" (mean cosine {floor:.3f})"
+    text = (
+        "**Share:** the mean shift of the embedding (1 − cosine) as a fraction of that between two unrelated images "
+        f"of this set{mean}: 0 = unchanged, 1 = as far as another image."
+    )
+    if any(row["share"] is None for row in rows):
+        text += f" {MISSING}: unrelated images do not lie apart far enough for a share."
+    if recall := _recall(reader):
+        queries = max(row["n"] for row in recall.values())
+        text += (
+            f" **Found first by a search:** how often the nearest original of a view is its own, for {queries:,} views "
+            "of each augmentation."
+        )
+    return text
+
+
+def _limits(reader: Reader) -> str:
+    info = reader.info
+    limits = [
+        f"The numbers hold for {count(info.counts.measured, 'image')} and images like them, at the strengths of these "
+        "augmentations. Other images can give other numbers.",
+        "Intervals are over images. They are not corrected for the number of augmentations.",
+        "A small share does not say that the embedding is good, and a large one not that it is bad: a change that "
+        "matters to a task should move it.",
+    ]
+    if info.counts.measured < LEAST_IMAGES:
+        limits.append(f"Fewer than {LEAST_IMAGES} images give no interval.")
+    if info.counts.failed:
+        limits.append(f"{count(info.counts.failed, 'image')} could not be measured.")
+    if _recall(reader):
+        limits.append("A search among more images finds fewer first.")
+    return "\n".join(f"- {each}" for each in limits)
+
+
+def _command(reader: Reader) -> str:
+    """The command of the run, without the folders of paths, and what it cannot say."""
+    info, naming = reader.info, reader.naming
+    words = ["embedshift", "run"]
+    pairs = [_pair(str(each), naming) for each in info.config.get("pairs") or ()]
+    words += ["--pairs", "ORIGINALS", *pairs] if pairs else ["IMAGES"]
+    words += ["--model", naming.setting(str(info.config["model"])), *_flags(naming.settings(info.config))]
+    text = " ".join(printable(shlex.quote(word)) for word in [*words, "--out", "study"])
+    more = len(info.augmentations) - 5
+    notes = ["`IMAGES` stands for the images. The same weights have the same hash in `study.json`."]
+    if info.config["augmentations"] == OWN:
+        shown = listed([*map(escaped, info.augmentations[:5]), *([f"{more:,} more"] if more > 0 else [])])
+        notes.append(f"The augmentations were given in Python, and the command does not have them: {shown}.")
+    return f"{fenced(text, 'sh')}\n\n{' '.join(notes)}"
+
+
+def _pair(text: str, naming: Naming) -> str:
+    """A setting NAME=PATH or PATH, without the folders of the path.
+
+    Example:
+        >>> _pair("cdn=/data/q50", Naming({}))
+        'cdn=q50'
+    """
+    name, path = re.fullmatch(r"([^/=]+=)?(.*)", text, re.DOTALL).groups("")  # type: ignore[union-attr]
+    return f"{name}{naming.setting(path)}"
+
+
+def _flags(config: Mapping[str, Any]) -> list[str]:
+    """The settings that are not the defaults, as the command line takes them."""
+    found: list[str] = []
+    for name, default in StudyConfig().to_dict().items():
+        value, plain = (
+            list(each) if isinstance(each, tuple) else each for each in (config.get(name, default), default)
+        )
+        if name in _ELSEWHERE or value in (plain, None) or (name == "augmentations" and value in (OWN, PAIRS)):
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        found += [flag] if value is True else [flag, ",".join(value) if isinstance(value, list) else str(value)]
+    return found
+
+
+def _citation(reader: Reader) -> str:
+    version = printable(reader.info.embedshift)
+    software = (
+        "@software{embedshift,\n  title   = {embedshift},\n  author  = {{The embedshift contributors}},\n"
+        f"  version = {{{version}}}\n}}"
+    )
+    return fenced(f"{software}\n\n{_PAPER}", "bibtex")
+
+
+def fenced(text: str, language: str) -> str:
+    """Returns a block of code whose fence is longer than any run of backticks in it.
+
+    Example:
+        >>> print(fenced("a ``` b", "sh"))
+        ````sh
+        a ``` b
+        ````
+    """
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _hex(text: str) -> str:
+    return "".join(letter for letter in text if letter.isalnum())[:64]

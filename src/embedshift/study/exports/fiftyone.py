@@ -1,0 +1,287 @@
+"""A study as a dataset that FiftyOne imports. FiftyOne itself pins OpenCV 4, and cannot be installed beside this."""
+
+import io
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from embedshift.augmentations import ORIGINAL
+from embedshift.config import Json
+from embedshift.errors import EmbedshiftError, UsageError, cause
+from embedshift.registry import METRICS
+from embedshift.sources.base import ENDINGS
+from embedshift.statistics.summary import COSINE
+from embedshift.store.groups import scan
+from embedshift.store.reader import Reader
+from embedshift.store.redraw import RedrawnImage, iter_redrawn
+from embedshift.store.shards import write_whole
+from embedshift.study.exports import documents
+from embedshift.study.exports.media import Media, check_media, path_of, reading
+
+log = logging.getLogger(__name__)
+
+DATA, FAILED, SHARE = "data", "failed", "share"
+# Images whose rows are in memory at once.
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Export:
+    """What all samples of an export share.
+
+    Args:
+        reader: The study.
+        out: The folder.
+        names: Augmentation → name of its field, or of its slice.
+        floor: The mean cosine of unrelated images; None where it is no scale.
+        embeddings: Whether samples have their embeddings.
+        images: Ids of the measured images.
+        whole: Whether these are all of them.
+        failures: Image id → stage and reason of the images that were not measured.
+    """
+
+    reader: Reader
+    out: Path
+    names: dict[str, str]
+    floor: float | None
+    embeddings: bool
+    images: list[str]
+    whole: bool
+    failures: dict[str, str]
+
+    def values(self, row: Json) -> dict[str, float | None]:
+        """The numbers of a view: its metrics, and the share of its cosine."""
+        found = {metric: _finite(row[metric]) for metric in self.reader.metrics}
+        cosine, no_change = found.get(COSINE), METRICS[COSINE].no_change
+        found[SHARE] = None
+        if cosine is not None and self.floor is not None:
+            found[SHARE] = (no_change - cosine) / (no_change - self.floor)
+        return found
+
+    @property
+    def numbers(self) -> list[str]:
+        """The names of these numbers."""
+        return [*self.reader.metrics, SHARE]
+
+
+def to_fiftyone(
+    reader: Reader, out: Path, *, media: Media, images: int | Sequence[str] | None, embeddings: bool
+) -> Path:
+    """Writes the dataset; see `Study.to_fiftyone`."""
+    check_media(media)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: is not empty; name a new folder")
+    export = _export(reader, out, images, embeddings)
+    made = {"originals": _originals, "copies": _copies, "views": _views}[media](export)
+    count = _write_samples(out / "samples.json", made)
+    if not count:
+        (out / "samples.json").unlink()
+        raise UsageError(f"{reader.folder}: no image of it can be read: see the log")
+    slices = [ORIGINAL, *export.names.values()] if media == "views" else []
+    document = documents.dataset(_fields(export, grouped=media == "views"), _info(export), slices=slices)
+    # Last, since a folder with this file is a dataset.
+    write_whole(out / "metadata.json", lambda hidden: hidden.write_text(json.dumps(document), encoding="utf-8"))
+    return out
+
+
+def _export(reader: Reader, out: Path, images: int | Sequence[str] | None, embeddings: bool) -> Export:
+    known = reader.image_ids()
+    failures: dict[str, str] = {}
+    if images is None:
+        chosen = sorted(known)
+        listed = reader.failures().select("image_id", "stage", "reason").iter_rows()
+        failures = {image_id: f"{stage}: {reason}" for image_id, stage, reason in listed if image_id not in known}
+    else:
+        chosen = reader.sample_ids(images) if isinstance(images, int) else [*images]
+        if unknown := [image_id for image_id in chosen if image_id not in known]:
+            raise UsageError(f"{unknown[0]}: no such image in {reader.folder}")
+    names = documents.field_names(reader.augmentations)
+    return Export(reader, out, names, _floor(reader), embeddings, chosen, images is None, failures)
+
+
+def _floor(reader: Reader) -> float | None:
+    """The floor of the cosine; None where the study's summary has no share of it."""
+    summary = reader.table("summary")
+    if summary is None:
+        raise UsageError(f"{reader.folder}: not finished; run the same command again first")
+    floors = summary.filter(metric=COSINE).drop_nulls(SHARE)["floor"]
+    return None if floors.is_empty() else float(floors[0])
+
+
+def _originals(export: Export) -> Iterator[Json]:
+    """Samples that name the files of the originals where they lie."""
+    reader = export.reader
+    reading(reader)  # refuses a study whose images may not be read here
+    if reader.source["kind"] != "folder":
+        raise UsageError(f"{reader.folder}: its images are no files of their own; give media='copies' or 'views'")
+
+    def named(image_id: str) -> str:
+        path = path_of(reader, image_id)
+        reader.roots.check(path)
+        return path
+
+    yield from _samples(export, named)
+
+
+def _copies(export: Export) -> Iterator[Json]:
+    """Samples of copies of the originals, also of those that were not measured but can be read."""
+    read = reading(export.reader)
+    numbers = {image_id: number for number, image_id in enumerate([*export.images, *export.failures])}
+
+    def copied(image_id: str) -> str:
+        content = read(image_id)
+        name = f"{numbers[image_id]:06d}-{_plain(image_id)}{_ending(image_id, content)}"
+        (export.out / DATA).mkdir(parents=True, exist_ok=True)
+        (export.out / DATA / name).write_bytes(content)
+        return f"{DATA}/{name}"
+
+    yield from _samples(export, copied)
+
+
+def _samples(export: Export, place: Callable[[str], str]) -> Iterator[Json]:
+    """One sample per image: the means over its draws; an image for which `place` raises is left out."""
+
+    def sample(image_id: str, tags: Sequence[str], values: Json) -> Iterator[Json]:
+        try:
+            yield documents.sample(image_id, place(image_id), tags, {"image_id": image_id} | values)
+        except (OSError, ValueError, EmbedshiftError) as error:  # ValueError: no name of a file
+            log.warning("%s is left out: %s", image_id, cause(error))
+
+    numbers = [pl.col(metric).fill_nan(None).mean() for metric in export.reader.metrics]
+    for part in export.reader.parts():
+        rows = scan([part.path])
+        if not export.whole:
+            rows = rows.filter(pl.col("image_id").is_in(export.images))
+        means = rows.filter(pl.col("view") != ORIGINAL).group_by("image_id", "view").agg(numbers).collect()
+        found: dict[str, Json] = {}
+        for row in means.iter_rows(named=True):
+            name = export.names[row["view"]]
+            found.setdefault(row["image_id"], {})[name] = documents.numbers(export.values(row))
+        vectors = _vectors(export, rows.filter(pl.col("view") == ORIGINAL))
+        for image_id in rows.select(pl.col("image_id").unique(maintain_order=True)).collect()["image_id"]:
+            yield from sample(image_id, [], found.get(image_id, {}) | vectors.get((image_id, ORIGINAL), {}))
+    for image_id, failure in export.failures.items():
+        yield from sample(image_id, [FAILED], {"failure": failure})
+
+
+def _views(export: Export) -> Iterator[Json]:
+    """A group per image: the original and its views of draw 0, drawn again as the encoder saw them."""
+    reading(export.reader)
+    number = 0
+    for start in range(0, len(export.images), _AT_ONCE):
+        ids = export.images[start : start + _AT_ONCE]
+        rows = export.reader.rows().filter(pl.col("image_id").is_in(ids) & (pl.col("draw") == 0))
+        vectors = _vectors(export, rows)
+        for image_id, image in iter_redrawn(export.reader, ids):
+            number += 1
+            if isinstance(image, str):
+                log.warning("%s is left out: %s", image_id, image)
+                continue
+            yield from _group(export, image, number, vectors)
+
+
+def _group(export: Export, image: RedrawnImage, number: int, vectors: dict[tuple[str, str], Json]) -> Iterator[Json]:
+    """The samples of one image, whose pictures are written."""
+    (export.out / DATA).mkdir(parents=True, exist_ok=True)
+    for view, pixels in image.views.items():
+        key, name = f"{image.image_id}\0{view}", export.names.get(view, view)
+        path = f"{DATA}/{number:06d}-{name}.png"
+        Image.fromarray(pixels).save(export.out / path)
+        values: Json = {"image_id": image.image_id, "augmentation": view}
+        values["group"] = documents.group(image.image_id, name)
+        values |= export.values(image.metrics[view]) if view in image.metrics else {}
+        values |= vectors.get((image.image_id, view), {})
+        if view in image.attention:
+            values["attention"] = documents.heatmap(key, image.attention[view])
+        yield documents.sample(key, path, [], values)
+
+
+def _vectors(export: Export, rows: pl.LazyFrame) -> dict[tuple[str, str], Json]:
+    """Image id and view → the field `embedding`, for rows that have one."""
+    if not export.embeddings:
+        return {}
+    found = rows.select("image_id", "view", "embedding").drop_nulls("embedding").collect()
+    return {
+        (image_id, view): {"embedding": documents.array(np.asarray(vector, np.float32))}
+        for image_id, view, vector in found.iter_rows()
+    }
+
+
+def _fields(export: Export, *, grouped: bool) -> list[Json]:
+    """Descriptions of the fields beyond the default ones."""
+    found = [documents.field("image_id", documents.STRING)]
+    if export.embeddings:
+        found.append(documents.field("embedding", documents.VECTOR))
+    if grouped:
+        found += [documents.field("augmentation", documents.STRING), documents.group_field()]
+        found += [documents.field(name, documents.FLOAT, description=_words(name)) for name in export.numbers]
+        return [*found, documents.heatmap_field("attention")]
+    found.append(documents.field("failure", documents.STRING))
+    return found + [documents.numbers_field(name, export.numbers, view) for view, name in export.names.items()]
+
+
+def _words(name: str) -> str:
+    if name == SHARE:
+        return "the shift as a fraction of the distance to an unrelated image"
+    return METRICS[name].label
+
+
+def _info(export: Export) -> Json:
+    """What the dataset says of itself."""
+    info = export.reader.info
+    encoder = {"name": export.reader.naming.setting(info.encoder.name), "weights_hash": info.encoder.weights_hash}
+    counts = {"measured": info.counts.measured, FAILED: info.counts.failed}
+    return {
+        "embedshift": info.embedshift,
+        "config_hash": info.config_hash,
+        "encoder": encoder | {"revision": info.encoder.revision, "precision": info.encoder.precision},
+        "augmentations": {name: view for view, name in export.names.items()},
+        "floor_of_cosine": export.floor,
+        "images": counts,
+    }
+
+
+def _write_samples(path: Path, samples: Iterator[Json]) -> int:
+    """Writes samples.json one sample after the other, and says how many there are."""
+    first = next(samples, None)  # an export that is refused leaves no folder
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('{"samples": [')
+        for each in [first] if first is not None else []:
+            file.write(json.dumps(each))
+            count += 1
+        for each in samples:
+            file.write(f",\n{json.dumps(each)}")
+            count += 1
+        file.write("]}\n")
+    return count
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _plain(image_id: str) -> str:
+    """The last part of an id, with letters that every file system takes."""
+    return re.sub(r"[^\w.-]+", "_", os.path.splitext(os.path.basename(image_id))[0], flags=re.ASCII)[:80]
+
+
+def _ending(image_id: str, content: bytes) -> str:
+    """The ending of an image's name, else of its format."""
+    ending = os.path.splitext(image_id)[1].lower()
+    if ending in ENDINGS:
+        return ending
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return f".{(image.format or 'img').lower()}"
+    except (OSError, ValueError):
+        return ".img"

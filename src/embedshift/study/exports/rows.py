@@ -1,0 +1,54 @@
+"""The rows of a study as a dataset of Hugging Face `datasets`."""
+
+import logging
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from embedshift.errors import MissingExtra
+from embedshift.store.reader import Reader
+from embedshift.study.exports.frames import rows_frame
+from embedshift.study.exports.media import original_files
+
+if TYPE_CHECKING:
+    import datasets
+
+log = logging.getLogger(__name__)
+
+# As `datasets` stores an image: the bytes, or the path of a file.
+_IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+
+
+def to_datasets(reader: Reader, *, images: bool, embeddings: bool) -> "datasets.Dataset":
+    """Returns the rows as a `Dataset`; see `Study.to_datasets`."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtra("to_datasets", "datasets") from error
+    table = _plain(rows_frame(reader, embeddings=embeddings).to_arrow())
+    if images:
+        table = table.append_column("image", _images(reader, table["image_id"].to_pylist()))
+    features = datasets.Features.from_arrow_schema(table.schema)
+    if images:
+        features["image"] = datasets.Image()
+    words = f"Metrics and embeddings of {reader.naming.setting(reader.info.encoder.name)}, measured by embedshift"
+    return datasets.Dataset(table, info=datasets.DatasetInfo(description=words, features=features))
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Returns the table with ordinary strings, where Polars has large ones."""
+    fields = [
+        field.with_type(pa.string()) if pa.types.is_large_string(field.type) or pa.types.is_string_view(field.type)
+        else field for field in table.schema
+    ]  # fmt: skip
+    return table.cast(pa.schema(fields))
+
+
+def _images(reader: Reader, image_ids: list[str]) -> pa.Array:
+    """Returns the file of the original for each row, None where there is none that can be read."""
+    files, without = original_files(reader, list(dict.fromkeys(image_ids)))
+    if without:
+        first = next(iter(without))
+        log.warning("%d images have no file in the dataset (first: %s: %s)", len(without), first, without[first])
+    values = [None if each not in files else {"bytes": None, "path": files[each]} for each in image_ids]
+    return pa.array(values, _IMAGE)

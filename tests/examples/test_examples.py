@@ -1,0 +1,123 @@
+"""The examples run, alone in an empty folder, and leave what they say; notebooks are kept without outputs."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import embedshift
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
+NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
+
+
+def run(name, folder):
+    """A script as a user runs it: its exit code and what it printed."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name], cwd=folder, capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout
+
+
+def execute(name, folder):
+    """A notebook with its outputs; any error in it is raised."""
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(EXAMPLES / name, as_version=4)
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    return notebook
+
+
+def figures(notebook):
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def table(path):
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_own_augmentation_and_metric(tmp_path):
+    code, _ = run("own_augmentation_and_metric.py", tmp_path)
+    assert code == 0
+    study = embedshift.load(tmp_path / "own-study")
+    assert study.augmentations == ["sepia", "fog", "grey"]
+    assert study.info()["counts"]["measured"] == 8
+    degrees = {row["augmentation"]: float(row["degrees"]) for row in table(tmp_path / "angles.csv")}
+    assert degrees.keys() == {"sepia", "fog", "grey"}
+    assert all(0 < each < 90 for each in degrees.values())
+
+
+@pytest.mark.slow
+def test_compare_with_a_gate(tmp_path):
+    code, out = run("compare_with_a_gate.py", tmp_path)
+    assert code == 3
+    assert "bfloat16: kept" in out
+    assert "quarter-size: broken" in out
+    assert (tmp_path / "comparison" / "side_by_side.csv").is_file()
+
+
+@pytest.mark.slow
+def test_find_duplicates(tmp_path):
+    code, out = run("find_duplicates.py", tmp_path)
+    assert code == 0
+    assert "4 of 4 copies are among" in out
+    first = {frozenset((row["image_id"], row["other"])) for row in table(tmp_path / "duplicates.csv")[:4]}
+    names = ("astronaut-0", "camera-0", "chelsea-0", "china-0")
+    assert first == {frozenset((f"{name}.png", f"{name}-copy.jpg")) for name in names}
+
+
+@pytest.mark.slow
+def test_first_look(tmp_path):
+    notebook = execute("first_look.ipynb", tmp_path)
+    assert figures(notebook) == 3
+    assert (tmp_path / "first-study" / "report.html").is_file()
+    assert len(embedshift.load(tmp_path / "first-study").rows().collect()) == 80
+
+
+@pytest.mark.slow
+def test_attention_and_heads(tmp_path):
+    notebook = execute("attention_and_heads.ipynb", tmp_path)
+    assert figures(notebook) == 3
+    heads = embedshift.load(tmp_path / "heads-study").heads()
+    for _, part in heads.group_by("augmentation"):
+        assert part["share"].sum() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_an_error_in_a_notebook_would_be_seen(tmp_path, monkeypatch):
+    from nbclient.exceptions import CellExecutionError
+
+    broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
+    nbformat.write(broken, tmp_path / "broken.ipynb")
+    monkeypatch.setattr(sys.modules[__name__], "EXAMPLES", tmp_path)
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        execute("broken.ipynb", tmp_path)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_are_kept_without_outputs(name):
+    notebook = nbformat.read(EXAMPLES / name, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+        assert not cell.metadata
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+
+
+def test_every_example_has_a_test_and_a_line_in_the_list():
+    text = (EXAMPLES / "README.md").read_text()
+    assert len(SCRIPTS) == 3
+    assert len(NOTEBOOKS) == 2
+    for name in (*SCRIPTS, *NOTEBOOKS):
+        assert f"]({name})" in text
+        assert f"def test_{Path(name).stem}(" in Path(__file__).read_text()

@@ -1,0 +1,180 @@
+"""The section for a model card: its numbers are the study's, its command is taken, and no name is markup."""
+
+import json
+import re
+import shlex
+
+import pytest
+from typer.main import get_command
+
+import embedshift
+from embedshift.cli import app
+from embedshift.config import make_config, setting_names
+from embedshift.errors import UsageError
+from embedshift.statistics.summary import COSINE
+from embedshift.store.info import hash_of
+from embedshift.store.shards import Failure
+from support.synthetic import make_study
+
+HOSTILE = "a|b *c* <img src=x> [d](http://e) `f` $g$ www.h.org @i"
+
+
+def rewrite(study, change):
+    """The study as if study.json had been written with other settings."""
+    file = study.folder / "study.json"
+    content = json.loads(file.read_text())
+    change(content)
+    content["config_hash"] = hash_of(content["identity"])
+    file.write_text(json.dumps(content))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    failures = [Failure("broken.png", "decode", "not an image")]
+    return make_study(tmp_path_factory.mktemp("card") / "study", 12, failures=failures)
+
+
+def cells(text):
+    """The table's rows, split where a reader sees a column end."""
+    return [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in text.splitlines() if line.startswith("|")
+    ]  # fmt: skip
+
+
+def command(text):
+    (block,) = re.findall(r"```sh\n(.*?)\n```", text, re.DOTALL)
+    return block
+
+
+def parsed(text):
+    """The command of a card as the command line reads it, its settings checked."""
+    program, name, *arguments = shlex.split(command(text))
+    assert program == "embedshift"
+    params = get_command(app).commands[name].make_context(name, arguments).params
+    given = {each: params[each] for each in setting_names() if each in params and params[each] is not None}
+    pairs = given.pop("pairs", None)
+    images = given.pop("images")
+    more = {"images": images[:1], "pairs": images[1:]} if pairs else {"images": images}
+    return make_config(given | more)
+
+
+def test_the_table_has_the_shares_of_the_summary_the_furthest_first(study):
+    headings, _, *rows = cells(study.card())
+    assert headings == ["augmentation", "share", "95 % interval", "found first by a search", "95 % interval"]
+    summary = {row["augmentation"]: row for row in study.summary().filter(metric=COSINE).iter_rows(named=True)}
+    recall = {row["augmentation"]: row for row in study.search().filter(metric="recall@1").iter_rows(named=True)}
+    shown = [row[0].replace("\\_", "_") for row in rows]
+    assert shown == sorted(summary, key=lambda name: -summary[name]["share"])
+    for name, (_, share, ends, found, found_ends) in zip(shown, rows, strict=True):
+        places = len(share.partition(".")[2])
+        wanted = summary[name]
+        assert share == f"{wanted['share']:.{places}f}"
+        assert ends == f"{wanted['share_low']:.{places}f} to {wanted['share_high']:.{places}f}"
+        assert float(found.removesuffix(" %")) == pytest.approx(100 * recall[name]["value"], abs=0.06)
+        assert float(found_ends.split()[0]) == pytest.approx(100 * recall[name]["ci_low"], abs=0.06)
+
+
+def test_it_says_what_was_measured(study):
+    text, info = study.card(), study.info()
+    assert f"`{info['encoder']['weights_hash']}`" in text
+    assert f"embedshift {info['embedshift']}" in text
+    assert "12 measured of 13 listed; seed 0" in text
+    assert "1 image could not be measured." in text
+    assert str(study.folder.parent) not in text
+
+
+def test_few_images_have_no_interval_and_it_says_so(tmp_path):
+    text = make_study(tmp_path / "study", 5, ["noise"]).card()
+    assert "Fewer than 8 images give no interval." in text
+    assert cells(text)[2][2] == "–"
+    assert "Fewer than 8" not in make_study(tmp_path / "more", 8, ["noise"]).card()
+
+
+def test_without_a_search_there_is_no_column_of_it(study, tmp_path, monkeypatch):
+    from embedshift.study.exports import card
+
+    monkeypatch.setattr(card, "_recall", lambda reader: {})
+    assert cells(study.card())[0] == ["augmentation", "share", "95 % interval"]
+
+
+def test_no_name_is_markup(tmp_path):
+    """Read as CommonMark, the names are the texts themselves: every mark in them has a backslash, or is an entity."""
+    study = make_study(tmp_path / "study", 8, ["noise", HOSTILE], encoder=HOSTILE)
+    text = study.card()
+    assert all(len(row) == 5 for row in cells(text))
+    prose = re.sub(r"```sh.*?```|```bibtex.*?```", "", text, flags=re.DOTALL)
+    for raw in ("<img", "[d](", "*c*", "`f`", "$g$", "http://", "www.h", " @i"):
+        assert raw not in prose, raw
+    seen = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cells(text)[2][0] + cells(text)[3][0]).replace("&lt;", "<")
+    assert HOSTILE in seen
+
+
+def test_a_name_cannot_end_the_block_of_the_command(tmp_path):
+    study = make_study(tmp_path / "study", 8, ["noise"], encoder="a")
+    rewrite(study, lambda content: content["config"].update(model="x\n```\n# heading\n```` y"))
+    text = study.card()
+    (fence,) = re.findall(r"^(`+)sh$", text, re.MULTILINE)
+    inside = text.partition(f"{fence}sh\n")[2].partition(f"\n{fence}\n")[0]
+    assert inside.startswith("embedshift run IMAGES")
+    assert inside.endswith("--out study")
+    assert "\n" not in inside
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"seed": 3, "draws": 2, "limit": 100},
+        {"augmentations": "strength", "families": ["jpeg", "blur"], "levels": 4},
+        {"precision": "bfloat16", "resize": "crop", "batch_size": 40, "shard_size": 32, "compile": True},
+        {"layers": True, "heads": True, "heads_detail": "tokens", "maps": ["relevance", "tokens"]},
+        {"metrics": ["attention", "aligned"], "sample": 7, "size": 224, "store": "metrics"},
+    ],
+)  # fmt: skip
+def test_its_command_is_taken_and_has_the_settings(tmp_path, settings):
+    study = make_study(tmp_path / "study", 8, ["noise"])
+    base = make_config({"images": ["photos"], "model": "openai/clip"}).to_dict()
+    rewrite(study, lambda content: content["config"].update({**base, **settings, "images": [str(tmp_path)]}))
+    found = parsed(study.card()).to_dict()
+    wanted = make_config({"images": ["IMAGES"], "model": "openai/clip", **settings}).to_dict()
+    assert found == wanted
+
+
+def test_its_command_has_no_folder_of_this_machine(tmp_path):
+    study = make_study(tmp_path / "study", 8, ["noise"])
+    paths = {
+        "images": ["/home/me/photos"], "model": "/home/me/models/mine", "augmentations": "/home/me/suite.yaml",
+        "pairs": [],
+    }  # fmt: skip
+    rewrite(study, lambda content: content["config"].update(paths))
+    text = study.card()
+    assert "/home" not in text
+    assert "--model mine" in command(text)
+    assert "--augmentations suite.yaml" in command(text)
+    rewrite(study, lambda content: content["config"].update({**paths, "pairs": ["cdn=/home/me/cdn", "/home/me/q=50"]}))
+    assert "/home" not in study.card()
+    assert "run --pairs ORIGINALS cdn=cdn q=50 --model mine" in command(study.card())
+
+
+def test_augmentations_of_python_are_named(study):
+    assert study.info()["config"]["augmentations"] == "custom"
+    assert "--augmentations" not in command(study.card())
+    assert "given in Python, and the command does not have them: noise, blur, color\\_jitter" in study.card()
+    assert "and 4 more." in study.card()
+
+
+def test_an_unfinished_study_has_no_card(tmp_path):
+    study = make_study(tmp_path / "study", 4, ["noise"], with_tables=False)
+    with pytest.raises(UsageError, match="not finished; run the same command again first"):
+        study.card()
+
+
+def test_the_command_prints_or_writes_it(study, tmp_path, cli):
+    done = cli("card", study.folder)
+    assert (done.code, done.out) == (0, embedshift.load(study.folder).card())
+    done = cli("card", study.folder, "--out", tmp_path / "card.md")
+    assert (tmp_path / "card.md").read_text() == study.card()
+    assert done.out == f"Written: {tmp_path / 'card.md'}\n"
+    assert cli("card", study.folder, "--out", tmp_path).line.endswith("is a folder; name a file")
+    assert cli("card", tmp_path / "nowhere").code == 2
