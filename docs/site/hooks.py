@@ -103,13 +103,20 @@ def _panels(command: Any) -> dict[str, list[Any]]:
 def _option(option: Any) -> tuple[str, str, str]:
     """Its flags, its value and its meaning, with the default where the words do not have it."""
     flags = ", ".join(f"`{flag}`" for flag in (*option.opts, *option.secondary_opts))
-    value = "" if option.is_flag else f"`{option.metavar or option.type.name.upper()}`"
+    value = "" if option.is_flag else f"`{option.metavar or _kind(option)}`"
     words = option.help or ""
     if option.required:
         words = f"{words} Required."
     elif not option.is_flag and option.default not in (None, "") and "Default:" not in words:
         words = f"{words} Default: {option.default}."
     return flags, value, words
+
+
+def _kind(option: Any) -> str:
+    """What kind of value an option takes; older versions of Typer have it from click."""
+    made = getattr(option, "type_descriptor", None)
+    name = option.type.name if made is None else getattr(made.annotation, "__name__", "text")
+    return {"int": "INTEGER", "str": "TEXT"}.get(name, name.upper())
 
 
 def metrics() -> Iterator[str]:
