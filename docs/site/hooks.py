@@ -22,7 +22,7 @@ TERMS = {
     "augmentation": "A change of an image, for example a blur. What is random in it is drawn for each view.",
     "suite": "A named set of augmentations: `paper`, `strength`, `corruptions`, `style`, or your own.",
     "shift": "How far, and which way, the embedding of a view lies from that of its original.",
-    "share": "The shift as a fraction of the distance to an unrelated image: 0 = unchanged, 1 = as far as another image.",
+    "share": "The shift as a fraction of the distance to an unrelated image: 0 = unchanged, 1 = as far as that.",
     "metric": "A number that compares a view with its original.",
     "study": "The folder that a run leaves: settings, shards, tables, figures and the report.",
     "shard": "A Parquet file with the rows of some images (64 by default). It is written whole or not at all.",
@@ -170,7 +170,13 @@ def examples() -> Iterator[str]:
         text = path.read_text(encoding="utf-8")
         title = (ast.get_docstring(ast.parse(text)) or path.stem).splitlines()[0]
         yield from (f"## {path.name}", "", title, "", f"```sh\npython examples/{path.name}\n```", "")
-        yield from ('??? note "The script"', "    ```python", *(f"    {line}" for line in text.splitlines()), "    ```", "")
+        yield from (
+            '??? note "The script"',
+            "    ```python",
+            *(f"    {line}" for line in text.splitlines()),
+            "    ```",
+            "",
+        )
     for path in sorted(folder.glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         words = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), path.stem)

@@ -1,20 +1,22 @@
 """Every code block of the pages is run, page by page and in order, or says why it is not."""
 
+import functools
 from pathlib import Path
 
 import pytest
 import yaml
 from PIL import Image
 
+import embedshift
 from embedshift.cli.demo import copy_photos
 from support.pages import DATA, PAGES, PYTHON, ROOT, SHELL, TEXT, Block, blocks
-from support.reading import Reader, study_to_read
+from support.reading import Reader, studies_to_read
 from support.tokenizers_made import make_clip
 
 SIDE = 64
 # Pages whose studies have many views, or that attack: seconds each.
 SLOW = ("attack.md", "corruptions.md", "fine-tuning.md", "search.md", "strength.md", "style.md", "tolerance.md")
-WITH_CODE = [page for page in PAGES if any(block.is_code and block.reason is None for block in blocks(page.read_text()))]
+WITH_CODE = [page for page in PAGES if any(each.is_code and each.reason is None for each in blocks(page.read_text()))]
 
 
 def page_id(page):
@@ -23,19 +25,19 @@ def page_id(page):
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory):
-    """The eight photographs of the demo, small; a tiny encoder; a study."""
+    """The eight photographs of the demo, small; a tiny encoder; studies."""
     folder = tmp_path_factory.mktemp("ready")
     for path in copy_photos(folder / "photos").iterdir():
         with Image.open(path) as image:
             image.convert("RGB").resize((SIDE, SIDE)).save(path)
-    return folder / "photos", study_to_read(folder), make_clip(folder / "model")
+    return folder / "photos", studies_to_read(folder), make_clip(folder / "model")
 
 
 @pytest.fixture
 def reader(ready, tmp_path, monkeypatch, cli):
     monkeypatch.chdir(tmp_path)
-    photos, study, model = ready
-    return Reader(tmp_path, photos, study, model, cli)
+    monkeypatch.setattr(embedshift, "run", functools.partial(embedshift.run, workers=0))
+    return Reader(tmp_path, *ready, cli)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def described():
         prose = part.split(" and\n")[0].split("\n|")[0]
         cells = re.findall(r"^\| (`.+?) \|", part, re.MULTILINE)
         names = re.findall(r"`([a-z_0-9]+)`", " ".join([prose, *cells]))
-        found |= dict.fromkeys(heads.split(", "), set(names))
+        found |= {head: set(names) for head in heads.split(", ")}
     return found
 
 

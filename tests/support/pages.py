@@ -40,7 +40,8 @@ def blocks(page: str) -> Iterator[Block]:
     """The code blocks of a page's text, in order.
 
     Example:
-        >>> [(block.language, block.reason) for block in blocks("<!-- not run: slow -->\\n```\\nembedshift run a\\n```\\n")]
+        >>> page = "<!-- not run: slow -->\\n```\\nembedshift run a\\n```\\n"
+        >>> [(block.language, block.reason) for block in blocks(page)]
         [('sh', 'slow')]
     """
     for found in FENCE.finditer(page):

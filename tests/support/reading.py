@@ -1,7 +1,6 @@
-"""A reader who types what a page says: a folder with what its blocks name, a tiny encoder in the place of every other."""
+"""A reader who types what a page says: in a folder with what its blocks name, with a tiny encoder for any other."""
 
 import contextlib
-import functools
 import io
 import re
 import shlex
@@ -13,7 +12,6 @@ from typing import Any
 
 from PIL import Image
 
-import embedshift
 from embedshift.study.gate import propose
 from support.command import Done
 from support.models import TinyNet
@@ -44,21 +42,24 @@ class Reader:
     Args:
         folder: An empty one; it must be the current one.
         photos: A folder with images.
-        study: A finished study.
+        studies: Finished studies: one with pictures, and (True) one of many images.
         model: The folder of a tiny encoder with both towers.
         call: The command line: arguments → its exit code and output.
+        large: Whether studies need many images, since the page names rates.
         namespace: What the page's Python has defined so far.
     """
 
     folder: Path
     photos: Path
-    study: Path
+    studies: dict[bool, Path]
     model: Path
     call: Callable[..., Done]
+    large: bool = False
     namespace: dict[str, Any] = field(default_factory=dict)
 
     def read(self, block: Block, page: str) -> None:
         """Does what a block says; AssertionError, or its own error, where it does not work."""
+        self.large = self.large or "--fmr" in block.text
         if block.language in PYTHON:
             self._python(block, page)
         elif block.language in SHELL:
@@ -73,9 +74,7 @@ class Reader:
         for name in re.findall(r'run\(\s*"([\w./-]+)"', block.text):
             self._needs_images(name)
         text = re.sub(r'model="[^"]+"', f'model="{self.model}"', block.text)
-        self.namespace.setdefault("embedshift", Shortened())
         self.namespace.setdefault("module", TinyNet())
-        text = re.sub(r"^import embedshift(?=$|,)", "", text, flags=re.MULTILINE).replace("\n, ", "\nimport ")
         with contextlib.redirect_stdout(io.StringIO()):
             exec(compile("\n" * block.line + text, page, "exec"), self.namespace)
 
@@ -133,18 +132,10 @@ class Reader:
 
     def _needs_study(self, name: str) -> None:
         if not (self.folder / name).exists() and "." not in name:
-            shutil.copytree(self.study, self.folder / name)
+            shutil.copytree(self.studies[self.large], self.folder / name)
 
 
-class Shortened:
-    """The package, whose `run` draws in this process."""
-
-    run = staticmethod(functools.partial(embedshift.run, workers=0))
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(embedshift, name)
-
-
-def study_to_read(folder: Path) -> Path:
-    """A finished study that has enough images for every rate that the pages name."""
-    return make_study(folder / "study", IMAGES_OF_SEARCH).folder
+def studies_to_read(folder: Path) -> dict[bool, Path]:
+    """Two finished studies: one with pictures, and one with enough images for every rate that the pages name."""
+    small = make_study(folder / "small", 20, with_pictures=True).folder
+    return {False: small, True: make_study(folder / "large", IMAGES_OF_SEARCH).folder}
