@@ -74,7 +74,8 @@ def test_a_page_runs_only_what_it_can():
         ("python", 'import embedshift\nembedshift.load("study").table("no_such_table")', Exception),
         ("sh", "embedshift run photos/ --no-such-option", AssertionError),
         ("sh", "embedshift search study --queries some", AssertionError),
-        ("sh", "pip install embedshift", AssertionError),
+        ("sh", "pip install 'embedshift[no_such_extra]'", AssertionError),
+        ("sh", "rm photos", AssertionError),
     ],
 )
 def test_a_block_that_does_not_work_would_be_seen(language, text, error, reader):

@@ -5,6 +5,7 @@ import io
 import re
 import shlex
 import shutil
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 from embedshift.study.gate import propose
 from support.command import Done
 from support.models import TinyNet
-from support.pages import PYTHON, SHELL, Block, commands
+from support.pages import PYTHON, ROOT, SHELL, Block, commands
 from support.synthetic import make_study
 
 # What keeps a command short: a run draws in this process and leaves its report to other tests.
@@ -73,6 +74,8 @@ class Reader:
             self._needs_study(name)
         for name in re.findall(r'run\(\s*"([\w./-]+)"', block.text):
             self._needs_images(name)
+            for out in re.findall(r'out="([\w./-]+)"', block.text):
+                shutil.rmtree(out, ignore_errors=True)
         text = re.sub(r'model="[^"]+"', f'model="{self.model}"', block.text)
         self.namespace.setdefault("module", TinyNet())
         with contextlib.redirect_stdout(io.StringIO()):
@@ -80,6 +83,9 @@ class Reader:
 
     def _command(self, line: str) -> None:
         program, name, *arguments = shlex.split(line)
+        if (program, name) == ("pip", "install"):
+            self._installs(arguments)
+            return
         assert program == "embedshift", f"{line}: no command of embedshift; say why the block is not run"
         arguments = [str(self.model) if before == "--model" else each for before, each in self._pairs(arguments)]
         if name in ("run", "attack") and "--model" not in arguments:
@@ -89,6 +95,14 @@ class Reader:
         done = self.call(name, *arguments, *kept)
         allowed = (0, 3) if name in MAY_BREAK else (0,)
         assert done.code in allowed, f"{line}: exit code {done.code}: {done.err[-300:]}"
+
+    @staticmethod
+    def _installs(arguments: list[str]) -> None:
+        """Nothing is installed; what would be is this package, with extras that it has."""
+        [(name, extras)] = re.findall(r"^(\w+)(?:\[([\w,]+)\])?$", " ".join(arguments))
+        known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        assert name == "embedshift", arguments
+        assert {*filter(None, extras.split(","))} <= {*known}, arguments
 
     @staticmethod
     def _pairs(arguments: list[str]) -> list[tuple[str, str]]:
@@ -103,7 +117,7 @@ class Reader:
         for option, value in self._pairs(arguments):
             if option in ("--against", "--gallery"):
                 self._needs_study(value)
-            elif option == "--frost-textures":
+            elif option in ("--frost-textures", "--images-root"):
                 self._needs_images(value)
             elif option in ("--labels", "--words"):
                 (self.folder / value).write_text(FILES[value])
