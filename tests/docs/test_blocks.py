@@ -15,7 +15,10 @@ from support.tokenizers_made import make_clip
 
 SIDE = 64
 # Pages whose studies have many views, or that attack: seconds each.
-SLOW = ("attack.md", "corruptions.md", "fine-tuning.md", "search.md", "strength.md", "style.md", "tolerance.md")
+SLOW = (
+    "attack.md", "checkpoints.md", "compare.md", "corruptions.md", "ecosystem.md", "fine-tuning.md", "heads.md",
+    "pairs.md", "search.md", "strength.md", "text.md", "tolerance.md",
+)  # fmt: skip
 WITH_CODE = [page for page in PAGES if any(each.is_code and each.reason is None for each in blocks(page.read_text()))]
 
 

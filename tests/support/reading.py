@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import typer
 from PIL import Image
 
+from embedshift.cli import app
 from embedshift.study.gate import propose
 from support.command import Done
 from support.models import TinyNet
@@ -25,6 +27,8 @@ SHORT = {
     "attack": ("--steps", "2", "--limit", "2", "--device", "cpu"),
     "report": ("--figures", "dendrogram", "--format", "png"),
 }
+# Commands that serve, or take long: their arguments are parsed, and tests of their own run them.
+PARSED = ("app", "demo")
 # Commands whose first arguments are studies, and those that may end with 3: a rule is broken, or is not decided.
 OF_STUDIES, MAY_BREAK = ("report", "compare", "search", "check", "verify", "card"), ("check",)
 # Files that options name, and what stands in them.
@@ -87,6 +91,10 @@ class Reader:
             self._installs(arguments)
             return
         assert program == "embedshift", f"{line}: no command of embedshift; say why the block is not run"
+        if name in PARSED:
+            known: Any = typer.main.get_command(app)
+            known.commands[name].make_context(name, arguments)
+            return
         arguments = [str(self.model) if before == "--model" else each for before, each in self._pairs(arguments)]
         if name in ("run", "attack") and "--model" not in arguments:
             arguments += ["--model", str(self.model)]
