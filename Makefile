@@ -9,7 +9,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick fuzz isa coverage mutants chaos soak audit lint format types wheel check clean
+.PHONY: help demo test quick fuzz isa coverage mutants chaos soak audit lint format types docs wheel check clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -65,13 +65,16 @@ format: .venv/dev ## Format
 types: .venv/dev ## mypy strict on src, the tests' helpers and the benchmarks
 	$(BIN)/mypy
 
+docs: .venv/dev ## Build the site from docs/ into build/site; a broken link ends it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 audit: .venv/dev ## Known vulnerabilities of the dependencies, where the service that knows them can be reached
 	$(BIN)/python .ci/audit.py
 
 wheel: .venv/dev ## Build the wheel
 	$(BIN)/python -m build --wheel --outdir build/dist .
 
-check: lint types audit test isa wheel ## All of it, as CI does
+check: lint types docs audit test isa wheel ## All of it, as CI does
 
 clean: ## Remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,65 @@
+"""The reference of tables names every column of every table, and no other."""
+
+import re
+
+import pytest
+
+from embedshift.augmentations import load_suite
+from embedshift.questions.heads import named, route, tokens, weighted
+from embedshift.questions.maps import tables as maps
+from embedshift.questions.text import search as text_search
+from embedshift.questions.text import zero_shot
+from embedshift.questions.worst import tables as worst
+from embedshift.registry import questions
+from embedshift.store.table import tables_of
+from support.pages import ROOT
+from support.synthetic import make_study
+
+PAGE = (ROOT / "docs" / "reference" / "tables.md").read_text()
+# Tables with a column for each augmentation.
+SQUARE = ("pairwise", "directions", "directions_of_images")
+# Tables that no made study has, by what they are made of.
+DECLARED = {
+    "head_words": named.SCHEMA,
+    "head_tokens": tokens.SCHEMA,
+    "head_route": weighted.PARTS,
+    "head_effect": route.EFFECT_SCHEMA,
+    "maps": maps.MAPS,
+    "map_trust": maps.TRUST,
+    "text_search": text_search.SCHEMA,
+    "zero_shot": zero_shot.SCHEMA,
+    "worst": worst.WORST_SCHEMA,
+    "purify": worst.PURIFY_SCHEMA,
+}
+
+
+def described():
+    """Table → the columns that its part of the page names."""
+    parts = re.split(r"^## (.+)$", PAGE, flags=re.MULTILINE)
+    found = {}
+    for heads, part in zip(parts[1::2], parts[2::2], strict=True):
+        prose = part.split(" and\n")[0].split("\n|")[0]
+        cells = re.findall(r"^\| (`.+?) \|", part, re.MULTILINE)
+        names = re.findall(r"`([a-z_0-9]+)`", " ".join([prose, *cells]))
+        found |= {head: set(names) for head in heads.split(", ")}
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Table → its columns, in studies that have nearly all tables."""
+    folder = tmp_path_factory.mktemp("tables")
+    graded = [view for view in load_suite("corruptions") if view.grade is not None][:10]
+    studies = [
+        make_study(folder / "all", 20, looks=True, layers=2, heads=(2, 2), text=True),
+        make_study(folder / "families", 10, graded),
+    ]
+    return {name: study.table(name).columns for study in studies for name in study.table_names} | DECLARED
+
+
+def test_every_table_has_its_columns_in_the_reference(made):
+    named_here = described()
+    assert set(made) >= {table.name for table in tables_of(questions())} | {"summary", "ranking", "differences"}
+    for name, columns in made.items():
+        expected = {"augmentation"} if name in SQUARE else set(columns)
+        assert named_here[name] == expected, name

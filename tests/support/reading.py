@@ -1,0 +1,163 @@
+"""A reader who types what a page says: in a folder with what its blocks name, with a tiny encoder for any other."""
+
+import contextlib
+import io
+import re
+import shlex
+import shutil
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+from PIL import Image
+
+from embedshift.cli import app
+from embedshift.study.gate import propose
+from support.command import Done
+from support.models import TinyNet
+from support.pages import PYTHON, ROOT, SHELL, Block, commands
+from support.synthetic import make_study
+
+# What keeps a command short: a run draws in this process and leaves its report to other tests.
+SHORT = {
+    "run": ("--workers", "0", "--device", "cpu", "--no-report"),
+    "attack": ("--steps", "2", "--limit", "2", "--device", "cpu"),
+    "report": ("--figures", "dendrogram", "--format", "png"),
+}
+# Commands that serve, or take long: their arguments are parsed, and tests of their own run them.
+PARSED = ("app", "demo")
+# Commands whose first arguments are studies, and those that may end with 3: a rule is broken, or is not decided.
+OF_STUDIES, MAY_BREAK = ("report", "compare", "search", "check", "verify", "card"), ("check",)
+# Files that options name, and what stands in them.
+FILES = {
+    "names.txt": "cat\ndog\nboat\n",
+    "words.yaml": "original: a photo\nblur: a blurry photo\nnoise: a noisy photo\n",
+    "styles.yaml": "original: a photo\nweak: a red photo\nstrong: a small photo\n",
+}
+IMAGES_OF_SEARCH = 450  # the false-match rate 0.0001 takes 448
+
+
+@dataclass
+class Reader:
+    """What a reader has: a folder to work in, and what lies ready.
+
+    Args:
+        folder: An empty one; it must be the current one.
+        photos: A folder with images.
+        studies: Finished studies: one with pictures, and (True) one of many images.
+        model: The folder of a tiny encoder with both towers.
+        call: The command line: arguments → its exit code and output.
+        large: Whether studies need many images, since the page names rates.
+        namespace: What the page's Python has defined so far.
+    """
+
+    folder: Path
+    photos: Path
+    studies: dict[bool, Path]
+    model: Path
+    call: Callable[..., Done]
+    large: bool = False
+    namespace: dict[str, Any] = field(default_factory=dict)
+
+    def read(self, block: Block, page: str) -> None:
+        """Does what a block says; AssertionError, or its own error, where it does not work."""
+        self.large = self.large or "--fmr" in block.text
+        if block.language in PYTHON:
+            self._python(block, page)
+        elif block.language in SHELL:
+            for line in commands(block):
+                self._command(line)
+        elif block.language == "yaml":
+            (self.folder / "own.yaml").write_text(block.text)
+
+    def _python(self, block: Block, page: str) -> None:
+        for name in re.findall(r'(?:load|check|against=)\(?"([\w./-]+)"', block.text):
+            self._needs_study(name)
+        for name in re.findall(r'run\(\s*"([\w./-]+)"', block.text):
+            self._needs_images(name)
+            for out in re.findall(r'out="([\w./-]+)"', block.text):
+                shutil.rmtree(out, ignore_errors=True)
+        text = re.sub(r'model="[^"]+"', f'model="{self.model}"', block.text)
+        self.namespace.setdefault("module", TinyNet())
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile("\n" * block.line + text, page, "exec"), self.namespace)
+
+    def _command(self, line: str) -> None:
+        program, name, *arguments = shlex.split(line)
+        if (program, name) == ("pip", "install"):
+            self._installs(arguments)
+            return
+        assert program == "embedshift", f"{line}: no command of embedshift; say why the block is not run"
+        if name in PARSED:
+            known: Any = typer.main.get_command(app)
+            known.commands[name].make_context(name, arguments)
+            return
+        arguments = [str(self.model) if before == "--model" else each for before, each in self._pairs(arguments)]
+        if name in ("run", "attack") and "--model" not in arguments:
+            arguments += ["--model", str(self.model)]
+        self._prepare(name, arguments)
+        kept = [each for each in SHORT.get(name, ()) if each not in arguments or not each.startswith("--")]
+        done = self.call(name, *arguments, *kept)
+        allowed = (0, 3) if name in MAY_BREAK else (0,)
+        assert done.code in allowed, f"{line}: exit code {done.code}: {done.err[-300:]}"
+
+    @staticmethod
+    def _installs(arguments: list[str]) -> None:
+        """Nothing is installed; what would be is this package, with extras that it has."""
+        [(name, extras)] = re.findall(r"^(\w+)(?:\[([\w,]+)\])?$", " ".join(arguments))
+        known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        assert name == "embedshift", arguments
+        assert {*filter(None, extras.split(","))} <= {*known}, arguments
+
+    @staticmethod
+    def _pairs(arguments: list[str]) -> list[tuple[str, str]]:
+        """Each argument with the one before it."""
+        return list(zip(["", *arguments], arguments, strict=False))
+
+    def _prepare(self, name: str, arguments: list[str]) -> None:
+        """Makes what the command reads, and removes what another line of the page left where it writes."""
+        if name in OF_STUDIES:
+            for each in self._leading(arguments):
+                self._needs_study(each)
+        for option, value in self._pairs(arguments):
+            if option in ("--against", "--gallery"):
+                self._needs_study(value)
+            elif option in ("--frost-textures", "--images-root"):
+                self._needs_images(value)
+            elif option in ("--labels", "--words"):
+                (self.folder / value).write_text(FILES[value])
+            elif option == "--out" and name == "run":
+                shutil.rmtree(value, ignore_errors=True)
+            elif option == "--rules" and not Path(value).exists() and "--init" not in arguments:
+                propose(arguments[0], Path(value))
+        if name in ("run", "attack"):
+            given = self._leading([each for each in arguments if each != "--pairs"])
+            for place, each in enumerate(given):
+                self._needs_images(each, changed=place > 0)
+
+    @staticmethod
+    def _leading(arguments: list[str]) -> list[str]:
+        """The arguments before the first option."""
+        count = next((place for place, each in enumerate(arguments) if each.startswith("--")), len(arguments))
+        return arguments[:count]
+
+    def _needs_images(self, name: str, *, changed: bool = False) -> None:
+        place = self.folder / name
+        if not place.exists():
+            shutil.copytree(self.photos, place)
+            for path in place.iterdir() if changed else ():
+                with Image.open(path) as image:
+                    image.convert("RGB").point(lambda value: value // 2).save(path)
+
+    def _needs_study(self, name: str) -> None:
+        if not (self.folder / name).exists() and "." not in name:
+            shutil.copytree(self.studies[self.large], self.folder / name)
+
+
+def studies_to_read(folder: Path) -> dict[bool, Path]:
+    """Two finished studies: one with pictures, and one with enough images for every rate that the pages name."""
+    small = make_study(folder / "small", 20, with_pictures=True).folder
+    return {False: small, True: make_study(folder / "large", IMAGES_OF_SEARCH).folder}
