@@ -1,40 +1,23 @@
 """A report of a study that has everything in it, and a browser to look at it."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from embedshift.store.shards import Failure
 from embedshift.study import Study
+from support.chromium import started
 from support.report_fixtures import CLOSING, NASTY
 from support.synthetic import make_study
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync "
-    "--no-first-run --disable-quic"
-)
-
-
-def chromium() -> str:
-    """The browser's path; where there is none the test fails with the line that installs it."""
-    names = [os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"]
-    found = next((path for name in names if name and (path := shutil.which(name))), None)
-    if found is None:
-        pytest.fail("no Chromium on the PATH or in $CHROMIUM; install it: apt-get install chromium", pytrace=False)
-    return found
-
 
 @pytest.fixture(scope="session")
-def browser() -> Browser:
-    with sync_playwright() as driver:
-        instance = driver.chromium.launch(executable_path=chromium(), args=FLAGS.split())
+def browser() -> Iterator[Browser]:
+    with started() as instance:
         yield instance
-        instance.close()
 
 
 @pytest.fixture(scope="session")

@@ -69,9 +69,7 @@ def of_detail(shown: Detail, metrics: Sequence[str], augmentation: str) -> Marku
         parts.append(grid(_view(shown, name) for name in order))
         values = shown.image.metrics.get(augmentation, {})
         rows = Markup("").join(
-            Markup("<tr><th scope='row'>{}</th><td>{}</td></tr>").format(
-                axis_label(name), _value(name, values.get(name))
-            )
+            Markup("<tr><th scope='row'>{}</th><td>{}</td></tr>").format(axis_label(name), _value(name, values))
             for name in metrics
         )
         title = Markup("<caption>All metrics of <b>{}</b></caption>").format(human(augmentation))

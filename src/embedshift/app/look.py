@@ -164,7 +164,9 @@ def look(original: Original, change: Change, parameter: float, bench: Bench, *, 
     view = change.draw(original.view, original.name, parameter, seed=bench.seed, draw=draw)
     output = bench.encode(view[None])
     cosine = float(METRICS[COSINE].function(original.embedding, output.embedding[0]))
-    place = bench.among and bench.among.find(original.embedding, output.embedding[0], original.pixels)
+    place = None
+    if bench.among is not None:
+        place = bench.among.find(original.embedding, output.embedding[0], original.pixels)
     return Look(
         view=view,
         attention=None if output.attention is None else output.attention[0],

@@ -12,6 +12,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import fastapi
 import gradio as gr
+from markupsafe import Markup
 
 from embedshift.app import chart, html
 from embedshift.app.changes import Change, all_changes, chosen
@@ -200,7 +201,7 @@ class _StudyImages:
 
 def _head(bench: Bench | str, reader: Reader | None) -> str:
     """What stands above the tabs: the encoder, and where the scale comes from."""
-    title = html.Markup("<h1>{}</h1>")
+    title = Markup("<h1>{}</h1>")
     if reader is None:
         assert isinstance(bench, Bench)
         lines, scale = f"Encoder: {bench.title}. No study.", bench.scale
@@ -208,7 +209,7 @@ def _head(bench: Bench | str, reader: Reader | None) -> str:
         info, scale = reader.info, scale_of(reader)
         name = info.encoder.title or info.encoder.name
         lines = f"Encoder: {name}. Study: {reader.folder.name}, {count(info.counts.measured, 'image')}."
-    words = html.Markup("<p class='quiet'>{} {}</p>").format(lines, scale_in_words(scale))
+    words = Markup("<p class='quiet'>{} {}</p>").format(lines, scale_in_words(scale))
     return title.format("How far does the embedding move?") + words
 
 

@@ -117,8 +117,7 @@ def points(
     if least is not None:
         found = found.filter(pl.col(SHARE) >= least)
     kept = found.filter(pl.col(x).is_finite() & pl.col(y).is_finite()).sort(x, y, "image_id")
-    values = (kept[name].to_numpy() for name in (x, y))
-    return Points(kept["image_id"].to_list(), *values, of=of, left_out=len(found) - len(kept))
+    return Points(kept["image_id"].to_list(), kept[x].to_numpy(), kept[y].to_numpy(), of, len(found) - len(kept))
 
 
 def detail(reader: Reader, image_id: str, augmentation: str, scale: Scale) -> Detail:

@@ -59,12 +59,10 @@ def by_study(reader: Reader, model: str | None = None, device: str = "auto") -> 
         EmbedshiftError: where the encoder cannot be loaded; UsageError where it is not the one that the study measured.
     """
     info = reader.info
-    name, record = model or str(info.config["model"]), info.encoder
-    precision = next((each for each in get_args(Precision) if each == record.precision), "float32")
-    spec = EncoderSpec(
-        model=name, device=device, precision=precision, size=info.identity["size"], embedding=info.config["embedding"],
-        kernels=record.kernels,
-    )  # fmt: skip
+    name, record = model or str(info.config.get("model")), info.encoder
+    precision: Precision = next((each for each in get_args(Precision) if each == record.precision), "float32")
+    own = {key: info.config.get(key) for key in ("size", "embedding")}
+    spec = EncoderSpec(model=name, device=device, precision=precision, kernels=record.kernels, **own)
     encoder = spec.load()
     if encoder.weights_hash != record.weights_hash or EncoderInfo.of(encoder).embedding_name != record.embedding:
         raise UsageError(f"{name}: not the encoder that {reader.folder} was measured with; name it by `model`")
