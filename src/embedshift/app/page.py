@@ -57,6 +57,7 @@ def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
         bench: What an image of your own is measured by; or why none can be.
         reader: The study; None without one.
     """
+    page: gr.Blocks
     with gr.Blocks(title="embedshift", analytics_enabled=False) as page:
         _html(_head(bench, reader))
         with gr.Tabs():
@@ -76,12 +77,13 @@ def make_app(page: gr.Blocks, address: tuple[str, int]) -> fastapi.FastAPI:
     """The page as a web application, with local fonts and files alone."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    return gr.mount_gradio_app(
+    mounted: fastapi.FastAPI = gr.mount_gradio_app(
         app, page, path="/", server_name=address[0], server_port=address[1], footer_links=[], run_history=False,
         ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False, show_error=False,
         max_file_size=IMAGE_BYTES, css=(HERE / "page.css").read_text(),
         theme=gr.themes.Base(font=fonts, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"]),
     )  # fmt: skip
+    return mounted
 
 
 class _OneImage:
@@ -180,7 +182,8 @@ class _StudyImages:
         _html(chart.of_failures(self.reader.failures()))
         inputs = [which, across, up, holds, least]
         page.load(self.plotted, inputs, plot, **STEP)
-        gr.on([each.input for each in inputs], self.plotted, inputs, plot, **STEP)
+        for each in inputs:
+            each.input(self.plotted, inputs, plot, **STEP)  # type: ignore[attr-defined]
         plot.select(self.clicked, which, shown, **STEP)
 
     def plotted(self, which: str, across: str, up: str, holds: str, least: float | None) -> str:
