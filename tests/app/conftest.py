@@ -73,7 +73,7 @@ def visit(browser: Browser, served: str) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **settings)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: message.type in ("log", "info") or seen.append(f"console: {message.text}"))
+        page.on("console", lambda message: message.type != "error" or seen.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: seen.append(f"error: {error}"))
         page.on("dialog", lambda dialog: (seen.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         inside = (address, "data:", "blob:")

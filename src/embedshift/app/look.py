@@ -74,7 +74,7 @@ class Bench:
             EmbedshiftError: where the encoder gives a vector that is not of numbers.
         """
         with self._lock, self.spec.at_work(self.encoder):
-            output = self.encoder(views)
+            output = self.encoder(np.ascontiguousarray(views))  # a view may be a mirrored look at other pixels
         if not np.isfinite(output.embedding).all():
             raise EmbedshiftError(f"{self.title} gives no number for this image")
         return output

@@ -125,7 +125,7 @@ class _OneImage:
         place, name = file
         try:
             original = open_original(_read_once(Path(place)), name, self.bench)
-        except (EmbedshiftError, OSError) as error:
+        except Exception as error:  # of whatever the file holds
             return None, tab, gr.skip(), html.note(f"{name}: {cause(error)}", "error"), gr.skip(), gr.skip()
         tab = Tab(original)
         return None, tab, html.of_original(original), *self.looked(tab, label, parameter)
@@ -147,11 +147,12 @@ class _OneImage:
         """A view of the tab's image, and how far it moved: message, view and answer."""
         if tab.original is None:
             return gr.skip(), gr.skip(), gr.skip()
+        if parameter is None:  # deleted from its field
+            return html.note("Give the strength as a number.", "error"), gr.skip(), gr.skip()
         try:
             found = look(tab.original, chosen(self.changes, label), float(parameter), self.bench, draw=tab.draw)
-        except (EmbedshiftError, TypeError) as error:  # TypeError: the number was deleted from its field
-            words = str(error) if isinstance(error, EmbedshiftError) else "give the strength as a number"
-            return html.note(words, "error"), gr.skip(), gr.skip()
+        except Exception as error:  # of whatever draws or encodes
+            return html.note(cause(error), "error"), gr.skip(), gr.skip()
         has_map = tab.original.attention is not None
         return "", html.of_look(found), html.answer(found, self.bench.scale, self.bench.unsearched, has_map)
 

@@ -1,6 +1,7 @@
 """The page's server: this machine alone reaches it, and a browser is told to ask nobody else."""
 
 import contextlib
+import logging
 import os
 import socket
 import tempfile
@@ -110,6 +111,7 @@ def serving(make_page: Callable[[], Any], taken: socket.socket) -> Iterator[tupl
             try:
                 yield f"http://{HOST}:{port}/", thread
             finally:
+                logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would list what it cuts short
                 server.should_exit = server.force_exit = True
                 thread.join(1.0)  # an answer under way is not waited for
         finally:
@@ -129,6 +131,7 @@ def _started(page: Any, taken: socket.socket, port: int) -> tuple[Any, threading
     guarded: Any = Guard(make_app(page, (HOST, port)), port)
     server = uvicorn.Server(uvicorn.Config(guarded, log_config=None, access_log=False, lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]}, daemon=True)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     thread.start()
     while not server.started:
         if not thread.is_alive():
