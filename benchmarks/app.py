@@ -15,7 +15,6 @@ import statistics
 import time
 from pathlib import Path
 
-from machine import describe_machine
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
@@ -26,6 +25,7 @@ from embedshift.app.page import make_page
 from embedshift.app.server import serving, take_port
 from embedshift.app.start import by_study
 from embedshift.study import load
+from machine import describe_machine
 
 SLIDER = "#strength input[type=range]"
 WATCH = """() => {

@@ -11,7 +11,7 @@ from PIL import Image
 import embedshift
 from embedshift.app.changes import all_changes
 from embedshift.app.look import look, open_original
-from embedshift.app.start import by_study, scale_in_words, why_not
+from embedshift.app.start import by_study, scale_in_words, try_study
 from embedshift.augmentations import rebuild_suite
 from embedshift.errors import EmbedshiftError, UsageError
 from support.mean_colour import MeanColour
@@ -69,7 +69,7 @@ def test_an_image_of_the_study_has_the_numbers_of_its_rows(reader, of_study, pho
         for row in rows.filter(image_id=name).to_dicts():
             if row["view"] == "original":
                 continue
-            found = look(original, changes[f"study: {row['view'].replace('_', ' ')}"], 0.0, of_study)
+            found = look(original, changes[f"study: {row['view']}"], 0.0, of_study)
             assert found.cosine == pytest.approx(row["cosine_similarity"], abs=1e-6)
             assert found.place.rank == ranks[name, row["view"]]
             assert found.place.known == name
@@ -137,13 +137,13 @@ def test_another_encoder_than_the_studys_is_refused(reader, monkeypatch, encoder
     monkeypatch.setattr(MeanColour, "weights_hash", "others")
     with pytest.raises(UsageError, match="not the encoder"):
         by_study(reader)
-    assert "not the encoder" in why_not(reader, None, "auto")
+    assert "not the encoder" in try_study(reader, None, "auto")
     with pytest.raises(UsageError):
-        why_not(reader, encoder, "auto")
+        try_study(reader, encoder, "auto")
 
 
 def test_an_encoder_that_is_not_here_leaves_the_points(reader):
     info = dataclasses.replace(reader.info, config={**reader.info.config, "model": "no-such-encoder"})
     other = dataclasses.replace(reader)
     other.__dict__["info"] = info
-    assert "no-such-encoder" in why_not(other, None, "auto")
+    assert "no-such-encoder" in try_study(other, None, "auto")

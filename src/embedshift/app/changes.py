@@ -9,7 +9,6 @@ from embedshift.augmentations import SUITES, Augmentation, Choice, Suite
 from embedshift.augmentations.family import FAMILIES, Family
 from embedshift.augmentations.views import view_seed
 from embedshift.errors import EmbedshiftError
-from embedshift.figures.style import human
 from embedshift.statistics.units import in_words
 
 # The slider has about so many places, unless its parameter has fewer.
@@ -129,7 +128,8 @@ def _augmentations(suite: str, found: Sequence[Augmentation]) -> list[Change]:
 
 
 def _named(suite: str, name: str, kind: Family | Augmentation) -> Change:
-    return Change(f"{suite}: {human(name)}", kind)
+    # The user's own names may differ by a line or a space alone.
+    return Change(f"{suite}: {name if suite == 'study' else name.replace('_', ' ')}", kind)
 
 
 def _round_step(step: float) -> float:

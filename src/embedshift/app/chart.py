@@ -12,7 +12,6 @@ from embedshift.app.points import Detail, Points, axis_label
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.figures.images import overlay
-from embedshift.figures.style import human
 from embedshift.report.numbers import count, fixed, places_of, shorten, with_interval
 from embedshift.statistics.summary import COSINE
 
@@ -72,10 +71,10 @@ def of_detail(shown: Detail, metrics: Sequence[str], augmentation: str) -> Marku
             Markup("<tr><th scope='row'>{}</th><td>{}</td></tr>").format(axis_label(name), _value(name, values))
             for name in metrics
         )
-        title = Markup("<caption>All metrics of <b>{}</b></caption>").format(human(augmentation))
+        title = Markup("<caption>All metrics of <b>{}</b></caption>").format(shorten(augmentation, 80))
         parts.append(Markup("<div class='scroll'><table>{}<tbody>{}</tbody></table></div>").format(title, rows))
     for name, why in shown.missing.items():
-        words = "The image cannot be shown" if name == ORIGINAL else f"{human(name)} cannot be shown"
+        words = "The image cannot be shown" if name == ORIGINAL else f"{shorten(name, 80)} cannot be shown"
         parts.append(note(f"{words}: {why}", "error"))
     return Markup("").join(parts)
 
@@ -102,9 +101,9 @@ def _view(shown: Detail, name: str) -> Markup:
     if name in shown.shares:
         numbers = f"share {with_interval(shown.shares[name], None, None)[0]}, {numbers}"
     view = shown.image.views[name]
-    parts = picture(view, human(name), numbers)
+    parts = picture(view, shorten(name, 80), numbers)
     if name in shown.image.attention:
-        parts += picture(overlay(view, shown.image.attention[name]), f"attention, {human(name)}")
+        parts += picture(overlay(view, shown.image.attention[name]), f"attention, {shorten(name, 80)}")
     return Markup("<div>{}</div>").format(parts)
 
 

@@ -32,8 +32,6 @@ FIRST = "strength: jpeg"
 # Steps that come while one is under way: the last of them is answered.
 STEP: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", "api_visibility": "private"}
 
-from gradio.events import Dependency
-
 class _Upload(gr.File):
     """A file as its place and its name: Gradio decodes nothing, and the name is that of the user."""
 
@@ -41,12 +39,14 @@ class _Upload(gr.File):
 
     def preprocess(self, payload: Any) -> Any:
         return payload and (payload.path, payload.orig_name or Path(payload.path).name)
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
-
 
 @dataclass(frozen=True)
 class Tab:
@@ -54,7 +54,6 @@ class Tab:
 
     original: Original | None = None
     draw: int = 0
-
 
 def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
     """The page.
@@ -78,7 +77,6 @@ def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
                     _StudyImages(reader).build(page)
     return page
 
-
 def make_app(page: gr.Blocks, address: tuple[str, int]) -> fastapi.FastAPI:
     """The page as a web application, with local fonts and files alone."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
@@ -90,7 +88,6 @@ def make_app(page: gr.Blocks, address: tuple[str, int]) -> fastapi.FastAPI:
         theme=gr.themes.Base(font=fonts, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"]),
     )  # fmt: skip
     return mounted
-
 
 class _OneImage:
     """The first tab of the page.
@@ -161,7 +158,6 @@ class _OneImage:
         has_map = tab.original.attention is not None
         return "", html.of_look(found), html.answer(found, self.bench.scale, self.bench.unsearched, has_map)
 
-
 class _StudyImages:
     """The second tab of the page.
 
@@ -207,7 +203,6 @@ class _StudyImages:
             return html.note(str(error), "error")
         return chart.of_detail(found, self.reader.metrics, which)
 
-
 def _head(bench: Bench | str, reader: Reader | None) -> str:
     """What stands above the tabs: the encoder, and where the scale comes from."""
     title = Markup("<h1>{}</h1>")
@@ -221,12 +216,10 @@ def _head(bench: Bench | str, reader: Reader | None) -> str:
     words = Markup("<p class='quiet'>{} {}</p>").format(lines, scale_in_words(scale))
     return title.format("How far does the embedding move?") + words
 
-
 def _of_slider(change: Change) -> dict[str, Any]:
     """A slider over the parameter of a change; hidden for one without strength."""
     low, high, step = change.range
     return {"minimum": low, "maximum": high, "step": step, "info": change.hint, "visible": change.family is not None}
-
 
 def _html(text: str, name: str = "", more: str = "", width: int | None = None, js: str | None = None) -> gr.HTML:
     """Our own HTML, which Gradio leaves as it is."""
@@ -234,7 +227,6 @@ def _html(text: str, name: str = "", more: str = "", width: int | None = None, j
     return gr.HTML(
         str(text), elem_id=name or None, elem_classes=classes, min_width=width, js_on_load=js, apply_default_css=False
     )
-
 
 def _read_once(path: Path) -> bytes:
     """The bytes of an uploaded file, which is deleted."""

@@ -153,10 +153,10 @@ def page_of(reader: Reader | None, photos: Callable[[Path], Path], model: str | 
         EmbedshiftError: where the encoder cannot be loaded.
     """
     from embedshift.app.page import make_page
-    from embedshift.app.start import by_photos, why_not
+    from embedshift.app.start import by_photos, try_study
 
     if reader is not None:
-        found = why_not(reader, model, device)
+        found = try_study(reader, model, device)
         return lambda: make_page(found, reader)
     with tempfile.TemporaryDirectory() as folder:
         files = sorted(photos(Path(folder) / "photos").iterdir())

@@ -104,7 +104,7 @@ def scale_in_words(scale: Scale) -> str:
     return f"1 on the ruler is the mean cosine of two unrelated images, {value}, over all pairs of {scale.source}."
 
 
-def why_not(reader: Reader, model: str | None, device: str) -> Bench | str:
+def try_study(reader: Reader, model: str | None, device: str) -> Bench | str:
     """As `by_study`; where its encoder cannot be had, the reason: the points can be looked at without it."""
     try:
         return by_study(reader, model, device)
