@@ -27,6 +27,7 @@ def test_a_click_shows_the_image_and_its_views(visit, reader, width):
     assert sorted(names(page)) == [f"picture-{number:02d}.png" for number in range(12)]
     dot = page.locator("#points circle").nth(4)
     name = dot.get_attribute("data-name")
+    dot.scroll_into_view_if_needed()
     box = dot.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.wait_for_selector("#detail figure")

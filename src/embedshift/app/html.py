@@ -108,9 +108,8 @@ def found(place: Place) -> Markup:
     """What a search for the view finds.
 
     Example:
-        >>> print(found(Place(3, 25, "<b>.png", 0.81)).striptags())
-        A search among the study's originals and this image (25 images) finds it at place 3. The nearest other image is
-        &lt;b&gt;.png, cosine 0.810.
+        >>> print(found(Place(3, 25, "<b>.png", 0.81)))
+        A search among ... (25 images) <b>finds it at place 3</b>. The nearest other image is <q>&lt;b&gt;.png</q>, ...
     """
     among = "the study's originals and this image"
     if place.known:

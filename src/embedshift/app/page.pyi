@@ -39,11 +39,8 @@ class _Upload(gr.File):
 
     def preprocess(self, payload: Any) -> Any:
         return payload and (payload.path, payload.orig_name or Path(payload.path).name)
-    from collections.abc import Callable, Sequence
-    from typing import TYPE_CHECKING, Any, Literal
-
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
-
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component

@@ -61,8 +61,10 @@ def by_study(reader: Reader, model: str | None = None, device: str = "auto") -> 
     info = reader.info
     name, record = model or str(info.config.get("model")), info.encoder
     precision: Precision = next((each for each in get_args(Precision) if each == record.precision), "float32")
-    own = {key: info.config.get(key) for key in ("size", "embedding")}
-    spec = EncoderSpec(model=name, device=device, precision=precision, kernels=record.kernels, **own)
+    size, embedding = info.config.get("size"), info.config.get("embedding")
+    spec = EncoderSpec(
+        model=name, device=device, precision=precision, size=size, embedding=embedding, kernels=record.kernels
+    )
     encoder = spec.load()
     if encoder.weights_hash != record.weights_hash or EncoderInfo.of(encoder).embedding_name != record.embedding:
         raise UsageError(f"{name}: not the encoder that {reader.folder} was measured with; name it by `model`")
