@@ -50,12 +50,12 @@ def chart(found: Points, x: str, y: str) -> Markup:
     )
     words = "Points, one an image. Left and right arrows go from point to point, Enter shows the image."
     return Markup(
-        '<p class="axis">{}, against {}</p>'
+        '<p class="axis">{}</p>'
         '<div class="plot"><div class="beside">{}</div>'
         '<svg tabindex="0" role="group" aria-label="{}">{}{}</svg><div class="below">{}</div></div>'
         '<p class="axis right">{} →</p><output class="point" aria-live="polite">{}</output><p class="quiet">{}</p>'
     ).format(
-        f"↑ {axis_label(y)}", axis_label(x), beside, words, lines, dots, below, axis_label(x),
+        f"↑ {axis_label(y)}", beside, words, lines, dots, below, axis_label(x),
         "Click a point, or move with the arrow keys and press Enter.", _counted(found),
     )  # fmt: skip
 
@@ -71,10 +71,10 @@ def of_detail(shown: Detail, metrics: Sequence[str], augmentation: str) -> Marku
             Markup("<tr><th scope='row'>{}</th><td>{}</td></tr>").format(axis_label(name), _value(name, values))
             for name in metrics
         )
-        title = Markup("<caption>All metrics of <b>{}</b></caption>").format(shorten(augmentation, 80))
+        title = Markup("<caption>All metrics of <b>{}</b></caption>").format(_plain(augmentation))
         parts.append(Markup("<div class='scroll'><table>{}<tbody>{}</tbody></table></div>").format(title, rows))
     for name, why in shown.missing.items():
-        words = "The image cannot be shown" if name == ORIGINAL else f"{shorten(name, 80)} cannot be shown"
+        words = "The image cannot be shown" if name == ORIGINAL else f"{_plain(name)} cannot be shown"
         parts.append(note(f"{words}: {why}", "error"))
     return Markup("").join(parts)
 
@@ -101,15 +101,20 @@ def _view(shown: Detail, name: str) -> Markup:
     if name in shown.shares:
         numbers = f"share {with_interval(shown.shares[name], None, None)[0]}, {numbers}"
     view = shown.image.views[name]
-    parts = picture(view, shorten(name, 80), numbers)
+    parts = picture(view, _plain(name), numbers)
     if name in shown.image.attention:
-        parts += picture(overlay(view, shown.image.attention[name]), f"attention, {shorten(name, 80)}")
+        parts += picture(overlay(view, shown.image.attention[name]), f"attention, {_plain(name)}")
     return Markup("<div>{}</div>").format(parts)
 
 
 def _value(name: str, values: Mapping[str, float]) -> str:
     value = values.get(name)
     return fixed(value, places_of(name, value))
+
+
+def _plain(name: str) -> str:
+    """The name of an augmentation, with places where its line may break."""
+    return shorten(name.replace("_", " "), 80)
 
 
 def _counted(found: Points) -> str:

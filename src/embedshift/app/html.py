@@ -111,13 +111,14 @@ def found(place: Place) -> Markup:
         >>> print(found(Place(3, 25, "<b>.png", 0.81)))
         A search among ... (25 images) <b>finds it at place 3</b>. The nearest other image is <q>&lt;b&gt;.png</q>, ...
     """
-    among = "the study's originals and this image"
+    among = Markup("the study's originals and this image ({:,} images)").format(place.of)
     if place.known:
-        among = Markup("the study's originals, which hold this image as <q>{}</q>,").format(shorten(place.known, 80))
+        words = Markup("the study's originals ({:,} images, this one among them as <q>{}</q>)")
+        among = words.format(place.of, shorten(place.known, 80))
     if not place.rank:
         return Markup("A search cannot find an embedding of length 0.")
     where = "still finds it first" if place.rank == 1 else f"finds it at place {place.rank:,}"
-    words = Markup("A search among {} ({:,} images) <b>{}</b>.").format(among, place.of, where)
+    words = Markup("A search among {} <b>{}</b>.").format(among, where)
     if not place.nearest:
         return words
     other = Markup(" The nearest other image is <q>{}</q>, cosine {}.")

@@ -173,11 +173,11 @@ class _StudyImages:
         start = next((name for name in known if name not in (SHARE, "cosine_similarity")), known[-1])
         with gr.Row():
             which = gr.Dropdown(names, value=names[0], label="Augmentation", min_width=140, elem_id="augmentation")
-            up = gr.Dropdown(known, value=SHARE, label="Up", min_width=140, elem_id="up")
-            across = gr.Dropdown(known, value=start, label="Across", min_width=140, elem_id="across")
+            up = gr.Dropdown(known, value=SHARE, label="Vertical axis", min_width=140, elem_id="up")
+            across = gr.Dropdown(known, value=start, label="Horizontal axis", min_width=140, elem_id="across")
         with gr.Row():
             holds = gr.Textbox(label="Name contains", min_width=140, elem_id="holds", max_length=300)
-            least = gr.Number(label="Share at least", value=None, min_width=140, elem_id="least")
+            least = gr.Number(label="Share at least", value=0, min_width=140, elem_id="least")
         plot = _html("", "points", js=(HERE / "page.js").read_text())
         shown = _html("", "detail")
         _html(chart.of_failures(self.reader.failures()))
@@ -190,7 +190,9 @@ class _StudyImages:
     def plotted(self, which: str, across: str, up: str, holds: str, least: float | None) -> str:
         """The points as they are chosen."""
         try:
-            return chart.chart(points(self.reader, which, across, up, self.scale, holds=holds, least=least), across, up)
+            return chart.chart(
+                points(self.reader, which, across, up, self.scale, holds=holds, least=least or 0.0), across, up
+            )
         except EmbedshiftError as error:
             return html.note(str(error), "error")
 

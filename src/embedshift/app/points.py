@@ -84,7 +84,7 @@ def points(
     scale: Scale,
     *,
     holds: str = "",
-    least: float | None = None,
+    least: float = 0.0,
 ) -> Points:
     """One point per image, by its view of draw 0.
 
@@ -95,7 +95,7 @@ def points(
         y: The same of the other axis.
         scale: The study's.
         holds: Only images whose name holds this text, whatever its case.
-        least: Only images whose share is at least this.
+        least: Only images whose share is at least this; 0 = all, those without a share too.
 
     Raises:
         UsageError: for an augmentation or a metric that the study does not have.
@@ -114,7 +114,7 @@ def points(
     found = found.with_columns(_shares(found, scale))
     if holds:
         found = found.filter(pl.col("image_id").str.to_lowercase().str.contains(holds.lower(), literal=True))
-    if least is not None:
+    if least:
         found = found.filter(pl.col(SHARE) >= least)
     kept = found.filter(pl.col(x).is_finite() & pl.col(y).is_finite()).sort(x, y, "image_id")
     return Points(kept["image_id"].to_list(), kept[x].to_numpy(), kept[y].to_numpy(), of, len(found) - len(kept))
