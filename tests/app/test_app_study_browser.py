@@ -44,10 +44,10 @@ def test_points_by_keyboard(visit):
     page = points(visit())
     ordered = names(page)
     page.focus("#points svg")
-    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     for key, place in (("ArrowRight", 0), ("ArrowRight", 1), ("End", 11), ("ArrowLeft", 10), ("Home", 0)):
         page.keyboard.press(key)
         assert page.inner_text("#points .point").startswith(f"{ordered[place]}: ")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
     page.wait_for_selector("#detail h3")
     assert page.inner_text("#detail h3") == ordered[0]

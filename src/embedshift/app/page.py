@@ -33,15 +33,6 @@ FIRST = "strength: jpeg"
 STEP: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", "api_visibility": "private"}
 
 
-class _Upload(gr.File):
-    """A file as its place and its name: Gradio decodes nothing, and the name is that of the user."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> Any:
-        return payload and (payload.path, payload.orig_name or Path(payload.path).name)
-
-
 @dataclass(frozen=True)
 class Tab:
     """What one browser tab has: its image, and which draw of a view it looks at."""
@@ -103,7 +94,8 @@ class _OneImage:
         tab = gr.State(Tab())
         with gr.Row():
             with gr.Column(scale=1, min_width=260):
-                upload = _Upload(label="Your image", height=130, elem_id="upload")
+                upload = gr.File(label="Your image", height=130, elem_id="upload")
+                upload.preprocess = _place_and_name  # a class of our own would make Gradio write a file beside this one
                 change = gr.Dropdown(list(self.changes), value=FIRST, label="Change", elem_id="change")
                 strength = gr.Slider(label="Strength", value=first.first, elem_id="strength", **_of_slider(first))
                 again = gr.Button("Draw again", elem_id="again", size="sm")
@@ -176,23 +168,23 @@ class _StudyImages:
             up = gr.Dropdown(known, value=SHARE, label="Vertical axis", min_width=140, elem_id="up")
             across = gr.Dropdown(known, value=start, label="Horizontal axis", min_width=140, elem_id="across")
         with gr.Row():
-            holds = gr.Textbox(label="Name contains", min_width=140, elem_id="holds", max_length=300)
+            holds = gr.Textbox(value="", label="Name contains", min_width=140, elem_id="holds", max_length=300)
             least = gr.Number(label="Share at least", value=0, min_width=140, elem_id="least")
         plot = _html("", "points", js=(HERE / "page.js").read_text())
         shown = _html("", "detail")
         _html(chart.of_failures(self.reader.failures()))
         inputs = [which, across, up, holds, least]
         page.load(self.plotted, inputs, plot, **STEP)
-        for each in inputs:
-            each.input(self.plotted, inputs, plot, **STEP)  # type: ignore[attr-defined]
+        for each in inputs:  # of a text, `input` is typing alone: not what is pasted with the mouse
+            answers = each.change if each is holds else each.input  # type: ignore[attr-defined]
+            answers(self.plotted, inputs, plot, **STEP)
         plot.select(self.clicked, which, shown, **STEP)
 
     def plotted(self, which: str, across: str, up: str, holds: str, least: float | None) -> str:
         """The points as they are chosen."""
         try:
-            return chart.chart(
-                points(self.reader, which, across, up, self.scale, holds=holds, least=least or 0.0), across, up
-            )
+            found = points(self.reader, which, across, up, self.scale, holds=holds, least=least or 0.0)
+            return chart.chart(found, across, up)
         except EmbedshiftError as error:
             return html.note(str(error), "error")
 
@@ -231,6 +223,11 @@ def _html(text: str, name: str = "", more: str = "", width: int | None = None, j
     return gr.HTML(
         str(text), elem_id=name or None, elem_classes=classes, min_width=width, js_on_load=js, apply_default_css=False
     )
+
+
+def _place_and_name(payload: Any) -> Any:
+    """A file as it was uploaded: Gradio decodes nothing, and the name is that of the user."""
+    return payload and (payload.path, payload.orig_name or Path(payload.path).name)
 
 
 def _read_once(path: Path) -> bytes:
