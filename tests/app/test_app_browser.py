@@ -103,9 +103,14 @@ def test_from_the_first_key_to_the_answer_by_keyboard_alone(visit, own):
         if page.evaluate("document.activeElement.closest('#upload') !== null"):
             break
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    with page.expect_file_chooser() as chooser:
+    chosen = []
+    page.on("filechooser", chosen.append)
+    for _ in range(20):  # the page may be drawn before it answers
         page.keyboard.press("Enter")
-    chooser.value.set_files(own[0])
+        page.wait_for_timeout(500)
+        if chosen:
+            break
+    chosen[0].set_files(own[0])
     page.wait_for_selector("#answer .ruler")
     passed = set()
     for _ in range(8):
@@ -126,7 +131,7 @@ def test_files_of_the_worst_kind_are_lines(visit, own, tmp_path):
     assert page.inner_text("#answer") == before
     assert page.locator("img[onerror], img[src='x']").count() == 0
     opened(page, own[1])
-    assert page.inner_text("#message") == ""
+    assert page.locator("#message p").count() == 0
 
 
 @pytest.mark.parametrize("name", MARKUP)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from embedshift import app
 from embedshift.app.page import make_page
 from embedshift.app.server import POLICY, Guard, serving, take_port
 from embedshift.errors import UsageError
@@ -81,6 +82,10 @@ def test_a_page_is_served_and_its_folder_is_gone_afterwards(of_photos):
     assert not thread.is_alive()
     with pytest.raises(urllib.error.URLError):
         OPENER.open(address, timeout=5)
+
+
+def test_gradio_writes_no_file_beside_the_page():
+    assert {path.suffix for path in Path(app.__file__).parent.iterdir()} - {""} == {".py", ".css", ".js"}
 
 
 def test_no_file_of_this_machine_is_served(served):
