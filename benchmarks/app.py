@@ -30,10 +30,14 @@ from machine import describe_machine
 SLIDER = "#strength input[type=range]"
 WATCH = """() => {
   window.answered = new Promise((done) => {
-    const slider = document.querySelector("#strength input[type=range]"), shown = document.querySelector("#answer");
+    const slider = document.querySelector("#strength input[type=range]"), shown = document.querySelector("#view");
     slider.addEventListener("input", () => {
-      const begun = performance.now();
-      const watch = new MutationObserver(() => { watch.disconnect(); done(performance.now() - begun); });
+      const begun = performance.now(), before = shown.innerText;
+      const watch = new MutationObserver(() => {
+        if (shown.innerText === before || !shown.querySelector("figure")) return;
+        watch.disconnect();
+        done(performance.now() - begun);
+      });
       watch.observe(shown, { childList: true, subtree: true, characterData: true });
     }, { once: true, capture: true });
   });

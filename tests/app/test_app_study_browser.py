@@ -4,7 +4,7 @@ import pytest
 
 
 def points(page):
-    page.get_by_role("tab", name="Images of the study").click()
+    page.get_by_role("tab", name="Study").click()
     page.wait_for_selector("#points circle")
     return page
 

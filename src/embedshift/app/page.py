@@ -59,7 +59,7 @@ def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
                     suite = None if reader is None else rebuild_suite(reader.info.identity["augmentations"])
                     _OneImage(bench, all_changes(suite)).build()
             if reader is not None:
-                with gr.Tab("Images of the study"):
+                with gr.Tab("Study"):
                     _StudyImages(reader).build(page)
     return page
 
@@ -95,7 +95,8 @@ class _OneImage:
         with gr.Row():
             with gr.Column(scale=1, min_width=260):
                 upload = gr.File(label="Your image", height=130, elem_id="upload")
-                upload.preprocess = _place_and_name  # a class of our own would make Gradio write a file beside this one
+                # Of a class of our own Gradio would write a stub beside this file.
+                upload.preprocess = _place_and_name  # type: ignore[method-assign]
                 change = gr.Dropdown(list(self.changes), value=FIRST, label="Change", elem_id="change")
                 strength = gr.Slider(label="Strength", value=first.first, elem_id="strength", **_of_slider(first))
                 again = gr.Button("Draw again", elem_id="again", size="sm")
@@ -110,7 +111,7 @@ class _OneImage:
         strength.input(self.looked, [tab, change, strength], shown, **STEP)
         again.click(self.drawn, [tab, change, strength], [tab, *shown], **STEP)
 
-    def opened(self, file: Any, tab: Tab, label: str, parameter: float) -> tuple[Any, ...]:
+    def opened(self, file: Any, tab: Tab, label: str, parameter: float | None) -> tuple[Any, ...]:
         """A file was chosen: its image, and a view of it. The file is deleted at once."""
         if not file:
             return (gr.skip(),) * 6
@@ -130,19 +131,19 @@ class _OneImage:
         slider = gr.Slider(value=change.first, **_of_slider(change))
         return (slider, *self.looked(tab, label, change.first))
 
-    def drawn(self, tab: Tab, label: str, parameter: float) -> tuple[Any, ...]:
+    def drawn(self, tab: Tab, label: str, parameter: float | None) -> tuple[Any, ...]:
         """The same change, drawn once more."""
         tab = Tab(tab.original, tab.draw + 1)
         return (tab, *self.looked(tab, label, parameter))
 
-    def looked(self, tab: Tab, label: str, parameter: float) -> tuple[Any, ...]:
+    def looked(self, tab: Tab, label: str, parameter: float | None) -> tuple[Any, ...]:
         """A view of the tab's image, and how far it moved: message, view and answer."""
         if tab.original is None:
             return gr.skip(), gr.skip(), gr.skip()
         if parameter is None:  # deleted from its field
             return html.note("Give the strength as a number.", "error"), gr.skip(), gr.skip()
         try:
-            found = look(tab.original, chosen(self.changes, label), float(parameter), self.bench, draw=tab.draw)
+            found = look(tab.original, chosen(self.changes, label), parameter, self.bench, draw=tab.draw)
         except Exception as error:  # of whatever draws or encodes
             return html.note(cause(error), "error"), gr.skip(), gr.skip()
         has_map = tab.original.attention is not None
