@@ -11,6 +11,9 @@ from support import command
 # processor time; what is left takes some 120 s in all.
 SLOW_FILES = {
     "test_again.py",
+    "test_app_browser.py",
+    "test_app_command.py",
+    "test_app_study_browser.py",
     "test_attack.py",
     "test_attack_command.py",
     "test_attention_asked.py",

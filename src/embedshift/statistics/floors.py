@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
+from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
 from embedshift.statistics.intervals import LEVEL, RESAMPLES, equal_tailed, known, over, resampled, weights
@@ -203,15 +204,26 @@ def shares(
     nothing = np.full(len(sample.mean), np.nan)
     if not is_scale(floor, no_change):
         return Shares(nothing, nothing, nothing)
-    value = (no_change - sample.mean) / scale
+    value = share(sample.mean, floor, no_change)
     if floor.pairs is None or sample.grouped is None:
         low, high = _with_sampled_floor(sample, floor, value, no_change, seed)
     else:
         low, high = _with_exact_floor(sample, floor.pairs, value, no_change, seed)
     low, high = known(sample, low, high)
     bounds = sorted((no_change - bound) / scale for bound in limits) if limits else (-np.inf, np.inf)
+    return Shares(value, *(np.clip(end, *bounds) + 0.0 for end in (low, high)))
+
+
+def share(values: ArrayLike, floor: Floor, no_change: float) -> Values:
+    """Values of a metric as shares of the way to an unrelated image; NaN where the floor is no scale.
+
+    Example:
+        >>> share([1.0, 0.7], Floor(0.4, 0.01), 1.0).round(2).tolist()
+        [0.0, 0.5]
+    """
+    found = (no_change - np.asarray(values, np.float64)) / (no_change - floor.value or np.nan)
     # No negative zero, which would be printed with its sign.
-    return Shares(value + 0.0, *(np.clip(end, *bounds) + 0.0 for end in (low, high)))
+    return found + 0.0 if is_scale(floor, no_change) else np.full(found.shape, np.nan)
 
 
 def is_scale(floor: Floor, no_change: float) -> bool:

@@ -5,6 +5,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from embedshift.errors import EmbedshiftError
+from embedshift.figures import scale
 from embedshift.figures.base import FigureInput, figure
 from embedshift.figures.style import INK, MUTED, human, new_figure, number
 from embedshift.statistics.intervals import LEAST_IMAGES
@@ -41,15 +42,11 @@ def ruler(data: FigureInput, title: str) -> Figure:
         note = f"dot: mean share; no interval below {LEAST_IMAGES} images"
     drawn = new_figure(data.caption(note), 7.5, 1.6 + 0.27 * len(names), title)
     axes = drawn.subplots()
-    marks = {0.0: "same\nimage", 1.0: "unrelated\nimage"}
-    near = nearest(data)
-    if near is not None and 0.15 < near < 0.85:
-        of = f"of {OF_A_SET} images" if data.images > OF_A_SET else "other image"
-        marks[near] = f"nearest\n{of}"
-    for place, words in marks.items():
+    of = f"of {OF_A_SET} images" if data.images > OF_A_SET else "other image"
+    for place, words in scale.marks(nearest(data), of).items():
         axes.axvline(place, color=MUTED, linewidth=0.9, linestyle="--", zorder=1)
         axes.annotate(
-            words, (place, 1), xytext=(0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
+            "\n".join(words), (place, 1), xytext=(0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
             ha="center", va="bottom", color=MUTED, fontsize=7,
         )  # fmt: skip
     rows = np.arange(len(names))
@@ -62,7 +59,7 @@ def ruler(data: FigureInput, title: str) -> Figure:
     axes.set_yticks(rows, [human(name) for name in names])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlim(min(-0.02, float(np.nanmin(low, initial=0.0))), 1.12 * max(1.0, float(np.nanmax(right, initial=0.0))))
+    axes.set_xlim(scale.ends(float(np.nanmin(low, initial=0.0)), float(np.nanmax(right, initial=0.0))))
     axes.set_xlabel("share: shift as a fraction of the distance to an unrelated image")
     return drawn
 

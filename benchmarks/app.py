@@ -1,0 +1,107 @@
+"""The page of `embedshift app`: how long a step of the slider takes to answer, in headless Chromium.
+
+usage: python benchmarks/app.py STUDY [--steps 20] [--picture FILE]
+
+STUDY is a finished study whose images lie in `STUDY/photos`, as `embedshift demo --out STUDY` makes one. A step is
+timed in the browser, from the slider's event to the changed page; beside it, what the server takes of that: the view is
+drawn, encoded, searched for and written as HTML. With a file, a screenshot of the page is written there as WebP.
+"""
+
+import argparse
+import io
+import os
+import shutil
+import statistics
+import time
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from embedshift.app.changes import all_changes
+from embedshift.app.html import answer, of_look
+from embedshift.app.look import Bench, look, open_original
+from embedshift.app.page import make_page
+from embedshift.app.server import serving, take_port
+from embedshift.app.start import by_study
+from embedshift.study import load
+from machine import describe_machine
+
+SLIDER = "#strength input[type=range]"
+WATCH = """() => {
+  window.answered = new Promise((done) => {
+    const slider = document.querySelector("#strength input[type=range]"), shown = document.querySelector("#view");
+    slider.addEventListener("input", () => {
+      const begun = performance.now(), before = shown.innerText;
+      const watch = new MutationObserver(() => {
+        if (shown.innerText === before || !shown.querySelector("figure")) return;
+        watch.disconnect();
+        done(performance.now() - begun);
+      });
+      watch.observe(shown, { childList: true, subtree: true, characterData: true });
+    }, { once: true, capture: true });
+  });
+}"""
+
+
+def in_browser(page: Page, steps: int) -> list[float]:
+    """Seconds of steps of the slider, one after the other."""
+    found: list[float] = []
+    page.focus(SLIDER)
+    for _ in range(steps):
+        page.evaluate(WATCH)
+        page.keyboard.press("ArrowRight")
+        found.append(page.evaluate("window.answered") / 1000)
+        page.wait_for_timeout(50)
+    return found
+
+
+def on_server(bench: Bench, photo: Path, steps: int) -> list[float]:
+    """Seconds of the same without a browser."""
+    change, original = all_changes()["strength: jpeg"], open_original(photo.read_bytes(), photo.name, bench)
+    found: list[float] = []
+    for step in range(steps):
+        started = time.perf_counter()
+        shown = look(original, change, 26 + step, bench)
+        of_look(shown)
+        answer(shown, bench.scale, "", has_map=True)
+        found.append(time.perf_counter() - started)
+    return found
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--picture", type=Path)
+    options = parser.parse_args()
+    reader = load(options.study).reader()
+    photo = options.study / "photos" / "coffee.png"
+    bench = by_study(reader)
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    with serving(lambda: make_page(bench, reader), take_port(None)) as (address, _), sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 840}, color_scheme="light")
+        page.goto(address)
+        page.set_input_files("#upload input[type=file]", photo)
+        page.wait_for_selector("#answer .ruler")
+        times = {"in the browser": in_browser(page, options.steps), "of that on the server": []}
+        if options.picture:
+            page.fill("#strength input[type=number]", "10")
+            page.wait_for_selector("#view:has-text('quality 10')")
+            page.wait_for_timeout(500)
+            picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+            picture.save(options.picture, quality=85, method=6)
+        browser.close()
+    times["of that on the server"] = on_server(bench, photo, options.steps)
+    print(describe_machine(), f"load {os.getloadavg()[0]:.1f}", sep=", ", end="\n\n")
+    print("| a step of the slider | median seconds | most | steps |", "|---|---|---|---|", sep="\n")
+    for name, found in times.items():
+        print(f"| {name} | {statistics.median(found):.2f} | {max(found):.2f} | {len(found)} |")
+    if options.picture:
+        print(f"{options.picture}: {options.picture.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

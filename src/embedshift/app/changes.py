@@ -1,0 +1,138 @@
+"""What can be done to an image on the page: families with a strength, and single augmentations."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from embedshift.arrays import Pixels
+from embedshift.augmentations import SUITES, Augmentation, Choice, Suite
+from embedshift.augmentations.family import FAMILIES, Family
+from embedshift.augmentations.views import view_seed
+from embedshift.errors import EmbedshiftError
+from embedshift.statistics.units import in_words
+
+# The slider has about so many places, unless its parameter has fewer.
+PLACES = 60
+
+
+@dataclass(frozen=True)
+class Change:
+    """One entry of the list of changes.
+
+    Args:
+        label: What the list calls it: its suite, then its name.
+        kind: A family, which has a strength, or one augmentation.
+
+    Example:
+        >>> jpeg = Change("strength: jpeg", FAMILIES["jpeg"])
+        >>> jpeg.range, jpeg.first, jpeg.words(25)
+        ((5.0, 100.0, 1.0), 25, 'quality 25')
+    """
+
+    label: str
+    kind: Family | Augmentation
+
+    @property
+    def family(self) -> Family | None:
+        """The family; None for an augmentation without strength."""
+        return self.kind if isinstance(self.kind, Family) and len(self.kind.levels) > 1 else None
+
+    @property
+    def range(self) -> tuple[float, float, float]:
+        """The least and the greatest parameter of the slider, and its step; (0, 1, 1) without strength."""
+        if self.family is None:
+            return 0.0, 1.0, 1.0
+        ends = (self.family.zero, *self.family.levels)
+        low, high = min(ends), max(ends)
+        step = 1.0 if self.family.whole else _round_step((high - low) / PLACES)
+        # On the grid of the steps, so that the unchanged image can be reached from either end.
+        return round(math.floor(low / step + 1e-9) * step or step, 10) if low else 0.0, float(high), step
+
+    @property
+    def first(self) -> float:
+        """The parameter that is shown first: that of the middle level."""
+        levels = self.kind.levels if isinstance(self.kind, Family) else (1.0,)
+        return levels[len(levels) // 2]
+
+    def words(self, parameter: float) -> str:
+        """The strength in words; "" without strength."""
+        if self.family is None:
+            return ""
+        return "unchanged" if parameter == self.family.zero else in_words(parameter, self.family.unit)
+
+    @property
+    def hint(self) -> str:
+        """How the slider is read: its unit, where it leaves the image as it is, and the levels of the suite."""
+        if self.family is None:
+            return ""
+        levels = ", ".join(f"{level:.3g}" for level in self.family.levels)
+        return f"{self.family.unit}: {self.family.zero:g} leaves the image as it is; levels of the suite: {levels}"
+
+    def draw(self, original: Pixels, name: str, parameter: float, *, seed: int = 0, draw: int = 0) -> Pixels:
+        """The view, uint8 `[S, S, 3]`: as a study with this seed draws it of an image with this name.
+
+        Args:
+            original: uint8 `[S, S, 3]`.
+            name: Of the image.
+            parameter: Of the family; without strength it plays no part.
+            seed: Of the study.
+            draw: Which draw.
+
+        Raises:
+            EmbedshiftError: where it cannot be drawn.
+        """
+        if isinstance(self.kind, Augmentation):
+            return self.kind.draw(original, view_seed(seed, name, self.kind.seed_name, draw))
+        if self.family is not None and not math.isfinite(parameter):
+            raise EmbedshiftError(f"{self.label}: the strength is no number")
+        least, most, _ = self.range
+        exact = min(max(float(parameter), least), most) if self.family else self.kind.levels[0]
+        exact = float(round(exact)) if self.kind.whole else exact
+        seed_name = self.kind.drawn_as or self.kind.name
+        return self.kind.draw(original, exact, view_seed(seed, name, seed_name, draw))
+
+
+def all_changes(own: Suite | None = None) -> dict[str, Change]:
+    """Every change by its label: the study's own single augmentations first, then families suite by suite.
+
+    Args:
+        own: The study's suite.
+
+    Example:
+        >>> list(all_changes())[:2], "corruptions: fog" in all_changes(), "paper: noise" in all_changes()
+        (['strength: noise', 'strength: blur'], True, True)
+    """
+    mine = [each for each in own or () if each.grade is None]
+    found = [*_augmentations("study", mine)]
+    for suite in ("strength", "corruptions"):
+        standard = SUITES[suite](Choice())
+        names = dict.fromkeys(each.grade.family for each in standard if each.grade)
+        found += [_named(suite, name, FAMILIES[name]) for name in names if name in FAMILIES]
+    found += _augmentations("paper", SUITES["paper"](Choice()))
+    return {each.label: each for each in found}
+
+
+def chosen(changes: Mapping[str, Change], label: str) -> Change:
+    """A change by its label.
+
+    Raises:
+        EmbedshiftError: for a label that is not in the list.
+    """
+    if label not in changes:
+        raise EmbedshiftError("choose a change from the list")
+    return changes[label]
+
+
+def _augmentations(suite: str, found: Sequence[Augmentation]) -> list[Change]:
+    return [_named(suite, each.name, each) for each in found]
+
+
+def _named(suite: str, name: str, kind: Family | Augmentation) -> Change:
+    # The user's own names may differ by a line or a space alone.
+    return Change(f"{suite}: {name if suite == 'study' else name.replace('_', ' ')}", kind)
+
+
+def _round_step(step: float) -> float:
+    """The next step of 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(round(times * power, 10) for times in (1, 2, 5, 10) if times * power >= step * (1 - 1e-9))

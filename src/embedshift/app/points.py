@@ -1,0 +1,165 @@
+"""A study → one point for each of its images, and what a click on one shows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from embedshift.app.look import Scale
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.errors import UsageError
+from embedshift.registry import METRICS
+from embedshift.statistics.floors import share
+from embedshift.statistics.summary import COSINE
+from embedshift.store.reader import Reader
+from embedshift.store.redraw import RedrawnImage, iter_redrawn
+
+# Points that a page draws; of more images so many, drawn by the seed.
+MOST = 4_000
+# Views of one image that a page shows; of more, those of the family.
+MOST_VIEWS = 20
+SHARE = "share"
+
+
+@dataclass(frozen=True)
+class Points:
+    """Images as points.
+
+    Args:
+        ids: Names of the images.
+        x: float64 `[n]`, without NaN.
+        y: float64 `[n]`, without NaN.
+        of: Images of the study that were measured.
+        left_out: Images that have no number on one of the axes.
+    """
+
+    ids: list[str]
+    x: Values
+    y: Values
+    of: int
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What a click on a point shows.
+
+    Args:
+        image_id: The image.
+        image: It and its views; None where it cannot be read again.
+        missing: Why: of the image under "original", of views under their names.
+        shares: Augmentation → share.
+    """
+
+    image_id: str
+    image: RedrawnImage | None
+    missing: Mapping[str, str]
+    shares: Mapping[str, float]
+
+
+def axes(reader: Reader) -> list[str]:
+    """What an axis may show: the share of the cosine, then the metrics of the rows."""
+    return [SHARE, *reader.metrics]
+
+
+def axis_label(name: str) -> str:
+    """What a reader calls an axis.
+
+    Example:
+        >>> axis_label("share"), axis_label("l2_distance")
+        ('share of the way to an unrelated image', 'L2 distance (0 = no change)')
+    """
+    if name == SHARE:
+        return "share of the way to an unrelated image"
+    known = METRICS[name]
+    return f"{known.label} ({known.no_change:g} = no change)"
+
+
+def points(
+    reader: Reader,
+    augmentation: str,
+    x: str,
+    y: str,
+    scale: Scale,
+    *,
+    holds: str = "",
+    least: float = 0.0,
+) -> Points:
+    """One point per image, by its view of draw 0.
+
+    Args:
+        reader: The study.
+        augmentation: Which view.
+        x: What the axis shows: one of `axes`.
+        y: The same of the other axis.
+        scale: The study's.
+        holds: Only images whose name holds this text, whatever its case.
+        least: Only images whose share is at least this; 0 = all, those without a share too.
+
+    Raises:
+        UsageError: for an augmentation or a metric that the study does not have.
+    """
+    for kind, name, known in (
+        ("augmentation", augmentation, reader.augmentations), ("metric", x, axes(reader)), ("metric", y, axes(reader)),
+    ):  # fmt: skip
+        if name not in known:
+            raise UsageError(f"{kind} {name!r}: the study does not have it")
+    of = sum(record.images for record in reader.records)
+    rows = reader.rows().filter((pl.col("view") == augmentation) & (pl.col("draw") == 0))
+    if of > MOST:
+        rows = rows.filter(pl.col("image_id").is_in(reader.sample_ids(MOST)))
+    metrics = dict.fromkeys(name for name in (COSINE, x, y) if name != SHARE)
+    found = rows.select("image_id", *metrics).collect()
+    found = found.with_columns(_shares(found, scale))
+    if holds:
+        found = found.filter(pl.col("image_id").str.to_lowercase().str.contains(holds.lower(), literal=True))
+    if least:
+        found = found.filter(pl.col(SHARE) >= least)
+    kept = found.filter(pl.col(x).is_finite() & pl.col(y).is_finite()).sort(x, y, "image_id")
+    return Points(kept["image_id"].to_list(), kept[x].to_numpy(), kept[y].to_numpy(), of, len(found) - len(kept))
+
+
+def detail(reader: Reader, image_id: str, augmentation: str, scale: Scale) -> Detail:
+    """An image of a study and its views, drawn again.
+
+    Args:
+        reader: The study.
+        image_id: Which image.
+        augmentation: Whose family is shown, where there are many views.
+        scale: The study's.
+
+    Raises:
+        UsageError: when the study has no image of that name.
+    """
+    wanted = shown_views(reader, augmentation)
+    rows = reader.rows().filter((pl.col("image_id") == image_id) & (pl.col("draw") == 0) & (pl.col("view") != ORIGINAL))
+    numbers = rows.select("view", COSINE).collect()
+    shares = dict(zip(numbers["view"], _shares(numbers, scale), strict=True))
+    kept = {name: shares[name] for name in wanted if shares.get(name) is not None}
+    if not reader.shows_images:
+        return Detail(image_id, None, {ORIGINAL: reader.unseen}, kept)
+    _, image = next(iter_redrawn(reader, [image_id], {image_id: wanted}))
+    if isinstance(image, str):
+        return Detail(image_id, None, {ORIGINAL: image}, kept)
+    missing = {name: image.missing.get(name, "it cannot be drawn again") for name in wanted if name not in image.views}
+    return Detail(image_id, image, missing, kept)
+
+
+def shown_views(reader: Reader, augmentation: str) -> list[str]:
+    """The views that a click shows: all, or of many those of one family, or that one alone."""
+    names = reader.augmentations
+    if len(names) <= MOST_VIEWS:
+        return names
+    described = reader.info.identity["augmentations"]
+    family = described[augmentation].get("grade", {}).get("family")
+    same = [name for name in names if family and described[name].get("grade", {}).get("family") == family]
+    return same[:MOST_VIEWS] or [augmentation]
+
+
+def _shares(rows: pl.DataFrame, scale: Scale) -> pl.Series:
+    """The share of each row's cosine; null without a floor."""
+    if scale.floor is None:
+        return pl.Series(SHARE, [None] * len(rows), pl.Float64)
+    cosines = rows[COSINE].cast(pl.Float64).to_numpy()
+    return pl.Series(SHARE, share(cosines, scale.floor, METRICS[COSINE].no_change))

@@ -1,0 +1,57 @@
+"""`embedshift app`: a page on this machine, to try one image and to look at those of a study."""
+
+import contextlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embedshift.cli.app import Quiet, app
+from embedshift.cli.options import with_flags
+from embedshift.cli.words import say
+from embedshift.errors import MissingExtra
+
+
+@app.command("app")
+def browse(
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="A finished study. Default: none.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The encoder; with DIR, where its encoder lies now. Default: dinov2-small-offline."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Of this machine. Default: the first free one from 7860.")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open nothing.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Try one image of your own in the browser, and look at the images of a study. Ctrl-C ends it."""
+    from embedshift.cli.demo import copy_photos
+    from embedshift.cli.terminal import set_up_logging
+
+    if importlib.util.find_spec("gradio") is None:
+        raise MissingExtra("the page", "app")
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+    from embedshift.app.server import page_of, serving, take_port
+    from embedshift.study import load
+
+    reader = None if folder is None else load(folder).reader()
+    taken = take_port(port)
+    with serving(page_of(reader, copy_photos, model, device), taken) as (address, thread):
+        say(address)
+        if not no_browser and _has_screen():
+            import webbrowser
+
+            with contextlib.suppress(webbrowser.Error):
+                webbrowser.open(address)
+        while thread.is_alive():
+            thread.join(0.5)
+
+
+def _has_screen() -> bool:
+    """Whether a browser would be a window; one of the terminal would take the place of this command."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,0 +1,88 @@
+"""A study of twelve images by an encoder of mean colours, and the page that shows it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+import embedshift
+from embedshift.app.look import Bench
+from embedshift.app.page import make_page
+from embedshift.app.server import serving, take_port
+from embedshift.app.start import by_photos, by_study
+from embedshift.encoders import ENCODERS
+from embedshift.store.reader import Reader
+from support.chromium import started
+from support.mean_colour import MeanColour
+from support.models import pictures
+
+NAME = "mean-colour-of-the-page"
+
+
+@pytest.fixture(scope="session")
+def encoder() -> str:
+    """The name of the encoder."""
+    if NAME not in ENCODERS:
+        ENCODERS.add(NAME, lambda **_settings: MeanColour())
+    return NAME
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pictures(tmp_path_factory.mktemp("app") / "photos", 12)
+
+
+@pytest.fixture(scope="session")
+def reader(photos: Path, encoder: str) -> Reader:
+    """The study, as a run left it."""
+    return embedshift.run(photos, out=photos.parent / "study", model=encoder, seed=3, workers=0).reader()
+
+
+@pytest.fixture(scope="session")
+def of_study(reader: Reader) -> Bench:
+    return by_study(reader)
+
+
+@pytest.fixture(scope="session")
+def of_photos(photos: Path, encoder: str) -> Bench:
+    return by_photos(sorted(photos.iterdir()), encoder)
+
+
+@pytest.fixture(scope="session")
+def served(of_study: Bench, reader: Reader) -> Iterator[str]:
+    """The address of the page with the study."""
+    with serving(lambda: make_page(of_study, reader), take_port(None)) as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with started() as instance:
+        yield instance
+
+
+@pytest.fixture
+def visit(browser: Browser, served: str) -> Iterator[Callable[..., Page]]:
+    """Opens the page and watches it: errors, dialogs, and requests that leave this machine; all must stay silent."""
+    seen: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def opened(width: int = 1280, scheme: str = "light", address: str = served, **settings: Any) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: message.type != "error" or seen.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: seen.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (seen.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        inside = (address, "data:", "blob:")
+        page.on("request", lambda request: request.url.startswith(inside) or seen.append(request.url))
+        page.goto(address)
+        page.wait_for_selector("#upload button")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert seen == []

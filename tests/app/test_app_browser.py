@@ -1,0 +1,186 @@
+"""One image of your own, in a browser: mouse, keyboard, a phone's width, and files of the worst kind."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embedshift.app.changes import all_changes
+from embedshift.app.look import look, open_original
+
+CHANGES = all_changes()
+MARKUP = ("<img src=x onerror=alert(1)>.png", "${alert(2)}{{value}}.png", "'\"><script>alert(3)<`script>.png")
+
+
+@pytest.fixture
+def own(tmp_path):
+    """An image, and another one."""
+    made = []
+    for number in (1, 2):
+        coarse = Image.fromarray(np.random.default_rng(number).integers(0, 256, (6, 8, 3), np.uint8))
+        made.append(tmp_path / f"own-{number}.png")
+        coarse.resize((90, 70), Image.Resampling.BICUBIC).save(made[-1])
+    return made
+
+
+def upload(page, path):
+    page.set_input_files("#upload input[type=file]", path)
+
+
+def opened(page, path):
+    """The page with an image in it."""
+    upload(page, path)
+    page.wait_for_selector(f"#original figcaption:has-text('{path.name}')")
+    page.wait_for_selector("#answer .ruler")
+    return page
+
+
+def said(page):
+    """The cosine that the page says."""
+    return float(re.search(r"embeddings: ([\d.]+)", page.inner_text("#answer"))[1])
+
+
+def expect(page, path, label, parameter, bench, draw=0):
+    """Waits until the page shows this view, whose numbers are computed here without it."""
+    found = look(open_original(path.read_bytes(), path.name, bench), CHANGES[label], parameter, bench, draw=draw)
+    page.wait_for_selector(f"#answer:has-text('{found.cosine:.4f}')")
+    assert said(page) == round(found.cosine, 4)
+    assert f"{found.place.of} images" in page.inner_text("#answer")
+    words = "still finds it first" if found.place.rank == 1 else f"finds it at place {found.place.rank}"
+    assert words in page.inner_text("#answer")
+
+
+def pixels(page, part):
+    """Whether the images of a part are drawn."""
+    return page.eval_on_selector_all(f"#{part} img", "all => all.map(one => one.complete && one.naturalWidth)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 380])
+def test_an_image_of_your_own(visit, own, of_study, width, scheme):
+    page = opened(visit(width, scheme), own[0])
+    expect(page, own[0], "strength: jpeg", 25, of_study)
+    assert pixels(page, "original") == pixels(page, "view") == [32, 32]  # the image, and its attention map on it
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == ("rgb(251, 251, 250)" if scheme == "light" else "rgb(20, 22, 26)")
+
+
+def test_the_slider_and_the_list_by_keyboard(visit, own, of_study):
+    page = opened(visit(), own[0])
+    page.focus("#strength input[type=range]")
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    expect(page, own[0], "strength: jpeg", 22, of_study)
+    page.focus("#change input")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("strength: grey")
+    page.keyboard.press("Enter")
+    expect(page, own[0], "strength: grey", 0.6, of_study)
+    assert page.get_attribute("#strength input[type=range]", "max") == "1"
+    page.fill("#strength input[type=number]", "0.3")
+    expect(page, own[0], "strength: grey", 0.3, of_study)
+
+
+def test_a_change_without_strength_has_no_slider(visit, own, of_study):
+    page = opened(visit(), own[0])
+    page.click("#change input")
+    page.fill("#change input", "paper: noise")
+    page.keyboard.press("Enter")
+    expect(page, own[0], "paper: noise", 0, of_study)
+    page.wait_for_selector("#strength", state="hidden")
+    page.click("#again")
+    expect(page, own[0], "paper: noise", 0, of_study, draw=1)
+
+
+def test_from_the_first_key_to_the_answer_by_keyboard_alone(visit, own):
+    page = visit()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('#upload') !== null"):
+            break
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    chosen = []
+    page.on("filechooser", lambda chooser: chosen.append(chooser))
+    for _ in range(20):  # the page may be drawn before it answers
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(500)
+        if chosen:
+            break
+    chosen[0].set_files(own[0])
+    page.wait_for_selector("#answer .ruler")
+    passed = set()
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        passed.add(page.evaluate("document.activeElement.closest('[id]:is(#change, #strength, #again)')?.id"))
+    assert passed >= {"change", "strength", "again"}
+
+
+def test_files_of_the_worst_kind_are_lines(visit, own, tmp_path):
+    page = opened(visit(), own[0])
+    before = page.inner_text("#answer")
+    broken = tmp_path / "<img src=x onerror=alert(9)>.png"
+    for data, words in ((b"no image", "not a picture"), (own[1].read_bytes()[:-40], "damaged or ends early")):
+        broken.write_bytes(data)
+        upload(page, broken)
+        page.wait_for_selector(f"#message .error:has-text('{words}')")
+        assert page.inner_text("#message").startswith(broken.name)
+    assert page.inner_text("#answer") == before
+    assert page.locator("img[onerror], img[src='x']").count() == 0
+    opened(page, own[1])
+    assert page.locator("#message p").count() == 0
+
+
+@pytest.mark.parametrize("name", MARKUP)
+def test_a_name_is_text(visit, own, tmp_path, name):
+    nasty = tmp_path / name
+    nasty.write_bytes(own[0].read_bytes())
+    page = visit()
+    upload(page, nasty)
+    page.wait_for_selector("#answer .ruler")
+    assert name in page.inner_text("#original")
+    assert page.locator("img[onerror], img[src='x'], .es script").count() == 0
+
+
+def test_forty_megapixels(visit, tmp_path, of_study):
+    large = tmp_path / "large.png"
+    ground = np.linspace(0, 255, 8_000).astype(np.uint8)
+    Image.fromarray(np.broadcast_to(ground[None, :, None], (5_000, 8_000, 3))).save(large, compress_level=1)
+    page = visit()
+    upload(page, large)
+    page.wait_for_selector("#answer .ruler", timeout=60_000)
+    assert "8000 x 5000" in page.inner_text("#original")
+
+
+def test_two_tabs_share_nothing(visit, own, of_study):
+    first, second = opened(visit(), own[0]), opened(visit(), own[1])
+    second.focus("#strength input[type=range]")
+    second.keyboard.press("ArrowRight")
+    expect(second, own[1], "strength: jpeg", 26, of_study)
+    first.focus("#strength input[type=range]")
+    first.keyboard.press("ArrowLeft")
+    expect(first, own[0], "strength: jpeg", 24, of_study)
+    assert own[0].name in first.inner_text("#original")
+    assert own[1].name in second.inner_text("#original")
+    third = visit()
+    third.focus("#strength input[type=range]")
+    third.keyboard.press("ArrowLeft")
+    third.wait_for_timeout(500)
+    assert third.locator("figure").count() == 0
+
+
+def test_an_upload_is_deleted_as_soon_as_it_is_read(visit, own):
+    opened(visit(), own[0])
+    assert [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()] == []
+
+
+def test_a_request_to_the_outside_would_be_seen_and_refused(browser, served):
+    page, seen = browser.new_page(), []
+    page.on("console", lambda message: seen.append(message.text))
+    page.goto(served)
+    assert page.evaluate("fetch('http://192.0.2.1/x').then(() => 'sent', () => 'refused')") == "refused"
+    assert any("Content Security Policy" in each for each in seen)
+    page.close()

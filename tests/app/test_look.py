@@ -1,0 +1,149 @@
+"""One image: the numbers of the page against those of a run, and against loops."""
+
+import dataclasses
+import io
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import embedshift
+from embedshift.app.changes import all_changes
+from embedshift.app.look import look, open_original
+from embedshift.app.start import by_study, scale_in_words, try_study
+from embedshift.augmentations import rebuild_suite
+from embedshift.errors import EmbedshiftError, UsageError
+from support.mean_colour import MeanColour
+
+CHANGES = all_changes()
+JPEG = CHANGES["strength: jpeg"]
+
+
+def png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+OWN = png(np.random.default_rng(7).integers(0, 256, (50, 70, 3), np.uint8))
+
+
+def cosine(u, v):
+    return float(np.dot(u, v) / np.sqrt(np.dot(u, u) * np.dot(v, v)))
+
+
+def by_hand(path):
+    image = np.asarray(Image.open(path).convert("RGB"))
+    view = embedshift.make_views(image, image_id="x", size=32)["original"]
+    return MeanColour()(view[None]).embedding[0].astype(float)
+
+
+def test_the_share_by_hand(of_photos, photos):
+    vectors = [by_hand(path) for path in sorted(photos.iterdir())]
+    floor = np.mean([cosine(u, v) for u, v in itertools.combinations(vectors, 2)])
+    original = open_original(OWN, "own.png", of_photos)
+    found = look(original, JPEG, 5, of_photos)
+    before, after = (MeanColour()(view[None]).embedding[0].astype(float) for view in (original.view, found.view))
+    assert not np.array_equal(original.view, found.view)
+    assert found.cosine == pytest.approx(cosine(before, after), abs=1e-12)
+    assert found.share == pytest.approx((1 - cosine(before, after)) / (1 - floor), abs=1e-9)
+    assert found.strength == "quality 5.0"
+    assert f"{floor:.3f}" in scale_in_words(of_photos.scale)
+    assert found.place is None
+
+
+def test_an_unchanged_image_has_share_0(of_study):
+    found = look(open_original(OWN, "own.png", of_study), JPEG, 100, of_study)
+    assert (found.share, found.cosine, found.strength) == (0.0, pytest.approx(1.0), "unchanged")
+    assert found.place.rank == 1
+
+
+def test_an_image_of_the_study_has_the_numbers_of_its_rows(reader, of_study, photos):
+    rows = reader.rows().collect()
+    means = reader.table("summary").filter(metric="cosine_similarity")
+    changes = all_changes(rebuild_suite(reader.info.identity["augmentations"]))
+    ranks = {(row["image_id"], row["view"]): row["rank"] for row in reader.table("search_ranks").to_dicts()}
+    for name in ("picture-00.png", "picture-07.png"):
+        original = open_original((photos / name).read_bytes(), name, of_study)
+        for row in rows.filter(image_id=name).to_dicts():
+            if row["view"] == "original":
+                continue
+            found = look(original, changes[f"study: {row['view']}"], 0.0, of_study)
+            assert found.cosine == pytest.approx(row["cosine_similarity"], abs=1e-6)
+            assert found.place.rank == ranks[name, row["view"]]
+            assert found.place.known == name
+            assert found.place.of == 12
+            floor = means["floor"][0]
+            assert found.share == pytest.approx((1 - row["cosine_similarity"]) / (1 - floor), abs=1e-5)
+
+
+def test_the_view_alone_is_encoded(of_study):
+    seen = []
+
+    class Counting(MeanColour):
+        def __call__(self, views):
+            seen.append(views.shape)
+            return super().__call__(views)
+
+    bench = dataclasses.replace(of_study, encoder=Counting())
+    original = open_original(OWN, "own.png", bench)
+    for parameter in (80, 50, 25):
+        look(original, JPEG, parameter, bench)
+    assert seen == [(1, 32, 32, 3)] * 4
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"", "empty"), (b"not an image", "not a picture"), (OWN[:-60], "damaged or ends early"),
+     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture")],
+)  # fmt: skip
+def test_a_file_that_is_no_image_is_a_line(of_study, data, words):
+    with pytest.raises(EmbedshiftError, match=words):
+        open_original(data, "a.png", of_study)
+
+
+def test_forty_megapixels_are_read_and_more_than_the_limit_are_refused(of_study):
+    large = png(np.broadcast_to(np.uint8([10, 200, 30]), (5_000, 8_000, 3)))
+    found = open_original(large, "large.png", of_study)
+    assert found.size == (8_000, 5_000)
+    assert (found.view == [10, 200, 30]).all()
+    assert sum(getattr(each, "nbytes", 0) for each in vars(found).values()) < 10_000  # the large image is not kept
+    with pytest.raises(EmbedshiftError, match="100 megapixels"):
+        open_original(png(np.zeros((10_001, 10_000), np.uint8)), "larger.png", of_study)
+
+
+def test_an_encoder_that_gives_no_number_is_a_line(of_study):
+    class Nonsense(MeanColour):
+        def __call__(self, views):
+            return super().__call__(views).without([0])
+
+    with pytest.raises(EmbedshiftError, match="no number"):
+        open_original(OWN, "own.png", dataclasses.replace(of_study, encoder=Nonsense()))
+
+
+def test_an_encoder_without_attention(of_study):
+    class Blind(MeanColour):
+        def __call__(self, views):
+            return dataclasses.replace(super().__call__(views), attention=None)
+
+    bench = dataclasses.replace(of_study, encoder=Blind())
+    original = open_original(OWN, "own.png", bench)
+    assert original.attention is None
+    assert look(original, JPEG, 25, bench).attention is None
+
+
+def test_another_encoder_than_the_studys_is_refused(reader, monkeypatch, encoder):
+    monkeypatch.setattr(MeanColour, "weights_hash", "others")
+    with pytest.raises(UsageError, match="not the encoder"):
+        by_study(reader)
+    assert "not the encoder" in try_study(reader, None, "auto")
+    with pytest.raises(UsageError):
+        try_study(reader, encoder, "auto")
+
+
+def test_an_encoder_that_is_not_here_leaves_the_points(reader):
+    info = dataclasses.replace(reader.info, config={**reader.info.config, "model": "no-such-encoder"})
+    other = dataclasses.replace(reader)
+    other.__dict__["info"] = info
+    assert "no-such-encoder" in try_study(other, None, "auto")

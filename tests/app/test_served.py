@@ -1,0 +1,98 @@
+"""The server of the page: this machine's own page alone is answered, and nothing is left of an upload."""
+
+import contextlib
+import os
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from embedshift import app
+from embedshift.app.page import make_page
+from embedshift.app.server import POLICY, Guard, serving, take_port
+from embedshift.errors import UsageError
+from support.network import no_network
+
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def answered(headers, kind="http"):
+    """Messages that the guard sends, and whether it asked the application."""
+    asked, sent = [], []
+
+    async def application(scope, receive, send):
+        asked.append(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]})
+
+    async def send(message):
+        sent.append(message)
+
+    with contextlib.suppress(StopIteration):  # nothing of it waits; Playwright's loop runs in this thread already
+        Guard(application, 7860)({"type": kind, "headers": headers}, None, send).send(None)
+    return bool(asked), sent
+
+
+OWN = (b"host", b"127.0.0.1:7860")
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    "headers",
+    [[], [(b"host", b"evil.example:7860")], [(b"host", b"127.0.0.1:1")], [OWN, (b"origin", b"http://evil.example")],
+     [OWN, (b"origin", b"null")], [OWN, (b"origin", b"http://127.0.0.1:1")]],
+)  # fmt: skip
+def test_pages_of_others_are_not_answered(headers, kind):
+    asked, sent = answered(headers, kind)
+    assert not asked
+    assert sent[0].get("status", 403) == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [[OWN], [OWN, (b"origin", b"http://127.0.0.1:7860")], [(b"host", b"localhost:7860")]]
+)
+def test_its_own_page_is_answered_with_the_policy(headers):
+    asked, sent = answered(headers)
+    assert asked
+    assert (b"content-security-policy", POLICY.encode()) in sent[0]["headers"]
+    assert (b"a", b"b") in sent[0]["headers"]
+
+
+def test_a_port_that_is_taken_is_a_line():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(UsageError, match=rf"`port`: {other.getsockname()[1]} cannot be used .*give another"):
+            take_port(other.getsockname()[1])
+
+
+def test_a_page_is_served_and_its_folder_is_gone_afterwards(of_photos):
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    with no_network() as tried, serving(lambda: make_page(of_photos, None), take_port(None)) as (address, thread):
+        folder = Path(os.environ["GRADIO_TEMP_DIR"])
+        assert folder.is_dir()
+        (folder / "upload").mkdir()
+        (folder / "upload" / "image.png").write_bytes(b"left")
+        assert thread.is_alive()
+    assert tried == []
+    assert not folder.exists()
+    assert os.environ.get("GRADIO_TEMP_DIR") == before
+    thread.join(10)
+    assert not thread.is_alive()
+    with pytest.raises(urllib.error.URLError):
+        OPENER.open(address, timeout=5)
+
+
+def test_gradio_writes_no_file_beside_the_page():
+    assert {path.suffix for path in Path(app.__file__).parent.iterdir()} - {""} == {".py", ".css", ".js"}
+
+
+def test_no_file_of_this_machine_is_served(served):
+    with OPENER.open(served, timeout=20) as page:
+        assert b"gradio" in page.read()
+        assert page.headers["content-security-policy"] == POLICY
+    for path in ("/etc/passwd", str(Path(__file__)), "C:/x"):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            OPENER.open(f"{served}gradio_api/file={path}", timeout=20)
+        assert error.value.code in (403, 404)
