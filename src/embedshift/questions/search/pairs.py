@@ -99,7 +99,7 @@ def check_fmr(fmrs: Sequence[float], images: int) -> None:
     Example:
         >>> check_fmr([1e-2, 1e-4], images=200)
         Traceback (most recent call last):
-        embedshift.errors.UsageError: `fmr` 0.0001 takes 448 images whose embeddings have a length, there are 200: ...
+        embedshift.errors.UsageError: `fmr` 0.0001 needs 448 images with non-zero embeddings, there are 200: ...
     """
     for fmr in fmrs:
         if not 0 < fmr < 1:
