@@ -164,7 +164,7 @@ def test_which_images():
     assert which_images(many)[0].striptags() == f"Images with a share above 0.5: {wanted}"
     none = which_images(moved.with_columns(far=pl.lit(0)))
     assert none[0] == "No image has a share above 0.5."
-    assert "See" not in none[1]
+    assert "Show" not in none[1]
     assert which_images(moved.clear()) == []
 
 
