@@ -161,10 +161,10 @@ def test_which_images():
         }
     )
     wanted = "all 9 under a, 3 of 9 under d and 2 of 9 under e; 2 or fewer under 1 other."
-    assert which_images(many)[0].striptags() == f"More than half of the way to an unrelated image: {wanted}"
+    assert which_images(many)[0].striptags() == f"Images with a share above 0.5: {wanted}"
     none = which_images(moved.with_columns(far=pl.lit(0)))
     assert none[0] == "No image has a share above 0.5."
-    assert "See" not in none[1]
+    assert "Show" not in none[1]
     assert which_images(moved.clear()) == []
 
 

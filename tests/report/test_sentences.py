@@ -82,7 +82,7 @@ def test_one_image_with_five_draws(images, tmp_path):
     assert "1 image is too few for intervals and significance tests: both need at least 8." in text
     assert not NO_INTERVAL.search(text), "five draws of one image are no five images"
     assert "furthest:" not in answer
-    assert "settled;" not in answer
+    assert "significantly" not in answer
 
 
 def test_two_images(images, tmp_path):
