@@ -1,4 +1,4 @@
-"""The pictures of a report for the README: its first screen and its gallery, 1,600 pixels wide, in light.
+"""The screenshots of a report for the README: its first section and its gallery, 1,600 pixels wide, in light.
 
 usage: python benchmarks/report_picture.py STUDY [FOLDER]
 """
@@ -30,7 +30,7 @@ def main() -> None:
         page = browser.new_page(viewport={"width": WIDTH, "height": 1000}, color_scheme="light")
         page.goto(report.as_uri())
         page.wait_for_selector("#tree .main-svg")
-        height = page.evaluate("document.getElementById('summary').getBoundingClientRect().top + scrollY")
+        height = page.evaluate("document.querySelectorAll('main section')[1].getBoundingClientRect().top + scrollY")
         first: FloatRect = {"x": 0, "y": 0, "width": WIDTH, "height": height - MARGIN}
         page.screenshot(path=folder / "report.png", clip=first, full_page=True)
         gallery = page.locator("#gallery").screenshot()

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support import command
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # What `make quick` leaves out: a browser, Ray, other families of encoders, and what takes more than some seconds of
 # processor time; what is left takes some 120 s in all.
@@ -145,6 +149,15 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setenv("EMBEDSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A browser, which ends with its module: Playwright keeps a running event loop, and takes one browser at a time."""
+    from support.chromium import started
+
+    with started() as instance:
+        yield instance
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from embedshift.app.server import serving, take_port
 from embedshift.app.start import by_photos, by_study
 from embedshift.encoders import ENCODERS
 from embedshift.store.reader import Reader
-from support.chromium import started
 from support.mean_colour import MeanColour
 from support.models import pictures
 
@@ -55,12 +54,6 @@ def served(of_study: Bench, reader: Reader) -> Iterator[str]:
     """The address of the page with the study."""
     with serving(lambda: make_page(of_study, reader), take_port(None)) as (address, _):
         yield address
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with started() as instance:
-        yield instance
 
 
 @pytest.fixture

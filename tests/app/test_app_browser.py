@@ -123,7 +123,7 @@ def test_files_of_the_worst_kind_are_lines(visit, own, tmp_path):
     page = opened(visit(), own[0])
     before = page.inner_text("#answer")
     broken = tmp_path / "<img src=x onerror=alert(9)>.png"
-    for data, words in ((b"no image", "not a picture"), (own[1].read_bytes()[:-40], "damaged or ends early")):
+    for data, words in ((b"no image", "not an image"), (own[1].read_bytes()[:-40], "damaged or ends early")):
         broken.write_bytes(data)
         upload(page, broken)
         page.wait_for_selector(f"#message .error:has-text('{words}')")

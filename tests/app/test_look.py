@@ -95,8 +95,8 @@ def test_the_view_alone_is_encoded(of_study):
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"", "empty"), (b"not an image", "not a picture"), (OWN[:-60], "damaged or ends early"),
-     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture")],
+    [(b"", "empty"), (b"not an image", "not an image"), (OWN[:-60], "damaged or ends early"),
+     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image")],
 )  # fmt: skip
 def test_a_file_that_is_no_image_is_a_line(of_study, data, words):
     with pytest.raises(EmbedshiftError, match=words):

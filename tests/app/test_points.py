@@ -100,7 +100,7 @@ def test_images_outside_of_the_folders_of_this_user_are_not_read(tmp_path, monke
     reader = study.reader()
     found = detail(reader, "image-00001.png", "noise", scale_of(reader))
     assert found.image is None
-    assert "no run of this user has read images" in found.missing["original"]
+    assert "this user has not run embedshift on the image folders" in found.missing["original"]
 
 
 def test_of_many_views_those_of_the_family_are_shown(tmp_path):

@@ -11,7 +11,6 @@ from threading import Thread
 import pytest
 
 from embedshift.registry import METRICS, questions
-from support.chromium import started
 
 pytestmark = pytest.mark.slow
 
@@ -47,12 +46,6 @@ def served(site):
     Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with started() as instance:
-        yield instance
 
 
 @pytest.fixture

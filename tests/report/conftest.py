@@ -9,15 +9,8 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from embedshift.store.shards import Failure
 from embedshift.study import Study
-from support.chromium import started
 from support.report_fixtures import CLOSING, NASTY
 from support.synthetic import make_study
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with started() as instance:
-        yield instance
 
 
 @pytest.fixture(scope="session")

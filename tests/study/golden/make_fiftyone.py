@@ -10,15 +10,21 @@ import json
 import sys
 from pathlib import Path
 
-import fiftyone as fo
 
-folder, found = Path(sys.argv[1]).resolve(), {"fiftyone": fo.__version__}
-for media in ("originals", "views"):
-    read = fo.Dataset.from_dir(str(folder / media), dataset_type=fo.types.FiftyOneDataset)
-    again = folder / f"{media}-again"
-    read.export(str(again), dataset_type=fo.types.FiftyOneDataset, export_media=False, overwrite=True)
-    found[media] = {
-        name: json.loads((again / f"{name}.json").read_text().replace(str(folder), "FOLDER"))
-        for name in ("metadata", "samples")
-    }
-Path(__file__).with_name("fiftyone.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+def main() -> None:
+    import fiftyone as fo  # of its own environment: none of the tests imports it
+
+    folder, found = Path(sys.argv[1]).resolve(), {"fiftyone": fo.__version__}
+    for media in ("originals", "views"):
+        read = fo.Dataset.from_dir(str(folder / media), dataset_type=fo.types.FiftyOneDataset)
+        again = folder / f"{media}-again"
+        read.export(str(again), dataset_type=fo.types.FiftyOneDataset, export_media=False, overwrite=True)
+        found[media] = {
+            name: json.loads((again / f"{name}.json").read_text().replace(str(folder), "FOLDER"))
+            for name in ("metadata", "samples")
+        }
+    Path(__file__).with_name("fiftyone.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
