@@ -137,6 +137,18 @@ def test_a_study_without_a_floor_has_points_without_a_share(tmp_path):
     assert len(points(reader, "noise", "l2_distance", "cosine_similarity", scale).ids) == 1
 
 
+def test_of_several_draws_the_first_is_shown(tmp_path):
+    reader = make_study(tmp_path / "study", 5, ["noise"], draws=3, with_pictures=True).reader()
+    scale = scale_of(reader)
+    found = points(reader, "noise", "l2_distance", "share", scale)
+    first = reader.rows().collect().filter(view="noise", draw=0)
+    assert sorted(found.x) == sorted(first["l2_distance"])
+    floor = scale.floor.value
+    cosine = first.filter(image_id="image-00002.png")["cosine_similarity"][0]
+    shown = detail(reader, "image-00002.png", "noise", scale)
+    assert shown.shares == {"noise": pytest.approx((1 - cosine) / (1 - floor))}
+
+
 def test_one_point_has_axes(reader):
     one = points(reader, "noise", "l2_distance", "share", scale_of(reader), holds="picture-07")
     assert "50.00%" in chart(dataclasses.replace(one), "l2_distance", "share")
