@@ -1,9 +1,11 @@
 """The wheel by itself: built from the sdist, installed in a new environment, and its demo run far from the repository.
 
-Prints what the install took. Anything that is missing ends it with one line and exit code 1.
+Prints what the install took, and leaves wheel and sdist in build/dist: a release publishes what was tried.
+Anything that is missing ends it with one line and exit code 1.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,8 +35,9 @@ def run(*command: object, where: Path) -> str:
 
 
 def built(folder: Path) -> Path:
-    """The wheel, built from the sdist so that both are whole."""
-    run(sys.executable, "-m", "build", "--outdir", folder, ROOT, where=folder.parent)
+    """The wheel, built from the sdist so that both are whole; they are all that is in the folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    run(sys.executable, "-m", "build", "--outdir", folder, ROOT, where=ROOT)
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -73,7 +76,7 @@ def check_study(out: Path) -> str:
 
 def try_out(place: Path) -> None:
     """Builds, installs and runs in a folder, a line for each; raises `Missing`."""
-    wheel, home = built(place / "dist"), place / "venv"
+    wheel, home = built(ROOT / "build" / "dist"), place / "venv"
     if absent := lacking(wheel, in_source()):
         raise Missing(f"{wheel.name}: lacks {', '.join(absent)}")
     print(f"smoke: {wheel.name}, {wheel.stat().st_size // 1024} KiB, has every file of src")
