@@ -9,10 +9,10 @@ lowest = script("lowest")
 
 
 def test_bounds_are_those_of_packaging():
-    requirements = [Requirement(each) for each in lowest.of_users(ROOT / "pyproject.toml")]
-    bounds = lowest.lower_bounds(map(str, requirements))
+    written = lowest.of_users(ROOT / "pyproject.toml")
+    bounds = lowest.lower_bounds(written)
     assert len(bounds) > 25
-    for each in requirements:
+    for each in map(Requirement, written):
         allowed = {one.version for one in each.specifier if one.operator in (">=", "==")}
         assert allowed == {bounds[each.name.lower()]}
         assert each.specifier.contains(bounds[each.name.lower()])
