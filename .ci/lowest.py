@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+TOOLS = ("dev", "docs")
 REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?\s*(>=|==)\s*(?P<version>[0-9][0-9.]*)\b")
 
 
@@ -30,10 +31,10 @@ def lower_bounds(requirements: Iterable[str]) -> dict[str, str]:
 
 
 def of_users(pyproject: Path) -> list[str]:
-    """The dependencies and those of all extras but `dev`: its tools are the newest ones."""
+    """The dependencies and those of the extras for users; the tools of the project are the newest ones."""
     project = tomllib.loads(pyproject.read_text())["project"]
     extras = project["optional-dependencies"]
-    return project["dependencies"] + [each for name, listed in extras.items() if name != "dev" for each in listed]
+    return project["dependencies"] + [each for name, listed in extras.items() if name not in TOOLS for each in listed]
 
 
 def main(free: Collection[str]) -> int:
