@@ -2,14 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= build/demo
+# Dependencies that `make lowest` leaves at the newest release, where the lowest cannot be had: FREE="torch"
+FREE ?=
+# What the quick tests import; the other tools of the extra `dev` want newer releases of what embedshift depends on.
+TESTED_WITH := pytest pytest-xdist hypothesis import-linter junitparser playwright
 FUZZ_EXAMPLES ?= 5000
 # Without its byte code, every process of the tests would compile all of it again.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 # A CPU without AVX-512: bfloat16 is emulated there.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick fuzz isa coverage mutants chaos soak audit lint format types docs wheel check clean
+.PHONY: help demo test quick lowest newest fuzz isa coverage mutants chaos soak audit lint format types docs wheel smoke check clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,14 +38,34 @@ test: .venv/dev ## Install what tests need, run all of them, a process for each 
 quick: .venv/dev ## The tests that need no browser, no Ray and no other families: a minute
 	$(PYTEST) -m 'not slow'
 
+build/lowest/installed: pyproject.toml .ci/lowest.py
+	$(PYTHON) -m venv --clear build/lowest
+	build/lowest/bin/python .ci/lowest.py $(FREE) > build/lowest/constraints.txt
+	build/lowest/bin/python -m pip install --quiet -e '.[offline,ray,datasets,search,openclip,attack]' $(TESTED_WITH) \
+		-c build/lowest/constraints.txt
+	touch $@
+
+build/newest/installed: pyproject.toml
+	$(PYTHON) -m venv --clear build/newest
+	build/newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[offline,dev]'
+	touch $@
+
+lowest newest: BIN = build/$@/bin
+
+lowest: build/lowest/installed ## The quick tests with the lowest versions that pyproject.toml allows, in build/lowest
+	$(PYTEST) -m 'not slow'
+
+newest: build/newest/installed ## The quick tests with the newest versions that there are, in build/newest
+	$(PYTEST) -m 'not slow'
+
 fuzz: .venv/dev ## Random broken input for what reads files: FUZZ_EXAMPLES of each test
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(PYTEST) tests/*/test_fuzz_*.py
 
 isa: .venv/dev ## The encoders' tests as on a CPU without AVX-512
 	$(AVX2) $(PYTEST) tests/encoders
 
-coverage: .venv/dev ## All tests, and which lines of src they run
-	$(PYTEST) --cov=embedshift --cov-report=term-missing:skip-covered
+coverage: .venv/dev ## All tests, and which lines of src they run: 95 % at least
+	$(PYTEST) --cov
 
 mutants: .venv/dev ## Small changes of statistics and store that the tests do not notice: hours
 	$(BIN)/python benchmarks/mutants.py statistics
@@ -53,9 +77,10 @@ chaos: .venv/dev ## Killed, stopped and starved runs, a few of each kind; python
 soak: .venv/dev ## 20,000 images: whether memory stays flat and every row is right
 	$(BIN)/python benchmarks/soak.py
 
-lint: .venv/dev ## Lint, format check, and who may import what
+lint: .venv/dev ## Lint, format check, spelling, and who may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/lint-imports --no-logo
 
 format: .venv/dev ## Format
@@ -74,7 +99,10 @@ audit: .venv/dev ## Known vulnerabilities of the dependencies, where the service
 wheel: .venv/dev ## Build the wheel
 	$(BIN)/python -m build --wheel --outdir build/dist .
 
-check: lint types docs audit test isa wheel ## All of it, as CI does
+smoke: .venv/dev ## Build the wheel, install it alone far from here, run its demo
+	$(BIN)/python .ci/smoke.py
+
+check: lint types docs audit test isa wheel smoke ## All of it, as CI does
 
 clean: ## Remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -70,7 +70,7 @@ def test_the_workflow_in_the_docs_is_strict():
 def test_commands_are_found_where_they_stand():
     text = "Run `embedshift list encoders`:\n```sh\nembedshift run a \\\n  --out b  # why\n```\nembedshift run away"
     assert commands(text) == ["list encoders", "run a    --out b  # why"]
-    assert parse("run a b --out c --limit 3  # why")["images"] == ["a", "b"]
+    assert list(parse("run a b --out c --limit 3  # why")["images"]) == ["a", "b"]
     assert all(PAGES[name] for name in ("README.md", "conceptual-captions.md", "cluster.md"))
 
 
