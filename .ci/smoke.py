@@ -44,7 +44,7 @@ def built(folder: Path) -> Path:
 
 def in_source() -> set[str]:
     """Every file of the package as git knows it: modules, templates, style and data."""
-    listed = subprocess.run(["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(["git", "ls-files", "src/embedshift"], cwd=ROOT, capture_output=True, text=True, check=True)
     return {name.removeprefix("src/") for name in listed.stdout.splitlines()}
 
 

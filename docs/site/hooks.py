@@ -160,7 +160,7 @@ def glossary() -> Iterator[str]:
             terms.setdefault(term, (words, question.sentence))
     terms |= {term: (words, "") for term, words in TERMS.items()}
     for term, (words, sentence) in sorted(terms.items(), key=lambda pair: pair[0].lower()):
-        yield from (term, f":   {words}" + (f" *({sentence})*" if sentence else ""), "")
+        yield f"- **{term}**: {words}" + (f" *({sentence})*" if sentence else "")
 
 
 def examples() -> Iterator[str]:
@@ -195,6 +195,5 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "command line": command_line,
     "metrics": metrics,
     "questions": questions,
-    "glossary": glossary,
     "examples": examples,
 }

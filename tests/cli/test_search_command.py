@@ -38,6 +38,14 @@ def test_it_prints_thresholds_pairs_and_predictions(cli, study):
     assert "Predicted recall@1 among 200 images:" in done.out
 
 
+def test_too_few_images_for_a_threshold_are_said(cli, study):
+    done = cli("search", study.folder)
+    assert study.thresholds().is_empty()
+    assert "No thresholds for duplicates: 40 images have too few pairs for the default false-match rates." in done.out
+    assert "thresholds by false-match rate" not in done.out
+    assert "thresholds by false-match rate" in cli("search", study.folder, "--fmr", "0.05").out
+
+
 def test_json_has_the_tables(cli, study):
     found = json.loads(cli("search", study.folder, "--json").out)
     assert found["search"] == study.search().to_dicts()

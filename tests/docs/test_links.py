@@ -64,3 +64,11 @@ def test_every_page_is_in_the_navigation():
     nav = (ROOT / "mkdocs.yml").read_text()
     pages = [str(page.relative_to(ROOT / "docs")) for page in PAGES if page.is_relative_to(ROOT / "docs")]
     assert [page for page in pages if f" {page}\n" not in nav] == []
+
+
+def test_the_glossary_is_that_of_the_report_and_its_questions(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "site"))
+    import hooks  # beside the pages, since the site is built with it
+
+    listed = [line for line in (ROOT / "docs" / "glossary.md").read_text().splitlines() if line.startswith("- **")]
+    assert listed == list(hooks.glossary()), "write the lines of docs/site/hooks.py, glossary(), into docs/glossary.md"

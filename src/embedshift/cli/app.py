@@ -64,6 +64,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+LISTED = "encoders|augmentations|metrics|figures|questions"
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors on stderr.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
@@ -212,7 +213,7 @@ def demo(
 
 @app.command("list")
 def list_known(
-    kind: Annotated[str, typer.Argument(help="encoders, augmentations, metrics, figures or questions.")],
+    kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to list.")],
 ) -> None:
     """List the available encoders, augmentations, metrics, figures or questions."""
     from embedshift.cli.known import KNOWN

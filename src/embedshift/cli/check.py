@@ -11,6 +11,7 @@ from rich.text import Text
 
 from embedshift.cli.terminal import print_wide
 from embedshift.cli.words import say
+from embedshift.errors import UsageError
 from embedshift.study.gate import Checked, check, output
 
 log = logging.getLogger("embedshift")
@@ -29,6 +30,8 @@ def gate(
     markdown: Path | None,
 ) -> None:
     """Checks a study against rules, prints and writes the results, and sets the exit code."""
+    if not rules.exists():
+        raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
     found = check(folder, rules, against)
     warnings = output.warnings(found)
     for line in warnings:

@@ -85,7 +85,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Test whether image search still finds the original of a changed image, and list likely duplicates."""
-    from embedshift.cli.search import lines, recall_table, threshold_table
+    from embedshift.cli.search import lines, no_threshold, recall_table, threshold_table
     from embedshift.cli.terminal import print_wide, set_up_logging
     from embedshift.study import load
 
@@ -97,7 +97,10 @@ def search(
         say(json.dumps({"study": str(folder)} | tables))
         return
     print_wide(recall_table(study, found))
-    print_wide(threshold_table(study))
+    if len(study.thresholds()):
+        print_wide(threshold_table(study))
+    else:
+        say(no_threshold(study))
     for line in lines(study):
         say(line)
 

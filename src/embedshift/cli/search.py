@@ -52,6 +52,13 @@ def threshold_table(study: Study) -> Table:
     return table
 
 
+def no_threshold(study: Study) -> str:
+    """Returns why the study has no threshold: it has too few pairs of images for the default false-match rates."""
+    images = study.info()["counts"]["measured"]
+    words = f"No thresholds for duplicates: {images:,} images have too few pairs for the default false-match rates."
+    return f"{words} A larger rate needs fewer, for example `--fmr 0.05`."
+
+
 def lines(study: Study) -> Iterator[str]:
     """Yields the nearest pairs of different images, the prediction for larger galleries, and where all results are."""
     pairs = study.duplicates()

@@ -36,7 +36,7 @@ def progress(
         state.update(begun=time.monotonic(), said=time.monotonic(), done=start.done, total=start.images)
         bar.update(task, total=start.images, completed=start.done)
         if start.complete:
-            log.warning("%s: this study is already finished; nothing to do", start.out)
+            log.info("%s: this study is already finished; nothing to do", start.out)
         elif start.done:
             log.info("resuming: %d of %d images are done", start.done, start.images)
         if start.skipped:

@@ -145,6 +145,8 @@ def read_content(folder: Path) -> Json:
         if file.exists() and not file.is_file():
             raise UsageError(f"{file}: not a file")
         content: Json = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{folder}: no study here (no file {FILE})") from error
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{folder}: no study here ({reason(error)})") from error
     if not isinstance(content, dict):

@@ -38,15 +38,15 @@ def section(page: PageInput) -> Section:
     cross_shares = {} if cross is None else dict(cross.select("augmentation", "cross_share").drop_nulls().iter_rows())
     how = how_far(data.summary, page.encoder, images, cross_shares)
     settled = is_it_settled(data.table("differences"), order, images)
-    given_way, search = _tolerances(page, images), _search(page)
+    given_way, search, largest = _tolerances(page, images), _search(page), which_images(moved, link)
     if given_way and data.shows_one_level:  # how far one moves, and before which other, is a choice of the level
-        how, settled, search = [], [], []
+        how, settled, search, largest = [], [], [], []
     answers = {
         "How strong a change does the embedding tolerate?": given_way,
         "How far does the embedding move?": how,
         "Does image search still find the original?": search,
         "Which differences are statistically significant?": settled,
-        "Which images have the largest shift?": which_images(moved, link),
+        "Which images have the largest shift?": largest,
     }
     content = {
         "answers": {title: text for title, text in answers.items() if text},
