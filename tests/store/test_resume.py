@@ -140,6 +140,8 @@ def test_a_finished_study_is_left_alone(small, clip, tmp_path, monkeypatch, caps
     assert f"{out}: this study is already finished; nothing to do" in again.err
     assert files(out) == before
     assert again.out == first.out
+    printed = command.call(monkeypatch, capsys, *arguments)
+    assert "6 of 6 images measured before; nothing was left to do." in printed.out
 
 
 def run(small: Path, out: Path, **settings):

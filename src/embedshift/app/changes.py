@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from embedshift.arrays import Pixels
-from embedshift.augmentations import SUITES, Augmentation, Choice, Suite
+from embedshift.augmentations import SUITES, Augmentation, Choice, Suite, corruptions
 from embedshift.augmentations.family import FAMILIES, Family
 from embedshift.augmentations.views import view_seed
 from embedshift.errors import EmbedshiftError
@@ -104,8 +104,9 @@ def all_changes(own: Suite | None = None) -> dict[str, Change]:
     """
     mine = [each for each in own or () if each.grade is None]
     found = [*_augmentations("study", mine)]
-    for suite in ("strength", "corruptions"):
-        standard = SUITES[suite](Choice())
+    unfrosted = tuple(name for name in corruptions.STANDARD if name != "frost")  # frost needs textures
+    for suite, choice in (("strength", Choice()), ("corruptions", Choice(families=unfrosted))):
+        standard = SUITES[suite](choice)
         names = dict.fromkeys(each.grade.family for each in standard if each.grade)
         found += [_named(suite, name, FAMILIES[name]) for name in names if name in FAMILIES]
     found += _augmentations("paper", SUITES["paper"](Choice()))

@@ -91,7 +91,7 @@ def in_words(value: float) -> str:
 
     Example:
         >>> in_words(0.0), in_words(0.31)
-        ('the embedding did not move.', 'the embedding moved 31.0 % of the way to an unrelated image.')
+        ('the embedding did not move.', 'the embedding moved 31.0 % of the distance to an unrelated image.')
         >>> in_words(1.2)
         'the embedding moved further than an unrelated image lies.'
     """
@@ -101,7 +101,7 @@ def in_words(value: float) -> str:
         return "the embedding did not move."
     if value > 1:
         return "the embedding moved further than an unrelated image lies."
-    return f"the embedding moved {in_percent(value)[0]} of the way to an unrelated image."
+    return f"the embedding moved {in_percent(value)[0]} of the distance to an unrelated image."
 
 
 def found(place: Place) -> Markup:
@@ -138,10 +138,10 @@ def ruler(value: float, scale: Scale) -> Markup:
         Markup('<span class="mark" style="left:{}"><i></i>{}<br>{}</span>').format(at(place), *words)
         for place, words in ruler_of.marks(scale.near, scale.near_of).items()
     ]
-    said = f"ruler: 0 is the same image, 1 an unrelated image; the view stands at {with_interval(value, None, None)[0]}"
+    label = f"ruler: 0 is the same image, 1 an unrelated image; the view is at {with_interval(value, None, None)[0]}"
     return Markup(
         '<div class="ruler" role="img" aria-label="{}">{}<span class="dot" style="left:{}"></span></div>'
-    ).format(said, Markup("").join(ticks), at(value))
+    ).format(label, Markup("").join(ticks), at(value))
 
 
 def _number(value: float) -> float | None:

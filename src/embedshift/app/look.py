@@ -114,7 +114,7 @@ class Look:
         view: uint8 `[S, S, 3]`.
         attention: float32 `[g_h, g_w]`; None for an encoder without attention.
         cosine: Of the two embeddings.
-        share: Of the way to an unrelated image; NaN without a scale.
+        share: Fraction of the distance to an unrelated image; NaN without a scale.
         place: What a search found; None where none was made.
         change: The label of the change.
         strength: In words; "" for a change without strength.

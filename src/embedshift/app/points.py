@@ -68,10 +68,10 @@ def axis_label(name: str) -> str:
 
     Example:
         >>> axis_label("share"), axis_label("l2_distance")
-        ('share of the way to an unrelated image', 'L2 distance (0 = no change)')
+        ('share of the distance to an unrelated image', 'L2 distance (0 = no change)')
     """
     if name == SHARE:
-        return "share of the way to an unrelated image"
+        return "share of the distance to an unrelated image"
     known = METRICS[name]
     return f"{known.label} ({known.no_change:g} = no change)"
 

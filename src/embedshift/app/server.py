@@ -1,4 +1,4 @@
-"""The page's server: this machine alone reaches it, and a browser is told to ask nobody else."""
+"""The page's server: this machine alone reaches it, and its headers let a browser load nothing from elsewhere."""
 
 import contextlib
 import logging

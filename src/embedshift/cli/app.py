@@ -232,8 +232,14 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
     from embedshift.steps import run_study
 
     started = time.monotonic()
+    steps: list[int] = []
     with progress(quiet) as (on_start, step):
-        run_study(make_config(settings), out, **again, progress=step, on_start=on_start)
+
+        def measured(count: int) -> None:
+            steps.append(count)
+            step(count)
+
+        run_study(make_config(settings), out, **again, progress=measured, on_start=on_start)
     from embedshift.cli.results import result_tables  # after the first lines, which wait for no table
     from embedshift.study import Study
 
@@ -246,7 +252,8 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
     else:
         for table in result_tables(study):
             print_wide(table)
-        say(f"{counts.measured} of {counts.images} images measured in {seconds:.1f} s.")
+        when = f"in {seconds:.1f} s" if steps else "before; nothing was left to do"
+        say(f"{counts.measured} of {counts.images} images measured {when}.")
         _say_written(study)
     for first in study.failures().head(1).iter_rows(named=True):
         log.warning(

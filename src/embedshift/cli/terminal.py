@@ -46,15 +46,19 @@ def progress(
         state["new"] += count
         now = time.monotonic()
         rate = state["new"] / max(now - state["begun"], 1e-9)
-        bar.update(task, advance=count, rate=f"{rate:.1f} images/s")
+        bar.update(task, advance=count, rate=_rate(rate))
         if bar.disable and now - state["said"] > 10:
             state["said"] = now
             through = state["done"] + state["new"]
             left = (state["total"] - through) / rate
-            log.info("%d of %d images, %.1f images/s, %.0f s left", through, state["total"], rate, left)
+            log.info("%d of %d images, %s, %.0f s left", through, state["total"], _rate(rate), left)
 
     with bar:
         yield on_start, step
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:.1f} images/s" if per_second >= 1 else f"{1 / max(per_second, 1e-9):.1f} s/image"
 
 
 class _Lines(logging.Handler):
