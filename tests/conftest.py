@@ -11,6 +11,7 @@ from support import command
 # processor time; what is left takes some 120 s in all.
 SLOW_FILES = {
     "test_again.py",
+    "test_another_version.py",
     "test_attack.py",
     "test_attack_command.py",
     "test_attention_asked.py",
@@ -18,6 +19,7 @@ SLOW_FILES = {
     "test_browser_families.py",
     "test_browser_hostile.py",
     "test_bundled.py",
+    "test_chosen.py",
     "test_claims_numbers.py",
     "test_claims_rates.py",
     "test_command_edges.py",
@@ -68,6 +70,7 @@ SLOW_FILES = {
     "test_page.py",
     "test_pairs_browser.py",
     "test_pairs_report.py",
+    "test_pipelined.py",
     "test_private.py",
     "test_ray.py",
     "test_ray_tables.py",
