@@ -8,7 +8,7 @@ import pytest
 from support import command
 
 # What `make quick` leaves out: a browser, Ray, other families of encoders, and what takes more than some seconds of
-# processor time; what is left takes some 120 s in all.
+# processor time; what is left takes some 170 s in all.
 SLOW_FILES = {
     "test_again.py",
     "test_another_version.py",
