@@ -35,7 +35,7 @@ demo: .venv/user ## Measure the bundled encoder on eight photographs; prints the
 test: .venv/dev ## Install what tests need, run all of them, a process for each core up to four
 	$(PYTEST)
 
-quick: .venv/dev ## The tests that need no browser, no Ray and no other families: a minute
+quick: .venv/dev ## The tests that need no browser, no Ray and no other families: a minute and a half
 	$(PYTEST) -m 'not slow'
 
 build/lowest/installed: pyproject.toml .ci/lowest.py

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 # What `make quick` leaves out: a browser, Ray, other families of encoders, and what takes more than some seconds of
-# processor time; what is left takes some 120 s in all.
+# processor time; what is left takes some 170 s in all.
 SLOW_FILES = {
     "test_again.py",
+    "test_another_version.py",
     "test_app_browser.py",
     "test_app_command.py",
     "test_app_study_browser.py",
@@ -25,6 +26,7 @@ SLOW_FILES = {
     "test_browser_families.py",
     "test_browser_hostile.py",
     "test_bundled.py",
+    "test_chosen.py",
     "test_claims_numbers.py",
     "test_claims_rates.py",
     "test_command_edges.py",
@@ -75,6 +77,7 @@ SLOW_FILES = {
     "test_page.py",
     "test_pairs_browser.py",
     "test_pairs_report.py",
+    "test_pipelined.py",
     "test_private.py",
     "test_ray.py",
     "test_ray_tables.py",
