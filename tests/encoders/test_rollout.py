@@ -119,7 +119,7 @@ class NoAttention(nn.Module):
     [
         (Windows(), "Windows: gives no rollout: its attention runs inside windows"),
         (NoAttention(), "NoAttention: gives no rollout: no attention runs inside its block 1"),
-        (models.TinyNet(), "TinyNet gives no rollout: no sequence of similar blocks"),
+        (models.TinyNet(), "TinyNet gives no rollout: it has no sequence of similar blocks"),
     ],
 )
 def test_what_cannot_be_rolled_out_is_refused_in_one_line(module, words):
