@@ -91,7 +91,7 @@ WRONG = ["jpeg", "jpeg:0", "jpeg:101", "jpeg:50.5", "median:4", "median:7", "blu
 def test_a_wrong_name_is_refused_in_one_line(name):
     with pytest.raises(UsageError) as refused:
         purifier(name)
-    assert "as in" in str(refused.value)
+    assert "such as" in str(refused.value)
     assert repr(name) in str(refused.value)
 
 

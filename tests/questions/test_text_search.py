@@ -245,4 +245,4 @@ def test_without_captions_there_is_none(tmp_path):
     assert "caption_vectors" not in study.info()["identity"]["questions"]["text"]
     with pytest.raises(EmbedshiftError, match="no text_search here: it needs `text`, captions"):
         study.text_search()
-    assert "Search from captions" not in study.report(figures=[]).read_text()
+    assert "Image search by caption" not in study.report(figures=[]).read_text()
