@@ -54,7 +54,7 @@ def test_a_study_file_that_is_not_whole_is_one_line(tmp_path):
     content = json.loads((folder / "study.json").read_text())
     for gone in ("encoder", "counts", "augmentations", "identity"):
         (folder / "study.json").write_text(json.dumps({key: value for key, value in content.items() if key != gone}))
-        with pytest.raises(embedshift.EmbedshiftError, match=r"its study\.json is not whole") as caught:
+        with pytest.raises(embedshift.EmbedshiftError, match=r"its study\.json is incomplete or damaged") as caught:
             embedshift.load(folder)
         assert caught.value.exit_code == 2
 
