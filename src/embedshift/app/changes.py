@@ -104,7 +104,7 @@ def all_changes(own: Suite | None = None) -> dict[str, Change]:
     """
     mine = [each for each in own or () if each.grade is None]
     found = [*_augmentations("study", mine)]
-    unfrosted = tuple(name for name in corruptions.STANDARD if name != "frost")  # frost needs textures
+    unfrosted = tuple(name for name in corruptions.STANDARD if name != corruptions.frost.NAME)  # it needs textures
     for suite, choice in (("strength", Choice()), ("corruptions", Choice(families=unfrosted))):
         standard = SUITES[suite](choice)
         names = dict.fromkeys(each.grade.family for each in standard if each.grade)

@@ -5,20 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-import polars as pl
-
 from embedshift.app.among import Among
 from embedshift.app.look import Bench, Scale
-from embedshift.augmentations import ORIGINAL
 from embedshift.config import Precision, Resize
 from embedshift.encoders import TITLES
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.figures.scale import nearest_cosine, nearest_of
 from embedshift.report.numbers import fixed
 from embedshift.sources import images
 from embedshift.statistics.floors import cosine_floor
-from embedshift.statistics.sample import OF_A_SET
 from embedshift.statistics.summary import COSINE
 from embedshift.store.floors import floors
 from embedshift.store.reader import Reader
@@ -85,11 +82,10 @@ def scale_of(reader: Reader) -> Scale:
     """The scale of a study: its floor of the cosine, and how far the nearest other image lies on average."""
     floor, measured = floors(reader).get(COSINE), reader.info.counts.measured
     scale = Scale(floor, f"the {measured:,} images of the study")
-    near = _nearest_cosine(reader)
+    near = nearest_cosine(reader.table("setlevel"))
     if floor is None or near is None:
         return scale
-    of = f"of {OF_A_SET} images" if measured > OF_A_SET else "other image"
-    return Scale(floor, scale.source, scale.share(near), of)
+    return Scale(floor, scale.source, scale.share(near), nearest_of(measured))
 
 
 def scale_in_words(scale: Scale) -> str:
@@ -115,12 +111,3 @@ def try_study(reader: Reader, model: str | None, device: str) -> Bench | str:
             raise
         log.warning("%s: no image of your own can be measured (%s)", reader.folder, error)
         return str(error)
-
-
-def _nearest_cosine(reader: Reader) -> float | None:
-    """The mean cosine of an image with its nearest other one; None where the study does not know."""
-    table = reader.table("setlevel")
-    if table is None:
-        return None
-    found = table.filter((pl.col("what") == ORIGINAL) & (pl.col("metric") == "nearest_cosine"))["value"].drop_nulls()
-    return None if found.is_empty() else float(found[0])

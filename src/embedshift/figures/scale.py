@@ -1,5 +1,9 @@
 """The ruler of shares: from the same image to an unrelated one."""
 
+import polars as pl
+
+from embedshift.statistics.sample import OF_A_SET
+
 # Between these shares the nearest other image has a mark of its own; elsewhere its words would cover another mark's.
 _APART = 0.15, 0.85
 
@@ -31,3 +35,21 @@ def ends(low: float, high: float) -> tuple[float, float]:
         ((-0.02, 1.12), (-0.5, 2.24))
     """
     return min(-0.02, low), 1.12 * max(1.0, high)
+
+
+def nearest_cosine(setlevel: pl.DataFrame | None) -> float | None:
+    """Returns the mean cosine of an image with its nearest other one, from that table; None if it is not there."""
+    if setlevel is None:
+        return None
+    found = setlevel.filter((pl.col("what") == "original") & (pl.col("metric") == "nearest_cosine"))["value"]
+    return next(iter(found.drop_nulls().to_list()), None)
+
+
+def nearest_of(images: int) -> str:
+    """Returns among which images the nearest other one was looked for.
+
+    Example:
+        >>> nearest_of(8), nearest_of(13_312)
+        ('other image', 'of 512 images')
+    """
+    return f"of {OF_A_SET} images" if images > OF_A_SET else "other image"

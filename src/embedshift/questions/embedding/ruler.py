@@ -9,7 +9,6 @@ from embedshift.figures import scale
 from embedshift.figures.base import FigureInput, figure
 from embedshift.figures.style import INK, MUTED, human, new_figure, number
 from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.sample import OF_A_SET
 from embedshift.statistics.summary import COSINE
 
 
@@ -42,8 +41,7 @@ def ruler(data: FigureInput, title: str) -> Figure:
         note = f"dot: mean share; no interval below {LEAST_IMAGES} images"
     drawn = new_figure(data.caption(note), 7.5, 1.6 + 0.27 * len(names), title)
     axes = drawn.subplots()
-    of = f"of {OF_A_SET} images" if data.images > OF_A_SET else "other image"
-    for place, words in scale.marks(nearest(data), of).items():
+    for place, words in scale.marks(nearest(data), scale.nearest_of(data.images)).items():
         axes.axvline(place, color=MUTED, linewidth=0.9, linestyle="--", zorder=1)
         axes.annotate(
             "\n".join(words), (place, 1), xytext=(0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
@@ -66,9 +64,6 @@ def ruler(data: FigureInput, title: str) -> Figure:
 
 def nearest(data: FigureInput) -> float | None:
     """Returns the mean position of the nearest other image on the ruler; None if the study lacks it."""
-    table = data.table("setlevel")
+    found = scale.nearest_cosine(data.table("setlevel"))
     floors = data.summary.filter(pl.col("metric") == COSINE)["floor"].drop_nulls()
-    if table is None or floors.is_empty():
-        return None
-    found = table.filter((pl.col("what") == "original") & (pl.col("metric") == "nearest_cosine"))["value"].drop_nulls()
-    return None if found.is_empty() else (1.0 - float(found[0])) / (1.0 - float(floors[0]))
+    return None if found is None or floors.is_empty() else (1.0 - found) / (1.0 - float(floors[0]))
