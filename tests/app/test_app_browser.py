@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +47,20 @@ def said(page):
 def expect(page, path, label, parameter, bench, draw=0):
     """Waits until the page shows this view, whose numbers are computed here without it."""
     found = look(open_original(path.read_bytes(), path.name, bench), CHANGES[label], parameter, bench, draw=draw)
+    page.wait_for_selector(f"#view:has-text('{found.strength or label.partition(': ')[2]}')")
     page.wait_for_selector(f"#answer:has-text('{found.cosine:.4f}')")
     assert said(page) == round(found.cosine, 4)
     assert f"{found.place.of} images" in page.inner_text("#answer")
     words = "still finds it first" if found.place.rank == 1 else f"finds it at place {found.place.rank}"
     assert words in page.inner_text("#answer")
+
+
+def choose(page, label):
+    """Chooses a change by the keyboard."""
+    page.focus("#change input")
+    page.keyboard.press("Control+A")
+    page.keyboard.type(label)
+    page.keyboard.press("Enter")
 
 
 def pixels(page, part):
@@ -75,24 +85,50 @@ def test_the_slider_and_the_list_by_keyboard(visit, own, of_study):
     for _ in range(3):
         page.keyboard.press("ArrowLeft")
     expect(page, own[0], "strength: jpeg", 22, of_study)
-    page.focus("#change input")
-    page.keyboard.press("Control+A")
-    page.keyboard.type("strength: grey")
-    page.keyboard.press("Enter")
+    choose(page, "strength: grey")
     expect(page, own[0], "strength: grey", 0.6, of_study)
     assert page.get_attribute("#strength input[type=range]", "max") == "1"
     page.fill("#strength input[type=number]", "0.3")
     expect(page, own[0], "strength: grey", 0.3, of_study)
 
 
+def test_no_answer_overtakes_a_later_one(visit, own, of_study, monkeypatch):
+    """Three steps of the slider, and another change before the first of them is answered."""
+    asked = []
+
+    def slow(*arguments, **settings):
+        time.sleep(0.5)
+        asked.append(arguments[1].label)
+        return look(*arguments, **settings)
+
+    monkeypatch.setattr("embedshift.app.page.look", slow)
+    page = opened(visit(), own[0])
+    page.focus("#strength input[type=range]")
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    choose(page, "strength: grey")
+    page.wait_for_selector("#view:has-text('grey')")
+    page.wait_for_timeout(1500)  # an answer that was still under way would be here
+    assert asked[-1] == "strength: grey"
+    expect(page, own[0], "strength: grey", 0.6, of_study)
+    assert page.input_value("#strength input[type=number]") == "0.6"
+
+
+def test_a_field_that_was_emptied_is_a_line(visit, own, of_study):
+    page = opened(visit(), own[0])
+    for field in ("draw", "strength"):
+        page.fill(f"#{field} input[type=number]", "")
+        page.wait_for_selector(f"#message .error:has-text('give the {field} as a number')")
+        page.fill(f"#{field} input[type=number]", "7")
+        page.wait_for_selector("#message .error", state="detached")
+
+
 def test_a_change_without_strength_has_no_slider(visit, own, of_study):
     page = opened(visit(), own[0])
-    page.click("#change input")
-    page.fill("#change input", "paper: noise")
-    page.keyboard.press("Enter")
+    choose(page, "paper: noise")
     expect(page, own[0], "paper: noise", 0, of_study)
     page.wait_for_selector("#strength", state="hidden")
-    page.click("#again")
+    page.fill("#draw input", "1")
     expect(page, own[0], "paper: noise", 0, of_study, draw=1)
 
 
@@ -115,8 +151,8 @@ def test_from_the_first_key_to_the_answer_by_keyboard_alone(visit, own):
     passed = set()
     for _ in range(8):
         page.keyboard.press("Tab")
-        passed.add(page.evaluate("document.activeElement.closest('[id]:is(#change, #strength, #again)')?.id"))
-    assert passed >= {"change", "strength", "again"}
+        passed.add(page.evaluate("document.activeElement.closest('[id]:is(#change, #strength, #draw)')?.id"))
+    assert passed >= {"change", "strength", "draw"}
 
 
 def test_files_of_the_worst_kind_are_lines(visit, own, tmp_path):

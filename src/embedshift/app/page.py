@@ -2,7 +2,7 @@
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,18 @@ from embedshift.store.reader import Reader
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 FIRST = "strength: jpeg"
-# Steps that come while one is under way: the last of them is answered.
+DRAW = "Another number draws the same change once more."
+# Steps that come while one is under way: the last of them is answered. Each tab of the page has one event for all its
+# fields, so that no answer overtakes a later one.
 STEP: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
 class Tab:
-    """What one browser tab has: its image, and which draw of a view it looks at."""
+    """What one browser tab has: its image, and the change that its slider is for."""
 
     original: Original | None = None
-    draw: int = 0
+    label: str = FIRST
 
 
 def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
@@ -95,55 +97,48 @@ class _OneImage:
         with gr.Row():
             with gr.Column(scale=1, min_width=260):
                 upload = gr.File(label="Your image", height=130, elem_id="upload")
-                # Of a class of our own Gradio would write a stub beside this file.
-                upload.preprocess = _place_and_name  # type: ignore[method-assign]
                 change = gr.Dropdown(list(self.changes), value=FIRST, label="Change", elem_id="change")
                 strength = gr.Slider(label="Strength", value=first.first, elem_id="strength", **_of_slider(first))
-                again = gr.Button("Draw again", elem_id="again", size="sm")
+                draw = gr.Number(label="Draw", value=0, minimum=0, precision=0, elem_id="draw", info=DRAW)
             with gr.Column(scale=2, min_width=260):
                 message = _html(html.note("Choose an image of your own. It stays on this machine."), "message")
                 with gr.Row():
                     original, view = _html("", "original", "two", 150), _html("", "view", "two", 150)
                 answer = _html("", "answer")
-        shown = [message, view, answer]
-        upload.upload(self.opened, [upload, tab, change, strength], [upload, tab, original, *shown], **STEP)
-        change.input(self.changed, [tab, change], [strength, *shown], **STEP)
-        strength.input(self.looked, [tab, change, strength], shown, **STEP)
-        again.click(self.drawn, [tab, change, strength], [tab, *shown], **STEP)
+        fields: list[Any] = [upload, tab, change, strength, draw]
+        steps = [upload.upload, change.input, strength.input, draw.input]
+        shown: list[Any] = [upload, tab, strength, message, original, view, answer]
+        # Fields come as they are: Gradio would decode the file, and raise on an empty field.
+        gr.on(steps, self.answered, fields, shown, preprocess=False, **STEP)
 
-    def opened(self, file: Any, tab: Tab, label: str, parameter: float | None) -> tuple[Any, ...]:
-        """A file was chosen: its image, and a view of it. The file is deleted at once."""
-        if not file:
-            return (gr.skip(),) * 6
-        place, name = file
-        try:
-            original = open_original(_read_once(Path(place)), name, self.bench)
-        except Exception as error:  # of whatever the file holds
-            return None, tab, gr.skip(), html.note(f"{name}: {cause(error)}", "error"), gr.skip(), gr.skip()
-        tab = Tab(original)
-        return None, tab, html.of_original(original), *self.looked(tab, label, parameter)
-
-    def changed(self, tab: Tab, label: str) -> tuple[Any, ...]:
-        """Another change was chosen: its slider, and a view at its middle strength."""
+    def answered(self, file: Any, tab: Tab, label: str, parameter: float | None, draw: float | None) -> tuple[Any, ...]:
+        """What the fields hold, as the page shows it. A chosen file is deleted at once."""
+        slider, drawn = gr.skip(), gr.skip()
         change = self.changes.get(label)
-        if change is None:
-            return (gr.skip(), *self.looked(tab, label, 0.0))
-        slider = gr.Slider(value=change.first, **_of_slider(change))
-        return (slider, *self.looked(tab, label, change.first))
+        if change is not None and label != tab.label:  # its slider, and a view at its middle strength
+            tab, parameter = replace(tab, label=label), change.first
+            slider = gr.Slider(value=parameter, **_of_slider(change))
+        if file:
+            name = file["orig_name"] or Path(file["path"]).name
+            try:
+                tab = replace(tab, original=open_original(_read_once(Path(file["path"])), name, self.bench))
+            except Exception as error:  # of whatever the file holds
+                line = html.note(f"{name}: {cause(error)}", "error")
+                return None, tab, slider, line, gr.skip(), gr.skip(), gr.skip()
+            assert tab.original is not None
+            drawn = html.of_original(tab.original)
+        message, *shown = self.looked(tab, label, parameter, draw)
+        return None if file else gr.skip(), tab, slider, message, drawn, *shown
 
-    def drawn(self, tab: Tab, label: str, parameter: float | None) -> tuple[Any, ...]:
-        """The same change, drawn once more."""
-        tab = Tab(tab.original, tab.draw + 1)
-        return (tab, *self.looked(tab, label, parameter))
-
-    def looked(self, tab: Tab, label: str, parameter: float | None) -> tuple[Any, ...]:
+    def looked(self, tab: Tab, label: str, parameter: float | None, draw: float | None) -> tuple[Any, ...]:
         """A view of the tab's image, and how far it moved: message, view and answer."""
         if tab.original is None:
             return gr.skip(), gr.skip(), gr.skip()
-        if parameter is None:  # deleted from its field
-            return html.note("Give the strength as a number.", "error"), gr.skip(), gr.skip()
         try:
-            found = look(tab.original, chosen(self.changes, label), parameter, self.bench, draw=tab.draw)
+            if parameter is None or draw is None:  # deleted from its field
+                raise EmbedshiftError(f"give the {'draw' if draw is None else 'strength'} as a number")
+            change = chosen(self.changes, label)
+            found = look(tab.original, change, parameter, self.bench, draw=max(int(draw), 0))
         except Exception as error:  # of whatever draws or encodes
             return html.note(cause(error), "error"), gr.skip(), gr.skip()
         has_map = tab.original.attention is not None
@@ -175,10 +170,9 @@ class _StudyImages:
         shown = _html("", "detail")
         _html(chart.of_failures(self.reader.failures()))
         inputs = [which, across, up, holds, least]
-        page.load(self.plotted, inputs, plot, **STEP)
-        for each in inputs:  # of a text, `input` is typing alone: not what is pasted with the mouse
-            answers = each.change if each is holds else each.input  # type: ignore[attr-defined]
-            answers(self.plotted, inputs, plot, **STEP)
+        # Of a text, `input` is typing alone: not what is pasted with the mouse.
+        steps = [page.load, *(each.change if each is holds else each.input for each in inputs)]  # type: ignore[attr-defined]
+        gr.on(steps, self.plotted, inputs, plot, **STEP)
         plot.select(self.clicked, which, shown, **STEP)
 
     def plotted(self, which: str, across: str, up: str, holds: str, least: float | None) -> str:
@@ -224,11 +218,6 @@ def _html(text: str, name: str = "", more: str = "", width: int | None = None, j
     return gr.HTML(
         str(text), elem_id=name or None, elem_classes=classes, min_width=width, js_on_load=js, apply_default_css=False
     )
-
-
-def _place_and_name(payload: Any) -> Any:
-    """A file as it was uploaded: Gradio decodes nothing, and the name is that of the user."""
-    return payload and (payload.path, payload.orig_name or Path(payload.path).name)
 
 
 def _read_once(path: Path) -> bytes:
