@@ -9,7 +9,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.cli.demo import copy_photos
-from support.pages import DATA, PAGES, PYTHON, ROOT, SHELL, TEXT, Block, blocks
+from support.pages import DATA, PAGES, PYTHON, ROOT, SHELL, TEXT, Block, blocks, commands
 from support.reading import Reader, studies_to_read
 from support.tokenizers_made import make_clip
 
@@ -19,6 +19,7 @@ SLOW = (
     "attack.md", "checkpoints.md", "compare.md", "conceptual-captions.md", "corruptions.md", "ecosystem.md",
     "fine-tuning.md", "pairs.md", "strength.md", "text.md", "tolerance.md",
 )  # fmt: skip
+ENCODES = ("embedshift run", "embedshift attack")
 WITH_CODE = [page for page in PAGES if any(each.is_code and each.reason is None for each in blocks(page.read_text()))]
 
 
@@ -64,6 +65,14 @@ def test_every_block_has_a_language_and_a_marker_its_reason(page):
     marked = [block for block in found if block.reason is not None]
     markers = [line for line in text.splitlines() if line.startswith("<!-- not run")]
     assert len(markers) == len(marked), "a marker stands right before its block"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_a_command_that_encodes_names_its_encoder(page):
+    """The default is downloaded: who copies a line should see what it takes."""
+    shell = [block for block in blocks(page.read_text()) if block.language in SHELL]
+    lines = [line for block in shell for line in commands(block)]
+    assert [line for line in lines if line.startswith(ENCODES) and "--model" not in line] == []
 
 
 def test_a_page_runs_only_what_it_can():

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from support.pages import PAGES, ROOT, anchors, links
+from support.pages import FENCE, PAGES, ROOT, anchors, links
 
 EXTERNAL = (Path(__file__).parent / "external_links.txt").read_text().splitlines()
 
@@ -55,9 +55,24 @@ def test_a_broken_link_would_be_seen(tmp_path):
 
 def test_the_readme_is_two_screens():
     text = (ROOT / "README.md").read_text()
-    assert len(text.splitlines()) <= 110
+    assert len(text.splitlines()) <= 100
     assert len(text.split()) < 900
     assert [target for target in links(text) if target.endswith((".png", ".webp"))] == ["docs/images/report.png"]
+
+
+def test_the_first_screen_of_the_readme_serves_who_installs_and_then_who_cloned():
+    screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:30])
+    steps = ["report.png", "pip install", "embedshift demo", "embedshift run", "make demo", "make test"]
+    places = [screen.find(step) for step in steps]
+    assert places[0] > -1
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_evidence_stands_last(page):
+    """A reader finds how to do a task before the studies that show how well it works."""
+    heads = [line for line in FENCE.sub("", page.read_text()).splitlines() if line.startswith("## ")]
+    assert "## How this was verified" not in heads[:-1]
 
 
 def test_every_page_is_in_the_navigation():
