@@ -28,7 +28,7 @@ from embedshift.cli.options import (
 )
 from embedshift.cli.signals import Signalled, stoppable
 from embedshift.cli.words import printable, say
-from embedshift.config import Json, StudyConfig
+from embedshift.config import BUNDLED, Json, StudyConfig
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def demo(
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
     photos = copy_photos(out / "photos")
-    _measure({"images": [str(photos)], "model": "dinov2-small-offline"}, out, quiet=quiet, as_json=as_json)
+    _measure({"images": [str(photos)], "model": BUNDLED}, out, quiet=quiet, as_json=as_json)
 
 
 @app.command("list")

