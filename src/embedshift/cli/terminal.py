@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from embedshift.steps import Start
 
 log = logging.getLogger("embedshift")
+# Without a terminal: how often a line of progress is logged.
+LINE_SECONDS = 10
 out_console, err_console = Console(), Console(stderr=True)
 
 
@@ -39,6 +41,8 @@ def progress(
             log.info("%s: this study is already finished; nothing to do", start.out)
         elif start.done:
             log.info("resuming: %d of %d images are done", start.done, start.images)
+        if bar.disable and not start.complete:
+            log.info("%s; the rate and the time left are shown every %d s", doing, LINE_SECONDS)
         if start.skipped:
             log.info("skipped files that are not images: %s", dict(start.skipped))
 
@@ -47,7 +51,7 @@ def progress(
         now = time.monotonic()
         rate = state["new"] / max(now - state["begun"], 1e-9)
         bar.update(task, advance=count, rate=_rate(rate))
-        if bar.disable and now - state["said"] > 10:
+        if bar.disable and now - state["said"] > LINE_SECONDS:
             state["said"] = now
             through = state["done"] + state["new"]
             left = (state["total"] - through) / rate

@@ -19,6 +19,7 @@ __all__ = [
     "EncoderOutput",
     "Preprocess",
     "TextEncoder",
+    "check_name",
     "load_encoder",
     "load_text_encoder",
 ]
@@ -129,6 +130,23 @@ def load_encoder(
     settings = LoadSettings(device=device, precision=precision, size=size, embedding=embedding)
     library, name = _library(model)
     return LIBRARIES[library](name, **settings) if library else ENCODERS[model](**settings)
+
+
+def check_name(model: str) -> None:
+    """Refuses a model that no loader knows; it imports no library and loads nothing.
+
+    Args:
+        model: As in `load_encoder`.
+
+    Raises:
+        UsageError: The name or the folder is unknown.
+
+    Example:
+        >>> check_name("models/mine/last")
+        Traceback (most recent call last):
+        embedshift.errors.UsageError: models/mine/last: no such folder
+    """
+    _library(model)
 
 
 def load_text_encoder(model: str, *, device: str = "auto", precision: Precision = "float32") -> TextEncoder:
