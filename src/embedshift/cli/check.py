@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from pathlib import Path
 
 import typer
@@ -9,6 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from embedshift.cli.app import app
+from embedshift.cli.options import with_flags
 from embedshift.cli.terminal import print_wide
 from embedshift.cli.words import say
 from embedshift.errors import UsageError
@@ -34,15 +37,16 @@ def gate(
         raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
     found = check(folder, rules, against)
     warnings = output.warnings(found)
-    for line in warnings:
+    # Someone who reads both streams in one terminal reads a warning once.
+    for line in warnings if as_json or not (sys.stdout.isatty() and sys.stderr.isatty()) else ():
         log.warning("%s", line)
     if as_json:
         say(json.dumps(output.to_json(found, strict=strict)))
     else:
         print_wide(_table(found))
         for line in warnings:
-            say(f"warning: {line}")
-        say(output.headline(found, strict=strict))
+            say(f"warning: {with_flags(line, app)}")
+        say(with_flags(output.headline(found, strict=strict), app))
     # Not through a temporary file: a workflow's path may be a pipe, or the only file that it may write.
     if junit is not None:
         junit.write_text(output.to_junit(found, strict=strict), encoding="utf-8")
