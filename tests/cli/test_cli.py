@@ -51,8 +51,10 @@ def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
         means = study.summary().filter(pl.col("augmentation") == row["augmentation"])["mean"]
         assert all(f"{mean:.3f}" in line for mean in means)
     assert "5 of 5 images measured" in done.out
-    for name in ("study.json", "shards", "failures.parquet", "tables"):
-        assert f"  {out / name}" in lines
+    assert "share: 0 = unchanged, 1 = as far as an unrelated image." in lines
+    assert f"Metrics: docs/metrics.md, `embedshift list metrics`. All numbers: {out / 'tables'}" in lines
+    written = [f"  {out / name}" for name in ("study.json", "shards", "failures.parquet", "tables")]
+    assert lines[-5:] == ["Written:", *written]
     assert "{'.md': 1}" in done.err
     assert f"images: 5, views: 10 per image; loading the encoder {clip}" in done.err
     assert "measuring; the rate and the time left are shown every 10 s" in done.err

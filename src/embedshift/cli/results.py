@@ -92,6 +92,12 @@ def result_tables(study: Study) -> Iterator[Table]:
     yield summary_table(study)
 
 
+def legend(study: Study) -> Iterator[str]:
+    """Yields what the columns of these tables mean, and where all numbers are."""
+    yield "share: 0 = unchanged, 1 = as far as an unrelated image."
+    yield f"Metrics: docs/metrics.md, `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
+
+
 def _undefined_last(value: float | None) -> tuple[bool, float]:
     return value is None, value or 0.0
 

@@ -72,7 +72,10 @@ def warning(info: StudyInfo, encoder: str) -> str:
     """
     if info.encoder.name != BUNDLED:
         return ""
-    return f"{encoder} is a weak encoder for image search. Its results do not show how well other encoders search."
+    return (
+        f"{encoder} is a weak encoder for image search. Its results do not show how well other encoders search. To "
+        "measure your own encoder, run embedshift with its name or its folder as model: see docs/encoders.md."
+    )
 
 
 def _alike(rows: Sequence[Json]) -> bool:
