@@ -228,7 +228,7 @@ def list_known(
 
 
 def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, again: Json = {}) -> None:  # noqa: B006 - only read
-    from embedshift.cli.terminal import print_wide, progress
+    from embedshift.cli.terminal import print_table, progress
     from embedshift.config import make_config
     from embedshift.steps import run_study
 
@@ -251,8 +251,8 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
     if as_json:
         say(json.dumps(_json(study)))
     else:
-        for table in result_tables(study):
-            print_wide(table)
+        for table, spare in result_tables(study):
+            print_table(table, spare)
         for line in legend(study):
             say(line)
         when = f"in {seconds:.1f} s" if steps else "before; nothing was left to do"

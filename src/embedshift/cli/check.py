@@ -12,7 +12,7 @@ from rich.text import Text
 
 from embedshift.cli.app import app
 from embedshift.cli.options import with_flags
-from embedshift.cli.terminal import print_wide
+from embedshift.cli.terminal import fits, print_table
 from embedshift.cli.words import say
 from embedshift.errors import UsageError
 from embedshift.study.gate import Checked, check, output
@@ -43,7 +43,8 @@ def gate(
     if as_json:
         say(json.dumps(output.to_json(found, strict=strict)))
     else:
-        print_wide(_table(found))
+        wide = _table(found)
+        print_table(wide if fits(wide) else _narrow_table(found))
         for line in warnings:
             say(f"warning: {with_flags(line, app)}")
         say(with_flags(output.headline(found, strict=strict), app))
@@ -54,6 +55,17 @@ def gate(
         markdown.write_text(output.to_markdown(found, strict=strict), encoding="utf-8")
     if not found.passes(strict=strict):
         raise typer.Exit(BROKEN)
+
+
+def _narrow_table(found: Checked) -> Table:
+    """Returns a table with cells above each other; the warnings alone give the numbers of images."""
+    table = Table(box=SIMPLE_HEAD)
+    for heading in ("outcome", "rule\nrow", "value, 95 % interval\nrequired"):
+        table.add_column(heading, overflow="fold")
+    for result in found.results:
+        outcome, rule, row, value, interval, required, *_ = output.cells(result)
+        table.add_row(Text(outcome, _STYLES[outcome]), f"{rule}\n{row}", f"{value}  {interval}\n{required}")
+    return table
 
 
 def _table(found: Checked) -> Table:
