@@ -1,4 +1,4 @@
-"""Tables of every command fit a terminal of 80 characters; a file or a pipe gets every column."""
+"""Tables of every command fit a terminal of 80 characters; a file or a pipe gets 140, which hold every column here."""
 
 import pytest
 import yaml

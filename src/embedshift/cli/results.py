@@ -91,7 +91,8 @@ def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
     """
     reader = study.reader()
     if "tolerance" in reader.table_names:
-        yield tolerance_table(study), [_level(level) for level in (2, 4, 1, 3, 5)]
+        levels = range(1, 1 + max(len(family.views) for family in reader.families))
+        yield tolerance_table(study), [_level(level) for level in (*levels[1::2], *levels[::2])]
         if not reader.has_pairs:
             return
     of_pixels, of_encoder = PAPER_METRICS[3:], ("l2_distance", "attention_similarity", COSINE)

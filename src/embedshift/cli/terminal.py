@@ -114,12 +114,11 @@ class _OfNames(Console):
 
 
 def print_table(table: Table, spare: Sequence[str] = ()) -> None:
-    """Prints a table on stdout; without a terminal, every column.
+    """Prints a table on stdout, as wide as the terminal; without one, on 140 characters at least.
 
     Args:
         table: The table.
-        spare: Headings of the columns to leave out one after the other until the table fits the terminal; a line below
-            names them.
+        spare: Headings of the columns to leave out one after the other until the table fits; a line below names them.
     """
     left: list[str] = []
     for heading in spare:
