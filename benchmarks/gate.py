@@ -20,7 +20,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import embedshift
-from embedshift.encoders.bundled import NAME, cached_folder, load_bundled
+from embedshift.config import BUNDLED
+from embedshift.encoders.bundled import cached_folder, load_bundled
 from embedshift.sources import FolderSource
 from machine import describe_machine
 
@@ -59,12 +60,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "photos.txt").write_text("\n".join(photos))
-        embedshift.run(folder / "photos.txt", out=folder / "reference", model=NAME)
+        embedshift.run(folder / "photos.txt", out=folder / "reference", model=BUNDLED)
         (folder / "rules.yaml").write_text(RULES)
         (folder / "ci.sh").write_text(SCRIPT)
         codes = {name: checked(folder, name) for name in CHECKPOINTS}
         reports = {name: (folder / f"{name}.xml").read_text() for name in CHECKPOINTS}
-    print(f"{describe_machine()}\n{NAME}, {len(photos)} photos")
+    print(f"{describe_machine()}\n{BUNDLED}, {len(photos)} photos")
     for name, (part, noise, wanted) in CHECKPOINTS.items():
         weights = f"weights of {part or 'all blocks'}".rstrip(".")
         broken = reports[name].count('type="broken"')

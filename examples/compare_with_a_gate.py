@@ -1,10 +1,10 @@
 """Compare two candidates with the encoder that you ship now, and hold rules against them.
 
-    python compare_with_a_gate.py
+    python compare_with_a_gate.py [FOLDER]
 
 The reference is the bundled encoder in float32. One candidate is the same encoder in bfloat16, the other one sees
 images of a quarter of the side. The script ends with exit code 3 if a candidate breaks a rule, as `embedshift check`
-does.
+does. All files are written below FOLDER; the default is build/compare_with_a_gate.
 """
 
 import sys
@@ -30,19 +30,21 @@ RULES = [
 ]
 
 
-def measure(photos: Path, out: str, **settings: object) -> embedshift.Study:
+def measure(photos: Path, out: Path, **settings: object) -> embedshift.Study:
+    print(f"Measuring the images in {photos}; the study is {out}.")
     return embedshift.run(photos, out=out, model="dinov2-small-offline", augmentations=AUGMENTATIONS, **settings)
 
 
-def main() -> int:
-    photos = copy_photos(Path("photos"))  # or the path of a folder of yours
-    reference = measure(photos, "reference")
+def main(folder: Path) -> int:
+    photos = copy_photos(folder / "photos")  # or the path of a folder of yours
+    reference = measure(photos, folder / "reference")
     candidates = {
-        "bfloat16": measure(photos, "candidate-bfloat16", precision="bfloat16"),
-        "quarter-size": measure(photos, "candidate-quarter-size", size=56),
+        "bfloat16": measure(photos, folder / "candidate-bfloat16", precision="bfloat16"),
+        "quarter-size": measure(photos, folder / "candidate-quarter-size", size=56),
     }
 
-    compared = embedshift.compare([reference, *candidates.values()], out="comparison")
+    compared = embedshift.compare([reference, *candidates.values()], out=folder / "comparison")
+    print(f"Mean cosine similarity of each study; all tables and figures are in {folder / 'comparison'}.")
     print(compared.side_by_side.filter(metric="cosine_similarity"))
 
     code = 0
@@ -57,4 +59,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "build/compare_with_a_gate")))

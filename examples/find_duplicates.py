@@ -1,11 +1,13 @@
 """Find near duplicates in a folder, and choose the cosine from which two images count as the same.
 
-    python find_duplicates.py
+    python find_duplicates.py [FOLDER]
 
 A threshold for a false-match rate of 1 % needs at least 46 images. The script cuts eight photographs into 48 tiles, and
-adds recompressed copies of four of them, so that it is known which pairs should be found.
+adds recompressed copies of four of them, so that it is known which pairs should be found. All files are written below
+FOLDER; the default is build/find_duplicates.
 """
 
+import sys
 from pathlib import Path
 
 import albumentations as A
@@ -13,6 +15,8 @@ from PIL import Image
 
 import embedshift
 from embedshift.cli.demo import copy_photos
+
+SHOWN = 8
 
 
 def make_tiles(photos: Path, folder: Path) -> list[set[str]]:
@@ -34,25 +38,27 @@ def make_tiles(photos: Path, folder: Path) -> list[set[str]]:
     return planted
 
 
-def main() -> None:
-    planted = make_tiles(copy_photos(Path("photos")), Path("tiles"))
+def main(folder: Path) -> None:
+    planted = make_tiles(copy_photos(folder / "photos"), folder / "tiles")
+    print(f"Measuring the tiles in {folder / 'tiles'}; the study is {folder / 'study'}.")
     study = embedshift.run(
-        "tiles",
-        out="tiles-study",
+        folder / "tiles",
+        out=folder / "study",
         model="dinov2-small-offline",
         augmentations={"mirrored": A.HorizontalFlip(p=1)},  # duplicates need the originals alone, so one view is enough
     )
 
-    # 0.01: at most 1 % of the pairs of different images reach the threshold.
+    print("Choosing the threshold: at most 1 % of the pairs of different images reach it.")
     study.search(fmr=[0.01])
     print(study.thresholds())
     pairs = study.duplicates()
-    print(pairs.head(8))
+    pairs.write_csv(folder / "duplicates.csv")
+    print(f"{min(SHOWN, len(pairs))} of {len(pairs)} pairs shown; all are in {folder / 'duplicates.csv'}:")
+    print(pairs.head(SHOWN))
 
     found = [{one, other} for one, other in pairs.select("image_id", "other").iter_rows()]
     print(f"{sum(pair in found for pair in planted)} of {len(planted)} copies are among {len(found)} candidates.")
-    pairs.write_csv("duplicates.csv")
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "build/find_duplicates"))

@@ -1,10 +1,11 @@
 """Measure augmentations of your own, and compute a metric of your own from the stored embeddings.
 
-    python own_augmentation_and_metric.py
+    python own_augmentation_and_metric.py [FOLDER]
 
-It writes the images to photos/ and the study to own-study/ in the current folder.
+All files are written below FOLDER; the default is build/own_augmentation_and_metric.
 """
 
+import sys
 from pathlib import Path
 
 import albumentations as A
@@ -33,11 +34,12 @@ def angles(study: embedshift.Study) -> pl.DataFrame:
     return pl.DataFrame(found).group_by("augmentation", maintain_order=True).mean()
 
 
-def main() -> None:
-    photos = copy_photos(Path("photos"))  # or the path of a folder of yours
+def main(folder: Path) -> None:
+    photos = copy_photos(folder / "photos")  # or the path of a folder of yours
+    print(f"Measuring the images in {photos}; the study is {folder / 'own-study'}.")
     study = embedshift.run(
         photos,
-        out="own-study",
+        out=folder / "own-study",
         model="dinov2-small-offline",
         augmentations={
             "sepia": A.ToSepia(p=1),  # a transform of albumentations
@@ -48,12 +50,14 @@ def main() -> None:
     shares = (
         study.summary().filter(metric="cosine_similarity").select("augmentation", "share", "share_low", "share_high")
     )
+    print("How far the embedding moves: 0 = unchanged, 1 = as far as an unrelated image.")
     print(shares)
     table = angles(study)
+    table.write_csv(folder / "angles.csv")
+    print(f"The metric of this script, also in {folder / 'angles.csv'}:")
     print(table)
-    table.write_csv("angles.csv")
 
 
 # Loader processes import this file again, so the work stands behind this line.
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "build/own_augmentation_and_metric"))

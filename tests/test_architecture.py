@@ -12,6 +12,7 @@ from pathlib import Path
 import grimp
 import pytest
 
+from embedshift.config import BUNDLED
 from support.synthetic import make_study
 
 ROOT = Path(__file__).parents[1]
@@ -174,6 +175,13 @@ def test_only_the_command_line_says_flags():
 
     # A model card quotes the command that repeats a study, for readers who have neither.
     in_the_command_line_alone(is_flag, "study/exports/card.py")
+
+
+def test_the_name_of_the_bundled_encoder_is_written_once():
+    def is_name(node: ast.AST) -> bool:
+        return isinstance(node, ast.Constant) and str(node.value).endswith(BUNDLED)
+
+    assert [name for name, tree in TREES.items() if any(map(is_name, ast.walk(tree)))] == ["config/__init__.py"]
 
 
 def test_only_one_file_imports_albumentations():

@@ -51,9 +51,13 @@ def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
         means = study.summary().filter(pl.col("augmentation") == row["augmentation"])["mean"]
         assert all(f"{mean:.3f}" in line for mean in means)
     assert "5 of 5 images measured" in done.out
-    for name in ("study.json", "shards", "failures.parquet", "tables"):
-        assert f"  {out / name}" in lines
+    assert "share: 0 = unchanged, 1 = as far as an unrelated image." in lines
+    assert f"Metrics: docs/metrics.md, `embedshift list metrics`. All numbers: {out / 'tables'}" in lines
+    written = [f"  {out / name}" for name in ("study.json", "shards", "failures.parquet", "tables")]
+    assert lines[-5:] == ["Written:", *written]
     assert "{'.md': 1}" in done.err
+    assert f"images: 5, views: 10 per image; loading the encoder {clip}" in done.err
+    assert "measuring; the rate and the time left are shown every 10 s" in done.err
     assert "measured" not in done.err
 
 
@@ -128,6 +132,8 @@ def test_wrong_values_are_one_line(arguments, words, cli, photos, clip, tmp_path
     assert done.code == 2
     assert words in done.line
     assert not (tmp_path / "study").exists()
+    if "--model" in arguments:
+        assert done.err == f"{done.line}\n", "a wrong name is refused before anything is said of the run"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +182,8 @@ def test_dry_run_writes_nothing_and_is_near(images, views, settings, cli, clip, 
     assert lines[:2] == [f"images: {images}", f"views: {views} per image, {images * views:,} in total, in {shards}"]
     found = re.fullmatch(r"disk space: about ([\d.]+) MB for shards, plus tables and figures", lines[2])
     assert re.fullmatch(r"time: about \d+ s \([\d.]+ s to encode an image, [\d.]+ s to draw its views\)", lines[3])
-    assert cli(*arguments, "--no-report").code == 0
+    done = cli(*arguments, "--no-report")
+    assert (done.code, f"images: {images}, views: {views} per image;" in done.err) == (0, True)
     written = sum(p.stat().st_size for p in (tmp_path / "study" / "shards").iterdir())
     assert float(found[1]) * 1e6 == pytest.approx(written, rel=0.2)
 

@@ -7,7 +7,7 @@ from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
-from embedshift.cli.terminal import print_wide
+from embedshift.cli.terminal import print_table
 from embedshift.cli.words import printable, say
 from support import command
 from support.models import pictures
@@ -48,7 +48,7 @@ def test_lines_and_tables(capsys):
     table.add_column(f"[red]{HOSTILE}", no_wrap=True)
     table.add_row(f"[/] {HOSTILE} :smile:")
     table.add_row(Text("styled"))
-    print_wide(table)
+    print_table(table)
     out = capsys.readouterr().out
     assert is_harmless(out)
     say(json.dumps({HOSTILE: "é"}))

@@ -33,7 +33,10 @@ def test_it_prints_thresholds_pairs_and_predictions(cli, study):
     assert table["fmr"].to_list() == [0.1, 0.02]
     for value in table["threshold"]:
         assert f"{value:.4f}" in done.out
-    first = study.duplicates().row(0, named=True)
+    pairs = study.duplicates()
+    assert len(pairs) > 10
+    assert f"(10 of {len(pairs)} that reach the strictest threshold):" in done.out
+    first = pairs.row(0, named=True)
     assert f"{first['cosine']:.4f}  {first['image_id']}  {first['other']}" in done.out
     assert "Predicted recall@1 among 200 images:" in done.out
 

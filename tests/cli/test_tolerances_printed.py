@@ -12,7 +12,7 @@ from support.synthetic import make_study
 
 def printed(study):
     console = Console(file=io.StringIO(), width=160)
-    for table in result_tables(study):
+    for table, _ in result_tables(study):
         console.print(table)
     return console.file.getvalue()
 

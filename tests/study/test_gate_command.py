@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import sys
 from pathlib import Path
 
 import junitparser
@@ -91,6 +92,34 @@ def test_people_read_a_table_and_warnings(check):
     assert warning in done.err
 
 
+def test_where_nothing_is_decided_the_last_line_says_so_and_what_to_do(check):
+    assert check([OPEN]).out.splitlines()[-1].endswith(
+        "a is undecided: 0 kept, 0 broken, 1 undecided. No rule is decided: measure more images (about 368 would "
+        "decide it)."
+    )  # fmt: skip
+    strict = check([OPEN, RELATIVE], "--strict").out.splitlines()[-1]
+    assert strict.endswith(
+        "a does not pass: 0 kept, 0 broken, 2 undecided. No rule is decided: measure more images (about 368 would "
+        "decide 1 of them), and give a reference study (--against)."
+    )
+    assert check([KEPT, OPEN]).out.splitlines()[-1].endswith("a passes: 1 kept, 0 broken, 1 undecided")
+
+
+def test_a_missing_reference_is_one_warning(check, tmp_path, monkeypatch):
+    every = {name: value for name, value in RELATIVE.items() if name != "augmentation"}
+    done = check([every, OPEN], "--markdown", tmp_path / "gate.md", "--junit", tmp_path / "gate.xml")
+    line = "2 results of rules with may_fall or may_rise: undecided; each needs a reference study (--against)"
+    for text in (done.out, done.err):
+        warned = [each for each in text.splitlines() if each.startswith("warning: ")]
+        assert (len(warned), warned[-1]) == (2, f"warning: {line}")
+    assert (tmp_path / "gate.md").read_text().count("needs a reference study") == 2 + 1, "of each row, and once more"
+    assert (tmp_path / "gate.xml").read_text().count("needs a reference study") == 2, "of each case"
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    both = check([every])
+    assert (both.out + both.err).count("each needs a reference study") == 1, "a terminal shows both streams"
+
+
 def test_json_is_one_object(check):
     done = check([KEPT, OPEN, RELATIVE], "--json", "--strict")
     found = json.loads(done.out)
@@ -99,7 +128,7 @@ def test_json_is_one_object(check):
     assert found["results"][1]["images_needed"] == 368
     assert found["results"][2]["value"] is None
     assert len(found["warnings"]) == 2
-    assert "(against)" in found["warnings"][1]
+    assert found["warnings"][1].endswith("(noise, recall@1): undecided: needs a reference study (`against`)")
 
 
 @pytest.mark.parametrize("strict", [False, True])

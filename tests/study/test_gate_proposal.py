@@ -1,10 +1,13 @@
 """Rules to begin with: which tables they are of, that the study keeps them, and that its images can decide margins."""
 
+import re
+
 import pytest
 import yaml
 
 import embedshift
 from embedshift.errors import UsageError
+from embedshift.statistics.paired_shares import difference_of_shares
 from embedshift.study.gate import propose
 from support.comparing import OTHER, moved, variant
 from support.graded import MADE, graded
@@ -26,6 +29,8 @@ def test_a_study_of_200_images_decides_its_own_margins(tmp_path):
     rules = rules_of(first, file)
     margins = {rule["table"]: rule for rule in rules if "may_fall" in rule or "may_rise" in rule}
     assert margins["search"]["may_fall"] == 0.03
+    assert "may fall by at most 0.03" in file.read_text()
+    assert "images allow" not in file.read_text().partition("share: how far")[0], "0.03 is not wide"
     assert margins["summary"]["may_rise"] >= 0.02
     other = variant(first, tmp_path / "b", moved(0.0, 1, 0.01), shard_size=64, **OTHER)
     with_search(other, {"blur": ranked(200, lost=1), "noise": ranked(200, lost=20)})
@@ -43,6 +48,14 @@ def test_bounds_are_ends_of_intervals_rounded_to_the_outside(tmp_path):
         assert 0 <= rule["at_most"] - high < 0.01
     bounds = {rule["augmentation"]: rule["at_least"] for rule in rules if "at_least" in rule}
     assert bounds == {"blur": 0.92, "noise": 0.66}  # Clopper and Pearson: 0.9289 of 50 of 50, 0.6628 of 40
+
+    # Both margins are wide: recall's by its own formula, the share's by the root of the number of images.
+    text = " ".join((tmp_path / "rules.yaml").read_text().replace("#", "").split())
+    recall, share = map(int, re.findall(r"is wide: about (\d+) images allow 0.05", text))
+    falls = [-min(difference_of_shares(gained, 1, images)[0] for gained in (0, 1)) for images in (recall - 1, recall)]
+    assert falls[0] > 0.05 >= falls[1]
+    (margin,) = (rule["may_rise"] for rule in rules if "may_rise" in rule)
+    assert share == pytest.approx(50 * (margin / 0.05) ** 2, abs=1)
 
 
 @pytest.mark.parametrize("step", [1.0, 0.1])

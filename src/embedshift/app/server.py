@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from embedshift.config import BUNDLED
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.reader import Reader
 
@@ -160,5 +161,5 @@ def page_of(reader: Reader | None, photos: Callable[[Path], Path], model: str | 
         return lambda: make_page(found, reader)
     with tempfile.TemporaryDirectory() as folder:
         files = sorted(photos(Path(folder) / "photos").iterdir())
-        bench = by_photos(files, model or "dinov2-small-offline", device)
+        bench = by_photos(files, model or BUNDLED, device)
     return lambda: make_page(bench, None)

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +27,8 @@ from embedshift.cli.options import (
 )
 from embedshift.cli.signals import Signalled, stoppable
 from embedshift.cli.words import printable, say
-from embedshift.config import Json, StudyConfig
+from embedshift.cli.written import written
+from embedshift.config import BUNDLED, Json, StudyConfig
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 if TYPE_CHECKING:
@@ -191,7 +191,8 @@ def report(
         images_root=images_root,
         choices=[chosen(kind, settings) for kind in choices()],
     )
-    _say_written(study)
+    for line in written(study.folder):
+        say(line)
 
 
 @app.command()
@@ -208,7 +209,7 @@ def demo(
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
     photos = copy_photos(out / "photos")
-    _measure({"images": [str(photos)], "model": "dinov2-small-offline"}, out, quiet=quiet, as_json=as_json)
+    _measure({"images": [str(photos)], "model": BUNDLED}, out, quiet=quiet, as_json=as_json)
 
 
 @app.command("list")
@@ -227,7 +228,7 @@ def list_known(
 
 
 def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, again: Json = {}) -> None:  # noqa: B006 - only read
-    from embedshift.cli.terminal import print_wide, progress
+    from embedshift.cli.terminal import print_table, progress
     from embedshift.config import make_config
     from embedshift.steps import run_study
 
@@ -240,7 +241,7 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
             step(count)
 
         run_study(make_config(settings), out, **again, progress=measured, on_start=on_start)
-    from embedshift.cli.results import result_tables  # after the first lines, which wait for no table
+    from embedshift.cli.results import legend, result_tables  # after the first lines, which wait for no table
     from embedshift.study import Study
 
     seconds, study = time.monotonic() - started, Study(out)
@@ -250,28 +251,19 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
     if as_json:
         say(json.dumps(_json(study)))
     else:
-        for table in result_tables(study):
-            print_wide(table)
+        for table, spare in result_tables(study):
+            print_table(table, spare)
+        for line in legend(study):
+            say(line)
         when = f"in {seconds:.1f} s" if steps else "before; nothing was left to do"
         say(f"{counts.measured} of {counts.images} images measured {when}.")
-        _say_written(study)
+        for line in written(study.folder):
+            say(line)
     for first in study.failures().head(1).iter_rows(named=True):
         log.warning(
             "%d of %d images could not be measured (first: %s, stage %s: %s); %s lists all of them",
             counts.failed, counts.images, first["image_id"], first["stage"], first["reason"], out / "failures.parquet",
         )  # fmt: skip
-
-
-def _say_written(study: "Study") -> None:
-    say("Written:")
-    for path in _written(study.folder):
-        say(f"  {path}")
-
-
-def _written(folder: Path) -> Iterator[Path]:
-    for name in ("study.json", "shards", "failures.parquet", "tables", "figures", "report.html"):
-        if (folder / name).exists():
-            yield folder / name
 
 
 def _json(study: "Study") -> Json:

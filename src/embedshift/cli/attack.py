@@ -9,7 +9,7 @@ from statistics import fmean
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from embedshift.cli.terminal import print_wide, progress
+from embedshift.cli.terminal import print_table, progress
 from embedshift.cli.words import say
 from embedshift.config import Json
 from embedshift.config.attack import AttackConfig
@@ -34,7 +34,7 @@ def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: b
     if as_json:
         say(json.dumps({"attack": str(out), "encoder": found.encoder, "counts": counts, "variants": rows}))
     else:
-        print_wide(_table(found, rows, target=config.target is not None))
+        print_table(_table(found, rows, target=config.target is not None))
         say(f"{counts['attacked']} of {sum(counts.values())} images attacked. Written: {out / FILE}")
         say("To measure the attacked images with this or another encoder:")
         folders = " ".join(str(out / name) for name in (ORIGINALS, *names))

@@ -12,6 +12,7 @@ import typer
 from embedshift.cli.app import Quiet, app
 from embedshift.cli.options import with_flags
 from embedshift.cli.words import say
+from embedshift.config import BUNDLED
 from embedshift.errors import MissingExtra
 
 
@@ -20,7 +21,7 @@ def browse(
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="A finished study. Default: none.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="The encoder; with DIR, where its encoder lies now. Default: dinov2-small-offline."),
+        typer.Option(help=f"The encoder; with DIR, where its encoder lies now. Default: {BUNDLED}."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
     port: Annotated[

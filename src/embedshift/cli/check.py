@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from pathlib import Path
 
 import typer
@@ -9,7 +10,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from embedshift.cli.terminal import print_wide
+from embedshift.cli.app import app
+from embedshift.cli.options import with_flags
+from embedshift.cli.terminal import fits, print_table
 from embedshift.cli.words import say
 from embedshift.errors import UsageError
 from embedshift.study.gate import Checked, check, output
@@ -34,15 +37,17 @@ def gate(
         raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
     found = check(folder, rules, against)
     warnings = output.warnings(found)
-    for line in warnings:
+    # Someone who reads both streams in one terminal reads a warning once.
+    for line in warnings if as_json or not (sys.stdout.isatty() and sys.stderr.isatty()) else ():
         log.warning("%s", line)
     if as_json:
         say(json.dumps(output.to_json(found, strict=strict)))
     else:
-        print_wide(_table(found))
+        wide = _table(found)
+        print_table(wide if fits(wide) else _narrow_table(found))
         for line in warnings:
-            say(f"warning: {line}")
-        say(output.headline(found, strict=strict))
+            say(f"warning: {with_flags(line, app)}")
+        say(with_flags(output.headline(found, strict=strict), app))
     # Not through a temporary file: a workflow's path may be a pipe, or the only file that it may write.
     if junit is not None:
         junit.write_text(output.to_junit(found, strict=strict), encoding="utf-8")
@@ -50,6 +55,17 @@ def gate(
         markdown.write_text(output.to_markdown(found, strict=strict), encoding="utf-8")
     if not found.passes(strict=strict):
         raise typer.Exit(BROKEN)
+
+
+def _narrow_table(found: Checked) -> Table:
+    """Returns a table with cells above each other; the warnings alone give the numbers of images."""
+    table = Table(box=SIMPLE_HEAD)
+    for heading in ("outcome", "rule\nrow", "value, 95 % interval\nrequired"):
+        table.add_column(heading, overflow="fold")
+    for result in found.results:
+        outcome, rule, row, value, interval, required, *_ = output.cells(result)
+        table.add_row(Text(outcome, _STYLES[outcome]), f"{rule}\n{row}", f"{value}  {interval}\n{required}")
+    return table
 
 
 def _table(found: Checked) -> Table:

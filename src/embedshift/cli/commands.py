@@ -48,8 +48,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
-    from embedshift.cli.comparison import compared_tolerances, comparison_lines, comparison_table
-    from embedshift.cli.terminal import print_wide, set_up_logging
+    from embedshift.cli.comparison import compared_tolerances, comparison_lines, comparison_tables, no_difference
+    from embedshift.cli.terminal import fits, print_table, set_up_logging
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
     found = embedshift.compare(studies, out=out)
@@ -57,8 +57,12 @@ def compare(
         say(json.dumps(found.to_dicts()))
         return
     if not found.tolerances.is_empty():
-        print_wide(compared_tolerances(found))
-    print_wide(comparison_table(found))
+        print_table(compared_tolerances(found))
+    tables = comparison_tables(found, fits)
+    for table in tables:
+        print_table(table)
+    if not tables:
+        say(no_difference(found))
     for line in comparison_lines(found):
         say(line)
     if out is not None:
@@ -86,7 +90,7 @@ def search(
 ) -> None:
     """Test whether image search still finds the original of a changed image, and list likely duplicates."""
     from embedshift.cli.search import lines, no_threshold, recall_table, threshold_table
-    from embedshift.cli.terminal import print_wide, set_up_logging
+    from embedshift.cli.terminal import print_table, set_up_logging
     from embedshift.study import load
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
@@ -96,9 +100,9 @@ def search(
         tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES}
         say(json.dumps({"study": str(folder)} | tables))
         return
-    print_wide(recall_table(study, found))
+    print_table(recall_table(study, found), ("knn_overlap@10", "recall@5", "recall@10"))
     if len(study.thresholds()):
-        print_wide(threshold_table(study))
+        print_table(threshold_table(study))
     else:
         say(no_threshold(study))
     for line in lines(study):

@@ -1,6 +1,6 @@
 """The output of a comparison: means of all studies side by side, their differences, their tolerances."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
@@ -12,37 +12,66 @@ from embedshift.statistics.units import in_words, interval_in_words
 from embedshift.study.comparison import Comparison
 
 
-def comparison_table(found: Comparison) -> Table:
-    """Returns means of all studies side by side, and each study's difference from the first with its interval.
+def comparison_tables(found: Comparison, fits: Callable[[Table], bool]) -> list[Table]:
+    """Returns a table of the means of all studies and of their differences from the first, with intervals.
 
-    Metrics that are equal in all studies, such as those of equal pixels, are left out.
+    Metrics that are equal in all studies, such as those of equal pixels, are left out; without any other there is no
+    table.
+
+    Args:
+        found: The comparison.
+        fits: Whether the terminal is wide enough for a table; if not, each study but the first has a table of its own.
     """
-    names = found.studies["study"].to_list()
+    shown = found.side_by_side.filter(pl.col("augmentation").is_in(found.shown))
+    first, *others = found.studies["study"].to_list()
+    parts = [
+        (str(metric), rows)
+        for (metric,), rows in shown.group_by("metric", maintain_order=True)
+        if not all(rows[name].equals(rows[first], null_equal=True) for name in others)
+    ]
+    if not parts:
+        return []
+    whole = _table(found, parts, first, others)
+    return [whole] if fits(whole) else [_table(found, parts, first, [name]) for name in others]
+
+
+def _table(found: Comparison, parts: Sequence[tuple[str, pl.DataFrame]], first: str, others: Sequence[str]) -> Table:
     title = (
         f"{found.studies['compared'][0]} images measured by every study; means, and differences with 95 % intervals; "
         "* = significant, corrected for all augmentations of a metric"
     )
-    if len(found.shown) < found.side_by_side["augmentation"].n_unique():
+    if len(found.shown) < _augmentations(found):
         title += f"; {ONE_LEVEL} (in the first study)"
+    if len(others) == 1:
+        title = f"mean: {others[0]}\nreference: {first}\n{title}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("metric", no_wrap=True)
-    table.add_column("augmentation", no_wrap=True)
-    table.add_column(names[0], justify="right", overflow="fold")
-    for name in names[1:]:
-        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("metric\n  augmentation", no_wrap=True)
+    for_each = [name.replace(" ", "\n") for name in (first, *others)] if len(others) > 1 else ["reference", "mean"]
+    table.add_column(for_each[0], justify="right")
+    for name in for_each[1:]:
+        table.add_column(name, justify="right")
         table.add_column("difference", justify="right", no_wrap=True)
     told = {(r["metric"], r["augmentation"], r["study"]): r for r in found.comparison.iter_rows(named=True)}
-    of_those_shown = found.side_by_side.filter(pl.col("augmentation").is_in(found.shown))
-    for (metric,), rows in of_those_shown.group_by("metric", maintain_order=True):
-        if all(rows[name].equals(rows[names[0]], null_equal=True) for name in names):
-            continue
-        for index, row in enumerate(rows.iter_rows(named=True)):
-            cells = [number(row[names[0]])]
-            for name in names[1:]:
+    for metric, rows in parts:
+        table.add_row(metric)
+        for row in rows.iter_rows(named=True):
+            cells = [number(row[first])]
+            for name in others:
                 cells += [number(row[name]), _with_interval(told[metric, row["augmentation"], name])]
-            table.add_row("" if index else str(metric), row["augmentation"], *cells)
+            table.add_row(f"  {row['augmentation']}", *cells)
         table.add_section()
     return table
+
+
+def _augmentations(found: Comparison) -> int:
+    return found.side_by_side["augmentation"].n_unique()
+
+
+def no_difference(found: Comparison) -> str:
+    """Returns the sentence for a comparison without a table: no mean of a study differs from the first study's."""
+    where = "" if len(found.shown) == _augmentations(found) else f" ({ONE_LEVEL}, in the first study)"
+    images = found.studies["compared"][0]
+    return f"No difference: every metric has the same means in all studies, over {images:,} images{where}."
 
 
 def compared_tolerances(found: Comparison) -> Table:

@@ -11,6 +11,8 @@ from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, SHARE, by_
 from embedshift.statistics.units import in_words, interval_in_words
 from embedshift.study import Study
 
+PERFORMANCE = "mean\nperformance"
+
 
 def summary_table(study: Study) -> Table:
     """Returns the summary for a terminal: shares of the distance to an unrelated image and means, furthest first."""
@@ -24,8 +26,8 @@ def summary_table(study: Study) -> Table:
     table.add_column("share", justify="right")
     table.add_column("95 % interval", justify="right", no_wrap=True)
     for heading in (
-        *(METRICS[name].label.split()[0] for name in metrics),
-        "mean\nperformance",
+        *map(_heading, metrics),
+        PERFORMANCE,
         *(() if clusters is None else ("cluster",)),
     ):
         table.add_column(heading, justify="right")
@@ -65,7 +67,7 @@ def tolerance_table(study: Study) -> Table:
         table.add_column(f"search misses {100 * MISSED:g} %", no_wrap=True)
     levels = max(len(family.views) for family in reader.families)
     for level in range(1, levels + 1):
-        table.add_column(f"share at\nlevel {level}", justify="right", no_wrap=True)
+        table.add_column(_level(level), justify="right", no_wrap=True)
     shares = study.strength().filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
     for family in reader.families:
         row, of_search = found.get(family.name), missed.get(family.name)
@@ -82,14 +84,34 @@ def tolerance_table(study: Study) -> Table:
     return table
 
 
-def result_tables(study: Study) -> Iterator[Table]:
-    """Yields the tables that a run prints: tolerances of families first, and only these if there are many views."""
+def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
+    """Yields the tables that a run prints: tolerances of families first, and only these if there are many views.
+
+    With each come the headings of columns that a narrow terminal leaves out, in this order.
+    """
     reader = study.reader()
     if "tolerance" in reader.table_names:
-        yield tolerance_table(study)
+        levels = range(1, 1 + max(len(family.views) for family in reader.families))
+        yield tolerance_table(study), [_level(level) for level in (*levels[1::2], *levels[::2])]
         if not reader.has_pairs:
             return
-    yield summary_table(study)
+    of_pixels, of_encoder = PAPER_METRICS[3:], ("l2_distance", "attention_similarity", COSINE)
+    spare = [*map(_heading, of_pixels[::-1]), "cluster", PERFORMANCE, *map(_heading, of_encoder)]
+    yield summary_table(study), spare
+
+
+def _heading(metric: str) -> str:
+    return METRICS[metric].label.split()[0]
+
+
+def _level(level: int) -> str:
+    return f"share at\nlevel {level}"
+
+
+def legend(study: Study) -> Iterator[str]:
+    """Yields what the columns of these tables mean, and where all numbers are."""
+    yield "share: 0 = unchanged, 1 = as far as an unrelated image."
+    yield f"Metrics: docs/metrics.md, `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
 
 
 def _undefined_last(value: float | None) -> tuple[bool, float]:

@@ -37,10 +37,10 @@ def threshold_table(study: Study) -> Table:
     """Returns the cosine thresholds for equal images, and how many views still reach them."""
     title = "Duplicates: cosine thresholds by false-match rate, and the fraction of views matched with their original"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("false-match rate", justify="right")
+    table.add_column("false-match\nrate", justify="right", no_wrap=True)
     table.add_column("threshold, 95 % interval", no_wrap=True)
-    table.add_column("views matched: lowest", no_wrap=True)
-    table.add_column("highest", no_wrap=True)
+    table.add_column("views matched:\nlowest")
+    table.add_column("highest")
     matches = study.table("matches").drop_nulls("value")
     for row in study.thresholds().iter_rows(named=True):
         ends = "-" if row["ci_low"] is None else f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
@@ -63,7 +63,8 @@ def lines(study: Study) -> Iterator[str]:
     """Yields the nearest pairs of different images, the prediction for larger galleries, and where all results are."""
     pairs = study.duplicates()
     if len(pairs):
-        yield f"Nearest pairs of different images ({len(pairs):,} reach the strictest threshold):"
+        shown = min(PRINTED, len(pairs))
+        yield f"Nearest pairs of different images ({shown} of {len(pairs):,} that reach the strictest threshold):"
     for row in pairs.head(PRINTED).iter_rows(named=True):
         yield f"  {row['cosine']:.4f}  {row['image_id']}  {row['other']}"
     predicted = study.table("gallery_sizes").filter(kind="predicted").drop_nulls("recall")

@@ -4,8 +4,9 @@ import contextlib
 import logging
 import os
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,13 +14,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from embedshift.cli.words import printable
+from embedshift.cli.words import printable, say
 
 if TYPE_CHECKING:
     from embedshift.steps import Start
 
 log = logging.getLogger("embedshift")
-out_console, err_console = Console(), Console(stderr=True)
+# Without a terminal: how often a line of progress is logged.
+LINE_SECONDS = 10
+# Columns that no table takes.
+_WIDEST = 10_000
+err_console = Console(stderr=True)
 
 
 @contextlib.contextmanager
@@ -39,6 +44,8 @@ def progress(
             log.info("%s: this study is already finished; nothing to do", start.out)
         elif start.done:
             log.info("resuming: %d of %d images are done", start.done, start.images)
+        if bar.disable and not start.complete:
+            log.info("%s; the rate and the time left are shown every %d s", doing, LINE_SECONDS)
         if start.skipped:
             log.info("skipped files that are not images: %s", dict(start.skipped))
 
@@ -47,7 +54,7 @@ def progress(
         now = time.monotonic()
         rate = state["new"] / max(now - state["begun"], 1e-9)
         bar.update(task, advance=count, rate=_rate(rate))
-        if bar.disable and now - state["said"] > 10:
+        if bar.disable and now - state["said"] > LINE_SECONDS:
             state["said"] = now
             through = state["done"] + state["new"]
             left = (state["total"] - through) / rate
@@ -106,6 +113,40 @@ class _OfNames(Console):
         return super().render_str(printable(text, keep="\n"), **settings | {"markup": False, "emoji": False})
 
 
-def print_wide(table: Table) -> None:
-    """Prints a table on stdout, on lines of at least 140 characters."""
-    _OfNames(width=max(out_console.width, 140)).print(table)
+def print_table(table: Table, spare: Sequence[str] = ()) -> None:
+    """Prints a table on stdout, as wide as the terminal; without one, on 140 characters at least.
+
+    Args:
+        table: The table.
+        spare: Headings of the columns to leave out one after the other until the table fits; a line below names them.
+    """
+    left: list[str] = []
+    for heading in spare:
+        if fits(table):
+            break
+        if any(column.header == heading for column in table.columns):
+            table, left = _without(table, heading), [*left, " ".join(heading.split())]
+    _OfNames(width=_width()).print(table)
+    if left:
+        for line in textwrap.wrap(f"Left out on {_width()} characters: {', '.join(left)}", _width()):
+            say(line)
+
+
+def fits(table: Table) -> bool:
+    """Returns whether the terminal is wide enough for a table with unbroken cells."""
+    console = _OfNames(width=_WIDEST)
+    return console.measure(table).maximum <= _width()
+
+
+def _width() -> int:
+    """Returns the width of the terminal, or what COLUMNS says; for a file or a pipe 140 at least."""
+    width = Console().width
+    return width if sys.stdout.isatty() or os.environ.get("COLUMNS") else max(width, 140)
+
+
+def _without(table: Table, heading: str) -> Table:
+    """Returns a table without one of its columns."""
+    kept = [column for column in table.columns if column.header != heading]
+    made = Table(*kept, title=table.title, caption=table.caption, title_justify=table.title_justify, box=table.box)
+    made.rows = table.rows
+    return made

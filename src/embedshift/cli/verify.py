@@ -10,7 +10,7 @@ from rich.text import Text
 
 from embedshift.cli.app import app
 from embedshift.cli.options import with_flags
-from embedshift.cli.terminal import print_wide
+from embedshift.cli.terminal import print_table
 from embedshift.cli.words import say
 from embedshift.errors import EmbedshiftError
 from embedshift.store.verification import Finding, Verification, verify
@@ -25,7 +25,7 @@ def print_verified(folder: Path, as_json: bool) -> None:
     if as_json:
         say(json.dumps(found.to_dict()))
     else:
-        print_wide(_table(found))
+        print_table(_table(found))
         say(_headline(found))
     if found.damaged:
         raise typer.Exit(EmbedshiftError.exit_code)

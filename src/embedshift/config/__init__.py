@@ -26,6 +26,8 @@ Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 
+# The name of the encoder that the extra `offline` brings.
+BUNDLED = "dinov2-small-offline"
 # The name of the augmentations of a study of pairs, and the settings that select from suites of augmentations.
 PAIRS, DRAWN = "pairs", ("families", "levels", "frost_textures")
 # Settings that only studies of pairs have.

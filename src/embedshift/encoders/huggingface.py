@@ -13,7 +13,7 @@ import torch
 import transformers
 from torch import nn
 
-from embedshift.config import Precision
+from embedshift.config import BUNDLED, Precision
 from embedshift.encoders.embeddings import READERS, tower
 from embedshift.encoders.families import MODEL_TYPES, family_of
 from embedshift.encoders.family import Family
@@ -150,7 +150,7 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
             if offline:
                 raise EmbedshiftError(
                     f"{model}: the Hugging Face Hub cannot be reached and the model is not in the local cache. Give a "
-                    "local folder with the model, or use the bundled encoder: `model` dinov2-small-offline"
+                    f"local folder with the model, or use the bundled encoder: `model` {BUNDLED}"
                 ) from error
             words = "it has no model_type" if isinstance(error, KeyError) else _first_line(error)
             others = f". For timm or open_clip use timm:hf-hub:{model} or open_clip:hf-hub:{model}"

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
 from embedshift.augmentations.purifiers import check_purifiers
 from embedshift.config import Precision, StudyConfig
-from embedshift.encoders import Encoder
+from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, UsageError
@@ -80,9 +80,12 @@ def prepared(
 ) -> Iterator[Prepared]:
     """Gives the study with its images listed and its encoder ready, until the end of the block."""
     suite = suite or find_suite(config)
+    if encoder is None:
+        check_name(config.model)
     source, samples, order = list_images(config, out)
-    if encoder is None:  # its libraries alone take seconds to import
-        log.info("%d images; loading the encoder %s", len(samples), config.model)
+    # Said before the encoder is loaded, whose libraries alone take seconds to import.
+    views = 1 + len(suite.names) * config.draws
+    log.info("images: %s, views: %s per image%s", f"{len(samples):,}", f"{views:,}", _loading(config, encoder))
     pairs = inspect(source) if isinstance(source, PairedSource) else {}
     if pairs:
         variants = [Variant(name, bytes_hash=e.bytes_hash, missing=e.missing) for name, e in pairs.items()]
@@ -117,6 +120,10 @@ def prepared(
             identity=identity,
             pairs=pairs,
         )
+
+
+def _loading(config: StudyConfig, encoder: Encoder | None) -> str:
+    return "" if encoder is not None else f"; loading the encoder {config.model}"
 
 
 def _refuse_more_than_memory(plan: Plan) -> None:

@@ -47,7 +47,7 @@ def facts(
     return {
         "Encoder": [
             ("name", title if title == name else f"{title} ({name})"),
-            ("revision", encoder.revision or "not recorded"),
+            *([("revision", encoder.revision)] if encoder.revision else []),
             ("hash of the weights", encoder.weights_hash),
             ("embedding", f"{encoder.dim} numbers, not normalised{_words(encoder.embedding_definition)}"),
             ("attention", f"{grid[0]} x {grid[1]} patches; {attention}" if grid else attention),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 from markupsafe import Markup
 
-from embedshift.config import Json
+from embedshift.config import BUNDLED, Json
 from embedshift.report.numbers import MISSING, count, in_percent, listed
 from embedshift.store.info import StudyInfo
 from embedshift.store.labels import labels_of
@@ -16,8 +16,6 @@ RECALL = "recall@1"
 SAFE, HALF = 0.95, 0.5
 # Augmentations that a sentence names; the others are counted.
 NAMED = 6
-# The bundled encoder.
-_BUNDLED = "dinov2-small-offline"
 
 
 def sentences(search: pl.DataFrame, among: str) -> list[Markup]:
@@ -72,9 +70,12 @@ def warning(info: StudyInfo, encoder: str) -> str:
         info: The content of study.json.
         encoder: The encoder's name.
     """
-    if info.encoder.name != _BUNDLED:
+    if info.encoder.name != BUNDLED:
         return ""
-    return f"{encoder} is a weak encoder for image search. Its results do not show how well other encoders search."
+    return (
+        f"{encoder} is a weak encoder for image search. Its results do not show how well other encoders search. To "
+        "measure your own encoder, run embedshift with its name or its folder as model: see docs/encoders.md."
+    )
 
 
 def _alike(rows: Sequence[Json]) -> bool:

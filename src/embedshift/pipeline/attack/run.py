@@ -15,7 +15,7 @@ from embedshift.augmentations.purifiers import check_purifiers
 from embedshift.config import Json
 from embedshift.config.attack import AttackConfig
 from embedshift.config.files import read_file
-from embedshift.encoders import Encoder, load_encoder
+from embedshift.encoders import Encoder, check_name, load_encoder
 from embedshift.encoders.attack.pgd import library
 from embedshift.encoders.attack.worst import fixed_threads
 from embedshift.encoders.base import Differentiable, EncoderInfo, Preprocess
@@ -109,7 +109,10 @@ def run_attack(
     """
     check_purifiers(config.through)
     library("foolbox")
+    if encoder is None:
+        check_name(config.model)
     source, samples = list_images(config, out)
+    log.info("images: %s, variants: %d per image", f"{len(samples):,}", len(variants_of(config)))
     if encoder is None:
         encoder = load_encoder(config.model, device=config.device, size=config.size, embedding=config.embedding)
     if not isinstance(encoder, Differentiable):

@@ -100,8 +100,7 @@ class Exports:
                 every view of draw 0 as the encoder saw them, drawn again into `out/data`, and their attention maps.
             images: Ids, or how many images to draw by the study's seed. None = all, and all that failed.
             embeddings: Whether samples have the field `embedding`, float32 `[D]`.
-            images_root: The folder that holds the images on this machine. By default they are read from where the run
-                read them, if a run of this user did.
+            images_root: As in `to_datasets`.
 
         Returns:
             The folder.

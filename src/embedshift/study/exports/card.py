@@ -60,7 +60,7 @@ def _measured(reader: Reader) -> list[str]:
     day = datetime.datetime.fromtimestamp((reader.folder / FILE).stat().st_mtime, datetime.UTC).date()
     facts = [
         ("Encoder", escaped(reader.naming.setting(encoder.name))),
-        ("Revision", escaped(encoder.revision) if encoder.revision else "not recorded"),
+        *([("Revision", escaped(encoder.revision))] if encoder.revision else []),
         ("Hash of the weights", f"`{_hex(encoder.weights_hash)}`"),
         ("Embedding", f"{encoder.dim} numbers; {escaped(encoder.embedding_definition or 'as the encoder gives it')}"),
         ("Input", f"{encoder.size} x {encoder.size} pixels, {escaped(encoder.precision)}"),

@@ -18,7 +18,7 @@ from embedshift.study.gate.rule import Rule, as_rules, read_rules
 from embedshift.study.gate.tables import TABLES, check_bound, check_unit, chosen_rows, estimate, unit_of
 from embedshift.study.study import Study, load
 
-WITHOUT = "needs a reference study (against)"
+WITHOUT = "needs a reference study (`against`)"
 COMPARISON = "comparison"
 
 

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from embedshift.config import Json
-from embedshift.study.gate.check import Checked, Result, counted
+from embedshift.study.gate.check import WITHOUT, Checked, Result, counted
 from embedshift.study.markdown import escaped, printable, table
 
 MISSING = "-"
@@ -26,13 +26,35 @@ def headline(checked: Checked, *, strict: bool) -> str:
         'study passes: 0 kept, 0 broken, 0 undecided'
     """
     against = "" if checked.against is None else f" against {checked.against}"
-    verdict = "passes" if checked.passes(strict=strict) else "does not pass"
-    return f"{checked.study}{against} {verdict}: {counted(checked)}"
+    nothing = checked.outcome == "undecided" and not checked.of("kept")
+    verdict = "does not pass" if not checked.passes(strict=strict) else "is undecided" if nothing else "passes"
+    words = f"{checked.study}{against} {verdict}: {counted(checked)}"
+    return f"{words}. No rule is decided: {what_decides(checked)}." if nothing else words
+
+
+def what_decides(checked: Checked) -> str:
+    """Returns what to do about the undecided results: measure more images, or give a reference."""
+    undecided = checked.of("undecided")
+    needed = sorted(result.images_needed for result in undecided if result.images_needed is not None)
+    steps = []
+    if needed:
+        often = f"{needed[0]:,}" if needed[0] == needed[-1] else f"{needed[0]:,} to {needed[-1]:,}"
+        whom = "it" if len(undecided) == 1 else "them" if len(needed) == len(undecided) else f"{len(needed)} of them"
+        steps.append(f"measure more images (about {often} would decide {whom})")
+    if any(result.note == WITHOUT for result in undecided):
+        steps.append("give a reference study (`against`)")
+    return ", and ".join(steps) or "the warnings say why"
 
 
 def warnings(checked: Checked) -> list[str]:
-    """Returns one line for each undecided result."""
-    return [f"{result.rule} ({result.place}): {why(result)}" for result in checked.of("undecided")]
+    """Returns one line for each undecided result, and one line for all that lack a reference study."""
+    undecided = checked.of("undecided")
+    without = [result for result in undecided if result.note == WITHOUT]
+    alone = [result for result in undecided if len(without) < 2 or result.note != WITHOUT]
+    lines = [f"{result.rule} ({result.place}): {why(result)}" for result in alone]
+    if len(without) > 1:
+        lines.append(f"{len(without)} results of rules with may_fall or may_rise: undecided; each {WITHOUT}")
+    return lines
 
 
 def why(result: Result) -> str:

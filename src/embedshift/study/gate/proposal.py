@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 from textwrap import fill, indent
@@ -14,6 +14,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.paired_shares import difference_of_shares
 from embedshift.statistics.summary import COSINE
+from embedshift.study.gate.decision import Ends, Estimate, images_needed
 from embedshift.study.gate.estimates import mover
 from embedshift.study.gate.tables import estimate, images_of, strengths
 from embedshift.study.study import Study, load
@@ -22,6 +23,9 @@ from embedshift.study.study import Study, load
 STEP, LEAST_SHARE = 0.005, 0.02
 # A tolerance's margin is never below this part of the way from no change to the strongest level.
 LEAST_TOLERANCE = 0.05
+# Margins above these are called wide: of a recall or a share, and of a tolerance as part of the same way.
+WIDE, WIDE_TOLERANCE = 0.05, 0.2
+_ROOT = "if intervals shrink with the root of the number of images"
 
 _HEAD = """\
 # Rules for `embedshift check`, written from {study}: {encoder}, {images} images.
@@ -106,13 +110,26 @@ def _of_search(study: Study) -> Iterator[Part]:
     images = min(images_of(study, row) for row in recall.iter_rows(named=True))
     if images < LEAST_IMAGES:
         return
-    ends = (difference_of_shares(gained, 1, images)[0] for gained in (0, 1))
-    margin = rounded(-min(ends), str(STEP), up=True)
+    margin = rounded(_one_lost(images)[1], str(STEP), up=True)
     yield (
         f"recall@1 may fall by at most {margin:g} under any augmentation. {images} images can decide this "
-        "if one image is lost and at most one is gained.",
+        f"if one image is lost and at most one is gained.{_wide(margin, images, at=_one_lost)}",
         [{**chosen, "may_fall": margin}],
     )
+
+
+def _one_lost(images: int) -> tuple[float, float]:
+    """Returns how far recall may have fallen if one image is lost and at most one is gained, as two signed ends."""
+    fall = -min(difference_of_shares(gained, 1, images)[0] for gained in (0, 1))
+    return -fall, fall
+
+
+def _wide(margin: float, images: int, at: Ends | None = None) -> str:
+    """Returns a sentence on a wide margin that gives the images for a margin of `WIDE`; "" if it is not wide."""
+    if margin <= WIDE:
+        return ""
+    needed = images_needed(Estimate(0.0, -margin, margin, images, at), -WIDE)
+    return f" The margin is wide: about {needed:,} images allow {WIDE:g}{'' if at else f', {_ROOT}'}."
 
 
 def _of_shares(study: Study) -> Iterator[Part]:
@@ -134,7 +151,8 @@ def _of_shares(study: Study) -> Iterator[Part]:
     margin = max(LEAST_SHARE, rounded(widest, str(STEP), up=True))
     yield (
         f"The share may rise by at most {margin:g} under any augmentation: the width of the widest interval here, at "
-        f"least {LEAST_SHARE:g}. Similar checkpoints, paired by image, have narrower intervals.",
+        f"least {LEAST_SHARE:g}. Similar checkpoints, paired by image, have narrower intervals."
+        f"{_wide(margin, study.reader().info.counts.measured)}",
         [{**chosen, "may_rise": margin}],
     )
 
@@ -144,6 +162,7 @@ def _of_tolerances(study: Study) -> Iterator[Part]:
         return
     kept: list[Json] = []
     margins: list[Json] = []
+    wide: list[tuple[str, int | None]] = []
     for row in study.tolerance().iter_rows(named=True):
         found = estimate(study, "tolerance", "value", row)
         known = strengths(study, row["family"], row["criterion"])
@@ -152,18 +171,39 @@ def _of_tolerances(study: Study) -> Iterator[Part]:
         if not math.isfinite(weak):
             continue
         kept.append({**chosen, "at_least" if known.rises else "at_most": two_figures(weak, up=not known.rises)})
-        low, value, high = (
-            each if math.isfinite(each) else known.strongest for each in (found.low, found.value, found.high)
-        )
+        ends = (found.low, found.value, found.high)
+        low, value, high = (each if math.isfinite(each) else known.strongest for each in ends)
         margin = max(mover([value, low, high], [value, low, high], 1).high, LEAST_TOLERANCE * known.way)
         margins.append({**chosen, "may_fall" if known.rises else "may_rise": two_figures(margin, up=True)})
+        if margin > (limit := WIDE_TOLERANCE * known.way):
+            root = Estimate(0.0, -margin, margin, known.images)
+            wide.append((row["family"], images_needed(root, -limit) if all(map(math.isfinite, ends)) else None))
     yield (
         "tolerance: the strength at which the mean share reaches 0.1, or a search misses 5 % of the views. "
         "Bounds: weak ends of this study's intervals. "
         "For units that fall as the change gets stronger, such as quality, lower is better.",
         kept,
     )
-    yield "Margins: differences that this study could not distinguish from no difference.", margins
+    yield f"Margins: differences that this study could not distinguish from no difference.{_wide_ones(wide)}", margins
+
+
+def _wide_ones(wide: Sequence[tuple[str, int | None]]) -> str:
+    """Returns sentences on wide margins of tolerances; "" for none.
+
+    Args:
+        wide: Families, each with the images that would narrow its margin to what is not wide; None = not known.
+
+    Example:
+        >>> _wide_ones([("jpeg", 40), ("blur", None)]).partition(": ")[2]
+        'jpeg, blur. More images narrow them.'
+    """
+    if not wide:
+        return ""
+    names, needed = zip(*wide, strict=True)
+    most = None if None in needed else max(needed)
+    more = "More images narrow them." if most is None else f"About {most:,} images narrow them, {_ROOT}."
+    words = f"Wide margins, above {100 * WIDE_TOLERANCE:g} % of the way from no change to the strongest level"
+    return f" {words}: {_line(', '.join(dict.fromkeys(names)))}. {more}"
 
 
 def _known(table: pl.DataFrame, column: str) -> list[Json]:
