@@ -42,12 +42,10 @@ def chart(found: Points, x: str, y: str) -> Markup:
         for tick in _ticks(left, across)
     )
     beside = Markup("").join(
-        Markup('<span style="top:{}">{}</span>').format(percent(tick, up, bottom), _written(tick))
-        for tick in heights
+        Markup('<span style="top:{}">{}</span>').format(percent(tick, up, bottom), _written(tick)) for tick in heights
     )
     lines = Markup("").join(
-        Markup('<line x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(percent(tick, up, bottom))
-        for tick in heights
+        Markup('<line x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(percent(tick, up, bottom)) for tick in heights
     )
     words = "Points, one an image. Left and right arrows go from point to point, Enter shows the image."
     return Markup(
