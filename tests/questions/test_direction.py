@@ -197,6 +197,7 @@ def test_tables_equal_loops_over_the_embeddings_of_a_study(tmp_path):
     embedding = study.rows().collect()["embedding"].to_numpy().reshape(30, 7, -1)
     wanted = by_loops(embedding, 3, 2)
     matrix = study.table("directions").drop("augmentation").to_numpy()
+    assert len(numbers_of(study)) == 2 * 3 * 3
     np.testing.assert_allclose(matrix, [[cosine(u, v) for v in wanted["mean"]] for u in wanted["mean"]], atol=1e-6)
     table = study.table("shifts")
     assert table.columns == ["augmentation", "images", "shared", "null", "split_half", "cross_share"]
@@ -241,6 +242,12 @@ def test_above_twenty_augmentations_one_line_says_what_is_left_out(tmp_path, cap
     clusters._left_out.cache_clear()
     few = make_study(tmp_path / "few", 10, names[:20])
     assert {"pairwise", "clusters", "directions", "directions_of_images"} <= set(few.table_names)
+    assert numbers_of(few) == []  # in so many cells they would be too small
+
+
+def numbers_of(study):
+    """The numbers in the cells of the figure."""
+    return [text for axes in study.figure("directions").axes for text in axes.texts]
 
 
 def test_views_that_do_not_move_still_have_their_tables(tmp_path):

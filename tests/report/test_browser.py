@@ -2,9 +2,9 @@
 
 import pytest
 
-from support.report_fixtures import CLOSING, NASTY
+from support.report_fixtures import CLOSING, NASTY, TOO_WIDE
 
-WIDTHS = (1600, 380)
+WIDTHS = (1280, 380)
 
 POOR_CONTRAST = """() => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -34,6 +34,23 @@ POOR_CONTRAST = """() => {
   return poor;
 }"""
 
+# The paper's figures: where each is, and its width as a fraction of its own size.
+FIGURES = """[...document.querySelectorAll("#figures .paper")].map((figure) => {
+  const [box, image] = [figure.getBoundingClientRect(), figure.querySelector("img")];
+  return [Math.round(box.top), Math.round(box.left), image.clientWidth / image.getAttribute("width")];
+})"""
+
+# Whether the buttons of a chart lie on its words.
+COVERED = """(id) => {
+  const chart = document.getElementById(id).closest("figure");
+  const bar = chart.querySelector(".modebar").getBoundingClientRect();
+  const title = document.createRange();
+  title.selectNodeContents(chart.querySelector("figcaption"));
+  const boxes = [title, ...chart.querySelectorAll("svg text")].map((each) => each.getBoundingClientRect());
+  return boxes.some((box) => box.width && box.left < bar.right && bar.left < box.right
+    && box.top < bar.bottom && bar.top < box.bottom);
+}"""
+
 
 def until(page, expression, argument=None):
     """Waits for a JavaScript expression; the page's policy forbids the `eval` that Playwright's own waiting needs."""
@@ -53,6 +70,14 @@ def column(page, number):
 def test_fits_and_is_drawn(visit, screenshots, width, scheme):
     page = visit(width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert width < 1280 or page.evaluate(TOO_WIDE) == []
+    figures = page.evaluate(FIGURES)
+    assert [place for *place, _ in figures] == sorted(place for *place, _ in figures), "read as they are numbered"
+    assert all(0.74 < scale < 1.12 for *_, scale in figures)
+    ends = page.evaluate(
+        "['.charts', '.chart:last-child'].map((each) => document.querySelector(each).getBoundingClientRect().right)"
+    )
+    assert ends[0] == pytest.approx(ends[1]), "no empty place beside the last chart"
     for chart in ("cosine", "l2", "tree"):
         assert page.locator(f"#{chart} .scatterlayer .trace").count() > 0
     page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
@@ -175,6 +200,7 @@ def test_charts_zoom_and_tell_numbers(visit):
     before = page.evaluate("document.getElementById('l2')._fullLayout.xaxis.range.slice()")
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.9)
     page.wait_for_selector("#l2 .hoverlayer .hovertext")
+    assert not any(page.evaluate(COVERED, chart) for chart in ("cosine", "l2", "tree"))
     assert "95 % interval" in page.locator("#l2 .hoverlayer").text_content()
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.9, steps=5)

@@ -6,6 +6,7 @@ import pytest
 
 from embedshift.augmentations.family import FAMILIES
 from support.graded import DARKER, MADE, graded
+from support.report_fixtures import TOO_WIDE
 from support.synthetic import make_study
 
 FAMILIES_MADE = (*MADE, *(replace(DARKER, name=f"darker_{letter}") for letter in "abcdefghijklmno"))
@@ -24,7 +25,7 @@ def made(tmp_path_factory):
     return study
 
 
-@pytest.mark.parametrize("width", [1600, 380])
+@pytest.mark.parametrize("width", [1280, 380])
 def test_it_fits_and_its_figures_are_there(browser, made, width):
     seen = []
     context = browser.new_context(viewport={"width": width, "height": 900})
@@ -34,6 +35,7 @@ def test_it_fits_and_its_figures_are_there(browser, made, width):
     page.goto((made.folder / "report.html").as_uri())
     page.wait_for_selector("#cosine .main-svg")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert width < 1280 or page.evaluate(TOO_WIDE) == []
     assert page.locator("#tolerances tbody tr").count() == len(FAMILIES_MADE)
     assert page.locator("#summary-table tbody tr").count() == len(FAMILIES_MADE)
     assert page.locator("#filter option").count() == len(FAMILIES_MADE) + 1

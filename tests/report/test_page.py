@@ -79,8 +79,9 @@ def test_policy_forbids_the_network(html):
 
 def test_sections_stand_in_order(html):
     places = [html.index(f'<section id="{name}"') for name in
-              ("answer", "summary", "claims", "distributions", "figures", "gallery", "measured")]  # fmt: skip
+              ("answer", "summary", "distributions", "figures", "claims", "gallery", "measured")]  # fmt: skip
     assert places == sorted(places)
+    assert re.findall(r'<li><a href="#(\w+)"', html) == re.findall(r'<section id="(\w+)"', html)
 
 
 def test_names_show_as_text(page, html):
@@ -103,7 +104,13 @@ def test_every_number_of_the_summary_is_there(page, study):
 
 def test_all_figures_of_the_paper(html):
     numbers = re.findall(r"<figcaption>Figure (\w+) of the paper</figcaption>", html)
-    assert sorted(numbers) == sorted(["1", "3", "4a", "4b", "4c", "4d", "5", "6", "7", "8a", "8b", "9"])
+    assert numbers == ["1", "3", "4a", "4b", "4c", "4d", "5", "6", "7", "8a", "8b", "9"]
+
+
+def test_no_caption_repeats_the_title_in_its_figure(page, html):
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
+    assert "Figure 3 of the paper" in captions
+    assert not {*captions} & {*page.alts}
 
 
 def test_how_it_was_measured(page):

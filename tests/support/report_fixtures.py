@@ -1,4 +1,4 @@
-"""Names as the worst of users has them: of files, and of augmentations."""
+"""Names as the worst of users has them, of files and of augmentations; and what a browser finds in a report."""
 
 # Names as a user may have them: HTML, the end of a script, a template's braces, right-to-left marks, a long one.
 NASTY = (
@@ -16,3 +16,7 @@ LONG = [
     "a_very_long_augmentation_name_number_03", "unbreakableaugmentationnamewithoutspaces", "solarize", "posterize",
     "channel_shuffle", "grid_distortion_strong", "a_very_long_augmentation_name_number_04", "rain", "gray", "_$x^2$_",
 ]  # fmt: skip
+
+# In the browser: tables that do not fit into their boxes.
+TOO_WIDE = """[...document.querySelectorAll("table")].map((table) => table.parentElement)
+  .filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.ariaLabel)"""

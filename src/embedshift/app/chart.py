@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from markupsafe import Markup
 
-from embedshift.app.html import grid, note, picture
+from embedshift.app.html import grid, note, percent, picture
 from embedshift.app.points import Detail, Points, axis_label
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
@@ -32,21 +32,20 @@ def chart(found: Points, x: str, y: str) -> Markup:
     (left, across), (bottom, up) = _ends(found.x), _ends(found.y)
     dots = Markup("").join(
         Markup('<circle cx="{}" cy="{}" r="4" data-name="{}" data-x="{}" data-y="{}"/>').format(
-            _percent(one, left, across), _percent(other, up, bottom), name, _written(one), _written(other)
+            percent(one, left, across), percent(other, up, bottom), name, _written(one), _written(other)
         )
         for name, one, other in zip(found.ids, found.x.tolist(), found.y.tolist(), strict=True)
     )
+    heights = _ticks(bottom, up)
     below = Markup("").join(
-        Markup('<span style="left:{}">{}</span>').format(_percent(tick, left, across), _written(tick))
+        Markup('<span style="left:{}">{}</span>').format(percent(tick, left, across), _written(tick))
         for tick in _ticks(left, across)
     )
     beside = Markup("").join(
-        Markup('<span style="top:{}">{}</span>').format(_percent(tick, up, bottom), _written(tick))
-        for tick in _ticks(bottom, up)
+        Markup('<span style="top:{}">{}</span>').format(percent(tick, up, bottom), _written(tick)) for tick in heights
     )
     lines = Markup("").join(
-        Markup('<line x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(_percent(tick, up, bottom))
-        for tick in _ticks(bottom, up)
+        Markup('<line x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(percent(tick, up, bottom)) for tick in heights
     )
     words = "Points, one an image. Left and right arrows go from point to point, Enter shows the image."
     return Markup(
@@ -132,10 +131,6 @@ def _ends(values: Values) -> tuple[float, float]:
 def _ticks(low: float, high: float) -> list[float]:
     ticks = np.asarray(matplotlib.ticker.MaxNLocator(nbins=5).tick_values(low, high))
     return [float(tick) for tick in ticks if low <= tick <= high]
-
-
-def _percent(value: float, low: float, high: float) -> str:
-    return f"{100 * (value - low) / (high - low):.2f}%"
 
 
 def _written(value: float) -> str:

@@ -129,19 +129,25 @@ def ruler(value: float, scale: Scale) -> Markup:
     """The ruler of the report, with one dot; nothing without a scale."""
     if math.isnan(value):
         return Markup("")
-    low, high = ruler_of.ends(value, value)
-
-    def at(share: float) -> str:
-        return f"{100 * (share - low) / (high - low):.2f}%"
-
+    ends = ruler_of.ends(value, value)
     ticks = [
-        Markup('<span class="mark" style="left:{}"><i></i>{}<br>{}</span>').format(at(place), *words)
+        Markup('<span class="mark" style="left:{}"><i></i>{}<br>{}</span>').format(percent(place, *ends), *words)
         for place, words in ruler_of.marks(scale.near, scale.near_of).items()
     ]
     label = f"ruler: 0 is the same image, 1 an unrelated image; the view is at {with_interval(value, None, None)[0]}"
     return Markup(
         '<div class="ruler" role="img" aria-label="{}">{}<span class="dot" style="left:{}"></span></div>'
-    ).format(label, Markup("").join(ticks), at(value))
+    ).format(label, Markup("").join(ticks), percent(value, *ends))
+
+
+def percent(value: float, low: float, high: float) -> str:
+    """Where a value lies between two ends, for a style sheet.
+
+    Example:
+        >>> percent(0.5, 0.0, 2.0), percent(0.5, 2.0, 0.0)
+        ('25.00%', '75.00%')
+    """
+    return f"{100 * (value - low) / (high - low):.2f}%"
 
 
 def _number(value: float) -> float | None:

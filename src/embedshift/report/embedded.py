@@ -32,7 +32,6 @@ class EmbeddedFigure:
         address: A `data:` address.
         width: In CSS pixels.
         height: In CSS pixels.
-        wide: Whether it needs the whole width.
         section: Whether it belongs in the section of its question.
     """
 
@@ -42,7 +41,6 @@ class EmbeddedFigure:
     address: str
     width: int
     height: int
-    wide: bool
     section: bool
 
 
@@ -63,6 +61,6 @@ def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFig
             left -= len(found)
             width, height = (round(96 * inches) for inches in one.inches)
             kind, number = one.kind, one.kind.number
-            shown = (kind.name, number.lstrip("0"), kind.title, found, width, height, kind.shows_images, kind.section)
+            shown = (kind.name, number.lstrip("0"), kind.title, found, width, height, kind.section)
             done.append((number, EmbeddedFigure(*shown)))
     return [shown for _, shown in sorted(done, key=lambda pair: pair[0])], len(figures) - len(done)

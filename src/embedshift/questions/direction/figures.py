@@ -13,8 +13,10 @@ from embedshift.statistics.clusters import branches, linkage_matrix
 PANELS = {"directions": "mean shifts", "directions_of_images": "shifts of one image, mean over images"}
 # From one way through unrelated to the opposite way.
 COLOURS = "RdBu_r"
-# Inches of a cell, up to 12 augmentations and above.
-CELL, SMALL = 0.42, 0.32
+# Up to this many augmentations each cell has its number, which would be too small in more cells.
+WRITTEN = 12
+# Inches of a cell with its number, and without.
+CELL, SMALL = 0.42, 0.24
 
 
 @figure("directions", section=True, possible=has_table("directions"))
@@ -23,14 +25,16 @@ def directions(data: FigureInput, title: str) -> Figure:
 
     Augmentations without a mean shift stand below the tree.
     """
-    tables = {words: table for name, words in PANELS.items() if (table := data.table(name)) is not None}
-    if PANELS["directions"] not in tables:
+    tables = {name: table for name in PANELS if (table := data.table(name)) is not None}
+    if "directions" not in tables:
         raise UsageError("this study has no sums of shifts; run it again in another folder")
     matrices = [table.drop("augmentation").to_numpy().astype(np.float64) for table in tables.values()]
     linkage, order = tree_of(matrices[0])
     names = [data.augmentations[index] for index in order]
     note = "1 = same direction, 0 = right angle, −1 = opposite direction; tree: average linkage on 1 − cosine"
-    cell = CELL if len(names) <= 12 else SMALL
+    many = len(names) > WRITTEN
+    note += f"; numbers: {' and '.join(f'tables/{name}.csv' for name in tables)}" if many else ""
+    cell = SMALL if many else CELL
     side, words = cell * len(names), max(len(human(name)) for name in names) * 0.56 * 8 / 72
     height = side + column_names(names, cell)[2] + 1.1
     figure = new_figure(data.caption(note), 1.0 + words + max(1.9, side + 0.3) * len(matrices) + 0.9, height, title)
@@ -39,14 +43,13 @@ def directions(data: FigureInput, title: str) -> Figure:
     tree.set_axis_off()
     edge_tree(tree, linkage, len(names), upright=False)
     panels = [figure.add_subplot(grid[place]) for place in range(1, 1 + len(matrices))]
-    size = 7 if cell == CELL else 5.5
-    for axes, matrix, heading in zip(panels, matrices, tables, strict=True):
+    for axes, matrix, name in zip(panels, matrices, tables, strict=True):
         rows = [human(name) for name in names] if axes is panels[0] else [""] * len(names)
         mesh = cells(
             axes, np.round(matrix[np.ix_(order, order)], 2) + 0.0, rows, names, cell,
-            written=".2f", written_at=size, cmap=COLOURS, vmin=-1.0, vmax=1.0,
+            written="" if many else ".2f", written_at=7, cmap=COLOURS, vmin=-1.0, vmax=1.0,
         )  # fmt: skip
-        axes.set_title(heading.replace(", ", ",\n"))
+        axes.set_title(PANELS[name].replace(", ", ",\n"))
     colour_bar(figure, mesh, [tree, *panels], "cosine between shifts", shrink=0.7)
     return figure
 
