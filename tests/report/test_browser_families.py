@@ -38,6 +38,7 @@ def test_it_fits_and_its_figures_are_there(browser, made, width):
     assert width < 1280 or page.evaluate(TOO_WIDE) == []
     assert page.locator("#tolerances tbody tr").count() == len(FAMILIES_MADE)
     assert page.locator("#summary-table tbody tr").count() == len(FAMILIES_MADE)
+    assert page.locator("#summary-more tbody tr").count() == len(FAMILIES_MADE)
     assert page.locator("#filter option").count() == len(FAMILIES_MADE) + 1
     assert page.locator("#strength img").count() == 1
     assert page.locator("#answer img").count() == 1

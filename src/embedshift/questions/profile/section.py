@@ -15,6 +15,9 @@ from embedshift.statistics.summary import COSINE, RADAR_METRICS, ranked_metrics
 
 Row = Json
 
+# The metrics of the table; others have one of their own below it, because one table of all is wider than a screen.
+FIRST = (*RADAR_METRICS, "l2_distance")
+
 
 def section(page: PageInput) -> Section:
     """Returns the section: the table, with the cluster of every augmentation if the study has clusters."""
@@ -83,7 +86,10 @@ def summary_table(
     values = {(row["augmentation"], row["metric"]): row for row in summary.iter_rows(named=True)}
     columns: list[Row] = [{"title": "augmentation", "text": True}]
     columns += [{"title": "share", "note": "0 = same, 1 = unrelated", "sorted": True}]
-    columns += [{"title": METRICS[name].label, "note": f"no change = {METRICS[name].no_change:g}"} for name in metrics]
+    columns += [
+        {"title": METRICS[name].label, "note": f"no change = {METRICS[name].no_change:g}", "more": name not in FIRST}
+        for name in metrics
+    ]
     columns += [
         {"title": "mean performance", "note": "of the similarities"},
         {"title": "rank", "note": "by performance"},
@@ -96,14 +102,17 @@ def summary_table(
         rows.append(
             {"augmentation": name, "colour": colours[name], "rank": row["rank"], "cluster": clusters.get(name)}
             | {"share": _share(values[name, COSINE])}
-            | {"cells": [_cell(values[name, metric], *scales[metric]) for metric in metrics]}
+            | {"cells": [_cell(values[name, each], *scales[each]) | {"more": each not in FIRST} for each in metrics]}
             | {"performance": _performance(row)}
         )
     rows.sort(key=lambda row: -float(row["share"]["order"]))
     floors = [values[ranking["augmentation"][0], metric]["floor"] for metric in metrics]
-    shown = [fixed(floor, scales[metric][2]) for metric, floor in zip(metrics, floors, strict=True)]
+    shown = [
+        {"text": fixed(floor, scales[metric][2]), "more": metric not in FIRST}
+        for metric, floor in zip(metrics, floors, strict=True)
+    ]
     unrelated = {"cells": shown, "performance": fixed(ranking["floor"][0], 3)}
-    defaults = {"sorted": False, "text": False, "note": ""}
+    defaults = {"sorted": False, "text": False, "note": "", "more": False}
     return {"columns": [defaults | column for column in columns], "rows": rows, "unrelated": unrelated}
 
 
