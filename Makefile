@@ -7,10 +7,8 @@ FREE ?=
 # What the quick tests import; the other tools of the extra `dev` want newer releases of what embedshift depends on.
 TESTED_WITH := pytest pytest-xdist hypothesis import-linter junitparser playwright
 FUZZ_EXAMPLES ?= 5000
-# One process more than cores, up to four: many tests wait for a browser, another process or a clock.
-WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$(( n < 4 ? n + 1 : 4 )))
 # Without its byte code, every process of the tests would compile all of it again.
-PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 # A CPU without AVX-512: bfloat16 is emulated there.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
@@ -34,7 +32,7 @@ help: ## This list
 demo: .venv/user ## Measure the bundled encoder on eight photographs; prints the table and what was written
 	$(BIN)/embedshift demo --out $(OUT)
 
-test: .venv/dev ## Install what tests need, run all of them, in up to four processes
+test: .venv/dev ## Install what tests need, run all of them, a process for each core up to four
 	$(PYTEST)
 
 quick: .venv/dev ## The tests that need no browser, no Ray and no other families: a minute and a half

@@ -152,6 +152,8 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setenv("EMBEDSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("COLUMNS", raising=False)  # the width of a terminal, by which tables lose columns
+        # A report would start processes that import matplotlib; commands and tests/figures/test_render.py have them.
+        patch.setattr("embedshift.figures.workers.cores", lambda: 1)
         yield
 
 

@@ -77,7 +77,7 @@ def test_forms_for_a_page_go_down_to_the_room():
 
 
 def two_cores(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr("embedshift.figures.workers.cores", lambda: 2)
 
 
 def test_processes_give_what_this_one_gives(monkeypatch):
@@ -140,7 +140,8 @@ def test_processes_end_with_the_process_that_started_them(monkeypatch):
         subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=20)
 
 
-def test_few_figures_start_no_process():
+def test_few_figures_start_no_process(monkeypatch):
+    two_cores(monkeypatch)
     with Renderers(1) as renderers:
         assert renderers._processes == []
         [(_, one)] = renderers.render_all([("one", Figure((1, 1)), None)], ["svg"])

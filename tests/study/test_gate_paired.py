@@ -170,7 +170,7 @@ def test_equal_weights_and_settings_keep_every_rule_by_definition(first, tmp_pat
 
 def test_without_a_reference_nothing_relative_is_decided(first):
     found = only(first, None, table="search", metric="recall@1", augmentation="blur", may_fall=0.5)
-    assert (found.outcome, found.value, found.note) == ("undecided", None, "needs a reference study (against)")
+    assert (found.outcome, found.value, found.note) == ("undecided", None, "needs a reference study (`against`)")
 
 
 def test_few_images_decide_nothing(tmp_path):

@@ -28,6 +28,7 @@ from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
+STYLES = (HERE.parent / "report" / "template" / "palette.css", HERE / "page.css")
 FIRST = "strength: jpeg"
 DRAW = "Another number draws the same change once more."
 # Steps that come while one is under way: the last of them is answered. Each tab of the page has one event for all its
@@ -73,7 +74,7 @@ def make_app(page: gr.Blocks, address: tuple[str, int]) -> fastapi.FastAPI:
     mounted: fastapi.FastAPI = gr.mount_gradio_app(
         app, page, path="/", server_name=address[0], server_port=address[1], footer_links=[], run_history=False,
         ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False, show_error=False,
-        max_file_size=IMAGE_BYTES, css=(HERE / "page.css").read_text(),
+        max_file_size=IMAGE_BYTES, css="".join(path.read_text() for path in STYLES),
         theme=gr.themes.Base(font=fonts, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"]),
     )  # fmt: skip
     return mounted
