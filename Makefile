@@ -6,6 +6,8 @@ OUT ?= build/demo
 FREE ?=
 # What the quick tests import; the other tools of the extra `dev` want newer releases of what embedshift depends on.
 TESTED_WITH := pytest pytest-xdist hypothesis import-linter junitparser playwright
+# What needs those tools: Gradio, and Jupyter.
+UNTESTED := src/embedshift/app tests/app tests/examples
 FUZZ_EXAMPLES ?= 5000
 # Without its byte code, every process of the tests would compile all of it again.
 PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
@@ -53,7 +55,7 @@ build/newest/installed: pyproject.toml
 lowest newest: BIN = build/$@/bin
 
 lowest: build/lowest/installed ## The quick tests with the lowest versions that pyproject.toml allows, in build/lowest
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow' $(UNTESTED:%=--ignore=%)
 
 newest: build/newest/installed ## The quick tests with the newest versions that there are, in build/newest
 	$(PYTEST) -m 'not slow'

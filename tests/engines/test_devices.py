@@ -136,9 +136,10 @@ with prepared(config, Path(sys.argv[2]), encoder=mean_colour.MeanColour()) as st
 """
 
 
-def test_ctrl_c_leaves_no_process_behind(photos, tmp_path):
+def test_ctrl_c_leaves_no_process_behind(tmp_path):
+    photos = models.pictures(tmp_path / "photos", 2 * SHARDS)  # small: hundreds are drawn before the first row
     process = subprocess.Popen(
-        [sys.executable, "-c", ENDLESS, str(photos), str(tmp_path)],
+        [sys.executable, "-c", ENDLESS, str(photos), str(tmp_path / "study")],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

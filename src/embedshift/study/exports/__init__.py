@@ -68,8 +68,8 @@ class Exports:
 
         Example:
             >>> rows = study.to_datasets()
-            >>> rows.features["image"], rows.num_rows
-            (Image(mode=None, decode=True), 30)
+            >>> type(rows.features["image"]).__name__, rows.num_rows
+            ('Image', 30)
             >>> rows[0]["image"].size, len(rows[0]["embedding"])
             ((40, 32), 8)
         """

@@ -160,7 +160,12 @@ def _samples(export: Export, place: Callable[[str], str]) -> Iterator[Json]:
         rows = scan([part.path])
         if not export.whole:
             rows = rows.filter(pl.col("image_id").is_in(export.images))
-        means = rows.filter(pl.col("view") != ORIGINAL).group_by("image_id", "view").agg(numbers).collect()
+        means = (
+            rows.filter(pl.col("view") != ORIGINAL)
+            .group_by("image_id", "view", maintain_order=True)
+            .agg(numbers)
+            .collect()
+        )
         found: dict[str, Json] = {}
         for row in means.iter_rows(named=True):
             name = export.names[row["view"]]
