@@ -117,10 +117,13 @@ def test_no_answer_overtakes_a_later_one(visit, own, of_study, monkeypatch):
 def test_a_field_that_was_emptied_is_a_line(visit, own, of_study):
     page = opened(visit(), own[0])
     for field in ("draw", "strength"):
+        before = page.inner_text("#answer")
         page.fill(f"#{field} input[type=number]", "")
         page.wait_for_selector(f"#message .error:has-text('give the {field} as a number')")
+        assert page.inner_text("#answer") == before
         page.fill(f"#{field} input[type=number]", "7")
         page.wait_for_selector("#message .error", state="detached")
+    expect(page, own[0], "strength: jpeg", 7, of_study, draw=7)
 
 
 def test_a_change_without_strength_has_no_slider(visit, own, of_study):

@@ -122,12 +122,11 @@ class _OneImage:
         if file:
             name = file["orig_name"] or Path(file["path"]).name
             try:
-                tab = replace(tab, original=open_original(_read_once(Path(file["path"])), name, self.bench))
+                original = open_original(_read_once(Path(file["path"])), name, self.bench)
             except Exception as error:  # of whatever the file holds
                 line = html.note(f"{name}: {cause(error)}", "error")
                 return None, tab, slider, line, gr.skip(), gr.skip(), gr.skip()
-            assert tab.original is not None
-            drawn = html.of_original(tab.original)
+            tab, drawn = replace(tab, original=original), html.of_original(original)
         message, *shown = self.looked(tab, label, parameter, draw)
         return None if file else gr.skip(), tab, slider, message, drawn, *shown
 
