@@ -6,7 +6,6 @@ link is opened, hashed and read as a file of its own, from memory where the few 
 of such a study looks at.
 """
 
-import functools
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from embedshift.store import parts
-from embedshift.store.shards import read_record, shard_path, write_shard
+from embedshift.store.checksum import Digests
+from embedshift.store.shards import ShardRecord, read_record, shard_path, write_shard
 
 DISTINCT = 4
 
@@ -46,9 +46,8 @@ def link_study(folder: Path, images: int, dim: int, size: int) -> int:
 def take_links_for_shards() -> None:
     """Lets this process read such a study: a link may hold another shard than its name says."""
 
-    @functools.cache
-    def read(path: Path, *_state: int) -> parts.Part:
+    def read(path: Path) -> tuple[ShardRecord, Digests, int]:
         record, digests, rows = read_record(path)
-        return parts.Part(path, replace(record, index=int(path.stem.removeprefix("part-"))), digests, rows)
+        return replace(record, index=int(path.stem.removeprefix("part-"))), digests, rows
 
-    parts._read = read
+    parts.__dict__["read_record"] = read

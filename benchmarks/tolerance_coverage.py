@@ -16,7 +16,7 @@ import numpy as np
 from scipy import optimize
 
 from embedshift.statistics.floors import Floor, shares, unit_pairs
-from embedshift.statistics.intervals import RESAMPLES, weights
+from embedshift.statistics.resamples import RESAMPLES, weights
 from embedshift.statistics.sample import Sample, gather
 from embedshift.statistics.tolerance import SHARE, strength_at, tolerance
 from embedshift.statistics.vectors import cosine, unit

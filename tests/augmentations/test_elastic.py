@@ -7,7 +7,7 @@ from skimage import data
 
 from embedshift.augmentations import load_suite
 from embedshift.augmentations.changes import grid
-from embedshift.augmentations.elastic import LARGEST, elastic
+from embedshift.augmentations.elastic import LARGEST, REACH, elastic
 from embedshift.sources import images
 
 SIZE = 224
@@ -30,7 +30,7 @@ def drawn_by_albumentations(seed, side):
     return transform
 
 
-@pytest.mark.parametrize("side", [32, 224, 225, LARGEST, LARGEST + 1])
+@pytest.mark.parametrize("side", [8, 32, 224, 225, REACH, REACH + 1, LARGEST, LARGEST + 1])
 def test_places_are_those_that_albumentations_draws(side):
     for seed in range(2):
         maps = drawn_by_albumentations(seed, side).get_params_dependent_on_data({"shape": (side, side, 3)}, {})

@@ -196,8 +196,10 @@ def test_a_loader_that_is_killed_while_it_hands_over_is_one_that_has_ended(photo
 
 def test_images_ahead_are_counted_by_their_bytes(photos):
     with study_of(photos) as study:
-        of_image = 10 * 32 * 32 * 3
-        assert loaders._ahead(study.plan, 2) == 3 * loaders.BYTES_AHEAD // of_image
+        large = dataclasses.replace(study.plan, preprocess=study.plan.preprocess.at(224))
+        assert loaders._ahead(large, 2) == 3 * loaders.BYTES_AHEAD // (10 * 224 * 224 * 3)
+        # A pipe holds the requests for about a thousand images.
+        assert loaders._ahead(study.plan, 2) == loaders.MOST_AHEAD
         many = dataclasses.replace(study.plan, config=dataclasses.replace(study.plan.config, draws=100_000))
         assert loaders._ahead(many, 2) == 2
 

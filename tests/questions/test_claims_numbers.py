@@ -5,16 +5,17 @@ import itertools
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import entropy, spearmanr
+from scipy.stats import entropy, rankdata, spearmanr
 
 from embedshift.questions.claims.bootstrap import Bootstrap
 from embedshift.questions.claims.evidence import gather
 from embedshift.questions.claims.paper import paper_claims
-from embedshift.questions.claims.ranks import Metrics
+from embedshift.questions.claims.ranks import Metrics, ranks
 from embedshift.questions.claims.reading import read
 from embedshift.questions.claims.tables import claims
 from embedshift.questions.claims.verdict import holm
 from embedshift.statistics import intervals, sample
+from embedshift.statistics.resamples import weights
 from support.claims_trees import branch_inside, noise_alone
 from support.claims_world import COLOR, GEOMETRIC, LEAST, METRICS, NAMES, world
 
@@ -84,11 +85,10 @@ class Slow:
 
 def drawn(images, seed, resamples):
     """The images of each resample, one by one."""
-    return [np.repeat(np.arange(images), row.astype(int)) for row in np.vstack([*weights(images, seed, resamples)])]
-
-
-def weights(images, seed, resamples):
-    return intervals.weights(images, seed=seed, resamples=resamples)
+    return [
+        np.repeat(np.arange(images), row.astype(int))
+        for row in np.vstack([*weights(images, seed=seed, resamples=resamples)])
+    ]
 
 
 def by_hand(values, resamples, mirrored):
@@ -215,6 +215,12 @@ def test_ranks_are_read_where_the_simultaneous_intervals_settle_a_pair_by_each_m
         assert metrics.differ(bootstrap) == all(settled)
         seen.add(all(settled))
     assert seen == {True, False}
+
+
+def test_ranks_are_scipy_s():
+    values = np.random.default_rng(0).integers(0, 5, size=(3, 200, 9)).astype(float)
+    values[0, 3, 4] = np.nan
+    np.testing.assert_array_equal(ranks(values), rankdata(values, axis=-1))
 
 
 def test_standard_deviations_and_their_errors_are_those_of_a_jackknife():

@@ -18,7 +18,8 @@ from embedshift.questions.search.pairs import (
     threshold,
     thresholds,
 )
-from embedshift.statistics.intervals import clopper_pearson, weights
+from embedshift.statistics.intervals import clopper_pearson
+from embedshift.statistics.resamples import weights
 from embedshift.statistics.sample import of_values
 
 

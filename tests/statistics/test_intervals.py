@@ -22,30 +22,14 @@ def test_means_have_the_bootstrap_t(kind):
         assert high > percentile.confidence_interval.high + 0.1 * (slow[1] - slow[0])
 
 
-def test_weights_are_multinomial():
-    images, resamples = 25, 40_000
-    weights = np.vstack(list(intervals.weights(images, seed=1, resamples=resamples)))
-    assert (weights.sum(axis=1) == images).all()
-    assert (weights == weights.astype(int)).all()
-    error = 6 / np.sqrt(resamples)
-    np.testing.assert_allclose(weights.mean(axis=0), 1.0, atol=error)
-    np.testing.assert_allclose(np.cov(weights.T), np.eye(images) - 1 / images, atol=2 * error)
-    np.testing.assert_allclose((weights == 0).mean(axis=0), (1 - 1 / images) ** images, atol=error)
-
-
-def test_chunks_of_resamples_do_not_change_them(monkeypatch):
-    whole = np.vstack(list(intervals.weights(10, seed=2, resamples=50)))
-    monkeypatch.setattr(intervals, "_CHUNK", 70)
-    parts = list(intervals.weights(10, seed=2, resamples=50))
-    assert len(parts) == 8
-    np.testing.assert_array_equal(np.vstack(parts), whole)
-
-
-def test_resamples_of_different_columns_are_paired():
-    values = np.random.default_rng(0).normal(size=(30, 1))
-    one, _ = intervals.resampled(of_values(values), seed=5, resamples=100)
-    both, _ = intervals.resampled(of_values(np.hstack([values**2, 3 * values + 1])), seed=5, resamples=100)
-    np.testing.assert_allclose(both[:, 1], 3 * one[:, 0] + 1, rtol=1e-10)
+def test_resamples_without_spread_allow_no_simultaneous_interval():
+    rng = np.random.default_rng(0)
+    for images in (8, 21, 400):
+        drawn = rng.normal(size=(images, 60)) * np.linspace(1.0, 12.0, 60)
+        drawn[rng.random(drawn.shape) < 0.03] = np.inf
+        wanted = np.quantile(np.abs(drawn), 0.95, axis=0, method="higher") <= 10.0
+        assert 0 < wanted.sum() < 60
+        np.testing.assert_array_equal(intervals.bounded(drawn), wanted)
 
 
 @pytest.mark.parametrize(("found", "of"), [(0, 50), (1, 50), (13, 50), (50, 50), (3, 8)])

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from embedshift.statistics import sample
-from embedshift.statistics.intervals import RESAMPLES, weights
 from embedshift.statistics.ratios import of_ratios
+from embedshift.statistics.resamples import RESAMPLES, weights
 
 
 def made(images, seed=0):

@@ -110,7 +110,7 @@ def test_footers_are_read_once_a_report(tmp_path, monkeypatch):
     study = make_study(tmp_path / "study", 12, shard_size=4, with_pictures=True)
     read, real = [], parts.read_record
     monkeypatch.setattr(parts, "read_record", lambda path: read.append(path) or real(path))
-    parts._read.cache_clear()
+    parts._READ.clear()
     study.report(images=12)
     assert len(read) == 3
 

@@ -36,6 +36,8 @@ from embedshift.sources import Sample, Source
 Made = Any
 # Of views at each loader and as many that the encoder has not taken yet; never less than one image each.
 BYTES_AHEAD = 16 * 2**20
+# Of images, if views are small. A pipe holds the requests for about a thousand; a full one would block this process.
+MOST_AHEAD = 256
 # Errors of a pipe whose other end is gone.
 GONE = (EOFError, ConnectionError)
 # Errors that end the drawing of an image without an image or a failure.
@@ -98,7 +100,7 @@ def draw_all(images: Images, workers: int) -> Generator[Made, None, None]:
 def _ahead(plan: Plan, workers: int) -> int:
     """Returns how many images are requested at a time."""
     of_image = (1 + plan.views) * plan.preprocess.size**2 * 3
-    return max(workers, (1 + workers) * BYTES_AHEAD // of_image)
+    return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // of_image))
 
 
 def _taken(images: Images, place: int, loaders: Sequence["_Loader"]) -> Made:

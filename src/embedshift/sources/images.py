@@ -174,7 +174,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         colour = image.convert("RGBA")
         white = Image.new("RGBA", colour.size, "white")
         return Image.alpha_composite(white, colour).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # it would copy
 
 
 def _high_byte(values: NDArray[np.generic], transparent: int | None) -> Image.Image:

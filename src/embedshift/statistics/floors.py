@@ -8,7 +8,8 @@ import scipy
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import LEVEL, RESAMPLES, equal_tailed, known, over, resampled, weights
+from embedshift.statistics.intervals import LEVEL, equal_tailed, known
+from embedshift.statistics.resamples import RESAMPLES, over, resampled, weights
 from embedshift.statistics.sample import Sample
 from embedshift.statistics.vectors import unit
 

@@ -5,7 +5,8 @@ samples are covered. Proportions have Clopper and Pearson's interval at the effe
 that are compared share one critical value, that of the largest of all deviations (max-T).
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,89 +14,16 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
+from embedshift.statistics.resamples import RESAMPLES, RESAMPLES_OF_MANY, studentised
 from embedshift.statistics.sample import Sample
 
 # Below this number of images there is no interval, and no sentence that ranks.
 LEAST_IMAGES = 8
 # Below this number the report says that intervals are approximate.
 APPROXIMATE_BELOW = 20
-# Of one interval; and where the largest of many deviations counts, whose tail is thinner.
-RESAMPLES, RESAMPLES_OF_MANY = 2_000, 9_999
 LEVEL = 0.95
 # Deviations of resamples, in their own standard errors, that 5 % of them exceed only where most have hardly any spread.
 _FURTHEST = 10.0
-# Numbers of one chunk of resamples in memory.
-_CHUNK = 2**21
-
-
-def weights(count: int, *, seed: int, resamples: int) -> Iterator[Values]:
-    """Yields how often each of `count` items is drawn in bootstrap resamples, some resamples at a time: `[r, count]`.
-
-    Equal seed, count and number of resamples give equal draws, so that numbers of different calls are paired.
-
-    Example:
-        >>> drawn = np.vstack(list(weights(3, seed=0, resamples=5)))
-        >>> drawn.shape, drawn.sum(axis=1).tolist()
-        ((5, 3), [3.0, 3.0, 3.0, 3.0, 3.0])
-    """
-    rng, step = np.random.default_rng(seed), max(1, _CHUNK // count)
-    for start in range(0, resamples, step):
-        size = min(step, resamples - start)
-        drawn = rng.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(np.float64)
-
-
-def resampled(sample: Sample, *, seed: int, resamples: int) -> tuple[Values, Values]:
-    """Returns means of resamples of the images, and their standard errors, `[resamples, K]` each.
-
-    If the image values are in memory, they are resampled. Otherwise means are drawn from the normal law of the
-    covariance, with the standard errors of the sample.
-    """
-    mean, error = np.nan_to_num(sample.mean), np.nan_to_num(sample.error)
-    if sample.values is None:
-        return mean + _normal(sample, seed, resamples) * error, np.tile(error, (resamples, 1))
-    off = np.nan_to_num(sample.values) - mean
-    squares, n = off**2, sample.images
-    means, errors = (np.empty((resamples, len(mean))) for _ in range(2))
-    start = 0
-    for drawn in weights(n, seed=seed, resamples=resamples):
-        end = start + len(drawn)
-        means[start:end] = drawn @ off / n
-        spread = drawn @ squares / n - means[start:end] ** 2
-        # A resample of equal values has no spread; its rounding would look like a tiny spread.
-        tiny = 1e-12 * (sample.variance + 1e-300)
-        errors[start:end] = np.sqrt(np.where(spread > tiny, spread, 0.0) / max(1, n - 1))
-        start = end
-    return mean + means, errors
-
-
-def _normal(sample: Sample, seed: int, resamples: int) -> Values:
-    """Draws deviations in standard errors from the normal law, `[resamples, K]`."""
-    if sample.covariance is None:
-        raise ValueError("more images than are kept in memory, and no covariance of their numbers")
-    error = np.sqrt(np.diag(np.nan_to_num(sample.covariance)))
-    scale = np.where(error > 0, error, 1.0)
-    values, vectors = np.linalg.eigh(np.nan_to_num(sample.covariance) / np.outer(scale, scale))
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    return np.asarray(np.random.default_rng(seed).standard_normal((resamples, len(root))) @ root.T)
-
-
-def studentised(sample: Sample, *, seed: int, resamples: int) -> Values:
-    """Returns deviations of the resampled means from the sample's, each in its own standard error, `[resamples, K]`.
-
-    They are infinite if a resample deviates but has no spread, and 0 if it has neither deviation nor spread.
-    """
-    if sample.values is None:
-        return _normal(sample, seed, resamples)
-    means, errors = resampled(sample, seed=seed, resamples=resamples)
-    return over(means - np.nan_to_num(sample.mean), errors, np.nan_to_num(sample.error))
-
-
-def over(deviations: Values, errors: Values, scale: Values) -> Values:
-    """Divides deviations by standard errors; a deviation that is only rounding relative to `scale` becomes 0."""
-    real = (np.abs(deviations) > 1e-12 * scale) & (scale > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(real, deviations / errors, 0.0)
 
 
 def of_means(sample: Sample, *, seed: int, low: ArrayLike = -np.inf, high: ArrayLike = np.inf) -> tuple[Values, Values]:
@@ -171,7 +99,9 @@ def bounded(drawn: Values) -> NDArray[np.bool_]:
         >>> bounded(np.array([[1.0, 1.0], [2.0, np.inf]])).tolist()
         [True, False]
     """
-    return np.asarray(np.quantile(np.abs(drawn), LEVEL, axis=0, method="higher") <= _FURTHEST)
+    # As the quantile "higher" of the sizes, which sorts them, is at most `_FURTHEST`.
+    least = math.ceil(LEVEL * (len(drawn) - 1)) + 1
+    return np.asarray((np.abs(drawn) <= _FURTHEST).sum(axis=0) >= least)
 
 
 def of_shares(sample: Sample) -> tuple[Values, Values]:

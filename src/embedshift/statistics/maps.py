@@ -80,8 +80,8 @@ def map_likeness(a: ArrayLike, b: ArrayLike, size: int) -> Values:
         size: Side of the upsampled maps, in pixels.
     """
     difference = _scaled(a, size) - _scaled(b, size)
-    rows, columns = (_bilinear(cells, size) for cells in difference.shape[-2:])
-    squares = difference * ((rows.T @ rows) @ difference @ (columns.T @ columns))
+    rows, columns = (_products(cells, size) for cells in difference.shape[-2:])
+    squares = difference * (rows @ difference @ columns)
     mean = squares.sum(axis=(-2, -1)) / size**2
     return np.asarray(1.0 / (1.0 + np.maximum(mean, 0.0)))
 
@@ -138,8 +138,7 @@ def _mean(maps: Values, where: NDArray[np.bool_]) -> Values:
 def _scaled(attention: ArrayLike, size: int) -> Values:
     """Returns the map `[..., g_h, g_w]` whose upsampled version is `scaled_map`."""
     maps = np.asarray(attention, np.float64)
-    # Between the centres of four patches the upsampled map is bilinear: what is largest there lies in a corner.
-    rows, columns = (_bilinear(cells, size)[_nearest_centres(cells, size)] for cells in maps.shape[-2:])
+    rows, columns = (_corners(cells, size) for cells in maps.shape[-2:])
     corners, axes = rows @ maps @ columns.T, (-2, -1)
     low = corners.min(axis=axes, keepdims=True)
     span = corners.max(axis=axes, keepdims=True) - low
@@ -188,11 +187,21 @@ def _bilinear(cells: int, size: int) -> Values:
 
 
 @functools.cache
-def _nearest_centres(cells: int, size: int) -> NDArray[np.intp]:
-    """Returns the upsampled pixels that are the first or the last between two centres of cells."""
+def _products(cells: int, size: int) -> Values:
+    """Returns the products of the weights of each two cells, summed over the upsampled pixels, `[cells, cells]`."""
+    weights = _bilinear(cells, size)
+    return np.asarray(weights.T @ weights)
+
+
+@functools.cache
+def _corners(cells: int, size: int) -> Values:
+    """Returns the weights of cells in the upsampled pixels that are the first or the last between two centres of cells.
+
+    Between the centres of four patches the upsampled map is bilinear: what is largest there lies in a corner.
+    """
     left = _places(cells, size)[0]
     change = np.flatnonzero(np.diff(left))
-    return np.unique(np.concatenate([[0], change, change + 1, [size - 1]]))
+    return np.asarray(_bilinear(cells, size)[np.unique(np.concatenate([[0], change, change + 1, [size - 1]]))])
 
 
 def _places(cells: int, size: int) -> tuple[NDArray[np.intp], Values]:

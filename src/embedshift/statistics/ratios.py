@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import RESAMPLES, equal_tailed, known, of_means, over, weights
+from embedshift.statistics.intervals import equal_tailed, known, of_means
+from embedshift.statistics.resamples import RESAMPLES, over, weights
 from embedshift.statistics.sample import gather
 
 

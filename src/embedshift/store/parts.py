@@ -1,7 +1,6 @@
 """The parts of a study: exactly the shards that its study.json implies, each undamaged."""
 
 import concurrent.futures
-import functools
 import hashlib
 import re
 from collections.abc import Iterable
@@ -15,6 +14,8 @@ from embedshift.store.shards import ShardRecord, read_record, shard_path
 
 # Hashing and reading beside each other; more threads gain nothing on one disk.
 _THREADS = 2
+# Size, time of change and inode of a file.
+State = tuple[int, int, int]
 # Names that look like a shard. Hidden files never do.
 _LIKE_A_PART = re.compile(r"(?!\.).*(^part-|\.parquet)", re.IGNORECASE | re.DOTALL)
 
@@ -34,6 +35,10 @@ class Part:
     record: ShardRecord
     digests: Digests
     rows: int
+
+
+# The parts that this process has read, and the states of their files then.
+_READ: dict[Path, tuple[State, Part]] = {}
 
 
 def present(folder: Path, count: int) -> dict[int, Path]:
@@ -59,11 +64,14 @@ def present(folder: Path, count: int) -> dict[int, Path]:
 
 def outcomes(paths: Iterable[Path]) -> list[Part | EmbedshiftError]:
     """Returns each part, or the error why it cannot be used; reads a file again only if it has changed."""
-    asked = list(paths)
-    if len(asked) < _THREADS:  # small studies are read a hundred times; starting threads would take most of it
-        return [_outcome(path) for path in asked]
+    known = {path: _known(path) for path in paths}
+    # Tables ask for the parts a hundred times; starting threads each time would take longer than all else.
+    unread = [path for path, part in known.items() if part is None]
+    if not unread:
+        return [part for part in known.values() if part is not None]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-        return list(threads.map(_outcome, asked))
+        read = dict(zip(unread, threads.map(_outcome, unread), strict=True))
+    return [part or read[path] for path, part in known.items()]
 
 
 def parts(folder: Path, info: StudyInfo) -> list[Part]:
@@ -114,21 +122,30 @@ def overall(found: Iterable[Part]) -> str:
     return hashlib.sha256("\n".join(part.digests.file for part in found).encode()).hexdigest()
 
 
-def _outcome(path: Path) -> Part | EmbedshiftError:
+def _known(path: Path) -> Part | None:
+    """Returns a part that was read and whose file has not changed since."""
     try:
-        state = path.stat()
-        return _read(path, state.st_size, state.st_mtime_ns, state.st_ino)
+        state, part = _READ[path]
+        return part if state == _state(path) else None
+    except (KeyError, OSError):
+        return None
+
+
+def _outcome(path: Path) -> Part | EmbedshiftError:
+    """Reads a part, or returns the error why it cannot be used."""
+    try:
+        state = _state(path)
+        record, found, rows = read_record(path)
+        if shard_path(path.parent.parent, record.index) != path:
+            raise UsageError(f"{path}: contains shard {record.index} but has another name; move it elsewhere")
+        _READ[path] = state, Part(path, record, found, rows)
+        return _READ[path][1]
     except OSError as error:
         return EmbedshiftError(f"{path}: cannot be read ({error.strerror})")
     except EmbedshiftError as error:
         return error
 
 
-# More than the shards of any study: with fewer, every pass over one would hash all its shards again.
-@functools.lru_cache(maxsize=1 << 20)
-def _read(path: Path, *state: int) -> Part:
-    """Reads a part in this state of its file."""
-    record, found, rows = read_record(path)
-    if shard_path(path.parent.parent, record.index) != path:
-        raise UsageError(f"{path}: contains shard {record.index} but has another name; move it elsewhere")
-    return Part(path, record, found, rows)
+def _state(path: Path) -> State:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino

@@ -9,7 +9,8 @@ from embedshift.arrays import Values
 from embedshift.questions.claims.contrasts import Contrast, Contrasts
 from embedshift.questions.claims.evidence import Evidence, Key
 from embedshift.questions.claims.trees import DISTANCES, TREES, Trees, grow
-from embedshift.statistics import intervals
+from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.resamples import resampled, studentised
 
 # A contrast below this multiple of its numbers is rounding.
 _ROUNDING = 1e-12
@@ -42,7 +43,7 @@ class Bootstrap:
     def means(self, keys: Sequence[Key], *, resamples: int) -> Values:
         """Returns means of resamples of the images, `[resamples, len(keys)]`."""
         chosen = self.evidence.sample.columns([self.evidence.places[key] for key in keys])
-        return intervals.resampled(chosen, seed=self.seed, resamples=resamples)[0]
+        return resampled(chosen, seed=self.seed, resamples=resamples)[0]
 
     @functools.cached_property
     def trees(self) -> Trees:
@@ -59,7 +60,7 @@ class Bootstrap:
         found = sample.combine(weights)
         rounding = _ROUNDING * (np.abs(weights).T @ np.abs(np.nan_to_num(sample.mean)))
         estimate, error = (np.where(np.abs(each) <= rounding, 0.0, each) for each in (found.mean, found.error))
-        few = sample.images < intervals.LEAST_IMAGES
-        drawn = intervals.studentised(found, seed=self.seed, resamples=1 if few else self.resamples)
+        few = sample.images < LEAST_IMAGES
+        drawn = studentised(found, seed=self.seed, resamples=1 if few else self.resamples)
         # Where no image differs from another, resamples deviate by rounding alone.
         return Contrasts(estimate, error, np.where(error[:, None] == 0, 0.0, drawn.T))

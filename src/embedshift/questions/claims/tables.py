@@ -11,7 +11,7 @@ from embedshift.questions.claims.paper import paper_claims
 from embedshift.questions.claims.reading import read
 from embedshift.questions.claims.verdict import judge
 from embedshift.statistics.groups import Rows, grouped
-from embedshift.statistics.intervals import RESAMPLES_OF_MANY
+from embedshift.statistics.resamples import RESAMPLES_OF_MANY
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 

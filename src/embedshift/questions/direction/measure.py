@@ -50,7 +50,8 @@ class ShiftSums(Sums):
         if not np.isfinite(original).all():
             return
         there = np.asarray(np.isfinite(views).all(axis=-1))
-        shifts = np.where(there[..., None], views - original, 0.0)
+        shifts = views - original
+        shifts[~there] = 0.0
         of_image, lengths = shifts.sum(axis=0), np.linalg.norm(shifts, axis=-1)
         found = {
             "count": np.ones(()),

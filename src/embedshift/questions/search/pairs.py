@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 from embedshift.errors import UsageError
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, RESAMPLES, weights
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
+from embedshift.statistics.resamples import RESAMPLES, weights
 from embedshift.statistics.vectors import unit
 
 # Number of images whose pairs are all held in memory: 33.5 million pairs, of 8 bytes each.
