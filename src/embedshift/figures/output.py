@@ -64,11 +64,11 @@ def save_figures(
     there = [kind.name for kind in figures_of(data, names)]
     figures = ((stem, figure, None) for _, stem, figure in iter_figures(data, there, images=images))
     with Renderers(len(there)) as renderers:
-        return [
+        return sorted(
             write(content, reader.folder / "figures" / f"{stem}.{ending}")
             for stem, rendered in renderers.render_all(figures, formats)
             for ending, content in rendered.files.items()
-        ]
+        )
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -101,7 +101,7 @@ def figures_of(data: FigureInput, names: Sequence[str] | None = None) -> list[Fi
 def iter_figures(
     data: FigureInput, names: Sequence[str] | None = None, *, images: Images = None
 ) -> Iterator[tuple[FigureKind, str, Figure]]:
-    """Yields figures page by page, each with its file's name without the ending.
+    """Yields figures page by page, each with its file's name without the ending; first those without images.
 
     If images may not be shown, all files of an earlier call are removed, because they may show images or ids.
 
@@ -116,7 +116,8 @@ def iter_figures(
     if not data.reader.shows_images:
         for kind in known_figures(None):
             _remove(data.reader, f"{kind.stem}*")
-    for kind in figures_of(data, names):
+    # Those with images take longest to draw: meanwhile the others are rendered.
+    for kind in sorted(figures_of(data, names), key=lambda kind: kind.shows_images):
         try:
             for page, figure in enumerate(_pages(data, kind, images), start=1):
                 yield kind, kind.stem if page == 1 else f"{kind.stem}_p{page}", figure

@@ -58,18 +58,18 @@ def build_report(
         EmbedshiftError: Nothing is measured yet, or a figure, format or image is unknown.
     """
     check_formats(formats)
-    known_figures(figures)
     records = reader.records
     measured = sum(record.images for record in records)
     if not measured:
         raise UsageError(f"{reader.folder}: no image is measured yet; run the study first")
-    shards.write_failures(reader.folder, records)
-    write_tables(reader)
     data = FigureInput(reader)
-    if reader.pictures and reader.unseen:
-        log.warning("%s; give the folder that contains them as `images_root`", reader.unseen)
-    log.info("drawing the figures")
-    drawn = _draw(data, figures, formats, images=images)
+    with Renderers(len(known_figures(figures))) as renderers:  # they start while the tables are made
+        shards.write_failures(reader.folder, records)
+        write_tables(reader)
+        if reader.pictures and reader.unseen:
+            log.warning("%s; give the folder that contains them as `images_root`", reader.unseen)
+        log.info("drawing the figures")
+        drawn = _draw(data, figures, formats, renderers, images=images)
     log.info("writing the report")
     shown, too_large = embedded.embed(drawn, FIGURE_BYTES)
     encoder = reader.naming.setting(reader.info.encoder.title or reader.info.encoder.name)
@@ -85,10 +85,11 @@ def _draw(
     data: FigureInput,
     names: Sequence[str] | None,
     formats: Sequence[str],
+    renderers: Renderers,
     *,
     images: Sequence[str] | int | None,
 ) -> list[DrawnFigure]:
-    """Saves every figure, and returns those for the page."""
+    """Saves every figure, and returns those for the page, in the order of their numbers."""
     kinds = figures_of(data, names)
     many = images is not None and (images if isinstance(images, int) else len(images)) > ROWS
     most = sum(EMBEDDED_PAGES if many and kind.shows_images else 1 for kind in kinds)
@@ -102,13 +103,12 @@ def _draw(
             yield (kind, stem, (float(width), float(height))), figure, shown
 
     done: list[DrawnFigure] = []
-    with Renderers(len(kinds)) as renderers:
-        for (kind, stem, inches), rendered in renderers.render_all(to_render(), formats):
-            for ending, content in rendered.files.items():
-                write(content, data.reader.folder / "figures" / f"{stem}.{ending}")
-            if rendered.forms:
-                done.append(DrawnFigure(kind, inches, rendered.forms))
-    return done
+    for (kind, stem, inches), rendered in renderers.render_all(to_render(), formats):
+        for ending, content in rendered.files.items():
+            write(content, data.reader.folder / "figures" / f"{stem}.{ending}")
+        if rendered.forms:
+            done.append(DrawnFigure(kind, inches, rendered.forms))
+    return sorted(done, key=lambda figure: figure.kind.number)
 
 
 def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -> str:

@@ -8,9 +8,8 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import ArrayLike
-from scipy.cluster import hierarchy
-from scipy.spatial.distance import pdist, squareform
 
 from embedshift.arrays import Values
 from embedshift.errors import EmbedshiftError, UsageError
@@ -63,7 +62,8 @@ def linkage_matrix(distances: ArrayLike, linkage: str = "ward") -> Values:
     matrix = np.asarray(distances, np.float64)
     if np.isnan(matrix).any():
         raise EmbedshiftError("clusters: no tree, because an embedding is zero and a distance undefined")
-    return np.asarray(hierarchy.linkage(squareform(matrix, checks=False), method=linkage))
+    condensed = scipy.spatial.distance.squareform(matrix, checks=False)
+    return np.asarray(scipy.cluster.hierarchy.linkage(condensed, method=linkage))
 
 
 def threshold(linkage: Values) -> float:
@@ -90,9 +90,9 @@ def clusters_of(distances: ArrayLike, augmentations: Sequence[str], linkage: str
     if len(names) == 1:
         return pl.DataFrame({"augmentation": names, "cluster": [1], "leaf": [0]})
     tree = linkage_matrix(distances, linkage)
-    found = hierarchy.fcluster(tree, threshold(tree), criterion="distance")
+    found = scipy.cluster.hierarchy.fcluster(tree, threshold(tree), criterion="distance")
     number = {label: count for count, label in enumerate(dict.fromkeys(found.tolist()), start=1)}
-    order = hierarchy.leaves_list(tree).tolist()
+    order = scipy.cluster.hierarchy.leaves_list(tree).tolist()
     return pl.DataFrame(
         {
             "augmentation": names,
@@ -113,8 +113,9 @@ def distances_of_means(means: ArrayLike, metric: str = "euclidean") -> Values:
         >>> distances_of_means([[0.0, 0.0], [3.0, 4.0]])[0, 1].item()
         5.0
     """
+    distance = scipy.spatial.distance  # SciPy imports its parts when they are first used
     try:
-        return np.asarray(squareform(pdist(np.asarray(means, np.float64), metric=metric)))
+        return np.asarray(distance.squareform(distance.pdist(np.asarray(means, np.float64), metric=metric)))
     except ValueError as error:
         raise UsageError(f"pdist metric {metric!r}: {error}") from error
 
@@ -141,6 +142,6 @@ def branches(linkage: Values) -> Branches:
         >>> branches(linkage_matrix([[0.0, 1.0], [1.0, 0.0]])).positions.tolist()
         [[0.0, 0.0, 1.0, 1.0]]
     """
-    drawn = hierarchy.dendrogram(linkage, no_plot=True)
+    drawn = scipy.cluster.hierarchy.dendrogram(linkage, no_plot=True)
     # scipy puts the leaves at 5, 15, 25 ...
     return Branches((np.array(drawn["icoord"]) - 5) / 10, np.array(drawn["dcoord"]), drawn["leaves"])

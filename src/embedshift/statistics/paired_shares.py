@@ -2,11 +2,11 @@
 
 import math
 
-from scipy import optimize, special
+import scipy
 
 from embedshift.statistics.intervals import LEVEL
 
-_Z = float(special.ndtri((1 + LEVEL) / 2))
+_Z = float(scipy.special.ndtri((1 + LEVEL) / 2))
 
 
 def difference_of_shares(gained: float, lost: float, number: float) -> tuple[float, float]:
@@ -45,4 +45,4 @@ def _upper(gained: float, lost: float, number: float) -> float:
         return (gained - lost - number * difference) ** 2 - _Z**2 * variance
 
     # Where nothing differs, the value itself is a root too.
-    return float(optimize.brentq(beyond, value + 1e-9 * (1 - value), 1.0, xtol=1e-12))
+    return float(scipy.optimize.brentq(beyond, value + 1e-9 * (1 - value), 1.0, xtol=1e-12))

@@ -267,5 +267,8 @@ def write_failures(folder: Path, records: Sequence[ShardRecord]) -> None:
     """Writes failures.parquet again from the shards: one row per image that was not measured."""
     failures = [f for record in records for f in record.failures]
     kinds = {"image_id": pa.string(), "stage": pa.string(), "reason": pa.string(), "transient": pa.bool_()}
-    table = pa.Table.from_pylist([asdict(failure) for failure in failures], pa.schema(list(kinds.items())))
+    schema = pa.schema(list(kinds.items()))
+    table = pa.Table.from_batches([], schema)
+    if failures:  # to make an array, Arrow imports pandas if it is installed
+        table = pa.Table.from_pylist([asdict(failure) for failure in failures], schema)
     write_whole(folder / "failures.parquet", lambda hidden: pq.write_table(table, hidden))

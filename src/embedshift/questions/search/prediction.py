@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, special
-from scipy.spatial import cKDTree
 
 from embedshift.arrays import Values
 from embedshift.questions.search.matching import over_images
@@ -81,7 +80,8 @@ def recall_among(ranks: Values, images: int, size: int) -> Values:
 
 
 def _log_choose(of: Values | np.float64, some: int) -> Values:
-    return np.asarray(special.gammaln(of + 1) - special.gammaln(some + 1) - special.gammaln(of - some + 1))
+    gammaln = scipy.special.gammaln
+    return np.asarray(gammaln(of + 1) - gammaln(some + 1) - gammaln(of - some + 1))
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def pools(search: Search, factor: int) -> Pools:
     places = both / np.where(spread > 0, spread, 1.0) * [factor, 1]
     images = search.found.any(axis=1).sum()
     pool = min(len(own), max(1, round(factor * len(own) / images * np.sqrt(images / 2))))
-    _, members = cKDTree(places).query(places, k=np.arange(1, pool + 1))
+    _, members = scipy.spatial.cKDTree(places).query(places, k=np.arange(1, pool + 1))
     # One member of every pool at a time: all at once would be pool times the memory of the queries.
     reached = [(others[each] >= own[:, None]).sum(axis=1) for each in members.T]
     return Pools(np.asarray(members, np.intp), np.stack(reached, axis=1) / (search.images - 1))
@@ -163,7 +163,7 @@ def _growth(rates: Values, recall: float, images: int) -> float | None:
     """Returns the logarithm of g in `predicted`; None if no g gives this recall."""
     if not (rates == 0).mean() < recall < 1:
         return None
-    found = optimize.brentq(lambda each: _parts(rates, each, images).mean() - recall, -60.0, 60.0)
+    found = scipy.optimize.brentq(lambda each: _parts(rates, each, images).mean() - recall, -60.0, 60.0)
     return float(found)
 
 
