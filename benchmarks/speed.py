@@ -1,21 +1,25 @@
 """Speed of a study against the order of work of the paper's scripts, the encoder alone, and what the machine allows.
 
-usage: python benchmarks/speed.py PHOTO_DIR [--photos 64] [--repeats 3]
+usage: python benchmarks/speed.py PHOTO_DIR [--photos 64] [--repeats 3] [--kinds float32 bfloat16 "bfloat16 compiled"]
 
-Full-size CLIP ViT-B/32 with random weights: speed does not depend on them. Everything runs one after the other, again
-and again (A-B-A-B), since a shared machine's speed was seen to change by a factor of two; ratios are taken within each
-round, and their median and range are printed. What the machine allows: the operations of a forward
-pass, counted while it runs, at the best rate of a matrix product measured in the same round.
+Full-size CLIP ViT-B/32 with random weights: speed does not depend on them. Photos are repeated under other names if
+there are too few. Everything runs one after the other, again and again (A-B-A-B), since the speed of a shared machine
+changes, by a factor of two; ratios are taken within each round, and their median and range are printed.
+
+What the machine allows: the operations of a forward pass, counted while it runs, at the best rate of a matrix product
+measured in the same round. What the loaders leave: the encoder's rate if their CPU time, which the same cores give,
+were the only other work.
 """
 
 import argparse
 import contextlib
 import logging
 import math
+import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,9 +34,8 @@ from embedshift.encoders import Encoder, load_encoder
 from embedshift.encoders.base import Compilable
 from embedshift.encoders.device import keep_memory
 from embedshift.encoders.kernels import CpuKernels
-from embedshift.sources import FolderSource
 from embedshift.steps import run_study
-from fullsize import save_clip
+from fullsize import repeat_photos, save_clip
 from machine import describe_machine
 
 BATCH = 40
@@ -51,41 +54,51 @@ def main() -> None:
     parser.add_argument("folder", metavar="PHOTO_DIR", type=Path)
     parser.add_argument("--photos", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     options = parser.parse_args()
     logging.disable(logging.WARNING)
-    photos = [Path(sample.location) for sample in FolderSource([str(options.folder)]).samples[: options.photos]]
+    with tempfile.TemporaryDirectory() as scratch:
+        compare(repeat_photos(options.folder, options.photos, Path(scratch) / "photos"), options.kinds, options.repeats)
+
+
+def compare(photos: list[Path], kinds: Sequence[str], repeats: int) -> None:
+    """Measures and prints."""
     keep_memory()
-    encoders = load_encoders()
-    operations = 10 * count_operations(encoders["float32"])
+    encoders = load_encoders(kinds)
+    operations = 10 * count_operations(next(iter(encoders.values())))
     rounds: list[dict[str, float]] = []
-    for number in range(options.repeats):
-        seconds = {"authors": sum(in_a_process(photos[: max(8, len(photos) // 4)]).values())}
+    for number in range(repeats):
+        seconds = {"authors": sum(in_a_process(photos[: min(50, max(8, len(photos) // 4))]).values())}
         for kind, encoder in encoders.items():
             dtype = getattr(torch, KINDS[kind][0])
             plain, packed = best_rates(dtype)
             seconds[f"limit {kind}"], seconds[f"packed {kind}"] = operations / plain, operations / packed
             with at_work(encoder, kind):
                 seconds[f"encoder {kind}"] = encoder_only(encoder, len(photos))
+            before = loaders_cpu()
             seconds[f"study {kind}"] = study(encoder, photos, compiled=KINDS[kind][1])
+            loaders = (loaders_cpu() - before) / len(photos)
+            seconds[f"beside {kind}"] = seconds[f"encoder {kind}"] + loaders / torch.get_num_threads()
         rounds.append(seconds)
         print(f"round {number + 1}, s/image: " + ", ".join(f"{k} {v:.3f}" for k, v in seconds.items()), flush=True)
     print(describe_machine())
-    print(f"{len(photos)} photos, 10 views each, CLIP ViT-B/32 with random weights, {options.repeats} rounds")
+    print(f"{len(photos)} photos, 10 views each, CLIP ViT-B/32 with random weights, {repeats} rounds")
     print(f"{operations / 1e9:.1f} GFLOP an image, counted while the encoder runs")
     print("torch counts nothing for its fused attention on a CPU, some 1 % of the operations")
     for kind in encoders:
         show(f"study {kind} against the authors' order (times as fast)", rounds, "authors", f"study {kind}")
         show("    which the rate of matrix products would allow", rounds, "authors", f"limit {kind}")
         show("    against the encoder alone (share of its rate)", rounds, f"encoder {kind}", f"study {kind}")
+        show("    which the CPU time of the loaders leaves", rounds, f"encoder {kind}", f"beside {kind}")
         show("    the encoder alone against torch's matrix product", rounds, f"limit {kind}", f"encoder {kind}")
         show("    against oneDNN's with packed weights", rounds, f"packed {kind}", f"encoder {kind}")
 
 
-def load_encoders() -> dict[str, Encoder]:
+def load_encoders(kinds: Sequence[str]) -> dict[str, Encoder]:
     """The encoder in each kind."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(save_clip(Path(folder) / "clip"))
-        encoders = {kind: load_encoder(path, device="cpu", precision=KINDS[kind][0]) for kind in KINDS}
+        encoders = {kind: load_encoder(path, device="cpu", precision=KINDS[kind][0]) for kind in kinds}
     for encoder in encoders.values():
         assert encoder.grid == (7, 7), "the attention tap must be at work"
     return encoders
@@ -133,6 +146,12 @@ def study(encoder: Encoder, photos: list[Path], *, compiled: bool = False) -> fl
     with tempfile.TemporaryDirectory() as folder:
         config = make_config({"images": [str(photo) for photo in photos], "batch_size": BATCH, "compile": compiled})
         return timed(lambda: run_study(config, Path(folder) / "study", encoder=encoder)) / len(photos)
+
+
+def loaders_cpu() -> float:
+    """Seconds of CPU of all loader processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def timed(work: Callable[[], object]) -> float:
