@@ -10,7 +10,7 @@ TESTED_WITH := pytest pytest-xdist hypothesis import-linter junitparser playwrig
 UNTESTED := src/embedshift/app tests/app tests/examples
 FUZZ_EXAMPLES ?= 5000
 # Without its byte code, every process of the tests would compile all of it again.
-PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # A CPU without AVX-512: bfloat16 is emulated there.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 

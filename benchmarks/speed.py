@@ -68,16 +68,15 @@ def compare(photos: list[Path], kinds: Sequence[str], repeats: int) -> None:
     operations = 10 * count_operations(next(iter(encoders.values())))
     rounds: list[dict[str, float]] = []
     for number in range(repeats):
-        seconds = {"authors": sum(in_a_process(photos[: min(50, max(8, len(photos) // 4))]).values())}
+        seconds = {"authors": sum(in_a_process(photos[: min(20, max(8, len(photos) // 4))]).values())}
         for kind, encoder in encoders.items():
             dtype = getattr(torch, KINDS[kind][0])
             plain, packed = best_rates(dtype)
             seconds[f"limit {kind}"], seconds[f"packed {kind}"] = operations / plain, operations / packed
-            with at_work(encoder, kind):
-                seconds[f"encoder {kind}"] = encoder_only(encoder, len(photos))
-            before = loaders_cpu()
+            before, loaders = half_alone(encoder, kind, len(photos)), -loaders_cpu()
             seconds[f"study {kind}"] = study(encoder, photos, compiled=KINDS[kind][1])
-            loaders = (loaders_cpu() - before) / len(photos)
+            loaders = (loaders + loaders_cpu()) / len(photos)
+            seconds[f"encoder {kind}"] = (before + half_alone(encoder, kind, len(photos))) / 2
             seconds[f"beside {kind}"] = seconds[f"encoder {kind}"] + loaders / torch.get_num_threads()
         rounds.append(seconds)
         print(f"round {number + 1}, s/image: " + ", ".join(f"{k} {v:.3f}" for k, v in seconds.items()), flush=True)
@@ -102,6 +101,12 @@ def load_encoders(kinds: Sequence[str]) -> dict[str, Encoder]:
     for encoder in encoders.values():
         assert encoder.grid == (7, 7), "the attention tap must be at work"
     return encoders
+
+
+def half_alone(encoder: Encoder, kind: str, images: int) -> float:
+    """Seconds per image of the encoder alone on half of the images: the other half comes after the study."""
+    with at_work(encoder, kind):
+        return encoder_only(encoder, max(8, images // 2))
 
 
 def at_work(encoder: Encoder, kind: str) -> contextlib.AbstractContextManager[None]:

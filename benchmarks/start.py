@@ -35,6 +35,8 @@ def measured(images):
     os._exit(0)
 embedshift.run(sys.argv[1], model=sys.argv[2], out=sys.argv[3], progress=measured)
 """
+# What loading the encoder imports.
+IMPORTS = "import torch; from transformers import AutoConfig, Dinov2Model"
 # Wall and CPU seconds.
 Took = tuple[float, float]
 
@@ -98,6 +100,7 @@ def main() -> None:
             tasks[f"`embedshift list {name}`"] = many, functools.partial(whole, *MAIN, "list", name)
         tasks["`embedshift run`: the first line"] = few, lambda: until_first_line(photos)
         tasks["`embedshift run`: the first image"] = few, lambda: until_first_image(photos)
+        tasks["the imports of torch and transformers in it"] = few, lambda: whole(sys.executable, "-c", IMPORTS)
         tasks["`embedshift report`"] = few, lambda: whole(*MAIN, "report", str(study))
         print(describe_machine(), f"load {os.getloadavg()[0]:.1f}", sep=", ", end="\n\n")
         print("| what | seconds | least to most | CPU seconds | runs |", "|---|---|---|---|---|", sep="\n")
