@@ -2,8 +2,8 @@
 
 usage: python benchmarks/growth.py PHOTO_DIR [--sizes 200 800 3200] [--repeats 1] [--precision float32]
 
-Full-size CLIP ViT-B/32 with random weights, loaded by a process of its own for each study: seconds from the files to the
-tables, and the peak memory of this process. The sizes take turns within each round, since a shared machine's speed
+Full-size CLIP ViT-B/32 with random weights, loaded by a process of its own for each study: seconds from the files to
+the tables, and the peak memory of this process. The sizes take turns within each round, since a shared machine's speed
 changes; medians are compared with those of the smallest size.
 """
 
@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import get_args
 
+from embedshift.config import Precision
 from embedshift.encoders import load_encoder
 from fullsize import repeat_photos, save_clip
 from machine import describe_machine
@@ -30,7 +32,7 @@ def main() -> None:
     parser.add_argument("folder", metavar="PHOTO_DIR", type=Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=[200, 800, 3200])
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--precision", default="float32", choices=get_args(Precision))
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -59,7 +61,7 @@ def main() -> None:
     print(f"largest deviation from {min(seconds)} photos: {largest:+.1%} (target: within {TARGET:.0%})")
 
 
-def measured(photos: Path, model: str, size: int, precision: str) -> tuple[float, float]:
+def measured(photos: Path, model: str, size: int, precision: Precision) -> tuple[float, float]:
     """Seconds an image of a study of the first photos, and the peak memory of this process in GiB."""
     logging.disable(logging.WARNING)
     encoder = load_encoder(model, precision=precision)

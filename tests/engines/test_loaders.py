@@ -143,12 +143,13 @@ def test_the_time_is_no_part_of_the_identity(tmp_path, photos):
     assert embedshift.run(photos, image_timeout=1, **settings).info()["config_hash"] == first
 
 
-def test_loaders_that_are_killed_lose_nothing(tmp_path, photos):
+@pytest.mark.parametrize("in_turns", [False, True])
+def test_loaders_that_are_killed_lose_nothing(tmp_path, photos, in_turns):
     """The second image kills the loader of the first, which is done, and with it that of all others in its queue."""
     write_pictures(photos, [f"{n}.png" for n in range(6, 30)], 1)
     with study_of(photos) as study:
         drawn = []
-        for image in draw_all(Images(study.samples, study.source, study.plan, draw_image), 3):
+        for image in draw_all(Images(study.samples, study.source, study.plan, draw_image), 3, in_turns=in_turns):
             drawn.append(image)
             if len(drawn) in (2, 9, 17):
                 for pid in children():
@@ -167,6 +168,26 @@ def _state(pid):
     with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[0]
     return "Z"
+
+
+def test_loaders_in_turns_stand_still_while_their_images_are_taken(tmp_path, photos):
+    write_pictures(photos, [f"{n}.png" for n in range(6, 20)], 1)
+    marks = tmp_path / "marks"
+
+    def mark(image, rng):
+        with marks.open("a") as file:
+            file.write(".")
+        return image
+
+    with study_of(photos) as study:
+        plan = dataclasses.replace(study.plan, suite=load_suite({"mark": mark}))
+        images, seen = Images(study.samples, study.source, plan, draw_image), []
+        for _ in draw_all(images, 2, in_turns=True):
+            time.sleep(0.1)
+            seen.append(len(marks.read_text()))
+    # Turns of 2, 4 and 8 images, then the last 6, which are taken while they are drawn.
+    assert seen[:14] == [2] * 2 + [6] * 4 + [14] * 8
+    assert seen[-1] == 20
 
 
 def test_leaving_early_ends_a_loader_that_hangs(photos):

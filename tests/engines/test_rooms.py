@@ -34,13 +34,14 @@ def memory_of(views):
     return getattr(base, "obj", base)
 
 
-def test_all_images_held_at_once_are_those_that_are_drawn_here(photos, monkeypatch):
+@pytest.mark.parametrize("in_turns", [False, True])
+def test_all_images_held_at_once_are_those_that_are_drawn_here(photos, monkeypatch, in_turns):
     """More than there are places: those that find none come through the pipe."""
     monkeypatch.setattr(loaders, "BYTES_AHEAD", 4 * 10 * 32 * 32 * 3)
     settings = {"images": [str(photos)], "batch_size": 10}
     with prepared(make_config(settings), None, encoder=MeanColour()) as study:
         images = Images(study.samples, study.source, study.plan, draw_image)
-        wanted, found = list(draw_all(images, 0)), list(draw_all(images, 2))
+        wanted, found = list(draw_all(images, 0)), list(draw_all(images, 2, in_turns=in_turns))
     shared = [isinstance(memory_of(image.views), mmap.mmap) for image in found]
     assert 4 <= sum(shared) < COUNT
     assert not any(isinstance(memory_of(image.views), mmap.mmap) for image in wanted)

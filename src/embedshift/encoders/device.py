@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from embedshift.arrays import Floats, Pixels
+from embedshift.config.machine import cores
+from embedshift.encoders.base import Encoder, EncoderInfo
 from embedshift.errors import UsageError, reason
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
@@ -61,6 +63,18 @@ def device_name(device: torch.device) -> str:
         'cpu'
     """
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def takes_all_cores(encoder: Encoder) -> bool:
+    """Returns whether an encoder computes on the CPU, with a thread on each core; False if it does not give its device.
+
+    Example:
+        >>> class Elsewhere: device = "cuda:0"
+        >>> takes_all_cores(Elsewhere())
+        False
+    """
+    device = EncoderInfo.of(encoder).device
+    return str(device).partition(":")[0] == "cpu" and torch.get_num_threads() >= cores()
 
 
 def _best_device() -> str:

@@ -7,6 +7,7 @@ image is a failure, and the run continues.
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import multiprocessing
 import os
@@ -77,8 +78,15 @@ class Images:
         return Rooms(-(-images // workers) + 1 if shared else 0, (views, size, size, 3))
 
 
-def draw_all(images: Images, workers: int) -> Generator[Made, None, None]:
-    """Yields all images in order, drawn ahead by `workers` processes; 0 = by this process, on demand."""
+def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generator[Made, None, None]:
+    """Yields all images in order, drawn ahead by `workers` processes.
+
+    Args:
+        images: The images.
+        workers: Number of processes; 0 = this process draws, on demand.
+        in_turns: Whether the processes stand still while this process works on what they drew. Threads of an encoder
+            that has all cores wait for the one whose core a loader takes, so that both lose time.
+    """
     if not workers:
         for place in range(len(images.samples)):
             yield _at_second_try(images, place, lambda place=place: images.draw(place))  # type: ignore[misc]
@@ -88,10 +96,19 @@ def draw_all(images: Images, workers: int) -> Generator[Made, None, None]:
     with contextlib.ExitStack() as stack:
         loaders = [stack.enter_context(_Loader(images, workers)) for _ in range(workers)]
         waiting: collections.deque[int] = collections.deque()
+        most = _ahead(images.plan, workers)
+        # The first turns are short: the encoder soon has something to do.
+        turn = workers if in_turns else most
         for place in range(len(images.samples)):
             waiting.append(place)
             loaders[place % workers].ask(place)
-            if len(waiting) > _ahead(images.plan, workers):
+            if in_turns and len(waiting) == turn:
+                for loader in loaders:
+                    loader.wait()
+                yield from (_taken(images, each, loaders) for each in waiting)
+                waiting.clear()
+                turn = min(most, 2 * turn)
+            elif len(waiting) > most:
                 yield _taken(images, waiting.popleft(), loaders)
         while waiting:
             yield _taken(images, waiting.popleft(), loaders)
@@ -153,6 +170,10 @@ class _Loader:
         with contextlib.suppress(*GONE):  # the error occurs again when the image is taken
             self._pipe.send((place, room))
         self._asked[place] = self._thread.submit(self._receive, self._rooms, room)
+
+    def wait(self) -> None:
+        """Waits until every requested image is drawn, or the process has ended."""
+        concurrent.futures.wait(self._asked.values())
 
     def take(self, place: int) -> Made:
         """Returns the image; raises one of `ENDED`. If the process has ended, a new one goes on with the next image."""

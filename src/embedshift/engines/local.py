@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from embedshift.encoders.device import keep_memory
+from embedshift.encoders.device import keep_memory, takes_all_cores
 from embedshift.engines.job import Job, Progress
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import DrawnImage, draw_image
@@ -14,12 +14,13 @@ from embedshift.store.shards import Failure
 
 
 def run_local(job: Job) -> Iterator[Result]:
-    """Measures the shards one after another, with the loader always some images ahead of the encoder."""
+    """Measures the shards one after another, with the loaders some images ahead of the encoder."""
     assert job.ready is not None, "the encoder is loaded before"
     keep_memory()
     samples = [sample for shard in job.shards for sample in shard.samples]
+    images, in_turns = Images(samples, job.source, job.plan, draw_image), takes_all_cores(job.ready.encoder)
     with (
-        contextlib.closing(draw_all(Images(samples, job.source, job.plan, draw_image), job.workers)) as ahead,
+        contextlib.closing(draw_all(images, job.workers, in_turns=in_turns)) as ahead,
         Kept(job.folder, job.plan) as kept,
     ):
         yield from measure_shards(job.shards, _count(ahead, job.progress), job.ready, job.plan, kept)
