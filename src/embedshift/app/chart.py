@@ -20,13 +20,7 @@ LISTED = 50
 
 
 def chart(found: Points, x: str, y: str) -> Markup:
-    """Points on two axes. A script of the page makes them answer to clicks and keys.
-
-    Args:
-        found: The points, sorted by x.
-        x: What the axis shows.
-        y: The same of the other axis.
-    """
+    """Points on two axes. A script of the page makes them answer to clicks and keys."""
     if not found.ids:
         return note("No image is left: change the filter.")
     (left, across), (bottom, up) = _ends(found.x), _ends(found.y)

@@ -21,14 +21,7 @@ from embedshift.statistics.summary import COSINE
 
 @dataclass(frozen=True)
 class Scale:
-    """By what a shift is measured.
-
-    Args:
-        floor: Of the cosine; None where there is none.
-        source: Which images it is the mean of, in words.
-        near: Mean share of the nearest other image; None where it is not known.
-        near_of: Among which images it is the nearest.
-    """
+    """By what a shift is measured."""
 
     floor: Floor | None
     source: str
@@ -44,18 +37,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Bench:
-    """The encoder and all that an image is measured by; the same for all tabs, and never changed.
-
-    Args:
-        encoder: The encoder.
-        title: What the page calls it.
-        spec: By which it was loaded.
-        scale: By what a shift is measured.
-        resize: How an image is brought to the encoder's size.
-        seed: Of the views.
-        among: The study's originals; None without a study, and where they cannot be searched.
-        unsearched: Why they are not searched; "" where they are, and without a study.
-    """
+    """The encoder and all that an image is measured by; the same for all tabs, and never changed."""
 
     encoder: Encoder
     title: str
@@ -68,11 +50,7 @@ class Bench:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def encode(self, views: Pixels) -> EncoderOutput:
-        """Encodes views uint8 `[B, S, S, 3]`, those of one tab after those of another.
-
-        Raises:
-            EmbedshiftError: where the encoder gives a vector that is not of numbers.
-        """
+        """Encodes views uint8 `[B, S, S, 3]`, those of one tab after those of another."""
         with self._lock, self.spec.at_work(self.encoder):
             output = self.encoder(np.ascontiguousarray(views))  # a view may be a mirrored look at other pixels
         if not np.isfinite(output.embedding).all():
@@ -87,16 +65,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Original:
-    """An image of your own, as one tab keeps it.
-
-    Args:
-        name: Of its file.
-        size: Width and height as it was decoded.
-        view: At the encoder's size, uint8 `[S, S, 3]`.
-        embedding: float32 `[D]`.
-        attention: float32 `[g_h, g_w]`; None for an encoder without attention.
-        pixels: Hash of its pixels.
-    """
+    """An image of your own, as one tab keeps it."""
 
     name: str
     size: tuple[int, int]
@@ -108,17 +77,7 @@ class Original:
 
 @dataclass(frozen=True)
 class Look:
-    """A view of an image, and how far the embedding has moved.
-
-    Args:
-        view: uint8 `[S, S, 3]`.
-        attention: float32 `[g_h, g_w]`; None for an encoder without attention.
-        cosine: Of the two embeddings.
-        share: Fraction of the distance to an unrelated image; NaN without a scale.
-        place: What a search found; None where none was made.
-        change: The label of the change.
-        strength: In words; "" for a change without strength.
-    """
+    """A view of an image, and how far the embedding has moved."""
 
     view: Pixels
     attention: Floats | None
@@ -130,16 +89,7 @@ class Look:
 
 
 def open_original(data: bytes, name: str, bench: Bench) -> Original:
-    """Decodes an image as every source of a study does, and encodes it.
-
-    Args:
-        data: The bytes of its file.
-        name: Of its file; the seeds of its views come from it.
-        bench: What it is measured by.
-
-    Raises:
-        EmbedshiftError: one line that says why it is no image, or that it is too large.
-    """
+    """Decodes an image as every source of a study does, and encodes it."""
     whole = images.decode(data)
     view = bench.sized(whole)
     output = bench.encode(view[None])
@@ -149,18 +99,7 @@ def open_original(data: bytes, name: str, bench: Bench) -> Original:
 
 
 def look(original: Original, change: Change, parameter: float, bench: Bench, *, draw: int = 0) -> Look:
-    """Draws one view of an image and measures it: the view alone is encoded.
-
-    Args:
-        original: The image.
-        change: What is done.
-        parameter: How strongly, in the unit of the change.
-        bench: What it is measured by.
-        draw: Which draw.
-
-    Raises:
-        EmbedshiftError: where the view cannot be drawn.
-    """
+    """Draws one view of an image and measures it: the view alone is encoded."""
     view = change.draw(original.view, original.name, parameter, seed=bench.seed, draw=draw)
     output = bench.encode(view[None])
     cosine = float(METRICS[COSINE].function(original.embedding, output.embedding[0]))

@@ -45,12 +45,7 @@ class Tab:
 
 
 def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
-    """The page.
-
-    Args:
-        bench: What an image of your own is measured by; or why none can be.
-        reader: The study; None without one.
-    """
+    """The page."""
     page: gr.Blocks
     with gr.Blocks(title="embedshift", analytics_enabled=False) as page:
         _html(_head(bench, reader))
@@ -81,12 +76,7 @@ def make_app(page: gr.Blocks, address: tuple[str, int]) -> fastapi.FastAPI:
 
 
 class _OneImage:
-    """The first tab of the page.
-
-    Args:
-        bench: What an image is measured by.
-        changes: What can be done to it.
-    """
+    """The first tab of the page."""
 
     def __init__(self, bench: Bench, changes: dict[str, Change]) -> None:
         self.bench, self.changes = bench, changes
@@ -146,11 +136,7 @@ class _OneImage:
 
 
 class _StudyImages:
-    """The second tab of the page.
-
-    Args:
-        reader: The study.
-    """
+    """The second tab of the page."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader, self.scale = reader, scale_of(reader)

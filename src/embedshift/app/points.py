@@ -24,15 +24,7 @@ SHARE = "share"
 
 @dataclass(frozen=True)
 class Points:
-    """Images as points.
-
-    Args:
-        ids: Names of the images.
-        x: float64 `[n]`, without NaN.
-        y: float64 `[n]`, without NaN.
-        of: Images of the study that were measured.
-        left_out: Images that have no number on one of the axes.
-    """
+    """Images as points."""
 
     ids: list[str]
     x: Values
@@ -43,14 +35,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Detail:
-    """What a click on a point shows.
-
-    Args:
-        image_id: The image.
-        image: It and its views; None where it cannot be read again.
-        missing: Why: of the image under "original", of views under their names.
-        shares: Augmentation → share.
-    """
+    """What a click on a point shows."""
 
     image_id: str
     image: RedrawnImage | None
@@ -64,12 +49,7 @@ def axes(reader: Reader) -> list[str]:
 
 
 def axis_label(name: str) -> str:
-    """What a reader calls an axis.
-
-    Example:
-        >>> axis_label("share"), axis_label("l2_distance")
-        ('share of the distance to an unrelated image', 'L2 distance (0 = no change)')
-    """
+    """What a reader calls an axis."""
     if name == SHARE:
         return "share of the distance to an unrelated image"
     known = METRICS[name]
@@ -86,20 +66,7 @@ def points(
     holds: str = "",
     least: float = 0.0,
 ) -> Points:
-    """One point per image, by its view of draw 0.
-
-    Args:
-        reader: The study.
-        augmentation: Which view.
-        x: What the axis shows: one of `axes`.
-        y: The same of the other axis.
-        scale: The study's.
-        holds: Only images whose name holds this text, whatever its case.
-        least: Only images whose share is at least this; 0 = all, those without a share too.
-
-    Raises:
-        UsageError: for an augmentation or a metric that the study does not have.
-    """
+    """One point per image, by its view of draw 0."""
     for kind, name, known in (
         ("augmentation", augmentation, reader.augmentations), ("metric", x, axes(reader)), ("metric", y, axes(reader)),
     ):  # fmt: skip
@@ -121,17 +88,7 @@ def points(
 
 
 def detail(reader: Reader, image_id: str, augmentation: str, scale: Scale) -> Detail:
-    """An image of a study and its views, drawn again.
-
-    Args:
-        reader: The study.
-        image_id: Which image.
-        augmentation: Whose family is shown, where there are many views.
-        scale: The study's.
-
-    Raises:
-        UsageError: when the study has no image of that name.
-    """
+    """An image of a study and its views, drawn again."""
     wanted = shown_views(reader, augmentation)
     rows = reader.rows().filter((pl.col("image_id") == image_id) & (pl.col("draw") == 0) & (pl.col("view") != ORIGINAL))
     numbers = rows.select("view", COSINE).collect()

@@ -24,16 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def by_photos(files: Sequence[Path], model: str, device: str = "auto") -> Bench:
-    """An encoder, with the scale that all pairs of some photographs give.
-
-    Args:
-        files: The photographs.
-        model: As `load_encoder`.
-        device: As `load_encoder`.
-
-    Raises:
-        EmbedshiftError: where the encoder cannot be loaded.
-    """
+    """An encoder, with the scale that all pairs of some photographs give."""
     spec = EncoderSpec(model=model, device=device)
     encoder = spec.load()
     bench = Bench(encoder, TITLES.get(model, model), spec, Scale(None, ""))
@@ -45,16 +36,7 @@ def by_photos(files: Sequence[Path], model: str, device: str = "auto") -> Bench:
 
 
 def by_study(reader: Reader, model: str | None = None, device: str = "auto") -> Bench:
-    """The encoder of a study, with the scale and the search that the study gives.
-
-    Args:
-        reader: The study.
-        model: Where its encoder lies now; None = where study.json says.
-        device: As `load_encoder`.
-
-    Raises:
-        EmbedshiftError: where the encoder cannot be loaded; UsageError where it is not the one that the study measured.
-    """
+    """The encoder of a study, with the scale and the search that the study gives."""
     info = reader.info
     name, record = model or str(info.config.get("model")), info.encoder
     precision: Precision = next((each for each in get_args(Precision) if each == record.precision), "float32")
@@ -89,13 +71,7 @@ def scale_of(reader: Reader) -> Scale:
 
 
 def scale_in_words(scale: Scale) -> str:
-    """Where 1 on the ruler comes from.
-
-    Example:
-        >>> from embedshift.statistics.floors import Floor
-        >>> print(scale_in_words(Scale(Floor(0.25, 0.01), "the 24 images of the study")))
-        1 on the ruler is the mean cosine of two unrelated images, 0.250, over all pairs of the 24 images of the study.
-    """
+    """Where 1 on the ruler comes from."""
     if scale.floor is None:
         return f"There is no ruler: {scale.source} give no floor."
     value = fixed(scale.floor.value, 3)

@@ -48,13 +48,7 @@ def bits(picture: Pixels, count: float) -> Pixels:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of purifier.
-
-    Args:
-        change: `(image, number) -> image`.
-        numbers: The accepted numbers, in words.
-        takes: Function of a number → whether it is accepted.
-    """
+    """A kind of purifier."""
 
     change: Callable[[Pixels, float], Pixels]
     numbers: str
@@ -75,18 +69,7 @@ PURIFIERS: Mapping[str, Kind] = {
 
 
 def purifier(name: str) -> Callable[[Pixels], Pixels]:
-    """Returns the purifier of a name such as `jpeg:50`.
-
-    Raises:
-        UsageError: The kind or the number is not accepted.
-
-    Example:
-        >>> purifier("bits:1")(np.array([[[0, 100, 200]]], np.uint8)).tolist()
-        [[[0, 0, 255]]]
-        >>> purifier("jpeg:0")
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: purifier 'jpeg:0': jpeg needs a quality from 1 to 100, such as jpeg:50
-    """
+    """Returns the purifier of a name such as `jpeg:50`."""
     kind, _, text = name.partition(":")
     if kind not in PURIFIERS:
         raise UsageError(f"purifier {name!r}: unknown kind; use one of {', '.join(PURIFIERS)}, such as jpeg:50")

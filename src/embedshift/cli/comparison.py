@@ -13,15 +13,7 @@ from embedshift.study.comparison import Comparison
 
 
 def comparison_tables(found: Comparison, fits: Callable[[Table], bool]) -> list[Table]:
-    """Returns a table of the means of all studies and of their differences from the first, with intervals.
-
-    Metrics that are equal in all studies, such as those of equal pixels, are left out; without any other there is no
-    table.
-
-    Args:
-        found: The comparison.
-        fits: Whether the terminal is wide enough for a table; if not, each study but the first has a table of its own.
-    """
+    """Returns a table of the means of all studies and of their differences from the first, with intervals."""
     shown = found.side_by_side.filter(pl.col("augmentation").is_in(found.shown))
     first, *others = found.studies["study"].to_list()
     parts = [

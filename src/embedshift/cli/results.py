@@ -85,10 +85,7 @@ def tolerance_table(study: Study) -> Table:
 
 
 def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
-    """Yields the tables that a run prints: tolerances of families first, and only these if there are many views.
-
-    With each come the headings of columns that a narrow terminal leaves out, in this order.
-    """
+    """Yields the tables that a run prints: tolerances of families first, and only these if there are many views."""
     reader = study.reader()
     if "tolerance" in reader.table_names:
         levels = range(1, 1 + max(len(family.views) for family in reader.families))

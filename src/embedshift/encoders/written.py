@@ -29,18 +29,7 @@ class Attended:
 
 
 class WrittenAttention(TorchFunctionMode):
-    """Inside the context attention is written out, and kept in `attended` in the order in which it ran.
-
-    It handles scaled dot-product attention, `nn.MultiheadAttention`, and attention that a model writes out itself, as a
-    4-D softmax whose result enters a product.
-
-    Example:
-        >>> q = torch.ones(1, 1, 2, 4, requires_grad=True)
-        >>> with WrittenAttention() as mode:
-        ...     _ = functional.scaled_dot_product_attention(q, q, q)
-        >>> mode.attended[0].weights.requires_grad, tuple(mode.attended[0].outputs.shape)
-        (True, (1, 1, 2, 4))
-    """
+    """Inside the context attention is written out, and kept in `attended` in the order in which it ran."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -22,16 +22,7 @@ def worth_again(
     workers: int,
     transient: bool,
 ) -> set[int]:
-    """Returns the finished shards with a failed image that can be drawn now; reads only failed images.
-
-    Args:
-        cut: All shards of the study.
-        done: Records of the finished ones, by index.
-        source: Reads the images.
-        plan: What to draw.
-        workers: Number of loader processes.
-        transient: Whether to try only transient failures again.
-    """
+    """Returns the finished shards with a failed image that can be drawn now; reads only failed images."""
     failed = {
         (index, each.image_id)
         for index, record in done.items()

@@ -151,20 +151,7 @@ class FigureInput:
 
 @dataclass(frozen=True)
 class FigureKind:
-    """The declaration of a figure, of the paper or our own.
-
-    Args:
-        name: Its name on the command line, such as "dendrogram".
-        number: The paper's number with two digits first, "04d", or one beyond it; files are named fig<number>_<name>.
-        title: One line.
-        draw: Tables → matplotlib Figure; saves nothing.
-        images: Number of images that it shows by default; 0 = it shows no images.
-        of: Reader → ids of the images that it can show, from which the seed draws; by default all.
-        of_attention: Whether these images should have attention maps.
-        section: Whether it belongs in the section of its question rather than among the paper's figures.
-        without_images: Whether it can be drawn without its images, if they are gone or may not be shown.
-        possible: Whether a study has its data; the result is used as a truth value.
-    """
+    """The declaration of a figure, of the paper or our own."""
 
     name: str
     number: str

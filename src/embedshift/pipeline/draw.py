@@ -23,17 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DrawnImage:
-    """One image on its way to the encoder.
-
-    Args:
-        sample: The image.
-        pixels_hash: Hash of its decoded pixels.
-        views: The original at the encoder's size, then its views draw by draw, `[1 + A * draws, S, S, 3]`.
-        seeds: Seeds of the views.
-        pixels: Pixel metrics of the views, by name.
-        seconds: Seconds per stage.
-        missing: Places of missing views, where the original stands in.
-    """
+    """One image on its way to the encoder."""
 
     sample: Sample
     pixels_hash: str
@@ -79,19 +69,7 @@ class Clock:
 def draw_image(
     sample: Sample, source: Source, plan: Plan, *, ends_process: bool = False, into: Pixels | None = None
 ) -> DrawnImage | Failure:
-    """Reads one image, draws or reads its views once, and measures their pixels; an error becomes a `Failure`.
-
-    Args:
-        sample: The image.
-        source: Reads its bytes.
-        plan: What to draw, and how long one step may take.
-        ends_process: Whether to end this process if a step cannot be stopped otherwise.
-        into: An array for the views, uint8 `[1 + A * draws, S, S, 3]`; None = a new array.
-
-    Raises:
-        TookTooLong: A step takes longer than the settings allow; the message is the stage.
-        MemoryError: Memory is too small. Both errors may vanish at another try.
-    """
+    """Reads one image, draws or reads its views once, and measures their pixels; an error becomes a `Failure`."""
     seconds = plan.config.image_timeout
     return guarded(lambda clock: _drawn(sample, source, plan, clock, into), sample, source, seconds, ends_process)
 
@@ -105,15 +83,7 @@ def hash_image(sample: Sample, source: Source, plan: Plan, *, ends_process: bool
 def guarded(
     work: Callable[[Clock], T], sample: Sample, source: Source, seconds: float, ends_process: bool = False
 ) -> T | Failure:
-    """Runs some work on one image; an error becomes a `Failure`.
-
-    Args:
-        work: The work; it reports its stages to a clock.
-        sample: The image.
-        source: Its source.
-        seconds: Time limit of one step.
-        ends_process: As in `draw_image`; the errors are the same too.
-    """
+    """Runs some work on one image; an error becomes a `Failure`."""
     if sample.problem is not None:
         return Failure(storable(sample.image_id), "list", sample.problem)
     clock = Clock()
@@ -132,14 +102,7 @@ def guarded(
 
 
 def out_of_reach(sample: Sample, error: BaseException, seconds: float, tries: str) -> Failure:
-    """Returns the failure of an image whose last try was stopped.
-
-    Args:
-        sample: The image.
-        error: The reason why the last try stopped.
-        seconds: Time limit of one step.
-        tries: Number of tries, in words.
-    """
+    """Returns the failure of an image whose last try was stopped."""
     stage = "draw"
     if isinstance(error, TookTooLong):
         stage, words = str(error), f"took longer than {seconds:g} s (`image_timeout`)"
@@ -200,15 +163,7 @@ def sized(image: Pixels, plan: Plan) -> Pixels:
 def read_views(
     original: Pixels, sample: Sample, source: PairedSource, plan: Plan, clock: Clock, into: Pixels | None = None
 ) -> tuple[Pixels, list[int], tuple[int, ...]]:
-    """Returns the original and its variants, resized in the same way, and their purified versions.
-
-    Returns:
-        Views uint8 `[1 + A, S, S, 3]`; their seeds, which are 0; and the places of missing ones, where the original
-        stands in.
-
-    Raises:
-        EmbedshiftError: A variant cannot be read or decoded; the message begins with its name.
-    """
+    """Returns the original and its variants, resized in the same way, and their purified versions."""
     views: dict[str, Pixels | None] = {ORIGINAL: original}
     for each in plan.suite:
         if isinstance(each, Purified):  # it comes after the view from which it is made

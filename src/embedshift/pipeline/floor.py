@@ -21,36 +21,20 @@ MOST_KEPT = 64
 
 
 def pairs_wanted(shard_images: int, study_images: int) -> int:
-    """Returns how many pairs of originals a shard measures.
-
-    Example:
-        >>> pairs_wanted(64, 200), pairs_wanted(64, 1_000_000), pairs_wanted(20, 20)
-        (64, 4, 190)
-    """
+    """Returns how many pairs of originals a shard measures."""
     share = -(-LEAST_PAIRS * shard_images // max(1, study_images))
     return min(max(share, shard_images // IMAGES_PER_PAIR), shard_images * (shard_images - 1) // 2)
 
 
 def pairs_of(count: int) -> Iterator[tuple[int, int]]:
-    """Yields all pairs of `count` items, first those that share no item.
-
-    Example:
-        >>> list(pairs_of(4))[:3]
-        [(0, 1), (2, 3), (1, 2)]
-    """
+    """Yields all pairs of `count` items, first those that share no item."""
     for lag in range(1, count):
         for first in (*range(0, count - lag, 2), *range(1, count - lag, 2)):
             yield first, first + lag
 
 
 class UnrelatedImages(Sums):
-    """Sums of metrics over pairs of originals.
-
-    Args:
-        measures: The questions' measures.
-        plan: What decides the rows.
-        images: Number of images in the shard.
-    """
+    """Sums of metrics over pairs of originals."""
 
     def __init__(self, measures: Sequence[Measure], plan: "Plan", images: int) -> None:
         self.measures, self.plan = measures, plan

@@ -13,18 +13,7 @@ from embedshift.sources import Sample
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What decides the rows of a study, except the images and the encoder.
-
-    Args:
-        config: The settings.
-        suite: The augmentations.
-        preprocess: The preprocessing that the encoder expects.
-        measures: The questions' measures.
-        columns: The list columns of the rows.
-        batch_size: Views per forward pass.
-        images: Number of images in the study.
-        config_hash: Config hash of the study.
-    """
+    """What decides the rows of a study, except the images and the encoder."""
 
     config: StudyConfig
     suite: Suite
@@ -47,11 +36,7 @@ class Plan:
 
 
 def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[Sample]) -> tuple[Measure, ...]:
-    """Returns the measures of the study's questions, in order.
-
-    Raises:
-        UsageError: A metric is unknown, or settings of a question make no sense.
-    """
+    """Returns the measures of the study's questions, in order."""
     asked = Asked(config, suite, samples, asked_metrics(config.metrics))
     parts = [question.part("measure") for question in config.asked()]
     return tuple(part.MEASURE(asked) for part in parts if part is not None)

@@ -44,19 +44,7 @@ MOST_BYTES = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A study that is ready to run.
-
-    Args:
-        config: The settings.
-        source: Reads the images.
-        order: Name of the order of the images.
-        shards: All shards.
-        spec: Specification of the encoder.
-        ready: The loaded encoder.
-        plan: What decides the rows.
-        identity: Everything that can change a number; its hash decides which runs may share a folder.
-        pairs: For a study of pairs: the variants of each name.
-    """
+    """A study that is ready to run."""
 
     config: StudyConfig
     source: Source
@@ -150,11 +138,7 @@ def find_suite(config: StudyConfig) -> Suite:
 
 
 def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Sample], str]:
-    """Returns the source of the images, the study's images in order, and the name of that order.
-
-    Raises:
-        EmbedshiftError: There is no image, or the study's folder is that of the images.
-    """
+    """Returns the source of the images, the study's images in order, and the name of that order."""
     source = open_source(config.images)
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
     if not samples:
@@ -179,14 +163,7 @@ def begun_encoder(out: Path) -> EncoderRecord | None:
 def encoder_spec(
     config: StudyConfig, encoder: Encoder | None, measures: Sequence[Measure], begun: EncoderRecord | None = None
 ) -> EncoderSpec:
-    """Returns the specification of the study's encoder and its outputs.
-
-    Args:
-        config: The settings.
-        encoder: The user's own encoder, in place of the one in the settings.
-        measures: The questions' measures.
-        begun: The encoder with which the study began; choices that were measured then are kept.
-    """
+    """Returns the specification of the study's encoder and its outputs."""
     precision = config.precision
     if precision == "auto" and any(each.in_float32 for each in measures):
         precision = "float32"

@@ -65,14 +65,7 @@ _NOTHING = Observer.__new__(Observer)  # does nothing, and looks at no encoder
 def ready(
     spec: EncoderSpec, config: StudyConfig, device: str | None = None, *, compiled: bool
 ) -> Iterator[ReadyEncoder]:
-    """Gives the encoder of a study, ready until the end of the block; afterwards a user's encoder is as before.
-
-    Args:
-        spec: Specification of the encoder.
-        config: The settings, which say which questions are asked.
-        device: Another device than that of the specification.
-        compiled: Whether to compile it if the study requests this.
-    """
+    """Gives the encoder of a study, ready until the end of the block; afterwards a user's encoder is as before."""
     # Before the encoder is observed, since observers may bring observations of their own.
     parts = {question.name: question.part("observe") for question in config.asked()}
     encoder = spec.load(device)

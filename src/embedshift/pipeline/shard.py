@@ -29,12 +29,7 @@ Result = tuple[pa.Table, ShardRecord]
 
 @dataclass(frozen=True)
 class Step:
-    """A started pass.
-
-    Args:
-        finish: Reads its output and measures its images; returns the shard's rows if they are the last.
-        is_begun: As `Pass.is_begun`.
-    """
+    """A started pass."""
 
     finish: Callable[[], Result | None]
     is_begun: bool
@@ -43,15 +38,7 @@ class Step:
 def measure_shards(
     shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan, kept: Kept
 ) -> Iterator[Result]:
-    """Yields the rows of each shard, and its record; batches never cross a shard.
-
-    Args:
-        shards: The shards.
-        drawn: Their images, in order.
-        ready: The encoder.
-        plan: What decides the rows.
-        kept: Keeps encoder outputs for shards in progress.
-    """
+    """Yields the rows of each shard, and its record; batches never cross a shard."""
     for result in _one_behind(_steps(shards, drawn, ready, plan, kept)):
         if result is not None:
             yield result

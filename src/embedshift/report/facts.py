@@ -30,16 +30,7 @@ ATTENTION = {
 def facts(
     info: StudyInfo, records: Sequence[ShardRecord], title: str, *, naming: Naming, copied: int, checksum: str
 ) -> dict[str, list[Fact]]:
-    """Returns headed lists of name and value.
-
-    Args:
-        info: The content of study.json.
-        records: Records of the finished shards.
-        title: The encoder's title.
-        naming: Names of places.
-        copied: Number of images that repeat another image's pixels.
-        checksum: Checksum over those of all shards.
-    """
+    """Returns headed lists of name and value."""
     encoder, identity, config = info.encoder, info.identity, info.config
     name, grid = naming.setting(encoder.name), encoder.grid
     attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder provides no attention")
@@ -191,12 +182,7 @@ def _value(value: Any) -> str:
 
 
 def figure_note(shown: int, too_large: int) -> str:
-    """Returns a note on missing figures, and on the place of the files.
-
-    Example:
-        >>> figure_note(12, 0)
-        'The files in figures/ contain the same figures for print.'
-    """
+    """Returns a note on missing figures, and on the place of the files."""
     if not shown:
         return "This file contains no figure."
     left_out = f" {too_large} of them are too large for this page." if too_large else ""

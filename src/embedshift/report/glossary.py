@@ -28,11 +28,7 @@ CORRECTED = {
 
 
 def glossary(asked: Sequence[Question]) -> Section:
-    """Returns the section, with the terms of the questions that the study asked.
-
-    Args:
-        asked: The study's questions.
-    """
+    """Returns the section, with the terms of the questions that the study asked."""
     terms, corrected = dict(TERMS), dict(CORRECTED)
     for question in asked:
         part: Part | None = getattr(question.part("section"), "PART", None)

@@ -14,17 +14,7 @@ from embedshift.sources.parquet import CAPTION_COLUMNS, ID_COLUMNS, image_bytes,
 
 
 class DatasetSource:
-    """The images of saved datasets, split by split.
-
-    Ids and captions come from the columns that `ParquetSource` names; without an id column an `image_id` is
-    `<folder>#<row>`, or `<folder>/<split>#<row>`.
-
-    Args:
-        folders: Results of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`; paths or fsspec URLs.
-
-    Raises:
-        EmbedshiftError: The library is not installed, or the folder is no dataset with images.
-    """
+    """The images of saved datasets, split by split."""
 
     def __init__(self, folders: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()

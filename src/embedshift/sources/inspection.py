@@ -23,15 +23,7 @@ _AT_ONCE, _THREADS = 1024, 4
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """The variants of one name.
-
-    Args:
-        bytes_hash: Hash over the sorted stems and the hashes of the bytes.
-        count: Number that belong to an image of the study.
-        missing: Number of images that are measured without one.
-        stretched: Number whose aspect ratio differs from their image's by more than 2 %.
-        first: Id of the first such image.
-    """
+    """The variants of one name."""
 
     bytes_hash: str
     count: int
@@ -45,10 +37,7 @@ _Look = tuple[str, bool]
 
 
 def inspect(source: PairedSource) -> dict[str, Inspection]:
-    """Returns name → inspection of the variants of all images; reads every image and every variant once.
-
-    A variant that cannot be read gets a mark in place of its hash; it becomes a failure when it is measured.
-    """
+    """Returns name → inspection of the variants of all images; reads every image and every variant once."""
     count = sum(source.variant(name, sample) is not None for name in source.variants for sample in source.samples)
     log.info("hashing the bytes of %d variants", count)
     looks: dict[str, dict[str, _Look]] = {name: {} for name in source.variants}
@@ -104,12 +93,7 @@ def _size(source: PairedSource, sample: Sample) -> tuple[int, int] | None:
 
 
 def _stretched(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Returns whether two sizes have aspect ratios that differ by more than 2 %.
-
-    Example:
-        >>> _stretched((400, 300), (200, 150)), _stretched((400, 300), (200, 155))
-        (False, True)
-    """
+    """Returns whether two sizes have aspect ratios that differ by more than 2 %."""
     ratio = one[0] * other[1] / (one[1] * other[0])
     return max(ratio, 1 / ratio) > STRETCHED
 

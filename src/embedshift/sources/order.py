@@ -17,15 +17,7 @@ SHUFFLED, BLOCKS = "shuffled", f"blocks in drawn order, shuffled in windows of {
 
 
 def select(samples: Sequence[Sample], *, limit: int | None, sample: int | None, seed: int) -> list[Sample]:
-    """Returns the images of a study: the first `limit` by sorted id, and of these `sample` drawn by the seed.
-
-    Raises:
-        UsageError: Two images have the same id; the message names both.
-
-    Example:
-        >>> [s.image_id for s in select([Sample("b", "2"), Sample("a", "1")], limit=1, sample=None, seed=0)]
-        ['a']
-    """
+    """Returns the images of a study: the first `limit` by sorted id, and of these `sample` drawn by the seed."""
     ordered = sorted(samples, key=lambda s: (s.image_id, s.location, s.position))
     first: dict[str, Sample] = {}
     for other in ordered:
@@ -42,16 +34,7 @@ def select(samples: Sequence[Sample], *, limit: int | None, sample: int | None, 
 
 
 def shuffle(samples: Sequence[Sample], source: Source, *, seed: int) -> tuple[list[Sample], str]:
-    """Returns the images in the order of the study, and the name of that order.
-
-    A hash of the seed and the id decides an image's place. If images are read in blocks, the blocks are ordered in this
-    way, and then the images of every `WINDOW` blocks.
-
-    Args:
-        samples: The images.
-        source: The source, which knows the blocks.
-        seed: The study's seed.
-    """
+    """Returns the images in the order of the study, and the name of that order."""
     blocks: dict[Block | None, list[Sample]] = {}
     for sample in samples:
         blocks.setdefault(source.block(sample), []).append(sample)
@@ -65,12 +48,7 @@ def shuffle(samples: Sequence[Sample], source: Source, *, seed: int) -> tuple[li
 
 
 def split(samples: Sequence[Sample], size: int) -> list[Shard]:
-    """Cuts the images into shards of `size`.
-
-    Example:
-        >>> [len(s.samples) for s in split([Sample(str(i), "") for i in range(5)], 2)]
-        [2, 2, 1]
-    """
+    """Cuts the images into shards of `size`."""
     return [Shard(index, part) for index, part in enumerate(_slices(samples, size))]
 
 

@@ -15,22 +15,7 @@ Groups = dict[str, list[Sample]]
 
 
 class PairedSource:
-    """Some images of a source, and the variants of each in other sources.
-
-    A variant has the id of its image, except for the ending. An image that lacks a variant fails, unless variants may
-    be missing; an image without any variant always fails. Variants that belong to no image are counted in `skipped`.
-
-    Args:
-        originals: The source of the images.
-        samples: The images to measure.
-        variants: Name → source of the variants.
-        places: Name → how a report finds them again, see `variants_again`.
-        allow_missing: Whether an image may lack variants.
-
-    Raises:
-        UsageError: Two images have the same stem, or two variants in one source; or no variant of a source belongs to
-            an image.
-    """
+    """Some images of a source, and the variants of each in other sources."""
 
     def __init__(
         self,

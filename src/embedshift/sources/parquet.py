@@ -25,17 +25,7 @@ CAPTION_COLUMNS = ("caption", "text", "txt")
 
 
 class ParquetSource:
-    """The images in a column of Parquet files.
-
-    The column holds the bytes of image files, or Hugging Face's struct with `bytes`. An `image_id` is the column
-    `image_id`, else `key`, else `path`, else `<file>#<row>`; a caption is `caption`, else `text`, else `txt`.
-
-    Args:
-        files: Paths or fsspec URLs; `file.parquet#column` names the column.
-
-    Raises:
-        EmbedshiftError: A file is no Parquet, or has no such column with images.
-    """
+    """The images in a column of Parquet files."""
 
     def __init__(self, files: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
@@ -104,20 +94,7 @@ def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[An
 
 
 def image_column(path: str, schema: pa.Schema, asked: str = "") -> str:
-    """Returns the column that holds the bytes of images.
-
-    Args:
-        path: Path of the file, for the error message.
-        schema: Its columns.
-        asked: The requested column; "" = the one with a usual name, or the only one.
-
-    Raises:
-        UsageError: There is no such column, or the requested one is missing or holds no bytes.
-
-    Example:
-        >>> image_column("a.parquet", pa.schema([("key", pa.string()), ("jpg", pa.binary())]))
-        'jpg'
-    """
+    """Returns the column that holds the bytes of images."""
     holding = [field.name for field in schema if _holds_bytes(field.type)]
     if asked and asked not in holding:
         words = "contains no bytes" if asked in schema.names else "does not exist"

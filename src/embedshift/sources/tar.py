@@ -32,19 +32,7 @@ _END, _MOST_END, _PART = 2 * tarfile.BLOCKSIZE, 2**26, 2**16
 
 
 class TarSource:
-    """The images in tar files; an `image_id` is the member's name with its extension.
-
-    A text beside an image with the same name up to the last dot (`.txt`, or the `caption` of a `.json`) is its caption,
-    as in the WebDataset layout of img2dataset. A link to a member is that member under another name. A member that has
-    the name of an image but cannot be read is a sample with a `problem`.
-
-    Args:
-        archives: Paths or fsspec URLs of uncompressed tar files.
-
-    Raises:
-        EmbedshiftError: An archive is no tar, is compressed, damaged, or has no end: members behind the damage would be
-            lost silently.
-    """
+    """The images in tar files; an `image_id` is the member's name with its extension."""
 
     def __init__(self, archives: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()

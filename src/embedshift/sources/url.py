@@ -14,14 +14,7 @@ from embedshift.sources.base import ENDINGS, IMAGE_BYTES, Block, Sample, count_e
 
 
 class UrlSource:
-    """The images below URLs; an `image_id` is the path below the given URL, or below the common parent of several.
-
-    Args:
-        urls: Folders and files, all of one file system.
-
-    Raises:
-        EmbedshiftError: A URL leads to nothing, or its file system's package is not installed.
-    """
+    """The images below URLs; an `image_id` is the path below the given URL, or below the common parent of several."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()

@@ -18,29 +18,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def differences(of: Measured, *, seed: int) -> pl.DataFrame:
-    """Returns all pairs of augmentations for each metric, with simultaneous 95 % intervals over the pairs of a metric.
-
-    The intervals are the studentised bootstrap over images with max-T; above 5,000 images the normal law of the
-    covariance. All intervals of a metric hold at once with 95 %. Up to 5,000 images, a pair uses the images that have
-    both values.
-
-    Args:
-        of: The metrics of all images.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, other, metric, difference, low, high, effect, settled`: `difference` is the mean under
-        `augmentation` minus that under `other`, in the metric's unit; `effect` is the difference divided by the
-        standard deviation of the paired differences (d_z); `settled` says whether the interval excludes 0. With fewer
-        than 8 images the ends are null and nothing is settled.
-
-    Example:
-        >>> from embedshift.statistics.sample import of_values
-        >>> values = np.random.default_rng(0).normal([0.0, 2.0], 1.0, (30, 2))
-        >>> table = differences(Measured(("blur", "noise"), ("l2_distance",), of_values(values)), seed=0)
-        >>> table["settled"].to_list()
-        [True]
-    """
+    """All pairs of augmentations for each metric, with simultaneous 95 % intervals over the pairs of a metric."""
     pairs = list(itertools.combinations(range(len(of.augmentations)), 2))
     rows: list[dict[str, object]] = []
     for metric in of.metrics if pairs else ():
@@ -56,12 +34,7 @@ def differences(of: Measured, *, seed: int) -> pl.DataFrame:
 
 
 def contrasts(count: int) -> Values:
-    """Returns the weights of all pairwise differences of `count` numbers, `[count, pairs]`.
-
-    Example:
-        >>> contrasts(3).tolist()
-        [[1.0, 1.0, 0.0], [-1.0, 0.0, 1.0], [0.0, -1.0, -1.0]]
-    """
+    """Returns the weights of all pairwise differences of `count` numbers, `[count, pairs]`."""
     first, second = np.triu_indices(count, k=1)
     weights = np.zeros((count, len(first)))
     weights[first, np.arange(len(first))] = 1.0

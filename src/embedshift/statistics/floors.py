@@ -22,13 +22,7 @@ _DISTINCT = 3.0
 
 @dataclass(frozen=True)
 class Floor:
-    """The mean of a metric over pairs of unrelated images.
-
-    Args:
-        value: The mean; NaN if there is no pair.
-        error: Its standard error.
-        pairs: For an exact floor: the sums from which it is resampled together with the means; otherwise None.
-    """
+    """The mean of a metric over pairs of unrelated images."""
 
     value: float
     error: float
@@ -37,31 +31,14 @@ class Floor:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A kernel summed over all pairs of different images, by pairs of groups of images.
-
-    Args:
-        sums: Sums over the pairs of an image of one group with one of another, `[G, G]`; on the diagonal over the pairs
-            of different images within a group.
-        counts: Numbers of these pairs, `[G, G]`.
-        images: Number of images of each group, `[G]`, in the order of the rows.
-    """
+    """A kernel summed over all pairs of different images, by pairs of groups of images."""
 
     sums: Values
     counts: Values
     images: Values
 
     def means(self, drawn: Values) -> tuple[Values, Values]:
-        """Returns the metric's mean over all pairs when groups are resampled, and its derivatives.
-
-        An image and its own copies are not a pair: for cosines of n groups of one image each, drawn c times, the mean
-        is ``(|Σ c z|² - Σ c²) / (n² - Σ c²)``.
-
-        Args:
-            drawn: How often each group counts, `[R, G]`.
-
-        Returns:
-            The means `[R]`, and the derivative of each by the number of times that a group counts, `[R, G]`.
-        """
+        """Returns the metric's mean over all pairs when groups are resampled, and its derivatives."""
         kernel, number = drawn @ self.sums, drawn @ self.counts
         with np.errstate(invalid="ignore", divide="ignore"):
             total = (number * drawn).sum(axis=1)
@@ -81,22 +58,7 @@ Joined = Callable[[str], Mapping[str, Values]]
 
 
 def cosine_floor(joined: Joined, images: int) -> Floor | None:
-    """Returns the exact mean cosine of all pairs of images, from their vectors or from sums of their unit vectors.
-
-    Args:
-        joined: Function of a name → the concatenated sums of all shards: "vectors" gives `vectors` `[k, D]`, the kept
-            originals; "units" gives, by groups of images, `units` `[G, D]`, the sums of the unit vectors, `valid`
-            `[G]`, the number of images whose vector has a length, and `images` `[G]`.
-        images: Number of measured images.
-
-    Returns:
-        None if the shards do not hold it.
-
-    Example:
-        >>> floor = cosine_floor({"vectors": {"vectors": np.eye(3)}, "units": {}}.__getitem__, 3)
-        >>> floor.value
-        0.0
-    """
+    """Returns the exact mean cosine of all pairs of images, from their vectors or from sums of their unit vectors."""
     kept = joined("vectors").get("vectors", np.zeros((0, 1)))
     if len(kept) == images:
         units = unit(kept)
@@ -110,13 +72,7 @@ def cosine_floor(joined: Joined, images: int) -> Floor | None:
 
 
 def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
-    """Returns the cosines of all pairs of images, from sums of their unit vectors by group.
-
-    Args:
-        units: Sums of unit vectors, `[G, D]`.
-        valid: Number of images in each group whose vector has a length, `[G]`.
-        images: Number of images in each group, `[G]`.
-    """
+    """Returns the cosines of all pairs of images, from sums of their unit vectors by group."""
     kernel, counts = units @ units.T, np.outer(valid, valid)
     diagonal = np.arange(len(units))
     kernel[diagonal, diagonal] -= valid  # an image with itself: cosine 1
@@ -125,17 +81,7 @@ def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
 
 
 def distance_floor(joined: Joined, images: int) -> Floor | None:
-    """Returns the mean L2 distance of all pairs among at most `KEPT` originals; of all images if all are kept.
-
-    Args:
-        joined: As in `cosine_floor`.
-        images: Number of measured images.
-
-    Example:
-        >>> floor = distance_floor(lambda name: {"vectors": np.array([[0.0], [4.0], [4.0]])}, 3)
-        >>> round(floor.value, 3)
-        2.667
-    """
+    """Returns the mean L2 distance of all pairs among at most `KEPT` originals; of all images if all are kept."""
     kept = joined("vectors").get("vectors", np.zeros((0, 1)))
     kept = kept[:: max(1, -(-len(kept) // KEPT))]  # of many shards, each of which keeps one at least
     if len(kept) < 2:
@@ -147,22 +93,7 @@ def distance_floor(joined: Joined, images: int) -> Floor | None:
 
 
 def of_sampled_pairs(total: float, squares: float, pairs: float, images: float) -> Floor:
-    """Returns the floor of a metric that was measured on some pairs of originals.
-
-    Pairs that share an image are not independent: the variance of the mean of all pairs of n images is at most that of
-    n / 2 pairs that share none (Hoeffding 1963), so the standard error is that of n / 2 values.
-
-    Args:
-        total: Sum of the metric over the pairs.
-        squares: Sum of squares.
-        pairs: Number of pairs.
-        images: Number of images in these pairs.
-
-    Example:
-        >>> floor = of_sampled_pairs(6.0, 14.0, 3, 6)
-        >>> floor.value, round(floor.error, 3)
-        (2.0, 0.577)
-    """
+    """Returns the floor of a metric that was measured on some pairs of originals."""
     if pairs < 1:
         return Floor(np.nan, np.nan)
     mean = total / pairs
@@ -189,18 +120,7 @@ class Shares:
 def shares(
     sample: Sample, floor: Floor, no_change: float, *, seed: int, limits: tuple[float, float] | None = None
 ) -> Shares:
-    """Returns the shares (no change - mean) / (no change - floor) with 95 % intervals; the floor is resampled too.
-
-    Args:
-        sample: One metric under A augmentations; with groups if the floor is exact.
-        floor: The metric's floor.
-        no_change: The metric's value for an unchanged view.
-        seed: Decides the resamples.
-        limits: The least and the greatest value of the metric, which bound the intervals.
-
-    Returns:
-        The shares `[A]`; NaN if the floor is no scale: if it lies within three standard errors of no change.
-    """
+    """Returns the shares (no change - mean) / (no change - floor) with 95 % intervals; the floor is resampled too."""
     scale = no_change - floor.value
     nothing = np.full(len(sample.mean), np.nan)
     if not is_scale(floor, no_change):
@@ -216,37 +136,20 @@ def shares(
 
 
 def share(values: ArrayLike, floor: Floor, no_change: float) -> Values:
-    """Values of a metric as shares of the way to an unrelated image; NaN where the floor is no scale.
-
-    Example:
-        >>> share([1.0, 0.7], Floor(0.4, 0.01), 1.0).round(2).tolist()
-        [0.0, 0.5]
-    """
+    """Values of a metric as shares of the way to an unrelated image; NaN where the floor is no scale."""
     found = (no_change - np.asarray(values, np.float64)) / (no_change - floor.value or np.nan)
     # No negative zero, which would be printed with its sign.
     return found + 0.0 if is_scale(floor, no_change) else np.full(found.shape, np.nan)
 
 
 def is_scale(floor: Floor, no_change: float) -> bool:
-    """Returns whether a floor is at least three standard errors away from no change, so that shares make sense.
-
-    Example:
-        >>> is_scale(Floor(0.4, 0.01), 1.0), is_scale(Floor(0.4, 0.3), 1.0)
-        (True, False)
-    """
+    """Returns whether a floor is at least three standard errors away from no change, so that shares make sense."""
     scale = abs(no_change - floor.value)
     return bool(np.isfinite(scale) and scale > max(_DISTINCT * floor.error, 1e-9 * max(1.0, abs(no_change))))
 
 
 def shares_of_binary(sample: Sample, floor: Floor, low: Values, high: Values) -> Shares:
-    """Returns the shares of a binary metric, from its own intervals and the floor's error (Zou and Donner 2008).
-
-    Args:
-        sample: The metric under A augmentations.
-        floor: The metric's floor.
-        low: Lower ends of the metric's intervals, `[A]`.
-        high: Upper ends, `[A]`.
-    """
+    """Returns the shares of a binary metric, from its own intervals and the floor's error (Zou and Donner 2008)."""
     if not floor.value > _DISTINCT * floor.error:
         nothing = np.full(len(sample.mean), np.nan)
         return Shares(nothing, nothing, nothing)

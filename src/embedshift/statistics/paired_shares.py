@@ -10,25 +10,7 @@ _Z = float(scipy.special.ndtri((1 + LEVEL) / 2))
 
 
 def difference_of_shares(gained: float, lost: float, number: float) -> tuple[float, float]:
-    """Returns Tango's 95 % score interval of the difference of two paired proportions.
-
-    It contains the differences δ with ``(gained - lost - n δ)² <= z² n (2 q + δ (1 - δ))``, where q is the most likely
-    proportion that is lost if the difference is δ (Tango 1998, Statistics in Medicine 17: 891-908). An image may gain
-    or lose a fraction of 1, as the mean over its draws: its square is then smaller than the fraction, and the interval
-    is conservative.
-
-    Args:
-        gained: Number of images that only the second proportion counts.
-        lost: Number of images that only the first counts; `gained + lost` is at most `number`.
-        number: Number of images, above 0.
-
-    Returns:
-        Lower and upper end of the interval of (gained - lost) / number, from -1 to 1.
-
-    Example:
-        >>> [round(end, 4) for end in difference_of_shares(0, 0, 200)], difference_of_shares(5, 0, 5)[1]
-        ([-0.0188, 0.0188], 1.0)
-    """
+    """Returns Tango's 95 % score interval of the difference of two paired proportions."""
     return -_upper(lost, gained, number), _upper(gained, lost, number)
 
 

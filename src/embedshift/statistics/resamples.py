@@ -15,15 +15,7 @@ _CHUNK = 2**21
 
 
 def weights(count: int, *, seed: int, resamples: int) -> Iterator[Values]:
-    """Yields how often each of `count` items is drawn in bootstrap resamples, some resamples at a time: `[r, count]`.
-
-    Equal seed, count and number of resamples give equal draws, so that numbers of different calls are paired.
-
-    Example:
-        >>> drawn = np.vstack(list(weights(3, seed=0, resamples=5)))
-        >>> drawn.shape, drawn.sum(axis=1).tolist()
-        ((5, 3), [3.0, 3.0, 3.0, 3.0, 3.0])
-    """
+    """Yields how often each of `count` items is drawn in bootstrap resamples, some resamples at a time: `[r, count]`."""
     if resamples * count <= _CHUNK:
         yield _kept_weights(count, seed, resamples)
     else:
@@ -48,11 +40,7 @@ def _drawn_weights(count: int, seed: int, resamples: int) -> Iterator[Values]:
 
 
 def resampled(sample: Sample, *, seed: int, resamples: int) -> tuple[Values, Values]:
-    """Returns means of resamples of the images, and their standard errors, `[resamples, K]` each.
-
-    If the image values are in memory, they are resampled. Otherwise means are drawn from the normal law of the
-    covariance, with the standard errors of the sample.
-    """
+    """Returns means of resamples of the images, and their standard errors, `[resamples, K]` each."""
     mean, error = np.nan_to_num(sample.mean), np.nan_to_num(sample.error)
     if sample.values is None:
         return mean + _normal(sample, seed, resamples) * error, np.tile(error, (resamples, 1))
@@ -83,10 +71,7 @@ def _normal(sample: Sample, seed: int, resamples: int) -> Values:
 
 
 def studentised(sample: Sample, *, seed: int, resamples: int) -> Values:
-    """Returns deviations of the resampled means from the sample's, each in its own standard error, `[resamples, K]`.
-
-    They are infinite if a resample deviates but has no spread, and 0 if it has neither deviation nor spread.
-    """
+    """Returns deviations of the resampled means from the sample's, each in its own standard error, `[resamples, K]`."""
     if sample.values is None:
         return _normal(sample, seed, resamples)
     means, errors = resampled(sample, seed=seed, resamples=resamples)

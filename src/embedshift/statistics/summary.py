@@ -46,13 +46,7 @@ PERFORMANCE_SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of all images: a sample of A x M numbers.
-
-    Args:
-        augmentations: A names, in suite order.
-        metrics: M names.
-        sample: Sample of `A * M` numbers, augmentation by augmentation.
-    """
+    """The metrics of all images: a sample of A x M numbers."""
 
     augmentations: tuple[str, ...]
     metrics: tuple[str, ...]
@@ -67,14 +61,7 @@ class Measured:
 def measured(
     rows: Rows, augmentations: Sequence[str], metrics: Sequence[str], sizes: Sequence[int] | None = None
 ) -> Measured:
-    """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values.
-
-    Args:
-        rows: The rows of a study.
-        augmentations: A names.
-        metrics: M columns.
-        sizes: Sizes of consecutive groups of images, for shares of an exact floor.
-    """
+    """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values."""
     study = grouped(rows)
     if not study.items:
         nothing = np.full((1, len(augmentations) * len(metrics)), np.nan)
@@ -84,23 +71,7 @@ def measured(
 
 
 def summary(rows: Rows, of: Measured, *, seed: int, floors: Mapping[str, Floor] | None = None) -> pl.DataFrame:
-    """Returns for each augmentation and metric its mean with a 95 % interval, its spread, and its share.
-
-    Args:
-        rows: The rows of a study.
-        of: Their metrics.
-        seed: The study's seed; it decides the resamples.
-        floors: Metric → its floor.
-
-    Returns:
-        One row per augmentation and metric, in these orders: `augmentation, metric, n, mean, sd, median, q05, q95,
-            ci_low, ci_high, floor, share, share_low, share_high, images`. NaN and null are left out: `n` counts the
-            values, one per view, and `images` the images that have one. sd (ddof = 1) and quantiles (linear) are over
-            views. Intervals
-        are over images: bootstrap-t for means, Clopper and Pearson's for binary metrics; null for fewer than 8 images.
-            The share is (no change - mean) / (no change - floor): 0 = no change, 1 = as far as an unrelated image; null
-            if the metric has no floor, or one that is no scale (see `is_scale`).
-    """
+    """Returns for each augmentation and metric its mean with a 95 % interval, its spread, and its share."""
     columns = {metric: _of_metric(of.of(metric), metric, seed, (floors or {}).get(metric)) for metric in of.metrics}
     described: list[dict[str, object]] = []
     spread = spreads(grouped(rows), of.augmentations, of.metrics)
@@ -132,16 +103,7 @@ def _of_metric(sample: Sample, metric: str, seed: int, floor: Floor | None) -> d
 
 
 def ranking(summary: pl.DataFrame) -> pl.DataFrame:
-    """Returns `augmentation, mean_performance, rank`: the mean over the five radar metrics; rank 1 = least changed.
-
-    A metric without a mean for some augmentation is left out for all, because means over different metrics have no
-    order. Equal means share a rank.
-
-    Example:
-        >>> rows = [("flip", m, 0.9) for m in RADAR_METRICS] + [("noise", m, 0.5) for m in RADAR_METRICS]
-        >>> ranking(pl.DataFrame(rows, schema=["augmentation", "metric", "mean"], orient="row"))["rank"].to_list()
-        [1, 2]
-    """
+    """Returns `augmentation, mean_performance, rank`: the mean over the five radar metrics; rank 1 = least changed."""
     performance = pl.col("mean").mean().alias("mean_performance")
     kept = summary.with_columns(pl.col("mean").fill_nan(None)).filter(pl.col("metric").is_in(ranked_metrics(summary)))
     found = kept.group_by("augmentation", maintain_order=True).agg(performance)
@@ -165,17 +127,7 @@ def ranked_metrics(summary: pl.DataFrame) -> list[str]:
 
 
 def performance(of: Measured, metrics: Sequence[str], *, seed: int, floors: Mapping[str, Floor]) -> pl.DataFrame:
-    """Returns the interval of each augmentation's mean performance, and its floor: the mean of the metrics' floors.
-
-    Args:
-        of: The metrics of all images.
-        metrics: The metrics over which the mean is taken.
-        seed: The study's seed; it decides the resamples.
-        floors: Metric → its floor.
-
-    Returns:
-        `augmentation, ci_low, ci_high, floor`; null if there is none.
-    """
+    """Returns the interval of each augmentation's mean performance, and its floor: the mean of the metrics' floors."""
     count = len(of.augmentations)
     if not metrics:
         return pl.DataFrame({"augmentation": of.augmentations}, schema_overrides=PERFORMANCE_SCHEMA).select(

@@ -15,12 +15,7 @@ MOST_READ = 256
 
 
 def later(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[Sample]:
-    """Returns up to 256 images of finished shards whose files changed after the shard was measured.
-
-    Args:
-        cut: All shards of the study.
-        done: Records of the finished ones, by index.
-    """
+    """Returns up to 256 images of finished shards whose files changed after the shard was measured."""
     found: list[Sample] = []
     for shard in cut:
         if shard.index in done:
@@ -30,13 +25,7 @@ def later(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[Sample]
 
 
 def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collection[str]) -> dict[str, str]:
-    """Returns image id → hash of the measured pixels, for those of some images that were measured.
-
-    Args:
-        folder: The study's folder.
-        indices: Indices of its finished shards.
-        image_ids: Ids of the images.
-    """
+    """Returns image id → hash of the measured pixels, for those of some images that were measured."""
     if not image_ids or not indices:
         return {}
     rows = pl.scan_parquet([shard_path(folder, index) for index in sorted(indices)], glob=False)

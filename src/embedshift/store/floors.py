@@ -33,28 +33,14 @@ def floors(reader: Reader) -> dict[str, Floor]:
 
 
 def _joined(reader: Reader, name: str) -> Mapping[str, Values]:
-    """Returns the concatenated sums of all shards under a name; empty if there are none.
-
-    With more than `MANY` shards, vectors are thinned and sums of groups are added during reading, as floors would do.
-    """
+    """Returns the concatenated sums of all shards under a name; empty if there are none."""
     few = len(reader.records) <= MANY or name not in ("units", "vectors")
     count = 0 if few else sum(len(next(iter(part.values()))) for part in reader.shard_sums(name))
     return joined(reader.shard_sums(name), units=-(-count // GROUPS), vectors=-(-count // KEPT))
 
 
 def joined(parts: Iterable[Mapping[str, Values]], *, units: int = 0, vectors: int = 0) -> Mapping[str, Values]:
-    """Concatenates arrays of shards.
-
-    Args:
-        parts: Arrays by name, `[G, ...]`.
-        units: For `units`: how many consecutive groups are added to one; 0 or 1 = none.
-        vectors: For `vectors`: one of so many is kept; 0 or 1 = all.
-
-    Example:
-        >>> parts = [{"vectors": np.array([[1.0], [2.0]])}, {"vectors": np.array([[3.0]])}]
-        >>> joined(parts, vectors=2)["vectors"].ravel().tolist()
-        [1.0, 3.0]
-    """
+    """Concatenates arrays of shards."""
     found: dict[str, list[Values]] = {}
     at = 0
     for part in parts:

@@ -18,13 +18,7 @@ __all__ = ["Table", "make_tables", "tables_after", "tables_of", "write_tables"]
 
 
 def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
-    """Makes the tables of a study from its shards.
-
-    Args:
-        reader: The study.
-        only: Names of the questions' tables to make; other tables that these read come from the folder. None = every
-            table.
-    """
+    """Makes the tables of a study from its shards."""
     made: dict[str, pl.DataFrame] = {}
     tables = [each for each in tables_of(reader.questions) if each.possible(reader)]
     tables = [each for each in tables if only is None or each.name in only]
@@ -68,12 +62,7 @@ def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
 
 
 def write_tables(reader: Reader, only: Collection[str] | None = None) -> None:
-    """Writes tables again from the shards, as CSV and Parquet; tables of single images only as Parquet.
-
-    Args:
-        reader: The study.
-        only: Names, as in `make_tables`.
-    """
+    """Writes tables again from the shards, as CSV and Parquet; tables of single images only as Parquet."""
     made, own = make_tables(reader, only), {table.name: table for table in tables_of(reader.questions)}
     # Before anything is written, because the files may contain them.
     labels = {name: each.labels(reader) for name, each in own.items() if each.labels is not None and name in made}

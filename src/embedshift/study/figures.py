@@ -109,23 +109,13 @@ def possible_figures(data: "Comparison") -> list[str]:
 
 
 def shown(data: "Comparison") -> list[str]:
-    """Returns the metrics that figures show: those of the encoder, where they can be compared, and always cosine.
-
-    Pixel metrics are only in the tables, because they are equal for the same views.
-    """
+    """Returns the metrics that figures show: those of the encoder, where they can be compared, and always cosine."""
     told = data.comparison.drop_nulls("difference")["metric"].unique(maintain_order=True)
     return ["cosine_similarity", *(m for m in told if METRICS[m].needs != "pixels" and m != "cosine_similarity")]
 
 
 def colours(names: list[str]) -> dict[str, str]:
-    """Returns study → colour: grey for the first, steps of one scale for the others.
-
-    Other colours already stand for augmentations.
-
-    Example:
-        >>> list(colours(["a", "b"]).values())
-        ['#b4b4b4', '#00224e']
-    """
+    """Returns study → colour: grey for the first, steps of one scale for the others."""
     scale = matplotlib.colormaps["cividis"](np.linspace(0, 0.85, max(2, len(names) - 1)))
     return {name: to_hex(colour) for name, colour in zip(names, ["#b4b4b4", *scale], strict=False)}
 

@@ -16,17 +16,7 @@ from embedshift.store.reader import Reader
 
 
 def tolerances(readers: Sequence[Reader], names: Sequence[str], ids: Sequence[str]) -> pl.DataFrame:
-    """Returns the tolerance of each study for each family.
-
-    Args:
-        readers: Studies with the same augmentations.
-        names: Names of the studies.
-        ids: Ids of the images that all of them measured.
-
-    Returns:
-        `family, unit, criterion`, and for each study its tolerance under its name and the interval as `<name> low` and
-        `<name> high`; empty if no family has several levels. Views are searched for among all originals of their study.
-    """
+    """Returns the tolerance of each study for each family."""
     keys = ["family", "unit", "criterion"]
     families = [family for family in readers[0].families if family.has_strength]
     if not families:
@@ -65,10 +55,7 @@ def _shares(reader: Reader, families: Sequence[MeasuredFamily], ids: Sequence[st
 
 
 def floor_over(reader: Reader, ids: Sequence[str], metric: str) -> Floor | None:
-    """Returns the floor over some of a study's images.
-
-    If not all their vectors are stored, it is the floor over all images, with its error.
-    """
+    """Returns the floor over some of a study's images."""
     known = floors(reader).get(metric)
     own = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"]
     kept = own.is_in(list(ids)).to_numpy()

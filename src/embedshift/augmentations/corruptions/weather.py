@@ -57,13 +57,7 @@ def fog(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
 
 
 def plasma(decay: float, rng: np.random.Generator, side: int = 256) -> Floats:
-    """Returns a seamless plasma fractal by the diamond-square algorithm: float32 `[side, side]` from 0 to 1.
-
-    Args:
-        decay: The wobble shrinks by the square of this factor whenever the mesh is halved.
-        rng: Draws the wobble.
-        side: A power of two.
-    """
+    """Returns a seamless plasma fractal by the diamond-square algorithm: float32 `[side, side]` from 0 to 1."""
     heights = np.zeros((side, side), np.float32)
     mesh, wobble = side, np.float32(1)
     while mesh > 1:

@@ -11,15 +11,7 @@ HOLES = 8
 
 
 def holes(side: int, share: float, rng: np.random.Generator) -> Mask:
-    """Returns eight squares of one size that cover a fraction of the pixels, exact to the pixel; centres are drawn.
-
-    Squares grow in place; more squares instead would be another draw at every level. They may overlap and reach over
-    the border.
-
-    Example:
-        >>> holes(28, 0.1, np.random.default_rng(0)).sum().item() == round(0.1 * 28 * 28)
-        True
-    """
+    """Returns eight squares of one size that cover a fraction of the pixels, exact to the pixel; centres are drawn."""
     middles = np.arange(side) + 0.5
     across, down = (np.abs(middles - each[:, None]) for each in rng.uniform(0, side, (2, HOLES)))
     away = np.maximum(across[:, None, :], down[:, :, None]).min(axis=0)
@@ -29,12 +21,7 @@ def holes(side: int, share: float, rng: np.random.Generator) -> Mask:
 
 
 def square(side: int, share: float, rng: np.random.Generator) -> Mask:
-    """Returns one square inside the image that covers a fraction of the pixels, to the nearest whole side.
-
-    Example:
-        >>> square(10, 0.1, np.random.default_rng(0)).sum().item()
-        9
-    """
+    """Returns one square inside the image that covers a fraction of the pixels, to the nearest whole side."""
     width = round(side * np.sqrt(share))
     left, top = np.floor(rng.random(2) * (side - width + 1)).astype(int)
     hidden = np.zeros((side, side), bool)

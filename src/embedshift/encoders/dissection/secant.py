@@ -29,13 +29,7 @@ UNMOVED = 1e-6
 
 @dataclass(frozen=True)
 class PullBack:
-    """How the shift of P pairs depends on the tokens to which it is pulled back.
-
-    Args:
-        weights: `[P, T, D]`: if `v` is a part of the change of the tokens, it carries the share `<weights, v>`.
-        patterns: For every attention on the way `[P, H]`: the shares that its changed weights carry, by head.
-        length: `[P]`: |u|, where u is the difference of the unit embeddings.
-    """
+    """How the shift of P pairs depends on the tokens to which it is pulled back."""
 
     weights: Tensor
     patterns: tuple[Tensor, ...]
@@ -52,19 +46,7 @@ class PullBack:
 
 
 def pull_back(function: Callable[[Tensor], Tensor], originals: Tensor, views: Tensor) -> PullBack:
-    """Pulls the shift between the unit embeddings of P pairs back to the tokens from which the embeddings are computed.
-
-    Args:
-        function: Tokens `[2 P, T, D]` → embeddings `[2 P, D']`.
-        originals: `[P, T, D]`.
-        views: `[P, T, D]`.
-
-    Example:
-        >>> x, y = torch.arange(6.0).reshape(1, 2, 3).sin(), torch.arange(6.0).reshape(1, 2, 3).cos()
-        >>> found = pull_back(lambda tokens: functional.layer_norm(tokens, (3,)).flatten(1) + 1, x, y)
-        >>> round((found.weights * (y - x)).sum().item(), 5)
-        1.0
-    """
+    """Pulls the shift between the unit embeddings of P pairs back to the tokens from which the embeddings are computed."""
     count, both = len(views), torch.cat([originals, views])
     mode = SecantAttention()
     with torch.enable_grad(), mode:
@@ -93,11 +75,7 @@ def _through_norm(wanted: Tensor, old: Tensor, new: Tensor, old_scale: Tensor, n
 
 
 class SecantAttention(WrittenAttention):
-    """Inside the context every layer norm, activation, product and attention has its secant as backward pass.
-
-    Attention weights are held at their mean. The shares that their change carries are kept separately in `patterns`:
-    number of the attention → `[P, H]`, filled by the backward pass.
-    """
+    """Inside the context every layer norm, activation, product and attention has its secant as backward pass."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,14 +12,7 @@ from embedshift.encoders.written import Attended, WrittenAttention
 
 @dataclass(frozen=True)
 class TokenShares:
-    """Shares of the shifts of P views that the last block's attention carries, by attended token.
-
-    With weights A and values v, `Δ(A v) = ΔA mean(v) + mean(A) Δv`.
-
-    Args:
-        pattern: The first term, `[P, T]`: equal content is attended to more or less.
-        values: The second term, `[P, T]`: the attended tokens have other content.
-    """
+    """Shares of the shifts of P views that the last block's attention carries, by attended token."""
 
     pattern: Tensor
     values: Tensor
@@ -27,13 +20,7 @@ class TokenShares:
 
 @torch.no_grad()
 def by_tokens(anatomy: Anatomy, original: Tensor, views: Tensor) -> TokenShares:
-    """Splits the share of the last block's heads over the tokens to which they attend.
-
-    Args:
-        anatomy: Anatomy of the encoder.
-        original: Pixels of the original, float32 `[1, 3, S, S]` in [0, 255].
-        views: Pixels of P views, likewise.
-    """
+    """Splits the share of the last block's heads over the tokens to which they attend."""
     count, layer = len(views), anatomy.layers[-1]
     (old, old_stream), (new, new_stream) = (_last(anatomy, pixels) for pixels in (original, views))
     pulled = pull_back(anatomy.readout, old_stream.expand(count, -1, -1), new_stream)

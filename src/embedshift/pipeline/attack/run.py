@@ -90,23 +90,7 @@ def run_attack(
     progress: Progress = lambda _: None,
     on_start: OnStart = lambda *_: None,
 ) -> Attack:
-    """Attacks every image that is not attacked yet.
-
-    Args:
-        config: The settings.
-        out: The attack's folder; created where it is missing. Results with the same settings are kept.
-        encoder: An encoder that is `Differentiable`, in place of `config.model`.
-        progress: Called as `progress(1)` whenever an image is done.
-        on_start: Called once before the first image, with the number of images, of those done before, and the skipped
-            files.
-
-    Returns:
-        The content of attack.json.
-
-    Raises:
-        EmbedshiftError: There is no image, the model cannot be loaded or gives no gradients, the folder holds another
-            attack or is in use, or nothing could be attacked.
-    """
+    """Attacks every image that is not attacked yet."""
     check_purifiers(config.through)
     library("foolbox")
     if encoder is None:
@@ -167,11 +151,7 @@ def variants_of(config: AttackConfig) -> list[AttackedVariant]:
 
 
 def list_images(config: AttackConfig, out: Path) -> tuple[Source, list[Sample]]:
-    """Returns the source of the images, and the images to attack, ordered by id.
-
-    Raises:
-        EmbedshiftError: There is no image, two differ only in their ending, or they lie in the attack's folder.
-    """
+    """Returns the source of the images, and the images to attack, ordered by id."""
     source = open_source(config.images)
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
     if not samples:

@@ -33,18 +33,7 @@ def section(page: PageInput) -> Section | None:
 
 
 def looks(table: pl.DataFrame | None, metrics: Sequence[str]) -> list[str]:
-    """Describes the table `looks` in plain text.
-
-    Args:
-        table: The table `looks`; None if it is empty.
-        metrics: The study's attention metrics.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["flip"], "what": [ALIGNMENT], "n": [30], "difference": [0.08],
-        ...     "low": [0.07], "high": [0.09], "settled": [True]})
-        >>> looks(table, [ALIGNED])
-        ['The movement of the image explains part of the change under flip (0.080 [0.070 to 0.090]).']
-    """
+    """Describes the table `looks` in plain text."""
     table = pl.DataFrame(schema=SCHEMA) if table is None else table
     sentences: list[str] = []
     if ALIGNED in metrics:
@@ -100,19 +89,7 @@ def _too_few(rows: Sequence[Row], words: str) -> Iterator[str]:
 
 
 def ends(summary: pl.DataFrame, metrics: Sequence[str], differences: pl.DataFrame | None = None) -> list[str]:
-    """Returns under which augmentations attention changes most and least, and whether the first two differ.
-
-    Args:
-        summary: The table `summary`.
-        metrics: The study's attention metrics.
-        differences: The table `differences`; None if there is none, so that pairs are not mentioned.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["flip", "turn"], "metric": DIVERGENCE, "images": [9, 9],
-        ...     "mean": [0.1, 0.4]})
-        >>> ends(table, [DIVERGENCE])
-        ['The mean divergence of the maps is largest under turn (0.400 bits) and smallest under flip (0.100 bits).']
-    """
+    """Returns under which augmentations attention changes most and least, and whether the first two differ."""
     sentences: list[str] = []
     for metric, words, unit, most_first in (
         (DIVERGENCE, "The mean divergence of the maps is", " bits", True),

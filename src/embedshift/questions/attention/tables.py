@@ -28,20 +28,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns two differences per augmentation, each with an interval that holds for all augmentations at once.
-
-    Args:
-        rows: Rows of a study with aligned attention similarity, entropy rise, or both.
-        augmentations: Names, in suite order.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, what, n, difference, low, high, settled`. `what` is "alignment", the aligned minus the plain
-        attention similarity of the same view, without the augmentations that move nothing; or "entropy rise", the
-        view's entropy minus the original's, in nats. n counts the images that have a value. The intervals are
-        simultaneous over the augmentations of each `what`, and null for fewer than 8 images; `settled`: the interval
-        excludes 0.
-    """
+    """Returns two differences per augmentation, each with an interval that holds for all augmentations at once."""
     study = grouped(rows)
     there = study.columns.names()
     if not study.items:

@@ -17,14 +17,7 @@ _APART: tuple[Contrast, ...] = tuple(between((key,), DISTANCES) for key in DISTA
 
 @dataclass(frozen=True)
 class OfTrees:
-    """A claim that holds if bootstrap trees show all conditions, and does not hold if they lack a single one.
-
-    Both verdicts first require that the distances differ: the p value is that of 36 equal distances.
-
-    Args:
-        conditions: The conditions of the claim.
-        contrasts: Each distance against the mean of all.
-    """
+    """A claim that holds if bootstrap trees show all conditions, and does not hold if they lack a single one."""
 
     conditions: Conditions
     contrasts: tuple[Contrast, ...] = _APART
@@ -55,11 +48,5 @@ class OfTrees:
 
 
 def lacking(shown: Holding) -> bool:
-    """Returns whether trees `[R, C]` lack the same condition: all but 0.05 / C of them, as one may lack it by chance.
-
-    Example:
-        >>> import numpy as np
-        >>> lacking(np.array([[True, False]] * 40)), lacking(np.array([[True, False], [False, True]] * 20))
-        (True, False)
-    """
+    """Whether trees `[R, C]` lack the same condition: all but 0.05 / C of them, as one may lack it by chance."""
     return bool((~shown).mean(axis=0).max() >= 1 - (1 - MOST) / shown.shape[1])

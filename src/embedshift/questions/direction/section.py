@@ -24,13 +24,7 @@ def section(page: PageInput) -> Section | None:
 
 
 def row_of(row: Json) -> Json:
-    """Formats a row of the table `shifts`; the cross share is empty unless the share is above `FAR`.
-
-    Example:
-        >>> row_of({"augmentation": "blur", "images": 9, "shared": 0.5, "null": 0.33, "split_half": None,
-        ...     "cross_share": 0.2})["cross_share"]
-        ''
-    """
+    """Formats a row of the table `shifts`; the cross share is empty unless the share is above `FAR`."""
     numbers = {name: fixed(row[name], 2) for name in ("shared", "null", "split_half", "cross_share")}
     far = row["cross_share"] is not None and row["cross_share"] > FAR
     return {"augmentation": row["augmentation"], **numbers} | ({} if far else {"cross_share": ""})

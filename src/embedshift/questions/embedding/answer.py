@@ -22,24 +22,7 @@ NAMED = 3
 
 
 def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str, float]) -> list[Markup]:
-    """Describes which augmentations move the embedding most and least, as shares of the distance to an unrelated image.
-
-    Args:
-        summary: The table `summary`.
-        encoder: The encoder's name.
-        images: Number of measured images.
-        cross: Augmentation → its share by the cross baseline.
-
-    Returns:
-        Sentences as HTML, every name escaped.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["noise", "flip"], "metric": [COSINE] * 2, "mean": [0.5, 0.97],
-        ...     "floor": [0.6] * 2, "share": [1.25, 0.075], "share_low": [1.1, 0.07], "share_high": [1.4, 0.08]})
-        >>> for sentence in how_far(table, "CLIP", 50, {"noise": 0.8})[:2]: print(sentence.striptags())
-        noise moves the embedding of CLIP furthest: 1.25 [1.10 to 1.40] of the distance to an unrelated image.
-        A view under noise is on average 0.80 times as far from its own original as from the originals of other images.
-    """
+    """Describes which augmentations move the embedding most and least, as shares of the distance to an unrelated image."""
     rows = sorted(
         summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null()).iter_rows(named=True),
         key=lambda row: float(row["mean"]),
@@ -114,16 +97,7 @@ def _crossed(row: Row, cross: Mapping[str, float]) -> Markup:
 
 
 def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> list[Markup]:
-    """Describes whether these images decide which augmentation moves the embedding more, pair by pair.
-
-    Args:
-        differences: The table `differences`; None if there are too many augmentations.
-        order: Augmentations, the one that moves most first.
-        images: Number of measured images.
-
-    Returns:
-        Sentences as HTML.
-    """
+    """Describes whether these images decide which augmentation moves the embedding more, pair by pair."""
     if len(order) < 2:
         return []
     if images < LEAST_IMAGES:
@@ -173,17 +147,7 @@ def _not_settled(pairs: Sequence[tuple[str, str]]) -> Markup:
 
 
 def which_images(moved: pl.DataFrame, link: str = "") -> list[Markup]:
-    """Describes which images an augmentation moves far.
-
-    Args:
-        moved: `augmentation, images, far, image_id, share`, the augmentation that moves most first: number of images
-            with a share, number of images that moved more than half the distance to an unrelated image, and the image
-            that moved furthest with its share.
-        link: Address of the gallery; "" = none.
-
-    Returns:
-        Sentences as HTML.
-    """
+    """Describes which images an augmentation moves far."""
     if moved.is_empty():
         return []
     far = moved.filter(pl.col("far") > 0).sort("far", descending=True, maintain_order=True)

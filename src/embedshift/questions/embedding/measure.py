@@ -82,11 +82,7 @@ def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
 
 
 class KeptVectors(Sums):
-    """The vectors of some originals of a shard, unchanged.
-
-    Args:
-        most: The largest number of vectors.
-    """
+    """The vectors of some originals of a shard, unchanged."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -103,19 +99,7 @@ class KeptVectors(Sums):
 
 
 class UnitSums(Sums):
-    """Sums of the originals' unit vectors by groups of images, from which the mean cosine of all pairs follows.
-
-    Args:
-        each: Images per group; the last group of a shard may have fewer.
-
-    Example:
-        >>> sums = UnitSums(each=2)
-        >>> for vector in ([3.0, 4.0], [0.0, 0.0], [0.0, 2.0]):
-        ...     sums.add_vector(np.array(vector))
-        >>> found = sums.close()
-        >>> found["images"].tolist(), found["valid"].tolist(), found["units"].tolist()
-        ([2.0, 1.0], [1.0, 1.0], [[0.6, 0.8], [0.0, 1.0]])
-    """
+    """Sums of the originals' unit vectors by groups of images, from which the mean cosine of all pairs follows."""
 
     def __init__(self, each: int) -> None:
         self.each = each

@@ -82,16 +82,7 @@ def by_cosine(summary: pl.DataFrame) -> list[str]:
 
 
 def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
-    """Returns how many images each augmentation moves over half the distance to an unrelated image, and the furthest.
-
-    Args:
-        rows: The rows of a study.
-        summary: Its table `summary`.
-        order: Augmentations.
-
-    Returns:
-        `augmentation, images, far, image_id, share`, in this order; empty if there is no floor.
-    """
+    """How many images each augmentation moves over half the distance to an unrelated image, and the furthest."""
     floors = summary.filter((pl.col("metric") == COSINE) & pl.col("share").is_not_null())["floor"]
     far, having = (dict.fromkeys(order if len(floors) else (), 0) for _ in range(2))
     first: dict[str, tuple[float, str]] = {}
@@ -123,15 +114,7 @@ def charts(page: PageInput) -> Iterator[Chart]:
 
 
 def distributions(data: FigureInput, metric: str) -> Plot:
-    """Returns one ridge per augmentation, all equally high, with mean and 95 % interval, the least changed on top.
-
-    Args:
-        data: The study's tables and rows.
-        metric: The column to show.
-
-    Returns:
-        `data` and `layout` of a plotly figure, without the page's colours.
-    """
+    """Returns one ridge per augmentation, all equally high, with mean and 95 % interval, the least changed on top."""
     facts = METRICS[metric]
     described = {row["augmentation"]: row for row in data.summary.iter_rows(named=True) if row["metric"] == metric}
     shown = [name for name in data.by_rank() if described[name]["mean"] is not None]

@@ -12,22 +12,12 @@ LONGEST = 60
 
 
 def place_of(layer: object, head: object) -> str:
-    """Returns the name of a head.
-
-    Example:
-        >>> place_of(12, "3")
-        'block 12, head 3'
-    """
+    """Returns the name of a head."""
     return f"block {layer}, head {head}"
 
 
 def words_of(data: FigureInput, rows: Sequence[Json]) -> list[Json]:
-    """Returns the words of the heads that the section's rows name, if they have any: `place`, `words`, `explained`.
-
-    Args:
-        data: The study.
-        rows: The rows from `rows_of`.
-    """
+    """Returns the words of the heads that the section's rows name, if they have any: `place`, `words`, `explained`."""
     table = data.table("head_words")
     if table is None:
         return []

@@ -44,10 +44,7 @@ def _needed(data: FigureInput) -> tuple[dict[str, Shares], list[str], dict[str, 
 
 @figure("heads_map", section=True, possible=has_table("heads"))
 def heads_map(data: FigureInput, title: str) -> Figure:
-    """One panel per augmentation, the furthest first: one row per block, one cell per head, and the MLPs apart.
-
-    All panels share one colour scale, up to the greatest share of a head; an MLP beyond it has the colour of its end.
-    """
+    """One panel per augmentation, the furthest first: one row per block, one cell per head, and the MLPs apart."""
     shares, names, _ = _needed(data)
     shown = names[:MOST_PANELS]
     notes = ["red: carries the shift; blue: works against it", "frame: the head with the largest share"]
@@ -98,10 +95,7 @@ def _panel(axes: Axes, shares: Shares, end: float) -> Any:
 
 @figure("heads_bars", section=True, possible=has_table("heads"))
 def heads_bars(data: FigureInput, title: str) -> Figure:
-    """One bar per augmentation, the furthest on top: in points of the shift at the left, as shares at the right.
-
-    Parts that work against the shift are drawn to the left of 0; the dot marks the sum.
-    """
+    """One bar per augmentation, the furthest on top: in points of the shift at the left, as shares at the right."""
     shares, names, shift = _needed(data)
     by_part = parts_of([shares[name] for name in names])
     shown = {words: values for words, (_, values) in by_part.items() if np.nanmax(np.abs(values), initial=0.0) >= LEAST}
@@ -137,13 +131,7 @@ def heads_bars(data: FigureInput, title: str) -> Figure:
 
 
 def parts_of(shares: list[Shares]) -> dict[str, tuple[str, Values]]:
-    """Returns the parts of the bars by name, from the input to the last block: a colour, and shares `[A]`.
-
-    Example:
-        >>> one = Shares(np.ones((4, 2)) / 8, np.zeros(4), {"input": 0.0, "pattern": 0.0, "rest": 0.0})
-        >>> {words: values.item() for words, (_, values) in parts_of([one]).items() if values.any()}
-        {'heads of blocks 1–2': 0.5, 'heads of block 3': 0.25, 'heads of block 4': 0.25}
-    """
+    """Returns the parts of the bars by name, from the input to the last block: a colour, and shares `[A]`."""
     found: dict[str, tuple[str, Values]] = {}
     single = {name: (colour, np.array([each.single[name] for each in shares])) for name, (_, colour) in OTHERS.items()}
     found[OTHERS["input"][0]] = single["input"]
@@ -157,12 +145,7 @@ def parts_of(shares: list[Shares]) -> dict[str, tuple[str, Values]]:
 
 
 def groups(depth: int) -> dict[str, slice]:
-    """Returns the blocks as bars group them: the last one alone, since it carries most, and the others in two halves.
-
-    Example:
-        >>> [*groups(12)], [*groups(2)]
-        (['blocks 1–6', 'blocks 7–11', 'block 12'], ['block 1', 'block 2'])
-    """
+    """The blocks as bars group them: the last one alone, since it carries most, and the others in two halves."""
     cuts = sorted({0, depth // 2, depth - 1, depth})
     found: dict[str, slice] = {}
     for start, stop in itertools.pairwise(cuts):

@@ -18,19 +18,7 @@ ROUTED = 50
 
 
 class MEASURE(Measure):
-    """The split of every shift.
-
-    Attributes:
-        layers: Number of layers L, once the encoder is known.
-        heads: Number of heads H, once the encoder is known.
-        cells: Number of cells of the patch grid, once the encoder is known.
-        routed: Ids of the images whose shifts are followed through the network.
-        detailed: Number of images that get a detail.
-        bank: The texts that name heads; empty without a text tower.
-        space: How heads are compared with the texts; None without a text tower.
-        first: Id of the study's first image.
-        opens: Whether the current shard begins with that image.
-    """
+    """The split of every shift."""
 
     in_float32 = True
 

@@ -21,18 +21,7 @@ EFFECT_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def head_route(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each augmentation and block how much of the mean shift enters by the block's changed attention.
-
-    Args:
-        rows: Rows of a study with `heads_detail` route.
-        augmentations: Names, in suite order.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, layer, part, share, ci_low, ci_high`: layers 1 to L have the part `pattern`; layer 0 has `input`,
-        `pooling`, and `absolute`, the sum of the absolute terms of each view. All but the last sum to 1. Null as in the
-        table `heads`.
-    """
+    """Returns for each augmentation and block how much of the mean shift enters by the block's changed attention."""
     rows, depth = _of_routed(rows), length_of(rows, MLPS)
 
     def terms(values: Values) -> Values:
@@ -51,17 +40,7 @@ def head_route(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -
 
 
 def head_effect(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each augmentation and head of the last block how much of the shift vanishes when it is restored.
-
-    Args:
-        rows: Rows of a study with `heads_detail` route.
-        augmentations: Names, in suite order.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, head, effect, ci_low, ci_high, share`: `effect` is a fraction of 1 - cosine, weighted as shares
-        are; `share` is the share of the head over the same views, as in the table `heads`.
-    """
+    """Returns for each augmentation and head of the last block how much of the shift vanishes when it is restored."""
     rows = _of_routed(rows)
     count = length_of(rows, PUT_BACK)
 
@@ -80,14 +59,7 @@ def head_effect(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far direct shares and effects of heads agree.
-
-    Args:
-        views: Number of compared views.
-        correlation: Pearson's correlation over views and heads; NaN if one of both is constant.
-        same_first: Proportion of the views whose greatest share and greatest effect belong to one head; NaN without
-            views.
-    """
+    """How far direct shares and effects of heads agree."""
 
     views: int
     correlation: float
@@ -95,17 +67,7 @@ class Agreement:
 
 
 def agreement(effects: Values, shares: Values) -> Agreement:
-    """Compares the effects of restored heads with the shares that the heads carry.
-
-    Args:
-        effects: Effects of N views and H heads, `[N, H]`; a view with a number that is not finite is left out.
-        shares: Shares of the same heads, `[N, H]`.
-
-    Example:
-        >>> found = agreement(np.array([[0.5, 0.1], [0.2, 0.4]]), np.array([[0.4, 0.0], [0.3, 0.2]]))
-        >>> found.views, round(found.correlation, 3), found.same_first
-        (2, 0.748, 0.5)
-    """
+    """Compares the effects of restored heads with the shares that the heads carry."""
     there = np.isfinite(effects).all(axis=1) & np.isfinite(shares).all(axis=1)
     effects, shares = effects[there], shares[there]
     if not len(effects):

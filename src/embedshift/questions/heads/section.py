@@ -37,26 +37,7 @@ def section(page: PageInput) -> Section | None:
 
 
 def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
-    """Returns what the section shows beside its figures.
-
-    Args:
-        table: The table `heads`.
-        names: The augmentations, in the order of the rows.
-
-    Returns:
-        `depth` and `width`, the numbers of blocks and of heads per block; `rows`, one per augmentation: its name, the
-        `NAMED` heads with the greatest shares, whether the first is clearly `ahead` of the second; and the shares of
-        all heads, all MLPs, the last block and the input.
-
-    Example:
-        >>> parts = {"layer": [0, 0, 0, 1, 1, 1], "part": ["input", "pattern", "rest", "0", "1", "mlp"]}
-        >>> numbers = {"share": [0.0, 0.0, 0.0, 0.5, 0.3, 0.2], "ci_low": [0.0, 0.0, 0.0, 0.4, 0.2, 0.1]}
-        >>> ends = {"ci_high": [0.0, 0.0, 0.0, 0.6, 0.39, 0.3]}
-        >>> table = pl.DataFrame({"augmentation": ["noise"] * 6} | parts | numbers | ends)
-        >>> row = rows_of(table, ["noise"])["rows"][0]
-        >>> row["heads"][0], row["ahead"], row["mlps"]
-        ({'place': 'block 1, head 0', 'share': '50.0 %', 'interval': '40.0 to 60.0 %'}, 'yes', '20.0 %')
-    """
+    """Returns what the section shows beside its figures."""
     shares, rows = shares_of(table), []
     of_heads = table.filter(pl.col("layer") > 0, pl.col("part") != MLP)
     for name in names:
@@ -80,12 +61,7 @@ def _percent(share: float) -> str:
 
 
 def is_clear(top: pl.DataFrame) -> str:
-    """Returns whether the first head's interval lies above the second's in a sorted table: yes, no, or a dash.
-
-    Example:
-        >>> is_clear(pl.DataFrame({"ci_low": [0.3, 0.1], "ci_high": [0.5, 0.31]}))
-        'no'
-    """
+    """Returns whether the first head's interval lies above the second's in a sorted table: yes, no, or a dash."""
     if len(top) < 2 or top["ci_low"][0] is None or top["ci_high"][1] is None:
         return MISSING
     return "yes" if top["ci_low"][0] > top["ci_high"][1] else "no"

@@ -15,13 +15,7 @@ COLOURS = "RdBu_r"
 
 @dataclass(frozen=True)
 class Shares:
-    """The shares of one augmentation's shift.
-
-    Args:
-        heads: Shares of heads, `[L, H]`; NaN if there are none.
-        mlps: Shares of MLPs, `[L]`.
-        single: Shares of `input`, `pattern` and `rest`.
-    """
+    """The shares of one augmentation's shift."""
 
     heads: Values
     mlps: Values
@@ -34,14 +28,7 @@ class Shares:
 
 
 def shares_of(table: pl.DataFrame) -> dict[str, Shares]:
-    """Returns the shares of every augmentation of a table `heads`, in its order.
-
-    Example:
-        >>> parts = {"layer": [0, 0, 0, 1, 1, 1], "part": ["input", "pattern", "rest", "0", "1", "mlp"]}
-        >>> table = pl.DataFrame({"augmentation": ["noise"] * 6, **parts, "share": [0.0, 0.0, 0.0, 0.5, 0.3, 0.2]})
-        >>> shares_of(table)["noise"].heads.tolist()
-        [[0.5, 0.3]]
-    """
+    """Returns the shares of every augmentation of a table `heads`, in its order."""
     found: dict[str, Shares] = {}
     for (name,), part in table.group_by("augmentation", maintain_order=True):
         share = part["share"].cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -53,15 +40,6 @@ def shares_of(table: pl.DataFrame) -> dict[str, Shares]:
 
 
 def furthest_first(names: Sequence[str], shift: Values) -> list[str]:
-    """Returns the augmentations from the greatest mean shift to the least; those without one come last.
-
-    Args:
-        names: Names of the augmentations.
-        shift: 1 - mean cosine of each; NaN if there is none.
-
-    Example:
-        >>> furthest_first(["blur", "noise", "still"], np.array([0.1, 0.4, np.nan]))
-        ['noise', 'blur', 'still']
-    """
+    """Returns the augmentations from the greatest mean shift to the least; those without one come last."""
     order = np.argsort(-np.nan_to_num(shift, nan=-np.inf), kind="stable")
     return [names[place] for place in order]

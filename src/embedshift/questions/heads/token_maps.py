@@ -32,10 +32,7 @@ Maps = dict[tuple[str, str, str], Values]
 @figure("head_tokens", images=3, section=True,
         possible=has_table("head_tokens"))  # fmt: skip
 def head_tokens(data: FigureInput, title: str) -> Figure:
-    """One row per image: the original; then the view that moves furthest, and the median one, with two maps each.
-
-    The maps show, patch by patch, how much of the shift changed attention and changed content carry.
-    """
+    """One row per image: the original; then the view that moves furthest, and the median one, with two maps each."""
     if data.table("head_tokens") is None:
         raise UsageError("the study has no shares of tokens; run it with `heads_detail` tokens")
     images, names = images_of(data, "head_tokens"), shown_of(data)
@@ -96,11 +93,6 @@ def _of_image(
 
 
 def coloured(shares: Values, scale: Normalize) -> Pixels:
-    """Converts shares `[g_h, g_w]` to an image, uint8 `[g_h, g_w, 3]`, with one pixel per patch.
-
-    Example:
-        >>> coloured(np.array([[-1.0, 0.0, 1.0]]), Normalize(-1, 1)).tolist()
-        [[[5, 48, 97], [247, 246, 246], [103, 0, 31]]]
-    """
+    """Converts shares `[g_h, g_w]` to an image, uint8 `[g_h, g_w, 3]`, with one pixel per patch."""
     colours = matplotlib.colormaps[COLOURS](scale(shares))[..., :3]
     return np.asarray(np.rint(255 * colours), np.uint8)

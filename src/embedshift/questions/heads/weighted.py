@@ -28,22 +28,7 @@ def of_augmentations(
     *,
     seed: int,
 ) -> Iterator[tuple[str, dict[str, Values]]]:
-    """Yields for each augmentation K shares of its mean shift, with 95 % intervals.
-
-    A share is the mean over views of share * (1 - cosine), divided by the mean of 1 - cosine. Shares of small shifts,
-    which are noisy, count little. A view without shares is in neither mean.
-
-    Args:
-        rows: Rows of a study with heads.
-        augmentations: Names, in suite order.
-        columns: Lists and numbers of the rows.
-        of: Function of these columns side by side, `[b, draws, C]` → `[b, draws, K]`.
-        seed: The study's seed; it decides the resamples.
-
-    Yields:
-        The augmentation, and `share`, `ci_low` and `ci_high`, `[K]` each; NaN if there is none. Nothing if no image was
-        measured.
-    """
+    """Yields for each augmentation K shares of its mean shift, with 95 % intervals."""
     order = layout(rows)
     for name in augmentations if order.images else ():
         ratios = of_ratios(_weighted(rows, order, name, columns, of), seed=seed)
@@ -66,13 +51,7 @@ def _weighted(
 
 
 def numbers_of(rows: pl.DataFrame, columns: Sequence[str]) -> Values:
-    """Concatenates columns of lists and of numbers, float64 `[n, C]`; null becomes NaN.
-
-    Example:
-        >>> rows = pl.DataFrame({"a": [[1.0, 2.0]], "b": [3.0]}, schema={"a": pl.Array(pl.Float32, 2), "b": pl.Float64})
-        >>> numbers_of(rows, ["a", "b"]).tolist()
-        [[1.0, 2.0, 3.0]]
-    """
+    """Concatenates columns of lists and of numbers, float64 `[n, C]`; null becomes NaN."""
     return np.column_stack([rows[name].to_numpy() for name in columns]).astype(np.float64)
 
 

@@ -90,12 +90,7 @@ def _laid(image: RedrawnImage, view: str, name: str, found: Stored) -> Pixels | 
 
 
 def metric_of(table: pl.DataFrame) -> str:
-    """Returns the comparison that figure and section show: aligned, if anything could be aligned.
-
-    Example:
-        >>> metric_of(pl.DataFrame({"metric": ["correlation", "aligned_correlation"], "n": [5, 0]}))
-        'correlation'
-    """
+    """Returns the comparison that figure and section show: aligned, if anything could be aligned."""
     aligned = table.filter(pl.col("metric") == ALIGNED_CORRELATION, pl.col("n") > 0)
     return CORRELATION if aligned.is_empty() else ALIGNED_CORRELATION
 

@@ -31,11 +31,7 @@ class OBSERVER(Observer):
         self._tower: Any = None
 
     def prepare(self, measure: MEASURE) -> MEASURE:
-        """Adds the grid of the maps, and the vector of the words to explain.
-
-        Raises:
-            UsageError: The encoder gives no maps.
-        """
+        """Adds the grid of the maps, and the vector of the words to explain."""
         size = self.encoder.size
         views = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
         output = encode_views(self.encoder, views)

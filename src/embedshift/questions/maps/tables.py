@@ -36,18 +36,7 @@ def ids_of(rows: pl.LazyFrame, names: Sequence[str]) -> list[str]:
 
 
 def maps(rows: pl.LazyFrame, augmentations: Sequence[str], names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each augmentation, map and metric n, the mean, and its 95 % interval.
-
-    Args:
-        rows: Rows of the images that have maps.
-        augmentations: A names, in suite order.
-        names: Names of the maps.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, map, metric, n, mean, ci_low, ci_high`. n counts views that have a value; the interval is that of
-        the mean over images, each with all its draws, null for fewer than 8 images.
-    """
+    """Returns for each augmentation, map and metric n, the mean, and its 95 % interval."""
     order = layout(rows)
     if not order.images:
         return pl.DataFrame(schema=MAPS)
@@ -68,19 +57,7 @@ def maps(rows: pl.LazyFrame, augmentations: Sequence[str], names: Sequence[str],
 
 
 def trust(rows: pl.LazyFrame, names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each map and score n, the mean, its 95 % interval, and whether it beats a random order of patches.
-
-    Args:
-        rows: Rows of the images that have maps.
-        names: Names of the maps; "random" comes after them.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `map, score, n, mean, ci_low, ci_high, gain, settled`. `gain` is how much better than random the map is, image
-        by
-        image: lower for deletion, higher for insertion. `settled`: the interval of the gain, simultaneous over all maps
-        and scores, excludes 0.
-    """
+    """Returns for each map and score n, the mean, its 95 % interval, and whether it beats a random order of patches."""
     pairs = [(name, kind) for name in (*names, RANDOM) for kind in SCORES]
     originals = rows.filter(pl.col("view") == ORIGINAL).select(score(*pair) for pair in pairs).collect()
     if originals.is_empty():

@@ -4,16 +4,7 @@ import polars as pl
 
 
 def extremes(rows: pl.LazyFrame, augmentation: str, *, count: int = 3) -> dict[str, list[str]]:
-    """Returns the images that one augmentation moved most, typically and least, by cosine similarity of draw 0.
-
-    Args:
-        rows: The rows of a study.
-        augmentation: Its name.
-        count: Images of each kind; fewer if the study is small. No image occurs twice.
-
-    Returns:
-        "most", "typical" (next to the median) and "least" → image ids, the most extreme or most typical first.
-    """
+    """Returns the images that one augmentation moved most, typically and least, by cosine similarity of draw 0."""
     part = (
         rows.filter((pl.col("view") == augmentation) & (pl.col("draw") == 0))
         .select("image_id", pl.col("cosine_similarity").fill_nan(None))

@@ -19,16 +19,7 @@ KINDS = {"most": "Largest shift", "typical": "Typical", "least": "Smallest shift
 
 @dataclass(frozen=True)
 class Card:
-    """One image under one augmentation.
-
-    Args:
-        augmentation: The augmentation's name.
-        kind: "most", "typical" or "least".
-        image_id: The image's name in the study.
-        metrics: Metric → value.
-        pictures: "original", "view", "original_attention", "view_attention" → key in `Gallery.pictures`; missing keys
-            cannot be shown.
-    """
+    """One image under one augmentation."""
 
     augmentation: str
     kind: str
@@ -39,16 +30,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Gallery:
-    """All cards, each image once, and what could not be shown.
-
-    Args:
-        cards: The cards, by augmentation, then kind.
-        pictures: Key → `data:` address.
-        missing: Image id → why its file could not be read.
-        unread: Image id and variant → why the variant could not be read.
-        undrawable: Augmentations that are the user's own functions, whose views cannot be drawn again.
-        left_out: Number of images left out because the page would be too large.
-    """
+    """All cards, each image once, and what could not be shown."""
 
     cards: list[Card]
     pictures: dict[str, str] = field(default_factory=dict)
@@ -62,16 +44,7 @@ Small = dict[tuple[str, str], Pixels]
 
 
 def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Gallery:
-    """Builds the gallery of the extremes of every augmentation.
-
-    Args:
-        reader: The study: its rows say how far images moved; its sources give the images, if they may be shown.
-        order: Augmentations in the order of the gallery.
-        budget: Largest number of bytes of all images as `data:` addresses.
-
-    Returns:
-        The gallery. Its size does not depend on the number of images.
-    """
+    """Builds the gallery of the extremes of every augmentation."""
     found = {name: extremes(reader.rows(), name, count=STEPS[0][0]) for name in order}
     keys = [(name, kind, image) for name in order for kind in KINDS for image in found[name][kind]]
     values = _metrics(reader, [image for _, _, image in keys])

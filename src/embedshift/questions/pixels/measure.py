@@ -174,12 +174,7 @@ class MEASURE(Measure):
 
 
 def grey(image: Pixels) -> NDArray[np.float32]:
-    """Returns 299 R + 587 G + 114 B, in thousandths of a level, uint8 `[H, W, 3]` → float32 `[H, W]` in [0, 255000].
-
-    Example:
-        >>> grey(np.full((1, 1, 3), 100, np.uint8)).tolist()
-        [[100000.0]]
-    """
+    """Returns 299 R + 587 G + 114 B, in thousandths of a level, uint8 `[H, W, 3]` → float32 `[H, W]` in [0, 255000]."""
     import cv2
 
     return np.asarray(cv2.transform(image.astype(np.float32), THOUSANDTHS))

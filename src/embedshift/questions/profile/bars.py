@@ -11,12 +11,7 @@ from embedshift.statistics.differences import settled_pairs
 
 
 def span(means: Values) -> tuple[float, float]:
-    """Returns the range of bars: from 0, or the least mean if negative, to 1; other ranges would exaggerate.
-
-    Example:
-        >>> span(np.array([0.5, np.nan]))
-        (0.0, 1.0)
-    """
+    """Returns the range of bars: from 0, or the least mean if negative, to 1; other ranges would exaggerate."""
     return min(0.0, float(np.nanmin(means, initial=0.0))), 1.0
 
 
@@ -72,10 +67,7 @@ def profile(data: FigureInput, title: str) -> Figure:
 
 @figure("metric_bars")
 def metric_bars(data: FigureInput, title: str) -> Figure:
-    """One row of bars per augmentation in suite order, one column per metric, dashed at the metric's average.
-
-    The paper stacks a row's bars in one panel, where the averages of the metrics hide each other.
-    """
+    """One row of bars per augmentation in suite order, one column per metric, dashed at the metric's average."""
     metrics, means = data.performance()
     note = "means; dashed: average over the augmentations"
     height = 1.0 + 0.28 * len(data.augmentations)

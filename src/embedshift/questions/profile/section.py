@@ -43,18 +43,7 @@ def section(page: PageInput) -> Section:
 
 
 def variance_shares(summary: pl.DataFrame) -> list[tuple[str, float]]:
-    """Splits the variance of the mean performance over the augmentations: metric → its part, the largest first.
-
-    The mean performance is a mean of metrics, so its variance is the sum of their covariances with it; a part may be
-    below 0 if a metric goes the other way. Empty if nothing varies.
-
-    Example:
-        >>> rows = [(a, m, v) for m, step in (("cosine_similarity", 0.3), ("edge_preservation", 0.1))
-        ...     for a, v in (("blur", 1.0), ("noise", 1.0 - step))]
-        >>> table = pl.DataFrame(rows, schema=["augmentation", "metric", "mean"], orient="row")
-        >>> [(name, round(part, 2)) for name, part in variance_shares(table)]
-        [('cosine_similarity', 0.75), ('edge_preservation', 0.25)]
-    """
+    """Splits the variance of the mean performance over the augmentations: metric → its part, the largest first."""
     metrics = ranked_metrics(summary)
     means = {metric: summary.filter(pl.col("metric") == metric)["mean"].to_numpy() for metric in metrics}
     if not metrics or len(means[metrics[0]]) < 2:
@@ -74,15 +63,7 @@ def summary_table(
     metrics: Sequence[str],
     colours: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Returns columns and rows of the summary, the furthest moved first, and below them the floors.
-
-    Args:
-        summary: The table `summary`.
-        ranking: The table `ranking`.
-        clusters: Augmentation → cluster.
-        metrics: Columns, in order.
-        colours: Augmentation → colour.
-    """
+    """Returns columns and rows of the summary, the furthest moved first, and below them the floors."""
     values = {(row["augmentation"], row["metric"]): row for row in summary.iter_rows(named=True)}
     columns: list[Row] = [{"title": "augmentation", "text": True}]
     columns += [{"title": "share", "note": "0 = same, 1 = unrelated", "sorted": True}]

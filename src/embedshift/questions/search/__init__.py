@@ -7,13 +7,7 @@ from embedshift.registry import QUESTIONS, Question
 
 @dataclass(frozen=True)
 class Choices:
-    """Settings of the search when its tables are made; None keeps the previous value, or the default.
-
-    Args:
-        queries: How many images to search with, in the study's order: a number, or "all".
-        fmr: False-match rates of the thresholds for duplicates.
-        gallery: More images to search among: another study, or a Parquet or npy file of vectors; "" = none.
-    """
+    """Settings of the search when its tables are made; None keeps the previous value, or the default."""
 
     queries: str | None = None
     fmr: tuple[float | str, ...] | None = None

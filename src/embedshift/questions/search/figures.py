@@ -66,10 +66,7 @@ def by_recall(data: FigureInput) -> list[str]:
     possible=has_table("gallery_sizes"),
 )
 def gallery(data: FigureInput, title: str) -> Figure:
-    """Recall@1 over the number of images to search among: measured, predicted, and a lower bound.
-
-    One curve per augmentation; of more than nine, the least recalled.
-    """
+    """Recall@1 over the number of images to search among: measured, predicted, and a lower bound."""
     parts = data.need("gallery_sizes").partition_by("augmentation", as_dict=True)
     names = [name for name in by_recall(data) if (name,) in parts]
     few = [f"the {LINES} of {len(names)} augmentations with the lowest recall"] if len(names) > LINES else []

@@ -29,21 +29,7 @@ def over_images(values: Values) -> Sample:
 
 
 def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame) -> pl.DataFrame:
-    """Returns the proportion of views whose cosine with their original reaches each threshold, taken as known.
-
-    Args:
-        cosines: Augmentation → cosines `[m, draws]`; NaN if there is no direction.
-        thresholds: `fmr, threshold`; null if there is no threshold.
-
-    Returns:
-        `augmentation, fmr, n, value, ci_low, ci_high` with n views; the interval is over images, null below
-        `LEAST_IMAGES`.
-
-    Example:
-        >>> at = pl.DataFrame({"fmr": [0.01], "threshold": [0.9]})
-        >>> matches({"blur": np.array([[0.95], [0.8], [np.nan]])}, at).row(0)
-        ('blur', 0.01, 2, 0.5, None, None)
-    """
+    """Returns the proportion of views whose cosine with their original reaches each threshold, taken as known."""
     rows = []
     for name, values in cosines.items():
         single = values.astype(np.float32)
@@ -58,15 +44,7 @@ def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame) -> pl.DataF
 
 
 def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
-    """Returns the proportion of views that match at the lowest allowed threshold, by false-match rate.
-
-    Args:
-        cosines: As in `matches`.
-        pairs: Pairs of different images: the negatives.
-
-    Returns:
-        `augmentation, fmr, tpr` at those of `RATES` for which there are enough pairs; no rows if a side is empty.
-    """
+    """Returns the proportion of views that match at the lowest allowed threshold, by false-match rate."""
     rates = RATES[least_fmr(pairs.images) <= RATES]
     rows: list[tuple[str, float, float]] = []
     for name, values in cosines.items():
@@ -82,15 +60,7 @@ def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
 
 
 def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
-    """Returns how often a view is nearer to its original than two different images are to each other; ties count half.
-
-    Args:
-        cosines: As in `matches`, for the rows from which `pairs` was made, in their order.
-        pairs: Pairs of different images: the negatives.
-
-    Returns:
-        `augmentation, metric, n, value, ci_low, ci_high` with n views; null if there is no view or no pair.
-    """
+    """How often a view is nearer to its original than two different images are to each other; ties count half."""
     rows = []
     for name, values in cosines.items():
         there = int((~np.isnan(values)).sum())
@@ -104,17 +74,7 @@ def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
 
 
 def auc_values(cosines: Values, pairs: Pairs) -> Sample:
-    """Returns numbers of images whose mean is the AUC and whose spread is its error, including that of the pairs.
-
-    .. math:: A + (a_i - A) + 2 (b_i - A)
-
-    (Hájek's projection on images) with a the proportion of pairs below the views of image i, and b the proportion of
-    views above its pairs: each image is on both sides of the comparison, and on the second in two places.
-
-    Args:
-        cosines: Cosines of one augmentation, `[m, draws]`.
-        pairs: Pairs of the same rows.
-    """
+    """Returns numbers of images whose mean is the AUC and whose spread is its error, including that of the pairs."""
     found = ~np.isnan(cosines)
     positives = cosines[found].astype(np.float32)
     count = len(pairs.cosines)
@@ -133,17 +93,7 @@ def auc_values(cosines: Values, pairs: Pairs) -> Sample:
 
 
 def auc_interval(sample: Sample) -> tuple[Values, Values]:
-    """Returns the 95 % interval of an AUC: Clopper and Pearson's at the number of comparisons with the same error.
-
-    If nothing varies, as at an AUC of 1, it is that of n / 3 comparisons: n images give that many disjoint sets of
-    three, a view and a pair each, and none of these was out of order.
-
-    Args:
-        sample: The result of `auc_values`.
-
-    Returns:
-        Lower and upper end, `[1]` each; NaN for fewer than `LEAST_IMAGES` images.
-    """
+    """Returns the 95 % interval of an AUC: Clopper and Pearson's at the number of comparisons with the same error."""
     p = np.clip(sample.mean, 0.0, 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         comparisons = np.where(sample.variance > 0, p * (1 - p) / sample.error**2, sample.images / 3)

@@ -30,14 +30,7 @@ Places = NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs of different images that have a direction, the most similar first.
-
-    Args:
-        cosines: float32, descending, `[P]`.
-        first: Row of the first image of each pair, the smaller one, `[P]`.
-        second: Row of the other image, `[P]`.
-        valid: Which of the m rows have a direction, bool `[m]`.
-    """
+    """All pairs of different images that have a direction, the most similar first."""
 
     cosines: Cosines
     first: Places
@@ -51,16 +44,7 @@ class Pairs:
 
 
 def pairs_of(originals: ArrayLike) -> Pairs:
-    """Returns the cosines of all pairs of at most `MOST_IMAGES` originals.
-
-    Args:
-        originals: Embeddings `[m, D]`; those of length zero are left out.
-
-    Example:
-        >>> pairs_of([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
-        Pairs(cosines=array([1., 0., 0.], dtype=float32), first=array([2, 0, 0], dtype=uint16),
-              second=array([3, 2, 3], dtype=uint16), valid=array([ True, False, True, True]))
-    """
+    """Returns the cosines of all pairs of at most `MOST_IMAGES` originals."""
     units = unit(originals)
     if len(units) > MOST_IMAGES:
         raise ValueError(f"all pairs of {len(units)} images are too many: {MOST_IMAGES} at most")
@@ -82,26 +66,12 @@ def pairs_of(originals: ArrayLike) -> Pairs:
 
 
 def least_fmr(images: int) -> float:
-    """Returns the least false-match rate that `images` images allow: that of ten pairs.
-
-    Example:
-        >>> round(least_fmr(200), 6)
-        0.000503
-    """
+    """Returns the least false-match rate that `images` images allow: that of ten pairs."""
     return _LEAST_PAIRS / (images * (images - 1) / 2) if images > 1 else math.inf
 
 
 def check_fmr(fmrs: Sequence[float], images: int) -> None:
-    """Refuses a false-match rate outside (0, 1), or one for which there are too few images.
-
-    Raises:
-        UsageError: A rate is refused; the message says how many images are needed.
-
-    Example:
-        >>> check_fmr([1e-2, 1e-4], images=200)
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: `fmr` 0.0001 needs 448 images with non-zero embeddings, there are 200: ...
-    """
+    """Refuses a false-match rate outside (0, 1), or one for which there are too few images."""
     for fmr in fmrs:
         if not 0 < fmr < 1:
             raise UsageError(f"`fmr` {fmr:g} is not a false-match rate; use one between 0 and 1")
@@ -120,16 +90,7 @@ def borne(fmr: float, count: float) -> int:
 
 
 def threshold(pairs: Pairs, fmr: float) -> float:
-    """Returns the least cosine that at most a fraction `fmr` of all pairs reaches.
-
-    Returns:
-        NaN if more pairs than that share the highest cosine, as with many copies.
-
-    Example:
-        >>> pairs = pairs_of([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-        >>> round(threshold(pairs, 0.7), 4), threshold(pairs, 0.4)
-        (0.7071, nan)
-    """
+    """Returns the least cosine that at most a fraction `fmr` of all pairs reaches."""
     may = borne(fmr, len(pairs.cosines))
     if may >= len(pairs.cosines):
         return float(pairs.cosines[-1])
@@ -138,11 +99,7 @@ def threshold(pairs: Pairs, fmr: float) -> float:
 
 
 def resampled_thresholds(pairs: Pairs, fmr: float, seed: int) -> Values:
-    """Returns thresholds of resamples of the images: an image drawn c times counts c times, its copies are no pair.
-
-    Returns:
-        `[RESAMPLES]`; infinite if more pairs than `fmr` share the highest cosine of the resample.
-    """
+    """Returns thresholds of resamples of the images: an image drawn c times counts c times, its copies are no pair."""
     rows = np.cumsum(pairs.valid) - 1
     some = min(len(pairs.cosines), 2 * borne(fmr, len(pairs.cosines)) + 200)
     found = [
@@ -181,15 +138,7 @@ def _least_allowed(cosines: Cosines, times: Cosines, allowed: NDArray[np.bool_])
 
 
 def thresholds(pairs: Pairs, fmrs: Sequence[float], seed: int) -> pl.DataFrame:
-    """Returns thresholds at some false-match rates with 95 % intervals: percentiles over resamples of the images.
-
-    Returns:
-        `fmr, threshold, ci_low, ci_high`; `threshold` is null if there is none (see `threshold`), an end if resamples
-        have none, or there are fewer than `LEAST_IMAGES` images.
-
-    Raises:
-        UsageError: As in `check_fmr`.
-    """
+    """Returns thresholds at some false-match rates with 95 % intervals: percentiles over resamples of the images."""
     check_fmr(fmrs, pairs.images)
     rows, tail = [], (1 - LEVEL) / 2
     for fmr in fmrs:
@@ -203,10 +152,6 @@ def thresholds(pairs: Pairs, fmrs: Sequence[float], seed: int) -> pl.DataFrame:
 
 
 def above(pairs: Pairs, least: float) -> tuple[Places, Places, Cosines]:
-    """Returns the pairs whose cosine reaches a threshold, the most similar first; none if the threshold is NaN.
-
-    Returns:
-        Rows of the first image, of the other, and their cosines.
-    """
+    """Returns the pairs whose cosine reaches a threshold, the most similar first; none if the threshold is NaN."""
     count = 0 if math.isnan(least) else int(np.searchsorted(-pairs.cosines, -np.float32(least), side="right"))
     return pairs.first[:count], pairs.second[:count], pairs.cosines[:count]

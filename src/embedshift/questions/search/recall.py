@@ -24,20 +24,7 @@ Numbers = dict[str, tuple[int, float, float, float]]
 
 
 def of_view(ranks: pl.DataFrame, *, seed: int) -> Numbers:
-    """Returns the metrics of one augmentation.
-
-    Recall@k is the proportion of views whose original is among the k nearest, with Clopper and Pearson's interval. The
-    mean reciprocal rank is the mean of 1 / rank, the overlap that of `knn_overlap`, with bootstrap-t intervals.
-
-    Args:
-        ranks: Its rows of `search_ranks`, image by image, equally many for each. Views without a rank are left out.
-        seed: Decides the resamples.
-
-    Example:
-        >>> ranks = pl.DataFrame({"image_id": ["a", "b"], "rank": [1, 3], "knn_overlap": [1.0, 0.5]})
-        >>> {name: numbers[1] for name, numbers in of_view(ranks, seed=0).items()}["mrr"]
-        0.6666666666666666
-    """
+    """Returns the metrics of one augmentation."""
     draws = max(1, len(ranks) // max(1, ranks["image_id"].n_unique()))
     rank, overlap = (by_image(ranks[name], draws) for name in ("rank", "knn_overlap"))
     with np.errstate(invalid="ignore"):
@@ -63,10 +50,7 @@ def _sample(values: Values) -> Sample:
 
 
 def _of_mrr(low: float, high: float, variance: float, least: float, most: float) -> tuple[float, float]:
-    """Returns the interval of the mean reciprocal rank if few ranks differ from 1, so that a bootstrap has none.
-
-    A view not found first counts at most 1/2: recall@1 <= mean <= (1 + recall@1) / 2, and recall@1 has an interval.
-    """
+    """Returns the interval of the mean reciprocal rank if few ranks differ from 1, so that a bootstrap has none."""
     if variance > 0 and np.isfinite([low, high]).all():
         return low, high
     return least, (1 + most) / 2

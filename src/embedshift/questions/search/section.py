@@ -63,17 +63,7 @@ def encoder_note(page: PageInput) -> str:
 
 
 def notes(images: int, searched: int, one_level: bool) -> list[str]:
-    """Returns notes to read before the numbers.
-
-    Args:
-        images: Number of images to search among.
-        searched: Number of query images.
-        one_level: Whether one level of each family is shown.
-
-    Example:
-        >>> notes(10, 10, False)[0]
-        'With 10 images, recall@10 and the neighbours kept are always 1, for any encoder.'
-    """
+    """Returns notes to read before the numbers."""
     trivial = [name for name, k in zip(RECALLS, KS, strict=True) if images <= k]
     trivial += ["the neighbours kept"] if images <= 1 + max(KS) else []
     found: list[str] = []
@@ -103,11 +93,7 @@ def row_of(name: str, table: pl.DataFrame, measured: set[str]) -> Json | None:
 
 
 def rank_rows(ranks: pl.DataFrame, matches: pl.DataFrame | None, names: Sequence[str]) -> Json:
-    """Returns proportions of the views by rank, and of those that thresholds match.
-
-    Returns:
-        `rates`, the false-match rates; `rows`, one per augmentation: its name, `shares` and `matches` as texts.
-    """
+    """Returns proportions of the views by rank, and of those that thresholds match."""
     rates = [] if matches is None else matches["fmr"].unique(maintain_order=True).to_list()
     matched = {} if matches is None else {(name, fmr): ends for name, fmr, _, *ends in matches.iter_rows()}
     shares = rank_shares(ranks)
@@ -132,12 +118,7 @@ def threshold_rows(table: pl.DataFrame | None) -> list[Json]:
 
 
 def rate_in_words(rate: float) -> str:
-    """Formats a false-match rate.
-
-    Example:
-        >>> rate_in_words(0.001), rate_in_words(0.03)
-        ('1 in 1,000', '3 in 100')
-    """
+    """Formats a false-match rate."""
     of = 100
     while round(rate * of) < 1 or abs(rate * of - round(rate * of)) > 1e-9:
         of *= 10

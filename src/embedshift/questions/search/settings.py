@@ -21,14 +21,7 @@ VERSION = "1"
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a search.
-
-    Args:
-        queries: Number of query images, in the study's order; None = all.
-        fmrs: False-match rates, the largest first.
-        gallery: Name and hash of the additional gallery; "" = none.
-        lost: Whether an earlier gallery cannot be searched again.
-    """
+    """The settings of a search."""
 
     queries: int | None = QUERIES
     fmrs: tuple[float, ...] = FMRS
@@ -47,11 +40,7 @@ class Settings:
 
 
 def settings(reader: Reader) -> Settings:
-    """Returns the settings of a study's search.
-
-    Raises:
-        UsageError: A choice makes no sense.
-    """
+    """Returns the settings of a study's search."""
     chosen = reader.choice(Choices)
     of_thresholds, *of_search = (labels_of(reader.folder, name) for name in ("thresholds", *SEARCHED))
     kept = next((each for each in of_search if each.get("version") == VERSION), {})
@@ -67,12 +56,7 @@ def settings(reader: Reader) -> Settings:
 
 
 def parse_queries(text: str) -> int | None:
-    """Parses a number of images; None for all.
-
-    Example:
-        >>> parse_queries("all"), parse_queries("500")
-        (None, 500)
-    """
+    """Parses a number of images; None for all."""
     if text == ALL:
         return None
     if not text.isdecimal() or len(text) > 12 or int(text) < 1:
@@ -81,12 +65,7 @@ def parse_queries(text: str) -> int | None:
 
 
 def parse_rates(texts: tuple[str | float, ...] | list[str]) -> tuple[float, ...]:
-    """Parses false-match rates; returns each once, the largest first.
-
-    Example:
-        >>> parse_rates(["0.001", "0.01"])
-        (0.01, 0.001)
-    """
+    """Parses false-match rates; returns each once, the largest first."""
     try:
         rates = [float(text) for text in texts]
     except ValueError as error:
@@ -97,11 +76,7 @@ def parse_rates(texts: tuple[str | float, ...] | list[str]) -> tuple[float, ...]
 
 
 def gallery_label(path: str) -> str:
-    """Returns name and hash of a gallery; "" for none.
-
-    Raises:
-        UsageError: The path does not exist.
-    """
+    """Returns name and hash of a gallery; "" for none."""
     if not path:
         return ""
     place = Path(path).expanduser()

@@ -44,12 +44,7 @@ def found(reader: Reader) -> Found:
 
 
 def search(reader: Reader) -> pl.DataFrame:
-    """Returns recall, mean reciprocal rank, overlap of neighbours and area under the curve, by augmentation.
-
-    Returns:
-        `augmentation, metric, n, value, ci_low, ci_high`; n counts views. The area under the curve (`auc`) compares
-        views and their originals with pairs of different originals, for at most the first `PAIRED` images.
-    """
+    """Returns recall, mean reciprocal rank, overlap of neighbours and area under the curve, by augmentation."""
     parts = _need(reader, "search_ranks").partition_by("view", as_dict=True, maintain_order=True)
     by_ranks = recall.table(
         {name: recall.of_view(parts[name,], seed=reader.info.seed) for name in reader.augmentations}
@@ -62,11 +57,7 @@ def search(reader: Reader) -> pl.DataFrame:
 
 
 def thresholds(reader: Reader) -> pl.DataFrame:
-    """Returns the cosines above which two images count as the same: `fmr, threshold, ci_low, ci_high`.
-
-    They come from the pairs of the first `PAIRED` images, or `MOST_PAIRED` if a rate needs more. A default rate for
-    which there are too few images is left out.
-    """
+    """Returns the cosines above which two images count as the same: `fmr, threshold, ci_low, ci_high`."""
     rates = settings(reader).fmrs
     of_pairs = different(reader, PAIRED if min(rates) >= pairs.least_fmr(PAIRED) else MOST_PAIRED)
     if not reader.choice(Choices).fmr:
@@ -86,14 +77,7 @@ def roc(reader: Reader) -> pl.DataFrame:
 
 
 def duplicates(reader: Reader) -> pl.DataFrame:
-    """Returns pairs of different images whose cosine reaches the strictest threshold, the most similar first.
-
-    If no rate has a threshold because too many pairs share the highest cosine, as copies do, it returns these pairs.
-
-    Returns:
-        `image_id, other, cosine`, each pair once, at most `LISTED`: all pairs of the first `PAIRED` images; for other
-        query images, those with their nearest ten.
-    """
+    """Returns pairs of different images whose cosine reaches the strictest threshold, the most similar first."""
     known, neighbours = _need(reader, "thresholds").sort("fmr")["threshold"], _need(reader, "search_neighbours")
     if known.is_empty():
         return pl.DataFrame(schema=DUPLICATES)

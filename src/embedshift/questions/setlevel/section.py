@@ -29,12 +29,7 @@ def section(page: PageInput) -> Section | None:
 
 
 def cell_of(row: Json | None, places: int) -> Json | None:
-    """Formats a value and its interval; None if the set does not have the metric.
-
-    Example:
-        >>> cell_of({"value": 0.5, "ci_low": 0.4, "ci_high": None}, 2)
-        {'value': '0.50', 'interval': ''}
-    """
+    """Formats a value and its interval; None if the set does not have the metric."""
     if row is None:
         return None
     ends = [row["ci_low"], row["ci_high"]]

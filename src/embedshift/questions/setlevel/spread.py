@@ -14,20 +14,7 @@ GROUPS = 8
 
 
 def uniformity(vectors: ArrayLike) -> float:
-    r"""How evenly directions are spread over the sphere (Wang and Isola 2020), from all pairs.
-
-    .. math:: \log \mathrm{mean}_{i \neq j} \; e^{-2 \|u_i - u_j\|^2}
-
-    Args:
-        vectors: `[n, D]`, scaled to length 1; those of length zero are left out.
-
-    Returns:
-        At most 0: 0 = all directions are equal, lower = more even. NaN for fewer than two.
-
-    Example:
-        >>> uniformity([[1.0, 0.0], [0.0, 1.0]])
-        -4.0
-    """
+    """How evenly directions are spread over the sphere (Wang and Isola 2020), from all pairs."""
     units = _units(vectors)
     if len(units) < 2:
         return float("nan")
@@ -37,22 +24,7 @@ def uniformity(vectors: ArrayLike) -> float:
 
 
 def effective_rank(vectors: ArrayLike) -> float:
-    r"""How many directions a set of vectors fills (Roy and Vetterli 2007; RankMe, Garrido et al. 2023).
-
-    .. math:: \exp \left( - \sum_k p_k \log p_k \right), \quad p_k = \sigma_k / \sum_j \sigma_j
-
-    with the singular values of the vectors, which are not centred.
-
-    Args:
-        vectors: `[n, D]`.
-
-    Returns:
-        From 1 (all on one line) to min(n, D); NaN if all vectors are zero.
-
-    Example:
-        >>> round(effective_rank([[3.0, 0.0], [0.0, 3.0], [0.0, 0.0]]), 6)
-        2.0
-    """
+    """How many directions a set of vectors fills (Roy and Vetterli 2007; RankMe, Garrido et al. 2023)."""
     values = np.asarray(vectors, np.float64)
     small = values.T @ values if values.shape[0] > values.shape[1] else values @ values.T
     squares = np.linalg.eigvalsh(small)
@@ -65,12 +37,7 @@ def effective_rank(vectors: ArrayLike) -> float:
 
 
 def nearest_cosine(vectors: ArrayLike) -> float:
-    """Mean over vectors `[n, D]` of the cosine with the nearest other vector; NaN for fewer than two directions.
-
-    Example:
-        >>> nearest_cosine([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
-        0.6666666666666666
-    """
+    """Mean over vectors `[n, D]` of the cosine with the nearest other vector; NaN for fewer than two directions."""
     units = _units(vectors)
     if len(units) < 2:
         return float("nan")
@@ -80,20 +47,7 @@ def nearest_cosine(vectors: ArrayLike) -> float:
 
 
 def jackknife(statistic: Callable[[Values], float], vectors: Values) -> tuple[float, float]:
-    """Returns a statistic's 95 % interval by the jackknife over `GROUPS` groups of images, with Student's t.
-
-    Args:
-        statistic: Function of vectors.
-        vectors: `[n, D]`, in random order.
-
-    Returns:
-        Lower and upper end; NaN for fewer than `LEAST_IMAGES` images whose vector has a length.
-
-    Example:
-        >>> low, high = jackknife(lambda part: part.mean(), np.arange(1.0, 9.0)[:, None])
-        >>> round(low, 3), round(high, 3)
-        (2.452, 6.548)
-    """
+    """Returns a statistic's 95 % interval by the jackknife over `GROUPS` groups of images, with Student's t."""
     vectors = vectors[np.isfinite(unit(vectors)).all(axis=-1)]
     if len(vectors) < LEAST_IMAGES:
         return float("nan"), float("nan")

@@ -29,13 +29,7 @@ NAN = float("nan")
 
 
 def setlevel(reader: Reader) -> pl.DataFrame:
-    """Returns numbers of the set.
-
-    Returns:
-        `what, metric, value, ci_low, ci_high`: what is "original" or an augmentation. `alignment` is over all images;
-        `uniformity`, `effective_rank`, `norm_ratio` and the originals' `nearest_cosine` are over draw 0 of the first
-        `OF_A_SET` images, and missing if embeddings are not stored.
-    """
+    """Returns numbers of the set."""
     if not reader.groups.items:
         return pl.DataFrame(schema=SCHEMA)
     rows = [*alignment(reader), *(_of_vectors(reader) if reader.info.has_vectors else ())]

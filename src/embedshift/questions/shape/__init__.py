@@ -7,18 +7,7 @@ from embedshift.registry import QUESTIONS, Question, one_of, setting
 
 @dataclass(frozen=True)
 class Tree:
-    """Settings of the tree of augmentations.
-
-    Args:
-        linkage: "ward" (the authors' choice), "average", "complete" or "single".
-        on: "images" = mean distance between views of the same image; "means" = distance between the mean embeddings of
-            the augmentations, as in the paper's appendix.
-        metric: For "means": any metric of `scipy.spatial.distance.pdist`.
-        include_original: Whether the original view is a leaf too.
-
-    Raises:
-        UsageError: `linkage` or `on` has another value.
-    """
+    """Settings of the tree of augmentations."""
 
     linkage: str = setting("ward", "Linkage of the tree: ward, average, complete or single.")
     on: str = setting("images", "Cluster by the distances between images or means.", flag="clusters_on")

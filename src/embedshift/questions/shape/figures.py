@@ -69,10 +69,7 @@ def _bands(axes: Axes, clusters: pl.DataFrame) -> None:
 
 @figure("clustermap", possible=few)
 def clustermap(data: FigureInput, title: str) -> Figure:
-    """Figure 3's matrix with rows and columns in the order of their own trees, which are drawn at its edges.
-
-    A metric without a mean for some augmentation cannot be placed in a tree and is left out.
-    """
+    """Figure 3's matrix with rows and columns in the order of their own trees, which are drawn at its edges."""
     metrics, means = data.performance()
     whole = [index for index, values in enumerate(means) if not np.isnan(values).any()]
     if not whole:

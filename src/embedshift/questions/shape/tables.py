@@ -26,12 +26,7 @@ def tree_of(reader: Reader) -> Tree:
 
 
 def height_label(tree: Tree) -> str:
-    """Describes the height of a merge.
-
-    Example:
-        >>> height_label(Tree())
-        'height of the merge (ward linkage on mean cosine distance)'
-    """
+    """Describes the height of a merge."""
     on = "mean cosine distance" if tree.on == "images" else f"{tree.metric} distance of mean embeddings"
     return f"height of the merge ({tree.linkage} linkage on {on})"
 
@@ -55,26 +50,12 @@ def distances(reader: Reader) -> Values:
 
 @functools.lru_cache(maxsize=4)
 def pairwise(reader: Reader) -> pl.DataFrame:
-    """Returns the mean over images and draws of `1 - cos` between the views of the same image and draw.
-
-    Returns:
-        `augmentation` and one column per augmentation (the original first if the tree has it); symmetric, zeros on the
-        diagonal.
-    """
+    """Returns the mean over images and draws of `1 - cos` between the views of the same image and draw."""
     return distances_of_images(reader.groups, reader.augmentations, include_original=tree_of(reader).include_original)
 
 
 def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_original: bool = False) -> pl.DataFrame:
-    """Returns the mean over images and draws of `1 - cos` between the views of the same image and draw.
-
-    Args:
-        rows: The rows of a study.
-        augmentations: Names, in suite order.
-        include_original: Whether to add the original view as first row and column.
-
-    Returns:
-        `augmentation` and one column per augmentation; symmetric, zeros on the diagonal.
-    """
+    """Returns the mean over images and draws of `1 - cos` between the views of the same image and draw."""
     size = len(augmentations)
     matrix = np.zeros((size, size))
     first, second = np.triu_indices(size, k=1)
@@ -126,10 +107,7 @@ def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
 
 @functools.lru_cache(maxsize=4)
 def clusters(reader: Reader) -> pl.DataFrame:
-    """Returns the cluster of every augmentation and its place in the dendrogram: `augmentation, cluster, leaf`.
-
-    Both are null if a distance is NaN, so that no tree can be built.
-    """
+    """Returns the cluster of every augmentation and its place in the dendrogram: `augmentation, cluster, leaf`."""
     matrix, names = distances(reader), leaves(reader)
     if np.isnan(matrix).any():
         log.warning("no tree of augmentations: an embedding is zero, so a distance is undefined")

@@ -35,10 +35,7 @@ WIDTH, HEIGHT, THUMB = 3.1, 1.15, 96
     possible=has_table("strength"),
 )
 def strength(data: FigureInput, title: str) -> Figure:
-    """One panel per family: mean shares with intervals by level, the tolerance, and one image at the levels.
-
-    Levels are evenly spaced, so that weak ones can be distinguished; between two levels the axis is linear.
-    """
+    """One panel per family: mean shares with intervals by level, the tolerance, and one image at the levels."""
     families, rows = data.reader.families, curves(data)
     views = data.drawn[0].views if data.drawn else {}
     columns = min(COLUMNS, len(families))

@@ -52,13 +52,7 @@ def section(page: PageInput) -> Section | None:
 
 
 def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Sequence[Json | None]) -> Json:
-    """Formats a family: its tolerances, the strength of the change there, and its shares by level.
-
-    Args:
-        family: The family.
-        table: Its rows of `strength`.
-        found: Its rows of `tolerance`, by share and, if there is a search, by missed views; None if it has one level.
-    """
+    """Formats a family: its tolerances, the strength of the change there, and its shares by level."""
     value = found[0]["value"] if found and found[0] else None
     cosine = table.filter(metric=COSINE)
     shares = cosine.select("share", "share_low", "share_high").rows()

@@ -31,12 +31,7 @@ TAKES = "a suite of families: `augmentations` strength or corruptions"
 
 
 def strength(reader: Reader) -> pl.DataFrame:
-    """Returns the summary by family and level.
-
-    Returns:
-        `family, level, parameter, unit, metric, n, mean, ci_low, ci_high, share, share_low, share_high`: one row per
-        family, level from 1 and metric; the numbers are those of the table `summary`.
-    """
+    """Returns the summary by family and level."""
     found = {(row["augmentation"], row["metric"]): row for row in _summary(reader).iter_rows(named=True)}
     rows = [
         {"family": family.name, "level": level, "parameter": parameter, "unit": family.unit, "metric": metric}
@@ -49,12 +44,7 @@ def strength(reader: Reader) -> pl.DataFrame:
 
 
 def tolerances(reader: Reader) -> pl.DataFrame:
-    """Returns the strengths that the encoder tolerates, by family and criterion.
-
-    Returns:
-        As `of_curves` of `statistics/tolerance.py`: rows of the criterion `share 0.1`; then, if the study's search has
-        ranks, rows of `missed 5 %`: the strength at which that many views do not find their original first.
-    """
+    """Returns the strengths that the encoder tolerates, by family and criterion."""
     ranks = reader.table("search_ranks")
     by_share = of_families(reader.families, _summary(reader))
     if ranks is None or ranks.is_empty():
@@ -63,13 +53,7 @@ def tolerances(reader: Reader) -> pl.DataFrame:
 
 
 def corruption(reader: Reader) -> pl.DataFrame:
-    """Returns shares of the corruptions by severity, their means over severities, and the mean over corruptions.
-
-    Returns:
-        `corruption, severity, share, share_low, share_high`: one row per corruption and severity; rows without severity
-        are the mean over the severities; the last, `mean`, is the mean of these over ImageNet-C's fifteen, or those
-        that were measured.
-    """
+    """Returns shares of the corruptions by severity, their means over severities, and the mean over corruptions."""
     corruptions = corruptions_of(reader.families)
     views = [view for family in corruptions for view in family.views]
     known = floors(reader)

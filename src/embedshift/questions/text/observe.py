@@ -52,11 +52,7 @@ class OBSERVER(Observer):
         return made
 
     def encode(self, texts: Sequence[str]) -> Values:
-        """Returns vectors of N texts, float64 `[N, dim]`.
-
-        Raises:
-            UsageError: They are not in the space of the encoder's embedding.
-        """
+        """Returns vectors of N texts, float64 `[N, dim]`."""
         vectors = np.asarray(self.read(list(texts)), np.float64)
         if vectors.shape != (len(texts), self.encoder.dim):
             raise UsageError(

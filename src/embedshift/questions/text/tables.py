@@ -38,20 +38,7 @@ TEST_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def words(rows: Rows, augmentations: Sequence[str], named: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns the mean cosine between the shift of every augmentation and the direction of every word.
-
-    Args:
-        rows: Rows of a study with `word_cosines`.
-        augmentations: A names, in suite order.
-        named: The W augmentations that have a word, in the order of the lists.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, word, n, mean, ci_low, ci_high`, one row per pair, A x W; a word has the name of its
-        augmentation. n counts the views that moved; the interval is the 95 % interval of the mean over images, each
-        with all its draws.
-        Missing values are null: the intervals for fewer than 8 images.
-    """
+    """Returns the mean cosine between the shift of every augmentation and the direction of every word."""
     study = grouped(rows)
     if not study.items:
         return pl.DataFrame(schema=WORDS_SCHEMA)
@@ -73,26 +60,14 @@ def words(rows: Rows, augmentations: Sequence[str], named: Sequence[str], *, see
 
 
 def matrix(table: pl.DataFrame, column: str = "mean") -> tuple[list[str], list[str], Values]:
-    """Returns a column of `words` as a matrix: names of augmentations, names of words, float64 `[A, W]`, NaN for null.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["a", "a"], "word": ["a", "b"], "mean": [0.5, None]})
-        >>> matrix(table)[2].tolist()
-        [[0.5, nan]]
-    """
+    """A column of `words` as a matrix: names of augmentations, names of words, float64 `[A, W]`, NaN for null."""
     names, named = (table[name].unique(maintain_order=True).to_list() for name in ("augmentation", "word"))
     values = table[column].fill_null(np.nan).to_numpy().astype(np.float64)
     return names, named, values.reshape(len(names), len(named))
 
 
 def tested(table: pl.DataFrame) -> tuple[list[str], Values]:
-    """Returns the K augmentations that have a word and moved, and their part of `words`, `[K, K]`.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["a", "b"], "word": ["a", "a"], "mean": [0.5, 0.1]})
-        >>> tested(table)[0]
-        ['a']
-    """
+    """Returns the K augmentations that have a word and moved, and their part of `words`, `[K, K]`."""
     names, named, values = matrix(table)
     kept = [name for name in names if name in named and not np.isnan(values[names.index(name)]).any()]
     return kept, values[np.ix_([names.index(name) for name in kept], [named.index(name) for name in kept])]
@@ -101,17 +76,7 @@ def tested(table: pl.DataFrame) -> tuple[list[str], Values]:
 def own_and_leads(
     rows: pl.LazyFrame, augmentations: Sequence[str], named: Sequence[str], kept: Sequence[str]
 ) -> Sample | None:
-    """Returns for every image, for K augmentations, the cosine with the own word, then its lead over the others' mean.
-
-    Args:
-        rows: Rows of a study with `word_cosines`.
-        augmentations: Names, in suite order.
-        named: The augmentations that have a word, in the order of the lists.
-        kept: The K names.
-
-    Returns:
-        A sample of K cosines, then K leads; None for fewer than two augmentations.
-    """
+    """For every image, for K augmentations, the cosine with the own word, then its lead over the others' mean."""
     if len(kept) < 2:
         return None
     place, word = ([names.index(name) for name in kept] for names in (augmentations, named))
@@ -131,32 +96,7 @@ def own_and_leads(
 
 
 def word_test(table: pl.DataFrame, sample: Sample | None, *, seed: int) -> pl.DataFrame:
-    """Tests whether shifts point to their own words rather than to those of the others.
-
-    Augmentations without a word, or whose views never moved, are left out. Over the rest, the mean of the diagonal of
-    `words` minus the mean of the other cells is compared with 10,000 permutations of the words' labels;
-    `p_value = (1 + permutations that reach it) / (1 + 10,000)`, one-sided. With W words no p value can be below about
-    1 / W!: three words give 1/6 at best.
-
-    Args:
-        table: The table `words`.
-        sample: The result of `own_and_leads` for the augmentations that `tested` keeps.
-        seed: The study's seed; it decides permutations and resamples.
-
-    Returns:
-        For each augmentation `n`, the images in which it moved; the `rank` of its own word (1 = no other is nearer to
-        its shift); the mean cosine with it, `own`, with its 95 % interval `own_low, own_high`; the mean cosine with the
-        `others`; the `difference` of the two, with simultaneous 95 % intervals `low, high` over the augmentations; and
-        `settled`: whether that interval excludes 0. Then one row "all" with the means over the augmentations, the
-        interval of its own cosine, and the `p_value`. Intervals are null for fewer than 8 images; for fewer than two
-        augmentations only `rank` and `own` have values.
-
-    Example:
-        >>> pairs = [(a, b, float(a == b)) for a in "abc" for b in "abc"]
-        >>> table = pl.DataFrame(pairs, schema=["augmentation", "word", "mean"], orient="row")
-        >>> word_test(table, None, seed=0).row(-1, named=True)["difference"]
-        1.0
-    """
+    """Tests whether shifts point to their own words rather than to those of the others."""
     kept, square = tested(table)
     made: list[dict[str, object]] = []
     for place, name in enumerate(kept):

@@ -16,11 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class MEASURE(Measure):
-    """The content of attack.json for the study's identity; if an attack made the variants, natural changes too.
-
-    Args:
-        asked: What the study is about.
-    """
+    """The content of attack.json for the study's identity; if an attack made the variants, natural changes too."""
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)

@@ -18,27 +18,12 @@ TIMES = 16
 
 
 def difference(picture: Pixels, original: Pixels) -> Pixels:
-    """Returns the change, multiplied by 16, around mid grey.
-
-    Example:
-        >>> grey = np.full((1, 1, 3), 100, np.uint8)
-        >>> difference(grey + 4, grey).ravel().tolist()
-        [192, 192, 192]
-    """
+    """Returns the change, multiplied by 16, around mid grey."""
     return np.asarray(np.clip(128 + TIMES * (picture.astype(np.int64) - original), 0, 255), np.uint8)
 
 
 def pictures(reader: Reader, variants: Sequence[str]) -> list[Json]:
-    """Returns rows of example images.
-
-    Args:
-        reader: The study.
-        variants: Names, the most important first.
-
-    Returns:
-        For each image its name and its cells, each with a title and a `data:` address. Empty if images may not be
-        shown; an image that cannot be read again is left out.
-    """
+    """Returns rows of example images."""
     rows, size = list[Json](), 0
     shown = variants[:VARIANTS]
     if not shown or not reader.shows_images:

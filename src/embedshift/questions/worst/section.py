@@ -61,12 +61,7 @@ def _lead(page: PageInput, told: Told | None, rows: list[Json]) -> Iterator[Mark
 
 
 def budget(row: Mapping[str, Any]) -> str:
-    """Describes a budget.
-
-    Example:
-        >>> budget({"norm": "linf", "eps": 4.0}), budget({"norm": "l2", "eps": 1.0})
-        ('4 of 255 levels', 'L2 distance 1')
-    """
+    """Describes a budget."""
     return f"{row['eps']:g} of 255 levels" if row["norm"] == "linf" else f"L2 distance {row['eps']:g}"
 
 

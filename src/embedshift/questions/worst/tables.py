@@ -31,14 +31,7 @@ PURIFY_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def worst(reader: Reader) -> pl.DataFrame:
-    """Returns the variants of an attack by norm and budget, each followed by those through purifiers and its control.
-
-    Returns:
-        `variant, norm, eps, kind, through, n, mean, ci_low, ci_high, share, share_low, share_high`: numbers are those
-        of the cosine in the table `summary`. Then, of kind "natural" and without norm and budget, the augmentations of
-        the paper drawn from the same originals, the furthest first; their share is that of the mean, without an
-        interval.
-    """
+    """The variants of an attack by norm and budget, each followed by those through purifiers and its control."""
     told = told_of(reader.identity_of("worst"))
     summary = reader.table("summary")
     if told is None or summary is None:
@@ -71,14 +64,7 @@ def _natural(reader: Reader, floor: float | None) -> list[dict[str, Any]]:
 
 
 def purify(reader: Reader) -> pl.DataFrame:
-    """Returns what each purifier costs an unchanged image, and what it undoes of each variant.
-
-    Returns:
-        `variant, purifier, n`, and with the ends of their 95 % intervals: `clean`, the mean cosine of the image with
-        itself after the purifier; `before`, of the image with the variant; `after`, of the image with the variant after
-        the purifier; and `recovered` = (after - before) / (1 - before), the fraction of the shift that is undone: null
-        if the variant is not further from its image than the purifier alone moves it.
-    """
+    """Returns what each purifier costs an unchanged image, and what it undoes of each variant."""
     made = [entry for entry in reader.info.identity["augmentations"].values() if "purifier" in entry]
     pairs = [(entry["of"], entry["purifier"]) for entry in made if entry["of"] != ORIGINAL]
     views = [view for of, name in pairs for view in (f"{ORIGINAL}+{name}", of, f"{of}+{name}")]

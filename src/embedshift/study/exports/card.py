@@ -148,12 +148,7 @@ def _command(reader: Reader) -> str:
 
 
 def _pair(text: str, naming: Naming) -> str:
-    """A setting NAME=PATH or PATH, without the folders of the path.
-
-    Example:
-        >>> _pair("cdn=/data/q50", Naming({}))
-        'cdn=q50'
-    """
+    """A setting NAME=PATH or PATH, without the folders of the path."""
     name, path = re.fullmatch(r"([^/=]+=)?(.*)", text, re.DOTALL).groups("")  # type: ignore[union-attr]
     return f"{name}{naming.setting(path)}"
 
@@ -182,14 +177,7 @@ def _citation(reader: Reader) -> str:
 
 
 def fenced(text: str, language: str) -> str:
-    """Returns a block of code whose fence is longer than any run of backticks in it.
-
-    Example:
-        >>> print(fenced("a ``` b", "sh"))
-        ````sh
-        a ``` b
-        ````
-    """
+    """Returns a block of code whose fence is longer than any run of backticks in it."""
     fence = "```"
     while fence in text:
         fence += "`"

@@ -35,18 +35,7 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Export:
-    """What all samples of an export share.
-
-    Args:
-        reader: The study.
-        out: The folder.
-        names: Augmentation → name of its field, or of its slice.
-        floor: The mean cosine of unrelated images; None where it is no scale.
-        embeddings: Whether samples have their embeddings.
-        images: Ids of the measured images.
-        whole: Whether these are all of them.
-        failures: Image id → stage and reason of the images that were not measured.
-    """
+    """What all samples of an export share."""
 
     reader: Reader
     out: Path

@@ -31,14 +31,7 @@ _OWN, _REFERENCE = "own", "reference"
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A study and its reference.
-
-    Args:
-        study: The study to check.
-        reference: The study to compare it with.
-        ids: Sorted ids of the images that both measured.
-        equal: Whether weights, and all settings that can change a number, are equal.
-    """
+    """A study and its reference."""
 
     study: Study
     reference: Study
@@ -88,11 +81,7 @@ def _beside(study: Study) -> int:
 
 
 def paired_with(study: Study, reference: Study) -> Pair:
-    """Makes a pair of a study and its reference.
-
-    Raises:
-        EmbedshiftError: (exit code 2) The studies are not of the same images and views, as in `compare`.
-    """
+    """Makes a pair of a study and its reference."""
     both = [reference, study]
     checks.check_studies(both)
     checks.check_same_views(both)
@@ -104,17 +93,7 @@ def paired_with(study: Study, reference: Study) -> Pair:
 
 
 def difference(pair: Pair, table: str, column: str, row: Mapping[str, Any]) -> Estimate:
-    """Returns the study's number minus the reference's, with its 95 % interval.
-
-    Args:
-        pair: The studies.
-        table: A table with paired columns.
-        column: One of these columns.
-        row: The row of the study's table.
-
-    Raises:
-        UsageError: The number cannot be compared.
-    """
+    """Returns the study's number minus the reference's, with its 95 % interval."""
     if pair.equal:
         return Estimate(0.0, 0.0, 0.0, len(pair.ids), note=EQUAL)
     if table == "search":
@@ -128,11 +107,7 @@ def difference(pair: Pair, table: str, column: str, row: Mapping[str, Any]) -> E
 
 
 def of_search(pair: Pair, augmentation: str, metric: str) -> Estimate:
-    """Returns the difference in recall, in mean reciprocal rank, or in the share of kept neighbours.
-
-    Each image has a number from 0 to 1, the mean over its draws. Recall is a proportion (`of_shares`); the others vary
-    continuously (`by_degrees`).
-    """
+    """Returns the difference in recall, in mean reciprocal rank, or in the share of kept neighbours."""
     recall = RECALL.fullmatch(metric)
     if recall is not None:
         value = (pl.col("rank") <= int(recall[1])).cast(pl.Float64)
@@ -165,11 +140,7 @@ def of_mean(pair: Pair, augmentation: str, metric: str) -> Estimate:
 
 
 def of_share(pair: Pair, augmentation: str, metric: str) -> Estimate:
-    """Returns the difference in the share of a metric; each study has its own floor.
-
-    With up to 1,024 images whose vectors are stored, the interval is the bootstrap-t of the differences of the images'
-    contributions (`linearised`). Otherwise `mover` combines the intervals of the two shares.
-    """
+    """Returns the difference in the share of a metric; each study has its own floor."""
     parts = [
         _added(each, floor, augmentation, metric, pair.ids)
         for each, floor in zip(pair.both, pair.floors(metric), strict=True)

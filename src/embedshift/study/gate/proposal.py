@@ -41,18 +41,7 @@ rules:
 
 
 def propose(study: Study | str | Path, file: str | Path = "rules.yaml") -> Path:
-    """Writes a commented file of rules that the study keeps.
-
-    Args:
-        study: A finished study of 8 images or more, or its folder.
-        file: The file to write.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        UsageError: The file exists already, or the study has no interval to derive a bound from.
-    """
+    """Writes a commented file of rules that the study keeps."""
     own, path = study if isinstance(study, Study) else load(study), Path(file)
     if not own.is_complete():
         raise UsageError(f"{own.folder}: not finished; run the same command again first")
@@ -188,15 +177,7 @@ def _of_tolerances(study: Study) -> Iterator[Part]:
 
 
 def _wide_ones(wide: Sequence[tuple[str, int | None]]) -> str:
-    """Returns sentences on wide margins of tolerances; "" for none.
-
-    Args:
-        wide: Families, each with the images that would narrow its margin to what is not wide; None = not known.
-
-    Example:
-        >>> _wide_ones([("jpeg", 40), ("blur", None)]).partition(": ")[2]
-        'jpeg, blur. More images narrow them.'
-    """
+    """Returns sentences on wide margins of tolerances; "" for none."""
     if not wide:
         return ""
     names, needed = zip(*wide, strict=True)
@@ -211,23 +192,13 @@ def _known(table: pl.DataFrame, column: str) -> list[Json]:
 
 
 def rounded(value: float, step: str, *, up: bool) -> float:
-    """Rounds a number up or down to a multiple of a decimal step.
-
-    Example:
-        >>> rounded(0.0279, "0.005", up=True), rounded(0.97, "0.01", up=False)
-        (0.03, 0.97)
-    """
+    """Rounds a number up or down to a multiple of a decimal step."""
     steps = (Decimal(repr(float(value))) / Decimal(step)).to_integral_value(ROUND_CEILING if up else ROUND_FLOOR)
     return float(steps * Decimal(step))
 
 
 def two_figures(value: float, *, up: bool) -> float:
-    """Rounds a number up or down to two significant figures.
-
-    Example:
-        >>> two_figures(0.01234, up=True), two_figures(47.9, up=False), two_figures(0.0, up=True)
-        (0.013, 47.0, 0.0)
-    """
+    """Rounds a number up or down to two significant figures."""
     if value == 0:
         return 0.0
     return rounded(value, str(Decimal(1).scaleb(math.floor(math.log10(abs(value))) - 1)), up=up)

@@ -23,14 +23,7 @@ RECALL = re.compile(r"recall@(\d+)")
 
 @dataclass(frozen=True)
 class Judged:
-    """The rules that a table allows.
-
-    Args:
-        keys: Columns that identify rows.
-        columns: Number column → the two columns of its interval; the default column first.
-        paired: Columns that can be compared with a reference.
-        needs_unit: Whether a rule must name the unit.
-    """
+    """The rules that a table allows."""
 
     keys: tuple[str, ...]
     columns: Mapping[str, tuple[str, str] | None]
@@ -53,11 +46,7 @@ TABLES: dict[str, Judged] = {
 
 
 def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str | int]]) -> Iterator[Json]:
-    """Yields the rows that a rule is about.
-
-    Raises:
-        UsageError: No row has one of the values, or the table is empty.
-    """
+    """Yields the rows that a rule is about."""
     for key, values in where.items():
         known = table[key].drop_nulls().unique(maintain_order=True).to_list()
         for value in map(str, values):
@@ -69,12 +58,7 @@ def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str
 
 
 def unit_of(table: str, column: str, row: Mapping[str, Any]) -> str:
-    """Returns the unit of a number; "" = a number without unit.
-
-    Example:
-        >>> unit_of("summary", "share", {"metric": "cosine_similarity"})
-        'share'
-    """
+    """Returns the unit of a number; "" = a number without unit."""
     if table == "tolerance":
         return str(row["unit"])
     if table == "search" or column == "share":
@@ -149,15 +133,7 @@ def _of_share(value: float) -> Ends:
 
 @dataclass(frozen=True)
 class Strengths:
-    """What is known about a tolerance in addition to its row.
-
-    Args:
-        strongest: Parameter of the strongest level that has a share; NaN if none has one.
-        way: The distance from no change to that parameter.
-        rises: Whether a stronger change has a larger parameter.
-        has_interval: Whether a level has an interval.
-        images: Number of images behind the levels.
-    """
+    """What is known about a tolerance in addition to its row."""
 
     strongest: float
     way: float
