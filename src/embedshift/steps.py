@@ -17,8 +17,8 @@ from embedshift.engines.again import hashes_now, worth_again
 from embedshift.engines.job import workers_of
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.kept import images_kept
-from embedshift.pipeline.prepare import Prepared, prepared
-from embedshift.sources import Sample, Shard, note_roots
+from embedshift.pipeline.prepare import StudyContext, prepared
+from embedshift.sources import ImageRef, Shard, note_roots
 from embedshift.sources.base import storable
 from embedshift.store import folder, shards
 from embedshift.store.changed import later, measured_pixels
@@ -106,7 +106,7 @@ def run_study(
     return Reader(out)
 
 
-def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, complete: bool) -> StudyInfo:
+def study_info(study: StudyContext, records: Sequence[shards.ShardRecord], *, complete: bool) -> StudyInfo:
     """Returns the content of study.json for a study and its finished shards."""
     config, plan = study.config, study.plan
     seconds: Counter[str] = Counter()
@@ -139,7 +139,7 @@ def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, comple
     )
 
 
-def _encoder_record(study: Prepared) -> EncoderRecord:
+def _encoder_record(study: StudyContext) -> EncoderRecord:
     encoder, plan = study.ready.encoder, study.plan
     said = EncoderInfo.of(encoder)
     return EncoderRecord(
@@ -162,7 +162,7 @@ def _encoder_record(study: Prepared) -> EncoderRecord:
     )
 
 
-def _again(study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
+def _again(study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
     """Returns the finished shards to measure again because failed images in them can now be read."""
     workers = workers_of(study.config)
     found = worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
@@ -178,7 +178,7 @@ def _again(study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], *
 
 
 def _changed(
-    study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], samples: Sequence[Sample]
+    study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], samples: Sequence[ImageRef]
 ) -> list[str]:
     """Returns the ids of measured images whose pixels have changed since."""
     measured = measured_pixels(out, done, [storable(sample.image_id) for sample in samples])
@@ -187,7 +187,7 @@ def _changed(
     return sorted(name for name, pixels in now.items() if pixels != measured[name])
 
 
-def _job(study: Prepared, pending: Sequence[Shard], progress: Progress, out: Path) -> Job:
+def _job(study: StudyContext, pending: Sequence[Shard], progress: Progress, out: Path) -> Job:
     return Job(
         shards=pending,
         source=study.source,

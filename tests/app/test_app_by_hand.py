@@ -42,9 +42,9 @@ def test_html_note():
 def test_html_in_words():
     assert (html.in_words(0.0), html.in_words(0.31)) == (
         "the embedding did not move.",
-        "the embedding moved 31.0 % of the distance to an unrelated image.",
+        "the embedding moved 31.0 % of the distance to another image.",
     )
-    assert html.in_words(1.2) == "the embedding moved further than an unrelated image lies."
+    assert html.in_words(1.2) == "the embedding moved further than another image lies."
 
 
 def test_html_found():
@@ -59,8 +59,8 @@ def test_html_percent():
 
 
 def test_points_axis_label():
-    assert (points_module.axis_label("share"), points_module.axis_label("l2_distance")) == (
-        "share of the distance to an unrelated image",
+    assert (points_module.axis_label("relative_shift"), points_module.axis_label("l2_distance")) == (
+        "relative shift",
         "L2 distance (0 = no change)",
     )
 
@@ -72,9 +72,9 @@ def test_server_take_port():
 
 
 def test_start_scale_in_words():
-    from embedshift.statistics.floors import Floor
+    from embedshift.statistics.baselines import Baseline
 
     assert (
-        str(start.scale_in_words(Scale(Floor(0.25, 0.01), "the 24 images of the study")))
-        == "1 on the ruler is the mean cosine of two unrelated images, 0.250, over all pairs of the 24 images of the study."
+        str(start.scale_in_words(Scale(Baseline(0.25, 0.01), "the 24 images of the study")))
+        == "1 on the ruler is the mean cosine of two different images, 0.250, over all pairs of the 24 images of the study."
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from embedshift.encoders.base import EncoderOutput
-from embedshift.pipeline import batches, encoded, floor, limit
+from embedshift.pipeline import baseline, batches, encoded, limit
 
 
 def test_batches_batch():
@@ -17,12 +17,16 @@ def test_encoded_unusable():
     )
 
 
-def test_floor_pairs_wanted():
-    assert (floor.pairs_wanted(64, 200), floor.pairs_wanted(64, 1000000), floor.pairs_wanted(20, 20)) == (64, 4, 190)
+def test_baseline_pairs_wanted():
+    assert (baseline.pairs_wanted(64, 200), baseline.pairs_wanted(64, 1000000), baseline.pairs_wanted(20, 20)) == (
+        64,
+        4,
+        190,
+    )
 
 
-def test_floor_pairs_of():
-    assert list(floor.pairs_of(4))[:3] == [(0, 1), (2, 3), (1, 2)]
+def test_baseline_pairs_of():
+    assert list(baseline.pairs_of(4))[:3] == [(0, 1), (2, 3), (1, 2)]
 
 
 def test_limit_time_limit():

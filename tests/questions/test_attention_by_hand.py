@@ -16,7 +16,7 @@ def test_looks():
             "difference": [0.08],
             "low": [0.07],
             "high": [0.09],
-            "settled": [True],
+            "significant": [True],
         }
     )
     assert section_module.looks(table, [ALIGNED]) == [

@@ -29,8 +29,8 @@ def test_contrasts_most_outlying():
     assert contrasts.most_outlying(np.array([[1.0, 2.0, 3.0], [9.0, 7.0, 8.0]]), np.array([2.5, 8.5])) == 0.5
 
 
-def test_contrasts_share():
-    assert contrasts.share(np.array([True, False, False])).item() == 0.5
+def test_contrasts_fraction():
+    assert contrasts.fraction(np.array([True, False, False])).item() == 0.5
 
 
 def test_contrasts_difference():

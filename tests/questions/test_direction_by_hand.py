@@ -24,8 +24,15 @@ def test_measure_shift_sums():
 def test_section_row_of():
     assert (
         section_module.row_of(
-            {"augmentation": "blur", "images": 9, "shared": 0.5, "null": 0.33, "split_half": None, "cross_share": 0.2}
-        )["cross_share"]
+            {
+                "augmentation": "blur",
+                "images": 9,
+                "resultant": 0.5,
+                "resultant_by_chance": 0.33,
+                "split_half": None,
+                "relative_to_others": 0.2,
+            }
+        )["relative_to_others"]
         == ""
     )
 

@@ -13,15 +13,15 @@ def test_answer_how_far():
             "augmentation": ["noise", "flip"],
             "metric": [COSINE] * 2,
             "mean": [0.5, 0.97],
-            "floor": [0.6] * 2,
-            "share": [1.25, 0.075],
-            "share_low": [1.1, 0.07],
-            "share_high": [1.4, 0.08],
+            "baseline": [0.6] * 2,
+            "relative_shift": [1.25, 0.075],
+            "relative_shift_low": [1.1, 0.07],
+            "relative_shift_high": [1.4, 0.08],
         }
     )
     for sentence in answer.how_far(table, "CLIP", 50, {"noise": 0.8})[:2]:
         print(sentence.striptags())
-    # UNCONVERTED 'noise moves the embedding of CLIP furthest: 1.25 [1.10 to 1.40] of the distance to an unrelated image.\nA view under noise is on average 0.80 times as far from its own original as from the originals of other images.'
+    # UNCONVERTED 'noise moves the embedding of CLIP furthest: 1.25 [1.10 to 1.40] of the distance to another image.\nA view under noise is on average 0.80 times as far from its own original as from the originals of other images.'
 
 
 def test_measure_unit_sums():

@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 from matplotlib.colors import Normalize
 
-from embedshift.questions.heads import bank, details, figures, route, shares, token_maps, weighted
+from embedshift.questions.heads import bank, contributions, details, figures, route, token_maps, weighted
 from embedshift.questions.heads import section as section_module
 from embedshift.questions.heads import textspan as textspan_module
-from embedshift.questions.heads.shares import Shares
+from embedshift.questions.heads.contributions import HeadContributions
 
 
 def test_bank_read_bank():
@@ -19,7 +19,7 @@ def test_details_place_of():
 
 
 def test_figures_parts_of():
-    one = Shares(np.ones((4, 2)) / 8, np.zeros(4), {"input": 0.0, "pattern": 0.0, "rest": 0.0})
+    one = HeadContributions(np.ones((4, 2)) / 8, np.zeros(4), {"input": 0.0, "pattern": 0.0, "rest": 0.0})
     assert {words: values.item() for words, (_, values) in figures.parts_of([one]).items() if values.any()} == {
         "heads of blocks 1–2": 0.5,
         "heads of block 3": 0.25,
@@ -41,12 +41,12 @@ def test_route_agreement():
 
 def test_section_rows_of():
     parts = {"layer": [0, 0, 0, 1, 1, 1], "part": ["input", "pattern", "rest", "0", "1", "mlp"]}
-    numbers = {"share": [0.0, 0.0, 0.0, 0.5, 0.3, 0.2], "ci_low": [0.0, 0.0, 0.0, 0.4, 0.2, 0.1]}
+    numbers = {"contribution": [0.0, 0.0, 0.0, 0.5, 0.3, 0.2], "ci_low": [0.0, 0.0, 0.0, 0.4, 0.2, 0.1]}
     ends = {"ci_high": [0.0, 0.0, 0.0, 0.6, 0.39, 0.3]}
     table = pl.DataFrame({"augmentation": ["noise"] * 6} | parts | numbers | ends)
     row = section_module.rows_of(table, ["noise"])["rows"][0]
     assert (row["heads"][0], row["ahead"], row["mlps"]) == (
-        {"place": "block 1, head 0", "share": "50.0 %", "interval": "40.0 to 60.0 %"},
+        {"place": "block 1, head 0", "contribution": "50.0 %", "interval": "40.0 to 60.0 %"},
         "yes",
         "20.0 %",
     )
@@ -56,14 +56,18 @@ def test_section_is_clear():
     assert section_module.is_clear(pl.DataFrame({"ci_low": [0.3, 0.1], "ci_high": [0.5, 0.31]})) == "no"
 
 
-def test_shares_shares_of():
+def test_contributions_contributions_of():
     parts = {"layer": [0, 0, 0, 1, 1, 1], "part": ["input", "pattern", "rest", "0", "1", "mlp"]}
-    table = pl.DataFrame({"augmentation": ["noise"] * 6, **parts, "share": [0.0, 0.0, 0.0, 0.5, 0.3, 0.2]})
-    assert shares.shares_of(table)["noise"].heads.tolist() == [[0.5, 0.3]]
+    table = pl.DataFrame({"augmentation": ["noise"] * 6, **parts, "contribution": [0.0, 0.0, 0.0, 0.5, 0.3, 0.2]})
+    assert contributions.contributions_of(table)["noise"].heads.tolist() == [[0.5, 0.3]]
 
 
-def test_shares_furthest_first():
-    assert shares.furthest_first(["blur", "noise", "still"], np.array([0.1, 0.4, np.nan])) == ["noise", "blur", "still"]
+def test_contributions_furthest_first():
+    assert contributions.furthest_first(["blur", "noise", "still"], np.array([0.1, 0.4, np.nan])) == [
+        "noise",
+        "blur",
+        "still",
+    ]
 
 
 def test_textspan_textspan():

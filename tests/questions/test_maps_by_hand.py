@@ -58,7 +58,7 @@ def test_section_rows_of():
             "ci_low": [0.5, 0.85],
             "ci_high": [0.7, 0.95],
             "gain": [0.2, 0.1],
-            "settled": [True, False],
+            "significant": [True, False],
         }
     )
     assert (section_module.rows_of(table)[0]["verdict"], section_module.rows_of(table)[0]["deletion"]) == (
@@ -74,7 +74,7 @@ def test_section_trusted():
             "score": ["deletion", "insertion"] * 2,
             "n": [9] * 4,
             "mean": [0.61, 0.9, 0.7, 0.8],
-            "settled": [True] * 4,
+            "significant": [True] * 4,
             "gain": [0.1] * 4,
         }
     )

@@ -20,14 +20,14 @@ def test_radar_innermost():
     assert radar_module.innermost(np.array([0.56, 0.9])) == 0.4
 
 
-def test_section_variance_shares():
+def test_section_variance_relative_shifts():
     rows = [
         (a, m, v)
         for m, step in (("cosine_similarity", 0.3), ("edge_preservation", 0.1))
         for a, v in (("blur", 1.0), ("noise", 1.0 - step))
     ]
     table = pl.DataFrame(rows, schema=["augmentation", "metric", "mean"], orient="row")
-    assert [(name, round(part, 2)) for name, part in section_module.variance_shares(table)] == [
+    assert [(name, round(part, 2)) for name, part in section_module.variance_fractions(table)] == [
         ("cosine_similarity", 0.75),
         ("edge_preservation", 0.25),
     ]

@@ -12,7 +12,7 @@ from embedshift.questions.search import settings as settings_module
 
 
 def test_matching_matches():
-    at = pl.DataFrame({"fmr": [0.01], "threshold": [0.9]})
+    at = pl.DataFrame({"false_match_rate": [0.01], "threshold": [0.9]})
     assert matching.matches({"blur": np.array([[0.95], [0.8], [np.nan]])}, at).row(0) == (
         "blur",
         0.01,
@@ -46,14 +46,15 @@ def test_pairs_pairs_of():
 
 
 def test_pairs_least_fmr():
-    assert round(pairs_module.least_fmr(200), 6) == 0.000503
+    assert round(pairs_module.least_false_match_rate(200), 6) == 0.000503
 
 
 def test_pairs_check_fmr():
     with pytest.raises(
-        errors.UsageError, match="`fmr` 0\\.0001 needs 448 images with non\\-zero embeddings, there are 200: .*"
+        errors.UsageError,
+        match="`false_match_rate` 0\\.0001 needs 448 images with non\\-zero embeddings, there are 200: .*",
     ):
-        pairs_module.check_fmr([0.01, 0.0001], images=200)
+        pairs_module.check_false_match_rate([0.01, 0.0001], images=200)
 
 
 def test_pairs_threshold():
@@ -74,9 +75,9 @@ def test_recall_of_view():
     assert {name: numbers[1] for name, numbers in recall.of_view(ranks, seed=0).items()}["mrr"] == 0.6666666666666666
 
 
-def test_returned_rank_shares():
+def test_returned_rank_fractions():
     ranks = pl.DataFrame({"view": ["blur"] * 4, "rank": [1, 1, 7, 300]})
-    assert returned.rank_shares(ranks)["blur"].tolist() == [0.5, 0.0, 0.25, 0.0, 0.25]
+    assert returned.rank_fractions(ranks)["blur"].tolist() == [0.5, 0.0, 0.25, 0.0, 0.25]
 
 
 def test_returned_instead():

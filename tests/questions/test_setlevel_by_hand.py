@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from embedshift.questions.setlevel import section as section_module
-from embedshift.questions.setlevel import spread
+from embedshift.questions.geometry import section as section_module
+from embedshift.questions.geometry import spread
 
 
 def test_section_cell_of():

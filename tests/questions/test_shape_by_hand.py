@@ -1,6 +1,6 @@
 """Small cases worked by hand."""
 
-from embedshift.questions.shape import Tree, tables
+from embedshift.questions.clusters import Tree, tables
 
 
 def test_height_label():

@@ -46,8 +46,8 @@ def test_section_pointing():
 
 def test_section_verdict():
     all = {"augmentation": "all", "n": 50, "rank": None, "own": 0.2, "own_low": 0.18, "own_high": 0.22}
-    all |= {"others": 0.05, "difference": 0.15, "p_value": 0.0001, "settled": None}
-    rows = [all | {"augmentation": name, "rank": 1, "settled": True, "p_value": None} for name in "abc"]
+    all |= {"others": 0.05, "difference": 0.15, "p_value": 0.0001, "significant": None}
+    rows = [all | {"augmentation": name, "rank": 1, "significant": True, "p_value": None} for name in "abc"]
     assert str(section_module.verdict(pl.DataFrame([*rows, all]))).split() == [
         "The",
         "mean",

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from embedshift.questions.worst import pictures as pictures_module
-from embedshift.questions.worst import section as section_module
+from embedshift.questions.worst_case import pictures as pictures_module
+from embedshift.questions.worst_case import section as section_module
 
 
 def test_pictures_difference():

@@ -82,7 +82,7 @@ def test_tolerances_sentences():
     rows = {
         "family": ["blur", "grey"],
         "unit": ["sigma / side", "mix"],
-        "criterion": ["share 0.1"] * 2,
+        "criterion": ["relative shift 0.1"] * 2,
         "value": [0.0065, None],
         "low": [0.005, None],
         "high": [0.008, None],
@@ -90,4 +90,4 @@ def test_tolerances_sentences():
     }
     for sentence in tolerances.sentences(pl.DataFrame(rows), "CLIP"):
         print(sentence.striptags())
-    # UNCONVERTED 'The embedding of CLIP reaches a tenth of the distance to an unrelated image under blur at 0.65 % of the side [0.50 to 0.80 %].\nIt stays below a tenth at every measured strength under grey.'
+    # UNCONVERTED 'The embedding of CLIP reaches a tenth of the distance to another image under blur at 0.65 % of the side [0.50 to 0.80 %].\nIt stays below a tenth at every measured strength under grey.'

@@ -12,7 +12,7 @@ from PIL import Image
 
 from embedshift import errors, sources
 from embedshift.sources import attacked, base, folder, images, inspection, lists, order, parquet, roots, variants, whole
-from embedshift.sources.base import Sample
+from embedshift.sources.base import ImageRef
 
 
 def test_sources_open_source():
@@ -119,13 +119,13 @@ def test_lists_file_and_column():
 
 
 def test_order_select():
-    assert [s.image_id for s in order.select([Sample("b", "2"), Sample("a", "1")], limit=1, sample=None, seed=0)] == [
-        "a"
-    ]
+    assert [
+        s.image_id for s in order.select([ImageRef("b", "2"), ImageRef("a", "1")], limit=1, sample=None, seed=0)
+    ] == ["a"]
 
 
 def test_order_split():
-    assert [len(s.samples) for s in order.split([Sample(str(i), "") for i in range(5)], 2)] == [2, 2, 1]
+    assert [len(s.samples) for s in order.split([ImageRef(str(i), "") for i in range(5)], 2)] == [2, 2, 1]
 
 
 def test_parquet_image_column():

@@ -11,7 +11,7 @@ def test_differences():
 
     values = np.random.default_rng(0).normal([0.0, 2.0], 1.0, (30, 2))
     table = differences_module.differences(Measured(("blur", "noise"), ("l2_distance",), of_values(values)), seed=0)
-    assert table["settled"].to_list() == [True]
+    assert table["significant"].to_list() == [True]
 
 
 def test_contrasts():

@@ -24,14 +24,17 @@ def test_tolerance():
     )
 
 
-def test_missed_shares():
+def test_missed_relative_shifts():
     ranks = pl.DataFrame({"view": ["blur", "blur"], "rank": [1, 7]})
-    assert tolerance_module.missed_shares(ranks, 1)["blur"][0].item() == 0.5
+    assert tolerance_module.missed_fractions(ranks, 1)["blur"][0].item() == 0.5
 
 
 def test_by_family():
     table = pl.DataFrame(
-        {"family": ["blur", "blur"], "criterion": [tolerance_module.SHARE_CRITERION, tolerance_module.MISSED_CRITERION]}
+        {
+            "family": ["blur", "blur"],
+            "criterion": [tolerance_module.RELATIVE_SHIFT_CRITERION, tolerance_module.MISSED_CRITERION],
+        }
     )
     assert tolerance_module.by_family(table, tolerance_module.MISSED_CRITERION) == {
         "blur": {"family": "blur", "criterion": "missed 5 %"}

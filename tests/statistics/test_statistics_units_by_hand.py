@@ -14,7 +14,7 @@ def test_scaled():
 
 def test_parameter():
     assert (
-        units.parameter(0.025, "share hidden"),
+        units.parameter(0.025, "hidden"),
         units.parameter(80.0, "quality"),
         units.parameter(0.03125, "factor"),
     ) == ("2.5", "80", "0.0312")
@@ -27,7 +27,7 @@ def test_axis_label():
 def test_in_words():
     assert (
         units.in_words(0.0065, "sigma / side"),
-        units.in_words(0.018, "share hidden"),
+        units.in_words(0.018, "hidden"),
         units.in_words(7.84, "degrees"),
     ) == ("0.65 % of the side", "1.8 % hidden", "7.8 degrees")
     assert (units.in_words(17.3, "quality"), units.in_words(1.6, "g or 1/g"), units.in_words(None, "quality")) == (

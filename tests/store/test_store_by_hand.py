@@ -3,9 +3,9 @@
 import numpy as np
 import polars as pl
 
+from embedshift.store import baselines as floors_module
 from embedshift.store import copies as copies_module
 from embedshift.store import differences as differences_module
-from embedshift.store import floors as floors_module
 from embedshift.store import forked, info, labels, naming, reader, shards
 
 
@@ -22,7 +22,7 @@ def test_differences_differences():
     ]
 
 
-def test_floors_joined():
+def test_baselines_joined():
     parts = [{"vectors": np.array([[1.0], [2.0]])}, {"vectors": np.array([[3.0]])}]
     assert floors_module.joined(parts, vectors=2)["vectors"].ravel().tolist() == [1.0, 3.0]
 
@@ -43,7 +43,7 @@ def test_labels_with_hashes():
 
 
 def test_naming_naming_image():
-    assert (naming.Naming({}).image("a/b.jpg"), naming.Naming({}, pictures=False).image("a/b.jpg")) == (
+    assert (naming.ImageNaming({}).image("a/b.jpg"), naming.ImageNaming({}, pictures=False).image("a/b.jpg")) == (
         "a/b.jpg",
         "image-579a090e",
     )
@@ -51,14 +51,14 @@ def test_naming_naming_image():
 
 def test_naming_naming_text():
     assert (
-        naming.Naming({"root": "/data/my photos"}).text("/data/my photos/a.jpg: not like /srv/x/b.jpg")
+        naming.ImageNaming({"root": "/data/my photos"}).text("/data/my photos/a.jpg: not like /srv/x/b.jpg")
         == "a.jpg: not like b.jpg"
     )
-    assert naming.Naming({}, pictures=False).text("cannot read b.jpg", "a/b.jpg") == "cannot read image-579a090e"
+    assert naming.ImageNaming({}, pictures=False).text("cannot read b.jpg", "a/b.jpg") == "cannot read image-579a090e"
 
 
 def test_naming_naming_places():
-    assert naming.Naming({}).places(["/a/one/photos", "/a/two/photos", "s3://bucket/photos", "photos"]) == [
+    assert naming.ImageNaming({}).places(["/a/one/photos", "/a/two/photos", "s3://bucket/photos", "photos"]) == [
         "one/photos",
         "two/photos",
         "s3://bucket/photos",
@@ -68,13 +68,16 @@ def test_naming_naming_places():
 
 def test_naming_naming_setting():
     assert (
-        naming.Naming({}).setting("open_clip/ViT-B-32:/data/my models/b.pt"),
-        naming.Naming({}).setting("openai/clip"),
+        naming.ImageNaming({}).setting("open_clip/ViT-B-32:/data/my models/b.pt"),
+        naming.ImageNaming({}).setting("openai/clip"),
     ) == ("open_clip/ViT-B-32:b.pt", "openai/clip")
 
 
 def test_naming_naming_settings():
-    assert naming.Naming({}).settings({"labels": "/data/labels.txt", "seed": 0}) == {"labels": "labels.txt", "seed": 0}
+    assert naming.ImageNaming({}).settings({"labels": "/data/labels.txt", "seed": 0}) == {
+        "labels": "labels.txt",
+        "seed": 0,
+    }
 
 
 def test_naming_tails():

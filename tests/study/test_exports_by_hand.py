@@ -3,13 +3,13 @@
 import pytest
 
 from embedshift import errors
-from embedshift.store.naming import Naming
+from embedshift.store.naming import ImageNaming
 from embedshift.study.exports import card as card_module
 from embedshift.study.exports import documents, media
 
 
 def test_card_pair():
-    assert card_module._pair("cdn=/data/q50", Naming({})) == "cdn=q50"
+    assert card_module._pair("cdn=/data/q50", ImageNaming({})) == "cdn=q50"
 
 
 def test_card_fenced():
@@ -17,7 +17,7 @@ def test_card_fenced():
 
 
 def test_documents_field():
-    assert documents.field("share", documents.FLOAT)["ftype"] == "fiftyone.core.fields.FloatField"
+    assert documents.field("relative_shift", documents.FLOAT)["ftype"] == "fiftyone.core.fields.FloatField"
 
 
 def test_documents_object_id():

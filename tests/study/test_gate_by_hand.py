@@ -31,8 +31,8 @@ def test_decision_images_needed():
     assert decision.images_needed(decision.Estimate(0.5, 0.25, 0.75, 100), 0.375) == 400
 
 
-def test_estimates_of_shares():
-    found = estimates.of_shares(np.array([1.0, -1.0] + [0.0] * 198))
+def test_estimates_of_relative_shifts():
+    found = estimates.proportion_interval(np.array([1.0, -1.0] + [0.0] * 198))
     assert (round(found.value, 3), round(found.low, 3)) == (0.0, -0.023)
 
 
@@ -95,4 +95,4 @@ def test_rule_as_rules():
 
 
 def test_tables_unit_of():
-    assert tables.unit_of("summary", "share", {"metric": "cosine_similarity"}) == "share"
+    assert tables.unit_of("summary", "relative_shift", {"metric": "cosine_similarity"}) == "relative_shift"

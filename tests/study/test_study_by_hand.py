@@ -65,7 +65,7 @@ def test_numbers_comparable():
 def test_numbers_paired():
     own = np.linspace(0.5, 0.9, 20)[None, :, None, None]
     _, [[row]] = numbers.paired(np.concatenate([own, own - 0.1]), "m", ["a", "b"], np.ones(2, bool), seed=0)
-    assert (round(row["difference"], 3), row["settled"]) == (-0.1, True)
+    assert (round(row["difference"], 3), row["significant"]) == (-0.1, True)
 
 
 def test_numbers_spearman():

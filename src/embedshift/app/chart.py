@@ -91,8 +91,8 @@ def _view(shown: Detail, name: str) -> Markup:
     assert shown.image is not None
     cosine = shown.image.metrics.get(name, {}).get(COSINE)
     numbers = "" if name == ORIGINAL else f"cosine {fixed(cosine, 3)}"
-    if name in shown.shares:
-        numbers = f"share {with_interval(shown.shares[name], None, None)[0]}, {numbers}"
+    if name in shown.relative_shifts:
+        numbers = f"relative shift {with_interval(shown.relative_shifts[name], None, None)[0]}, {numbers}"
     view = shown.image.views[name]
     parts = picture(view, _plain(name), numbers)
     if name in shown.image.attention:

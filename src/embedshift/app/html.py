@@ -59,10 +59,10 @@ def of_look(shown: Look) -> Markup:
 
 def answer(shown: Look, scale: Scale, unsearched: str, has_map: bool) -> Markup:
     """How far the embedding has moved: the ruler, the numbers, and what a search finds."""
-    value = with_interval(_number(shown.share), None, None)[0]
+    value = with_interval(_number(shown.relative_shift), None, None)[0]
     lines = [
-        Markup("<p class='lead'>Share <b>{}</b>: {}</p>").format(value, in_words(shown.share)),
-        ruler(shown.share, scale),
+        Markup("<p class='lead'>Relative shift <b>{}</b>: {}</p>").format(value, in_words(shown.relative_shift)),
+        ruler(shown.relative_shift, scale),
         Markup("<p>Cosine of the two embeddings: <b>{}</b> (1 = unchanged).</p>").format(fixed(shown.cosine, 4)),
     ]
     if shown.place is not None:
@@ -75,14 +75,14 @@ def answer(shown: Look, scale: Scale, unsearched: str, has_map: bool) -> Markup:
 
 
 def in_words(value: float) -> str:
-    """A share as a sentence."""
+    """A relative shift as a sentence."""
     if math.isnan(value):
-        return "unrelated images give no scale."
+        return "other images give no scale."
     if abs(value) < 1e-6:
         return "the embedding did not move."
     if value > 1:
-        return "the embedding moved further than an unrelated image lies."
-    return f"the embedding moved {in_percent(value)[0]} of the distance to an unrelated image."
+        return "the embedding moved further than another image lies."
+    return f"the embedding moved {in_percent(value)[0]} of the distance to another image."
 
 
 def found(place: Place) -> Markup:
@@ -110,7 +110,7 @@ def ruler(value: float, scale: Scale) -> Markup:
         Markup('<span class="mark" style="left:{}"><i></i>{}<br>{}</span>').format(percent(place, *ends), *words)
         for place, words in ruler_of.marks(scale.near, scale.near_of).items()
     ]
-    label = f"ruler: 0 is the same image, 1 an unrelated image; the view is at {with_interval(value, None, None)[0]}"
+    label = f"ruler: 0 is the same image, 1 another image; the view is at {with_interval(value, None, None)[0]}"
     return Markup(
         '<div class="ruler" role="img" aria-label="{}">{}<span class="dot" style="left:{}"></span></div>'
     ).format(label, Markup("").join(ticks), percent(value, *ends))

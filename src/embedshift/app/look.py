@@ -15,7 +15,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.plan import preprocess_of
 from embedshift.registry import METRICS
 from embedshift.sources import images
-from embedshift.statistics.floors import Floor, share
+from embedshift.statistics.baselines import Baseline, relative_shift
 from embedshift.statistics.summary import COSINE
 
 
@@ -23,16 +23,16 @@ from embedshift.statistics.summary import COSINE
 class Scale:
     """By what a shift is measured."""
 
-    floor: Floor | None
+    baseline: Baseline | None
     source: str
     near: float | None = None
     near_of: str = "other image"
 
-    def share(self, cosine: float) -> float:
-        """The share of a cosine; NaN without a floor."""
-        if self.floor is None:
+    def relative_shift(self, cosine: float) -> float:
+        """The relative shift of a cosine; NaN without a baseline."""
+        if self.baseline is None:
             return float("nan")
-        return float(share(cosine, self.floor, METRICS[COSINE].no_change))
+        return float(relative_shift(cosine, self.baseline, METRICS[COSINE].no_change))
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Look:
     view: Pixels
     attention: Floats | None
     cosine: float
-    share: float
+    relative_shift: float
     place: Place | None
     change: str
     strength: str
@@ -110,7 +110,7 @@ def look(original: Original, change: Change, parameter: float, bench: Bench, *, 
         view=view,
         attention=None if output.attention is None else output.attention[0],
         cosine=cosine,
-        share=bench.scale.share(cosine),
+        relative_shift=bench.scale.relative_shift(cosine),
         place=place,
         change=change.label,
         strength=change.words(parameter),

@@ -15,9 +15,9 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.scale import nearest_cosine, nearest_of
 from embedshift.report.numbers import fixed
 from embedshift.sources import images
-from embedshift.statistics.floors import cosine_floor
+from embedshift.statistics.baselines import cosine_baseline
 from embedshift.statistics.summary import COSINE
-from embedshift.store.floors import floors
+from embedshift.store.baselines import baselines
 from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -30,9 +30,9 @@ def by_photos(files: Sequence[Path], model: str, device: str = "auto") -> Bench:
     bench = Bench(encoder, TITLES.get(model, model), spec, Scale(None, ""))
     vectors = [bench.encode(bench.sized(images.decode(file.read_bytes()))[None]).embedding[0] for file in files]
     joined = {"vectors": {"vectors": vectors}, "units": {}}
-    floor = cosine_floor(joined.__getitem__, len(files))  # type: ignore[arg-type]
+    baseline = cosine_baseline(joined.__getitem__, len(files))  # type: ignore[arg-type]
     words = f"the {len(files)} photographs of `embedshift demo`: a rough scale, since they are few"
-    return Bench(encoder, bench.title, spec, Scale(floor, words))
+    return Bench(encoder, bench.title, spec, Scale(baseline, words))
 
 
 def by_study(reader: Reader, model: str | None = None, device: str = "auto") -> Bench:
@@ -61,21 +61,21 @@ def by_study(reader: Reader, model: str | None = None, device: str = "auto") -> 
 
 
 def scale_of(reader: Reader) -> Scale:
-    """The scale of a study: its floor of the cosine, and how far the nearest other image lies on average."""
-    floor, measured = floors(reader).get(COSINE), reader.info.counts.measured
-    scale = Scale(floor, f"the {measured:,} images of the study")
-    near = nearest_cosine(reader.table("setlevel"))
-    if floor is None or near is None:
+    """The scale of a study: its baseline of the cosine, and how far the nearest other image lies on average."""
+    baseline, measured = baselines(reader).get(COSINE), reader.info.counts.measured
+    scale = Scale(baseline, f"the {measured:,} images of the study")
+    near = nearest_cosine(reader.table("geometry"))
+    if baseline is None or near is None:
         return scale
-    return Scale(floor, scale.source, scale.share(near), nearest_of(measured))
+    return Scale(baseline, scale.source, scale.relative_shift(near), nearest_of(measured))
 
 
 def scale_in_words(scale: Scale) -> str:
     """Where 1 on the ruler comes from."""
-    if scale.floor is None:
-        return f"There is no ruler: {scale.source} give no floor."
-    value = fixed(scale.floor.value, 3)
-    return f"1 on the ruler is the mean cosine of two unrelated images, {value}, over all pairs of {scale.source}."
+    if scale.baseline is None:
+        return f"There is no ruler: {scale.source} give no baseline."
+    value = fixed(scale.baseline.value, 3)
+    return f"1 on the ruler is the mean cosine of two different images, {value}, over all pairs of {scale.source}."
 
 
 def try_study(reader: Reader, model: str | None, device: str) -> Bench | str:

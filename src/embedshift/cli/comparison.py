@@ -90,7 +90,7 @@ def _with_interval(row: Mapping[str, float | None]) -> str:
     if row["ci_low"] is None or row["ci_high"] is None:
         return f"{row['difference']:+#.2g}"
     interval = f"({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})"
-    return f"{row['difference']:+#.2g} {interval}{' *' if row['settled'] else ''}"
+    return f"{row['difference']:+#.2g} {interval}{' *' if row['significant'] else ''}"
 
 
 def comparison_lines(found: Comparison) -> Iterator[str]:

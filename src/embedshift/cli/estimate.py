@@ -11,14 +11,14 @@ from embedshift.engines.job import workers_of
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.plan import Plan
-from embedshift.pipeline.prepare import Prepared
+from embedshift.pipeline.prepare import StudyContext
 from embedshift.sources import passed_over
-from embedshift.statistics.floors import GROUPS, KEPT
+from embedshift.statistics.baselines import GROUPS, KEPT
 
 PROBE_IMAGES, PROBE_BATCHES = 4, 3
 
 
-def estimate(study: Prepared) -> Iterator[str]:
+def estimate(study: StudyContext) -> Iterator[str]:
     """Yields lines with the images found, their views, the bytes to be written, and the expected time."""
     samples, plan, encoder = study.samples, study.plan, study.ready.encoder
     images, views, shards = len(samples), 1 + plan.views, len(study.shards)
@@ -54,12 +54,12 @@ def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
     # Numbers of vectors and lists, metrics, and the names of a row; then the names of an image.
     row = 0.92 * 4 * of_views + 7.5 * len(plan.metrics) + 4
     image = (1 + plan.views) * row + 0.92 * 4 * once + 80
-    # As text, in every shard: float32 shifts for each augmentation, float64 originals, and the sums for the floor.
+    # As text, in every shard: float32 shifts for each augmentation, float64 originals, and the sums for the baseline.
     size = -(-plan.images // shards)
-    floor = 4 * size
+    baseline = 4 * size
     if plan.images > KEPT:
-        floor = 4 * -(-KEPT * size // plan.images) + 8 * -(-size // max(1, plan.images // GROUPS))
-    sums = 4 / 3 * encoder.dim * (4 * len(plan.suite.names) + 8 + floor)
+        baseline = 4 * -(-KEPT * size // plan.images) + 8 * -(-size // max(1, plan.images // GROUPS))
+    sums = 4 / 3 * encoder.dim * (4 * len(plan.suite.names) + 8 + baseline)
     frame = 5_000
     return plan.images * image + shards * (sums + frame)
 

@@ -83,7 +83,7 @@ class StudyConfig:
 
     def asks(self, question: Question) -> bool:
         """Returns whether the study asks this question."""
-        if self.pairs and not question.of_pairs:
+        if self.pairs and not question.for_pairs:
             return False
         return question.is_asked(None if question.switches is None else self.of(question.switches))
 

@@ -17,7 +17,7 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.structure import like_blocks
 from embedshift.encoders.taps import Kwargs
-from embedshift.encoders.written import Attended, WrittenAttention
+from embedshift.encoders.written import AttendedTensor, AttentionInterceptor
 from embedshift.errors import UsageError
 
 RELEVANCE, TOKENS = "relevance", "tokens"
@@ -69,7 +69,7 @@ class Explainer:
                 found[TOKENS] = self._tokens(mode, layers[-1], explained)
         return {name: self._laid(row) for name, row in found.items()}
 
-    def _layers(self, mode: "_BlockByBlock", count: int) -> tuple[list[Attended], list[Attended]]:
+    def _layers(self, mode: "_BlockByBlock", count: int) -> tuple[list[AttendedTensor], list[AttendedTensor]]:
         """Returns the attention of every block, and of the head that pools their tokens if there is one."""
         depth = len(self._blocks)
         layers, behind = mode.attended[:depth], mode.attended[depth:]
@@ -82,7 +82,7 @@ class Explainer:
             raise self._refused("its embedding comes from attention for which no rule is known")
         return layers, behind
 
-    def _tokens(self, mode: "_BlockByBlock", last: Attended, explained: Tensor) -> Tensor:
+    def _tokens(self, mode: "_BlockByBlock", last: AttendedTensor, explained: Tensor) -> Tensor:
         """Returns each token's contribution through the last block's attention and residual stream, `[B, T]`."""
         mode.closed = True
         (gradient,) = torch.autograd.grad(explained, [last.outputs])
@@ -108,7 +108,7 @@ def _rolled(positive: list[Tensor], rows: Tensor) -> Tensor:
     return rows
 
 
-class _BlockByBlock(WrittenAttention):
+class _BlockByBlock(AttentionInterceptor):
     """Written attention that knows the block in which it runs, and a gate before the MLP of the last block."""
 
     def __init__(self, blocks: list[nn.Module]) -> None:

@@ -196,10 +196,10 @@ def _pictures(count: int, size: int) -> Pixels:
     """Returns images of random squares, large and small, `[count, size, size, 3]`: closer to photographs than noise."""
     rng = np.random.default_rng(1)
     found = np.zeros((count, size, size, 3))
-    for parts, share in ((4, 0.5), (16, 0.3), (size, 0.2)):
+    for parts, fraction in ((4, 0.5), (16, 0.3), (size, 0.2)):
         side = -(-size // parts)
         squares = rng.uniform(0, 255, (count, parts, parts, 3))
-        found += share * squares.repeat(side, axis=1).repeat(side, axis=2)[:, :size, :size]
+        found += fraction * squares.repeat(side, axis=1).repeat(side, axis=2)[:, :size, :size]
     return found.astype(np.uint8)
 
 

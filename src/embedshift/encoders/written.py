@@ -20,7 +20,7 @@ ARGUMENTS = (
 
 
 @dataclass(frozen=True)
-class Attended:
+class AttendedTensor:
     """One attention of a pass: weights `[B, heads, Q, T]`, values `[B, heads, T, d]`, outputs `[B, heads, Q, d]`."""
 
     weights: Tensor
@@ -28,12 +28,12 @@ class Attended:
     outputs: Tensor
 
 
-class WrittenAttention(TorchFunctionMode):
+class AttentionInterceptor(TorchFunctionMode):
     """Inside the context attention is written out, and kept in `attended` in the order in which it ran."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.attended: list[Attended] = []
+        self.attended: list[AttendedTensor] = []
         self._softmax: Tensor | None = None
 
     def attend(self, weights: Tensor, values: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class WrittenAttention(TorchFunctionMode):
 
     def _keep(self, weights: Tensor, values: Tensor) -> Tensor:
         outputs = self.attend(weights, values)
-        self.attended.append(Attended(weights, values, outputs))
+        self.attended.append(AttendedTensor(weights, values, outputs))
         return outputs
 
     def _scaled(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import DrawnImage, draw_image, hash_image
 from embedshift.pipeline.plan import Plan
-from embedshift.sources import Sample, Shard, Source
+from embedshift.sources import ImageRef, Shard, Source
 from embedshift.sources.base import storable
 from embedshift.store.shards import ShardRecord
 
@@ -43,7 +43,7 @@ def worth_again(
     return {index for (index, _), image in zip(places, drawn, strict=True) if isinstance(image, DrawnImage)}
 
 
-def hashes_now(samples: Sequence[Sample], source: Source, plan: Plan, *, workers: int) -> dict[str, str | None]:
+def hashes_now(samples: Sequence[ImageRef], source: Source, plan: Plan, *, workers: int) -> dict[str, str | None]:
     """Returns image id → hash of the current pixels; None if an image cannot be read."""
     found = draw_all(Images(samples, source, plan, hash_image), min(workers, len(samples)))
     return {

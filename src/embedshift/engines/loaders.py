@@ -31,7 +31,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.draw import DrawnImage, draw_image, out_of_reach
 from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.plan import Plan
-from embedshift.sources import Sample, Source
+from embedshift.sources import ImageRef, Source
 
 # The result for an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
 Made = Any
@@ -51,7 +51,7 @@ _ONE_FORK = threading.Lock()
 class Images:
     """Images to draw."""
 
-    samples: Sequence[Sample]
+    samples: Sequence[ImageRef]
     source: Source
     plan: Plan
     work: Callable[..., Made]

@@ -161,7 +161,7 @@ class FigureKind:
     of_attention: bool = False
     section: bool = False
     without_images: bool = False
-    possible: Callable[[FigureInput], object] = lambda _: True
+    is_available: Callable[[FigureInput], object] = lambda _: True
     of: Callable[[Reader], Sequence[str]] | None = None
 
     @property
@@ -192,7 +192,7 @@ def figure(
     of_attention: bool = False,
     section: bool = False,
     without_images: bool = False,
-    possible: Callable[[FigureInput], object] = lambda _: True,
+    is_available: Callable[[FigureInput], object] = lambda _: True,
     of: Callable[[Reader], Sequence[str]] | None = None,
 ) -> Callable[[Callable[..., Figure]], Draw]:
     """Registers the decorated function `(data, title) -> Figure` in `FIGURES` and applies our style.
@@ -210,7 +210,7 @@ def figure(
             with style.context():
                 return draw(data, title)
 
-        more = (images, of_attention, section, without_images, possible, of)
+        more = (images, of_attention, section, without_images, is_available, of)
         FIGURES.add(name, FigureKind(name, number, title, styled, *more))
         return styled
 

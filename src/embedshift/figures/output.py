@@ -63,7 +63,7 @@ def figures_of(data: FigureInput, names: Sequence[str] | None = None) -> list[Fi
     return [
         kind
         for kind in known_figures(names)
-        if (names is not None or (kind.question in asked and kind.possible(data)))
+        if (names is not None or (kind.question in asked and kind.is_available(data)))
         and (data.reader.shows_images or kind.without_images or not kind.shows_images)
     ]
 

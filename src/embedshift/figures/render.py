@@ -25,7 +25,7 @@ _PNG_LEVEL = 3
 # Quality of images inside SVG files, at full colour resolution; smaller ones stay PNG.
 _JPEG = {"quality": 92, "subsampling": 0}
 _SMALL = 32 * 32
-# Share of the side at 200 dpi, and WebP quality (100 = lossless), best first: the first that fits is taken.
+# Fraction of the side at 200 dpi, and WebP quality (100 = lossless), best first: the first that fits is taken.
 _STEPS = ((1.0, 100), (1.0, 85), (0.75, 75), (0.5, 65), (0.4, 50), (0.3, 35))
 # How hard WebP tries without loss: the quickest at its best method takes a seventh of the time of 100, for 10 % more.
 _EFFORT = 0

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from embedshift.augmentations import Suite
 from embedshift.config import StudyConfig
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess
-from embedshift.pipeline.measure import Asked, Column, Measure
+from embedshift.pipeline.measure import Column, Measure, StudySwitches
 from embedshift.registry import asked_metrics
-from embedshift.sources import Sample
+from embedshift.sources import ImageRef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +35,9 @@ class Plan:
         return len(self.suite.names) * self.config.draws
 
 
-def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[Sample]) -> tuple[Measure, ...]:
+def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[ImageRef]) -> tuple[Measure, ...]:
     """Returns the measures of the study's questions, in order."""
-    asked = Asked(config, suite, samples, asked_metrics(config.metrics))
+    asked = StudySwitches(config, suite, samples, asked_metrics(config.metrics))
     parts = [question.part("measure") for question in config.asked()]
     return tuple(part.MEASURE(asked) for part in parts if part is not None)
 

@@ -20,9 +20,9 @@ from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
 from embedshift.pipeline.ready import ReadyEncoder, ready
 from embedshift.sources import (
+    Estimates,
     Inspection,
     PairedSource,
-    Sample,
     Shard,
     Source,
     inspect,
@@ -43,7 +43,7 @@ MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class StudyContext:
     """A study that is ready to run."""
 
     config: StudyConfig
@@ -57,7 +57,7 @@ class Prepared:
     pairs: Mapping[str, Inspection] = field(default_factory=dict)
 
     @property
-    def samples(self) -> list[Sample]:
+    def samples(self) -> list[Estimates]:
         """All images, in order."""
         return [sample for shard in self.shards for sample in shard.samples]
 
@@ -65,7 +65,7 @@ class Prepared:
 @contextlib.contextmanager
 def prepared(
     config: StudyConfig, out: Path | None, *, encoder: Encoder | None = None, suite: Suite | None = None
-) -> Iterator[Prepared]:
+) -> Iterator[StudyContext]:
     """Gives the study with its images listed and its encoder ready, until the end of the block."""
     suite = suite or find_suite(config)
     if encoder is None:
@@ -97,7 +97,7 @@ def prepared(
         _refuse_more_than_memory(plan)
         cut = split(samples, config.shard_size)
         identity = study_identity(loaded.encoder, plan, cut, order)
-        yield Prepared(
+        yield StudyContext(
             config=config,
             source=source,
             order=order,
@@ -137,7 +137,7 @@ def find_suite(config: StudyConfig) -> Suite:
     )
 
 
-def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Sample], str]:
+def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Estimates], str]:
     """Returns the source of the images, the study's images in order, and the name of that order."""
     source = open_source(config.images)
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)

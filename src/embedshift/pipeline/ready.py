@@ -13,7 +13,7 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
 from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.measure import Measure, Observer
-from embedshift.sources import Sample
+from embedshift.sources import ImageRef
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ReadyEncoder:
         """Returns the measures with data that only the encoder has."""
         return tuple(self._observer(each).prepare(each) for each in measures)
 
-    def begin(self, measures: Sequence[Measure], samples: Sequence[Sample]) -> list[Measure]:
+    def begin(self, measures: Sequence[Measure], samples: Sequence[ImageRef]) -> list[Measure]:
         """Returns the measures for one shard."""
         return [self._observer(each).begin(each, samples) for each in measures]
 

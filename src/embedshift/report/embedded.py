@@ -34,8 +34,8 @@ def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFig
     done: list[tuple[str, EmbeddedFigure]] = []
     # Line drawings are small: the remaining bytes go to figures with images.
     for place, one in enumerate(sorted(figures, key=lambda each: each.kind.shows_images)):
-        share = left // (len(figures) - place)
-        found = next((form for form in one.forms if len(form) <= share), None)
+        fraction = left // (len(figures) - place)
+        found = next((form for form in one.forms if len(form) <= fraction), None)
         if found is not None:
             left -= len(found)
             width, height = (round(96 * inches) for inches in one.inches)

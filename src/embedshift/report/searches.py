@@ -25,10 +25,10 @@ def sentences(search: pl.DataFrame, among: str) -> list[Markup]:
         return []
     worst, best = rows[0], rows[-1]
     words = Markup("A search among {} ranks the original first for {} of the views under {}").format(
-        among, _share(best), Markup("<b>every</b> augmentation") if _alike(rows) else _name(best)
+        among, _fraction(best), Markup("<b>every</b> augmentation") if _alike(rows) else _name(best)
     )
     if not _alike(rows):
-        words += Markup(" and for {} under {}").format(_share(worst), _name(worst))
+        words += Markup(" and for {} under {}").format(_fraction(worst), _name(worst))
     if len(rows) == 1:
         return [words + "."]
     safe, lost = [row for row in rows if row["value"] >= SAFE][::-1], [row for row in rows if row["value"] < HALF]
@@ -62,7 +62,7 @@ def _alike(rows: Sequence[Json]) -> bool:
     return len(rows) > 1 and rows[0]["value"] == rows[-1]["value"]
 
 
-def _share(row: Json) -> Markup:
+def _fraction(row: Json) -> Markup:
     value, interval = in_percent(row["value"], row["ci_low"], row["ci_high"])
     return Markup("<b>{}</b>").format(value) + ("" if interval == MISSING else f" [{interval}]")
 

@@ -40,7 +40,7 @@ class Section:
 
     id: str
     title: str
-    place: int
+    order: int
     content: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
 

@@ -16,20 +16,18 @@ NAMED = 6
 
 
 def sentences(tolerance: pl.DataFrame, encoder: str, link: str = "") -> list[Markup]:
-    """Describes at which strengths the embedding has moved a tenth of the distance to an unrelated image."""
+    """Describes at which strengths the embedding has moved a tenth of the distance to another image."""
     rows = list(by_family(tolerance).values())
     reached, other = ([row for row in rows if row["reached"] == side] for side in (True, False))
     if not rows:
         return []
     if not reached:
-        words = (
-            "At every measured strength, the embedding of {} stays below a tenth of the distance to an unrelated image."
-        )
+        words = "At every measured strength, the embedding of {} stays below a tenth of the distance to another image."
         return [Markup(words).format(encoder)]
     named = Markup("; ").join(map(_named, reached[:NAMED]))
     more = len(reached) - NAMED
     rest = Markup("") if more < 1 else Markup("; and {} more, <a href='{}'>in the table</a>").format(more, link)
-    first = Markup("The embedding of {} reaches a tenth of the distance to an unrelated image under {}{}.").format(
+    first = Markup("The embedding of {} reaches a tenth of the distance to another image under {}{}.").format(
         encoder, named, rest
     )
     return [first, *([_not_reached(other)] if other else []), *_missed(tolerance)]

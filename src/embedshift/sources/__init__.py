@@ -11,7 +11,7 @@ import fsspec
 from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import Registry
-from embedshift.sources.base import ENDINGS, IMAGE_BYTES, Sample, Shard, Source, passed_over, stem, without_folders
+from embedshift.sources.base import ENDINGS, IMAGE_BYTES, ImageRef, Shard, Source, passed_over, stem, without_folders
 from embedshift.sources.dataset import DatasetSource
 from embedshift.sources.folder import FolderSource, holds_study
 from embedshift.sources.inspection import Inspection, inspect
@@ -27,10 +27,10 @@ from embedshift.sources.variants import named_variants
 __all__ = [
     "SOURCES",
     "FolderSource",
+    "ImageRef",
     "Inspection",
     "PairedSource",
     "Roots",
-    "Sample",
     "Shard",
     "Source",
     "inspect",
@@ -67,7 +67,7 @@ def open_source(paths: Sequence[str]) -> Source:
 
 
 def open_pairs(
-    originals: Source, samples: Sequence[Sample], pairs: Sequence[str], *, allow_missing: bool
+    originals: Source, samples: Sequence[ImageRef], pairs: Sequence[str], *, allow_missing: bool
 ) -> PairedSource:
     """Opens images together with the variants that the setting `pairs` names."""
     named = named_variants(pairs)

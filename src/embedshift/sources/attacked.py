@@ -114,7 +114,7 @@ def _refuse_others(folder: Path, attack: Attack, variants: Sequence[str]) -> Non
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class AttackRecord:
     """What a study stores about the attack on its images."""
 
     encoder: Annotated[str, MaxLen(4_096)]
@@ -125,7 +125,7 @@ class Told:
 
 
 def attack_of(images: Sequence[str], variants: Mapping[str, str]) -> Json:
-    """What a study stores about the attack that made its variants: the fields of `Told`; empty without attack."""
+    """What a study stores about the attack that made its variants: the fields of `AttackRecord`; empty without attack."""
     if len(images) != 1 or is_url(images[0]) or not Path(images[0]).expanduser().is_dir():
         return {}
     originals = Path(images[0]).expanduser().resolve()
@@ -147,12 +147,12 @@ def attack_of(images: Sequence[str], variants: Mapping[str, str]) -> Json:
     return told if made else {}
 
 
-def told_of(told: Mapping[str, Any]) -> Told | None:
+def told_of(told: Mapping[str, Any]) -> AttackRecord | None:
     """Reads what a study's `identity` stores about the attack; None if it stores nothing."""
     if not told:
         return None
     try:
-        return _typed(Told, dict(told))
+        return _typed(AttackRecord, dict(told))
     except ValueError as error:
         raise UsageError(f"{FILE} does not record what was attacked ({error!s:.200})") from error
 

@@ -1,4 +1,4 @@
-"""The contract of a source, and functions that all sources share."""
+"""The contract of a source, and functions that all sources fraction."""
 
 import json
 import os
@@ -17,7 +17,7 @@ IMAGE_BYTES, TEXT_BYTES, LIST_BYTES = 2**30, 2**20, 2**28
 
 
 @dataclass(frozen=True, order=True)
-class Sample:
+class ImageRef:
     """One image of a source, not read yet."""
 
     image_id: str
@@ -38,14 +38,14 @@ class Shard:
     """A fixed slice of a study's samples: the unit of work, of resume, and of a cluster's tasks."""
 
     index: int
-    samples: tuple[Sample, ...]
+    samples: tuple[ImageRef, ...]
 
 
 class Source(Protocol):
     """A collection of images."""
 
     @property
-    def samples(self) -> Sequence[Sample]: ...  # noqa: D102
+    def samples(self) -> Sequence[ImageRef]: ...  # noqa: D102
 
     @property
     def skipped(self) -> Mapping[str, int]: ...  # noqa: D102
@@ -53,11 +53,11 @@ class Source(Protocol):
     @property
     def description(self) -> Mapping[str, Any]: ...  # noqa: D102
 
-    def read(self, sample: Sample) -> bytes:
+    def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one image; raises OSError or EmbedshiftError with the reason."""
         ...
 
-    def block(self, sample: Sample) -> Block | None:
+    def block(self, sample: ImageRef) -> Block | None:
         """Returns the images that are read together with an image; None if each can be read by itself."""
         ...
 

@@ -14,7 +14,7 @@ from embedshift.sources.base import (
     IMAGE_BYTES,
     TEXT_BYTES,
     Block,
-    Sample,
+    ImageRef,
     captions_of,
     count_ending,
 )
@@ -44,7 +44,7 @@ class FolderSource:
         root = os.path.commonpath(parents) if parents else ""
         captions = self._captions({os.path.splitext(file)[0] for file in files})
         self.samples = [
-            Sample(
+            ImageRef(
                 os.path.relpath(file, root).replace(os.sep, "/"),
                 file,
                 captions.get(os.path.splitext(file)[0]),
@@ -54,11 +54,11 @@ class FolderSource:
         ]
         self.description = {"kind": "folder", "root": root}
 
-    def read(self, sample: Sample) -> bytes:
+    def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one file."""
         return read_file(sample.location, IMAGE_BYTES)
 
-    def block(self, sample: Sample) -> Block | None:
+    def block(self, sample: ImageRef) -> Block | None:
         """Returns None: every image can be read by itself."""
         return None
 

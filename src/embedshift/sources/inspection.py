@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from embedshift.sources.base import Sample, stem
+from embedshift.sources.base import ImageRef, stem
 from embedshift.sources.images import upright_size
 from embedshift.sources.pairs import PairedSource
 
@@ -56,10 +56,10 @@ def inspect(source: PairedSource) -> dict[str, Inspection]:
     return inspected
 
 
-def _all(source: PairedSource) -> Iterator[tuple[Sample, dict[str, _Look]]]:
+def _all(source: PairedSource) -> Iterator[tuple[ImageRef, dict[str, _Look]]]:
     """Yields every image with an inspection of its variants."""
     samples = sorted(source.samples, key=lambda sample: (source.block(sample) or ("", 0), sample.image_id))
-    # A source that reads blocks keeps the last of them, and threads cannot share it.
+    # A source that reads blocks keeps the last of them, and threads cannot fraction it.
     alone = all(source.block(sample) is None for sample in samples)
     with ThreadPoolExecutor(_THREADS * (os.cpu_count() or 1) if alone else 1) as threads:
         for start in range(0, len(samples), _AT_ONCE):
@@ -67,7 +67,7 @@ def _all(source: PairedSource) -> Iterator[tuple[Sample, dict[str, _Look]]]:
             yield from zip(part, threads.map(_look, itertools.repeat(source), part), strict=True)
 
 
-def _look(source: PairedSource, sample: Sample) -> dict[str, _Look]:
+def _look(source: PairedSource, sample: ImageRef) -> dict[str, _Look]:
     """Returns name → inspection of the variants of one image."""
     found: dict[str, _Look] = {}
     size = _size(source, sample)
@@ -85,7 +85,7 @@ def _look(source: PairedSource, sample: Sample) -> dict[str, _Look]:
     return found
 
 
-def _size(source: PairedSource, sample: Sample) -> tuple[int, int] | None:
+def _size(source: PairedSource, sample: ImageRef) -> tuple[int, int] | None:
     try:
         return upright_size(source.read(sample))
     except Exception:  # it will be a failure

@@ -19,7 +19,7 @@ from embedshift.sources.base import (
     IMAGE_BYTES,
     TEXT_BYTES,
     Block,
-    Sample,
+    ImageRef,
     captions_of,
     count_ending,
 )
@@ -45,7 +45,7 @@ class TarSource:
             positions.sort()  # a link stands behind what it points to
         self.description = {"kind": "tar", "paths": list(archives)}
 
-    def read(self, sample: Sample) -> bytes:
+    def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one member."""
         if _is_far(sample.archive):
             files, path = fsspec.url_to_fs(sample.archive)
@@ -58,14 +58,14 @@ class TarSource:
             raise EmbedshiftError(f"{sample.archive} ends early")
         return data
 
-    def block(self, sample: Sample) -> Block | None:
+    def block(self, sample: ImageRef) -> Block | None:
         """Returns a number of neighbouring members for an archive behind a URL; else None."""
         positions = self._positions.get(sample.archive)
         return (
             None if positions is None else (sample.archive, bisect.bisect_left(positions, sample.position) // MEMBERS)
         )
 
-    def _list(self, archive: str) -> Iterator[Sample]:
+    def _list(self, archive: str) -> Iterator[ImageRef]:
         try:
             with open_place(archive) as file, _opened(file) as tar:
                 members = _Members(tar, self.skipped)
@@ -83,7 +83,7 @@ class TarSource:
                 count_ending(self.skipped, name)
         for name, member in members.images:
             found, problem = members.resolved(name, member)
-            yield Sample(
+            yield ImageRef(
                 name,
                 f"{archive}: {name}",
                 captions.get(os.path.splitext(name)[0]),

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 Linkage = Literal["ward", "average", "complete", "single"]
 
-# The authors' scripts cut the tree at this share of its height.
+# The authors' scripts cut the tree at this fraction of its height.
 CUT = 0.7
 
 

@@ -13,7 +13,7 @@ from embedshift.statistics.summary import Measured
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("augmentation", "other", "metric"), pl.String),
     **dict.fromkeys(("difference", "low", "high", "effect"), pl.Float64),
-    "settled": pl.Boolean,
+    "significant": pl.Boolean,
 }
 
 
@@ -23,12 +23,12 @@ def differences(of: Measured, *, seed: int) -> pl.DataFrame:
     rows: list[dict[str, object]] = []
     for metric in of.metrics if pairs else ():
         found = of.of(metric).paired(contrasts(len(of.augmentations)))
-        together = intervals.of_several(found, seed=seed)
+        together = intervals.simultaneous_intervals(found, seed=seed)
         with np.errstate(invalid="ignore", divide="ignore"):
             effect = np.where(found.variance > 0, found.mean / found.sd, np.nan)
         for k, (one, other) in enumerate(pairs):
             names = {"augmentation": of.augmentations[one], "other": of.augmentations[other], "metric": metric}
-            ends = {"low": together.low[k], "high": together.high[k], "settled": bool(together.settled[k])}
+            ends = {"low": together.low[k], "high": together.high[k], "significant": bool(together.significant[k])}
             rows.append(names | {"difference": found.mean[k], "effect": effect[k]} | ends)
     return pl.DataFrame(rows, schema=SCHEMA).fill_nan(None)
 
@@ -42,7 +42,9 @@ def contrasts(count: int) -> Values:
     return weights
 
 
-def settled_pairs(table: pl.DataFrame, metric: str) -> Iterator[tuple[str, str]]:
-    """Yields the pairs of augmentations that are settled in one metric, each in both orders."""
-    for one, other in table.filter(pl.col("metric") == metric, "settled").select("augmentation", "other").iter_rows():
+def significant_pairs(table: pl.DataFrame, metric: str) -> Iterator[tuple[str, str]]:
+    """Yields the pairs of augmentations that are significant in one metric, each in both orders."""
+    for one, other in (
+        table.filter(pl.col("metric") == metric, "significant").select("augmentation", "other").iter_rows()
+    ):
         yield from ((one, other), (other, one))

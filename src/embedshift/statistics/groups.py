@@ -100,7 +100,7 @@ def grouped(rows: Rows) -> Groups:
     return Groups(rows, order, [Slice(rows, start, start * views, count * views) for start, count in cuts])
 
 
-def gather(rows: Groups, read: Read, *, together: bool = True, sizes: Sequence[int] | None = None) -> sample.Sample:
+def gather(rows: Groups, read: Read, *, together: bool = True, sizes: Sequence[int] | None = None) -> sample.Estimates:
     """Returns the sample of a study's images, of which there is at least one, as `sample.gather` does."""
     if len(rows.items) == 1 or rows.order.images <= sample.IN_MEMORY:
         parts = (part for group in rows.items for part in read(group.rows()))

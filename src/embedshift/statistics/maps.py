@@ -13,7 +13,7 @@ from embedshift.arrays import Values
 ONE_THREAD = 2**18
 # Weights of one upsampled pixel add up to 1 only up to rounding, which must not be stretched to a map.
 CONSTANT = 1e-12
-# The share of its pixels that a view must have from the original: over a few, in one patch, any two maps look alike.
+# The fraction of its pixels that a view must have from the original: over a few, in one patch, any two maps look alike.
 LEAST_OVERLAP = 0.1
 
 
@@ -129,10 +129,10 @@ def upsample(maps: ArrayLike, size: int) -> Values:
 @functools.cache
 def _bilinear(cells: int, size: int) -> Values:
     """Returns the weights of cells in upsampled pixels, `[size, cells]`."""
-    left, share = _places(cells, size)
+    left, fraction = _places(cells, size)
     weights = np.zeros((size, cells))
-    weights[np.arange(size), left] = 1 - share
-    weights[np.arange(size), np.minimum(left + 1, cells - 1)] += share
+    weights[np.arange(size), left] = 1 - fraction
+    weights[np.arange(size), np.minimum(left + 1, cells - 1)] += fraction
     return weights
 
 

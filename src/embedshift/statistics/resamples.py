@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from embedshift.arrays import Values
-from embedshift.statistics.sample import Sample
+from embedshift.statistics.sample import Estimates
 
 # Of one interval; and where the largest of many deviations counts, whose tail is thinner.
 RESAMPLES, RESAMPLES_OF_MANY = 2_000, 9_999
@@ -39,7 +39,7 @@ def _drawn_weights(count: int, seed: int, resamples: int) -> Iterator[Values]:
         yield np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(np.float64)
 
 
-def resampled(sample: Sample, *, seed: int, resamples: int) -> tuple[Values, Values]:
+def resampled(sample: Estimates, *, seed: int, resamples: int) -> tuple[Values, Values]:
     """Returns means of resamples of the images, and their standard errors, `[resamples, K]` each."""
     mean, error = np.nan_to_num(sample.mean), np.nan_to_num(sample.error)
     if sample.values is None:
@@ -59,7 +59,7 @@ def resampled(sample: Sample, *, seed: int, resamples: int) -> tuple[Values, Val
     return mean + means, errors
 
 
-def _normal(sample: Sample, seed: int, resamples: int) -> Values:
+def _normal(sample: Estimates, seed: int, resamples: int) -> Values:
     """Draws deviations in standard errors from the normal law, `[resamples, K]`."""
     if sample.covariance is None:
         raise ValueError("more images than are kept in memory, and no covariance of their numbers")
@@ -70,7 +70,7 @@ def _normal(sample: Sample, seed: int, resamples: int) -> Values:
     return np.asarray(np.random.default_rng(seed).standard_normal((resamples, len(root))) @ root.T)
 
 
-def studentised(sample: Sample, *, seed: int, resamples: int) -> Values:
+def studentised(sample: Estimates, *, seed: int, resamples: int) -> Values:
     """Returns deviations of the resampled means from the sample's, each in its own standard error, `[resamples, K]`."""
     if sample.values is None:
         return _normal(sample, seed, resamples)

@@ -143,8 +143,8 @@ def _collected(
 
 def _ranks(count: int) -> Iterator[tuple[int, int, float]]:
     """Yields for each quantile the ranks of its two neighbours and the fraction of the way between them."""
-    for share in QUANTILES.values():
-        place = share * (count - 1)
+    for fraction in QUANTILES.values():
+        place = fraction * (count - 1)
         first = int(place)
         yield first, min(first + 1, count - 1), place - first
 
@@ -170,8 +170,8 @@ def _described(of: Counted, edges: Values, held: dict[int, Values]) -> dict[str,
 
     found = {
         # By NumPy's own rule, so that it is the quantile of all values to the bit.
-        name: float(np.quantile([value(first), value(second)], share))
-        for name, (first, second, share) in zip(QUANTILES, _ranks(of.count), strict=True)
+        name: float(np.quantile([value(first), value(second)], fraction))
+        for name, (first, second, fraction) in zip(QUANTILES, _ranks(of.count), strict=True)
     }
     return {"n": of.count, "sd": of.sd(), **found}
 

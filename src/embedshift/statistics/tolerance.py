@@ -10,16 +10,16 @@ from numpy.typing import ArrayLike
 from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.statistics.families import MeasuredFamily
-from embedshift.statistics.intervals import of_shares
+from embedshift.statistics.intervals import proportion_interval
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
 
-# The share at which an embedding counts as moved too far: a tenth of the distance to an unrelated image.
-SHARE = 0.1
+# The relative shift at which an embedding counts as moved too far: a tenth of the distance to another image.
+RELATIVE_SHIFT = 0.1
 # The proportion of views that no longer find their original at which a search counts as failing.
 MISSED = 0.05
-SHARE_CRITERION, MISSED_CRITERION = f"share {SHARE:g}", f"missed {100 * MISSED:g} %"
+RELATIVE_SHIFT_CRITERION, MISSED_CRITERION = f"relative shift {RELATIVE_SHIFT:g}", f"missed {100 * MISSED:g} %"
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("family", "unit", "criterion"), pl.String),
     **dict.fromkeys(("value", "low", "high"), pl.Float64),
@@ -72,17 +72,19 @@ def tolerance(parameters: ArrayLike, values: ArrayLike, low: ArrayLike, high: Ar
     return Tolerance(value, *ends)
 
 
-def of_families(families: Sequence[MeasuredFamily], summary: pl.DataFrame, target: float = SHARE) -> pl.DataFrame:
-    """Returns for each family the strength at which the mean share of the cosine reaches a target."""
-    columns = ("augmentation", "share", "share_low", "share_high")
+def of_families(
+    families: Sequence[MeasuredFamily], summary: pl.DataFrame, target: float = RELATIVE_SHIFT
+) -> pl.DataFrame:
+    """Returns for each family the strength at which the mean relative shift of the cosine reaches a target."""
+    columns = ("augmentation", "relative_shift", "relative_shift_low", "relative_shift_high")
     cosine = summary.filter(pl.col("metric") == COSINE).select(columns)
-    shares = {name: np.array(ends, np.float64) for name, *ends in cosine.iter_rows()}
-    return of_curves(families, shares, f"share {target:g}", target)
+    relative_shifts = {name: np.array(ends, np.float64) for name, *ends in cosine.iter_rows()}
+    return of_curves(families, relative_shifts, f"relative shift {target:g}", target)
 
 
 def of_missed(families: Sequence[MeasuredFamily], ranks: pl.DataFrame, draws: int) -> pl.DataFrame:
     """Returns for each family the strength at which 5 % of the views do not find their original first."""
-    return of_curves(families, missed_shares(ranks, draws), MISSED_CRITERION, MISSED)
+    return of_curves(families, missed_fractions(ranks, draws), MISSED_CRITERION, MISSED)
 
 
 def of_curves(
@@ -99,17 +101,17 @@ def of_curves(
     return pl.DataFrame(rows, schema=SCHEMA).fill_nan(None)
 
 
-def missed_shares(ranks: pl.DataFrame, draws: int) -> dict[str, Values]:
+def missed_fractions(ranks: pl.DataFrame, draws: int) -> dict[str, Values]:
     """Returns the proportion of each augmentation's views that do not find their original first, with its interval."""
     found: dict[str, Values] = {}
     for (view,), part in ranks.select("view", pl.col("rank") > 1).partition_by("view", as_dict=True).items():
         missed = part["rank"].cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws, 1)
         sample = gather([sums_and_counts(missed)])
-        found[view] = np.concatenate([sample.mean, *of_shares(sample)])
+        found[view] = np.concatenate([sample.mean, *proportion_interval(sample)])
     return found
 
 
-def by_family(table: pl.DataFrame | None, criterion: str = SHARE_CRITERION) -> dict[str, Json]:
+def by_family(table: pl.DataFrame | None, criterion: str = RELATIVE_SHIFT_CRITERION) -> dict[str, Json]:
     """Returns the rows of one criterion of the table `tolerance`, by family; empty if there is no table."""
     if table is None:
         return {}

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from embedshift.errors import UsageError, reason
 from embedshift.store.info import read_info
-from embedshift.store.naming import Naming
+from embedshift.store.naming import ImageNaming
 from embedshift.store.parts import parts
 from embedshift.store.shards import write_whole
 
@@ -58,14 +58,14 @@ def read_table(folder: Path, name: str, image_ids: Callable[[], Iterable[str]]) 
     hidden = _metadata(folder, name).get(_HIDDEN, b"").decode()
     if not hidden:
         return table
-    hashes = Naming({}, pictures=False)
+    hashes = ImageNaming({}, pictures=False)
     names = {hashes.image(image_id): image_id for image_id in image_ids()}
     return table.with_columns(pl.col(hidden.split(",")).replace(names))
 
 
 def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """Replaces the names of images in a table by hashes."""
-    hashes = Naming({}, pictures=False)
+    hashes = ImageNaming({}, pictures=False)
     names = {name: hashes.image(name) for column in columns for name in table[column].drop_nulls().unique()}
     return table.with_columns(pl.col(columns).replace(names)) if columns else table
 

@@ -23,7 +23,7 @@ GALLERY = "gallery:"
 
 
 @dataclass(frozen=True)
-class Naming:
+class ImageNaming:
     """The names that a report shows."""
 
     source: Mapping[str, Any]

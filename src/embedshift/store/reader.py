@@ -22,7 +22,7 @@ from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import groups_of, scan
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.labels import read_table, table_path
-from embedshift.store.naming import Naming
+from embedshift.store.naming import ImageNaming
 from embedshift.store.parts import Part, parts
 from embedshift.store.shards import ShardRecord, shard_sums, write_failures
 from embedshift.store.table import tables_of
@@ -62,9 +62,9 @@ class Reader:
         return read_info(self.folder)
 
     @functools.cached_property
-    def naming(self) -> Naming:
+    def naming(self) -> ImageNaming:
         """Names of images and places in outputs for others."""
-        return Naming(self.info.source, self.pictures)
+        return ImageNaming(self.info.source, self.pictures)
 
     @functools.cached_property
     def source(self) -> Mapping[str, Any]:
@@ -132,7 +132,7 @@ class Reader:
     def table_names(self) -> tuple[str, ...]:
         """Names of the tables that this study has: those of the core, then those of its questions."""
         core = ("summary", "ranking", "differences") if self.has_pairs else ("summary", "ranking")
-        return (*core, *(table.name for table in tables_of(self.questions) if table.possible(self)))
+        return (*core, *(table.name for table in tables_of(self.questions) if table.is_available(self)))
 
     def table(self, name: str) -> pl.DataFrame | None:
         """Returns a table by its name; None if the study does not have it."""

@@ -71,7 +71,7 @@ def differences(data: "Comparison") -> Figure:
             rows, colour = data.comparison.filter(shown_rows(data), metric=metric, study=name), colours(names)[name]
             part = rows.select("difference", "ci_low", "ci_high")
             middle, low, high = part.cast(pl.Float64).fill_null(np.nan).to_numpy().T
-            faces = [colour if settled else "white" for settled in rows["settled"]]
+            faces = [colour if significant else "white" for significant in rows["significant"]]
             axes.hlines(place, low, high, color=colour, linewidth=1.6)
             axes.scatter(middle, place, s=16, facecolors=faces, edgecolors=colour, zorder=3)
         axes.set_xlabel(f"difference of\n{METRICS[metric].label}")
@@ -81,7 +81,7 @@ def differences(data: "Comparison") -> Figure:
 
 @comparison_figure("tolerances")
 def tolerances(data: "Comparison") -> Figure:
-    """One row per family: each study's tolerance by share on the scale of the family's levels, with its interval."""
+    """One row per family: each study's tolerance by relative shift on the scale of the family's levels, with its interval."""
     if data.tolerances.is_empty():
         raise UsageError("figure 'tolerances': the augmentations of these studies are not families")
     names, families = data.studies["study"].to_list(), {family.name: family for family in data.families}

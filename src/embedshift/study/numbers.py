@@ -20,7 +20,7 @@ COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("augmentation", "metric", "study", "reference"), pl.String),
     "n": pl.Int64,
     **dict.fromkeys(("mean", "reference_mean", "difference", "ci_low", "ci_high"), pl.Float64),
-    "settled": pl.Boolean,
+    "significant": pl.Boolean,
 }
 MEANS_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("augmentation", "metric", "study"), pl.String),
@@ -49,15 +49,15 @@ def paired(
     rows: list[list[Json]] = [[] for _ in range(values.shape[2])]
     for s in range(1, len(names)):
         apart = gather([sums_and_counts((used[s] - used[0]).transpose(0, 2, 1))])
-        low, high = intervals.of_means(apart, seed=seed)
-        settled = intervals.of_several(apart, seed=seed).settled
+        low, high = intervals.mean_interval(apart, seed=seed)
+        significant = intervals.simultaneous_intervals(apart, seed=seed).significant
         for a, found in enumerate(rows):
             row: Json = {"metric": metric, "study": names[s], "reference": names[0]}
-            row |= {"n": int(min(number[0, a], number[s, a])), "settled": False}
+            row |= {"n": int(min(number[0, a], number[s, a])), "significant": False}
             row |= {"mean": known(means[s, a]), "reference_mean": known(means[0, a])}
             if row["n"] and may_differ[s]:
                 row |= {"difference": known(apart.mean[a]), "ci_low": known(low[a]), "ci_high": known(high[a])}
-                row["settled"] = bool(settled[a])
+                row["significant"] = bool(significant[a])
             found.append(row)
     return means, rows
 

@@ -10,7 +10,7 @@ from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.changes import grid, sampled
 from embedshift.augmentations.corruptions.standard import SIDE, Mixed, add, at, to_pixels, to_side
 
-# The published lengths are shares of 244, a slip for 224 that the standard keeps.
+# The published lengths are fractions of 244, a slip for 224 that the standard keeps.
 SLIP = 244
 
 

@@ -10,7 +10,7 @@ from embedshift.augmentations.changes import Warp, grid
 from embedshift.augmentations.family import Family, add
 from embedshift.augmentations.strength.draws import directions, signs
 
-# The largest values of the paper's ShiftScaleRotate: shares of the side, of the size, degrees.
+# The largest values of the paper's ShiftScaleRotate: fractions of the side, of the size, degrees.
 SHIFT, SCALE, ROTATE = 0.0625, 0.1, 15.0
 # Elastic: standard deviation of the Gaussian that smooths the random field, divided by the side.
 SMOOTHNESS = 0.04
@@ -46,9 +46,9 @@ def zoom_out(side: int, factor: float, rng: np.random.Generator) -> Floats:
     return _similar(side, scale=factor)
 
 
-def translation(side: int, share: float, rng: np.random.Generator) -> Floats:
+def translation(side: int, fraction: float, rng: np.random.Generator) -> Floats:
     """Shifts the image by a fraction of the side; the direction is drawn."""
-    return _similar(side, shift=directions(rng, 1)[0] * share)
+    return _similar(side, shift=directions(rng, 1)[0] * fraction)
 
 
 def crop(side: int, area: float, rng: np.random.Generator) -> Floats:

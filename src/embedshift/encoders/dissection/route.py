@@ -9,7 +9,7 @@ from torch.nn import functional
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.secant import pull_back
 from embedshift.encoders.observations import Tower
-from embedshift.encoders.written import WrittenAttention
+from embedshift.encoders.written import AttentionInterceptor
 from embedshift.errors import UsageError
 
 # How far from 1 the terms of a route may add up; they are many, and cancel.
@@ -56,7 +56,7 @@ def put_back(anatomy: Anatomy, original: Tensor, view: Tensor) -> Tensor:
     """Returns how much of a view's shift vanishes when one head of the last block gives its output for the original."""
     heads, last = anatomy.layers[-1].heads, len(anatomy.layers) - 1
     old, new = (_stream(anatomy, pixels, last) for pixels in (original, view))
-    plain, patched = WrittenAttention(), _PutBack()
+    plain, patched = AttentionInterceptor(), _PutBack()
     with plain:
         before = anatomy.readout.from_block(last, torch.cat([old, new]))
     patched.outputs = plain.attended[0].outputs[:1]
@@ -66,7 +66,7 @@ def put_back(anatomy: Anatomy, original: Tensor, view: Tensor) -> Tensor:
     return 1 - (1 - functional.cosine_similarity(target, after)) / shifted
 
 
-class _PutBack(WrittenAttention):
+class _PutBack(AttentionInterceptor):
     """In the first attention of a pass over H equal images, head h of image h gives its output for another image."""
 
     outputs: Tensor | None = None

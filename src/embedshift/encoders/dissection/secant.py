@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from embedshift.encoders.taps import Kwargs
-from embedshift.encoders.written import WrittenAttention
+from embedshift.encoders.written import AttentionInterceptor
 
 ACTIVATIONS = (
     functional.gelu, functional.relu, functional.silu, functional.leaky_relu, functional.softplus,
@@ -23,7 +23,7 @@ ACTIVATIONS = (
 MULTIPLY = (torch.mul, Tensor.mul, Tensor.__mul__)
 # For inputs that differ by less, the secant is the derivative.
 SAME = 1e-9
-# A view whose unit embedding is nearer to the original's than this has not moved: it has no shares.
+# A view whose unit embedding is nearer to the original's than this has not moved: it has no contributions.
 UNMOVED = 1e-6
 
 
@@ -41,7 +41,7 @@ class PullBack:
         return torch.where(self.length > UNMOVED, 1.0, torch.nan)
 
     def pattern(self, first: int = 0) -> Tensor:
-        """Returns the shares that the changed weights of all attentions from number `first` on carry, `[P]`."""
+        """Returns the contributions that the changed weights of all attentions from number `first` on carry, `[P]`."""
         return sum((each.sum(dim=1) for each in self.patterns[first:]), torch.zeros_like(self.length))
 
 
@@ -74,7 +74,7 @@ def _through_norm(wanted: Tensor, old: Tensor, new: Tensor, old_scale: Tensor, n
     return mean * wanted - curvature * middle * (middle * wanted).sum(dim=-1, keepdim=True)
 
 
-class SecantAttention(WrittenAttention):
+class SecantAttention(AttentionInterceptor):
     """Inside the context every layer norm, activation, product and attention has its secant as backward pass."""
 
     def __init__(self) -> None:
@@ -167,7 +167,7 @@ class _Product(torch.autograd.Function):
 
 
 class _Attention(torch.autograd.Function):
-    """`Δ(A v) = mean(A) Δv + ΔA mean(v)`; the share of the second term is kept and not passed on."""
+    """`Δ(A v) = mean(A) Δv + ΔA mean(v)`; the contribution of the second term is kept and not passed on."""
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, values: Tensor, patterns: dict[int, Tensor], place: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The exact split of a shift into shares of heads, feed-forward networks, input and pooling pattern."""
+"""The exact split of a shift into contributions of heads, feed-forward networks, input and pooling pattern."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from embedshift.encoders.dissection.secant import pull_back
 from embedshift.encoders.taps import Taps
 from embedshift.errors import UsageError
 
-# How far from 1 the shares of two images of noise may add up.
+# How far from 1 the contributions of two images of noise may add up.
 INEXACT = 1e-3
 
 
 @dataclass(frozen=True)
-class Shares:
-    """Shares of the shifts of P views; they add up to 1 for each view, and are NaN for one that has not moved."""
+class HeadContributions:
+    """Contributions of the shifts of P views; they add up to 1 for each view, and are NaN for one that has not moved."""
 
     heads: Tensor
     mlps: Tensor
@@ -29,12 +29,12 @@ class Shares:
 
     @property
     def total(self) -> Tensor:
-        """The sum of all shares, `[P]`."""
+        """The sum of all contributions, `[P]`."""
         return self.heads.sum(dim=(1, 2)) + self.mlps.sum(dim=1) + self.input + self.pattern + self.rest
 
 
 @torch.no_grad()
-def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -> Shares:
+def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -> HeadContributions:
     """Splits the shift between the unit embeddings of an original and P of its views."""
     count = len(views[0].before)
     pulled = pull_back(anatomy.readout, original[-1].after.expand(count, -1, -1), views[-1].after)
@@ -49,7 +49,7 @@ def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -
         mlps.append((weights * ((new.after - new.between) - (old.after - old.between))).sum(dim=(1, 2)))
     first = (weights * (views[0].before - original[0].before)).sum(dim=(1, 2))
     moved = pulled.moved
-    return Shares(
+    return HeadContributions(
         torch.stack(heads, dim=1) * moved[:, None, None],
         torch.stack(mlps, dim=1) * moved[:, None],
         first * moved,

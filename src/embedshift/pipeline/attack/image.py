@@ -12,7 +12,7 @@ from embedshift.encoders.attack.goal import Embed, Goal, reference_of
 from embedshift.encoders.attack.worst import worst
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.pipeline.attack.pictures import Pictures
-from embedshift.sources import Sample, images
+from embedshift.sources import ImageRef, images
 from embedshift.sources.attacked import ORIGINALS, AttackedImage, AttackedVariant
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure
@@ -33,7 +33,7 @@ class Attacker:
 
     def attack(
         self,
-        sample: Sample,
+        sample: ImageRef,
         original: Pixels,
         wanted: Mapping[str, AttackedVariant],
         before: AttackedImage | None,

@@ -30,7 +30,7 @@ def metrics_of(data: FigureInput) -> list[str]:
 @figure(
     "attention_change",
     section=True,
-    possible=metrics_of,
+    is_available=metrics_of,
 )
 def attention_change(data: FigureInput, title: str) -> Figure:
     """One panel per metric; one dot per augmentation with its interval, the least changed on top."""

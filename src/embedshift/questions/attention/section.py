@@ -62,7 +62,7 @@ def _moved(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _spread(rows: Sequence[Row]) -> Iterator[str]:
-    """Yields where attention spreads or gathers, and where neither is settled."""
+    """Yields where attention spreads or gathers, and where neither is significant."""
     spreads, gathers, rest, few = _sorted(rows)
     parts = {"spreads out": spreads, "concentrates": gathers}
     phrases = [f"{word} under {listed(_value(row, ' nats') for row in part)}" for word, part in parts.items() if part]
@@ -74,12 +74,12 @@ def _spread(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _sorted(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row], list[Row]]:
-    """Splits rows into settled above 0, settled below 0, not settled, and too few images; drops empty ones."""
+    """Splits rows into significant above 0, significant below 0, not significant, and too few images; drops empty ones."""
     few = [row for row in rows if 0 < row["n"] < LEAST_IMAGES]
     known = [row for row in rows if row["n"] >= LEAST_IMAGES]
-    above = [row for row in known if row["settled"] and row["difference"] > 0]
-    below = [row for row in known if row["settled"] and row["difference"] < 0]
-    return above, below, [row for row in known if not row["settled"]], few
+    above = [row for row in known if row["significant"] and row["difference"] > 0]
+    below = [row for row in known if row["significant"] and row["difference"] < 0]
+    return above, below, [row for row in known if not row["significant"]], few
 
 
 def _too_few(rows: Sequence[Row], words: str) -> Iterator[str]:
@@ -122,7 +122,7 @@ def _first_two(order: Sequence[Row], metric: str, differences: pl.DataFrame | No
         pl.col("metric") == metric, pl.col("augmentation").is_in(pair), pl.col("other").is_in(pair)
     )
     if found.height:
-        significant = "significant" if found["settled"][0] else "not significant"
+        significant = "significant" if found["significant"][0] else "not significant"
         yield f"The difference between {pair[0]} and the next augmentation, {pair[1]}, is {significant}."
 
 

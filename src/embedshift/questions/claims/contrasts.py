@@ -39,7 +39,7 @@ class Contrasts:
 
     def all_above(self) -> float:
         """Returns the p of "not all are above 0": the largest one-sided p of one contrast (intersection-union)."""
-        return float(share(self.drawn >= self.t[:, None]).max())
+        return float(fraction(self.drawn >= self.t[:, None]).max())
 
     def one_below(self) -> float:
         """Returns the p of "none is below 0": that of the lowest contrast, among all (max-T)."""
@@ -64,12 +64,12 @@ class Contrasts:
 
 
 def most_outlying(drawn: Values, found: Values) -> float:
-    """Returns the p of the most outlying of several numbers, among all that can be settled (max-T); 1 if none can."""
+    """Returns the p of the most outlying of several numbers, among all that can be significant (max-T); 1 if none can."""
     known = intervals.bounded(drawn.T)
-    return float(share(drawn[known].max(axis=0) >= found[known].max())) if known.any() else 1.0
+    return float(fraction(drawn[known].max(axis=0) >= found[known].max())) if known.any() else 1.0
 
 
-def share(exceeding: NDArray[np.bool_]) -> Values:
+def fraction(exceeding: NDArray[np.bool_]) -> Values:
     """Returns a p value by resamples: (1 + those that exceed) / (1 + all), over the last axis."""
     return np.asarray((1 + exceeding.sum(axis=-1)) / (1 + exceeding.shape[-1]))
 

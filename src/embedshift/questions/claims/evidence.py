@@ -13,7 +13,7 @@ from embedshift.arrays import Values
 from embedshift.statistics import groups, sample
 from embedshift.statistics.groups import Groups
 from embedshift.statistics.layout import BLOCK, sums_and_counts
-from embedshift.statistics.sample import Sample, of_values
+from embedshift.statistics.sample import Estimates, of_values
 
 # What a number is of: `(metric, augmentation)` = a mean, `("sd", metric, augmentation)`, `("distance", augmentation,
 # augmentation)` in alphabetical order, `("entropy_rise", augmentation)`.
@@ -34,7 +34,7 @@ def distance(one: str, other: str) -> Key:
 class Evidence:
     """A sample of images, and the meaning of each of its numbers."""
 
-    sample: Sample
+    sample: Estimates
     places: Mapping[Key, int]
 
     def having(self, keys: Iterable[Key]) -> int:
@@ -98,12 +98,12 @@ class Form:
         squares = {("sd", *key): (block[key] - centre) ** 2 for key, centre in self.centres.items()}
         return sums_and_counts(np.stack(list({**block, **squares}.values()), axis=2))
 
-    def evidence(self, found: Sample) -> Evidence:
+    def evidence(self, found: Estimates) -> Evidence:
         """Returns the evidence in a sample of these numbers."""
         return Evidence(_with_sds(found, self.places, self.centres), self.places)
 
 
-def _with_sds(found: Sample, places: Mapping[Key, int], centres: Mapping[Key, float]) -> Sample:
+def _with_sds(found: Estimates, places: Mapping[Key, int], centres: Mapping[Key, float]) -> Estimates:
     """Replaces means of squares around a centre by standard deviations (ddof = 1)."""
     weights, mean = np.eye(len(places)), found.mean.copy()
     for key, centre in centres.items():

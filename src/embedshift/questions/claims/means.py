@@ -19,7 +19,7 @@ class AllAbove:
     """A claim that holds if all contrasts are above 0, and does not hold if one is below 0."""
 
     contrasts: tuple[Contrast, ...]
-    takes: str
+    requires: str
     mirrored: bool = False
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
@@ -63,14 +63,14 @@ def more_changed(metric: str, more: Names, less: Names) -> AllAbove:
 
 def _groups(quantity: tuple[str, ...], more: Names, less: Names, sign: float) -> AllAbove:
     above, below = ([(*quantity, name) for name in names] for names in (more, less))
-    takes = "Holds if the difference of the two group means is above 0. Does not hold if it is below 0."
-    return AllAbove((between(above, below, sign),), takes)
+    requires = "Holds if the difference of the two group means is above 0. Does not hold if it is below 0."
+    return AllAbove((between(above, below, sign),), requires)
 
 
 def entropy_rise(name: str) -> AllAbove:
     """Tests the mean over images of the entropy of the view's attention map minus its original's, in nats."""
-    takes = "Holds if the mean difference is above 0. Does not hold if it is below 0."
-    return AllAbove((((1.0, ("entropy_rise", name)),),), takes)
+    requires = "Holds if the mean difference is above 0. Does not hold if it is below 0."
+    return AllAbove((((1.0, ("entropy_rise", name)),),), requires)
 
 
 def _sign(metric: str) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from embedshift.arrays import Values
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.bootstrap import Bootstrap
-from embedshift.questions.claims.contrasts import Contrast, difference, share
+from embedshift.questions.claims.contrasts import Contrast, difference, fraction
 from embedshift.questions.claims.verdict import Finding
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
 
@@ -93,7 +93,7 @@ class Correlation(_OverRanks):
     """Tests whether two metrics agree over augmentations: Spearman's correlation against permutations."""
 
     names: Names
-    takes = (
+    requires = (
         "Holds if the correlation is above that of nearly all random permutations of the augmentations. Does not hold "
         "if it is below. Testable only if each metric differs between at least two augmentations."
     )
@@ -103,7 +103,7 @@ class Correlation(_OverRanks):
         first, second = (ranks(bootstrap.evidence.means(keys)) for keys in self.metrics.keys(self.names))
         permuted = np.random.default_rng(bootstrap.seed).permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1)
         estimate, by_chance = spearman(first, second).item(), spearman(permuted, second)
-        return Finding(estimate, p=(share(by_chance >= estimate).item(), share(by_chance <= estimate).item()))
+        return Finding(estimate, p=(fraction(by_chance >= estimate).item(), fraction(by_chance <= estimate).item()))
 
 
 def spearman(first: Values, second: Values) -> Values:
@@ -119,7 +119,7 @@ class Outlier(_OverRanks):
     """Tests whether one augmentation falls more ranks behind than any other."""
 
     name: str
-    takes = (
+    requires = (
         "Holds if it is the exception in nearly all resamples of the images. Does not hold if the same other "
         "augmentation is at least as far below in nearly all of them. Testable only if each metric differs between "
         "at least two augmentations."
@@ -134,5 +134,5 @@ class Outlier(_OverRanks):
         lead = behind[:, here] - behind[:, ~here]
         exception = np.asarray((lead > 0).all(axis=1))
         # By chance, any of the others leads more often than a given one: Bonferroni.
-        overtaken = min(1.0, lead.shape[1] * float(share((lead >= 0).T).min()))
-        return Finding(float(exception.mean()), p=(share(~exception).item(), overtaken))
+        overtaken = min(1.0, lead.shape[1] * float(fraction((lead >= 0).T).min()))
+        return Finding(float(exception.mean()), p=(fraction(~exception).item(), overtaken))

@@ -9,7 +9,7 @@ from embedshift.questions.claims.verdict import Finding
 
 # Below it a bootstrap tree says little: a resample of so few images has too few different ones.
 LEAST_TREE = 20
-# Share of the trees that a verdict asks for.
+# Fraction of the trees that a verdict asks for.
 MOST = 0.95
 # "The distances differ": each against their mean.
 _APART: tuple[Contrast, ...] = tuple(between((key,), DISTANCES) for key in DISTANCES)
@@ -23,7 +23,7 @@ class OfTrees:
     contrasts: tuple[Contrast, ...] = _APART
 
     @property
-    def takes(self) -> str:
+    def requires(self) -> str:
         """What the two verdicts require, in words."""
         return (
             f"Holds if, in at least 95 % of {TREES:,} bootstrap trees, {self.conditions.words}. Does not hold if "
@@ -40,11 +40,11 @@ class OfTrees:
         if apart.still or not bootstrap.evidence.means(DISTANCES).max() > 0:
             return None
         shown = self.conditions(bootstrap.trees)
-        share = float(shown.all(axis=1).mean())
+        fraction = float(shown.all(axis=1).mean())
         if having < LEAST_TREE:
-            return Finding(share)
+            return Finding(fraction)
         p = apart.one_differs()
-        return Finding(share, p=(p, p), shown=(share >= MOST, lacking(shown)))
+        return Finding(fraction, p=(p, p), shown=(fraction >= MOST, lacking(shown)))
 
 
 def lacking(shown: Holding) -> bool:

@@ -45,7 +45,7 @@ class Test(Protocol):
         """The contrasts that the test needs from the bootstrap."""
 
     @property
-    def takes(self) -> str:
+    def requires(self) -> str:
         """What the two verdicts require, in plain words."""
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
@@ -68,7 +68,7 @@ def judge(claims: Sequence[Claim], bootstrap: Bootstrap) -> pl.DataFrame:
     adjusted = dict(zip(p, holm(list(p.values())).reshape(-1, 2).tolist(), strict=True))
     rows: list[dict[str, object]] = []
     for place, (claim, found) in enumerate(zip(claims, findings, strict=True)):
-        row: dict[str, object] = {"claim": claim.name, "statement": claim.statement, "takes": claim.test.takes}
+        row: dict[str, object] = {"claim": claim.name, "statement": claim.statement, "takes": claim.test.requires}
         if found is None:
             row["verdict"] = NOT_TESTABLE
         else:

@@ -32,12 +32,12 @@ class Shifts:
         """Returns the cosines between mean shifts, `[A, A]`, in [-1, 1]; NaN for an augmentation without one."""
         return cosines(self.total, self.total)
 
-    def shared(self) -> Values:
+    def resultant(self) -> Values:
         """Returns the length of the mean shift divided by the mean length of shifts, `[A]`; 1 = equal directions."""
         return self._over_lengths(np.linalg.norm(np.nan_to_num(self.total), axis=-1))
 
-    def null(self) -> Values:
-        """Returns what `shared` would be for shifts whose directions are independent between images, `[A]`."""
+    def resultant_by_chance(self) -> Values:
+        """Returns what `resultant` would be for shifts whose directions are independent between images, `[A]`."""
         return self._over_lengths(np.sqrt(self.sums["together"]))
 
     def split_half(self) -> Values:
@@ -49,7 +49,7 @@ class Shifts:
             found = across / (squares / 2 + between * (n - 2) / (4 * (n - 1)))
         return np.where(self._moved() & (n > 1), np.clip(found, -1.0, 1.0), np.nan)
 
-    def cross_share(self) -> Values:
+    def relative_to_others(self) -> Values:
         """The mean cosine distance of views to their own originals divided by that to other originals, `[A]`."""
         sums, counts = self.sums, self.sums["counts"]
         own = sums["squares"] / 2  # 1 - cos of unit vectors is half the square of their distance

@@ -18,7 +18,7 @@ from embedshift.store.tables import Table
 SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
     "images": pl.Int64,
-    **dict.fromkeys(("shared", "null", "split_half", "cross_share"), pl.Float64),
+    **dict.fromkeys(("resultant", "resultant_by_chance", "split_half", "relative_to_others"), pl.Float64),
 }
 # What the cosines of the shifts of one image are made from.
 COLUMNS = ("cosine_similarity", "pairwise")
@@ -83,10 +83,10 @@ def shifts(reader: Reader) -> pl.DataFrame:
     columns = {
         "augmentation": reader.augmentations,
         "images": found.sums["images"],
-        "shared": found.shared(),
-        "null": found.null(),
+        "resultant": found.resultant(),
+        "resultant_by_chance": found.resultant_by_chance(),
         "split_half": found.split_half(),
-        "cross_share": found.cross_share(),
+        "relative_to_others": found.relative_to_others(),
     }
     return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).fill_nan(None)
 
@@ -99,7 +99,7 @@ def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
 
 
 TABLES = (
-    Table("directions", directions, possible=lambda reader: reader.has_pairs, takes=FEW),
-    Table("directions_of_images", directions_of_images, possible=lambda reader: reader.has_pairs, takes=FEW),
+    Table("directions", directions, is_available=lambda reader: reader.has_pairs, requires=FEW),
+    Table("directions_of_images", directions_of_images, is_available=lambda reader: reader.has_pairs, requires=FEW),
     Table("shifts", shifts),
 )

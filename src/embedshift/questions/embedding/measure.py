@@ -10,7 +10,7 @@ from embedshift.arrays import Floats, Values
 from embedshift.pipeline.measure import Measure, Sums
 from embedshift.registry import METRICS, metric
 from embedshift.statistics import vectors
-from embedshift.statistics.floors import GROUPS, KEPT, cosine_floor, distance_floor
+from embedshift.statistics.baselines import GROUPS, KEPT, cosine_baseline, distance_baseline
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     low=-1.0,
     high=1.0,
     higher_is_better=True,
-    floor=cosine_floor,
+    baseline=cosine_baseline,
 )
 def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Cosine of the angle between two embeddings (the paper's equation 4).
@@ -57,7 +57,7 @@ def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     high=np.inf,
     higher_is_better=False,
     unit="encoder",
-    floor=distance_floor,
+    baseline=distance_baseline,
 )
 def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Euclidean distance between two raw embeddings (the paper's equation 5).

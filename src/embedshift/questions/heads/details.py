@@ -39,15 +39,15 @@ def tokens_of(data: FigureInput, names: Sequence[str]) -> list[Json]:
     found: list[Json] = []
     for name in names:
         row: Json = {"augmentation": name}
-        for term, share, low, high in table.filter(augmentation=name).drop("augmentation").iter_rows():
-            said, interval = in_percent(share, low, high)
-            row[term] = {"share": said, "interval": interval}
+        for term, contribution, low, high in table.filter(augmentation=name).drop("augmentation").iter_rows():
+            said, interval = in_percent(contribution, low, high)
+            row[term] = {"contribution": said, "interval": interval}
         found.append(row)
     return found
 
 
 def agreement_said(data: FigureInput) -> Json | None:
-    """Returns how far shares and effects of heads agree in this study: `views`, `correlation`, `same_first`."""
+    """Returns how far contributions and effects of heads agree in this study: `views`, `correlation`, `same_first`."""
     if data.table("head_effect") is None:
         return None
     found = agreement_of(data.rows, data.augmentations)

@@ -1,11 +1,11 @@
-"""The shares of a view's shift that heads, feed-forward networks and input carry, received from the encoder."""
+"""The contributions of a view's shift that heads, feed-forward networks and input carry, received from the encoder."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.pipeline.measure import Asked, Column, Measure, Sums
+from embedshift.pipeline.measure import Column, Measure, StudySwitches, Sums
 from embedshift.questions.heads import Switches
 from embedshift.questions.heads.words import HeadMoments, WordSpace
 
@@ -22,7 +22,7 @@ class MEASURE(Measure):
 
     in_float32 = True
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StudySwitches) -> None:
         super().__init__(asked)
         config = asked.config
         self.settings = config.of(Switches)
@@ -47,7 +47,7 @@ class MEASURE(Measure):
         return ("heads",)
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Returns the columns of shares of a view's shift, which add up to 1."""
+        """Returns the columns of contributions of a view's shift, which add up to 1."""
         lists = {"heads": self.layers * self.heads, "mlps": self.layers}
         numbers = ["head_input", "head_pattern", "head_rest"]
         if self.settings.heads_detail == "tokens":

@@ -16,7 +16,7 @@ DECIMALS = 4
 EFFECT_SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
     "head": pl.Int64,
-    **dict.fromkeys(("effect", "ci_low", "ci_high", "share"), pl.Float64),
+    **dict.fromkeys(("effect", "ci_low", "ci_high", "contribution"), pl.Float64),
 }
 
 
@@ -45,37 +45,39 @@ def head_effect(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) 
     count = length_of(rows, PUT_BACK)
 
     def last(values: Values) -> Values:
-        """Splits `[b, draws, H + L * H]` into the effects and the shares of the last block, `[b, draws, 2 * H]`."""
+        """Splits `[b, draws, H + L * H]` into the effects and the contributions of the last block, `[b, draws, 2 * H]`."""
         return np.concatenate([values[..., :count], values[..., -count:]], axis=2)
 
     made: list[pl.DataFrame] = []
     for name, numbers in of_augmentations(rows, augmentations, [PUT_BACK, HEADS], last, seed=seed):
         effect = {key: values[:count] for key, values in numbers.items()}
-        effect["effect"], share = effect.pop("share"), numbers["share"][count:]
-        made.append(pl.DataFrame({"augmentation": name, "head": [*range(count)], **effect, "share": share}))
+        effect["effect"], contribution = effect.pop("contribution"), numbers["contribution"][count:]
+        made.append(
+            pl.DataFrame({"augmentation": name, "head": [*range(count)], **effect, "contribution": contribution})
+        )
     frames = [pl.DataFrame(schema=EFFECT_SCHEMA), *(each.select(*EFFECT_SCHEMA) for each in made)]
     return pl.concat(frames).fill_nan(None)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far direct shares and effects of heads agree."""
+    """How far direct contributions and effects of heads agree."""
 
     views: int
     correlation: float
     same_first: float
 
 
-def agreement(effects: Values, shares: Values) -> Agreement:
-    """Compares the effects of restored heads with the shares that the heads carry."""
-    there = np.isfinite(effects).all(axis=1) & np.isfinite(shares).all(axis=1)
-    effects, shares = effects[there], shares[there]
+def agreement(effects: Values, contributions: Values) -> Agreement:
+    """Compares the effects of restored heads with the contributions that the heads carry."""
+    there = np.isfinite(effects).all(axis=1) & np.isfinite(contributions).all(axis=1)
+    effects, contributions = effects[there], contributions[there]
     if not len(effects):
         return Agreement(0, float("nan"), float("nan"))
-    off = effects.ravel() - effects.mean(), shares.ravel() - shares.mean()
+    off = effects.ravel() - effects.mean(), contributions.ravel() - contributions.mean()
     length = float(np.sqrt((off[0] ** 2).sum() * (off[1] ** 2).sum()))
     correlation = float(off[0] @ off[1]) / length if length > 0 else float("nan")
-    same = (effects.argmax(axis=1) == shares.argmax(axis=1)).mean()
+    same = (effects.argmax(axis=1) == contributions.argmax(axis=1)).mean()
     return Agreement(len(effects), correlation, float(same))
 
 

@@ -15,7 +15,7 @@ TOKEN_WORDS = {"cls": "class token", "patches": "mean patch token"}
 PANELS = {"cosine_similarity": "1 − mean cosine similarity", "cka": "linear CKA"}
 
 
-@figure("depth", section=True, possible=has_table("layers"))
+@figure("depth", section=True, is_available=has_table("layers"))
 def depth(data: FigureInput, title: str) -> Figure:
     """One line per augmentation over the blocks: 1 - mean cosine above, CKA below, one column for each token."""
     table = data.table("layers")

@@ -29,8 +29,8 @@ def rows_of(table: pl.DataFrame, images: int) -> Json:
     for (name,), part in cosine.group_by("augmentation", maintain_order=True):
         changes = [None if mean is None else 1 - mean for mean in part.sort("layer")["mean"]]
         highest = part.sort("layer")["ci_high"][-1]
-        settled = images >= LEAST_IMAGES and highest is not None and highest < 1 - UNMOVED
-        half = half_way(changes) if settled else None
+        significant = images >= LEAST_IMAGES and highest is not None and highest < 1 - UNMOVED
+        half = half_way(changes) if significant else None
         rows.append({"augmentation": name, "first": change(changes[0]), "last": change(changes[-1]), "half": half})
     known = table.drop_nulls("mean")["metric"]
     return {

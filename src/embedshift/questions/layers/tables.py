@@ -12,7 +12,7 @@ from embedshift.questions.layers.cka import LEAST_CKA, cka, interval
 from embedshift.questions.layers.columns import COMPARED, TOKENS, column
 from embedshift.registry import METRICS
 from embedshift.statistics.groups import Rows, gather, grouped
-from embedshift.statistics.intervals import of_means
+from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import list_parts
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -51,7 +51,7 @@ def layers(rows: Rows, augmentations: Sequence[str], alike: Likeness | None, *, 
     shape = len(augmentations), len(names), len(sample.mean) // (len(augmentations) * len(names))
     bounds = ([getattr(METRICS[metric], end) for _, metric in names] for end in ("low", "high"))
     least, most = (np.tile(np.repeat(each, shape[2]), shape[0]) for each in bounds)
-    ends = of_means(sample, seed=seed, low=least, high=most)
+    ends = mean_interval(sample, seed=seed, low=least, high=most)
     counts, means, low, high = (each.reshape(shape) for each in (sample.counts, sample.mean, *ends))
     made: list[pl.DataFrame] = []
     for place, name in enumerate(augmentations):

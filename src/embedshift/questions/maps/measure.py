@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.pipeline.measure import Asked, Column, Measure
+from embedshift.pipeline.measure import Column, Measure, StudySwitches
 from embedshift.questions.maps import Switches
 from embedshift.questions.maps.columns import (
     ALIGNED,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # Equal parts of the patches that are removed or shown one after the other.
 STEPS = 10
-# What a patch is replaced by: the image blurred by a Gaussian whose sigma is this share of its side.
+# What a patch is replaced by: the image blurred by a Gaussian whose sigma is this fraction of its side.
 BLUR = 0.1
 # Targets other than words.
 IMAGE, CAPTION = "image", "caption"
@@ -101,7 +101,7 @@ class MEASURE(Measure):
 
     in_float32 = True
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StudySwitches) -> None:
         super().__init__(asked)
         config, switches = asked.config, asked.config.of(Switches)
         self.names, self.aim = _names(switches.maps), switches.maps_target.strip()

@@ -41,7 +41,7 @@ def rows_of(trust: pl.DataFrame) -> list[Json]:
     for (name,), part in trust.group_by("map", maintain_order=True):
         rows = {row["score"]: row for row in part.iter_rows(named=True)}
         scores = {kind: with_interval(*(row[c] for c in ("mean", "ci_low", "ci_high"))) for kind, row in rows.items()}
-        better = [kind for kind in SCORES if rows[kind]["settled"] and rows[kind]["gain"] > 0]
+        better = [kind for kind in SCORES if rows[kind]["significant"] and rows[kind]["gain"] > 0]
         verdict = "both" if len(better) == 2 else better[0] if better else "neither"
         if name == RANDOM or min(row["n"] for row in rows.values()) < LEAST_IMAGES:
             verdict = MISSING
@@ -61,7 +61,7 @@ def trusted(trust: pl.DataFrame) -> str:
     (deletion,), (insertion,) = best
     first, second = (WORDS[row["map"]] for row in (deletion, insertion))
     numbers = fixed(deletion["mean"], 3), fixed(insertion["mean"], 3)
-    if not any(row["settled"] and row["gain"] > 0 for row in known.iter_rows(named=True)):
+    if not any(row["significant"] and row["gain"] > 0 for row in known.iter_rows(named=True)):
         return "No map is significantly better than a random order by either score. Do not rely on them here."
     if first == second:
         words = f"has the lowest deletion ({numbers[0]}) and the highest insertion ({numbers[1]})"

@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.maps.columns import ATTENTION, BOUNDS, COMPARED, RANDOM, SCORES, compared, score, stored
-from embedshift.statistics.intervals import of_means, of_several
+from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
 from embedshift.statistics.layout import layout, metric_parts
 from embedshift.statistics.sample import gather, of_values
 from embedshift.store.reader import Reader
@@ -19,7 +19,7 @@ TRUST: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("map", "score"), pl.String),
     **NUMBERS,
     "gain": pl.Float64,
-    "settled": pl.Boolean,
+    "significant": pl.Boolean,
 }
 
 
@@ -43,7 +43,7 @@ def maps(rows: pl.LazyFrame, augmentations: Sequence[str], names: Sequence[str],
     pairs = [(name, metric) for name in names for metric in COMPARED[name]]
     sample = gather(metric_parts(rows, order, augmentations, [compared(*pair) for pair in pairs]), together=False)
     low, high = (np.tile([BOUNDS[metric][end] for _, metric in pairs], len(augmentations)) for end in (0, 1))
-    ends = of_means(sample, seed=seed, low=low, high=high)
+    ends = mean_interval(sample, seed=seed, low=low, high=high)
     made = pl.DataFrame(
         {
             "augmentation": np.repeat(np.array(augmentations, object), len(pairs)),
@@ -64,16 +64,16 @@ def trust(rows: pl.LazyFrame, names: Sequence[str], *, seed: int) -> pl.DataFram
         return pl.DataFrame(schema=TRUST)
     values = originals.cast(pl.Float64).fill_null(np.nan).to_numpy()
     sample = of_values(values)
-    low, high = of_means(sample, seed=seed, low=-1.0, high=1.0)
+    low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     better = values - np.tile(values[:, -2:], len(names) + 1)
     better[:, 0::2] *= -1
     gain = of_values(better[:, :-2])
-    settled = of_several(gain, seed=seed).settled
+    significant = simultaneous_intervals(gain, seed=seed).significant
     made = {
         "map": [name for name, _ in pairs],
         "score": [kind for _, kind in pairs],
         "n": sample.counts, "mean": sample.mean, "ci_low": low, "ci_high": high,
-        "gain": [*gain.mean, None, None], "settled": [*settled.tolist(), None, None],
+        "gain": [*gain.mean, None, None], "significant": [*significant.tolist(), None, None],
     }  # fmt: skip
     return pl.DataFrame(made).fill_nan(None).select(pl.col(name).cast(kind) for name, kind in TRUST.items())
 

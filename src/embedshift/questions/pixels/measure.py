@@ -13,7 +13,7 @@ from embedshift.registry import METRICS, metric
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.plan import Plan
-    from embedshift.sources import Sample
+    from embedshift.sources import ImageRef
 
 PATCH_GRID = 4
 DETAIL_GRID = 8
@@ -167,7 +167,7 @@ class MEASURE(Measure):
         return {name: METRICS[name].function(views[:1], views[1:]) for name in self.metrics}
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
         """Compares the pixels of two images."""
         return {name: float(values[0]) for name, values in self.of_pixels(views).items()}

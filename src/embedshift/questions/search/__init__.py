@@ -10,7 +10,7 @@ class Choices:
     """Settings of the search when its tables are made; None keeps the previous value, or the default."""
 
     queries: str | None = None
-    fmr: tuple[float | str, ...] | None = None
+    false_match_rate: tuple[float | str, ...] | None = None
     gallery: str | None = None
 
 
@@ -20,4 +20,4 @@ FIGURES = {
     "gallery": ("19", "Search in larger galleries: how often the original ranks first"),
     "roc": ("20", "Duplicate detection: matched views against false matches"),
 }
-QUESTIONS.add("search", Question(__name__, SENTENCE, place=12, choices=Choices, figures=FIGURES))
+QUESTIONS.add("search", Question(__name__, SENTENCE, order=12, choices=Choices, figures=FIGURES))

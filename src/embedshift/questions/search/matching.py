@@ -7,23 +7,23 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.questions.search.pairs import CI, Pairs, borne, least_fmr
-from embedshift.statistics.intervals import clopper_pearson, known, of_shares
+from embedshift.questions.search.pairs import CI, Pairs, borne, least_false_match_rate
+from embedshift.statistics.intervals import clopper_pearson, known, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
-from embedshift.statistics.sample import Sample, gather, of_values
+from embedshift.statistics.sample import Estimates, gather, of_values
 
 # False-match rates at which a ROC is read.
 RATES = np.logspace(-6, 0, 97)
 MATCHES: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String, "fmr": pl.Float64, "n": pl.Int64, "value": pl.Float64, **CI
+    "augmentation": pl.String, "false_match_rate": pl.Float64, "n": pl.Int64, "value": pl.Float64, **CI
 }  # fmt: skip
 AUC: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String, "metric": pl.String, "n": pl.Int64, "value": pl.Float64, **CI
 }  # fmt: skip
-ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "fmr": pl.Float64, "tpr": pl.Float64}
+ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "false_match_rate": pl.Float64, "tpr": pl.Float64}
 
 
-def over_images(values: Values) -> Sample:
+def over_images(values: Values) -> Estimates:
     """Makes a sample of one number per view `[m, draws]` with the image as unit; NaN if a view has none."""
     return gather([sums_and_counts(np.asarray(values, np.float64)[:, :, None])])
 
@@ -33,19 +33,19 @@ def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame) -> pl.DataF
     rows = []
     for name, values in cosines.items():
         single = values.astype(np.float32)
-        for fmr, least in thresholds.select("fmr", "threshold").iter_rows():
+        for false_match_rate, least in thresholds.select("false_match_rate", "threshold").iter_rows():
             if least is None or np.isnan(values).all():
-                rows.append((name, fmr, int((~np.isnan(values)).sum()), math.nan, math.nan, math.nan))
+                rows.append((name, false_match_rate, int((~np.isnan(values)).sum()), math.nan, math.nan, math.nan))
                 continue
             sample = over_images(np.where(np.isnan(values), np.nan, single >= np.float32(least)))
-            low, high = (end.item() for end in of_shares(sample))
-            rows.append((name, fmr, int(sample.counts.item()), sample.mean.item(), low, high))
+            low, high = (end.item() for end in proportion_interval(sample))
+            rows.append((name, false_match_rate, int(sample.counts.item()), sample.mean.item(), low, high))
     return pl.DataFrame(rows, schema=MATCHES, orient="row").fill_nan(None)
 
 
 def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
     """Returns the proportion of views that match at the lowest allowed threshold, by false-match rate."""
-    rates = RATES[least_fmr(pairs.images) <= RATES]
+    rates = RATES[least_false_match_rate(pairs.images) <= RATES]
     rows: list[tuple[str, float, float]] = []
     for name, values in cosines.items():
         positives = np.sort(values[~np.isnan(values)].astype(np.float32))
@@ -73,7 +73,7 @@ def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=AUC, orient="row").fill_nan(None)
 
 
-def auc_values(cosines: Values, pairs: Pairs) -> Sample:
+def auc_values(cosines: Values, pairs: Pairs) -> Estimates:
     """Returns numbers of images whose mean is the AUC and whose spread is its error, including that of the pairs."""
     found = ~np.isnan(cosines)
     positives = cosines[found].astype(np.float32)
@@ -84,15 +84,15 @@ def auc_values(cosines: Values, pairs: Pairs) -> Sample:
     views = over_images(placed)
     # The number of positives above each pair, ties half: a step at the first pair that each of them is above.
     steps = np.bincount(reach, minlength=count + 1) + np.bincount(above, minlength=count + 1)
-    share = np.cumsum(steps[:count]) / 2 / len(positives)
+    fraction = np.cumsum(steps[:count]) / 2 / len(positives)
     m = len(pairs.valid)
-    total = np.bincount(pairs.first, share, minlength=m) + np.bincount(pairs.second, share, minlength=m)
+    total = np.bincount(pairs.first, fraction, minlength=m) + np.bincount(pairs.second, fraction, minlength=m)
     assert views.values is not None
     by_pairs = total[pairs.valid] / (pairs.images - 1) - views.mean
     return of_values(views.values[pairs.valid] + 2 * by_pairs[:, None])
 
 
-def auc_interval(sample: Sample) -> tuple[Values, Values]:
+def auc_interval(sample: Estimates) -> tuple[Values, Values]:
     """Returns the 95 % interval of an AUC: Clopper and Pearson's at the number of comparisons with the same error."""
     p = np.clip(sample.mean, 0.0, 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.questions.search.matching import over_images
-from embedshift.statistics.intervals import clopper_pearson, known, of_means, of_shares
-from embedshift.statistics.sample import Sample
+from embedshift.statistics.intervals import clopper_pearson, known, mean_interval, proportion_interval
+from embedshift.statistics.sample import Estimates
 
 # What a table has: parts of the gallery that was searched, and how many times as large predictions and bounds go.
 PARTS, PREDICTED, BOUNDED = (8, 4, 2, 1), (2, 3, 4, 5), (10, 100)
@@ -67,12 +67,12 @@ class Pools:
     """The impostors for each of q queries: those of the queries most similar to it."""
 
     members: NDArray[np.intp]
-    shares: Values
+    fractions: Values
 
     @property
     def chance(self) -> Values:
         """Returns the chance that a further image is as near to a query as its own original, `[q]`, below 1."""
-        return np.asarray(np.minimum(self.shares.mean(axis=1), 1 - 1e-12))
+        return np.asarray(np.minimum(self.fractions.mean(axis=1), 1 - 1e-12))
 
 
 def pools(search: Search, factor: int) -> Pools:
@@ -99,7 +99,7 @@ def predicted(pooled: Pools, hits: Values | NDArray[np.bool_], images: int, size
     before, after = (_parts(rates, log_growth, of) for of in (images, size))
     slope = (size - 1) * (rates * after).mean() / ((images - 1) * (rates * before).mean())
     by_chance = np.exp(log_growth) * (slope * (images - 1) * before - (size - 1) * after) / (1 - chance)
-    moved = by_chance[:, None] * (pooled.shares - chance[:, None]) / pooled.members.shape[1]
+    moved = by_chance[:, None] * (pooled.fractions - chance[:, None]) / pooled.members.shape[1]
     as_member = np.bincount(pooled.members.ravel(), moved.ravel(), minlength=len(hits))
     return np.asarray(after + slope * (hits - before) + as_member)
 
@@ -134,8 +134,8 @@ class Prediction:
         narrow, wide = (predicted(each, hits, n, (n + 1) // 2).mean() for each in kinds)
         apart = narrow - wide
         # Equal weights if they hardly differ in half the gallery, which then cannot tell which one is right.
-        share = 0.5 + apart * (half - (narrow + wide) / 2) / (apart**2 + _HARDLY**2)
-        return cls(search, hits, kinds, float(np.clip(share, 0.0, 1.0)))
+        fraction = 0.5 + apart * (half - (narrow + wide) / 2) / (apart**2 + _HARDLY**2)
+        return cls(search, hits, kinds, float(np.clip(fraction, 0.0, 1.0)))
 
     def mixed(self, narrow: Values, wide: Values) -> Values:
         """Mixes the numbers of both kinds of pools."""
@@ -152,7 +152,7 @@ class Prediction:
         with np.errstate(invalid="ignore", divide="ignore"):
             effective = np.fmin(p * (1 - p) / sample.error**2, sample.having)
         low, high = known(sample, *clopper_pearson(p * effective, effective))
-        least = of_shares(over_images(hits))[0].item()
+        least = proportion_interval(over_images(hits))[0].item()
         by_curve = self.mixed(*(np.asarray(_through(each, least, n, size)) for each in self.kinds))
         return p.item(), float(np.minimum(low.item(), by_curve)), high.item()
 
@@ -174,13 +174,13 @@ def bound(search: Search, size: int) -> tuple[float, float] | None:
     thresholds = values[places[places < len(values)]]
     if others.shape[1] < search.images - 1:  # cut lists would give too small counts
         thresholds = thresholds[thresholds > others[:, -1].max()]
-    best: Sample | None = None
+    best: Estimates | None = None
     for threshold in thresholds:
         false = (search.others >= threshold).sum(axis=2) / (search.images - 1)
         numbers = over_images(np.where(search.found, (search.own >= threshold) - (size - 1) * false, np.nan))
         if numbers.mean.item() > (0.0 if best is None else best.mean.item()):
             best = numbers
-    return None if best is None else (best.mean.item(), of_means(best, seed=0, low=0.0, high=1.0)[0].item())
+    return None if best is None else (best.mean.item(), mean_interval(best, seed=0, low=0.0, high=1.0)[0].item())
 
 
 def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
@@ -192,7 +192,7 @@ def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
         n = search.images
         for size in sorted({n // part for part in PARTS if n // part > 1}):
             sample = over_images(recall_among(search.ranks, n, size))
-            rows.append((name, size, sample.mean.item(), *_ends(of_shares(sample)), "measured"))
+            rows.append((name, size, sample.mean.item(), *_ends(proportion_interval(sample)), "measured"))
         if search.found.any(axis=1).sum() >= LEAST:
             prediction = Prediction.of(search)
             rows += [(name, times * n, *prediction.at(times * n), "predicted") for times in PREDICTED]

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import of_means, of_shares
+from embedshift.statistics.intervals import mean_interval, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
-from embedshift.statistics.sample import Sample, gather
+from embedshift.statistics.sample import Estimates, gather
 
 KS = (1, 5, 10)
 RECALLS = tuple(f"recall@{k}" for k in KS)
@@ -29,11 +29,11 @@ def of_view(ranks: pl.DataFrame, *, seed: int) -> Numbers:
     rank, overlap = (by_image(ranks[name], draws) for name in ("rank", "knn_overlap"))
     with np.errstate(invalid="ignore"):
         found = [np.where(np.isnan(rank), np.nan, rank <= k) for k in KS]
-    shares = _sample(np.stack(found, axis=-1))
+    fractions = _sample(np.stack(found, axis=-1))
     means = _sample(np.stack([1.0 / rank, overlap], axis=-1))
-    low, high = of_shares(shares)
-    recalls = [(int(n), *ends) for n, *ends in zip(shares.counts, shares.mean, low, high, strict=True)]
-    ends = of_means(means, seed=seed, low=0.0, high=1.0)
+    low, high = proportion_interval(fractions)
+    recalls = [(int(n), *ends) for n, *ends in zip(fractions.counts, fractions.mean, low, high, strict=True)]
+    ends = mean_interval(means, seed=seed, low=0.0, high=1.0)
     ends[0][0], ends[1][0] = _of_mrr(ends[0][0], ends[1][0], means.variance[0], low[0], high[0])
     others = [(int(n), *numbers) for n, *numbers in zip(means.counts, means.mean, *ends, strict=True)]
     return dict(zip((*RECALLS, MRR, OVERLAP), map(_plain, recalls + others), strict=True))
@@ -44,7 +44,7 @@ def by_image(values: pl.Series, draws: int) -> Values:
     return values.cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws)
 
 
-def _sample(values: Values) -> Sample:
+def _sample(values: Values) -> Estimates:
     """Makes a sample of `[n, draws, K]`."""
     return gather([sums_and_counts(values)], together=False)
 

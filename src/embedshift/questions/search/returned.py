@@ -9,7 +9,7 @@ from embedshift.arrays import Values
 RANKS = {"rank 1": 1, "2 to 5": 5, "6 to 10": 10, "11 to 100": 100, "beyond 100": None}
 
 
-def rank_shares(ranks: pl.DataFrame) -> dict[str, Values]:
+def rank_fractions(ranks: pl.DataFrame) -> dict[str, Values]:
     """Returns the proportions of each augmentation's views at ranks 1, 2 to 5, 6 to 10, 11 to 100, and beyond."""
     last = [end for end in RANKS.values() if end is not None]
     parts = ranks.select("view", "rank").drop_nulls().partition_by("view", as_dict=True, maintain_order=True)

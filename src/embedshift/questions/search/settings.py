@@ -24,7 +24,7 @@ class Settings:
     """The settings of a search."""
 
     queries: int | None = QUERIES
-    fmrs: tuple[float, ...] = FMRS
+    false_match_rates: tuple[float, ...] = FMRS
     gallery: str = ""
     lost: bool = False
 
@@ -36,7 +36,7 @@ class Settings:
     @property
     def of_thresholds(self) -> dict[str, str]:
         """The labels of the tables that also depend on the false-match rates."""
-        return self.of_search | {"fmr": ",".join(map(repr, self.fmrs))}
+        return self.of_search | {"false_match_rate": ",".join(map(repr, self.false_match_rates))}
 
 
 def settings(reader: Reader) -> Settings:
@@ -45,14 +45,18 @@ def settings(reader: Reader) -> Settings:
     of_thresholds, *of_search = (labels_of(reader.folder, name) for name in ("thresholds", *SEARCHED))
     kept = next((each for each in of_search if each.get("version") == VERSION), {})
     queries = parse_queries(kept.get("queries", str(QUERIES)) if chosen.queries is None else chosen.queries)
-    rates = of_thresholds["fmr"].split(",") if chosen.fmr is None and "fmr" in of_thresholds else chosen.fmr or FMRS
-    fmrs = parse_rates(rates)
+    rates = (
+        of_thresholds["false_match_rate"].split(",")
+        if chosen.false_match_rate is None and "false_match_rate" in of_thresholds
+        else chosen.false_match_rate or FMRS
+    )
+    false_match_rates = parse_rates(rates)
     if chosen.gallery is not None:
-        return Settings(queries, fmrs, gallery_label(chosen.gallery))
+        return Settings(queries, false_match_rates, gallery_label(chosen.gallery))
     # A gallery that is not named cannot be searched again, where queries differ or a table of that search is gone.
     again = kept.get("queries") != str(queries or ALL) or any(each != kept for each in of_search)
     had_one = any(each.get("gallery") for each in of_search)
-    return Settings(queries, fmrs, "" if again else kept["gallery"], lost=again and had_one)
+    return Settings(queries, false_match_rates, "" if again else kept["gallery"], lost=again and had_one)
 
 
 def parse_queries(text: str) -> int | None:
@@ -69,9 +73,9 @@ def parse_rates(texts: tuple[str | float, ...] | list[str]) -> tuple[float, ...]
     try:
         rates = [float(text) for text in texts]
     except ValueError as error:
-        raise UsageError(f"`fmr`: {error}; give numbers between 0 and 1, with commas") from error
+        raise UsageError(f"`false_match_rate`: {error}; give numbers between 0 and 1, with commas") from error
     if wrong := [rate for rate in rates if not LEAST_RATE <= rate < 1]:
-        raise UsageError(f"`fmr`: {wrong[0]:g} is not a rate between {LEAST_RATE:g} and 1")
+        raise UsageError(f"`false_match_rate`: {wrong[0]:g} is not a rate between {LEAST_RATE:g} and 1")
     return tuple(sorted(set(rates), reverse=True))
 
 

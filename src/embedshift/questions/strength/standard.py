@@ -1,4 +1,4 @@
-"""The mean corruption share: ImageNet-C's mean corruption error with the share in place of the error."""
+"""The mean corruption shift: ImageNet-C's mean corruption error with the relative shift in place of the error."""
 
 from collections.abc import Sequence
 

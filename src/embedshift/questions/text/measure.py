@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from embedshift.arrays import Pixels, Values
 from embedshift.config import Json
-from embedshift.pipeline.measure import Asked, Column, Measure
+from embedshift.pipeline.measure import Column, Measure, StudySwitches
 from embedshift.questions.text import Switches
 from embedshift.registry import metric
 from embedshift.statistics.vectors import cosine, direction
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.draw import DrawnImage
     from embedshift.pipeline.plan import Plan
-    from embedshift.sources import Sample
+    from embedshift.sources import ImageRef
 
 # Of vectors of length 1: rounding of float32 moves one by less, and that is no direction.
 UNMOVED = 1e-6
@@ -151,7 +151,7 @@ def word_cosines(original: ArrayLike, view: ArrayLike, directions: ArrayLike) ->
 class MEASURE(Measure):
     """Texts, and their relation to the views."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StudySwitches) -> None:
         super().__init__(asked)
         # Listing metrics must not import this.
         from embedshift.questions.text.texts import gather
@@ -195,12 +195,12 @@ class MEASURE(Measure):
         return values
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
         """Compares the second image with the caption and the class of the first."""
         return {name: float(values[0]) for name, values in self._of_metrics(output, samples[0]).items()}
 
-    def _of_metrics(self, output: "EncoderOutput", sample: "Sample") -> dict[str, Values]:
+    def _of_metrics(self, output: "EncoderOutput", sample: "ImageRef") -> dict[str, Values]:
         """Compares the first embedding with the others, by the caption of one image and by the classes."""
         original, views = output.embedding[:1], output.embedding[1:]
         values: dict[str, Values] = {}

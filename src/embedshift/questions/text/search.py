@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Values
-from embedshift.statistics.intervals import LEAST_IMAGES, of_means, of_shares
+from embedshift.statistics.intervals import LEAST_IMAGES, mean_interval, proportion_interval
 from embedshift.statistics.layout import Layout, blocks, layout, sums_and_counts
 from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.vectors import cosine, unit
@@ -111,22 +111,24 @@ def _numbers(before: Values, after: Values, *, seed: int) -> list[Values]:
     both = ~(np.isnan(before) | np.isnan(after))
     sums, counts = sums_and_counts(np.where(both, after, np.nan).reshape(count, draws, -1))
     paired = np.where(both.any(axis=1), before[:, 0], np.nan).reshape(count, -1)
-    sample, is_share = gather([(sums, counts)]), np.tile(np.arange(metrics) < metrics - 1, augmentations)
+    sample, is_fraction = gather([(sums, counts)]), np.tile(np.arange(metrics) < metrics - 1, augmentations)
     with np.errstate(invalid="ignore"):
         own = sums / counts
     columns = [sample.counts]
     for part, values in ((of_values(paired), paired), (sample, own)):
-        ends = zip(of_shares(part), of_bounded(values, 0.0, 1.0, seed=seed), strict=True)
-        columns += [part.mean, *(np.where(is_share, share, mean) for share, mean in ends)]
+        ends = zip(proportion_interval(part), of_bounded(values, 0.0, 1.0, seed=seed), strict=True)
+        columns += [part.mean, *(np.where(is_fraction, fraction, mean) for fraction, mean in ends)]
     return [*columns, of_values(own - paired).mean, *of_bounded(own - paired, -1.0, 1.0, seed=seed)]
 
 
 def of_bounded(values: Values, least: float, most: float, *, seed: int) -> tuple[Values, Values]:
     """Returns 95 % intervals of means of bounded values, none of zero width: bootstrap-t if enough images differ."""
-    low, high = of_means(of_values(values), seed=seed, low=least, high=most)
+    low, high = mean_interval(of_values(values), seed=seed, low=least, high=most)
     nothing = np.isnan(values)
     usual = np.nanmedian(np.where(nothing.all(axis=0), 0.0, values), axis=0)
-    below, above = (of_shares(of_values(np.where(nothing, np.nan, off)))[1] for off in (values < usual, values > usual))
+    below, above = (
+        proportion_interval(of_values(np.where(nothing, np.nan, off)))[1] for off in (values < usual, values > usual)
+    )
     differ = (~nothing & (values != usual)).sum(axis=0)
     found = (differ >= LEAST_IMAGES) & (high > low)
     return (

@@ -50,8 +50,8 @@ def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
 
 
 def points(row: Mapping[str, Any]) -> bool:
-    """Returns whether an augmentation points to its own word: the nearest one, with cosine and lead settled above 0."""
-    return bool(row["rank"] == 1 and (row["own_low"] or 0) > 0 and row["settled"] and row["difference"] > 0)
+    """Returns whether an augmentation points to its own word: the nearest one, with cosine and lead significant above 0."""
+    return bool(row["rank"] == 1 and (row["own_low"] or 0) > 0 and row["significant"] and row["difference"] > 0)
 
 
 def pointing(row: Mapping[str, Any]) -> str:
@@ -156,9 +156,11 @@ def classified(table: pl.DataFrame | None) -> Json:
     }
 
 
-def percent(*shares: float) -> str:
+def percent(*fractions: float) -> str:
     """Formats a proportion, or the ends of its interval, in percent."""
-    texts = (fixed(100 * share, 0 if 0.01 <= share <= 0.99 or share in (0, 1) else 1) for share in shares)
+    texts = (
+        fixed(100 * fraction, 0 if 0.01 <= fraction <= 0.99 or fraction in (0, 1) else 1) for fraction in fractions
+    )
     return f"{' to '.join(texts)} %"
 
 

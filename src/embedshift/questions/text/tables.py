@@ -12,9 +12,9 @@ from embedshift.questions.text.search import text_search
 from embedshift.questions.text.zero_shot import zero_shot
 from embedshift.statistics import groups
 from embedshift.statistics.groups import Rows, grouped
-from embedshift.statistics.intervals import of_means, of_several
+from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
 from embedshift.statistics.layout import layout, list_parts
-from embedshift.statistics.sample import Sample, gather
+from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -32,7 +32,7 @@ TEST_SCHEMA: dict[str, type[pl.DataType]] = {
     "n": pl.Int64,
     "rank": pl.Int64,
     **dict.fromkeys(("own", "own_low", "own_high", "others", "difference", "low", "high"), pl.Float64),
-    "settled": pl.Boolean,
+    "significant": pl.Boolean,
     "p_value": pl.Float64,
 }
 
@@ -44,7 +44,7 @@ def words(rows: Rows, augmentations: Sequence[str], named: Sequence[str], *, see
         return pl.DataFrame(schema=WORDS_SCHEMA)
     read = functools.partial(list_parts, order=study.order, augmentations=augmentations, names=["word_cosines"])
     sample = groups.gather(study, read, together=False)
-    low, high = of_means(sample, seed=seed, low=-1.0, high=1.0)
+    low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     pairs = [(augmentation, word) for augmentation in augmentations for word in named]
     return pl.DataFrame(
         {
@@ -75,7 +75,7 @@ def tested(table: pl.DataFrame) -> tuple[list[str], Values]:
 
 def own_and_leads(
     rows: pl.LazyFrame, augmentations: Sequence[str], named: Sequence[str], kept: Sequence[str]
-) -> Sample | None:
+) -> Estimates | None:
     """For every image, for K augmentations, the cosine with the own word, then its lead over the others' mean."""
     if len(kept) < 2:
         return None
@@ -95,7 +95,7 @@ def own_and_leads(
     return gather(parts())
 
 
-def word_test(table: pl.DataFrame, sample: Sample | None, *, seed: int) -> pl.DataFrame:
+def word_test(table: pl.DataFrame, sample: Estimates | None, *, seed: int) -> pl.DataFrame:
     """Tests whether shifts point to their own words rather than to those of the others."""
     kept, square = tested(table)
     made: list[dict[str, object]] = []
@@ -111,22 +111,22 @@ def word_test(table: pl.DataFrame, sample: Sample | None, *, seed: int) -> pl.Da
     return found.fill_nan(None)
 
 
-def _add_intervals(made: list[dict[str, object]], sample: Sample, seed: int) -> None:
+def _add_intervals(made: list[dict[str, object]], sample: Estimates, seed: int) -> None:
     """Adds the intervals of each augmentation's own cosine and lead, and of the mean own cosine in the last row."""
     count = len(made) - 1
     cosines, leads = sample.columns(range(count)), sample.columns(range(count, 2 * count))
     mean = cosines.combine(np.full((count, 1), 1 / count))
     lows, highs = (np.append(*ends) for ends in zip(_of_cosines(cosines, seed), _of_cosines(mean, seed), strict=True))
-    images, together = np.append(cosines.having, mean.having), of_several(leads, seed=seed)
+    images, together = np.append(cosines.having, mean.having), simultaneous_intervals(leads, seed=seed)
     for place, row in enumerate(made):
         row |= {"n": int(images[place]), "own_low": lows[place], "own_high": highs[place]}
         if place < count:
             ends = {"low": together.low[place], "high": together.high[place]}
-            row |= ends | {"settled": bool(together.settled[place])}
+            row |= ends | {"significant": bool(together.significant[place])}
 
 
-def _of_cosines(sample: Sample, seed: int) -> tuple[Values, Values]:
-    return of_means(sample, seed=seed, low=-1.0, high=1.0)
+def _of_cosines(sample: Estimates, seed: int) -> tuple[Values, Values]:
+    return mean_interval(sample, seed=seed, low=-1.0, high=1.0)
 
 
 def _permuted(square: Values, seed: int) -> dict[str, float]:
@@ -165,18 +165,18 @@ def test_of_study(reader: Reader) -> pl.DataFrame:
 
 
 TABLES = (
-    Table("words", words_of_study, possible=phrases),
-    Table("word_test", test_of_study, reads=("words",), possible=phrases),
+    Table("words", words_of_study, is_available=phrases),
+    Table("word_test", test_of_study, reads=("words",), is_available=phrases),
     Table(
         "text_search",
         lambda reader: text_search(reader.rows(), reader.augmentations, seed=reader.info.seed),
-        possible=lambda reader: reader.identity_of("text").get("caption_vectors"),
-        takes="`text`, captions, and stored vectors (`store` all)",
+        is_available=lambda reader: reader.identity_of("text").get("caption_vectors"),
+        requires="`text`, captions, and stored vectors (`store` all)",
     ),
     Table(
         "zero_shot",
         lambda reader: zero_shot(reader.rows(), reader.augmentations, seed=reader.info.seed),
-        possible=lambda reader: "zero_shot_margin_shift" in reader.metrics,
-        takes="class names, by `labels`",
+        is_available=lambda reader: "zero_shot_margin_shift" in reader.metrics,
+        requires="class names, by `labels`",
     ),
 )

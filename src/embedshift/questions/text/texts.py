@@ -17,7 +17,7 @@ from embedshift.questions.text import Switches
 from embedshift.registry import unknown_name
 
 if TYPE_CHECKING:
-    from embedshift.sources import Sample
+    from embedshift.sources import ImageRef
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Texts:
         return found
 
 
-def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[Sample]") -> Texts:
+def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[ImageRef]") -> Texts:
     """Collects the texts that a study requests."""
     wanted = switches.text or switches.words is not None
     words = _words(switches.words, augmentations) if wanted else {}
@@ -84,7 +84,7 @@ def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[
     return Texts(words, labels, len(given), _hash([f"{image}\n{caption}" for image, caption in given]))
 
 
-def has_caption(sample: "Sample") -> bool:
+def has_caption(sample: "ImageRef") -> bool:
     """Returns whether its caption has a word."""
     return bool(sample.caption and sample.caption.strip())
 

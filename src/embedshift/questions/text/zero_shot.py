@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.statistics.intervals import of_means, of_shares
+from embedshift.statistics.intervals import mean_interval, proportion_interval
 from embedshift.statistics.layout import blocks, layout, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
 
@@ -34,8 +34,8 @@ def zero_shot(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) ->
 
     sample = gather(parts(), together=False)
     agreement, before, margin = (sample.columns(range(place, 3 * len(augmentations), 3)) for place in range(3))
-    ends = of_means(margin, seed=seed, low=-2.0, high=2.0)
-    numbers = (agreement.mean, *of_shares(agreement), before.mean, margin.mean, *ends)
+    ends = mean_interval(margin, seed=seed, low=-2.0, high=2.0)
+    numbers = (agreement.mean, *proportion_interval(agreement), before.mean, margin.mean, *ends)
     columns = {"augmentation": augmentations, "n": agreement.counts.astype(np.int64)}
     return pl.DataFrame(columns | dict(zip(NUMBERS, numbers, strict=True)), schema=SCHEMA).fill_nan(None)
 

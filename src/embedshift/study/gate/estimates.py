@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from embedshift.arrays import Values
-from embedshift.statistics.floors import Floor
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, of_means
-from embedshift.statistics.paired_shares import difference_of_shares
+from embedshift.statistics.baselines import Baseline
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, mean_interval
+from embedshift.statistics.paired_proportions import difference_of_relative_shifts
 from embedshift.statistics.sample import of_values
 from embedshift.study.gate.decision import Estimate
 
 
-def of_shares(apart: Values) -> Estimate:
+def proportion_interval(apart: Values) -> Estimate:
     """Returns the difference of two proportions with Tango's score interval."""
     images = len(apart)
     if not images:
@@ -21,7 +21,7 @@ def of_shares(apart: Values) -> Estimate:
     gained, lost = float(np.maximum(apart, 0.0).mean()), float(np.maximum(-apart, 0.0).mean())
 
     def at(number: int) -> tuple[float, float]:
-        return difference_of_shares(gained * number, lost * number, number)
+        return difference_of_relative_shifts(gained * number, lost * number, number)
 
     low, high = at(images) if images >= LEAST_IMAGES else (math.nan, math.nan)
     return Estimate(gained - lost, low, high, images, at)
@@ -30,10 +30,10 @@ def of_shares(apart: Values) -> Estimate:
 def by_degrees(apart: Values, seed: int) -> Estimate:
     """Returns the difference of two means of numbers from 0 to 1, with its interval."""
     images = len(apart)
-    whole = of_shares(apart)
+    whole = proportion_interval(apart)
     if images < LEAST_IMAGES:
         return whole
-    low, high = (end.item() for end in of_means(of_values(apart[:, None]), seed=seed, low=-1.0, high=1.0))
+    low, high = (end.item() for end in mean_interval(of_values(apart[:, None]), seed=seed, low=-1.0, high=1.0))
     if math.isnan(low):  # so few images differ that resamples say nothing
         return whole
     value = float(apart.mean())
@@ -47,16 +47,16 @@ def by_degrees(apart: Values, seed: int) -> Estimate:
     return Estimate(value, *at(images), images, at)
 
 
-def linearised(values: Values, floor: Floor, no_change: float) -> Values:
-    """Returns each image's contribution to a share, `[n]`; their mean is the share."""
-    assert floor.pairs is not None
-    mean, scale = np.nanmean(values), no_change - floor.value
-    share = (no_change - mean) / scale
-    slope = floor.pairs.means(np.ones((1, len(values))))[1][0]
+def linearised(values: Values, baseline: Baseline, no_change: float) -> Values:
+    """Returns each image's contribution to a relative shift, `[n]`; their mean is the relative shift."""
+    assert baseline.pairs is not None
+    mean, scale = np.nanmean(values), no_change - baseline.value
+    relative_shift = (no_change - mean) / scale
+    slope = baseline.pairs.means(np.ones((1, len(values))))[1][0]
     # The slopes of all images add up to 0; those of images without a value go to the others.
-    added = share * len(values) * slope / scale
+    added = relative_shift * len(values) * slope / scale
     added = added - np.mean(added[~np.isnan(values)])
-    return np.asarray(share + (mean - values) / scale + added)
+    return np.asarray(relative_shift + (mean - values) / scale + added)
 
 
 def mover(own: Sequence[float], other: Sequence[float], images: int) -> Estimate:
