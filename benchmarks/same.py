@@ -1,14 +1,16 @@
 """Two revisions of this repository on the same images: which tables (CSV) and figures (SVG) differ.
 
-usage: python benchmarks/same.py BEFORE AFTER PHOTO_DIR [--images 64]
+usage: python benchmarks/same.py BEFORE AFTER PHOTO_DIR [--images 64] [--renamed benchmarks/renamed.json]
 
 For a change that must change no number. Every revision is checked out beside this one and run with this Python. Tables
 are compared byte for byte; of an SVG all but Matplotlib's ids and the date, and where only coordinates differ, by how
-much.
+much. With --renamed, tables of BEFORE get the names of AFTER first: `tables`, `columns` and `values` (of a cell), each
+an old name with its new one.
 """
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -23,7 +25,8 @@ from polars import selectors
 from machine import describe_machine
 
 COMMAND = "from embedshift.cli import main; main()"
-EXTRAS = ["--layers", "--draws", "2", "--metrics", "attention,aligned,rollout", "-q"]
+EXTRAS = ["--layers", "--heads", "--draws", "2", "--metrics", "attention,aligned,rollout", "-q"]
+STRENGTH = ["--augmentations", "strength", "--families", "jpeg,blur", "-q"]
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
 NO_CONTENT = re.compile(r'(?<=id=")[^"]*|(?<=#)[\w-]+(?=["\)])|<dc:date>.*?</dc:date>', re.DOTALL)
 
@@ -34,6 +37,7 @@ def main() -> None:
     parser.add_argument("after", metavar="AFTER")
     parser.add_argument("folder", metavar="PHOTO_DIR", type=Path)
     parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--renamed", type=Path, help="JSON: names of tables, columns and cells, old and new")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         outs: list[Path] = []
@@ -42,6 +46,8 @@ def main() -> None:
             with checked_out(revision, Path(temporary) / f"code-{len(outs)}") as code:
                 run(code, out, options.folder.resolve(), options.images)
             outs.append(out)
+        if options.renamed is not None:
+            rename(outs[0], json.loads(options.renamed.read_text()))
         compare(*outs)
     print(describe_machine())
 
@@ -58,7 +64,7 @@ def checked_out(revision: str, folder: Path) -> Iterator[Path]:
 
 
 def run(code: Path, out: Path, photos: Path, images: int) -> None:
-    """The demo, and a study of a folder with all that can be asked for without texts."""
+    """The demo, a study of a folder with all that can be asked for without texts, and one of two families."""
 
     def embedshift(*arguments: str | Path) -> None:
         environment = {**os.environ, "PYTHONPATH": str(code / "src")}
@@ -72,6 +78,18 @@ def run(code: Path, out: Path, photos: Path, images: int) -> None:
     model = ("--model", "dinov2-small-offline", "--workers", "1")
     embedshift("demo", "--out", out / "demo", "-q")
     embedshift("run", photos, "--out", out / "folder", *model, "--limit", str(images), "--shard-size", "16", *EXTRAS)
+    embedshift("run", photos, "--out", out / "strength", *model, "--limit", str(images), *STRENGTH)
+
+
+def rename(out: Path, renamed: dict[str, dict[str, str]]) -> None:
+    """Gives the tables of a revision other names, in their files' names, their headings and their cells."""
+    for path in sorted(out.rglob("tables/*.csv")):
+        heading, *rows = path.read_text().splitlines(keepends=True)
+        columns = [renamed["columns"].get(f"{path.stem}.{name}", name) for name in heading.strip().split(",")]
+        columns = [renamed["columns"].get(name, name) for name in columns]
+        cells = [[renamed["values"].get(cell, cell) for cell in row.rstrip("\n").split(",")] for row in rows]
+        path.write_text("".join(",".join(row) + "\n" for row in [columns, *cells]))
+        path.rename(path.with_stem(renamed["tables"].get(path.stem, path.stem)))
 
 
 def compare(before: Path, after: Path) -> None:
