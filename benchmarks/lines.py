@@ -1,0 +1,93 @@
+"""How large the package is: lines by room, longest file and function, widest signature, in one or two revisions.
+
+usage: python benchmarks/lines.py REVISION [REVISION]
+
+A room is a folder or file of `src/embedshift`. Lines are those of Python, with those of templates beside them.
+"""
+
+import argparse
+import ast
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+PACKAGE = "src/embedshift/"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("revisions", metavar="REVISION", nargs="+")
+    revisions = [files_of(revision) for revision in parser.parse_args().revisions]
+    rooms = sorted({room_of(path) for files in revisions for path in files})
+    print("| room | " + " | ".join("lines, templates" for _ in revisions) + " |")
+    print("|---|" + "---|" * len(revisions))
+    for room in [*rooms, "all"]:
+        print(f"| {room} | " + " | ".join(lines_of(files, room) for files in revisions) + " |")
+    measures = [measures_of(files) for files in revisions]
+    for name in measures[0]:
+        print(f"| {name} | " + " | ".join(measure[name] for measure in measures) + " |")
+
+
+def files_of(revision: str) -> dict[str, str]:
+    """Path below the package → text, of Python files and templates."""
+    git = ["git", "-C", str(Path(__file__).parents[1])]
+    listed = subprocess.run([*git, "ls-tree", "-r", "--name-only", revision, PACKAGE], capture_output=True, check=True)
+    paths = [path for path in listed.stdout.decode().split() if path.endswith((".py", ".j2", ".html", ".js", ".css"))]
+    return {
+        path.removeprefix(PACKAGE): subprocess.run(
+            [*git, "show", f"{revision}:{path}"], capture_output=True, check=True
+        ).stdout.decode()
+        for path in paths
+    }
+
+
+def room_of(path: str) -> str:
+    parts = path.split("/")
+    return "/".join(parts[:2]) if parts[0] == "questions" and len(parts) > 2 else parts[0]
+
+
+def lines_of(files: dict[str, str], room: str) -> str:
+    lines: Counter[bool] = Counter()
+    for path, text in files.items():
+        if room in ("all", room_of(path)):
+            lines[path.endswith(".py")] += text.count("\n")
+    return f"{lines[True]:,}" + (f", {lines[False]:,}" if lines[False] else "")
+
+
+def measures_of(files: dict[str, str]) -> dict[str, str]:
+    """The extremes of all Python files, and what the type checker is kept from."""
+    trees = {path: ast.parse(text) for path, text in files.items() if path.endswith(".py")}
+    functions = {
+        f"{path}: {node.name}": node
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    longest = max(functions, key=lambda name: length(functions[name]))
+    widest = max(functions, key=lambda name: width(functions[name]))
+    file = max(trees, key=lambda path: files[path].count("\n"))
+    names = Counter(
+        node.id for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "Any"
+    )
+    return {
+        "files": str(len(trees)),
+        "longest file": f"{files[file].count(chr(10))}, {file}",
+        "longest function without docstring": f"{length(functions[longest])}, {longest}",
+        "widest signature": f"{width(functions[widest])}, {widest}",
+        "`Any`": str(names["Any"]),
+        "`type: ignore`": str(sum(files[path].count("# type: ignore") for path in trees)),
+    }
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    first = function.body[0]
+    docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) and first.end_lineno else 0
+    return (function.end_lineno or function.lineno) - function.lineno + 1 - docstring
+
+
+def width(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return len(function.args.posonlyargs) + len(function.args.args) + len(function.args.kwonlyargs)
+
+
+if __name__ == "__main__":
+    main()
