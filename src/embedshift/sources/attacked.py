@@ -125,7 +125,7 @@ class AttackRecord:
 
 
 def attack_of(images: Sequence[str], variants: Mapping[str, str]) -> Json:
-    """What a study stores about the attack that made its variants: the fields of `AttackRecord`; empty without attack."""
+    """What a study stores about the attack that made its variants, as in `AttackRecord`; empty without attack."""
     if len(images) != 1 or is_url(images[0]) or not Path(images[0]).expanduser().is_dir():
         return {}
     originals = Path(images[0]).expanduser().resolve()

@@ -1,4 +1,4 @@
-"""The contract of a source, and functions that all sources fraction."""
+"""The contract of a source, and functions that all sources share."""
 
 import json
 import os

@@ -2,7 +2,7 @@
 
 import math
 
-# Units that are a fraction, by their endings or beginnings → what stands after "%".
+# Units that are a fraction, by their endings → what stands after "%".
 _FRACTIONS = {"/ side": "of the side", "/ range": "of the range"}
 # Units that stand after their number, or around it.
 _AROUND = {"degrees": "{} degrees", "±": "±{}", "x the paper's maximum": "{} x the paper's maximum"}

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
-from embedshift.questions.worst_case.columns import NATURAL
-from embedshift.questions.worst_case.pictures import pictures
 from markupsafe import Markup
 
 from embedshift.config import Json
+from embedshift.questions.worst_case.columns import NATURAL
+from embedshift.questions.worst_case.pictures import pictures
 from embedshift.report.numbers import MISSING, decimals, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.sources.attacked import AttackRecord, told_of
@@ -83,7 +83,7 @@ def _row(row: Json) -> Json:
 
 
 def _baseline(page: PageInput) -> str:
-    """Formats the mean cosine of other images; "" if the study has none."""
+    """Formats the mean cosine of different images; "" if the study has none."""
     baselines = page.data.summary.filter((pl.col("metric") == COSINE) & pl.col("relative_shift").is_not_null())[
         "baseline"
     ]

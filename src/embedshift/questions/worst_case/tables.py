@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from embedshift.questions.worst_case.columns import NATURAL, SUITE
 
 from embedshift.augmentations import ORIGINAL, load_suite
+from embedshift.questions.worst_case.columns import NATURAL, SUITE
 from embedshift.sources.attacked import AttackedVariant, told_of
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import Estimates, of_values
