@@ -16,7 +16,7 @@ from embedshift.sources.base import ImageRef
 
 
 def test_sources_open_source():
-    with pytest.raises(errors.UsageError, match=".*/photos\\.zip: no such file or folder"):
+    with pytest.raises(errors.UsageError, match=r"/photos\.zip: no such file or folder"):
         sources.open_source(["photos.zip"])
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-# Units that are a fraction, by their endings → what stands after "%".
+# Units that are a fraction, by their endings or beginnings → what stands after "%".
 _FRACTIONS = {"/ side": "of the side", "/ range": "of the range"}
 # Units that stand after their number, or around it.
 _AROUND = {"degrees": "{} degrees", "±": "±{}", "x the paper's maximum": "{} x the paper's maximum"}
@@ -57,4 +57,6 @@ def _fraction(unit: str) -> str | None:
     for ending, words in _FRACTIONS.items():
         if unit.endswith(ending):
             return words
-    return unit if unit == "hidden" else None
+    if unit == "hidden":
+        return unit
+    return unit.removeprefix("fraction").strip() if unit.split()[:1] == ["fraction"] else None
