@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-from embedshift.questions.geometry.spread import effective_rank, jackknife, nearest_cosine, uniformity
 from scipy import linalg, stats
 from scipy.spatial import distance
 
 import embedshift
 from embedshift.questions.geometry import tables
+from embedshift.questions.geometry.spread import effective_rank, jackknife, nearest_cosine, uniformity
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import of_values
 from support.synthetic import make_study
