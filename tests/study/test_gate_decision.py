@@ -8,7 +8,7 @@ from scipy import stats
 
 from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.study.gate.decision import AT_BOUND, BEYOND, FEW, MORE, NO_INTERVAL, Estimate, decide, images_needed
-from embedshift.study.gate.estimates import mover, proportion_interval
+from embedshift.study.gate.estimates import mover, proportions
 from embedshift.study.gate.tables import _of_proportion
 
 INSIDE = Estimate(0.5, 0.4, 0.7, 100)
@@ -62,7 +62,7 @@ def test_how_many_images_would_do_of_a_relative_shift_by_the_binomial_law():
 
 
 def test_how_many_images_would_do_of_paired_proportions():
-    found = proportion_interval(np.array([-1.0] + [0.0] * 199))
+    found = proportions(np.array([-1.0] + [0.0] * 199))
     wanted = next(n for n in range(200, 400) if difference_of_proportions(0, n / 200, n)[0] >= -0.025)
     assert decide(found, -0.025, least=True).images_needed == wanted
     assert decide(found, -0.03, least=True).outcome == "kept"
