@@ -53,7 +53,7 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml") -> Path:
     naming = own.reader().naming
     encoder = _line(naming.setting(info.encoder.name))
     text = _HEAD.format(study=_line(own.folder.name), encoder=encoder, images=info.counts.measured)
-    parts = [part for part in (*_of_search(own), *_of_shares(own), *_of_tolerances(own)) if part[1]]
+    parts = [part for part in (*_of_search(own), *_of_relative_shifts(own), *_of_tolerances(own)) if part[1]]
     if not parts:
         raise UsageError(f"{own.folder}: no relative shift, search or tolerance here to take a bound from")
     for comment, rules in parts:
@@ -121,7 +121,7 @@ def _wide(margin: float, images: int, at: Ends | None = None) -> str:
     return f" The margin is wide: about {needed:,} images allow {WIDE:g}{'' if at else f', {_ROOT}'}."
 
 
-def _of_shares(study: Study) -> Iterator[Part]:
+def _of_relative_shifts(study: Study) -> Iterator[Part]:
     table = study.summary().filter(pl.col("metric") == COSINE)
     rows = _with_value(table, "relative_shift_high")
     if not rows:
