@@ -52,9 +52,8 @@ def main() -> None:
 
 def ours(folder: Path) -> Result:
     """From the shards."""
-    from embedshift.questions.clusters.tables import distances_of_images
-
     import embedshift
+    from embedshift.questions.clusters.tables import distances_of_images
     from embedshift.statistics import clusters, summary
 
     started = time.perf_counter()

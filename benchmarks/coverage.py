@@ -1,11 +1,11 @@
 """Do the intervals cover? Simulations of every kind of interval that a report shows.
 
-usage: python benchmarks/coverage.py [--repetitions 4000] [--only means differences relative shifts ranks]
+usage: python benchmarks/coverage.py [--repetitions 4000] [--only means differences relative_shifts ranks]
 
-Means have the bootstrap-t, relative shifts of 0 and 1 Clopper and Pearson's interval at the effective number of values,
-differences of pairs the studentised max-T, relative shifts the bootstrap-t with the baseline
-resampled. Several draws of an image are alike: their correlation is 0.5 (normal, lognormal: in the logarithm), and for
-0 and 1 the chances of images have a beta distribution with the correlation 1/3.
+Means have the bootstrap-t, proportions Clopper and Pearson's interval at the effective number of values, differences of
+pairs the studentised max-T, relative shifts the bootstrap-t with the baseline resampled. Several draws of an image are
+alike: their correlation is 0.5 (normal, lognormal: in the logarithm), and for 0 and 1 the chances of images have a beta
+distribution with the correlation 1/3.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def binary(chance: float) -> Draw:
 
 
 def means(repetitions: int) -> None:
-    """Coverage of 95 % intervals of means and of relative shifts of 0 and 1."""
+    """Coverage of 95 % intervals of means and of proportions."""
     kinds: dict[str, tuple[Draw, float | None]] = {
         "normal": (normal, None), "lognormal": (lognormal, None),
         "0/1, p = 0.02": (binary(0.02), 0.02), "0/1, p = 0.5": (binary(0.5), 0.5),
@@ -67,7 +67,7 @@ def means(repetitions: int) -> None:
 
 
 def covered(draw: Draw, chance: float | None, n: int, draws: int, repetitions: int) -> float:
-    """The relative shift of repetitions whose interval holds the truth."""
+    """The fraction of repetitions whose interval holds the truth."""
     hits = []
     for block in range(-(-repetitions // TOGETHER)):
         rng = np.random.default_rng([block, n, draws])
@@ -128,7 +128,7 @@ def unequal(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def baselines(repetitions: int) -> None:
-    """Coverage of relative shifts: of images from outside the set (1), of a change like a blur, and of no change (0)."""
+    """Coverage of relative shifts: of images from outside the set (1), of a change like a blur, of no change (0)."""
     rng = np.random.default_rng(0)
     dim = 64
     scale, cone = np.linspace(0.3, 1.5, dim), 1.2 * rng.normal(size=dim)

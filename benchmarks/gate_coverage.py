@@ -1,13 +1,13 @@
-"""Do the intervals of paired differences cover? Of recall and of relative shifts, on made studies whose difference is known.
+"""Do the intervals of paired differences cover? Of recall and of relative shifts, on made studies.
 
 usage: python benchmarks/gate_coverage.py [--repetitions 300]
 
 Recall: an image is lost or gained with the probabilities below. "Tango": as the gate has it; "bootstrap-t": of the
-differences of the images, which has no width where none differs. Relative shifts: images are vectors around a common direction,
-views are moved by an amount that is lognormal over images; the second encoder adds noise to every vector and moves
-views farther. "Linear": what each image adds to its relative shift, paired, as the gate has it; "two intervals": those of both
-relative shifts, as if the studies were of other images. Where there is no interval, it is counted as one from -1 to 1. Of relative shifts
-there are half as many repetitions.
+differences of the images, which has no width where none differs. Relative shifts: images are vectors around a common
+direction, views are moved by an amount that is lognormal over images; the second encoder adds noise to every vector and
+moves views farther. "Linear": what each image adds to the relative shift, paired, as the gate has it; "two intervals":
+those of both relative shifts, as if the studies were of different images. Where there is no interval, it is counted as
+one from -1 to 1. Of relative shifts there are half as many repetitions.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from embedshift.statistics.baselines import Baseline, relative_shifts, unit_pair
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.vectors import cosine, unit
-from embedshift.study.gate.estimates import linearised, mover, proportion_interval
+from embedshift.study.gate.estimates import linearised, mover, proportions
 from machine import describe_machine
 
 NUMBERS = (24, 50, 200)
 # Probabilities that an image is gained, and that it is lost.
 RECALLS = ((0.0, 0.005), (0.01, 0.01), (0.005, 0.03), (0.02, 0.2))
 # How far views are moved, and how much farther by the second encoder.
-SHARES = ((0.1, 1.0), (0.1, 1.2), (0.5, 1.2), (1.5, 1.0))
+SHIFTS = ((0.1, 1.0), (0.1, 1.2), (0.5, 1.2), (1.5, 1.0))
 DIM, MANY = 32, 100_000
 
 
@@ -54,7 +54,7 @@ def of_recall(gained: float, lost: float, images: int, repetitions: int) -> list
     for seed in range(repetitions):
         drawn = np.random.default_rng([seed, images]).uniform(size=images)
         apart = np.where(drawn < lost, -1.0, np.where(drawn > 1 - gained, 1.0, 0.0))
-        own = proportion_interval(apart)
+        own = proportions(apart)
         found[0].add(own.low, own.high, gained - lost)
         low, high = mean_interval(of_values(apart[:, None]), seed=seed)
         found[1].add(low.item(), high.item(), gained - lost)
@@ -120,7 +120,7 @@ def main() -> None:
         _row(f"gained {gained:g}, lost {lost:g}", rows)
     print()
     _head("difference of relative shifts", ("linear", "two intervals"))
-    for moved, farther in SHARES:
+    for moved, farther in SHIFTS:
         world = World(moved, farther)
         rows = [of_two(world, images, repetitions // 2) for images in NUMBERS]
         _row(f"{world.truth:+.4f} (moved {moved:g}, {farther:g} times as far)", rows)

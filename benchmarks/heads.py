@@ -3,8 +3,8 @@
 usage: python benchmarks/heads.py PHOTOS [--every 8] [--routed 2]
 
 Measures the bundled encoder twice on the same drawn views, image by image in turns, without and with `heads`; then puts
-heads of the last block back and follows some shifts through the whole network. Ends with exit code 1 where contributions do
-not add up to 1 within 1e-4, or cost more than a tenth of the encoder's time.
+heads of the last block back and follows some shifts through the whole network. Ends with exit code 1 where
+contributions do not add up to 1 within 1e-4, or cost more than a tenth of the encoder's time.
 """
 
 import argparse
@@ -132,8 +132,8 @@ def _causes(study: StudyContext, drawn: list[DrawnImage], rows: pl.DataFrame, ro
     effects, direct = (np.stack(each) for each in zip(*put, strict=True))
     correlation = np.corrcoef(effects.ravel(), direct.ravel())[0, 1]
     same = (effects.argmax(axis=1) == direct.argmax(axis=1)).mean()
-    print(f"{len(put)} pairs, heads of block {len(anatomy.layers)} put back: r = {correlation:.2f} with their contributions, "
-          f"the same top head in {100 * same:.0f} %")  # fmt: skip
+    print(f"{len(put)} pairs, heads of block {len(anatomy.layers)} put back: r = {correlation:.2f} with their "
+          f"contributions, the same top head in {100 * same:.0f} %")  # fmt: skip
     if not entered:
         return
     off = max(float((each.total - 1).abs().max()) for each in entered)

@@ -4,7 +4,7 @@ usage: python benchmarks/pairs.py PHOTOS [--images 100] [--qualities 50 10]
 
 The originals are written as PNG at the encoder's size, so that both studies see the same ones. Only the decoder may
 differ: a study reads files with Pillow, the augmentation decodes with OpenCV. Ends with exit code 1 where
-views differ by more than 8 levels, or a relative shift of the way by more than 0.002.
+views differ by more than 8 levels, or a relative shift by more than 0.002.
 """
 
 import argparse

@@ -4,8 +4,8 @@ usage: python benchmarks/strength.py [PHOTOS] [--suite strength] [--size 224] [-
 
 Without PHOTOS it takes five photos of scikit-image. CPU seconds of one thread are those of one image, the mean over the
 photos; the paper's suite is drawn beside it, in turn. For the suite `strength` it then measures every parameter, shift
-and hidden relative shift on the views, with the independent formulas of `tests/support/strength.py`, and ends with exit code 1
-where one differs from what is recorded.
+and hidden fraction on the views, with the independent formulas of `tests/support/strength.py`, and ends with exit code
+1 where one differs from what is recorded.
 """
 
 import argparse

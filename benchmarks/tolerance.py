@@ -2,11 +2,11 @@
 
 usage: python benchmarks/tolerance.py PHOTOS [--study DIR] [--draws 4]
 
-Runs the suite `strength`, or goes on with the study in DIR, and prints for each family the mean relative shift at each level,
-whether it rises, and the strength at which it reaches 0.1. Then the first step of dropout: its standard error over
-images when both levels share a draw, and when the second level takes another draw. Ends with exit code 1 where a
-family's mean relative shift falls, fewer than seven tolerances lie in the prototype's intervals, or sharing does not divide the
-standard error by three.
+Runs the suite `strength`, or goes on with the study in DIR, and prints for each family the mean relative shift at each
+level, whether it rises, and the strength at which it reaches 0.1. Then the first step of dropout: its standard error
+over images when both levels share a draw, and when the second level takes another draw. Ends with exit code 1 where a
+family's mean relative shift falls, fewer than seven tolerances lie in the prototype's intervals, or sharing does not
+divide the standard error by three.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from embedshift.augmentations.family import FAMILIES
 from machine import describe_machine
 
 CRITERION, ENOUGH, GAIN = "relative shift 0.1", 7, 3.0
-# Where a throw-away prototype's mean relative shift reached 0.1, with its 95 % interval over 24 other draws: two ends a family.
+# Where a throw-away prototype's mean relative shift reached 0.1: both ends of its 95 % interval over 24 other draws.
 PROTOTYPE = {
     "noise": (0.059, 0.074), "blur": (0.005, 0.008), "color_jitter": (0.10, 0.19), "shift_scale_rotate": (0.13, 0.39),
     "elastic": (0.006, 0.013), "perspective": (0.05, 0.11), "brightness_contrast": (0.11, 0.22),
@@ -59,9 +59,8 @@ def print_tolerances(study: embedshift.Study) -> bool:
     table = study.table("tolerance").filter(pl.col("criterion") == CRITERION)
     found = {row["family"]: row for row in table.iter_rows(named=True)}
     rising, inside = 0, 0
-    print(
-        "| family (unit) | relative shift at levels 1 to 5 | rises | tolerance | prototype | |\n|---|---|---|---|---|---|"
-    )
+    print("| family (unit) | relative shift at levels 1 to 5 | rises | tolerance | prototype | |")
+    print("|---|---|---|---|---|---|")
     for name, (low, high) in PROTOTYPE.items():
         family = FAMILIES[name]
         means = [relative_shifts[f"{name}@{level}"] for level in range(1, 6)]

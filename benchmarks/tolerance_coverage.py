@@ -3,10 +3,10 @@
 usage: python benchmarks/tolerance_coverage.py [--repetitions 1000]
 
 Images are vectors around a common direction. A view is moved in a direction of its image and family, the same at all
-levels, by an amount that is lognormal over images, so that relative shifts are skewed, and varies by a third from level to
-level, so that not all images rise at every level. The lengths of the steps are set so that the true mean relative shifts are
-those below. "Ends": where the ends of the relative shifts' intervals (bootstrap-t over images) reach 0.1, as tables have it.
-"Percentile": the middle 95 % of the tolerances of resamples of the images. Both resample the baseline too.
+levels, by an amount that is lognormal over images, so that relative shifts are skewed, and varies by a third from level
+to level, so that not all images rise at every level. The lengths of the steps are set so that the true mean relative
+shifts are those below. "Ends": where the ends of their intervals (bootstrap-t over images) reach 0.1, as tables have
+it. "Percentile": the middle 95 % of the tolerances of resamples of the images. Both resample the baseline too.
 """
 
 import argparse

@@ -49,7 +49,8 @@ def test_html_in_words():
 
 def test_html_found():
     assert fits(
-        "A search among ... (25 images) <b>finds it at place 3</b>. The nearest other image is <q>&lt;b&gt;.png</q>, ...",
+        "A search among ... (25 images) <b>finds it at place 3</b>. The nearest other image is "
+        "<q>&lt;b&gt;.png</q>, ...",
         str(html.found(Place(3, 25, "<b>.png", 0.81))),
     )
 
@@ -67,14 +68,14 @@ def test_points_axis_label():
 
 def test_server_take_port():
     with server.take_port(None) as taken, server.take_port(None) as other:
-        taken.getsockname()[1] != other.getsockname()[1]
-    # UNCONVERTED 'True'
+        assert taken.getsockname()[1] != other.getsockname()[1]
 
 
 def test_start_scale_in_words():
     from embedshift.statistics.baselines import Baseline
 
-    assert (
-        str(start.scale_in_words(Scale(Baseline(0.25, 0.01), "the 24 images of the study")))
-        == "1 on the ruler is the mean cosine of two different images, 0.250, over all pairs of the 24 images of the study."
+    words = start.scale_in_words(Scale(Baseline(0.25, 0.01), "the 24 images of the study"))
+    assert words == (
+        "1 on the ruler is the mean cosine of two different images, 0.250, over all pairs of the 24 images of the "
+        "study."
     )

@@ -19,7 +19,7 @@ def flat(level):
 
 
 def distance(view, law):
-    """Largest distance between the fractions of values up to each level, and those of a law whose values are clipped."""
+    """Largest distance between the fractions of values up to each level and those of a law with clipped values."""
     steps = np.arange(255)  # at 255 both are 1
     found = np.array([(view <= step).mean() for step in steps])
     return np.abs(found - law(steps)).max()

@@ -15,7 +15,7 @@ from embedshift.registry import METRICS, questions
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-SHOWN = ("index", "relative_shift", "reference/python", "recipes/index", "glossary")
+SHOWN = ("index", "relative-shift", "reference/python", "recipes/index", "glossary")
 # What a request says whose page is left before it ends.
 LEFT = "ERR_ABORTED"
 CONTRAST = """() => {

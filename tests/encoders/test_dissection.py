@@ -53,7 +53,7 @@ def split_of(encoder, views: np.ndarray) -> HeadContributions:
 
 
 def check_exact(encoder) -> None:
-    """Contributions sum to 1; the study's own pass, observed by heads and layers at once, gives them too, and is unchanged."""
+    """Contributions sum to 1; the study's own pass, observed by heads and layers at once, gives them too, unchanged."""
     views = noise(encoder)
     found = split_of(encoder, views)
     np.testing.assert_allclose(found.total, 1, rtol=0, atol=1e-4)

@@ -10,7 +10,7 @@ def test_read_verdict():
 
 
 def test_key_of():
-    assert not (verdict.key_of({"size": 224}) == verdict.key_of({"size": 32}))
+    assert verdict.key_of({"size": 224}) != verdict.key_of({"size": 32})
 
 
 def test_structure():

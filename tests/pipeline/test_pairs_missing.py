@@ -75,7 +75,9 @@ def test_other_tables_skip_the_view(lacking, whole):
         shifts.filter(augmentation="q10").select(own), few.filter(augmentation="q10").select(own), rel_tol=1e-5
     )
     assert_frame_equal(study.pairwise(), without.pairwise(), abs_tol=1e-12)
-    sets = [each.table("geometry").filter(what="q10", metric="effective_rank")["value"][0] for each in (study, without)]
+    sets = [
+        each.table("geometry").filter(views="q10", metric="effective_rank")["value"][0] for each in (study, without)
+    ]
     assert sets[0] == pytest.approx(sets[1], rel=1e-12)
     # Trees on means, for which embeddings are read.
     means = [each.clusters(Tree(on="means")) for each in (study, without)]

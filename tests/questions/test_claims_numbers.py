@@ -170,7 +170,7 @@ def test_fractions_of_trees_and_of_the_exception_are_those_of_a_slow_bootstrap(d
         behind = {n: places[0].index(cosine[n]) - places[1].index(detail[n]) for n in NAMES}
         exceptions.append(behind["horizontal_flip"] > max(behind[n] for n in but("horizontal_flip")))
     wanted["7c"] = np.mean(exceptions)
-    assert all(0 < value < 1 for value in wanted.values()), "a share that never moves tests nothing"
+    assert all(0 < value < 1 for value in wanted.values()), "a number that never moves tests nothing"
     assert {part: found[part] for part in wanted} == pytest.approx(wanted, abs=1e-12)
 
 

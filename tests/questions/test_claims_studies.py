@@ -159,7 +159,7 @@ def test_the_table_is_written_and_read_back(tmp_path):
     study = make_study(tmp_path / "study", 12, seed=3)
     table = study.claims()
     assert table.columns[:6] == ["claim", "statement", "estimate", "ci_low", "ci_high", "verdict"]
-    assert table.columns[6:] == ["p_value", "p_adjusted", "takes"]
+    assert table.columns[6:] == ["p_value", "p_adjusted", "requires"]
     assert table.schema == SCHEMA
     assert table["claim"].to_list() == [claim.name for claim in paper_claims()]
     assert set(table["verdict"]) <= {"holds", "does not hold", "undecided", "not testable"}

@@ -4,12 +4,12 @@ import json
 
 import plotly.graph_objects as go
 import pytest
-from embedshift.questions.clusters.section import dendrogram
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from embedshift.figures import FigureInput
 from embedshift.questions.clusters import Tree, tables
+from embedshift.questions.clusters.section import dendrogram
 from support.synthetic import make_study
 
 

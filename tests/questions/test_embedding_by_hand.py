@@ -19,9 +19,11 @@ def test_answer_how_far():
             "relative_shift_high": [1.4, 0.08],
         }
     )
-    for sentence in answer.how_far(table, "CLIP", 50, {"noise": 0.8})[:2]:
-        print(sentence.striptags())
-    # UNCONVERTED 'noise moves the embedding of CLIP furthest: 1.25 [1.10 to 1.40] of the distance to another image.\nA view under noise is on average 0.80 times as far from its own original as from the originals of other images.'
+    assert [sentence.striptags() for sentence in answer.how_far(table, "CLIP", 50, {"noise": 0.8})[:2]] == [
+        "noise moves the embedding of CLIP furthest: 1.25 [1.10 to 1.40] of the distance to another image.",
+        "A view under noise is on average 0.80 times as far from its own original as from the originals of other "
+        "images.",
+    ]
 
 
 def test_measure_unit_sums():

@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-from embedshift.questions.geometry.spread import effective_rank, jackknife, nearest_cosine, uniformity
 from scipy import linalg, stats
 from scipy.spatial import distance
 
 import embedshift
 from embedshift.questions.geometry import tables
+from embedshift.questions.geometry.spread import effective_rank, jackknife, nearest_cosine, uniformity
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import of_values
 from support.synthetic import make_study
@@ -77,14 +77,14 @@ def study(tmp_path_factory):
     return make_study(tmp_path_factory.mktemp("set") / "study", 30, ["noise", "blur"], draws=2, shard_size=8)
 
 
-def cell(table, what, metric):
-    return table.filter(what=what, metric=metric).select("value", "ci_low", "ci_high").row(0)
+def cell(table, views, metric):
+    return table.filter(views=views, metric=metric).select("value", "ci_low", "ci_high").row(0)
 
 
 def test_the_table_holds_the_statistics_of_the_first_images(study):
     table, rows = study.table("geometry"), study.rows().collect()
-    assert table.columns == ["what", "metric", "value", "ci_low", "ci_high"]
-    assert table["what"].unique(maintain_order=True).to_list() == ["original", "noise", "blur"]
+    assert table.columns == ["views", "metric", "value", "ci_low", "ci_high"]
+    assert table["views"].unique(maintain_order=True).to_list() == ["original", "noise", "blur"]
     original = rows.filter(view="original")["embedding"].to_numpy().astype(float)
     for name in ("original", "noise", "blur"):
         vectors = rows.filter(view=name, draw=0)["embedding"].to_numpy().astype(float)

@@ -122,9 +122,10 @@ def test_no_section_and_no_figure_without_maps(tmp_path):
 
 
 def table_of(**scores):
-    """Name → deletion, insertion, and whether each is significant to be better than random."""
+    """Name → deletion, insertion, and whether each is significantly better than random."""
     rows = [
-        {"map": name, "score": kind, "n": 9, "mean": mean, "ci_low": None, "ci_high": None, "gain": 0.1, "significant": yes}
+        {"map": name, "score": kind, "n": 9, "mean": mean, "ci_low": None, "ci_high": None, "gain": 0.1,
+         "significant": yes}
         for name, (means, better) in scores.items()
         for kind, mean, yes in zip(("deletion", "insertion"), means, better, strict=True)
     ]  # fmt: skip

@@ -133,7 +133,7 @@ def test_corruption_is_the_relative_shift_by_severity_and_their_means(corrupted)
 def test_intervals_of_single_severities_are_those_of_the_summary(corrupted):
     table = corrupted.table("corruption").drop_nulls("severity")
     names = pl.format("{}@{}", "corruption", "severity").alias("augmentation")
-    own = corrupted.summary().filter(metric="cosine_similarity").select("augmentation", pl.col("^relative shift.*$"))
+    own = corrupted.summary().filter(metric="cosine_similarity").select("augmentation", pl.col("^relative_shift.*$"))
     joined = table.with_columns(names).join(own, on="augmentation", suffix="_summary")
     assert len(joined) == 15
     for name in ("relative_shift", "relative_shift_low", "relative_shift_high"):

@@ -13,7 +13,7 @@ from torch import nn
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.sources.attacked import AttackedVariant, attack_of, told_of
+from embedshift.sources.attacked import AttackedVariant, attack_of, attack_record_of
 from support.models import MEAN, SIZE, STD, pictures
 
 COUNT = 9
@@ -197,7 +197,7 @@ def test_names_of_others_are_escaped(adv, encoder, tmp_path):
 def test_a_foreign_study_is_refused_in_one_line():
     for told in ({"encoder": 3}, {"variants": {"a": {"norm": "linf", "eps": 0}}}, {"steps": []}):
         with pytest.raises(UsageError, match=r"attack\.json does not record what was attacked"):
-            told_of(told)
+            attack_record_of(told)
 
 
 def test_only_what_lies_beside_its_originals_is_of_the_attack(adv, tmp_path):

@@ -6,10 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
-from embedshift.questions.examples.gallery import build_gallery
 from PIL import Image
 
 import embedshift
+from embedshift.questions.examples.gallery import build_gallery
 from embedshift.store.redraw import redraw
 from support.mean_colour import MeanColour
 from support.pairs import QUALITIES, tiles, write_pairs

@@ -73,9 +73,11 @@ def test_searches_sentences():
         "ci_low": [0.06, 0.943],
         "ci_high": [0.15, 0.992],
     }
-    for sentence in searches.sentences(pl.DataFrame(rows), "the 200 images"):
-        print(sentence.striptags())
-    # UNCONVERTED 'A search among the 200 images ranks the original first for 97.5 % [94.3 to 99.2 %] of the views under blur and for 10.0 % [6.0 to 15.0 %] under noise.\nIt misses at most 5 % of the views under blur, and more than half of them under noise.'
+    assert [sentence.striptags() for sentence in searches.sentences(pl.DataFrame(rows), "the 200 images")] == [
+        "A search among the 200 images ranks the original first for 97.5 % [94.3 to 99.2 %] of the views under blur "
+        "and for 10.0 % [6.0 to 15.0 %] under noise.",
+        "It misses at most 5 % of the views under blur, and more than half of them under noise.",
+    ]
 
 
 def test_tolerances_sentences():
@@ -88,6 +90,8 @@ def test_tolerances_sentences():
         "high": [0.008, None],
         "reached": [True, False],
     }
-    for sentence in tolerances.sentences(pl.DataFrame(rows), "CLIP"):
-        print(sentence.striptags())
-    # UNCONVERTED 'The embedding of CLIP reaches a tenth of the distance to another image under blur at 0.65 % of the side [0.50 to 0.80 %].\nIt stays below a tenth at every measured strength under grey.'
+    assert [sentence.striptags() for sentence in tolerances.sentences(pl.DataFrame(rows), "CLIP")] == [
+        "The embedding of CLIP reaches a tenth of the distance to another image under blur at 0.65 % of the side "
+        "[0.50 to 0.80 %].",
+        "It stays below a tenth at every measured strength under grey.",
+    ]

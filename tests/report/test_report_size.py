@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pyarrow as pa
-from embedshift.questions.examples.extremes import extremes
 from PIL import Image
 
 from embedshift.augmentations.paper import PAPER
+from embedshift.questions.examples.extremes import extremes
 from embedshift.sources import note_roots
 from embedshift.sources.images import pixels_hash
 from support.revised import revise_shard

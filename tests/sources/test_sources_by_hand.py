@@ -16,7 +16,7 @@ from embedshift.sources.base import ImageRef
 
 
 def test_sources_open_source():
-    with pytest.raises(errors.UsageError, match=".*/photos\\.zip: no such file or folder"):
+    with pytest.raises(errors.UsageError, match=r"/photos\.zip: no such file or folder"):
         sources.open_source(["photos.zip"])
 
 
@@ -31,8 +31,8 @@ def test_attacked_file_of():
     assert attacked.file_of(Path("adv"), "linf-4", "cats/tom.jpg").as_posix() == "adv/linf-4/cats/tom.png"
 
 
-def test_attacked_told_of():
-    assert attacked.told_of({}) is None
+def test_attacked_attack_record_of():
+    assert attacked.attack_record_of({}) is None
 
 
 def test_base_stem():

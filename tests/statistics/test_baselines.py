@@ -171,7 +171,7 @@ def test_a_relative_shift_of_a_sampled_baseline_counts_the_error_of_the_baseline
 
 
 def test_the_interval_of_a_relative_shift_of_a_sampled_baseline_is_that_of_a_slow_loop():
-    """Bootstrap-t: images drawn again, and the baseline from its normal law, each relative shift in its own standard error."""
+    """Bootstrap-t: images drawn again, the baseline from its normal law, each shift in its own standard error."""
     values, baseline, no_change = np.random.default_rng(0).lognormal(-2, 0.5, 30), Baseline(3.0, 0.3), 0.0
     rng = np.random.default_rng(9)
 

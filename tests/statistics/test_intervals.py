@@ -41,7 +41,7 @@ def test_relative_shifts_of_one_draw_have_clopper_and_pearson_s_interval(found, 
     assert ends == pytest.approx(list(wanted), abs=1e-9)
 
 
-def test_relative_shifts_of_several_draws_have_an_effective_number_between_images_and_views():
+def test_proportions_of_several_draws_have_an_effective_number_between_images_and_views():
     rng = np.random.default_rng(0)
 
     def width(values):
@@ -163,7 +163,7 @@ def test_the_jackknife_of_one_part_has_no_interval():
         assert np.isnan(end).all()
 
 
-def test_relative_shifts_of_several_draws_count_as_many_values_as_they_are_worth():
+def test_proportions_of_several_draws_count_as_many_values_as_they_are_worth():
     """By hand: p (1 - p) over the variance of the mean between images, for images whose draws hang together."""
     images, draws = 12, 3
     rng = np.random.default_rng(4)

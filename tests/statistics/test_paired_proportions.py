@@ -5,13 +5,13 @@ import pytest
 from scipy import optimize, stats
 
 from embedshift.statistics.intervals import clopper_pearson
-from embedshift.statistics.paired_proportions import difference_of_relative_shifts
+from embedshift.statistics.paired_proportions import difference_of_proportions
 
 Z2 = stats.chi2.ppf(0.95, 1)
 
 
 def score(gained, lost, number, difference):
-    """The squared score statistic of a difference, with the most likely relative shifts under it found by search."""
+    """The squared score statistic of a difference, with the most likely proportions under it found by search."""
     same = number - gained - lost
     least, most = max(0.0, -difference), (1 - difference) / 2
 
@@ -29,7 +29,7 @@ def score(gained, lost, number, difference):
     "counts", [(12, 2, 50), (1, 7, 21), (0, 1, 200), (1, 1, 200), (3, 30, 200), (2.5, 0.5, 40), (0, 9, 10)]
 )
 def test_the_score_at_both_ends_is_that_of_95_percent(counts):
-    low, high = difference_of_relative_shifts(*counts)
+    low, high = difference_of_proportions(*counts)
     value = (counts[0] - counts[1]) / counts[2]
     assert -1 <= low < value < high <= 1
     for end in (low, high):
@@ -40,24 +40,24 @@ def test_the_score_at_both_ends_is_that_of_95_percent(counts):
 
 def test_a_published_interval():
     """The data of Bentur et al. 2009 in Fagerland, Lydersen and Laake 2014, Statistics in Medicine 33: 2850-2875."""
-    assert difference_of_relative_shifts(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
+    assert difference_of_proportions(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
 def test_it_has_a_width_where_nothing_differs():
-    low, high = difference_of_relative_shifts(0, 0, 200)
+    low, high = difference_of_proportions(0, 0, 200)
     assert high == -low == pytest.approx(Z2 / (200 + Z2))
 
 
 @pytest.mark.parametrize("counts", [(5, 0, 5), (0, 5, 5)])
 def test_it_ends_where_differences_end(counts):
-    low, high = difference_of_relative_shifts(*counts)
+    low, high = difference_of_proportions(*counts)
     assert max(-low, high) == 1.0
     assert low < high
 
 
 def test_it_turns_with_the_order_of_the_studies():
-    low, high = difference_of_relative_shifts(3, 11, 90)
-    assert difference_of_relative_shifts(11, 3, 90) == pytest.approx((-high, -low))
+    low, high = difference_of_proportions(3, 11, 90)
+    assert difference_of_proportions(11, 3, 90) == pytest.approx((-high, -low))
 
 
 def test_clopper_and_pearson_are_those_of_scipy():

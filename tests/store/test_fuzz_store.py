@@ -138,14 +138,14 @@ def damaged(content: bytes, flips: list[tuple[float, int]], cut: float | None, p
     return bytes(found) + put
 
 
-SHARES = st.floats(0, 1)
+FRACTIONS = st.floats(0, 1)
 
 
 @fuzz.settings
 @given(
     st.integers(0, 1),
-    st.lists(st.tuples(SHARES, st.integers(0, 7)), max_size=3),
-    st.none() | SHARES,
+    st.lists(st.tuples(FRACTIONS, st.integers(0, 7)), max_size=3),
+    st.none() | FRACTIONS,
     st.binary(max_size=12),
 )
 def test_any_damage_of_a_shard(made, study, index, flips, cut, put):
@@ -164,7 +164,7 @@ def test_any_damage_of_a_shard(made, study, index, flips, cut, put):
 
 
 @fuzz.settings
-@given(st.sampled_from(["summary", "ranking", "search", "clusters"]), SHARES, st.binary(max_size=12))
+@given(st.sampled_from(["summary", "ranking", "search", "clusters"]), FRACTIONS, st.binary(max_size=12))
 def test_any_cut_of_a_table(made, study, name, cut, put):
     again(made, study)
     path = study.folder / "tables" / f"{name}.parquet"

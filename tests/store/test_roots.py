@@ -67,7 +67,7 @@ def test_roots_of_every_kind(state, tmp_path):
 def test_a_state_file_that_is_none_names_no_root(content, state):
     state.parent.mkdir(parents=True)
     state.write_bytes(content)
-    assert Roots.known().places == ()
+    assert Roots.allowed().places == ()
 
 
 def test_a_state_folder_that_cannot_be_written_is_no_error(state, tmp_path, monkeypatch):
@@ -78,7 +78,7 @@ def test_a_state_folder_that_cannot_be_written_is_no_error(state, tmp_path, monk
     assert state_file() == tmp_path / "home" / ".local" / "state" / "embedshift" / "roots"
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # no home at all
     note_roots({"kind": "folder", "root": "/data"})
-    assert Roots.known().places == ()
+    assert Roots.allowed().places == ()
     assert not (tmp_path / "home").exists()
 
 
@@ -188,18 +188,18 @@ def test_variants_below_another_folder(tmp_path, state):
 def test_images_of_several_places_have_their_folders_for_roots(state, tmp_path):
     """Nothing but `/` is common to them, and that is no root."""
     note_roots({"kind": "folder", "root": "/"}, [str(tmp_path / "a" / "1.png"), "/elsewhere/2.png"])
-    assert Roots.known().check(str(tmp_path / "a" / "1.png")) is None
-    assert Roots.known().check("/elsewhere/2.png") is None
+    assert Roots.allowed().check(str(tmp_path / "a" / "1.png")) is None
+    assert Roots.allowed().check("/elsewhere/2.png") is None
     for other in ("/etc/passwd", str(tmp_path / "b" / "1.png")):
         with pytest.raises(EmbedshiftError):
-            Roots.known().check(other)
+            Roots.allowed().check(other)
 
 
 def test_runs_at_once_lose_no_root(state):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: note_roots({"kind": "folder", "root": f"/data/{n}"}), range(200)))
     for n in range(200):
-        Roots.known().check(f"/data/{n}/a.png")
+        Roots.allowed().check(f"/data/{n}/a.png")
 
 
 def test_a_line_that_was_cut_costs_no_other(state):
@@ -208,4 +208,4 @@ def test_a_line_that_was_cut_costs_no_other(state):
         file.write('"/data/b')
     note_roots({"kind": "folder", "root": "/data/c"})
     for root in ("/data/a", "/data/c"):
-        Roots.known().check(root)
+        Roots.allowed().check(root)

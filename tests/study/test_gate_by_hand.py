@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from embedshift import errors
-from embedshift.study.gate import check as check_module
 from embedshift.study.gate import decision, estimates, output, proposal, rule, tables
-from embedshift.study.gate.check import Checked
+from embedshift.study.gate.check import Checked, counted
 
 
 def test_check_counted():
-    assert check_module.counted(check_module.Checked(Path("study"), None, ())) == "0 kept, 0 broken, 0 undecided"
+    assert counted(Checked(Path("study"), None, ())) == "0 kept, 0 broken, 0 undecided"
 
 
 def test_decision_estimate_ends():
@@ -31,8 +30,8 @@ def test_decision_images_needed():
     assert decision.images_needed(decision.Estimate(0.5, 0.25, 0.75, 100), 0.375) == 400
 
 
-def test_estimates_of_relative_shifts():
-    found = estimates.proportion_interval(np.array([1.0, -1.0] + [0.0] * 198))
+def test_estimates_proportions():
+    found = estimates.proportions(np.array([1.0, -1.0] + [0.0] * 198))
     assert (round(found.value, 3), round(found.low, 3)) == (0.0, -0.023)
 
 
@@ -47,8 +46,6 @@ def test_estimates_mover():
 
 
 def test_output_headline():
-    from pathlib import Path
-
     assert (
         output.headline(Checked(Path("study"), None, ()), strict=True) == "study passes: 0 kept, 0 broken, 0 undecided"
     )
@@ -87,12 +84,12 @@ def test_rule_rule_title():
 
 def test_rule_as_rules():
     assert (
-        list(rule.as_rules([{"table": "search", "metric": "recall@1", "may_fall": 0.01}]))[0].title
+        next(iter(rule.as_rules([{"table": "search", "metric": "recall@1", "may_fall": 0.01}]))).title
         == "search: value may fall by 0.01"
     )
-    with pytest.raises(errors.UsageError, match="rule 1: unknown key 'metrik'; did you mean 'metric'\\? Known: .*"):
+    with pytest.raises(errors.UsageError, match=r"rule 1: unknown key 'metrik'; did you mean 'metric'\? Known: "):
         list(rule.as_rules([{"table": "search", "metrik": "recall@1", "may_fall": 0.01}]))
 
 
 def test_tables_unit_of():
-    assert tables.unit_of("summary", "relative_shift", {"metric": "cosine_similarity"}) == "relative_shift"
+    assert tables.unit_of("summary", "relative_shift", {"metric": "cosine_similarity"}) == "fraction"

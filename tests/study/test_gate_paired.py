@@ -6,7 +6,7 @@ import pytest
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.statistics.paired_proportions import difference_of_relative_shifts
+from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.study.gate.paired import EQUAL, paired_with
 from embedshift.study.gate.paired import _added as added
 from embedshift.study.tolerances import baseline_over
@@ -46,7 +46,7 @@ def test_recall_is_paired_by_image(first, second):
     gained, lost = 8 * 0.5, 2 * 0.5
     assert found.value == pytest.approx((gained - lost) / 40)
     # Images 8 and 9 have lost half a view in both.
-    assert (found.low, found.high) == pytest.approx(difference_of_relative_shifts(gained, lost, 40))
+    assert (found.low, found.high) == pytest.approx(difference_of_proportions(gained, lost, 40))
     assert found.images == 40
     absolute = only(second, None, table="search", metric="recall@1", augmentation="noise", at_least=0.1)
     assert (absolute.images, absolute.value) == (40, pytest.approx(76 / 80)), "80 views"
@@ -57,7 +57,7 @@ def test_recall_is_paired_by_image(first, second):
 def test_an_image_is_lost_or_decided_as_a_relative_shift(first, second):
     found = only(second, first, table="search", metric="recall@1", augmentation="blur", may_fall=0.01)
     assert (found.outcome, found.value) == ("undecided", pytest.approx(-0.5 / 40))
-    assert (found.low, found.high) == pytest.approx(difference_of_relative_shifts(0, 0.5, 40))
+    assert (found.low, found.high) == pytest.approx(difference_of_proportions(0, 0.5, 40))
     assert only(second, first, table="search", metric="recall@1", augmentation="blur", may_rise=0.2).outcome == "kept"
 
 
@@ -145,7 +145,7 @@ def test_a_relative_shift_is_paired_over_the_images_that_both_measured(first, tm
 
 
 def test_what_an_image_adds_to_a_relative_shift_is_what_it_takes_away_when_it_goes(first):
-    """Pseudo-values of the jackknife: the relative shift of all images and of all but one, the baseline without it too."""
+    """Pseudo-values of the jackknife: of all images and of all but one, the baseline without it too."""
     ids = sorted(first.reader().image_ids())
     baseline = baseline_over(first.reader(), ids, "cosine_similarity")
     found = added(first, baseline, "noise", "cosine_similarity", ids)

@@ -7,7 +7,7 @@ import yaml
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.statistics.paired_proportions import difference_of_relative_shifts
+from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.study.gate import propose
 from support.comparing import OTHER, moved, variant
 from support.graded import MADE, graded
@@ -53,8 +53,7 @@ def test_bounds_are_ends_of_intervals_rounded_to_the_outside(tmp_path):
     text = " ".join((tmp_path / "rules.yaml").read_text().replace("#", "").split())
     recall, relative_shift = map(int, re.findall(r"is wide: about (\d+) images allow 0.05", text))
     falls = [
-        -min(difference_of_relative_shifts(gained, 1, images)[0] for gained in (0, 1))
-        for images in (recall - 1, recall)
+        -min(difference_of_proportions(gained, 1, images)[0] for gained in (0, 1)) for images in (recall - 1, recall)
     ]
     assert falls[0] > 0.05 >= falls[1]
     (margin,) = (rule["may_rise"] for rule in rules if "may_rise" in rule)
@@ -76,7 +75,7 @@ def test_a_suite_of_families_has_rules_of_tolerances(tmp_path, step):
     assert [rule["criterion"] for rule in own] == [*["relative shift 0.1"] * 2, *["missed 5 %"] * 2] * 2
     assert {rule["family"]: rule["unit"] for rule in own} == {
         "darker": "stops",
-        "closer": "relative shift of the side kept",
+        "closer": "fraction of the side kept",
     }
     absolute = [each for each in embedshift.check(study, file).results if each.operator.startswith("at")]
     assert [each.outcome for each in absolute] == ["kept"] * 4

@@ -57,7 +57,7 @@ MISTAKES = {
     "percent": ([*OF_SEARCH, ("at_least", 95)], "the bound 95 is outside the range of recall@1, 0 to 1"),
     "unit": (
         [*OF_SEARCH, ("unit", "%"), ("at_least", 1)],
-        "unit '%' is wrong: value of recall@1 has unit 'relative shift'",
+        "unit '%' is wrong: value of recall@1 has unit 'fraction'",
     ),
     "unit of a number": (
         [("table", "summary"), ("metric", "cosine_similarity"), ("unit", "m"), ("at_least", 0)],
@@ -76,7 +76,7 @@ MISTAKES = {
     "comparison": ([("table", "comparison"), ("may_rise", 0)], "comparison cannot be compared with a reference"),
     "spread": (
         [("table", "summary"), ("column", "sd"), ("judge", "value"), ("may_rise", 0)],
-        "except mean, relative shift",
+        "except mean, relative_shift",
     ),
     "missing table": ([("table", "tolerance"), ("unit", "stops"), ("at_least", 1)], "no tolerance here"),
     "no reference": ([("table", "comparison"), ("at_least", 0)], "table comparison needs a reference study"),
@@ -104,8 +104,8 @@ def test_a_tolerance_needs_its_unit(families):
     rule = [("table", "tolerance"), ("family", "closer"), ("at_most", 0.5)]
     assert "tolerance needs 'unit'" in refusal(families, *rule)
     line = refusal(families, *rule, ("unit", "stops"))
-    assert "unit 'stops' is wrong: value of closer has unit 'relative shift of the side kept'" in line
-    fits = dict([*rule, ("unit", "relative shift of the side kept")])
+    assert "unit 'stops' is wrong: value of closer has unit 'fraction of the side kept'" in line
+    fits = dict([*rule, ("unit", "fraction of the side kept")])
     results = embedshift.check(families, [fits]).results
     assert [each.row["criterion"] for each in results] == ["relative shift 0.1", "missed 5 %"]
     line = refusal(families, *fits.items(), ("criterion", "missed"))

@@ -58,7 +58,7 @@ def head_lengths(shape: tuple[int, int] | None) -> dict[str, int]:
 
 
 def with_heads(table: pa.Table, images: int, strengths: np.ndarray, draws: int, shape: tuple[int, int]) -> pa.Table:
-    """Blocks and heads: the last block carries most, its head 1 above all; views that did not turn have no relative shifts."""
+    """Contributions: the last block carries most, its head 1 above all; views that did not turn have none."""
     depth, width = shape
     rng, views = np.random.default_rng(depth * width), images * len(strengths) * draws
     relative_shift = rng.normal(0, 0.01, (views, depth * width + depth + 3))

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from embedshift.store.info import hash_of
 from embedshift.store.shards import Failure, ShardRecord, write_failures, write_shard
 from embedshift.study import Study
+from support.other_images import with_other_images
 from support.remembered import write_tables
 from support.synthetic import make_study
-from support.unrelated import with_other_images
 
 ENCODER_METRICS = ("cosine_similarity", "l2_distance", "attention_similarity")
 A, B, C = "synthetic-encoder (float32)", "synthetic-encoder (bfloat16)", "other (float32)"

@@ -204,8 +204,8 @@ def blip_projection(model: Any, pixels: Tensor) -> Tensor:
 
 
 def blip_2_projection(model: Any, pixels: Tensor) -> Tensor:
-    """What the vision class puts into its normalisation; it relative shifts every weight with the whole model, which itself
-    knows one size only."""
+    """What the vision class puts into its normalisation; it shares every weight with the whole model, which
+    itself knows one size only."""
     vision: Any = hf.Blip2VisionModelWithProjection(model.config)
     vision.eval()
     vision.load_state_dict(model.state_dict(), strict=False)

@@ -12,7 +12,7 @@ COLUMNS = ("heads", "mlps", "head_input", "head_pattern", "head_rest")
 
 
 def headed(
-    relative_shifts: Mapping[str, Values],
+    contributions: Mapping[str, Values],
     cosine: Mapping[str, Values],
     shape: tuple[int, int],
     missing: float | None = None,
@@ -20,20 +20,21 @@ def headed(
     """The rows, image by image and draw by draw.
 
     Args:
-        relative_shifts: Augmentation → `[images, draws, K]`, in the order of the columns; NaN in all K of a view without relative shifts.
+        contributions: Augmentation → `[images, draws, K]`, in the order of the columns; NaN in all K of a view without
+            contributions.
         cosine: Augmentation → `[images, draws]`.
         shape: Blocks, and heads of each.
-        missing: What the columns of a view without relative shifts hold: NaN; None = they are null.
+        missing: What the columns of a view without contributions hold: NaN; None = they are null.
     """
     depth, width = shape
     lengths = dict(zip(COLUMNS, (depth * width, depth, 1, 1, 1), strict=True))
     ends = np.cumsum([0, *lengths.values()])
     rows: list[dict[str, object]] = []
-    images, draws, _ = next(iter(relative_shifts.values())).shape
+    images, draws, _ = next(iter(contributions.values())).shape
     for image in range(images):
         rows.append({"image_id": f"{image}.jpg", "view": "original", "draw": 0})
         for draw in range(draws):
-            for name, values in relative_shifts.items():
+            for name, values in contributions.items():
                 own = values[image, draw]
                 row: dict[str, object] = {"image_id": f"{image}.jpg", "view": name, "draw": draw}
                 row["cosine_similarity"] = float(cosine[name][image, draw])

@@ -46,9 +46,9 @@ from support.asked import (
     with_text,
 )
 from support.graded import STRENGTH_METRICS, default_strength, with_grades
+from support.other_images import with_other_images
 from support.remembered import write_tables
 from support.shifts import with_shifts
-from support.unrelated import with_other_images
 
 SIZE = 32
 PIXEL_METRICS = PAPER_METRICS[3:]

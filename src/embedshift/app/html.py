@@ -77,7 +77,7 @@ def answer(shown: Look, scale: Scale, unsearched: str, has_map: bool) -> Markup:
 def in_words(value: float) -> str:
     """A relative shift as a sentence."""
     if math.isnan(value):
-        return "other images give no scale."
+        return "different images give no scale."
     if abs(value) < 1e-6:
         return "the embedding did not move."
     if value > 1:

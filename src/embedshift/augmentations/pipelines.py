@@ -21,7 +21,7 @@ Registered = Mapping[str, Sequence[Augmentation]]
 
 
 def read_pipelines(file: Path, registered: Registered) -> list[Augmentation]:
-    """Reads the augmentations of a file, in its order: name → one step, or a list of steps applied one after the other."""
+    """Reads the augmentations of a file, in its order: name → one step, or a list of steps in their order."""
     content = read_yaml(file)
     if not isinstance(content, dict) or not content:
         raise UsageError(f"{file}: give at least one pipeline, such as 'name: [step, step]'")

@@ -52,7 +52,7 @@ class Kind:
 
     change: Callable[[Pixels, float], Pixels]
     numbers: str
-    requires: Callable[[float], bool]
+    accepts: Callable[[float], bool]
 
 
 def _whole(*numbers: int) -> Callable[[float], bool]:
@@ -74,7 +74,7 @@ def purifier(name: str) -> Callable[[Pixels], Pixels]:
     if kind not in PURIFIERS:
         raise UsageError(f"purifier {name!r}: unknown kind; use one of {', '.join(PURIFIERS)}, such as jpeg:50")
     number = float(text) if re.fullmatch(r"(?=.)[0-9]{0,4}(\.[0-9]{1,4})?", text) else -1.0
-    if not PURIFIERS[kind].requires(number):
+    if not PURIFIERS[kind].accepts(number):
         raise UsageError(f"purifier {name!r}: {kind} needs {PURIFIERS[kind].numbers}, such as {_EXAMPLES[kind]}")
     if name != f"{kind}:{number:g}":  # two spellings would be two views
         raise UsageError(f"purifier {name!r}: write it {kind}:{number:g}")

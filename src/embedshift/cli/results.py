@@ -54,12 +54,12 @@ def summary_table(study: Study) -> Table:
 
 
 def tolerance_table(study: Study) -> Table:
-    """Returns for each family of rising strength its tolerance with interval, and the mean relative shift at every level."""
+    """Returns for each family of rising strength its tolerance with interval, and the relative shift at every level."""
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = (
-        f"{encoder.name} ({encoder.precision}), {measured} images; tolerance: the strength at which the mean relative shift "
-        f"reaches {RELATIVE_SHIFT:g}"
+        f"{encoder.name} ({encoder.precision}), {measured} images; tolerance: the strength at which the mean relative "
+        f"shift reaches {RELATIVE_SHIFT:g}"
     )
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("family", no_wrap=True)

@@ -24,7 +24,7 @@ class Signalled(BaseException):
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Inside the context the first signal raises `Signalled`; a second one, or some seconds, end the process at once."""
+    """Inside the context the first signal raises `Signalled`; a second one or some seconds end the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -19,7 +19,7 @@ BROKEN = (OSError, RuntimeError, ValueError, RecursionError)
 
 
 def cache_folder() -> Path:
-    """Returns `$EMBEDSHIFT_CACHE`, else `embedshift` in `$XDG_CACHE_HOME`, `~/.cache`, or macOS's `~/Library/Caches`."""
+    """`$EMBEDSHIFT_CACHE`, else `embedshift` in `$XDG_CACHE_HOME`, `~/.cache`, or macOS's `~/Library/Caches`."""
     if "EMBEDSHIFT_CACHE" in os.environ:
         return Path(os.environ["EMBEDSHIFT_CACHE"])
     usual = "Library/Caches" if sys.platform == "darwin" else ".cache"

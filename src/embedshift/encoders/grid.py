@@ -8,7 +8,7 @@ from embedshift.encoders.structure import patch_embedding
 
 
 class PatchGrid:
-    """Derives the grid from the convolution that cuts images into patches; without one, the grid is a square of tokens."""
+    """Derives the grid from the convolution that cuts images into patches; without one, it is a square of tokens."""
 
     def __init__(self, tower: nn.Module) -> None:
         self._seen: tuple[int, int] | None = None

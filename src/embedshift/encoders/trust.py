@@ -30,7 +30,7 @@ def closed(*, local: bool) -> Iterator[None]:
 
 
 def check_config(config: transformers.PretrainedConfig, model: str) -> None:
-    """Removes settings that would choose kernels or weight files from a configuration; refuses what needs other code."""
+    """Removes settings that choose kernels or weight files from a configuration; refuses what needs other code."""
     parts = [config, *(getattr(config, name, None) for name in config.sub_configs)]
     if any(getattr(part, "quantization_config", None) for part in parts):
         raise EmbedshiftError(f"{model}: its weights are quantized; give a checkpoint with full-precision weights")

@@ -4,13 +4,13 @@ import polars as pl
 
 from embedshift.statistics.sample import OF_A_SET
 
-# Between these relative shifts the nearest other image has a mark of its own; elsewhere its words would cover another mark's.
+# Between these relative shifts the nearest other image has a mark of its own; elsewhere the words of two marks overlap.
 _APART = 0.15, 0.85
 
 
 def marks(near: float | None, of: str = "other image") -> dict[float, tuple[str, str]]:
     """The marks of the ruler: relative shift → two lines of words."""
-    found = {0.0: ("same", "image"), 1.0: ("unrelated", "image")}
+    found = {0.0: ("same", "image"), 1.0: ("another", "image")}
     if near is not None and _APART[0] < near < _APART[1]:
         found[near] = "nearest", of
     return found
@@ -25,7 +25,7 @@ def nearest_cosine(geometry: pl.DataFrame | None) -> float | None:
     """Returns the mean cosine of an image with its nearest other one, from that table; None if it is not there."""
     if geometry is None:
         return None
-    found = geometry.filter((pl.col("what") == "original") & (pl.col("metric") == "nearest_cosine"))["value"]
+    found = geometry.filter((pl.col("views") == "original") & (pl.col("metric") == "nearest_cosine"))["value"]
     return next(iter(found.drop_nulls().to_list()), None)
 
 

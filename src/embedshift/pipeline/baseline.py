@@ -1,4 +1,4 @@
-"""The baseline of every metric: its values for other images, as pairs of originals of one shard."""
+"""The baseline of every metric: its values for different images, from pairs of originals of one shard."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -22,8 +22,8 @@ MOST_KEPT = 64
 
 def pairs_wanted(shard_images: int, study_images: int) -> int:
     """Returns how many pairs of originals a shard measures."""
-    relative_shift = -(-LEAST_PAIRS * shard_images // max(1, study_images))
-    return min(max(relative_shift, shard_images // IMAGES_PER_PAIR), shard_images * (shard_images - 1) // 2)
+    wanted = -(-LEAST_PAIRS * shard_images // max(1, study_images))
+    return min(max(wanted, shard_images // IMAGES_PER_PAIR), shard_images * (shard_images - 1) // 2)
 
 
 def pairs_of(count: int) -> Iterator[tuple[int, int]]:

@@ -20,7 +20,7 @@ from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
 from embedshift.pipeline.ready import ReadyEncoder, ready
 from embedshift.sources import (
-    Estimates,
+    ImageRef,
     Inspection,
     PairedSource,
     Shard,
@@ -57,7 +57,7 @@ class StudyContext:
     pairs: Mapping[str, Inspection] = field(default_factory=dict)
 
     @property
-    def samples(self) -> list[Estimates]:
+    def samples(self) -> list[ImageRef]:
         """All images, in order."""
         return [sample for shard in self.shards for sample in shard.samples]
 
@@ -137,7 +137,7 @@ def find_suite(config: StudyConfig) -> Suite:
     )
 
 
-def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Estimates], str]:
+def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[ImageRef], str]:
     """Returns the source of the images, the study's images in order, and the name of that order."""
     source = open_source(config.images)
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)

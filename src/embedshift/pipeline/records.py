@@ -34,7 +34,7 @@ def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
 
 
 class Rows:
-    """The rows of the images of one shard: for each the original, then draw by draw the augmentations in suite order."""
+    """The rows of a shard's images: for each the original, then draw by draw the augmentations in suite order."""
 
     def __init__(self, schema: pa.Schema, plan: Plan) -> None:
         self._schema, self._plan = schema, plan

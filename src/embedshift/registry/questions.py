@@ -50,11 +50,11 @@ class Question:
     Args:
         package: The import name of its folder: `__name__` of its `__init__.py`.
         sentence: The question as a sentence.
-        place: Its position among the questions, for the order of columns, tables and sections.
+        order: Its position among the questions, for the order of columns, tables and sections.
         switches: A frozen dataclass of its settings for a run, each a `setting`; None = no settings.
         is_asked: Function of these settings → whether a study asks the question; the default is always.
         choices: A frozen dataclass of its settings for tables and report; None = no settings.
-        of_pairs: Whether it makes sense for pairs, whose views another program made.
+        for_pairs: Whether it makes sense for pairs, whose views another program made.
         figures: Name → number and title of each figure that its `figures.py` draws, so that figures can be listed
             without importing matplotlib.
     """

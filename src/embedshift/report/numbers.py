@@ -30,7 +30,7 @@ def fixed(value: float | None, places: int) -> str:
 
 
 def with_interval(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
-    """Formats a relative shift and its interval; without an interval with at least two figures and at most four decimals."""
+    """Formats a number and its interval; without an interval, two figures or more and four decimals at most."""
     if value is None or low is None or high is None:
         return fixed(value, 2 if value is None or value >= 0.1 else 3 if value >= 0.01 else 4), MISSING
     places = interval_decimals(low, high)
@@ -38,7 +38,7 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
 
 
 def in_percent(value: float | None, low: float | None = None, high: float | None = None) -> tuple[str, str]:
-    """Formats a relative shift and its interval in percent, with at least one decimal."""
+    """Formats a fraction and its interval in percent, with at least one decimal."""
     if value is None:
         return MISSING, MISSING
     if low is None or high is None:

@@ -48,7 +48,7 @@ def question_sections(page: PageInput) -> list[tuple[Section, Markup]]:
 
 def render(sections: Sequence[tuple[Section, Markup]], **content: Any) -> str:
     """Returns the page."""
-    ordered = sorted(sections, key=lambda pair: pair[0].place)
+    ordered = sorted(sections, key=lambda pair: pair[0].order)
     contents = [(section.id, section.title) for section, _ in ordered]
     # Read as a file, because the function that returns it would import all of plotly.
     script = Markup((importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"))

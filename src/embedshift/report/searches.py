@@ -19,7 +19,7 @@ NAMED = 6
 
 
 def sentences(search: pl.DataFrame, among: str) -> list[Markup]:
-    """Describes how often a search finds the original first, and under which augmentations it rarely or mostly misses."""
+    """Describes how often a search finds the original first, and under which augmentations it often misses."""
     rows = search.filter(pl.col("metric") == RECALL).drop_nulls("value").sort("value", maintain_order=True).to_dicts()
     if not rows:
         return []

@@ -125,7 +125,7 @@ class AttackRecord:
 
 
 def attack_of(images: Sequence[str], variants: Mapping[str, str]) -> Json:
-    """What a study stores about the attack that made its variants: the fields of `AttackRecord`; empty without attack."""
+    """What a study stores about the attack that made its variants, as in `AttackRecord`; empty without attack."""
     if len(images) != 1 or is_url(images[0]) or not Path(images[0]).expanduser().is_dir():
         return {}
     originals = Path(images[0]).expanduser().resolve()
@@ -143,11 +143,11 @@ def attack_of(images: Sequence[str], variants: Mapping[str, str]) -> Json:
     identity = attack.identity
     told: Json = {"encoder": attack.encoder, "weights_hash": identity.get("weights_hash")}
     told |= {"steps": identity.get("steps"), "target": identity.get("target") is not None, "variants": made}
-    told_of(told)
+    attack_record_of(told)
     return told if made else {}
 
 
-def told_of(told: Mapping[str, Any]) -> AttackRecord | None:
+def attack_record_of(told: Mapping[str, Any]) -> AttackRecord | None:
     """Reads what a study's `identity` stores about the attack; None if it stores nothing."""
     if not told:
         return None

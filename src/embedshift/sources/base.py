@@ -1,4 +1,4 @@
-"""The contract of a source, and functions that all sources fraction."""
+"""The contract of a source, and functions that all sources share."""
 
 import json
 import os
@@ -45,13 +45,13 @@ class Source(Protocol):
     """A collection of images."""
 
     @property
-    def samples(self) -> Sequence[ImageRef]: ...  # noqa: D102
+    def samples(self) -> Sequence[ImageRef]: ...
 
     @property
-    def skipped(self) -> Mapping[str, int]: ...  # noqa: D102
+    def skipped(self) -> Mapping[str, int]: ...
 
     @property
-    def description(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def description(self) -> Mapping[str, Any]: ...
 
     def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one image; raises OSError or EmbedshiftError with the reason."""

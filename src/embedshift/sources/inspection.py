@@ -59,7 +59,7 @@ def inspect(source: PairedSource) -> dict[str, Inspection]:
 def _all(source: PairedSource) -> Iterator[tuple[ImageRef, dict[str, _Look]]]:
     """Yields every image with an inspection of its variants."""
     samples = sorted(source.samples, key=lambda sample: (source.block(sample) or ("", 0), sample.image_id))
-    # A source that reads blocks keeps the last of them, and threads cannot fraction it.
+    # A source that reads blocks keeps the last of them, and threads cannot share it.
     alone = all(source.block(sample) is None for sample in samples)
     with ThreadPoolExecutor(_THREADS * (os.cpu_count() or 1) if alone else 1) as threads:
         for start in range(0, len(samples), _AT_ONCE):

@@ -64,8 +64,8 @@ class Roots:
     places: Sequence[str]
 
     @classmethod
-    def known(cls, *more: str | Path) -> "Roots":
-        """Returns the stored roots, and `more`."""
+    def allowed(cls, *more: str | Path) -> "Roots":
+        """Returns the places that may be read: the stored roots, and `more`."""
         return cls((*_noted(), *(_real(str(place)) for place in more)))
 
     def check(self, place: str) -> None:

@@ -1,4 +1,4 @@
-"""The baseline of a metric, its value for other images, and relative shifts: shifts as fractions of the distance to it."""
+"""The baseline of a metric, its value for different images, and shifts as fractions of the distance to it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ import scipy
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import LEVEL, equal_tailed, known
+from embedshift.statistics.intervals import LEVEL, ends_or_nan, equal_tailed
 from embedshift.statistics.resamples import RESAMPLES, over, resampled, weights
 from embedshift.statistics.sample import Estimates
 from embedshift.statistics.vectors import unit
 
-# Originals whose vectors a study keeps: of so many images, the baseline is exact over all pairs whatever the metric; and
-# groups of images that a larger study's sums are kept by.
+# Originals whose vectors a study keeps: up to so many images, the baseline of every metric is exact over all pairs.
+# And the groups of images by which a larger study keeps its sums.
 KEPT, GROUPS = 1_024, 512
 # The number of standard errors by which a baseline must differ from no change to be a scale.
 _DISTINCT = 3.0
@@ -110,7 +110,7 @@ def merged(sums: Mapping[str, Values], most: int = GROUPS) -> dict[str, Values]:
 
 @dataclass(frozen=True)
 class RelativeShifts:
-    """Shifts as relative shifts, `[A]`: 0 = no change, 1 = as far as another image."""
+    """Relative shifts, `[A]`: 0 = no change, 1 = as far as another image."""
 
     value: Values
     low: Values
@@ -120,7 +120,7 @@ class RelativeShifts:
 def relative_shifts(
     sample: Estimates, baseline: Baseline, no_change: float, *, seed: int, limits: tuple[float, float] | None = None
 ) -> RelativeShifts:
-    """Returns the relative shifts (no change - mean) / (no change - baseline) with 95 % intervals; the baseline is resampled too."""
+    """Returns (no change - mean) / (no change - baseline) with 95 % intervals; the baseline is resampled too."""
     scale = no_change - baseline.value
     nothing = np.full(len(sample.mean), np.nan)
     if not is_scale(baseline, no_change):
@@ -130,26 +130,26 @@ def relative_shifts(
         low, high = _with_sampled_baseline(sample, baseline, value, no_change, seed)
     else:
         low, high = _with_exact_baseline(sample, baseline.pairs, value, no_change, seed)
-    low, high = known(sample, low, high)
+    low, high = ends_or_nan(sample, low, high)
     bounds = sorted((no_change - bound) / scale for bound in limits) if limits else (-np.inf, np.inf)
     return RelativeShifts(value, *(np.clip(end, *bounds) + 0.0 for end in (low, high)))
 
 
 def relative_shift(values: ArrayLike, baseline: Baseline, no_change: float) -> Values:
-    """Values of a metric as relative shifts; NaN where the baseline is no scale."""
+    """Relative shifts of a metric's values; NaN where the baseline is no scale."""
     found = (no_change - np.asarray(values, np.float64)) / (no_change - baseline.value or np.nan)
     # No negative zero, which would be printed with its sign.
     return found + 0.0 if is_scale(baseline, no_change) else np.full(found.shape, np.nan)
 
 
 def is_scale(baseline: Baseline, no_change: float) -> bool:
-    """Returns whether a baseline is at least three standard errors away from no change, so that relative shifts make sense."""
+    """Returns whether a baseline is three standard errors or more from no change, so that it gives a scale."""
     scale = abs(no_change - baseline.value)
     return bool(np.isfinite(scale) and scale > max(_DISTINCT * baseline.error, 1e-9 * max(1.0, abs(no_change))))
 
 
 def relative_shifts_of_binary(sample: Estimates, baseline: Baseline, low: Values, high: Values) -> RelativeShifts:
-    """Returns the relative shifts of a binary metric, from its own intervals and the baseline's error (Zou and Donner 2008)."""
+    """Returns relative shifts of a binary metric, from its intervals and the baseline's error (Zou and Donner 2008)."""
     if not baseline.value > _DISTINCT * baseline.error:
         nothing = np.full(len(sample.mean), np.nan)
         return RelativeShifts(nothing, nothing, nothing)

@@ -52,7 +52,7 @@ def mean_interval(
     for places, part in sample.of_those_that_have(LEAST_IMAGES):
         for end, own in zip(ends, _bootstrap_t(part, seed), strict=True):
             end[places] = own + (sample.mean[places] - part.mean)
-    below, above = known(sample, *ends)
+    below, above = ends_or_nan(sample, *ends)
     return np.maximum(below, least), np.minimum(above, most)
 
 
@@ -85,7 +85,7 @@ def equal_tailed(value: Values, error: Values, deviations: Values) -> tuple[Valu
     return low, high
 
 
-def known(sample: Estimates, low: Values, high: Values) -> tuple[Values, Values]:
+def ends_or_nan(sample: Estimates, low: Values, high: Values) -> tuple[Values, Values]:
     """Replaces ends of intervals by NaN if there are too few images or an end is infinite."""
     there = (sample.having >= LEAST_IMAGES) & np.isfinite(low) & np.isfinite(high)
     return np.where(there, low, np.nan), np.where(there, high, np.nan)
@@ -132,7 +132,7 @@ def proportion_interval(sample: Estimates) -> tuple[Values, Values]:
         t = scipy.special.stdtrit(sample.counts - 1, 1 - tail) / scipy.special.stdtrit(n - 1, 1 - tail)
         effective = np.where(sample.counts > n, effective * t**2, n)
         effective = np.where((sample.variance > 0) & np.isfinite(effective), np.minimum(effective, sample.counts), n)
-    return known(sample, *clopper_pearson(p * effective, effective))
+    return ends_or_nan(sample, *clopper_pearson(p * effective, effective))
 
 
 def clopper_pearson(found: ArrayLike, number: ArrayLike) -> tuple[Values, Values]:
@@ -225,5 +225,5 @@ def simultaneous_intervals(
         critical[places[found]] = np.quantile(t[:, found].max(axis=1), LEVEL, method="higher")
     with np.errstate(invalid="ignore"):
         margin = np.where(sample.error > 0, critical * sample.error, 0.0)
-        low, high = known(sample, sample.mean - margin, sample.mean + margin)
+        low, high = ends_or_nan(sample, sample.mean - margin, sample.mean + margin)
         return SimultaneousIntervals(low, high, (low > 0) | (high < 0))

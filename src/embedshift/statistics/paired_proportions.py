@@ -9,7 +9,7 @@ from embedshift.statistics.intervals import LEVEL
 _Z = float(scipy.special.ndtri((1 + LEVEL) / 2))
 
 
-def difference_of_relative_shifts(gained: float, lost: float, number: float) -> tuple[float, float]:
+def difference_of_proportions(gained: float, lost: float, number: float) -> tuple[float, float]:
     """Returns Tango's 95 % score interval of the difference of two paired proportions."""
     return -_upper(lost, gained, number), _upper(gained, lost, number)
 

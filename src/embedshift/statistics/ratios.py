@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import equal_tailed, known, mean_interval
+from embedshift.statistics.intervals import ends_or_nan, equal_tailed, mean_interval
 from embedshift.statistics.resamples import RESAMPLES, over, weights
 from embedshift.statistics.sample import gather
 
@@ -24,22 +24,20 @@ def of_ratios(parts: Iterable[tuple[Values, Values]], *, seed: int) -> tuple[Val
     if sample.values is None:
         return sample.mean, *mean_interval(sample, seed=seed)
     below = np.concatenate(kept)
-    fraction = below / (below.mean() or 1.0)
+    size = below / (below.mean() or 1.0)
     off = np.nan_to_num(sample.values - sample.mean)
     drawn = weights(sample.images, seed=seed, resamples=RESAMPLES)
-    deviations = np.vstack([_studentised(each, off, fraction, sample.error) for each in drawn])
-    return sample.mean, *known(sample, *equal_tailed(sample.mean, sample.error, deviations))
+    deviations = np.vstack([_studentised(each, off, size, sample.error) for each in drawn])
+    return sample.mean, *ends_or_nan(sample, *equal_tailed(sample.mean, sample.error, deviations))
 
 
-def _studentised(drawn: Values, off: Values, fraction: Values, error: Values) -> Values:
+def _studentised(drawn: Values, off: Values, size: Values, error: Values) -> Values:
     """Returns deviations of resampled ratios in their own standard errors, `[R, K]`."""
-    images = len(fraction)
+    images = len(size)
     with np.errstate(invalid="ignore", divide="ignore"):
-        total = (drawn @ fraction)[:, None]
+        total = (drawn @ size)[:, None]
         moved = drawn @ off / total
-        squares = (
-            drawn @ off**2 - 2 * moved * (drawn @ (off * fraction[:, None])) + moved**2 * (drawn @ fraction**2)[:, None]
-        )
+        squares = drawn @ off**2 - 2 * moved * (drawn @ (off * size[:, None])) + moved**2 * (drawn @ size**2)[:, None]
         spread = np.sqrt(np.maximum(squares, 0.0) * images / max(1, images - 1)) / total
     # In a resample without spread, rounding would look like a tiny spread.
     t = over(moved, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))

@@ -15,7 +15,7 @@ _CHUNK = 2**21
 
 
 def weights(count: int, *, seed: int, resamples: int) -> Iterator[Values]:
-    """Yields how often each of `count` items is drawn in bootstrap resamples, some resamples at a time: `[r, count]`."""
+    """Yields how often each of `count` items is drawn in resamples, some resamples at a time: `[r, count]`."""
     if resamples * count <= _CHUNK:
         yield _kept_weights(count, seed, resamples)
     else:

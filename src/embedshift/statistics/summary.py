@@ -132,7 +132,7 @@ def ranked_metrics(summary: pl.DataFrame) -> list[str]:
 
 
 def performance(of: Measured, metrics: Sequence[str], *, seed: int, baselines: Mapping[str, Baseline]) -> pl.DataFrame:
-    """Returns the interval of each augmentation's mean performance, and its baseline: the mean of the metrics' baselines."""
+    """Returns the interval of each augmentation's mean performance, and its baseline: the mean of all baselines."""
     count = len(of.augmentations)
     if not metrics:
         return pl.DataFrame({"augmentation": of.augmentations}, schema_overrides=PERFORMANCE_SCHEMA).select(

@@ -57,4 +57,6 @@ def _fraction(unit: str) -> str | None:
     for ending, words in _FRACTIONS.items():
         if unit.endswith(ending):
             return words
-    return unit if unit == "hidden" else None
+    if unit == "hidden":
+        return unit
+    return unit.removeprefix("fraction").strip() if unit.split()[:1] == ["fraction"] else None

@@ -1,4 +1,4 @@
-"""Computes the baseline of every metric from the shards' sums over other images."""
+"""Computes the baseline of every metric from the shards' sums over pairs of images."""
 
 import functools
 from collections.abc import Iterable, Mapping
@@ -62,6 +62,6 @@ def joined(parts: Iterable[Mapping[str, Values]], *, units: int = 0, vectors: in
 
 
 def group_sizes(known: Mapping[str, Baseline]) -> list[int] | None:
-    """Returns the sizes of the groups of images by which exact baselines are resampled; None if no baseline is exact."""
+    """Returns the sizes of the groups of images by which exact baselines are resampled; None without exact ones."""
     pairs = [baseline.pairs for baseline in known.values() if baseline.pairs is not None]
     return [int(count) for count in pairs[0].images] if pairs else None

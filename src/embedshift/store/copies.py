@@ -7,7 +7,7 @@ from embedshift.store.reader import Reader
 
 def copies(reader: Reader) -> int:
     """Returns how many measured images repeat another image's pixels: images minus different pixels."""
-    # Eight bytes stand for a hash of 32 characters; among a million images two relative shift them with a chance of 3e-8.
+    # Eight bytes stand for a hash of 32 characters; of a million images two share them by a chance of 3e-8.
     pixels = reader.rows().filter(pl.col("pixels").is_not_null()).select(pl.col("pixels").hash(seed=0).alias("pixels"))
     counted = pixels.select(images=pl.len(), different=pl.col("pixels").n_unique()).collect(engine="streaming")
     return int(counted["images"][0]) - int(counted["different"][0])

@@ -74,7 +74,7 @@ class Reader:
     @functools.cached_property
     def roots(self) -> Roots:
         """The places below which its images may be read."""
-        return Roots.known(*([] if self.images_root is None else [self.images_root]))
+        return Roots.allowed(*([] if self.images_root is None else [self.images_root]))
 
     @functools.cached_property
     def unseen(self) -> str:

@@ -22,11 +22,11 @@ class Table:
         name: Name of the table and its files.
         make: Reader → table; empty if the study lacks the data.
         reads: Names of tables that it reads through the reader; they are made before it.
-        possible: Reader → whether a study that asked the question has it.
-        takes: What a study must have for it, in words; "" = what the question's switches request.
+        is_available: Reader → whether a study that asked the question has it.
+        requires: What a study must have for it, in words; "" = what the question's switches request.
         labels: For a table that takes long to make: what it is made from, in addition to the shards. While its file has
             equal labels and the shards are the same, it is read and not made again.
-        of_images: Whether it has rows for every image. It is then written only as Parquet, and no output lists it.
+        per_image: Whether it has rows for every image. It is then written only as Parquet, and no output lists it.
         names: Columns that hold names of images; its files hold hashes instead if images may not be shown.
     """
 

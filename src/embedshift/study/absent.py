@@ -13,7 +13,7 @@ def why_not(reader: Reader, name: str) -> str:
     for each in (QUESTIONS[question] for question in QUESTIONS):
         table = next((table for table in tables_of([each]) if table.name == name), None)
         if table is not None and table.requires and each in reader.questions:
-            return f"no {name} here: it needs {table.takes}"
+            return f"no {name} here: it needs {table.requires}"
         if table is not None and not each.for_pairs:
             return f"no {name} here: it is not available for pairs"
         if table is not None:

@@ -43,10 +43,10 @@ class Comparison:
             similarity.
         comparison: One row per augmentation, metric and study except the first: `augmentation, metric, study,
             reference, n, mean, reference_mean, difference, ci_low, ci_high, significant`. `difference` is mean minus
-            reference_mean, with its own 95 % interval (bootstrap-t of the differences of the images). `significant` says
-            whether the difference is not 0, by intervals that hold at 95 % for all augmentations of the metric and
-            study at once. Fewer than eight images give no interval, and nothing is significant. A metric in an encoder's
-            own units (L2 distance) has a difference only between studies with the same weights.
+            reference_mean, with its own 95 % interval (bootstrap-t of the differences of the images). `significant`
+            says whether the difference is not 0, by intervals that hold at 95 % for all augmentations of the metric
+            and study at once. Fewer than eight images give no interval, and nothing is significant. A metric in an
+            encoder's own units (L2 distance) has a difference only between studies with the same weights.
         side_by_side: `augmentation, metric`, and one column of means per study.
         ranking: `study, augmentation, mean_performance, rank`, over the radar metrics that all studies have.
         largest: For each study and metric the value of `summary` that differs most from the reference's: `study,
@@ -247,7 +247,7 @@ def _pair(sides: _Sides) -> tuple[pl.DataFrame, pl.DataFrame]:
         {"augmentation": name, **row} for a, name in enumerate(names) for rows in compared for row in rows[a]
     ]
     told = [
-        {"augmentation": augmentation, "metric": metric, "study": name, "mean": numbers.known(mean[s, a])}
+        {"augmentation": augmentation, "metric": metric, "study": name, "mean": numbers.none_if_nan(mean[s, a])}
         for a, augmentation in enumerate(names)
         for metric, mean in zip(sides.metrics, means, strict=True)
         for s, name in enumerate(sides.names)

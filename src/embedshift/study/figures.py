@@ -81,7 +81,7 @@ def differences(data: "Comparison") -> Figure:
 
 @comparison_figure("tolerances")
 def tolerances(data: "Comparison") -> Figure:
-    """One row per family: each study's tolerance by relative shift on the scale of the family's levels, with its interval."""
+    """One row per family: each study's tolerance by relative shift on the scale of the levels, with its interval."""
     if data.tolerances.is_empty():
         raise UsageError("figure 'tolerances': the augmentations of these studies are not families")
     names, families = data.studies["study"].to_list(), {family.name: family for family in data.families}

@@ -54,15 +54,19 @@ def paired(
         for a, found in enumerate(rows):
             row: Json = {"metric": metric, "study": names[s], "reference": names[0]}
             row |= {"n": int(min(number[0, a], number[s, a])), "significant": False}
-            row |= {"mean": known(means[s, a]), "reference_mean": known(means[0, a])}
+            row |= {"mean": none_if_nan(means[s, a]), "reference_mean": none_if_nan(means[0, a])}
             if row["n"] and may_differ[s]:
-                row |= {"difference": known(apart.mean[a]), "ci_low": known(low[a]), "ci_high": known(high[a])}
+                row |= {
+                    "difference": none_if_nan(apart.mean[a]),
+                    "ci_low": none_if_nan(low[a]),
+                    "ci_high": none_if_nan(high[a]),
+                }
                 row["significant"] = bool(significant[a])
             found.append(row)
     return means, rows
 
 
-def known(value: float) -> float | None:
+def none_if_nan(value: float) -> float | None:
     """Returns the value, or None for NaN."""
     return None if math.isnan(value) else float(value)
 
@@ -92,7 +96,7 @@ def rank_correlations(means: pl.DataFrame, ranking: pl.DataFrame, names: Sequenc
 def spearman(first: pl.Series, second: pl.Series) -> float | None:
     """Returns Spearman's rank correlation where both have a value; None if there is no order to compare."""
     both = pl.DataFrame({"first": first, "second": second}).drop_nulls()
-    return None if len(both) < 2 else known(both.select(pl.corr("first", "second", method="spearman")).item())
+    return None if len(both) < 2 else none_if_nan(both.select(pl.corr("first", "second", method="spearman")).item())
 
 
 def largest_differences(summary: pl.DataFrame, reference: pl.DataFrame) -> pl.DataFrame:

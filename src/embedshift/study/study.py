@@ -98,7 +98,7 @@ class Study(Exports):
         return found
 
     def summary(self) -> pl.DataFrame:
-        """One row per augmentation and metric: mean with 95 % interval, spread, baseline and relative shift with interval."""
+        """One row per augmentation and metric: mean and relative shift with 95 % intervals, spread, baseline."""
         return self.table("summary")
 
     def ranking(self) -> pl.DataFrame:
@@ -106,7 +106,7 @@ class Study(Exports):
         return self.table("ranking")
 
     def differences(self) -> pl.DataFrame:
-        """One row per metric and pair of augmentations: the difference paired by image, and whether it is significant."""
+        """One row per metric and pair of augmentations: the difference paired by image, and whether significant."""
         return self.table("differences")
 
     def directions(self) -> pl.DataFrame:
@@ -118,7 +118,7 @@ class Study(Exports):
         return self.table("strength")
 
     def tolerance(self) -> pl.DataFrame:
-        """One row per family: the strength at which the mean relative shift of the cosine reaches 0.1, with its interval."""
+        """One row per family: the strength at which the cosine's mean relative shift reaches 0.1, with interval."""
         return self.table("tolerance")
 
     def search(
@@ -182,7 +182,7 @@ class Study(Exports):
         return self.table("layers")
 
     def heads(self) -> pl.DataFrame:
-        """Contribution of heads and MLPs to the shift: `augmentation, layer, part, relative_shift, ci_low, ci_high`."""
+        """Contribution of heads and MLPs to the shift: `augmentation, layer, part, contribution, ci_low, ci_high`."""
         return self.table("heads")
 
     def words(self) -> pl.DataFrame:
@@ -202,7 +202,7 @@ class Study(Exports):
         return self.table("text_search")
 
     def zero_shot(self) -> pl.DataFrame:
-        """By augmentation: the relative shift of views that keep their original's class, and the margin of that class."""
+        """By augmentation: the fraction of views that keep their original's class, and the margin of that class."""
         return self.table("zero_shot")
 
     def write_tables(self, tree: "Tree | None" = None) -> None:

@@ -46,7 +46,7 @@ class PullBack:
 
 
 def pull_back(function: Callable[[Tensor], Tensor], originals: Tensor, views: Tensor) -> PullBack:
-    """Pulls the shift between the unit embeddings of P pairs back to the tokens from which the embeddings are computed."""
+    """Pulls the shift between the unit embeddings of P pairs back to the tokens that the embeddings are made of."""
     count, both = len(views), torch.cat([originals, views])
     mode = SecantAttention()
     with torch.enable_grad(), mode:

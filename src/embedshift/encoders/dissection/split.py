@@ -19,7 +19,7 @@ INEXACT = 1e-3
 
 @dataclass(frozen=True)
 class HeadContributions:
-    """Contributions of the shifts of P views; they add up to 1 for each view, and are NaN for one that has not moved."""
+    """Contributions to the shifts of P views; they add up to 1 for each view, and are NaN if it has not moved."""
 
     heads: Tensor
     mlps: Tensor

@@ -12,7 +12,7 @@ from embedshift.encoders.written import AttendedTensor, AttentionInterceptor
 
 @dataclass(frozen=True)
 class TokenContributions:
-    """Contributions of the shifts of P views that the last block's attention carries, by attended token."""
+    """Contributions of the last block's attention to the shifts of P views, by attended token."""
 
     pattern: Tensor
     values: Tensor

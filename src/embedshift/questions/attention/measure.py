@@ -180,7 +180,7 @@ class MEASURE(Measure):
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
-        """Compares the maps of two images; other images share no motion, so that no map is moved."""
+        """Compares the maps of two images; different images share no motion, so that no map is moved."""
         values = self._unmoved(output, plan)
         if output.attention is not None and (names := self.needing("aligned")):
             one, other = scaled_map(output.attention, plan.preprocess.size)

@@ -74,7 +74,7 @@ def _spread(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _sorted(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row], list[Row]]:
-    """Splits rows into significant above 0, significant below 0, not significant, and too few images; drops empty ones."""
+    """Splits rows into significant above 0, significant below 0, not significant, too few images; drops empty ones."""
     few = [row for row in rows if 0 < row["n"] < LEAST_IMAGES]
     known = [row for row in rows if row["n"] >= LEAST_IMAGES]
     above = [row for row in known if row["significant"] and row["difference"] > 0]

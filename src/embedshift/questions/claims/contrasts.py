@@ -64,7 +64,7 @@ class Contrasts:
 
 
 def most_outlying(drawn: Values, found: Values) -> float:
-    """Returns the p of the most outlying of several numbers, among all that can be significant (max-T); 1 if none can."""
+    """Returns the p of the most outlying of the numbers that can be significant (max-T); 1 if none can."""
     known = intervals.bounded(drawn.T)
     return float(fraction(drawn[known].max(axis=0) >= found[known].max())) if known.any() else 1.0
 

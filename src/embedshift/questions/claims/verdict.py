@@ -22,7 +22,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("estimate", "ci_low", "ci_high"), pl.Float64),
     "verdict": pl.String,
     **dict.fromkeys(("p_value", "p_adjusted"), pl.Float64),
-    "takes": pl.String,
+    "requires": pl.String,
 }
 
 
@@ -68,7 +68,7 @@ def judge(claims: Sequence[Claim], bootstrap: Bootstrap) -> pl.DataFrame:
     adjusted = dict(zip(p, holm(list(p.values())).reshape(-1, 2).tolist(), strict=True))
     rows: list[dict[str, object]] = []
     for place, (claim, found) in enumerate(zip(claims, findings, strict=True)):
-        row: dict[str, object] = {"claim": claim.name, "statement": claim.statement, "takes": claim.test.requires}
+        row: dict[str, object] = {"claim": claim.name, "statement": claim.statement, "requires": claim.test.requires}
         if found is None:
             row["verdict"] = NOT_TESTABLE
         else:

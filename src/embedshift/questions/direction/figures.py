@@ -11,7 +11,7 @@ from embedshift.figures.style import column_names, human, new_figure
 from embedshift.statistics.clusters import branches, linkage_matrix
 
 PANELS = {"directions": "mean shifts", "directions_of_images": "shifts of one image, mean over images"}
-# From one way through unrelated to the opposite way.
+# From the same direction through a right angle to the opposite one.
 COLOURS = "RdBu_r"
 # Up to this many augmentations each cell has its number, which would be too small in more cells.
 WRITTEN = 12

@@ -24,7 +24,7 @@ def section(page: PageInput) -> Section | None:
 
 
 def row_of(row: Json) -> Json:
-    """Formats a row of the table `shifts`; the distance relative to others is empty unless the relative shift is above `FAR`."""
+    """Formats a row of the table `shifts`; `relative_to_others` only where the relative shift is above `FAR`."""
     numbers = {
         name: fixed(row[name], 2) for name in ("resultant", "resultant_by_chance", "split_half", "relative_to_others")
     }
@@ -37,7 +37,7 @@ TERMS = {
     "original, both normalised to length 1.",
     "resultant length": "Length of the mean shift divided by the mean length of shifts: 1 = the same direction for all "
     "images.",
-    "distance relative to others": "Mean distance from a view's own original divided by that from the originals of other images.",
+    "distance relative to others": "Mean distance from a view's own original divided by that from the other originals.",
 }
 
 PART = Part(section, terms=TERMS)

@@ -36,9 +36,8 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
     most, least = rows[0], rows[-1]
     scale = scale_of(most["baseline"], images)
     name, far = most["augmentation"], Markup("<b>{}</b> of the distance to another image").format(_relative_shift(most))
-    crossed = [_crossed(row, cross) for row in rows if row["relative_shift"] > FAR and row["augmentation"] in cross][
-        :NAMED
-    ]
+    far_ones = [row for row in rows if row["relative_shift"] > FAR and row["augmentation"] in cross]
+    crossed = [_crossed(row, cross) for row in far_ones[:NAMED]]
     if len(rows) == 1:
         words = "<b>{}</b>, the only augmentation, moves the embedding of {}: {}."
         return [Markup(words).format(name, encoder, far), *crossed, scale]
@@ -56,18 +55,15 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
 
 def scale_of(baseline: float, images: int) -> Markup:
     """Explains a relative shift: the baseline, and the meaning of the brackets."""
-    words = (
-        "This fraction is the <b>relative shift</b>: the mean cosine distance (1 − cosine similarity) between view and "
-    )
-    words += "original, divided by that between other images of this set (1 − {}). 0 = unchanged, 1 = as far as "
-    words += "another image.{}"
-    return Markup(words).format(
-        fixed(baseline, 3), "" if images < LEAST_IMAGES else " Brackets contain 95 % intervals."
-    )
+    words = "This fraction is the <b>relative shift</b>: the mean cosine distance (1 − cosine similarity) between view "
+    words += "and original, divided by that between different images of this set (1 − {}). 0 = unchanged, 1 = as far "
+    words += "as another image.{}"
+    brackets = "" if images < LEAST_IMAGES else " Brackets contain 95 % intervals."
+    return Markup(words).format(fixed(baseline, 3), brackets)
 
 
 def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:
-    """Describes the case in which other images give no scale."""
+    """Describes the case in which different images give no scale."""
     most, least, baseline = rows[0], rows[-1], rows[0]["baseline"]
     if most["mean"] > 1.0 - ROUNDING:
         first = Markup("No augmentation moves the embedding of {}: every mean cosine similarity is 1.").format(encoder)
@@ -83,7 +79,7 @@ def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:
         ).format(fixed(most["mean"], 3), most["augmentation"], fixed(least["mean"], 3), least["augmentation"])
     if baseline is None:
         return [first, Markup("There is no relative shift, because it needs at least two images.")]
-    why = "There is no relative shift: the mean cosine similarity of other images, {}, cannot be distinguished from 1."
+    why = "There is no relative shift: the mean cosine similarity of different images, {}, is no different from 1."
     return [first, Markup(why).format(fixed(baseline, 3))]
 
 
@@ -93,7 +89,7 @@ def _relative_shift(row: Row) -> str:
 
 
 def _crossed(row: Row, cross: Mapping[str, float]) -> Markup:
-    """Describes the cross baseline."""
+    """Describes how far the views are from their own originals, relative to others."""
     value = cross[row["augmentation"]]
     meaning = ": its embedding no longer identifies the image" if value >= _NO_NEARER else ""
     words = (

@@ -13,7 +13,7 @@ from embedshift.statistics.summary import COSINE
 
 
 def has_relative_shift(data: FigureInput) -> bool:
-    """Returns whether other images give a scale."""
+    """Returns whether different images give a scale."""
     return bool(np.isfinite(data.statistic("relative_shift", COSINE)).any())
 
 
@@ -31,7 +31,7 @@ def ruler(data: FigureInput, title: str) -> Figure:
     """One dot per augmentation with its interval, the furthest on top; lines at 0, the nearest other image, and 1."""
     if not has_relative_shift(data):
         raise EmbedshiftError(
-            "figure 'ruler': this study has no relative shift, because other images are missing or as similar as equal ones"
+            "figure 'ruler': this study has no relative shift: too few images, or all as similar as equal ones"
         )
     relative_shift, low, high = (
         data.statistic(name, COSINE) for name in ("relative_shift", "relative_shift_low", "relative_shift_high")
@@ -60,7 +60,7 @@ def ruler(data: FigureInput, title: str) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(scale.ends(float(np.nanmin(low, initial=0.0)), float(np.nanmax(right, initial=0.0))))
-    axes.set_xlabel("relative shift: shift as a fraction of the distance to another image")
+    axes.set_xlabel("relative shift: the shift as a fraction of the distance to another image")
     return drawn
 
 

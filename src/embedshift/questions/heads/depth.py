@@ -67,7 +67,7 @@ def _pools(table: pl.DataFrame) -> bool:
 
 
 def _way(table: pl.DataFrame, name: str) -> tuple[Values, float]:
-    """Returns one augmentation's contributions in the order of the columns, and its absolute sum; NaN if there are none."""
+    """Returns one augmentation's contributions in the order of the columns, and their absolute sum; NaN without any."""
     own = table.filter(augmentation=name).with_columns(pl.col("contribution").fill_null(np.nan))
     single = dict(own.filter(layer=0).select("part", "contribution").iter_rows())
     blocks = own.filter(part=PATTERN).sort("layer")["contribution"].to_list()

@@ -32,7 +32,7 @@ LEAST = 0.005
 
 
 def _needed(data: FigureInput) -> tuple[dict[str, HeadContributions], list[str], dict[str, float]]:
-    """Returns the contributions, the augmentations with contributions from the furthest on, and 1 - mean cosine of each."""
+    """Returns the contributions, the augmentations that have them, the furthest first, and 1 - mean cosine of each."""
     table = data.table("heads")
     if table is None:
         raise UsageError("the study has no heads; run it with `heads`")
@@ -53,9 +53,7 @@ def heads_map(data: FigureInput, title: str) -> Figure:
     of_heads = np.concatenate([contributions[name].heads.ravel() for name in shown])
     end = float(np.nanmax(np.abs(of_heads), initial=0.0)) or 1.0
     if (np.nan_to_num([contributions[name].mlps for name in shown]) > end).any():
-        notes.append(
-            "the colour scale ends at the largest contribution of a head; larger contributions of MLPs have the same colour"
-        )
+        notes.append("the colours end at the largest contribution of a head; larger ones of MLPs have the same colour")
     columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
     titles = [wrap(human(name), PANEL, 9, bold=True) for name in shown]
@@ -99,7 +97,7 @@ def _panel(axes: Axes, contributions: HeadContributions, end: float) -> Any:
 
 @figure("heads_bars", section=True, is_available=has_table("heads"))
 def heads_bars(data: FigureInput, title: str) -> Figure:
-    """One bar per augmentation, the furthest on top: in points of the shift at the left, as contributions at the right."""
+    """One bar per augmentation, the furthest on top: points of the shift at the left, contributions at the right."""
     contributions, names, shift = _needed(data)
     by_part = parts_of([contributions[name] for name in names])
     shown = {words: values for words, (_, values) in by_part.items() if np.nanmax(np.abs(values), initial=0.0) >= LEAST}

@@ -45,7 +45,7 @@ def head_effect(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) 
     count = length_of(rows, PUT_BACK)
 
     def last(values: Values) -> Values:
-        """Splits `[b, draws, H + L * H]` into the effects and the contributions of the last block, `[b, draws, 2 * H]`."""
+        """Splits `[b, draws, H + L * H]` into effects and contributions of the last block, `[b, draws, 2 * H]`."""
         return np.concatenate([values[..., :count], values[..., -count:]], axis=2)
 
     made: list[pl.DataFrame] = []

@@ -75,7 +75,7 @@ TERMS = {
     "head": "One of the parallel attention units of a block. Each computes its own attention over the tokens.",
     "MLP": "The second half of a block: a small network that processes each token separately.",
     "residual stream": "The running sum of each token: the input plus the outputs of all heads and MLPs so far.",
-    "fraction of the shift": "The part of the shift that comes from one head, one MLP or the input. All contributions sum to 1.",
+    "contribution": "The fraction of the shift that comes from one head, one MLP or the input. All of them sum to 1.",
 }
 
 PART = Part(

@@ -15,7 +15,7 @@ from embedshift.store.tables import Table
 
 
 def heads(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each augmentation and part of the encoder its contribution of the mean shift, with a 95 % interval."""
+    """By augmentation and part of the encoder: its contribution to the mean shift, with a 95 % interval."""
     columns = [HEADS, MLPS, *SINGLE.values()]
     made: list[pl.DataFrame] = []
     for name, numbers in of_augmentations(rows, augmentations, columns, seed=seed):

@@ -16,7 +16,7 @@ from embedshift.arrays import Values
 # The number of last blocks whose heads get words, and words per head; earlier heads hardly reach the embedding.
 LAST_BLOCKS = 4
 WORDS = 5
-# Variance below this contribution of what there was at first is rounding.
+# Variance below this fraction of what there was at first is rounding.
 NOTHING = 1e-9
 
 

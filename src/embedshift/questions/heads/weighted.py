@@ -38,7 +38,7 @@ def of_augmentations(
 def _weighted(
     rows: pl.LazyFrame, order: Layout, name: str, columns: Sequence[str], of: Callable[[Values], Values]
 ) -> Iterator[tuple[Values, Values]]:
-    """Yields, some images at a time, sums of contribution * (1 - cosine) over the draws `[b, K]`, and of 1 - cosine `[b]`."""
+    """Yields, some images at a time, contribution * (1 - cosine) summed over draws `[b, K]`, and 1 - cosine `[b]`."""
     moved, draws = rows.filter(pl.col("view") == name).select(COSINE, *columns), len(order.positions(name))
     for block in blocks(moved, draws):
         shift = 1 - numbers_of(block, [COSINE]).reshape(-1, draws)

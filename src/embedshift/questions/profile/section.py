@@ -68,7 +68,7 @@ def summary_table(
     """Returns columns and rows of the summary, the furthest moved first, and below them the baselines."""
     values = {(row["augmentation"], row["metric"]): row for row in summary.iter_rows(named=True)}
     columns: list[Row] = [{"title": "augmentation", "text": True}]
-    columns += [{"title": "relative shift", "note": "0 = same, 1 = unrelated", "sorted": True}]
+    columns += [{"title": "relative shift", "note": "0 = same, 1 = other", "sorted": True}]
     columns += [
         {"title": METRICS[name].label, "note": f"no change = {METRICS[name].no_change:g}", "more": name not in FIRST}
         for name in metrics
@@ -94,13 +94,13 @@ def summary_table(
         {"text": fixed(baseline, scales[metric][2]), "more": metric not in FIRST}
         for metric, baseline in zip(metrics, baselines, strict=True)
     ]
-    unrelated = {"cells": shown, "performance": fixed(ranking["baseline"][0], 3)}
+    other_images = {"cells": shown, "performance": fixed(ranking["baseline"][0], 3)}
     defaults = {"sorted": False, "text": False, "note": "", "more": False}
-    return {"columns": [defaults | column for column in columns], "rows": rows, "unrelated": unrelated}
+    return {"columns": [defaults | column for column in columns], "rows": rows, "other_images": other_images}
 
 
 def _relative_shift(row: Row) -> Row:
-    """Returns the cell of the relative shift, and the sort key: the change of the cosine, which exists without a baseline too."""
+    """Returns the cell of the relative shift; its sort key is the change of the cosine, which needs no baseline."""
     change = -1.0 if row["mean"] is None else 1.0 - row["mean"]
     text, interval = with_interval(row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"])
     tint = 0.0 if row["relative_shift"] is None else 100 * min(1.0, max(0.0, row["relative_shift"]))

@@ -8,7 +8,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.questions.search.pairs import CI, Pairs, borne, least_false_match_rate
-from embedshift.statistics.intervals import clopper_pearson, known, proportion_interval
+from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, gather, of_values
 
@@ -97,4 +97,4 @@ def auc_interval(sample: Estimates) -> tuple[Values, Values]:
     p = np.clip(sample.mean, 0.0, 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         comparisons = np.where(sample.variance > 0, p * (1 - p) / sample.error**2, sample.images / 3)
-    return known(sample, *clopper_pearson(p * comparisons, comparisons))
+    return ends_or_nan(sample, *clopper_pearson(p * comparisons, comparisons))

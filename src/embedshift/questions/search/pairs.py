@@ -82,7 +82,8 @@ def check_false_match_rate(false_match_rates: Sequence[float], images: int) -> N
             least = least_false_match_rate(images)
             instead = f"use {least:.2g} or more" if least < 1 else "measure more images"
             raise UsageError(
-                f"`false_match_rate` {false_match_rate:g} needs {needed} images with non-zero embeddings, there are {images}: {instead}"
+                f"`false_match_rate` {false_match_rate:g} needs {needed} images with non-zero embeddings, "
+                f"there are {images}: {instead}"
             )
 
 

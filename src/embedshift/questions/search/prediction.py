@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.questions.search.matching import over_images
-from embedshift.statistics.intervals import clopper_pearson, known, mean_interval, proportion_interval
+from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, mean_interval, proportion_interval
 from embedshift.statistics.sample import Estimates
 
 # What a table has: parts of the gallery that was searched, and how many times as large predictions and bounds go.
@@ -151,7 +151,7 @@ class Prediction:
         p = np.clip(sample.mean, 0.0, 1.0)
         with np.errstate(invalid="ignore", divide="ignore"):
             effective = np.fmin(p * (1 - p) / sample.error**2, sample.having)
-        low, high = known(sample, *clopper_pearson(p * effective, effective))
+        low, high = ends_or_nan(sample, *clopper_pearson(p * effective, effective))
         least = proportion_interval(over_images(hits))[0].item()
         by_curve = self.mixed(*(np.asarray(_through(each, least, n, size)) for each in self.kinds))
         return p.item(), float(np.minimum(low.item(), by_curve)), high.item()

@@ -10,7 +10,7 @@ from embedshift.questions.search import Choices
 from embedshift.store.labels import labels_of, shards_hash
 from embedshift.store.reader import Reader
 
-QUERIES, FMRS, ALL = 2_000, (0.01, 0.001), "all"
+QUERIES, FALSE_MATCH_RATES, ALL = 2_000, (0.01, 0.001), "all"
 # Ten pairs of a hundred million images give a higher rate.
 LEAST_RATE = 1e-15
 # Tables that one search makes.
@@ -24,7 +24,7 @@ class Settings:
     """The settings of a search."""
 
     queries: int | None = QUERIES
-    false_match_rates: tuple[float, ...] = FMRS
+    false_match_rates: tuple[float, ...] = FALSE_MATCH_RATES
     gallery: str = ""
     lost: bool = False
 
@@ -48,7 +48,7 @@ def settings(reader: Reader) -> Settings:
     rates = (
         of_thresholds["false_match_rate"].split(",")
         if chosen.false_match_rate is None and "false_match_rate" in of_thresholds
-        else chosen.false_match_rate or FMRS
+        else chosen.false_match_rate or FALSE_MATCH_RATES
     )
     false_match_rates = parse_rates(rates)
     if chosen.gallery is not None:

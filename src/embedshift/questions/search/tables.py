@@ -59,10 +59,10 @@ def search(reader: Reader) -> pl.DataFrame:
 def thresholds(reader: Reader) -> pl.DataFrame:
     """Returns the cosines above which two images count as the same: `false_match_rate, threshold, ci_low, ci_high`."""
     rates = settings(reader).false_match_rates
-    for_pairs = different(reader, PAIRED if min(rates) >= pairs.least_false_match_rate(PAIRED) else MOST_PAIRED)
+    pairs_of_images = different(reader, PAIRED if min(rates) >= pairs.least_false_match_rate(PAIRED) else MOST_PAIRED)
     if not reader.choice(Choices).false_match_rate:
-        rates = tuple(rate for rate in rates if rate >= pairs.least_false_match_rate(for_pairs.images))
-    return pairs.thresholds(for_pairs, rates, reader.info.seed)
+        rates = tuple(rate for rate in rates if rate >= pairs.least_false_match_rate(pairs_of_images.images))
+    return pairs.thresholds(pairs_of_images, rates, reader.info.seed)
 
 
 def matches(reader: Reader) -> pl.DataFrame:
@@ -84,11 +84,11 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     )
     if known.is_empty():
         return pl.DataFrame(schema=DUPLICATES)
-    for_pairs = different(reader, PAIRED)
+    pairs_of_images = different(reader, PAIRED)
     strictest = known.drop_nulls().head(1).to_list()
-    least = strictest[0] if strictest else float(for_pairs.cosines[0])
+    least = strictest[0] if strictest else float(pairs_of_images.cosines[0])
     ids = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").head(PAIRED).collect()["image_id"]
-    first, second, cosine = pairs.above(for_pairs, least)
+    first, second, cosine = pairs.above(pairs_of_images, least)
     exact = pl.DataFrame({"image_id": ids.gather(first), "other": ids.gather(second), "cosine": cosine.astype(float)})
     # The threshold is the cosine of a pair in float32.
     near = neighbours.filter(pl.col("cosine") >= least - NEAR, ~pl.col("other").str.starts_with(GALLERY))

@@ -35,7 +35,7 @@ WIDTH, HEIGHT, THUMB = 3.1, 1.15, 96
     is_available=has_table("strength"),
 )
 def strength(data: FigureInput, title: str) -> Figure:
-    """One panel per family: mean relative shifts with intervals by level, the tolerance, and one image at the levels."""
+    """One panel per family: mean relative shifts with intervals by level, tolerance, and one image at the levels."""
     families, rows = data.reader.families, curves(data)
     views = data.drawn[0].views if data.drawn else {}
     columns = min(COLUMNS, len(families))
@@ -64,7 +64,7 @@ def strength(data: FigureInput, title: str) -> Figure:
         _strip(below, family, views)
         for each in (axes, below):
             each.set_xlim(-0.5, last + 0.5)
-    drawn.supylabel("relative shift (0 = unchanged, 1 = another image)", fontsize=8)
+    drawn.supylabel("relative shift (0 = unchanged, 1 = as far as another image)", fontsize=8)
     return drawn
 
 

@@ -120,13 +120,14 @@ TERMS = {
     "family": "One kind of change at levels of increasing strength. At all levels, an image gets the same random "
     "choices, such as sign and position.",
     "level": "One strength of a family. Level 0 is the image itself.",
-    "tolerance": f"The strength at which the mean relative shift reaches {RELATIVE_SHIFT:g}, interpolated linearly between levels.",
+    "tolerance": f"The strength at which the mean relative shift reaches {RELATIVE_SHIFT:g}, interpolated linearly "
+    "between levels.",
     "hidden": "The fraction of a view's pixels that show nothing of the original: covered, or outside its frame.",
     "displacement": "How far pixels moved: root mean square, as a fraction of the image side.",
     "RMS of pixels": "Root mean square of the pixel differences, as a fraction of the pixel range.",
     "SSIM": "Structural similarity of two images in brightness, contrast and structure; 1 = equal.",
-    "mean corruption shift": "The mean relative shift over severities, then over corruptions: like ImageNet-C's mean corruption "
-    "error, with the relative shift instead of the error and without dividing by a baseline model.",
+    "mean corruption shift": "The mean relative shift over severities, then over corruptions: like ImageNet-C's mean "
+    "corruption error, with the relative shift instead of the error and without dividing by a baseline model.",
 }
 CORRECTED = {"Tolerances of families": "Not corrected: each interval has a coverage of 95 % by itself."}
 

@@ -53,14 +53,15 @@ def tolerances(reader: Reader) -> pl.DataFrame:
 
 
 def corruption(reader: Reader) -> pl.DataFrame:
-    """Returns relative shifts of the corruptions by severity, their means over severities, and the mean over corruptions."""
+    """Relative shifts of corruptions by severity, their means over severities, and the mean over corruptions."""
     corruptions = corruptions_of(reader.families)
     views = [view for family in corruptions for view in family.views]
     known = baselines(reader)
     if COSINE not in known:
         return pl.DataFrame(schema=CORRUPTION_SCHEMA)
     of = measured(reader.groups, views, [COSINE], group_sizes(known))
-    # Of one number an image, the mean cosine over views: since the baseline is one number, its relative shift is the mean relative shift.
+    # Of one number an image, the mean cosine over views: the baseline is one number, so this gives the mean
+    # relative shift.
     weights = np.hstack([np.eye(len(views)), mean_weights(corruptions)])
     found = relative_shifts(of.sample.combine(weights), known[COSINE], 1.0, seed=reader.info.seed, limits=(-1.0, 1.0))
     names: list[tuple[str, int | None]] = []

@@ -7,7 +7,7 @@ const themeButton = document.getElementById("theme");
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : systemDark.matches);
 
-// Colours as the style sheet has them: a share of white on a dark ground, where black would vanish.
+// Colours as the style sheet has them: a part of white on a dark ground, where black would vanish.
 function shade(colour) {
   if (Array.isArray(colour)) return colour.map(shade);
   const part = (start) => parseInt(colour.slice(start, start + 2), 16);

@@ -74,7 +74,7 @@ def _measured(reader: Reader) -> list[str]:
 def _relative_shifts(reader: Reader, rows: Sequence[Json]) -> str:
     """The table of relative shifts, the furthest moved first, and of recall where the study has a search."""
     recall = _recall(reader)
-    headings = ["augmentation", "relative_shift", "95 % interval"]
+    headings = ["augmentation", "relative shift", "95 % interval"]
     headings += ["found first by a search", "95 % interval"] if recall else []
     lines = []
     for row in rows:
@@ -99,11 +99,11 @@ def _reading(reader: Reader, rows: Sequence[Json]) -> str:
     baseline = next((row["baseline"] for row in rows if row["baseline"] is not None), None)
     mean = "" if baseline is None else f" (mean cosine {baseline:.3f})"
     text = (
-        "**Relative shift:** the mean shift of the embedding (1 − cosine) as a fraction of that between two different images "
-        f"of this set{mean}: 0 = unchanged, 1 = as far as another image."
+        "**Relative shift:** the mean shift of the embedding (1 − cosine) as a fraction of that between two different "
+        f"images of this set{mean}: 0 = unchanged, 1 = as far as another image."
     )
     if any(row["relative_shift"] is None for row in rows):
-        text += f" {MISSING}: other images do not lie apart far enough for a relative shift."
+        text += f" {MISSING}: different images do not lie far enough apart for a relative shift."
     if recall := _recall(reader):
         queries = max(row["n"] for row in recall.values())
         text += (
@@ -119,8 +119,8 @@ def _limits(reader: Reader) -> str:
         f"The numbers hold for {count(info.counts.measured, 'image')} and images like them, at the strengths of these "
         "augmentations. Other images can give other numbers.",
         "Intervals are over images. They are not corrected for the number of augmentations.",
-        "A small relative shift does not say that the embedding is good, and a large one not that it is bad: a change that "
-        "matters to a task should move it.",
+        "A small relative shift does not say that the embedding is good, and a large one not that it is bad: a change "
+        "that matters to a task should move it.",
     ]
     if info.counts.measured < LEAST_IMAGES:
         limits.append(f"Fewer than {LEAST_IMAGES} images give no interval.")

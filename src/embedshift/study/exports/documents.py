@@ -21,7 +21,8 @@ _DYNAMIC = "fiftyone.core.odm.embedded_document.DynamicEmbeddedDocument"
 # Names that fields of samples have already.
 _TAKEN = frozenset((
     "id", "filepath", "tags", "metadata", "media_type", "created_at", "last_modified_at", "group", "frames",
-    "media_reference", "image_id", "caption", "failure", "embedding", "attention", "augmentation", "relative_shift", "original",
+    "media_reference", "image_id", "caption", "failure", "embedding", "attention", "augmentation", "relative_shift",
+    "original",
 ))  # fmt: skip
 
 

@@ -8,12 +8,12 @@ import numpy as np
 from embedshift.arrays import Values
 from embedshift.statistics.baselines import Baseline
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, mean_interval
-from embedshift.statistics.paired_proportions import difference_of_relative_shifts
+from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.statistics.sample import of_values
 from embedshift.study.gate.decision import Estimate
 
 
-def proportion_interval(apart: Values) -> Estimate:
+def proportions(apart: Values) -> Estimate:
     """Returns the difference of two proportions with Tango's score interval."""
     images = len(apart)
     if not images:
@@ -21,7 +21,7 @@ def proportion_interval(apart: Values) -> Estimate:
     gained, lost = float(np.maximum(apart, 0.0).mean()), float(np.maximum(-apart, 0.0).mean())
 
     def at(number: int) -> tuple[float, float]:
-        return difference_of_relative_shifts(gained * number, lost * number, number)
+        return difference_of_proportions(gained * number, lost * number, number)
 
     low, high = at(images) if images >= LEAST_IMAGES else (math.nan, math.nan)
     return Estimate(gained - lost, low, high, images, at)
@@ -30,7 +30,7 @@ def proportion_interval(apart: Values) -> Estimate:
 def by_degrees(apart: Values, seed: int) -> Estimate:
     """Returns the difference of two means of numbers from 0 to 1, with its interval."""
     images = len(apart)
-    whole = proportion_interval(apart)
+    whole = proportions(apart)
     if images < LEAST_IMAGES:
         return whole
     low, high = (end.item() for end in mean_interval(of_values(apart[:, None]), seed=seed, low=-1.0, high=1.0))
@@ -48,7 +48,7 @@ def by_degrees(apart: Values, seed: int) -> Estimate:
 
 
 def linearised(values: Values, baseline: Baseline, no_change: float) -> Values:
-    """Returns each image's contribution to a relative shift, `[n]`; their mean is the relative shift."""
+    """Returns what each image adds to a relative shift, `[n]`; their mean is the relative shift."""
     assert baseline.pairs is not None
     mean, scale = np.nanmean(values), no_change - baseline.value
     relative_shift = (no_change - mean) / scale

@@ -69,7 +69,7 @@ def cells(result: Result) -> Sequence[str]:
     low, high = (number(end, signed=relative) for end in (result.low, result.high))
     missing = result.low is None and result.high is None
     images, needed = (MISSING if each is None else f"{each:,}" for each in (result.images, result.images_needed))
-    unit = f" {result.unit}" if result.unit not in ("", "relative_shift") else ""
+    unit = f" {result.unit}" if result.unit not in ("", "fraction") else ""
     return (
         result.outcome, result.rule, result.place, number(result.value, signed=relative),
         MISSING if missing else f"{low} to {high}", _MUST[result.operator].format(f"{result.bound:g}{unit}"),

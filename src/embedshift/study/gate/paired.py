@@ -19,7 +19,7 @@ from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.tolerance import by_family
 from embedshift.study import checks
 from embedshift.study.gate.decision import Estimate
-from embedshift.study.gate.estimates import by_degrees, linearised, mover, proportion_interval
+from embedshift.study.gate.estimates import by_degrees, linearised, mover, proportions
 from embedshift.study.gate.tables import RECALL, Strengths, number, strengths
 from embedshift.study.study import Study
 from embedshift.study.tolerances import baseline_over, tolerances
@@ -107,7 +107,7 @@ def difference(pair: Pair, table: str, column: str, row: Mapping[str, Any]) -> E
 
 
 def of_search(pair: Pair, augmentation: str, metric: str) -> Estimate:
-    """Returns the difference in recall, in mean reciprocal rank, or in the relative shift of kept neighbours."""
+    """Returns the difference in recall, in mean reciprocal rank, or in the fraction of kept neighbours."""
     recall = RECALL.fullmatch(metric)
     if recall is not None:
         value = (pl.col("rank") <= int(recall[1])).cast(pl.Float64)
@@ -120,20 +120,19 @@ def of_search(pair: Pair, augmentation: str, metric: str) -> Estimate:
     here, there = (_ranks(each, augmentation, value) for each in pair.ranks)
     sums, counts = _joined(here, there, pair.ids)
     apart = sums / counts
-    return proportion_interval(apart) if recall is not None else by_degrees(apart, pair.seed)
+    return proportions(apart) if recall is not None else by_degrees(apart, pair.seed)
 
 
 def of_mean(pair: Pair, augmentation: str, metric: str) -> Estimate:
     """Returns the difference in a metric's mean: bootstrap-t over the images; Tango's interval if it is binary."""
     infos = [each.reader().info for each in pair.both]
     if METRICS[metric].unit == "encoder" and infos[0].encoder.weights_hash != infos[1].encoder.weights_hash:
-        raise UsageError(
-            f"{metric} has different units in different encoders; compare its relative shift: 'column: relative_shift'"
-        )
+        words = "has different units in different encoders; compare its relative shift"
+        raise UsageError(f"{metric} {words}: 'column: relative_shift'")
     here, there = (_values(each, augmentation, metric) for each in pair.both)
     sums, counts = _joined(here, there, pair.ids)
     if METRICS[metric].binary:
-        return proportion_interval(sums / counts)
+        return proportions(sums / counts)
     if not len(sums):
         return Estimate(math.nan, math.nan, math.nan, 0)
     sample = gather([(sums[:, None], counts[:, None])])
@@ -161,7 +160,7 @@ def of_relative_shift(pair: Pair, augmentation: str, metric: str) -> Estimate:
 def _added(
     study: Study, baseline: Baseline | None, augmentation: str, metric: str, ids: Sequence[str]
 ) -> Values | None:
-    """Returns each image's contribution to a relative shift, `[n]`, with the relative shift as mean; None if vectors are missing."""
+    """Returns what each image adds to a relative shift, `[n]`, which is their mean; None if vectors are missing."""
     if baseline is None or baseline.pairs is None or len(baseline.pairs.images) != len(ids):
         return None
     order = _order(study, ids)

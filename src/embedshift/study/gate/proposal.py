@@ -12,15 +12,15 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.paired_proportions import difference_of_relative_shifts
+from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.statistics.summary import COSINE
 from embedshift.study.gate.decision import Ends, Estimate, images_needed
 from embedshift.study.gate.estimates import mover
 from embedshift.study.gate.tables import estimate, images_of, strengths
 from embedshift.study.study import Study, load
 
-# Margins are multiples of this, and a relative shift's is never below the second.
-STEP, LEAST_FRACTION = 0.005, 0.02
+# Margins are multiples of this, and that of a relative shift is never below the second.
+STEP, LEAST_SHIFT_MARGIN = 0.005, 0.02
 # A tolerance's margin is never below this part of the way from no change to the strongest level.
 LEAST_TOLERANCE = 0.05
 # Margins above these are called wide: of a recall or a relative shift, and of a tolerance as part of the same way.
@@ -53,7 +53,7 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml") -> Path:
     naming = own.reader().naming
     encoder = _line(naming.setting(info.encoder.name))
     text = _HEAD.format(study=_line(own.folder.name), encoder=encoder, images=info.counts.measured)
-    parts = [part for part in (*_of_search(own), *_of_shares(own), *_of_tolerances(own)) if part[1]]
+    parts = [part for part in (*_of_search(own), *_of_relative_shifts(own), *_of_tolerances(own)) if part[1]]
     if not parts:
         raise UsageError(f"{own.folder}: no relative shift, search or tolerance here to take a bound from")
     for comment, rules in parts:
@@ -89,7 +89,7 @@ def _of_search(study: Study) -> Iterator[Part]:
     recall = study.search().filter(pl.col("metric") == "recall@1")
     if recall.is_empty():
         return
-    bounds = [(row["augmentation"], rounded(row["ci_low"], "0.01", up=False)) for row in _known(recall, "ci_low")]
+    bounds = [(row["augmentation"], rounded(row["ci_low"], "0.01", up=False)) for row in _with_value(recall, "ci_low")]
     chosen = {"table": "search", "metric": "recall@1"}
     if not study.reader().families:
         yield (
@@ -109,7 +109,7 @@ def _of_search(study: Study) -> Iterator[Part]:
 
 def _one_lost(images: int) -> tuple[float, float]:
     """Returns how far recall may have fallen if one image is lost and at most one is gained, as two signed ends."""
-    fall = -min(difference_of_relative_shifts(gained, 1, images)[0] for gained in (0, 1))
+    fall = -min(difference_of_proportions(gained, 1, images)[0] for gained in (0, 1))
     return -fall, fall
 
 
@@ -121,9 +121,9 @@ def _wide(margin: float, images: int, at: Ends | None = None) -> str:
     return f" The margin is wide: about {needed:,} images allow {WIDE:g}{'' if at else f', {_ROOT}'}."
 
 
-def _of_shares(study: Study) -> Iterator[Part]:
+def _of_relative_shifts(study: Study) -> Iterator[Part]:
     table = study.summary().filter(pl.col("metric") == COSINE)
-    rows = _known(table, "relative_shift_high")
+    rows = _with_value(table, "relative_shift_high")
     if not rows:
         return
     chosen = {"table": "summary", "metric": COSINE, "column": "relative_shift"}
@@ -144,10 +144,10 @@ def _of_shares(study: Study) -> Iterator[Part]:
         max(row["relative_shift"] - row["relative_shift_low"], row["relative_shift_high"] - row["relative_shift"])
         for row in rows
     )
-    margin = max(LEAST_FRACTION, rounded(widest, str(STEP), up=True))
+    margin = max(LEAST_SHIFT_MARGIN, rounded(widest, str(STEP), up=True))
     yield (
-        f"The relative shift may rise by at most {margin:g} under any augmentation: the width of the widest interval here, at "
-        f"least {LEAST_FRACTION:g}. Similar checkpoints, paired by image, have narrower intervals."
+        f"The relative shift may rise by at most {margin:g} under any augmentation: the width of the widest interval "
+        f"here, at least {LEAST_SHIFT_MARGIN:g}. Similar checkpoints, paired by image, have narrower intervals."
         f"{_wide(margin, study.reader().info.counts.measured)}",
         [{**chosen, "may_rise": margin}],
     )
@@ -194,7 +194,7 @@ def _wide_ones(wide: Sequence[tuple[str, int | None]]) -> str:
     return f" {words}: {_line(', '.join(dict.fromkeys(names)))}. {more}"
 
 
-def _known(table: pl.DataFrame, column: str) -> list[Json]:
+def _with_value(table: pl.DataFrame, column: str) -> list[Json]:
     return table.filter(pl.col(column).is_not_null()).to_dicts()
 
 

@@ -62,11 +62,11 @@ def unit_of(table: str, column: str, row: Mapping[str, Any]) -> str:
     if table == "tolerance":
         return str(row["unit"])
     if table == "search" or column == "relative_shift":
-        return "relative_shift"
+        return "fraction"
     metric = METRICS.get(row["metric"])
     if metric is None or column == "effect":
         return ""
-    return "relative_shift" if metric.binary else metric.unit
+    return "fraction" if metric.binary else metric.unit
 
 
 def check_unit(given: str | None, table: str, column: str, row: Mapping[str, Any]) -> None:
@@ -102,11 +102,11 @@ def estimate(study: Study, table: str, column: str, row: Mapping[str, Any]) -> E
     ends = TABLES[table].columns[column]
     low, high = (math.nan, math.nan) if ends is None else (number(row[end]) for end in ends)
     value = number(row[column])
-    is_fraction = table == "search" and RECALL.fullmatch(row["metric"]) is not None
-    is_fraction |= (
+    is_proportion = table == "search" and RECALL.fullmatch(row["metric"]) is not None
+    is_proportion |= (
         table == "summary" and column == "mean" and row["metric"] in METRICS and METRICS[row["metric"]].binary
     )
-    return Estimate(value, low, high, images_of(study, row), _of_relative_shift(value) if is_fraction else None)
+    return Estimate(value, low, high, images_of(study, row), _of_proportion(value) if is_proportion else None)
 
 
 def images_of(study: Study, row: Mapping[str, Any]) -> int:
@@ -123,7 +123,7 @@ def number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _of_relative_shift(value: float) -> Ends:
+def _of_proportion(value: float) -> Ends:
     """Returns a function of n: Clopper and Pearson's interval of the same proportion with n images."""
 
     def ends(images: int) -> tuple[float, float]:

@@ -7,5 +7,5 @@ FIGURES = {
 }
 QUESTIONS.add(
     "examples",
-    Question(__name__, "Which images have the largest, a typical and the smallest shift?", place=90, figures=FIGURES),
+    Question(__name__, "Which images have the largest, a typical and the smallest shift?", order=90, figures=FIGURES),
 )

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from embedshift.questions.worst_case.columns import NATURAL, SUITE
-from embedshift.questions.worst_case.measure import MEASURE
 
 from embedshift.arrays import Values
 from embedshift.augmentations import load_suite
@@ -14,6 +12,8 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.measure import Observer
+from embedshift.questions.worst_case.columns import NATURAL, SUITE
+from embedshift.questions.worst_case.measure import MEASURE
 from embedshift.statistics.vectors import cosine
 
 

@@ -4,11 +4,10 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from embedshift.questions.worst_case.columns import NATURAL, SUITE
-
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.pipeline.measure import Column, Measure, StudySwitches
+from embedshift.questions.worst_case.columns import NATURAL, SUITE
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput

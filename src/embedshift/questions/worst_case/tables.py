@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from embedshift.questions.worst_case.columns import NATURAL, SUITE
 
 from embedshift.augmentations import ORIGINAL, load_suite
-from embedshift.sources.attacked import AttackedVariant, told_of
+from embedshift.questions.worst_case.columns import NATURAL, SUITE
+from embedshift.sources.attacked import AttackedVariant, attack_record_of
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import Estimates, of_values
 from embedshift.statistics.summary import COSINE, measured
@@ -32,7 +32,7 @@ PURIFY_SCHEMA: dict[str, type[pl.DataType]] = {
 
 def worst(reader: Reader) -> pl.DataFrame:
     """The variants of an attack by norm and budget, each followed by those through purifiers and its control."""
-    told = told_of(reader.identity_of("worst_case"))
+    told = attack_record_of(reader.identity_of("worst_case"))
     summary = reader.table("summary")
     if told is None or summary is None:
         return pl.DataFrame(schema=WORST_SCHEMA)

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
-from embedshift.questions.worst_case.columns import NATURAL
-from embedshift.questions.worst_case.pictures import pictures
 from markupsafe import Markup
 
 from embedshift.config import Json
+from embedshift.questions.worst_case.columns import NATURAL
+from embedshift.questions.worst_case.pictures import pictures
 from embedshift.report.numbers import MISSING, decimals, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
-from embedshift.sources.attacked import AttackRecord, told_of
+from embedshift.sources.attacked import AttackRecord, attack_record_of
 from embedshift.statistics.summary import COSINE
 
 # Columns of the table of purifiers.
@@ -20,7 +20,7 @@ PURIFIED = ("clean", "before", "after", "recovered")
 
 def section(page: PageInput) -> Section | None:
     """Returns the section; None if no attack made the variants and no purifier was requested."""
-    told = told_of(page.reader.identity_of("worst_case"))
+    told = attack_record_of(page.reader.identity_of("worst_case"))
     worst, purify = (page.data.table(name) for name in ("worst", "purify"))
     if (worst is None or worst.is_empty()) and (purify is None or purify.is_empty()):
         return None
@@ -83,7 +83,7 @@ def _row(row: Json) -> Json:
 
 
 def _baseline(page: PageInput) -> str:
-    """Formats the mean cosine of other images; "" if the study has none."""
+    """Formats the mean cosine of different images; "" if the study has none."""
     baselines = page.data.summary.filter((pl.col("metric") == COSINE) & pl.col("relative_shift").is_not_null())[
         "baseline"
     ]

@@ -11,7 +11,5 @@ def test_check_name():
 
 
 def test_load_text_encoder():
-    with pytest.raises(
-        errors.UsageError, match="dinov2\\-small\\-offline has no text tower: texts need a vision\\-language model \\."
-    ):
+    with pytest.raises(errors.UsageError, match="dinov2-small-offline has no text tower: texts need a vision-language"):
         encoders.load_text_encoder("dinov2-small-offline")

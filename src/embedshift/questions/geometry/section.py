@@ -15,10 +15,10 @@ def section(page: PageInput) -> Section | None:
     table = page.data.table("geometry")
     if table is None:
         return None
-    cells = {(row["what"], row["metric"]): row for row in table.iter_rows(named=True)}
+    cells = {(row["views"], row["metric"]): row for row in table.iter_rows(named=True)}
     columns = [name for name in COLUMNS if any(metric == name for _, metric in cells)]
     names = [ORIGINAL, *page.data.augmentations]
-    rows = [{"what": name, "cells": [cell_of(cells.get((name, c)), COLUMNS[c]) for c in columns]} for name in names]
+    rows = [{"views": name, "cells": [cell_of(cells.get((name, c)), COLUMNS[c]) for c in columns]} for name in names]
     content = {
         "columns": columns,
         "rows": [row for row in rows if any(row["cells"])],

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from embedshift.questions.examples.gallery import KINDS, Card, Gallery, build_gallery
-
 from embedshift.config import Json
+from embedshift.questions.examples.gallery import KINDS, Card, Gallery, build_gallery
 from embedshift.registry import METRICS
 from embedshift.report.numbers import count, fixed, places_of, shorten
 from embedshift.report.section import PageInput, Part, Section

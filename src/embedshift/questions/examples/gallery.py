@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
-from embedshift.questions.examples.extremes import extremes
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
+from embedshift.questions.examples.extremes import extremes
 from embedshift.report.images import address, heat, shrink, webp
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn

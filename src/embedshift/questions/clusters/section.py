@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from embedshift.questions.clusters.tables import clusters, distances, height_label, tree_of
 
 from embedshift.figures import FigureInput
 from embedshift.figures.style import colours
+from embedshift.questions.clusters.tables import clusters, distances, height_label, tree_of
 from embedshift.report.charts import NEUTRAL, escaped, layout_of, short
 from embedshift.report.section import Chart, PageInput, Part, Plot
 from embedshift.statistics.clusters import CUT, branches, linkage_matrix, threshold

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
-from embedshift.questions.geometry.spread import effective_rank, jackknife, nearest_cosine, uniformity
 
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
+from embedshift.questions.geometry.spread import effective_rank, jackknife, nearest_cosine, uniformity
 from embedshift.statistics.groups import gather
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import Layout, metric_parts
@@ -17,11 +17,11 @@ from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
 SCHEMA: dict[str, type[pl.DataType]] = {
-    "what": pl.String,
+    "views": pl.String,
     "metric": pl.String,
     **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
 }
-# What, metric, value and the ends of its interval.
+# Views, metric, value and the ends of its interval.
 Row = tuple[str, str, float, float, float]
 # Statistics of a set, with their least and greatest values.
 SPREAD = {"uniformity": (uniformity, -8.0, 0.0), "effective_rank": (effective_rank, 1.0, np.inf)}

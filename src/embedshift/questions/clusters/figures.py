@@ -2,7 +2,6 @@
 
 import numpy as np
 import polars as pl
-from embedshift.questions.clusters.tables import clusters, distances, height_label, tree_of
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.cluster import hierarchy
@@ -12,6 +11,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.figures.base import FigureInput, few, figure
 from embedshift.figures.matrix import annotation, cells, colour_bar, column_width, edge_tree
 from embedshift.figures.style import INK, MUTED, colours, column_names, human, new_figure
+from embedshift.questions.clusters.tables import clusters, distances, height_label, tree_of
 from embedshift.registry import METRICS
 from embedshift.statistics.clusters import CUT, branches, linkage_matrix, threshold
 
