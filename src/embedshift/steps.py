@@ -16,7 +16,6 @@ from embedshift.engines import Job, Progress, find_engine, find_map
 from embedshift.engines.again import hashes_now, worth_again
 from embedshift.engines.job import workers_of
 from embedshift.errors import EmbedshiftError
-from embedshift.pipeline.kept import images_kept
 from embedshift.pipeline.prepare import Prepared, prepared
 from embedshift.sources import Sample, Shard, note_roots
 from embedshift.sources.base import storable
@@ -102,9 +101,7 @@ def run_study(
                 len(changed), changed[0],
             )  # fmt: skip
         through = sum(record.images + len(record.failures) for record in done.values())
-        # Encoders on other machines, as in a Ray cluster, cannot write to this folder.
-        kept = sum(images_kept(out, each, study.plan) for each in pending) if config.engine == "local" else 0
-        on_start(Start(out, len(ids), through + kept, complete, study.source.skipped))
+        on_start(Start(out, len(ids), through, complete, study.source.skipped))
         if complete:
             return Reader(out)
         study_info(study, list(done.values()), complete=False).write(out)
@@ -116,7 +113,7 @@ def run_study(
                 shards.write_failures(out, [done[index] for index in sorted(done)])
 
         with ShardWriter(out, written) as writer:
-            for result in find_engine(config.engine)(_job(study, pending, _beyond(kept, progress), out)):
+            for result in find_engine(config.engine)(_job(study, pending, progress)):
                 writer.write(*result)
         records = [done[index] for index in sorted(done)]
         if not any(record.images for record in records):
@@ -217,27 +214,12 @@ def _changed(
     return sorted(name for name, pixels in now.items() if pixels != measured[name])
 
 
-def _job(study: Prepared, pending: Sequence[Shard], progress: Progress, out: Path) -> Job:
+def _job(study: Prepared, pending: Sequence[Shard], progress: Progress | None) -> Job:
     return Job(
         shards=pending,
         source=study.source,
         plan=study.plan,
         spec=study.spec,
         ready=study.ready,
-        progress=progress,
-        folder=out,
+        progress=progress or (lambda _images: None),
     )
-
-
-def _beyond(count: int, progress: Progress | None) -> Progress:
-    """Returns a progress function that ignores the first `count` images, which were counted before."""
-    left = count
-
-    def tell(images: int) -> None:
-        nonlocal left
-        again = min(left, images)
-        left -= again
-        if progress is not None and images > again:
-            progress(images - again)
-
-    return tell

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from embedshift.config import StudyConfig
 from embedshift.config.machine import cores
@@ -26,7 +25,6 @@ class Job:
         spec: Specification of the encoder, for processes that load their own.
         ready: The encoder of this process; None = not loaded yet.
         progress: Called as `progress(n)` whenever n more images are done.
-        folder: The study's folder, where outputs for unfinished shards are kept; None = they are not kept.
     """
 
     shards: Sequence[Shard]
@@ -35,7 +33,6 @@ class Job:
     spec: EncoderSpec
     ready: ReadyEncoder | None
     progress: Progress
-    folder: Path | None = None
 
     @property
     def config(self) -> StudyConfig:

@@ -62,9 +62,9 @@ def _checked(output: Any, encoder: Encoder, count: int) -> EncoderOutput:
 
 
 def _floats(name: str, array: Any, count: int, shape: tuple[int, ...] | None) -> Floats:
-    """Returns an array as float32; refuses one without one part per view, or with parts of another shape."""
+    """Returns an array as float32 in C order, on which sums depend by rounding; refuses another shape or type."""
     given = np.asarray(array)
     whole = (count, *(given.shape[1:] if shape is None else shape))
     if given.shape != whole or given.dtype.kind not in "fiu":
         raise EmbedshiftError(f"its {name} is {given.dtype} {given.shape}; it must be float32 {whole}")
-    return np.asarray(given, np.float32)
+    return np.ascontiguousarray(given, np.float32)

@@ -16,7 +16,6 @@ from embedshift.pipeline.batches import Batch, Encoded
 from embedshift.pipeline.draw import Clock, DrawnImage
 from embedshift.pipeline.encoded import unusable
 from embedshift.pipeline.floor import UnrelatedImages
-from embedshift.pipeline.kept import Kept
 from embedshift.pipeline.measure import Sums
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder
@@ -41,7 +40,7 @@ class Step:
 
 
 def measure_shards(
-    shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan, kept: Kept
+    shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan
 ) -> Iterator[Result]:
     """Yields the rows of each shard, and its record; batches never cross a shard.
 
@@ -50,9 +49,8 @@ def measure_shards(
         drawn: Their images, in order.
         ready: The encoder.
         plan: What decides the rows.
-        kept: Keeps encoder outputs for shards in progress.
     """
-    for result in _one_behind(_steps(shards, drawn, ready, plan, kept)):
+    for result in _one_behind(_steps(shards, drawn, ready, plan)):
         if result is not None:
             yield result
 
@@ -71,12 +69,12 @@ def _one_behind(steps: Iterator[Step]) -> Iterator[Result | None]:
 
 
 def _steps(
-    shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan, kept: Kept
+    shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan
 ) -> Iterator[Step]:
     """Starts the passes, one after the other."""
     batch = Batch(plan.batch_size)
     for shard in shards:
-        now = _UnderWay(shard, ready, plan, batch, kept)
+        now = _UnderWay(shard, ready, plan, batch)
         now.clock.restart()
         for left, image in enumerate(itertools.islice(drawn, len(shard.samples)), 1 - len(shard.samples)):
             now.clock.lap("wait")
@@ -88,10 +86,10 @@ def _steps(
 class _UnderWay:
     """A shard in progress."""
 
-    def __init__(self, shard: Shard, ready: ReadyEncoder, plan: Plan, batch: Batch, kept: Kept) -> None:
-        self.shard, self.plan, self.batch, self.kept = shard, plan, batch, kept
+    def __init__(self, shard: Shard, ready: ReadyEncoder, plan: Plan, batch: Batch) -> None:
+        self.shard, self.plan, self.batch = shard, plan, batch
         self.clock, self._loading = Clock(), Counter[str]()
-        self._encoder: Encoder = kept.encoder(ready.encoder, shard)
+        self._encoder: Encoder = ready.encoder
         self._ready = ready
         self._measures = ready.begin(plan.measures, shard.samples)
         self._rows = records.Rows(records.columns(ready.encoder, plan), plan)
@@ -149,7 +147,6 @@ class _UnderWay:
     def _end(self, last: Step | None) -> Result:
         if last is not None:
             last.finish()
-        self.kept.done(self.shard)
         self.clock.restart()
         table = with_sums(self._rows.table(), {name: each.close() for name, each in self._sums.items()})
         self.clock.lap("measure")
