@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from embedshift.config import make_config
-from embedshift.pipeline.draw import DrawnImage, draw_image
+from embedshift.pipeline.draw import draw_image
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.floor import UnrelatedImages
 from embedshift.pipeline.prepare import prepared
 from embedshift.pipeline.shard import measure_shards

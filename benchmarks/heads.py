@@ -24,7 +24,8 @@ from embedshift.config import Json, make_config
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.route import put_back, route
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.pipeline.draw import DrawnImage, draw_image
+from embedshift.pipeline.draw import draw_image
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import Prepared, prepared
 from embedshift.pipeline.shard import measure_shards
 from embedshift.sources import Shard

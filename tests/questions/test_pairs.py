@@ -11,7 +11,7 @@ from embedshift.config import StudyConfig
 from embedshift.encoders import EncoderOutput
 from embedshift.encoders.base import Preprocess
 from embedshift.pipeline.measure import Asked, Measure
-from embedshift.pipeline.plan import Plan, make_measures
+from embedshift.pipeline.study_plan import StudyPlan, make_measures
 from embedshift.questions.text.measure import MEASURE as TextMeasure
 from embedshift.registry import METRICS, asked_metrics
 from embedshift.sources import Sample
@@ -27,21 +27,21 @@ SUITE = load_suite("paper")
 OF_CLASSES = {"zero_shot_flip", "zero_shot_margin_shift"}
 
 
-def plan_of(*metrics: str) -> Plan:
+def plan_of(*metrics: str) -> StudyPlan:
     config = StudyConfig(metrics=metrics)
     measures = make_measures(config, SUITE, SAMPLES)
     preprocess = Preprocess(SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    return Plan(
+    return StudyPlan(
         config=config, suite=SUITE, preprocess=preprocess, measures=measures, columns=(), batch_size=8, images=2
     )
 
 
-def measure_of(question: str, plan: Plan) -> Measure:
+def measure_of(question: str, plan: StudyPlan) -> Measure:
     (measure,) = (each for each in plan.measures if each.question == question)
     return measure
 
 
-def of_pair(question: str, plan: Plan, output: EncoderOutput) -> dict[str, float]:
+def of_pair(question: str, plan: StudyPlan, output: EncoderOutput) -> dict[str, float]:
     return measure_of(question, plan).of_pair(VIEWS, output, SAMPLES, plan)
 
 

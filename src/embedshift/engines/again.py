@@ -4,8 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.pipeline.draw import DrawnImage, draw_image, hash_image
-from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.draw import draw_image, hash_image
+from embedshift.pipeline.drawn import DrawnImage
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import Sample, Shard, Source
 from embedshift.sources.base import storable
 from embedshift.store.shards import ShardRecord
@@ -17,7 +18,7 @@ def worth_again(
     cut: Sequence[Shard],
     done: Mapping[int, ShardRecord],
     source: Source,
-    plan: Plan,
+    plan: StudyPlan,
     *,
     workers: int,
     transient: bool,
@@ -52,7 +53,7 @@ def worth_again(
     return {index for (index, _), image in zip(places, drawn, strict=True) if isinstance(image, DrawnImage)}
 
 
-def hashes_now(samples: Sequence[Sample], source: Source, plan: Plan, *, workers: int) -> dict[str, str | None]:
+def hashes_now(samples: Sequence[Sample], source: Source, plan: StudyPlan, *, workers: int) -> dict[str, str | None]:
     """Returns image id → hash of the current pixels; None if an image cannot be read."""
     found = draw_all(Images(samples, source, plan, hash_image), min(workers, len(samples)))
     return {

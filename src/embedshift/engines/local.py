@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from embedshift.encoders.device import keep_memory, takes_all_cores
 from embedshift.engines.job import Job, Progress
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.pipeline.draw import DrawnImage, draw_image
+from embedshift.pipeline.draw import draw_image
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.shard import Result, measure_shards
 from embedshift.store.shards import Failure

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -12,40 +12,15 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL, Purified
 from embedshift.augmentations.views import draw_views
 from embedshift.errors import EmbedshiftError, cause
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import PairedSource, Sample, Source, images, without_folders
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class DrawnImage:
-    """One image on its way to the encoder.
-
-    Args:
-        sample: The image.
-        pixels_hash: Hash of its decoded pixels.
-        views: The original at the encoder's size, then its views draw by draw, `[1 + A * draws, S, S, 3]`.
-        seeds: Seeds of the views.
-        pixels: Pixel metrics of the views, by name.
-        seconds: Seconds per stage.
-        missing: Places of missing views, where the original stands in.
-    """
-
-    sample: Sample
-    pixels_hash: str
-    views: Pixels
-    seeds: list[int]
-    pixels: dict[str, Values]
-    seconds: dict[str, float]
-    missing: tuple[int, ...] = ()
-
-    def without_views(self) -> "DrawnImage":
-        """Returns the image without its pixels."""
-        return replace(self, views=self.views[:0].copy())
 
 
 @dataclass
@@ -77,7 +52,7 @@ class Clock:
 
 
 def draw_image(
-    sample: Sample, source: Source, plan: Plan, *, ends_process: bool = False, into: Pixels | None = None
+    sample: Sample, source: Source, plan: StudyPlan, *, ends_process: bool = False, into: Pixels | None = None
 ) -> DrawnImage | Failure:
     """Reads one image, draws or reads its views once, and measures their pixels; an error becomes a `Failure`.
 
@@ -160,7 +135,7 @@ def _hashed(sample: Sample, source: Source, clock: Clock) -> str:
         return images.pixels_hash(images.decode(data))
 
 
-def _drawn(sample: Sample, source: Source, plan: Plan, clock: Clock, into: Pixels | None) -> DrawnImage:
+def _drawn(sample: Sample, source: Source, plan: StudyPlan, clock: Clock, into: Pixels | None) -> DrawnImage:
     missing = tuple[int, ...]()
     with clock.at("read"):
         data = source.read(sample)

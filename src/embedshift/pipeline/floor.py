@@ -2,18 +2,15 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from embedshift.arrays import Pixels, Values
 from embedshift.encoders.base import EncoderOutput, concatenate
-from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Measure, Sums
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import Sample
-
-if TYPE_CHECKING:
-    from embedshift.pipeline.plan import Plan
 
 # Pairs of a study, or all that exist; and images per pair in a large study.
 LEAST_PAIRS, IMAGES_PER_PAIR = 200, 16
@@ -55,7 +52,7 @@ class UnrelatedImages(Sums):
         images: Number of images in the shard.
     """
 
-    def __init__(self, measures: Sequence[Measure], plan: "Plan", images: int) -> None:
+    def __init__(self, measures: Sequence[Measure], plan: StudyPlan, images: int) -> None:
         self.measures, self.plan = measures, plan
         self.pairs = pairs_wanted(images, plan.images)
         self._most = min(MOST_KEPT, 2 * self.pairs)

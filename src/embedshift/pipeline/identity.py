@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from embedshift.config import Json
 from embedshift.encoders.base import Encoder, EncoderInfo
-from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import Shard
 from embedshift.sources.base import storable
 from embedshift.sources.order import SHUFFLED
 
 
-def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard], order: str) -> Json:
+def study_identity(encoder: Encoder, plan: StudyPlan, cut: Sequence[Shard], order: str) -> Json:
     """Returns the identity in the form of study.json; runs with equal identity may share a folder."""
     ids = [storable(sample.image_id) for shard in cut for sample in shard.samples]
     config, preprocess, said = plan.config, plan.preprocess, EncoderInfo.of(encoder)

@@ -17,8 +17,9 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.identity import study_identity
 from embedshift.pipeline.measure import Measure
-from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
+from embedshift.pipeline.plan import preprocess_of
 from embedshift.pipeline.ready import ReadyEncoder, ready
+from embedshift.pipeline.study_plan import StudyPlan, columns_of, make_measures
 from embedshift.sources import (
     Inspection,
     PairedSource,
@@ -64,7 +65,7 @@ class Prepared:
     shards: Sequence[Shard]
     spec: EncoderSpec
     ready: ReadyEncoder
-    plan: Plan
+    plan: StudyPlan
     identity: Mapping[str, Any]
     pairs: Mapping[str, Inspection] = field(default_factory=dict)
 
@@ -97,7 +98,7 @@ def prepared(
         measures = loaded.prepare(measures)
         preprocess = preprocess_of(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
         suite.try_out(preprocess.size)
-        plan = Plan(
+        plan = StudyPlan(
             config=config,
             suite=suite,
             preprocess=preprocess,
@@ -126,7 +127,7 @@ def _loading(config: StudyConfig, encoder: Encoder | None) -> str:
     return "" if encoder is not None else f"; loading the encoder {config.model}"
 
 
-def _refuse_more_than_memory(plan: Plan) -> None:
+def _refuse_more_than_memory(plan: StudyPlan) -> None:
     of_view = plan.preprocess.size**2 * 3
     if (1 + plan.views) * of_view > MOST_BYTES:
         most = (MOST_BYTES // of_view - 1) // len(plan.suite.names)

@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.encoders.base import Encoder, EncoderOutput
-from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Column, Measure
-from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources.base import storable
 from embedshift.store.shards import GRADES, fixed_lists, schema
 
 
-def measure(image: DrawnImage, output: EncoderOutput, measures: Sequence[Measure], plan: Plan) -> dict[str, Values]:
+def measure(
+    image: DrawnImage, output: EncoderOutput, measures: Sequence[Measure], plan: StudyPlan
+) -> dict[str, Values]:
     """Returns everything that the questions measure for one image, by column."""
     values = dict(image.pixels)
     for each in measures:
@@ -24,7 +26,7 @@ def measure(image: DrawnImage, output: EncoderOutput, measures: Sequence[Measure
     return values
 
 
-def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
+def columns(encoder: Encoder, plan: StudyPlan) -> pa.Schema:
     """Returns the columns of the rows that `encoder` and `plan` give."""
     cells = None if encoder.grid is None else encoder.grid[0] * encoder.grid[1]
     dim = encoder.dim if plan.config.store == "all" else None
@@ -43,7 +45,7 @@ class Rows:
         plan: What decides the rows.
     """
 
-    def __init__(self, schema: pa.Schema, plan: Plan) -> None:
+    def __init__(self, schema: pa.Schema, plan: StudyPlan) -> None:
         self._schema, self._plan = schema, plan
         self._count = 1 + plan.views
         self._images: list[DrawnImage] = []

@@ -12,12 +12,13 @@ from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput, concatenate
 from embedshift.pipeline import records
 from embedshift.pipeline.batches import BatchEncoder, Started
-from embedshift.pipeline.draw import Clock, DrawnImage
+from embedshift.pipeline.draw import Clock
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.encoded import unusable
 from embedshift.pipeline.floor import UnrelatedImages
 from embedshift.pipeline.measure import Sums
-from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import Shard
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure, ShardRecord, with_sums
@@ -26,7 +27,7 @@ Result = tuple[pa.Table, ShardRecord]
 
 
 def measure_shards(
-    shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan
+    shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: StudyPlan
 ) -> Iterator[Result]:
     """Yields the rows of each shard and its record; `drawn` gives the images of all shards in order.
 
@@ -77,7 +78,7 @@ def _finish(batches: deque[_Batch], encoder: BatchEncoder, *, running: int) -> I
 class _ShardInProgress:
     """The rows, sums and failures of a shard, and its images that are not encoded yet."""
 
-    def __init__(self, shard: Shard, ready: ReadyEncoder, plan: Plan) -> None:
+    def __init__(self, shard: Shard, ready: ReadyEncoder, plan: StudyPlan) -> None:
         self._shard, self._ready, self._plan = shard, ready, plan
         self.clock, self._loading = Clock(), Counter[str]()
         self._measures = ready.begin(plan.measures, shard.samples)
