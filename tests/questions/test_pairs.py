@@ -12,6 +12,7 @@ from embedshift.encoders import EncoderOutput
 from embedshift.encoders.base import Preprocess
 from embedshift.pipeline.measure import Asked, Measure
 from embedshift.pipeline.study_plan import StudyPlan, make_measures
+from embedshift.questions import text
 from embedshift.questions.text.measure import MEASURE as TextMeasure
 from embedshift.registry import METRICS, asked_metrics
 from embedshift.sources import Sample
@@ -84,7 +85,7 @@ class Vectors:
     classes: Any = None
 
     def measure(self) -> TextMeasure:
-        config = StudyConfig(switches={"text": True, "labels": ("cat", "dog", "boat")})
+        config = StudyConfig(switches=(text.Switches(text=True, labels=("cat", "dog", "boat")),))
         measure = TextMeasure(Asked(config, SUITE, SAMPLES, asked_metrics(())))
         given = {"captions": self.captions, "classes": self.classes}
         measure.vectors = {name: value for name, value in given.items() if value is not None}
