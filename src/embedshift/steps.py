@@ -137,7 +137,7 @@ def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, comple
     for record in records:
         seconds.update(record.seconds)
     measured = sum(record.images for record in records)
-    told = {each.question: each.identity() for each in plan.measures}
+    identities = {measure.question: measure.identity() for measure in plan.measures}
     return StudyInfo(
         embedshift=importlib.metadata.version("embedshift"),
         schema_version=shards.SCHEMA_VERSION,
@@ -145,11 +145,11 @@ def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, comple
         config=config.to_dict(),
         config_hash=plan.config_hash,
         identity=study.identity,
-        questions={question.name: told.get(question.name, {}) for question in config.asked()},
+        questions={question.name: identities.get(question.name, {}) for question in config.asked()},
         augmentations=plan.suite.names,
         encoder=_encoder_record(study),
         source=dict(study.source.description),
-        pairs={name: asdict(each) for name, each in study.pairs.items()},
+        pairs={name: asdict(variants) for name, variants in study.pairs.items()},
         order=study.order,
         counts=Counts(
             images=len(study.samples),
@@ -165,14 +165,14 @@ def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, comple
 
 def _encoder_record(study: Prepared) -> EncoderRecord:
     encoder, plan = study.ready.encoder, study.plan
-    said = EncoderInfo.of(encoder)
+    info = EncoderInfo.of(encoder)
     return EncoderRecord(
         name=encoder.name,
         title=TITLES.get(encoder.name),
-        revision=said.revision,
+        revision=info.revision,
         weights_hash=encoder.weights_hash,
-        embedding=said.embedding_name,
-        embedding_definition=said.embedding_definition,
+        embedding=info.embedding_name,
+        embedding_definition=info.embedding_definition,
         dim=encoder.dim,
         grid=encoder.grid,
         size=encoder.size,
@@ -180,8 +180,8 @@ def _encoder_record(study: Prepared) -> EncoderRecord:
         std=encoder.std,
         shortest=plan.preprocess.shortest,
         resample=plan.preprocess.resample,
-        precision=said.precision or "float32",
-        attention_kind=said.attention_kind,
+        precision=info.precision or "float32",
+        attention_kind=info.attention_kind,
         kernels=study.spec.kernels,
     )
 
@@ -192,16 +192,16 @@ def _again(study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], *
     A shard keeps its rows if an image that was measured has changed or is gone.
     """
     workers = workers_of(study.config)
-    found = worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
+    readable = worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
     for shard in study.shards:
-        if shard.index in found and (changed := _changed(study, out, done, shard.samples)):
-            found.remove(shard.index)
+        if shard.index in readable and (changed := _changed(study, out, done, shard.samples)):
+            readable.remove(shard.index)
             log.warning(
                 "shard %d keeps its rows and failures: %d of its images have changed since they were measured (first: "
                 "%s); restore them, or choose another `out`",
                 shard.index, len(changed), changed[0],
             )  # fmt: skip
-    return found
+    return readable
 
 
 def _changed(

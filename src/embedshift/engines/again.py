@@ -34,10 +34,10 @@ def worth_again(
         transient: Whether to try only transient failures again.
     """
     failed = {
-        (index, each.image_id)
+        (index, failure.image_id)
         for index, record in done.items()
-        for each in record.failures
-        if each.transient or not transient
+        for failure in record.failures
+        if failure.transient or not transient
     }
     places = [
         (shard.index, sample)
@@ -55,8 +55,8 @@ def worth_again(
 
 def hashes_now(samples: Sequence[Sample], source: Source, plan: StudyPlan, *, workers: int) -> dict[str, str | None]:
     """Returns image id → hash of the current pixels; None if an image cannot be read."""
-    found = draw_all(Images(samples, source, plan, hash_image), min(workers, len(samples)))
+    hashes = draw_all(Images(samples, source, plan, hash_image), min(workers, len(samples)))
     return {
         storable(sample.image_id): hashed if isinstance(hashed, str) else None
-        for sample, hashed in zip(samples, found, strict=True)
+        for sample, hashed in zip(samples, hashes, strict=True)
     }

@@ -106,7 +106,7 @@ def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generat
             if in_turns and len(waiting) == turn:
                 for loader in loaders:
                     loader.wait()
-                yield from (_taken(images, each, loaders) for each in waiting)
+                yield from (_taken(images, drawn, loaders) for drawn in waiting)
                 waiting.clear()
                 turn = min(most, 2 * turn)
             elif len(waiting) > most:

@@ -153,8 +153,8 @@ def _drawn(sample: Sample, source: Source, plan: StudyPlan, clock: Clock, into: 
     clock.stage = "measure"
     clock.began()
     pixels: dict[str, Values] = {}
-    for each in plan.measures:
-        pixels |= each.of_pixels(views) | each.of_seeds(original, seeds[1:], plan)
+    for measure in plan.measures:
+        pixels |= measure.of_pixels(views) | measure.of_seeds(original, seeds[1:], plan)
     clock.lap("pixels")
     return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing)
 
@@ -185,13 +185,13 @@ def read_views(
         EmbedshiftError: A variant cannot be read or decoded; the message begins with its name.
     """
     views: dict[str, Pixels | None] = {ORIGINAL: original}
-    for each in plan.suite:
-        if isinstance(each, Purified):  # it comes after the view from which it is made
+    for augmentation in plan.suite:
+        if isinstance(augmentation, Purified):  # it comes after the view from which it is made
             with clock.at("draw"):
-                source_view = views[each.of]
-                views[each.name] = None if source_view is None else each.draw(source_view, 0)
+                source_view = views[augmentation.of]
+                views[augmentation.name] = None if source_view is None else augmentation.draw(source_view, 0)
         else:
-            views[each.name] = _variant(each.name, sample, source, plan, clock)
+            views[augmentation.name] = _variant(augmentation.name, sample, source, plan, clock)
     missing = [place for place, view in enumerate(views.values()) if view is None]
     stacked = np.stack([original if view is None else view for view in views.values()], out=into)
     return stacked, [0] * len(stacked), tuple(missing)

@@ -55,9 +55,12 @@ def _checked(output: Any, encoder: Encoder, count: int) -> EncoderOutput:
         given = "no attention" if output.attention is None else "attention"
         raise EmbedshiftError(f"it returned {given}, and its `grid` is {encoder.grid}")
     shapes = {"embedding": (encoder.dim,), "attention": tuple(encoder.grid or ())}
-    found = {name: _floats(name, array, count, shapes.get(name)) for name, array in arrays.items()}
+    floats = {name: _floats(name, array, count, shapes.get(name)) for name, array in arrays.items()}
     return EncoderOutput(
-        found["embedding"], found.get("attention"), output.attention_kind, {name: found[name] for name in observed}
+        floats["embedding"],
+        floats.get("attention"),
+        output.attention_kind,
+        {name: floats[name] for name in observed},
     )
 
 

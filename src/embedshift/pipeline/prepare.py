@@ -189,10 +189,10 @@ def encoder_spec(
         begun: The encoder with which the study began; choices that were measured then are kept.
     """
     precision = config.precision
-    if precision == "auto" and any(each.in_float32 for each in measures):
+    if precision == "auto" and any(measure.in_float32 for measure in measures):
         precision = "float32"
     elif precision == "auto" and begun is not None:
-        precision = next((each for each in get_args(Precision) if each == begun.precision), precision)
+        precision = next((name for name in get_args(Precision) if name == begun.precision), precision)
     return EncoderSpec(
         model=config.model,
         device=config.device,
@@ -201,7 +201,7 @@ def encoder_spec(
         size=config.size,
         embedding=config.embedding,
         given=encoder,
-        observations=tuple(dict.fromkeys(name for each in measures for name in each.observations)),
+        observations=tuple(dict.fromkeys(name for measure in measures for name in measure.observations)),
         compile=config.compile,
         batch_size=config.batch_size,
     )
