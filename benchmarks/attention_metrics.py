@@ -22,9 +22,9 @@ from embedshift.augmentations.views import draw_views
 from embedshift.config import StudyConfig
 from embedshift.encoders.base import EncoderOutput
 from embedshift.encoders.wrap import wrap
-from embedshift.pipeline.draw import DrawnImage
-from embedshift.pipeline.plan import Plan, make_measures
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.records import measure
+from embedshift.pipeline.study_plan import StudyPlan, make_measures
 from embedshift.registry import METRICS
 from embedshift.sources import ImageRef, images
 from machine import describe_machine
@@ -59,7 +59,7 @@ def main() -> None:
     print(f"encoding them on the CPU: {forward:.0f} ms per image, {rolled:.0f} ms with rollout")
     config = StudyConfig(metrics=NAMES)
     (asked,) = (each for each in make_measures(config, suite, [image.sample]) if each.question == "attention")
-    plan = Plan(
+    plan = StudyPlan(
         config=config, suite=suite, preprocess=encoder.preprocess, measures=(asked,), columns=(), batch_size=1, images=1
     )  # fmt: skip
     for name in NAMES:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from embedshift.config import make_config
 from embedshift.pipeline.baseline import OtherImages
-from embedshift.pipeline.draw import DrawnImage, draw_image
-from embedshift.pipeline.kept import Kept
+from embedshift.pipeline.draw import draw_image
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import prepared
 from embedshift.pipeline.shard import measure_shards
 from machine import describe_machine
@@ -32,7 +32,7 @@ def main() -> None:
         drawn = [draw_image(sample, study.source, study.plan) for sample in shard.samples]
         good = [image for image in drawn if isinstance(image, DrawnImage)]
         started = time.perf_counter()
-        [*measure_shards([shard], iter(good), study.ready, study.plan, Kept(None, study.plan))]
+        [*measure_shards([shard], iter(good), study.ready, study.plan)]
         whole = time.perf_counter() - started
         outputs = [study.ready.encoder(image.views[:1]) for image in good]
         for images in options.study:

@@ -24,8 +24,8 @@ from embedshift.config import Json, make_config
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.route import put_back, route
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.pipeline.draw import DrawnImage, draw_image
-from embedshift.pipeline.kept import Kept
+from embedshift.pipeline.draw import draw_image
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.pipeline.shard import measure_shards
 from embedshift.sources import Shard
@@ -73,7 +73,7 @@ def _measure(drawn: list[DrawnImage], *studies: StudyContext) -> tuple[Array, li
         for study in studies:
             shard = Shard(0, (image.sample,))
             started = time.process_time()
-            [(table, _)] = measure_shards([shard], iter([image]), study.ready, study.plan, Kept(None, study.plan))
+            [(table, _)] = measure_shards([shard], iter([image]), study.ready, study.plan)
             row.append(time.process_time() - started)
         tables.append(pl.DataFrame(pl.from_arrow(table)))
         if place:  # the first warms up

@@ -85,7 +85,7 @@ SLOW_FILES = {
     "test_repair.py",
     "test_report_size.py",
     "test_resume.py",
-    "test_resume_image.py",
+    "test_resume_shard.py",
     "test_retry.py",
     "test_roots.py",
     "test_run.py",

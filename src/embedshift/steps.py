@@ -16,7 +16,6 @@ from embedshift.engines import Job, Progress, find_engine, find_map
 from embedshift.engines.again import hashes_now, worth_again
 from embedshift.engines.job import workers_of
 from embedshift.errors import EmbedshiftError
-from embedshift.pipeline.kept import images_kept
 from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.sources import ImageRef, Shard, note_roots
 from embedshift.sources.base import storable
@@ -75,9 +74,7 @@ def run_study(
                 len(changed), changed[0],
             )  # fmt: skip
         through = sum(record.images + len(record.failures) for record in done.values())
-        # Encoders on other machines, as in a Ray cluster, cannot write to this folder.
-        kept = sum(images_kept(out, each, study.plan) for each in pending) if config.engine == "local" else 0
-        on_start(Start(out, len(ids), through + kept, complete, study.source.skipped))
+        on_start(Start(out, len(ids), through, complete, study.source.skipped))
         if complete:
             return Reader(out)
         study_info(study, list(done.values()), complete=False).write(out)
@@ -89,7 +86,7 @@ def run_study(
                 shards.write_failures(out, [done[index] for index in sorted(done)])
 
         with ShardWriter(out, written) as writer:
-            for result in find_engine(config.engine)(_job(study, pending, _beyond(kept, progress), out)):
+            for result in find_engine(config.engine)(_job(study, pending, progress)):
                 writer.write(*result)
         records = [done[index] for index in sorted(done)]
         if not any(record.images for record in records):
@@ -113,7 +110,7 @@ def study_info(study: StudyContext, records: Sequence[shards.ShardRecord], *, co
     for record in records:
         seconds.update(record.seconds)
     measured = sum(record.images for record in records)
-    told = {each.question: each.identity() for each in plan.measures}
+    identities = {measure.question: measure.identity() for measure in plan.measures}
     return StudyInfo(
         embedshift=importlib.metadata.version("embedshift"),
         schema_version=shards.SCHEMA_VERSION,
@@ -121,11 +118,11 @@ def study_info(study: StudyContext, records: Sequence[shards.ShardRecord], *, co
         config=config.to_dict(),
         config_hash=plan.config_hash,
         identity=study.identity,
-        questions={question.name: told.get(question.name, {}) for question in config.asked()},
+        questions={question.name: identities.get(question.name, {}) for question in config.asked()},
         augmentations=plan.suite.names,
         encoder=_encoder_record(study),
         source=dict(study.source.description),
-        pairs={name: asdict(each) for name, each in study.pairs.items()},
+        pairs={name: asdict(variants) for name, variants in study.pairs.items()},
         order=study.order,
         counts=Counts(
             images=len(study.samples),
@@ -141,14 +138,14 @@ def study_info(study: StudyContext, records: Sequence[shards.ShardRecord], *, co
 
 def _encoder_record(study: StudyContext) -> EncoderRecord:
     encoder, plan = study.ready.encoder, study.plan
-    said = EncoderInfo.of(encoder)
+    info = EncoderInfo.of(encoder)
     return EncoderRecord(
         name=encoder.name,
         title=TITLES.get(encoder.name),
-        revision=said.revision,
+        revision=info.revision,
         weights_hash=encoder.weights_hash,
-        embedding=said.embedding_name,
-        embedding_definition=said.embedding_definition,
+        embedding=info.embedding_name,
+        embedding_definition=info.embedding_definition,
         dim=encoder.dim,
         grid=encoder.grid,
         size=encoder.size,
@@ -156,8 +153,8 @@ def _encoder_record(study: StudyContext) -> EncoderRecord:
         std=encoder.std,
         shortest=plan.preprocess.shortest,
         resample=plan.preprocess.resample,
-        precision=said.precision or "float32",
-        attention_kind=said.attention_kind,
+        precision=info.precision or "float32",
+        attention_kind=info.attention_kind,
         kernels=study.spec.kernels,
     )
 
@@ -165,16 +162,16 @@ def _encoder_record(study: StudyContext) -> EncoderRecord:
 def _again(study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
     """Returns the finished shards to measure again because failed images in them can now be read."""
     workers = workers_of(study.config)
-    found = worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
+    readable = worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
     for shard in study.shards:
-        if shard.index in found and (changed := _changed(study, out, done, shard.samples)):
-            found.remove(shard.index)
+        if shard.index in readable and (changed := _changed(study, out, done, shard.samples)):
+            readable.remove(shard.index)
             log.warning(
                 "shard %d keeps its rows and failures: %d of its images have changed since they were measured (first: "
                 "%s); restore them, or choose another `out`",
                 shard.index, len(changed), changed[0],
             )  # fmt: skip
-    return found
+    return readable
 
 
 def _changed(
@@ -187,27 +184,12 @@ def _changed(
     return sorted(name for name, pixels in now.items() if pixels != measured[name])
 
 
-def _job(study: StudyContext, pending: Sequence[Shard], progress: Progress, out: Path) -> Job:
+def _job(study: StudyContext, pending: Sequence[Shard], progress: Progress | None) -> Job:
     return Job(
         shards=pending,
         source=study.source,
         plan=study.plan,
         spec=study.spec,
         ready=study.ready,
-        progress=progress,
-        folder=out,
+        progress=progress or (lambda _images: None),
     )
-
-
-def _beyond(count: int, progress: Progress | None) -> Progress:
-    """Returns a progress function that ignores the first `count` images, which were counted before."""
-    left = count
-
-    def tell(images: int) -> None:
-        nonlocal left
-        again = min(left, images)
-        left -= again
-        if progress is not None and images > again:
-            progress(images - again)
-
-    return tell

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -87,11 +86,6 @@ def job(photos, tmp_path):
             ready=study.ready,
             progress=lambda count: None,
         )
-
-
-def test_processes_keep_outputs_in_the_folder_of_the_study(job, tmp_path):
-    parcel = devices._parcel(replace(job, folder=tmp_path), 2)
-    assert pickle.loads(parcel).folder == tmp_path
 
 
 def test_an_error_in_a_process_is_its_own_line(job, started):

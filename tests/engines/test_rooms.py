@@ -11,7 +11,8 @@ from embedshift.config import make_config
 from embedshift.engines import loaders
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.engines.rooms import Rooms
-from embedshift.pipeline.draw import DrawnImage, draw_image
+from embedshift.pipeline.draw import draw_image
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import prepared
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from embedshift.figures import images, scale, style, tolerances, workers
+from embedshift.figures import images, scale, style, tolerances
 from embedshift.figures import render as render_module
 from embedshift.statistics.families import MeasuredFamily
 
@@ -76,9 +76,3 @@ def test_style_column_names():
 
 def test_tolerances_level_of():
     assert tolerances.level_of(MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2")), 65.0) == 1.5
-
-
-def test_workers_renderers():
-    with workers.Renderers(1) as renderers:
-        [(key, rendered)] = renderers.render_all([("empty", Figure((1, 1)), None)], ["svg"])
-    assert (key, list(rendered.files)) == ("empty", ["svg"])

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import multiprocessing
 import re
 import signal
 import subprocess
@@ -82,16 +83,11 @@ def two_cores(monkeypatch):
 
 def test_processes_give_what_this_one_gives(monkeypatch):
     two_cores(monkeypatch)
+    figures = [(k, figure(str(k), photo=k == 1), None) for k in range(3)]
+    wanted = {k: render(figure(str(k), photo=k == 1), ["png", "svg"]) for k in range(3)}
+    monkeypatch.setattr("embedshift.figures.render.FigureCanvasAgg", None)  # this process can render no figure
     with Renderers(8) as renderers:
-        asked = []
-        monkeypatch.setattr(
-            renderers, "_ask", lambda pickled, ask=renderers._ask: asked.append(ask(pickled)) or asked[-1]
-        )
-        found = dict(renderers.render_all([(k, figure(str(k), photo=k == 1), None) for k in range(3)], ["png", "svg"]))
-    assert list(found) == [0, 1, 2]
-    assert sum(each is not None for each in asked) == 3
-    for k in range(3):
-        assert found[k] == render(figure(str(k), photo=k == 1), ["png", "svg"])
+        assert dict(renderers.render_all(figures, ["png", "svg"])) == wanted
 
 
 def test_what_a_process_cannot_do_is_done_here(monkeypatch):
@@ -99,17 +95,22 @@ def test_what_a_process_cannot_do_is_done_here(monkeypatch):
     unknown = figure()
     unknown.function = lambda: None  # has no pickle
     glyphs = figure("\N{CJK UNIFIED IDEOGRAPH-4E2D}")  # a font without it warns
-    with Renderers(8) as renderers:
-        ended = figure()
-        for process in renderers._processes[:1]:
-            process.kill()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            figures = [("unknown", unknown, None), ("glyphs", glyphs, None), ("ended", ended, None)]
-            found = dict(renderers.render_all(figures, ["svg"]))
+    with Renderers(8) as renderers, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = dict(renderers.render_all([("unknown", unknown, None), ("glyphs", glyphs, None)], ["svg"]))
     assert any("Glyph" in str(each.message) for each in caught)
-    assert found["unknown"] == found["ended"] == render(figure(), ["svg"])
+    assert found["unknown"] == render(figure(), ["svg"])
     assert "svg" in found["glyphs"].files
+
+
+def test_figures_are_rendered_here_when_a_process_is_killed(monkeypatch):
+    two_cores(monkeypatch)
+    with Renderers(8) as renderers:
+        for process in multiprocessing.active_children()[:1]:
+            process.kill()
+            process.join()
+        found = dict(renderers.render_all([(k, figure(str(k)), None) for k in range(3)], ["svg"]))
+    assert found == {k: render(figure(str(k)), ["svg"]) for k in range(3)}
 
 
 def test_an_error_of_a_figure_is_what_it_was(monkeypatch):
@@ -120,29 +121,65 @@ def test_an_error_of_a_figure_is_what_it_was(monkeypatch):
     with Renderers(8) as renderers, pytest.raises(ValueError, match="frac") as there:
         list(renderers.render_all([(0, broken, None)], ["png"]))
     assert str(there.value) == str(here.value)
-    assert all(process.poll() is not None for process in renderers._processes)
+    assert multiprocessing.active_children() == []
 
 
-def test_processes_end_with_the_process_that_started_them(monkeypatch):
-    code = (
-        "import os, sys; from embedshift.figures.workers import Renderers\n"
-        "os.sched_getaffinity = lambda _: {0, 1}\n"
-        "with Renderers(8) as renderers:\n"
-        "    print(*[each.pid for each in renderers._processes], flush=True)\n"
-        "    sys.stdin.read()\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+PARENT = """
+import multiprocessing, os, sys
+from embedshift.figures.workers import Renderers
+
+os.sched_getaffinity = lambda _: {0, 1}
+with Renderers(8) as renderers:
+    print(*[process.pid for process in multiprocessing.active_children()], flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_processes_end_with_the_process_that_started_them(number):
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     pids = parent.stdout.readline().split()
     assert len(pids) == 2
-    parent.send_signal(signal.SIGKILL)
+    parent.send_signal(number)
     parent.wait()
     for pid in pids:
         subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=20)
 
 
+SCRIPT = """
+import os, sys
+from matplotlib.figure import Figure
+from embedshift.figures import render
+from embedshift.figures.workers import Renderers
+
+print("run", flush=True)
+os.sched_getaffinity = lambda _: {0, 1}
+render.FigureCanvasAgg = None  # this process can render no figure
+with Renderers(8) as renderers:
+    [(key, rendered)] = renderers.render_all([("key", Figure((1, 1)), None)], ["svg"])
+print(key, *rendered.files)
+"""
+
+
+def test_a_script_without_a_guard_is_run_once(tmp_path):
+    """Its figures are rendered in other processes nevertheless."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines() == ["run", "key svg"]
+    assert done.stderr == ""
+
+
+def test_a_process_imports_no_tables_and_no_torch(monkeypatch):
+    two_cores(monkeypatch)
+    code = "[name for name in __import__('sys').modules if name in ('torch', 'polars', 'pyarrow')]"
+    with Renderers(8) as renderers:
+        assert renderers._pool.submit(eval, code).result() == []
+
+
 def test_few_figures_start_no_process(monkeypatch):
     two_cores(monkeypatch)
     with Renderers(1) as renderers:
-        assert renderers._processes == []
+        assert multiprocessing.active_children() == []
         [(_, one)] = renderers.render_all([("one", Figure((1, 1)), None)], ["svg"])
     assert one.files["svg"].startswith(b"<?xml")

@@ -48,3 +48,19 @@ def test_a_view_that_does_not_fit_alone_ends_the_run_with_one_line(tmp_path):
     write_pictures(tmp_path / "photos", ["0.png"], 0)
     with pytest.raises(EmbedshiftError, match="failed on a batch of 1 views: RuntimeError: CUDA out of memory"):
         run(tmp_path, "none", most=0)
+
+
+def test_rows_do_not_depend_on_the_order_of_an_encoder_s_numbers_in_memory(tmp_path):
+    """As torch may return them; sums over another order in memory differ by rounding."""
+
+    class Transposed(SmallMemory):
+        def __call__(self, views):
+            output = super().__call__(views)
+            attention = np.asfortranarray(output.attention)
+            return EncoderOutput(np.asfortranarray(output.embedding), attention, output.attention_kind)
+
+    write_pictures(tmp_path / "photos", [f"{n}.png" for n in range(5)], 0)
+    plain, _ = run(tmp_path, "plain", most=100)
+    settings = {"shard_size": 3, "batch_size": 24, "workers": 0}
+    transposed = embedshift.run(tmp_path / "photos", out=tmp_path / "t", model=Transposed(100), **settings)
+    assert transposed.rows().collect().equals(plain.rows().collect())

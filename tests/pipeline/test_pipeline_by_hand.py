@@ -3,11 +3,7 @@
 import numpy as np
 
 from embedshift.encoders.base import EncoderOutput
-from embedshift.pipeline import baseline, batches, encoded, limit
-
-
-def test_batches_batch():
-    assert batches.Batch(40).size == 40
+from embedshift.pipeline import baseline, encoded, limit
 
 
 def test_encoded_unusable():

@@ -1,11 +1,9 @@
 """An encoder that begins a pass before the output of the one before is read: when, and that rows stay the same."""
 
-import numpy as np
 import pytest
 
 import embedshift
 from embedshift.encoders.base import Pipelined
-from embedshift.pipeline.kept import KeepingEncoder
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures
 
@@ -89,20 +87,3 @@ def test_a_pass_that_fails_at_either_end_is_encoded_again(photos, tmp_path, wher
     assert found.columns == plain.columns
     for name in ("image_id", "view", "cosine_similarity", "attention"):
         assert found[name].equals(plain[name])
-
-
-def test_what_was_begun_is_kept_when_a_run_is_stopped(tmp_path):
-    views = np.random.default_rng(0).integers(0, 256, (3, 4, 32, 32, 3), dtype=np.uint8)
-    path = tmp_path / ".part-00000.kept"
-    kept = KeepingEncoder(Ahead(), path, "hash")
-    kept(views[0])
-    kept.begin(views[1])
-    kept.begin(views[2])
-    kept.write()
-    kept.close()
-    encoder = Ahead()
-    again = KeepingEncoder(encoder, path, "hash")
-    for each in views:
-        np.testing.assert_array_equal(again(each).embedding, MeanColour()(each).embedding)
-    again.close()
-    assert encoder.log == []

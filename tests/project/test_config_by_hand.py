@@ -11,7 +11,7 @@ from embedshift.config import attack, files, machine, plain_yaml
 def test_config_study_config_of():
     from embedshift.questions.layers import Switches
 
-    assert repr(config.StudyConfig(switches={"layers": True}).of(Switches)) == "Switches(layers=True)"
+    assert repr(config.StudyConfig(switches=(Switches(layers=True),)).of(Switches)) == "Switches(layers=True)"
 
 
 def test_config_make_config():

@@ -11,7 +11,8 @@ from embedshift.config import StudyConfig
 from embedshift.encoders import EncoderOutput
 from embedshift.encoders.base import Preprocess
 from embedshift.pipeline.measure import Measure, StudySwitches
-from embedshift.pipeline.plan import Plan, make_measures
+from embedshift.pipeline.study_plan import StudyPlan, make_measures
+from embedshift.questions import text
 from embedshift.questions.text.measure import MEASURE as TextMeasure
 from embedshift.registry import METRICS, asked_metrics
 from embedshift.sources import ImageRef
@@ -27,21 +28,21 @@ SUITE = load_suite("paper")
 OF_CLASSES = {"zero_shot_flip", "zero_shot_margin_shift"}
 
 
-def plan_of(*metrics: str) -> Plan:
+def plan_of(*metrics: str) -> StudyPlan:
     config = StudyConfig(metrics=metrics)
     measures = make_measures(config, SUITE, SAMPLES)
     preprocess = Preprocess(SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    return Plan(
+    return StudyPlan(
         config=config, suite=SUITE, preprocess=preprocess, measures=measures, columns=(), batch_size=8, images=2
     )
 
 
-def measure_of(question: str, plan: Plan) -> Measure:
+def measure_of(question: str, plan: StudyPlan) -> Measure:
     (measure,) = (each for each in plan.measures if each.question == question)
     return measure
 
 
-def of_pair(question: str, plan: Plan, output: EncoderOutput) -> dict[str, float]:
+def of_pair(question: str, plan: StudyPlan, output: EncoderOutput) -> dict[str, float]:
     return measure_of(question, plan).of_pair(VIEWS, output, SAMPLES, plan)
 
 
@@ -84,7 +85,7 @@ class Vectors:
     classes: Any = None
 
     def measure(self) -> TextMeasure:
-        config = StudyConfig(switches={"text": True, "labels": ("cat", "dog", "boat")})
+        config = StudyConfig(switches=(text.Switches(text=True, labels=("cat", "dog", "boat")),))
         measure = TextMeasure(StudySwitches(config, SUITE, SAMPLES, asked_metrics(())))
         given = {"captions": self.captions, "classes": self.classes}
         measure.vectors = {name: value for name, value in given.items() if value is not None}

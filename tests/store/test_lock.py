@@ -104,7 +104,7 @@ FOREIGN = (
     "._part-00000.parquet",
     ".part-00001.parquet",
     ".part-1.parquet.77",
-    ".part-00001.kept.bak",
+    ".part-00001.parquet.bak",
     ".git",
 )
 
@@ -112,7 +112,7 @@ FOREIGN = (
 def test_only_what_embedshift_left_is_deleted(photos, tmp_path):
     shards = tmp_path / "study" / "shards"
     run(photos, tmp_path / "study")
-    for name in (*FOREIGN, ".part-00000.parquet.4242", ".part-00000.kept"):
+    for name in (*FOREIGN, ".part-00000.parquet.4242", ".part-00001.parquet.4243"):
         (shards / name).write_bytes(b"x")
     (shards / ".part-00007.parquet.1").mkdir()
     (shards / ".hidden").mkdir()

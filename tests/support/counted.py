@@ -10,7 +10,6 @@ import numpy as np
 from embedshift.arrays import Pixels
 from embedshift.config import StudyConfig, make_config
 from embedshift.encoders.base import EncoderOutput
-from embedshift.pipeline import kept
 from embedshift.steps import Start, run_study
 from support.mean_colour import MeanColour
 
@@ -59,9 +58,8 @@ def config(images: Path, **settings: Any) -> StudyConfig:
     return make_config({"images": [str(images)]} | suite | sizes | settings)
 
 
-def run(images: Path, out: Path, encoder: Counted, *, every: float = 0.0, **settings: Any) -> tuple[int, int]:
-    """A study whose outputs are written so often; images done at its start, and those that it went through."""
-    kept.EVERY = every
+def run(images: Path, out: Path, encoder: Counted, **settings: Any) -> tuple[int, int]:
+    """Runs a study; returns the number of images done at its start, and of those that it went through."""
     starts, through = list[Start](), list[int]()
     run_study(config(images, **settings), out, encoder=encoder, on_start=starts.append, progress=through.append)
     return starts[0].done, sum(through)

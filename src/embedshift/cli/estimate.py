@@ -9,9 +9,10 @@ from embedshift.config.machine import cores
 from embedshift.encoders.base import Encoder, EncoderInfo
 from embedshift.engines.job import workers_of
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.pipeline.draw import DrawnImage, draw_image
-from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.draw import draw_image
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import StudyContext
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import passed_over
 from embedshift.statistics.baselines import GROUPS, KEPT
 
@@ -41,7 +42,7 @@ def estimate(study: StudyContext) -> Iterator[str]:
     yield f"time: about {_duration(seconds)} ({pace}{words})"
 
 
-def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
+def shard_bytes(encoder: Encoder, plan: StudyPlan, shards: int) -> float:
     """Returns the bytes of all shards on disk, compressed, as measured on photographs."""
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
@@ -74,7 +75,7 @@ def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> flo
     return (time.perf_counter() - started) / sum(map(len, parts))
 
 
-def _pace(encoding: float, drawing: float, plan: Plan, encoder: Encoder) -> float:
+def _pace(encoding: float, drawing: float, plan: StudyPlan, encoder: Encoder) -> float:
     """Returns seconds per image with loaders beside the encoder, limited by the slowest of both and shared cores."""
     workers = workers_of(plan.config)
     if not workers:

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -38,8 +38,8 @@ OF_PAIRS = ("allow_missing", "purify")
 class StudyConfig:
     """All settings of a study, under the names of `embedshift.run` and the command line.
 
-    The settings of the questions are in `switches`; `of` returns those of one question. `make_config` checks the
-    values.
+    `switches` holds the settings of the questions, an instance of each question's dataclass; `of` returns those of one
+    question. `make_config` checks the values.
 
     Example:
         >>> StudyConfig(images=("photos",), seed=3).seed
@@ -74,12 +74,11 @@ class StudyConfig:
     compile: bool = setting(False, "Compile the encoder: takes half a minute, then runs faster.", rare=True)
     num_gpus: Annotated[float, Ge(0)] | None = setting(None, "Ray: GPUs per encoder. Default: 1, if any.", rare=True)
     concurrency: AtLeast1 | None = setting(None, "Ray: number of encoders. Default: as many as fit.", rare=True)
-    switches: Mapping[str, Any] = field(default_factory=dict)
+    switches: tuple[Any, ...] = ()
 
     def of(self, kind: type[S]) -> S:
         """Returns the settings of one question."""
-        names = [each.name for each in dataclasses.fields(kind)]  # type: ignore[arg-type]
-        return kind(**{name: self.switches[name] for name in names if name in self.switches})
+        return next((switches for switches in self.switches if isinstance(switches, kind)), None) or kind()
 
     def asks(self, question: Question) -> bool:
         """Returns whether the study asks this question."""
@@ -94,8 +93,10 @@ class StudyConfig:
     def to_dict(self) -> Json:
         """Returns every setting by name, as study.json stores them."""
         own = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "switches"}
-        switched: list[Any] = [self.of(each.switches) for each in questions() if each.switches]
-        return own | {name: value for each in switched for name, value in vars(each).items()}
+        for question in questions():
+            if question.switches:
+                own |= vars(self.of(question.switches))
+        return own
 
 
 def setting_names() -> list[str]:
@@ -110,13 +111,13 @@ def make_config(given: Mapping[str, Any]) -> StudyConfig:
         if name not in known:
             raise UsageError(unknown_name("setting", str(name), known))
     given = _of_pairs(given)
-    core = validated(StudyConfig, {name: value for name, value in given.items() if name not in switched})
-    switches: Json = {}
-    for each in questions():
-        if each.switches:
-            own = {name: given[name] for name in given if switched.get(name) == each.name}
-            switches |= vars(validated(each.switches, own))
-    return dataclasses.replace(core, switches=switches)
+    own = {name: value for name, value in given.items() if name not in switched}
+    switches = tuple(
+        validated(question.switches, {name: given[name] for name in given if switched.get(name) == question.name})
+        for question in questions()
+        if question.switches
+    )
+    return validated(StudyConfig, {**own, "switches": switches})
 
 
 def _of_pairs(given: Mapping[str, Any]) -> Mapping[str, Any]:

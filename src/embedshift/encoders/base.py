@@ -63,10 +63,6 @@ class EncoderOutput:
         shaped = {name: left.reshape(-1, *[1] * (array.ndim - 1)) for name, array in arrays}
         return self._with({name: np.where(shaped[name], array, np.float32(np.nan)) for name, array in arrays})
 
-    def contiguous(self) -> "EncoderOutput":
-        """Returns the same numbers in C order in memory."""
-        return self._with({name: np.ascontiguousarray(array) for name, array in self.arrays().items()})
-
     def arrays(self) -> dict[str, Floats]:
         """Returns all arrays by name."""
         attention = {} if self.attention is None else {"attention": self.attention}

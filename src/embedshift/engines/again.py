@@ -4,8 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.pipeline.draw import DrawnImage, draw_image, hash_image
-from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.draw import draw_image, hash_image
+from embedshift.pipeline.drawn import DrawnImage
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import ImageRef, Shard, Source
 from embedshift.sources.base import storable
 from embedshift.store.shards import ShardRecord
@@ -17,17 +18,17 @@ def worth_again(
     cut: Sequence[Shard],
     done: Mapping[int, ShardRecord],
     source: Source,
-    plan: Plan,
+    plan: StudyPlan,
     *,
     workers: int,
     transient: bool,
 ) -> set[int]:
     """Returns the finished shards with a failed image that can be drawn now; reads only failed images."""
     failed = {
-        (index, each.image_id)
+        (index, failure.image_id)
         for index, record in done.items()
-        for each in record.failures
-        if each.transient or not transient
+        for failure in record.failures
+        if failure.transient or not transient
     }
     places = [
         (shard.index, sample)
@@ -43,10 +44,10 @@ def worth_again(
     return {index for (index, _), image in zip(places, drawn, strict=True) if isinstance(image, DrawnImage)}
 
 
-def hashes_now(samples: Sequence[ImageRef], source: Source, plan: Plan, *, workers: int) -> dict[str, str | None]:
+def hashes_now(samples: Sequence[ImageRef], source: Source, plan: StudyPlan, *, workers: int) -> dict[str, str | None]:
     """Returns image id → hash of the current pixels; None if an image cannot be read."""
-    found = draw_all(Images(samples, source, plan, hash_image), min(workers, len(samples)))
+    hashes = draw_all(Images(samples, source, plan, hash_image), min(workers, len(samples)))
     return {
         storable(sample.image_id): hashed if isinstance(hashed, str) else None
-        for sample, hashed in zip(samples, found, strict=True)
+        for sample, hashed in zip(samples, hashes, strict=True)
     }

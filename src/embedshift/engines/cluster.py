@@ -81,7 +81,7 @@ def over_cluster() -> Iterator[Callable[..., Any]]:
     """Gives a `map` over the cores of a cluster, which is joined for more than one item."""
     with contextlib.ExitStack() as stack:
         ray: Any = None
-        told = False
+        is_logged = False
 
         def over(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
             nonlocal ray
@@ -90,13 +90,13 @@ def over_cluster() -> Iterator[Callable[..., Any]]:
             if ray is None:
                 ray = stack.enter_context(joined())
             return (
-                function(item) if left(problem) else found for item, found, problem in _called(ray, function, items)
+                function(item) if failed(problem) else result for item, result, problem in _called(ray, function, items)
             )
 
-        def left(problem: str) -> bool:
-            nonlocal told
-            if problem and not told:
-                told = True
+        def failed(problem: str) -> bool:
+            nonlocal is_logged
+            if problem and not is_logged:
+                is_logged = True
                 log.warning("a worker of the cluster cannot make tables (%s); this process makes them", problem)
             return bool(problem)
 
@@ -114,10 +114,10 @@ def _called(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterato
             return
         item, reference = waiting.popleft()
         try:
-            found, problem = ray.get(reference)
+            result, problem = ray.get(reference)
         except ray.exceptions.RayError as error:  # its process or node died, again and again
-            found, problem = None, reason(error)
-        yield item, found, problem
+            result, problem = None, reason(error)
+        yield item, result, problem
 
 
 def _tried(function: Callable[[A], T], item: A) -> tuple[T | None, str]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from embedshift.config import StudyConfig
 from embedshift.config.machine import cores
 from embedshift.encoders.spec import EncoderSpec
-from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder
 from embedshift.pipeline.shard import Result
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import Shard, Source
 
 Progress = Callable[[int], None]
@@ -21,11 +20,10 @@ class Job:
 
     shards: Sequence[Shard]
     source: Source
-    plan: Plan
+    plan: StudyPlan
     spec: EncoderSpec
     ready: ReadyEncoder | None
     progress: Progress
-    folder: Path | None = None
 
     @property
     def config(self) -> StudyConfig:

@@ -28,9 +28,10 @@ from threadpoolctl import threadpool_limits
 from embedshift.arrays import Pixels
 from embedshift.engines.rooms import Rooms
 from embedshift.errors import EmbedshiftError
-from embedshift.pipeline.draw import DrawnImage, draw_image, out_of_reach
+from embedshift.pipeline.draw import draw_image, out_of_reach
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import TookTooLong
-from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import ImageRef, Source
 
 # The result for an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
@@ -53,7 +54,7 @@ class Images:
 
     samples: Sequence[ImageRef]
     source: Source
-    plan: Plan
+    plan: StudyPlan
     work: Callable[..., Made]
 
     def draw(self, place: int, *, ends_process: bool = False, into: Pixels | None = None) -> Made:
@@ -91,7 +92,7 @@ def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generat
             if in_turns and len(waiting) == turn:
                 for loader in loaders:
                     loader.wait()
-                yield from (_taken(images, each, loaders) for each in waiting)
+                yield from (_taken(images, drawn, loaders) for drawn in waiting)
                 waiting.clear()
                 turn = min(most, 2 * turn)
             elif len(waiting) > most:
@@ -100,7 +101,7 @@ def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generat
             yield _taken(images, waiting.popleft(), loaders)
 
 
-def _ahead(plan: Plan, workers: int) -> int:
+def _ahead(plan: StudyPlan, workers: int) -> int:
     """Returns how many images are requested at a time."""
     of_image = (1 + plan.views) * plan.preprocess.size**2 * 3
     return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // of_image))

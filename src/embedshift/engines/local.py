@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from embedshift.encoders.device import keep_memory, takes_all_cores
 from embedshift.engines.job import Job, Progress
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.pipeline.draw import DrawnImage, draw_image
-from embedshift.pipeline.kept import Kept
+from embedshift.pipeline.draw import draw_image
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.shard import Result, measure_shards
 from embedshift.store.shards import Failure
@@ -19,11 +19,8 @@ def run_local(job: Job) -> Iterator[Result]:
     keep_memory()
     samples = [sample for shard in job.shards for sample in shard.samples]
     images, in_turns = Images(samples, job.source, job.plan, draw_image), takes_all_cores(job.ready.encoder)
-    with (
-        contextlib.closing(draw_all(images, job.workers, in_turns=in_turns)) as ahead,
-        Kept(job.folder, job.plan) as kept,
-    ):
-        yield from measure_shards(job.shards, _count(ahead, job.progress), job.ready, job.plan, kept)
+    with contextlib.closing(draw_all(images, job.workers, in_turns=in_turns)) as ahead:
+        yield from measure_shards(job.shards, _count(ahead, job.progress), job.ready, job.plan)
 
 
 def read_blocks(job: Job) -> None:

@@ -65,8 +65,8 @@ def _one_attempt(job: Job, ray: Any) -> Iterator[tuple[int, str, bytes]]:
     gpus = config.num_gpus if config.num_gpus is not None else float(any(node.get("GPU") for node in nodes))
     cores, fitting = _fit(nodes, gpus, job.workers)
     concurrency = min(config.concurrency or fitting, len(job.shards))
-    # Objects of this process, and of its disk, stay here.
-    parcel = ray.put(replace(job, ready=None, progress=_ignore, folder=None))
+    # Objects of this process stay here.
+    parcel = ray.put(replace(job, ready=None, progress=_ignore))
     blocks = ray.data.from_items([{"position": i} for i in range(len(job.shards))], override_num_blocks=len(job.shards))
     done = blocks.map_batches(
         _MeasureShards,

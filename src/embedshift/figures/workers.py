@@ -1,21 +1,21 @@
-"""Renders figures in new processes, one per core, while this process draws the next figure.
+"""Renders figures in other processes, one per core, while this process draws the next figure.
 
-A process gets a figure as a pickle and returns its bytes; it reads and writes no file, and imports neither Polars nor
-torch. Whatever it cannot do is done in this process, so that errors and warnings are the same.
+A figure that a process cannot render is rendered here, so that its errors and warnings are the same.
 """
 
-import collections
 import contextlib
 import functools
+import multiprocessing
 import os
-import pickle
-import queue
-import subprocess
+import signal
 import sys
+import threading
+import types
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from typing import TypeVar
 
 from matplotlib.figure import Figure
 
@@ -24,105 +24,80 @@ from embedshift.figures.render import ForPage, Rendered, render
 
 Key = TypeVar("Key")
 
-# Figures for which a process is worth its start, and figures that wait for each.
+# Figures for which a process is worth its start, and figures that wait for each process.
 _WORTH, _AHEAD = 4, 4
-# First the path: folders that a notebook added may be needed to read a figure.
-_CHILD = (
-    "import pickle, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); sys.path[:] = "
-    "pickle.load(sys.stdin.buffer); from embedshift.figures.workers import serve; serve()"
-)
 
 
 class Renderers:
-    """Processes that render figures; leaving the context ends them."""
+    """Processes that render figures; leaving the context ends them. For a few `figures` none is started."""
 
     def __init__(self, figures: int) -> None:
-        self._count = min(cores(), figures // _WORTH) if cores() > 1 else 0
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
-        self._threads: ThreadPoolExecutor | None = None
+        alone = cores() == 1 or multiprocessing.current_process().daemon  # a daemon may start no process
+        self._count = 0 if alone else min(cores(), figures // _WORTH)
+        self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> "Renderers":
-        for _ in range(self._count):
-            with contextlib.suppress(OSError):  # no process could be started
-                self._processes.append(_started())
-        for process in self._processes:
-            self._idle.put(process)
-        if self._processes:
-            self._threads = ThreadPoolExecutor(len(self._processes))
+        if self._count:
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._count, mp_context=spawn, initializer=_set_up)
+            with _without_main_module(), contextlib.suppress(OSError):  # no process could be started
+                for _ in range(self._count):
+                    self._pool.submit(os.getpid)  # starts a process
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.kill()
-        if self._threads is not None:
-            self._threads.shutdown(cancel_futures=True)
-        for process in self._processes:
-            with contextlib.suppress(OSError):
-                process.communicate()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def render_all(
         self, figures: Iterable[tuple[Key, Figure, ForPage | None]], formats: Sequence[str]
     ) -> Iterator[tuple[Key, Rendered]]:
         """Yields figures as `render` returns them, in order; the next are drawn and rendered meanwhile."""
-        waiting: collections.deque[tuple[Key, Callable[[], Rendered]]] = collections.deque()
+        waiting = deque[tuple[Key, Callable[[], Rendered]]]()
         for key, figure, page in figures:
-            waiting.append((key, self._begun(figure, formats, page)))
-            if len(waiting) > _AHEAD * len(self._processes):
+            waiting.append((key, self._start(figure, formats, page)))
+            if len(waiting) > _AHEAD * self._count:
                 first, rendered = waiting.popleft()
                 yield first, rendered()
         for key, rendered in waiting:
             yield key, rendered()
 
-    def _begun(self, figure: Figure, formats: Sequence[str], page: ForPage | None) -> Callable[[], Rendered]:
+    def _start(self, figure: Figure, formats: Sequence[str], page: ForPage | None) -> Callable[[], Rendered]:
         here = functools.partial(render, figure, formats, page)
-        if self._threads is None:
+        if self._pool is None:
             return here
         try:
-            pickled = pickle.dumps((figure, formats, page), pickle.HIGHEST_PROTOCOL)
-        except Exception:  # a user's figure may hold objects that cannot be pickled
+            future = self._pool.submit(render, figure, formats, page)
+        except (BrokenExecutor, OSError):
             return here
-        asked = self._threads.submit(self._ask, pickled)
-        return lambda: asked.result() or here()
 
-    def _ask(self, pickled: bytes) -> Rendered | None:
-        process = self._idle.get()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            pickle.dump(pickled, process.stdin, pickle.HIGHEST_PROTOCOL)
-            process.stdin.flush()
-            found: Rendered | None = pickle.load(process.stdout)
-        except (OSError, ValueError, EOFError, pickle.UnpicklingError):  # it has ended
-            return None
-        finally:
-            self._idle.put(process)
-        return found
+        def rendered() -> Rendered:
+            try:
+                return future.result()
+            except Exception:  # of the figure, of its pickle, or because the process has ended
+                return here()
+
+        return rendered
 
 
-def _started() -> "subprocess.Popen[bytes]":
-    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, "-c", _CHILD], **pipes)
-    assert process.stdin is not None
-    with contextlib.suppress(OSError):
-        process.stdin.write(pickle.dumps(sys.path))
-        process.stdin.flush()
-    return process
-
-
-def serve() -> None:
-    """Runs a process: reads a figure, returns its bytes; None if it cannot render it."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # output of a library is no answer
+def _set_up() -> None:
+    """Prepares a process: it ends with its parent, at Ctrl-C without a traceback, and a warning is an error."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     warnings.simplefilter("error", UserWarning)
-    while True:
-        try:
-            pickled = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        try:
-            found = render(*pickle.loads(pickled))
-        except Exception:  # it occurs again when the figure is requested
-            found = None
-        pickle.dump(found, answers, pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Hides the main module: a new process would run a user's script again that has no `if __name__ == "__main__"`."""
+    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

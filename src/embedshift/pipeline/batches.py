@@ -1,132 +1,85 @@
-"""Batches of views for the encoder: they run across images, and shrink if memory is too small.
+"""Encodes batches of views: in smaller batches where memory is too small, one view at a time where a batch fails."""
 
-If a batch fails, its views are encoded one by one: views that fail alone are the cause, and their images are failures.
-An encoder that also fails for a black view is broken, and ends the run.
-"""
-
-import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NoReturn
+from dataclasses import dataclass
 
 import numpy as np
 
 from embedshift.arrays import Pixels
-from embedshift.encoders.base import Encoder, EncoderOutput, concatenate
+from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.errors import EmbedshiftError, reason
-from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.encoded import begin_views, encode_views
-from embedshift.sources.base import storable
-from embedshift.store.shards import Failure
 
 log = logging.getLogger(__name__)
 
 # Torch's messages on CUDA and MPS, and on a CPU.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
+# A started forward pass: a function that waits for its output, or the error because of which it did not start.
+Started = Callable[[], EncoderOutput] | Exception
+
 
 @dataclass
-class Batch:
-    """Number of views per forward pass; halved for good whenever memory is too small."""
+class BatchEncoder:
+    """An encoder and its number of views per forward pass, which is halved for good whenever memory is too small."""
 
+    encoder: Encoder
     size: int
 
-    def begin(self, encoder: Encoder, views: Sequence[Pixels]) -> "Pass":
-        """Starts one forward pass."""
-        begun: Callable[[], EncoderOutput] | None = None
+    def start(self, views: Sequence[Pixels]) -> Started:
+        """Starts a forward pass over views uint8 `[S, S, 3]`."""
         try:
-            begun = begin_views(encoder, np.stack(views)) if len(views) <= self.size else None
+            return begin_views(self.encoder, np.stack(views))
         except Exception as error:
-            return Pass(functools.partial(self.encode, encoder, views, functools.partial(_raise, error)), False)
-        return Pass(functools.partial(self.encode, encoder, views, begun), begun is not None)
+            return error
 
-    def encode(
-        self, encoder: Encoder, views: Sequence[Pixels], begun: Callable[[], EncoderOutput] | None = None
-    ) -> "Encoded":
-        """Runs one forward pass, or several if memory ran out or the encoder failed."""
-        encoded = Encoded()
-        while len(encoded) < len(views):
-            part = views[len(encoded) : len(encoded) + self.size]
-            first, begun = begun, None
+    def finish(self, views: Sequence[Pixels], started: Started | None) -> Iterator[tuple[EncoderOutput, str]]:
+        """Yields the outputs of a started pass, each with the reason why the encoder failed for these views, or ""."""
+        size = len(views)
+        while views:
+            part = views[:size]
             try:
-                encoded.add(encode_views(encoder, np.stack(part)) if first is None else first())
+                output = _wait(self.start(part) if started is None else started)
             except Exception as error:
-                if not _is_out_of_memory(error):
-                    self._one_by_one(encoder, part, encoded, error)
-                    continue
-                tried = len(part) if first is None else len(views)
-                if tried == 1:
-                    raise _failed(encoder, 1, error) from error
-                if tried // 2 < self.size:  # it may have been halved since the pass was begun
-                    self.size = tried // 2
-                    log.warning("out of memory with %d views; using batches of %d from now on", tried, self.size)
-        return encoded
+                if _is_out_of_memory(error):
+                    self._halve(len(part), error)
+                else:
+                    yield from self._one_by_one(part, error)
+                    views = views[size:]
+            else:
+                yield output, ""
+                views = views[size:]
+            started, size = None, self.size
 
-    def _one_by_one(self, encoder: Encoder, views: Sequence[Pixels], encoded: "Encoded", error: Exception) -> None:
-        """Encodes the views of a failed batch one by one; a black view replaces those that fail alone."""
-        log.warning("%s; its views are encoded one by one", _failed(encoder, len(views), error))
+    def _halve(self, views: int, error: Exception) -> None:
+        if views == 1:
+            raise self._failed(1, error) from error
+        if views // 2 < self.size:  # another pass, started before, may have halved it already
+            self.size = views // 2
+            log.warning("out of memory with %d views; using batches of %d from now on", views, self.size)
+
+    def _one_by_one(self, views: Sequence[Pixels], error: Exception) -> Iterator[tuple[EncoderOutput, str]]:
+        log.warning("%s; its views are encoded one by one", self._failed(len(views), error))
         try:
-            black = encode_views(encoder, np.zeros_like(views[0])[None])
+            black = encode_views(self.encoder, np.zeros_like(views[0])[None])
         except Exception:
-            raise _failed(encoder, len(views), error) from error
+            raise self._failed(len(views), error) from error
         for view in views:
             try:
-                encoded.add(encode_views(encoder, view[None].copy()))
-            except Exception as problem:
-                encoded.add(black, reason(problem))
+                output, problem = encode_views(self.encoder, view[None].copy()), ""
+            except Exception as view_error:
+                output, problem = black, reason(view_error)
+            yield output, problem
+
+    def _failed(self, views: int, error: Exception) -> EmbedshiftError:
+        return EmbedshiftError(f"the encoder {self.encoder.name} failed on a batch of {views} views: {reason(error)}")
 
 
-@dataclass(frozen=True)
-class Pass:
-    """A forward pass."""
-
-    finish: "Callable[[], Encoded]"
-    is_begun: bool
-
-
-@dataclass
-class Encoded:
-    """The encoder's outputs for some views, and for each view why it failed."""
-
-    outputs: list[EncoderOutput] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.problems)
-
-    def add(self, output: EncoderOutput, problem: str = "") -> None:
-        """Adds views."""
-        self.outputs.append(output)
-        self.problems += [problem] * len(output)
-
-    def extend(self, other: "Encoded") -> None:
-        """Adds encoded views."""
-        self.outputs += other.outputs
-        self.problems += other.problems
-
-    def take(self, images: list[DrawnImage]) -> Iterator[tuple[DrawnImage, EncoderOutput] | Failure]:
-        """Yields the images at the front whose views are all encoded, and keeps the rest in both lists."""
-        if not self.outputs:
-            return
-        merged, start = concatenate(self.outputs), 0
-        while images and start + len(images[0].views) <= len(merged):
-            image = images.pop(0)
-            end = start + len(image.views)
-            if problem := next(filter(None, self.problems[start:end]), ""):
-                yield Failure(storable(image.sample.image_id), "encode", f"the encoder failed: {problem}")
-            else:
-                yield image, merged[start:end]
-            start = end
-        self.outputs, self.problems = [merged[start:]] if start < len(merged) else [], self.problems[start:]
-
-
-def _raise(error: Exception) -> NoReturn:
-    raise error
-
-
-def _failed(encoder: Encoder, views: int, error: Exception) -> EmbedshiftError:
-    return EmbedshiftError(f"the encoder {encoder.name} failed on a batch of {views} views: {reason(error)}")
+def _wait(started: Started) -> EncoderOutput:
+    if isinstance(started, Exception):
+        raise started
+    return started()
 
 
 def _is_out_of_memory(error: Exception) -> bool:

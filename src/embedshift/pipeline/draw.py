@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -12,30 +12,15 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL, Purified
 from embedshift.augmentations.views import draw_views
 from embedshift.errors import EmbedshiftError, cause
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import ImageRef, PairedSource, Source, images, without_folders
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class DrawnImage:
-    """One image on its way to the encoder."""
-
-    sample: ImageRef
-    pixels_hash: str
-    views: Pixels
-    seeds: list[int]
-    pixels: dict[str, Values]
-    seconds: dict[str, float]
-    missing: tuple[int, ...] = ()
-
-    def without_views(self) -> "DrawnImage":
-        """Returns the image without its pixels."""
-        return replace(self, views=self.views[:0].copy())
 
 
 @dataclass
@@ -67,7 +52,7 @@ class Clock:
 
 
 def draw_image(
-    sample: ImageRef, source: Source, plan: Plan, *, ends_process: bool = False, into: Pixels | None = None
+    sample: ImageRef, source: Source, plan: StudyPlan, *, ends_process: bool = False, into: Pixels | None = None
 ) -> DrawnImage | Failure:
     """Reads one image, draws or reads its views once, and measures their pixels; an error becomes a `Failure`."""
     seconds = plan.config.image_timeout
@@ -123,7 +108,7 @@ def _hashed(sample: ImageRef, source: Source, clock: Clock) -> str:
         return images.pixels_hash(images.decode(data))
 
 
-def _drawn(sample: ImageRef, source: Source, plan: Plan, clock: Clock, into: Pixels | None) -> DrawnImage:
+def _drawn(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into: Pixels | None) -> DrawnImage:
     missing = tuple[int, ...]()
     with clock.at("read"):
         data = source.read(sample)
@@ -141,8 +126,8 @@ def _drawn(sample: ImageRef, source: Source, plan: Plan, clock: Clock, into: Pix
     clock.stage = "measure"
     clock.began()
     pixels: dict[str, Values] = {}
-    for each in plan.measures:
-        pixels |= each.of_pixels(views) | each.of_seeds(original, seeds[1:], plan)
+    for measure in plan.measures:
+        pixels |= measure.of_pixels(views) | measure.of_seeds(original, seeds[1:], plan)
     clock.lap("pixels")
     return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing)
 
@@ -165,13 +150,13 @@ def read_views(
 ) -> tuple[Pixels, list[int], tuple[int, ...]]:
     """Returns the original and its variants, resized in the same way, and their purified versions."""
     views: dict[str, Pixels | None] = {ORIGINAL: original}
-    for each in plan.suite:
-        if isinstance(each, Purified):  # it comes after the view from which it is made
+    for augmentation in plan.suite:
+        if isinstance(augmentation, Purified):  # it comes after the view from which it is made
             with clock.at("draw"):
-                source_view = views[each.of]
-                views[each.name] = None if source_view is None else each.draw(source_view, 0)
+                source_view = views[augmentation.of]
+                views[augmentation.name] = None if source_view is None else augmentation.draw(source_view, 0)
         else:
-            views[each.name] = _variant(each.name, sample, source, plan, clock)
+            views[augmentation.name] = _variant(augmentation.name, sample, source, plan, clock)
     missing = [place for place, view in enumerate(views.values()) if view is None]
     stacked = np.stack([original if view is None else view for view in views.values()], out=into)
     return stacked, [0] * len(stacked), tuple(missing)

@@ -42,16 +42,19 @@ def _checked(output: Any, encoder: Encoder, count: int) -> EncoderOutput:
         given = "no attention" if output.attention is None else "attention"
         raise EmbedshiftError(f"it returned {given}, and its `grid` is {encoder.grid}")
     shapes = {"embedding": (encoder.dim,), "attention": tuple(encoder.grid or ())}
-    found = {name: _floats(name, array, count, shapes.get(name)) for name, array in arrays.items()}
+    floats = {name: _floats(name, array, count, shapes.get(name)) for name, array in arrays.items()}
     return EncoderOutput(
-        found["embedding"], found.get("attention"), output.attention_kind, {name: found[name] for name in observed}
+        floats["embedding"],
+        floats.get("attention"),
+        output.attention_kind,
+        {name: floats[name] for name in observed},
     )
 
 
 def _floats(name: str, array: Any, count: int, shape: tuple[int, ...] | None) -> Floats:
-    """Returns an array as float32; refuses one without one part per view, or with parts of another shape."""
+    """Returns an array as float32 in C order, on which sums depend by rounding; refuses another shape or type."""
     given = np.asarray(array)
     whole = (count, *(given.shape[1:] if shape is None else shape))
     if given.shape != whole or given.dtype.kind not in "fiu":
         raise EmbedshiftError(f"its {name} is {given.dtype} {given.shape}; it must be float32 {whole}")
-    return np.asarray(given, np.float32)
+    return np.ascontiguousarray(given, np.float32)

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 from embedshift.config import Json
 from embedshift.encoders.base import Encoder, EncoderInfo
-from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import Shard
 from embedshift.sources.base import storable
 from embedshift.sources.order import SHUFFLED
 
 
-def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard], order: str) -> Json:
+def study_identity(encoder: Encoder, plan: StudyPlan, cut: Sequence[Shard], order: str) -> Json:
     """Returns the identity in the form of study.json; runs with equal identity may share a folder."""
     ids = [storable(sample.image_id) for shard in cut for sample in shard.samples]
-    config, preprocess, said = plan.config, plan.preprocess, EncoderInfo.of(encoder)
+    config, preprocess, info = plan.config, plan.preprocess, EncoderInfo.of(encoder)
     crop = {"shortest": preprocess.shortest, "resample": preprocess.resample} if config.resize == "crop" else {}
     identity = {
         "images": {
@@ -24,7 +24,7 @@ def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard], order: st
             "ids_hash": _hash(sorted(ids)),
         },
         "weights_hash": encoder.weights_hash,
-        "embedding": said.embedding_name,
+        "embedding": info.embedding_name,
         "size": encoder.size,
         "mean": list(encoder.mean),
         "std": list(encoder.std),
@@ -32,7 +32,7 @@ def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard], order: st
         "augmentations": plan.suite.describe(),
         "seed": config.seed,
         "draws": config.draws,
-        "precision": said.precision or "float32",
+        "precision": info.precision or "float32",
         **crop,
         "batch_size": plan.batch_size,
         "shard_size": config.shard_size,
@@ -41,15 +41,15 @@ def study_identity(encoder: Encoder, plan: Plan, cut: Sequence[Shard], order: st
         **({} if order == SHUFFLED else {"order": {"kind": order, "hash": _hash(ids)}}),
         **({"compile": True} if config.compile else {}),
         **({"store": config.store} if config.store != "all" else {}),
-        "questions": {each.question: each.identity() for each in plan.measures if each.identity()},
+        "questions": {measure.question: measure.identity() for measure in plan.measures if measure.identity()},
         "versions": {
             "albumentations": importlib.metadata.version("albumentations"),
             "opencv": importlib.metadata.version("opencv-python-headless"),
             "transformers_major": importlib.metadata.version("transformers").split(".")[0],
         },
     }
-    found: Json = json.loads(json.dumps(identity))
-    return found
+    as_stored: Json = json.loads(json.dumps(identity))
+    return as_stored
 
 
 def _hash(ids: Sequence[str]) -> str:

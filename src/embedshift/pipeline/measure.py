@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from embedshift.augmentations import Suite
     from embedshift.encoders.base import Encoder, EncoderOutput
     from embedshift.encoders.spec import EncoderSpec
-    from embedshift.pipeline.draw import DrawnImage
+    from embedshift.pipeline.drawn import DrawnImage
     from embedshift.pipeline.plan import Plan
     from embedshift.sources import ImageRef
 

@@ -17,8 +17,9 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.identity import study_identity
 from embedshift.pipeline.measure import Measure
-from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
+from embedshift.pipeline.plan import preprocess_of
 from embedshift.pipeline.ready import ReadyEncoder, ready
+from embedshift.pipeline.study_plan import StudyPlan, columns_of, make_measures
 from embedshift.sources import (
     ImageRef,
     Inspection,
@@ -52,7 +53,7 @@ class StudyContext:
     shards: Sequence[Shard]
     spec: EncoderSpec
     ready: ReadyEncoder
-    plan: Plan
+    plan: StudyPlan
     identity: Mapping[str, Any]
     pairs: Mapping[str, Inspection] = field(default_factory=dict)
 
@@ -85,7 +86,7 @@ def prepared(
         measures = loaded.prepare(measures)
         preprocess = preprocess_of(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
         suite.try_out(preprocess.size)
-        plan = Plan(
+        plan = StudyPlan(
             config=config,
             suite=suite,
             preprocess=preprocess,
@@ -114,7 +115,7 @@ def _loading(config: StudyConfig, encoder: Encoder | None) -> str:
     return "" if encoder is not None else f"; loading the encoder {config.model}"
 
 
-def _refuse_more_than_memory(plan: Plan) -> None:
+def _refuse_more_than_memory(plan: StudyPlan) -> None:
     of_view = plan.preprocess.size**2 * 3
     if (1 + plan.views) * of_view > MOST_BYTES:
         most = (MOST_BYTES // of_view - 1) // len(plan.suite.names)
@@ -165,10 +166,10 @@ def encoder_spec(
 ) -> EncoderSpec:
     """Returns the specification of the study's encoder and its outputs."""
     precision = config.precision
-    if precision == "auto" and any(each.in_float32 for each in measures):
+    if precision == "auto" and any(measure.in_float32 for measure in measures):
         precision = "float32"
     elif precision == "auto" and begun is not None:
-        precision = next((each for each in get_args(Precision) if each == begun.precision), precision)
+        precision = next((name for name in get_args(Precision) if name == begun.precision), precision)
     return EncoderSpec(
         model=config.model,
         device=config.device,
@@ -177,7 +178,7 @@ def encoder_spec(
         size=config.size,
         embedding=config.embedding,
         given=encoder,
-        observations=tuple(dict.fromkeys(name for each in measures for name in each.observations)),
+        observations=tuple(dict.fromkeys(name for measure in measures for name in measure.observations)),
         compile=config.compile,
         batch_size=config.batch_size,
     )

@@ -11,7 +11,7 @@ from embedshift.config import StudyConfig
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
-from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Measure, Observer
 from embedshift.sources import ImageRef
 

@@ -9,34 +9,40 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.encoders.base import Encoder, EncoderOutput
-from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Column, Measure
-from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources.base import storable
 from embedshift.store.shards import GRADES, fixed_lists, schema
 
 
-def measure(image: DrawnImage, output: EncoderOutput, measures: Sequence[Measure], plan: Plan) -> dict[str, Values]:
+def measure(
+    image: DrawnImage, output: EncoderOutput, measures: Sequence[Measure], plan: StudyPlan
+) -> dict[str, Values]:
     """Returns everything that the questions measure for one image, by column."""
     values = dict(image.pixels)
-    for each in measures:
-        values |= each.of_output(image, output, plan)
+    for question in measures:
+        values |= question.of_output(image, output, plan)
     return values
 
 
-def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
+def columns(encoder: Encoder, plan: StudyPlan) -> pa.Schema:
     """Returns the columns of the rows that `encoder` and `plan` give."""
     cells = None if encoder.grid is None else encoder.grid[0] * encoder.grid[1]
     dim = encoder.dim if plan.config.store == "all" else None
-    numbers = [each.name for each in plan.columns if each.length is None]
-    lists = {each.name: each.length if each.of == "views" else None for each in plan.columns if each.length is not None}
+    numbers = [column.name for column in plan.columns if column.length is None]
+    lists = {
+        column.name: column.length if column.of == "views" else None
+        for column in plan.columns
+        if column.length is not None
+    }
     return schema(dim, cells, [*plan.metrics, *numbers], lists, graded=plan.suite.is_graded)
 
 
 class Rows:
     """The rows of a shard's images: for each the original, then draw by draw the augmentations in suite order."""
 
-    def __init__(self, schema: pa.Schema, plan: Plan) -> None:
+    def __init__(self, schema: pa.Schema, plan: StudyPlan) -> None:
         self._schema, self._plan = schema, plan
         self._count = 1 + plan.views
         self._images: list[DrawnImage] = []
@@ -71,13 +77,13 @@ class Rows:
             made[name] = lambda name=name: self._numbers(name)  # type: ignore[misc]
         for column in self._plan.columns:
             made[column.name] = lambda column=column: self._column(column)  # type: ignore[misc]
-        return pa.table([made[each.name]().cast(each.type) for each in self._schema], schema=self._schema)
+        return pa.table([made[field.name]().cast(field.type) for field in self._schema], schema=self._schema)
 
     def _names(self) -> dict[str, Callable[[], pa.Array]]:
         """Returns the columns that identify the view and the image of a row."""
         images, draws, names = self._images, self._plan.config.draws, self._plan.suite.names
         rest = [None] * (self._count - 1)
-        grades = [each.grade for each in self._plan.suite]
+        grades = [augmentation.grade for augmentation in self._plan.suite]
 
         def repeated(of_image: Sequence[object], kind: pa.DataType) -> pa.Array:
             return pa.array([*of_image] * len(images), kind)
@@ -90,7 +96,7 @@ class Rows:
             "view": lambda: repeated([ORIGINAL, *names * draws], pa.string()),
             "draw": lambda: repeated([0, *np.repeat(np.arange(draws), len(names))], pa.int32()),
             "view_seed": lambda: pa.array([seed for image in images for seed in image.seeds], pa.int64()),
-            "pixels": lambda: pa.array([each for i in images for each in (i.pixels_hash, *rest)], pa.string()),
+            "pixels": lambda: pa.array([cell for i in images for cell in (i.pixels_hash, *rest)], pa.string()),
             "caption": lambda: pa.array([i.sample.caption for i in images for _ in range(self._count)], pa.string()),
             **{name: graded(name) for name in GRADES},
         }
@@ -128,12 +134,12 @@ class Rows:
         """Returns a column of a question: lists or numbers, of the original alone, or of all other existing views."""
         name, rest = column.name, [None] * (self._count - 1)
         if column.of == "original":
-            found = [values.get(name) for values in self._values]
+            per_image = [values.get(name) for values in self._values]
             if column.length is None:
-                cells = [cell for each in found for cell in (None if each is None else float(each), *rest)]
+                cells = [cell for value in per_image for cell in (None if value is None else float(value), *rest)]
                 return pa.array(cells, pa.float64())
-            lists = [None if each is None else np.asarray(each, np.float32).ravel() for each in found]
-            return pa.array([cell for each in lists for cell in (each, *rest)], pa.list_(pa.float32()))
+            lists = [None if value is None else np.asarray(value, np.float32).ravel() for value in per_image]
+            return pa.array([cell for numbers in lists for cell in (numbers, *rest)], pa.list_(pa.float32()))
         if column.length is None:
             return self._numbers(name, unknown_is_null=True)
         # A view without a list has NaN as its first number.

@@ -1,25 +1,24 @@
-"""Measures shards: read, draw, encode, measure, rows; each pass starts before the previous output is read."""
+"""Measures shards: drawn images in, batches of their views through the encoder, rows and a record out."""
 
-import functools
-import itertools
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import pyarrow as pa
 
 from embedshift.arrays import Pixels
-from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.encoders.base import EncoderOutput, concatenate
 from embedshift.pipeline import records
 from embedshift.pipeline.baseline import OtherImages
-from embedshift.pipeline.batches import Batch, Encoded
-from embedshift.pipeline.draw import Clock, DrawnImage
+from embedshift.pipeline.batches import BatchEncoder, Started
+from embedshift.pipeline.draw import Clock
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.encoded import unusable
-from embedshift.pipeline.kept import Kept
 from embedshift.pipeline.measure import Sums
-from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder
+from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import Shard
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure, ShardRecord, with_sums
@@ -27,132 +26,123 @@ from embedshift.store.shards import Failure, ShardRecord, with_sums
 Result = tuple[pa.Table, ShardRecord]
 
 
-@dataclass(frozen=True)
-class Step:
-    """A started pass."""
-
-    finish: Callable[[], Result | None]
-    is_begun: bool
-
-
 def measure_shards(
-    shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan, kept: Kept
+    shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: StudyPlan
 ) -> Iterator[Result]:
-    """Yields the rows of each shard, and its record; batches never cross a shard."""
-    for result in _one_behind(_steps(shards, drawn, ready, plan, kept)):
-        if result is not None:
-            yield result
-
-
-def _one_behind(steps: Iterator[Step]) -> Iterator[Result | None]:
-    """Yields the result of each step, read after the next pass has started."""
-    last: Step | None = None
-    for step in steps:
-        if last is not None:
-            yield last.finish()
-        last = step if step.is_begun else None
-        if not step.is_begun:
-            yield step.finish()
-    if last is not None:
-        yield last.finish()
-
-
-def _steps(
-    shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan, kept: Kept
-) -> Iterator[Step]:
-    """Starts the passes, one after the other."""
-    batch = Batch(plan.batch_size)
+    """Yields the rows of each shard and its record; `drawn` gives the images of all shards in order."""
+    encoder, batches = BatchEncoder(ready.encoder, plan.batch_size), deque[_Batch]()
     for shard in shards:
-        now = _UnderWay(shard, ready, plan, batch, kept)
-        now.clock.restart()
-        for left, image in enumerate(itertools.islice(drawn, len(shard.samples)), 1 - len(shard.samples)):
-            now.clock.lap("wait")
-            yield from now.take(image, is_last=not left)
-            now.clock.restart()
-        yield now.last()
+        progress, views = _ShardInProgress(shard, ready, plan), list[Pixels]()
+        for number, image in enumerate(islice(drawn, len(shard.samples)), start=1):
+            progress.clock.lap("wait")
+            views.extend(progress.add(image))
+            is_last_image = number == len(shard.samples)
+            # The last batch of a shard is started below, even if it is full.
+            while len(views) >= encoder.size + is_last_image:
+                size = encoder.size
+                batches.append(progress.start(encoder, views[:size]))
+                del views[:size]
+                yield from _finish(batches, encoder, running=1)
+            progress.clock.restart()
+        batches.append(progress.start(encoder, views, is_last=True))
+        yield from _finish(batches, encoder, running=1)
+    yield from _finish(batches, encoder, running=0)
 
 
-class _UnderWay:
-    """A shard in progress."""
+@dataclass(frozen=True)
+class _Batch:
+    """Views of one shard that were given to the encoder; the last batch of a shard may be empty."""
 
-    def __init__(self, shard: Shard, ready: ReadyEncoder, plan: Plan, batch: Batch, kept: Kept) -> None:
-        self.shard, self.plan, self.batch, self.kept = shard, plan, batch, kept
+    shard: "_ShardInProgress"
+    views: Sequence[Pixels]
+    started: Started | None
+    is_last: bool
+
+
+def _finish(batches: deque[_Batch], encoder: BatchEncoder, *, running: int) -> Iterator[Result]:
+    """Measures all batches except the last `running` ones; yields the shards that this completes."""
+    while len(batches) > running or (batches and not callable(batches[0].started)):
+        batch = batches.popleft()
+        batch.shard.measure(encoder.finish(batch.views, batch.started))
+        if batch.is_last:
+            yield batch.shard.result(encoder.size)
+
+
+class _ShardInProgress:
+    """The rows, sums and failures of a shard, and its images that are not encoded yet."""
+
+    def __init__(self, shard: Shard, ready: ReadyEncoder, plan: StudyPlan) -> None:
+        self._shard, self._ready, self._plan = shard, ready, plan
         self.clock, self._loading = Clock(), Counter[str]()
-        self._encoder: Encoder = kept.encoder(ready.encoder, shard)
-        self._ready = ready
         self._measures = ready.begin(plan.measures, shard.samples)
         self._rows = records.Rows(records.columns(ready.encoder, plan), plan)
         self._sums: dict[str, Sums] = {"baseline": OtherImages(self._measures, plan, len(shard.samples))}
-        self._sums |= {name: each for measure in self._measures for name, each in measure.sums(plan).items()}
+        for measure in self._measures:
+            self._sums |= measure.sums(plan)
         self._failures: list[Failure] = []
-        self._waiting: list[DrawnImage] = []  # images whose views are not all encoded
-        self._views: list[Pixels] = []  # of images that wait, not yet given to the encoder
-        self._encoded = Encoded()
+        self._images = deque[DrawnImage]()
+        # Of the first views of these images: outputs, and for each view why the encoder failed.
+        self._outputs: list[EncoderOutput] = []
+        self._problems: list[str] = []
 
-    def take(self, image: DrawnImage | Failure, *, is_last: bool) -> Iterator[Step]:
-        """Adds an image; starts a pass for each full batch, except the shard's last."""
+    def add(self, image: DrawnImage | Failure) -> Iterable[Pixels]:
+        """Adds an image; returns its views, which the encoder needs."""
         if isinstance(image, Failure):
             self._failures.append(image)
-            return
+            return ()
         self._loading.update(image.seconds)
-        self._waiting.append(image)
-        self._views.extend(image.views)
-        while len(self._views) >= self.batch.size + is_last:
-            yield self._begin(self.batch.size)
+        self._images.append(image)
+        return image.views
 
-    def last(self) -> Step:
-        """Starts the last pass."""
-        last = self._begin(len(self._views)) if self._views else None
-        return Step(functools.partial(self._end, last), last is not None and last.is_begun)
-
-    def _begin(self, count: int) -> Step:
-        views, self._views = self._views[:count], self._views[count:]
+    def start(self, encoder: BatchEncoder, views: Sequence[Pixels], *, is_last: bool = False) -> _Batch:
+        """Gives a batch to the encoder."""
         self.clock.restart()
-        begun = self.batch.begin(self._encoder, views)
+        started = encoder.start(views) if views else None
         self.clock.lap("encode")
-        return Step(functools.partial(self._finish, begun.finish), begun.is_begun)
+        return _Batch(self, views, started, is_last)
 
-    def _finish(self, finish: Callable[[], Encoded]) -> None:
+    def measure(self, outputs: Iterator[tuple[EncoderOutput, str]]) -> None:
+        """Takes the outputs of the next views, and measures the images whose views are all encoded."""
         self.clock.restart()
-        self._encoded.extend(finish())
+        for output, problem in outputs:
+            self._outputs.append(output)
+            self._problems += [problem] * len(output)
         self.clock.lap("encode")
-        for encoded in self._encoded.take(self._waiting):
-            if isinstance(encoded, Failure):
-                self._failures.append(encoded)
-            else:
-                self._measure(*encoded)
+        if not self._outputs:
+            return
+        rest = concatenate(self._outputs)
+        while self._images and len(self._images[0].views) <= len(rest):
+            image = self._images.popleft()
+            count = len(image.views)
+            self._measure_image(image, rest[:count], next(filter(None, self._problems[:count]), ""))
+            rest = rest[count:]
+            del self._problems[:count]
+        self._outputs = [rest] if len(rest) else []
         self.clock.lap("measure")
 
-    def _measure(self, image: DrawnImage, output: EncoderOutput) -> None:
-        if problem := unusable(output):
-            self._failures.append(Failure(storable(image.sample.image_id), "encode", problem))
+    def _measure_image(self, image: DrawnImage, output: EncoderOutput, problem: str) -> None:
+        if reason := f"the encoder failed: {problem}" if problem else unusable(output):
+            self._failures.append(Failure(storable(image.sample.image_id), "encode", reason))
             return
         output = output.without(image.missing)
-        values = records.measure(image, output, self._measures, self.plan)
+        values = records.measure(image, output, self._measures, self._plan)
         self._rows.add(image, output, values | self._ready.of_image(self._measures, image, output))
-        for each in self._sums.values():
-            each.add(image, output)
+        for sums in self._sums.values():
+            sums.add(image, output)
 
-    def _end(self, last: Step | None) -> Result:
-        if last is not None:
-            last.finish()
-        self.kept.done(self.shard)
+    def result(self, batch_size: int) -> Result:
+        """Returns the rows of the shard, with its sums, and its record."""
         self.clock.restart()
-        table = with_sums(self._rows.table(), {name: each.close() for name, each in self._sums.items()})
+        table = with_sums(self._rows.table(), {name: sums.close() for name, sums in self._sums.items()})
         self.clock.lap("measure")
+        order = {storable(sample.image_id): place for place, sample in enumerate(self._shard.samples)}
         record = ShardRecord(
-            self.shard.index,
-            self.plan.config_hash,
+            self._shard.index,
+            self._plan.config_hash,
             len(self._rows),
-            _in_order(self._failures, self.shard),
-            self.batch.size,
+            tuple(sorted(self._failures, key=lambda failure: order[failure.image_id])),
+            batch_size,
             dict(self._loading) | self.clock.seconds,
             written=time.time(),
         )
         return table, record
-
-
-def _in_order(failures: Sequence[Failure], shard: Shard) -> tuple[Failure, ...]:
-    """Returns failures in the order of the images."""
-    places = {storable(sample.image_id): place for place, sample in enumerate(shard.samples)}
-    return tuple(sorted(failures, key=lambda failure: places[failure.image_id]))

@@ -28,7 +28,7 @@ SUMS_KEY = b"embedshift.sums"
 GRADES = {"family": pa.string(), "level": pa.int32(), "parameter": pa.float64()}
 _NONE: Mapping[str, int | None] = {}
 # Names of hidden files that a run makes beside its shards.
-_HIDDEN = re.compile(r"\.part-(?P<index>\d{5,})(\.parquet\.\d+|(?P<kept>\.kept))")
+_HIDDEN = re.compile(r"\.part-\d{5,}\.parquet\.\d+")
 
 
 @dataclass(frozen=True)
@@ -93,18 +93,10 @@ def shard_path(folder: Path, index: int) -> Path:
     return folder / "shards" / f"part-{index:05d}.parquet"
 
 
-def kept_path(folder: Path, index: int) -> Path:
-    """Returns the path where a run keeps encoder outputs for shard `index` until the shard exists."""
-    return folder / "shards" / f".part-{index:05d}.kept"
-
-
 def leftovers(folder: Path) -> Iterator[Path]:
-    """Yields hidden files of killed runs that no run will use: all except outputs kept for shards to come."""
+    """Yields the hidden files of shards that killed runs did not finish; other files are somebody else's."""
     for path in (folder / "shards").iterdir():
-        found = _HIDDEN.fullmatch(path.name)
-        if found is None or not stat.S_ISREG(path.lstat().st_mode):
-            continue  # owned by another user
-        if found["kept"] is None or shard_path(folder, int(found["index"])).exists():
+        if _HIDDEN.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
             yield path
 
 
@@ -126,8 +118,6 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
         seal(hidden, sums or b"")
 
     write_whole(path, write)
-    with contextlib.suppress(OSError):  # a folder may be in its place
-        kept_path(folder, record.index).unlink()
 
 
 def write_whole(path: Path, write: Any) -> None:

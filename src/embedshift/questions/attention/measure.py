@@ -14,7 +14,7 @@ from embedshift.statistics.maps import aligned_likeness, attention_entropy, dive
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
-    from embedshift.pipeline.draw import DrawnImage
+    from embedshift.pipeline.drawn import DrawnImage
     from embedshift.pipeline.plan import Plan
     from embedshift.sources import ImageRef
 

@@ -11,7 +11,7 @@ from embedshift.statistics.vectors import MOST_AUGMENTATIONS, pairwise_cosine_di
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
-    from embedshift.pipeline.draw import DrawnImage
+    from embedshift.pipeline.drawn import DrawnImage
     from embedshift.pipeline.plan import Plan
 
 

@@ -14,7 +14,7 @@ from embedshift.statistics.baselines import GROUPS, KEPT, cosine_baseline, dista
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
-    from embedshift.pipeline.draw import DrawnImage
+    from embedshift.pipeline.drawn import DrawnImage
     from embedshift.pipeline.plan import Plan
 
 

@@ -21,7 +21,7 @@ from embedshift.encoders.dissection.tokens import by_tokens
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
-from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Observer
 from embedshift.questions.heads.bank import bank_and_space
 from embedshift.questions.heads.measure import MEASURE

@@ -11,7 +11,7 @@ from embedshift.pipeline.measure import Sums
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
-    from embedshift.pipeline.draw import DrawnImage
+    from embedshift.pipeline.drawn import DrawnImage
 
 
 @dataclass(frozen=True)

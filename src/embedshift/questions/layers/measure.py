@@ -16,7 +16,7 @@ from embedshift.statistics import vectors
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
-    from embedshift.pipeline.draw import DrawnImage
+    from embedshift.pipeline.drawn import DrawnImage
     from embedshift.pipeline.plan import Plan
 
 FUNCTIONS = dict(zip(COMPARED, (vectors.cosine, vectors.distance), strict=True))

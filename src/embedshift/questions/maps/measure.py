@@ -32,7 +32,7 @@ from embedshift.statistics.maps import aligned_likeness, correlation, divergence
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
-    from embedshift.pipeline.draw import DrawnImage
+    from embedshift.pipeline.drawn import DrawnImage
 
 # Equal parts of the patches that are removed or shown one after the other.
 STEPS = 10

@@ -13,7 +13,7 @@ from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.relevance import Explainer
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
-from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.measure import Observer
 from embedshift.questions.maps.columns import ATTENTION, score

@@ -15,7 +15,7 @@ from embedshift.statistics.vectors import cosine, direction
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
-    from embedshift.pipeline.draw import DrawnImage
+    from embedshift.pipeline.drawn import DrawnImage
     from embedshift.pipeline.plan import Plan
     from embedshift.sources import ImageRef
 

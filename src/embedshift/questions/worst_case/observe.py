@@ -9,7 +9,7 @@ from embedshift.augmentations import load_suite
 from embedshift.augmentations.views import draw_views
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.spec import EncoderSpec
-from embedshift.pipeline.draw import DrawnImage
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.measure import Observer
 from embedshift.questions.worst_case.columns import NATURAL, SUITE

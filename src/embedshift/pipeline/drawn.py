@@ -1,0 +1,23 @@
+"""`DrawnImage`: an image with its drawn views, on its way from a loader to the encoder."""
+
+from dataclasses import dataclass, replace
+
+from embedshift.arrays import Pixels, Values
+from embedshift.sources import ImageRef
+
+
+@dataclass(frozen=True)
+class DrawnImage:
+    """One image on its way to the encoder."""
+
+    sample: ImageRef
+    pixels_hash: str
+    views: Pixels
+    seeds: list[int]
+    pixels: dict[str, Values]
+    seconds: dict[str, float]
+    missing: tuple[int, ...] = ()
+
+    def without_views(self) -> "DrawnImage":
+        """Returns the image without its pixels."""
+        return replace(self, views=self.views[:0].copy())
