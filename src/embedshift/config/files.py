@@ -87,25 +87,6 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     return data
 
 
-def read_own(path: str | os.PathLike[str], most: int) -> bytes:
-    """Reads the bytes of a regular file that embedshift keeps and this user owns; does not follow links.
-
-    Args:
-        path: Path of the file.
-        most: Largest size in bytes; a larger file is refused before it is read.
-
-    Raises:
-        OSError: The file does not exist, cannot be read, is a link or no regular file, belongs to another user, or is
-            too large.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-    with os.fdopen(os.open(path, flags), "rb") as opened:
-        found = os.fstat(opened.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_size > most:
-            raise OSError(errno.EINVAL, "not a file written by embedshift")
-        return opened.read(most)
-
-
 def read_text(path: str | os.PathLike[str], most: int) -> str:
     """Reads a UTF-8 text file, with or without a byte order mark, whatever the locale is.
 
