@@ -13,6 +13,7 @@ from embedshift.encoders.base import Preprocess
 from embedshift.pipeline.measure import Asked, Measure
 from embedshift.pipeline.plan import Plan, make_measures
 from embedshift.questions.text.measure import MEASURE as TextMeasure
+from embedshift.questions.text.measure import TextVectors
 from embedshift.registry import METRICS, asked_metrics
 from embedshift.sources import Sample
 from embedshift.statistics.maps import scaled_map
@@ -86,9 +87,7 @@ class Vectors:
     def measure(self) -> TextMeasure:
         config = StudyConfig(switches={"text": True, "labels": ("cat", "dog", "boat")})
         measure = TextMeasure(Asked(config, SUITE, SAMPLES, asked_metrics(())))
-        given = {"captions": self.captions, "classes": self.classes}
-        measure.vectors = {name: value for name, value in given.items() if value is not None}
-        return measure
+        return measure.with_vectors(TextVectors(captions=self.captions, classes=self.classes))
 
 
 def test_text_has_the_first_image_s_caption_and_the_classes():

@@ -37,7 +37,7 @@ def head_tokens(data: FigureInput, title: str) -> Figure:
     The maps show, patch by patch, how much of the shift changed attention and changed content carry.
     """
     if data.table("head_tokens") is None:
-        raise UsageError("the study has no shares of tokens; run it with `heads_detail` tokens")
+        raise UsageError("the study has no shares of tokens; run it with `heads_tokens`")
     images, names = images_of(data, "head_tokens"), shown_of(data)
     maps = maps_of(data, images, names)
     every = np.abs(np.concatenate([each.ravel() for each in maps.values()] or [np.zeros(1)]))

@@ -20,7 +20,7 @@ def head_tokens(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) 
     """Returns for each augmentation how much of its mean shift the last block's attention carries, by reason.
 
     Args:
-        rows: Rows of a study with `heads_detail` tokens.
+        rows: Rows of a study with `heads_tokens`.
         augmentations: Names, in suite order.
         seed: The study's seed; it decides the resamples.
 
