@@ -31,9 +31,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from authors_order import in_a_process
 from embedshift.config import Precision, make_config
 from embedshift.encoders import Encoder, load_encoder
-from embedshift.encoders.base import Compilable
+from embedshift.encoders.base import Compilable, HasKernels
 from embedshift.encoders.device import keep_memory
-from embedshift.encoders.kernels import CpuKernels
+from embedshift.encoders.kernels import PackedWeights
 from embedshift.steps import run_study
 from fullsize import repeat_photos, save_clip
 from machine import describe_machine
@@ -100,6 +100,8 @@ def load_encoders(kinds: Sequence[str]) -> dict[str, Encoder]:
         encoders = {kind: load_encoder(path, device="cpu", precision=KINDS[kind][0]) for kind in kinds}
     for encoder in encoders.values():
         assert encoder.grid == (7, 7), "the attention tap must be at work"
+        assert isinstance(encoder, HasKernels)
+        encoder.choose_kernels(10**6, BATCH)  # as a long study does
     return encoders
 
 
@@ -133,7 +135,7 @@ def best_rates(dtype: torch.dtype, tries: int = 10) -> tuple[float, float]:
         for rows, inner, outer in PRODUCTS:
             x, weight = torch.randn(rows, inner, dtype=dtype), torch.randn(outer, inner, dtype=dtype)
             layer = torch.nn.Linear(inner, outer, bias=False, dtype=dtype)
-            kernels, operations = CpuKernels(layer, dtype), 2 * rows * inner * outer
+            kernels, operations = PackedWeights(layer, dtype), 2 * rows * inner * outer
             plain.append(operations / min(timed(partial(linear, x, weight)) for _ in range(tries)))
             with kernels:
                 packed.append(operations / min(timed(partial(layer, x)) for _ in range(tries)))

@@ -3,8 +3,8 @@
 usage: python benchmarks/tried.py [--passes 6] [--rounds 5] [--only steps|turns] [--isa avx2] [--views 40]
 
 First what the processor has. Then steps: each is added to those above it, in a process of its own, since what is told
-to the C library stays told; the fastest of some passes counts. Then turns: each kernel alone, those that are chosen,
-compiled, and each precision, against torch's own in one process, A-B-A-B; medians and ranges of ratios within a round.
+to the C library stays told; the fastest of some passes counts. Then turns: packed weights, compiled, and each
+precision, against torch's own in one process, A-B-A-B; medians and ranges of ratios within a round.
 `--isa avx2` does all again with torch, oneDNN and MKL held to AVX2 (`ATEN_CPU_CAPABILITY`, `ONEDNN_MAX_CPU_ISA`,
 `MKL_ENABLE_INSTRUCTIONS`, without the last of which float32 would keep AVX-512): what a processor without more does.
 """
@@ -25,9 +25,8 @@ from embedshift.encoders.base import Preprocess
 from embedshift.encoders.device import keep_memory
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
-from embedshift.encoders.kernels import CpuKernels
+from embedshift.encoders.kernels import PACKED
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.encoders.weights import DTYPES
 from fullsize import save_clip
 from machine import describe_machine
 from turns import processor_lines, show_turns
@@ -39,7 +38,7 @@ STEPS = {
     "shortcut": "+ the last block's network for the class token alone",
     "cast": "+ weights cast once",
     "memory": "+ freed memory kept",
-    "kernels": "+ oneDNN's packed products; in bfloat16, attention in two products",
+    "kernels": "+ oneDNN's products with packed weights",
     "compile": "+ compiled, weights frozen",
 }
 
@@ -64,7 +63,6 @@ def main() -> None:
         print(seconds_per_image(checkpoint, precision, step, options.passes))
         return
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["EMBEDSHIFT_CACHE"] = str(Path(folder) / "cache")  # nothing is known yet
         checkpoint = str(save_clip(Path(folder) / "clip"))
         for line in processor_lines():
             print(line)
@@ -103,7 +101,7 @@ def seconds_per_image(checkpoint: str, precision: Precision, step: str, passes: 
     assert encoder.grid == (7, 7), "the attention tap must be at work"
     if "shortcut" not in steps:
         encoder._shortcut = None
-    encoder._kernels = CpuKernels(encoder.module, DTYPES[precision]) if "kernels" in steps else None
+    encoder.use_kernels([PACKED] if "kernels" in steps else [])
     if "compile" in steps:
         with encoder.compiling(BATCH):
             return fastest(encoder, passes)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from embedshift.augmentations import load_suite
-from embedshift.questions.heads import named, route, tokens, weighted
+from embedshift.questions.heads import named, tokens
 from embedshift.questions.maps import tables as maps
 from embedshift.questions.text import search as text_search
 from embedshift.questions.text import zero_shot
@@ -22,8 +22,6 @@ SQUARE = ("pairwise", "directions", "directions_of_images")
 DECLARED = {
     "head_words": named.SCHEMA,
     "head_tokens": tokens.SCHEMA,
-    "head_route": weighted.PARTS,
-    "head_effect": route.EFFECT_SCHEMA,
     "maps": maps.MAPS,
     "map_trust": maps.TRUST,
     "text_search": text_search.SCHEMA,

@@ -1,4 +1,4 @@
-"""APGD against the paper's algorithm written as it is printed, PGD of foolbox against a plain loop, and the goal."""
+"""APGD against the paper's algorithm written as it is printed, PGD against a plain loop, and the goal."""
 
 import math
 
@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from embedshift.augmentations.purifiers import purifier
-from embedshift.encoders.attack.apgd import apgd, checkpoints, value_and_gradient
 from embedshift.encoders.attack.budget import Budget
+from embedshift.encoders.attack.descent import REACH, apgd, checkpoints, pgd, value_and_gradient
 from embedshift.encoders.attack.goal import Goal, as_pixels, reference_of
-from embedshift.encoders.attack.pgd import REACH, pgd
 from embedshift.encoders.attack.worst import worst
-from embedshift.errors import EmbedshiftError, MissingExtra
+from embedshift.errors import EmbedshiftError
 
 BUDGETS = [Budget("linf", 4), Budget("linf", 30), Budget("l2", 0.05), Budget("l2", 0.5)]
 SHAPE = (1, 3, 4, 4)
@@ -117,7 +116,7 @@ def test_checkpoints_are_those_of_the_paper():
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=lambda each: f"{each.norm}-{each.eps:g}")
-def test_pgd_of_foolbox_is_the_plain_loop(budget):
+def test_pgd_is_the_plain_loop(budget):
     loss, original = landscape(0)
     original = original.float()
     start = budget.start(original, 1)
@@ -127,13 +126,6 @@ def test_pgd_of_foolbox_is_the_plain_loop(budget):
         _, gradient = value_and_gradient(loss, torch.from_numpy(x))
         x = project(x - size * step_of(gradient.numpy(), budget), middle, budget)
     np.testing.assert_allclose(pgd(loss, start, original, budget, 15).numpy(), x, atol=2e-3)
-
-
-def test_pgd_says_which_extra_it_needs(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "foolbox", None)
-    loss, original = landscape(0)
-    with pytest.raises(MissingExtra, match=r"the extra 'attack': pip install 'embedshift\[attack\]'"):
-        pgd(loss, original, original, BUDGETS[0], 1)
 
 
 def embed(pixels):

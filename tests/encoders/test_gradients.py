@@ -8,7 +8,7 @@ from torch.nn import functional
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.encoders import load_encoder
-from embedshift.encoders.kernels import CpuKernels
+from embedshift.encoders.kernels import PackedWeights
 from embedshift.encoders.relevance import Explainer
 from support import models
 from support.family_models import CASES, save, tower_of
@@ -62,7 +62,7 @@ def test_gradients_of_every_family_equal_finite_differences(case, folder):
 @pytest.mark.filterwarnings("ignore:mkldnn")
 def test_with_the_kernels_left_on_gradients_are_wrong_and_in_inference_mode_there_are_none(folder):
     encoder = load_encoder(str(folder("dinov2")))
-    kernels = CpuKernels(encoder.module, torch.float32)
+    kernels = PackedWeights(encoder.module, torch.float32)
     embedding = encoder._embed(encoder.module, torch.zeros(1, 3, models.SIZE, models.SIZE))
     assert embedding.requires_grad, "its weights learn"
     with torch.inference_mode():

@@ -22,7 +22,7 @@ from support.report_fixtures import LONG
 from support.synthetic import make_study
 
 # Those of families of rising strength, maps and details of heads are drawn elsewhere.
-ELSEWHERE = ("heads_depth", "head_tokens")
+ELSEWHERE = ("head_tokens",)
 OF_ANY_STUDY = [
     name for name in FIGURES if FIGURES[name].question not in ("strength", "maps") and name not in ELSEWHERE
 ]

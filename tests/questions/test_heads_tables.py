@@ -126,12 +126,7 @@ def test_from_the_shards_to_the_table(tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "asked"),
-    [({}, False), ({"heads": True}, True), ({"heads_detail": "route"}, True), ({"bank": "words.txt"}, True)],
+    [({}, False), ({"heads": True}, True), ({"heads_tokens": True}, True), ({"bank": "words.txt"}, True)],
 )
 def test_each_switch_asks_it(given, asked):
     assert make_config(given).asks(QUESTIONS["heads"]) == asked
-
-
-def test_another_detail_is_refused_in_one_line():
-    with pytest.raises(EmbedshiftError, match=r"^heads_detail: Input should be 'tokens' or 'route'$"):
-        make_config({"heads_detail": "tokns"})

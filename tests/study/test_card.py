@@ -129,7 +129,7 @@ def test_a_name_cannot_end_the_block_of_the_command(tmp_path):
         {"seed": 3, "draws": 2, "limit": 100},
         {"augmentations": "strength", "families": ["jpeg", "blur"], "levels": 4},
         {"precision": "bfloat16", "resize": "crop", "batch_size": 40, "shard_size": 32, "compile": True},
-        {"layers": True, "heads": True, "heads_detail": "tokens", "maps": ["relevance", "tokens"]},
+        {"layers": True, "heads": True, "heads_tokens": True, "maps": ["relevance", "tokens"]},
         {"metrics": ["attention", "aligned"], "sample": 7, "size": 224, "store": "metrics"},
     ],
 )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from embedshift.config import AtLeast1, Resize, Seconds, validated
+from embedshift.config import AtLeast1, Resize, Seconds, StudyConfig, validated
 from embedshift.errors import UsageError
 from embedshift.registry import setting, unknown_name
 
@@ -14,13 +14,19 @@ from embedshift.registry import setting, unknown_name
 EPS = {"linf": (4.0,), "l2": (1.0,)}
 
 
+def setting_of_study(name: str, words: str = "") -> Any:
+    """Declares a setting that a study has too, with its default; `words` replace its line for `--help`."""
+    field = StudyConfig.__dataclass_fields__[name]
+    return setting(field.default, words or field.metadata["words"], rare=field.metadata["rare"])
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttackConfig:
     """All settings of an attack, under the names of `embedshift.attack` and the command line."""
 
-    images: tuple[str, ...] = setting((), "A folder, several files and folders, or a .txt list of paths.")
-    model: str = setting("openai/clip-vit-base-patch32", "Encoder: Hub id, local folder, or a name in `list encoders`.")
-    embedding: str | None = setting(None, "Which vector of the encoder. Default: the family's first.", rare=True)
+    images: tuple[str, ...] = setting_of_study("images")
+    model: str = setting_of_study("model")
+    embedding: str | None = setting_of_study("embedding")
     norm: Literal["linf", "l2"] = setting("linf", "Norm of the budget: linf or l2.")
     eps: tuple[Annotated[float, Gt(0), Le(255)], ...] = setting(
         (),
@@ -29,13 +35,13 @@ class AttackConfig:
     steps: Annotated[int, Ge(1), Le(10_000)] = setting(50, "Steps of each method, per image and budget.")
     target: str | None = setting(None, "Image to move the embedding towards. Default: away from the original.")
     through: tuple[str, ...] = setting((), "Purifiers known to the attack, such as jpeg:50; adds a folder for each.")
-    limit: AtLeast1 | None = setting(None, "Use only the first N images, sorted by id.")
-    sample: AtLeast1 | None = setting(None, "Use only N images, drawn by the seed.")
-    seed: Annotated[int, Ge(0)] = setting(0, "Seed of the starting points and of the random signs.")
-    size: Annotated[int, Ge(8)] | None = setting(None, "Input size in pixels. Default: that of the encoder.")
-    resize: Resize = setting("squash", "How images become square: squash or crop.")
-    device: str = setting("auto", "auto, cpu, mps, or a GPU such as cuda:0.")
-    image_timeout: Seconds = setting(60.0, "Time limit in seconds to read or decode an image.", rare=True)
+    limit: AtLeast1 | None = setting_of_study("limit")
+    sample: AtLeast1 | None = setting_of_study("sample")
+    seed: Annotated[int, Ge(0)] = setting_of_study("seed", "Seed of the starting points and of the random signs.")
+    size: Annotated[int, Ge(8)] | None = setting_of_study("size")
+    resize: Resize = setting_of_study("resize")
+    device: str = setting_of_study("device", "auto, cpu, mps, or a GPU such as cuda:0.")
+    image_timeout: Seconds = setting_of_study("image_timeout", "Time limit in seconds to read or decode an image.")
 
 
 def make_attack_config(given: Mapping[str, Any]) -> AttackConfig:

@@ -51,16 +51,6 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     return data
 
 
-def read_own(path: str | os.PathLike[str], most: int) -> bytes:
-    """Reads the bytes of a regular file that embedshift keeps and this user owns; does not follow links."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-    with os.fdopen(os.open(path, flags), "rb") as opened:
-        found = os.fstat(opened.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_size > most:
-            raise OSError(errno.EINVAL, "not a file written by embedshift")
-        return opened.read(most)
-
-
 def read_text(path: str | os.PathLike[str], most: int) -> str:
     """Reads a UTF-8 text file, with or without a byte order mark, whatever the locale is."""
     try:

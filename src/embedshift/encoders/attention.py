@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from embedshift.encoders.base import AttentionKind
+from embedshift.encoders.structure import has_cls_token, last_block, pooling_head
 from embedshift.encoders.taps import Kwargs, Listener, Taps
 
 Rows = Literal["first", "mean", "all"]
@@ -71,6 +73,17 @@ class AttentionTap(Listener):
             first = self._rows == "first"
             weights = attention_weights(query, key, attn_mask, *more, first=first, **how)
             return weights.mean(dim=1 if self._rows == "all" else (1, 2))
+
+
+def attention_tap(tower: nn.Module, block: nn.Module | None, taps: Taps) -> tuple[AttentionTap | None, AttentionKind]:
+    """Returns the tap of an encoder, and which query its weights belong to."""
+    has_cls = has_cls_token(tower)
+    head = None if has_cls or block is not None else pooling_head(tower)
+    kind: AttentionKind = "cls" if has_cls else "mean" if head is None else "pool"
+    if block is None:
+        block = head if head is not None else last_block(tower)
+    rows: Rows = "mean" if kind == "mean" else "first"
+    return None if block is None else AttentionTap(block, rows=rows, taps=taps), kind
 
 
 def attention_weights(

@@ -216,15 +216,20 @@ class Pipelined(Protocol):
 
 @runtime_checkable
 class HasKernels(Protocol):
-    """An encoder that can choose kernels, which differ by rounding; a study keeps the kernels that it began with."""
+    """An encoder that can choose kernels, which differ by rounding; a study keeps the kernels that it began with.
 
-    @property
-    def kernels(self) -> tuple[str, ...]:
-        """Names of the kernels in use."""
+    Attributes:
+        kernels: Names of the kernels in use; none = torch's own.
+    """
+
+    kernels: tuple[str, ...]
+
+    def choose_kernels(self, views: int, batch: int) -> None:
+        """Uses the kernels that are faster here from now on, for a run over `views` views in batches of `batch`."""
         ...
 
-    def taking(self, kernels: Collection[str]) -> AbstractContextManager[None]:
-        """Inside the context exactly these kernels are used."""
+    def use_kernels(self, names: Collection[str]) -> None:
+        """Uses exactly these kernels from now on."""
         ...
 
 

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,6 @@ from typing import Any
 import torch
 
 from embedshift.config import BUNDLED, Precision
-from embedshift.encoders.cache import cache_folder
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from embedshift.encoders.huggingface import load_huggingface
 from embedshift.encoders.module import ModuleEncoder
@@ -42,7 +42,7 @@ def load_bundled(
     size: int | None = None,
     embedding: str | None = None,
 ) -> ModuleEncoder:
-    """Loads `dinov2-small-offline`; the first call rebuilds it into the user's cache (`encoders.cache`)."""
+    """Loads `dinov2-small-offline`; the first call rebuilds it into the user's cache."""
     with contextlib.ExitStack() as stack:
         folder = _kept() or stack.enter_context(_for_once())
         encoder = load_huggingface(
@@ -80,7 +80,15 @@ def _for_once() -> Iterator[Path]:
 
 def cached_folder() -> Path:
     """Returns the folder of the rebuilt checkpoint, whether it exists or not, in the form of `save_pretrained`."""
-    return cache_folder() / f"{BUNDLED}-{WEIGHTS_HASH[:12]}"
+    return _cache() / f"{BUNDLED}-{WEIGHTS_HASH[:12]}"
+
+
+def _cache() -> Path:
+    """Returns `$EMBEDSHIFT_CACHE`, else `embedshift` in `$XDG_CACHE_HOME`, `~/.cache` or macOS's `~/Library/Caches`."""
+    if "EMBEDSHIFT_CACHE" in os.environ:
+        return Path(os.environ["EMBEDSHIFT_CACHE"])
+    usual = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / usual) / "embedshift"
 
 
 def _rebuild(folder: Path) -> None:

@@ -50,11 +50,6 @@ def from_device(tensors: Sequence[Tensor]) -> Callable[[], list[Floats]]:
     return wait
 
 
-def device_name(device: torch.device) -> str:
-    """Returns the kind of a device, and for a GPU its model, independent of its index."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
 def takes_all_cores(encoder: Encoder) -> bool:
     """Whether an encoder computes on the CPU, with a thread on each core; False if it does not give its device."""
     device = EncoderInfo.of(encoder).device

@@ -4,7 +4,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from embedshift.encoders.base import LARGEST
 from embedshift.encoders.structure import patch_embedding
+from embedshift.errors import UsageError
 
 
 class PatchGrid:
@@ -16,6 +18,15 @@ class PatchGrid:
         self.patch = None if convolution is None else convolution.kernel_size[0]
         if convolution is not None:
             convolution.register_forward_hook(self._see)
+
+    def refuse_size(self, size: int, name: str) -> None:
+        """Raises UsageError for an input size that is too large, or not a multiple of the patch."""
+        if not 0 < size <= LARGEST:
+            raise UsageError(f"{name}: size {size} is not one of 1 to {LARGEST} pixels; choose another `size`")
+        if self.patch is not None and size % self.patch:
+            raise UsageError(
+                f"{name}: size {size} is not a multiple of its patch of {self.patch} pixels; choose another `size`"
+            )
 
     def of(self, tokens: int) -> tuple[int, int]:
         """Returns the grid `(g_h, g_w)` of the last pass, which had `tokens` tokens."""

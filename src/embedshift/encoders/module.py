@@ -12,17 +12,19 @@ import embedshift.encoders.layers
 import embedshift.encoders.rollout  # noqa: F401 - both add themselves to the observations
 from embedshift.arrays import Pixels
 from embedshift.config import Json, Precision
-from embedshift.encoders.attention import AttentionTap, Rows
-from embedshift.encoders.base import LARGEST, AttentionKind, EncoderOutput, Preprocess
+from embedshift.encoders.attention import attention_tap
+from embedshift.encoders.base import EncoderOutput, Preprocess
 from embedshift.encoders.device import find_device, from_device, to_device
 from embedshift.encoders.family import Embedding
-from embedshift.encoders.faster import FasterPasses
 from embedshift.encoders.grid import PatchGrid
+from embedshift.encoders.kernels import PACKED, PackedWeights, packed_is_faster
 from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tap, Tower
-from embedshift.encoders.speed import compiled
-from embedshift.encoders.structure import has_cls_token, last_block, pooling_head
+from embedshift.encoders.precision import fastest_precision, warn_if_slower
+from embedshift.encoders.speed import ClassTokenShortcut, compiled, exact_shortcut
+from embedshift.encoders.structure import has_cls_token, last_block
 from embedshift.encoders.taps import Taps
-from embedshift.encoders.weights import DTYPES, frozen, weights_hash
+from embedshift.encoders.timing import noise
+from embedshift.encoders.weights import DTYPES, cast_for_now, cast_weights, frozen, weights_hash
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 Embed = Callable[[nn.Module, Tensor], Tensor]
 
 
-class ModuleEncoder(FasterPasses):
+class ModuleEncoder:
     """An encoder made of a torch module and a function that reads the embedding from it."""
 
     def __init__(
@@ -50,29 +52,41 @@ class ModuleEncoder(FasterPasses):
     ) -> None:
         self.name, self.preprocess, self.revision = name, preprocess, revision
         self.size, self.mean, self.std = preprocess.size, preprocess.mean, preprocess.std
-        self.precision: Precision = "float32" if precision == "auto" else precision
         self.device = find_device(device)
         self.module = module.eval().to(self.device)
         self.weights_hash = weights_hash(self.module)
-        self._embed = self._forward = embed
-        self._batch = 0  # views that every pass is filled up to, once compiled
         self.embedding_name = embedding.name if embedding else None
         self.embedding_definition = embedding.definition if embedding else None
         self._tower = module if tower is None else tower
-        self._listened = Taps()
-        self._tap, self._kind = _tap(self._tower, attention, self._listened)
-        self._taps: dict[str, Tap] = {}
         self._patches = PatchGrid(self._tower)
+        self._listened = Taps()
+        self._tap, self._kind = attention_tap(self._tower, attention, self._listened)
+        self._taps: dict[str, Tap] = {}
         # Normalisation as one multiply-add on the device: x / 255 / std - mean / std.
         scale = 1.0 / (255.0 * torch.tensor(self.std))
         self._scale = scale.view(1, 3, 1, 1).to(self.device)
         self._shift = (-torch.tensor(self.mean) / torch.tensor(self.std)).view(1, 3, 1, 1).to(self.device)
-        self._shared, self._tapped = shared, attention
-        probe = self._try_one_image()
-        self.dim = int(probe.embedding.shape[1])
-        self.grid = None if probe.attention is None else (probe.attention.shape[1], probe.attention.shape[2])
-        self.attention_kind = probe.attention_kind
-        self._make_faster(precision)
+        self._shared = shared
+        self._embed = self._forward = embed
+        self._batch = 0  # views that every pass is filled up to, once compiled
+        # Names of the kernels in use in place of torch's own, as in study.json.
+        self.kernels: tuple[str, ...] = ()
+        self._packed: PackedWeights | None = None
+        self._shortcut: ClassTokenShortcut | None = None
+        self.precision: Precision = "float32" if precision == "auto" else precision
+
+        output = self._try_one_image()
+        self.dim = int(output.embedding.shape[1])
+        self.grid = None if output.attention is None else (output.attention.shape[1], output.attention.shape[2])
+        self.attention_kind = output.attention_kind
+        if output.attention is None:
+            log.warning("%s: no attention was found; attention_similarity will be empty", name)
+        block = last_block(self._tower) if has_cls_token(self._tower) else None
+        if block is not None:
+            with self.at_precision("float32"):  # distinguishes values that a lower precision would merge
+                plain = output if precision in ("auto", "float32") else self(noise(1, self.size))
+                self._shortcut = exact_shortcut(block, self, noise(1, self.size), plain)
+        self._choose_precision(precision)
 
     def __call__(self, views: Pixels) -> EncoderOutput:
         """Encodes views uint8 `[B, S, S, 3]`, RGB, in one forward pass."""
@@ -87,7 +101,7 @@ class ModuleEncoder(FasterPasses):
         return finish if len(views) == count else lambda: finish()[:count]
 
     def _begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
-        with torch.inference_mode(), self._shortcut_now(), self._kernels or contextlib.nullcontext():
+        with torch.inference_mode(), self._shortcut_now(), self._packed or contextlib.nullcontext():
             pixels = to_device(views, self.device).permute(0, 3, 1, 2).float()
             pixels = pixels.mul_(self._scale).add_(self._shift)
             low = self.precision != "float32"
@@ -105,6 +119,63 @@ class ModuleEncoder(FasterPasses):
             return EncoderOutput(arrays[0], arrays[1] if kind else None, kind, observed)
 
         return finish
+
+    def _choose_precision(self, requested: Precision) -> None:
+        """Chooses the precision if "auto" is requested, and casts the weights to a lower one."""
+        if requested == "auto":
+            self.precision = fastest_precision(self)
+        elif requested != "float32":
+            warn_if_slower(self, requested)
+        if self.precision != "float32" and not self._shared:
+            cast_weights(self.module, DTYPES[self.precision])
+
+    @contextlib.contextmanager
+    def at_precision(self, precision: Precision) -> Iterator[None]:
+        """Inside the context passes use another precision; only while the weights are in float32."""
+        before, self.precision = self.precision, precision
+        cast = precision != "float32" and not self._shared
+        try:
+            with cast_for_now(self.module, DTYPES[precision]) if cast else contextlib.nullcontext():
+                yield
+        finally:
+            self.precision = before
+
+    def choose_kernels(self, views: int, batch: int) -> None:
+        """Uses faster kernels from now on if a run over `views` views takes minutes and they are faster here."""
+        if self.device.type != "cpu" or self.precision == "float16":
+            return
+        rounding = 1e-3 if self.precision == "float32" else 0.1
+        try:
+            faster = packed_is_faster(self, self._pack, size=self.size, views=views, batch=batch, rounding=rounding)
+        except RuntimeError as error:  # an older torch, another processor
+            log.debug("%s: torch's own kernels (%s)", self.name, reason(error))
+            return
+        self.use_kernels([PACKED] if faster else [])
+
+    def use_kernels(self, names: Collection[str]) -> None:
+        """Uses exactly these kernels from now on; torch's own, with a warning, for those that are not available."""
+        if tuple(names) == self.kernels:
+            return
+        self.kernels, self._packed = tuple(names), None
+        missing = [name for name in names if name != PACKED]
+        if PACKED in names:
+            try:
+                self._packed = self._pack()
+            except RuntimeError as error:
+                log.debug("%s: torch's own kernels (%s)", self.name, reason(error))
+                missing.append(PACKED)
+        if missing:
+            log.warning(
+                "%s: the kernels %s, which this study used at the start, are not available here; torch's own are "
+                "used, so numbers may differ by rounding", self.name, ", ".join(missing),
+            )  # fmt: skip
+
+    def _pack(self) -> PackedWeights:
+        return PackedWeights(self.module, DTYPES[self.precision])
+
+    def _shortcut_now(self) -> contextlib.AbstractContextManager[None]:
+        all_tokens = any(tap.all_tokens for tap in self._taps.values())
+        return contextlib.nullcontext() if self._shortcut is None or all_tokens else self._shortcut
 
     @contextlib.contextmanager
     def compiling(self, batch: int) -> Iterator[None]:
@@ -124,12 +195,12 @@ class ModuleEncoder(FasterPasses):
             self._forward, self._batch = self._embed, 0
 
     def __getstate__(self) -> Json:
-        """Leaves out the compiled pass, which cannot be sent; the receiver compiles it again."""
-        return super().__getstate__() | {"_forward": self._embed, "_batch": 0}
+        """Leaves out the compiled pass and packed weights, which cannot be sent; the receiver makes them again."""
+        return self.__dict__ | {"_forward": self._embed, "_batch": 0, "kernels": (), "_packed": None}
 
     def __setstate__(self, state: Json) -> None:
         """Starts without the sender's observations."""
-        super().__setstate__(state)
+        self.__dict__.update(state)
         self._remove_taps([*self._taps])
 
     @property
@@ -173,17 +244,9 @@ class ModuleEncoder(FasterPasses):
                 self._taps.pop(name).remove()
 
     def _try_one_image(self) -> EncoderOutput:
-        patch = self._patches.patch
-        if not 0 < self.size <= LARGEST:
-            raise UsageError(
-                f"{self.name}: size {self.size} is not one of 1 to {LARGEST} pixels; choose another `size`"
-            )
-        if patch is not None and self.size % patch:
-            raise UsageError(
-                f"{self.name}: size {self.size} is not a multiple of its patch of {patch} pixels; choose another `size`"
-            )
+        self._patches.refuse_size(self.size, self.name)
         try:
-            output = self(np.zeros((1, self.size, self.size, 3), np.uint8))
+            output = self(noise(1, self.size))
         except EmbedshiftError as error:
             kind = UsageError if isinstance(error, UsageError) else EmbedshiftError
             raise kind(f"{self.name}: {error}") from error
@@ -194,16 +257,4 @@ class ModuleEncoder(FasterPasses):
         if output.embedding.ndim != 2:
             shape = tuple(output.embedding.shape)
             raise EmbedshiftError(f"{self.name} gives {shape} for one image; an embedding must be [B, D]")
-        if output.attention is None:
-            log.warning("%s: no attention was found; attention_similarity will be empty", self.name)
         return output
-
-
-def _tap(tower: nn.Module, attention: nn.Module | None, taps: Taps) -> tuple[AttentionTap | None, AttentionKind]:
-    """Returns the tap and the kind of its weights: class token, else pooling head, else the mean over tokens."""
-    has_cls = has_cls_token(tower)
-    head = None if has_cls or attention is not None else pooling_head(tower)
-    kind: AttentionKind = "cls" if has_cls else "mean" if head is None else "pool"
-    block = attention if attention is not None else head if head is not None else last_block(tower)
-    rows: Rows = "mean" if kind == "mean" else "first"
-    return None if block is None else AttentionTap(block, rows=rows, taps=taps), kind

@@ -38,13 +38,16 @@ class EncoderSpec:
         """Loads the encoder, on another device if one is named."""
         if self.given is not None:
             return self.given
-        return load_encoder(
+        encoder = load_encoder(
             self.model,
             device=device or self.device.partition(",")[0],  # the first of several
             precision=self.precision,
             size=self.size,
             embedding=self.embedding,
         )
+        if self.kernels is not None and isinstance(encoder, HasKernels):
+            encoder.use_kernels(self.kernels)
+        return encoder
 
     def text_tower(self, encoder: Encoder) -> TextEncoder | ReadsText:
         """Returns the encoder's own text function, else the text tower that belongs to its weights."""
@@ -64,17 +67,27 @@ class EncoderSpec:
             return self.batch_size
         return usual_batch(str(EncoderInfo.of(encoder).device or "cpu"), encoder.grid)
 
-    def chosen(self, encoder: Encoder) -> "EncoderSpec":
-        """Returns the specification with the choices made at loading, so that other processes compute alike."""
+    def chosen(self, encoder: Encoder, views: int) -> "EncoderSpec":
+        """Returns the specification with the choices of this process, so that other processes compute alike."""
         precision = EncoderInfo.of(encoder).precision or self.precision
-        kernels = encoder.kernels if isinstance(encoder, HasKernels) else None
-        return replace(self, precision=precision, kernels=kernels if self.kernels is None else self.kernels)
+        kernels = self.kernels
+        if kernels is None and isinstance(encoder, HasKernels):
+            encoder.choose_kernels(views, self.batch_for(encoder))
+            kernels = encoder.kernels
+        return replace(self, precision=precision, kernels=kernels)
 
-    def at_work(self, encoder: Encoder) -> contextlib.AbstractContextManager[None]:
-        """Inside the context the encoder uses the kernels of this specification; without any, those that it chose."""
-        if self.kernels is not None and isinstance(encoder, HasKernels):
-            return encoder.taking(self.kernels)
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def at_work(self, encoder: Encoder) -> Iterator[None]:
+        """Inside the context the encoder uses the kernels of this specification; afterwards those of before."""
+        if not isinstance(encoder, HasKernels):
+            yield
+            return
+        before = encoder.kernels
+        encoder.use_kernels(before if self.kernels is None else self.kernels)
+        try:
+            yield
+        finally:
+            encoder.use_kernels(before)
 
     @contextlib.contextmanager
     def observed(self, encoder: Encoder) -> Iterator[None]:

@@ -1,12 +1,17 @@
 """Makes a forward pass faster without changing its output: a shortcut, and compilation."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
+from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput
+from embedshift.encoders.timing import same_output
+from embedshift.errors import reason
+
+log = logging.getLogger(__name__)
 
 # Added to tokens that nothing should read.
 WILD = 1000.0
@@ -18,10 +23,10 @@ class ClassTokenShortcut:
 
     def __init__(self, block: nn.Module) -> None:
         self.on = False
-        self.wild = False
-        found = [part for name, part in block.named_children() if name in FEED_FORWARD]
-        self._handles = [part.register_forward_pre_hook(self._first) for part in found]
-        if found:
+        self.wild = False  # makes the values that are not computed far off, so that any use becomes visible
+        networks = [part for name, part in block.named_children() if name in FEED_FORWARD]
+        self._handles = [part.register_forward_pre_hook(self._first) for part in networks]
+        if networks:
             self._handles.append(block.register_forward_hook(self._make_wild))
 
     def __bool__(self) -> bool:
@@ -50,12 +55,25 @@ class ClassTokenShortcut:
         return (inputs[0][:, :1], *inputs[1:])
 
 
-def same_output(a: EncoderOutput, b: EncoderOutput, rounding: float = 1e-5) -> bool:
-    """Returns whether two outputs differ by no more than rounding, as a fraction of the largest value."""
-    first, second = a.arrays(), b.arrays()
-    return first.keys() == second.keys() and all(
-        np.abs(first[name] - second[name]).max() <= rounding * np.abs(first[name]).max() for name in first
-    )
+def exact_shortcut(
+    block: nn.Module, encode: Callable[[Pixels], EncoderOutput], views: Pixels, output: EncoderOutput
+) -> ClassTokenShortcut | None:
+    """Returns the shortcut of a block if it leaves embedding and attention unchanged, else None."""
+    shortcut = ClassTokenShortcut(block)
+    if not shortcut:
+        return None
+    shortcut.wild = True
+    try:
+        with shortcut:
+            exact = same_output(output, encode(views))
+    except Exception as error:  # a block with another structure
+        log.debug("no shortcut (%s)", reason(error))
+        exact = False
+    shortcut.wild = False
+    if exact:
+        return shortcut
+    shortcut.remove()
+    return None
 
 
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

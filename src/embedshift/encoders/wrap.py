@@ -52,7 +52,7 @@ def wrap(
 
     Raises:
         UsageError: The module has no part with the name `attention`.
-        EmbedshiftError: The module cannot encode one black image of the input size.
+        EmbedshiftError: The module cannot encode one image of the input size.
 
     Example:
         >>> import numpy

@@ -82,7 +82,7 @@ def prepared(
     measures = make_measures(config, suite, samples)
     spec = encoder_spec(config, encoder, measures, begun=None if out is None else begun_encoder(out))
     with ready(spec, config, compiled=False) as loaded:
-        spec = spec.chosen(loaded.encoder)
+        spec = spec.chosen(loaded.encoder, len(samples) * views)
         measures = loaded.prepare(measures)
         preprocess = preprocess_of(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
         suite.try_out(preprocess.size)

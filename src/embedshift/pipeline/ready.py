@@ -18,7 +18,7 @@ from embedshift.sources import ImageRef
 
 @dataclass(frozen=True)
 class ReadyEncoder:
-    """An encoder, and the observers of the questions that have one."""
+    """An encoder, and for each question of the study what it does beside the encoder."""
 
     encoder: Encoder
     observers: Mapping[str, Observer]
@@ -55,10 +55,7 @@ class ReadyEncoder:
         return output
 
     def _observer(self, measure: Measure) -> Observer:
-        return self.observers.get(measure.question) or _NOTHING
-
-
-_NOTHING = Observer.__new__(Observer)  # does nothing, and looks at no encoder
+        return self.observers[measure.question]
 
 
 @contextlib.contextmanager
@@ -71,4 +68,5 @@ def ready(
     encoder = spec.load(device)
     compiling = spec.compiled(encoder) if compiled else contextlib.nullcontext()
     with spec.at_work(encoder), spec.observed(encoder), compiling:
-        yield ReadyEncoder(encoder, {name: part.OBSERVER(spec, encoder) for name, part in parts.items() if part})
+        observers = {name: (part.OBSERVER if part else Observer)(spec, encoder) for name, part in parts.items()}
+        yield ReadyEncoder(encoder, observers)

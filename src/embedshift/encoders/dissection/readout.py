@@ -44,26 +44,20 @@ class Readout:
         if tokens.shape[1] < self.tokens:
             others = tokens.new_zeros(len(tokens), self.tokens - tokens.shape[1], tokens.shape[2])
             tokens = torch.cat([tokens, others], dim=1)
-        return self.from_block(len(self.blocks), tokens)
-
-    def from_block(self, place: int, tokens: Tensor) -> Tensor:
-        """Maps the input tokens `[B, T, D]` of block `place` (from 0) to embeddings, running the network from there."""
         side = self._tower.size
-        with self._instead_of_blocks(place, tokens):
+        with self._in_place_of_blocks(tokens):
             return self._tower.embed(torch.zeros(len(tokens), 3, side, side))
 
     @contextlib.contextmanager
-    def _instead_of_blocks(self, place: int, tokens: Tensor) -> Iterator[None]:
-        instead: list[nn.Module] = [_Gives(tokens, self._like) for _ in self.blocks[:place]]
-        instead += [_Reads(tokens, block) for block in self.blocks[place:][:1]]
+    def _in_place_of_blocks(self, tokens: Tensor) -> Iterator[None]:
         try:
-            for k, module in enumerate(instead):
-                self._run[k] = module
+            for place in range(len(self.blocks)):
+                self._run[place] = _Gives(tokens, self._like)
             with self._tower.taps.silent():
                 yield
         finally:
-            for k, block in enumerate(self.blocks):
-                self._run[k] = block
+            for place, block in enumerate(self.blocks):
+                self._run[place] = block
 
 
 class _Gives(nn.Module):
@@ -75,20 +69,6 @@ class _Gives(nn.Module):
 
     def forward(self, *_: Any, **__: Any) -> Any:
         return self._output
-
-
-class _Reads(nn.Module):
-    """Makes a block read the given tokens, whatever the network before it computes."""
-
-    def __init__(self, tokens: Tensor, block: nn.Module) -> None:
-        super().__init__()
-        self._tokens, self._block = tokens, [block]  # not registered as a submodule: it belongs to the run of blocks
-
-    def forward(self, *inputs: Any, **more: Any) -> Any:
-        if inputs:
-            return self._block[0](self._tokens, *inputs[1:], **more)
-        first = next(name for name, value in more.items() if isinstance(value, Tensor))
-        return self._block[0](**(more | {first: self._tokens}))
 
 
 def noise(count: int, side: int) -> Tensor:

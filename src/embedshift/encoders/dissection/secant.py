@@ -40,9 +40,9 @@ class PullBack:
         """1 for each pair that has moved, otherwise NaN, `[P]`."""
         return torch.where(self.length > UNMOVED, 1.0, torch.nan)
 
-    def pattern(self, first: int = 0) -> Tensor:
-        """Returns the contributions that the changed weights of all attentions from number `first` on carry, `[P]`."""
-        return sum((each.sum(dim=1) for each in self.patterns[first:]), torch.zeros_like(self.length))
+    def pattern(self) -> Tensor:
+        """Returns the contributions that the changed weights of all attentions carry, `[P]`."""
+        return sum((weights.sum(dim=1) for weights in self.patterns), torch.zeros_like(self.length))
 
 
 def pull_back(function: Callable[[Tensor], Tensor], originals: Tensor, views: Tensor) -> PullBack:

@@ -1,8 +1,12 @@
-"""Attacks one image: its variants within every budget, made without any influence of other images."""
+"""Attacks one image, without any influence of other images, and stores it with its variants."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations.purifiers import purifier
@@ -11,14 +15,16 @@ from embedshift.encoders.attack.budget import Budget
 from embedshift.encoders.attack.goal import Embed, Goal, reference_of
 from embedshift.encoders.attack.worst import worst
 from embedshift.errors import EmbedshiftError, cause
-from embedshift.pipeline.attack.pictures import Pictures
 from embedshift.sources import ImageRef, images
-from embedshift.sources.attacked import ORIGINALS, AttackedImage, AttackedVariant
+from embedshift.sources.attacked import FILE, ORIGINALS, AttackedImage, AttackedVariant, file_of, hash_of
 from embedshift.sources.base import storable
-from embedshift.store.shards import Failure
+from embedshift.store.shards import Failure, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# Files that a killed run may leave.
+_HIDDEN = re.compile(rf"\.(.+\.png|{re.escape(FILE)})\.\d+")
 
 
 @dataclass(frozen=True)
@@ -29,40 +35,39 @@ class Attacker:
     target: Pixels | None
     steps: int
     seed: int
-    pictures: Pictures
+    variants: Collection[AttackedVariant]
+    folder: Path
 
-    def attack(
-        self,
-        sample: ImageRef,
-        original: Pixels,
-        wanted: Mapping[str, AttackedVariant],
-        before: AttackedImage | None,
-    ) -> AttackedImage | Failure:
-        """Stores the original and its requested variants."""
+    def attack(self, sample: ImageRef, original: Pixels, before: AttackedImage | None) -> AttackedImage | Failure:
+        """Stores the original and its variants."""
         try:
-            return self._attacked(sample.image_id, original, wanted, before)
+            return self._attacked(sample.image_id, original, before)
         except EmbedshiftError as error:
             if "cannot be written" in str(error):
                 raise
             return Failure(storable(sample.image_id), "encode", cause(error))
 
-    def _attacked(
-        self, image_id: str, original: Pixels, wanted: Mapping[str, AttackedVariant], before: AttackedImage | None
-    ) -> AttackedImage:
-        self.pictures.path(ORIGINALS, image_id)  # before any work, whether its id can be that of a file
+    def is_done(self, image_id: str, record: AttackedImage | None) -> bool:
+        """Returns whether the files of an image are there and unchanged."""
+        names = [ORIGINALS, *(variant.name for variant in self.variants)]
+        return record is not None and all(self._holds(image_id, record, name) for name in names)
+
+    def _attacked(self, image_id: str, original: Pixels, before: AttackedImage | None) -> AttackedImage:
+        file_of(self.folder, ORIGINALS, image_id)  # before any work, whether its id can be that of a file
         reference = reference_of(self.embed, original if self.target is None else self.target)
         pixels = images.pixels_hash(original)
+        files, cosine, method = dict[str, str](), dict[str, float](), dict[str, str]()
         kept = before if before is not None and before.pixels == pixels else None
-        files = {ORIGINALS: self.pictures.write(ORIGINALS, image_id, original)}
-        cosine, method = dict[str, float](), dict[str, str]()
         if kept is not None:  # folders that are not asked for this time too
-            files, cosine, method = {**kept.files, **files}, dict(kept.cosine), dict(kept.method)
-        for name, variant in wanted.items():
-            if kept is not None and self.pictures.hold(image_id, kept, [name]):
+            files, cosine, method = dict(kept.files), dict(kept.cosine), dict(kept.method)
+        files[ORIGINALS] = self._write(ORIGINALS, image_id, original)
+        for variant in self.variants:
+            name = variant.name
+            if kept is not None and self._holds(image_id, kept, name):
                 continue
-            picture, cosine[name], by = self._picture(image_id, original, reference, variant)
-            method |= {name: by} if by else {}
-            files[name] = self.pictures.write(name, image_id, picture)
+            picture, cosine[name], best = self._picture(image_id, original, reference, variant)
+            method |= {name: best} if best else {}
+            files[name] = self._write(name, image_id, picture)
         return AttackedImage(pixels=pixels, files=files, cosine=cosine, method=method)
 
     def _picture(
@@ -76,5 +81,22 @@ class Attacker:
         if variant.kind == "control":
             picture = budget.random_signs(original, seed)
             return picture, goal.cosine_of(picture), ""
-        found = worst(goal, original, budget, steps=self.steps, seed=seed)
-        return found.picture, found.cosine, found.method
+        result = worst(goal, original, budget, steps=self.steps, seed=seed)
+        return result.picture, result.cosine, result.method
+
+    def _write(self, variant: str, image_id: str, picture: Pixels) -> str:
+        """Writes an image, uint8 `[S, S, 3]`, without loss; returns the hash of the file."""
+        path = file_of(self.folder, variant, image_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda hidden: Image.fromarray(picture).save(hidden, "PNG"))
+        return hash_of(path)
+
+    def _holds(self, image_id: str, record: AttackedImage, variant: str) -> bool:
+        return variant in record.files and record.files[variant] == hash_of(file_of(self.folder, variant, image_id))
+
+
+def delete_incomplete(folder: Path) -> None:
+    """Deletes incomplete files of killed runs from an attack's folder."""
+    for path in folder.rglob(".*"):
+        if _HIDDEN.fullmatch(path.name):
+            path.unlink()

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,10 @@ from embedshift.config import Json
 from embedshift.config.attack import AttackConfig
 from embedshift.config.files import read_file
 from embedshift.encoders import Encoder, check_name, load_encoder
-from embedshift.encoders.attack.pgd import library
 from embedshift.encoders.attack.worst import fixed_threads
 from embedshift.encoders.base import Differentiable, EncoderInfo, Preprocess
 from embedshift.errors import EmbedshiftError, UsageError, cause
-from embedshift.pipeline.attack.image import Attacker
-from embedshift.pipeline.attack.pictures import Pictures
+from embedshift.pipeline.attack.image import Attacker, delete_incomplete
 from embedshift.pipeline.draw import Clock, guarded, out_of_reach
 from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.plan import preprocess_of
@@ -35,7 +34,7 @@ from embedshift.store.shards import Failure, write_whole
 
 log = logging.getLogger(__name__)
 
-VERSIONS = ("torch", "transformers", "numpy", "pillow", "opencv-python-headless", "foolbox")
+VERSIONS = ("torch", "transformers", "numpy", "pillow", "opencv-python-headless")
 # Counts images: those of the attack and those done before; then one more, again and again.
 OnStart = Callable[[int, int, Mapping[str, int]], None]
 Progress = Callable[[int], None]
@@ -51,15 +50,13 @@ class Inputs:
 
     def original(self, sample: ImageRef) -> Pixels | Failure:
         """Returns one image at the encoder's size, uint8 `[S, S, 3]`; a failure if it cannot be read at two tries."""
-        for last in (False, True):
+        seconds = self.config.image_timeout
+        for _ in range(2):
             try:
-                found = guarded(lambda clock: self._read(sample, clock), sample, self.source, self.config.image_timeout)
+                return guarded(lambda clock: self._read(sample, clock), sample, self.source, seconds)
             except (TookTooLong, MemoryError) as error:
-                found = out_of_reach(sample, error, self.config.image_timeout, "twice")
-                if not last:
-                    continue
-            break
-        return found
+                last = error
+        return out_of_reach(sample, last, seconds, "twice")
 
     def _read(self, sample: ImageRef, clock: Clock) -> Pixels:
         with clock.at("read"):
@@ -92,62 +89,75 @@ def run_attack(
 ) -> Attack:
     """Attacks every image that is not attacked yet."""
     check_purifiers(config.through)
-    library("foolbox")
     if encoder is None:
         check_name(config.model)
     source, samples = list_images(config, out)
     log.info("images: %s, variants: %d per image", f"{len(samples):,}", len(variants_of(config)))
     if encoder is None:
         encoder = load_encoder(config.model, device=config.device, size=config.size, embedding=config.embedding)
-    if not isinstance(encoder, Differentiable):
-        raise UsageError(f"{encoder.name} cannot be attacked: it gives no gradients, see `Differentiable`")
+    gradients = _gradients_of(encoder)
     inputs = Inputs(source, config, preprocess_of(encoder, EncoderInfo.of(encoder).preprocess))
-    target, wanted = inputs.target(), {each.name: each for each in variants_of(config)}
+    target, variants = inputs.target(), variants_of(config)
     identity = identity_of(config, encoder, inputs.how, samples, target)
-    with encoder.differentiable() as embed, locked(out, ORIGINALS), fixed_threads():
-        attack, pictures = _begun(out, identity, encoder, wanted), Pictures(out)
-        pictures.sweep()
-        attacker = Attacker(embed, target, config.steps, config.seed, pictures)
-        names, known = [ORIGINALS, *wanted], attack.images
-        done = [s for s in samples if s.image_id in known and pictures.hold(s.image_id, known[s.image_id], names)]
+    with gradients as embed, locked(out, ORIGINALS), fixed_threads():
+        attack = _begun(out, identity, encoder, variants)
+        delete_incomplete(out)
+        attacker = Attacker(embed, target, config.steps, config.seed, variants, out)
+        before = attack.images
+        done = {s.image_id for s in samples if attacker.is_done(s.image_id, before.get(s.image_id))}
         on_start(len(samples), len(done), source.skipped)
-        there = {sample.image_id for sample in done}
-        failures: list[Failure] = []
         _write(out, attack)
         for sample in samples:
             original = inputs.original(sample)
-            if sample.image_id in there:
-                if isinstance(original, Failure) or images.pixels_hash(original) == known[sample.image_id].pixels:
-                    continue
-                log.warning("%s has changed since it was attacked; attacking it again", sample.image_id)
-            made: AttackedImage | Failure
+            if sample.image_id in done and not _has_changed(sample, original, before[sample.image_id]):
+                continue
             if isinstance(original, Failure):
-                made = original
+                result: AttackedImage | Failure = original
             else:
-                made = attacker.attack(sample, original, wanted, known.get(sample.image_id))
-            if isinstance(made, Failure):
-                failures.append(made)
-                attack = replace(attack, failures=tuple(Failed(**vars(each)) for each in failures))
-            else:
-                attack = replace(attack, images={**attack.images, sample.image_id: made})
+                result = attacker.attack(sample, original, before.get(sample.image_id))
+            attack = _with_result(attack, sample, result)
             _write(out, attack)
             progress(1)
-    if len(failures) == len(samples):
-        first = failures[0]
-        raise EmbedshiftError(
-            f"no image could be attacked: all {len(samples)} failed, first {first.image_id}: {first.reason}"
-        )
+    if len(attack.failures) == len(samples):
+        raise _nothing_attacked(attack.failures)
     return attack
+
+
+def _nothing_attacked(failures: Sequence[Failed]) -> EmbedshiftError:
+    first = failures[0]
+    return EmbedshiftError(
+        f"no image could be attacked: all {len(failures)} failed, first {first.image_id}: {first.reason}"
+    )
+
+
+def _gradients_of(encoder: Encoder) -> AbstractContextManager[Any]:
+    if not isinstance(encoder, Differentiable):
+        raise UsageError(f"{encoder.name} cannot be attacked: it gives no gradients, see `Differentiable`")
+    return encoder.differentiable()
+
+
+def _has_changed(sample: ImageRef, original: Pixels | Failure, record: AttackedImage) -> bool:
+    """Returns whether an image has other pixels than when it was attacked, with a warning; False for a failure."""
+    if isinstance(original, Failure) or images.pixels_hash(original) == record.pixels:
+        return False
+    log.warning("%s has changed since it was attacked; attacking it again", sample.image_id)
+    return True
+
+
+def _with_result(attack: Attack, sample: ImageRef, result: AttackedImage | Failure) -> Attack:
+    if isinstance(result, Failure):
+        return replace(attack, failures=(*attack.failures, Failed(**vars(result))))
+    return replace(attack, images={**attack.images, sample.image_id: result})
 
 
 def variants_of(config: AttackConfig) -> list[AttackedVariant]:
     """Returns the folders of an attack: for each budget its variants, the control, and those through each purifier."""
-    found: list[AttackedVariant] = []
+    variants: list[AttackedVariant] = []
     for eps in config.eps:
-        found += [AttackedVariant(norm=config.norm, eps=eps)]
-        found += [AttackedVariant(norm=config.norm, eps=eps, kind="control")]
-        found += [AttackedVariant(norm=config.norm, eps=eps, through=name) for name in config.through]
-    return found
+        variants.append(AttackedVariant(norm=config.norm, eps=eps))
+        variants.append(AttackedVariant(norm=config.norm, eps=eps, kind="control"))
+        variants += [AttackedVariant(norm=config.norm, eps=eps, through=name) for name in config.through]
+    return variants
 
 
 def list_images(config: AttackConfig, out: Path) -> tuple[Source, list[ImageRef]]:
@@ -181,22 +191,22 @@ def identity_of(
         "seed": config.seed,
         "steps": config.steps,
         "target": None if target is None else images.pixels_hash(target),
-        "versions": {name: importlib.metadata.version(name) for name in ("foolbox", "opencv-python-headless")},
+        "versions": {name: importlib.metadata.version(name) for name in ("opencv-python-headless",)},
     }
 
 
-def _begun(out: Path, identity: Json, encoder: Encoder, wanted: Mapping[str, AttackedVariant]) -> Attack:
+def _begun(out: Path, identity: Json, encoder: Encoder, variants: Sequence[AttackedVariant]) -> Attack:
     """Returns the attack in the folder, to continue it; refuses another one and names the differences."""
     there = read_attack(out)
     if there is not None and (what := differences(there.identity, identity)):
         raise UsageError(f"{out} contains another attack: {'; '.join(what)}. Choose another `out`, or delete it")
-    others: dict[str, Any] = {} if there is None else {"variants": there.variants, "images": there.images}
+    known = {} if there is None else dict(there.variants)
     return Attack(
         embedshift=importlib.metadata.version("embedshift"),
         encoder=encoder.name,
         identity=identity,
-        variants={**others.get("variants", {}), **wanted},
-        images=others.get("images", {}),
+        variants=known | {variant.name: variant for variant in variants},
+        images={} if there is None else there.images,
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
     )
 

@@ -5,8 +5,5 @@ HEADS, MLPS = "heads", "mlps"
 SINGLE = {"input": "head_input", "pattern": "head_pattern", "rest": "head_rest"}
 # What the table calls an MLP; a head is called by its number.
 MLP = "mlp"
-# With the detail `tokens`, by term: lists [1 + cells], class and register tokens together, then patch by patch.
+# With `heads_tokens`, by term: lists [1 + cells], class and register tokens together, then patch by patch.
 TOKENS = {"pattern": "tokens_pattern", "values": "tokens_values"}
-# With the detail `route`: lists [L * H] and [H], then numbers.
-ROUTE, PUT_BACK = "route", "put_back"
-ROUTE_SINGLE = {"input": "route_input", "pooling": "route_pooling"}

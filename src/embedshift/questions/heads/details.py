@@ -1,11 +1,10 @@
-"""Details in the report's section on heads: words for heads, tokens of the last block, and restored heads."""
+"""Details in the report's section on heads: words for heads, and tokens of the last block."""
 
 from collections.abc import Sequence
 
 from embedshift.config import Json
 from embedshift.figures import FigureInput
-from embedshift.questions.heads.route import agreement_of
-from embedshift.report.numbers import count, fixed, in_percent, shorten
+from embedshift.report.numbers import in_percent, shorten
 
 # Characters of a word that are shown.
 LONGEST = 60
@@ -44,12 +43,3 @@ def tokens_of(data: FigureInput, names: Sequence[str]) -> list[Json]:
             row[term] = {"contribution": said, "interval": interval}
         found.append(row)
     return found
-
-
-def agreement_said(data: FigureInput) -> Json | None:
-    """Returns how far contributions and effects of heads agree in this study: `views`, `correlation`, `same_first`."""
-    if data.table("head_effect") is None:
-        return None
-    found = agreement_of(data.rows, data.augmentations)
-    same = in_percent(found.same_first)[0] if found.views else in_percent(None)[0]
-    return {"views": count(found.views, "view"), "correlation": fixed(found.correlation, 2), "same_first": same}

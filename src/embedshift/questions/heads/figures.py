@@ -16,11 +16,10 @@ from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.matrix import colour_bar
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure, wrap
 from embedshift.questions.heads.contributions import COLOURS, HeadContributions, contributions_of, furthest_first
-from embedshift.questions.heads.depth import heads_depth
 from embedshift.questions.heads.token_maps import head_tokens
 from embedshift.statistics.summary import COSINE
 
-__all__ = ["head_tokens", "heads_bars", "heads_depth", "heads_map"]
+__all__ = ["head_tokens", "heads_bars", "heads_map"]
 
 # Panels of the map; inches of a panel's width and of a row, and cells between the heads and the MLPs.
 MOST_PANELS, PANEL, ROW, GAP = 9, 1.9, 0.115, 0.8

@@ -1,6 +1,8 @@
 """The contributions of a view's shift that heads, feed-forward networks and input carry, received from the encoder."""
 
+import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from embedshift.config import Json
@@ -12,9 +14,18 @@ from embedshift.questions.heads.words import HeadMoments, WordSpace
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.plan import Plan
+    from embedshift.sources import ImageRef
 
-# Images whose shifts are followed through the network.
-ROUTED = 50
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderHeads:
+    """What the measure needs to know of the loaded encoder."""
+
+    layers: int
+    heads: int
+    cells: int
+    bank: tuple[str, ...] = ()
+    space: WordSpace | None = None
 
 
 class MEASURE(Measure):
@@ -25,21 +36,27 @@ class MEASURE(Measure):
     def __init__(self, asked: StudySwitches) -> None:
         super().__init__(asked)
         config = asked.config
-        self.settings = config.of(Switches)
+        settings = config.of(Switches)
         if config.precision not in ("float32", "auto") or config.compile:
             given = "`compile`" if config.compile else f"`precision` {config.precision}"
             raise UsageError(f"`heads` splits a shift in float32, by torch's own passes; run it without {given}")
-        self.layers = self.heads = 0
-        self.cells = 0
-        self.bank: tuple[str, ...] = ()
-        self.space: WordSpace | None = None
+        self.tokens, self.bank_file = settings.heads_tokens, settings.bank
+        self.images = len(asked.samples)
         self.first = asked.samples[0].image_id if asked.samples else ""
-        self.opens = False
-        # A route takes seconds a view.
-        self.routed = asked.drawn(ROUTED) if self.settings.heads_detail == "route" else frozenset[str]()
-        self.detailed = {"tokens": len(asked.samples), "route": len(self.routed)}.get(
-            self.settings.heads_detail or "", 0
-        )
+        self.encoder: EncoderHeads | None = None
+        self.keeps_texts = False
+
+    def with_encoder(self, encoder: EncoderHeads) -> "MEASURE":
+        """Returns the measure for a loaded encoder."""
+        measure = copy.copy(self)
+        measure.encoder = encoder
+        return measure
+
+    def for_shard(self, samples: "Sequence[ImageRef]") -> "MEASURE":
+        """Returns the measure for one shard; the shard with the study's first image keeps the vectors of the texts."""
+        measure = copy.copy(self)
+        measure.keeps_texts = any(sample.image_id == self.first for sample in samples)
+        return measure
 
     @property
     def observations(self) -> Sequence[str]:
@@ -48,19 +65,20 @@ class MEASURE(Measure):
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         """Returns the columns of contributions of a view's shift, which add up to 1."""
-        lists = {"heads": self.layers * self.heads, "mlps": self.layers}
+        assert self.encoder is not None, "the encoder is loaded before"
+        lists = {"heads": self.encoder.layers * self.encoder.heads, "mlps": self.encoder.layers}
         numbers = ["head_input", "head_pattern", "head_rest"]
-        if self.settings.heads_detail == "tokens":
-            lists |= dict.fromkeys(("tokens_pattern", "tokens_values"), 1 + self.cells)
-        if self.settings.heads_detail == "route":
-            lists |= {"route": self.layers * self.heads, "put_back": self.heads}
-            numbers += ["route_input", "route_pooling"]
+        if self.tokens:
+            lists |= dict.fromkeys(("tokens_pattern", "tokens_values"), 1 + self.encoder.cells)
         return [*(Column(*each) for each in lists.items()), *(Column(name, None) for name in numbers)]
 
     def sums(self, plan: "Plan") -> Mapping[str, Sums]:
         """Returns the moments of head contributions for which words are sought."""
-        return {} if self.space is None else {"words": HeadMoments(self.space, with_texts=self.opens)}
+        if self.encoder is None or self.encoder.space is None:
+            return {}
+        return {"words": HeadMoments(self.encoder.space, with_texts=self.keeps_texts)}
 
     def identity(self) -> Json:
         """Returns what is split, and the texts."""
-        return {"heads": True, "detail": self.settings.heads_detail, "bank": [*self.bank]}
+        bank = () if self.encoder is None else self.encoder.bank
+        return {"heads": True, "detail": "tokens" if self.tokens else None, "bank": [*bank]}

@@ -1,9 +1,9 @@
 """Runs beside the encoder: splits each view's shift over the parts of the encoder."""
 
-import copy
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,8 +14,6 @@ from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.heads import unpacked
 from embedshift.encoders.dissection.parts import Parts
-from embedshift.encoders.dissection.readout import noise
-from embedshift.encoders.dissection.route import put_back, route
 from embedshift.encoders.dissection.split import HeadContributions, parts_of, split
 from embedshift.encoders.dissection.tokens import by_tokens
 from embedshift.encoders.module import ModuleEncoder
@@ -24,14 +22,13 @@ from embedshift.errors import UsageError
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Observer
 from embedshift.questions.heads.bank import bank_and_space
-from embedshift.questions.heads.measure import MEASURE
+from embedshift.questions.heads.measure import MEASURE, EncoderHeads
 from embedshift.sources import ImageRef
 
 log = logging.getLogger(__name__)
 
 # Views whose parts are in memory at once, where those of all tokens are needed.
 TOGETHER = 8
-ROUTED_TOGETHER = 4
 
 
 class OBSERVER(Observer):
@@ -45,73 +42,50 @@ class OBSERVER(Observer):
             )
         self.anatomy = Anatomy(encoder.tower)
         self.device = encoder.device
+        self.cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
 
     def prepare(self, measure: MEASURE) -> MEASURE:
-        """Adds the numbers of layers and heads."""
-        made = copy.copy(measure)
-        made.layers, made.heads = len(self.anatomy.layers), self.anatomy.heads
-        if measure.settings.heads_detail == "route":
-            images = noise(2, self.encoder.size)
-            try:
-                route(self.anatomy, images[:1], images[1:])
-            except UsageError as error:
-                raise UsageError(f"{self.encoder.name} {error}") from error
-        made.cells = self.encoder.grid[0] * self.encoder.grid[1] if self.encoder.grid else 0
+        """Adds the numbers of layers and heads, and the texts that name heads."""
+        heads = EncoderHeads(layers=len(self.anatomy.layers), heads=self.anatomy.heads, cells=self.cells)
         try:
-            made.bank, made.space = bank_and_space(self.spec, self.encoder, self.anatomy, measure.settings.bank)
+            bank, space = bank_and_space(self.spec, self.encoder, self.anatomy, measure.bank_file)
         except UsageError as error:
-            if measure.settings.bank is not None:
+            if measure.bank_file is not None:
                 raise UsageError(f"`bank`: {error}") from error
             log.info("no texts for heads: %s", error)
-        return made
+            return measure.with_encoder(heads)
+        return measure.with_encoder(replace(heads, bank=bank, space=space))
 
     def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
-        """Adds whether this shard keeps the texts."""
-        made = copy.copy(measure)
-        made.opens = any(sample.image_id == measure.first for sample in samples)
-        return made
+        """Returns the measure for one shard."""
+        return measure.for_shard(samples)
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
         """Returns the contributions of each view's shift."""
-        found = _joined(_columns(split(self.anatomy, *pair)) for pair in self._pairs(image, output.observed["heads"]))
-        if measure.settings.heads_detail != "route" or image.sample.image_id in measure.routed:
-            found |= self._detail(measure, image)
-        return found
+        pairs = self._pairs(image, output.observed["heads"])
+        columns = _joined(_columns(split(self.anatomy, original, views)) for original, views in pairs)
+        return columns | self._tokens(image) if measure.tokens else columns
 
     def seconds(self, measure: MEASURE, image: DrawnImage) -> float:
-        """Returns the seconds for the detail of one image times the number of images that get any."""
-        if not measure.detailed:
+        """Returns the seconds for the tokens of one image times the number of images."""
+        if not measure.tokens:
             return 0.0
         started = time.perf_counter()
-        self._detail(measure, image)
-        return (time.perf_counter() - started) * measure.detailed
+        self._tokens(image)
+        return (time.perf_counter() - started) * measure.images
 
-    def _detail(self, measure: MEASURE, image: DrawnImage) -> dict[str, Values]:
-        match measure.settings.heads_detail:
-            case "tokens":
-                return _joined(self._tokens(measure.cells, *pair) for pair in _pixels(image, TOGETHER))
-            case "route":
-                return _joined(self._route(*pair) for pair in _pixels(image, ROUTED_TOGETHER))
-            case None:
-                return {}
-
-    def _tokens(self, cells: int, original: Tensor, views: Tensor) -> dict[str, Tensor]:
+    def _tokens(self, image: DrawnImage) -> dict[str, Values]:
         """Returns what the last block's attention carries by class and register tokens together, then by each patch."""
-        found = by_tokens(self.anatomy, original, views)
-        terms = {"tokens_pattern": found.pattern, "tokens_values": found.values}
-        # Not -cells, which is all where there are none.
-        start = found.pattern.shape[1] - cells
-        return {
-            name: torch.cat([each[:, :start].sum(dim=1, keepdim=True), each[:, start:]], dim=1)
-            for name, each in terms.items()
-        }
+        return _joined(self._token_columns(original, views) for original, views in _pixels(image))
 
-    def _route(self, original: Tensor, views: Tensor) -> dict[str, Tensor]:
-        """Returns the route of each shift, and the effect of each head of the last block."""
-        found = route(self.anatomy, original, views)
-        back = torch.stack([put_back(self.anatomy, original, view[None]) for view in views])
-        terms = {"route": found.patterns.flatten(1), "route_input": found.input, "route_pooling": found.pooling}
-        return {**terms, "put_back": back}
+    def _token_columns(self, original: Tensor, views: Tensor) -> dict[str, Tensor]:
+        contributions = by_tokens(self.anatomy, original, views)
+        # Not -self.cells, which is all where there are none.
+        start = contributions.pattern.shape[1] - self.cells
+        return {
+            name: torch.cat([tokens[:, :start].sum(dim=1, keepdim=True), tokens[:, start:]], dim=1)
+            for name, tokens in (("tokens_pattern", contributions.pattern), ("tokens_values", contributions.values))
+        }
 
     def _pairs(self, image: DrawnImage, kept: Floats) -> Iterator[tuple[Sequence[Parts], Sequence[Parts]]]:
         """Yields the parts of the original and of some views; by separate passes if the study kept none."""
@@ -120,22 +94,22 @@ class OBSERVER(Observer):
             yield unpacked(self.anatomy, rows[:1]), unpacked(self.anatomy, rows[1:])
             return
         original: list[Parts] = []
-        for pixels, views in _pixels(image, TOGETHER):
+        for pixels, views in _pixels(image):
             original = original or parts_of(self.anatomy, pixels)
             yield original, parts_of(self.anatomy, views)
 
 
-def _pixels(image: DrawnImage, together: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields the original and `together` of its views as an encoder's pixels, float32 `[B, 3, S, S]`."""
+def _pixels(image: DrawnImage) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields the original and `TOGETHER` of its views as an encoder's pixels, float32 `[B, 3, S, S]`."""
     pixels = torch.from_numpy(np.ascontiguousarray(image.views)).permute(0, 3, 1, 2)
-    for start in range(1, len(pixels), together):
-        yield pixels[:1].float(), pixels[start : start + together].float()
+    for start in range(1, len(pixels), TOGETHER):
+        yield pixels[:1].float(), pixels[start : start + TOGETHER].float()
 
 
 def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Values]:
     """Concatenates columns of several parts of the views."""
-    found = list(parts)
-    return {name: torch.cat([each[name] for each in found]).cpu().numpy() for name in found[0]}
+    columns = list(parts)
+    return {name: torch.cat([part[name] for part in columns]).cpu().numpy() for name in columns[0]}
 
 
 def _columns(contributions: HeadContributions) -> dict[str, Tensor]:

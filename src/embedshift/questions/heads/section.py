@@ -6,7 +6,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.questions.heads.columns import MLP
 from embedshift.questions.heads.contributions import contributions_of, furthest_first
-from embedshift.questions.heads.details import agreement_said, place_of, tokens_of, words_of
+from embedshift.questions.heads.details import place_of, tokens_of, words_of
 from embedshift.report.numbers import MISSING, count, in_percent
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
@@ -25,8 +25,7 @@ def section(page: PageInput) -> Section | None:
     names = furthest_first(page.data.augmentations, shift)
     content = rows_of(table, names)
     content |= {"words": words_of(page.data, content["rows"]), "tokens": tokens_of(page.data, names)}
-    content |= {"agreement": agreement_said(page.data)}
-    drawn = {"map": "heads_map", "bars": "heads_bars", "token_maps": "head_tokens", "way": "heads_depth"}
+    drawn = {"map": "heads_map", "bars": "heads_bars", "token_maps": "head_tokens"}
     figures = {key: page.figures.get(name) for key, name in drawn.items()}
     images = page.data.images
     note = ""

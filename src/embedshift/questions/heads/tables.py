@@ -6,7 +6,6 @@ import polars as pl
 
 from embedshift.questions.heads.columns import HEADS, MLP, MLPS, SINGLE
 from embedshift.questions.heads.named import head_words
-from embedshift.questions.heads.route import head_effect, head_route
 from embedshift.questions.heads.tokens import head_tokens
 from embedshift.questions.heads.weighted import PARTS, length_of, of_augmentations
 from embedshift.statistics.intervals import LEAST_IMAGES
@@ -40,9 +39,8 @@ def _of_rows(make: Callable[..., pl.DataFrame]) -> Callable[[Reader], pl.DataFra
     return lambda reader: make(reader.rows(), reader.augmentations, seed=reader.info.seed)
 
 
-def _detail(name: str) -> Callable[[Reader], bool]:
-    """Returns a function for `possible`: whether the study has a detail."""
-    return lambda reader: reader.identity_of("heads").get("detail") == name
+def _has_tokens(reader: Reader) -> bool:
+    return reader.identity_of("heads").get("detail") == "tokens"
 
 
 def _bank(reader: Reader) -> list[str]:
@@ -60,7 +58,5 @@ def _can_be_named(reader: Reader) -> bool:
 TABLES = (
     Table("heads", _of_rows(heads)),
     Table("head_words", _words, is_available=_can_be_named, requires=f"a text tower, and {LEAST_IMAGES} images"),
-    Table("head_tokens", _of_rows(head_tokens), is_available=_detail("tokens"), requires="`heads_detail` tokens"),
-    Table("head_route", _of_rows(head_route), is_available=_detail("route"), requires="`heads_detail` route"),
-    Table("head_effect", _of_rows(head_effect), is_available=_detail("route"), requires="`heads_detail` route"),
+    Table("head_tokens", _of_rows(head_tokens), is_available=_has_tokens, requires="`heads_tokens`"),
 )

@@ -34,7 +34,7 @@ Maps = dict[tuple[str, str, str], Values]
 def head_tokens(data: FigureInput, title: str) -> Figure:
     """One row per image: the original; then the view that moves furthest, and the median one, with two maps each."""
     if data.table("head_tokens") is None:
-        raise UsageError("the study has no contributions of tokens; run it with `heads_detail` tokens")
+        raise UsageError("the study has no contributions of tokens; run it with `heads_tokens`")
     images, names = images_of(data, "head_tokens"), shown_of(data)
     maps = maps_of(data, images, names)
     every = np.abs(np.concatenate([each.ravel() for each in maps.values()] or [np.zeros(1)]))

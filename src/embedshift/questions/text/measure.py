@@ -1,7 +1,9 @@
 """Metrics of views and text: whether views still match their words, and whether their shift points to a word."""
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -148,8 +150,19 @@ def word_cosines(original: ArrayLike, view: ArrayLike, directions: ArrayLike) ->
     return np.asarray(cosine(np.where(still, 0.0, shift)[..., None, :], directions))
 
 
+@dataclass(frozen=True, kw_only=True)
+class TextVectors:
+    """What the text tower gives."""
+
+    tower: str = ""
+    dim: int = 0
+    classes: Values | None = None
+    directions: Values | None = None
+    captions: Mapping[str, Values] = field(default_factory=dict)
+
+
 class MEASURE(Measure):
-    """Texts, and their relation to the views."""
+    """Texts, and their relation to the views; the observer, which has a text tower, adds their vectors."""
 
     def __init__(self, asked: StudySwitches) -> None:
         super().__init__(asked)
@@ -160,13 +173,18 @@ class MEASURE(Measure):
         self.metrics = self.texts.metrics
         # A search needs the vectors of captions and of all views.
         self.keeps_captions = bool(self.texts.captions) and asked.config.store == "all"
-        self.tower, self.dim = "", 0
-        self.vectors: Mapping[str, Any] = {}
+        self.vectors = TextVectors()
+
+    def with_vectors(self, vectors: TextVectors) -> "MEASURE":
+        """Returns the measure with the vectors of its texts."""
+        measure = copy.copy(self)
+        measure.vectors = vectors
+        return measure
 
     def identity(self) -> Json:
         """Returns the texts, the identity of the text tower, and whether rows hold the captions' vectors."""
         kept = {"caption_vectors": True} if self.keeps_captions else {}
-        return self.texts.describe() | kept | {"tower": self.tower}
+        return self.texts.describe() | kept | {"tower": self.vectors.tower}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         """Returns the columns: a cosine with every word's direction; for the original its margin and caption vector."""
@@ -176,22 +194,20 @@ class MEASURE(Measure):
         return [
             *([Column("word_cosines", len(words))] if words else []),
             *([Column("zero_shot_margin", None, of="original")] if self.texts.labels else []),
-            *([Column("caption_vector", self.dim, of="original")] if self.keeps_captions else []),
+            *([Column("caption_vector", self.vectors.dim, of="original")] if self.keeps_captions else []),
         ]
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
         """Returns numbers of the views: `[A * draws]` each, `word_cosines` `[A * draws, W]`; and of the original."""
         values = self._of_metrics(output, image.sample)
-        caption = self.vectors.get("captions", {}).get(image.sample.image_id)
+        caption = self.vectors.captions.get(image.sample.image_id)
         if caption is not None and self.keeps_captions:
             values["caption_vector"] = caption
-        if "classes" in self.vectors:
+        if self.vectors.classes is not None:
             original = output.embedding[0]
-            values["zero_shot_margin"] = zero_shot_margin(original, original, self.vectors["classes"])
-        if "directions" in self.vectors:
-            values["word_cosines"] = word_cosines(
-                output.embedding[:1], output.embedding[1:], self.vectors["directions"]
-            )
+            values["zero_shot_margin"] = zero_shot_margin(original, original, self.vectors.classes)
+        if self.vectors.directions is not None:
+            values["word_cosines"] = word_cosines(output.embedding[:1], output.embedding[1:], self.vectors.directions)
         return values
 
     def of_pair(
@@ -204,10 +220,10 @@ class MEASURE(Measure):
         """Compares the first embedding with the others, by the caption of one image and by the classes."""
         original, views = output.embedding[:1], output.embedding[1:]
         values: dict[str, Values] = {}
-        caption = self.vectors.get("captions", {}).get(sample.image_id)
+        caption = self.vectors.captions.get(sample.image_id)
         if caption is not None:
             values["text_alignment_shift"] = text_alignment_shift(original, views, caption)
-        if "classes" in self.vectors:
-            values["zero_shot_flip"] = zero_shot_flip(original, views, self.vectors["classes"])
-            values["zero_shot_margin_shift"] = zero_shot_margin_shift(original, views, self.vectors["classes"])
+        if self.vectors.classes is not None:
+            values["zero_shot_flip"] = zero_shot_flip(original, views, self.vectors.classes)
+            values["zero_shot_margin_shift"] = zero_shot_margin_shift(original, views, self.vectors.classes)
         return values

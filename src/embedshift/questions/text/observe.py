@@ -1,7 +1,7 @@
 """Runs beside the encoder: encodes the study's texts, captions shard by shard."""
 
-import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from embedshift.encoders.base import Encoder, ReadsText
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
 from embedshift.pipeline.measure import Observer
-from embedshift.questions.text.measure import MEASURE
+from embedshift.questions.text.measure import MEASURE, TextVectors
 from embedshift.questions.text.texts import TEMPLATES, has_caption
 from embedshift.registry import fingerprint
 from embedshift.sources import ImageRef
@@ -29,27 +29,27 @@ class OBSERVER(Observer):
 
     def prepare(self, measure: MEASURE) -> MEASURE:
         """Adds the vectors of class names and words."""
-        texts, vectors = measure.texts, dict[str, Any]()
+        texts = measure.texts
+        classes = directions = None
         phrases = [phrase for name, phrase in texts.words.items() if name != ORIGINAL]
         if phrases:
-            vectors["directions"] = direction(self.encode(phrases), self.encode([texts.words[ORIGINAL]]))
+            directions = direction(self.encode(phrases), self.encode([texts.words[ORIGINAL]]))
         if texts.labels:
-            prompts = self.encode([each.replace("{}", label) for label in texts.labels for each in TEMPLATES])
-            vectors["classes"] = unit(unit(prompts).reshape(len(texts.labels), len(TEMPLATES), -1).mean(axis=1))
-        made = copy.copy(measure)
-        made.vectors, made.dim = vectors, self.encoder.dim
-        made.tower = str(getattr(self.read, "weights_hash", None) or fingerprint(_code(self.read)))
-        return made
+            prompts = [template.replace("{}", label) for label in texts.labels for template in TEMPLATES]
+            vectors = unit(self.encode(prompts)).reshape(len(texts.labels), len(TEMPLATES), -1)
+            classes = unit(vectors.mean(axis=1))
+        tower = str(getattr(self.read, "weights_hash", None) or fingerprint(_code(self.read)))
+        dim = self.encoder.dim
+        return measure.with_vectors(TextVectors(tower=tower, dim=dim, classes=classes, directions=directions))
 
     def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
         """Adds the vectors of the captions of one shard's images."""
-        there = [sample for sample in samples if has_caption(sample)] if measure.texts.captions else []
-        if not there:
+        captioned = [sample for sample in samples if has_caption(sample)] if measure.texts.captions else []
+        if not captioned:
             return measure
-        made, found = copy.copy(measure), self.encode([str(sample.caption) for sample in there])
-        captions = {sample.image_id: vector for sample, vector in zip(there, found, strict=True)}
-        made.vectors = {**measure.vectors, "captions": captions}
-        return made
+        vectors = self.encode([str(sample.caption) for sample in captioned])
+        captions = {sample.image_id: vector for sample, vector in zip(captioned, vectors, strict=True)}
+        return measure.with_vectors(replace(measure.vectors, captions=captions))
 
     def encode(self, texts: Sequence[str]) -> Values:
         """Returns vectors of N texts, float64 `[N, dim]`."""

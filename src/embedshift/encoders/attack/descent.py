@@ -1,4 +1,4 @@
-"""APGD: projected gradient descent with momentum and automatic step sizes (Croce and Hein 2020, Algorithm 1)."""
+"""Projected gradient descent: with a constant step size (PGD), and with momentum and automatic step sizes (APGD)."""
 
 import math
 from collections.abc import Callable
@@ -10,12 +10,23 @@ from embedshift.encoders.attack.budget import Budget
 
 Loss = Callable[[Tensor], Tensor]
 
-# The paper's weight of a step against the previous one, and the fraction of steps that must lower the loss.
+# The length of all steps of PGD together, as a multiple of the budget (Madry et al. 2018).
+REACH = 2.5
+# APGD's weight of a step against the previous one, and the fraction of steps that must lower the loss.
 ALPHA, RHO = 0.75, 0.75
 
 
+def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
+    """Returns the pixels after the last step of PGD; arguments as in `apgd`."""
+    size, pixels = REACH / steps * budget.radius, start
+    for _ in range(steps):
+        _, gradient = value_and_gradient(loss, pixels)
+        pixels = budget.project(pixels - size * budget.direction(gradient), original)
+    return pixels
+
+
 def apgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
-    """Returns the pixels with the lowest loss of all steps."""
+    """Returns the pixels with the lowest loss of all steps of APGD (Croce and Hein 2020, Algorithm 1)."""
     size, checked = 2 * budget.radius, set(checkpoints(steps))
     before = here = best = start
     value, gradient = value_and_gradient(loss, here)
@@ -42,11 +53,11 @@ def apgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int
 
 def checkpoints(steps: int) -> list[int]:
     """Returns the steps after which the step size may be halved: far apart at first, then closer together."""
-    found, last, place = list[int](), 0.0, 0.22
+    places, last, place = list[int](), 0.0, 0.22
     while place < 1:
-        found.append(math.ceil(round(place * steps, 9)))
+        places.append(math.ceil(round(place * steps, 9)))
         last, place = place, round(place + max(place - last - 0.03, 0.06), 9)
-    return found
+    return places
 
 
 def value_and_gradient(loss: Loss, pixels: Tensor) -> tuple[float, Tensor]:

@@ -1,0 +1,40 @@
+"""What the choice of a faster pass needs: random images, equality of outputs, and the seconds of a call."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from embedshift.arrays import Pixels
+from embedshift.encoders.base import EncoderOutput
+
+T = TypeVar("T")
+
+# The least speed-up that counts; noise does not reverse it.
+FASTER = 1.03
+
+
+def noise(count: int, size: int) -> Pixels:
+    """Returns random images uint8 `[count, size, size, 3]`, always the same."""
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def same_output(a: EncoderOutput, b: EncoderOutput, rounding: float = 1e-5) -> bool:
+    """Returns whether two outputs differ by no more than rounding, as a fraction of the largest value."""
+    first, second = a.arrays(), b.arrays()
+    return first.keys() == second.keys() and all(
+        np.abs(first[name] - second[name]).max() <= rounding * np.abs(first[name]).max() for name in first
+    )
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Returns the seconds that a function takes, and its result."""
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
+
+
+def views_in(seconds: float, seconds_per_view: float, most: int) -> int:
+    """Returns how many views can be encoded in some seconds, from 1 to `most`."""
+    return max(1, min(most, int(seconds / max(seconds_per_view, 1e-9))))
