@@ -19,7 +19,7 @@ from embedshift.statistics.floors import Floor, shares, unit_pairs
 from embedshift.statistics.intervals import of_means
 from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.vectors import cosine, unit
-from embedshift.study.gate.estimates import linearised, mover, of_shares
+from embedshift.study.paired.estimate import mover, proportion_difference, shift_contributions
 from machine import describe_machine
 
 NUMBERS = (24, 50, 200)
@@ -54,7 +54,7 @@ def of_recall(gained: float, lost: float, images: int, repetitions: int) -> list
     for seed in range(repetitions):
         drawn = np.random.default_rng([seed, images]).uniform(size=images)
         apart = np.where(drawn < lost, -1.0, np.where(drawn > 1 - gained, 1.0, 0.0))
-        own = of_shares(apart)
+        own = proportion_difference(apart)
         found[0].add(own.low, own.high, gained - lost)
         low, high = of_means(of_values(apart[:, None]), seed=seed)
         found[1].add(low.item(), high.item(), gained - lost)
@@ -97,7 +97,7 @@ def of_two(world: World, images: int, repetitions: int) -> list[Hits]:
         added, ends = [], []
         for originals, views in world.encoded(np.random.default_rng([seed, images]), images):
             floor, values = _floor(originals), cosine(originals, views)
-            added.append(linearised(values, floor, 1.0))
+            added.append(shift_contributions(values, floor, 1.0))
             sample = gather([(values[:, None], np.ones((images, 1)))], groups=[1] * images)
             own = shares(sample, floor, 1.0, seed=seed, limits=(-1.0, 1.0))
             ends.append([each.item() for each in (own.value, own.low, own.high)])

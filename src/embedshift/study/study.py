@@ -92,10 +92,10 @@ class Study(Exports):
             UsageError: The study does not have it. All methods below that return a table raise this error too.
         """
         reader = self.reader()
-        found = reader.table(name)
-        if found is None:
+        table = reader.table(name)
+        if table is None:
             raise UsageError(f"{self.folder}: {why_not(reader, name)}")
-        return found
+        return table
 
     def summary(self) -> pl.DataFrame:
         """One row per augmentation and metric: mean with 95 % interval, spread, floor and share with interval."""

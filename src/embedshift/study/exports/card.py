@@ -79,18 +79,18 @@ def _shares(reader: Reader, rows: Sequence[Json]) -> str:
     lines = []
     for row in rows:
         value, ends = with_interval(row["share"], row["share_low"], row["share_high"])
-        found = recall.get(row["augmentation"], {})
-        more = in_percent(found.get("value"), found.get("ci_low"), found.get("ci_high")) if recall else ()
+        own = recall.get(row["augmentation"], {})
+        more = in_percent(own.get("value"), own.get("ci_low"), own.get("ci_high")) if recall else ()
         lines.append([escaped(row["augmentation"]), value, ends, *more])
     return table(headings, lines)
 
 
 def _recall(reader: Reader) -> dict[str, Json]:
     """Augmentation → its row of recall@1; empty where the study has no search."""
-    found = reader.table("search") if "search" in reader.table_names else None
-    if found is None:
+    search = reader.table("search") if "search" in reader.table_names else None
+    if search is None:
         return {}
-    rows = found.filter(metric=RECALL).drop_nulls("value")
+    rows = search.filter(metric=RECALL).drop_nulls("value")
     return {row["augmentation"]: row for row in rows.iter_rows(named=True)}
 
 
@@ -128,14 +128,14 @@ def _limits(reader: Reader) -> str:
         limits.append(f"{count(info.counts.failed, 'image')} could not be measured.")
     if _recall(reader):
         limits.append("A search among more images finds fewer first.")
-    return "\n".join(f"- {each}" for each in limits)
+    return "\n".join(f"- {limit}" for limit in limits)
 
 
 def _command(reader: Reader) -> str:
     """The command of the run, without the folders of paths, and what it cannot say."""
     info, naming = reader.info, reader.naming
     words = ["embedshift", "run"]
-    pairs = [_pair(str(each), naming) for each in info.config.get("pairs") or ()]
+    pairs = [_pair(str(pair), naming) for pair in info.config.get("pairs") or ()]
     words += ["--pairs", "ORIGINALS", *pairs] if pairs else ["IMAGES"]
     words += ["--model", naming.setting(str(info.config["model"])), *_flags(naming.settings(info.config))]
     text = " ".join(printable(shlex.quote(word)) for word in [*words, "--out", "study"])
@@ -160,16 +160,16 @@ def _pair(text: str, naming: Naming) -> str:
 
 def _flags(config: Mapping[str, Any]) -> list[str]:
     """The settings that are not the defaults, as the command line takes them."""
-    found: list[str] = []
+    flags: list[str] = []
     for name, default in StudyConfig().to_dict().items():
-        value, plain = (
-            list(each) if isinstance(each, tuple) else each for each in (config.get(name, default), default)
+        value, default = (
+            list(given) if isinstance(given, tuple) else given for given in (config.get(name, default), default)
         )
-        if name in _ELSEWHERE or value in (plain, None) or (name == "augmentations" and value in (OWN, PAIRS)):
+        if name in _ELSEWHERE or value in (default, None) or (name == "augmentations" and value in (OWN, PAIRS)):
             continue
         flag = f"--{name.replace('_', '-')}"
-        found += [flag] if value is True else [flag, ",".join(value) if isinstance(value, list) else str(value)]
-    return found
+        flags += [flag] if value is True else [flag, ",".join(value) if isinstance(value, list) else str(value)]
+    return flags
 
 
 def _citation(reader: Reader) -> str:

@@ -92,7 +92,7 @@ def dataset(fields: Sequence[Json], info: Json, *, slices: Sequence[str] = ()) -
         info: What the dataset says of itself.
         slices: Of its groups, the default one first; empty where it has no groups.
     """
-    found: Json = {
+    document: Json = {
         "name": "embedshift",
         "version": VERSION,
         "media_type": "group" if slices else "image",
@@ -107,8 +107,8 @@ def dataset(fields: Sequence[Json], info: Json, *, slices: Sequence[str] = ()) -
     }
     if slices:
         kinds = dict.fromkeys(slices, "image")
-        found |= {"group_field": "group", "group_media_types": kinds, "default_group_slice": slices[0]}
-    return found
+        document |= {"group_field": "group", "group_media_types": kinds, "default_group_slice": slices[0]}
+    return document
 
 
 def sample(key: str, path: str, tags: Sequence[str], values: Mapping[str, Any]) -> Json:
@@ -121,8 +121,8 @@ def sample(key: str, path: str, tags: Sequence[str], values: Mapping[str, Any]) 
         values: Its other fields.
     """
     place = int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).digest()) / 2**48
-    known = {"_id": object_id(key), "filepath": path, "tags": [*tags], "metadata": None, "_media_type": "image"}
-    return known | {"_rand": place} | dict(values)
+    document = {"_id": object_id(key), "filepath": path, "tags": [*tags], "metadata": None, "_media_type": "image"}
+    return document | {"_rand": place} | dict(values)
 
 
 def object_id(key: str) -> Json:
@@ -176,11 +176,11 @@ def field_names(names: Sequence[str]) -> dict[str, str]:
         >>> field_names(["noise", "jpeg@3", "jpeg 3", "tags"])
         {'noise': 'noise', 'jpeg@3': 'jpeg_3', 'jpeg 3': 'jpeg_3_2', 'tags': 'tags_2'}
     """
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     used = set(_TAKEN)
     for name in names:
         plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "view"
-        free = next(each for each in (plain, *(f"{plain}_{n}" for n in range(2, len(names) + 3))) if each not in used)
-        used.add(free)
-        found[name] = free
-    return found
+        candidates = (plain, *(f"{plain}_{n}" for n in range(2, len(names) + 3)))
+        fields[name] = next(candidate for candidate in candidates if candidate not in used)
+        used.add(fields[name])
+    return fields

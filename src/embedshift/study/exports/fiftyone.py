@@ -1,6 +1,7 @@
 """A study as a dataset that FiftyOne imports. FiftyOne itself pins OpenCV 4, and cannot be installed beside this."""
 
 import io
+import itertools
 import json
 import logging
 import os
@@ -59,12 +60,12 @@ class Export:
 
     def values(self, row: Json) -> dict[str, float | None]:
         """The numbers of a view: its metrics, and the share of its cosine."""
-        found = {metric: _finite(row[metric]) for metric in self.reader.metrics}
-        cosine, no_change = found.get(COSINE), METRICS[COSINE].no_change
-        found[SHARE] = None
+        values = {metric: _finite(row[metric]) for metric in self.reader.metrics}
+        cosine, no_change = values.get(COSINE), METRICS[COSINE].no_change
+        values[SHARE] = None
         if cosine is not None and self.floor is not None:
-            found[SHARE] = (no_change - cosine) / (no_change - self.floor)
-        return found
+            values[SHARE] = (no_change - cosine) / (no_change - self.floor)
+        return values
 
     @property
     def numbers(self) -> list[str]:
@@ -93,15 +94,15 @@ def to_fiftyone(
 
 
 def _export(reader: Reader, out: Path, images: int | Sequence[str] | None, embeddings: bool) -> Export:
-    known = reader.image_ids()
+    measured = reader.image_ids()
     failures: dict[str, str] = {}
     if images is None:
-        chosen = sorted(known)
+        chosen = sorted(measured)
         listed = reader.failures().select("image_id", "stage", "reason").iter_rows()
-        failures = {image_id: f"{stage}: {reason}" for image_id, stage, reason in listed if image_id not in known}
+        failures = {image_id: f"{stage}: {reason}" for image_id, stage, reason in listed if image_id not in measured}
     else:
         chosen = reader.sample_ids(images) if isinstance(images, int) else [*images]
-        if unknown := [image_id for image_id in chosen if image_id not in known]:
+        if unknown := [image_id for image_id in chosen if image_id not in measured]:
             raise UsageError(f"{unknown[0]}: no such image in {reader.folder}")
     names = documents.field_names(reader.augmentations)
     return Export(reader, out, names, _floor(reader), embeddings, chosen, images is None, failures)
@@ -166,13 +167,13 @@ def _samples(export: Export, place: Callable[[str], str]) -> Iterator[Json]:
             .agg(numbers)
             .collect()
         )
-        found: dict[str, Json] = {}
+        views: dict[str, Json] = {}
         for row in means.iter_rows(named=True):
             name = export.names[row["view"]]
-            found.setdefault(row["image_id"], {})[name] = documents.numbers(export.values(row))
+            views.setdefault(row["image_id"], {})[name] = documents.numbers(export.values(row))
         vectors = _vectors(export, rows.filter(pl.col("view") == ORIGINAL))
         for image_id in rows.select(pl.col("image_id").unique(maintain_order=True)).collect()["image_id"]:
-            yield from sample(image_id, [], found.get(image_id, {}) | vectors.get((image_id, ORIGINAL), {}))
+            yield from sample(image_id, [], views.get(image_id, {}) | vectors.get((image_id, ORIGINAL), {}))
     for image_id, failure in export.failures.items():
         yield from sample(image_id, [FAILED], {"failure": failure})
 
@@ -213,24 +214,24 @@ def _vectors(export: Export, rows: pl.LazyFrame) -> dict[tuple[str, str], Json]:
     """Image id and view → the field `embedding`, for rows that have one."""
     if not export.embeddings:
         return {}
-    found = rows.select("image_id", "view", "embedding").drop_nulls("embedding").collect()
+    stored = rows.select("image_id", "view", "embedding").drop_nulls("embedding").collect()
     return {
         (image_id, view): {"embedding": documents.array(np.asarray(vector, np.float32))}
-        for image_id, view, vector in found.iter_rows()
+        for image_id, view, vector in stored.iter_rows()
     }
 
 
 def _fields(export: Export, *, grouped: bool) -> list[Json]:
     """Descriptions of the fields beyond the default ones."""
-    found = [documents.field("image_id", documents.STRING)]
+    fields = [documents.field("image_id", documents.STRING)]
     if export.embeddings:
-        found.append(documents.field("embedding", documents.VECTOR))
+        fields.append(documents.field("embedding", documents.VECTOR))
     if grouped:
-        found += [documents.field("augmentation", documents.STRING), documents.group_field()]
-        found += [documents.field(name, documents.FLOAT, description=_words(name)) for name in export.numbers]
-        return [*found, documents.heatmap_field("attention")]
-    found.append(documents.field("failure", documents.STRING))
-    return found + [documents.numbers_field(name, export.numbers, view) for view, name in export.names.items()]
+        fields += [documents.field("augmentation", documents.STRING), documents.group_field()]
+        fields += [documents.field(name, documents.FLOAT, description=_words(name)) for name in export.numbers]
+        return [*fields, documents.heatmap_field("attention")]
+    fields.append(documents.field("failure", documents.STRING))
+    return fields + [documents.numbers_field(name, export.numbers, view) for view, name in export.names.items()]
 
 
 def _words(name: str) -> str:
@@ -261,11 +262,8 @@ def _write_samples(path: Path, samples: Iterator[Json]) -> int:
     count = 0
     with open(path, "w", encoding="utf-8") as file:
         file.write('{"samples": [')
-        for each in [first] if first is not None else []:
-            file.write(json.dumps(each))
-            count += 1
-        for each in samples:
-            file.write(f",\n{json.dumps(each)}")
+        for sample in itertools.chain([] if first is None else [first], samples):
+            file.write((",\n" if count else "") + json.dumps(sample))
             count += 1
         file.write("]}\n")
     return count

@@ -57,24 +57,24 @@ def original_files(reader: Reader, image_ids: Sequence[str]) -> tuple[dict[str, 
     Returns:
         Image id → absolute path of a file that can be read, and image id → why there is none.
     """
-    found: dict[str, str] = {}
-    without: dict[str, str] = {}
+    files: dict[str, str] = {}
+    missing: dict[str, str] = {}
     source = reader.source
     for image_id in image_ids:
         if source["kind"] != "folder":
-            without[image_id] = IN_ARCHIVE
+            missing[image_id] = IN_ARCHIVE
             continue
         try:
             path = path_of(reader, image_id)
             reader.roots.check(path)
         except (EmbedshiftError, ValueError) as error:  # ValueError: no name of a file
-            without[image_id] = str(error)
+            missing[image_id] = str(error)
             continue
         if os.path.isfile(path) and os.access(path, os.R_OK):
-            found[image_id] = path
+            files[image_id] = path
         else:
-            without[image_id] = "no such file, or it cannot be read"
-    return found, without
+            missing[image_id] = "no such file, or it cannot be read"
+    return files, missing
 
 
 def path_of(reader: Reader, image_id: str) -> str:
