@@ -15,6 +15,7 @@ from embedshift.store.reader import Reader
 from embedshift.store.table import tables_of
 from embedshift.study.absent import why_not
 from embedshift.study.exports import Exports
+from embedshift.study.exports.media import check_images_root
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -257,9 +258,7 @@ class Study(Exports):
         """
         from embedshift.report import build_report
 
-        root = None if images_root is None else Path(images_root).expanduser()
-        if root is not None and not root.is_dir():
-            raise UsageError(f"`images_root`: {root}: no such folder")
+        root = check_images_root(images_root)
         reader = replace(self.reader(tree, *choices), pictures=pictures, images_root=root)
         return build_report(reader, figures=figures, formats=formats, images=images)
 

@@ -20,8 +20,8 @@ HEADING = "## How far the embedding moves when an image changes"
 RECALL = "recall@1"
 # What study.json calls augmentations that were given in Python.
 OWN = "custom"
-# Settings that say where the run computes, and those that stand elsewhere in the command.
-_ELSEWHERE = frozenset(
+# Settings that decide no number, and those that the command names otherwise.
+_LEFT_OUT = frozenset(
     ("images", "model", "pairs", "device", "engine", "workers", "num_gpus", "concurrency", "image_timeout")
 )
 _PAPER = """@inproceedings{dahal2025embedding,
@@ -41,7 +41,7 @@ def card(reader: Reader) -> str:
     summary = reader.table("summary")
     assert summary is not None
     rows = summary.filter(metric=COSINE).sort("share", descending=True, nulls_last=True).to_dicts()
-    parts = [HEADING, *_measured(reader), _shares(reader, rows), _reading(reader, rows)]
+    parts = [HEADING, _facts(reader), _shares(reader, rows), _how_to_read(reader, rows)]
     parts += [
         "### Limits",
         _limits(reader),
@@ -53,7 +53,7 @@ def card(reader: Reader) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _measured(reader: Reader) -> list[str]:
+def _facts(reader: Reader) -> str:
     """What was measured, as a list of facts."""
     info, encoder = reader.info, reader.info.encoder
     draws = f", {count(info.draws, 'draw')} each" if info.draws > 1 else ""
@@ -68,11 +68,11 @@ def _measured(reader: Reader) -> list[str]:
         ("Augmentations", f"{len(info.augmentations):,}{draws}"),
         ("Measured with", f"embedshift {escaped(info.embedshift)}, {day.isoformat()}"),
     ]
-    return ["\n".join(f"- **{name}:** {value}" for name, value in facts)]
+    return "\n".join(f"- **{name}:** {value}" for name, value in facts)
 
 
 def _shares(reader: Reader, rows: Sequence[Json]) -> str:
-    """The table of shares, the furthest moved first, and of recall where the study has a search."""
+    """The table of shares, the largest first, and of recall if the study has a search."""
     recall = _recall(reader)
     headings = ["augmentation", "share", "95 % interval"]
     headings += ["found first by a search", "95 % interval"] if recall else []
@@ -86,7 +86,7 @@ def _shares(reader: Reader, rows: Sequence[Json]) -> str:
 
 
 def _recall(reader: Reader) -> dict[str, Json]:
-    """Augmentation → its row of recall@1; empty where the study has no search."""
+    """Augmentation → its row of recall@1; empty if the study has no search."""
     search = reader.table("search") if "search" in reader.table_names else None
     if search is None:
         return {}
@@ -94,7 +94,7 @@ def _recall(reader: Reader) -> dict[str, Json]:
     return {row["augmentation"]: row for row in rows.iter_rows(named=True)}
 
 
-def _reading(reader: Reader, rows: Sequence[Json]) -> str:
+def _how_to_read(reader: Reader, rows: Sequence[Json]) -> str:
     """How to read the table."""
     floor = next((row["floor"] for row in rows if row["floor"] is not None), None)
     mean = "" if floor is None else f" (mean cosine {floor:.3f})"
@@ -132,7 +132,7 @@ def _limits(reader: Reader) -> str:
 
 
 def _command(reader: Reader) -> str:
-    """The command of the run, without the folders of paths, and what it cannot say."""
+    """The command of the run, without the folders of paths, and what it leaves out."""
     info, naming = reader.info, reader.naming
     words = ["embedshift", "run"]
     pairs = [_pair(str(pair), naming) for pair in info.config.get("pairs") or ()]
@@ -148,7 +148,7 @@ def _command(reader: Reader) -> str:
 
 
 def _pair(text: str, naming: Naming) -> str:
-    """A setting NAME=PATH or PATH, without the folders of the path.
+    """Returns a setting NAME=PATH or PATH without the folders of the path.
 
     Example:
         >>> _pair("cdn=/data/q50", Naming({}))
@@ -159,13 +159,13 @@ def _pair(text: str, naming: Naming) -> str:
 
 
 def _flags(config: Mapping[str, Any]) -> list[str]:
-    """The settings that are not the defaults, as the command line takes them."""
+    """The settings that are not the defaults, as options of the command line."""
     flags: list[str] = []
     for name, default in StudyConfig().to_dict().items():
         value, default = (
             list(given) if isinstance(given, tuple) else given for given in (config.get(name, default), default)
         )
-        if name in _ELSEWHERE or value in (default, None) or (name == "augmentations" and value in (OWN, PAIRS)):
+        if name in _LEFT_OUT or value in (default, None) or (name == "augmentations" and value in (OWN, PAIRS)):
             continue
         flag = f"--{name.replace('_', '-')}"
         flags += [flag] if value is True else [flag, ",".join(value) if isinstance(value, list) else str(value)]

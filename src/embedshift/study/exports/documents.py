@@ -18,41 +18,46 @@ VERSION = "1.0.0"
 FLOAT, STRING, VECTOR = "FloatField", "StringField", "VectorField"
 _OBJECT_ID, _DATE, _LIST, _DOCUMENT = "ObjectIdField", "DateTimeField", "ListField", "EmbeddedDocumentField"
 _DYNAMIC = "fiftyone.core.odm.embedded_document.DynamicEmbeddedDocument"
-# Names that fields of samples have already.
+# Names of the fields that samples have already.
 _TAKEN = frozenset((
     "id", "filepath", "tags", "metadata", "media_type", "created_at", "last_modified_at", "group", "frames",
     "media_reference", "image_id", "caption", "failure", "embedding", "attention", "augmentation", "share", "original",
 ))  # fmt: skip
 
 
-def field(name: str, kind: str, *, of: str | None = None, fields: Sequence[Json] = (), **more: Any) -> Json:
+def field(name: str, kind: str, *, document: str | None = None, fields: Sequence[Json] = (), **more: Any) -> Json:
     """Describes one field of a dataset.
 
     Args:
-        name: Its name.
-        kind: Its class in `fiftyone.core.fields`.
-        of: The class of its document, by its full name.
-        fields: The fields of its document.
-        more: Other parts of the description.
+        name: The field's name.
+        kind: The field's class in `fiftyone.core.fields`.
+        document: Full name of the class of an embedded document.
+        fields: The fields of the embedded document.
+        more: Further entries of the description.
 
     Example:
         >>> field("share", FLOAT)["ftype"]
         'fiftyone.core.fields.FloatField'
     """
-    nothing = dict.fromkeys(("subfield", "description", "info", "created_at"))
-    named = {"name": name, "ftype": f"fiftyone.core.fields.{kind}", "embedded_doc_type": of, "fields": [*fields]}
-    return named | nothing | {"db_field": name, "read_only": False} | more
+    empty = dict.fromkeys(("subfield", "description", "info", "created_at"))
+    entries = {
+        "name": name,
+        "ftype": f"fiftyone.core.fields.{kind}",
+        "embedded_doc_type": document,
+        "fields": [*fields],
+    }
+    return entries | empty | {"db_field": name, "read_only": False} | more
 
 
 def default_fields() -> list[Json]:
     """Describes the fields that every dataset of images has."""
-    sizes = [field(name, "IntField") for name in ("size_bytes", "width", "height", "num_channels")]
+    integers = [field(name, "IntField") for name in ("size_bytes", "width", "height", "num_channels")]
     return [
         field("id", _OBJECT_ID, db_field="_id"),
         field("filepath", STRING),
         field("tags", _LIST, subfield=f"fiftyone.core.fields.{STRING}"),
-        field("metadata", _DOCUMENT, of="fiftyone.core.metadata.ImageMetadata", fields=[
-            sizes[0], field("mime_type", STRING), *sizes[1:]]),
+        field("metadata", _DOCUMENT, document="fiftyone.core.metadata.ImageMetadata", fields=[
+            integers[0], field("mime_type", STRING), *integers[1:]]),
         field("created_at", _DATE, read_only=True),
         field("last_modified_at", _DATE, read_only=True),
         field("_media_type", STRING),
@@ -63,13 +68,13 @@ def default_fields() -> list[Json]:
 
 def numbers_field(name: str, numbers: Iterable[str], description: str) -> Json:
     """Describes a field that holds several named numbers."""
-    return field(name, _DOCUMENT, of=_DYNAMIC, fields=[field(n, FLOAT) for n in numbers], description=description)
+    return field(name, _DOCUMENT, document=_DYNAMIC, fields=[field(n, FLOAT) for n in numbers], description=description)
 
 
 def group_field() -> Json:
     """Describes the field that joins the samples of a group."""
     parts = [field("id", _OBJECT_ID, db_field="_id"), field("name", STRING)]
-    return field("group", _DOCUMENT, of="fiftyone.core.groups.Group", fields=parts)
+    return field("group", _DOCUMENT, document="fiftyone.core.groups.Group", fields=parts)
 
 
 def heatmap_field(name: str) -> Json:
@@ -81,16 +86,16 @@ def heatmap_field(name: str) -> Json:
         field("map_path", STRING),
         field("range", "HeatmapRangeField", subfield=f"fiftyone.core.fields.{FLOAT}"),
     ]
-    return field(name, _DOCUMENT, of="fiftyone.core.labels.Heatmap", fields=parts)
+    return field(name, _DOCUMENT, document="fiftyone.core.labels.Heatmap", fields=parts)
 
 
 def dataset(fields: Sequence[Json], info: Json, *, slices: Sequence[str] = ()) -> Json:
     """Returns the document of a dataset, the content of metadata.json.
 
     Args:
-        fields: Those of its samples beyond the default ones.
-        info: What the dataset says of itself.
-        slices: Of its groups, the default one first; empty where it has no groups.
+        fields: Fields of the samples in addition to the default ones.
+        info: The dataset's own `info`.
+        slices: Slices of the groups, the default slice first; empty for a dataset without groups.
     """
     document: Json = {
         "name": "embedshift",
@@ -115,18 +120,18 @@ def sample(key: str, path: str, tags: Sequence[str], values: Mapping[str, Any]) 
     """Returns the document of one sample.
 
     Args:
-        key: What decides its id and its place in a random order; another for each sample.
-        path: Of its image: absolute, or below the folder of the dataset.
-        tags: Of the sample.
-        values: Its other fields.
+        key: Decides the sample's id and its position in a random order; unique.
+        path: Path of the image: absolute, or relative to the dataset's folder.
+        tags: The sample's tags.
+        values: The sample's other fields.
     """
-    place = int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).digest()) / 2**48
+    position = int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).digest()) / 2**48
     document = {"_id": object_id(key), "filepath": path, "tags": [*tags], "metadata": None, "_media_type": "image"}
-    return document | {"_rand": place} | dict(values)
+    return document | {"_rand": position} | dict(values)
 
 
 def object_id(key: str) -> Json:
-    """Returns an id that the key decides, so that an export can be repeated.
+    """Returns an id that depends on the key alone, so that an export can be repeated.
 
     Example:
         >>> len(object_id("a.jpg")["$oid"])
@@ -141,17 +146,12 @@ def numbers(values: Mapping[str, float | None]) -> Json:
 
 
 def group(key: str, name: str) -> Json:
-    """Returns the value of the `group_field`: samples of the same key are of one group."""
+    """Returns the value of the `group_field`; samples with the same key form a group."""
     return {"_id": object_id(f"group {key}"), "_cls": "Group", "name": name}
 
 
 def heatmap(key: str, values: Any) -> Json:
-    """Returns the value of a `heatmap_field`.
-
-    Args:
-        key: What decides its id.
-        values: `[rows, columns]`; shown from the least to the greatest.
-    """
+    """Returns the value of a `heatmap_field`, shown from the least to the greatest value `[rows, columns]`."""
     ends = [float(np.min(values)), float(np.max(values))]
     head = {"_id": object_id(f"heatmap {key}"), "_cls": "Heatmap", "tags": []}
     return head | {"map": array(values), "map_path": None, "range": ends}

@@ -25,28 +25,28 @@ from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
 from embedshift.store.shards import write_whole
 from embedshift.study.exports import documents
-from embedshift.study.exports.media import Media, check_media, path_of, reading
+from embedshift.study.exports.media import Media, check_media, image_path, original_bytes
 
 log = logging.getLogger(__name__)
 
 DATA, FAILED, SHARE = "data", "failed", "share"
 # Images whose rows are in memory at once.
-_AT_ONCE = 256
+_IMAGES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class Export:
-    """What all samples of an export share.
+    """The settings that all samples of an export use.
 
     Args:
         reader: The study.
-        out: The folder.
-        names: Augmentation → name of its field, or of its slice.
-        floor: The mean cosine of unrelated images; None where it is no scale.
-        embeddings: Whether samples have their embeddings.
-        images: Ids of the measured images.
-        whole: Whether these are all of them.
-        failures: Image id → stage and reason of the images that were not measured.
+        out: The export's folder.
+        names: Augmentation → name of its field or slice.
+        floor: The mean cosine of unrelated images; None if the study has no share of the cosine.
+        embeddings: Whether samples have the field `embedding`.
+        images: Ids of the measured images to export.
+        all_images: Whether these are all measured images.
+        failures: Image id → stage and reason, for images that were not measured.
     """
 
     reader: Reader
@@ -55,7 +55,7 @@ class Export:
     floor: float | None
     embeddings: bool
     images: list[str]
-    whole: bool
+    all_images: bool
     failures: dict[str, str]
 
     def values(self, row: Json) -> dict[str, float | None]:
@@ -81,8 +81,8 @@ def to_fiftyone(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: is not empty; name a new folder")
     export = _export(reader, out, images, embeddings)
-    made = {"originals": _originals, "copies": _copies, "views": _views}[media](export)
-    count = _write_samples(out / "samples.json", made)
+    samples = {"originals": _originals, "copies": _copies, "views": _views}[media](export)
+    count = _write_samples(out / "samples.json", samples)
     if not count:
         (out / "samples.json").unlink()
         raise UsageError(f"{reader.folder}: no image of it can be read: see the log")
@@ -120,46 +120,46 @@ def _floor(reader: Reader) -> float | None:
 def _originals(export: Export) -> Iterator[Json]:
     """Samples that name the files of the originals where they lie."""
     reader = export.reader
-    reading(reader)  # refuses a study whose images may not be read here
+    original_bytes(reader)  # refuses a study whose images may not be read here
     if reader.source["kind"] != "folder":
         raise UsageError(f"{reader.folder}: its images are no files of their own; give media='copies' or 'views'")
 
-    def named(image_id: str) -> str:
-        path = path_of(reader, image_id)
+    def original_path(image_id: str) -> str:
+        path = image_path(reader, image_id)
         reader.roots.check(path)
         return path
 
-    yield from _samples(export, named)
+    yield from _samples(export, original_path)
 
 
 def _copies(export: Export) -> Iterator[Json]:
     """Samples of copies of the originals, also of those that were not measured but can be read."""
-    read = reading(export.reader)
+    read = original_bytes(export.reader)
     numbers = {image_id: number for number, image_id in enumerate([*export.images, *export.failures])}
 
-    def copied(image_id: str) -> str:
+    def copy_path(image_id: str) -> str:
         content = read(image_id)
         name = f"{numbers[image_id]:06d}-{_plain(image_id)}{_ending(image_id, content)}"
         (export.out / DATA).mkdir(parents=True, exist_ok=True)
         (export.out / DATA / name).write_bytes(content)
         return f"{DATA}/{name}"
 
-    yield from _samples(export, copied)
+    yield from _samples(export, copy_path)
 
 
-def _samples(export: Export, place: Callable[[str], str]) -> Iterator[Json]:
-    """One sample per image: the means over its draws; an image for which `place` raises is left out."""
+def _samples(export: Export, path_of_image: Callable[[str], str]) -> Iterator[Json]:
+    """One sample per image, with means over its draws; an image without a path is logged and left out."""
 
     def sample(image_id: str, tags: Sequence[str], values: Json) -> Iterator[Json]:
         try:
-            yield documents.sample(image_id, place(image_id), tags, {"image_id": image_id} | values)
+            yield documents.sample(image_id, path_of_image(image_id), tags, {"image_id": image_id} | values)
         except (OSError, ValueError, EmbedshiftError) as error:  # ValueError: no name of a file
             log.warning("%s is left out: %s", image_id, cause(error))
 
     numbers = [pl.col(metric).fill_nan(None).mean() for metric in export.reader.metrics]
     for part in export.reader.parts():
         rows = scan([part.path])
-        if not export.whole:
+        if not export.all_images:
             rows = rows.filter(pl.col("image_id").is_in(export.images))
         means = (
             rows.filter(pl.col("view") != ORIGINAL)
@@ -180,10 +180,10 @@ def _samples(export: Export, place: Callable[[str], str]) -> Iterator[Json]:
 
 def _views(export: Export) -> Iterator[Json]:
     """A group per image: the original and its views of draw 0, drawn again as the encoder saw them."""
-    reading(export.reader)
+    original_bytes(export.reader)  # refuses a study whose images may not be read here
     number = 0
-    for start in range(0, len(export.images), _AT_ONCE):
-        ids = export.images[start : start + _AT_ONCE]
+    for start in range(0, len(export.images), _IMAGES_AT_ONCE):
+        ids = export.images[start : start + _IMAGES_AT_ONCE]
         rows = export.reader.rows().filter(pl.col("image_id").is_in(ids) & (pl.col("draw") == 0))
         vectors = _vectors(export, rows)
         for image_id, image in iter_redrawn(export.reader, ids):
@@ -241,7 +241,7 @@ def _words(name: str) -> str:
 
 
 def _info(export: Export) -> Json:
-    """What the dataset says of itself."""
+    """The dataset's own `info`."""
     info = export.reader.info
     encoder = {"name": export.reader.naming.setting(info.encoder.name), "weights_hash": info.encoder.weights_hash}
     counts = {"measured": info.counts.measured, FAILED: info.counts.failed}
@@ -256,7 +256,7 @@ def _info(export: Export) -> Json:
 
 
 def _write_samples(path: Path, samples: Iterator[Json]) -> int:
-    """Writes samples.json one sample after the other, and says how many there are."""
+    """Writes samples.json one sample after the other; returns their number."""
     first = next(samples, None)  # an export that is refused leaves no folder
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
@@ -274,12 +274,12 @@ def _finite(value: float | None) -> float | None:
 
 
 def _plain(image_id: str) -> str:
-    """The last part of an id, with letters that every file system takes."""
+    """The last part of an id, in characters that every file system accepts."""
     return re.sub(r"[^\w.-]+", "_", os.path.splitext(os.path.basename(image_id))[0], flags=re.ASCII)[:80]
 
 
 def _ending(image_id: str, content: bytes) -> str:
-    """The ending of an image's name, else of its format."""
+    """The ending of an image's name, or of its format if the name has none."""
     ending = os.path.splitext(image_id)[1].lower()
     if ending in ENDINGS:
         return ending
