@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from embedshift.statistics.paired_shares import difference_of_shares
+from embedshift.statistics.paired_proportions import difference_of_relative_shifts
 from embedshift.study.gate.decision import AT_BOUND, BEYOND, FEW, MORE, NO_INTERVAL, decide, images_needed
 from embedshift.study.gate.tables import proportion_interval
 from embedshift.study.paired import Estimate
@@ -51,7 +51,7 @@ def test_how_many_images_would_do_by_the_root():
     assert decide(INSIDE, 0.5, least=True).note == AT_BOUND
 
 
-def test_how_many_images_would_do_of_a_share_by_the_binomial_law():
+def test_how_many_images_would_do_of_a_relative_shift_by_the_binomial_law():
     """The least number of images, all found, whose exact interval begins at 0.99: searched one by one."""
     images = 200
     low, high = proportion_interval(1.0)(images)
@@ -62,9 +62,9 @@ def test_how_many_images_would_do_of_a_share_by_the_binomial_law():
     assert images_needed(Estimate(1.0, low, high, images), 0.99, least=True) != wanted, "the root is no guide near 1"
 
 
-def test_how_many_images_would_do_of_paired_shares():
+def test_how_many_images_would_do_of_paired_proportions():
     found = proportion_difference(np.array([-1.0] + [0.0] * 199))
-    wanted = next(n for n in range(200, 400) if difference_of_shares(0, n / 200, n)[0] >= -0.025)
+    wanted = next(n for n in range(200, 400) if difference_of_relative_shifts(0, n / 200, n)[0] >= -0.025)
     assert decide(found, -0.025, least=True).images_needed == wanted
     assert decide(found, -0.03, least=True).outcome == "kept"
 

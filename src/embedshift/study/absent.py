@@ -14,9 +14,9 @@ def why_not(reader: Reader, name: str) -> str:
         table = next((table for table in tables_of([question]) if table.name == name), None)
         if table is None:
             continue
-        if table.takes and question in reader.questions:
+        if table.requires and question in reader.questions:
             return f"no {name} here: it needs {table.takes}"
-        if not question.of_pairs:
+        if not question.for_pairs:
             return f"no {name} here: it is not available for pairs"
         return f"no {name} here; run the study with `{question.name}`"
     if name == "differences":

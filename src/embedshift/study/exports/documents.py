@@ -21,24 +21,12 @@ _DYNAMIC = "fiftyone.core.odm.embedded_document.DynamicEmbeddedDocument"
 # Names of the fields that samples have already.
 _TAKEN = frozenset((
     "id", "filepath", "tags", "metadata", "media_type", "created_at", "last_modified_at", "group", "frames",
-    "media_reference", "image_id", "caption", "failure", "embedding", "attention", "augmentation", "share", "original",
+    "media_reference", "image_id", "caption", "failure", "embedding", "attention", "augmentation", "relative_shift", "original",
 ))  # fmt: skip
 
 
 def field(name: str, kind: str, *, document: str | None = None, fields: Sequence[Json] = (), **more: Any) -> Json:
-    """Describes one field of a dataset.
-
-    Args:
-        name: The field's name.
-        kind: The field's class in `fiftyone.core.fields`.
-        document: Full name of the class of an embedded document.
-        fields: The fields of the embedded document.
-        more: Further entries of the description.
-
-    Example:
-        >>> field("share", FLOAT)["ftype"]
-        'fiftyone.core.fields.FloatField'
-    """
+    """Describes one field of a dataset."""
     empty = dict.fromkeys(("subfield", "description", "info", "created_at"))
     entries = {
         "name": name,
@@ -90,13 +78,7 @@ def heatmap_field(name: str) -> Json:
 
 
 def dataset(fields: Sequence[Json], info: Json, *, slices: Sequence[str] = ()) -> Json:
-    """Returns the document of a dataset, the content of metadata.json.
-
-    Args:
-        fields: Fields of the samples in addition to the default ones.
-        info: The dataset's own `info`.
-        slices: Slices of the groups, the default slice first; empty for a dataset without groups.
-    """
+    """Returns the document of a dataset, the content of metadata.json."""
     document: Json = {
         "name": "embedshift",
         "version": VERSION,
@@ -117,26 +99,14 @@ def dataset(fields: Sequence[Json], info: Json, *, slices: Sequence[str] = ()) -
 
 
 def sample(key: str, path: str, tags: Sequence[str], values: Mapping[str, Any]) -> Json:
-    """Returns the document of one sample.
-
-    Args:
-        key: Decides the sample's id and its position in a random order; unique.
-        path: Path of the image: absolute, or relative to the dataset's folder.
-        tags: The sample's tags.
-        values: The sample's other fields.
-    """
+    """Returns the document of one sample."""
     position = int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).digest()) / 2**48
     document = {"_id": object_id(key), "filepath": path, "tags": [*tags], "metadata": None, "_media_type": "image"}
     return document | {"_rand": position} | dict(values)
 
 
 def object_id(key: str) -> Json:
-    """Returns an id that depends on the key alone, so that an export can be repeated.
-
-    Example:
-        >>> len(object_id("a.jpg")["$oid"])
-        24
-    """
+    """Returns an id that depends on the key alone, so that an export can be repeated."""
     return {"$oid": hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()}
 
 
@@ -158,24 +128,14 @@ def heatmap(key: str, values: Any) -> Json:
 
 
 def array(values: Any) -> Json:
-    """Returns an array as FiftyOne keeps it: `numpy.save`, compressed by zlib, as binary data.
-
-    Example:
-        >>> sorted(array([1.0, 2.0])["$binary"])
-        ['base64', 'subType']
-    """
+    """Returns an array as FiftyOne keeps it: `numpy.save`, compressed by zlib, as binary data."""
     buffer = io.BytesIO()
     np.save(buffer, np.asarray(values), allow_pickle=False)
     return {"$binary": {"base64": base64.b64encode(zlib.compress(buffer.getvalue())).decode(), "subType": "00"}}
 
 
 def field_names(names: Sequence[str]) -> dict[str, str]:
-    """Returns a name of a field for each name: letters, digits and underscores, and none that is taken.
-
-    Example:
-        >>> field_names(["noise", "jpeg@3", "jpeg 3", "tags"])
-        {'noise': 'noise', 'jpeg@3': 'jpeg_3', 'jpeg 3': 'jpeg_3_2', 'tags': 'tags_2'}
-    """
+    """Returns a name of a field for each name: letters, digits and underscores, and none that is taken."""
     fields: dict[str, str] = {}
     used = set(_TAKEN)
     for name in names:

@@ -30,30 +30,13 @@ def check_images_root(images_root: str | Path | None) -> Path | None:
 
 
 def check_media(media: str) -> None:
-    """Raises UsageError for a name that is none of `Media`.
-
-    Example:
-        >>> check_media("links")
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: media: 'links' is none of originals, copies, views
-    """
+    """Raises UsageError for a name that is none of `Media`."""
     if media not in get_args(Media):
         raise UsageError(f"media: {media!r} is none of {', '.join(get_args(Media))}")
 
 
 def original_files(reader: Reader, image_ids: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Finds the files of images that are files of their own.
-
-    A study from somebody else may name any file of this machine, so only files below the folders that runs of this
-    user have read, or below `images_root`, are named.
-
-    Args:
-        reader: The study.
-        image_ids: Which images.
-
-    Returns:
-        Image id → absolute path of a file that can be read, and image id → why there is none.
-    """
+    """Finds the files of images that are files of their own."""
     files: dict[str, str] = {}
     missing: dict[str, str] = {}
     source = reader.source
@@ -81,10 +64,7 @@ def image_path(reader: Reader, image_id: str) -> str:
 
 
 def original_bytes(reader: Reader) -> Callable[[str], bytes]:
-    """Returns a function `image_id -> bytes` of the originals; UsageError if all are gone or none may be read.
-
-    The function raises OSError or EmbedshiftError for an image that is gone.
-    """
+    """Returns a function `image_id -> bytes` of the originals; UsageError if all are gone or none may be read."""
     if reader.unseen:
         raise UsageError(f"{reader.folder}: {reader.unseen}; name their folder with `images_root`")
     try:

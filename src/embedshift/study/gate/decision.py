@@ -30,22 +30,7 @@ class Decision:
 
 
 def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True) -> Decision:
-    """Decides a rule by the position of a number, or of its interval, relative to a bound.
-
-    Kept if the interval's end towards the bound is on the good side; broken if the whole interval is on the bad side.
-
-    Args:
-        estimate: The measured number.
-        bound: Where the good side begins; the bound itself is good.
-        least: Whether the good side lies above the bound.
-        by_interval: Whether the interval decides; otherwise the value does.
-
-    Example:
-        >>> decide(Estimate(0.95, 0.91, 0.97, 100), 0.9, least=True).outcome
-        'kept'
-        >>> decide(Estimate(0.95, 0.91, 0.97, 100), 0.94, least=True)
-        Decision(outcome='undecided', images_needed=1600, note='')
-    """
+    """Decides a rule by the position of a number, or of its interval, relative to a bound."""
     slack = ROUNDING * max(1.0, abs(bound))
     if math.isnan(estimate.value):
         return Decision("undecided", note=estimate.note or NO_VALUE)
@@ -77,14 +62,7 @@ def _outcome(low: float, high: float, bound: float, least: bool, slack: float) -
 
 
 def images_needed(estimate: Estimate, bound: float, *, least: bool) -> int | None:
-    """Returns the least number of images whose interval would lie on one side of a bound, if the numbers stay.
-
-    Returns None if no number of images would do.
-
-    Example:
-        >>> images_needed(Estimate(0.5, 0.25, 0.75, 100), 0.375, least=True)
-        400
-    """
+    """Returns the least number of images whose interval would lie on one side of a bound, if the numbers stay."""
 
     def decides(images: int) -> bool:
         return _outcome(*estimate.interval(images), bound, least, ROUNDING) != "undecided"

@@ -27,20 +27,7 @@ Text = Annotated[str, BeforeValidator(_text)]
 
 
 class Rule(BaseModel):
-    """A bound on the numbers of some rows of a table. Its validators raise UsageError, which pydantic passes on.
-
-    Args:
-        number: The rule's place in the file, from 1.
-        table: Name of the table.
-        column: Name of the number column.
-        operator: "at_least" or "at_most" for the number itself; "may_fall" or "may_rise" for its change against the
-            reference study.
-        bound: The bound, in the column's unit.
-        where: Key column → the values that a row may have; a key that is left out may have any value.
-        judge: What decides: the interval's end, or the value.
-        unit: The unit that the author of the rule wrote; None = none was written.
-        name: The name in outputs; "" = table, column, operator and bound.
-    """
+    """A bound on the numbers of some rows of a table. Its validators raise UsageError, which pydantic passes on."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -134,15 +121,7 @@ def read_rules(file: Path) -> list[Rule]:
 
 
 def as_rules(entries: Sequence[Any]) -> Iterator[Rule]:
-    """Yields the rules of a list of mappings.
-
-    Example:
-        >>> list(as_rules([{"table": "search", "metric": "recall@1", "may_fall": 0.01}]))[0].title
-        'search: value may fall by 0.01'
-        >>> list(as_rules([{"table": "search", "metrik": "recall@1", "may_fall": 0.01}]))
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: rule 1: unknown key 'metrik'; did you mean 'metric'? Known: ...
-    """
+    """Yields the rules of a list of mappings."""
     if not entries:
         raise UsageError("the list of rules is empty")
     for number, entry in enumerate(entries, start=1):

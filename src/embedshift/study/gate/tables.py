@@ -61,19 +61,7 @@ def _nan_if_none(value: float | None) -> float:
 
 @dataclass(frozen=True)
 class CheckedTable:
-    """What rules may say about a table.
-
-    Args:
-        keys: Columns that identify rows.
-        columns: Number column → the two columns of its interval, None = it has none; the default column first.
-        differences: Number column → function of paired studies and a row: the difference from the reference.
-        unit: Function of a number column and a row → the number's unit; "" = without unit.
-        limits: The same → its least and greatest possible value.
-        is_proportion: The same → whether it is a proportion of images.
-        estimate: Function of a study, this table, a number column and a row → the number with its interval.
-        subject: The key column that messages about a row's number name.
-        needs_unit: Whether a rule must name the unit.
-    """
+    """What rules may say about a table."""
 
     keys: tuple[str, ...]
     columns: Mapping[str, tuple[str, str] | None]
@@ -88,11 +76,11 @@ class CheckedTable:
 
 def _metric_unit(column: str, row: Row) -> str:
     metric = METRICS.get(row["metric"])
-    if column == "share":
-        return "share"
+    if column == "relative_shift":
+        return "relative_shift"
     if metric is None or column == "effect":
         return ""
-    return "share" if metric.binary else metric.unit
+    return "relative_shift" if metric.binary else metric.unit
 
 
 def _metric_limits(column: str, row: Row) -> tuple[float, float]:
@@ -112,11 +100,11 @@ TABLES: dict[str, CheckedTable] = {
         keys=("augmentation", "metric"),
         columns={
             "mean": ("ci_low", "ci_high"),
-            "share": ("share_low", "share_high"),
+            "relative_shift": ("relative_shift_low", "relative_shift_high"),
             **dict.fromkeys(("sd", "median", "q05", "q95")),
         },
         unit=_metric_unit,
-        differences={"mean": metric_difference, "share": shift_difference},
+        differences={"mean": metric_difference, "relative_shift": shift_difference},
         limits=_metric_limits,
         is_proportion=_is_binary_mean,
     ),
@@ -132,7 +120,7 @@ TABLES: dict[str, CheckedTable] = {
     "search": CheckedTable(
         keys=("augmentation", "metric"),
         columns={"value": ("ci_low", "ci_high")},
-        unit=lambda column, row: "share",
+        unit=lambda column, row: "relative_shift",
         differences={"value": search_difference},
         limits=lambda column, row: (0.0, 1.0),
         is_proportion=lambda column, row: RECALL.fullmatch(row["metric"]) is not None,

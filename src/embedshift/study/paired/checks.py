@@ -42,11 +42,7 @@ def check_finished(studies: Sequence[Study]) -> None:
 
 
 def check_same_views(readers: Sequence[Reader]) -> list[bool]:
-    """Refuses studies whose images, seed, draws, resize or augmentations differ; warns if sizes or versions do.
-
-    Returns:
-        For each study, whether its views have the first study's geometry, so that the same image gives equal pixels.
-    """
+    """Refuses studies whose images, seed, draws, resize or augmentations differ; warns if sizes or versions do."""
     first, same = readers[0], [True]
     for other in readers[1:]:
         words = f"in {first.folder}", f"in {other.folder}"
@@ -83,12 +79,7 @@ def _all_ids(reader: Reader) -> set[str]:
 
 
 def _other_images(first: Collection[str], other: Collection[str], words: tuple[str, str]) -> list[str]:
-    """Describes which images only one of two studies has.
-
-    Example:
-        >>> _other_images({"a.jpg", "b.jpg"}, {"a.jpg"}, ("in x", "in y"))
-        ['images: 1 only in x (b.jpg)']
-    """
+    """Describes which images only one of two studies has."""
     only = (sorted(set(first) - set(other)), sorted(set(other) - set(first)))
     return [
         f"images: {len(ids)} only {place} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
@@ -133,10 +124,7 @@ def _basis(metric: str, info: StudyInfo) -> Any:
 
 
 def check_hashes(readers: Sequence[Reader], image_ids: Sequence[str]) -> None:
-    """Refuses studies in which the same ids belong to different images, by the hashes of pixels before resizing.
-
-    Different versions of Pillow may decode a file to pixels that differ by one level; this gives only a warning.
-    """
+    """Refuses studies in which the same ids belong to different images, by the hashes of pixels before resizing."""
     first, *others = readers
     for other in others:
         both = _hashes(first, image_ids).join(_hashes(other, image_ids), on="image_id")
@@ -159,14 +147,7 @@ def _hashes(reader: Reader, image_ids: Sequence[str]) -> pl.DataFrame:
 def check_pixels(
     readers: Sequence[Reader], similarity: Values, image_ids: Sequence[str], same_pixels: Sequence[bool]
 ) -> None:
-    """Refuses images whose views differ although their ids are equal, whatever the decoder.
-
-    Args:
-        readers: S studies.
-        similarity: Their patch similarity `[S, n, A, draws]`; it depends only on pixels.
-        image_ids: Ids of the n images.
-        same_pixels: Which studies should have the first study's pixels.
-    """
+    """Refuses images whose views differ although their ids are equal, whatever the decoder."""
     for reader, values, same in zip(readers, similarity, same_pixels, strict=True):
         differs = (np.abs(values - similarity[0]) > SAME_PICTURE).any(axis=(1, 2))
         if same and differs.any():
@@ -185,13 +166,6 @@ def study_names(readers: Sequence[Reader]) -> list[str]:
 
 
 def distinct(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Makes names unique by adding as little of the folder's path as tells them apart.
-
-    Example:
-        >>> distinct(["clip", "clip", "vit"], [Path("/x/a"), Path("/x/b"), Path("/x/c")])
-        ['clip, a', 'clip, b', 'vit']
-        >>> distinct(["clip", "clip"], [Path("/x/a"), Path("/y/a")])
-        ['clip, x/a', 'clip, y/a']
-    """
+    """Makes names unique by adding as little of the folder's path as tells them apart."""
     counts = Counter(names)
     return [f"{name}, {tail}" if counts[name] > 1 else name for name, tail in zip(names, tails(folders), strict=True)]

@@ -13,7 +13,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
-from embedshift.statistics.floors import is_scale
+from embedshift.statistics.baselines import is_scale
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.study.paired.estimate import (
     Estimate,
@@ -31,10 +31,7 @@ RECALL = re.compile(r"recall@(\d+)")
 
 
 def search_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
-    """Returns the difference in recall, in mean reciprocal rank, or in the fraction of kept neighbours.
-
-    Each image has a number from 0 to 1, the mean over its draws. Recall is a proportion; the others are fractions.
-    """
+    """Returns the difference in recall, in mean reciprocal rank, or in the fraction of kept neighbours."""
     augmentation, metric = row["augmentation"], row["metric"]
     recall = RECALL.fullmatch(metric)
     if recall is not None:
@@ -55,7 +52,9 @@ def metric_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate
     metric = row["metric"]
     _check_metric(paired, metric)
     if not paired.same_unit(metric).all():
-        raise UsageError(f"{metric} has different units in different encoders; compare its share: 'column: share'")
+        raise UsageError(
+            f"{metric} has different units in different encoders; compare its relative shift: 'column: relative_shift'"
+        )
     sums, counts = _image_differences(*paired.values(metric, [row["augmentation"]])[:, :, 0])
     if METRICS[metric].binary:
         return proportion_difference(sums / counts)
@@ -63,11 +62,7 @@ def metric_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate
 
 
 def shift_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
-    """Returns the difference in the share of a metric; each study has its own floor.
-
-    With up to 1,024 images whose vectors are stored, the interval is the bootstrap-t of the differences of the images'
-    contributions. Otherwise `mover` combines the intervals of the two shares.
-    """
+    """Returns the difference in the relative shift of a metric; each study has its own baseline."""
     metric = row["metric"]
     _check_metric(paired, metric)
     values = paired.values(metric, [row["augmentation"]])[:, :, 0]
@@ -79,17 +74,17 @@ def shift_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
 
 
 def _contributions(paired: PairedStudies, study: int, metric: str, values: Values) -> Values | None:
-    """Returns each image's contribution to a study's share, `[n]`, from `[n, draws]`; None if vectors are missing."""
-    floor, images = paired.floors[study].get(metric), len(paired.ids)
-    if floor is None or floor.pairs is None or len(floor.pairs.images) != images:
+    """Returns each image's contribution to a study's relative shift, `[n]`, from `[n, draws]`; None if vectors are missing."""
+    baseline, images = paired.baselines[study].get(metric), len(paired.ids)
+    if baseline is None or baseline.pairs is None or len(baseline.pairs.images) != images:
         return None
     contributions = np.full(images, np.nan)
-    if is_scale(floor, METRICS[metric].no_change):
+    if is_scale(baseline, METRICS[metric].no_change):
         sums, counts = sums_and_counts(values[..., None])
         with np.errstate(invalid="ignore"):
             means = (sums / counts)[:, 0]
         in_study_order = np.argsort(paired.positions[study])
-        contributions[in_study_order] = shift_contributions(means[in_study_order], floor, METRICS[metric].no_change)
+        contributions[in_study_order] = shift_contributions(means[in_study_order], baseline, METRICS[metric].no_change)
     return contributions
 
 
@@ -97,7 +92,12 @@ def _difference_of_intervals(paired: PairedStudies, row: Mapping[str, Any]) -> E
     ends, images = [], []
     for study in paired.studies:
         own = study.summary().filter(augmentation=row["augmentation"], metric=row["metric"]).row(0, named=True)
-        ends.append([np.nan if own[name] is None else own[name] for name in ("share", "share_low", "share_high")])
+        ends.append(
+            [
+                np.nan if own[name] is None else own[name]
+                for name in ("relative_shift", "relative_shift_low", "relative_shift_high")
+            ]
+        )
         images.append(own["images"])
     return mover(ends[1], ends[0], min(images))
 

@@ -17,7 +17,7 @@ COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("augmentation", "metric", "study", "reference"), pl.String),
     "n": pl.Int64,
     **dict.fromkeys(("mean", "reference_mean", "difference", "ci_low", "ci_high"), pl.Float64),
-    "settled": pl.Boolean,
+    "significant": pl.Boolean,
 }
 MEANS_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("augmentation", "metric", "study"), pl.String),
@@ -26,11 +26,7 @@ MEANS_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def compare_means(paired: PairedStudies) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Returns the table `comparison`, and `augmentation, metric, study, mean`; one metric at a time is in memory.
-
-    Raises:
-        UsageError: Views differ although the ids of their images are equal.
-    """
+    """Returns the table `comparison`, and `augmentation, metric, study, mean`; one metric at a time is in memory."""
     means: list[Values] = []
     rows: list[list[list[Json]]] = []
     for metric in paired.metrics:
@@ -56,19 +52,7 @@ def compare_means(paired: PairedStudies) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def metric_differences(paired: PairedStudies, metric: str, values: Values) -> tuple[Values, list[list[Json]]]:
-    """Returns means of one metric, and differences from the reference with intervals, paired by image.
-
-    A view counts only if it has a value in every study that has this metric for this augmentation.
-
-    Args:
-        paired: S studies.
-        metric: The metric's name.
-        values: Its values, `[S, n, A, draws]`.
-
-    Returns:
-        Means `[S, A]`, NaN where a study does not have the metric; and for each augmentation one row per study except
-        the reference, with the columns of `COMPARISON_SCHEMA` except `augmentation`.
-    """
+    """Returns means of one metric, and differences from the reference with intervals, paired by image."""
     has_value = ~np.isnan(values)
     has_metric = has_value.any(axis=(1, 3), keepdims=True)
     used = np.where((has_value | ~has_metric).all(axis=0), values, np.nan)
@@ -79,14 +63,14 @@ def metric_differences(paired: PairedStudies, metric: str, values: Values) -> tu
     rows: list[list[Json]] = [[] for _ in range(values.shape[2])]
     for s in range(1, len(names)):
         sample = gather([sums_and_counts((used[s] - used[0]).transpose(0, 2, 1))])
-        low, high = intervals.of_means(sample, seed=paired.seed)
-        settled = intervals.of_several(sample, seed=paired.seed).settled
+        low, high = intervals.mean_interval(sample, seed=paired.seed)
+        significant = intervals.simultaneous_intervals(sample, seed=paired.seed).significant
         for a, augmentation_rows in enumerate(rows):
             row: Json = {"metric": metric, "study": names[s], "reference": names[0]}
-            row |= {"n": int(min(counts[0, a], counts[s, a])), "settled": False}
+            row |= {"n": int(min(counts[0, a], counts[s, a])), "significant": False}
             row |= {"mean": none_if_nan(means[s, a]), "reference_mean": none_if_nan(means[0, a])}
             if row["n"] and comparable[s]:
-                row |= {"difference": none_if_nan(sample.mean[a]), "settled": bool(settled[a])}
+                row |= {"difference": none_if_nan(sample.mean[a]), "significant": bool(significant[a])}
                 row |= {"ci_low": none_if_nan(low[a]), "ci_high": none_if_nan(high[a])}
             augmentation_rows.append(row)
     return means, rows

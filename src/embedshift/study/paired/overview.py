@@ -29,10 +29,7 @@ def described_studies(paired: PairedStudies) -> pl.DataFrame:
 
 
 def rankings(means: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Returns `study, augmentation, mean_performance, rank` from `study, augmentation, metric, mean`.
-
-    Mean performance is over the radar metrics that all studies have, so that it has the same meaning in each.
-    """
+    """Returns `study, augmentation, mean_performance, rank` from `study, augmentation, metric, mean`."""
     studies = means.drop_nulls("mean").group_by("metric").agg(pl.col("study").n_unique())
     shared = set(studies.filter(pl.col("study") == len(names))["metric"]) & set(RADAR_METRICS)
     kept = means.filter(pl.col("metric").is_in(list(shared)))
@@ -45,11 +42,7 @@ def rankings(means: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
 
 
 def rank_correlations(means: pl.DataFrame, ranking: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Returns Spearman's correlation of each study's order of the augmentations with the first study's.
-
-    Returns:
-        One row per study: `rank_correlation` by mean performance, `rank_correlation_cosine` by mean cosine similarity.
-    """
+    """Returns Spearman's correlation of each study's order of the augmentations with the first study's."""
     cosine = means.filter(pl.col("metric") == COSINE)
     orders = {"rank_correlation": (ranking, "mean_performance"), "rank_correlation_cosine": (cosine, "mean")}
     correlations: dict[str, list[float | None]] = {}
@@ -60,12 +53,7 @@ def rank_correlations(means: pl.DataFrame, ranking: pl.DataFrame, names: Sequenc
 
 
 def spearman(first: pl.Series, second: pl.Series) -> float | None:
-    """Returns Spearman's rank correlation where both have a value; None if there is no order to compare.
-
-    Example:
-        >>> round(spearman(pl.Series([1.0, 2.0, 9.0]), pl.Series([1.0, 3.0, 2.0])), 6)
-        0.5
-    """
+    """Returns Spearman's rank correlation where both have a value; None if there is no order to compare."""
     both = pl.DataFrame({"first": first, "second": second}).drop_nulls()
     return None if len(both) < 2 else none_if_nan(both.select(pl.corr("first", "second", method="spearman")).item())
 

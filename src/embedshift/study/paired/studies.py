@@ -12,11 +12,11 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
-from embedshift.statistics.floors import Floor
+from embedshift.statistics.baselines import Baseline
 from embedshift.statistics.layout import Layout, blocks, layout
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import SCHEMA
-from embedshift.store.floors import floors
+from embedshift.store.baselines import baselines
 from embedshift.store.reader import Reader
 from embedshift.study.paired import checks
 from embedshift.study.paired.tolerances import study_tolerances
@@ -25,13 +25,7 @@ from embedshift.study.study import Study
 
 @dataclass(frozen=True, eq=False)
 class PairedStudies:
-    """S studies of the same images and views, made by `pair_studies`. The first is the reference.
-
-    Args:
-        studies: The studies.
-        ids: Sorted ids of the n images that every study measured.
-        same_pixels: For each study, whether an image has the same pixels in it as in the reference.
-    """
+    """S studies of the same images and views, made by `pair_studies`. The first is the reference."""
 
     studies: Sequence[Study]
     ids: list[str]
@@ -132,34 +126,31 @@ class PairedStudies:
             return [pl.DataFrame(schema=SCHEMA) for _ in self.studies]
         searched = all("search_ranks" in reader.table_names for reader in self.readers)
         return [
-            study_tolerances(study, self.ids, self.floors[s].get(COSINE), searched=searched)
+            study_tolerances(study, self.ids, self.baselines[s].get(COSINE), searched=searched)
             for s, study in enumerate(self.studies)
         ]
 
     @functools.cached_property
-    def floors(self) -> list[dict[str, Floor]]:
-        """The floors of each study's metrics over the common images.
-
-        If not all vectors of a study are stored, they are the floors over all its images, with their errors.
-        """
+    def baselines(self) -> list[dict[str, Baseline]]:
+        """The baselines of each study's metrics over the common images."""
         return [_floors_over(reader, np.sort(own)) for reader, own in zip(self.readers, self.positions, strict=True)]
 
 
-def _floors_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Floor]:
-    """Returns the floors of a study's metrics over some of its images, given by position."""
-    whole, count = floors(reader), len(image_ids(reader))
+def _floors_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Baseline]:
+    """Returns the baselines of a study's metrics over some of its images, given by position."""
+    whole, count = baselines(reader), len(image_ids(reader))
     if len(images) == count:
         return whole
     parts = [part["vectors"] for part in reader.shard_sums("vectors")]
     vectors = np.concatenate(parts) if parts else np.zeros((0, 1))
-    common: dict[str, Floor | None] = {}
-    for metric, floor in whole.items():
-        exact = METRICS[metric].floor
+    common: dict[str, Baseline | None] = {}
+    for metric, baseline in whole.items():
+        exact = METRICS[metric].baseline
         if exact is None or len(vectors) != count:
-            common[metric] = Floor(floor.value, floor.error)
+            common[metric] = Baseline(baseline.value, baseline.error)
         else:
             common[metric] = exact({"vectors": {"vectors": vectors[images]}, "units": {}}.__getitem__, len(images))
-    return {metric: floor for metric, floor in common.items() if floor is not None}
+    return {metric: baseline for metric, baseline in common.items() if baseline is not None}
 
 
 def image_ids(reader: Reader) -> pl.Series:
@@ -174,12 +165,7 @@ def _gallery_size(study: Study) -> int:
 
 
 def pair_studies(studies: Sequence[Study]) -> PairedStudies:
-    """Pairs two or more studies by image.
-
-    Raises:
-        EmbedshiftError: A study is not finished, the studies are not of the same images and views, or no image was
-            measured by all.
-    """
+    """Pairs two or more studies by image."""
     checks.check_finished(studies)
     readers = [study.reader() for study in studies]
     same_pixels = checks.check_same_views(readers)

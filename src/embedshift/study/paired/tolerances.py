@@ -9,34 +9,29 @@ import numpy as np
 import polars as pl
 
 from embedshift.registry import METRICS
-from embedshift.statistics.floors import Floor, shares
+from embedshift.statistics.baselines import Baseline, relative_shifts
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.statistics.tolerance import MISSED_CRITERION, of_families, of_missed
-from embedshift.store.floors import group_sizes
+from embedshift.store.baselines import group_sizes
 from embedshift.study.paired.estimate import Estimate
 from embedshift.study.study import Study
 
 
-def study_tolerances(study: Study, ids: Sequence[str], floor: Floor | None, *, searched: bool) -> pl.DataFrame:
-    """Returns a study's table `tolerance` over some of its images.
-
-    Args:
-        study: The study.
-        ids: Ids of the images.
-        floor: The cosine's floor over these images.
-        searched: Whether to add the criterion of a search. Views are searched for among all originals of the study.
-    """
+def study_tolerances(study: Study, ids: Sequence[str], baseline: Baseline | None, *, searched: bool) -> pl.DataFrame:
+    """Returns a study's table `tolerance` over some of its images."""
     reader = study.reader()
     families = [family for family in reader.families if family.has_strength]
     chosen = pl.col("image_id").is_in(list(ids))
     views = [view for family in families for view in family.views]
     value = low = high = np.full(len(views), np.nan)
-    if floor is not None:
-        sample = measured(reader.rows().filter(chosen), views, [COSINE], group_sizes({COSINE: floor})).sample
-        cosine = shares(sample, floor, METRICS[COSINE].no_change, seed=reader.info.seed, limits=(-1.0, 1.0))
+    if baseline is not None:
+        sample = measured(reader.rows().filter(chosen), views, [COSINE], group_sizes({COSINE: baseline})).sample
+        cosine = relative_shifts(sample, baseline, METRICS[COSINE].no_change, seed=reader.info.seed, limits=(-1.0, 1.0))
         value, low, high = cosine.value, cosine.low, cosine.high
-    summary = pl.DataFrame({"augmentation": views, "share": value, "share_low": low, "share_high": high})
+    summary = pl.DataFrame(
+        {"augmentation": views, "relative_shift": value, "relative_shift_low": low, "relative_shift_high": high}
+    )
     table = of_families(families, summary.with_columns(metric=pl.lit(COSINE)))
     if not searched:
         return table
@@ -45,15 +40,7 @@ def study_tolerances(study: Study, ids: Sequence[str], floor: Floor | None, *, s
 
 @dataclass(frozen=True)
 class MeasuredRange:
-    """The range of strengths within which a tolerance could be measured.
-
-    Args:
-        strongest: Parameter of the strongest level that has a value; NaN if none has one.
-        width: The distance from no change to that parameter.
-        rises: Whether a stronger change has a larger parameter.
-        has_interval: Whether a level has an interval.
-        images: Number of images behind the levels.
-    """
+    """The range of strengths within which a tolerance could be measured."""
 
     strongest: float
     width: float
@@ -63,18 +50,18 @@ class MeasuredRange:
 
 
 def measured_range(study: Study, family_name: str, criterion: str) -> MeasuredRange:
-    """Returns a family's range by one criterion; shares count all images, search counts the queries."""
+    """Returns a family's range by one criterion; relative shifts count all images, search counts the queries."""
     family = next(family for family in study.reader().families if family.name == family_name)
     rises, strongest = family.strengths[-1] > family.strengths[0], family.parameters[-1]
     if criterion == MISSED_CRITERION:
         images = study.search_ranks()["image_id"].n_unique()
         return MeasuredRange(strongest, abs(strongest - family.zero), rises, images >= LEAST_IMAGES, images)
     of_family = pl.col("augmentation").is_in(family.views)
-    table = study.summary().filter(pl.col("metric") == COSINE, pl.col("share").is_not_null(), of_family)
+    table = study.summary().filter(pl.col("metric") == COSINE, pl.col("relative_shift").is_not_null(), of_family)
     with_share = set(table["augmentation"])
     levels = [parameter for parameter, view in zip(family.parameters, family.views, strict=True) if view in with_share]
     strongest, images = levels[-1] if levels else math.nan, study.reader().info.counts.measured
-    has_interval = images >= LEAST_IMAGES and not table["share_low"].is_null().all()
+    has_interval = images >= LEAST_IMAGES and not table["relative_shift_low"].is_null().all()
     return MeasuredRange(strongest, abs(strongest - family.zero), rises, has_interval, images)
 
 
