@@ -19,7 +19,7 @@ from embedshift.statistics.baselines import Baseline, relative_shifts, unit_pair
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.vectors import cosine, unit
-from embedshift.study.gate.estimates import linearised, mover, proportions
+from embedshift.study.paired.estimate import mover, proportion_difference, shift_contributions
 from machine import describe_machine
 
 NUMBERS = (24, 50, 200)
@@ -54,7 +54,7 @@ def of_recall(gained: float, lost: float, images: int, repetitions: int) -> list
     for seed in range(repetitions):
         drawn = np.random.default_rng([seed, images]).uniform(size=images)
         apart = np.where(drawn < lost, -1.0, np.where(drawn > 1 - gained, 1.0, 0.0))
-        own = proportions(apart)
+        own = proportion_difference(apart)
         found[0].add(own.low, own.high, gained - lost)
         low, high = mean_interval(of_values(apart[:, None]), seed=seed)
         found[1].add(low.item(), high.item(), gained - lost)
@@ -97,7 +97,7 @@ def of_two(world: World, images: int, repetitions: int) -> list[Hits]:
         added, ends = [], []
         for originals, views in world.encoded(np.random.default_rng([seed, images]), images):
             baseline, values = _baseline(originals), cosine(originals, views)
-            added.append(linearised(values, baseline, 1.0))
+            added.append(shift_contributions(values, baseline, 1.0))
             sample = gather([(values[:, None], np.ones((images, 1)))], groups=[1] * images)
             own = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
             ends.append([each.item() for each in (own.value, own.low, own.high)])

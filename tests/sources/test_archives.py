@@ -18,7 +18,7 @@ from embedshift.encoders import EncoderOutput
 from embedshift.sources import open_source, read_again, select, shuffle, split
 from embedshift.statistics import summary as tables
 from embedshift.store.redraw import redraw
-from embedshift.study.comparison import _Sides
+from embedshift.study.paired import pair_studies
 from support.archives import write_parquet, write_tar
 
 NAMES = ["a.png", "b.JPG", "deep/c.png", "deep/er/d e.webp", "é.png"]
@@ -250,8 +250,7 @@ def test_a_comparison_of_an_archive_out_of_order_keeps_each_images_rows_in_order
     for row in sides.largest.iter_rows(named=True):
         here = expected.filter(augmentation=row["augmentation"], metric=row["metric"])
         assert row["reference_value"] == pytest.approx(here[row["column"]][0], rel=1e-9)
-    rows = _Sides(studies, names, [True] * 2, studies[0].metrics, ["1", "2"], None).rows
-    for part in rows:
+    for part in pair_studies(studies).rows():
         views = part.collect()["view"].to_list()
         assert views == ["original", *studies[0].augmentations] * len(names)
 

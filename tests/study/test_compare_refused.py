@@ -134,7 +134,7 @@ def test_another_pillow_may_decode_otherwise(first, tmp_path, caplog):
 
 def test_five_levels_move_patch_similarity_by_less_than_what_is_refused():
     from embedshift.questions.pixels.measure import patch_similarity
-    from embedshift.study.checks import SAME_PICTURE
+    from embedshift.study.paired.checks import SAME_PICTURE
 
     def grey(level):
         return np.full((1, 16, 16, 3), level, np.uint8)

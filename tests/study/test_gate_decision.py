@@ -7,9 +7,10 @@ import pytest
 from scipy import stats
 
 from embedshift.statistics.paired_proportions import difference_of_proportions
-from embedshift.study.gate.decision import AT_BOUND, BEYOND, FEW, MORE, NO_INTERVAL, Estimate, decide, images_needed
-from embedshift.study.gate.estimates import mover, proportions
-from embedshift.study.gate.tables import _of_proportion
+from embedshift.study.gate.decision import AT_BOUND, BEYOND, FEW, MORE, NO_INTERVAL, decide, images_needed
+from embedshift.study.gate.tables import proportion_interval
+from embedshift.study.paired import Estimate
+from embedshift.study.paired.estimate import mover, proportion_difference
 
 INSIDE = Estimate(0.5, 0.4, 0.7, 100)
 
@@ -42,7 +43,7 @@ def test_the_value_decides_where_it_is_asked_to(bound, outcome):
 
 def test_how_many_images_would_do_by_the_root():
     """Half of the width below the value is 0.1, above it is 0.2; both shrink by the root."""
-    assert images_needed(INSIDE, 0.45) == math.ceil(100 * (0.1 / 0.05) ** 2)
+    assert images_needed(INSIDE, 0.45, least=True) == math.ceil(100 * (0.1 / 0.05) ** 2)
     assert decide(INSIDE, 0.6, least=False).images_needed == math.ceil(100 * (0.2 / 0.1) ** 2)
     assert decide(INSIDE, 0.55, least=False).images_needed == math.ceil(100 * (0.2 / 0.05) ** 2)
     assert decide(INSIDE, 0.5, least=True) == decide(INSIDE, 0.5, least=False)
@@ -53,16 +54,16 @@ def test_how_many_images_would_do_by_the_root():
 def test_how_many_images_would_do_of_a_relative_shift_by_the_binomial_law():
     """The least number of images, all found, whose exact interval begins at 0.99: searched one by one."""
     images = 200
-    low, high = _of_proportion(1.0)(images)
+    low, high = proportion_interval(1.0)(images)
     assert low == pytest.approx(stats.binomtest(images, images).proportion_ci(method="exact").low)
-    found = Estimate(1.0, low, high, images, _of_proportion(1.0))
+    found = Estimate(1.0, low, high, images, proportion_interval(1.0))
     wanted = next(n for n in range(images, 2_000) if stats.binomtest(n, n).proportion_ci(method="exact").low >= 0.99)
     assert decide(found, 0.99, least=True).images_needed == wanted
-    assert images_needed(Estimate(1.0, low, high, images), 0.99) != wanted, "the root is no guide near 1"
+    assert images_needed(Estimate(1.0, low, high, images), 0.99, least=True) != wanted, "the root is no guide near 1"
 
 
 def test_how_many_images_would_do_of_paired_proportions():
-    found = proportions(np.array([-1.0] + [0.0] * 199))
+    found = proportion_difference(np.array([-1.0] + [0.0] * 199))
     wanted = next(n for n in range(200, 400) if difference_of_proportions(0, n / 200, n)[0] >= -0.025)
     assert decide(found, -0.025, least=True).images_needed == wanted
     assert decide(found, -0.03, least=True).outcome == "kept"

@@ -7,9 +7,10 @@ import pytest
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.statistics.paired_proportions import difference_of_proportions
-from embedshift.study.gate.paired import EQUAL, paired_with
-from embedshift.study.gate.paired import _added as added
-from embedshift.study.tolerances import baseline_over
+from embedshift.store.baselines import baselines
+from embedshift.study.gate.check import EQUAL
+from embedshift.study.paired import pair_studies
+from embedshift.study.paired.estimate import shift_contributions
 from support.comparing import OTHER, moved, variant
 from support.gates import only, turned
 from support.searched import ranked, with_search
@@ -147,10 +148,11 @@ def test_a_relative_shift_is_paired_over_the_images_that_both_measured(first, tm
 def test_what_an_image_adds_to_a_relative_shift_is_what_it_takes_away_when_it_goes(first):
     """Pseudo-values of the jackknife: of all images and of all but one, the baseline without it too."""
     ids = sorted(first.reader().image_ids())
-    baseline = baseline_over(first.reader(), ids, "cosine_similarity")
-    found = added(first, baseline, "noise", "cosine_similarity", ids)
+    rows = first.rows().filter(pl.col("view") == "noise").collect()
+    cosines = rows.group_by("image_id").agg(pl.col("cosine_similarity").mean()).sort("image_id")["cosine_similarity"]
+    found = shift_contributions(cosines.to_numpy(), baselines(first.reader())["cosine_similarity"], no_change=1.0)
     whole = relative_shift(first, "noise", ids)
-    without = np.array([relative_shift(first, "noise", [each for each in ids if each != name]) for name in ids])
+    without = np.array([relative_shift(first, "noise", [other for other in ids if other != name]) for name in ids])
     pseudo = 40 * whole - 39 * without
     assert found.mean() == pytest.approx(whole, abs=1e-9)
     assert np.corrcoef(found, pseudo)[0, 1] > 0.999
@@ -159,7 +161,8 @@ def test_what_an_image_adds_to_a_relative_shift_is_what_it_takes_away_when_it_go
 
 def test_a_relative_shift_with_a_measured_baseline_has_the_wider_interval_of_two(first, second):
     rows = [
-        each.summary().filter(metric="patch_similarity", augmentation="blur").to_dicts()[0] for each in (first, second)
+        study.summary().filter(metric="patch_similarity", augmentation="blur").to_dicts()[0]
+        for study in (first, second)
     ]
     found = only(
         second,
@@ -180,7 +183,7 @@ def test_a_relative_shift_with_a_measured_baseline_has_the_wider_interval_of_two
 
 def test_equal_weights_and_settings_keep_every_rule_by_definition(first, tmp_path):
     twin = with_search(variant(first, tmp_path / "b", shard_size=64), {"blur": [[9, 9]] * 40, "noise": [[1, 1]] * 40})
-    assert paired_with(twin, first).equal
+    assert pair_studies([first, twin]).are_equal
     rules = [
         {"table": "search", "metric": "recall@1", "may_fall": 0},
         {"table": "summary", "metric": "l2_distance", "may_rise": 0},
@@ -190,7 +193,7 @@ def test_equal_weights_and_settings_keep_every_rule_by_definition(first, tmp_pat
     assert checked.outcome == "kept"
     assert {result.note for result in checked.results} == {EQUAL}
     other = variant(first, tmp_path / "c", encoder={"precision": "bfloat16"}, identity={"precision": "bfloat16"})
-    assert not paired_with(other, first).equal
+    assert not pair_studies([first, other]).are_equal
 
 
 def test_without_a_reference_nothing_relative_is_decided(first):

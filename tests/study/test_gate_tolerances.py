@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 import embedshift
-from embedshift.study.gate.paired import CAPPED
+from embedshift.study.paired.differences import CAPPED
 from support.comparing import OTHER, variant
 from support.gates import only, turned
 from support.graded import CLOSER, DARKER, graded

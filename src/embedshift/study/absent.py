@@ -10,14 +10,15 @@ def why_not(reader: Reader, name: str) -> str:
     """Returns why the table is missing and what to do."""
     if name in reader.table_names:
         return f"not finished, no table '{name}' yet; run the same command again"
-    for each in (QUESTIONS[question] for question in QUESTIONS):
-        table = next((table for table in tables_of([each]) if table.name == name), None)
-        if table is not None and table.requires and each in reader.questions:
+    for question in (QUESTIONS[key] for key in QUESTIONS):
+        table = next((table for table in tables_of([question]) if table.name == name), None)
+        if table is None:
+            continue
+        if table.requires and question in reader.questions:
             return f"no {name} here: it needs {table.requires}"
-        if table is not None and not each.for_pairs:
+        if not question.for_pairs:
             return f"no {name} here: it is not available for pairs"
-        if table is not None:
-            return f"no {name} here; run the study with `{each.name}`"
+        return f"no {name} here; run the study with `{question.name}`"
     if name == "differences":
         return f"no {name} here: it needs at most {MOST_AUGMENTATIONS} augmentations"
     return f"no table '{name}' here; it has {', '.join(reader.table_names)}"

@@ -5,25 +5,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from embedshift.arrays import Values
-from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.statistics import summary as tables
 from embedshift.statistics.families import MeasuredFamily
-from embedshift.statistics.layout import blocks, layout
 from embedshift.statistics.tolerance import by_family
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
-from embedshift.store.naming import tails
 from embedshift.store.reader import Reader
 from embedshift.store.shards import write_whole
-from embedshift.study import checks, numbers
+from embedshift.study.paired import PairedStudies, overview, pair_studies
+from embedshift.study.paired.means import compare_means
 from embedshift.study.study import Study, load
-from embedshift.study.tolerances import tolerances
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,8 +61,8 @@ class Comparison:
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
         """All tables by name; `tolerances` only if it has rows."""
-        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "families"}
-        return {name: table for name, table in found.items() if name != "tolerances" or not table.is_empty()}
+        tables = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "families"}
+        return {name: table for name, table in tables.items() if name != "tolerances" or not table.is_empty()}
 
     @property
     def shown(self) -> list[str]:
@@ -80,8 +73,8 @@ class Comparison:
         names: list[str] = self.side_by_side["augmentation"].unique(maintain_order=True).to_list()
         if not self.families or len(names) <= MOST_AUGMENTATIONS:
             return names
-        found, first = by_family(self.tolerances), self.studies["study"][0]
-        return [family.nearest(found.get(family.name, {}).get(first)) for family in self.families]
+        tolerances, reference = by_family(self.tolerances), self.studies["study"][0]
+        return [family.nearest(tolerances.get(family.name, {}).get(reference)) for family in self.families]
 
     def to_dicts(self) -> dict[str, list[Json]]:
         """Returns all tables by name, each as a list of its rows, ready for JSON."""
@@ -96,9 +89,20 @@ class Comparison:
         Raises:
             EmbedshiftError: The name is unknown, or there are no tolerances to draw.
         """
-        from embedshift.study.figures import COMPARISON_FIGURES
+        from embedshift.study.comparison_figures import COMPARISON_FIGURES, FigureInput
 
-        return COMPARISON_FIGURES[name](self)
+        shown = pl.col("augmentation").is_in(self.shown)
+        return COMPARISON_FIGURES[name](
+            FigureInput(
+                names=self.studies["study"].to_list(),
+                images=self.studies["compared"][0],
+                augmentations=self.shown,
+                comparison=self.comparison.filter(shown),
+                side_by_side=self.side_by_side.filter(shown),
+                tolerances=self.tolerances,
+                families=self.families,
+            )
+        )
 
     def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
         """Writes every table as CSV and Parquet, and all figures.
@@ -114,7 +118,7 @@ class Comparison:
             EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
         """
         from embedshift.figures import check_formats, save
-        from embedshift.study.figures import possible_figures
+        from embedshift.study.comparison_figures import COMPARISON_FIGURES
 
         check_formats(formats)
         folder = _folder(out)
@@ -123,9 +127,11 @@ class Comparison:
             for ending, write in (("csv", table.write_csv), ("parquet", table.write_parquet)):
                 written.append(folder / f"{name}.{ending}")
                 write_whole(written[-1], write)
-        for name in possible_figures(self):
-            drawn = self.figure(name)
-            written += [save(drawn, folder / "figures" / f"compare_{name}.{ending}") for ending in formats]
+        for name in COMPARISON_FIGURES:
+            if name == "tolerances" and self.tolerances.is_empty():
+                continue
+            figure = self.figure(name)
+            written += [save(figure, folder / "figures" / f"compare_{name}.{ending}") for ending in formats]
         return written
 
 
@@ -160,121 +166,34 @@ def compare(studies: Sequence[Study | str | Path], *, out: str | Path | None = N
         >>> compare([folder / "flat", folder / "pool"]).studies["study"].to_list()
         ['flat (float32)', 'pool (float32)']
     """
-    found = [study if isinstance(study, Study) else load(study) for study in studies]
-    checks.check_studies(found)
-    same_views = checks.check_same_views(found)
-    ids = checks.common_images(found)
-    checks.check_hashes(found, ids)
-    metrics = checks.common_metrics(found)
-    names = checks.study_names(found)
-    weights = [study.reader().info.encoder.weights_hash for study in found]
-    sides = _Sides(found, ids, same_views, metrics, names, numbers.comparable(metrics, weights))
-    compared, means = _pair(sides)
-    ranking = numbers.rankings(means, names)
-    made = Comparison(
-        studies=_studies(sides).hstack(numbers.rank_correlations(means, ranking, names)),
-        comparison=compared,
+    paired = pair_studies([study if isinstance(study, Study) else load(study) for study in studies])
+    differences, means = compare_means(paired)
+    ranking = overview.rankings(means, paired.names)
+    correlations = overview.rank_correlations(means, ranking, paired.names)
+    comparison = Comparison(
+        studies=overview.described_studies(paired).hstack(correlations),
+        comparison=differences,
         side_by_side=means.pivot(on="study", index=["augmentation", "metric"], values="mean"),
         ranking=ranking,
-        largest=_largest(sides),
-        tolerances=tolerances([study.reader() for study in found], names, ids),
-        families=found[0].reader().families,
+        largest=overview.largest_differences(paired),
+        tolerances=_tolerances(paired),
+        families=paired.reference.families,
     )
     if out is not None:
-        made.save(out)
-    return made
+        comparison.save(out)
+    return comparison
 
 
-@dataclass(frozen=True)
-class _Sides:
-    """S studies that may be compared, with K metrics; see `checks` and `numbers.comparable`."""
-
-    studies: Sequence[Study]
-    ids: Sequence[str]
-    same_views: Sequence[bool]
-    metrics: list[str]
-    names: list[str]
-    may_differ: NDArray[np.bool_]
-
-    @property
-    def augmentations(self) -> list[str]:
-        return self.studies[0].augmentations
-
-    @property
-    def seed(self) -> int:
-        return self.studies[0].reader().info.seed
-
-    @property
-    def rows(self) -> list[pl.LazyFrame]:
-        """The rows of the common images, in the same order for all studies."""
-        kept = pl.col("image_id").is_in(self.ids)
-        return [study.rows().filter(kept).sort("image_id", "draw", maintain_order=True) for study in self.studies]
-
-    def values(self, metric: str) -> Values:
-        """Returns one metric's values `[S, n, A, draws]` of the common images, in the same order for all studies."""
-        return np.stack([self._values(study, metric) for study in self.studies])
-
-    def _values(self, study: Study, metric: str) -> Values:
-        rows = study.rows()
-        order = layout(rows)
-        own = rows.filter(pl.col("view") == ORIGINAL).select("image_id").collect().with_row_index("place")
-        places = pl.DataFrame({"image_id": self.ids}).join(own, on="image_id", how="left", maintain_order="left")[
-            "place"
-        ]
-        views = [order.positions(name) for name in self.augmentations]
-        numbers_of = rows.select(pl.col(metric).cast(pl.Float64).fill_null(np.nan))
-        parts = [
-            block.to_numpy().reshape(-1, len(order.views))[:, views] for block in blocks(numbers_of, len(order.views))
-        ]
-        return np.asarray(np.concatenate(parts)[places])
-
-
-def _pair(sides: _Sides) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Returns the tables `comparison` and `augmentation, metric, study, mean`; one metric at a time is in memory."""
-    compared: list[list[list[Json]]] = []
-    means: list[Values] = []
-    for metric, may_differ in zip(sides.metrics, sides.may_differ.T, strict=True):
-        values = sides.values(metric)
-        if metric == "patch_similarity":
-            for study, same, own in zip(sides.studies, sides.same_views, values, strict=True):
-                if same:
-                    checks.check_pixels(study, sides.studies[0], own, values[0], sides.ids)
-        mean, rows = numbers.paired(values, metric, sides.names, may_differ, seed=sides.seed)
-        means.append(mean)
-        compared.append(rows)
-    names = sides.augmentations
-    differences = [
-        {"augmentation": name, **row} for a, name in enumerate(names) for rows in compared for row in rows[a]
+def _tolerances(paired: PairedStudies) -> pl.DataFrame:
+    """Returns `family, unit, criterion`, and for each study NAME the columns `NAME, NAME low, NAME high`."""
+    keys = paired.tolerances[0].select("family", "unit", "criterion")
+    if keys.is_empty():
+        return keys
+    columns = [
+        table.select(pl.col("value").alias(name), *(pl.col(end).alias(f"{name} {end}") for end in ("low", "high")))
+        for table, name in zip(paired.tolerances, paired.names, strict=True)
     ]
-    told = [
-        {"augmentation": augmentation, "metric": metric, "study": name, "mean": numbers.none_if_nan(mean[s, a])}
-        for a, augmentation in enumerate(names)
-        for metric, mean in zip(sides.metrics, means, strict=True)
-        for s, name in enumerate(sides.names)
-    ]
-    return pl.DataFrame(differences, numbers.COMPARISON_SCHEMA), pl.DataFrame(told, numbers.MEANS_SCHEMA)
-
-
-def _studies(sides: _Sides) -> pl.DataFrame:
-    encoders = [study.reader().info.encoder for study in sides.studies]
-    columns = ("precision", "weights_hash", "dim", "size")
-    return pl.DataFrame(
-        {"study": sides.names, "folder": tails([study.folder.resolve() for study in sides.studies])}
-        | {"encoder": [study.reader().naming.setting(study.reader().info.encoder.name) for study in sides.studies]}
-        | {name: [vars(encoder)[name] for encoder in encoders] for name in columns}
-        | {"measured": [len(study.reader().image_ids()) for study in sides.studies], "compared": len(sides.ids)}
-    )
-
-
-def _largest(sides: _Sides) -> pl.DataFrame:
-    of = [tables.measured(rows, sides.augmentations, sides.metrics) for rows in sides.rows]
-    summaries = [tables.summary(rows, own, seed=sides.seed) for rows, own in zip(sides.rows, of, strict=True)]
-    parts = []
-    for name, summary, may in list(zip(sides.names, summaries, sides.may_differ, strict=True))[1:]:
-        kept = pl.col("metric").is_in([metric for metric, yes in zip(sides.metrics, may, strict=True) if yes])
-        found = numbers.largest_differences(summary.filter(kept), summaries[0])
-        parts.append(found.select(pl.lit(name).alias("study"), pl.lit(sides.names[0]).alias("reference"), pl.all()))
-    return pl.concat(parts)
+    return pl.concat([keys, *columns], how="horizontal")
 
 
 def _folder(out: str | Path) -> Path:

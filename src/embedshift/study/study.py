@@ -15,6 +15,7 @@ from embedshift.store.reader import Reader
 from embedshift.store.table import tables_of
 from embedshift.study.absent import why_not
 from embedshift.study.exports import Exports
+from embedshift.study.exports.media import check_images_root
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,10 +93,10 @@ class Study(Exports):
             UsageError: The study does not have it. All methods below that return a table raise this error too.
         """
         reader = self.reader()
-        found = reader.table(name)
-        if found is None:
+        table = reader.table(name)
+        if table is None:
             raise UsageError(f"{self.folder}: {why_not(reader, name)}")
-        return found
+        return table
 
     def summary(self) -> pl.DataFrame:
         """One row per augmentation and metric: mean and relative shift with 95 % intervals, spread, baseline."""
@@ -259,9 +260,7 @@ class Study(Exports):
         """
         from embedshift.report import build_report
 
-        root = None if images_root is None else Path(images_root).expanduser()
-        if root is not None and not root.is_dir():
-            raise UsageError(f"`images_root`: {root}: no such folder")
+        root = check_images_root(images_root)
         reader = replace(self.reader(tree, *choices), pictures=pictures, images_root=root)
         return build_report(reader, figures=figures, formats=formats, images=images)
 

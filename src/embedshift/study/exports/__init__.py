@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedshift.study.exports.media import DEFAULT, Media, reader_of
+from embedshift.study.exports.media import DEFAULT_MEDIA, Media, open_reader
 
 if TYPE_CHECKING:
     import datasets
@@ -45,7 +45,7 @@ class Exports:
         """
         from embedshift.study.exports.frames import to_pandas
 
-        return to_pandas(reader_of(self.folder), embeddings=embeddings)
+        return to_pandas(open_reader(self.folder), embeddings=embeddings)
 
     def to_datasets(
         self, *, images: bool = True, embeddings: bool = True, images_root: str | Path | None = None
@@ -75,13 +75,13 @@ class Exports:
         """
         from embedshift.study.exports.rows import to_datasets
 
-        return to_datasets(reader_of(self.folder, images_root), images=images, embeddings=embeddings)
+        return to_datasets(open_reader(self.folder, images_root), images=images, embeddings=embeddings)
 
     def to_fiftyone(
         self,
         out: str | Path,
         *,
-        media: Media = DEFAULT,
+        media: Media = DEFAULT_MEDIA,
         images: int | Sequence[str] | None = None,
         embeddings: bool = True,
         images_root: str | Path | None = None,
@@ -119,7 +119,7 @@ class Exports:
         from embedshift.study.exports.fiftyone import to_fiftyone
 
         return to_fiftyone(
-            reader_of(self.folder, images_root), Path(out), media=media, images=images, embeddings=embeddings
+            open_reader(self.folder, images_root), Path(out), media=media, images=images, embeddings=embeddings
         )
 
     def card(self) -> str:
@@ -135,4 +135,4 @@ class Exports:
         """
         from embedshift.study.exports.card import card
 
-        return card(reader_of(self.folder))
+        return card(open_reader(self.folder))

@@ -20,8 +20,8 @@ HEADING = "## How far the embedding moves when an image changes"
 RECALL = "recall@1"
 # What study.json calls augmentations that were given in Python.
 OWN = "custom"
-# Settings that say where the run computes, and those that stand elsewhere in the command.
-_ELSEWHERE = frozenset(
+# Settings that decide no number, and those that the command names otherwise.
+_LEFT_OUT = frozenset(
     ("images", "model", "pairs", "device", "engine", "workers", "num_gpus", "concurrency", "image_timeout")
 )
 _PAPER = """@inproceedings{dahal2025embedding,
@@ -41,7 +41,7 @@ def card(reader: Reader) -> str:
     summary = reader.table("summary")
     assert summary is not None
     rows = summary.filter(metric=COSINE).sort("relative_shift", descending=True, nulls_last=True).to_dicts()
-    parts = [HEADING, *_measured(reader), _relative_shifts(reader, rows), _reading(reader, rows)]
+    parts = [HEADING, _facts(reader), _relative_shifts(reader, rows), _how_to_read(reader, rows)]
     parts += [
         "### Limits",
         _limits(reader),
@@ -53,7 +53,7 @@ def card(reader: Reader) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _measured(reader: Reader) -> list[str]:
+def _facts(reader: Reader) -> str:
     """What was measured, as a list of facts."""
     info, encoder = reader.info, reader.info.encoder
     draws = f", {count(info.draws, 'draw')} each" if info.draws > 1 else ""
@@ -68,33 +68,33 @@ def _measured(reader: Reader) -> list[str]:
         ("Augmentations", f"{len(info.augmentations):,}{draws}"),
         ("Measured with", f"embedshift {escaped(info.embedshift)}, {day.isoformat()}"),
     ]
-    return ["\n".join(f"- **{name}:** {value}" for name, value in facts)]
+    return "\n".join(f"- **{name}:** {value}" for name, value in facts)
 
 
 def _relative_shifts(reader: Reader, rows: Sequence[Json]) -> str:
-    """The table of relative shifts, the furthest moved first, and of recall where the study has a search."""
+    """The table of relative shifts, the largest first, and of recall if the study has a search."""
     recall = _recall(reader)
     headings = ["augmentation", "relative shift", "95 % interval"]
     headings += ["found first by a search", "95 % interval"] if recall else []
     lines = []
     for row in rows:
         value, ends = with_interval(row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"])
-        found = recall.get(row["augmentation"], {})
-        more = in_percent(found.get("value"), found.get("ci_low"), found.get("ci_high")) if recall else ()
+        own = recall.get(row["augmentation"], {})
+        more = in_percent(own.get("value"), own.get("ci_low"), own.get("ci_high")) if recall else ()
         lines.append([escaped(row["augmentation"]), value, ends, *more])
     return table(headings, lines)
 
 
 def _recall(reader: Reader) -> dict[str, Json]:
-    """Augmentation → its row of recall@1; empty where the study has no search."""
-    found = reader.table("search") if "search" in reader.table_names else None
-    if found is None:
+    """Augmentation → its row of recall@1; empty if the study has no search."""
+    search = reader.table("search") if "search" in reader.table_names else None
+    if search is None:
         return {}
-    rows = found.filter(metric=RECALL).drop_nulls("value")
+    rows = search.filter(metric=RECALL).drop_nulls("value")
     return {row["augmentation"]: row for row in rows.iter_rows(named=True)}
 
 
-def _reading(reader: Reader, rows: Sequence[Json]) -> str:
+def _how_to_read(reader: Reader, rows: Sequence[Json]) -> str:
     """How to read the table."""
     baseline = next((row["baseline"] for row in rows if row["baseline"] is not None), None)
     mean = "" if baseline is None else f" (mean cosine {baseline:.3f})"
@@ -128,14 +128,14 @@ def _limits(reader: Reader) -> str:
         limits.append(f"{count(info.counts.failed, 'image')} could not be measured.")
     if _recall(reader):
         limits.append("A search among more images finds fewer first.")
-    return "\n".join(f"- {each}" for each in limits)
+    return "\n".join(f"- {limit}" for limit in limits)
 
 
 def _command(reader: Reader) -> str:
-    """The command of the run, without the folders of paths, and what it cannot say."""
+    """The command of the run, without the folders of paths, and what it leaves out."""
     info, naming = reader.info, reader.naming
     words = ["embedshift", "run"]
-    pairs = [_pair(str(each), naming) for each in info.config.get("pairs") or ()]
+    pairs = [_pair(str(pair), naming) for pair in info.config.get("pairs") or ()]
     words += ["--pairs", "ORIGINALS", *pairs] if pairs else ["IMAGES"]
     words += ["--model", naming.setting(str(info.config["model"])), *_flags(naming.settings(info.config))]
     text = " ".join(printable(shlex.quote(word)) for word in [*words, "--out", "study"])
@@ -148,23 +148,23 @@ def _command(reader: Reader) -> str:
 
 
 def _pair(text: str, naming: ImageNaming) -> str:
-    """A setting NAME=PATH or PATH, without the folders of the path."""
+    """Returns a setting NAME=PATH or PATH without the folders of the path."""
     name, path = re.fullmatch(r"([^/=]+=)?(.*)", text, re.DOTALL).groups("")  # type: ignore[union-attr]
     return f"{name}{naming.setting(path)}"
 
 
 def _flags(config: Mapping[str, Any]) -> list[str]:
-    """The settings that are not the defaults, as the command line takes them."""
-    found: list[str] = []
+    """The settings that are not the defaults, as options of the command line."""
+    flags: list[str] = []
     for name, default in StudyConfig().to_dict().items():
-        value, plain = (
-            list(each) if isinstance(each, tuple) else each for each in (config.get(name, default), default)
+        value, default = (
+            list(given) if isinstance(given, tuple) else given for given in (config.get(name, default), default)
         )
-        if name in _ELSEWHERE or value in (plain, None) or (name == "augmentations" and value in (OWN, PAIRS)):
+        if name in _LEFT_OUT or value in (default, None) or (name == "augmentations" and value in (OWN, PAIRS)):
             continue
         flag = f"--{name.replace('_', '-')}"
-        found += [flag] if value is True else [flag, ",".join(value) if isinstance(value, list) else str(value)]
-    return found
+        flags += [flag] if value is True else [flag, ",".join(value) if isinstance(value, list) else str(value)]
+    return flags
 
 
 def _citation(reader: Reader) -> str:

@@ -18,7 +18,7 @@ VERSION = "1.0.0"
 FLOAT, STRING, VECTOR = "FloatField", "StringField", "VectorField"
 _OBJECT_ID, _DATE, _LIST, _DOCUMENT = "ObjectIdField", "DateTimeField", "ListField", "EmbeddedDocumentField"
 _DYNAMIC = "fiftyone.core.odm.embedded_document.DynamicEmbeddedDocument"
-# Names that fields of samples have already.
+# Names of the fields that samples have already.
 _TAKEN = frozenset((
     "id", "filepath", "tags", "metadata", "media_type", "created_at", "last_modified_at", "group", "frames",
     "media_reference", "image_id", "caption", "failure", "embedding", "attention", "augmentation", "relative_shift",
@@ -26,22 +26,27 @@ _TAKEN = frozenset((
 ))  # fmt: skip
 
 
-def field(name: str, kind: str, *, of: str | None = None, fields: Sequence[Json] = (), **more: Any) -> Json:
+def field(name: str, kind: str, *, document: str | None = None, fields: Sequence[Json] = (), **more: Any) -> Json:
     """Describes one field of a dataset."""
-    nothing = dict.fromkeys(("subfield", "description", "info", "created_at"))
-    named = {"name": name, "ftype": f"fiftyone.core.fields.{kind}", "embedded_doc_type": of, "fields": [*fields]}
-    return named | nothing | {"db_field": name, "read_only": False} | more
+    empty = dict.fromkeys(("subfield", "description", "info", "created_at"))
+    entries = {
+        "name": name,
+        "ftype": f"fiftyone.core.fields.{kind}",
+        "embedded_doc_type": document,
+        "fields": [*fields],
+    }
+    return entries | empty | {"db_field": name, "read_only": False} | more
 
 
 def default_fields() -> list[Json]:
     """Describes the fields that every dataset of images has."""
-    sizes = [field(name, "IntField") for name in ("size_bytes", "width", "height", "num_channels")]
+    integers = [field(name, "IntField") for name in ("size_bytes", "width", "height", "num_channels")]
     return [
         field("id", _OBJECT_ID, db_field="_id"),
         field("filepath", STRING),
         field("tags", _LIST, subfield=f"fiftyone.core.fields.{STRING}"),
-        field("metadata", _DOCUMENT, of="fiftyone.core.metadata.ImageMetadata", fields=[
-            sizes[0], field("mime_type", STRING), *sizes[1:]]),
+        field("metadata", _DOCUMENT, document="fiftyone.core.metadata.ImageMetadata", fields=[
+            integers[0], field("mime_type", STRING), *integers[1:]]),
         field("created_at", _DATE, read_only=True),
         field("last_modified_at", _DATE, read_only=True),
         field("_media_type", STRING),
@@ -52,13 +57,13 @@ def default_fields() -> list[Json]:
 
 def numbers_field(name: str, numbers: Iterable[str], description: str) -> Json:
     """Describes a field that holds several named numbers."""
-    return field(name, _DOCUMENT, of=_DYNAMIC, fields=[field(n, FLOAT) for n in numbers], description=description)
+    return field(name, _DOCUMENT, document=_DYNAMIC, fields=[field(n, FLOAT) for n in numbers], description=description)
 
 
 def group_field() -> Json:
     """Describes the field that joins the samples of a group."""
     parts = [field("id", _OBJECT_ID, db_field="_id"), field("name", STRING)]
-    return field("group", _DOCUMENT, of="fiftyone.core.groups.Group", fields=parts)
+    return field("group", _DOCUMENT, document="fiftyone.core.groups.Group", fields=parts)
 
 
 def heatmap_field(name: str) -> Json:
@@ -70,12 +75,12 @@ def heatmap_field(name: str) -> Json:
         field("map_path", STRING),
         field("range", "HeatmapRangeField", subfield=f"fiftyone.core.fields.{FLOAT}"),
     ]
-    return field(name, _DOCUMENT, of="fiftyone.core.labels.Heatmap", fields=parts)
+    return field(name, _DOCUMENT, document="fiftyone.core.labels.Heatmap", fields=parts)
 
 
 def dataset(fields: Sequence[Json], info: Json, *, slices: Sequence[str] = ()) -> Json:
     """Returns the document of a dataset, the content of metadata.json."""
-    found: Json = {
+    document: Json = {
         "name": "embedshift",
         "version": VERSION,
         "media_type": "group" if slices else "image",
@@ -90,19 +95,19 @@ def dataset(fields: Sequence[Json], info: Json, *, slices: Sequence[str] = ()) -
     }
     if slices:
         kinds = dict.fromkeys(slices, "image")
-        found |= {"group_field": "group", "group_media_types": kinds, "default_group_slice": slices[0]}
-    return found
+        document |= {"group_field": "group", "group_media_types": kinds, "default_group_slice": slices[0]}
+    return document
 
 
 def sample(key: str, path: str, tags: Sequence[str], values: Mapping[str, Any]) -> Json:
     """Returns the document of one sample."""
-    place = int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).digest()) / 2**48
-    known = {"_id": object_id(key), "filepath": path, "tags": [*tags], "metadata": None, "_media_type": "image"}
-    return known | {"_rand": place} | dict(values)
+    position = int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).digest()) / 2**48
+    document = {"_id": object_id(key), "filepath": path, "tags": [*tags], "metadata": None, "_media_type": "image"}
+    return document | {"_rand": position} | dict(values)
 
 
 def object_id(key: str) -> Json:
-    """Returns an id that the key decides, so that an export can be repeated."""
+    """Returns an id that depends on the key alone, so that an export can be repeated."""
     return {"$oid": hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()}
 
 
@@ -112,12 +117,12 @@ def numbers(values: Mapping[str, float | None]) -> Json:
 
 
 def group(key: str, name: str) -> Json:
-    """Returns the value of the `group_field`: samples of the same key are of one group."""
+    """Returns the value of the `group_field`; samples with the same key form a group."""
     return {"_id": object_id(f"group {key}"), "_cls": "Group", "name": name}
 
 
 def heatmap(key: str, values: Any) -> Json:
-    """Returns the value of a `heatmap_field`."""
+    """Returns the value of a `heatmap_field`, shown from the least to the greatest value `[rows, columns]`."""
     ends = [float(np.min(values)), float(np.max(values))]
     head = {"_id": object_id(f"heatmap {key}"), "_cls": "Heatmap", "tags": []}
     return head | {"map": array(values), "map_path": None, "range": ends}
@@ -132,11 +137,11 @@ def array(values: Any) -> Json:
 
 def field_names(names: Sequence[str]) -> dict[str, str]:
     """Returns a name of a field for each name: letters, digits and underscores, and none that is taken."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     used = set(_TAKEN)
     for name in names:
         plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "view"
-        free = next(each for each in (plain, *(f"{plain}_{n}" for n in range(2, len(names) + 3))) if each not in used)
-        used.add(free)
-        found[name] = free
-    return found
+        candidates = (plain, *(f"{plain}_{n}" for n in range(2, len(names) + 3)))
+        fields[name] = next(candidate for candidate in candidates if candidate not in used)
+        used.add(fields[name])
+    return fields

@@ -1,6 +1,7 @@
 """A study as a dataset that FiftyOne imports. FiftyOne itself pins OpenCV 4, and cannot be installed beside this."""
 
 import io
+import itertools
 import json
 import logging
 import os
@@ -24,18 +25,18 @@ from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
 from embedshift.store.shards import write_whole
 from embedshift.study.exports import documents
-from embedshift.study.exports.media import Media, check_media, path_of, reading
+from embedshift.study.exports.media import Media, check_media, image_path, original_bytes
 
 log = logging.getLogger(__name__)
 
 DATA, FAILED, RELATIVE_SHIFT = "data", "failed", "relative_shift"
 # Images whose rows are in memory at once.
-_AT_ONCE = 256
+_IMAGES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class Export:
-    """What all samples of an export share."""
+    """The settings that all samples of an export use."""
 
     reader: Reader
     out: Path
@@ -43,17 +44,17 @@ class Export:
     baseline: float | None
     embeddings: bool
     images: list[str]
-    whole: bool
+    all_images: bool
     failures: dict[str, str]
 
     def values(self, row: Json) -> dict[str, float | None]:
         """The numbers of a view: its metrics, and the relative shift of its cosine."""
-        found = {metric: _finite(row[metric]) for metric in self.reader.metrics}
-        cosine, no_change = found.get(COSINE), METRICS[COSINE].no_change
-        found[RELATIVE_SHIFT] = None
+        values = {metric: _finite(row[metric]) for metric in self.reader.metrics}
+        cosine, no_change = values.get(COSINE), METRICS[COSINE].no_change
+        values[RELATIVE_SHIFT] = None
         if cosine is not None and self.baseline is not None:
-            found[RELATIVE_SHIFT] = (no_change - cosine) / (no_change - self.baseline)
-        return found
+            values[RELATIVE_SHIFT] = (no_change - cosine) / (no_change - self.baseline)
+        return values
 
     @property
     def numbers(self) -> list[str]:
@@ -69,8 +70,8 @@ def to_fiftyone(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: is not empty; name a new folder")
     export = _export(reader, out, images, embeddings)
-    made = {"originals": _originals, "copies": _copies, "views": _views}[media](export)
-    count = _write_samples(out / "samples.json", made)
+    samples = {"originals": _originals, "copies": _copies, "views": _views}[media](export)
+    count = _write_samples(out / "samples.json", samples)
     if not count:
         (out / "samples.json").unlink()
         raise UsageError(f"{reader.folder}: no image of it can be read: see the log")
@@ -82,15 +83,15 @@ def to_fiftyone(
 
 
 def _export(reader: Reader, out: Path, images: int | Sequence[str] | None, embeddings: bool) -> Export:
-    known = reader.image_ids()
+    measured = reader.image_ids()
     failures: dict[str, str] = {}
     if images is None:
-        chosen = sorted(known)
+        chosen = sorted(measured)
         listed = reader.failures().select("image_id", "stage", "reason").iter_rows()
-        failures = {image_id: f"{stage}: {reason}" for image_id, stage, reason in listed if image_id not in known}
+        failures = {image_id: f"{stage}: {reason}" for image_id, stage, reason in listed if image_id not in measured}
     else:
         chosen = reader.sample_ids(images) if isinstance(images, int) else [*images]
-        if unknown := [image_id for image_id in chosen if image_id not in known]:
+        if unknown := [image_id for image_id in chosen if image_id not in measured]:
             raise UsageError(f"{unknown[0]}: no such image in {reader.folder}")
     names = documents.field_names(reader.augmentations)
     return Export(reader, out, names, _baseline(reader), embeddings, chosen, images is None, failures)
@@ -108,46 +109,46 @@ def _baseline(reader: Reader) -> float | None:
 def _originals(export: Export) -> Iterator[Json]:
     """Samples that name the files of the originals where they lie."""
     reader = export.reader
-    reading(reader)  # refuses a study whose images may not be read here
+    original_bytes(reader)  # refuses a study whose images may not be read here
     if reader.source["kind"] != "folder":
         raise UsageError(f"{reader.folder}: its images are no files of their own; give media='copies' or 'views'")
 
-    def named(image_id: str) -> str:
-        path = path_of(reader, image_id)
+    def original_path(image_id: str) -> str:
+        path = image_path(reader, image_id)
         reader.roots.check(path)
         return path
 
-    yield from _samples(export, named)
+    yield from _samples(export, original_path)
 
 
 def _copies(export: Export) -> Iterator[Json]:
     """Samples of copies of the originals, also of those that were not measured but can be read."""
-    read = reading(export.reader)
+    read = original_bytes(export.reader)
     numbers = {image_id: number for number, image_id in enumerate([*export.images, *export.failures])}
 
-    def copied(image_id: str) -> str:
+    def copy_path(image_id: str) -> str:
         content = read(image_id)
         name = f"{numbers[image_id]:06d}-{_plain(image_id)}{_ending(image_id, content)}"
         (export.out / DATA).mkdir(parents=True, exist_ok=True)
         (export.out / DATA / name).write_bytes(content)
         return f"{DATA}/{name}"
 
-    yield from _samples(export, copied)
+    yield from _samples(export, copy_path)
 
 
-def _samples(export: Export, place: Callable[[str], str]) -> Iterator[Json]:
-    """One sample per image: the means over its draws; an image for which `place` raises is left out."""
+def _samples(export: Export, path_of_image: Callable[[str], str]) -> Iterator[Json]:
+    """One sample per image, with means over its draws; an image without a path is logged and left out."""
 
     def sample(image_id: str, tags: Sequence[str], values: Json) -> Iterator[Json]:
         try:
-            yield documents.sample(image_id, place(image_id), tags, {"image_id": image_id} | values)
+            yield documents.sample(image_id, path_of_image(image_id), tags, {"image_id": image_id} | values)
         except (OSError, ValueError, EmbedshiftError) as error:  # ValueError: no name of a file
             log.warning("%s is left out: %s", image_id, cause(error))
 
     numbers = [pl.col(metric).fill_nan(None).mean() for metric in export.reader.metrics]
     for part in export.reader.parts():
         rows = scan([part.path])
-        if not export.whole:
+        if not export.all_images:
             rows = rows.filter(pl.col("image_id").is_in(export.images))
         means = (
             rows.filter(pl.col("view") != ORIGINAL)
@@ -155,23 +156,23 @@ def _samples(export: Export, place: Callable[[str], str]) -> Iterator[Json]:
             .agg(numbers)
             .collect()
         )
-        found: dict[str, Json] = {}
+        views: dict[str, Json] = {}
         for row in means.iter_rows(named=True):
             name = export.names[row["view"]]
-            found.setdefault(row["image_id"], {})[name] = documents.numbers(export.values(row))
+            views.setdefault(row["image_id"], {})[name] = documents.numbers(export.values(row))
         vectors = _vectors(export, rows.filter(pl.col("view") == ORIGINAL))
         for image_id in rows.select(pl.col("image_id").unique(maintain_order=True)).collect()["image_id"]:
-            yield from sample(image_id, [], found.get(image_id, {}) | vectors.get((image_id, ORIGINAL), {}))
+            yield from sample(image_id, [], views.get(image_id, {}) | vectors.get((image_id, ORIGINAL), {}))
     for image_id, failure in export.failures.items():
         yield from sample(image_id, [FAILED], {"failure": failure})
 
 
 def _views(export: Export) -> Iterator[Json]:
     """A group per image: the original and its views of draw 0, drawn again as the encoder saw them."""
-    reading(export.reader)
+    original_bytes(export.reader)  # refuses a study whose images may not be read here
     number = 0
-    for start in range(0, len(export.images), _AT_ONCE):
-        ids = export.images[start : start + _AT_ONCE]
+    for start in range(0, len(export.images), _IMAGES_AT_ONCE):
+        ids = export.images[start : start + _IMAGES_AT_ONCE]
         rows = export.reader.rows().filter(pl.col("image_id").is_in(ids) & (pl.col("draw") == 0))
         vectors = _vectors(export, rows)
         for image_id, image in iter_redrawn(export.reader, ids):
@@ -202,24 +203,24 @@ def _vectors(export: Export, rows: pl.LazyFrame) -> dict[tuple[str, str], Json]:
     """Image id and view → the field `embedding`, for rows that have one."""
     if not export.embeddings:
         return {}
-    found = rows.select("image_id", "view", "embedding").drop_nulls("embedding").collect()
+    stored = rows.select("image_id", "view", "embedding").drop_nulls("embedding").collect()
     return {
         (image_id, view): {"embedding": documents.array(np.asarray(vector, np.float32))}
-        for image_id, view, vector in found.iter_rows()
+        for image_id, view, vector in stored.iter_rows()
     }
 
 
 def _fields(export: Export, *, grouped: bool) -> list[Json]:
     """Descriptions of the fields beyond the default ones."""
-    found = [documents.field("image_id", documents.STRING)]
+    fields = [documents.field("image_id", documents.STRING)]
     if export.embeddings:
-        found.append(documents.field("embedding", documents.VECTOR))
+        fields.append(documents.field("embedding", documents.VECTOR))
     if grouped:
-        found += [documents.field("augmentation", documents.STRING), documents.group_field()]
-        found += [documents.field(name, documents.FLOAT, description=_words(name)) for name in export.numbers]
-        return [*found, documents.heatmap_field("attention")]
-    found.append(documents.field("failure", documents.STRING))
-    return found + [documents.numbers_field(name, export.numbers, view) for view, name in export.names.items()]
+        fields += [documents.field("augmentation", documents.STRING), documents.group_field()]
+        fields += [documents.field(name, documents.FLOAT, description=_words(name)) for name in export.numbers]
+        return [*fields, documents.heatmap_field("attention")]
+    fields.append(documents.field("failure", documents.STRING))
+    return fields + [documents.numbers_field(name, export.numbers, view) for view, name in export.names.items()]
 
 
 def _words(name: str) -> str:
@@ -229,7 +230,7 @@ def _words(name: str) -> str:
 
 
 def _info(export: Export) -> Json:
-    """What the dataset says of itself."""
+    """The dataset's own `info`."""
     info = export.reader.info
     encoder = {"name": export.reader.naming.setting(info.encoder.name), "weights_hash": info.encoder.weights_hash}
     counts = {"measured": info.counts.measured, FAILED: info.counts.failed}
@@ -244,17 +245,14 @@ def _info(export: Export) -> Json:
 
 
 def _write_samples(path: Path, samples: Iterator[Json]) -> int:
-    """Writes samples.json one sample after the other, and says how many there are."""
+    """Writes samples.json one sample after the other; returns their number."""
     first = next(samples, None)  # an export that is refused leaves no folder
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     with open(path, "w", encoding="utf-8") as file:
         file.write('{"samples": [')
-        for each in [first] if first is not None else []:
-            file.write(json.dumps(each))
-            count += 1
-        for each in samples:
-            file.write(f",\n{json.dumps(each)}")
+        for sample in itertools.chain([] if first is None else [first], samples):
+            file.write((",\n" if count else "") + json.dumps(sample))
             count += 1
         file.write("]}\n")
     return count
@@ -265,12 +263,12 @@ def _finite(value: float | None) -> float | None:
 
 
 def _plain(image_id: str) -> str:
-    """The last part of an id, with letters that every file system takes."""
+    """The last part of an id, in characters that every file system accepts."""
     return re.sub(r"[^\w.-]+", "_", os.path.splitext(os.path.basename(image_id))[0], flags=re.ASCII)[:80]
 
 
 def _ending(image_id: str, content: bytes) -> str:
-    """The ending of an image's name, else of its format."""
+    """The ending of an image's name, or of its format if the name has none."""
     ending = os.path.splitext(image_id)[1].lower()
     if ending in ENDINGS:
         return ending

@@ -1,4 +1,4 @@
-"""Where the images of a study lie, for exports that name or copy them."""
+"""Finds and reads the original images of a study, for exports that name or copy them."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -11,17 +11,22 @@ from embedshift.sources import read_again
 from embedshift.store.reader import Reader
 
 Media = Literal["originals", "copies", "views"]
-DEFAULT: Media = "originals"
+DEFAULT_MEDIA: Media = "originals"
 
 IN_ARCHIVE = "it lies in an archive or behind a URL and is no file of its own"
 
 
-def reader_of(folder: Path, images_root: str | Path | None = None) -> Reader:
-    """Returns the study as it is now."""
+def open_reader(folder: Path, images_root: str | Path | None = None) -> Reader:
+    """Returns a reader of a study whose images lie in `images_root`; None = where the run read them."""
+    return replace(Reader(folder), images_root=check_images_root(images_root))
+
+
+def check_images_root(images_root: str | Path | None) -> Path | None:
+    """Returns the folder that holds a study's images on this machine; UsageError if there is no such folder."""
     root = None if images_root is None else Path(images_root).expanduser()
     if root is not None and not root.is_dir():
         raise UsageError(f"`images_root`: {root}: no such folder")
-    return replace(Reader(folder), images_root=root)
+    return root
 
 
 def check_media(media: str) -> None:
@@ -32,34 +37,34 @@ def check_media(media: str) -> None:
 
 def original_files(reader: Reader, image_ids: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Finds the files of images that are files of their own."""
-    found: dict[str, str] = {}
-    without: dict[str, str] = {}
+    files: dict[str, str] = {}
+    missing: dict[str, str] = {}
     source = reader.source
     for image_id in image_ids:
         if source["kind"] != "folder":
-            without[image_id] = IN_ARCHIVE
+            missing[image_id] = IN_ARCHIVE
             continue
         try:
-            path = path_of(reader, image_id)
+            path = image_path(reader, image_id)
             reader.roots.check(path)
         except (EmbedshiftError, ValueError) as error:  # ValueError: no name of a file
-            without[image_id] = str(error)
+            missing[image_id] = str(error)
             continue
         if os.path.isfile(path) and os.access(path, os.R_OK):
-            found[image_id] = path
+            files[image_id] = path
         else:
-            without[image_id] = "no such file, or it cannot be read"
-    return found, without
+            missing[image_id] = "no such file, or it cannot be read"
+    return files, missing
 
 
-def path_of(reader: Reader, image_id: str) -> str:
-    """Returns the absolute path of an image of a folder, whatever the locale takes names of files for."""
+def image_path(reader: Reader, image_id: str) -> str:
+    """Returns the absolute path of an image of a folder, whatever encoding of file names the locale sets."""
     path = os.path.join(reader.source["root"], image_id)
     return os.path.abspath(os.fsdecode(path.encode("utf-8", "surrogateescape")))
 
 
-def reading(reader: Reader) -> Callable[[str], bytes]:
-    """Returns `image_id -> bytes` of the originals; it raises OSError or EmbedshiftError for one that is gone."""
+def original_bytes(reader: Reader) -> Callable[[str], bytes]:
+    """Returns a function `image_id -> bytes` of the originals; UsageError if all are gone or none may be read."""
     if reader.unseen:
         raise UsageError(f"{reader.folder}: {reader.unseen}; name their folder with `images_root`")
     try:

@@ -46,9 +46,9 @@ def _plain(table: pa.Table) -> pa.Table:
 
 def _images(reader: Reader, image_ids: list[str]) -> pa.Array:
     """Returns the file of the original for each row, None where there is none that can be read."""
-    files, without = original_files(reader, list(dict.fromkeys(image_ids)))
-    if without:
-        first = next(iter(without))
-        log.warning("%d images have no file in the dataset (first: %s: %s)", len(without), first, without[first])
-    values = [None if each not in files else {"bytes": None, "path": files[each]} for each in image_ids]
+    files, missing = original_files(reader, list(dict.fromkeys(image_ids)))
+    if missing:
+        first = next(iter(missing))
+        log.warning("%d images have no file in the dataset (first: %s: %s)", len(missing), first, missing[first])
+    values = [{"bytes": None, "path": files[name]} if name in files else None for name in image_ids]
     return pa.array(values, _IMAGE)

@@ -3,22 +3,26 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.study.comparison import compare
-from embedshift.study.gate.decision import Decision, Estimate, Outcome, decide
-from embedshift.study.gate.paired import EQUAL, Pair, difference, paired_with
-from embedshift.study.gate.rule import Rule, as_rules, read_rules
-from embedshift.study.gate.tables import TABLES, check_bound, check_unit, chosen_rows, estimate, unit_of
+from embedshift.study.gate.decision import Decision, Outcome, decide
+from embedshift.study.gate.tables import chosen_rows
+from embedshift.study.paired import Estimate, PairedStudies, pair_studies
+from embedshift.study.paired.estimate import no_estimate
+from embedshift.study.paired.means import compare_means
 from embedshift.study.study import Study, load
 
-WITHOUT = "needs a reference study (`against`)"
+if TYPE_CHECKING:
+    from embedshift.study.gate.rule import Rule
+
+NO_REFERENCE = "needs a reference study (`against`)"
+EQUAL = "kept by definition: both studies have equal weights and settings"
 COMPARISON = "comparison"
 
 
@@ -115,79 +119,81 @@ def check(
         >>> dark = {"dark": lambda image, rng: image // 2, "same": lambda image, rng: image}
         >>> study = run(folder, out=folder / "study", model=encoder, augmentations=dark, workers=0)
         >>> rule = {"table": "summary", "metric": "cosine_similarity", "at_least": 0.5, "judge": "value"}
-        >>> found = check(study, [rule])
-        >>> found.outcome, [result.place for result in found.results]
+        >>> checked = check(study, [rule])
+        >>> checked.outcome, [result.place for result in checked.results]
         ('kept', ['dark, cosine_similarity', 'same, cosine_similarity'])
     """
-    own, reference = (each if each is None or isinstance(each, Study) else load(each) for each in (study, against))
-    assert own is not None
-    if not own.is_complete():
-        raise UsageError(f"{own.folder}: not finished; run the same command again first")
+    from embedshift.study.gate.rule import as_rules, read_rules  # pydantic, which `import embedshift` does not need
+
+    study = study if isinstance(study, Study) else load(study)
+    reference = load(against) if isinstance(against, str | Path) else against
+    if not study.is_complete():
+        raise UsageError(f"{study.folder}: not finished; run the same command again first")
     if isinstance(rules, str | Path):
-        file, read = f"{rules}: ", read_rules(Path(rules))
+        file, parsed = f"{rules}: ", read_rules(Path(rules))
     else:
-        file, read = "", list(as_rules(rules))
-    pair = None if reference is None else paired_with(own, reference)
-    made: dict[str, pl.DataFrame] = {}
+        file, parsed = "", list(as_rules(rules))
+    paired = None if reference is None else pair_studies([reference, study])
+    tables: dict[str, pl.DataFrame] = {}
     results: list[Result] = []
-    for rule in read:
+    for rule in parsed:
         try:
-            results += _judged(rule, own, pair, made)
+            if rule.table not in tables:
+                tables[rule.table] = _table(rule.table, study, paired)
+            results += _results(rule, study, paired, tables[rule.table])
         except UsageError as error:
             raise UsageError(f"{file}rule {rule.number}: {error}") from error
-    return Checked(own.folder, None if reference is None else reference.folder, tuple(results))
+    return Checked(study.folder, None if reference is None else reference.folder, tuple(results))
 
 
-def _judged(rule: Rule, study: Study, pair: Pair | None, made: dict[str, pl.DataFrame]) -> Iterator[Result]:
-    if rule.table not in made:
-        made[rule.table] = _table(rule.table, study, pair)
-    for row in chosen_rows(made[rule.table], rule.table, rule.where):
-        check_unit(rule.unit, rule.table, rule.column, row)
-        check_bound(rule.bound, rule.table, rule.column, row, relative=rule.is_relative)
-        yield _result(rule, study, pair, row)
-
-
-def _table(name: str, study: Study, pair: Pair | None) -> pl.DataFrame:
+def _table(name: str, study: Study, paired: PairedStudies | None) -> pl.DataFrame:
     if name != COMPARISON:
         return study.table(name)
-    if pair is None:
-        raise UsageError(f"table {name} needs a reference study (`against`)")
-    return compare([pair.reference, pair.study]).comparison
+    if paired is None:
+        raise UsageError(f"table {name} {NO_REFERENCE}")
+    return compare_means(paired)[0]
 
 
-def _result(rule: Rule, study: Study, pair: Pair | None, row: Json) -> Result:
-    found: Estimate | None
+def _results(rule: "Rule", study: Study, paired: PairedStudies | None, table: pl.DataFrame) -> Iterator[Result]:
+    """Yields one result for each row that the rule chooses."""
     least, bound = rule.operator in ("at_least", "may_fall"), rule.bound
-    if rule.is_relative:
-        found, bound = None, -bound if least else bound
-        if pair is not None:
-            found = difference(pair, rule.table, rule.column, row)
-    elif rule.table == COMPARISON and pair is not None and pair.equal:
-        found = Estimate(0.0, 0.0, 0.0, len(pair.ids), note=EQUAL)
-    else:
-        found = estimate(study, rule.table, rule.column, row)
-    if found is None:
-        decision, found = Decision("undecided", note=WITHOUT), Estimate(nan, nan, nan, 0)
-    else:
-        decision = decide(found, bound, least=least, by_interval=rule.by_interval)
-    return Result(
-        rule=rule.title,
-        number=rule.number,
-        outcome=decision.outcome,
-        table=rule.table,
-        row={key: row[key] for key in TABLES[rule.table].keys},
-        column=rule.column,
-        unit=unit_of(rule.table, rule.column, row),
-        operator=rule.operator,
-        bound=rule.bound,
-        judge="interval" if rule.by_interval else "value",
-        value=_finite(found.value),
-        low=_finite(found.low),
-        high=_finite(found.high),
-        images=found.images or None,
-        images_needed=decision.images_needed,
-        note=decision.note,
-    )
+    if rule.is_relative and least:
+        bound = -bound
+    for row in chosen_rows(table, rule.table, rule.where):
+        rule.check_row(row)
+        if rule.is_relative and paired is None:
+            estimate, decision = no_estimate(), Decision("undecided", note=NO_REFERENCE)
+        else:
+            estimate = _estimate(rule, study, paired, row)
+            decision = decide(estimate, bound, least=least, by_interval=rule.judge == "interval")
+        yield Result(
+            rule=rule.title,
+            number=rule.number,
+            outcome=decision.outcome,
+            table=rule.table,
+            row={key: row[key] for key in rule.checked_table.keys},
+            column=rule.column,
+            unit=rule.checked_table.unit(rule.column, row),
+            operator=rule.operator,
+            bound=rule.bound,
+            judge=rule.judge,
+            value=_finite(estimate.value),
+            low=_finite(estimate.low),
+            high=_finite(estimate.high),
+            images=estimate.images or None,
+            images_needed=decision.images_needed,
+            note=decision.note,
+        )
+
+
+def _estimate(rule: "Rule", study: Study, paired: PairedStudies | None, row: Json) -> Estimate:
+    """Returns the number that a rule bounds: that of the table's row, or its difference from the reference."""
+    column, table = rule.column, rule.checked_table
+    if paired is not None and paired.are_equal and (rule.is_relative or rule.table == COMPARISON):
+        return Estimate(0.0, 0.0, 0.0, len(paired.ids), note=EQUAL)
+    if paired is not None and rule.is_relative:
+        return table.differences[column](paired, row)
+    return table.estimate(study, table, column, row)
 
 
 def _finite(value: float) -> float | None:
@@ -196,5 +202,5 @@ def _finite(value: float) -> float | None:
 
 def counted(checked: Checked) -> str:
     """Returns how many results are kept, broken and undecided, as text."""
-    often = Counter(result.outcome for result in checked.results)
-    return ", ".join(f"{often[outcome]} {outcome}" for outcome in ("kept", "broken", "undecided"))
+    counts = Counter(result.outcome for result in checked.results)
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("kept", "broken", "undecided"))

@@ -1,14 +1,13 @@
 """Decides whether a number with its interval keeps or breaks a bound, or whether there are too few images to decide."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.study.paired import Estimate
 
 Outcome = Literal["kept", "broken", "undecided"]
-Ends = Callable[[int], tuple[float, float]]
 
 # More images than any study will have, and how far rounding may carry a number over its bound.
 MOST_IMAGES, ROUNDING = 10**9, 1e-12
@@ -22,44 +21,6 @@ NO_VALUE = "no value"
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A measured number with its interval."""
-
-    value: float
-    low: float
-    high: float
-    images: int
-    at: Ends | None = None
-    edge: float = math.nan
-    note: str = ""
-
-    def judged(self, by_interval: bool) -> tuple[float, float]:
-        """Returns the two ends of what decides: the interval, or the value (if infinite, `edge` and the value)."""
-        if by_interval:
-            return self.low, self.high
-        if math.isinf(self.value):
-            return min(self.value, self.edge), max(self.value, self.edge)
-        return self.value, self.value
-
-    def ends(self, images: int) -> tuple[float, float]:
-        """Returns the interval that `images` images would give."""
-        if self.at is not None:
-            return self.at(images)
-        scale = math.sqrt(self.images / images)
-        return self.value - (self.value - self.low) * scale, self.value + (self.high - self.value) * scale
-
-    def mirrored(self) -> "Estimate":
-        """Returns the same estimate with all signs reversed."""
-        at = self.at
-        turned: Ends | None = None if at is None else lambda images: _turned(*at(images))
-        return replace(self, value=-self.value, low=-self.high, high=-self.low, at=turned, edge=-self.edge)
-
-
-def _turned(low: float, high: float) -> tuple[float, float]:
-    return -high, -low
-
-
-@dataclass(frozen=True)
 class Decision:
     """Whether a rule is kept, how many images would decide it if it is undecided, and a remark."""
 
@@ -68,44 +29,53 @@ class Decision:
     note: str = ""
 
 
-def decide(found: Estimate, bound: float, *, least: bool, by_interval: bool = True) -> Decision:
+def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True) -> Decision:
     """Decides a rule by the position of a number, or of its interval, relative to a bound."""
-    if not least:
-        found, bound = found.mirrored(), -bound
     slack = ROUNDING * max(1.0, abs(bound))
-    if math.isnan(found.value):
-        return Decision("undecided", note=found.note or NO_VALUE)
-    low, high = found.judged(by_interval)
-    if low >= bound - slack:
-        return Decision("kept", note=found.note)
-    if high < bound - slack:
-        return Decision("broken", note=found.note)
+    if math.isnan(estimate.value):
+        return Decision("undecided", note=estimate.note or NO_VALUE)
+    low, high = (estimate.low, estimate.high) if by_interval else _span_of_value(estimate)
+    outcome = _outcome(low, high, bound, least, slack)
+    if outcome != "undecided":
+        return Decision(outcome, note=estimate.note)
     if math.isnan(low) or math.isnan(high):
-        few = found.images < LEAST_IMAGES
-        return Decision("undecided", LEAST_IMAGES if few else None, found.note or (FEW if few else NO_INTERVAL))
-    if math.isinf(found.value):
-        return Decision("undecided", note=BEYOND if (bound - found.edge) * found.value > 0 else MORE)
-    needed = images_needed(found, bound)
-    why = AT_BOUND if abs(found.value - bound) <= slack else BEYOND if math.isinf(low) or math.isinf(high) else ""
-    return Decision("undecided", needed, found.note or ("" if needed is not None else why))
+        few = estimate.images < LEAST_IMAGES
+        return Decision("undecided", LEAST_IMAGES if few else None, estimate.note or (FEW if few else NO_INTERVAL))
+    if math.isinf(estimate.value):
+        return Decision("undecided", note=BEYOND if (bound - estimate.edge) * estimate.value > 0 else MORE)
+    needed = images_needed(estimate, bound, least=least)
+    why = AT_BOUND if abs(estimate.value - bound) <= slack else BEYOND if math.isinf(low) or math.isinf(high) else ""
+    return Decision("undecided", needed, estimate.note or ("" if needed is not None else why))
 
 
-def images_needed(found: Estimate, bound: float) -> int | None:
-    """Returns how many images would bring the interval to one side of a bound, if the numbers stay as they are."""
+def _span_of_value(estimate: Estimate) -> tuple[float, float]:
+    """Returns the range in which the value lies: itself, or anything beyond the last measured number."""
+    if math.isinf(estimate.value):
+        return min(estimate.value, estimate.edge), max(estimate.value, estimate.edge)
+    return estimate.value, estimate.value
 
-    def decided(images: int) -> bool:
-        low, high = found.ends(images)
-        return low >= bound - ROUNDING or high < bound - ROUNDING
 
-    if not math.isfinite(found.value) or abs(found.value - bound) <= ROUNDING * max(1.0, abs(bound)):
+def _outcome(low: float, high: float, bound: float, least: bool, slack: float) -> Outcome:
+    if low >= bound - slack if least else high <= bound + slack:
+        return "kept"
+    return "broken" if (high < bound - slack if least else low > bound + slack) else "undecided"
+
+
+def images_needed(estimate: Estimate, bound: float, *, least: bool) -> int | None:
+    """Returns the least number of images whose interval would lie on one side of a bound, if the numbers stay."""
+
+    def decides(images: int) -> bool:
+        return _outcome(*estimate.interval(images), bound, least, ROUNDING) != "undecided"
+
+    if not math.isfinite(estimate.value) or abs(estimate.value - bound) <= ROUNDING * max(1.0, abs(bound)):
         return None
-    enough = max(1, found.images)
-    while not decided(enough):
+    enough = max(1, estimate.images)
+    while not decides(enough):
         enough *= 2
         if enough > MOST_IMAGES:
             return None
-    short = enough // 2
-    while enough - short > 1:
-        middle = (short + enough) // 2
-        short, enough = (short, middle) if decided(middle) else (middle, enough)
+    too_few = enough // 2
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if decides(middle) else (middle, enough)
     return enough

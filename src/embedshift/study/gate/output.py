@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from embedshift.config import Json
-from embedshift.study.gate.check import WITHOUT, Checked, Result, counted
+from embedshift.study.gate.check import NO_REFERENCE, Checked, Result, counted
 from embedshift.study.markdown import escaped, printable, table
 
 MISSING = "-"
@@ -32,10 +32,10 @@ def what_decides(checked: Checked) -> str:
     needed = sorted(result.images_needed for result in undecided if result.images_needed is not None)
     steps = []
     if needed:
-        often = f"{needed[0]:,}" if needed[0] == needed[-1] else f"{needed[0]:,} to {needed[-1]:,}"
-        whom = "it" if len(undecided) == 1 else "them" if len(needed) == len(undecided) else f"{len(needed)} of them"
-        steps.append(f"measure more images (about {often} would decide {whom})")
-    if any(result.note == WITHOUT for result in undecided):
+        number = f"{needed[0]:,}" if needed[0] == needed[-1] else f"{needed[0]:,} to {needed[-1]:,}"
+        results = "it" if len(undecided) == 1 else "them" if len(needed) == len(undecided) else f"{len(needed)} of them"
+        steps.append(f"measure more images (about {number} would decide {results})")
+    if any(result.note == NO_REFERENCE for result in undecided):
         steps.append("give a reference study (`against`)")
     return ", and ".join(steps) or "the warnings say why"
 
@@ -43,11 +43,11 @@ def what_decides(checked: Checked) -> str:
 def warnings(checked: Checked) -> list[str]:
     """Returns one line for each undecided result, and one line for all that lack a reference study."""
     undecided = checked.of("undecided")
-    without = [result for result in undecided if result.note == WITHOUT]
-    alone = [result for result in undecided if len(without) < 2 or result.note != WITHOUT]
-    lines = [f"{result.rule} ({result.place}): {why(result)}" for result in alone]
-    if len(without) > 1:
-        lines.append(f"{len(without)} results of rules with may_fall or may_rise: undecided; each {WITHOUT}")
+    no_reference = [result for result in undecided if result.note == NO_REFERENCE]
+    own_line = [result for result in undecided if len(no_reference) < 2 or result.note != NO_REFERENCE]
+    lines = [f"{result.rule} ({result.place}): {why(result)}" for result in own_line]
+    if len(no_reference) > 1:
+        lines.append(f"{len(no_reference)} results of rules with may_fall or may_rise: undecided; each {NO_REFERENCE}")
     return lines
 
 
@@ -68,7 +68,7 @@ def cells(result: Result) -> Sequence[str]:
     relative = result.operator in ("may_fall", "may_rise")
     low, high = (number(end, signed=relative) for end in (result.low, result.high))
     missing = result.low is None and result.high is None
-    images, needed = (MISSING if each is None else f"{each:,}" for each in (result.images, result.images_needed))
+    images, needed = (MISSING if count is None else f"{count:,}" for count in (result.images, result.images_needed))
     unit = f" {result.unit}" if result.unit not in ("", "fraction") else ""
     return (
         result.outcome, result.rule, result.place, number(result.value, signed=relative),
@@ -102,9 +102,9 @@ def to_json(checked: Checked, *, strict: bool) -> Json:
 def to_markdown(checked: Checked, *, strict: bool) -> str:
     """Returns a summary for a pull request: broken and undecided rules first, kept ones folded."""
     parts = [f"### {escaped(headline(checked, strict=strict))}"]
-    open_ones = [*checked.of("broken"), *checked.of("undecided")]
-    if open_ones:
-        parts.append(_table(open_ones))
+    not_kept = [*checked.of("broken"), *checked.of("undecided")]
+    if not_kept:
+        parts.append(_table(not_kept))
     if lines := warnings(checked):
         parts.append("\n".join(f"- **Warning:** {escaped(line)}" for line in lines))
     if kept := checked.of("kept"):

@@ -1,38 +1,89 @@
-"""A rule, and the reader of rule files: every mistake gives one line that names the rule."""
+"""The rules of `check` as pydantic models, and the reader of their files: every mistake gives one line."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator, model_validator
 
 from embedshift.config.plain_yaml import read_yaml
 from embedshift.errors import UsageError
 from embedshift.registry.names import one_of
-from embedshift.study.gate.tables import TABLES
+from embedshift.study.gate.tables import TABLES, CheckedTable, Row
 
 Operator = Literal["at_least", "at_most", "may_fall", "may_rise"]
-ABSOLUTE, RELATIVE = ("at_least", "at_most"), ("may_fall", "may_rise")
-JUDGES = ("interval", "value")
-# Largest length of a name.
-_LONGEST = 200
-# Largest bound; and the pattern of a number with an exponent and without a point.
-_MOST, _EXPONENT = 1e12, re.compile(r"[-+]?\d+[eE][-+]?\d{1,3}")
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
+RELATIVE = ("may_fall", "may_rise")
+LONGEST_TEXT, LARGEST_BOUND = 200, 1e12
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A bound on the numbers of some rows of a table."""
+def _text(value: Any, info: ValidationInfo) -> str:
+    if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST_TEXT:
+        raise UsageError(f"{info.field_name}: give one line of text, at most {LONGEST_TEXT} characters")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+class Rule(BaseModel):
+    """A bound on the numbers of some rows of a table. Its validators raise UsageError, which pydantic passes on."""
+
+    model_config = ConfigDict(frozen=True)
 
     number: int
     table: str
-    column: str
+    column: Text
     operator: Operator
     bound: float
-    where: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
-    by_interval: bool = True
-    unit: str | None = None
-    name: str = ""
+    where: dict[str, tuple[str | int, ...]]
+    judge: Text = "interval"
+    unit: Text | None = None
+    name: Text = ""
+
+    @field_validator("bound", mode="before")
+    @classmethod
+    def _number(cls, value: Any, info: ValidationInfo) -> float:
+        operator = info.data["operator"]
+        try:
+            number = float(value)  # YAML reads 1e-3 as text
+        except (TypeError, ValueError, OverflowError):
+            number = float("nan")
+        if isinstance(value, bool) or not abs(number) <= LARGEST_BOUND:
+            raise UsageError(f"{operator}: give a number, not {value!r:.60}")
+        if operator in RELATIVE and number < 0:
+            raise UsageError(f"{operator}: give 0 or more, not {number:g}")
+        return number
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _filters(cls, where: Mapping[str, Any]) -> dict[str, list[Any]]:
+        filters = {key: given if isinstance(given, list) else [given] for key, given in where.items()}
+        for key, values in filters.items():
+            if not values or not all(isinstance(value, str | int) and not isinstance(value, bool) for value in values):
+                raise UsageError(f"{key}: give a name or a list of names; put names such as yes or off in quotes")
+        return filters
+
+    @model_validator(mode="after")
+    def _fits_the_table(self) -> "Rule":
+        column, table = self.column, self.checked_table
+        one_of("column", column, list(table.columns))
+        one_of("judge", self.judge, ("interval", "value"))
+        if self.judge == "interval" and table.columns[column] is None:
+            raise UsageError(f"{column} has no interval; write 'judge: value'")
+        if self.is_relative and column not in table.differences:
+            paired = f", except {', '.join(table.differences)}" if table.differences else ""
+            raise UsageError(f"{self.table} cannot be compared with a reference{paired}; use at_least or at_most")
+        if self.unit is None and table.needs_unit:
+            raise UsageError(
+                f"{self.table} needs 'unit', because some units, such as quality, fall as the change gets stronger"
+            )
+        return self
+
+    @property
+    def checked_table(self) -> CheckedTable:
+        """What rules may say about its table."""
+        return TABLES[self.table]
 
     @property
     def is_relative(self) -> bool:
@@ -44,6 +95,18 @@ class Rule:
         """The rule's name; without a name, its content."""
         words = self.operator.replace("_", " ") + (" by" if self.is_relative else "")
         return self.name or f"{self.table}: {self.column} {words} {self.bound:.10g}"
+
+    def check_row(self, row: Row) -> None:
+        """Refuses another unit than the row's, a bound outside its range such as a percentage, an impossible change."""
+        subject, unit = row[self.checked_table.subject], self.checked_table.unit(self.column, row)
+        if self.unit not in (None, unit):
+            words = f"has unit {unit!r}" if unit else "has no unit"
+            raise UsageError(f"unit {self.unit!r} is wrong: {self.column} of {subject} {words}")
+        low, high = self.checked_table.limits(self.column, row)
+        if self.is_relative and self.bound >= high - low:
+            raise UsageError(f"{subject} ranges from {low:g} to {high:g} and cannot change by {self.bound:g} or more")
+        if not self.is_relative and not low <= self.bound <= high:
+            raise UsageError(f"the bound {self.bound:g} is outside the range of {subject}, {low:g} to {high:g}")
 
 
 def read_rules(file: Path) -> list[Rule]:
@@ -57,11 +120,11 @@ def read_rules(file: Path) -> list[Rule]:
         raise UsageError(f"{file}: {error}") from error
 
 
-def as_rules(content: Sequence[Any]) -> Iterator[Rule]:
+def as_rules(entries: Sequence[Any]) -> Iterator[Rule]:
     """Yields the rules of a list of mappings."""
-    if not content:
+    if not entries:
         raise UsageError("the list of rules is empty")
-    for number, entry in enumerate(content, start=1):
+    for number, entry in enumerate(entries, start=1):
         try:
             yield _rule(number, entry)
         except UsageError as error:
@@ -73,60 +136,15 @@ def _rule(number: int, entry: Any) -> Rule:
         raise UsageError("give 'key: value' lines")
     if "table" not in entry:
         raise UsageError(f"name its table: {', '.join(TABLES)}")
-    name, column = _text(entry, "name"), _text(entry, "column")
-    one_of("table", _text(entry, "table"), list(TABLES))
+    one_of("table", str(entry["table"]), list(TABLES))
     table = TABLES[entry["table"]]
-    own = ("name", "table", "column", "unit", "judge", *ABSOLUTE, *RELATIVE)
+    texts = ("name", "table", "column", "unit", "judge")
     for key in entry:
-        one_of("key", str(key), [*own, *table.keys])
-    if column:
-        one_of("column", column, list(table.columns))
-    column = column or next(iter(table.columns))
-    judge = _text(entry, "judge") or "interval"
-    one_of("judge", judge, JUDGES)
-    if judge == "interval" and table.columns[column] is None:
-        raise UsageError(f"{column} has no interval; write 'judge: value'")
-    operator, bound = _bound(entry)
-    if operator in RELATIVE and column not in table.paired:
-        paired = f", except {', '.join(table.paired)}" if table.paired else ""
-        raise UsageError(f"{entry['table']} cannot be compared with a reference{paired}; use at_least or at_most")
-    unit = entry.get("unit")
-    if unit is not None:
-        _text(entry, "unit")
-    if unit is None and table.needs_unit:
-        raise UsageError(
-            f"{entry['table']} needs 'unit', because some units, such as quality, fall as the change gets stronger"
-        )
-    where = {key: _values(key, entry[key]) for key in table.keys if key in entry}
-    return Rule(number, entry["table"], column, operator, bound, where, judge == "interval", unit, name)
-
-
-def _text(entry: Mapping[str, Any], key: str) -> str:
-    """Returns the text of a key; "" if the key is missing."""
-    value = entry.get(key, "")
-    if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST:
-        raise UsageError(f"{key}: give one line of text, at most {_LONGEST} characters")
-    return value
-
-
-def _bound(entry: Mapping[str, Any]) -> tuple[Operator, float]:
-    given = [name for name in (*ABSOLUTE, *RELATIVE) if name in entry]
-    if len(given) != 1:
-        known = ", ".join((*ABSOLUTE, *RELATIVE))
-        raise UsageError(f"give one of {known}{'; not ' + ' and '.join(given) if given else ''}")
-    operator: Any = given[0]
-    value = entry[operator]
-    if isinstance(value, str) and _EXPONENT.fullmatch(value):  # YAML reads it as text
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
-        raise UsageError(f"{operator}: give a number, not {value!r:.60}")
-    if operator in RELATIVE and value < 0:
-        raise UsageError(f"{operator}: give 0 or more, not {value:g}")
-    return operator, float(value)
-
-
-def _values(key: str, given: Any) -> tuple[str | int, ...]:
-    values = given if isinstance(given, list) else [given]
-    if not values or not all(isinstance(each, str | int) and not isinstance(each, bool) for each in values):
-        raise UsageError(f"{key}: give a name or a list of names; put names such as yes or off in quotes")
-    return tuple(values)
+        one_of("key", str(key), [*texts, *OPERATORS, *table.keys])
+    operators = [name for name in OPERATORS if name in entry]
+    if len(operators) != 1:
+        words = f"; not {' and '.join(operators)}" if operators else ""
+        raise UsageError(f"give one of {', '.join(OPERATORS)}{words}")
+    fields = {"column": next(iter(table.columns))} | {key: entry[key] for key in texts if key in entry}
+    where = {key: entry[key] for key in table.keys if key in entry}
+    return Rule(number=number, operator=operators[0], bound=entry[operators[0]], where=where, **fields)

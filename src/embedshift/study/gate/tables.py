@@ -1,9 +1,8 @@
-"""The tables that rules can be about: their rows, units and intervals."""
+"""The tables that rules can be about: what a rule may say of each, and how its numbers are judged."""
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -12,104 +11,32 @@ from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
 from embedshift.registry.names import one_of
-from embedshift.statistics.intervals import LEAST_IMAGES, clopper_pearson
-from embedshift.statistics.summary import COSINE
-from embedshift.statistics.tolerance import MISSED_CRITERION
-from embedshift.study.gate.decision import Ends, Estimate
+from embedshift.statistics.intervals import clopper_pearson
+from embedshift.study.paired import Estimate, PairedStudies
+from embedshift.study.paired.differences import (
+    RECALL,
+    metric_difference,
+    search_difference,
+    shift_difference,
+    tolerance_difference,
+)
+from embedshift.study.paired.estimate import Interval
+from embedshift.study.paired.tolerances import tolerance_estimate
 from embedshift.study.study import Study
 
-RECALL = re.compile(r"recall@(\d+)")
+Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The rules that a table allows."""
-
-    keys: tuple[str, ...]
-    columns: Mapping[str, tuple[str, str] | None]
-    paired: tuple[str, ...] = ()
-    needs_unit: bool = False
-
-
-_SPREAD = dict.fromkeys(("sd", "median", "q05", "q95"))
-TABLES: dict[str, Judged] = {
-    "summary": Judged(
-        ("augmentation", "metric"),
-        {"mean": ("ci_low", "ci_high"), "relative_shift": ("relative_shift_low", "relative_shift_high"), **_SPREAD},
-        ("mean", "relative_shift"),
-    ),
-    "tolerance": Judged(("family", "criterion"), {"value": ("low", "high")}, ("value",), needs_unit=True),
-    "search": Judged(("augmentation", "metric"), {"value": ("ci_low", "ci_high")}, ("value",)),
-    "differences": Judged(("augmentation", "other", "metric"), {"difference": ("low", "high"), "effect": None}),
-    "comparison": Judged(("augmentation", "metric", "study", "reference"), {"difference": ("ci_low", "ci_high")}),
-}
+def column_estimate(study: Study, table: "CheckedTable", column: str, row: Row) -> Estimate:
+    """Returns a row's number with the interval that its table holds."""
+    ends = table.columns[column]
+    value = _nan_if_none(row[column])
+    low, high = (math.nan, math.nan) if ends is None else (_nan_if_none(row[end]) for end in ends)
+    interval_at = proportion_interval(value) if table.is_proportion(column, row) else None
+    return Estimate(value, low, high, images_behind(study, row), interval_at)
 
 
-def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str | int]]) -> Iterator[Json]:
-    """Yields the rows that a rule is about."""
-    for key, values in where.items():
-        known = table[key].drop_nulls().unique(maintain_order=True).to_list()
-        for value in map(str, values):
-            one_of(key, value, known)
-        table = table.filter(pl.col(key).is_in([str(value) for value in values]))
-    if table.is_empty():
-        raise UsageError(f"the table {name} is empty")
-    yield from table.iter_rows(named=True)
-
-
-def unit_of(table: str, column: str, row: Mapping[str, Any]) -> str:
-    """Returns the unit of a number; "" = a number without unit."""
-    if table == "tolerance":
-        return str(row["unit"])
-    if table == "search" or column == "relative_shift":
-        return "fraction"
-    metric = METRICS.get(row["metric"])
-    if metric is None or column == "effect":
-        return ""
-    return "fraction" if metric.binary else metric.unit
-
-
-def check_unit(given: str | None, table: str, column: str, row: Mapping[str, Any]) -> None:
-    """Raises UsageError if a rule names another unit than the number has."""
-    unit = unit_of(table, column, row)
-    if given is not None and given != unit:
-        of = row["family"] if table == "tolerance" else row["metric"]
-        raise UsageError(f"unit {given!r} is wrong: {column} of {of} {_in_words(unit)}")
-
-
-def _in_words(unit: str) -> str:
-    return f"has unit {unit!r}" if unit else "has no unit"
-
-
-def check_bound(bound: float, table: str, column: str, row: Mapping[str, Any], *, relative: bool = False) -> None:
-    """Raises UsageError for a bound outside the number's range, such as a percentage, or an impossible change."""
-    metric = METRICS.get(row.get("metric", ""))
-    least, most = -math.inf, math.inf
-    if table == "search":
-        least, most = 0.0, 1.0
-    elif table == "summary" and column in ("mean", "median", "q05", "q95") and metric is not None:
-        least, most = metric.low, metric.high
-    if relative and bound >= most - least:
-        raise UsageError(f"{row['metric']} ranges from {least:g} to {most:g} and cannot change by {bound:g} or more")
-    if not relative and not least <= bound <= most:
-        raise UsageError(f"the bound {bound:g} is outside the range of {row['metric']}, {least:g} to {most:g}")
-
-
-def estimate(study: Study, table: str, column: str, row: Mapping[str, Any]) -> Estimate:
-    """Returns a row's number with its interval."""
-    if table == "tolerance":
-        return _tolerance(study, row)
-    ends = TABLES[table].columns[column]
-    low, high = (math.nan, math.nan) if ends is None else (number(row[end]) for end in ends)
-    value = number(row[column])
-    is_proportion = table == "search" and RECALL.fullmatch(row["metric"]) is not None
-    is_proportion |= (
-        table == "summary" and column == "mean" and row["metric"] in METRICS and METRICS[row["metric"]].binary
-    )
-    return Estimate(value, low, high, images_of(study, row), _of_proportion(value) if is_proportion else None)
-
-
-def images_of(study: Study, row: Mapping[str, Any]) -> int:
+def images_behind(study: Study, row: Row) -> int:
     """Returns how many images are behind a row's number."""
     info = study.reader().info
     if row.get("images") is not None:
@@ -118,65 +45,106 @@ def images_of(study: Study, row: Mapping[str, Any]) -> int:
     return info.counts.measured if row.get("n") is None else -(-row["n"] // info.draws)
 
 
-def number(value: float | None) -> float:
-    """Returns the value, or NaN for None."""
-    return math.nan if value is None else float(value)
-
-
-def _of_proportion(value: float) -> Ends:
+def proportion_interval(value: float) -> Callable[[int], Interval]:
     """Returns a function of n: Clopper and Pearson's interval of the same proportion with n images."""
 
-    def ends(images: int) -> tuple[float, float]:
+    def interval_at(images: int) -> Interval:
         low, high = clopper_pearson(value * images, images)
         return float(low), float(high)
 
-    return ends
+    return interval_at
+
+
+def _nan_if_none(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 @dataclass(frozen=True)
-class Strengths:
-    """What is known about a tolerance in addition to its row."""
+class CheckedTable:
+    """What rules may say about a table."""
 
-    strongest: float
-    way: float
-    rises: bool
-    has_interval: bool
-    images: int
-
-    def beyond(self) -> float:
-        """The value that stands for a tolerance above the strongest level."""
-        return math.inf if self.rises else -math.inf
-
-
-def strengths(study: Study, name: str, criterion: str) -> Strengths:
-    """Returns a family's strengths by one criterion; relative shifts count all images, search counts the queries."""
-    family = next(each for each in study.reader().families if each.name == name)
-    rises, way = family.strengths[-1] > family.strengths[0], abs(family.parameters[-1] - family.zero)
-    if criterion == MISSED_CRITERION:
-        searched = study.search_ranks()["image_id"].n_unique()
-        return Strengths(family.parameters[-1], way, rises, searched >= LEAST_IMAGES, searched)
-    relative_shifts = study.summary().filter(pl.col("metric") == COSINE, pl.col("relative_shift").is_not_null())
-    having = set(relative_shifts["augmentation"])
-    measured = [each for each, view in zip(family.parameters, family.views, strict=True) if view in having]
-    own = relative_shifts.filter(pl.col("augmentation").is_in(family.views))
-    strongest = measured[-1] if measured else math.nan
-    images = study.reader().info.counts.measured
-    there = images >= LEAST_IMAGES and not own["relative_shift_low"].is_null().all()
-    return Strengths(strongest, abs(strongest - family.zero), rises, there, images)
+    keys: tuple[str, ...]
+    columns: Mapping[str, tuple[str, str] | None]
+    unit: Callable[[str, Row], str]
+    differences: Mapping[str, Callable[[PairedStudies, Row], Estimate]] = field(default_factory=dict)
+    limits: Callable[[str, Row], tuple[float, float]] = lambda column, row: (-math.inf, math.inf)
+    is_proportion: Callable[[str, Row], bool] = lambda column, row: False
+    estimate: "Callable[[Study, CheckedTable, str, Row], Estimate]" = column_estimate
+    subject: str = "metric"
+    needs_unit: bool = False
 
 
-def _tolerance(study: Study, row: Mapping[str, Any]) -> Estimate:
-    """Returns a tolerance as an estimate; one that is not reached, or a null end, lies above the strongest level."""
-    known = strengths(study, row["family"], row["criterion"])
-    images = known.images
-    if math.isnan(known.strongest):
-        return Estimate(math.nan, math.nan, math.nan, images)
-    value = known.beyond() if row["value"] is None else row["value"]
-    if not known.has_interval:
-        return Estimate(value, math.nan, math.nan, images, edge=known.strongest)
-    low, high = row["low"], row["high"]
-    if known.rises:
-        low, high = known.strongest if low is None else low, math.inf if high is None else high
-    else:
-        low, high = -math.inf if low is None else low, known.strongest if high is None else high
-    return Estimate(value, low, high, images, edge=known.strongest)
+def _metric_unit(column: str, row: Row) -> str:
+    metric = METRICS.get(row["metric"])
+    if column == "relative_shift":
+        return "fraction"
+    if metric is None or column == "effect":
+        return ""
+    return "fraction" if metric.binary else metric.unit
+
+
+def _metric_limits(column: str, row: Row) -> tuple[float, float]:
+    metric = METRICS.get(row["metric"])
+    if metric is None or column not in ("mean", "median", "q05", "q95"):
+        return -math.inf, math.inf
+    return metric.low, metric.high
+
+
+def _is_binary_mean(column: str, row: Row) -> bool:
+    metric = METRICS.get(row["metric"])
+    return column == "mean" and metric is not None and metric.binary
+
+
+TABLES: dict[str, CheckedTable] = {
+    "summary": CheckedTable(
+        keys=("augmentation", "metric"),
+        columns={
+            "mean": ("ci_low", "ci_high"),
+            "relative_shift": ("relative_shift_low", "relative_shift_high"),
+            **dict.fromkeys(("sd", "median", "q05", "q95")),
+        },
+        unit=_metric_unit,
+        differences={"mean": metric_difference, "relative_shift": shift_difference},
+        limits=_metric_limits,
+        is_proportion=_is_binary_mean,
+    ),
+    "tolerance": CheckedTable(
+        keys=("family", "criterion"),
+        columns={"value": ("low", "high")},
+        unit=lambda column, row: str(row["unit"]),
+        differences={"value": tolerance_difference},
+        estimate=lambda study, table, column, row: tolerance_estimate(study, row),
+        subject="family",
+        needs_unit=True,
+    ),
+    "search": CheckedTable(
+        keys=("augmentation", "metric"),
+        columns={"value": ("ci_low", "ci_high")},
+        unit=lambda column, row: "fraction",
+        differences={"value": search_difference},
+        limits=lambda column, row: (0.0, 1.0),
+        is_proportion=lambda column, row: RECALL.fullmatch(row["metric"]) is not None,
+    ),
+    "differences": CheckedTable(
+        keys=("augmentation", "other", "metric"),
+        columns={"difference": ("low", "high"), "effect": None},
+        unit=_metric_unit,
+    ),
+    "comparison": CheckedTable(
+        keys=("augmentation", "metric", "study", "reference"),
+        columns={"difference": ("ci_low", "ci_high")},
+        unit=_metric_unit,
+    ),
+}
+
+
+def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str | int]]) -> Iterator[Json]:
+    """Yields the rows that a rule is about; UsageError if no row has one of the values, or the table is empty."""
+    for key, values in where.items():
+        names = table[key].drop_nulls().unique(maintain_order=True).to_list()
+        for value in map(str, values):
+            one_of(key, value, names)
+        table = table.filter(pl.col(key).is_in([str(value) for value in values]))
+    if table.is_empty():
+        raise UsageError(f"the table {name} is empty")
+    yield from table.iter_rows(named=True)

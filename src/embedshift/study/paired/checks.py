@@ -1,4 +1,4 @@
-"""Checks that studies are of the same images and views, and finds names that tell them apart."""
+"""Refuses studies that cannot be paired, and finds what they share: images, metrics, and names that tell them apart."""
 
 import logging
 from collections import Counter
@@ -16,6 +16,7 @@ from embedshift.registry import METRICS
 from embedshift.store.differences import differences
 from embedshift.store.info import StudyInfo
 from embedshift.store.naming import tails
+from embedshift.store.reader import Reader
 from embedshift.study.study import Study
 
 log = logging.getLogger(__name__)
@@ -28,35 +29,34 @@ SAME = ("seed", "draws", "resize", "augmentations")
 SAME_PICTURE = 0.02
 
 
-def check_studies(studies: Sequence[Study]) -> None:
-    """Raises UsageError for fewer than two studies, for one given twice, and for one that is not finished."""
+def check_finished(studies: Sequence[Study]) -> None:
+    """Refuses fewer than two studies, one that is given twice, and one that is not finished."""
     if len(studies) < 2:
         raise UsageError("name at least two studies to compare")
-    for folder, often in Counter(study.folder.resolve() for study in studies).items():
-        if often > 1:
-            raise UsageError(f"{folder}: given {often} times; name different studies")
+    for folder, count in Counter(study.folder.resolve() for study in studies).items():
+        if count > 1:
+            raise UsageError(f"{folder}: given {count} times; name different studies")
     for study in studies:
         if not study.is_complete():
             raise UsageError(f"{study.folder}: not finished; run the same command again first")
 
 
-def check_same_views(studies: Sequence[Study]) -> list[bool]:
-    """Refuses studies whose images, seed, draws, resize or augmentations differ; warns if sizes differ."""
-    first, same = studies[0], [True]
-    for other in studies[1:]:
+def check_same_views(readers: Sequence[Reader]) -> list[bool]:
+    """Refuses studies whose images, seed, draws, resize or augmentations differ; warns if sizes or versions do."""
+    first, same = readers[0], [True]
+    for other in readers[1:]:
         words = f"in {first.folder}", f"in {other.folder}"
-        one, two = first.reader().info, other.reader().info
-        found = differences(_settings(one), _settings(two), words=words)
-        found += _other_images(_all_ids(first), _all_ids(other), words)
-        if found:
+        different = differences(_settings(first.info), _settings(other.info), words=words)
+        different += _other_images(_all_ids(first), _all_ids(other), words)
+        if different:
             raise UsageError(
-                f"{other.folder} does not have the same images and views as {first.folder}: {'; '.join(found)}"
+                f"{other.folder} does not have the same images and views as {first.folder}: {'; '.join(different)}"
             )
-        geometry = differences(_geometry(one), _geometry(two), words=words)
-        geometry += differences(_versions(one), _versions(two), words=words)
+        geometry = differences(_geometry(first.info), _geometry(other.info), words=words)
+        same.append(not geometry)
+        geometry += differences(_versions(first.info), _versions(other.info), words=words)
         if geometry:
             log.warning("the views of the studies do not have the same pixels: %s", "; ".join(geometry))
-        same.append(_geometry(one) == _geometry(two))
     return same
 
 
@@ -74,8 +74,8 @@ def _versions(info: StudyInfo) -> Json:
     return {name: info.identity["versions"][name] for name in ("albumentations", "opencv")}
 
 
-def _all_ids(study: Study) -> set[str]:
-    return study.reader().image_ids() | set(study.failures()["image_id"])
+def _all_ids(reader: Reader) -> set[str]:
+    return reader.image_ids() | set(reader.failures()["image_id"])
 
 
 def _other_images(first: Collection[str], other: Collection[str], words: tuple[str, str]) -> list[str]:
@@ -88,74 +88,77 @@ def _other_images(first: Collection[str], other: Collection[str], words: tuple[s
     ]
 
 
-def common_images(studies: Sequence[Study]) -> list[str]:
+def common_images(readers: Sequence[Reader]) -> list[str]:
     """Returns the sorted ids of the images that every study measured; a warning gives the number of the others."""
-    measured = [study.reader().image_ids() for study in studies]
+    measured = [reader.image_ids() for reader in readers]
     common, all_ids = set.intersection(*measured), set.union(*measured)
     if not common:
         raise EmbedshiftError("no image was measured by every study: there is nothing to compare")
-    if left := len(all_ids) - len(common):
-        lost = [(len(all_ids - ids), study.folder) for study, ids in zip(studies, measured, strict=True)]
-        failed = [f"{count} failed in {folder}" for count, folder in lost if count]
-        log.warning("skipping %d of %d images: %s", left, len(all_ids), ", ".join(failed))
+    if skipped := len(all_ids) - len(common):
+        counts = [(len(all_ids - ids), reader.folder) for reader, ids in zip(readers, measured, strict=True)]
+        failed = [f"{count} failed in {folder}" for count, folder in counts if count]
+        log.warning("skipping %d of %d images: %s", skipped, len(all_ids), ", ".join(failed))
     return sorted(common)
 
 
-def common_metrics(studies: Sequence[Study]) -> list[str]:
+def common_metrics(readers: Sequence[Reader]) -> list[str]:
     """Returns the metrics that all studies have on the same basis, in the first study's order; warns of the others."""
-    common = [name for name in studies[0].metrics if all(name in study.metrics for study in studies)]
-    infos = [study.reader().info for study in studies]
-    if apart := [name for name in common if any(_basis(name, info) != _basis(name, infos[0]) for info in infos)]:
-        bases = " or ".join(dict.fromkeys(METRICS[name].depends_on for name in apart))
-        log.warning("%s differ between the studies; skipping these metrics: %s", bases, ", ".join(apart))
-        common = [name for name in common if name not in apart]
-    if others := {name for study in studies for name in study.metrics} - set(common):
+    first = readers[0]
+    common = [name for name in first.metrics if all(name in reader.metrics for reader in readers)]
+    different = [
+        name for name in common if any(_basis(name, reader.info) != _basis(name, first.info) for reader in readers)
+    ]
+    if different:
+        bases = " or ".join(dict.fromkeys(METRICS[name].depends_on for name in different))
+        log.warning("%s differ between the studies; skipping these metrics: %s", bases, ", ".join(different))
+        common = [name for name in common if name not in different]
+    if others := {name for reader in readers for name in reader.metrics} - set(common):
         log.warning("skipping metrics that not every study has: %s", ", ".join(sorted(others)))
     return common
 
 
 def _basis(metric: str, info: StudyInfo) -> Any:
     """Returns what must be equal, in addition to images and views, for values of a metric to be comparable."""
-    if metric not in METRICS or not METRICS[metric].depends_on:
-        return None
-    return info.questions.get(METRICS[metric].question, {}).get(METRICS[metric].depends_on)
+    depends_on = METRICS[metric].depends_on
+    return info.questions.get(METRICS[metric].question, {}).get(depends_on) if depends_on else None
 
 
-def check_hashes(studies: Sequence[Study], image_ids: Sequence[str]) -> None:
+def check_hashes(readers: Sequence[Reader], image_ids: Sequence[str]) -> None:
     """Refuses studies in which the same ids belong to different images, by the hashes of pixels before resizing."""
-    first, *others = studies
+    first, *others = readers
     for other in others:
         both = _hashes(first, image_ids).join(_hashes(other, image_ids), on="image_id")
-        differ = both.filter(pl.col("pixels") != pl.col("pixels_right"))["image_id"].sort()
-        if differ.is_empty():
+        different = both.filter(pl.col("pixels") != pl.col("pixels_right"))["image_id"].sort()
+        if different.is_empty():
             continue
-        words = f"the pixels of {len(differ)} of {len(both)} images differ (first: {differ[0]})"
-        decoders = [study.reader().info.versions.get("pillow", "unknown") for study in (first, other)]
+        words = f"the pixels of {len(different)} of {len(both)} images differ (first: {different[0]})"
+        decoders = [reader.info.versions.get("pillow", "unknown") for reader in (first, other)]
         if decoders[0] == decoders[1]:
             raise UsageError(f"{other.folder} does not have the same images as {first.folder}: {words}")
         versions = f"Pillow {decoders[0]} in {first.folder}, {decoders[1]} in {other.folder}"
         log.warning("%s; other versions may decode an image differently: %s", words, versions)
 
 
-def _hashes(study: Study, image_ids: Sequence[str]) -> pl.DataFrame:
-    """Returns `image_id, pixels` of some images."""
+def _hashes(reader: Reader, image_ids: Sequence[str]) -> pl.DataFrame:
     chosen = pl.col("pixels").is_not_null() & pl.col("image_id").is_in(list(image_ids))
-    return study.rows().filter(chosen).select("image_id", "pixels").collect()
+    return reader.rows().filter(chosen).select("image_id", "pixels").collect()
 
 
-def check_pixels(study: Study, reference: Study, own: Values, others: Values, image_ids: Sequence[str]) -> None:
+def check_pixels(
+    readers: Sequence[Reader], similarity: Values, image_ids: Sequence[str], same_pixels: Sequence[bool]
+) -> None:
     """Refuses images whose views differ although their ids are equal, whatever the decoder."""
-    apart = (np.abs(own - others) > SAME_PICTURE).any(axis=(1, 2))
-    if apart.any():
-        raise UsageError(
-            f"{study.folder} does not have the same images as {reference.folder}: images of the same name differ "
-            f"(first: {image_ids[int(apart.argmax())]})",
-        )
+    for reader, values, same in zip(readers, similarity, same_pixels, strict=True):
+        differs = (np.abs(values - similarity[0]) > SAME_PICTURE).any(axis=(1, 2))
+        if same and differs.any():
+            raise UsageError(
+                f"{reader.folder} does not have the same images as {readers[0].folder}: images of the same name differ "
+                f"(first: {image_ids[int(differs.argmax())]})",
+            )
 
 
-def study_names(studies: Sequence[Study]) -> list[str]:
+def study_names(readers: Sequence[Reader]) -> list[str]:
     """Names studies by encoder and precision, and adds folders where these are equal."""
-    readers = [study.reader() for study in studies]
     return distinct(
         [f"{reader.naming.setting(reader.info.encoder.name)} ({reader.info.encoder.precision})" for reader in readers],
         [reader.folder.resolve() for reader in readers],
@@ -164,5 +167,5 @@ def study_names(studies: Sequence[Study]) -> list[str]:
 
 def distinct(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
     """Makes names unique by adding as little of the folder's path as tells them apart."""
-    often = Counter(names)
-    return [f"{name}, {tail}" if often[name] > 1 else name for name, tail in zip(names, tails(folders), strict=True)]
+    counts = Counter(names)
+    return [f"{name}, {tail}" if counts[name] > 1 else name for name, tail in zip(names, tails(folders), strict=True)]

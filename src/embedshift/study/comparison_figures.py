@@ -1,8 +1,8 @@
 """Figures of a comparison: means side by side, differences with intervals, and tolerances."""
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
@@ -18,12 +18,25 @@ from embedshift.figures import style
 from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, verbatim
 from embedshift.figures.tolerances import level_axis, mark
 from embedshift.registry import METRICS, Registry
+from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import by_family
 
-if TYPE_CHECKING:
-    from embedshift.study.comparison import Comparison
 
-Draw = Callable[["Comparison"], Figure]
+@dataclass(frozen=True)
+class FigureInput:
+    """What the figures of a comparison show."""
+
+    names: list[str]
+    images: int
+    augmentations: list[str]
+    comparison: pl.DataFrame
+    side_by_side: pl.DataFrame
+    tolerances: pl.DataFrame
+    families: Sequence[MeasuredFamily]
+
+
+Draw = Callable[[FigureInput], Figure]
 COMPARISON_FIGURES: Registry[Draw] = Registry("comparison figure")
 
 
@@ -32,7 +45,7 @@ def comparison_figure(name: str) -> Callable[[Draw], Draw]:
 
     def register(draw: Draw) -> Draw:
         @functools.wraps(draw)
-        def styled(data: "Comparison") -> Figure:
+        def styled(data: FigureInput) -> Figure:
             with style.context():
                 return draw(data)
 
@@ -42,11 +55,11 @@ def comparison_figure(name: str) -> Callable[[Draw], Draw]:
 
 
 @comparison_figure("means")
-def means(data: "Comparison") -> Figure:
+def means(data: FigureInput) -> Figure:
     """One panel per metric; for each augmentation one bar per study, with the mean written on it."""
-    names, augmentations = data.studies["study"].to_list(), data.shown
+    names, augmentations = data.names, data.augmentations
     figure, panels = _panels(data, names, "Means by study", "bar: mean")
-    for axes, metric in zip(panels, shown(data), strict=True):
+    for axes, metric in zip(panels, shown_metrics(data), strict=True):
         values = _means(data, metric)
         low, high = min(0.0, np.nanmin(values, initial=0.0)), np.nanmax(values, initial=0.0) or 1.0
         for name, column, place in zip(names, values.T, _places(len(augmentations), len(names)), strict=True):
@@ -59,16 +72,16 @@ def means(data: "Comparison") -> Figure:
 
 
 @comparison_figure("differences")
-def differences(data: "Comparison") -> Figure:
+def differences(data: FigureInput) -> Figure:
     """One panel per metric; for each augmentation one dot per study except the first, with its interval."""
-    names, augmentations = data.studies["study"].to_list(), data.shown
+    names, augmentations = data.names, data.augmentations
     title = f"{_name(names[1])} minus {_name(names[0])}" if len(names) == 2 else f"Each minus {_name(names[0])}"
     note = "dot: difference of the means, filled if significant; line: paired 95 % interval"
     figure, panels = _panels(data, names[1:], title, note)
-    for axes, metric in zip(panels, shown(data), strict=True):
+    for axes, metric in zip(panels, shown_metrics(data), strict=True):
         axes.axvline(0, color=MUTED, linewidth=0.8)
         for name, place in zip(names[1:], _places(len(augmentations), len(names) - 1), strict=True):
-            rows, colour = data.comparison.filter(shown_rows(data), metric=metric, study=name), colours(names)[name]
+            rows, colour = data.comparison.filter(metric=metric, study=name), colours(names)[name]
             part = rows.select("difference", "ci_low", "ci_high")
             middle, low, high = part.cast(pl.Float64).fill_null(np.nan).to_numpy().T
             faces = [colour if significant else "white" for significant in rows["significant"]]
@@ -80,15 +93,14 @@ def differences(data: "Comparison") -> Figure:
 
 
 @comparison_figure("tolerances")
-def tolerances(data: "Comparison") -> Figure:
+def tolerances(data: FigureInput) -> Figure:
     """One row per family: each study's tolerance by relative shift on the scale of the levels, with its interval."""
     if data.tolerances.is_empty():
         raise UsageError("figure 'tolerances': the augmentations of these studies are not families")
-    names, families = data.studies["study"].to_list(), {family.name: family for family in data.families}
+    names, families = data.names, {family.name: family for family in data.families}
     rows, last = list(by_family(data.tolerances).values()), max(len(family.views) for family in data.families)
-    images = data.studies["compared"][0]
     note = "dot: tolerance, hollow if the strongest level does not reach it; line: 95 % interval"
-    caption = f"n = {images:,} image{'s' if images != 1 else ''}, measured by every study · {note}"
+    caption = _caption(data, note)
     height = 1.2 + 0.18 * len(names) + max(0.28, 0.14 * len(names)) * len(rows)
     figure = new_figure(caption, 7.5, height, "How strong a change the encoders tolerate")
     axes = figure.subplots()
@@ -103,15 +115,10 @@ def tolerances(data: "Comparison") -> Figure:
     return figure
 
 
-def possible_figures(data: "Comparison") -> list[str]:
-    """Returns the names of the figures that these studies have."""
-    return [name for name in COMPARISON_FIGURES if name != "tolerances" or not data.tolerances.is_empty()]
-
-
-def shown(data: "Comparison") -> list[str]:
+def shown_metrics(data: FigureInput) -> list[str]:
     """Returns the metrics that figures show: those of the encoder, where they can be compared, and always cosine."""
-    told = data.comparison.drop_nulls("difference")["metric"].unique(maintain_order=True)
-    return ["cosine_similarity", *(m for m in told if METRICS[m].needs != "pixels" and m != "cosine_similarity")]
+    metrics = data.comparison.drop_nulls("difference")["metric"].unique(maintain_order=True)
+    return [COSINE, *(metric for metric in metrics if METRICS[metric].needs != "pixels" and metric != COSINE)]
 
 
 def colours(names: list[str]) -> dict[str, str]:
@@ -120,41 +127,39 @@ def colours(names: list[str]) -> dict[str, str]:
     return {name: to_hex(colour) for name, colour in zip(names, ["#b4b4b4", *scale], strict=False)}
 
 
-def shown_rows(data: "Comparison") -> pl.Expr:
-    """Returns the filter for rows of augmentations that figures show."""
-    return pl.col("augmentation").is_in(data.shown)
-
-
 def _places(augmentations: int, studies: int) -> list[Values]:
     """Returns where each study's marks stand around the whole numbers, the first study on top."""
     middles = np.arange(augmentations, dtype=np.float64)
     return [middles + (s - (studies - 1) / 2) * 0.8 / studies for s in range(studies)]
 
 
-def _means(data: "Comparison", metric: str) -> Values:
+def _means(data: FigureInput, metric: str) -> Values:
     """Returns means `[A, S]` in the order of the tables; NaN where a study cannot be compared in this metric."""
-    names = data.studies["study"].to_list()
-    columns = [data.side_by_side.filter(shown_rows(data), metric=metric)[names[0]]]
-    for name in names[1:]:
-        part = data.comparison.filter(shown_rows(data), metric=metric, study=name)
-        columns.append(part.select(pl.when(pl.col("difference").is_not_null()).then("mean")).to_series())
+    columns = [data.side_by_side.filter(metric=metric)[data.names[0]]]
+    for name in data.names[1:]:
+        rows = data.comparison.filter(metric=metric, study=name)
+        columns.append(rows.select(pl.when(pl.col("difference").is_not_null()).then("mean")).to_series())
     return np.stack([column.cast(pl.Float64).fill_null(np.nan).to_numpy() for column in columns], axis=1)
+
+
+def _caption(data: FigureInput, note: str) -> str:
+    return f"n = {data.images:,} image{'s' if data.images != 1 else ''}, measured by every study · {note}"
 
 
 def _name(study: str) -> str:
     return verbatim(study, 60)
 
 
-def _panels(data: "Comparison", marked: list[str], title: str, note: str) -> tuple[Figure, list[Axes]]:
+def _panels(data: FigureInput, marked: list[str], title: str, note: str) -> tuple[Figure, list[Axes]]:
     """Makes an empty figure with one panel per metric, and a legend if several studies are marked."""
-    augmentations, metrics, images = data.shown, shown(data), data.studies["compared"][0]
-    caption = f"n = {images:,} image{'s' if images != 1 else ''}, measured by every study · {note}"
+    augmentations, metrics = data.augmentations, shown_metrics(data)
+    caption = _caption(data, note)
     panel = 0.2 + max(0.28, 0.13 * len(marked)) * len(augmentations)
     legend = 0.18 * len(marked) if len(marked) > 1 else 0.0
     figure = new_figure(caption, 2.4 * len(metrics) + 1.6, panel + legend + 1.0, title)
     grid = figure.add_gridspec(2, len(metrics), height_ratios=(legend + 0.01, panel))
     if legend:
-        palette = colours(data.studies["study"].to_list())
+        palette = colours(data.names)
         handles = [Patch(color=palette[study], label=_name(study)) for study in marked]
         above = figure.add_subplot(grid[0, :])
         above.set_axis_off()

@@ -1,0 +1,174 @@
+"""Studies of the same images and views, and their values in the same order."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.errors import UsageError
+from embedshift.registry import METRICS
+from embedshift.statistics.baselines import Baseline
+from embedshift.statistics.layout import Layout, blocks, layout
+from embedshift.statistics.summary import COSINE
+from embedshift.statistics.tolerance import SCHEMA
+from embedshift.store.baselines import baselines
+from embedshift.store.reader import Reader
+from embedshift.study.paired import checks
+from embedshift.study.paired.tolerances import study_tolerances
+from embedshift.study.study import Study
+
+
+@dataclass(frozen=True, eq=False)
+class PairedStudies:
+    """S studies of the same images and views, made by `pair_studies`. The first is the reference."""
+
+    studies: Sequence[Study]
+    ids: list[str]
+    same_pixels: Sequence[bool]
+
+    @functools.cached_property
+    def readers(self) -> list[Reader]:
+        """The studies' readers."""
+        return [study.reader() for study in self.studies]
+
+    @property
+    def reference(self) -> Reader:
+        """The first study's reader."""
+        return self.readers[0]
+
+    @property
+    def seed(self) -> int:
+        """The seed of the resamples."""
+        return self.reference.info.seed
+
+    @property
+    def augmentations(self) -> list[str]:
+        """Names of the augmentations."""
+        return self.reference.augmentations
+
+    @functools.cached_property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that all studies have on the same basis; warns of the others."""
+        return checks.common_metrics(self.readers)
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """A name for each study."""
+        return checks.study_names(self.readers)
+
+    @functools.cached_property
+    def same_weights(self) -> list[bool]:
+        """For each study, whether it has the reference's weights."""
+        weights = [reader.info.encoder.weights_hash for reader in self.readers]
+        return [own == weights[0] for own in weights]
+
+    @functools.cached_property
+    def are_equal(self) -> bool:
+        """Whether all studies have the reference's weights and settings, so that their numbers are equal."""
+        identities = [reader.info.identity for reader in self.readers]
+        return all(self.same_weights) and all(identity == identities[0] for identity in identities)
+
+    def same_unit(self, metric: str) -> NDArray[np.bool_]:
+        """Returns for each study whether the metric has the same unit as in the reference, `[S]`."""
+        return np.array(self.same_weights) | (METRICS[metric].unit != "encoder")
+
+    def rows(self) -> list[pl.LazyFrame]:
+        """Returns the rows of the common images of each study, in the same order."""
+        common = pl.col("image_id").is_in(self.ids)
+        return [reader.rows().filter(common).sort("image_id", "draw", maintain_order=True) for reader in self.readers]
+
+    def values(self, metric: str, augmentations: Sequence[str] | None = None) -> Values:
+        """Returns a metric's values `[S, n, A, draws]` under all or some augmentations; NaN where there is none."""
+        names = self.augmentations if augmentations is None else augmentations
+        return np.stack([self._values(study, metric, names) for study in range(len(self.readers))])
+
+    def _values(self, study: int, metric: str, augmentations: Sequence[str]) -> Values:
+        order, column = self.layouts[study], pl.col(metric).cast(pl.Float64).fill_null(np.nan)
+        views, per_image = [order.positions(name) for name in augmentations], len(order.views)
+        parts = [
+            block.to_numpy().reshape(-1, per_image)[:, views]
+            for block in blocks(self.readers[study].rows().select(column), per_image)
+        ]
+        return np.asarray(np.concatenate(parts)[self.positions[study]])
+
+    @functools.cached_property
+    def layouts(self) -> list[Layout]:
+        """The layout of each study's rows."""
+        return [layout(reader.rows()) for reader in self.readers]
+
+    @functools.cached_property
+    def positions(self) -> list[NDArray[np.intp]]:
+        """Each common image's position among all images of each study, `[n]`."""
+        ids = pl.DataFrame({"image_id": self.ids})
+        own = [image_ids(reader).to_frame().with_row_index("position") for reader in self.readers]
+        joined = [ids.join(table, on="image_id", how="left", maintain_order="left") for table in own]
+        return [table["position"].to_numpy() for table in joined]
+
+    @functools.cached_property
+    def search_ranks(self) -> list[pl.DataFrame]:
+        """The table `search_ranks` of each study; UsageError if their galleries do not have equally many images."""
+        sizes = [_gallery_size(study) for study in self.studies]
+        for study, size in zip(self.studies, sizes, strict=True):
+            if size != sizes[0]:
+                words = f"the gallery of {study.folder} has {size} images, that of {self.reference.folder} {sizes[0]}"
+                raise UsageError(f"{words}: search both again with the same gallery")
+        return [study.search_ranks() for study in self.studies]
+
+    @functools.cached_property
+    def tolerances(self) -> list[pl.DataFrame]:
+        """The table `tolerance` of each study, over the common images; empty if no family has several levels."""
+        if not any(family.has_strength for family in self.reference.families):
+            return [pl.DataFrame(schema=SCHEMA) for _ in self.studies]
+        searched = all("search_ranks" in reader.table_names for reader in self.readers)
+        return [
+            study_tolerances(study, self.ids, self.baselines[s].get(COSINE), searched=searched)
+            for s, study in enumerate(self.studies)
+        ]
+
+    @functools.cached_property
+    def baselines(self) -> list[dict[str, Baseline]]:
+        """The baselines of each study's metrics over the common images."""
+        return [_floors_over(reader, np.sort(own)) for reader, own in zip(self.readers, self.positions, strict=True)]
+
+
+def _floors_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Baseline]:
+    """Returns the baselines of a study's metrics over some of its images, given by position."""
+    whole, count = baselines(reader), len(image_ids(reader))
+    if len(images) == count:
+        return whole
+    parts = [part["vectors"] for part in reader.shard_sums("vectors")]
+    vectors = np.concatenate(parts) if parts else np.zeros((0, 1))
+    common: dict[str, Baseline | None] = {}
+    for metric, baseline in whole.items():
+        exact = METRICS[metric].baseline
+        if exact is None or len(vectors) != count:
+            common[metric] = Baseline(baseline.value, baseline.error)
+        else:
+            common[metric] = exact({"vectors": {"vectors": vectors[images]}, "units": {}}.__getitem__, len(images))
+    return {metric: baseline for metric, baseline in common.items() if baseline is not None}
+
+
+def image_ids(reader: Reader) -> pl.Series:
+    """Returns the ids of a study's images, in its order."""
+    return reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"]
+
+
+def _gallery_size(study: Study) -> int:
+    """Returns how many images from outside a study it is searched among."""
+    images = len(study.reader().image_ids())
+    return max(study.table("gallery_sizes").filter(kind="measured")["images"].to_list(), default=images) - images
+
+
+def pair_studies(studies: Sequence[Study]) -> PairedStudies:
+    """Pairs two or more studies by image."""
+    checks.check_finished(studies)
+    readers = [study.reader() for study in studies]
+    same_pixels = checks.check_same_views(readers)
+    ids = checks.common_images(readers)
+    checks.check_hashes(readers, ids)
+    return PairedStudies(studies, ids, same_pixels)
