@@ -18,7 +18,6 @@ from embedshift.app import words
 from embedshift.app.changes import Change, all_changes, chosen
 from embedshift.app.look import Bench, Look, Original, look, open_original
 from embedshift.app.points import SHIFT, Choice, ImageViews, axes, axis_label, image_views, points
-from embedshift.app.server import HOST, Guard
 from embedshift.app.start import scale_in_words, scale_of
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL, rebuild_suite
@@ -41,7 +40,7 @@ MARK = "Drag across points to mark a range: its first image is shown, and the li
 CSS = """
 .gallery-container .caption-label, .grid-container .caption-label { white-space: normal; max-width: 100%; }
 .grid-wrap { max-height: none !important; }
-.error { color: var(--error-text-color); }
+.error { font-weight: 600; }
 """
 Pictures = list[tuple[Pixels, str]]
 
@@ -77,13 +76,13 @@ def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
     return page
 
 
-def launch(page: gr.Blocks, port: int | None) -> None:
-    """Serves the page on this machine alone, with local fonts, in a thread of its own."""
+def launch(page: gr.Blocks, host: str, port: int | None, guard: type) -> None:
+    """Serves the page with local fonts in a thread of its own; `guard` is an ASGI middleware."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
     page.launch(
-        server_name=HOST, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False,
+        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False,
         footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
-        num_workers=0, max_file_size=IMAGE_BYTES, app_kwargs={"middleware": [Middleware(Guard)]},
+        num_workers=0, max_file_size=IMAGE_BYTES, app_kwargs={"middleware": [Middleware(guard)]},
         css=CSS, theme=gr.themes.Base(font=fonts, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"]),
     )  # fmt: skip
 

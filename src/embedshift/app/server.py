@@ -85,7 +85,7 @@ def serving(make_page: Callable[[], Any], port: int | None = None) -> Iterator[t
     ):
         page = make_page()
         try:
-            launch(page, port)
+            launch(page, HOST, port, Guard)
         except OSError as error:
             ports = "none is free from 7860 on" if port is None else f"{port} is already in use"
             raise UsageError(f"`port`: {ports}: give another") from error
