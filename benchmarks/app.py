@@ -4,7 +4,8 @@ usage: python benchmarks/app.py STUDY [--steps 20] [--picture FILE]
 
 STUDY is a finished study whose images lie in `STUDY/photos`, as `embedshift demo --out STUDY` makes one. A step is
 timed in the browser, from the slider's event to the changed page; beside it, what the server takes of that: the view is
-drawn, encoded, searched for and written as HTML. With a file, a screenshot of the page is written there as WebP.
+drawn, encoded and searched for, and the answer is worded. With a file, a screenshot of the page is written there as
+WebP.
 """
 
 import argparse
@@ -19,18 +20,18 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from embedshift.app.changes import all_changes
-from embedshift.app.html import answer, of_look
 from embedshift.app.look import Bench, Original, look, open_original
 from embedshift.app.page import make_page
-from embedshift.app.server import serving, take_port
+from embedshift.app.server import serving
 from embedshift.app.start import by_study
+from embedshift.app.words import answer
 from embedshift.study import load
 from machine import describe_machine
 
 SLIDER = "#strength input[type=range]"
 WATCH = """() => {
   window.answered = new Promise((done) => {
-    const slider = document.querySelector("#strength input[type=range]"), shown = document.querySelector("#view");
+    const slider = document.querySelector("#strength input[type=range]"), shown = document.querySelector("#pictures");
     slider.addEventListener("input", () => {
       const begun = performance.now(), wanted = `quality ${slider.value}`;
       const watch = new MutationObserver(() => {
@@ -54,9 +55,7 @@ def in_browser(page: Page) -> float:
 def on_server(bench: Bench, original: Original, quality: int) -> float:
     """Seconds of the same without a browser."""
     started = time.perf_counter()
-    shown = look(original, all_changes()["strength: jpeg"], quality, bench)
-    of_look(shown)
-    answer(shown, bench.scale, "", has_map=True)
+    answer(look(original, all_changes()["strength: jpeg"], quality, bench), "", has_attention=True)
     return time.perf_counter() - started
 
 
@@ -73,19 +72,19 @@ def main() -> None:
     original = open_original(photo.read_bytes(), photo.name, bench)
     times: dict[str, list[float]] = {"in the browser": [], "of that on the server": []}
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    with serving(lambda: make_page(bench, reader), take_port(None)) as (address, _), sync_playwright() as driver:
+    with serving(lambda: make_page(bench, reader)) as (address, _), sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 840}, color_scheme="light")
         page.goto(address)
         page.set_input_files("#upload input[type=file]", photo)
-        page.wait_for_selector("#answer .ruler")
+        page.wait_for_selector("#answer p")
         page.focus(SLIDER)
         for step in range(options.steps):  # in turns, so that both see the same load
             times["in the browser"].append(in_browser(page))
             times["of that on the server"].append(on_server(bench, original, 26 + step))
         if options.picture:
             page.fill("#strength input[type=number]", "10")
-            page.wait_for_selector("#view:has-text('quality 10')")
+            page.wait_for_selector("#pictures :text('quality 10')")
             page.wait_for_timeout(500)
             picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             picture.save(options.picture, quality=85, method=6)

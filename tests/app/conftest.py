@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -10,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 import embedshift
 from embedshift.app.look import Bench
 from embedshift.app.page import make_page
-from embedshift.app.server import serving, take_port
+from embedshift.app.server import serving
 from embedshift.app.start import by_photos, by_study
 from embedshift.encoders import ENCODERS
 from embedshift.store.reader import Reader
@@ -52,7 +51,7 @@ def of_photos(photos: Path, encoder: str) -> Bench:
 @pytest.fixture(scope="session")
 def served(of_study: Bench, reader: Reader) -> Iterator[str]:
     """The address of the page with the study."""
-    with serving(lambda: make_page(of_study, reader), take_port(None)) as (address, _):
+    with serving(lambda: make_page(of_study, reader)) as (address, _):
         yield address
 
 
@@ -62,8 +61,8 @@ def visit(browser: Browser, served: str) -> Iterator[Callable[..., Page]]:
     seen: list[str] = []
     contexts: list[BrowserContext] = []
 
-    def opened(width: int = 1280, scheme: str = "light", address: str = served, **settings: Any) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **settings)
+    def opened(width: int = 1280, scheme: str = "light", address: str = served, ready: str = "#upload button") -> Page:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: message.type != "error" or seen.append(f"console: {message.text}"))
@@ -72,7 +71,7 @@ def visit(browser: Browser, served: str) -> Iterator[Callable[..., Page]]:
         inside = (address, "data:", "blob:")
         page.on("request", lambda request: request.url.startswith(inside) or seen.append(request.url))
         page.goto(address)
-        page.wait_for_selector("#upload button")
+        page.wait_for_selector(ready, state="attached")
         return page
 
     yield opened

@@ -48,15 +48,15 @@ def test_the_relative_shift_by_hand(of_photos, photos):
     assert not np.array_equal(original.view, found.view)
     assert found.cosine == pytest.approx(cosine(before, after), abs=1e-12)
     assert found.relative_shift == pytest.approx((1 - cosine(before, after)) / (1 - baseline), abs=1e-9)
-    assert found.strength == "quality 5.0"
+    assert found.change == "jpeg quality 5.0"
     assert f"{baseline:.3f}" in scale_in_words(of_photos.scale)
-    assert found.place is None
+    assert found.search is None
 
 
 def test_an_unchanged_image_has_relative_shift_0(of_study):
     found = look(open_original(OWN, "own.png", of_study), JPEG, 100, of_study)
-    assert (found.relative_shift, found.cosine, found.strength) == (0.0, pytest.approx(1.0), "unchanged")
-    assert found.place.rank == 1
+    assert (found.relative_shift, found.cosine, found.change) == (0.0, pytest.approx(1.0), "jpeg unchanged")
+    assert found.search.rank == 1
 
 
 def test_an_image_of_the_study_has_the_numbers_of_its_rows(reader, of_study, photos):
@@ -71,9 +71,9 @@ def test_an_image_of_the_study_has_the_numbers_of_its_rows(reader, of_study, pho
                 continue
             found = look(original, changes[f"study: {row['view']}"], 0.0, of_study)
             assert found.cosine == pytest.approx(row["cosine_similarity"], abs=1e-6)
-            assert found.place.rank == ranks[name, row["view"]]
-            assert found.place.known == name
-            assert found.place.of == 12
+            assert found.search.rank == ranks[name, row["view"]]
+            assert found.search.same_image == name
+            assert found.search.images == 12
             baseline = means["baseline"][0]
             assert found.relative_shift == pytest.approx((1 - row["cosine_similarity"]) / (1 - baseline), abs=1e-5)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -11,8 +10,7 @@ import pytest
 
 from embedshift import app
 from embedshift.app.page import make_page
-from embedshift.app.server import POLICY, Guard, serving, take_port
-from embedshift.errors import UsageError
+from embedshift.app.server import POLICY, Guard, serving
 from support.network import no_network
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -30,7 +28,8 @@ def answered(headers, kind="http"):
         sent.append(message)
 
     with contextlib.suppress(StopIteration):  # nothing of it waits; Playwright's loop runs in this thread already
-        Guard(application, 7860)({"type": kind, "headers": headers}, None, send).send(None)
+        scope = {"type": kind, "headers": headers, "server": ("127.0.0.1", 7860)}
+        Guard(application)(scope, None, send).send(None)
     return bool(asked), sent
 
 
@@ -59,17 +58,9 @@ def test_its_own_page_is_answered_with_the_policy(headers):
     assert (b"a", b"b") in sent[0]["headers"]
 
 
-def test_a_port_that_is_taken_is_a_line():
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        with pytest.raises(UsageError, match=rf"`port`: {other.getsockname()[1]} cannot be used .*give another"):
-            take_port(other.getsockname()[1])
-
-
 def test_a_page_is_served_and_its_folder_is_gone_afterwards(of_photos):
     before = os.environ.get("GRADIO_TEMP_DIR")
-    with no_network() as tried, serving(lambda: make_page(of_photos, None), take_port(None)) as (address, thread):
+    with no_network(loopback=True) as tried, serving(lambda: make_page(of_photos, None)) as (address, thread):
         folder = Path(os.environ["GRADIO_TEMP_DIR"])
         assert folder.is_dir()
         (folder / "upload").mkdir()
@@ -84,8 +75,25 @@ def test_a_page_is_served_and_its_folder_is_gone_afterwards(of_photos):
         OPENER.open(address, timeout=5)
 
 
+def test_a_proxy_of_this_user_is_not_asked(of_photos, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:1")
+    monkeypatch.setenv("no_proxy", "example.org")
+    with serving(lambda: make_page(of_photos, None)) as (address, _), OPENER.open(address, timeout=20) as page:
+        assert page.status == 200
+        assert os.environ["no_proxy"] == "example.org,127.0.0.1"
+    assert os.environ["no_proxy"] == "example.org"
+
+
+@pytest.mark.parametrize("header", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
+def test_the_served_page_refuses_others(served, header):
+    for path in ("", "config", "gradio_api/queue/data?session_hash=a"):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            OPENER.open(urllib.request.Request(f"{served}{path}", headers=header), timeout=20)
+        assert error.value.code == 403
+
+
 def test_gradio_writes_no_file_beside_the_page():
-    assert {path.suffix for path in Path(app.__file__).parent.iterdir()} - {""} == {".py", ".css", ".js"}
+    assert {path.suffix for path in Path(app.__file__).parent.iterdir()} - {""} == {".py"}
 
 
 def test_no_file_of_this_machine_is_served(served):

@@ -37,7 +37,7 @@ def test_a_port_that_is_taken(cli, tmp_path):
         port = other.getsockname()[1]
         done = cli("app", study.folder, "--no-browser", "--port", port)
     assert done.code == 2
-    assert done.line == f"error: --port: {port} cannot be used (Address already in use): give another"
+    assert done.line == f"error: --port: {port} is already in use: give another"
 
 
 def test_an_encoder_that_is_not_known(cli):

@@ -1,20 +1,11 @@
-"""Recall in galleries of other sizes: against scipy, random parts of a gallery, loops and larger galleries."""
+"""Recall in galleries of other sizes: against scipy, random parts of a gallery and larger galleries."""
 
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from embedshift.questions.search.prediction import (
-    KEPT,
-    Prediction,
-    Search,
-    bound,
-    gallery_sizes,
-    pools,
-    predicted,
-    recall_among,
-)
+from embedshift.questions.search.prediction import KEPT, Search, bound, gallery_sizes, predict, recall_among
 
 
 def cosines(views, originals):
@@ -56,75 +47,41 @@ def test_recall_in_a_part_is_that_of_random_parts():
     assert recall_among(search(table, n).ranks, n, size).mean() == pytest.approx(np.mean(hits), abs=0.006)
 
 
-@pytest.mark.parametrize(("factor", "count"), [(1, 7), (4, 28)])
-def test_pools_equal_a_loop_over_the_most_similar_queries(factor, count):
-    of = search(world(98, 2), 98, kept=97)
-    own, others = of.own[:, 0], of.others[:, 0]
-    found = pools(of, factor)
-    assert found.members.shape == (98, count)
-    x, y = factor * own / own.std(), others[:, 0] / others[:, 0].std()
-    for i in range(98):
-        members = np.argsort((x - x[i]) ** 2 + (y - y[i]) ** 2, kind="stable")[:count]
-        assert set(found.members[i]) == set(members)
-        assert found.chance[i] == pytest.approx(np.mean([(others[j] >= own[i]).mean() for j in members]))
+@pytest.mark.parametrize("n", [200, 201])
+def test_a_prediction_lies_on_the_line_through_half_and_whole_gallery(n):
+    of = search(world(n, 4), n)
+    half = (n + 1) // 2
+    before, now = recall_among(of.ranks, n, half).mean(), (of.ranks == 1).mean()
+    assert 0.5 < now < before < 1
+    slope, start = np.polyfit(np.log([half, n]), [before, now], 1)
+    sizes = [n, n + 1, 2 * n, 5 * n]
+    np.testing.assert_allclose([predict(of, size)[0] for size in sizes], start + slope * np.log(sizes), atol=1e-12)
+    widths = [high - low for _, low, high in (predict(of, size) for size in sizes)]
+    assert widths == sorted(widths)
 
 
-@pytest.mark.parametrize("step", [0.6, 0.4])
-def test_the_mixture_fits_half_the_gallery(step):
-    of = search(world(200, 4, step=step), 200)
-    found = Prediction.of(of)
-    half = recall_among(of.ranks, 200, 100).mean()
-    ends = [predicted(each, found.hits, 200, 100).mean() for each in found.kinds]
-    tried = np.linspace(0, 1, 101)
-    off = [
-        (fraction * ends[0] + (1 - fraction) * ends[1] - half) ** 2 + 1e-4 * (fraction - 0.5) ** 2 for fraction in tried
-    ]
-    assert found.narrow == pytest.approx(tried[np.argmin(off)], abs=0.01)
-    assert found.at(200)[0] == pytest.approx((of.ranks == 1).mean())
+def test_the_interval_is_that_of_a_proportion_with_the_same_error():
+    """By hand: numbers of views on a range, and Clopper and Pearson's interval by SciPy's beta law."""
+    n, size = 200, 1_000
+    of = search(world(n, 4), n)
+    steps = np.log(size / n) / np.log(2)
+    numbers = np.array([(r == 1) * (1 + steps) - steps * recall_among(r, n, n // 2) for r in of.ranks[:, 0]])
+    lowest = -steps * (n / 2) / (n - 1)
+    assert lowest <= numbers.min() < 0
+    p = (numbers.mean() - lowest) / (1 - lowest)
+    error = stats.sem(numbers) / (1 - lowest)
+    many = p * (1 - p) / error**2
+    ends = stats.beta.ppf(0.025, p * many, many - p * many + 1), stats.beta.ppf(0.975, p * many + 1, many - p * many)
+    np.testing.assert_allclose(predict(of, size)[1:], [lowest + (1 - lowest) * end for end in ends], atol=1e-9)
 
 
-def test_a_list_that_is_cut_hardly_changes_a_prediction():
-    table = world(400, 3)
-    whole, cut = (search(table, 400, kept) for kept in (399, KEPT))
-    values = [predicted(pools(each, 1), each.ranks[:, 0] == 1, 400, 2_000).mean() for each in (whole, cut)]
-    assert values[1] == pytest.approx(values[0], abs=0.01)
-
-
-def test_the_curve_passes_through_what_was_measured_and_falls():
-    of = search(world(200, 4), 200)
-    hits = of.ranks[:, 0] == 1
-    assert 0.3 < hits.mean() < 0.97
-    values = [predicted(pools(of, 1), hits, 200, size).mean() for size in (200, 201, 400, 1_000)]
-    # What the pools' members add has the mean 0: the pooled fractions vary around their own mean.
-    assert values[0] == pytest.approx(hits.mean(), abs=1e-9)
-    assert values == sorted(values, reverse=True)
-    assert len(set(values)) == 4
-
-
-def test_the_numbers_of_queries_are_what_the_prediction_changes_by():
-    """The prediction again where each query counts a little more, in its own right and in the pools that it is in."""
-    of = search(world(120, 5), 120, kept=119)
-    pooled, hits, n, size = pools(of, 1), of.ranks[:, 0] == 1, 120, 480
-
-    def again(times):
-        weight = times / times.sum()
-        members = times[pooled.members]
-        chance = (members * pooled.fractions).sum(axis=1) / members.sum(axis=1)
-        low, high = 1e-6, 1e6
-        for _ in range(200):
-            g = np.sqrt(low * high)
-            if (weight * (1 - chance) ** (g * (n - 1))).sum() > (weight * hits).sum():
-                low = g
-            else:
-                high = g
-        return (weight * (1 - chance) ** (g * (size - 1))).sum()
-
-    numbers, base = predicted(pooled, hits, n, size), again(np.ones(120))
-    assert numbers.mean() == pytest.approx(base, abs=1e-9)
-    for query in range(0, 120, 9):
-        times = np.ones(120)
-        times[query] += 1e-4
-        assert (again(times) - base) / 1e-4 * 120 == pytest.approx(numbers[query] - base, abs=2e-3)
+def test_no_prediction_where_most_views_are_not_found():
+    few = search(world(80, 1, step=4.0), 80)
+    assert (few.ranks == 1).mean() < 0.5
+    assert "predicted" not in gallery_sizes({"a": few})["kind"].to_list()
+    half = Search(np.array([[1.0], [3.0]] * 40), few.own, few.others, 80)
+    assert "predicted" in gallery_sizes({"a": half})["kind"].to_list()
+    assert "predicted" not in gallery_sizes({"a": search(world(39, 1), 39)})["kind"].to_list()
 
 
 def test_predictions_meet_larger_galleries_and_intervals_hold_new_queries():
@@ -151,9 +108,6 @@ def test_no_miss_among_few_is_no_certainty():
     assert (rows.filter(kind="predicted")["recall"] == 1).all()
     lower = rows.filter(kind="predicted")["ci_low"].to_list()
     assert max(lower) < stats.beta(50, 1).ppf(0.025) - 0.01
-    of = search(world(40, 1, step=40.0), 40)
-    none = Search(of.ranks + 1, of.own, of.others, 40)
-    assert (gallery_sizes({"a": none}).filter(kind="predicted")["recall"] < 0.1).all()
 
 
 def test_a_bound_lies_below_the_recall_of_the_larger_gallery():
@@ -210,4 +164,4 @@ def test_views_without_direction_and_several_draws_count_as_images():
 def test_few_images_have_no_interval():
     rows = gallery_sizes({"a": search(world(6, 0), 6)})
     assert rows["ci_low"].null_count() == rows["ci_high"].null_count() == len(rows)
-    assert np.isnan(Prediction.of(search(world(7, 0), 7)).at(14)[1:]).all()
+    assert np.isnan(predict(search(world(7, 0), 7), 14)[1:]).all()

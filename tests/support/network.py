@@ -11,20 +11,31 @@ CALLS = ("create_connection", "getaddrinfo", "gethostbyname")
 
 
 @contextmanager
-def no_network() -> Iterator[list[str]]:
-    """While entered, nothing can be reached; what was tried is listed. Pipes and sockets of this machine are left."""
+def no_network(*, loopback: bool = False) -> Iterator[list[str]]:
+    """While entered, nothing can be reached; what was tried is listed. Pipes and sockets of this machine are left.
+
+    Args:
+        loopback: Whether 127.0.0.1 can be reached.
+    """
     tried: list[str] = []
     connect = socket.socket.connect
 
+    def is_allowed(address: Any) -> bool:
+        return loopback and (address[0] if isinstance(address, tuple) else address) == "127.0.0.1"
+
     def refuse(name: str) -> Any:
-        def call(*arguments: Any, **_: Any) -> None:
+        allowed = getattr(socket, name)
+
+        def call(*arguments: Any, **settings: Any) -> Any:
+            if is_allowed(arguments[0]):
+                return allowed(*arguments, **settings)
             tried.append(f"{name}{arguments}")
             raise OSError("no network")
 
         return call
 
     def refuse_connect(self: socket.socket, address: Any) -> None:
-        if self.family == socket.AF_UNIX:
+        if self.family == socket.AF_UNIX or is_allowed(address):
             return connect(self, address)
         tried.append(f"connect({address})")
         raise OSError("no network")

@@ -1,8 +1,9 @@
 """What can be done to an image on the page: families with a strength, and single augmentations."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import SUITES, Augmentation, Choice, Suite, corruptions
@@ -11,16 +12,22 @@ from embedshift.augmentations.views import view_seed
 from embedshift.errors import EmbedshiftError
 from embedshift.statistics.units import in_words
 
-# The slider has about so many places, unless its parameter has fewer.
-PLACES = 60
+# The slider has about so many steps, unless its parameter has fewer.
+STEPS = 60
 
 
 @dataclass(frozen=True)
 class Change:
     """One entry of the list of changes."""
 
-    label: str
+    suite: str
+    name: str
     kind: Family | Augmentation
+
+    @property
+    def label(self) -> str:
+        """The entry in the list."""
+        return f"{self.suite}: {self.name}"
 
     @property
     def family(self) -> Family | None:
@@ -34,8 +41,8 @@ class Change:
             return 0.0, 1.0, 1.0
         ends = (self.family.zero, *self.family.levels)
         low, high = min(ends), max(ends)
-        step = 1.0 if self.family.whole else _round_step((high - low) / PLACES)
-        # On the grid of the steps, so that the unchanged image can be reached from either end.
+        step = 1.0 if self.family.whole else _round_step((high - low) / STEPS)
+        # The least is a multiple of the step, so that the slider reaches the unchanged image from either end.
         return round(math.floor(low / step + 1e-9) * step or step, 10) if low else 0.0, float(high), step
 
     @property
@@ -59,7 +66,7 @@ class Change:
         return f"{self.family.unit}: {self.family.zero:g} leaves the image as it is; levels of the suite: {levels}"
 
     def draw(self, original: Pixels, name: str, parameter: float, *, seed: int = 0, draw: int = 0) -> Pixels:
-        """The view, uint8 `[S, S, 3]`: as a study with this seed draws it of an image with this name."""
+        """The view, uint8 `[S, S, 3]`, as a study with this seed draws it of an image with this name."""
         if isinstance(self.kind, Augmentation):
             return self.kind.draw(original, view_seed(seed, name, self.kind.seed_name, draw))
         if self.family is not None and not math.isfinite(parameter):
@@ -71,33 +78,27 @@ class Change:
         return self.kind.draw(original, exact, view_seed(seed, name, seed_name, draw))
 
 
-def all_changes(own: Suite | None = None) -> dict[str, Change]:
-    """Every change by its label: the study's own single augmentations first, then families suite by suite."""
-    mine = [each for each in own or () if each.grade is None]
-    found = [*_augmentations("study", mine)]
-    unfrosted = tuple(name for name in corruptions.STANDARD if name != corruptions.frost.NAME)  # it needs textures
-    for suite, choice in (("strength", Choice()), ("corruptions", Choice(families=unfrosted))):
-        standard = SUITES[suite](choice)
-        names = dict.fromkeys(each.grade.family for each in standard if each.grade)
-        found += [_named(suite, name, FAMILIES[name]) for name in names if name in FAMILIES]
-    found += _augmentations("paper", SUITES["paper"](Choice()))
-    return {each.label: each for each in found}
+def all_changes(study_suite: Suite | None = None) -> dict[str, Change]:
+    """Every change by its label: the study's single augmentations first, then families suite by suite."""
+    # A user's own names may differ by a line or a space alone, so that they stay as they are.
+    changes = [Change("study", single.name, single) for single in study_suite or () if single.grade is None]
+    without_frost = tuple(name for name in corruptions.STANDARD if name != corruptions.frost.NAME)  # needs textures
+    changes += _families("strength", SUITES["strength"](Choice()))
+    changes += _families("corruptions", SUITES["corruptions"](Choice(families=without_frost)))
+    changes += [Change("paper", single.name.replace("_", " "), single) for single in SUITES["paper"](Choice())]
+    return {change.label: change for change in changes}
 
 
-def chosen(changes: Mapping[str, Change], label: str) -> Change:
-    """A change by its label."""
-    if label not in changes:
+def chosen(changes: Mapping[str, Change], label: Any) -> Change:
+    """A change by its label; an error for anything else that an event may hold."""
+    if not isinstance(label, str) or label not in changes:
         raise EmbedshiftError("choose a change from the list")
     return changes[label]
 
 
-def _augmentations(suite: str, found: Sequence[Augmentation]) -> list[Change]:
-    return [_named(suite, each.name, each) for each in found]
-
-
-def _named(suite: str, name: str, kind: Family | Augmentation) -> Change:
-    # The user's own names may differ by a line or a space alone.
-    return Change(f"{suite}: {name if suite == 'study' else name.replace('_', ' ')}", kind)
+def _families(suite: str, augmentations: Iterable[Augmentation]) -> list[Change]:
+    names = dict.fromkeys(view.grade.family for view in augmentations if view.grade)
+    return [Change(suite, name.replace("_", " "), FAMILIES[name]) for name in names if name in FAMILIES]
 
 
 def _round_step(step: float) -> float:

@@ -1,12 +1,12 @@
-"""One image and its view → what the page shows of them."""
+"""Measures one image and its view for the page."""
 
 import threading
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from embedshift.app.among import Among, Place
 from embedshift.app.changes import Change
+from embedshift.app.originals import Originals, SearchResult
 from embedshift.arrays import Floats, Pixels
 from embedshift.config import Resize
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput
@@ -21,12 +21,12 @@ from embedshift.statistics.summary import COSINE
 
 @dataclass(frozen=True)
 class Scale:
-    """By what a shift is measured."""
+    """The scale of relative shifts."""
 
     baseline: Baseline | None
     source: str
-    near: float | None = None
-    near_of: str = "other image"
+    nearest: float | None = None
+    nearest_of: str = "other image"
 
     def relative_shift(self, cosine: float) -> float:
         """The relative shift of a cosine; NaN without a baseline."""
@@ -37,7 +37,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Bench:
-    """The encoder and all that an image is measured by; the same for all tabs, and never changed."""
+    """The encoder and the scale that measure an image; all tabs relative shift it, and it never changes."""
 
     encoder: Encoder
     title: str
@@ -45,19 +45,19 @@ class Bench:
     scale: Scale
     resize: Resize = "squash"
     seed: int = 0
-    among: Among | None = None
-    unsearched: str = ""
+    originals: Originals | None = None
+    not_searched: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def encode(self, views: Pixels) -> EncoderOutput:
-        """Encodes views uint8 `[B, S, S, 3]`, those of one tab after those of another."""
+        """Encodes views uint8 `[B, S, S, 3]`, one call at a time."""
         with self._lock, self.spec.at_work(self.encoder):
             output = self.encoder(np.ascontiguousarray(views))  # a view may be a mirrored look at other pixels
         if not np.isfinite(output.embedding).all():
             raise EmbedshiftError(f"{self.title} gives no number for this image")
         return output
 
-    def sized(self, image: Pixels) -> Pixels:
+    def resized(self, image: Pixels) -> Pixels:
         """An image uint8 `[H, W, 3]` as the encoder takes it, `[S, S, 3]`."""
         how = preprocess_of(self.encoder, EncoderInfo.of(self.encoder).preprocess)
         return images.resize(image, how.size, self.resize, shortest=how.shortest, resample=how.resample)
@@ -65,7 +65,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Original:
-    """An image of your own, as one tab keeps it."""
+    """An image of the user, as one tab keeps it."""
 
     name: str
     size: tuple[int, int]
@@ -83,35 +83,33 @@ class Look:
     attention: Floats | None
     cosine: float
     relative_shift: float
-    place: Place | None
+    search: SearchResult | None
     change: str
-    strength: str
 
 
 def open_original(data: bytes, name: str, bench: Bench) -> Original:
-    """Decodes an image as every source of a study does, and encodes it."""
-    whole = images.decode(data)
-    view = bench.sized(whole)
+    """Decodes the bytes of a file as every source of a study does, and encodes the image."""
+    image = images.decode(data)
+    view = bench.resized(image)
     output = bench.encode(view[None])
     attention = None if output.attention is None else output.attention[0]
-    size = whole.shape[1], whole.shape[0]
-    return Original(name, size, view, output.embedding[0], attention, images.pixels_hash(whole))
+    size = image.shape[1], image.shape[0]
+    return Original(name, size, view, output.embedding[0], attention, images.pixels_hash(image))
 
 
 def look(original: Original, change: Change, parameter: float, bench: Bench, *, draw: int = 0) -> Look:
-    """Draws one view of an image and measures it: the view alone is encoded."""
+    """Draws one view of an image, encodes it alone and measures it."""
     view = change.draw(original.view, original.name, parameter, seed=bench.seed, draw=draw)
     output = bench.encode(view[None])
     cosine = float(METRICS[COSINE].function(original.embedding, output.embedding[0]))
-    place = None
-    if bench.among is not None:
-        place = bench.among.find(original.embedding, output.embedding[0], original.pixels)
+    result = None
+    if bench.originals is not None:
+        result = bench.originals.search(original.embedding, output.embedding[0], original.pixels)
     return Look(
         view=view,
         attention=None if output.attention is None else output.attention[0],
         cosine=cosine,
         relative_shift=bench.scale.relative_shift(cosine),
-        place=place,
-        change=change.label,
-        strength=change.words(parameter),
+        search=result,
+        change=f"{change.name} {change.words(parameter)}".strip(),
     )

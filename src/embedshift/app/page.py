@@ -1,39 +1,48 @@
-"""The page: one image of your own, and the points of a study. This file alone imports Gradio."""
+"""The page: one image of the user, and the images of a study. This file alone imports Gradio."""
 
-import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-# Before Gradio is imported, which looks at them then: nothing is sent anywhere.
+# Before Gradio is imported, which reads them then: nothing is sent anywhere.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
-import fastapi
 import gradio as gr
+import polars as pl
 from markupsafe import Markup
+from starlette.middleware import Middleware
 
-from embedshift.app import chart, html
+from embedshift.app import words
 from embedshift.app.changes import Change, all_changes, chosen
-from embedshift.app.look import Bench, Original, look, open_original
-from embedshift.app.points import RELATIVE_SHIFT, axes, detail, points
+from embedshift.app.look import Bench, Look, Original, look, open_original
+from embedshift.app.points import SHIFT, Choice, ImageViews, axes, axis_label, image_views, points
 from embedshift.app.start import scale_in_words, scale_of
-from embedshift.augmentations import rebuild_suite
+from embedshift.arrays import Floats, Pixels
+from embedshift.augmentations import ORIGINAL, rebuild_suite
 from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, cause
-from embedshift.report.numbers import count
+from embedshift.figures.images import overlay
+from embedshift.report.numbers import count, fixed, places_of, shorten, with_interval
 from embedshift.sources.base import IMAGE_BYTES
+from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
 
-log = logging.getLogger(__name__)
-HERE = Path(__file__).parent
-STYLES = (HERE.parent / "report" / "template" / "palette.css", HERE / "page.css")
-FIRST = "strength: jpeg"
-DRAW = "Another number draws the same change once more."
+FIRST_CHANGE = "strength: jpeg"
+# Seconds between two looks for old files of the page's own images, and their age.
+CACHE = (600, 3_600)
 # Steps that come while one is under way: the last of them is answered. Each tab of the page has one event for all its
 # fields, so that no answer overtakes a later one.
-STEP: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", "api_visibility": "private"}
+EVENT: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", "api_visibility": "private"}
+MARK = "Drag across points to mark a range: its first image is shown, and the list has its images alone."
+# Gradio cuts captions to one line, and galleries to a part of their rows.
+CSS = """
+.gallery-container .caption-label, .grid-container .caption-label { white-space: normal; max-width: 100%; }
+.grid-wrap { max-height: none !important; }
+.error { font-weight: 600; }
+"""
+Pictures = list[tuple[Pixels, str]]
 
 
 @dataclass(frozen=True)
@@ -41,18 +50,18 @@ class Tab:
     """What one browser tab has: its image, and the change that its slider is for."""
 
     original: Original | None = None
-    label: str = FIRST
+    label: str = FIRST_CHANGE
 
 
 def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
     """The page."""
     page: gr.Blocks
-    with gr.Blocks(title="embedshift", analytics_enabled=False) as page:
-        _html(_head(bench, reader))
+    with gr.Blocks(title="embedshift", analytics_enabled=False, delete_cache=CACHE) as page:
+        gr.HTML(_head(bench, reader))
         with gr.Tabs():
             with gr.Tab("One image"):
                 if isinstance(bench, str):
-                    _html(html.note(f"No image of your own can be measured: {bench}", "error"))
+                    gr.HTML(words.message(f"No image of your own can be measured: {bench}", is_error=True))
                 else:
                     suite = None if reader is None else rebuild_suite(reader.info.identity["augmentations"])
                     _OneImage(bench, all_changes(suite)).build()
@@ -62,17 +71,15 @@ def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
     return page
 
 
-def make_app(page: gr.Blocks, address: tuple[str, int]) -> fastapi.FastAPI:
-    """The page as a web application, with local fonts and files alone."""
+def launch(page: gr.Blocks, host: str, port: int | None, guard: type) -> None:
+    """Serves the page with local fonts in a thread of its own; `guard` is an ASGI middleware."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
-    app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    mounted: fastapi.FastAPI = gr.mount_gradio_app(
-        app, page, path="/", server_name=address[0], server_port=address[1], footer_links=[], run_history=False,
-        ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False, show_error=False,
-        max_file_size=IMAGE_BYTES, css="".join(path.read_text() for path in STYLES),
-        theme=gr.themes.Base(font=fonts, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"]),
+    page.launch(
+        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, relative_shift=False, inbrowser=False,
+        footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
+        num_workers=0, max_file_size=IMAGE_BYTES, app_kwargs={"middleware": [Middleware(guard)]},
+        css=CSS, theme=gr.themes.Base(font=fonts, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"]),
     )  # fmt: skip
-    return mounted
 
 
 class _OneImage:
@@ -82,57 +89,57 @@ class _OneImage:
         self.bench, self.changes = bench, changes
 
     def build(self) -> None:
-        """Lays it out, and says what answers to what."""
-        first = self.changes[FIRST]
+        """Lays it out, and connects the fields to the answer."""
+        first = self.changes[FIRST_CHANGE]
         tab = gr.State(Tab())
         with gr.Row():
             with gr.Column(scale=1, min_width=260):
                 upload = gr.File(label="Your image", height=130, elem_id="upload")
-                change = gr.Dropdown(list(self.changes), value=FIRST, label="Change", elem_id="change")
-                strength = gr.Slider(label="Strength", value=first.first, elem_id="strength", **_of_slider(first))
-                draw = gr.Number(label="Draw", value=0, minimum=0, precision=0, elem_id="draw", info=DRAW)
+                change = gr.Dropdown(list(self.changes), value=FIRST_CHANGE, label="Change", elem_id="change")
+                strength = gr.Slider(label="Strength", value=first.first, elem_id="strength", **_slider(first))
+                draw = gr.Number(
+                    label="Draw", value=0, precision=0, elem_id="draw",
+                    info="Another number makes another random draw of the change.",
+                )  # fmt: skip
+                answer = gr.HTML(elem_id="answer")
+                scale = gr.Label(label="How far the embedding moved", show_heading=False, elem_id="scale")
             with gr.Column(scale=2, min_width=260):
-                message = _html(html.note("Choose an image of your own. It stays on this machine."), "message")
-                with gr.Row():
-                    original, view = _html("", "original", "two", 150), _html("", "view", "two", 150)
-                answer = _html("", "answer")
-        fields: list[Any] = [upload, tab, change, strength, draw]
+                message = gr.HTML(
+                    words.message("Choose an image of your own. It stays on this machine."), elem_id="message"
+                )
+                pictures = gr.Gallery(
+                    label="Original and view", columns=2, height="auto", format="png", elem_id="pictures"
+                )
+        fields = [upload, tab, change, strength, draw]
+        shown = [upload, tab, strength, message, pictures, answer, scale]
         steps = [upload.upload, change.input, strength.input, draw.input]
-        shown: list[Any] = [upload, tab, strength, message, original, view, answer]
-        # Fields come as they are: Gradio would decode the file, and raise on an empty field.
-        gr.on(steps, self.answered, fields, shown, preprocess=False, **STEP)
+        # Gradio checks that a file was uploaded here. Further preprocessing would drop its name, whose seeds the views
+        # have, and fail where a field is empty.
+        gr.on(steps, self.answer, fields, shown, preprocess=False, **EVENT)
 
-    def answered(self, file: Any, tab: Tab, label: str, parameter: float | None, draw: float | None) -> tuple[Any, ...]:
-        """What the fields hold, as the page shows it. A chosen file is deleted at once."""
-        slider, drawn = gr.skip(), gr.skip()
-        change = self.changes.get(label)
-        if change is not None and label != tab.label:  # its slider, and a view at its middle strength
-            tab, parameter = replace(tab, label=label), change.first
-            slider = gr.Slider(value=parameter, **_of_slider(change))
-        if file:
-            name = file["orig_name"] or Path(file["path"]).name
-            try:
-                original = open_original(_read_once(Path(file["path"])), name, self.bench)
-            except Exception as error:  # of whatever the file holds
-                line = html.note(f"{name}: {cause(error)}", "error")
-                return None, tab, slider, line, gr.skip(), gr.skip(), gr.skip()
-            tab, drawn = replace(tab, original=original), html.of_original(original)
-        message, *shown = self.looked(tab, label, parameter, draw)
-        return None if file else gr.skip(), tab, slider, message, drawn, *shown
-
-    def looked(self, tab: Tab, label: str, parameter: float | None, draw: float | None) -> tuple[Any, ...]:
-        """A view of the tab's image, and how far it moved: message, view and answer."""
-        if tab.original is None:
-            return gr.skip(), gr.skip(), gr.skip()
+    def answer(self, file: Any, tab: Tab, label: Any, strength: Any, draw: Any) -> list[Any]:
+        """What the fields ask for, as the page shows it. An uploaded file is read and deleted."""
+        slider, subject = gr.skip(), ""
         try:
-            if parameter is None or draw is None:  # deleted from its field
-                raise EmbedshiftError(f"give the {'draw' if draw is None else 'strength'} as a number")
+            if file:
+                name = file["orig_name"] or Path(file["path"]).name
+                subject = f"{name}: "
+                tab = replace(tab, original=open_original(_read_once(Path(file["path"])), name, self.bench))
+                subject = ""
             change = chosen(self.changes, label)
-            found = look(tab.original, change, parameter, self.bench, draw=max(int(draw), 0))
-        except Exception as error:  # of whatever draws or encodes
-            return html.note(cause(error), "error"), gr.skip(), gr.skip()
-        has_map = tab.original.attention is not None
-        return "", html.of_look(found), html.answer(found, self.bench.scale, self.bench.unsearched, has_map)
+            if label != tab.label:
+                tab, strength = replace(tab, label=label), change.first
+                slider = gr.Slider(value=strength, **_slider(change))
+            if tab.original is None:
+                return [None, tab, slider, *[gr.skip()] * 4]
+            if strength is None or draw is None:
+                raise EmbedshiftError(f"give the {'draw' if draw is None else 'strength'} as a number")
+            view = look(tab.original, change, float(strength), self.bench, draw=max(int(draw), 0))
+        except Exception as error:  # of whatever the file holds, and whatever draws or encodes
+            return [None, tab, slider, words.message(subject + cause(error), is_error=True), *[gr.skip()] * 3]
+        answer = words.answer(view, self.bench.not_searched, tab.original.attention is not None)
+        bars = words.scale_bars(view.relative_shift, self.bench.scale)
+        return [None, tab, slider, "", _beside(tab.original, view), answer, bars]
 
 
 class _StudyImages:
@@ -142,68 +149,114 @@ class _StudyImages:
         self.reader, self.scale = reader, scale_of(reader)
 
     def build(self, page: gr.Blocks) -> None:
-        """Lays it out, and says what answers to what."""
+        """Lays it out, and connects the fields to the points, and the table to the image."""
         names, known = self.reader.augmentations, axes(self.reader)
-        start = next((name for name in known if name not in (RELATIVE_SHIFT, "cosine_similarity")), known[-1])
+        x = next((name for name in known if name not in (SHIFT, COSINE)), known[-1])
         with gr.Row():
-            which = gr.Dropdown(names, value=names[0], label="Augmentation", min_width=140, elem_id="augmentation")
-            up = gr.Dropdown(known, value=RELATIVE_SHIFT, label="Vertical axis", min_width=140, elem_id="up")
-            across = gr.Dropdown(known, value=start, label="Horizontal axis", min_width=140, elem_id="across")
-        with gr.Row():
-            holds = gr.Textbox(value="", label="Name contains", min_width=140, elem_id="holds", max_length=300)
-            least = gr.Number(label="Relative shift at least", value=0, min_width=140, elem_id="least")
-        plot = _html("", "points", js=(HERE / "page.js").read_text())
-        shown = _html("", "detail")
-        _html(chart.of_failures(self.reader.failures()))
-        inputs = [which, across, up, holds, least]
-        # Of a text, `input` is typing alone: not what is pasted with the mouse.
-        steps = [page.load, *(each.change if each is holds else each.input for each in inputs)]  # type: ignore[attr-defined]
-        gr.on(steps, self.plotted, inputs, plot, **STEP)
-        plot.select(self.clicked, which, shown, **STEP)
+            augmentation = gr.Dropdown(names, value=names[0], label="Augmentation", elem_id="augmentation")
+            across = gr.Dropdown(known, value=x, label="Horizontal axis", elem_id="across")
+            up = gr.Dropdown(known, value=SHIFT, label="Vertical axis", elem_id="up")
+            name_part = gr.Textbox(label="Name contains", max_length=300, elem_id="name-part")
+            least = gr.Number(label="Relative shift at least", value=0, elem_id="least")
+        plot = gr.ScatterPlot(x="x", y="y", tooltip="all", height=380, elem_id="points")
+        counted = gr.HTML(elem_id="counted")
+        image = gr.Dropdown(label="Image", info=MARK, elem_id="image")
+        message = gr.HTML(elem_id="detail-message")
+        pictures = gr.Gallery(label="Views", columns=4, height="auto", format="png", visible=False, elem_id="views")
+        metrics = gr.Dataframe(label="All metrics", interactive=False, type="polars", visible=False, elem_id="metrics")
+        failures = self.reader.failures()
+        if len(failures):
+            with gr.Accordion(f"{count(len(failures), 'image')} could not be measured", open=False):
+                gr.Dataframe(failures, interactive=False, type="polars", max_height=300, elem_id="failures")
+        fields = [augmentation, across, up, name_part, least]
+        # A dropdown's or a number's `input`, but a text's `change`: its `input` is typing alone, without pasting.
+        steps = [augmentation.input, across.input, up.input, name_part.change, least.input]
+        steps += [page.load, plot.select, plot.double_click]
+        gr.on(steps, self.show_points, fields, [plot, counted, image], **EVENT)
+        image.change(self.show_image, [augmentation, image], [message, pictures, metrics], **EVENT)
 
-    def plotted(self, which: str, across: str, up: str, holds: str, least: float | None) -> str:
-        """The points as they are chosen."""
-        try:
-            found = points(self.reader, which, across, up, self.scale, holds=holds, least=least or 0.0)
-            return chart.chart(found, across, up)
-        except EmbedshiftError as error:
-            return html.note(str(error), "error")
+    def show_points(
+        self, augmentation: str, across: str, up: str, name_part: str, least: float | None, event: gr.EventData
+    ) -> tuple[Any, Any, Any]:
+        """The points, and the list of their images; of a range that was marked in the plot, the list alone."""
+        choice = Choice(augmentation, across, up, name_part, least or 0.0)
+        shown, how_many = points(self.reader, choice, self.scale)
+        marked = event._data.get("index") if isinstance(event._data, dict) else None  # of the plot's `select` alone
+        if marked:
+            ids = shown.filter(pl.col("x").is_between(*marked))["name"].to_list()
+            how_many = f"{how_many}; {count(len(ids), 'image')} marked"
+            return gr.skip(), words.message(how_many), gr.Dropdown(ids, value=next(iter(ids), None))
+        how_many = how_many if len(shown) else "No image is left: change the filter."
+        table = shown.with_columns(pl.col("x", "y").round_sig_figs(4)).to_pandas()
+        plot = gr.ScatterPlot(table, x_title=axis_label(across), y_title=axis_label(up))
+        return plot, words.message(how_many), gr.Dropdown(shown["name"].to_list(), value=None)
 
-    def clicked(self, which: str, event: gr.EventData) -> str:
-        """The image of a point."""
+    def show_image(self, augmentation: str, image_id: str | None) -> tuple[Any, Any, Any]:
+        """One image: messages, its views, and its metrics; nothing where none is chosen."""
+        hidden = gr.Gallery(visible=False), gr.Dataframe(visible=False)
+        if image_id is None:
+            return "", *hidden
         try:
-            found = detail(self.reader, str(event._data["name"]), which, self.scale)
+            shown = image_views(self.reader, image_id, augmentation, self.scale)
         except EmbedshiftError as error:
-            return html.note(str(error), "error")
-        return chart.of_detail(found, self.reader.metrics, which)
+            return words.message(str(error), is_error=True), *hidden
+        lines = [Markup("<h3>{}</h3>").format(shorten(image_id, 200))]
+        for name, reason in shown.missing.items():
+            subject = "The image" if name == ORIGINAL else name
+            lines.append(words.message(f"{subject} cannot be shown: {reason}", is_error=True))
+        if shown.image is None:
+            return Markup("").join(lines), *hidden
+        values = shown.image.metrics.get(augmentation, {})
+        rows = [(axis_label(metric), fixed(value, places_of(metric, value))) for metric, value in values.items()]
+        table = pl.DataFrame(rows, schema={"metric": pl.String, augmentation: pl.String}, orient="row")
+        return Markup("").join(lines), gr.Gallery(_views(shown), visible=True), gr.Dataframe(table, visible=True)
 
 
 def _head(bench: Bench | str, reader: Reader | None) -> str:
     """What stands above the tabs: the encoder, and where the scale comes from."""
-    title = Markup("<h1>{}</h1>")
     if reader is None:
         assert isinstance(bench, Bench)
-        lines, scale = f"Encoder: {bench.title}. No study.", bench.scale
+        of, scale = f"Encoder: {bench.title}. No study.", bench.scale
     else:
         info, scale = reader.info, scale_of(reader)
-        name = info.encoder.title or info.encoder.name
-        lines = f"Encoder: {name}. Study: {reader.folder.name}, {count(info.counts.measured, 'image')}."
-    words = Markup("<p class='quiet'>{} {}</p>").format(lines, scale_in_words(scale))
-    return title.format("How far does the embedding move?") + words
+        title = info.encoder.title or info.encoder.name
+        of = f"Encoder: {title}. Study: {reader.folder.name}, {count(info.counts.measured, 'image')}."
+    heading = Markup("<h1>How far does the embedding move?</h1><p>{} {}</p>")
+    return heading.format(of, scale_in_words(scale))
 
 
-def _of_slider(change: Change) -> dict[str, Any]:
+def _slider(change: Change) -> dict[str, Any]:
     """A slider over the parameter of a change; hidden for one without strength."""
     low, high, step = change.range
     return {"minimum": low, "maximum": high, "step": step, "info": change.hint, "visible": change.family is not None}
 
 
-def _html(text: str, name: str = "", more: str = "", width: int | None = None, js: str | None = None) -> gr.HTML:
-    """Our own HTML, which Gradio leaves as it is."""
-    classes = ["es", *([more] if more else [])]
-    return gr.HTML(
-        str(text), elem_id=name or None, elem_classes=classes, min_width=width, js_on_load=js, apply_default_css=False
-    )
+def _beside(original: Original, view: Look) -> Pictures:
+    """Original and view beside each other, and their attention maps below."""
+    width, height = original.size
+    first = [(original.view, f"original: {original.name}, {width} x {height}"), (view.view, f"view: {view.change}")]
+    maps = [(original.view, original.attention, "original"), (view.view, view.attention, "view")]
+    return first + [_attention(image, values, name) for image, values, name in maps if values is not None]
+
+
+def _views(shown: ImageViews) -> Pictures:
+    """The original and the views of a study's image with their numbers, each before its attention map."""
+    assert shown.image is not None
+    pictures: Pictures = []
+    for name, view in shown.image.views.items():
+        numbers = [name]
+        if name in shown.shifts:
+            numbers.append(f"relative shift {with_interval(shown.shifts[name], None, None)[0]}")
+        if name != ORIGINAL:
+            numbers.append(f"cosine {fixed(shown.image.metrics.get(name, {}).get(COSINE), 3)}")
+        pictures.append((view, ", ".join(numbers)))
+        if name in shown.image.attention:
+            pictures.append(_attention(view, shown.image.attention[name], name))
+    return pictures
+
+
+def _attention(view: Pixels, values: Floats, name: str) -> tuple[Pixels, str]:
+    return overlay(view, values), f"attention, {name}"
 
 
 def _read_once(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""A study → one point for each of its images, and what a click on one shows."""
+"""A study's images as points, and one of them with its views."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import polars as pl
 
 from embedshift.app.look import Scale
-from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
@@ -16,95 +15,90 @@ from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
 
 # Points that a page draws; of more images so many, drawn by the seed.
-MOST = 4_000
+MOST_POINTS = 4_000
 # Views of one image that a page shows; of more, those of the family.
 MOST_VIEWS = 20
-RELATIVE_SHIFT = "relative_shift"
+SHIFT = "relative shift"
 
 
 @dataclass(frozen=True)
-class Points:
-    """Images as points."""
+class Choice:
+    """Which images are points, and where."""
 
-    ids: list[str]
-    x: Values
-    y: Values
-    of: int
-    left_out: int = 0
+    augmentation: str
+    x: str
+    y: str
+    name_part: str = ""
+    least: float = 0.0
 
 
 @dataclass(frozen=True)
-class Detail:
-    """What a click on a point shows."""
+class ImageViews:
+    """One image of a study and its views."""
 
-    image_id: str
     image: RedrawnImage | None
     missing: Mapping[str, str]
-    relative_shifts: Mapping[str, float]
+    shifts: Mapping[str, float]
 
 
 def axes(reader: Reader) -> list[str]:
-    """What an axis may show: the relative shift of the cosine, then the metrics of the rows."""
-    return [RELATIVE_SHIFT, *reader.metrics]
+    """What an axis may show: the relative shift, then the metrics of the rows."""
+    return [SHIFT, *reader.metrics]
 
 
 def axis_label(name: str) -> str:
     """What a reader calls an axis."""
-    if name == RELATIVE_SHIFT:
-        return "relative shift"
-    known = METRICS[name]
-    return f"{known.label} ({known.no_change:g} = no change)"
+    if name == SHIFT:
+        return f"{SHIFT} (0 = no change)"
+    return f"{METRICS[name].label} ({METRICS[name].no_change:g} = no change)"
 
 
-def points(
-    reader: Reader,
-    augmentation: str,
-    x: str,
-    y: str,
-    scale: Scale,
-    *,
-    holds: str = "",
-    least: float = 0.0,
-) -> Points:
-    """One point per image, by its view of draw 0."""
+def points(reader: Reader, choice: Choice, scale: Scale) -> tuple[pl.DataFrame, str]:
+    """Images as points by their views of draw 0: `name, x, y`, sorted by x; and how many there are, in words."""
     for kind, name, known in (
-        ("augmentation", augmentation, reader.augmentations), ("metric", x, axes(reader)), ("metric", y, axes(reader)),
-    ):  # fmt: skip
+        ("augmentation", choice.augmentation, reader.augmentations),
+        ("metric", choice.x, axes(reader)),
+        ("metric", choice.y, axes(reader)),
+    ):
         if name not in known:
             raise UsageError(f"{kind} {name!r}: the study does not have it")
-    of = sum(record.images for record in reader.records)
-    rows = reader.rows().filter((pl.col("view") == augmentation) & (pl.col("draw") == 0))
-    if of > MOST:
-        rows = rows.filter(pl.col("image_id").is_in(reader.sample_ids(MOST)))
-    metrics = dict.fromkeys(name for name in (COSINE, x, y) if name != RELATIVE_SHIFT)
-    found = rows.select("image_id", *metrics).collect()
-    found = found.with_columns(_relative_shifts(found, scale))
-    if holds:
-        found = found.filter(pl.col("image_id").str.to_lowercase().str.contains(holds.lower(), literal=True))
-    if least:
-        found = found.filter(pl.col(RELATIVE_SHIFT) >= least)
-    kept = found.filter(pl.col(x).is_finite() & pl.col(y).is_finite()).sort(x, y, "image_id")
-    return Points(kept["image_id"].to_list(), kept[x].to_numpy(), kept[y].to_numpy(), of, len(found) - len(kept))
+    images = sum(record.images for record in reader.records)
+    rows = reader.rows().filter((pl.col("view") == choice.augmentation) & (pl.col("draw") == 0))
+    if images > MOST_POINTS:
+        rows = rows.filter(pl.col("image_id").is_in(reader.sample_ids(MOST_POINTS)))
+    metrics = dict.fromkeys(name for name in (COSINE, choice.x, choice.y) if name != SHIFT)
+    table = rows.select("image_id", *metrics).collect()
+    table = table.with_columns(_relative_shifts(table, scale))
+    if choice.name_part:
+        lower = pl.col("image_id").str.to_lowercase()
+        table = table.filter(lower.str.contains(choice.name_part.lower(), literal=True))
+    if choice.least:
+        table = table.filter(pl.col(SHIFT) >= choice.least)
+    shown = table.select(name="image_id", x=pl.col(choice.x).cast(pl.Float64), y=pl.col(choice.y).cast(pl.Float64))
+    shown = shown.filter(pl.col("x").is_finite() & pl.col("y").is_finite()).sort("x", "y", "name")
+    left_out = len(table) - len(shown)
+    words = f"{len(shown):,} of {images:,} images shown"
+    return shown, f"{words}; {left_out:,} without a number on an axis" if left_out else words
 
 
-def detail(reader: Reader, image_id: str, augmentation: str, scale: Scale) -> Detail:
+def image_views(reader: Reader, image_id: str, augmentation: str, scale: Scale) -> ImageViews:
     """An image of a study and its views, drawn again."""
-    wanted = shown_views(reader, augmentation)
+    names = shown_views(reader, augmentation)
     rows = reader.rows().filter((pl.col("image_id") == image_id) & (pl.col("draw") == 0) & (pl.col("view") != ORIGINAL))
-    numbers = rows.select("view", COSINE).collect()
-    relative_shifts = dict(zip(numbers["view"], _relative_shifts(numbers, scale), strict=True))
-    kept = {name: relative_shifts[name] for name in wanted if relative_shifts.get(name) is not None}
+    cosines = rows.select("view", COSINE).collect()
+    by_view = dict(zip(cosines["view"], _relative_shifts(cosines, scale), strict=True))
+    shifts = {name: by_view[name] for name in names if by_view.get(name) is not None}
     if not reader.shows_images:
-        return Detail(image_id, None, {ORIGINAL: reader.unseen}, kept)
-    _, image = next(iter_redrawn(reader, [image_id], {image_id: wanted}))
+        return ImageViews(None, {ORIGINAL: reader.unseen}, shifts)
+    _, image = next(iter_redrawn(reader, [image_id], {image_id: names}))
     if isinstance(image, str):
-        return Detail(image_id, None, {ORIGINAL: image}, kept)
-    missing = {name: image.missing.get(name, "it cannot be drawn again") for name in wanted if name not in image.views}
-    return Detail(image_id, image, missing, kept)
+        return ImageViews(None, {ORIGINAL: image}, shifts)
+    missing = {name: image.missing.get(name, "it cannot be drawn again") for name in names if name not in image.views}
+    return ImageViews(image, missing, shifts)
 
 
 def shown_views(reader: Reader, augmentation: str) -> list[str]:
-    """The views that a click shows: all, or of many those of one family, or that one alone."""
+    """The views that are shown: all, or of many those of one family, or that one alone."""
     names = reader.augmentations
     if len(names) <= MOST_VIEWS:
         return names
@@ -117,6 +111,6 @@ def shown_views(reader: Reader, augmentation: str) -> list[str]:
 def _relative_shifts(rows: pl.DataFrame, scale: Scale) -> pl.Series:
     """The relative shift of each row's cosine; null without a baseline."""
     if scale.baseline is None:
-        return pl.Series(RELATIVE_SHIFT, [None] * len(rows), pl.Float64)
+        return pl.Series(SHIFT, [None] * len(rows), pl.Float64)
     cosines = rows[COSINE].cast(pl.Float64).to_numpy()
-    return pl.Series(RELATIVE_SHIFT, relative_shift(cosines, scale.baseline, METRICS[COSINE].no_change))
+    return pl.Series(SHIFT, relative_shift(cosines, scale.baseline, METRICS[COSINE].no_change))

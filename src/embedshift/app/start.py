@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from embedshift.app.among import Among
 from embedshift.app.look import Bench, Scale
+from embedshift.app.originals import Originals
 from embedshift.config import Precision, Resize
 from embedshift.encoders import TITLES
 from embedshift.encoders.base import EncoderInfo
@@ -28,7 +28,7 @@ def by_photos(files: Sequence[Path], model: str, device: str = "auto") -> Bench:
     spec = EncoderSpec(model=model, device=device)
     encoder = spec.load()
     bench = Bench(encoder, TITLES.get(model, model), spec, Scale(None, ""))
-    vectors = [bench.encode(bench.sized(images.decode(file.read_bytes()))[None]).embedding[0] for file in files]
+    vectors = [bench.encode(bench.resized(images.decode(file.read_bytes()))[None]).embedding[0] for file in files]
     joined = {"vectors": {"vectors": vectors}, "units": {}}
     baseline = cosine_baseline(joined.__getitem__, len(files))  # type: ignore[arg-type]
     words = f"the {len(files)} photographs of `embedshift demo`: a rough scale, since they are few"
@@ -39,7 +39,7 @@ def by_study(reader: Reader, model: str | None = None, device: str = "auto") -> 
     """The encoder of a study, with the scale and the search that the study gives."""
     info = reader.info
     name, record = model or str(info.config.get("model")), info.encoder
-    precision: Precision = next((each for each in get_args(Precision) if each == record.precision), "float32")
+    precision: Precision = next((name for name in get_args(Precision) if name == record.precision), "float32")
     size, embedding = info.config.get("size"), info.config.get("embedding")
     spec = EncoderSpec(
         model=name, device=device, precision=precision, size=size, embedding=embedding, kernels=record.kernels
@@ -47,16 +47,16 @@ def by_study(reader: Reader, model: str | None = None, device: str = "auto") -> 
     encoder = spec.load()
     if encoder.weights_hash != record.weights_hash or EncoderInfo.of(encoder).embedding_name != record.embedding:
         raise UsageError(f"{name}: not the encoder that {reader.folder} was measured with; name it by `model`")
-    among, how = Among.of(reader), info.identity["resize"]
+    originals, resize = Originals.of_study(reader), info.identity["resize"]
     return Bench(
         encoder=encoder,
         title=record.title or name,
         spec=spec,
         scale=scale_of(reader),
-        resize=next(each for each in get_args(Resize) if each == how),
+        resize=next(name for name in get_args(Resize) if name == resize),
         seed=info.seed,
-        among=among if isinstance(among, Among) else None,
-        unsearched=among if isinstance(among, str) else "",
+        originals=originals if isinstance(originals, Originals) else None,
+        not_searched=originals if isinstance(originals, str) else "",
     )
 
 
@@ -73,9 +73,9 @@ def scale_of(reader: Reader) -> Scale:
 def scale_in_words(scale: Scale) -> str:
     """Where 1 on the ruler comes from."""
     if scale.baseline is None:
-        return f"There is no ruler: {scale.source} give no baseline."
+        return f"There is no scale: {scale.source} give no baseline."
     value = fixed(scale.baseline.value, 3)
-    return f"1 on the ruler is the mean cosine of two different images, {value}, over all pairs of {scale.source}."
+    return f"A relative shift of 1 is two different images: cosine {value}, the mean over all pairs of {scale.source}."
 
 
 def try_study(reader: Reader, model: str | None, device: str) -> Bench | str:

@@ -37,12 +37,11 @@ def browse(
     if importlib.util.find_spec("gradio") is None:
         raise MissingExtra("the page", "app")
     set_up_logging(quiet, lambda line: with_flags(line, app))
-    from embedshift.app.server import page_of, serving, take_port
+    from embedshift.app.server import load_page, serving
     from embedshift.study import load
 
     reader = None if folder is None else load(folder).reader()
-    taken = take_port(port)
-    with serving(page_of(reader, copy_photos, model, device), taken) as (address, thread):
+    with serving(lambda: load_page(reader, copy_photos, model, device), port) as (address, thread):
         say(address)
         if not no_browser and _has_screen():
             import webbrowser

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from embedshift.app import among
-from embedshift.app.among import Among
+from embedshift.app import originals
+from embedshift.app.originals import Originals
 
 RNG = np.random.default_rng(5)
 
@@ -25,14 +25,14 @@ def brute(vectors, own, view):
 def test_the_rank_of_an_image_that_the_study_does_not_have(noise):
     vectors = RNG.normal(size=(40, 6)).astype(np.float32)
     names = [f"image-{place}" for place in range(40)]
-    searched = Among(names, vectors, [f"hash-{place}" for place in range(40)])
+    searched = Originals(names, vectors, [f"hash-{place}" for place in range(40)])
     ranks = set()
     for _ in range(30):
         own = RNG.normal(size=6).astype(np.float32)
         view = (own + noise * RNG.normal(size=6)).astype(np.float32)
         rank, nearest = brute(vectors.astype(float), own.astype(float), view.astype(float))
-        found = searched.find(own, view, "hash of nobody")
-        assert (found.rank, found.nearest, found.of, found.known) == (rank, names[nearest], 41, "")
+        found = searched.search(own, view, "hash of nobody")
+        assert (found.rank, found.nearest, found.images, found.same_image) == (rank, names[nearest], 41, "")
         assert found.cosine == pytest.approx(cosine(vectors[nearest].astype(float), view.astype(float)), abs=1e-6)
         ranks.add(rank)
     assert noise < 1 or len(ranks) > 3
@@ -40,35 +40,35 @@ def test_the_rank_of_an_image_that_the_study_does_not_have(noise):
 
 def test_an_image_of_the_study_is_not_added_again():
     vectors = RNG.normal(size=(10, 6)).astype(np.float32)
-    searched = Among([f"i{place}" for place in range(10)], vectors, [f"h{place}" for place in range(10)])
+    searched = Originals([f"i{place}" for place in range(10)], vectors, [f"h{place}" for place in range(10)])
     view = vectors[4] + 0.01
-    found = searched.find(vectors[4], view, "h4")
-    assert (found.rank, found.of, found.known) == (1, 10, "i4")
+    found = searched.search(vectors[4], view, "h4")
+    assert (found.rank, found.images, found.same_image) == (1, 10, "i4")
     assert found.nearest != "i4"
-    again = searched.find(vectors[4], view)  # as an image of its own it ties with the copy, which counts against it
-    assert (again.rank, again.of, again.nearest) == (2, 11, "i4")
+    again = searched.search(vectors[4], view)  # as an image of its own it ties with the copy, which counts against it
+    assert (again.rank, again.images, again.nearest) == (2, 11, "i4")
 
 
 def test_a_vector_without_direction_is_not_found():
-    searched = Among(["a"], np.ones((1, 3), np.float32), ["h"])
-    assert searched.find(np.zeros(3), np.ones(3)).rank == 0
-    assert searched.find(np.ones(3), np.zeros(3)).rank == 0
+    searched = Originals(["a"], np.ones((1, 3), np.float32), ["h"])
+    assert searched.search(np.zeros(3), np.ones(3)).rank == 0
+    assert searched.search(np.ones(3), np.zeros(3)).rank == 0
 
 
 def test_an_image_leaves_nothing_behind_for_the_next():
     vectors = RNG.normal(size=(10, 6)).astype(np.float32)
-    first, second = (Among(list("abcdefghij"), vectors, list("abcdefghij")) for _ in range(2))
+    first, second = (Originals(list("abcdefghij"), vectors, list("abcdefghij")) for _ in range(2))
     for _ in range(5):
-        first.find(RNG.normal(size=6), RNG.normal(size=6))
+        first.search(RNG.normal(size=6), RNG.normal(size=6))
     own, view = RNG.normal(size=6), RNG.normal(size=6)
-    assert first.find(own, view) == second.find(own, view)
+    assert first.search(own, view) == second.search(own, view)
 
 
 def test_of_a_study(reader, monkeypatch):
-    assert Among.of(reader).ids == reader.rows().filter(view="original").collect()["image_id"].to_list()
-    monkeypatch.setattr(among, "MOST_BYTES", 100)
-    assert "more than 2 GiB" in Among.of(reader)
+    assert Originals.of_study(reader).ids == reader.rows().filter(view="original").collect()["image_id"].to_list()
+    monkeypatch.setattr(originals, "MOST_BYTES", 100)
+    assert "more than 2 GiB" in Originals.of_study(reader)
     poor = dataclasses.replace(reader)
     info = dataclasses.replace(reader.info, config={**reader.info.config, "store": "metrics"})
     poor.__dict__["info"] = info
-    assert "no stored embeddings" in Among.of(poor)
+    assert "no stored embeddings" in Originals.of_study(poor)
