@@ -15,7 +15,7 @@ PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n a
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lowest newest fuzz isa coverage mutants chaos soak audit lint format types docs wheel smoke check clean
+.PHONY: help demo test quick lowest newest fuzz isa opencv coverage mutants chaos soak audit lint format types docs wheel smoke check clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -65,6 +65,13 @@ fuzz: .venv/dev ## Random broken input for what reads files: FUZZ_EXAMPLES of ea
 
 isa: .venv/dev ## The encoders' tests as on a CPU without AVX-512
 	$(AVX2) $(PYTEST) tests/encoders
+
+build/opencv/installed: .venv/dev
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target build/opencv 'opencv-python-headless>=4.10.0.84,<5'
+	touch $@
+
+opencv: build/opencv/installed ## The quick tests of augmentations and images with the newest OpenCV 4
+	PYTHONPATH=$(CURDIR)/build/opencv $(PYTEST) -m 'not slow' tests/augmentations tests/sources
 
 coverage: .venv/dev ## All tests, and which lines of src they run: 95 % at least
 	$(PYTEST) --cov

@@ -7,7 +7,7 @@ from skimage import data
 
 from embedshift.augmentations import load_suite
 from embedshift.augmentations.changes import grid
-from embedshift.augmentations.elastic import LARGEST, REACH, elastic
+from embedshift.augmentations.elastic import REACH, elastic
 from embedshift.sources import images
 
 SIZE = 224
@@ -30,15 +30,15 @@ def drawn_by_albumentations(seed, side):
     return transform
 
 
-@pytest.mark.parametrize("side", [8, 32, 224, 225, REACH, REACH + 1, LARGEST, LARGEST + 1])
+@pytest.mark.parametrize("side", [8, 32, 224, 225, REACH, REACH + 1, 512, 1024])
 def test_places_are_those_that_albumentations_draws(side):
     for seed in range(2):
         maps = drawn_by_albumentations(seed, side).get_params_dependent_on_data({"shape": (side, side, 3)}, {})
         wanted = np.stack([maps["map_x"], maps["map_y"]], axis=2)
         found = elastic(side, 30, np.random.default_rng(seed))
         assert found.dtype == np.float32
-        # A float32 place of some hundred pixels is known to 3e-5 of a pixel.
-        assert np.abs(found - wanted).max() < 7e-5
+        # A float32 place of some hundred pixels is known to 3e-5 of a pixel; the blur of a longer line is approximated.
+        assert np.abs(found - wanted).max() < (7e-5 if side <= REACH else 2e-4)
         assert np.abs(wanted - grid(side)).max() > 0.05
 
 

@@ -19,7 +19,7 @@ def test_what_a_level_hides_the_next_one_hides_alike(name):
     image, family = photo("coffee", SIDE), FAMILIES[name]
     for seed in range(8):
         views = [each.draw(image, seed) for each in family.augmentations(10)]
-        masks = [each.transform.geometry(SIDE, np.random.default_rng(seed)).hidden for each in family.augmentations(10)]
+        masks = [each.geometry(image, seed).hidden for each in family.augmentations(10)]
         for view, mask in zip(views, masks, strict=True):
             np.testing.assert_array_equal(view[~mask], image[~mask])
             np.testing.assert_array_equal(view[mask], views[-1][mask], "the same fill at every level")

@@ -34,7 +34,7 @@ def sampled(pixels, source, mode):
 def test_views_are_scipy_s_samples_at_the_recorded_places(name):
     family = FAMILIES[name]
     for each in family.augmentations():
-        source = each.transform.geometry(SIDE, np.random.default_rng(4)).source
+        source = each.transform.geometry(np.zeros((SIDE, SIDE, 3), np.uint8), np.random.default_rng(4)).source
         assert source.dtype == np.float32
         view = each.draw(image(), 4).astype(int)
         mode = "grid-constant" if name.endswith("_black") else "mirror"

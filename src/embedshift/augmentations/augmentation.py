@@ -10,8 +10,7 @@ import numpy as np
 
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import transforms
-from embedshift.augmentations.chain import Chain
-from embedshift.augmentations.changes import Geometry, Graded, grid
+from embedshift.augmentations.changes import Geometry, Traceable, grid
 from embedshift.augmentations.transforms import Transform
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError, reason
@@ -92,8 +91,8 @@ class Augmentation:
         """
         more: Json = {"grade": dataclasses.asdict(self.grade)} if self.grade else {}
         more |= ({"seeded_by": self.seeded_by} if self.seeded_by else {}) | dict(self.more)
-        if isinstance(self.transform, Chain):
-            return self.transform.describe() | more
+        if isinstance(self.transform, Traceable) and (described := self.transform.describe()) is not None:
+            return described | more
         if not transforms.is_transform(self.transform):
             if self.version is not None:
                 return {"built_in": self.name, "version": self.version, **more}
@@ -190,10 +189,8 @@ class Augmentation:
             image: The original view, uint8 `[S, S, 3]`.
             seed: The view's seed.
         """
-        if isinstance(self.transform, Chain):
+        if isinstance(self.transform, Traceable):
             return self.transform.geometry(image, np.random.default_rng(seed))
-        if isinstance(self.transform, Graded):
-            return self.transform.geometry(len(image), np.random.default_rng(seed))
         if not transforms.is_transform(self.transform):
             return None
         if self._coverer is None:

@@ -1,23 +1,20 @@
 """`Chain`: several augmentations applied one after the other, drawn as one."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from embedshift.arrays import Pixels
-from embedshift.augmentations.changes import Geometry
+from embedshift.augmentations.augmentation import Augmentation
+from embedshift.augmentations.changes import Geometry, Traceable
 from embedshift.config import Json
-
-if TYPE_CHECKING:
-    from embedshift.augmentations.augmentation import Augmentation
 
 
 @dataclass(frozen=True)
-class Chain:
-    """Augmentations applied one after the other: a callable `(image, rng) -> view`."""
+class Chain(Traceable):
+    """Augmentations applied one after the other."""
 
-    steps: "tuple[Augmentation, ...]"
+    steps: tuple[Augmentation, ...]
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         """Draws the view."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Pixels, Values
+from embedshift.config import Json
 
 Mask = NDArray[np.bool_]
 
@@ -132,9 +133,21 @@ class Cover(Change):
         return Geometry(hidden=self.mask(side, parameter, rng))
 
 
+class Traceable:
+    """A callable `(image, rng) -> view` that knows the geometry of its views."""
+
+    def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
+        """Returns the geometry of the view of `image` that an equal `rng` draws; None = unknown."""
+        raise NotImplementedError
+
+    def describe(self) -> Json | None:
+        """Returns a description as JSON; None = the name and the version of its augmentation describe it."""
+        return None
+
+
 @dataclass(frozen=True)
-class Graded:
-    """A change at a fixed strength: a callable `(image, rng) -> view`."""
+class Graded(Traceable):
+    """A change at a fixed strength."""
 
     change: Change
     parameter: float
@@ -143,6 +156,6 @@ class Graded:
         """Draws the view."""
         return self.change(image, self.parameter, rng)
 
-    def geometry(self, side: int, rng: np.random.Generator) -> Geometry | None:
+    def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
         """Returns the geometry of the view that an equal `rng` draws; None = unknown."""
-        return self.change.geometry(side, self.parameter, rng)
+        return self.change.geometry(len(image), self.parameter, rng)

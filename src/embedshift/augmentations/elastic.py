@@ -6,24 +6,27 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from embedshift.arrays import Floats
+from embedshift.arrays import Floats, Values
 from embedshift.augmentations.changes import Geometry, Warp, grid
 from embedshift.augmentations.transforms import INSIDE
 
 # Sigma of the Gaussian, in pixels at every side, as in the paper's scripts.
 SIGMA = 60
-# Pixels. The products take time by the cube of the side: OpenCV's own filter is faster for larger images.
-LARGEST = 512
 # Pixels that the blur reaches to either side. A line that is no longer comes out smooth: `RANK` numbers describe it.
 REACH, RANK = 4 * SIGMA, 24
+# A displacement is a whole number of steps, this many per pixel. The order in which BLAS adds depends on its threads
+# and on the processor; in float64 it changes a displacement by some 1e-16 pixels, and rounding to steps removes that.
+# Coarser steps would move views away from albumentations': with 2^10 steps 1 % of the pixels differ by a level.
+STEPS = 2.0**20
 
 
 def elastic(side: int, alpha: float, rng: np.random.Generator) -> Floats:
     """Returns the place that each pixel shows: its own place, moved by smoothed noise."""
     noise = rng.standard_normal((2, side, side), dtype=np.float32)
     noise /= np.abs(noise).max()
-    smooth = _blurred(noise.reshape(2 * side, side), side) * np.float32(alpha)
-    return np.asarray(grid(side) + cv2.merge([*smooth.reshape(noise.shape)]), np.float32)
+    steps = _blurred(noise.reshape(2 * side, side).astype(np.float64), alpha * STEPS)
+    moved = np.rint(steps, out=steps).astype(np.float32).reshape(noise.shape) / np.float32(STEPS)
+    return np.asarray(grid(side) + cv2.merge([*moved]), np.float32)
 
 
 @dataclass(frozen=True)
@@ -40,27 +43,30 @@ class Elastic(Warp):
         return Geometry(np.where(whole, source, np.float32(np.inf)))
 
 
-def _blurred(fields: Floats, side: int) -> Floats:
-    """Blurs both fields, stacked `[2 * side, side]`."""
-    if side > LARGEST:
-        return np.asarray(cv2.GaussianBlur(fields, (0, 0), SIGMA, borderType=cv2.BORDER_REPLICATE))
-    if side > REACH:
-        return _blur(2 * side) @ (fields @ _blur(side).T)
+def _blurred(fields: Values, factor: float) -> Values:
+    """Blurs both fields, stacked `[2 * side, side]`, and multiplies them by a factor."""
+    tall, side = fields.shape
     spread, gather = _factors(side)
-    return _blur(2 * side) @ (fields @ gather.T) @ spread.T
+    if side <= REACH:
+        return (_blur(tall) @ (fields @ gather.T) * factor) @ spread.T
+    spread_down, gather_down = _factors(tall)
+    return (spread_down @ (gather_down @ (fields @ gather.T)) * factor) @ spread.T
 
 
 @functools.cache
-def _factors(side: int) -> tuple[Floats, Floats]:
-    """Two matrices whose product is the Gaussian, `[side, RANK]` and `[RANK, side]`, up to float32's rounding."""
-    blur = _blur(side).astype(np.float64)
-    basis = np.linalg.qr(blur @ np.random.default_rng(0).standard_normal((side, min(side, RANK))))[0]
-    return basis.astype(np.float32), (basis.T @ blur).astype(np.float32)
+def _factors(length: int) -> tuple[Values, Values]:
+    """Returns two matrices whose product is the Gaussian, `[length, rank]` and `[rank, length]`."""
+    blur = _blur(length)
+    rank = min(length, max(RANK, length // 10))
+    basis = np.linalg.qr(blur @ np.random.default_rng(0).standard_normal((length, rank)))[0]
+    return basis, basis.T @ blur
 
 
 @functools.cache
-def _blur(side: int) -> Floats:
-    """Returns the Gaussian as a matrix `[side, side]` that acts on a line of pixels."""
-    weights = cv2.getGaussianKernel(round(8 * SIGMA + 1) | 1, SIGMA, cv2.CV_32F)
-    lines, alone = np.eye(side, dtype=np.float32), np.ones(1, np.float32)
-    return np.asarray(cv2.sepFilter2D(lines, cv2.CV_32F, alone, weights, borderType=cv2.BORDER_REPLICATE))
+def _blur(length: int) -> Values:
+    """Returns the Gaussian as a matrix `[length, length]` that acts on a line of pixels."""
+    weights = cv2.getGaussianKernel(2 * REACH + 1, SIGMA, cv2.CV_32F).astype(np.float64)
+    rows, offsets = np.ogrid[:length, -REACH : REACH + 1]
+    matrix = np.zeros((length, length))
+    np.add.at(matrix, (rows, np.clip(rows + offsets, 0, length - 1)), weights.T)
+    return matrix

@@ -42,8 +42,8 @@ def motion_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pix
 def motion_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
     """Returns the mean of the places that each pixel shows; the one-sided kernel puts them all on one side."""
     kernel, (across, down) = _streak(side, severity, rng)
-    x = kernel.sum(axis=0, dtype=np.float64) @ (np.arange(kernel.shape[1]) - across)
-    y = kernel.sum(axis=1, dtype=np.float64) @ (np.arange(kernel.shape[0]) - down)
+    x = (kernel.sum(axis=0, dtype=np.float64) * (np.arange(kernel.shape[1]) - across)).sum()
+    y = (kernel.sum(axis=1, dtype=np.float64) * (np.arange(kernel.shape[0]) - down)).sum()
     return grid(side) + np.array([x, y], np.float32)
 
 

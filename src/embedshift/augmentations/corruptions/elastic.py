@@ -28,7 +28,7 @@ def elastic_source(side: int, severity: float, rng: np.random.Generator) -> Floa
     # The second step finds the first one's image mirrored beyond its edge.
     mirrored = side - 0.5 - np.abs(side - 0.5 - (np.abs(places + 0.5) - 0.5))
     back = cv2.invertAffineTransform(affine)
-    return np.asarray(mirrored @ back[:, :2].T + back[:, 2], np.float32)
+    return np.asarray(mirrored[..., :1] * back[:, 0] + mirrored[..., 1:] * back[:, 1] + back[:, 2], np.float32)
 
 
 def _moves(side: int, severity: float, rng: np.random.Generator) -> tuple[Values, Floats]:

@@ -30,17 +30,17 @@ class Mixed(Tones):
         return Geometry(self.source(side, parameter, rng))
 
 
-def corruption(name: str, change: Change, *, more: dict[str, Any] | None = None) -> Family:
+def corruption(name: str, change: Change, *, version: int = 1, more: dict[str, Any] | None = None) -> Family:
     """Makes a corruption as a family; its parameter is the severity, and only the five published ones exist."""
     return Family(
         name, "corruptions", change, "severity", 0, SEVERITIES,
-        whole=True, published=True, more=more or {},
+        whole=True, published=True, version=version, more=more or {},
     )  # fmt: skip
 
 
-def add(name: str, change: Change) -> None:
+def add(name: str, change: Change, version: int = 1) -> None:
     """Registers a corruption."""
-    family.add(corruption(name, change))
+    family.add(corruption(name, change, version=version))
 
 
 def at(severity: float, *published: T) -> T:

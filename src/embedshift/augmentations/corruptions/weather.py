@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from embedshift.arrays import Floats, Pixels
+from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.changes import Tones
 from embedshift.augmentations.corruptions.standard import (
     SIDE,
@@ -12,7 +12,7 @@ from embedshift.augmentations.corruptions.standard import (
     dragged,
     smoothed,
     streak,
-    stretched,
+    stretch,
     to_pixels,
     to_side,
 )
@@ -42,9 +42,20 @@ def _falling(severity: float, rng: np.random.Generator) -> Floats:
     )
     kernel, anchor = streak(radius, sigma, rng.uniform(-135, -45))
     noise = np.float32(mean) + np.float32(sd) * rng.standard_normal((SIDE, SIDE), np.float32)
-    flakes = stretched(noise, size)
+    flakes = _enlarged(noise, size)
     flakes[flakes < least] = 0
     return np.asarray(np.rint(dragged(to_pixels(255 * flakes), kernel, anchor)), np.float32)
+
+
+def _enlarged(noise: Floats, factor: float) -> Values:
+    """As `stretched`, in float64: OpenCV 4 would round places to 1/32 of a pixel, and show other flakes."""
+    step, start = stretch(len(noise), factor)
+    places = start + step * np.arange(len(noise))
+    before = places.astype(int)
+    after = np.minimum(before + 1, len(noise) - 1)
+    part = places - before
+    rows = noise[before] * (1 - part[:, None]) + noise[after] * part[:, None]
+    return np.asarray(rows[:, before] * (1 - part) + rows[:, after] * part)
 
 
 def fog(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
@@ -119,7 +130,7 @@ def _water(liquid: Floats) -> Floats:
     return np.asarray(light / max(float(light.max()), 1.0), np.float32)
 
 
-add("snow", Tones(snow))
+add("snow", Tones(snow), version=2)
 add("fog", Tones(fog))
 add("brightness", Tones(brightness))
 add("spatter", Tones(spatter))

@@ -16,7 +16,7 @@ def color_jitter(image: Pixels, amount: float, rng: np.random.Generator) -> Pixe
     """Changes brightness, contrast, saturation and hue, in this order, each up or down."""
     brightness, contrast, saturation, turn = signs(rng, 4) * amount
     bright = np.minimum(image * np.float32((1 + brightness) / 255), 1)
-    mean = np.float32(GREY[0] @ cv2.mean(bright)[:3])
+    mean = np.float32((GREY[0] * cv2.mean(bright)[:3]).sum())
     harder = np.clip(mean + (bright - mean) * np.float32(1 + contrast), 0, 1)
     return _pixels(_turned(np.clip(_saturated(harder, 1 + saturation), 0, 1), 360 * turn))
 

@@ -69,7 +69,7 @@ def _similar(
     """Returns the places of an image turned and scaled around its centre, then shifted by fractions of the side."""
     turn, centre, (across, down) = np.deg2rad(degrees), (side - 1) / 2, np.multiply(shift, side)
     back = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale
-    start = centre - back @ (centre + across, centre + down)
+    start = centre - (back * (centre + across, centre + down)).sum(axis=1)
     return np.asarray(cv2.transform(grid(side), np.column_stack([back, start])), np.float32)
 
 
