@@ -13,6 +13,7 @@ from embedshift.encoders.trial import Trials
 from embedshift.encoders.verdict import Cost
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.ready import ready
+from embedshift.store.info import write_content
 from support import command, models
 
 
@@ -101,7 +102,7 @@ def test_kernels_that_cannot_be_had_are_one_line(photos, model, machine, tmp_pat
     first_lost(study)
     info = json.loads((study.folder / "study.json").read_text())
     info["encoder"]["kernels"] = ["products", "of tomorrow"]
-    (study.folder / "study.json").write_text(json.dumps(info))
+    write_content(study.folder, info)
     again = run(photos, study.folder, model, precision="float32")
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1

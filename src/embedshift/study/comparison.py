@@ -20,7 +20,7 @@ from embedshift.statistics.tolerance import by_family
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.naming import tails
 from embedshift.store.reader import Reader
-from embedshift.store.shards import write_whole
+from embedshift.store.table_files import write_table
 from embedshift.study import checks, numbers
 from embedshift.study.study import Study, load
 from embedshift.study.tolerances import tolerances
@@ -120,9 +120,9 @@ class Comparison:
         folder = _folder(out)
         written: list[Path] = []
         for name, table in self.tables.items():
-            for ending, write in (("csv", table.write_csv), ("parquet", table.write_parquet)):
+            for ending in ("csv", "parquet"):
                 written.append(folder / f"{name}.{ending}")
-                write_whole(written[-1], write)
+                write_table(written[-1], table)
         for name in possible_figures(self):
             drawn = self.figure(name)
             written += [save(drawn, folder / "figures" / f"compare_{name}.{ending}") for ending in formats]

@@ -138,7 +138,7 @@ def clusters(reader: Reader) -> pl.DataFrame:
     return clusters_of(matrix, names, tree_of(reader).linkage)
 
 
-TABLES = (
+TABLES: tuple[Table[Reader], ...] = (
     Table("pairwise", pairwise, possible=lambda reader: reader.has_pairs, takes=FEW),
     Table("clusters", clusters, possible=lambda reader: reader.has_pairs, takes=FEW),
 )
