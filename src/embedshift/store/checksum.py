@@ -38,12 +38,7 @@ def state_of(path: Path) -> State:
 
 
 def file_checksum(path: Path) -> str:
-    """Returns the SHA-256 of a file; reads it again only if it has changed.
-
-    Raises:
-        Damaged: The disk cannot read it.
-        EmbedshiftError: It cannot be read for another reason.
-    """
+    """Returns the SHA-256 of a file; reads it again only if it has changed."""
     try:
         state = state_of(path)
         if path not in _KNOWN or _KNOWN[path][0] != state:
@@ -64,12 +59,7 @@ def remember(path: Path, checksum: str) -> None:
 
 
 def with_checksum(content: Mapping[str, Any]) -> Json:
-    """Returns JSON content with a checksum of its own fields.
-
-    Example:
-        >>> is_intact(with_checksum({"seed": 0})), is_intact(with_checksum({"seed": 0}) | {"seed": 1})
-        (True, False)
-    """
+    """Returns JSON content with a checksum of its own fields."""
     plain: Json = json.loads(json.dumps(content))  # as it is read again: without tuples
     return plain | {"checksum": _of_fields(plain)}
 
@@ -80,12 +70,7 @@ def is_intact(content: Mapping[str, Any]) -> bool:
 
 
 def rows_checksum(table: pa.Table, sums: bytes) -> str:
-    """Returns the SHA-256 of a shard's rows and sums, whatever Parquet makes of them; equal for two runs of one study.
-
-    Args:
-        table: The rows.
-        sums: The sums, as stored in the metadata.
-    """
+    """The SHA-256 of a shard's rows and sums, whatever Parquet makes of them; equal for two runs of one study."""
     hasher = hashlib.sha256(sums)
     for name, column in zip(table.column_names, table.columns, strict=True):
         hasher.update(f"\n{name}\n".encode("utf-8", "surrogateescape"))

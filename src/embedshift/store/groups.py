@@ -17,15 +17,7 @@ from embedshift.store.parts import Part
 
 @dataclass(frozen=True)
 class ShardGroup:
-    """Consecutive images of a study.
-
-    Args:
-        start: Number of images before it.
-        paths: The shards that contain it.
-        checksums: Their checksums.
-        first: Number of rows of the first shard before it.
-        count: Number of its rows.
-    """
+    """Consecutive images of a study."""
 
     start: int
     paths: tuple[Path, ...]
@@ -34,11 +26,7 @@ class ShardGroup:
     count: int
 
     def rows(self) -> pl.LazyFrame:
-        """Returns its rows.
-
-        Raises:
-            EmbedshiftError: Its shards cannot be read, or are not those of the study.
-        """
+        """Returns its rows."""
         for path, checksum in zip(self.paths, self.checksums, strict=True):
             if file_checksum(path) != checksum:
                 raise EmbedshiftError(f"{path}: the shard changed while the tables were being made")
@@ -52,12 +40,7 @@ def scan(paths: Sequence[Path]) -> pl.LazyFrame:
 
 
 def groups_of(parts: Sequence[Part], over: Over) -> Groups:
-    """Returns the rows of a study's shards in groups.
-
-    Args:
-        parts: The shards, at least one.
-        over: The map that calls functions with the groups.
-    """
+    """Returns the rows of a study's shards in groups."""
     images = sum(part.record.images for part in parts)
     first = next((part for part in parts if part.record.images), None)
     whole = scan([part.path for part in parts])

@@ -224,12 +224,7 @@ class StudyInfo(Model):
 
 
 def hash_of(identity: Mapping[str, Any]) -> str:
-    """Returns the hash that shards and study.json carry.
-
-    Example:
-        >>> hash_of({"seed": 0, "size": 32}) == hash_of({"size": 32, "seed": 0})
-        True
-    """
+    """Returns the hash that shards and study.json carry."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -258,11 +253,7 @@ def read_content(folder: Path) -> Json:
 
 
 def read_info(folder: Path) -> StudyInfo:
-    """Reads the study in a folder.
-
-    Raises:
-        UsageError: There is none, another version of embedshift wrote it, or no run wrote it in this form.
-    """
+    """Reads the study in a folder."""
     content = read_content(folder)
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:

@@ -37,15 +37,7 @@ _READ: dict[Path, tuple[State, Part]] = {}
 
 
 def present(folder: Path, count: int) -> dict[int, Path]:
-    """Returns the existing parts by index, in order, without reading them.
-
-    Args:
-        folder: The study's folder.
-        count: Number of parts of the study.
-
-    Raises:
-        UsageError: A file looks like a part but is none, such as a copy made by a file-sharing program.
-    """
+    """Returns the existing parts by index, in order, without reading them."""
     place = folder / "shards"
     names = {path.name for path in place.iterdir()} if place.is_dir() else set()
     paths = {index: path for index in range(count) if (path := shard_path(folder, index)).name in names}
@@ -68,13 +60,7 @@ def checksums_of(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def outcomes(paths: Iterable[Path], info: StudyInfo | None) -> list[Part | EmbedshiftError]:
-    """Returns each part, or the error why it cannot be used; reads a file again only if it has changed.
-
-    Args:
-        paths: Paths of shards.
-        info: The content of study.json, if there is one. Where it lacks a shard, as after a killed run, the rows are
-            checked in its place.
-    """
+    """Returns each part, or the error why it cannot be used; reads a file again only if it has changed."""
     known = {path: _known(path, info) for path in paths}
     # Tables ask for the parts a hundred times; starting threads each time would take longer than all else.
     unread = [path for path, part in known.items() if part is None]
@@ -86,12 +72,7 @@ def outcomes(paths: Iterable[Path], info: StudyInfo | None) -> list[Part | Embed
 
 
 def parts(folder: Path, info: StudyInfo) -> list[Part]:
-    """Returns all parts of a study, in order; for an unfinished one those that exist.
-
-    Raises:
-        EmbedshiftError: A part is damaged, missing, duplicated or of another study, or all parts together differ from
-            study.json.
-    """
+    """Returns all parts of a study, in order; for an unfinished one those that exist."""
     paths = present(folder, info.parts)
     usable: list[Part] = []
     for part in outcomes(paths.values(), info):

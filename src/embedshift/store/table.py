@@ -33,10 +33,10 @@ class Table(Generic[Source]):
     name: str
     make: Callable[[Source], pl.DataFrame]
     reads: tuple[str, ...] = ()
-    possible: Callable[[Source], object] = lambda _: True
-    takes: str = ""
+    is_available: Callable[[Source], object] = lambda _: True
+    requires: str = ""
     settings: Callable[[Source], Mapping[str, str]] | None = None
-    of_images: bool = False
+    per_image: bool = False
     names: tuple[str, ...] = ()
 
 

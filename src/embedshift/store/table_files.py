@@ -9,18 +9,13 @@ import pyarrow.parquet as pq
 
 from embedshift.errors import UsageError, reason
 from embedshift.store.info import StudyInfo, TableRecord, read_info
-from embedshift.store.naming import Naming
+from embedshift.store.naming import ImageNaming
 from embedshift.store.shards import write_whole
 
 
 @dataclass(frozen=True)
 class Written:
-    """What study.json records of files that were written after the shards.
-
-    Args:
-        files: Name of a file in the folder → its SHA-256.
-        tables: Name of a table → how it was made.
-    """
+    """What study.json records of files that were written after the shards."""
 
     files: dict[str, str] = field(default_factory=dict)
     tables: dict[str, TableRecord] = field(default_factory=dict)
@@ -40,14 +35,7 @@ def write_table(path: Path, table: pl.DataFrame) -> str:
 
 
 def read_table(folder: Path, name: str, info: StudyInfo, image_ids: Callable[[], Iterable[str]]) -> pl.DataFrame:
-    """Reads a table, and restores the names of images if its file holds their hashes.
-
-    Args:
-        folder: The study's folder.
-        name: Name of the table.
-        info: The content of study.json.
-        image_ids: Function that returns the names of the study's images.
-    """
+    """Reads a table, and restores the names of images if its file holds their hashes."""
     path = table_path(folder, name)
     try:
         table = pl.read_parquet(path, glob=False)
@@ -58,31 +46,20 @@ def read_table(folder: Path, name: str, info: StudyInfo, image_ids: Callable[[],
     hidden = [column for column in info.tables[name].hidden if column in table.columns] if name in info.tables else []
     if not hidden:
         return table
-    hashes = Naming({}, pictures=False)
+    hashes = ImageNaming({}, pictures=False)
     names = {hashes.image(image_id): image_id for image_id in image_ids()}
     return table.with_columns(pl.col(hidden).replace(names))
 
 
 def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Replaces the names of images in a table by hashes.
-
-    Example:
-        >>> with_hashes(pl.DataFrame({"image_id": ["a/b.jpg"], "rank": [1]}), ["image_id"]).row(0)
-        ('image-579a090e', 1)
-    """
-    hashes = Naming({}, pictures=False)
+    """Replaces the names of images in a table by hashes."""
+    hashes = ImageNaming({}, pictures=False)
     names = {name: hashes.image(name) for column in columns for name in table[column].drop_nulls().unique()}
     return table.with_columns(pl.col(columns).replace(names)) if columns else table
 
 
 def record(folder: Path, files: Mapping[str, str], tables: Mapping[str, TableRecord] | None = None) -> None:
-    """Adds files that were written to study.json, and forgets figures and reports that are gone.
-
-    Args:
-        folder: The study's folder.
-        files: Name of a file in the folder → its SHA-256.
-        tables: Name of a table → how it was made.
-    """
+    """Adds files that were written to study.json, and forgets figures and reports that are gone."""
     info = read_info(folder)  # as it is now: a run may have written it meanwhile
     known = {**info.files, **files}
     known = {name: checksum for name, checksum in known.items() if not is_shown(name) or (folder / name).exists()}
