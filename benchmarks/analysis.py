@@ -27,7 +27,7 @@ from linked import link_study
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.revised import read_shard, say_counts, say_metrics
+from support.revised import read_shard, record_shards, say_counts, say_metrics
 from support.synthetic import make_study
 
 # VmHWM and not ru_maxrss, which a child inherits from the process that started it.
@@ -96,6 +96,7 @@ def write_shards(folder: Path, images: int, dim: int, size: int = 2_048) -> None
                 part.schema.get_field_index(name), part.schema.field(name), pa.array(column, from_pandas=True)
             )
         write_shard(study.folder, part, replace(record, index=index, images=count))
+    record_shards(folder)
     say_counts(folder, images, images * rows)
 
 

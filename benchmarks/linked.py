@@ -13,7 +13,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from embedshift.store import parts
-from embedshift.store.checksum import Digests
 from embedshift.store.shards import ShardRecord, read_record, shard_path, write_shard
 
 DISTINCT = 4
@@ -25,7 +24,7 @@ def link_study(folder: Path, images: int, dim: int, size: int) -> int:
     Returns:
         The number of images.
     """
-    from support.revised import read_shard, say_counts, say_metrics
+    from support.revised import read_shard, record_shards, say_counts, say_metrics
     from support.synthetic import make_study
 
     shards = -(-images // size)
@@ -39,6 +38,7 @@ def link_study(folder: Path, images: int, dim: int, size: int) -> int:
         write_shard(folder, bare.drop_columns(["embedding"]), record)
     for index in range(few, shards):
         os.link(shard_path(folder, index % few), shard_path(folder, index))
+    record_shards(folder)
     say_counts(folder, images, table.num_rows // size * images)
     return images
 
@@ -46,8 +46,8 @@ def link_study(folder: Path, images: int, dim: int, size: int) -> int:
 def take_links_for_shards() -> None:
     """Lets this process read such a study: a link may hold another shard than its name says."""
 
-    def read(path: Path) -> tuple[ShardRecord, Digests, int]:
-        record, digests, rows = read_record(path)
-        return replace(record, index=int(path.stem.removeprefix("part-"))), digests, rows
+    def read(path: Path) -> tuple[ShardRecord, str, int]:
+        record, checksum, rows = read_record(path)
+        return replace(record, index=int(path.stem.removeprefix("part-"))), checksum, rows
 
     parts.__dict__["read_record"] = read

@@ -23,7 +23,7 @@ from embedshift.store.shards import shard_path, write_shard
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.revised import read_shard, say_counts
+from support.revised import read_shard, record_shards, say_counts
 from support.synthetic import make_study
 
 SHARD = 2_048
@@ -98,6 +98,7 @@ def write_study(folder: Path, images: int, dim: int, augmentations: int) -> None
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dim)
         part = part.set_column(part.schema.get_field_index("embedding"), part.schema.field("embedding"), column)
         write_shard(study.folder, part, replace(record, index=index, images=count))
+    record_shards(folder)
     say_counts(folder, images, images * (1 + augmentations))
 
 

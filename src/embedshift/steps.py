@@ -23,9 +23,11 @@ from embedshift.store import folder, shards
 from embedshift.store.changed import later, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.forked import refuse_fork
-from embedshift.store.info import Counts, EncoderRecord, StudyInfo
+from embedshift.store.info import Counts, EncoderRecord, StudyInfo, read_info
 from embedshift.store.lock import locked
+from embedshift.store.parts import checksums_of
 from embedshift.store.reader import Reader
+from embedshift.store.table_files import Written
 from embedshift.store.tables import write_tables
 from embedshift.store.writer import ShardWriter
 
@@ -77,7 +79,8 @@ def run_study(
         on_start(Start(out, len(ids), through, complete, study.source.skipped))
         if complete:
             return Reader(out)
-        study_info(study, list(done.values()), complete=False).write(out)
+        tables = _tables_of(out)
+        study_info(study, out, list(done.values()), tables, complete=False).write(out)
         shards.write_failures(out, list(done.values()))
 
         def written(record: shards.ShardRecord) -> None:
@@ -94,17 +97,20 @@ def run_study(
             raise EmbedshiftError(
                 f"no image could be measured: all {len(ids)} failed, first {first.image_id}: {first.reason}"
             )
+        study_info(study, out, records, tables, complete=False).write(out)
         with find_map(config.engine) as over:
             # Workers on other machines need the absolute path.
-            write_tables(Reader(out.absolute() if config.engine == "ray" else out, over=over))
+            tables = write_tables(Reader(out.absolute() if config.engine == "ray" else out, over=over))
         if copied := copies(Reader(out)):
             log.warning(copies_line(copied))
-        study_info(study, records, complete=True).write(out)
+        study_info(study, out, records, tables, complete=True).write(out)
     return Reader(out)
 
 
-def study_info(study: StudyContext, records: Sequence[shards.ShardRecord], *, complete: bool) -> StudyInfo:
-    """Returns the content of study.json for a study and its finished shards."""
+def study_info(
+    study: StudyContext, out: Path, records: Sequence[shards.ShardRecord], tables: Written, *, complete: bool
+) -> StudyInfo:
+    """Returns the content of study.json for a study, its finished shards and its tables."""
     config, plan = study.config, study.plan
     seconds: Counter[str] = Counter()
     for record in records:
@@ -133,7 +139,18 @@ def study_info(study: StudyContext, records: Sequence[shards.ShardRecord], *, co
         ),
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
         versions={name: importlib.metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        files=checksums_of(shards.shard_path(out, record.index) for record in records) | tables.files,
+        tables=tables.tables,
     )
+
+
+def _tables_of(out: Path) -> Written:
+    """Returns what study.json records of the tables of an earlier run, some of which may be kept."""
+    if not Reader(out).exists():
+        return Written()
+    info = read_info(out)
+    files = {name: checksum for name, checksum in info.files.items() if name.startswith("tables/")}
+    return Written(files, dict(info.tables))
 
 
 def _encoder_record(study: StudyContext) -> EncoderRecord:

@@ -1,12 +1,11 @@
 """Views are searched for among the originals of a study and the vectors of a gallery beside them."""
 
-import json
-
 import numpy as np
 import polars as pl
 import pytest
 
 from embedshift.errors import UsageError
+from embedshift.store.info import write_content
 from support import revised
 from support.synthetic import make_study
 
@@ -125,17 +124,15 @@ def without_vectors(folder):
 
 def unfinished(folder):
     other = make_study(folder / "fifth", 8, NAMES, dim=6)
-    file = other.folder / "study.json"
-    file.write_text(file.read_text().replace('"complete": true', '"complete": false'))
+    write_content(other.folder, other.info() | {"complete": False})
     return other.folder
 
 
 def another_embedding(folder):
     other = make_study(folder / "sixth", 8, NAMES, dim=6)
-    file = other.folder / "study.json"
-    content = json.loads(file.read_text())
+    content = other.info()
     content["encoder"]["embedding"] = "mean of the tokens"
-    file.write_text(json.dumps(content))
+    write_content(other.folder, content)
     return other.folder
 
 

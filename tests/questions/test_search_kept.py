@@ -10,8 +10,7 @@ import pytest
 from embedshift.errors import UsageError
 from embedshift.questions.search import tables
 from embedshift.questions.search.settings import settings
-from embedshift.store.labels import labels_of, shards_hash
-from embedshift.store.tables import write_tables
+from embedshift.store.tables import update_tables
 from support.revised import revise_embeddings, without_vectors
 from support.synthetic import make_study
 
@@ -51,9 +50,9 @@ def test_another_time_of_the_files_changes_nothing(study, searches):
 
 
 def test_tables_are_made_again_when_a_shard_changes(study, searches):
-    before, old = study.search_ranks(), shards_hash(study.folder)
+    before, old = study.search_ranks(), study.reader().measured_checksum()
     revise_embeddings(study, lambda vectors: np.roll(vectors, 3, axis=0), shard=1)
-    assert shards_hash(study.folder) != old
+    assert study.reader().measured_checksum() != old
     study.write_tables()
     assert len(searches) == 1
     assert not study.search_ranks().equals(before)
@@ -117,16 +116,26 @@ def test_without_vectors_one_line_says_what_the_search_takes(tmp_path):
             ask()
 
 
-def test_labels_say_what_a_table_was_made_from(study):
-    assert labels_of(study.folder, "search_ranks") == {"version": "1", "queries": "2000", "gallery": ""}
-    assert labels_of(study.folder, "summary") == {}
-    assert labels_of(study.folder, "no_such_table") == {}
+def test_study_json_records_what_a_table_was_made_with(study):
+    reader = study.reader()
+    assert reader.kept_settings("search_ranks") == {"version": "1", "queries": "2000", "gallery": ""}
+    assert reader.kept_settings("summary") == {}
+    assert reader.kept_settings("no_such_table") == {}
+
+
+def test_a_table_that_differs_from_study_json_is_made_again(study, searches):
+    before = study.search_ranks()
+    path = study.folder / "tables" / "search_ranks.parquet"
+    before.with_columns(rank=pl.lit(7)).write_parquet(path)
+    study.write_tables()
+    assert len(searches) == 1
+    assert study.search_ranks().equals(before)
 
 
 def test_files_without_pictures_hold_hashes_and_the_study_still_names_its_images(study, searches):
     before = study.search_ranks(), study.duplicates(), study.table("search_neighbours")
     reader = replace(study.reader(), pictures=False)
-    write_tables(reader)
+    update_tables(reader)
     assert searches == [], "other names are no other search"
     for name, table in zip(("search_ranks", "duplicates", "search_neighbours"), before, strict=True):
         stored = pl.read_parquet(study.folder / "tables" / f"{name}.parquet")
@@ -143,7 +152,7 @@ def test_files_without_pictures_hold_hashes_and_the_study_still_names_its_images
 def test_names_of_a_gallery_are_hidden_too(study, tmp_path):
     other = make_study(tmp_path / "other", ["jane.png", "joe.png"], ("noise", "blur"), dim=6, seed=3)
     study.search(gallery=other.folder)
-    write_tables(replace(study.reader(), pictures=False))
+    update_tables(replace(study.reader(), pictures=False))
     stored = pl.read_parquet(study.folder / "tables" / "search_neighbours.parquet")["other"]
     assert stored.str.starts_with("gallery:image-").any()
     assert not stored.str.contains("jane|joe").any()
@@ -159,7 +168,7 @@ def test_a_table_that_is_lost_takes_the_gallery_with_it(study, tmp_path, lost, c
     assert caplog.text.count("without the previous gallery") == 1
     assert study.table("gallery_sizes").filter(kind="measured")["images"].max() == 24
     assert not study.table("search_neighbours")["other"].str.starts_with("gallery:").any()
-    assert labels_of(study.folder, "gallery_sizes")["gallery"] == ""
+    assert study.reader().kept_settings("gallery_sizes")["gallery"] == ""
 
 
 def test_a_table_that_cannot_be_read_is_one_line(study):

@@ -20,6 +20,7 @@ from embedshift.questions.search.thumbnails import thumbnails
 from embedshift.report import page
 from embedshift.report.searches import sentences
 from embedshift.report.section import PageInput
+from embedshift.store.info import write_content
 from support.search_tables import RATES, SIZES, recalled, searched
 from support.synthetic import make_study
 
@@ -217,7 +218,7 @@ def test_thumbnails_keep_within_their_budget(study):
 def test_without_vectors_one_line_says_what_it_needs(tmp_path):
     made = make_study(tmp_path / "study", 9, ["noise"])
     info = json.loads((made.folder / "study.json").read_text())
-    (made.folder / "study.json").write_text(json.dumps(info | {"config": info["config"] | {"store": "metrics"}}))
+    write_content(made.folder, info | {"config": info["config"] | {"store": "metrics"}})
     html = html_of(made.reader())
     assert "did not store them. Run it with store all." in words(html)
     assert "<table" not in html
@@ -254,8 +255,8 @@ def test_only_the_bundled_encoder_is_called_a_poor_retriever(tmp_path, encoder):
 
 
 def test_the_gallery_of_the_search_is_named(tmp_path):
-    from embedshift.store.labels import write_labelled
-
     made = make_study(tmp_path / "study", 9, ["noise"])
-    write_labelled(made.folder, "search_ranks", made.table("search_ranks"), {"gallery": "catalogue.npy|abc"})
+    content = made.info()
+    content["tables"]["search_ranks"]["settings"] = {"gallery": "catalogue.npy|abc"}
+    write_content(made.folder, content)
     assert "A search among the 9 images and those of the gallery catalogue.npy ranks" in words(html_of(made.reader()))

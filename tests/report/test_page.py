@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from embedshift.errors import EmbedshiftError
+from embedshift.store.info import write_content
 from embedshift.store.shards import Failure
 from support.report_fixtures import CLOSING, NASTY
 from support.synthetic import make_study
@@ -153,9 +154,7 @@ def test_an_unfinished_study_says_so(tmp_path):
     (study.folder / "shards" / "part-00002.parquet").unlink()
     (study.folder / "failures.parquet").unlink()
     info = study.info()
-    (study.folder / "study.json").write_text(
-        json.dumps(info | {"complete": False, "counts": info["counts"] | {"measured": 0}})
-    )
+    write_content(study.folder, info | {"complete": False, "counts": info["counts"] | {"measured": 0}})
     study.report(figures=[])
     said = Reader((study.folder / "report.html").read_text()).said
     assert "Unfinished: 10 of 20 images." in said
@@ -167,7 +166,7 @@ def test_an_unfinished_study_says_so(tmp_path):
 def test_nothing_measured_yet(tmp_path):
     study = make_study(tmp_path / "study", 4, with_tables=False)
     (study.folder / "shards" / "part-00000.parquet").unlink()
-    (study.folder / "study.json").write_text(json.dumps(study.info() | {"complete": False}))
+    write_content(study.folder, study.info() | {"complete": False})
     with pytest.raises(EmbedshiftError, match="no image is measured yet"):
         study.report()
 

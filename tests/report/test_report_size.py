@@ -1,7 +1,5 @@
 """At most 10 MB whatever the number of images."""
 
-import json
-
 import numpy as np
 import pyarrow as pa
 from PIL import Image
@@ -10,6 +8,7 @@ from embedshift.augmentations.paper import PAPER
 from embedshift.questions.examples.extremes import extremes
 from embedshift.sources import note_roots
 from embedshift.sources.images import pixels_hash
+from embedshift.store.info import write_content
 from support.revised import revise_shard
 from support.synthetic import make_study
 
@@ -29,7 +28,7 @@ def as_if_measured(rows, shown):
 def test_six_thousand_images_of_the_worst_kind(tmp_path):
     study = make_study(tmp_path / "study", 6_000, dim=4, grid=(2, 2), shard_size=2_000, with_tables=False)
     info = study.info()
-    (study.folder / "study.json").write_text(json.dumps(info | {"encoder": info["encoder"] | {"size": 224}}))
+    write_content(study.folder, info | {"encoder": info["encoder"] | {"size": 224}})
     (tmp_path / "study" / "pictures").mkdir()
     rng, shown = np.random.default_rng(0), dict[str, str]()
     for name in PAPER:

@@ -1,156 +1,209 @@
-"""The checksum of a shard: what it is over, and that no bit escapes it."""
+"""The checksums of shards: what they are over, and that no bit escapes them."""
 
 import hashlib
+import json
 import random
-import re
 import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from embedshift.errors import EmbedshiftError
-from embedshift.store import checksum
-from embedshift.store.checksum import Damaged, digests
-from embedshift.store.labels import shards_hash
-from embedshift.store.shards import SUMS_KEY, read_record, shard_path
+from embedshift.store import checksum, shards
+from embedshift.store.checksum import Damaged, file_checksum, rows_checksum, with_checksum
+from embedshift.store.info import read_content, write_content
+from embedshift.store.parts import outcomes
+from embedshift.store.shards import METADATA_KEY, SUMS_KEY, read_record, shard_path
 from support.revised import revise_embeddings, revise_shard
 from support.synthetic import make_study
 
 NAMES = ["noise", "blur"]
-# The file's checksum stands behind its key and two bytes.
-DIGEST = re.compile(rb"embedshift\.checksum..([0-9a-f]{64})", re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def shard(tmp_path_factory) -> Path:
-    return shard_path(make_study(tmp_path_factory.mktemp("made") / "study", 6, NAMES, with_tables=False).folder, 0)
+def made(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("made") / "study", 6, NAMES, with_tables=False)
 
 
 @pytest.fixture
-def copy(shard, tmp_path) -> Path:
-    (tmp_path / "shards").mkdir()
-    return Path(shutil.copy(shard, tmp_path / "shards"))
+def study(made, tmp_path):
+    return type(made)(Path(shutil.copytree(made.folder, tmp_path / "study")))
 
 
-def test_a_checksum_is_that_of_the_file_with_zeros_in_its_place(shard):
-    content = shard.read_bytes()
-    (found,) = DIGEST.finditer(content)
-    zeros = content[: found.start(1)] + b"0" * 64 + content[found.end(1) :]
-    assert digests(shard).file == hashlib.sha256(zeros).hexdigest() == found[1].decode()
+@pytest.fixture
+def unfinished(study):
+    """As a killed run leaves it: study.json does not record the shard."""
+    write_content(study.folder, study.info() | {"complete": False, "files": {}})
+    return study
 
 
-def test_the_second_is_that_of_the_rows_and_the_sums(shard):
-    content = shard.read_bytes()
-    footer = int.from_bytes(content[-8:-4], "little")
-    rows = content[: -8 - footer]
-    assert digests(shard).rows == hashlib.sha256(rows + pq.read_metadata(shard).metadata[SUMS_KEY]).hexdigest()
+def test_study_json_records_the_sha_256_of_every_file(study):
+    study.report(figures=["l2_density"], formats=["svg"])
+    files = [path for path in study.folder.rglob("*") if path.is_file()]
+    content = {str(path.relative_to(study.folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    del content["study.json"], content["failures.parquet"]  # the shards hold the failures
+    assert study.info()["files"] == content
 
 
-def test_any_parquet_reader_still_reads_it(shard):
-    assert pq.read_metadata(shard).metadata[b"embedshift.checksum"].decode() == digests(shard).file
-    assert pq.read_table(shard).num_rows == 18
+def test_its_own_checksum_is_over_all_other_fields(study):
+    content = study.info()
+    fields = {name: value for name, value in content.items() if name != "checksum"}
+    assert content["checksum"] == hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    (study.folder / "study.json").write_text(json.dumps(content | {"seconds": {"encode": 2.0}}))
+    with pytest.raises(EmbedshiftError, match=r"incomplete or damaged \(ValueError: it does not match its checksum"):
+        study.rows()
 
 
-def test_no_bit_can_change_unseen(copy):
-    content, drawn = copy.read_bytes(), random.Random(0)
-    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
-    places = [drawn.randrange(footer) for _ in range(150)] + [drawn.randrange(footer, len(content)) for _ in range(250)]
-    for place in [*places, *range(len(content) - 8, len(content))]:
+def flipped(content: bytes, places: list[int], drawn: random.Random):
+    for place in places:
         changed = bytearray(content)
         changed[place] ^= 1 << drawn.randrange(8)
-        copy.write_bytes(changed)
+        yield bytes(changed)
+
+
+def test_no_bit_can_change_unseen(study):
+    path = shard_path(study.folder, 0)
+    content, drawn = path.read_bytes(), random.Random(0)
+    places = [drawn.randrange(len(content)) for _ in range(200)]
+    for changed in flipped(content, [*places, *range(len(content) - 8, len(content))], drawn):
+        path.write_bytes(changed)
         with pytest.raises(Damaged, match=r"part-00000\.parquet: damaged .*with `repair` to measure it"):
-            digests(copy)
+            study.rows()
+
+
+def test_a_flip_in_a_shard_of_a_killed_run_is_seen_or_changes_nothing(unfinished):
+    path = shard_path(unfinished.folder, 0)
+    content, drawn = path.read_bytes(), random.Random(0)
+    table, record = pq.read_table(path), read_record(path)
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    places = [drawn.randrange(footer) for _ in range(150)] + [drawn.randrange(footer, len(content)) for _ in range(250)]
+    seen = 0
+    for changed in flipped(content, places, drawn):
+        path.write_bytes(changed)
+        (part,) = outcomes([path], None)
+        if isinstance(part, Damaged):
+            seen += 1
+            continue
+        assert (part.record, part.rows_checksum, part.rows) == record
+        assert unfinished.rows().collect().equals(pl.DataFrame(table), null_equal=True)
+    assert seen > 300
 
 
 @pytest.mark.parametrize("cut", [0, 4, 7, 8, 100, 5_000, -1, -8])
-def test_no_cut_is_unseen(cut, copy):
-    copy.write_bytes(copy.read_bytes()[:cut])
-    with pytest.raises(Damaged):
-        digests(copy)
-
-
-def test_nothing_can_be_added_unseen(copy):
-    content = copy.read_bytes()
-    for changed in (content + b"\0", b"\0" + content, content + content):
-        copy.write_bytes(changed)
+def test_no_cut_is_unseen(cut, study, unfinished):
+    path = shard_path(study.folder, 0)
+    path.write_bytes(path.read_bytes()[:cut])
+    for either in (study, unfinished):
         with pytest.raises(Damaged):
-            digests(copy)
+            either.rows()
 
 
-def test_names_of_images_may_hold_what_looks_like_a_checksum(tmp_path):
-    name = "\x18\x13embedshift.checksum\x18\x40" + "f" * 64 + ".png"
-    path = shard_path(make_study(tmp_path / "study", [name, "b.png"], NAMES, with_tables=False).folder, 0)
-    assert path.read_bytes().count(b"\x18\x13embedshift.checksum\x18\x40") > 1
-    assert digests(path).file == pq.read_metadata(path).metadata[b"embedshift.checksum"].decode()
+def test_nothing_can_be_added_unseen(study):
+    path = shard_path(study.folder, 0)
+    content = path.read_bytes()
+    for changed in (content + b"\0", b"\0" + content, content + content):
+        path.write_bytes(changed)
+        with pytest.raises(Damaged):
+            study.rows()
 
 
-def test_two_runs_have_one_hash_of_their_shards(tmp_path):
-    one, other = (make_study(tmp_path / name, 6, NAMES, shard_size=4).folder for name in "ab")
-    revise_shard(other, 1, lambda rows: rows, seconds={"encode": 1234.5}, batch_size=77)
-    assert digests(shard_path(one, 1)).file != digests(shard_path(other, 1)).file
-    assert shards_hash(one) == shards_hash(other)
+def test_the_rows_have_one_checksum_before_and_after_parquet():
+    columns = {
+        "text": pa.array(["a", None, "", "b\n"], pa.string()),
+        "number": pa.array([1.5, None, float("nan"), -0.0]),
+        "fixed": pa.array([[1, 2], None, [3, 4], [5, 6]], pa.list_(pa.float32(), 2)),
+        "list": pa.array([[1.0], [], None, [2.0, None]], pa.list_(pa.float32())),
+    }
+    table = pa.table(columns)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    again = pq.read_table(pa.BufferReader(sink.getvalue()))
+    expected = rows_checksum(table, b"")
+    assert rows_checksum(again, b"") == expected
+    assert rows_checksum(pa.concat_tables([table, table]).slice(4), b"") == expected
+    for name, values in {"text": ["a", "", None, "b\n"], "number": [1.5, None, 0.0, -0.0]}.items():
+        changed = pa.table(columns | {name: pa.array(values, table[name].type)})
+        assert rows_checksum(changed, b"") != expected
+    for changed in (
+        table.rename_columns(["text", "number", "fixed", "other"]),
+        table.set_column(3, "list", pa.array([[1.0], None, [], [2.0, None]], pa.list_(pa.float32()))),
+        table.set_column(1, "number", table["number"].cast(pa.float32())),
+        table.slice(1),
+    ):
+        assert rows_checksum(changed, b"") != expected
+    assert rows_checksum(table, b"sums") != expected
 
 
-def test_other_rows_or_sums_have_another_hash(tmp_path):
+def test_two_runs_have_one_checksum_of_their_rows(tmp_path):
+    one, other = (make_study(tmp_path / name, 6, NAMES, shard_size=4) for name in "ab")
+    revise_shard(other.folder, 1, lambda rows: rows, seconds={"encode": 1234.5}, batch_size=77)
+    assert file_checksum(shard_path(one.folder, 1)) != file_checksum(shard_path(other.folder, 1))
+    assert one.reader().measured_checksum() == other.reader().measured_checksum()
+
+
+def test_other_rows_or_sums_have_another_checksum(tmp_path):
     study = make_study(tmp_path / "study", 6, NAMES, shard_size=4)
-    hashes = {shards_hash(study.folder)}
+    checksums = {study.reader().measured_checksum()}
     revise_embeddings(study, lambda vectors: vectors + np.float32(1), shard=1)
-    hashes.add(shards_hash(study.folder))
+    checksums.add(study.reader().measured_checksum())
     revise_shard(study.folder, 0, lambda rows: rows.replace_schema_metadata(None))
-    assert len(hashes | {shards_hash(study.folder)}) == 3
+    assert len(checksums | {study.reader().measured_checksum()}) == 3
 
 
-def test_a_shard_is_hashed_once_as_long_as_it_is_the_same(tmp_path, monkeypatch):
-    study = make_study(tmp_path / "study", 6, NAMES, shard_size=4, with_tables=False)
+def test_a_file_is_hashed_once_as_long_as_it_is_the_same(study, monkeypatch):
     read = []
-    monkeypatch.setattr("embedshift.store.shards.digests", lambda path: read.append(path.name) or digests(path))
+    real = checksum.open_file
+    monkeypatch.setattr(checksum, "open_file", lambda path: read.append(path.name) or real(path))
     for _ in range(3):
         study.write_tables()
-    assert sorted(read) == ["part-00000.parquet", "part-00001.parquet"]
-    content = bytearray(shard_path(study.folder, 1).read_bytes())
+    assert read.count("part-00000.parquet") == 1
+    assert not [name for name in read if "summary" in name], "what this process wrote it hashed while it wrote"
+    path = shard_path(study.folder, 0)
+    content = bytearray(path.read_bytes())
     content[500] ^= 1
-    shard_path(study.folder, 1).write_bytes(content)
-    with pytest.raises(Damaged, match="part-00001"):
+    path.write_bytes(content)
+    with pytest.raises(Damaged, match="part-00000"):
         study.rows()
-    assert read.count("part-00001.parquet") == 2
+    assert read.count("part-00000.parquet") == 2
 
 
-def test_what_is_no_file_is_refused_without_waiting(tmp_path, shard):
+def test_what_is_no_file_is_refused_without_waiting(tmp_path, made):
     import os
 
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name in ("folder", "pipe", "none"):
         with pytest.raises(EmbedshiftError, match=f"{name}: cannot be read"):
-            digests(tmp_path / name)
-    (tmp_path / "link").symlink_to(shard)
-    assert digests(tmp_path / "link") == digests(shard)
+            file_checksum(tmp_path / name)
+    (tmp_path / "link").symlink_to(shard_path(made.folder, 0))
+    assert file_checksum(tmp_path / "link") == file_checksum(shard_path(made.folder, 0))
 
 
-def test_a_disk_that_cannot_read_is_damage_and_a_file_of_somebody_else_is_none(copy, monkeypatch):
+def test_a_disk_that_cannot_read_is_damage_and_a_file_of_somebody_else_is_none(study, monkeypatch):
+    path = shard_path(study.folder, 0)
     for error, damaged in ((OSError(5, "Input/output error"), True), (PermissionError(13, "Permission denied"), False)):
 
         def fail(*_, error=error):
             raise error
 
-        monkeypatch.setattr(checksum, "_footer", fail)
+        monkeypatch.setattr(checksum, "open_file", fail)
         with pytest.raises(EmbedshiftError, match=error.strerror) as caught:
-            digests(copy)
+            file_checksum(path)
         assert isinstance(caught.value, Damaged) is damaged
 
 
-def test_a_record_that_says_too_little_is_damage(copy):
-    from embedshift.store import shards
-
-    content = shards.METADATA_KEY
-    assert read_record(copy)[0].images == 6
-    table = pq.read_table(copy).replace_schema_metadata({content: b'{"schema_version": 4, "index": 0}'})
-    with pq.ParquetWriter(copy, table.schema) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata(checksum.PLACEHOLDERS)
-    checksum.seal(copy, b"")
-    with pytest.raises(Damaged, match="failures"):
-        read_record(copy)
+def test_a_record_that_is_incomplete_is_damage(study):
+    path = shard_path(study.folder, 0)
+    assert read_record(path)[0].images == 6
+    sums = pq.read_metadata(path).metadata[SUMS_KEY]
+    for fields in ({"schema_version": shards.SCHEMA_VERSION, "index": 0}, {"schema_version": shards.SCHEMA_VERSION}):
+        record = json.dumps(with_checksum(fields))
+        table = pq.read_table(path).replace_schema_metadata({METADATA_KEY: record, SUMS_KEY: sums})
+        pq.write_table(table, path)
+        with pytest.raises(Damaged, match="rows_checksum"):
+            read_record(path)
+    assert read_content(study.folder)["files"]

@@ -8,6 +8,8 @@ import pytest
 import embedshift
 from embedshift.augmentations import load_suite, rebuild_suite
 from embedshift.errors import EmbedshiftError
+from embedshift.store.checksum import with_checksum
+from embedshift.store.info import write_content
 from embedshift.store.redraw import redraw
 from support import command
 from support.revised import say_identity
@@ -60,7 +62,7 @@ def test_an_augmentation_that_fails_is_said_of_its_view(study):
 def test_large_views_are_not_drawn(study):
     content = study.info()
     content["encoder"]["size"] = 30_000
-    (study.folder / "study.json").write_text(json.dumps(content))
+    write_content(study.folder, content)
     assert redraw(study.reader(), ["image-00000.png"]) == (
         [], {"image-00000.png": "views of more than 4,096 pixels a side are not drawn"},
     )  # fmt: skip
@@ -99,7 +101,9 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_study_json_that_no_run_wrote_is_one_line(name, study, monkeypatch, capsys):
-    (study.folder / "study.json").write_text(json.dumps(WRONG[name](study.info())))
+    content = WRONG[name](study.info())
+    content = with_checksum(content) if isinstance(content, dict) else content
+    (study.folder / "study.json").write_text(json.dumps(content))
     with pytest.raises(EmbedshiftError, match="study"):
         embedshift.load(study.folder)
     done = command.call(monkeypatch, capsys, "report", study.folder)
@@ -107,7 +111,7 @@ def test_a_study_json_that_no_run_wrote_is_one_line(name, study, monkeypatch, ca
     assert done.line
 
 
-@pytest.mark.parametrize("content", ["[" * 200_000, '{"a":' * 50_000, "", "{", "\udcff", '{"schema_version": 4}'])
+@pytest.mark.parametrize("content", ["[" * 200_000, '{"a":' * 50_000, "", "{", "\udcff", '{"schema_version": 5}'])
 def test_what_is_no_study_json_at_all(content, tmp_path):
     (tmp_path / "study.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(EmbedshiftError, match=r"no study here|incomplete or damaged"):

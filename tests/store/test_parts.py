@@ -1,11 +1,11 @@
 """Exactly the shards that study.json implies are read: nothing twice, nothing of others, nothing without what lacks."""
 
-import json
 import shutil
 
 import pytest
 
 from embedshift.errors import EmbedshiftError
+from embedshift.store.info import write_content
 from embedshift.store.shards import shard_path
 from support import command
 from support.revised import revise_shard
@@ -94,7 +94,7 @@ def test_a_part_that_is_missing_is_named_and_no_table_is_overwritten(study, monk
 
 def test_an_unfinished_study_is_read_as_far_as_it_is(study):
     shard_path(study.folder, 1).unlink()
-    (study.folder / "study.json").write_text(json.dumps(study.info() | {"complete": False}))
+    write_content(study.folder, study.info() | {"complete": False})
     assert study.rows().collect().height == 24
     for index in (0, 2):
         shard_path(study.folder, index).unlink()
@@ -105,7 +105,7 @@ def test_an_unfinished_study_is_read_as_far_as_it_is(study):
 @pytest.mark.parametrize("counts", [{"measured": 11}, {"measured": 11, "images": 11}, {"failed": 1}, {"images": 11}])
 def test_shards_that_hold_other_counts_than_study_json_are_refused(counts, study):
     info = study.info()
-    (study.folder / "study.json").write_text(json.dumps(info | {"counts": info["counts"] | counts}))
+    write_content(study.folder, info | {"counts": info["counts"] | counts})
     with pytest.raises(
         EmbedshiftError, match=r"its shards contain 12 measured and 0 failed images, but study.json lists"
     ):

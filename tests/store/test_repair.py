@@ -1,5 +1,6 @@
 """`repair` measures damaged shards again, and touches nothing else."""
 
+import json
 import random
 import shutil
 
@@ -7,6 +8,7 @@ import pytest
 
 import embedshift
 from embedshift.errors import EmbedshiftError
+from embedshift.store.checksum import with_checksum
 from embedshift.store.shards import shard_path
 from support.models import Colours, pictures
 
@@ -97,10 +99,10 @@ def test_a_shard_of_another_version_is_not_damage(photos, out):
 
     path = shard_path(out, 0)
     table = pq.read_table(path)
-    said = table.schema.metadata[b"embedshift"].replace(b'"schema_version": 4', b'"schema_version": 3')
+    said = json.dumps(with_checksum(json.loads(table.schema.metadata[b"embedshift"]) | {"schema_version": 3}))
     pq.write_table(table.replace_schema_metadata({b"embedshift": said}), path)
     (out / "study.json").unlink()
-    with pytest.raises(EmbedshiftError, match=r"written with schema 3, this embedshift reads 4"):
+    with pytest.raises(EmbedshiftError, match=r"written with schema 3, this embedshift reads 5"):
         run(photos, out, repair=True)
     assert path.exists()
 

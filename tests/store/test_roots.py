@@ -12,6 +12,7 @@ import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.sources import Roots, note_roots, read_again
 from embedshift.sources.roots import state_file
+from embedshift.store.info import write_content
 from embedshift.store.redraw import redraw
 from embedshift.study import Study
 from support import command
@@ -34,7 +35,7 @@ def forget(state):
 
 def say(study, **source):
     info = study.info()
-    (study.folder / "study.json").write_text(json.dumps(info | {"source": info["source"] | source}))
+    write_content(study.folder, info | {"source": info["source"] | source})
 
 
 def shown(study):

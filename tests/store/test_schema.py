@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import embedshift
-from embedshift.store.info import read_info
+from embedshift.store.checksum import with_checksum
+from embedshift.store.info import read_info, write_content
 from embedshift.store.shards import METADATA_KEY, SCHEMA_VERSION, read_record
 from support import command
 from support.models import Colours, pictures
@@ -18,10 +19,11 @@ from support.synthetic import make_study
 def of_version(folder: Path, version: object) -> Path:
     """The study in a folder, as if another version had written it."""
     content = json.loads((folder / "study.json").read_text())
-    (folder / "study.json").write_text(json.dumps(content | {"schema_version": version}))
+    write_content(folder, content | {"schema_version": version})
     for path in (folder / "shards").iterdir():
         table = pq.read_table(path)
         said = json.loads(table.schema.metadata[METADATA_KEY]) | {"schema_version": version}
+        said = {name: value for name, value in said.items() if name != "checksum"}
         pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(said)}), path)
     return folder
 
@@ -53,7 +55,7 @@ def test_a_study_file_that_is_not_whole_is_one_line(tmp_path):
     folder = make_study(tmp_path / "study", 3).folder
     content = json.loads((folder / "study.json").read_text())
     for gone in ("encoder", "counts", "augmentations", "identity"):
-        (folder / "study.json").write_text(json.dumps({key: value for key, value in content.items() if key != gone}))
+        write_content(folder, {key: value for key, value in content.items() if key != gone})
         with pytest.raises(embedshift.EmbedshiftError, match=r"its study\.json is incomplete or damaged") as caught:
             embedshift.load(folder)
         assert caught.value.exit_code == 2
@@ -83,12 +85,12 @@ def test_study_json_comes_back_as_it_was_written(tmp_path):
 )
 def test_a_shard_that_says_something_else_under_a_checksum_of_its_own_is_refused(said, words, tmp_path, monkeypatch):
     folder = make_study(tmp_path / "study", 3, with_tables=False).folder
-    write = json.dumps
 
-    def other(content: dict[str, object]) -> str:
-        return write({key: each for key, each in (content | said).items() if key != "failures" or "images" not in said})
+    def other(content: dict[str, object]) -> dict[str, object]:
+        changed = {key: value for key, value in (content | said).items() if key != "failures" or "images" not in said}
+        return with_checksum(changed)
 
-    monkeypatch.setattr("embedshift.store.shards.json.dumps", other)
+    monkeypatch.setattr("embedshift.store.shards.with_checksum", other)
     revise_shard(folder, 0, lambda rows: rows)
     monkeypatch.undo()
     with pytest.raises(embedshift.EmbedshiftError) as caught:

@@ -4,9 +4,16 @@ import numpy as np
 import polars as pl
 
 from embedshift.store import baselines as floors_module
+from embedshift.store import checksum, forked, info, naming, reader, shards, table_files
 from embedshift.store import copies as copies_module
 from embedshift.store import differences as differences_module
-from embedshift.store import forked, info, labels, naming, reader, shards
+
+
+def test_checksum_with_checksum():
+    assert (
+        checksum.is_intact(checksum.with_checksum({"seed": 0})),
+        checksum.is_intact(checksum.with_checksum({"seed": 0}) | {"seed": 1}),
+    ) == (True, False)
 
 
 def test_copies_copies_line():
@@ -33,13 +40,6 @@ def test_forked_refuse_fork():
 
 def test_info_hash_of():
     assert info.hash_of({"seed": 0, "size": 32}) == info.hash_of({"size": 32, "seed": 0})
-
-
-def test_labels_with_hashes():
-    assert labels.with_hashes(pl.DataFrame({"image_id": ["a/b.jpg"], "rank": [1]}), ["image_id"]).row(0) == (
-        "image-579a090e",
-        1,
-    )
 
 
 def test_naming_naming_image():
@@ -101,5 +101,12 @@ def test_shards_schema():
 def test_shards_another_schema():
     assert (
         shards.another_schema("study", 1)
-        == "study: written with schema 1, this embedshift reads 4: run the study again into another folder"
+        == "study: written with schema 1, this embedshift reads 5: run the study again into another folder"
+    )
+
+
+def test_table_files_with_hashes():
+    assert table_files.with_hashes(pl.DataFrame({"image_id": ["a/b.jpg"], "rank": [1]}), ["image_id"]).row(0) == (
+        "image-579a090e",
+        1,
     )

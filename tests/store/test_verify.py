@@ -7,16 +7,16 @@ import shutil
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from embedshift.errors import EmbedshiftError
-from embedshift.store.checksum import digests
+from embedshift.store.checksum import file_checksum
+from embedshift.store.info import write_content
 from embedshift.store.shards import Failure, shard_path, write_failures
 from embedshift.store.verification import verify
 from embedshift.study import Study
 from support import command
-from support.revised import revise_embeddings, revise_shard
+from support.revised import record_shards, revise_embeddings, revise_shard
 from support.synthetic import make_study
 
 NAMES = ["noise", "blur"]
@@ -39,10 +39,10 @@ def problems(study):
 
 def test_a_whole_study(study, monkeypatch, capsys):
     found = study.verify()
-    files = {str(path.relative_to(study.folder)) for path in study.folder.rglob("*") if path.suffix != ".csv"}
+    files = {str(path.relative_to(study.folder)) for path in study.folder.rglob("*")}
     assert {each.name for each in found.findings} == files - {"shards", "tables", "pictures"}
     assert not found.damaged
-    sums = [digests(shard_path(study.folder, index)).file for index in range(3)]
+    sums = [file_checksum(shard_path(study.folder, index)) for index in range(3)]
     assert found.checksum == hashlib.sha256("\n".join(sums).encode()).hexdigest()
     assert [each.checksum for each in found.findings if each.name.startswith("shards/")] == sums
     done = command.call(monkeypatch, capsys, "verify", study.folder)
@@ -59,7 +59,7 @@ def test_the_report_names_the_checksums(study):
     page = study.report(figures=[]).read_text(encoding="utf-8")
     assert f"<dd>{study.verify().checksum}</dd>" in page
     for index in range(3):
-        assert f"<code>{digests(shard_path(study.folder, index)).file[:12]}</code>" in page
+        assert f"<code>{file_checksum(shard_path(study.folder, index))[:12]}</code>" in page
 
 
 def test_damage_is_named_and_the_exit_code_is_1(study, monkeypatch, capsys):
@@ -113,25 +113,18 @@ def test_a_shard_of_another_study(study):
 
 def test_a_column_that_cannot_be_decoded(study):
     """A shard whose checksum was made over rubbish: the bytes are those that were written, and still no rows."""
-    from embedshift.store import checksum
-
     path = shard_path(study.folder, 0)
     content = bytearray(path.read_bytes())
     content[40:400] = bytes(360)
     path.write_bytes(content)
-    sums = pq.read_metadata(path).metadata[b"embedshift.sums"]
-    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
-    content[start:] = checksum._with(bytes(content[start:]), b"embedshift.checksum", b"0" * 64)
-    path.write_bytes(content)
-    checksum.seal(path, sums)
-    assert digests(path)
+    record_shards(study.folder)
     assert set(problems(study)) == {"shards/part-00000.parquet"}
 
 
 def test_counts_that_do_not_agree(study):
     info = study.info()
     for counts, words in (({"measured": 9, "failed": 3}, "its shards contain 10"), ({"rows": 31}, "it lists 31 rows")):
-        (study.folder / "study.json").write_text(json.dumps(info | {"counts": info["counts"] | counts}))
+        write_content(study.folder, info | {"counts": info["counts"] | counts})
         assert words in problems(study)["study.json"]
 
 
@@ -142,23 +135,41 @@ def test_failures_that_the_shards_do_not_hold(study):
     assert "cannot be read" in problems(study)["failures.parquet"]
 
 
-def test_tables_that_are_gone_cut_or_of_other_shards(study):
+def test_tables_that_are_gone_changed_or_of_other_shards(study):
     tables = study.folder / "tables"
     (tables / "summary.parquet").unlink()
     (tables / "ranking.parquet").write_bytes((tables / "ranking.parquet").read_bytes()[:-20])
-    (tables / "differences.csv").write_bytes(b'a,b\n"1')
-    found = problems(study)
-    assert found["tables/summary.parquet"] == "missing; make the report again"
-    assert "cannot be read" in found["tables/ranking.parquet"]
+    (tables / "differences.csv").write_bytes((tables / "differences.csv").read_bytes().replace(b"1", b"2", 1))
+    changed = "its content does not match its checksum; make the report again"
+    assert problems(study) == {
+        "tables/summary.parquet": "missing; make the report again",
+        "tables/ranking.parquet": changed,
+        "tables/differences.csv": changed,
+    }
     revise_embeddings(study, lambda vectors: vectors[::-1], shard=0)
     assert "made from other shards" in problems(study)["tables/search.parquet"]
+
+
+def test_figures_and_the_report_are_checked_too_and_may_be_deleted(study):
+    study.report(figures=["l2_density"], formats=["svg"])
+    (figure,) = (study.folder / "figures").iterdir()
+    page = study.folder / "report.html"
+    assert {f"figures/{figure.name}", "report.html"} <= {finding.name for finding in study.verify().findings}
+    for path in (figure, page):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    assert set(problems(study)) == {f"figures/{figure.name}", "report.html"}
+    figure.unlink()
+    page.unlink()
+    assert problems(study) == {}
 
 
 def test_an_unfinished_study_is_whole_as_far_as_it_is(study):
     shutil.rmtree(study.folder / "tables")
     shard_path(study.folder, 2).unlink()
     (study.folder / "failures.parquet").unlink()
-    (study.folder / "study.json").write_text(json.dumps(study.info() | {"complete": False}))
+    write_content(study.folder, study.info() | {"complete": False})
     found = verify(study.folder)
     assert not found.damaged
     assert [each.name for each in found.findings][:3] == [
@@ -178,7 +189,7 @@ def test_what_is_no_file_is_a_finding_and_no_wait(study):
     path.unlink()
     os.mkfifo(path)
     assert problems(study) == {
-        f"tables/{path.stem}.parquet": "cannot be read (a FIFO, not a file); make the report again"
+        f"tables/{path.name}": f"{path}: cannot be read (a FIFO, not a file); make the report again"
     }
 
 
@@ -191,6 +202,6 @@ def test_a_check_changes_nothing(study):
 
 def test_failures_of_an_unfinished_study_are_made_again_by_its_run(study):
     content = json.loads((study.folder / "study.json").read_text())
-    (study.folder / "study.json").write_text(json.dumps(content | {"complete": False}))
+    write_content(study.folder, content | {"complete": False})
     pl.DataFrame({"image_id": ["a"]}).write_parquet(study.folder / "failures.parquet")
     assert problems(study) == {}

@@ -1,6 +1,5 @@
 """The section for a model card: its numbers are the study's, its command is taken, and no name is markup."""
 
-import json
 import re
 import shlex
 
@@ -12,7 +11,7 @@ from embedshift.cli import app
 from embedshift.config import make_config, setting_names
 from embedshift.errors import UsageError
 from embedshift.statistics.summary import COSINE
-from embedshift.store.info import hash_of
+from embedshift.store.info import hash_of, write_content
 from embedshift.store.shards import Failure
 from support.synthetic import make_study
 
@@ -21,11 +20,10 @@ HOSTILE = "a|b *c* <img src=x> [d](http://e) `f` $g$ www.h.org @i"
 
 def rewrite(study, change):
     """The study as if study.json had been written with other settings."""
-    file = study.folder / "study.json"
-    content = json.loads(file.read_text())
+    content = study.info()
     change(content)
     content["config_hash"] = hash_of(content["identity"])
-    file.write_text(json.dumps(content))
+    write_content(study.folder, content)
 
 
 @pytest.fixture(scope="module")

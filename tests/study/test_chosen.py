@@ -11,6 +11,7 @@ from transformers import Dinov2Config, Dinov2Model
 import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.ready import ready
+from embedshift.store.info import write_content
 from support import command, models
 from support.speeds import set_speeds
 
@@ -98,7 +99,7 @@ def test_kernels_that_cannot_be_had_are_one_line(photos, model, machine, tmp_pat
     first_lost(study)
     info = json.loads((study.folder / "study.json").read_text())
     info["encoder"]["kernels"] = ["products", "of tomorrow"]
-    (study.folder / "study.json").write_text(json.dumps(info))
+    write_content(study.folder, info)
     again = run(photos, study.folder, model, precision="float32")
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1

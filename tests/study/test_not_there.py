@@ -1,19 +1,17 @@
 """What is not finished or not there is refused in one line that names the study."""
 
-import json
-
 import pytest
 
 import embedshift
 from embedshift.errors import UsageError
+from embedshift.store.info import write_content
 from embedshift.study.gate import propose
 from support.synthetic import make_study
 
 
 def test_a_study_that_is_not_finished_has_no_rules(tmp_path):
     study = make_study(tmp_path / "a", 12, ["blur"])
-    file = study.folder / "study.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"complete": False}))
+    write_content(study.folder, study.info() | {"complete": False})
     with pytest.raises(UsageError, match=r"a: not finished; run the same command again first"):
         propose(study.folder, tmp_path / "rules.yaml")
     assert not (tmp_path / "rules.yaml").exists()

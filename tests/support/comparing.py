@@ -1,6 +1,5 @@
 """Studies to compare: one as it is, others with its images and views and numbers of their own."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,12 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from embedshift.store.info import hash_of
+from embedshift.store.info import hash_of, write_content
 from embedshift.store.shards import Failure, ShardRecord, write_failures, write_shard
 from embedshift.study import Study
 from support.other_images import with_other_images
 from support.remembered import write_tables
+from support.revised import record_shards
 from support.synthetic import make_study
 
 ENCODER_METRICS = ("cosine_similarity", "l2_distance", "attention_similarity")
@@ -80,10 +80,11 @@ def variant(
     content["augmentations"] = list(content["identity"]["augmentations"])
     content["identity"]["questions"] = {name: said for name, said in content["questions"].items() if said}
     content["config_hash"] = hash_of(content["identity"])
+    content["files"], content["tables"] = {}, {}
     measured = whole["image_id"].n_unique()
     content["counts"] |= {"images": measured + len(failed), "measured": measured, "failed": len(failed)}
     study = Study(folder)
-    (folder / "study.json").write_text(json.dumps(content))
+    write_content(folder, content)
     ids = [*whole["image_id"].unique(maintain_order=True), *failed]
     records = []
     for index in range(-(-len(ids) // shard_size)):
@@ -96,6 +97,7 @@ def variant(
             part = with_other_images(part, content["identity"]["metrics"], len(part) // len(chosen), measured)
         write_shard(folder, part.cast(columns.with_metadata(part.schema.metadata)), records[-1])
     write_failures(folder, records)
+    record_shards(folder)
     write_tables(study)
     return study
 

@@ -3,9 +3,11 @@
 import hashlib
 import json
 
+from embedshift.store.info import TableRecord
+from embedshift.store.table_files import record
 from embedshift.study import Study
 
-_MADE: dict[str, dict[str, bytes]] = {}
+_MADE: dict[str, tuple[dict[str, bytes], dict[str, str], dict[str, TableRecord]]] = {}
 
 
 def write_tables(study: Study) -> None:
@@ -13,7 +15,7 @@ def write_tables(study: Study) -> None:
 
     Not for a test that changes how tables are made.
     """
-    told = study.info()
+    told = {name: value for name, value in study.info().items() if name != "checksum"}
     told["config"] = {name: value for name, value in told["config"].items() if name != "images"}
     seen = hashlib.sha256(json.dumps({**told, "source": None}).encode())
     for path in sorted((study.folder / "shards").iterdir()):
@@ -21,8 +23,12 @@ def write_tables(study: Study) -> None:
     tables = study.folder / "tables"
     if (key := seen.hexdigest()) not in _MADE:
         study.write_tables()
-        _MADE[key] = {path.name: path.read_bytes() for path in tables.iterdir()}
+        info = study.reader().info
+        files = {name: checksum for name, checksum in info.files.items() if name.startswith("tables/")}
+        _MADE[key] = {path.name: path.read_bytes() for path in tables.iterdir()}, files, dict(info.tables)
         return
     tables.mkdir()
-    for name, content in _MADE[key].items():
+    contents, files, records = _MADE[key]
+    for name, content in contents.items():
         (tables / name).write_bytes(content)
+    record(study.folder, files, records)

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedshift.store.info import hash_of
+from embedshift.store.info import hash_of, read_content, write_content
+from embedshift.store.parts import checksums_of
 from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_path, write_shard
 from embedshift.study import Study
 
@@ -35,6 +36,13 @@ def revise_shard(folder: Path, index: int, change: Callable[[pa.Table], pa.Table
     """
     table, record = read_shard(shard_path(folder, index))
     write_shard(folder, change(table), dataclasses.replace(record, **said))  # type: ignore[arg-type]
+    record_shards(folder)
+
+
+def record_shards(folder: Path) -> None:
+    """Lets study.json record the shards as they are."""
+    content = read_content(folder)
+    write_content(folder, content | {"files": content["files"] | checksums_of((folder / "shards").glob("part-*"))})
 
 
 def revise_embeddings(study: Study, change: Callable[[Vectors], Vectors], shard: int = 0) -> None:
@@ -58,7 +66,7 @@ def revise_embeddings(study: Study, change: Callable[[Vectors], Vectors], shard:
 def say_identity(folder: Path, content: dict[str, Any]) -> None:
     """Writes a study.json with another identity, and lets the shards say that they are of it."""
     content["config_hash"] = hash_of(content["identity"])
-    (folder / "study.json").write_text(json.dumps(content))
+    write_content(folder, content)
     for index in range(len(list((folder / "shards").iterdir()))):
         revise_shard(folder, index, lambda rows: rows, config_hash=content["config_hash"])
 
@@ -67,13 +75,13 @@ def say_counts(folder: Path, images: int, rows: int) -> None:
     """Lets study.json say that so many images were listed and measured."""
     content = json.loads((folder / "study.json").read_text())
     content["counts"] |= {"images": images, "measured": images, "rows": rows}
-    (folder / "study.json").write_text(json.dumps(content))
+    write_content(folder, content)
 
 
 def say_metrics(study: Study) -> None:
     """Lets study.json say `store` metrics."""
-    file = study.folder / "study.json"
-    file.write_text(file.read_text().replace('"store": "all"', '"store": "metrics"'))
+    content = study.info()
+    write_content(study.folder, content | {"config": content["config"] | {"store": "metrics"}})
 
 
 def without_vectors(study: Study) -> Study:

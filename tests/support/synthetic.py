@@ -5,7 +5,6 @@ metrics are drawn. Galleries work where pictures are asked for: the views are th
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from embedshift.registry import questions
 from embedshift.sources import note_roots
 from embedshift.sources.images import pixels_hash
 from embedshift.statistics.summary import PAPER_METRICS
-from embedshift.store.info import hash_of
+from embedshift.store.info import hash_of, write_content
+from embedshift.store.parts import checksums_of
 from embedshift.store.shards import (
     SCHEMA_VERSION,
     Failure,
@@ -154,7 +154,7 @@ def make_study(
         write_shard(folder, table.select(columns.names).cast(columns), records[-1])
     write_failures(folder, records)
     study = Study(folder)
-    (folder / "study.json").write_text(json.dumps(info))
+    write_content(folder, info | {"files": checksums_of((folder / "shards").iterdir())})
     if with_tables:
         write_tables(study)
     return study

@@ -14,6 +14,7 @@ from embedshift.figures.workers import Renderers
 from embedshift.store.reader import Reader, draw_ids
 from embedshift.store.redraw import RedrawnImage, redraw
 from embedshift.store.shards import write_whole
+from embedshift.store.table_files import record
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +43,13 @@ def save_figures(
     there = [kind.name for kind in figures_of(data, names)]
     figures = ((stem, figure, None) for _, stem, figure in iter_figures(data, there, images=images))
     with Renderers(len(there)) as renderers:
-        return sorted(
-            write(content, reader.folder / "figures" / f"{stem}.{ending}")
+        files = {
+            f"figures/{stem}.{ending}": write(content, reader.folder / "figures" / f"{stem}.{ending}")
             for stem, rendered in renderers.render_all(figures, formats)
             for ending, content in rendered.files.items()
-        )
+        }
+    record(reader.folder, files)
+    return sorted(reader.folder / name for name in files)
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -95,13 +98,13 @@ def _remove(reader: Reader, pattern: str) -> None:
 def save(figure: Figure, path: Path) -> Path:
     """Writes a figure in the format of the path's ending; equal figures give equal bytes."""
     ending = path.suffix.removeprefix(".")
-    return write(render(figure, [ending]).files[ending], path)
-
-
-def write(content: bytes, path: Path) -> Path:
-    """Writes a rendered figure."""
-    write_whole(path, lambda hidden: hidden.write_bytes(content))
+    write(render(figure, [ending]).files[ending], path)
     return path
+
+
+def write(content: bytes, path: Path) -> str:
+    """Writes a rendered figure and returns the SHA-256 of the file."""
+    return write_whole(path, lambda hidden: hidden.write_bytes(content))
 
 
 def _pages(data: FigureInput, kind: FigureKind, images: Images) -> Iterator[Figure]:

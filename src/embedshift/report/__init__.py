@@ -19,9 +19,10 @@ from embedshift.report.glossary import glossary
 from embedshift.report.section import Chart, PageInput, Section
 from embedshift.store import shards
 from embedshift.store.copies import copies
-from embedshift.store.parts import overall
+from embedshift.store.parts import study_checksum
 from embedshift.store.reader import Reader
-from embedshift.store.tables import write_tables
+from embedshift.store.table_files import record
+from embedshift.store.tables import update_tables
 
 __all__ = ["build_report"]
 
@@ -48,14 +49,14 @@ def build_report(
     measured = sum(record.images for record in records)
     if not measured:
         raise UsageError(f"{reader.folder}: no image is measured yet; run the study first")
-    data = FigureInput(reader)
     with Renderers(len(known_figures(figures))) as renderers:  # they start while the tables are made
         shards.write_failures(reader.folder, records)
-        write_tables(reader)
+        reader = update_tables(reader)
+        data = FigureInput(reader)
         if reader.pictures and reader.unseen:
             log.warning("%s; give the folder that contains them as `images_root`", reader.unseen)
         log.info("drawing the figures")
-        drawn = _draw(data, figures, formats, renderers, images=images)
+        drawn, files = _draw(data, figures, formats, renderers, images=images)
     log.info("writing the report")
     shown, too_large = embedded.embed(drawn, FIGURE_BYTES)
     encoder = reader.naming.setting(reader.info.encoder.title or reader.info.encoder.name)
@@ -63,7 +64,9 @@ def build_report(
     html = _page(PageInput(data, encoder, by_name, records), shown, too_large)
     path = reader.folder / "report.html"
     # A name may hold bytes that are not UTF-8: they are written as they are read, escaped.
-    shards.write_whole(path, lambda hidden: hidden.write_bytes(html.encode("utf-8", "backslashreplace")))
+    content = html.encode("utf-8", "backslashreplace")
+    files[path.name] = shards.write_whole(path, lambda hidden: hidden.write_bytes(content))
+    record(reader.folder, files)
     return path
 
 
@@ -74,8 +77,8 @@ def _draw(
     renderers: Renderers,
     *,
     images: Sequence[str] | int | None,
-) -> list[DrawnFigure]:
-    """Saves every figure, and returns those for the page, in the order of their numbers."""
+) -> tuple[list[DrawnFigure], dict[str, str]]:
+    """Saves every figure; returns those for the page, in the order of their numbers, and the checksums of all files."""
     kinds = figures_of(data, names)
     many = images is not None and (images if isinstance(images, int) else len(images)) > ROWS
     most = sum(EMBEDDED_PAGES if many and kind.shows_images else 1 for kind in kinds)
@@ -89,12 +92,14 @@ def _draw(
             yield (kind, stem, (float(width), float(height))), figure, shown
 
     done: list[DrawnFigure] = []
+    files: dict[str, str] = {}
     for (kind, stem, inches), rendered in renderers.render_all(to_render(), formats):
         for ending, content in rendered.files.items():
-            write(content, data.reader.folder / "figures" / f"{stem}.{ending}")
+            name = f"figures/{stem}.{ending}"
+            files[name] = write(content, data.reader.folder / name)
         if rendered.forms:
             done.append(DrawnFigure(kind, inches, rendered.forms))
-    return sorted(done, key=lambda figure: figure.kind.number)
+    return sorted(done, key=lambda figure: figure.kind.number), files
 
 
 def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -> str:
@@ -141,7 +146,7 @@ def _measured(given: PageInput) -> Section:
     checksums, more_checksums = facts.listed_checksums(parts)
     content = {
         "facts": facts.facts(
-            given.info, given.records, given.encoder, naming=naming, copied=copied, checksum=overall(parts)
+            given.info, given.records, given.encoder, naming=naming, copied=copied, checksum=study_checksum(parts)
         ),
         "checksums": checksums,
         "more_checksums": more_checksums,

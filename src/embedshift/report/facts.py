@@ -110,7 +110,7 @@ def configuration(info: StudyInfo, naming: ImageNaming) -> str:
 
 def listed_checksums(parts: Sequence[Part]) -> tuple[list[Fact], int]:
     """Returns the first shards with the start of their checksums, and the number of shards not listed."""
-    shown = [(part.path.name, part.digests.file[:12]) for part in parts[:LISTED_PARTS]]
+    shown = [(part.path.name, part.checksum[:12]) for part in parts[:LISTED_PARTS]]
     return shown, len(parts) - len(shown)
 
 

@@ -8,7 +8,6 @@ from markupsafe import Markup
 from embedshift.config import BUNDLED, Json
 from embedshift.report.numbers import MISSING, count, in_percent, listed
 from embedshift.store.info import StudyInfo
-from embedshift.store.labels import labels_of
 from embedshift.store.reader import Reader
 
 RECALL = "recall@1"
@@ -44,7 +43,7 @@ def sentences(search: pl.DataFrame, among: str) -> list[Markup]:
 def among(reader: Reader, images: int) -> str:
     """Describes what is searched among: the images of the study, and a gallery if the search had one."""
     own = f"the {count(images, 'image')}"
-    name = labels_of(reader.folder, "search_ranks").get("gallery", "").partition("|")[0]
+    name = reader.kept_settings("search_ranks").get("gallery", "").partition("|")[0]
     return f"{own} and those of the gallery {reader.naming.setting(name)}" if name else own
 
 

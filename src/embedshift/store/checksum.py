@@ -1,27 +1,26 @@
-"""A checksum over every bit of a shard, stored in the shard's own footer.
-
-Parquet writes its footer before the file is complete, but a checksum is known only after. A shard is therefore written
-with zeros in the place of its checksum and hashed with them; then the checksum is written to that place.
-"""
+"""SHA-256 checksums of files, of rows and of JSON. They detect damage, not forgery: who changes a file can hash it."""
 
 import errno
 import hashlib
+import json
 import os
-import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, cast
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embedshift.config import Json
 from embedshift.config.files import open_file
 from embedshift.errors import EmbedshiftError
 
-_FILE, _ROWS = b"embedshift.checksum", b"embedshift.rows"
-_ZEROS = b"0" * 64
-# Metadata that the writer of a shard adds.
-PLACEHOLDERS = {_FILE: _ZEROS, _ROWS: _ZEROS}
-# Behind the footer stand its length and the mark of Parquet.
-_END = struct.Struct("<I4s")
-_BLOCK = 1 << 20
+# Size, time of change and inode of a file.
+State = tuple[int, int, int]
+# The checksums of files that this process wrote or read, and the states of the files then.
+_KNOWN: dict[Path, tuple[State, str]] = {}
 
 
 class Damaged(EmbedshiftError):
@@ -32,88 +31,69 @@ class Damaged(EmbedshiftError):
         self.path = path
 
 
-class NoChecksum(Damaged):
-    """No run of this version wrote the Parquet file."""
+def state_of(path: Path) -> State:
+    """Returns what changes when a file is written again."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
-@dataclass(frozen=True)
-class Digests:
-    """SHA-256 digests in hexadecimal."""
-
-    file: str
-    rows: str
-
-
-def seal(path: Path, sums: bytes) -> None:
-    """Writes both digests into the footer of a shard that was written with `PLACEHOLDERS`."""
-    with path.open("r+b") as file:
-        start, footer = _footer(path, file)
-        hashed = _hashed_up_to(file, start)
-        rows = hashed.copy()
-        rows.update(sums)
-        footer = _with(footer, _ROWS, rows.hexdigest().encode())
-        hashed.update(footer)
-        footer = _with(footer, _FILE, hashed.hexdigest().encode())
-        file.seek(start)
-        file.write(footer)
-
-
-def digests(path: Path) -> Digests:
-    """Returns the digests of an undamaged shard."""
+def file_checksum(path: Path) -> str:
+    """Returns the SHA-256 of a file; reads it again only if it has changed."""
     try:
-        with _opened(path) as file:
-            start, footer = _footer(path, file)
-            said = {name: footer[at : at + len(_ZEROS)] for name in PLACEHOLDERS if (at := _place(footer, name)) > 0}
-            if len(said) < len(PLACEHOLDERS):
-                raise NoChecksum(path, "it contains no checksum")
-            hashed = _hashed_up_to(file, start)
+        state = state_of(path)
+        if path not in _KNOWN or _KNOWN[path][0] != state:
+            with open_file(path) as file:
+                _KNOWN[path] = state, hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
+        return _KNOWN[path][1]
     except OSError as error:
         if error.errno == errno.EIO:
             raise Damaged(path, os.strerror(errno.EIO)) from error
         raise EmbedshiftError(f"{path}: cannot be read ({error.strerror})") from error
-    hashed.update(_with(footer, _FILE, _ZEROS))
-    if hashed.hexdigest().encode() != said[_FILE]:
-        raise Damaged(path, "its content does not match its checksum")
-    return Digests(said[_FILE].decode(), said[_ROWS].decode())
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return open_file(path)
     except EmbedshiftError as error:
         raise EmbedshiftError(f"{path}: cannot be read ({error})") from error
 
 
-def _footer(path: Path, file: BinaryIO) -> tuple[int, bytes]:
-    """Returns where the footer begins, and all bytes from there to the end of the file."""
-    size = file.seek(0, os.SEEK_END)
-    if size < _END.size:
-        raise Damaged(path, "it is truncated")
-    file.seek(size - _END.size)
-    length, mark = _END.unpack(file.read(_END.size))
-    start = size - _END.size - length
-    if mark != b"PAR1" or start < 0:
-        raise Damaged(path, "it is truncated, or its end was changed")
-    file.seek(start)
-    return start, file.read()
+def remember(path: Path, checksum: str) -> None:
+    """Keeps the checksum of a file that this process has just written."""
+    _KNOWN[path] = state_of(path), checksum
 
 
-def _place(footer: bytes, name: bytes) -> int:
-    """Returns where the digest of a name begins; 0 if there is none."""
-    key = b"\x18" + bytes([len(name)]) + name + b"\x18" + bytes([len(_ZEROS)])  # as Thrift writes two texts
-    found = footer.rfind(key)
-    return found + len(key) if found >= 0 else 0
+def with_checksum(content: Mapping[str, Any]) -> Json:
+    """Returns JSON content with a checksum of its own fields."""
+    plain: Json = json.loads(json.dumps(content))  # as it is read again: without tuples
+    return plain | {"checksum": _of_fields(plain)}
 
 
-def _with(footer: bytes, name: bytes, digest: bytes) -> bytes:
-    place = _place(footer, name)
-    return footer[:place] + digest + footer[place + len(digest) :]
+def is_intact(content: Mapping[str, Any]) -> bool:
+    """Returns whether JSON content matches its own checksum."""
+    return content.get("checksum") == _of_fields(content)
 
 
-def _hashed_up_to(file: BinaryIO, end: int) -> "hashlib._Hash":
-    found, block, left = hashlib.sha256(), memoryview(bytearray(_BLOCK)), end
-    file.seek(0)
-    while left and (count := file.readinto(block[: min(left, _BLOCK)])):  # type: ignore[attr-defined]
-        found.update(block[:count])
-        left -= count
-    return found
+def rows_checksum(table: pa.Table, sums: bytes) -> str:
+    """The SHA-256 of a shard's rows and sums, whatever Parquet makes of them; equal for two runs of one study."""
+    hasher = hashlib.sha256(sums)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        hasher.update(f"\n{name}\n".encode("utf-8", "surrogateescape"))
+        _add(hasher, column.combine_chunks())
+    return hasher.hexdigest()
+
+
+def _add(hasher: "hashlib._Hash", array: pa.Array) -> None:
+    """Adds the type, the nulls and the values of a column; what a null hides in memory does not count."""
+    values = array.drop_null()
+    hasher.update(np.packbits(array.is_valid().to_numpy(zero_copy_only=False)).tobytes())
+    if pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type):
+        hasher.update(pc.list_value_length(values).to_numpy().tobytes())
+        _add(hasher, values.flatten())
+    elif pa.types.is_string(array.type):
+        texts = [text.encode() for text in values.to_pylist()]
+        hasher.update(np.array([len(text) for text in texts], np.int64).tobytes())
+        hasher.update(b"".join(texts))
+    else:
+        hasher.update(str(array.type).encode())
+        hasher.update(values.to_numpy(zero_copy_only=False).tobytes())
+
+
+def _of_fields(content: Mapping[str, Any]) -> str:
+    fields = {key: value for key, value in content.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,7 @@ from embedshift.sources.base import storable
 from embedshift.store import shards
 from embedshift.store.checksum import Damaged
 from embedshift.store.differences import differences
-from embedshift.store.info import read_info
+from embedshift.store.info import StudyInfo, read_info
 from embedshift.store.parts import Part, outcomes, present
 from embedshift.store.reader import Reader
 
@@ -25,7 +25,7 @@ def resumable(
     """Returns the finished shards of this study; refuses another study in the folder and names the differences."""
     stored = read_info(out) if Reader(out).exists() else None
     count = stored.parts if stored else -(-len(image_ids) // identity["shard_size"])
-    found, damaged = _whole_parts(present(out, count).values(), repair=repair)
+    found, damaged = _whole_parts(present(out, count).values(), stored, repair=repair)
     hashes = {part.record.config_hash for part in found} | ({stored.config_hash} if stored else set())
     if hashes - {config_hash}:
         then = stored.identity if stored else {}
@@ -43,11 +43,11 @@ def resumable(
     return {part.record.index: part.record for part in found}
 
 
-def _whole_parts(paths: Iterable[Path], *, repair: bool) -> tuple[list[Part], list[Damaged]]:
+def _whole_parts(paths: Iterable[Path], stored: StudyInfo | None, *, repair: bool) -> tuple[list[Part], list[Damaged]]:
     """Returns the undamaged parts, and the damaged ones if they may be measured again."""
     found: list[Part] = []
     damaged: list[Damaged] = []
-    for each in outcomes(paths):
+    for each in outcomes(paths, stored):
         if isinstance(each, Part):
             found.append(each)
         elif repair and isinstance(each, Damaged):

@@ -11,7 +11,8 @@ from embedshift.errors import EmbedshiftError
 from embedshift.statistics import groups
 from embedshift.statistics.groups import Groups, Over
 from embedshift.statistics.layout import Layout
-from embedshift.store.parts import Part, outcomes
+from embedshift.store.checksum import file_checksum
+from embedshift.store.parts import Part
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,14 @@ class ShardGroup:
 
     start: int
     paths: tuple[Path, ...]
-    digests: tuple[str, ...]
+    checksums: tuple[str, ...]
     first: int
     count: int
 
     def rows(self) -> pl.LazyFrame:
         """Returns its rows."""
-        for path, found, digest in zip(self.paths, outcomes(self.paths), self.digests, strict=True):
-            if isinstance(found, EmbedshiftError):
-                raise found
-            if found.digests.file != digest:
+        for path, checksum in zip(self.paths, self.checksums, strict=True):
+            if file_checksum(path) != checksum:
                 raise EmbedshiftError(f"{path}: the shard changed while the tables were being made")
         return scan(self.paths).slice(self.first, self.count)
 
@@ -64,5 +63,5 @@ def _cut(parts: Sequence[Part], images: int, views: int) -> Iterator[ShardGroup]
             last += 1
         held = parts[at : last + 1]
         before = ends[at] - parts[at].record.images
-        paths, digests = tuple(part.path for part in held), tuple(part.digests.file for part in held)
-        yield ShardGroup(start, paths, digests, (start - before) * views, (end - start) * views)
+        paths, checksums = tuple(part.path for part in held), tuple(part.checksum for part in held)
+        yield ShardGroup(start, paths, checksums, (start - before) * views, (end - start) * views)

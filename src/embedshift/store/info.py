@@ -1,31 +1,34 @@
 """study.json: the description of a study, typed."""
 
-import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self
 
+import pydantic
 from annotated_types import Ge, Le
+from pydantic_core import core_schema
 
 from embedshift.config import AtLeast1, Json, Resize, Store
 from embedshift.errors import UsageError, reason
 from embedshift.sources import SOURCES
 from embedshift.sources.base import storable
 from embedshift.statistics.families import families_of
+from embedshift.store.checksum import is_intact, with_checksum
 from embedshift.store.shards import SCHEMA_VERSION, another_schema, write_whole
-
-S = TypeVar("S")
 
 FILE = "study.json"
 Natural = Annotated[int, Ge(0)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EncoderRecord:
+class Model(pydantic.BaseModel):
+    """A part of study.json; fields that it does not name are only printed or compared."""
+
+    model_config = pydantic.ConfigDict(frozen=True)
+
+
+class EncoderRecord(Model):
     """The encoder of a study: the fields of `Encoder`, `EncoderInfo` and `Preprocess`, its title, and its kernels."""
 
     name: str
@@ -46,8 +49,7 @@ class EncoderRecord:
     kernels: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Counts:
+class Counts(Model):
     """Numbers of images that were listed, measured, failed and skipped (by kind), and the number of rows."""
 
     images: Natural
@@ -57,25 +59,139 @@ class Counts:
     skipped: Mapping[str, Natural]
 
 
-@dataclass(frozen=True, kw_only=True)
-class StudyInfo:
-    """The content of study.json."""
+class TableRecord(Model):
+    """What a table was made from, the settings of one that is kept, and the columns that hold hashes of names."""
+
+    shards: str
+    settings: Mapping[str, str] = {}
+    hidden: tuple[str, ...] = ()
+
+
+class _Config(Model):
+    shard_size: AtLeast1
+    images: list[str]
+    store: Store
+
+
+class _Grade(Model):
+    family: str
+    level: AtLeast1
+    parameter: float
+    unit: str
+    zero: float
+
+
+class _Transform(Model):
+    name: str = pydantic.Field(alias="__class_fullname__")
+
+
+class _Augmentation(Model):
+    """An augmentation in the form of `Augmentation.describe`, or one of its steps, which alone have a name."""
+
+    name: str | None = None
+    grade: _Grade | None = None
+    steps: "tuple[_Augmentation, ...] | None" = None
+    purifier: str | None = None
+    of: str | None = None
+    variant: Any = None
+    hash: str | None = None
+    albumentations: _Transform | None = None
+    callable: Any = None
+    version: int | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.purifier is not None:
+            complete = self.of is not None and self.version is not None
+        elif self.variant is not None:
+            complete = self.hash is not None
+        elif self.steps is not None:
+            complete = all(step.name is not None for step in self.steps)
+        else:
+            complete = any(part is not None for part in (self.albumentations, self.callable, self.version))
+        if not complete:
+            raise ValueError("an augmentation is described in part")
+        return self
+
+
+class _Images(Model):
+    ids_hash: str
+
+
+class _Identity(Model):
+    images: _Images
+    seed: Natural
+    draws: AtLeast1
+    size: AtLeast1
+    resize: Resize
+    precision: str
+    metrics: list[str]
+    augmentations: dict[str, _Augmentation]
+    questions: dict[str, dict[str, Any]]
+    versions: dict[str, str]
+
+
+class _Source(Model):
+    kind: str
+    root: str | None = None
+    paths: list[str] | None = None
+    variants: "dict[str, _Source]" = {}
+
+    @pydantic.model_validator(mode="after")
+    def _has_location(self) -> Self:
+        if self.kind not in SOURCES:
+            raise ValueError(f"unknown kind {self.kind:.40}")
+        if (self.root is None) if self.kind == "folder" else (self.paths is None):
+            raise ValueError("it has no location")
+        return self
+
+
+class _Pair(Model):
+    count: Natural
+    missing: Natural
+    stretched: Natural
+    first: str | None
+
+
+def _unchanged(model: type[Model]) -> Any:
+    """Validates JSON by a model and keeps it as it is, because its hash is over its own text."""
+
+    def validate(value: Any, by_model: Callable[[Any], Any]) -> Any:
+        by_model(value)
+        return value
+
+    def schema(_: Any, handler: pydantic.GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        as_it_is = core_schema.plain_serializer_function_ser_schema(lambda value: value)
+        return core_schema.no_info_wrap_validator_function(validate, handler(model), serialization=as_it_is)
+
+    return pydantic.GetPydanticSchema(schema)
+
+
+class StudyInfo(Model):
+    """The content of study.json, but for its own checksum."""
 
     embedshift: str
     schema_version: int
     complete: bool
-    config: Mapping[str, Any]
+    config: Annotated[Mapping[str, Any], _unchanged(_Config)]
     config_hash: str
-    identity: Mapping[str, Any]
+    # Everything that can change a number.
+    identity: Annotated[Mapping[str, Any], _unchanged(_Identity)]
+    # The questions asked, in order, and what they must know about the run.
     questions: Mapping[str, Mapping[str, Any]]
     augmentations: tuple[str, ...]
     encoder: EncoderRecord
-    source: Mapping[str, Any]
+    source: Annotated[Mapping[str, Any], _unchanged(_Source)]
+    # How images were ordered before they were cut into shards.
     order: str
     counts: Counts
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    pairs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    seconds: Mapping[str, float] = {}
+    versions: Mapping[str, str] = {}
+    # The variants of a study of pairs, by name.
+    pairs: Mapping[str, Annotated[Mapping[str, Any], _unchanged(_Pair)]] = {}
+    # Name of a shard, table, figure or report → SHA-256 of its file.
+    files: Mapping[str, str] = {}
+    tables: Mapping[str, TableRecord] = {}
 
     @property
     def seed(self) -> int:
@@ -104,13 +220,18 @@ class StudyInfo:
 
     def write(self, folder: Path) -> None:
         """Writes study.json, completely or not at all."""
-        text = json.dumps(dataclasses.asdict(self), indent=2)  # escaped: a path may hold bytes that are no text
-        write_whole(folder / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))
+        write_content(folder, self.model_dump())
 
 
 def hash_of(identity: Mapping[str, Any]) -> str:
     """Returns the hash that shards and study.json carry."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def write_content(folder: Path, content: Mapping[str, Any]) -> None:
+    """Writes study.json with its checksum, completely or not at all."""
+    text = json.dumps(with_checksum(content), indent=2)  # escaped: a path may hold bytes that are no text
+    write_whole(folder / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))
 
 
 def read_content(folder: Path) -> Json:
@@ -138,134 +259,28 @@ def read_info(folder: Path) -> StudyInfo:
     if version != SCHEMA_VERSION:
         raise UsageError(another_schema(str(folder), version))
     try:
-        info = _typed(StudyInfo, content)
-        _check(info)
+        info = StudyInfo.model_validate(content)
+        _refuse_contradictions(content, info)
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        raise UsageError(f"{folder}: its {FILE} is incomplete or damaged ({reason(error):.300})") from error
+        problem = reason(error)
+        if isinstance(error, pydantic.ValidationError):
+            first = error.errors()[0]
+            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UsageError(f"{folder}: its {FILE} is incomplete or damaged ({problem:.300})") from error
     return info
 
 
-def _typed(kind: type[S], content: Any) -> S:
-    import pydantic  # a tenth of a second that `--help` does not need
-
-    asked: Any = kind
-    try:
-        typed: S = _validator(asked)(content)
-        return typed
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
-@functools.cache
-def _validator(kind: Any) -> Callable[[Any], Any]:
-    """Builds a validator once, which takes a hundred times as long as its use; tables use it a hundred times."""
-    import pydantic
-
-    return pydantic.TypeAdapter(kind).validate_python
-
-
-def _check(info: StudyInfo) -> None:
-    """Raises ValueError, KeyError or TypeError if parts of study.json are not what a run writes."""
-    _typed(_Config, info.config)
-    _typed(_Identity, info.identity)
-    _check_source(_typed(_Source, info.source))
-    for name, each in info.pairs.items():
-        _typed(_Pair, each)
-        info.source["variants"][name]["paths"]
-    for entry in info.identity["augmentations"].values():
-        _check_augmentation(entry)
+def _refuse_contradictions(content: Json, info: StudyInfo) -> None:
+    """Raises ValueError, KeyError or TypeError if parts of study.json do not agree with each other."""
+    if not is_intact(content):
+        raise ValueError("it does not match its checksum")
     families_of(info.identity["augmentations"])
+    for name in info.pairs:
+        info.source["variants"][name]["paths"]
     if info.config_hash != hash_of(info.identity):
         raise ValueError("its identity does not match its hash")
     if list(info.augmentations) != list(info.identity["augmentations"]):
         raise ValueError("its augmentations do not match its identity")
-    told = info.identity["questions"]
-    if any(dict(said) != told.get(name, {}) for name, said in info.questions.items()):
+    identities = info.identity["questions"]
+    if any(dict(stored) != identities.get(name, {}) for name, stored in info.questions.items()):
         raise ValueError("its questions do not match its identity")
-
-
-@dataclass
-class _Config:
-    """The settings that are read, apart from those that the report only prints."""
-
-    shard_size: AtLeast1
-    images: list[str]
-    store: Store
-
-
-@dataclass
-class _Images:
-    ids_hash: str
-
-
-@dataclass
-class _Identity:
-    """The parts of the identity that are read, apart from those that are only compared."""
-
-    images: _Images
-    seed: Natural
-    draws: AtLeast1
-    size: AtLeast1
-    resize: Resize
-    precision: str
-    metrics: list[str]
-    augmentations: dict[str, dict[str, Any]]
-    questions: dict[str, dict[str, Any]]
-    versions: dict[str, str]
-
-
-@dataclass
-class _Source:
-    kind: str
-    root: str | None = None
-    paths: list[str] | None = None
-    variants: "dict[str, _Source]" = field(default_factory=dict)
-
-
-@dataclass
-class _Pair:
-    count: Natural
-    missing: Natural
-    stretched: Natural
-    first: str | None
-
-
-@dataclass
-class _Grade:
-    family: str
-    level: AtLeast1
-    parameter: float
-    unit: str
-    zero: float
-
-
-@dataclass
-class _Purified:
-    of: str
-    purifier: str
-    version: int
-
-
-def _check_source(source: _Source) -> None:
-    if source.kind not in SOURCES:
-        raise ValueError(f"source: unknown kind {source.kind:.40}")
-    if (source.root is None) if source.kind == "folder" else (source.paths is None):
-        raise ValueError("source: it has no location")
-
-
-def _check_augmentation(entry: Mapping[str, Any]) -> None:
-    """Checks a description in the form of `Augmentation.describe`."""
-    if "grade" in entry:
-        _typed(_Grade, entry["grade"])
-    for step in entry.get("steps", ()):
-        _typed(str, step["name"])
-        _check_augmentation(step)
-    if "purifier" in entry:
-        _typed(_Purified, entry)
-    elif "albumentations" in entry:
-        _typed(str, entry["albumentations"]["__class_fullname__"])
-    elif "variant" in entry:
-        _typed(str, entry["hash"])
-    elif not {"steps", "callable"} & entry.keys():
-        _typed(int, entry["version"])

@@ -1,4 +1,4 @@
-"""The parts of a study: exactly the shards that its study.json implies, each undamaged."""
+"""The parts of a study: exactly the shards that its study.json implies, undamaged."""
 
 import concurrent.futures
 import hashlib
@@ -7,26 +7,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.store.checksum import Digests
+import polars as pl
+import pyarrow.parquet as pq
+
+from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.store.checksum import Damaged, State, file_checksum, rows_checksum, state_of
 from embedshift.store.info import StudyInfo
-from embedshift.store.shards import ShardRecord, read_record, shard_path
+from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_path
 
 # Hashing and reading beside each other; more threads gain nothing on one disk.
 _THREADS = 2
-# Size, time of change and inode of a file.
-State = tuple[int, int, int]
 # Names that look like a shard. Hidden files never do.
 _LIKE_A_PART = re.compile(r"(?!\.).*(^part-|\.parquet)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Part:
-    """An undamaged shard on disk."""
+    """An undamaged shard on disk, with the SHA-256 of its file, and of its rows and sums."""
 
     path: Path
     record: ShardRecord
-    digests: Digests
+    checksum: str
+    rows_checksum: str
     rows: int
 
 
@@ -47,34 +49,44 @@ def present(folder: Path, count: int) -> dict[int, Path]:
     return paths
 
 
-def outcomes(paths: Iterable[Path]) -> list[Part | EmbedshiftError]:
+def shard_name(path: Path) -> str:
+    """Returns the name of a shard in study.json."""
+    return f"shards/{path.name}"
+
+
+def checksums_of(paths: Iterable[Path]) -> dict[str, str]:
+    """Returns the checksums of shards as study.json records them."""
+    return {shard_name(path): file_checksum(path) for path in paths}
+
+
+def outcomes(paths: Iterable[Path], info: StudyInfo | None) -> list[Part | EmbedshiftError]:
     """Returns each part, or the error why it cannot be used; reads a file again only if it has changed."""
-    known = {path: _known(path) for path in paths}
+    known = {path: _known(path, info) for path in paths}
     # Tables ask for the parts a hundred times; starting threads each time would take longer than all else.
     unread = [path for path, part in known.items() if part is None]
     if not unread:
         return [part for part in known.values() if part is not None]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-        read = dict(zip(unread, threads.map(_outcome, unread), strict=True))
+        read = dict(zip(unread, threads.map(lambda path: _read(path, info), unread), strict=True))
     return [part or read[path] for path, part in known.items()]
 
 
 def parts(folder: Path, info: StudyInfo) -> list[Part]:
     """Returns all parts of a study, in order; for an unfinished one those that exist."""
     paths = present(folder, info.parts)
-    found: list[Part] = []
-    for each in outcomes(paths.values()):
-        if isinstance(each, EmbedshiftError):
-            raise each
-        found.append(each)
-        refuse_foreign(each, info)
+    usable: list[Part] = []
+    for part in outcomes(paths.values(), info):
+        if isinstance(part, EmbedshiftError):
+            raise part
+        usable.append(part)
+        refuse_foreign(part, info)
     if info.complete:
         for index in range(info.parts):
             if index not in paths:
                 words = "missing from a finished study; run the study again to measure it"
                 raise UsageError(f"{shard_path(folder, index)}: {words}")
-        refuse_counts(folder, info, found)
-    return found
+        refuse_counts(folder, info, usable)
+    return usable
 
 
 def refuse_foreign(part: Part, info: StudyInfo) -> None:
@@ -87,38 +99,53 @@ def refuse_foreign(part: Part, info: StudyInfo) -> None:
         raise UsageError(f"{part.path}: {words}; move it elsewhere and run the study again")
 
 
-def refuse_counts(folder: Path, info: StudyInfo, found: Iterable[Part]) -> None:
+def refuse_counts(folder: Path, info: StudyInfo, usable: Iterable[Part]) -> None:
     """Refuses a finished study whose shards hold other numbers of images than study.json."""
-    records = [part.record for part in found]
-    there = (sum(record.images for record in records), sum(len(record.failures) for record in records))
-    said = (info.counts.measured, info.counts.failed)
-    if there != said or sum(said) != info.counts.images:
-        words = f"{there[0]} measured and {there[1]} failed images, but study.json lists {said[0]} and {said[1]}"
-        raise UsageError(f"{folder}: its shards contain {words} of {info.counts.images}; run the study again")
+    counts, records = info.counts, [part.record for part in usable]
+    measured, failed = sum(record.images for record in records), sum(len(record.failures) for record in records)
+    if (measured, failed) != (counts.measured, counts.failed) or measured + failed != counts.images:
+        listed = f"study.json lists {counts.measured} and {counts.failed} of {counts.images}"
+        words = f"{measured} measured and {failed} failed images, but {listed}"
+        raise UsageError(f"{folder}: its shards contain {words}; run the study again")
 
 
-def overall(found: Iterable[Part]) -> str:
+def study_checksum(usable: Iterable[Part]) -> str:
     """Returns one checksum over those of all parts; it differs between runs, because parts store their times."""
-    return hashlib.sha256("\n".join(part.digests.file for part in found).encode()).hexdigest()
+    return hashlib.sha256("\n".join(part.checksum for part in usable).encode()).hexdigest()
 
 
-def _known(path: Path) -> Part | None:
+def measured_checksum(usable: Iterable[Part]) -> str:
+    """Returns one checksum over the rows and sums of all parts; equal for two runs of one study."""
+    return hashlib.sha256("\n".join(part.rows_checksum for part in usable).encode()).hexdigest()
+
+
+def _recorded(path: Path, info: StudyInfo | None) -> str | None:
+    """Returns the checksum of a shard in study.json."""
+    return info.files.get(shard_name(path)) if info else None
+
+
+def _known(path: Path, info: StudyInfo | None) -> Part | None:
     """Returns a part that was read and whose file has not changed since."""
     try:
         state, part = _READ[path]
-        return part if state == _state(path) else None
+        return part if state == state_of(path) and _recorded(path, info) in (None, part.checksum) else None
     except (KeyError, OSError):
         return None
 
 
-def _outcome(path: Path) -> Part | EmbedshiftError:
+def _read(path: Path, info: StudyInfo | None) -> Part | EmbedshiftError:
     """Reads a part, or returns the error why it cannot be used."""
     try:
-        state = _state(path)
-        record, found, rows = read_record(path)
+        state, checksum = state_of(path), file_checksum(path)
+        record, rows_checksum, rows = read_record(path)
         if shard_path(path.parent.parent, record.index) != path:
             raise UsageError(f"{path}: contains shard {record.index} but has another name; move it elsewhere")
-        _READ[path] = state, Part(path, record, found, rows)
+        recorded = _recorded(path, info)
+        if recorded is None:
+            _check_rows(path, rows_checksum)
+        elif info and recorded != checksum and record.config_hash == info.config_hash:
+            raise Damaged(path, "its content does not match its checksum")
+        _READ[path] = state, Part(path, record, checksum, rows_checksum, rows)
         return _READ[path][1]
     except OSError as error:
         return EmbedshiftError(f"{path}: cannot be read ({error.strerror})")
@@ -126,6 +153,14 @@ def _outcome(path: Path) -> Part | EmbedshiftError:
         return error
 
 
-def _state(path: Path) -> State:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns, found.st_ino
+def _check_rows(path: Path, checksum: str) -> None:
+    """Raises Damaged if the rows or sums of a shard differ from their checksum, or two readers read other rows."""
+    try:
+        with pq.ParquetFile(path) as file:
+            table, metadata = file.read(), file.metadata.metadata
+        same = rows_checksum(table, metadata.get(SUMS_KEY, b"")) == checksum
+        same = same and pl.read_parquet(path, glob=False).equals(pl.DataFrame(table), null_equal=True)
+    except Exception as error:
+        raise Damaged(path, reason(error)) from error
+    if not same:
+        raise Damaged(path, "its rows do not match their checksum")

@@ -18,14 +18,15 @@ from embedshift.sources import Roots, moved, own_places
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.statistics.groups import Groups, Over, here
+from embedshift.store.checksum import file_checksum
 from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import groups_of, scan
 from embedshift.store.info import FILE, StudyInfo, read_info
-from embedshift.store.labels import read_table, table_path
 from embedshift.store.naming import ImageNaming
-from embedshift.store.parts import Part, parts
+from embedshift.store.parts import Part, measured_checksum, parts
 from embedshift.store.shards import ShardRecord, shard_sums, write_failures
 from embedshift.store.table import tables_of
+from embedshift.store.table_files import read_table, table_path
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,14 @@ class Reader:
         if name in self.made:
             return self.made[name]
         there = name in self.table_names and table_path(self.folder, name).is_file()
-        return read_table(self.folder, name, self.image_ids) if there else None
+        return read_table(self.folder, name, self.info, self.image_ids) if there else None
+
+    def kept_settings(self, name: str) -> Mapping[str, str]:
+        """Returns the settings of a stored table; empty if it is of other shards, changed, or not there."""
+        record, file = self.info.tables.get(name), f"tables/{name}.parquet"
+        if record is None or record.shards != self.measured_checksum() or not (self.folder / file).is_file():
+            return {}
+        return record.settings if file_checksum(self.folder / file) == self.info.files.get(file) else {}
 
     def rows(self) -> pl.LazyFrame:
         """All rows as a lazy frame: one row per image, view and draw, in the order of the shards."""
@@ -159,6 +167,10 @@ class Reader:
     def parts(self) -> list[Part]:
         """The study's current shards, in order, each checked for damage."""
         return parts(self.folder, self.info)
+
+    def measured_checksum(self) -> str:
+        """One checksum over all rows and sums; equal for two runs of one study."""
+        return measured_checksum(self.parts())
 
     @functools.cached_property
     def records(self) -> list[ShardRecord]:
@@ -201,9 +213,8 @@ class Reader:
             ) from error
 
     def is_reported(self) -> bool:
-        """Returns whether `report.html` exists and is not older than the measurements."""
-        file = self.folder / "report.html"
-        return file.is_file() and file.stat().st_mtime_ns >= (self.folder / FILE).stat().st_mtime_ns
+        """Returns whether `report.html` exists and was made after the last run."""
+        return "report.html" in self.info.files and (self.folder / "report.html").is_file()
 
 
 def draw_ids(image_ids: Iterable[str], count: int, seed: int) -> list[str]:

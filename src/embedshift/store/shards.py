@@ -2,11 +2,12 @@
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats, Values
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, reason
-from embedshift.store.checksum import PLACEHOLDERS, Damaged, Digests, NoChecksum, digests, seal
+from embedshift.store.checksum import Damaged, is_intact, remember, rows_checksum, with_checksum
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 METADATA_KEY = b"embedshift"
 SUMS_KEY = b"embedshift.sums"
 # Where a view stands in its family; null on the original.
@@ -102,25 +103,28 @@ def leftovers(folder: Path) -> Iterator[Path]:
 
 def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
     """Writes a shard under a hidden name and renames it; the final name marks it as finished."""
-    said = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(record)})
     metadata = dict(table.schema.metadata or {})
-    sums = metadata.pop(SUMS_KEY, None)
-    table = table.replace_schema_metadata({**metadata, METADATA_KEY: said})
+    sums = metadata.pop(SUMS_KEY, b"")
+    checked = with_checksum(
+        {"schema_version": SCHEMA_VERSION, **asdict(record), "rows_checksum": rows_checksum(table, sums)}
+    )
+    table = table.replace_schema_metadata({**metadata, METADATA_KEY: json.dumps(checked)})
     path = shard_path(folder, record.index)
     # Numbers hardly repeat: a dictionary of them would make the file half as large again.
     texts = ["image_id", "view", "caption"]
 
     def write(hidden: Path) -> None:
-        with pq.ParquetWriter(hidden, table.schema, compression="zstd", use_dictionary=texts) as writer:
+        # No statistics: the checksum of the rows does not cover them, and a reader may leave out rows by them.
+        options = {"compression": "zstd", "use_dictionary": texts, "write_statistics": False}
+        with pq.ParquetWriter(hidden, table.schema, **options) as writer:
             writer.write_table(table)
-            # Not in the schema, which Arrow writes twice.
-            writer.add_key_value_metadata(PLACEHOLDERS | ({SUMS_KEY: sums} if sums else {}))
-        seal(hidden, sums or b"")
+            if sums:  # not in the schema, which Arrow writes twice
+                writer.add_key_value_metadata({SUMS_KEY: sums})
 
     write_whole(path, write)
 
 
-def write_whole(path: Path, write: Any) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> str:
     """Calls `write(hidden path)` and moves the result to `path`, so that no reader or crash sees half a file."""
     hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -129,48 +133,38 @@ def write_whole(path: Path, write: Any) -> None:
         write(hidden)
         with open(hidden, "rb") as file:
             os.fsync(file.fileno())
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
         os.replace(hidden, path)
-    except Exception as error:
-        number = _system_error(error)
-        if number is None:
+        remember(path, checksum)
+        return checksum
+    except OSError as error:
+        if error.errno is None:
             raise
         words = "free space or choose another folder, and run the same command again"
-        raise EmbedshiftError(f"{path}: cannot be written ({os.strerror(number)}); {words}") from error
+        raise EmbedshiftError(f"{path}: cannot be written ({os.strerror(error.errno)}); {words}") from error
     finally:
         with contextlib.suppress(OSError):
             hidden.unlink(missing_ok=True)
 
 
-def _system_error(error: Exception) -> int | None:
-    """Returns the number of the underlying system error; None if there is none. Polars has it only in its message."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else getattr(error, "errno", None)
-
-
-def read_record(path: Path) -> tuple[ShardRecord, Digests, int]:
-    """Returns a shard's record, its digests and its number of rows; reads every bit of the file."""
-    try:
-        found = digests(path)
-    except NoChecksum:
-        if (version := _content(path)[0].get("schema_version", SCHEMA_VERSION)) != SCHEMA_VERSION:
-            raise EmbedshiftError(another_schema(str(path), version)) from None
-        raise
-    said, rows = _content(path)
-    version = said.pop("schema_version", None)
-    if version != SCHEMA_VERSION:
-        raise EmbedshiftError(another_schema(str(path), version))
-    try:
-        return ShardRecord(**said | {"failures": tuple(Failure(**f) for f in said["failures"])}), found, rows
-    except (KeyError, TypeError) as error:
-        raise Damaged(path, reason(error)) from error
-
-
-def _content(path: Path) -> tuple[Json, int]:
+def read_record(path: Path) -> tuple[ShardRecord, str, int]:
+    """Returns a shard's record, the checksum of its rows and sums as it was written, and its number of rows."""
     try:
         metadata = pq.read_metadata(path)
-        said: Json = json.loads(metadata.metadata[METADATA_KEY])
-        return said | {}, metadata.num_rows
+        content: Json = dict(json.loads(metadata.metadata[METADATA_KEY]))
     except Exception as error:
+        raise Damaged(path, reason(error)) from error
+    intact, version = is_intact(content), content.get("schema_version")
+    if version != SCHEMA_VERSION and (intact or "checksum" not in content):  # schema 4 and older had none
+        raise EmbedshiftError(another_schema(str(path), version))
+    if not intact:
+        raise Damaged(path, "its record does not match its checksum")
+    fields = {key: value for key, value in content.items() if key not in ("schema_version", "checksum")}
+    try:
+        checksum = fields.pop("rows_checksum")
+        fields["failures"] = tuple(Failure(**failure) for failure in fields["failures"])
+        return ShardRecord(**fields), checksum, metadata.num_rows
+    except (KeyError, TypeError) as error:
         raise Damaged(path, reason(error)) from error
 
 

@@ -9,19 +9,19 @@ from embedshift.registry import Question
 from embedshift.statistics.differences import differences
 from embedshift.statistics.summary import measured, performance, ranked_metrics, ranking, summary
 from embedshift.store.baselines import baselines, group_sizes
-from embedshift.store.labels import labels_of, read_table, table_path, with_hashes, write_labelled
+from embedshift.store.info import TableRecord
 from embedshift.store.reader import Reader
-from embedshift.store.shards import write_whole
 from embedshift.store.table import Table, tables_of
+from embedshift.store.table_files import Written, read_table, record, table_path, with_hashes, write_table
 
-__all__ = ["Table", "make_tables", "tables_after", "tables_of", "write_tables"]
+__all__ = ["Table", "make_tables", "tables_after", "tables_of", "update_tables", "write_tables"]
 
 
 def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
     """Makes the tables of a study from its shards."""
     made: dict[str, pl.DataFrame] = {}
-    tables = [each for each in tables_of(reader.questions) if each.is_available(reader)]
-    tables = [each for each in tables if only is None or each.name in only]
+    tables = [table for table in tables_of(reader.questions) if table.is_available(reader)]
+    tables = [table for table in tables if only is None or table.name in only]
     # First what reads no other table: it may be refused, as a tree on embeddings that are not stored.
     for table in tables:
         if not table.reads:
@@ -43,10 +43,10 @@ def tables_after(reader: Reader, question: Question) -> set[str]:
     return names
 
 
-def _made(table: Table, reader: Reader) -> pl.DataFrame:
+def _made(table: Table[Reader], reader: Reader) -> pl.DataFrame:
     """Returns the table; the stored one if it was made from the same data."""
-    if table.labels is not None and labels_of(reader.folder, table.name) == table.labels(reader):
-        return read_table(reader.folder, table.name, reader.image_ids)
+    if table.settings is not None and reader.kept_settings(table.name) == table.settings(reader):
+        return read_table(reader.folder, table.name, reader.info, reader.image_ids)
     return table.make(reader)
 
 
@@ -61,17 +61,24 @@ def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
     return made | ({"differences": differences(of, seed=seed)} if reader.has_pairs else {})
 
 
-def write_tables(reader: Reader, only: Collection[str] | None = None) -> None:
+def write_tables(reader: Reader, only: Collection[str] | None = None) -> Written:
     """Writes tables again from the shards, as CSV and Parquet; tables of single images only as Parquet."""
     made, own = make_tables(reader, only), {table.name: table for table in tables_of(reader.questions)}
-    # Before anything is written, because the files may contain them.
-    labels = {name: each.labels(reader) for name, each in own.items() if each.labels is not None and name in made}
+    # Before anything is written, because they may be those of the tables that are there.
+    settings = {name: table.settings(reader) for name, table in own.items() if table.settings and name in made}
+    shards, written = reader.measured_checksum(), Written()
     for name, made_table in made.items():
         hidden = own[name].names if name in own and not reader.pictures else ()
-        table = with_hashes(made_table, hidden)
+        table, path = with_hashes(made_table, hidden), table_path(reader.folder, name)
         if name not in own or not own[name].per_image:
-            write_whole(reader.folder / "tables" / f"{name}.csv", table.write_csv)
-        if name in labels:
-            write_labelled(reader.folder, name, table, labels[name], hidden)
-        else:
-            write_whole(table_path(reader.folder, name), table.write_parquet)
+            written.files[f"tables/{name}.csv"] = write_table(path.with_suffix(".csv"), table)
+        written.files[f"tables/{name}.parquet"] = write_table(path, table)
+        written.tables[name] = TableRecord(shards=shards, settings=settings.get(name, {}), hidden=hidden)
+    return written
+
+
+def update_tables(reader: Reader, only: Collection[str] | None = None) -> Reader:
+    """Writes tables as `write_tables` does, records them in study.json, and returns a reader that knows them."""
+    written = write_tables(reader, only)
+    record(reader.folder, written.files, written.tables)
+    return dataclasses.replace(reader)

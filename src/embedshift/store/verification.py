@@ -4,17 +4,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import polars as pl
 import pyarrow.parquet as pq
 
 from embedshift.config import Json
-from embedshift.config.files import open_file
 from embedshift.errors import EmbedshiftError, reason
+from embedshift.store.checksum import file_checksum
 from embedshift.store.info import FILE, StudyInfo, read_info
-from embedshift.store.labels import made_from, shards_hash, table_path
-from embedshift.store.parts import Part, outcomes, overall, present, refuse_counts, refuse_foreign
+from embedshift.store.parts import (
+    Part,
+    measured_checksum,
+    outcomes,
+    present,
+    refuse_counts,
+    refuse_foreign,
+    shard_name,
+    study_checksum,
+)
 from embedshift.store.reader import Reader
 from embedshift.store.shards import shard_path
+from embedshift.store.table_files import is_shown
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Verification:
     @property
     def damaged(self) -> list[Finding]:
         """The findings with a problem."""
-        return [each for each in self.findings if each.problem]
+        return [finding for finding in self.findings if finding.problem]
 
     def to_dict(self) -> Json:
         """Returns the fields as a dict, ready for JSON."""
@@ -45,26 +53,25 @@ class Verification:
             "study": str(self.folder),
             "whole": not self.damaged,
             "checksum": self.checksum,
-            "files": [asdict(each) for each in self.findings],
+            "files": [asdict(finding) for finding in self.findings],
         }
 
 
 def verify(folder: Path) -> Verification:
-    """Reads everything in a study's folder: every bit and every column of its shards, and its tables."""
+    """Reads everything in a study's folder: every bit and every column of its shards, and the files made from them."""
     try:
         info = read_info(folder)
     except EmbedshiftError as error:
         return Verification(folder, [Finding(FILE, reason(error))], "")
-    reader = Reader(folder)
     findings = [Finding(FILE)]
-    found = list(_shards(folder, info, findings))
-    if not any(each.problem for each in findings):
-        findings[0] = Finding(FILE, _said_otherwise(folder, info, found))
-    if not any(each.problem for each in findings):
+    whole = list(_shards(folder, info, findings))
+    if not any(finding.problem for finding in findings):
+        findings[0] = Finding(FILE, _counts(folder, info, whole))
+    if not any(finding.problem for finding in findings):
         if info.complete:  # else a run that goes on makes it again
-            findings.append(Finding("failures.parquet", _failures(reader, found)))
-        findings += (Finding(f"tables/{name}.parquet", _table(reader, name)) for name in _tables(reader))
-    checksum = overall(found) if not any(each.problem for each in findings) else ""
+            findings.append(Finding("failures.parquet", _failures(Reader(folder), whole)))
+        findings += _other_files(folder, info, measured_checksum(whole))
+    checksum = study_checksum(whole) if not any(finding.problem for finding in findings) else ""
     return Verification(folder, findings, checksum)
 
 
@@ -75,13 +82,12 @@ def _shards(folder: Path, info: StudyInfo, findings: list[Finding]) -> Iterator[
     except EmbedshiftError as error:
         findings.append(Finding("shards", reason(error)))
         return
-    outcome = dict(zip(paths, outcomes(paths.values()), strict=True))
+    by_index = dict(zip(paths, outcomes(paths.values(), info), strict=True))
     for index in range(info.parts):
-        name = f"shards/{shard_path(folder, index).name}"
-        part = outcome.get(index)
+        name, part = shard_name(shard_path(folder, index)), by_index.get(index)
         if isinstance(part, Part):
             problem = _decoded(part, info)
-            findings.append(Finding(name, problem, "" if problem else part.digests.file))
+            findings.append(Finding(name, problem, "" if problem else part.checksum))
             if not problem:
                 yield part
         elif part is not None:
@@ -102,19 +108,19 @@ def _decoded(part: Part, info: StudyInfo) -> str:
     return "" if images == part.record.images else f"{images} different images, expected {part.record.images}"
 
 
-def _said_otherwise(folder: Path, info: StudyInfo, found: Sequence[Part]) -> str:
+def _counts(folder: Path, info: StudyInfo, whole: Sequence[Part]) -> str:
     """Returns where the counts of study.json and of the shards differ."""
     if not info.complete:
         return ""
     try:
-        refuse_counts(folder, info, found)
+        refuse_counts(folder, info, whole)
     except EmbedshiftError as error:
         return reason(error)
-    rows = sum(part.rows for part in found)
+    rows = sum(part.rows for part in whole)
     return "" if rows == info.counts.rows else f"it lists {info.counts.rows} rows, but the shards contain {rows}"
 
 
-def _failures(reader: Reader, found: Sequence[Part]) -> str:
+def _failures(reader: Reader, whole: Sequence[Part]) -> str:
     """Returns where failures.parquet differs from the shards."""
     if not (reader.folder / "failures.parquet").is_file():
         return "missing; make the report again"
@@ -122,29 +128,27 @@ def _failures(reader: Reader, found: Sequence[Part]) -> str:
         listed = reader.failures().to_dicts()
     except EmbedshiftError as error:
         return reason(error)
-    if listed != [asdict(failure) for part in found for failure in part.record.failures]:
+    if listed != [asdict(failure) for part in whole for failure in part.record.failures]:
         return "does not match the failures in the shards; delete it and make the report again"
     return ""
 
 
-def _tables(reader: Reader) -> list[str]:
-    """Returns the names of the tables that must exist, and of those that do."""
-    there = [name for name in reader.table_names if table_path(reader.folder, name).exists()]
-    return list(reader.table_names) if reader.info.complete else there
-
-
-def _table(reader: Reader, name: str) -> str:
-    """Returns what is wrong with a table; "" = nothing."""
-    path = table_path(reader.folder, name)
-    again = "make the report again"
-    if not path.is_file():
-        return f"missing; {again}"
-    try:
-        pl.read_parquet(path, glob=False)
-        of = made_from(reader.folder, name)
-        if (csv := path.with_suffix(".csv")).exists():
-            with open_file(csv) as file:
-                pl.read_csv(file, infer_schema=False)
-    except (OSError, EmbedshiftError, pl.exceptions.PolarsError) as error:
-        return f"cannot be read ({reason(error):.200}); {again}"
-    return f"made from other shards; {again}" if of and of != shards_hash(reader.folder) else ""
+def _other_files(folder: Path, info: StudyInfo, shards: str) -> Iterator[Finding]:
+    """Yields the findings about tables, figures and report.html."""
+    tables = {f"tables/{name}.parquet" for name in Reader(folder).table_names} if info.complete else set()
+    for name in sorted(tables | {name for name in info.files if not name.startswith("shards/")}):
+        path, problem = folder / name, ""
+        try:
+            if not path.exists():
+                problem = "missing" if info.complete and not is_shown(name) else ""
+            elif name not in info.files or (name in tables and path.stem not in info.tables):
+                problem = f"{FILE} does not record it"
+            elif file_checksum(path) != info.files[name]:
+                problem = "its content does not match its checksum"
+            elif name in tables and info.tables[path.stem].shards != shards:
+                problem = "made from other shards"
+        except EmbedshiftError as error:
+            problem = reason(error)
+        if problem or path.exists():
+            again = f"{problem}; make the report again"
+            yield Finding(name, again if problem else "", "" if problem else info.files[name])

@@ -13,7 +13,7 @@ from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.tolerance import by_family
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.reader import Reader
-from embedshift.store.shards import write_whole
+from embedshift.store.table_files import write_table
 from embedshift.study.paired import PairedStudies, overview, pair_studies
 from embedshift.study.paired.means import compare_means
 from embedshift.study.study import Study, load
@@ -124,9 +124,9 @@ class Comparison:
         folder = _folder(out)
         written: list[Path] = []
         for name, table in self.tables.items():
-            for ending, write in (("csv", table.write_csv), ("parquet", table.write_parquet)):
+            for ending in ("csv", "parquet"):
                 written.append(folder / f"{name}.{ending}")
-                write_whole(written[-1], write)
+                write_table(written[-1], table)
         for name in COMPARISON_FIGURES:
             if name == "tolerances" and self.tolerances.is_empty():
                 continue

@@ -212,9 +212,9 @@ class Study(Exports):
         Args:
             tree: Settings of the clustering; `pairwise` includes the original if the tree does.
         """
-        from embedshift.store.tables import write_tables
+        from embedshift.store.tables import update_tables
 
-        write_tables(self.reader(tree))
+        update_tables(self.reader(tree))
 
     def figure(self, name: str, *, tree: "Tree | None" = None, images: int | Sequence[str] | None = None) -> "Figure":
         """Draws one figure with matplotlib; `embedshift.figures.save_figures` saves all of them.
@@ -266,7 +266,7 @@ class Study(Exports):
 
     def _search_again(self, queries: str | None, false_match_rate: Any, gallery: str | Path | None) -> None:
         """Computes the search tables, and the tables that read them, again with other choices."""
-        from embedshift.store.tables import tables_after, write_tables
+        from embedshift.store.tables import tables_after, update_tables
 
         question = QUESTIONS["search"]
         assert question.choices is not None
@@ -275,7 +275,7 @@ class Study(Exports):
             raise UsageError(f"{self.folder}: {why_not(reader, 'search')}")
         if not reader.info.complete:
             raise UsageError(f"{self.folder}: not finished; run the same command again first")
-        write_tables(reader, tables_after(reader, question))
+        update_tables(reader, tables_after(reader, question))
 
     def _made(self, name: str, tree: "Tree") -> pl.DataFrame:
         """Computes a table again with another tree."""

@@ -116,7 +116,7 @@ def clusters(reader: Reader) -> pl.DataFrame:
     return clusters_of(matrix, names, tree_of(reader).linkage)
 
 
-TABLES = (
+TABLES: tuple[Table[Reader], ...] = (
     Table("pairwise", pairwise, is_available=lambda reader: reader.has_pairs, requires=FEW),
     Table("clusters", clusters, is_available=lambda reader: reader.has_pairs, requires=FEW),
 )

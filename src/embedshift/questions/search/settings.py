@@ -7,7 +7,6 @@ from pathlib import Path
 
 from embedshift.errors import UsageError
 from embedshift.questions.search import Choices
-from embedshift.store.labels import labels_of, shards_hash
 from embedshift.store.reader import Reader
 
 QUERIES, FALSE_MATCH_RATES, ALL = 2_000, (0.01, 0.001), "all"
@@ -30,19 +29,19 @@ class Settings:
 
     @property
     def of_search(self) -> dict[str, str]:
-        """The labels of the tables of ranks."""
+        """The settings of the tables of ranks."""
         return {"version": VERSION, "queries": str(self.queries or ALL), "gallery": self.gallery}
 
     @property
     def of_thresholds(self) -> dict[str, str]:
-        """The labels of the tables that also depend on the false-match rates."""
+        """The settings of the tables that also depend on the false-match rates."""
         return self.of_search | {"false_match_rate": ",".join(map(repr, self.false_match_rates))}
 
 
 def settings(reader: Reader) -> Settings:
     """Returns the settings of a study's search."""
     chosen = reader.choice(Choices)
-    of_thresholds, *of_search = (labels_of(reader.folder, name) for name in ("thresholds", *SEARCHED))
+    of_thresholds, *of_search = (reader.kept_settings(name) for name in ("thresholds", *SEARCHED))
     kept = next((each for each in of_search if each.get("version") == VERSION), {})
     queries = parse_queries(kept.get("queries", str(QUERIES)) if chosen.queries is None else chosen.queries)
     rates = (
@@ -85,7 +84,7 @@ def gallery_label(path: str) -> str:
         return ""
     place = Path(path).expanduser()
     if (place / "shards").is_dir():
-        return f"{place.resolve().name}|{shards_hash(place)}"
+        return f"{place.resolve().name}|{Reader(place).measured_checksum()}"
     try:
         stat = os.stat(place)
     except OSError as error:

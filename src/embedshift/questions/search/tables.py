@@ -138,10 +138,12 @@ def _table(
     name: str,
     make: Callable[[Reader], pl.DataFrame],
     *reads: str,
-    labels: Callable[[Reader], Mapping[str, str]] = _of_search,
+    settings: Callable[[Reader], Mapping[str, str]] = _of_search,
     **more: Any,
-) -> Table:
-    return Table(name, make, reads, lambda reader: reader.info.has_vectors, requires=REQUIRES, labels=labels, **more)
+) -> Table[Reader]:
+    return Table(
+        name, make, reads, lambda reader: reader.info.has_vectors, requires=REQUIRES, settings=settings, **more
+    )
 
 
 TABLES = (
@@ -149,8 +151,8 @@ TABLES = (
     _table("search_neighbours", lambda reader: found(reader).neighbours, per_image=True, names=NAMES),
     _table("gallery_sizes", lambda reader: gallery_sizes(found(reader).searches)),
     _table("search", search, "search_ranks"),
-    _table("thresholds", thresholds, "search_ranks", labels=_of_thresholds),
-    _table("matches", matches, "search_ranks", "thresholds", labels=_of_thresholds),
+    _table("thresholds", thresholds, "search_ranks", settings=_of_thresholds),
+    _table("matches", matches, "search_ranks", "thresholds", settings=_of_thresholds),
     _table("roc", roc, "search_ranks"),
-    _table("duplicates", duplicates, "search_neighbours", "thresholds", labels=_of_thresholds, names=NAMES),
+    _table("duplicates", duplicates, "search_neighbours", "thresholds", settings=_of_thresholds, names=NAMES),
 )

@@ -164,7 +164,7 @@ def test_of_study(reader: Reader) -> pl.DataFrame:
     return word_test(table, sample, seed=reader.info.seed)
 
 
-TABLES = (
+TABLES: tuple[Table[Reader], ...] = (
     Table("words", words_of_study, is_available=phrases),
     Table("word_test", test_of_study, reads=("words",), is_available=phrases),
     Table(

@@ -1,0 +1,71 @@
+"""The files of tables: how they are written and read, and what study.json records of them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from embedshift.errors import UsageError, reason
+from embedshift.store.info import StudyInfo, TableRecord, read_info
+from embedshift.store.naming import ImageNaming
+from embedshift.store.shards import write_whole
+
+
+@dataclass(frozen=True)
+class Written:
+    """What study.json records of files that were written after the shards."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, TableRecord] = field(default_factory=dict)
+
+
+def table_path(folder: Path, name: str) -> Path:
+    """Returns the path of a table's Parquet file."""
+    return folder / "tables" / f"{name}.parquet"
+
+
+def write_table(path: Path, table: pl.DataFrame) -> str:
+    """Writes a table as CSV or Parquet, by the ending of the path, and returns the SHA-256 of the file."""
+    # Python and Arrow give the number of a system error, which Polars has only in its message.
+    if path.suffix == ".csv":
+        return write_whole(path, lambda hidden: hidden.write_text(table.write_csv(), encoding="utf-8"))
+    return write_whole(path, lambda hidden: pq.write_table(table.to_arrow(), hidden, compression="zstd"))
+
+
+def read_table(folder: Path, name: str, info: StudyInfo, image_ids: Callable[[], Iterable[str]]) -> pl.DataFrame:
+    """Reads a table, and restores the names of images if its file holds their hashes."""
+    path = table_path(folder, name)
+    try:
+        table = pl.read_parquet(path, glob=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UsageError(
+            f"{path}: cannot be read ({reason(error):.200}); delete it and make the report again"
+        ) from error
+    hidden = [column for column in info.tables[name].hidden if column in table.columns] if name in info.tables else []
+    if not hidden:
+        return table
+    hashes = ImageNaming({}, pictures=False)
+    names = {hashes.image(image_id): image_id for image_id in image_ids()}
+    return table.with_columns(pl.col(hidden).replace(names))
+
+
+def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Replaces the names of images in a table by hashes."""
+    hashes = ImageNaming({}, pictures=False)
+    names = {name: hashes.image(name) for column in columns for name in table[column].drop_nulls().unique()}
+    return table.with_columns(pl.col(columns).replace(names)) if columns else table
+
+
+def record(folder: Path, files: Mapping[str, str], tables: Mapping[str, TableRecord] | None = None) -> None:
+    """Adds files that were written to study.json, and forgets figures and reports that are gone."""
+    info = read_info(folder)  # as it is now: a run may have written it meanwhile
+    known = {**info.files, **files}
+    known = {name: checksum for name, checksum in known.items() if not is_shown(name) or (folder / name).exists()}
+    info.model_copy(update={"files": known, "tables": {**info.tables, **(tables or {})}}).write(folder)
+
+
+def is_shown(name: str) -> bool:
+    """Returns whether a file is a figure or the report, which may be deleted and made again."""
+    return name == "report.html" or name.startswith("figures/")
