@@ -16,8 +16,8 @@ from embedshift.engines import Job, Progress, find_engine, find_map
 from embedshift.engines.again import hashes_now, worth_again
 from embedshift.engines.job import workers_of
 from embedshift.errors import EmbedshiftError
-from embedshift.pipeline.prepare import Prepared, prepared
-from embedshift.sources import Sample, Shard, note_roots
+from embedshift.pipeline.prepare import StudyContext, prepared
+from embedshift.sources import ImageRef, Shard, note_roots
 from embedshift.sources.base import storable
 from embedshift.store import folder, shards
 from embedshift.store.changed import later, measured_pixels
@@ -36,15 +36,7 @@ VERSIONS = ("torch", "transformers", "albumentations", "opencv-python-headless",
 
 @dataclass(frozen=True)
 class Start:
-    """The state of a run before its first shard.
-
-    Args:
-        out: The study's folder.
-        images: Images in total.
-        done: Images that earlier runs finished.
-        complete: Whether nothing is left to measure.
-        skipped: Reason → number of files that were skipped.
-    """
+    """The state of a run before its first shard."""
 
     out: Path
     images: int
@@ -64,26 +56,7 @@ def run_study(
     progress: Progress | None = None,
     on_start: Callable[[Start], None] = lambda _: None,
 ) -> Reader:
-    """Measures every image that is not measured yet, then writes the tables.
-
-    Args:
-        config: The settings.
-        out: The study's folder; created where it is missing. A finished study is left as it is, an unfinished one is
-            continued.
-        encoder: An `Encoder` to use in place of `config.model`.
-        suite: Augmentations to use in place of `config.augmentations`.
-        retry_failed: Try all failed images again, also in a finished study.
-        repair: Measure damaged shards again.
-        progress: Called as `progress(n)` whenever n more images are done.
-        on_start: Called once before the first shard.
-
-    Returns:
-        The finished study.
-
-    Raises:
-        EmbedshiftError: There is no image, the model cannot be loaded, the folder holds another study or is in use,
-            nothing could be measured, or this process is a fork in which Polars would hang.
-    """
+    """Measures every image that is not measured yet, then writes the tables."""
     refuse_fork()
     with prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
@@ -130,7 +103,7 @@ def run_study(
     return Reader(out)
 
 
-def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, complete: bool) -> StudyInfo:
+def study_info(study: StudyContext, records: Sequence[shards.ShardRecord], *, complete: bool) -> StudyInfo:
     """Returns the content of study.json for a study and its finished shards."""
     config, plan = study.config, study.plan
     seconds: Counter[str] = Counter()
@@ -163,7 +136,7 @@ def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, comple
     )
 
 
-def _encoder_record(study: Prepared) -> EncoderRecord:
+def _encoder_record(study: StudyContext) -> EncoderRecord:
     encoder, plan = study.ready.encoder, study.plan
     info = EncoderInfo.of(encoder)
     return EncoderRecord(
@@ -186,11 +159,8 @@ def _encoder_record(study: Prepared) -> EncoderRecord:
     )
 
 
-def _again(study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
-    """Returns the finished shards to measure again because failed images in them can now be read.
-
-    A shard keeps its rows if an image that was measured has changed or is gone.
-    """
+def _again(study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
+    """Returns the finished shards to measure again because failed images in them can now be read."""
     workers = workers_of(study.config)
     readable = worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
     for shard in study.shards:
@@ -205,7 +175,7 @@ def _again(study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], *
 
 
 def _changed(
-    study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], samples: Sequence[Sample]
+    study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], samples: Sequence[ImageRef]
 ) -> list[str]:
     """Returns the ids of measured images whose pixels have changed since."""
     measured = measured_pixels(out, done, [storable(sample.image_id) for sample in samples])
@@ -214,7 +184,7 @@ def _changed(
     return sorted(name for name, pixels in now.items() if pixels != measured[name])
 
 
-def _job(study: Prepared, pending: Sequence[Shard], progress: Progress | None) -> Job:
+def _job(study: StudyContext, pending: Sequence[Shard], progress: Progress | None) -> Job:
     return Job(
         shards=pending,
         source=study.source,

@@ -7,7 +7,7 @@ from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import draw_image, hash_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.study_plan import StudyPlan
-from embedshift.sources import Sample, Shard, Source
+from embedshift.sources import ImageRef, Shard, Source
 from embedshift.sources.base import storable
 from embedshift.store.shards import ShardRecord
 
@@ -23,16 +23,7 @@ def worth_again(
     workers: int,
     transient: bool,
 ) -> set[int]:
-    """Returns the finished shards with a failed image that can be drawn now; reads only failed images.
-
-    Args:
-        cut: All shards of the study.
-        done: Records of the finished ones, by index.
-        source: Reads the images.
-        plan: What to draw.
-        workers: Number of loader processes.
-        transient: Whether to try only transient failures again.
-    """
+    """Returns the finished shards with a failed image that can be drawn now; reads only failed images."""
     failed = {
         (index, failure.image_id)
         for index, record in done.items()
@@ -53,7 +44,7 @@ def worth_again(
     return {index for (index, _), image in zip(places, drawn, strict=True) if isinstance(image, DrawnImage)}
 
 
-def hashes_now(samples: Sequence[Sample], source: Source, plan: StudyPlan, *, workers: int) -> dict[str, str | None]:
+def hashes_now(samples: Sequence[ImageRef], source: Source, plan: StudyPlan, *, workers: int) -> dict[str, str | None]:
     """Returns image id → hash of the current pixels; None if an image cannot be read."""
     hashes = draw_all(Images(samples, source, plan, hash_image), min(workers, len(samples)))
     return {

@@ -52,12 +52,7 @@ class Renderers:
     def render_all(
         self, figures: Iterable[tuple[Key, Figure, ForPage | None]], formats: Sequence[str]
     ) -> Iterator[tuple[Key, Rendered]]:
-        """Yields figures as `render` returns them, in order; the next are drawn and rendered meanwhile.
-
-        Args:
-            figures: Each figure with a key, and how a page needs it.
-            formats: Formats among png, svg, pdf.
-        """
+        """Yields figures as `render` returns them, in order; the next are drawn and rendered meanwhile."""
         waiting = deque[tuple[Key, Callable[[], Rendered]]]()
         for key, figure, page in figures:
             waiting.append((key, self._start(figure, formats, page)))

@@ -35,11 +35,7 @@ class BatchEncoder:
             return error
 
     def finish(self, views: Sequence[Pixels], started: Started | None) -> Iterator[tuple[EncoderOutput, str]]:
-        """Yields the outputs of a started pass, each with the reason why the encoder failed for these views, or "".
-
-        An encoder that fails for a batch but not for a black view fails because of some views; the output of the black
-        view takes their place. An encoder that fails for a black view too is broken: EmbedshiftError.
-        """
+        """Yields the outputs of a started pass, each with the reason why the encoder failed for these views, or ""."""
         size = len(views)
         while views:
             part = views[:size]

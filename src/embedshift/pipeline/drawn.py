@@ -3,24 +3,14 @@
 from dataclasses import dataclass, replace
 
 from embedshift.arrays import Pixels, Values
-from embedshift.sources import Sample
+from embedshift.sources import ImageRef
 
 
 @dataclass(frozen=True)
 class DrawnImage:
-    """One image on its way to the encoder.
+    """One image on its way to the encoder."""
 
-    Args:
-        sample: The image.
-        pixels_hash: Hash of its decoded pixels.
-        views: The original at the encoder's size, then its views draw by draw, `[1 + A * draws, S, S, 3]`.
-        seeds: Seeds of the views.
-        pixels: Pixel metrics of the views, by name.
-        seconds: Seconds per stage.
-        missing: Places of missing views, where the original stands in.
-    """
-
-    sample: Sample
+    sample: ImageRef
     pixels_hash: str
     views: Pixels
     seeds: list[int]

@@ -9,14 +9,7 @@ from embedshift.encoders.base import Encoder, Preprocess
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What decides the views of a study, except the images.
-
-    Args:
-        config: The settings.
-        suite: The augmentations.
-        preprocess: The preprocessing that the encoder expects.
-        images: Number of images in the study.
-    """
+    """What decides the views of a study, except the images."""
 
     config: StudyConfig
     suite: Suite

@@ -11,11 +11,11 @@ import pyarrow as pa
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput, concatenate
 from embedshift.pipeline import records
+from embedshift.pipeline.baseline import OtherImages
 from embedshift.pipeline.batches import BatchEncoder, Started
 from embedshift.pipeline.draw import Clock
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.encoded import unusable
-from embedshift.pipeline.floor import UnrelatedImages
 from embedshift.pipeline.measure import Sums
 from embedshift.pipeline.ready import ReadyEncoder
 from embedshift.pipeline.study_plan import StudyPlan
@@ -29,11 +29,7 @@ Result = tuple[pa.Table, ShardRecord]
 def measure_shards(
     shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: StudyPlan
 ) -> Iterator[Result]:
-    """Yields the rows of each shard and its record; `drawn` gives the images of all shards in order.
-
-    While the encoder works on a batch, the images of the batch before are measured. Batches run across images, but not
-    across shards.
-    """
+    """Yields the rows of each shard and its record; `drawn` gives the images of all shards in order."""
     encoder, batches = BatchEncoder(ready.encoder, plan.batch_size), deque[_Batch]()
     for shard in shards:
         progress, views = _ShardInProgress(shard, ready, plan), list[Pixels]()
@@ -64,10 +60,7 @@ class _Batch:
 
 
 def _finish(batches: deque[_Batch], encoder: BatchEncoder, *, running: int) -> Iterator[Result]:
-    """Measures all batches except the last `running` ones; yields the shards that this completes.
-
-    A batch that could not start is encoded before another starts, since memory may be too small for both.
-    """
+    """Measures all batches except the last `running` ones; yields the shards that this completes."""
     while len(batches) > running or (batches and not callable(batches[0].started)):
         batch = batches.popleft()
         batch.shard.measure(encoder.finish(batch.views, batch.started))
@@ -83,7 +76,7 @@ class _ShardInProgress:
         self.clock, self._loading = Clock(), Counter[str]()
         self._measures = ready.begin(plan.measures, shard.samples)
         self._rows = records.Rows(records.columns(ready.encoder, plan), plan)
-        self._sums: dict[str, Sums] = {"floor": UnrelatedImages(self._measures, plan, len(shard.samples))}
+        self._sums: dict[str, Sums] = {"baseline": OtherImages(self._measures, plan, len(shard.samples))}
         for measure in self._measures:
             self._sums |= measure.sums(plan)
         self._failures: list[Failure] = []

@@ -1,0 +1,76 @@
+"""The baseline of every metric: its values for other images, as pairs of originals of one shard."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from embedshift.arrays import Pixels, Values
+from embedshift.encoders.base import EncoderOutput, concatenate
+from embedshift.pipeline.drawn import DrawnImage
+from embedshift.pipeline.measure import Measure, Sums
+from embedshift.pipeline.study_plan import StudyPlan
+from embedshift.sources import ImageRef
+
+# Pairs of a study, or all that exist; and images per pair in a large study.
+LEAST_PAIRS, IMAGES_PER_PAIR = 200, 16
+# Originals that are kept to be paired: their views are in memory until the shard ends.
+MOST_KEPT = 64
+
+Original = tuple[ImageRef, Pixels, EncoderOutput]
+
+
+def pairs_wanted(shard_images: int, study_images: int) -> int:
+    """Returns how many pairs of originals a shard measures."""
+    relative_shift = -(-LEAST_PAIRS * shard_images // max(1, study_images))
+    return min(max(relative_shift, shard_images // IMAGES_PER_PAIR), shard_images * (shard_images - 1) // 2)
+
+
+def pairs_of(count: int) -> Iterator[tuple[int, int]]:
+    """Yields all pairs of `count` items, first those that share no item."""
+    for lag in range(1, count):
+        for first in (*range(0, count - lag, 2), *range(1, count - lag, 2)):
+            yield first, first + lag
+
+
+class OtherImages(Sums):
+    """Sums of metrics over pairs of originals."""
+
+    def __init__(self, measures: Sequence[Measure], plan: StudyPlan, images: int) -> None:
+        self.measures, self.plan = measures, plan
+        self.pairs = pairs_wanted(images, plan.images)
+        self._most = min(MOST_KEPT, 2 * self.pairs)
+        self._originals: list[Original] = []
+
+    def add(self, image: DrawnImage, output: EncoderOutput) -> None:
+        """Adds an original until there are enough."""
+        if len(self._originals) < self._most:
+            # Copies, because a slice keeps the whole array in memory: 14 MB for an image of 92 views.
+            self._originals.append((image.sample, image.views[0].copy(), concatenate([output[:1]])))
+
+    def close(self) -> Mapping[str, Values]:
+        """Returns by metric, in the plan's order, `[M]`: `sums`, `squares`, `pairs` and `images`, without NaN."""
+        metrics = self.plan.metrics
+        sums, squares, pairs = (np.zeros(len(metrics)) for _ in range(3))
+        paired = np.zeros((len(metrics), len(self._originals)), bool)  # whether an original is in a pair with a value
+        for first, second in itertools.islice(pairs_of(len(self._originals)), self.pairs):
+            measured = self._measure(self._originals[first], self._originals[second])
+            values = np.array([measured.get(name, np.nan) for name in metrics])
+            has_value = ~np.isnan(values)
+            values[~has_value] = 0.0
+            sums += values
+            squares += values**2
+            pairs += has_value
+            paired[has_value, first] = paired[has_value, second] = True
+        if not pairs.any():
+            return {}
+        return {"sums": sums, "squares": squares, "pairs": pairs, "images": paired.sum(axis=1).astype(np.float64)}
+
+    def _measure(self, first: Original, second: Original) -> dict[str, float]:
+        """Returns the metrics of one pair."""
+        (sample, view, output), (other_sample, other_view, other_output) = first, second
+        views, outputs = np.stack([view, other_view]), concatenate([output, other_output])
+        values: dict[str, float] = {}
+        for measure in self.measures:
+            values |= measure.of_pair(views, outputs, (sample, other_sample), self.plan)
+        return values
