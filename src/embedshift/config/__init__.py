@@ -112,7 +112,7 @@ def make_config(given: Mapping[str, Any]) -> StudyConfig:
             raise UsageError(unknown_name("setting", str(name), known))
     given = _of_pairs(given)
     own = {name: value for name, value in given.items() if name not in switched}
-    switches = tuple(
+    switches: tuple[Any, ...] = tuple(
         validated(question.switches, {name: given[name] for name in given if switched.get(name) == question.name})
         for question in questions()
         if question.switches
