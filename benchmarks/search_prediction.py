@@ -2,7 +2,7 @@
 
 usage: python benchmarks/search_prediction.py [--repetitions 200]
 
-Embeddings of 384 dimensions lie in a cone as those of photos do: unrelated images have a mean cosine of 0.70 (standard
+Embeddings of 384 dimensions lie in a cone as those of photos do: other images have a mean cosine of 0.70 (standard
 deviation 0.11), with a heavy upper tail. A view is its original and noise, of a strength that is lognormal over images.
 "Error" is against the same 200 queries in the whole gallery; "coverage" is the fraction of intervals that hold the
 recall of new queries, which is the mean over all queries of all galleries. The package's prediction is a line in the

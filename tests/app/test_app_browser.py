@@ -57,7 +57,7 @@ def expect(page, path, label, parameter, bench, draw=0):
     assert words in page.inner_text("#answer")
     bars = page.inner_text("#scale").split("\n")
     assert bars[bars.index("this view") + 1] == f"{100 * found.relative_shift:.0f}%"
-    assert bars[bars.index("unrelated image") + 1] == "100%"
+    assert bars[bars.index("another image") + 1] == "100%"
 
 
 def choose(page, label):
@@ -201,7 +201,7 @@ def test_forty_megapixels(visit, tmp_path, of_study):
     assert "8000 x 5000" in page.inner_text("#pictures")
 
 
-def test_two_tabs_share_nothing(visit, own, of_study):
+def test_two_tabs_relative_shift_nothing(visit, own, of_study):
     first, second = opened(visit(), own[0]), opened(visit(), own[1])
     second.focus("#strength input[type=range]")
     second.keyboard.press("ArrowRight")

@@ -25,14 +25,14 @@ def ids(reader, **choice):
 
 def test_every_point_is_a_row(reader):
     rows = {row["image_id"]: row for row in reader.rows().collect().filter(view="noise").to_dicts()}
-    floor = reader.table("summary").filter(metric="cosine_similarity")["floor"][0]
+    baseline = reader.table("summary").filter(metric="cosine_similarity")["baseline"][0]
     table = shown(reader)
     assert sorted(table["name"]) == sorted(rows)
     for name, x, y in table.iter_rows():
         assert x == rows[name]["l2_distance"]
-        assert y == pytest.approx((1 - rows[name]["cosine_similarity"]) / (1 - floor), abs=1e-9)
+        assert y == pytest.approx((1 - rows[name]["cosine_similarity"]) / (1 - baseline), abs=1e-9)
     assert (np.diff(table["x"]) >= 0).all()
-    mean = reader.table("summary").filter(metric="cosine_similarity", augmentation="noise")["share"][0]
+    mean = reader.table("summary").filter(metric="cosine_similarity", augmentation="noise")["relative_shift"][0]
     assert table["y"].mean() == pytest.approx(mean)
 
 
@@ -107,10 +107,10 @@ def test_of_many_views_those_of_the_family_are_shown(tmp_path):
     assert list(found.image.views) == ["original", *(f"blur@{level}" for level in range(1, 6))]
 
 
-def test_a_study_without_a_floor_has_points_without_a_relative_shift(tmp_path):
+def test_a_study_without_a_baseline_has_points_without_a_relative_shift(tmp_path):
     reader = make_study(tmp_path / "study", 1).reader()
     scale = scale_of(reader)
-    assert scale.floor is None
+    assert scale.baseline is None
     table, how_many = points(reader, NOISE, scale)
     assert table.is_empty()
     assert how_many == "0 of 1 images shown; 1 without a number on an axis"
@@ -124,4 +124,4 @@ def test_of_several_draws_the_first_is_shown(tmp_path):
     assert sorted(shown(reader)["x"]) == sorted(first["l2_distance"])
     cosine = first.filter(image_id="image-00002.png")["cosine_similarity"][0]
     found = image_views(reader, "image-00002.png", "noise", scale)
-    assert found.shifts == {"noise": pytest.approx((1 - cosine) / (1 - scale.floor.value))}
+    assert found.shifts == {"noise": pytest.approx((1 - cosine) / (1 - scale.baseline.value))}

@@ -18,13 +18,7 @@ STEPS = 60
 
 @dataclass(frozen=True)
 class Change:
-    """One entry of the list of changes.
-
-    Args:
-        suite: The suite that has it.
-        name: What the list calls it.
-        kind: A family, which has a strength, or one augmentation.
-    """
+    """One entry of the list of changes."""
 
     suite: str
     name: str
@@ -72,15 +66,7 @@ class Change:
         return f"{self.family.unit}: {self.family.zero:g} leaves the image as it is; levels of the suite: {levels}"
 
     def draw(self, original: Pixels, name: str, parameter: float, *, seed: int = 0, draw: int = 0) -> Pixels:
-        """The view, uint8 `[S, S, 3]`, as a study with this seed draws it of an image with this name.
-
-        Args:
-            original: uint8 `[S, S, 3]`.
-            name: Of the image.
-            parameter: Of the family; without strength it plays no part.
-            seed: Of the study.
-            draw: Which draw.
-        """
+        """The view, uint8 `[S, S, 3]`, as a study with this seed draws it of an image with this name."""
         if isinstance(self.kind, Augmentation):
             return self.kind.draw(original, view_seed(seed, name, self.kind.seed_name, draw))
         if self.family is not None and not math.isfinite(parameter):
@@ -93,12 +79,7 @@ class Change:
 
 
 def all_changes(study_suite: Suite | None = None) -> dict[str, Change]:
-    """Every change by its label: the study's single augmentations first, then families suite by suite.
-
-    Example:
-        >>> list(all_changes())[:2], "corruptions: fog" in all_changes(), "paper: noise" in all_changes()
-        (['strength: noise', 'strength: blur'], True, True)
-    """
+    """Every change by its label: the study's single augmentations first, then families suite by suite."""
     # A user's own names may differ by a line or a space alone, so that they stay as they are.
     changes = [Change("study", single.name, single) for single in study_suite or () if single.grade is None]
     without_frost = tuple(name for name in corruptions.STANDARD if name != corruptions.frost.NAME)  # needs textures

@@ -15,47 +15,29 @@ from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.plan import preprocess_of
 from embedshift.registry import METRICS
 from embedshift.sources import images
-from embedshift.statistics.floors import Floor, share
+from embedshift.statistics.baselines import Baseline, relative_shift
 from embedshift.statistics.summary import COSINE
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The scale of relative shifts.
+    """The scale of relative shifts."""
 
-    Args:
-        floor: Of the cosine; None where there is none.
-        source: Which images it is the mean of, in words.
-        nearest: Mean relative shift of the nearest other image; None where it is not known.
-        nearest_of: Among which images it is the nearest.
-    """
-
-    floor: Floor | None
+    baseline: Baseline | None
     source: str
     nearest: float | None = None
     nearest_of: str = "other image"
 
     def relative_shift(self, cosine: float) -> float:
-        """The relative shift of a cosine; NaN without a floor."""
-        if self.floor is None:
+        """The relative shift of a cosine; NaN without a baseline."""
+        if self.baseline is None:
             return float("nan")
-        return float(share(cosine, self.floor, METRICS[COSINE].no_change))
+        return float(relative_shift(cosine, self.baseline, METRICS[COSINE].no_change))
 
 
 @dataclass(frozen=True)
 class Bench:
-    """The encoder and the scale that measure an image; all tabs share it, and it never changes.
-
-    Args:
-        encoder: The encoder.
-        title: What the page calls it.
-        spec: By which it was loaded.
-        scale: The scale of relative shifts.
-        resize: How an image is brought to the encoder's size.
-        seed: Of the views.
-        originals: The study's originals; None without a study, and where they cannot be searched.
-        not_searched: Why they are not searched; "" where they are, and without a study.
-    """
+    """The encoder and the scale that measure an image; all tabs relative shift it, and it never changes."""
 
     encoder: Encoder
     title: str
@@ -83,16 +65,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Original:
-    """An image of the user, as one tab keeps it.
-
-    Args:
-        name: Of its file; the seeds of its views come from it.
-        size: Width and height as it was decoded.
-        view: At the encoder's size, uint8 `[S, S, 3]`.
-        embedding: float32 `[D]`.
-        attention: float32 `[g_h, g_w]`; None for an encoder without attention.
-        pixels: Hash of its pixels.
-    """
+    """An image of the user, as one tab keeps it."""
 
     name: str
     size: tuple[int, int]
@@ -104,16 +77,7 @@ class Original:
 
 @dataclass(frozen=True)
 class Look:
-    """A view of an image, and how far the embedding has moved.
-
-    Args:
-        view: uint8 `[S, S, 3]`.
-        attention: float32 `[g_h, g_w]`; None for an encoder without attention.
-        cosine: Of the two embeddings.
-        relative_shift: Fraction of the distance to an unrelated image; NaN without a scale.
-        search: What a search found; None where none was made.
-        change: The change and its strength, in words.
-    """
+    """A view of an image, and how far the embedding has moved."""
 
     view: Pixels
     attention: Floats | None
@@ -134,15 +98,7 @@ def open_original(data: bytes, name: str, bench: Bench) -> Original:
 
 
 def look(original: Original, change: Change, parameter: float, bench: Bench, *, draw: int = 0) -> Look:
-    """Draws one view of an image, encodes it alone and measures it.
-
-    Args:
-        original: The image.
-        change: What is done.
-        parameter: How strongly, in the unit of the change.
-        bench: The encoder and the scale.
-        draw: Which draw.
-    """
+    """Draws one view of an image, encodes it alone and measures it."""
     view = change.draw(original.view, original.name, parameter, seed=bench.seed, draw=draw)
     output = bench.encode(view[None])
     cosine = float(METRICS[COSINE].function(original.embedding, output.embedding[0]))

@@ -17,15 +17,7 @@ MOST_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search for a view found.
-
-    Args:
-        rank: Of the original of the view, 1 = it comes first; 0 where a vector has no direction.
-        images: Number of images that were searched.
-        nearest: The name of the nearest other image; "" where there is none.
-        cosine: Of the view with that image.
-        same_image: The name of the image of the study with the same pixels; "" where there is none.
-    """
+    """What a search for a view found."""
 
     rank: int
     images: int
@@ -35,13 +27,7 @@ class SearchResult:
 
 
 class Originals:
-    """The originals of a study, with room for one image more.
-
-    Args:
-        ids: Names of the images.
-        vectors: Their embeddings, float32 `[n, D]`.
-        pixels: Hashes of their pixels.
-    """
+    """The originals of a study, with room for one image more."""
 
     def __init__(self, ids: list[str], vectors: Floats, pixels: list[str]) -> None:
         self.ids = ids
@@ -66,15 +52,7 @@ class Originals:
         return cls(originals["image_id"].to_list(), originals["embedding"].to_numpy(), originals["pixels"].to_list())
 
     def search(self, original: Floats, view: Floats, pixels: str = "") -> SearchResult:
-        """Where the original stands in a search for its view, among the study's originals and itself.
-
-        An image whose pixels the study has is not added once more.
-
-        Args:
-            original: Embedding of the image `[D]`.
-            view: Embedding of its view `[D]`.
-            pixels: Hash of the image's pixels; "" = not known.
-        """
+        """Where the original stands in a search for its view, among the study's originals and itself."""
         index = self._index_of_pixels.get(pixels) if pixels else None
         with self._lock:
             gallery = self._of_study

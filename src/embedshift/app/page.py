@@ -54,12 +54,7 @@ class Tab:
 
 
 def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
-    """The page.
-
-    Args:
-        bench: The encoder and the scale of an image of the user; or why there is none.
-        reader: The study; None without one.
-    """
+    """The page."""
     page: gr.Blocks
     with gr.Blocks(title="embedshift", analytics_enabled=False, delete_cache=CACHE) as page:
         gr.HTML(_head(bench, reader))
@@ -80,7 +75,7 @@ def launch(page: gr.Blocks, host: str, port: int | None, guard: Any) -> None:
     """Serves the page with local fonts in a thread of its own; `guard` is an ASGI middleware."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
     page.launch(
-        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False,
+        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, relative_shift=False, inbrowser=False,
         footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
         num_workers=0, max_file_size=IMAGE_BYTES, app_kwargs={"middleware": [Middleware(guard)]},
         css=CSS, theme=gr.themes.Base(font=fonts, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"]),
@@ -88,12 +83,7 @@ def launch(page: gr.Blocks, host: str, port: int | None, guard: Any) -> None:
 
 
 class _OneImage:
-    """The first tab of the page.
-
-    Args:
-        bench: The encoder and the scale.
-        changes: What can be done to an image.
-    """
+    """The first tab of the page."""
 
     def __init__(self, bench: Bench, changes: dict[str, Change]) -> None:
         self.bench, self.changes = bench, changes
@@ -153,11 +143,7 @@ class _OneImage:
 
 
 class _StudyImages:
-    """The second tab of the page.
-
-    Args:
-        reader: The study.
-    """
+    """The second tab of the page."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader, self.scale = reader, scale_of(reader)

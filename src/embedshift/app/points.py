@@ -9,7 +9,7 @@ from embedshift.app.look import Scale
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
-from embedshift.statistics.floors import share
+from embedshift.statistics.baselines import relative_shift
 from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
@@ -23,15 +23,7 @@ SHIFT = "relative shift"
 
 @dataclass(frozen=True)
 class Choice:
-    """Which images are points, and where.
-
-    Args:
-        augmentation: Whose view is measured.
-        x: What the horizontal axis shows: one of `axes`.
-        y: What the vertical axis shows: one of `axes`.
-        name_part: Only images whose name has this text, whatever its case.
-        least: Only images with at least this relative shift; 0 = all, those without one too.
-    """
+    """Which images are points, and where."""
 
     augmentation: str
     x: str
@@ -42,13 +34,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class ImageViews:
-    """One image of a study and its views.
-
-    Args:
-        image: It and its views; None where it cannot be read again.
-        missing: Why: of the image under "original", of views under their names.
-        shifts: Augmentation → relative shift.
-    """
+    """One image of a study and its views."""
 
     image: RedrawnImage | None
     missing: Mapping[str, str]
@@ -61,23 +47,14 @@ def axes(reader: Reader) -> list[str]:
 
 
 def axis_label(name: str) -> str:
-    """What a reader calls an axis.
-
-    Example:
-        >>> axis_label("l2_distance")
-        'L2 distance (0 = no change)'
-    """
+    """What a reader calls an axis."""
     if name == SHIFT:
         return f"{SHIFT} (0 = no change)"
     return f"{METRICS[name].label} ({METRICS[name].no_change:g} = no change)"
 
 
 def points(reader: Reader, choice: Choice, scale: Scale) -> tuple[pl.DataFrame, str]:
-    """Images as points by their views of draw 0: `name, x, y`, sorted by x; and how many there are, in words.
-
-    Raises:
-        UsageError: for an augmentation or a metric that the study does not have.
-    """
+    """Images as points by their views of draw 0: `name, x, y`, sorted by x; and how many there are, in words."""
     for kind, name, known in (
         ("augmentation", choice.augmentation, reader.augmentations),
         ("metric", choice.x, axes(reader)),
@@ -105,17 +82,7 @@ def points(reader: Reader, choice: Choice, scale: Scale) -> tuple[pl.DataFrame, 
 
 
 def image_views(reader: Reader, image_id: str, augmentation: str, scale: Scale) -> ImageViews:
-    """An image of a study and its views, drawn again.
-
-    Args:
-        reader: The study.
-        image_id: Which image.
-        augmentation: Whose family is shown, where there are many views.
-        scale: The study's.
-
-    Raises:
-        UsageError: when the study has no image of that name.
-    """
+    """An image of a study and its views, drawn again."""
     names = shown_views(reader, augmentation)
     rows = reader.rows().filter((pl.col("image_id") == image_id) & (pl.col("draw") == 0) & (pl.col("view") != ORIGINAL))
     cosines = rows.select("view", COSINE).collect()
@@ -142,8 +109,8 @@ def shown_views(reader: Reader, augmentation: str) -> list[str]:
 
 
 def _relative_shifts(rows: pl.DataFrame, scale: Scale) -> pl.Series:
-    """The relative shift of each row's cosine; null without a floor."""
-    if scale.floor is None:
+    """The relative shift of each row's cosine; null without a baseline."""
+    if scale.baseline is None:
         return pl.Series(SHIFT, [None] * len(rows), pl.Float64)
     cosines = rows[COSINE].cast(pl.Float64).to_numpy()
-    return pl.Series(SHIFT, share(cosines, scale.floor, METRICS[COSINE].no_change))
+    return pl.Series(SHIFT, relative_shift(cosines, scale.baseline, METRICS[COSINE].no_change))

@@ -26,14 +26,7 @@ Application = Callable[[Message, Any, Send], Awaitable[None]]
 
 
 class Guard:
-    """Answers this machine's own page alone, and sends `POLICY` with every answer.
-
-    A page of somebody else in the same browser could name this server by a name of its own, or send it forms: the
-    first has another `Host`, the second another `Origin`.
-
-    Args:
-        app: The application that it guards.
-    """
+    """Answers this machine's own page alone, and sends `POLICY` with every answer."""
 
     def __init__(self, app: Application) -> None:
         self.app = app
@@ -64,17 +57,7 @@ class Guard:
 
 @contextlib.contextmanager
 def serving(make_page: Callable[[], Any], port: int | None = None) -> Iterator[tuple[str, threading.Thread]]:
-    """While entered, the page is served; its address, and the thread that serves it.
-
-    Uploaded files and the page's images lie in a folder of their own, which is gone afterwards.
-
-    Args:
-        make_page: Makes the page.
-        port: Of this machine; None = the first free one from 7860.
-
-    Raises:
-        UsageError: where the port is taken.
-    """
+    """While entered, the page is served; its address, and the thread that serves it."""
     from embedshift.app.page import launch
 
     # Gradio asks the page whether it is there.
@@ -109,14 +92,7 @@ def _environment(**variables: str) -> Iterator[None]:
 
 
 def load_page(reader: Reader | None, photos: Callable[[Path], Path], model: str | None, device: str) -> Any:
-    """Loads the encoder and makes the page.
-
-    Args:
-        reader: The study; None without one.
-        photos: Copies the photographs, whose pairs give the scale without a study, into a folder, which it gives back.
-        model: The encoder; with a study, where its encoder lies now.
-        device: As `load_encoder`.
-    """
+    """Loads the encoder and makes the page."""
     from embedshift.app.page import make_page
     from embedshift.app.start import by_photos, try_study
 

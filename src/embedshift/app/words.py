@@ -10,24 +10,13 @@ from embedshift.report.numbers import fixed, in_percent, shorten
 
 
 def message(text: str, *, is_error: bool = False) -> Markup:
-    """One line; a screen reader says an error at once.
-
-    Example:
-        >>> message("<b>.png: the file is empty", is_error=True)
-        Markup('<p class="error" role="alert">&lt;b&gt;.png: the file is empty</p>')
-    """
+    """One line; a screen reader says an error at once."""
     kind, role = ("error", "alert") if is_error else ("note", "status")
     return Markup('<p class="{}" role="{}">{}</p>').format(kind, role, shorten(text, 600))
 
 
 def answer(shown: Look, not_searched: str, has_attention: bool) -> Markup:
-    """How far the embedding has moved, and what a search finds.
-
-    Args:
-        shown: The view.
-        not_searched: Why no search was made; "" = none was asked for, or one was made.
-        has_attention: Whether the encoder gives attention maps.
-    """
+    """How far the embedding has moved, and what a search finds."""
     lines = [
         Markup("{}").format(shift_in_words(shown.relative_shift)),
         Markup("Cosine of the two embeddings: <b>{}</b> (1 = unchanged).").format(fixed(shown.cosine, 4)),
@@ -44,19 +33,14 @@ def answer(shown: Look, not_searched: str, has_attention: bool) -> Markup:
 
 
 def shift_in_words(relative_shift: float) -> str:
-    """A relative shift as a sentence.
-
-    Example:
-        >>> shift_in_words(0.31)
-        'The embedding moved 31.0 % of the distance to an unrelated image.'
-    """
+    """A relative shift as a sentence."""
     if math.isnan(relative_shift):
-        return "Unrelated images give no scale."
+        return "Other images give no scale."
     if abs(relative_shift) < 1e-6:
         return "The embedding did not move."
     if relative_shift > 1:
-        return "The embedding moved further than an unrelated image lies."
-    return f"The embedding moved {in_percent(relative_shift)[0]} of the distance to an unrelated image."
+        return "The embedding moved further than another image lies."
+    return f"The embedding moved {in_percent(relative_shift)[0]} of the distance to another image."
 
 
 def search_in_words(result: SearchResult) -> Markup:
@@ -78,5 +62,5 @@ def scale_bars(relative_shift: float, scale: Scale) -> dict[str, float]:
     """The relative shift beside those of other images, for bars; {} without a scale."""
     if math.isnan(relative_shift):
         return {}
-    bars = {"unrelated image": 1.0, "this view": relative_shift}
+    bars = {"another image": 1.0, "this view": relative_shift}
     return bars if scale.nearest is None else {**bars, f"nearest {scale.nearest_of}": scale.nearest}

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.questions.search.matching import over_images
-from embedshift.statistics.intervals import clopper_pearson, known, of_means, of_shares
-from embedshift.statistics.sample import Sample
+from embedshift.statistics.intervals import clopper_pearson, known, mean_interval, proportion_interval
+from embedshift.statistics.sample import Estimates
 
 # What a table has: parts of the gallery that was searched, and how many times as large predictions and bounds go.
 PARTS, PREDICTED, BOUNDED = (8, 4, 2, 1), (2, 3, 4, 5), (10, 100)
@@ -34,15 +34,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Search:
-    """The results of searching the views of one augmentation among the originals of n images.
-
-    Args:
-        ranks: 1 + the number of other images whose cosine is at least that of the own original, `[m, draws]`; NaN if
-            the view or its original has no direction.
-        own: Cosine with the own original, `[m, draws]`.
-        others: The highest cosines with other images, descending, `[m, draws, T]`: `KEPT` of them, or all.
-        images: The size n of the gallery.
-    """
+    """The results of searching the views of one augmentation among the originals of n images."""
 
     ranks: Values
     own: Values
@@ -56,21 +48,7 @@ class Search:
 
 
 def recall_among(ranks: Values, images: int, size: int) -> Values:
-    r"""Returns the chance that a query finds its own original in a random part of the gallery that contains it.
-
-    .. math:: \binom{n - r}{N - 1} \Big/ \binom{n - 1}{N - 1}
-
-    for rank r: none of the r - 1 better ones is among the N - 1 others.
-
-    Args:
-        ranks: Ranks in the whole gallery, any shape; NaN gives NaN.
-        images: The size n of the gallery.
-        size: The size N of the part.
-
-    Example:
-        >>> recall_among(np.array([1.0, 2.0, 4.0]), images=4, size=2).round(3).tolist()
-        [1.0, 0.667, 0.0]
-    """
+    """Returns the chance that a query finds its own original in a random part of the gallery that contains it."""
     better, rest = np.asarray(ranks, np.float64) - 1, size - 1
     with np.errstate(invalid="ignore"):
         log = _log_choose(images - 1 - better, rest) - _log_choose(np.float64(images - 1), rest)
@@ -83,21 +61,7 @@ def _log_choose(of: Values | np.float64, some: int) -> Values:
 
 
 def predict(search: Search, size: int) -> tuple[float, float, float]:
-    r"""Returns recall@1 in a larger gallery and its 95 % interval, by a line in the logarithm of the size.
-
-    .. math:: R(N) = R(n) + (R(n) - R(h)) \, k, \quad k = \ln(N / n) / \ln(n / h), \quad h = \lceil n / 2 \rceil
-
-    R(N) is the mean of one number per view, which lies between -k c and 1; c is the chance that rank 2 becomes rank 1
-    in half the gallery. On this range the interval is Clopper and Pearson's, at the number of images at which a
-    proportion would have the same standard error.
-
-    Args:
-        search: The search of one augmentation.
-        size: The size N.
-
-    Returns:
-        Recall, lower and upper end; the ends are NaN for fewer than `LEAST_IMAGES` images.
-    """
+    """Returns recall@1 in a larger gallery and its 95 % interval, by a line in the logarithm of the size."""
     n, half = search.images, (search.images + 1) // 2
     steps = float(np.log(size / n) / np.log(n / half))
     hits = np.where(search.has_direction, search.ranks == 1, np.nan)
@@ -112,20 +76,7 @@ def predict(search: Search, size: int) -> tuple[float, float, float]:
 
 
 def bound(search: Search, size: int) -> tuple[float, float] | None:
-    r"""Returns a lower bound of recall@1 in a far larger gallery for any law of the cosines, and its interval's end.
-
-    .. math:: R(N) \geq \mathrm{share}(own \geq t) - (N - 1) f(t)
-
-    where f is the fraction of cosines of views with other images that reach t: a query with own >= t misses only if one
-    of N - 1 images reaches t. The threshold t gives the highest bound among those that 20, 40, 80, … cosines reach.
-
-    Args:
-        search: Its `others` must hold all cosines that reach t.
-        size: The size N.
-
-    Returns:
-        Bound and lower end; None if no bound is above 0.
-    """
+    """Returns a lower bound of recall@1 in a far larger gallery for any law of the cosines, and its interval's end."""
     own, others = search.own[search.has_direction], search.others[search.has_direction]
     if not len(own):
         return None
@@ -134,27 +85,17 @@ def bound(search: Search, size: int) -> tuple[float, float] | None:
     thresholds = values[places[places < len(values)]]
     if others.shape[1] < search.images - 1:  # cut lists would give too small counts
         thresholds = thresholds[thresholds > others[:, -1].max()]
-    best: Sample | None = None
+    best: Estimates | None = None
     for threshold in thresholds:
         false = (search.others >= threshold).sum(axis=2) / (search.images - 1)
         numbers = over_images(np.where(search.has_direction, (search.own >= threshold) - (size - 1) * false, np.nan))
         if numbers.mean.item() > (0.0 if best is None else best.mean.item()):
             best = numbers
-    return None if best is None else (best.mean.item(), of_means(best, seed=0, low=0.0, high=1.0)[0].item())
+    return None if best is None else (best.mean.item(), mean_interval(best, seed=0, low=0.0, high=1.0)[0].item())
 
 
 def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
-    """Returns recall@1 in galleries of other sizes.
-
-    Args:
-        searches: Augmentation → its search.
-
-    Returns:
-        `augmentation, images, recall, ci_low, ci_high, kind`: "measured" up to n images, exactly; "predicted" up to 5
-        n, from `LEAST` images and a recall of `LEAST_RECALL` on; "bound" beyond, if there is one: the recall is at
-        least this high, and `ci_high` is null. Intervals are for new images of the same kind; null below
-        `LEAST_IMAGES` images.
-    """
+    """Returns recall@1 in galleries of other sizes."""
     rows: list[tuple[str, int, float, float | None, float | None, str]] = []
     for name, search in searches.items():
         if search.images < 2 or not search.has_direction.any():
@@ -163,7 +104,7 @@ def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
         for size in sorted({n // part for part in PARTS if n // part > 1}):
             sample = over_images(recall_among(search.ranks, n, size))
             recall = sample.mean.item()
-            low, high = of_shares(sample)
+            low, high = proportion_interval(sample)
             rows.append((name, size, recall, low.item(), high.item(), "measured"))
         if search.has_direction.any(axis=1).sum() >= LEAST and recall >= LEAST_RECALL:
             rows += [(name, times * n, *predict(search, times * n), "predicted") for times in PREDICTED]
