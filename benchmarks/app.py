@@ -86,7 +86,7 @@ def main() -> None:
             page.fill("#strength input[type=number]", "10")
             page.wait_for_selector("#pictures :text('quality 10')")
             page.wait_for_timeout(500)
-            picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+            picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
             picture.save(options.picture, quality=85, method=6)
         browser.close()
     print(describe_machine(), f"load {os.getloadavg()[0]:.1f}", sep=", ", end="\n\n")

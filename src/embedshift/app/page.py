@@ -71,7 +71,7 @@ def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
     return page
 
 
-def launch(page: gr.Blocks, host: str, port: int | None, guard: type) -> None:
+def launch(page: gr.Blocks, host: str, port: int | None, guard: Any) -> None:
     """Serves the page with local fonts in a thread of its own; `guard` is an ASGI middleware."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
     page.launch(
