@@ -38,7 +38,7 @@ def reader(study):
 
 def html_of(reader):
     made = section(PageInput(FigureInput(reader), "CLIP", {}, reader.records))
-    return "" if made is None else str(page.fill("search/section.html.j2", made)[1])
+    return "" if made is None else str(page.fill("search/section.html.j2", made.content))
 
 
 def words(html):

@@ -86,7 +86,7 @@ def test_table_figure_and_section_are_there(made):
     assert len(table) == 9 * 3
     summary = pl.read_csv(out / "tables" / "summary.csv").filter(metric="largest_jump")
     assert summary["n"].to_list() == [6] * 9
-    assert (out / "figures" / "fig20_jumps.svg").is_file()
+    assert (out / "figures" / "fig30_jumps.svg").is_file()
     html = (out / "report.html").read_text()
     assert 'href="#jumps"' in html
     section = html[html.index('<section id="jumps">') :].split("</section>")[0]
@@ -115,7 +115,7 @@ def test_run_and_list_know_it_while_it_is_installed(site):
         ("--jumps", ("run", "--help")),
         ("Rarely needed: embedshift_jumps", ("run", "--help")),
         ("Which block adds most to the shift?", ("list", "questions")),
-        ("[20] What every block adds to the shift", ("list", "figures")),
+        ("[30] What every block adds to the shift", ("list", "figures")),
         ("Off by default (--jumps)", ("list", "metrics")),
     ):
         assert words in call(site, *where).stdout

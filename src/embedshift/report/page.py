@@ -2,7 +2,8 @@
 
 import functools
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jinja2
@@ -29,33 +30,43 @@ def _environment(packages: tuple[str, ...]) -> jinja2.Environment:
     return environment
 
 
-def fill(template: str, section: Section) -> tuple[Section, Markup]:
-    """Returns a section with its HTML."""
+def fill(template: str, content: Mapping[str, Any]) -> Markup:
+    """Returns a template's HTML."""
     environment = _environment(tuple(question.package for question in questions()))
-    return section, Markup(environment.get_template(template).render(**section.content))
+    return Markup(environment.get_template(template).render(**content))
 
 
-def question_sections(page: PageInput) -> list[tuple[Section, Markup]]:
-    """Returns the sections of the study's questions."""
-    filled: list[tuple[Section, Markup]] = []
+@dataclass(frozen=True)
+class PlacedSection:
+    """A section with its HTML and its position on the page."""
+
+    place: int
+    section: Section
+    html: Markup
+
+
+def question_sections(page: PageInput) -> list[PlacedSection]:
+    """Returns the sections of the study's questions, each at the position of its question."""
+    placed: list[PlacedSection] = []
     for question in page.reader.questions:
         part = question.part("section")
         section = part.PART.section(page) if part is not None and part.PART.section else None
         if section is not None:
-            filled.append(fill(f"{question.name}/section.html.j2", section))
-    return filled
+            html = fill(f"{question.name}/section.html.j2", section.content)
+            placed.append(PlacedSection(question.place, section, html))
+    return placed
 
 
-def render(sections: Sequence[tuple[Section, Markup]], **content: Any) -> str:
+def render(sections: Sequence[PlacedSection], **content: Any) -> str:
     """Returns the page.
 
     Args:
-        sections: Sections with their HTML, in any order.
+        sections: Its sections, in any order.
         **content: The variables of `page.html.j2`.
     """
-    ordered = sorted(sections, key=lambda pair: pair[0].place)
-    contents = [(section.id, section.title) for section, _ in ordered]
+    ordered = sorted(sections, key=lambda placed: placed.place)
+    contents = [(placed.section.id, placed.section.title) for placed in ordered]
     # Read as a file, because the function that returns it would import all of plotly.
     script = Markup((importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"))
     template = _environment(()).get_template("page.html.j2")
-    return template.render(plotly=script, contents=contents, sections=[html for _, html in ordered], **content)
+    return template.render(plotly=script, contents=contents, sections=[placed.html for placed in ordered], **content)

@@ -48,15 +48,12 @@ class Section:
     Args:
         id: Id of the HTML element with which its template begins.
         title: Its title in the page's contents.
-        place: Its position: 10 the answer, 20 the summary, 40 the charts, 80 the figures, 85 the paper's claims, 100
-            how it was measured, 110 the glossary.
         content: The variables of its template, `section.html.j2` in the question's folder.
         images: Key → `data:` address, for images that scripts show.
     """
 
     id: str
     title: str
-    place: int
     content: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
 

@@ -53,7 +53,7 @@ def section(page: PageInput) -> Section:
         "ruler": page.figures.get("tolerance" if data.shows_one_level else "ruler"),
         "one_level": ONE_LEVEL if data.shows_one_level else "",
     }
-    return Section("answer", "Main results", 10, content)
+    return Section("answer", "Main results", content)
 
 
 def _tolerances(page: PageInput, images: int) -> list[Markup]:

@@ -33,7 +33,7 @@ def section(page: PageInput) -> Section | None:
     if images < APPROXIMATE_BELOW:
         words = "there are no intervals" if images < LEAST_IMAGES else "intervals are approximate"
         note = f"With {count(images, 'image')}, {words}."
-    return Section("heads", "Heads and MLPs", 62, {"heads": content | figures | {"note": note}})
+    return Section("heads", "Heads and MLPs", {"heads": content | figures | {"note": note}})
 
 
 def rows_of(table: pl.DataFrame, names: list[str]) -> Json:

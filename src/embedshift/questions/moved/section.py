@@ -30,7 +30,7 @@ def section(page: PageInput) -> Section:
         "groups": gallery_groups(gallery, order, page.data.colours, page.reader.naming),
         "gallery_notes": gallery_notes(gallery, page.info.has_vectors, page.reader.naming),
     }
-    return Section("gallery", "Gallery", 90, content, gallery.pictures)
+    return Section("gallery", "Gallery", content, gallery.pictures)
 
 
 def gallery_groups(gallery: Gallery, order: Sequence[str], colours: Mapping[str, str], naming: Naming) -> list[Row]:

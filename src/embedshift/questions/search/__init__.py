@@ -26,4 +26,4 @@ FIGURES = {
     "gallery": ("19", "Search in larger galleries: how often the original ranks first"),
     "roc": ("20", "Duplicate detection: matched views against false matches"),
 }
-QUESTIONS.add("search", Question(__name__, SENTENCE, place=12, choices=Choices, figures=FIGURES))
+QUESTIONS.add("search", Question(__name__, SENTENCE, place=16, choices=Choices, figures=FIGURES))

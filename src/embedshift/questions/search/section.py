@@ -25,7 +25,7 @@ TITLES = {MRR: "mean reciprocal rank", OVERLAP: "neighbours kept", AUC: "area un
 def section(page: PageInput) -> Section | None:
     """Returns the section; one line if the study stores no vectors."""
     if not page.info.has_vectors:
-        return Section("search", "Search", 16, {"search": None})
+        return Section("search", "Search", {"search": None})
     table, ranks = page.data.table("search"), page.data.table("search_ranks")
     if table is None or ranks is None:
         return None
@@ -49,7 +49,7 @@ def section(page: PageInput) -> Section | None:
         "mistakes": [mistake(row, shown, page.reader.naming) for row in mistakes],
         "pictures": page.reader.pictures,
     }
-    return Section("search", "Search", 16, {"search": content})
+    return Section("search", "Search", {"search": content})
 
 
 def encoder_note(page: PageInput) -> str:

@@ -37,6 +37,6 @@ FIGURES = {
 QUESTIONS.add(
     "shape",
     Question(
-        __name__, "How far apart are the views of different augmentations?", place=50, choices=Tree, figures=FIGURES
+        __name__, "How far apart are the views of different augmentations?", place=54, choices=Tree, figures=FIGURES
     ),
 )

@@ -48,7 +48,7 @@ def section(page: PageInput) -> Section | None:
         # Where one level of each family stands for it, the answer shows the tolerances.
         "tolerances": None if page.data.shows_one_level else page.figures.get("tolerance"),
     }
-    return Section("strength", "Tolerance", 15, {"strength": content})
+    return Section("strength", "Tolerance", {"strength": content})
 
 
 def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Sequence[Json | None]) -> Json:

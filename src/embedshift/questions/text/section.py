@@ -22,7 +22,7 @@ def section(page: PageInput) -> Section:
     content = against(page.reader.identity_of("text"), page.data.table("word_test")) | figures
     content |= searched(page.data.table("text_search"), page.info.counts.measured)
     content |= classified(page.data.table("zero_shot"))
-    return Section("text", "Images and text", 70, {"text": content})
+    return Section("text", "Images and text", {"text": content})
 
 
 def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:

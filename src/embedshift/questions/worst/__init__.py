@@ -4,4 +4,4 @@ from embedshift.registry import QUESTIONS, Question
 
 SENTENCE = "How far does the worst change within a budget move the embedding, and how much do purifiers undo?"
 
-QUESTIONS.add("worst", Question(__name__, SENTENCE, place=16))
+QUESTIONS.add("worst", Question(__name__, SENTENCE, place=17))

@@ -10,7 +10,7 @@ def section(page):
     found = page.data.need("jumps")
     most = found.filter(pl.col("jump") == pl.col("jump").max().over("augmentation"))
     content = {"rows": most.to_dicts(), "figure": page.figures.get("jumps")}
-    return Section("jumps", "Jumps", 65, content)
+    return Section("jumps", "Jumps", content)
 
 
 PART = Part(section)
