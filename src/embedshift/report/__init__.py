@@ -14,6 +14,7 @@ from embedshift.figures.output import ROWS, write
 from embedshift.figures.render import ForPage
 from embedshift.figures.workers import Renderers
 from embedshift.report import embedded, facts, page
+from embedshift.report.answers import first_screen
 from embedshift.report.embedded import DrawnFigure, EmbeddedFigure
 from embedshift.report.glossary import glossary
 from embedshift.report.section import Chart, PageInput, Section
@@ -32,7 +33,7 @@ FIGURE_BYTES = 1_900_000
 # Pages of a figure with images that the file holds; all of them lie in `figures/`.
 EMBEDDED_PAGES = 2
 # Positions of the page's own sections among those of the questions.
-PLACES = {"charts": 40, "figures": 80, "measured": 100, "glossary": 110}
+PLACES = {"answers": 0, "charts": 40, "figures": 80, "measured": 100, "glossary": 110}
 
 ToRender = tuple[tuple[FigureKind, str, tuple[float, float]], Figure, ForPage | None]
 
@@ -119,6 +120,7 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
     charts = list(_charts(given))
     of_questions = page.question_sections(given)
     own = {
+        "answers": first_screen(given),
         "charts": Section("distributions", "Distributions", {"charts": charts}),
         "figures": _figures([figure for figure in figures if not figure.section], too_large),
         "measured": _measured(given),

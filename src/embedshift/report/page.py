@@ -10,12 +10,14 @@ import jinja2
 from markupsafe import Markup
 
 from embedshift.registry import questions
+from embedshift.report import numbers
 from embedshift.report.section import PageInput, Section
+from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
 
 @functools.cache
-def _environment(packages: tuple[str, ...]) -> jinja2.Environment:
-    """Returns the templates of the page, and those of the questions as `<question>/section.html.j2`."""
+def _environment_of(packages: tuple[str, ...]) -> jinja2.Environment:
+    """Returns the templates of the page, and those of the questions as `<question>/<file>`."""
     own = {package.rpartition(".")[2]: jinja2.PackageLoader(package, "") for package in packages}
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader("embedshift.report", "template"), jinja2.PrefixLoader(own)]),
@@ -24,16 +26,21 @@ def _environment(packages: tuple[str, ...]) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters |= {"thousands": lambda number: f"{number:,}", "count": numbers.count, "fixed": numbers.fixed}
+    environment.globals |= {"least_images": LEAST_IMAGES, "approximate_below": APPROXIMATE_BELOW}
     # NaN is no JSON: better an error here than a page that does not load.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment
 
 
+def templates() -> jinja2.Environment:
+    """Returns the templates of the page and of all questions."""
+    return _environment_of(tuple(question.package for question in questions()))
+
+
 def fill(template: str, content: Mapping[str, Any]) -> Markup:
     """Returns a template's HTML."""
-    environment = _environment(tuple(question.package for question in questions()))
-    return Markup(environment.get_template(template).render(**content))
+    return Markup(templates().get_template(template).render(**content))
 
 
 @dataclass(frozen=True)
@@ -68,5 +75,5 @@ def render(sections: Sequence[PlacedSection], **content: Any) -> str:
     contents = [(placed.section.id, placed.section.title) for placed in ordered]
     # Read as a file, because the function that returns it would import all of plotly.
     script = Markup((importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"))
-    template = _environment(()).get_template("page.html.j2")
+    template = templates().get_template("page.html.j2")
     return template.render(plotly=script, contents=contents, sections=[placed.html for placed in ordered], **content)

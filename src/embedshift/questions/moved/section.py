@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from embedshift.config import Json
+from embedshift.questions.moved.answer import answer
 from embedshift.questions.moved.gallery import KINDS, Card, Gallery, build_gallery
 from embedshift.registry import METRICS
 from embedshift.report.numbers import count, fixed, places_of, shorten
@@ -97,4 +98,4 @@ def gallery_notes(gallery: Gallery, has_vectors: bool, naming: Naming) -> list[s
     return notes
 
 
-PART = Part(section)
+PART = Part(section, answer=answer)

@@ -8,10 +8,10 @@ import polars as pl
 from embedshift.augmentations.corruptions import STANDARD
 from embedshift.config import Json
 from embedshift.figures.style import human
+from embedshift.questions.strength.answer import answer, tolerances_of
 from embedshift.questions.strength.standard import MEAN, corruptions_of
 from embedshift.report.numbers import MISSING, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
-from embedshift.report.tolerances import sentences
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, SHARE, by_family
@@ -31,7 +31,8 @@ def section(page: PageInput) -> Section | None:
     has_share = table["share"].is_not_null().any()
     corruption = page.data.table("corruption")
     content = {
-        "sentences": [] if tolerance is None or not has_share else sentences(tolerance, page.encoder, "#tolerances"),
+        "reached": tolerances_of(tolerance) if tolerance is not None and has_share else None,
+        "encoder": page.encoder,
         "has_share": has_share,
         "share": SHARE,
         "levels": max(len(family.views) for family in families),
@@ -129,4 +130,4 @@ TERMS = {
 }
 CORRECTED = {"Tolerances of families": "Not corrected: each interval has a coverage of 95 % by itself."}
 
-PART = Part(section, terms=TERMS, corrected=CORRECTED)
+PART = Part(section, answer=answer, terms=TERMS, corrected=CORRECTED)

@@ -1,0 +1,72 @@
+"""The question's answer on the first screen: which images an augmentation moves far."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.config import Json
+from embedshift.report.numbers import with_interval
+from embedshift.report.section import Answer, PageInput
+from embedshift.statistics.layout import blocks, layout
+from embedshift.statistics.summary import COSINE, FAR
+from embedshift.store.naming import Naming
+
+# Images that are named.
+NAMED = 3
+
+
+def answer(page: PageInput) -> Answer:
+    """Returns the answer."""
+    table = furthest(page.data.rows, page.data.summary, page.data.by_shift())
+    return Answer("Which images have the largest shift?", largest_of(table, page.reader.naming))
+
+
+def largest_of(table: pl.DataFrame, naming: Naming) -> Json:
+    """Returns the images with the largest shares, and the augmentations that move most images far.
+
+    Args:
+        table: The result of `furthest`.
+        naming: Names of images.
+    """
+    far = table.filter(pl.col("far") > 0).sort("far", descending=True, maintain_order=True)
+    largest = [
+        row | {"image_id": naming.image(row["image_id"]), "share": with_interval(row["share"], None, None)[0]}
+        for row in table.head(NAMED).iter_rows(named=True)
+    ]
+    return {"far": far.to_dicts(), "largest": largest}
+
+
+def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
+    """Returns how many images each augmentation moves over half the distance to an unrelated image, and the furthest.
+
+    Args:
+        rows: The rows of a study.
+        summary: Its table `summary`.
+        order: Augmentations.
+
+    Returns:
+        `augmentation, images, far, image_id, share`, in this order; empty if there is no floor.
+    """
+    floors = summary.filter((pl.col("metric") == COSINE) & pl.col("share").is_not_null())["floor"]
+    far, having = (dict.fromkeys(order if len(floors) else (), 0) for _ in range(2))
+    first: dict[str, tuple[float, str]] = {}
+    shape = layout(rows)
+    for block in blocks(rows.select("image_id", COSINE), len(shape.views)) if far and shape.images else ():
+        ids = block["image_id"].gather_every(len(shape.views))
+        for name in order:
+            sums, counts = shape.per_image(block, name, [COSINE])
+            with np.errstate(invalid="ignore", divide="ignore"):
+                shares = (1.0 - sums[:, 0] / counts[:, 0]) / (1.0 - floors[0])
+            far[name] += int((shares > FAR).sum())
+            having[name] += int(np.isfinite(shares).sum())
+            if np.isfinite(shares).any():
+                largest = float(np.nanmax(shares))
+                tied = ids.filter(pl.Series(shares == largest)).min()
+                # Of equal shares the first name, whatever the order of the images.
+                here = (-largest, str(tied))
+                first[name] = min(first.get(name, here), here)
+    found = [(name, having[name], far[name], first[name][1], -first[name][0]) for name in order if name in first]
+    schema = {"augmentation": pl.String, **dict.fromkeys(("images", "far"), pl.Int64), "image_id": pl.String}
+    schema |= {"share": pl.Float64}
+    return pl.DataFrame(found, schema=schema, orient="row")
