@@ -120,7 +120,19 @@ def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
 
 
 TABLES = (
-    Table("directions", directions, possible=lambda reader: reader.has_pairs, takes=FEW),
-    Table("directions_of_images", directions_of_images, possible=lambda reader: reader.has_pairs, takes=FEW),
-    Table("shifts", shifts),
+    Table(
+        "directions",
+        directions,
+        possible=lambda reader: reader.has_pairs,
+        takes=FEW,
+        doc="Cosines between the mean shifts of augmentations: `augmentation`, then one column per augmentation.",
+    ),
+    Table(
+        "directions_of_images",
+        directions_of_images,
+        possible=lambda reader: reader.has_pairs,
+        takes=FEW,
+        doc="Means of the cosines between the shifts of one image, in the same form.",
+    ),
+    Table("shifts", shifts, doc="How much the shifts of one augmentation have in common, and its cross baseline."),
 )

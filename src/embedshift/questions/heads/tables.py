@@ -70,9 +70,37 @@ def _can_be_named(reader: Reader) -> bool:
 
 
 TABLES = (
-    Table("heads", _of_rows(heads)),
-    Table("head_words", _words, possible=_can_be_named, takes=f"a text tower, and {LEAST_IMAGES} images"),
-    Table("head_tokens", _of_rows(head_tokens), possible=_detail("tokens"), takes="`heads_detail` tokens"),
-    Table("head_route", _of_rows(head_route), possible=_detail("route"), takes="`heads_detail` route"),
-    Table("head_effect", _of_rows(head_effect), possible=_detail("route"), takes="`heads_detail` route"),
+    Table(
+        "heads",
+        _of_rows(heads),
+        doc="Contribution of heads and MLPs to the shift: `augmentation, layer, part, share, ci_low, ci_high`.",
+    ),
+    Table(
+        "head_words",
+        _words,
+        possible=_can_be_named,
+        takes=f"a text tower, and {LEAST_IMAGES} images",
+        doc="Texts that describe the heads of the last blocks.",
+    ),
+    Table(
+        "head_tokens",
+        _of_rows(head_tokens),
+        possible=_detail("tokens"),
+        takes="`heads_detail` tokens",
+        doc="Contribution of attention weights and of token values in the last block.",
+    ),
+    Table(
+        "head_route",
+        _of_rows(head_route),
+        possible=_detail("route"),
+        takes="`heads_detail` route",
+        doc="At which block the shift arises.",
+    ),
+    Table(
+        "head_effect",
+        _of_rows(head_effect),
+        possible=_detail("route"),
+        takes="`heads_detail` route",
+        doc="How much of the shift goes when one head of the last block keeps its output for the original.",
+    ),
 )

@@ -1,6 +1,8 @@
 """Does a search still find the image?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from embedshift.registry import QUESTIONS, Question
 
@@ -15,9 +17,9 @@ class Choices:
         gallery: More images to search among: another study, or a Parquet or npy file of vectors; "" = none.
     """
 
-    queries: str | None = None
-    fmr: tuple[float | str, ...] | None = None
-    gallery: str | None = None
+    queries: str | int | None = None
+    fmr: Sequence[float | str] | None = None
+    gallery: str | Path | None = None
 
 
 SENTENCE = "Does image search still find the original, and which images are duplicates?"

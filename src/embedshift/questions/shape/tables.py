@@ -139,6 +139,19 @@ def clusters(reader: Reader) -> pl.DataFrame:
 
 
 TABLES = (
-    Table("pairwise", pairwise, possible=lambda reader: reader.has_pairs, takes=FEW),
-    Table("clusters", clusters, possible=lambda reader: reader.has_pairs, takes=FEW),
+    Table(
+        "pairwise",
+        pairwise,
+        possible=lambda reader: reader.has_pairs,
+        takes=FEW,
+        doc="Mean cosine distance between the views of one image, for each pair of augmentations.",
+        choices=Tree(),
+    ),
+    Table(
+        "clusters",
+        clusters,
+        possible=lambda reader: reader.has_pairs,
+        takes=FEW,
+        doc="The cluster and the dendrogram leaf of each augmentation; null if a distance is NaN, so there is no tree.",
+    ),
 )

@@ -9,7 +9,7 @@ from embedshift.statistics.summary import COSINE, measured
 from embedshift.statistics.tolerance import of_families, of_missed
 from embedshift.store.floors import floors, group_sizes
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Rules, Table
 
 NUMBERS = ("mean", "ci_low", "ci_high", "share", "share_low", "share_high")
 STRENGTH_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -100,7 +100,34 @@ def _has_strength(reader: Reader) -> bool:
 
 
 TABLES = (
-    Table("strength", strength, reads=("summary",), possible=lambda reader: reader.families, takes=TAKES),
-    Table("tolerance", tolerances, reads=("summary", "search_ranks"), possible=_has_strength, takes=TAKES),
-    Table("corruption", corruption, possible=lambda reader: corruptions_of(reader.families), takes="corruptions"),
+    Table(
+        "strength",
+        strength,
+        reads=("summary",),
+        possible=lambda reader: reader.families,
+        takes=TAKES,
+        doc="One row per family, level and metric, for suites whose families have levels of rising strength.",
+    ),
+    Table(
+        "tolerance",
+        tolerances,
+        reads=("summary", "search_ranks"),
+        possible=_has_strength,
+        takes=TAKES,
+        doc="One row per family: the strength at which the mean share of the cosine reaches 0.1, with its interval.",
+        rules=Rules(
+            keys=("family", "criterion"),
+            columns={"value": ("low", "high")},
+            unit=lambda column, row: str(row["unit"]),
+            subject="family",
+            needs_unit=True,
+        ),
+    ),
+    Table(
+        "corruption",
+        corruption,
+        possible=lambda reader: corruptions_of(reader.families),
+        takes="corruptions",
+        doc="Shares of the corruptions by severity, and their means.",
+    ),
 )

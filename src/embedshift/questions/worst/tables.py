@@ -123,6 +123,9 @@ TABLES = (
         reads=("summary",),
         possible=lambda reader: reader.identity_of("worst"),
         takes="variants that an attack made",
+        doc="How far the worst change within a budget moves the embedding, by attack.",
     ),
-    Table("purify", purify, possible=_is_purified, takes="`purify`"),
+    Table(
+        "purify", purify, possible=_is_purified, takes="`purify`", doc="How much of that shift each purifier undoes."
+    ),
 )
