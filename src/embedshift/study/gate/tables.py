@@ -4,52 +4,92 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.registry import METRICS
+from embedshift.registry import METRICS, Registry
 from embedshift.registry.names import one_of
 from embedshift.statistics.intervals import LEAST_IMAGES, clopper_pearson
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import MISSED_CRITERION
+from embedshift.store.table import Row, Rules, known_tables
 from embedshift.study.gate.decision import Ends, Estimate
 from embedshift.study.study import Study
 
 RECALL = re.compile(r"recall@(\d+)")
 
 
+# Tables with columns that can be compared with a reference → these columns.
+PAIRED = {"summary": ("mean", "share"), "tolerance": ("value",), "search": ("value",)}
+
+
 @dataclass(frozen=True)
-class Judged:
+class Judged(Rules):
     """The rules that a table allows.
 
     Args:
-        keys: Columns that identify rows.
-        columns: Number column → the two columns of its interval; the default column first.
         paired: Columns that can be compared with a reference.
-        needs_unit: Whether a rule must name the unit.
     """
 
-    keys: tuple[str, ...]
-    columns: Mapping[str, tuple[str, str] | None]
     paired: tuple[str, ...] = ()
-    needs_unit: bool = False
 
 
-_SPREAD = dict.fromkeys(("sd", "median", "q05", "q95"))
-TABLES: dict[str, Judged] = {
-    "summary": Judged(
-        ("augmentation", "metric"),
-        {"mean": ("ci_low", "ci_high"), "share": ("share_low", "share_high"), **_SPREAD},
-        ("mean", "share"),
+def _metric_unit(column: str, row: Row) -> str:
+    metric = METRICS.get(row["metric"])
+    if column == "share":
+        return "share"
+    if metric is None or column == "effect":
+        return ""
+    return "share" if metric.binary else metric.unit
+
+
+def _metric_limits(column: str, row: Row) -> tuple[float, float]:
+    metric = METRICS.get(row["metric"])
+    if metric is None or column not in ("mean", "median", "q05", "q95"):
+        return -math.inf, math.inf
+    return metric.low, metric.high
+
+
+def _is_binary_mean(column: str, row: Row) -> bool:
+    metric = METRICS.get(row["metric"])
+    return column == "mean" and metric is not None and metric.binary
+
+
+# Of the tables that belong to no question.
+CORE = {
+    "summary": Rules(
+        keys=("augmentation", "metric"),
+        columns={
+            "mean": ("ci_low", "ci_high"),
+            "share": ("share_low", "share_high"),
+            **dict.fromkeys(("sd", "median", "q05", "q95")),
+        },
+        unit=_metric_unit,
+        limits=_metric_limits,
+        is_proportion=_is_binary_mean,
     ),
-    "tolerance": Judged(("family", "criterion"), {"value": ("low", "high")}, ("value",), needs_unit=True),
-    "search": Judged(("augmentation", "metric"), {"value": ("ci_low", "ci_high")}, ("value",)),
-    "differences": Judged(("augmentation", "other", "metric"), {"difference": ("low", "high"), "effect": None}),
-    "comparison": Judged(("augmentation", "metric", "study", "reference"), {"difference": ("ci_low", "ci_high")}),
+    "differences": Rules(
+        keys=("augmentation", "other", "metric"),
+        columns={"difference": ("low", "high"), "effect": None},
+        unit=_metric_unit,
+    ),
+    "comparison": Rules(
+        keys=("augmentation", "metric", "study", "reference"),
+        columns={"difference": ("ci_low", "ci_high")},
+        unit=_metric_unit,
+    ),
 }
+
+
+def _add_tables() -> None:
+    of_questions = {name: known.table.rules for name, known in known_tables().items() if known.table.rules is not None}
+    for name, rules in (CORE | of_questions).items():
+        TABLES.add(name, Judged(**vars(rules), paired=PAIRED.get(name, ())))
+
+
+TABLES: Registry[Judged] = Registry("table", _add_tables)
 
 
 def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str | int]]) -> Iterator[Json]:
@@ -59,71 +99,56 @@ def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str
         UsageError: No row has one of the values, or the table is empty.
     """
     for key, values in where.items():
-        known = table[key].drop_nulls().unique(maintain_order=True).to_list()
-        for value in map(str, values):
+        column, wanted = pl.col(key).cast(pl.String), [str(value) for value in values]
+        known = table.select(column).to_series().drop_nulls().unique(maintain_order=True).to_list()
+        for value in wanted:
             one_of(key, value, known)
-        table = table.filter(pl.col(key).is_in([str(value) for value in values]))
+        table = table.filter(column.is_in(wanted))
     if table.is_empty():
         raise UsageError(f"the table {name} is empty")
     yield from table.iter_rows(named=True)
 
 
-def unit_of(table: str, column: str, row: Mapping[str, Any]) -> str:
+def unit_of(table: str, column: str, row: Row) -> str:
     """Returns the unit of a number; "" = a number without unit.
 
     Example:
         >>> unit_of("summary", "share", {"metric": "cosine_similarity"})
         'share'
     """
-    if table == "tolerance":
-        return str(row["unit"])
-    if table == "search" or column == "share":
-        return "share"
-    metric = METRICS.get(row["metric"])
-    if metric is None or column == "effect":
-        return ""
-    return "share" if metric.binary else metric.unit
+    return TABLES[table].unit(column, row)
 
 
-def check_unit(given: str | None, table: str, column: str, row: Mapping[str, Any]) -> None:
+def check_unit(given: str | None, table: str, column: str, row: Row) -> None:
     """Raises UsageError if a rule names another unit than the number has."""
     unit = unit_of(table, column, row)
     if given is not None and given != unit:
-        of = row["family"] if table == "tolerance" else row["metric"]
-        raise UsageError(f"unit {given!r} is wrong: {column} of {of} {_in_words(unit)}")
+        words = f"has unit {unit!r}" if unit else "has no unit"
+        raise UsageError(f"unit {given!r} is wrong: {column} of {row[TABLES[table].subject]} {words}")
 
 
-def _in_words(unit: str) -> str:
-    return f"has unit {unit!r}" if unit else "has no unit"
-
-
-def check_bound(bound: float, table: str, column: str, row: Mapping[str, Any], *, relative: bool = False) -> None:
+def check_bound(bound: float, table: str, column: str, row: Row, *, relative: bool = False) -> None:
     """Raises UsageError for a bound outside the number's range, such as a percentage, or an impossible change."""
-    metric = METRICS.get(row.get("metric", ""))
-    least, most = -math.inf, math.inf
-    if table == "search":
-        least, most = 0.0, 1.0
-    elif table == "summary" and column in ("mean", "median", "q05", "q95") and metric is not None:
-        least, most = metric.low, metric.high
+    least, most = TABLES[table].limits(column, row)
+    subject = row[TABLES[table].subject]
     if relative and bound >= most - least:
-        raise UsageError(f"{row['metric']} ranges from {least:g} to {most:g} and cannot change by {bound:g} or more")
+        raise UsageError(f"{subject} ranges from {least:g} to {most:g} and cannot change by {bound:g} or more")
     if not relative and not least <= bound <= most:
-        raise UsageError(f"the bound {bound:g} is outside the range of {row['metric']}, {least:g} to {most:g}")
+        raise UsageError(f"the bound {bound:g} is outside the range of {subject}, {least:g} to {most:g}")
 
 
-def estimate(study: Study, table: str, column: str, row: Mapping[str, Any]) -> Estimate:
+def estimate(study: Study, table: str, column: str, row: Row) -> Estimate:
     """Returns a row's number with its interval."""
     if table == "tolerance":
         return _tolerance(study, row)
     ends = TABLES[table].columns[column]
     low, high = (math.nan, math.nan) if ends is None else (number(row[end]) for end in ends)
     value = number(row[column])
-    is_share = table == "search" and RECALL.fullmatch(row["metric"]) is not None
-    is_share |= table == "summary" and column == "mean" and row["metric"] in METRICS and METRICS[row["metric"]].binary
-    return Estimate(value, low, high, images_of(study, row), _of_share(value) if is_share else None)
+    is_proportion = TABLES[table].is_proportion(column, row)
+    return Estimate(value, low, high, images_of(study, row), _of_share(value) if is_proportion else None)
 
 
-def images_of(study: Study, row: Mapping[str, Any]) -> int:
+def images_of(study: Study, row: Row) -> int:
     """Returns how many images are behind a row's number."""
     info = study.reader().info
     if row.get("images") is not None:
@@ -175,7 +200,7 @@ def strengths(study: Study, name: str, criterion: str) -> Strengths:
     family = next(each for each in study.reader().families if each.name == name)
     rises, way = family.strengths[-1] > family.strengths[0], abs(family.parameters[-1] - family.zero)
     if criterion == MISSED_CRITERION:
-        searched = study.search_ranks()["image_id"].n_unique()
+        searched = study.table("search_ranks")["image_id"].n_unique()
         return Strengths(family.parameters[-1], way, rises, searched >= LEAST_IMAGES, searched)
     shares = study.summary().filter(pl.col("metric") == COSINE, pl.col("share").is_not_null())
     having = set(shares["augmentation"])
@@ -187,7 +212,7 @@ def strengths(study: Study, name: str, criterion: str) -> Strengths:
     return Strengths(strongest, abs(strongest - family.zero), rises, there, images)
 
 
-def _tolerance(study: Study, row: Mapping[str, Any]) -> Estimate:
+def _tolerance(study: Study, row: Row) -> Estimate:
     """Returns a tolerance as an estimate; one that is not reached, or a null end, lies above the strongest level."""
     known = strengths(study, row["family"], row["criterion"])
     images = known.images

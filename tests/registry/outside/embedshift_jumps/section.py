@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from embedshift.report.section import Part, Section
+from embedshift.report.section import Answer, Part, Section
 
 
 def section(page):
@@ -13,4 +13,10 @@ def section(page):
     return Section("jumps", "Jumps", content)
 
 
-PART = Part(section)
+def answer(page):
+    """The augmentation and the block with the largest mean jump."""
+    most = page.data.need("jumps").sort("jump", descending=True).row(0, named=True)
+    return Answer("Which block adds most to the shift?", {"most": most})
+
+
+PART = Part(section, answer=answer)
