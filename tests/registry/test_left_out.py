@@ -29,22 +29,22 @@ TRACES = {
     "strength": (None, None, None, set()),  # it says nothing of augmentations without strength
     "pixels": (None, None, None, {"patch_similarity", "edge_preservation", "detail_preservation"}),
     "profile": ("fig03_heatmap", None, "summary", set()),
-    "shape": ("fig04d_dendrogram", "clusters", None, {"pairwise"}),
+    "clusters": ("fig04d_dendrogram", "clusters", None, {"pairwise"}),
     "direction": ("fig14_directions", "directions", "direction", set()),
     "search": ("fig18_recall", "search", "search", set()),
-    "setlevel": (None, "setlevel", "setlevel", set()),
-    "worst": (None, None, None, set()),  # it says nothing of what no attack made
+    "geometry": (None, "geometry", "geometry", set()),
+    "worst_case": (None, None, None, set()),  # it says nothing of what no attack made
     "claims": (None, "claims", "claims", set()),
     "layers": ("fig10_depth", "layers", "layers", {"layer_l2_cls"}),
     "heads": ("fig21_heads_map", "heads", "heads", {"heads"}),
     "maps": ("fig26_maps_moved", "maps", "maps", {"map_relevance"}),
     "text": ("fig13_words", "words", "text", {"word_cosines"}),
-    "moved": ("fig04a_views", None, "gallery", set()),
+    "examples": ("fig04a_views", None, "gallery", set()),
 }
 # What stands on the first screen, and the methods of `Study`.
 ANSWERS = {
     "search": ("Does image search still find the original?", ("search", "thresholds", "duplicates")),
-    "moved": ("Which images have the largest shift?", ()),
+    "examples": ("Which images have the largest shift?", ()),
 }
 RULES = {"search": {"table": "search", "metric": "recall@1", "at_least": 0.0, "judge": "value"}}
 # Each question is missing in two of the studies, and no two questions in the same two: of every two, one is once there

@@ -72,10 +72,10 @@ class FigureInput:
         cosine = self.summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null())
         return cosine.sort("mean", maintain_order=True)["augmentation"].to_list()
 
-    def floor(self, metric: str) -> float | None:
-        """Returns a metric's floor; None if there is no share."""
-        rows = self.summary.filter((pl.col("metric") == metric) & pl.col("share").is_not_null())
-        return None if rows.is_empty() else float(rows["floor"][0])
+    def baseline(self, metric: str) -> float | None:
+        """Returns a metric's baseline; None if there is no relative shift."""
+        rows = self.summary.filter((pl.col("metric") == metric) & pl.col("relative_shift").is_not_null())
+        return None if rows.is_empty() else float(rows["baseline"][0])
 
     def images_with(self, metric: str) -> int:
         """Returns the number of images that have a metric under every shown augmentation."""
@@ -165,20 +165,7 @@ class FigureInput:
 
 @dataclass(frozen=True)
 class FigureKind:
-    """The declaration of a figure, of the paper or our own.
-
-    Args:
-        name: Its name on the command line, such as "dendrogram".
-        number: The paper's number with two digits first, "04d", or one beyond it; files are named fig<number>_<name>.
-        title: One line.
-        draw: Tables → matplotlib Figure; saves nothing.
-        images: Number of images that it shows by default; 0 = it shows no images.
-        of: Reader → ids of the images that it can show, from which the seed draws; by default all.
-        of_attention: Whether these images should have attention maps.
-        section: Whether it belongs in the section of its question rather than among the paper's figures.
-        without_images: Whether it can be drawn without its images, if they are gone or may not be shown.
-        possible: Whether a study has its data; the result is used as a truth value.
-    """
+    """The declaration of a figure, of the paper or our own."""
 
     name: str
     number: str
@@ -188,7 +175,7 @@ class FigureKind:
     of_attention: bool = False
     section: bool = False
     without_images: bool = False
-    possible: Callable[[FigureInput], object] = lambda _: True
+    is_available: Callable[[FigureInput], object] = lambda _: True
     of: Callable[[Reader], Sequence[str]] | None = None
 
     @property
@@ -219,7 +206,7 @@ def figure(
     of_attention: bool = False,
     section: bool = False,
     without_images: bool = False,
-    possible: Callable[[FigureInput], object] = lambda _: True,
+    is_available: Callable[[FigureInput], object] = lambda _: True,
     of: Callable[[Reader], Sequence[str]] | None = None,
 ) -> Callable[[Callable[..., Figure]], Draw]:
     """Registers the decorated function `(data, title) -> Figure` in `FIGURES` and applies our style.
@@ -237,7 +224,7 @@ def figure(
             with style.context():
                 return draw(data, title)
 
-        more = (images, of_attention, section, without_images, possible, of)
+        more = (images, of_attention, section, without_images, is_available, of)
         FIGURES.add(name, FigureKind(name, number, title, styled, *more))
         return styled
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from embedshift.config import Json
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section
-from embedshift.statistics.differences import settled_pairs
+from embedshift.statistics.differences import significant_pairs
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.summary import COSINE, ROUNDING
 
@@ -29,11 +29,7 @@ class _FilledAnswer:
 
 
 def first_screen(page: PageInput) -> Section:
-    """Returns the section with all answers that have something to say.
-
-    Answers that hold for all levels of families come first. They stand alone where the page shows one level of each
-    family, since the other answers depend on the choice of that level.
-    """
+    """Returns the section with all answers that have something to say."""
     answers = sorted(_filled(page), key=lambda filled: (not filled.answer.covers_all_levels, filled.place))
     one_level = page.data.shows_one_level
     if one_level and any(filled.answer.covers_all_levels for filled in answers):
@@ -53,7 +49,7 @@ def _filled(page: PageInput) -> list[_FilledAnswer]:
         answer = part.PART.answer(page) if part is not None and part.PART.answer else None
         if answer is not None:
             html = fill(f"{question.name}/answer.html.j2", answer.content)
-            filled.append(_FilledAnswer(question.place, answer, html))
+            filled.append(_FilledAnswer(question.order, answer, html))
     differences = Answer("Which differences are statistically significant?", _differences(page))
     filled.append(_FilledAnswer(DIFFERENCES, differences, fill("differences.html.j2", differences.content)))
     return [answer for answer in filled if answer.html.strip()]
@@ -64,13 +60,7 @@ def _differences(page: PageInput) -> Json:
 
 
 def pairs_of(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> Json:
-    """Returns which pairs of augmentations differ significantly in cosine similarity.
-
-    Args:
-        differences: The table `differences`; None if there are too many augmentations.
-        order: Augmentations, the one that moves most first.
-        images: Number of measured images.
-    """
+    """Returns which pairs of augmentations differ significantly in cosine similarity."""
     content: Json = {
         "augmentations": len(order),
         "images": images,
@@ -78,7 +68,7 @@ def pairs_of(differences: pl.DataFrame | None, order: Sequence[str], images: int
     }
     if differences is None or len(order) < 2:
         return content
-    significant = {*settled_pairs(differences, COSINE)}
+    significant = {*significant_pairs(differences, COSINE)}
     pairs = [(one, other) for place, one in enumerate(order) for other in order[place + 1 :]]
 
     def end(name: str) -> Json:

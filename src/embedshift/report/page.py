@@ -60,17 +60,12 @@ def question_sections(page: PageInput) -> list[PlacedSection]:
         section = part.PART.section(page) if part is not None and part.PART.section else None
         if section is not None:
             html = fill(f"{question.name}/section.html.j2", section.content)
-            placed.append(PlacedSection(question.place, section, html))
+            placed.append(PlacedSection(question.order, section, html))
     return placed
 
 
 def render(sections: Sequence[PlacedSection], **content: Any) -> str:
-    """Returns the page.
-
-    Args:
-        sections: Its sections, in any order.
-        **content: The variables of `page.html.j2`.
-    """
+    """Returns the page."""
     ordered = sorted(sections, key=lambda placed: placed.place)
     contents = [(placed.section.id, placed.section.title) for placed in ordered]
     # Read as a file, because the function that returns it would import all of plotly.

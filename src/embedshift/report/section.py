@@ -16,14 +16,7 @@ Plot = Json
 
 @dataclass(frozen=True)
 class PageInput:
-    """The input of sections.
-
-    Args:
-        data: The study's tables and rows.
-        encoder: The encoder's name.
-        figures: The figures that the page may hold, by name.
-        records: Records of the finished shards.
-    """
+    """The input of sections."""
 
     data: FigureInput
     encoder: str
@@ -43,14 +36,7 @@ class PageInput:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with its own heading.
-
-    Args:
-        id: Id of the HTML element with which its template begins.
-        title: Its title in the page's contents.
-        content: The variables of its template, `section.html.j2` in the question's folder.
-        images: Key → `data:` address, for images that scripts show.
-    """
+    """A part of the page with its own heading."""
 
     id: str
     title: str
@@ -69,16 +55,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question's answer on the first screen of the page.
-
-    Args:
-        title: The question as its reader asks it.
-        content: The variables of its template, `answer.html.j2` in the question's folder: paragraphs, the first of
-            class "lead". Without any text, the answer is left out.
-        figure: A figure to show beside the answers, if no answer before has one.
-        covers_all_levels: Whether it holds for all levels of families. Such answers come first, and alone where the
-            page shows one level of each family.
-    """
+    """A question's answer on the first screen of the page."""
 
     title: str
     content: Mapping[str, Any]

@@ -11,9 +11,9 @@ def why_not(reader: Reader, name: str) -> str:
         return f"not finished, no table '{name}' yet; run the same command again"
     if name in (known := known_tables()):
         question, table = known[name]
-        if table.takes and question in reader.questions:
+        if table.requires and question in reader.questions:
             return f"no {name} here: it needs {table.takes}"
-        if not question.of_pairs:
+        if not question.for_pairs:
             return f"no {name} here: it is not available for pairs"
         return f"no {name} here; run the study with `{question.name}`"
     if name == "differences":

@@ -88,7 +88,7 @@ class Study(Exports):
 
         Args:
             name: One of `table_names`.
-            choices: Choices of its question, such as `embedshift.questions.shape.Tree`; None = as it was written.
+            choices: Choices of its question, such as `embedshift.questions.clusters.Tree`; None = as it was written.
             **settings: The same choices by their names, such as `queries="all"`; None = not given.
 
         Raises:
@@ -104,15 +104,15 @@ class Study(Exports):
         return found
 
     def summary(self) -> pl.DataFrame:
-        """One row per augmentation and metric: mean with 95 % interval, spread, floor and share with interval."""
+        """One row per augmentation and metric: mean with 95 % interval, spread, baseline and relative shift with interval."""
         return self.table("summary")
 
     def ranking(self) -> pl.DataFrame:
-        """Augmentations by `mean_performance`, with interval and floor; rank 1 changes the embedding least."""
+        """Augmentations by `mean_performance`, with interval and baseline; rank 1 changes the embedding least."""
         return self.table("ranking")
 
     def differences(self) -> pl.DataFrame:
-        """One row per metric and pair of augmentations: the difference paired by image, and whether it is settled."""
+        """One row per metric and pair of augmentations: the difference paired by image, and whether it is significant."""
         return self.table("differences")
 
     def __getattr__(self, name: str) -> Callable[..., pl.DataFrame]:
@@ -129,7 +129,7 @@ class Study(Exports):
         """Computes every table again from the shards and writes it as CSV and Parquet.
 
         Args:
-            tree: Settings of the clustering: `embedshift.questions.shape.Tree`. `pairwise` includes the original if the
+            tree: Settings of the clustering: `embedshift.questions.clusters.Tree`. `pairwise` includes the original if the
                 tree does.
         """
         from embedshift.store.tables import write_tables
@@ -141,7 +141,7 @@ class Study(Exports):
 
         Args:
             name: A name from `embedshift list figures`, such as "dendrogram".
-            tree: Settings of the clustering: `embedshift.questions.shape.Tree`.
+            tree: Settings of the clustering: `embedshift.questions.clusters.Tree`.
             images: For figures that show images: ids, or how many to draw by the study's seed; at most 8.
 
         Raises:
@@ -167,7 +167,7 @@ class Study(Exports):
         Args:
             figures: Names from `embedshift list figures`; None = all.
             formats: File formats of the figures: "png", "svg", "pdf".
-            tree: Settings of the clustering: `embedshift.questions.shape.Tree`.
+            tree: Settings of the clustering: `embedshift.questions.clusters.Tree`.
             images: For figures that show images: ids, or how many to draw by the study's seed.
             pictures: Whether images may be shown. If False, neither the page nor `figures/` contains any, and a hash
                 replaces every image id.

@@ -13,12 +13,7 @@ from embedshift.study.absent import why_not
 
 
 def table_method(read: Callable[..., pl.DataFrame], table: Table) -> Callable[..., pl.DataFrame]:
-    """Returns the method `study.NAME` of a table, with the table's documentation.
-
-    Args:
-        read: The study's method `table`.
-        table: The table.
-    """
+    """Returns the method `study.NAME` of a table, with the table's documentation."""
 
     def method(choices: object = None, /, **settings: Any) -> pl.DataFrame:
         given = choices is not None or any(value is not None for value in settings.values())

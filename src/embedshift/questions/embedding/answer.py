@@ -9,7 +9,7 @@ from embedshift.report.numbers import with_interval
 from embedshift.report.section import Answer, PageInput
 from embedshift.statistics.summary import COSINE, FAR, ROUNDING
 
-# From this cross share on, a view is no nearer to its own original than to others.
+# From this distance relative to others on, a view is no nearer to its own original than to others.
 NO_NEARER = 0.95
 # Augmentations whose distance to other originals is told.
 NAMED = 3
@@ -18,33 +18,28 @@ NAMED = 3
 def answer(page: PageInput) -> Answer:
     """Returns the answer, with the ruler beside it."""
     shifts = page.data.table("shifts")
-    cross = {} if shifts is None else dict(shifts.select("augmentation", "cross_share").drop_nulls().iter_rows())
+    cross = {} if shifts is None else dict(shifts.select("augmentation", "relative_to_others").drop_nulls().iter_rows())
     content = ends_of(page.data.summary, page.encoder, page.data.images_with(COSINE), cross)
     return Answer("How far does the embedding move?", content, figure=page.figures.get("ruler"))
 
 
 def ends_of(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str, float]) -> Json:
-    """Returns the augmentations with the largest and the smallest shift, for the template.
-
-    Args:
-        summary: The table `summary`.
-        encoder: The encoder's name.
-        images: Number of measured images.
-        cross: Augmentation → its share by the cross baseline.
-    """
+    """Returns the augmentations with the largest and the smallest shift, for the template."""
     measured = summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null())
     rows = sorted(measured.iter_rows(named=True), key=lambda row: float(row["mean"]))
     if not rows:
         return {"encoder": encoder, "augmentations": 0}
     most, least = rows[0], rows[-1]
-    lost = [row["augmentation"] for row in rows if (row["share"] or 0.0) > FAR and row["augmentation"] in cross]
+    lost = [
+        row["augmentation"] for row in rows if (row["relative_shift"] or 0.0) > FAR and row["augmentation"] in cross
+    ]
     return {
         "encoder": encoder,
         "augmentations": len(rows),
         "most": _formatted(most),
         "least": _formatted(least),
-        "floor": most["floor"],
-        "has_share": most["share"] is not None,
+        "baseline": most["baseline"],
+        "has_relative_shift": most["relative_shift"] is not None,
         "images": images,
         "is_moved": most["mean"] <= 1.0 - ROUNDING,
         "are_equal": least["mean"] - most["mean"] < ROUNDING,
@@ -54,5 +49,5 @@ def ends_of(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
 
 
 def _formatted(row: Json) -> Json:
-    share = with_interval(row["share"], row["share_low"], row["share_high"])
-    return {"augmentation": row["augmentation"], "mean": row["mean"], "share": share}
+    relative_shift = with_interval(row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"])
+    return {"augmentation": row["augmentation"], "mean": row["mean"], "relative_shift": relative_shift}

@@ -27,15 +27,7 @@ def charts(page: PageInput) -> Iterator[Chart]:
 
 
 def distributions(data: FigureInput, metric: str) -> Plot:
-    """Returns one ridge per augmentation, all equally high, with mean and 95 % interval, the least changed on top.
-
-    Args:
-        data: The study's tables and rows.
-        metric: The column to show.
-
-    Returns:
-        `data` and `layout` of a plotly figure, without the page's colours.
-    """
+    """Returns one ridge per augmentation, all equally high, with mean and 95 % interval, the least changed on top."""
     facts = METRICS[metric]
     described = {row["augmentation"]: row for row in data.summary.iter_rows(named=True) if row["metric"] == metric}
     shown = [name for name in data.by_rank() if described[name]["mean"] is not None]
@@ -90,7 +82,7 @@ def _means(rows: Sequence[Mapping[str, Any]], metric: str, colours: Sequence[str
 TERMS = {
     "cosine similarity": "The cosine of the angle between two embeddings: 1 = same direction, 0 = right angle.",
     "L2 distance": "The Euclidean distance between two embeddings, in the encoder's own units.",
-    "ruler": "The figure that shows the share of every augmentation, from unchanged (0) to an unrelated image (1).",
+    "ruler": "The figure that shows the relative shift of every augmentation, from unchanged (0) to another image (1).",
 }
 
 PART = Part(charts=charts, answer=answer, terms=TERMS)

@@ -19,12 +19,7 @@ def answer(page: PageInput) -> Answer | None:
 
 
 def found_first(page: PageInput, table: pl.DataFrame) -> Json:
-    """Returns what the sentences on recall need.
-
-    Args:
-        page: The study.
-        table: Its table `search`.
-    """
+    """Returns what the sentences on recall need."""
     gallery = labels_of(page.reader.folder, "search_ranks").get("gallery", "").partition("|")[0]
     return {
         "recall": recall_of(table),

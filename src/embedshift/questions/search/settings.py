@@ -22,17 +22,10 @@ VERSION = "1"
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a search.
-
-    Args:
-        queries: Number of query images, in the study's order; None = all.
-        fmrs: False-match rates, the largest first.
-        gallery: Name and hash of the additional gallery; "" = none.
-        lost: Whether an earlier gallery cannot be searched again.
-    """
+    """The settings of a search."""
 
     queries: int | None = QUERIES
-    fmrs: tuple[float, ...] = FMRS
+    false_match_rates: tuple[float, ...] = FMRS
     gallery: str = ""
     lost: bool = False
 
@@ -44,20 +37,16 @@ class Settings:
     @property
     def of_thresholds(self) -> dict[str, str]:
         """The labels of the tables that also depend on the false-match rates."""
-        return self.of_search | {"fmr": ",".join(map(repr, self.fmrs))}
+        return self.of_search | {"false_match_rate": ",".join(map(repr, self.false_match_rates))}
 
 
 def settings(reader: Reader) -> Settings:
-    """Returns the settings of a study's search: those chosen now, else those of the stored tables, else the defaults.
-
-    Raises:
-        UsageError: A choice makes no sense.
-    """
+    """The settings of a study's search: those chosen now, else those of the stored tables, else the defaults."""
     chosen = reader.choice(Choices)
     stored = [labels_of(reader.folder, name) for name in SEARCHED]
     previous = next((labels for labels in stored if labels.get("version") == VERSION), {})
     queries = parse_queries(str(previous.get("queries", QUERIES) if chosen.queries is None else chosen.queries))
-    rates = parse_rates(_rates(reader, chosen.fmr))
+    rates = parse_rates(_rates(reader, chosen.false_match_rate))
     if chosen.gallery is not None:
         return Settings(queries, rates, gallery_label(str(chosen.gallery)))
     if previous.get("queries") == str(queries or ALL) and all(labels == previous for labels in stored):
@@ -67,17 +56,12 @@ def settings(reader: Reader) -> Settings:
 
 
 def _rates(reader: Reader, chosen: Sequence[float | str] | None) -> Sequence[float | str]:
-    stored = labels_of(reader.folder, "thresholds").get("fmr")
+    stored = labels_of(reader.folder, "thresholds").get("false_match_rate")
     return stored.split(",") if chosen is None and stored is not None else chosen or FMRS
 
 
 def parse_queries(text: str) -> int | None:
-    """Parses a number of images; None for all.
-
-    Example:
-        >>> parse_queries("all"), parse_queries("500")
-        (None, 500)
-    """
+    """Parses a number of images; None for all."""
     if text == ALL:
         return None
     if not text.isdecimal() or len(text) > 12 or int(text) < 1:
@@ -86,27 +70,18 @@ def parse_queries(text: str) -> int | None:
 
 
 def parse_rates(texts: Sequence[float | str]) -> tuple[float, ...]:
-    """Parses false-match rates; returns each once, the largest first.
-
-    Example:
-        >>> parse_rates(["0.001", "0.01"])
-        (0.01, 0.001)
-    """
+    """Parses false-match rates; returns each once, the largest first."""
     try:
         rates = [float(text) for text in texts]
     except ValueError as error:
-        raise UsageError(f"`fmr`: {error}; give numbers between 0 and 1, with commas") from error
+        raise UsageError(f"`false_match_rate`: {error}; give numbers between 0 and 1, with commas") from error
     if wrong := [rate for rate in rates if not LEAST_RATE <= rate < 1]:
-        raise UsageError(f"`fmr`: {wrong[0]:g} is not a rate between {LEAST_RATE:g} and 1")
+        raise UsageError(f"`false_match_rate`: {wrong[0]:g} is not a rate between {LEAST_RATE:g} and 1")
     return tuple(sorted(set(rates), reverse=True))
 
 
 def gallery_label(path: str) -> str:
-    """Returns name and hash of a gallery; "" for none.
-
-    Raises:
-        UsageError: The path does not exist.
-    """
+    """Returns name and hash of a gallery; "" for none."""
     if not path:
         return ""
     place = Path(path).expanduser()

@@ -14,13 +14,13 @@ from embedshift.statistics.units import in_words, interval_in_words
 
 def answer(page: PageInput) -> Answer | None:
     """Returns the answer; None without families or without a scale."""
-    table, floor = page.data.table("tolerance"), page.data.floor(COSINE)
-    if table is None or floor is None:
+    table, baseline = page.data.table("tolerance"), page.data.baseline(COSINE)
+    if table is None or baseline is None:
         return None
     content = {
         "tolerances": tolerances_of(table),
         "encoder": page.encoder,
-        "floor": floor,
+        "baseline": baseline,
         "images": page.data.images_with(COSINE),
     }
     figure = page.figures.get("tolerance") if page.data.shows_one_level else None
@@ -29,11 +29,7 @@ def answer(page: PageInput) -> Answer | None:
 
 
 def tolerances_of(table: pl.DataFrame) -> Json:
-    """Returns the families whose tolerance is reached or not, and those at which a search begins to miss.
-
-    Args:
-        table: The table `tolerance`.
-    """
+    """Returns the families whose tolerance is reached or not, and those at which a search begins to miss."""
     rows, missed = by_family(table).values(), by_family(table, MISSED_CRITERION).values()
     return {
         "reached": _formatted(rows),

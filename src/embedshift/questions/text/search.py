@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Values
-from embedshift.statistics.intervals import bounded_interval, of_shares
+from embedshift.statistics.intervals import bounded_interval, proportion_interval
 from embedshift.statistics.layout import Layout, blocks, layout, sums_and_counts
 from embedshift.statistics.retrieval import Gallery, count_closer
 from embedshift.statistics.sample import gather, of_values
@@ -26,17 +26,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def caption_ranks(captions: ArrayLike, places: ArrayLike, own: ArrayLike, gallery: Iterable[Floats]) -> Values:
-    """Returns the rank of each caption's own image in V galleries: 1 + other images with a cosine as high or higher.
-
-    Args:
-        captions: Vectors of Q captions `[Q, D]`.
-        places: Place of each caption's own image in the galleries, int `[Q]`.
-        own: Cosine of each caption with its own image in each gallery `[Q, V]`, from `cosine`; NaN = none.
-        gallery: Vectors of the N images, some at a time and in order, `[b, V, D]` each.
-
-    Returns:
-        float64 `[Q, V]`: 1 to N; NaN where `own` is NaN.
-    """
+    """Returns the rank of each caption's own image in V galleries: 1 + other images with a cosine as high or higher."""
     texts, right, known = np.nan_to_num(unit(captions)), np.asarray(places), np.asarray(own, np.float64)
     limits, closer, start = np.nan_to_num(known), np.zeros(known.shape), 0
     for block in gallery:
@@ -47,24 +37,7 @@ def caption_ranks(captions: ArrayLike, places: ArrayLike, own: ArrayLike, galler
 
 
 def text_search(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns how well captions find their own images, among the originals and among each augmentation's views.
-
-    The queries are the captions of the first `QUERIES` images that have one. Before, all originals are searched; after,
-    the views of all images under one augmentation, draw by draw. Equal captions of several images are separate queries,
-    and only the own image counts as found.
-
-    Args:
-        rows: Rows of a study with `embedding` and `caption_vector`.
-        augmentations: A names, in suite order.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, metric, n, before, before_low, before_high, value, ci_low, ci_high, difference, low, high`: one
-        row per augmentation and metric, which is "recall@1", "recall@5", "recall@10" (the proportion of captions whose
-        own image is among the first k; missing if k covers all images) or "mrr" (mean of 1 / rank). n counts the views
-        of the query images; a missing view is left out of `before` too. The difference is value minus before, paired by
-        image. 95 % intervals are over images, each on its own; null below 8 images.
-    """
+    """Returns how well captions find their own images, among the originals and among each augmentation's views."""
     order = layout(rows)
     found = _queries(rows, order)
     if not found:
@@ -120,11 +93,11 @@ def _numbers(before: Values, after: Values, *, seed: int) -> list[Values]:
     both = ~(np.isnan(before) | np.isnan(after))
     sums, counts = sums_and_counts(np.where(both, after, np.nan).reshape(count, draws, -1))
     paired = np.where(both.any(axis=1), before[:, 0], np.nan).reshape(count, -1)
-    sample, is_share = gather([(sums, counts)]), np.tile(np.arange(metrics) < metrics - 1, augmentations)
+    sample, is_fraction = gather([(sums, counts)]), np.tile(np.arange(metrics) < metrics - 1, augmentations)
     with np.errstate(invalid="ignore"):
         own = sums / counts
     columns = [sample.counts]
     for part, values in ((of_values(paired), paired), (sample, own)):
-        ends = zip(of_shares(part), bounded_interval(values, 0.0, 1.0, seed=seed), strict=True)
-        columns += [part.mean, *(np.where(is_share, share, mean) for share, mean in ends)]
+        ends = zip(proportion_interval(part), bounded_interval(values, 0.0, 1.0, seed=seed), strict=True)
+        columns += [part.mean, *(np.where(is_fraction, fraction, mean) for fraction, mean in ends)]
     return [*columns, of_values(own - paired).mean, *bounded_interval(own - paired, -1.0, 1.0, seed=seed)]

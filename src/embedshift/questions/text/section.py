@@ -25,21 +25,7 @@ def section(page: PageInput) -> Section:
 
 
 def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
-    """Returns what the section shows beside its figures.
-
-    Args:
-        asked: The texts of the study, as in study.json.
-        test: The table `word_test`; None without words.
-
-    Returns:
-        `captions`, the number of images that have one; `labels`, the number of classes; `templates`; `original`, the
-        phrase of the original; `rows`, one per augmentation with a word: its phrase, the mean cosine with it and with
-        the others, its rank, and whether it points to its own word; `test`, the numbers of the test.
-
-    Example:
-        >>> against({"labels": {"count": 3}, "templates": ["a photo of a {}."]}, None)["labels"]
-        3
-    """
+    """Returns what the section shows beside its figures."""
     phrases = asked.get("words", {})
     rows = [] if test is None else test.filter(pl.col("rank").is_not_null()).to_dicts()
     return {
@@ -63,17 +49,12 @@ def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
 
 
 def points(row: Mapping[str, Any]) -> bool:
-    """Returns whether an augmentation points to its own word: the nearest one, with cosine and lead settled above 0."""
-    return bool(row["rank"] == 1 and (row["own_low"] or 0) > 0 and row["settled"] and row["difference"] > 0)
+    """Returns whether an augmentation points to its own word: the nearest one, with cosine and lead significant above 0."""
+    return bool(row["rank"] == 1 and (row["own_low"] or 0) > 0 and row["significant"] and row["difference"] > 0)
 
 
 def pointing(row: Mapping[str, Any]) -> str:
-    """Formats the same as text; a dash without intervals.
-
-    Example:
-        >>> pointing({"rank": 3, "own_low": 0.1, "own_high": 0.2, "high": -0.1}), pointing({"own_low": None})
-        ('no', '–')
-    """
+    """Formats the same as text; a dash without intervals."""
     if row["own_low"] is None:
         return MISSING
     if points(row):
@@ -109,17 +90,7 @@ def overall(test: pl.DataFrame) -> Json | None:
 
 
 def searched(table: pl.DataFrame | None, images: int) -> Json | None:
-    """Returns the search by captions for the section; None without stored vectors of captions.
-
-    Args:
-        table: The table `text_search`.
-        images: Number of images to search among.
-
-    Returns:
-        `rows` with the name of an augmentation and cells, number and interval, of recall@1 and mrr, each before, after
-        and the difference; `least`, the augmentation with the lowest recall@1; `falling`, under how many it falls
-        significantly; `images`; `queries`, the largest number of query captions.
-    """
+    """Returns the search by captions for the section; None without stored vectors of captions."""
     if table is None or table.is_empty():
         return None
     by_metric = {(row["augmentation"], row["metric"]): row for row in table.iter_rows(named=True)}
@@ -155,21 +126,7 @@ def _least(row: Mapping[str, Any]) -> Json:
 
 
 def classified(table: pl.DataFrame | None) -> list[Json]:
-    """Returns the zero-shot classes for the section.
-
-    Args:
-        table: The table `zero_shot`; None without class names.
-
-    Returns:
-        Rows with the name of an augmentation, agreement, and margin of the originals and of the views, each as number
-        and interval.
-
-    Example:
-        >>> row = {"augmentation": "blur", "agreement": 0.9, "ci_low": None, "ci_high": None}
-        >>> row |= {"margin_before": 0.021, "margin": 0.012, "margin_low": 0.010, "margin_high": 0.014}
-        >>> classified(pl.DataFrame([row]))[0]["margin"]
-        ('0.0120', '0.0100 to 0.0140')
-    """
+    """Returns the zero-shot classes for the section."""
     return [
         {
             "augmentation": row["augmentation"],
@@ -181,14 +138,11 @@ def classified(table: pl.DataFrame | None) -> list[Json]:
     ]
 
 
-def percent(*shares: float) -> str:
-    """Formats a proportion, or the ends of its interval, in percent.
-
-    Example:
-        >>> percent(0.5), percent(0.364, 0.998)
-        ('50 %', '36 to 99.8 %')
-    """
-    texts = (fixed(100 * share, 0 if 0.01 <= share <= 0.99 or share in (0, 1) else 1) for share in shares)
+def percent(*fractions: float) -> str:
+    """Formats a proportion, or the ends of its interval, in percent."""
+    texts = (
+        fixed(100 * fraction, 0 if 0.01 <= fraction <= 0.99 or fraction in (0, 1) else 1) for fraction in fractions
+    )
     return f"{' to '.join(texts)} %"
 
 

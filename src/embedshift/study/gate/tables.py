@@ -22,27 +22,23 @@ RECALL = re.compile(r"recall@(\d+)")
 
 
 # Tables with columns that can be compared with a reference → these columns.
-PAIRED = {"summary": ("mean", "share"), "tolerance": ("value",), "search": ("value",)}
+PAIRED = {"summary": ("mean", "relative_shift"), "tolerance": ("value",), "search": ("value",)}
 
 
 @dataclass(frozen=True)
 class Judged(Rules):
-    """The rules that a table allows.
-
-    Args:
-        paired: Columns that can be compared with a reference.
-    """
+    """The rules that a table allows."""
 
     paired: tuple[str, ...] = ()
 
 
 def _metric_unit(column: str, row: Row) -> str:
     metric = METRICS.get(row["metric"])
-    if column == "share":
-        return "share"
+    if column == "relative_shift":
+        return "relative_shift"
     if metric is None or column == "effect":
         return ""
-    return "share" if metric.binary else metric.unit
+    return "relative_shift" if metric.binary else metric.unit
 
 
 def _metric_limits(column: str, row: Row) -> tuple[float, float]:
@@ -63,7 +59,7 @@ CORE = {
         keys=("augmentation", "metric"),
         columns={
             "mean": ("ci_low", "ci_high"),
-            "share": ("share_low", "share_high"),
+            "relative_shift": ("relative_shift_low", "relative_shift_high"),
             **dict.fromkeys(("sd", "median", "q05", "q95")),
         },
         unit=_metric_unit,
@@ -93,11 +89,7 @@ TABLES: Registry[Judged] = Registry("table", _add_tables)
 
 
 def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str | int]]) -> Iterator[Json]:
-    """Yields the rows that a rule is about.
-
-    Raises:
-        UsageError: No row has one of the values, or the table is empty.
-    """
+    """Yields the rows that a rule is about."""
     for key, values in where.items():
         column, wanted = pl.col(key).cast(pl.String), [str(value) for value in values]
         known = table.select(column).to_series().drop_nulls().unique(maintain_order=True).to_list()
@@ -110,12 +102,7 @@ def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str
 
 
 def unit_of(table: str, column: str, row: Row) -> str:
-    """Returns the unit of a number; "" = a number without unit.
-
-    Example:
-        >>> unit_of("summary", "share", {"metric": "cosine_similarity"})
-        'share'
-    """
+    """Returns the unit of a number; "" = a number without unit."""
     return TABLES[table].unit(column, row)
 
 
@@ -145,7 +132,7 @@ def estimate(study: Study, table: str, column: str, row: Row) -> Estimate:
     low, high = (math.nan, math.nan) if ends is None else (number(row[end]) for end in ends)
     value = number(row[column])
     is_proportion = TABLES[table].is_proportion(column, row)
-    return Estimate(value, low, high, images_of(study, row), _of_share(value) if is_proportion else None)
+    return Estimate(value, low, high, images_of(study, row), _of_relative_shift(value) if is_proportion else None)
 
 
 def images_of(study: Study, row: Row) -> int:
@@ -162,7 +149,7 @@ def number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _of_share(value: float) -> Ends:
+def _of_relative_shift(value: float) -> Ends:
     """Returns a function of n: Clopper and Pearson's interval of the same proportion with n images."""
 
     def ends(images: int) -> tuple[float, float]:
@@ -174,15 +161,7 @@ def _of_share(value: float) -> Ends:
 
 @dataclass(frozen=True)
 class Strengths:
-    """What is known about a tolerance in addition to its row.
-
-    Args:
-        strongest: Parameter of the strongest level that has a share; NaN if none has one.
-        way: The distance from no change to that parameter.
-        rises: Whether a stronger change has a larger parameter.
-        has_interval: Whether a level has an interval.
-        images: Number of images behind the levels.
-    """
+    """What is known about a tolerance in addition to its row."""
 
     strongest: float
     way: float
@@ -196,19 +175,19 @@ class Strengths:
 
 
 def strengths(study: Study, name: str, criterion: str) -> Strengths:
-    """Returns a family's strengths by one criterion; shares count all images, search counts the queries."""
+    """Returns a family's strengths by one criterion; relative shifts count all images, search counts the queries."""
     family = next(each for each in study.reader().families if each.name == name)
     rises, way = family.strengths[-1] > family.strengths[0], abs(family.parameters[-1] - family.zero)
     if criterion == MISSED_CRITERION:
         searched = study.table("search_ranks")["image_id"].n_unique()
         return Strengths(family.parameters[-1], way, rises, searched >= LEAST_IMAGES, searched)
-    shares = study.summary().filter(pl.col("metric") == COSINE, pl.col("share").is_not_null())
-    having = set(shares["augmentation"])
+    relative_shifts = study.summary().filter(pl.col("metric") == COSINE, pl.col("relative_shift").is_not_null())
+    having = set(relative_shifts["augmentation"])
     measured = [each for each, view in zip(family.parameters, family.views, strict=True) if view in having]
-    own = shares.filter(pl.col("augmentation").is_in(family.views))
+    own = relative_shifts.filter(pl.col("augmentation").is_in(family.views))
     strongest = measured[-1] if measured else math.nan
     images = study.reader().info.counts.measured
-    there = images >= LEAST_IMAGES and not own["share_low"].is_null().all()
+    there = images >= LEAST_IMAGES and not own["relative_shift_low"].is_null().all()
     return Strengths(strongest, abs(strongest - family.zero), rises, there, images)
 
 
