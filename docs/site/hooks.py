@@ -5,6 +5,7 @@ MkDocs calls the functions whose names begin with `on_`. A page asks for a part 
 """
 
 import ast
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -148,6 +149,17 @@ def questions() -> Iterator[str]:
     yield from _table(("question", "what it asks", "tables", "figures"), rows)
 
 
+def tables() -> Iterator[str]:
+    """Every table of the questions as a method of `Study`, with what it holds and the settings it takes."""
+    from embedshift.store.table import known_tables
+
+    rows = []
+    for name, (question, table) in known_tables().items():
+        fields = [] if question.choices is None else dataclasses.fields(question.choices)
+        rows.append((f"`{name}()`", table.doc, ", ".join(f"`{field.name}`" for field in fields) or "–"))
+    yield from _table(("method", "what it returns", "settings"), rows)
+
+
 def glossary() -> Iterator[str]:
     """The terms of the report, of its questions and of these pages, one definition each."""
     from embedshift.registry import questions as declared
@@ -195,5 +207,6 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "command line": command_line,
     "metrics": metrics,
     "questions": questions,
+    "tables": tables,
     "examples": examples,
 }

@@ -14,14 +14,15 @@ import pytest
 from PIL import Image
 
 from embedshift.figures import FigureInput, draw
+from embedshift.questions.search.answer import recall_of
 from embedshift.questions.search.returned import instead, rank_fractions
-from embedshift.questions.search.section import notes, section
+from embedshift.questions.search.section import section, trivial
 from embedshift.questions.search.thumbnails import thumbnails
 from embedshift.report import page
-from embedshift.report.searches import sentences
 from embedshift.report.section import PageInput
 from embedshift.store.info import write_content
 from support.search_tables import RATES, SIZES, recalled, searched
+from support.sentences import paragraphs, sentence
 from support.synthetic import make_study
 
 RECALL = {"noise": 0.25, "blur": 0.975, "elastic": 0.6}
@@ -39,7 +40,17 @@ def reader(study):
 
 def html_of(reader):
     made = section(PageInput(FigureInput(reader), "CLIP", {}, reader.records))
-    return "" if made is None else str(page.fill("search/section.html.j2", made)[1])
+    return "" if made is None else str(page.fill("search/section.html.j2", made.content))
+
+
+def sentences(table, images=12):
+    content = {"recall": recall_of(table), "images": images, "gallery": "", "is_weak": False}
+    return paragraphs("search/answer.html.j2", content)
+
+
+def notes(images, searched):
+    shown = {"images": images, "searched": searched, "always_1": trivial(images), "one_level": ""}
+    return sentence("search/sentences.html.j2", "notes", shown)
 
 
 def words(html):
@@ -99,8 +110,7 @@ def test_figure_20_draws_the_curves_above_no_false_match_and_marks_the_rates(rea
 
 def test_sentences_name_the_best_the_worst_and_where_more_is_missed_than_found(study):
     table = recalled(study.reader(), RECALL)
-    said = [sentence.striptags() for sentence in sentences(table, "the 12 images")]
-    assert said == [
+    assert sentences(table) == [
         "A search among the 12 images ranks the original first for 97.5 % [87.5 to 100.0 %] of the views under blur "
         "and for 25.0 % [15.0 to 35.0 %] under noise.",
         "It misses at most 5 % of the views under blur, and more than half of them under noise.",
@@ -109,15 +119,17 @@ def test_sentences_name_the_best_the_worst_and_where_more_is_missed_than_found(s
 
 def test_sentences_of_one_of_equals_of_many_and_of_none(study):
     def said(recall):
-        return [each.striptags() for each in sentences(recalled(study.reader(), recall), "the 12 images")]
+        return sentences(recalled(study.reader(), recall))
 
-    assert len(said({"<b>": 0.7})) == 1
-    assert "&lt;b&gt;" in sentences(recalled(study.reader(), {"<b>": 0.7}), "x")[0]
+    interval = "70.0 % [60.0 to 80.0 %]"
+    assert said({"<b>": 0.7}) == [
+        f"A search among the 12 images ranks the original first for {interval} of the views under <b>."
+    ]
     assert said({"a": 1.0, "b": 1.0})[1] == "It misses at most 5 % of the views under every augmentation."
     assert "under every augmentation" in said({"a": 0.7, "b": 0.7})[0]
     many = {f"own_{number}": 0.1 + number / 100 for number in range(9)} | {"easy": 0.99}
     assert "own_5 and 3 more." in said(many)[1]
-    assert sentences(recalled(study.reader(), {"a": 0.7}).with_columns(value=pl.lit(None, pl.Float64)), "x") == []
+    assert sentences(recalled(study.reader(), {"a": 0.7}).with_columns(value=pl.lit(None, pl.Float64))) == []
 
 
 def test_the_section_writes_the_numbers_of_the_tables(reader):
@@ -228,11 +240,9 @@ def test_few_images_have_no_interval_and_what_is_trivial_is_named(tmp_path):
     html = words(html_of(make_study(tmp_path / "study", 5, ["noise", "blur"]).reader()))
     assert "With 5 images, recall@5, recall@10 and the neighbours kept are always 1, for any encoder." in html
     assert "There are no intervals: they need at least 8 images, not 5." in html
-    assert notes(11, 11, False)[0] == "With 11 images, the neighbours kept are always 1, for any encoder."
-    assert notes(5000, 2000, False) == [
-        "Queries are the views of the first 2,000 images, in the order drawn by the seed."
-    ]
-    assert notes(40, 40, False) == []
+    assert notes(11, 11).startswith("With 11 images, the neighbours kept are always 1, for any encoder.")
+    assert notes(5000, 2000) == "Queries are the views of the first 2,000 images, in the order drawn by the seed."
+    assert notes(40, 40) == ""
 
 
 @pytest.mark.parametrize("encoder", ["dinov2-small-offline", "another"])

@@ -11,8 +11,8 @@ from sklearn.metrics import top_k_accuracy_score
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.questions.text import search
-from embedshift.questions.text.search import caption_ranks, of_bounded, text_search
-from embedshift.statistics.intervals import mean_interval, proportion_interval
+from embedshift.questions.text.search import caption_ranks, text_search
+from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval
 from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.vectors import cosine
 from support.captioned import MARKS, NINE, Planted
@@ -74,8 +74,7 @@ def test_what_float32_cannot_tell_apart_is_told_apart():
     np.testing.assert_array_equal(found.ravel(), 1 + gallery[:, 0, 1].argsort().argsort())
 
 
-def test_an_encoder_that_gives_one_vector_finds_nothing(monkeypatch):
-    monkeypatch.setattr(search, "_CHUNK", 64)
+def test_an_encoder_that_gives_one_vector_finds_nothing():
     gallery = np.tile(RNG.normal(size=(1, 1, 8)), (20, 1, 1)).astype(np.float32)
     assert ranks_of(RNG.normal(size=(5, 8)), np.arange(5), gallery, 6).ravel().tolist() == [20.0] * 5
 
@@ -94,27 +93,27 @@ def test_recall_is_that_of_scikit_learn():
 def test_where_many_images_differ_the_interval_is_the_bootstrap_s():
     values = RNG.normal(0.1, 0.2, (30, 2)).clip(-1, 1)
     wanted = mean_interval(of_values(values), seed=3, low=-1.0, high=1.0)
-    np.testing.assert_array_equal(of_bounded(values, -1.0, 1.0, seed=3), wanted)
+    np.testing.assert_array_equal(bounded_interval(values, -1.0, 1.0, seed=3), wanted)
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0, 0), (3, 0), (2, 4)])
 def test_where_few_images_differ_it_is_clopper_and_pearson_s(lost, gained):
     values = np.zeros((50, 1))
     values[:lost], values[50 - gained :] = -1, 1
-    low, high = (end.item() for end in of_bounded(values, -1.0, 1.0, seed=0))
+    low, high = (end.item() for end in bounded_interval(values, -1.0, 1.0, seed=0))
     assert low == pytest.approx(-binomtest(lost, 50).proportion_ci(method="exact").high)
     assert high == pytest.approx(binomtest(gained, 50).proportion_ci(method="exact").high)
 
 
 def test_an_interval_of_what_is_always_one_ends_below_it():
-    low, high = (end.item() for end in of_bounded(np.ones((12, 1)), 0.0, 1.0, seed=0))
+    low, high = (end.item() for end in bounded_interval(np.ones((12, 1)), 0.0, 1.0, seed=0))
     assert (low, high) == (pytest.approx(binomtest(12, 12).proportion_ci(method="exact").low), 1.0)
 
 
 def test_seven_images_have_no_interval():
     values = RNG.normal(size=(9, 2))
     values[:2, 0], values[:, 1] = np.nan, np.nan
-    assert np.isnan(of_bounded(values, -9.0, 9.0, seed=0)).all()
+    assert np.isnan(bounded_interval(values, -9.0, 9.0, seed=0)).all()
 
 
 # The table, of a study that was measured.
@@ -162,15 +161,15 @@ def test_the_table_by_slow_loops(study):
             assert row["n"] == 22
             assert (row["before"], row["value"]) == pytest.approx((before.mean(), after.mean()))
             assert row["difference"] == pytest.approx((after.mean(axis=1) - before).mean())
-            paired = of_bounded((after.mean(axis=1) - before)[:, None], -1.0, 1.0, seed=0)
+            paired = bounded_interval((after.mean(axis=1) - before)[:, None], -1.0, 1.0, seed=0)
             assert (row["low"], row["high"]) == pytest.approx([end.item() for end in paired])
             if k:
                 exact = binomtest(int(before.sum()), 11).proportion_ci(method="exact")
                 ends = proportion_interval(gather([(after.sum(axis=1)[:, None], np.full((11, 1), 2.0))]))
                 assert (row["before_low"], row["before_high"]) == pytest.approx((exact.low, exact.high))
             else:
-                ends = of_bounded(after.mean(axis=1)[:, None], 0.0, 1.0, seed=0)
-                first = of_bounded(before[:, None], 0.0, 1.0, seed=0)
+                ends = bounded_interval(after.mean(axis=1)[:, None], 0.0, 1.0, seed=0)
+                first = bounded_interval(before[:, None], 0.0, 1.0, seed=0)
                 assert (row["before_low"], row["before_high"]) == pytest.approx([end.item() for end in first])
             assert (row["ci_low"], row["ci_high"]) == pytest.approx([end.item() for end in ends])
             assert row["low"] < row["high"]

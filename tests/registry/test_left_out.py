@@ -6,9 +6,12 @@ import polars as pl
 import pytest
 
 import embedshift
+from embedshift.cli.results import result_tables
 from embedshift.figures import FIGURES
 from embedshift.registry import METRICS, QUESTIONS, questions, switch_names
 from embedshift.statistics.summary import RADAR_METRICS
+from embedshift.store.table import tables_of
+from embedshift.study.gate.tables import TABLES
 from support import models
 from support.models import pictures
 
@@ -38,6 +41,12 @@ TRACES = {
     "text": ("fig13_words", "words", "text", {"word_cosines"}),
     "examples": ("fig04a_views", None, "gallery", set()),
 }
+# What stands on the first screen, and the methods of `Study`.
+ANSWERS = {
+    "search": ("Does image search still find the original?", ("search", "thresholds", "duplicates")),
+    "examples": ("Which images have the largest shift?", ()),
+}
+RULES = {"search": {"table": "search", "metric": "recall@1", "at_least": 0.0, "judge": "value"}}
 # Each question is missing in two of the studies, and no two questions in the same two: of every two, one is once there
 # without the other, in whole studies that are far fewer than the questions.
 STUDIES = 6
@@ -59,6 +68,8 @@ def leave_out(names, monkeypatch):
     for registry in (METRICS, FIGURES):
         kept = {each: registry[each] for each in registry if registry[each].question not in names}
         monkeypatch.setattr(registry, "_things", kept)
+    tables = {table.name for name in names for table in tables_of([QUESTIONS[name]])}
+    monkeypatch.setattr(TABLES, "_things", {name: TABLES[name] for name in TABLES if name not in tables})
     monkeypatch.setattr(QUESTIONS, "_things", {each: QUESTIONS[each] for each in QUESTIONS if each not in names})
     switch_names.cache_clear()
 
@@ -90,6 +101,20 @@ def test_without_them_the_others_run_and_report(number, photos, model, tmp_path,
         assert table is None or (study.folder / "tables" / f"{table}.csv").is_file() == there
         assert section is None or (f'<section id="{section}"' in html) == there
         assert names <= columns if there else not names & columns
+    for question, (title, tables) in ANSWERS.items():
+        there = question not in missing
+        assert (f"<dt>{title}</dt>" in html) == there, title
+        for name in tables:
+            assert hasattr(study, name) == there
+            assert (name in dir(study)) == there
+    for name, rule in RULES.items():
+        if name in missing:
+            with pytest.raises(embedshift.EmbedshiftError, match="unknown table"):
+                embedshift.check(study, [rule])
+        else:
+            assert embedshift.check(study, [rule]).results
+    # What the command line prints of a study.
+    assert [table.title for table, _ in result_tables(study)]
     radar = [metric for metric in RADAR_METRICS if metric in METRICS]
     means = study.summary().filter(pl.col("metric").is_in(radar)).group_by("augmentation").agg(pl.col("mean").mean())
     wanted = dict(means.iter_rows())

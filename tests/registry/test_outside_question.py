@@ -1,6 +1,8 @@
 """A question that another package brings: one folder, found by its entry point, named by no file of ours."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,9 +35,13 @@ def site(tmp_path_factory) -> Path:
 
 def call(site: Path | None, *arguments: object) -> subprocess.CompletedProcess[str]:
     """`embedshift ARGUMENTS` with the package installed, or without."""
+    return python(site, "from embedshift.cli import main; main()", *arguments)
+
+
+def python(site: Path | None, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     path = [str(SOURCES.parent), *([] if site is None else [str(site)])]
     return subprocess.run(
-        [sys.executable, "-c", "from embedshift.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", code, *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "COLUMNS": "160"},
         capture_output=True,
         text=True,
@@ -86,7 +92,7 @@ def test_table_figure_and_section_are_there(made):
     assert len(table) == 9 * 3
     summary = pl.read_csv(out / "tables" / "summary.csv").filter(metric="largest_jump")
     assert summary["n"].to_list() == [6] * 9
-    assert (out / "figures" / "fig20_jumps.svg").is_file()
+    assert (out / "figures" / "fig30_jumps.svg").is_file()
     html = (out / "report.html").read_text()
     assert 'href="#jumps"' in html
     section = html[html.index('<section id="jumps">') :].split("</section>")[0]
@@ -95,6 +101,29 @@ def test_table_figure_and_section_are_there(made):
     # And the questions of ours are beside it.
     assert '<section id="claims"' in html
     assert not (out / "tables" / "layers.csv").exists()
+
+
+def test_study_check_and_the_first_screen_have_it(site, made, tmp_path):
+    out = made[0]
+    table = pl.read_csv(out / "tables" / "jumps.csv")
+    most = table.sort("jump", descending=True).row(0, named=True)
+    first = (out / "report.html").read_text().split('<section id="answer"')[1].split("</section>")[0]
+    line = f"Block {most['layer']}, under <b>{most['augmentation']}</b>: {most['jump']:.2f}."
+    assert re.search(rf"<dt>Which block adds most to the shift\?</dt>\s*<dd><p class=\"lead\">{re.escape(line)}", first)
+    code = "import embedshift, sys; study = embedshift.load(sys.argv[1]);"
+    code += "print(study.jumps.__doc__, study.jumps().height, 'jumps' in dir(study))"
+    done = python(site, code, out)
+    assert done.stdout.split() == ["Mean", "jump", "by", "augmentation", "and", "block.", "27", "True"], done.stderr
+    assert "no attribute 'jumps'" in python(None, code, out).stderr
+    bound = table.filter(layer=2)["jump"].max()
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(f"rules:\n- table: jumps\n  layer: 2\n  at_most: {bound - 0.01}\n  judge: value\n")
+    done = call(site, "check", out, "--rules", rules, "--json")
+    results = json.loads(done.stdout)["results"]
+    assert [result["row"]["layer"] for result in results] == [2] * 9
+    assert [result["outcome"] for result in results].count("broken") >= 1
+    assert done.returncode == 3
+    assert "unknown table 'jumps'" in call(None, "check", out, "--rules", rules).stderr
 
 
 def test_the_report_is_made_again_with_it_and_does_without_where_it_is_gone(site, made, tmp_path):
@@ -115,7 +144,7 @@ def test_run_and_list_know_it_while_it_is_installed(site):
         ("--jumps", ("run", "--help")),
         ("Rarely needed: embedshift_jumps", ("run", "--help")),
         ("Which block adds most to the shift?", ("list", "questions")),
-        ("[20] What every block adds to the shift", ("list", "figures")),
+        ("[30] What every block adds to the shift", ("list", "figures")),
         ("Off by default (--jumps)", ("list", "metrics")),
     ):
         assert words in call(site, *where).stdout

@@ -1,10 +1,9 @@
 """Small cases worked by hand."""
 
 import numpy as np
-import polars as pl
 
 from embedshift.report import facts as facts_module
-from embedshift.report import images, numbers, searches, tolerances
+from embedshift.report import images, numbers
 
 
 def test_facts_figure_note():
@@ -63,35 +62,3 @@ def test_numbers_listed():
 
 def test_numbers_shorten():
     assert numbers.shorten("abcdef", 4) == "abc…"
-
-
-def test_searches_sentences():
-    rows = {
-        "augmentation": ["noise", "blur"],
-        "metric": ["recall@1"] * 2,
-        "value": [0.1, 0.975],
-        "ci_low": [0.06, 0.943],
-        "ci_high": [0.15, 0.992],
-    }
-    assert [sentence.striptags() for sentence in searches.sentences(pl.DataFrame(rows), "the 200 images")] == [
-        "A search among the 200 images ranks the original first for 97.5 % [94.3 to 99.2 %] of the views under blur "
-        "and for 10.0 % [6.0 to 15.0 %] under noise.",
-        "It misses at most 5 % of the views under blur, and more than half of them under noise.",
-    ]
-
-
-def test_tolerances_sentences():
-    rows = {
-        "family": ["blur", "grey"],
-        "unit": ["sigma / side", "mix"],
-        "criterion": ["relative shift 0.1"] * 2,
-        "value": [0.0065, None],
-        "low": [0.005, None],
-        "high": [0.008, None],
-        "reached": [True, False],
-    }
-    assert [sentence.striptags() for sentence in tolerances.sentences(pl.DataFrame(rows), "CLIP")] == [
-        "The embedding of CLIP reaches a tenth of the distance to another image under blur at 0.65 % of the side "
-        "[0.50 to 0.80 %].",
-        "It stays below a tenth at every measured strength under grey.",
-    ]

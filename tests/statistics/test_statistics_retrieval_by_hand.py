@@ -1,5 +1,7 @@
 """Small cases worked by hand."""
 
+import numpy as np
+
 from embedshift.statistics import retrieval
 
 
@@ -11,3 +13,9 @@ def test_search():
     gallery = retrieval.Gallery.of([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.0, 1.0]])
     found = retrieval.search([[1.0, 0.0], [0.1, 1.0]], [0, 2], gallery, count=2)
     assert (found.rank.tolist(), found.places.tolist()) == ([1, 2], [[1, 2], [3, 1]])
+
+
+def test_count_closer():
+    assert retrieval.count_closer(
+        np.array([[1.0, 0.0]]), np.array([0.5]), retrieval.Gallery.of([[1.0, 0.0], [1.0, 1.0]]), [0]
+    ).tolist() == [1]

@@ -75,7 +75,7 @@ def launch(page: gr.Blocks, host: str, port: int | None, guard: Any) -> None:
     """Serves the page with local fonts in a thread of its own; `guard` is an ASGI middleware."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
     page.launch(
-        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, relative_shift=False, inbrowser=False,
+        server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False,
         footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
         num_workers=0, max_file_size=IMAGE_BYTES, app_kwargs={"middleware": [Middleware(guard)]},
         css=CSS, theme=gr.themes.Base(font=fonts, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"]),

@@ -95,13 +95,13 @@ def search(
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
     study = load(folder)
-    found = study.search(queries=queries, false_match_rate=names(false_match_rate), gallery=gallery)
+    found = study.table("search", queries=queries, false_match_rate=names(false_match_rate), gallery=gallery)
     if as_json:
         tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES}
         say(json.dumps({"study": str(folder)} | tables))
         return
     print_table(recall_table(study, found), ("knn_overlap@10", "recall@5", "recall@10"))
-    if len(study.thresholds()):
+    if len(study.table("thresholds")):
         print_table(threshold_table(study))
     else:
         say(no_threshold(study))

@@ -1,6 +1,6 @@
 """The output of a run: the summary of a study, and the tolerances of families."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -65,13 +65,16 @@ def tolerance_table(study: Study) -> Table:
     table.add_column("family", no_wrap=True)
     table.add_column("tolerance", no_wrap=True)
     table.add_column("95 % interval", no_wrap=True)
-    found, missed = by_family(study.tolerance()), by_family(study.tolerance(), MISSED_CRITERION)
+    tolerance = study.table("tolerance")
+    found, missed = by_family(tolerance), by_family(tolerance, MISSED_CRITERION)
     if missed:
         table.add_column(f"search misses {100 * MISSED:g} %", no_wrap=True)
     levels = max(len(family.views) for family in reader.families)
     for level in range(1, levels + 1):
         table.add_column(_level(level), justify="right", no_wrap=True)
-    relative_shifts = study.strength().filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
+    relative_shifts = (
+        study.table("strength").filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
+    )
     for family in reader.families:
         row, of_search = found.get(family.name), missed.get(family.name)
         words = "-" if row is None else in_words(row["value"], family.unit)
@@ -95,9 +98,13 @@ def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
         yield tolerance_table(study), [_level(level) for level in (*levels[1::2], *levels[::2])]
         if not reader.has_pairs:
             return
-    of_pixels, of_encoder = PAPER_METRICS[3:], ("l2_distance", "attention_similarity", COSINE)
-    spare = [*map(_heading, of_pixels[::-1]), "cluster", PERFORMANCE, *map(_heading, of_encoder)]
+    of_pixels, of_encoder = PAPER_METRICS[:2:-1], ("l2_distance", "attention_similarity", COSINE)
+    spare = [*_headings(of_pixels), "cluster", PERFORMANCE, *_headings(of_encoder)]
     yield summary_table(study), spare
+
+
+def _headings(metrics: Iterable[str]) -> list[str]:
+    return [_heading(metric) for metric in metrics if metric in METRICS]
 
 
 def _heading(metric: str) -> str:

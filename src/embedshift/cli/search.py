@@ -42,7 +42,7 @@ def threshold_table(study: Study) -> Table:
     table.add_column("views matched:\nlowest")
     table.add_column("highest")
     matches = study.table("matches").drop_nulls("value")
-    for row in study.thresholds().iter_rows(named=True):
+    for row in study.table("thresholds").iter_rows(named=True):
         ends = "-" if row["ci_low"] is None else f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
         own = matches.filter(false_match_rate=row["false_match_rate"]).sort("value", maintain_order=True)
         words = (
@@ -61,7 +61,7 @@ def no_threshold(study: Study) -> str:
 
 def lines(study: Study) -> Iterator[str]:
     """Yields the nearest pairs of different images, the prediction for larger galleries, and where all results are."""
-    pairs = study.duplicates()
+    pairs = study.table("duplicates")
     if len(pairs):
         shown = min(PRINTED, len(pairs))
         yield f"Nearest pairs of different images ({shown} of {len(pairs):,} that reach the strictest threshold):"

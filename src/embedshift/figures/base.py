@@ -13,7 +13,7 @@ from embedshift.errors import UsageError
 from embedshift.figures import style
 from embedshift.registry import METRICS, Registry, import_parts, questions
 from embedshift.statistics.families import ONE_LEVEL
-from embedshift.statistics.summary import RADAR_METRICS, ranked
+from embedshift.statistics.summary import COSINE, RADAR_METRICS, ranked
 from embedshift.statistics.tolerance import by_family
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage
@@ -66,6 +66,20 @@ class FigureInput:
     def shows_one_level(self) -> bool:
         """Whether one level of each family is shown in place of all augmentations."""
         return bool(self.reader.families) and not self.reader.has_pairs
+
+    def by_shift(self) -> list[str]:
+        """Returns the shown augmentations that have a mean cosine similarity, the one that moves most first."""
+        cosine = self.summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null())
+        return cosine.sort("mean", maintain_order=True)["augmentation"].to_list()
+
+    def baseline(self, metric: str) -> float | None:
+        """Returns a metric's baseline; None if there is no relative shift."""
+        rows = self.summary.filter((pl.col("metric") == metric) & pl.col("relative_shift").is_not_null())
+        return None if rows.is_empty() else float(rows["baseline"][0])
+
+    def images_with(self, metric: str) -> int:
+        """Returns the number of images that have a metric under every shown augmentation."""
+        return int(self.statistic("images", metric).min(initial=self.images))
 
     @property
     def seed(self) -> int:

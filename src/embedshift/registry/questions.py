@@ -50,7 +50,9 @@ class Question:
     Args:
         package: The import name of its folder: `__name__` of its `__init__.py`.
         sentence: The question as a sentence.
-        order: Its position among the questions, for the order of columns, tables and sections.
+        order: Its position among the questions, for the order of columns, tables, answers and sections of the page. The
+            page's own sections are at 0 (answers), 40 (charts), 80 (the paper's figures), 100 (settings) and 110
+            (glossary).
         switches: A frozen dataclass of its settings for a run, each a `setting`; None = no settings.
         is_asked: Function of these settings → whether a study asks the question; the default is always.
         choices: A frozen dataclass of its settings for tables and report; None = no settings.

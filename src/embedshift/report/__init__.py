@@ -14,6 +14,7 @@ from embedshift.figures.output import ROWS, write
 from embedshift.figures.render import ForPage
 from embedshift.figures.workers import Renderers
 from embedshift.report import embedded, facts, page
+from embedshift.report.answers import first_screen
 from embedshift.report.embedded import DrawnFigure, EmbeddedFigure
 from embedshift.report.glossary import glossary
 from embedshift.report.section import Chart, PageInput, Section
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 FIGURE_BYTES = 1_900_000
 # Pages of a figure with images that the file holds; all of them lie in `figures/`.
 EMBEDDED_PAGES = 2
+# Positions of the page's own sections among those of the questions.
+PLACES = {"answers": 0, "charts": 40, "figures": 80, "measured": 100, "glossary": 110}
 
 ToRender = tuple[tuple[FigureKind, str, tuple[float, float]], Figure, ForPage | None]
 
@@ -106,16 +109,21 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
     """Returns the HTML."""
     info, measured = given.info, given.data.images
     charts = list(_charts(given))
-    asked = page.question_sections(given)
-    sections = [
-        page.fill("charts.html.j2", Section("distributions", "Distributions", 40, {"charts": charts})),
-        page.fill("figures.html.j2", _figures([each for each in figures if not each.section], too_large)),
-        page.fill("measured.html.j2", _measured(given)),
-        page.fill("glossary.html.j2", glossary(given.reader.questions)),
+    of_questions = page.question_sections(given)
+    own = {
+        "answers": first_screen(given),
+        "charts": Section("distributions", "Distributions", {"charts": charts}),
+        "figures": _figures([figure for figure in figures if not figure.section], too_large),
+        "measured": _measured(given),
+        "glossary": glossary(given.reader.questions),
+    }
+    of_report = [
+        page.PlacedSection(PLACES[name], section, page.fill(f"{name}.html.j2", section.content))
+        for name, section in own.items()
     ]
-    pictures = {key: address for section, _ in asked for key, address in section.images.items()}
+    pictures = {key: address for placed in of_questions for key, address in placed.section.images.items()}
     return page.render(
-        [*asked, *sections],
+        [*of_questions, *of_report],
         encoder=given.encoder,
         version=info.embedshift,
         augmentations=len(info.augmentations),
@@ -135,7 +143,7 @@ def _charts(given: PageInput) -> Iterator[Chart]:
 
 def _figures(figures: Sequence[EmbeddedFigure], too_large: int) -> Section:
     note = facts.figure_note(len(figures), too_large)
-    return Section("figures", "The paper's figures", 80, {"figures": figures, "figure_note": note})
+    return Section("figures", "The paper's figures", {"figures": figures, "figure_note": note})
 
 
 def _measured(given: PageInput) -> Section:
@@ -156,4 +164,4 @@ def _measured(given: PageInput) -> Section:
         "augmentations": facts.augmentation_lines(given.info),
         "configuration": facts.configuration(given.info, naming),
     }
-    return Section("measured", "Settings and data", 100, content)
+    return Section("measured", "Settings and data", content)

@@ -36,4 +36,4 @@ def glossary(asked: Sequence[Question]) -> Section:
             terms |= part.terms
             corrected |= part.corrected
     ordered = sorted(terms.items(), key=lambda pair: pair[0].lower())
-    return Section("glossary", "Glossary", 110, {"terms": ordered, "corrected": corrected})
+    return Section("glossary", "Glossary", {"terms": ordered, "corrected": corrected})

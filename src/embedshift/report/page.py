@@ -2,19 +2,22 @@
 
 import functools
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from embedshift.registry import questions
+from embedshift.report import numbers
 from embedshift.report.section import PageInput, Section
+from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
 
 @functools.cache
-def _environment(packages: tuple[str, ...]) -> jinja2.Environment:
-    """Returns the templates of the page, and those of the questions as `<question>/section.html.j2`."""
+def _environment_of(packages: tuple[str, ...]) -> jinja2.Environment:
+    """Returns the templates of the page, and those of the questions as `<question>/<file>`."""
     own = {package.rpartition(".")[2]: jinja2.PackageLoader(package, "") for package in packages}
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader("embedshift.report", "template"), jinja2.PrefixLoader(own)]),
@@ -23,34 +26,49 @@ def _environment(packages: tuple[str, ...]) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters |= {"thousands": lambda number: f"{number:,}", "count": numbers.count, "fixed": numbers.fixed}
+    environment.globals |= {"least_images": LEAST_IMAGES, "approximate_below": APPROXIMATE_BELOW}
     # NaN is no JSON: better an error here than a page that does not load.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment
 
 
-def fill(template: str, section: Section) -> tuple[Section, Markup]:
-    """Returns a section with its HTML."""
-    environment = _environment(tuple(question.package for question in questions()))
-    return section, Markup(environment.get_template(template).render(**section.content))
+def templates() -> jinja2.Environment:
+    """Returns the templates of the page and of all questions."""
+    return _environment_of(tuple(question.package for question in questions()))
 
 
-def question_sections(page: PageInput) -> list[tuple[Section, Markup]]:
-    """Returns the sections of the study's questions."""
-    filled: list[tuple[Section, Markup]] = []
+def fill(template: str, content: Mapping[str, Any]) -> Markup:
+    """Returns a template's HTML."""
+    return Markup(templates().get_template(template).render(**content))
+
+
+@dataclass(frozen=True)
+class PlacedSection:
+    """A section with its HTML and its position on the page."""
+
+    order: int
+    section: Section
+    html: Markup
+
+
+def question_sections(page: PageInput) -> list[PlacedSection]:
+    """Returns the sections of the study's questions, each at the position of its question."""
+    placed: list[PlacedSection] = []
     for question in page.reader.questions:
         part = question.part("section")
         section = part.PART.section(page) if part is not None and part.PART.section else None
         if section is not None:
-            filled.append(fill(f"{question.name}/section.html.j2", section))
-    return filled
+            html = fill(f"{question.name}/section.html.j2", section.content)
+            placed.append(PlacedSection(question.order, section, html))
+    return placed
 
 
-def render(sections: Sequence[tuple[Section, Markup]], **content: Any) -> str:
+def render(sections: Sequence[PlacedSection], **content: Any) -> str:
     """Returns the page."""
-    ordered = sorted(sections, key=lambda pair: pair[0].order)
-    contents = [(section.id, section.title) for section, _ in ordered]
+    ordered = sorted(sections, key=lambda placed: placed.order)
+    contents = [(placed.section.id, placed.section.title) for placed in ordered]
     # Read as a file, because the function that returns it would import all of plotly.
     script = Markup((importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"))
-    template = _environment(()).get_template("page.html.j2")
-    return template.render(plotly=script, contents=contents, sections=[html for _, html in ordered], **content)
+    template = templates().get_template("page.html.j2")
+    return template.render(plotly=script, contents=contents, sections=[placed.html for placed in ordered], **content)

@@ -40,7 +40,6 @@ class Section:
 
     id: str
     title: str
-    order: int
     content: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
 
@@ -55,17 +54,29 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """A question's answer on the first screen of the page."""
+
+    title: str
+    content: Mapping[str, Any]
+    figure: EmbeddedFigure | None = None
+    covers_all_levels: bool = False
+
+
+@dataclass(frozen=True)
 class Part:
     """A question's part of the page; its `section.py` has one named `PART`.
 
     Args:
         section: Function that returns the section; None if the study has nothing to show.
         charts: Function that yields charts for the section of charts.
+        answer: Function that returns the answer on the first screen; None if the study has none.
         terms: Terms of its section → their meaning, for the glossary.
         corrected: Statements of its section → what they are corrected for, if several are made at once.
     """
 
     section: Callable[[PageInput], Section | None] | None = None
     charts: Callable[[PageInput], Iterator[Chart]] | None = None
+    answer: Callable[[PageInput], Answer | None] | None = None
     terms: Mapping[str, str] = field(default_factory=dict)
     corrected: Mapping[str, str] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 from embedshift.statistics.resamples import RESAMPLES, RESAMPLES_OF_MANY, studentised
-from embedshift.statistics.sample import Estimates
+from embedshift.statistics.sample import Estimates, of_values
 
 # Below this number of images there is no interval, and no sentence that ranks.
 LEAST_IMAGES = 8
@@ -227,3 +227,36 @@ def simultaneous_intervals(
         margin = np.where(sample.error > 0, critical * sample.error, 0.0)
         low, high = ends_or_nan(sample, sample.mean - margin, sample.mean + margin)
         return SimultaneousIntervals(low, high, (low > 0) | (high < 0))
+
+
+def bounded_interval(values: Values, least: float, most: float, *, seed: int) -> tuple[Values, Values]:
+    """Returns 95 % intervals of means of bounded values, none of zero width: bootstrap-t if enough images differ.
+
+    If fewer than 8 images differ from the usual value (the median), the proportions of images below and above it are at
+    most the upper ends of Clopper and Pearson's intervals, and these images have the least and greatest value at worst.
+
+    Args:
+        values: One per image `[n, K]`, NaN if there is none.
+        least: The least possible value.
+        most: The greatest possible value.
+        seed: Decides the resamples.
+
+    Returns:
+        Lower and upper ends, `[K]` each; NaN for fewer than 8 images that have a value.
+
+    Example:
+        >>> [round(end.item(), 3) for end in bounded_interval(np.zeros((50, 1)), -1.0, 1.0, seed=0)]
+        [-0.071, 0.071]
+    """
+    low, high = mean_interval(of_values(values), seed=seed, low=least, high=most)
+    nothing = np.isnan(values)
+    usual = np.nanmedian(np.where(nothing.all(axis=0), 0.0, values), axis=0)
+    below, above = (
+        proportion_interval(of_values(np.where(nothing, np.nan, off)))[1] for off in (values < usual, values > usual)
+    )
+    differ = (~nothing & (values != usual)).sum(axis=0)
+    has_bootstrap = (differ >= LEAST_IMAGES) & (high > low)
+    return (
+        np.where(has_bootstrap, low, usual - below * (usual - least)),
+        np.where(has_bootstrap, high, usual + above * (most - usual)),
+    )

@@ -94,16 +94,32 @@ def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int
     nearest, better = _Nearest(len(raw), min(count + SPARE, len(gallery)) if count else 0), np.zeros(len(raw), np.int64)
     single, limits = units.astype(np.float32), np.nan_to_num(cosine)[:, None]
     for start, block, none in gallery.blocks():
-        cosines = single @ block.T
-        cosines[:, none] = -np.inf
-        here = np.flatnonzero((own >= start) & (own < start + len(block)))
-        cosines[here, own[here] - start] = -np.inf
+        cosines = _with_others(single, own - start, block, none)
         better += _better(cosines, limits, functools.partial(_exactly, gallery, units, start))
         nearest.add(cosines, start)
     rank = np.where(np.isfinite(cosine), 1 + better, 0)
     others, places = (each[:, :count] for each in nearest.exact(units, gallery))
     let_go(gallery.vectors, len(gallery))
     return Ranked(rank, cosine, np.where(known[:, None], others, np.nan), np.where(known[:, None], places, -1))
+
+
+def count_closer(queries: Values, limits: Values, gallery: Gallery, right: ArrayLike) -> Places:
+    """Counts for each query the vectors, without its right one, whose cosine is at least a limit."""
+    single, own = queries.astype(np.float32), np.asarray(right, np.int64)
+    closer = np.zeros(len(queries), np.int64)
+    for start, block, none in gallery.blocks():
+        cosines = _with_others(single, own - start, block, none)
+        closer += _better(cosines, limits[:, None], functools.partial(_exactly, gallery, queries, start))
+    return closer
+
+
+def _with_others(queries: Floats, right: Places, block: Floats, none: NDArray[np.bool_]) -> Floats:
+    """Returns cosines with the vectors of a block; −inf with the right one and with those without a direction."""
+    cosines = queries @ block.T
+    cosines[:, none] = -np.inf
+    here = np.flatnonzero((right >= 0) & (right < len(block)))
+    cosines[here, right[here]] = -np.inf
+    return cosines
 
 
 def _exactly(gallery: Gallery, units: Values, start: int, row: int, columns: Places) -> Values:

@@ -27,6 +27,8 @@ PAPER_METRICS = (
 )
 # Whose relative shift is the headline; from FAR on views may have left the region where images lie.
 COSINE, FAR = "cosine_similarity", 0.5
+# Means that differ by less are equal but for rounding.
+ROUNDING = 1e-12
 # Those of which the paper takes the mean: its similarities.
 RADAR_METRICS = tuple(name for name in PAPER_METRICS if name != "l2_distance")
 

@@ -1,17 +1,49 @@
 """`Table`: the declaration of a question's table."""
 
 import graphlib
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import polars as pl
 
 from embedshift.errors import UsageError
 from embedshift.registry import Question
+from embedshift.registry import questions as all_questions
 
 # What a table is made from: `Reader`, which itself reads tables.
 Source = TypeVar("Source")
+
+log = logging.getLogger(__name__)
+
+
+# A row of a table: column → value.
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What rules of `check` may say about a table.
+
+    Args:
+        keys: Columns that identify rows.
+        columns: Number column → the two columns of its interval, None = it has none; the default column first.
+        unit: Function of a number column and a row → the number's unit; "" = without unit.
+        limits: The same → its least and greatest possible value.
+        is_proportion: The same → whether it is a proportion of images.
+        subject: The key column that messages about a row's number name.
+        needs_unit: Whether a rule must name the unit.
+    """
+
+    keys: tuple[str, ...]
+    columns: Mapping[str, tuple[str, str] | None]
+    unit: Callable[[str, Row], str] = lambda column, row: ""
+    limits: Callable[[str, Row], tuple[float, float]] = lambda column, row: (-math.inf, math.inf)
+    is_proportion: Callable[[str, Row], bool] = lambda column, row: False
+    subject: str = "metric"
+    needs_unit: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,6 +60,10 @@ class Table(Generic[Source]):
             study.json records equal settings and the shards are the same, its file is read and not made again.
         per_image: Whether it has rows for every image. It is then written only as Parquet, and no output lists it.
         names: Columns that hold names of images; its files hold hashes instead if images may not be shown.
+        doc: Its rows in one line. It documents the method of `Study` with the table's name.
+        choices: The choices with which that method makes the table if the caller gives none; None = it reads the table
+            as it was written.
+        rules: What rules of `check` may say about it; None = nothing.
     """
 
     name: str
@@ -38,6 +74,9 @@ class Table(Generic[Source]):
     settings: Callable[[Source], Mapping[str, str]] | None = None
     per_image: bool = False
     names: tuple[str, ...] = ()
+    doc: str = ""
+    choices: object = None
+    rules: Rules | None = None
 
 
 def tables_of(questions: Sequence[Question]) -> list[Table[Any]]:
@@ -50,3 +89,21 @@ def tables_of(questions: Sequence[Question]) -> list[Table[Any]]:
         tables[table.name] = table
     order = graphlib.TopologicalSorter({name: [r for r in tables[name].reads if r in tables] for name in tables})
     return [tables[name] for name in order.static_order()]
+
+
+class KnownTable(NamedTuple):
+    """A table and the question that declares it."""
+
+    question: Question
+    table: Table[Any]
+
+
+def known_tables() -> dict[str, KnownTable]:
+    """Returns the tables of all installed questions by name; logs and skips those of packages that cannot be loaded."""
+    known: dict[str, KnownTable] = {}
+    for question in all_questions():
+        try:
+            known |= {table.name: KnownTable(question, table) for table in tables_of([question])}
+        except UsageError as error:
+            log.warning("%s", error)
+    return known

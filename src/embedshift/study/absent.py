@@ -1,19 +1,16 @@
 """Explains why a study does not have a table."""
 
-from embedshift.registry import QUESTIONS
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.reader import Reader
-from embedshift.store.table import tables_of
+from embedshift.store.table import known_tables
 
 
 def why_not(reader: Reader, name: str) -> str:
     """Returns why the table is missing and what to do."""
     if name in reader.table_names:
         return f"not finished, no table '{name}' yet; run the same command again"
-    for question in (QUESTIONS[key] for key in QUESTIONS):
-        table = next((table for table in tables_of([question]) if table.name == name), None)
-        if table is None:
-            continue
+    if name in (known := known_tables()):
+        question, table = known[name]
         if table.requires and question in reader.questions:
             return f"no {name} here: it needs {table.requires}"
         if not question.for_pairs:

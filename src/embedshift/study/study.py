@@ -1,6 +1,6 @@
 """`Study`: the Python interface to a study's folder, on top of the reader and the tables of the questions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,23 +9,24 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.registry import QUESTIONS
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
-from embedshift.store.table import tables_of
+from embedshift.store.table import known_tables
 from embedshift.study.absent import why_not
 from embedshift.study.exports import Exports
 from embedshift.study.exports.media import check_images_root
+from embedshift.study.table_methods import table_made_again, table_method
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from embedshift.questions.clusters import Tree
     from embedshift.store.verification import Verification
 
 
 class Study(Exports):
     """The results of a run, read from its folder; `embedshift.run` and `embedshift.load` return it.
+
+    Each table of the questions has a method of its name too, such as `study.layers()`.
 
     Args:
         folder: The study's folder.
@@ -83,16 +84,21 @@ class Study(Exports):
         """One row per image that was not measured: `image_id, stage, reason, transient`."""
         return self.reader().failures()
 
-    def table(self, name: str) -> pl.DataFrame:
-        """Reads a table as the run, or the latest report, wrote it.
+    def table(self, name: str, choices: object = None, /, **settings: Any) -> pl.DataFrame:
+        """Reads a table as the run, or the latest report, wrote it; with choices, makes it again.
 
         Args:
             name: One of `table_names`.
+            choices: Choices of its question, such as `embedshift.questions.clusters.Tree`; None = as it was written.
+            **settings: The same choices by their names, such as `queries="all"`; None = not given.
 
         Raises:
-            UsageError: The study does not have it. All methods below that return a table raise this error too.
+            UsageError: The study does not have it. All methods that return a table raise this error too.
         """
         reader = self.reader()
+        settings = {key: value for key, value in settings.items() if value is not None}
+        if choices is not None or settings:
+            return table_made_again(reader, name, choices, settings)
         table = reader.table(name)
         if table is None:
             raise UsageError(f"{self.folder}: {why_not(reader, name)}")
@@ -110,118 +116,33 @@ class Study(Exports):
         """One row per metric and pair of augmentations: the difference paired by image, and whether significant."""
         return self.table("differences")
 
-    def directions(self) -> pl.DataFrame:
-        """Cosines between the mean shifts of augmentations: column `augmentation`, then one column per augmentation."""
-        return self.table("directions")
+    def __getattr__(self, name: str) -> Callable[..., pl.DataFrame]:
+        """Returns the method of a question's table: `study.layers()` is `study.table("layers")`."""
+        known = {} if name.startswith("_") else known_tables()
+        if name not in known:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return table_method(self.table, known[name].table)
 
-    def strength(self) -> pl.DataFrame:
-        """One row per family, level and metric, for suites whose families have levels of rising strength."""
-        return self.table("strength")
+    def __dir__(self) -> Iterable[str]:
+        return [*super().__dir__(), *known_tables()]
 
-    def tolerance(self) -> pl.DataFrame:
-        """One row per family: the strength at which the cosine's mean relative shift reaches 0.1, with interval."""
-        return self.table("tolerance")
-
-    def search(
-        self,
-        *,
-        queries: int | str | None = None,
-        false_match_rate: Sequence[float | str] | None = None,
-        gallery: str | Path | None = None,
-    ) -> pl.DataFrame:
-        """Search quality by augmentation: recall, mean reciprocal rank, overlap of neighbours and AUC.
-
-        Args:
-            queries: How many images to search with, in the study's order; "all" = every one. None = as before.
-            false_match_rate: False-match rates of the thresholds for duplicates, between 0 and 1. None = as before.
-            gallery: More images to search among: another study, or a Parquet or npy file of vectors; "" = none.
-
-        Returns:
-            `augmentation, metric, n, value, ci_low, ci_high`; computed again if an argument is given.
-        """
-        if queries is not None or false_match_rate is not None or gallery is not None:
-            self._search_again(
-                None if queries is None else str(queries), false_match_rate and tuple(false_match_rate), gallery
-            )
-        return self.table("search")
-
-    def search_ranks(self) -> pl.DataFrame:
-        """One row per view used as a query: the rank of its original, and the image found instead."""
-        return self.table("search_ranks")
-
-    def thresholds(self) -> pl.DataFrame:
-        """Cosine thresholds above which two images count as the same, by false-match rate, with intervals."""
-        return self.table("thresholds")
-
-    def duplicates(self) -> pl.DataFrame:
-        """Pairs of different images whose cosine reaches the strictest threshold, the nearest pair first."""
-        return self.table("duplicates")
-
-    def pairwise(self, *, include_original: bool = False) -> pl.DataFrame:
-        """Mean cosine distance between the views of one image, for each pair of augmentations.
-
-        Args:
-            include_original: Add the original view as first row and column.
-        """
-        tree = QUESTIONS["clusters"].choices
-        assert tree is not None
-        return self._made("pairwise", tree(include_original=include_original))
-
-    def clusters(self, tree: "Tree | None" = None) -> pl.DataFrame:
-        """The cluster and the dendrogram leaf of each augmentation; `tree` computes them again with its settings.
-
-        Both are null if a distance is NaN, so that no tree can be built.
-        """
-        return self.table("clusters") if tree is None else self._made("clusters", tree)
-
-    def claims(self) -> pl.DataFrame:
-        """One row per claim of the paper: its estimate on these images, interval, p values and verdict."""
-        return self.table("claims")
-
-    def layers(self) -> pl.DataFrame:
-        """Shift by depth: `augmentation, layer, token, metric, n, mean, ci_low, ci_high`; layer 1 = the first block."""
-        return self.table("layers")
-
-    def heads(self) -> pl.DataFrame:
-        """Contribution of heads and MLPs to the shift: `augmentation, layer, part, contribution, ci_low, ci_high`."""
-        return self.table("heads")
-
-    def words(self) -> pl.DataFrame:
-        """Alignment of shifts with words: `augmentation, word, n, mean, ci_low, ci_high`."""
-        return self.table("words")
-
-    def maps(self) -> pl.DataFrame:
-        """Change of relevance and token maps: `augmentation, map, metric, n, mean, ci_low, ci_high`."""
-        return self.table("maps")
-
-    def word_test(self) -> pl.DataFrame:
-        """The rank of each augmentation's own word among all words, and a permutation test over all augmentations."""
-        return self.table("word_test")
-
-    def text_search(self) -> pl.DataFrame:
-        """Search by caption before and after each augmentation: recall@1, recall@5, recall@10 and mrr."""
-        return self.table("text_search")
-
-    def zero_shot(self) -> pl.DataFrame:
-        """By augmentation: the fraction of views that keep their original's class, and the margin of that class."""
-        return self.table("zero_shot")
-
-    def write_tables(self, tree: "Tree | None" = None) -> None:
+    def write_tables(self, tree: object = None) -> None:
         """Computes every table again from the shards and writes it as CSV and Parquet.
 
         Args:
-            tree: Settings of the clustering; `pairwise` includes the original if the tree does.
+            tree: Settings of the clustering: `embedshift.questions.clusters.Tree`. `pairwise` includes the original if
+                the tree does.
         """
         from embedshift.store.tables import update_tables
 
         update_tables(self.reader(tree))
 
-    def figure(self, name: str, *, tree: "Tree | None" = None, images: int | Sequence[str] | None = None) -> "Figure":
+    def figure(self, name: str, *, tree: object = None, images: int | Sequence[str] | None = None) -> "Figure":
         """Draws one figure with matplotlib; `embedshift.figures.save_figures` saves all of them.
 
         Args:
             name: A name from `embedshift list figures`, such as "dendrogram".
-            tree: Settings of the clustering.
+            tree: Settings of the clustering: `embedshift.questions.clusters.Tree`.
             images: For figures that show images: ids, or how many to draw by the study's seed; at most 8.
 
         Raises:
@@ -236,7 +157,7 @@ class Study(Exports):
         *,
         figures: Sequence[str] | None = None,
         formats: Sequence[str] = ("png", "svg"),
-        tree: "Tree | None" = None,
+        tree: object = None,
         images: Sequence[str] | int | None = None,
         pictures: bool = True,
         images_root: str | Path | None = None,
@@ -247,7 +168,7 @@ class Study(Exports):
         Args:
             figures: Names from `embedshift list figures`; None = all.
             formats: File formats of the figures: "png", "svg", "pdf".
-            tree: Settings of the clustering.
+            tree: Settings of the clustering: `embedshift.questions.clusters.Tree`.
             images: For figures that show images: ids, or how many to draw by the study's seed.
             pictures: Whether images may be shown. If False, neither the page nor `figures/` contains any, and a hash
                 replaces every image id.
@@ -263,27 +184,6 @@ class Study(Exports):
         root = check_images_root(images_root)
         reader = replace(self.reader(tree, *choices), pictures=pictures, images_root=root)
         return build_report(reader, figures=figures, formats=formats, images=images)
-
-    def _search_again(self, queries: str | None, false_match_rate: Any, gallery: str | Path | None) -> None:
-        """Computes the search tables, and the tables that read them, again with other choices."""
-        from embedshift.store.tables import tables_after, update_tables
-
-        question = QUESTIONS["search"]
-        assert question.choices is not None
-        reader = self.reader(question.choices(queries, false_match_rate, None if gallery is None else str(gallery)))
-        if "search" not in reader.table_names:
-            raise UsageError(f"{self.folder}: {why_not(reader, 'search')}")
-        if not reader.info.complete:
-            raise UsageError(f"{self.folder}: not finished; run the same command again first")
-        update_tables(reader, tables_after(reader, question))
-
-    def _made(self, name: str, tree: "Tree") -> pl.DataFrame:
-        """Computes a table again with another tree."""
-        reader = self.reader(tree)
-        made = {table.name: table.make for table in tables_of(reader.questions) if table.is_available(reader)}
-        if name not in made:
-            raise UsageError(f"{self.folder}: {why_not(reader, name)}")
-        return made[name](reader)
 
 
 def load(folder: str | Path) -> Study:

@@ -29,7 +29,7 @@ def section(page: PageInput) -> Section | None:
         *looks(table, metrics),
         *ends(data.summary, metrics, data.table("differences")),
     ]
-    return Section("looks", "Attention", 50, {"looks": content})
+    return Section("looks", "Attention", {"looks": content})
 
 
 def looks(table: pl.DataFrame | None, metrics: Sequence[str]) -> list[str]:

@@ -68,4 +68,6 @@ def is_possible(reader: Reader) -> bool:
     return ALIGNED in reader.metrics or RISE in reader.metrics
 
 
-TABLES = (Table("looks", of_study, is_available=is_possible),)
+DOC = "Differences between attention maps by augmentation: the gain of alignment, and the rise of entropy."
+
+TABLES = (Table("looks", of_study, is_available=is_possible, doc=DOC),)

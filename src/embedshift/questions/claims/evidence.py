@@ -98,23 +98,24 @@ class Form:
         squares = {("sd", *key): (block[key] - centre) ** 2 for key, centre in self.centres.items()}
         return sums_and_counts(np.stack(list({**block, **squares}.values()), axis=2))
 
-    def evidence(self, found: Estimates) -> Evidence:
+    def evidence(self, numbers: Estimates) -> Evidence:
         """Returns the evidence in a sample of these numbers."""
-        return Evidence(_with_sds(found, self.places, self.centres), self.places)
+        return Evidence(_with_standard_deviations(numbers, self.places, self.centres), self.places)
 
 
-def _with_sds(found: Estimates, places: Mapping[Key, int], centres: Mapping[Key, float]) -> Estimates:
-    """Replaces means of squares around a centre by standard deviations (ddof = 1)."""
-    weights, mean = np.eye(len(places)), found.mean.copy()
+def _with_standard_deviations(numbers: Estimates, places: Mapping[Key, int], centres: Mapping[Key, float]) -> Estimates:
+    """Replaces means of squares around a centre c by standard deviations (ddof = 1), with the delta method."""
+    gradients, means = np.eye(len(places)), numbers.mean.copy()
     for key, centre in centres.items():
-        at, to = places[key], places["sd", *key]
-        off, values = found.mean[at] - centre, found.counts[at]
+        value_at, square_at = places[key], places["sd", *key]
+        offset, count = numbers.mean[value_at] - centre, numbers.counts[value_at]
         with np.errstate(invalid="ignore", divide="ignore"):
-            sd = np.sqrt(np.maximum((found.mean[to] - off**2) * values / (values - 1), 0.0))
-        moves = sd > 1e-12 * max(1.0, abs(found.mean[at]))
-        mean[to] = sd if moves or np.isnan(sd) else 0.0
-        weights[to, to], weights[at, to] = (1 / (2 * sd), -off / sd) if moves else (0.0, 0.0)
-    combined = found.combine(weights)
-    shift = np.nan_to_num(mean) - np.nan_to_num(combined.mean)
-    values = None if combined.values is None else combined.values + shift
-    return dataclasses.replace(combined, mean=mean, values=values, having=found.having, counts=found.counts)
+            sd = np.sqrt(np.maximum((numbers.mean[square_at] - offset**2) * count / (count - 1), 0.0))
+        varies = sd > 1e-12 * max(1.0, abs(numbers.mean[value_at]))
+        means[square_at] = sd if varies or np.isnan(sd) else 0.0
+        gradients[square_at, square_at] = 1 / (2 * sd) if varies else 0.0
+        gradients[value_at, square_at] = -offset / sd if varies else 0.0
+    linear = numbers.combine(gradients)
+    shift = np.nan_to_num(means) - np.nan_to_num(linear.mean)
+    values = None if linear.values is None else linear.values + shift
+    return dataclasses.replace(linear, mean=means, values=values, having=numbers.having, counts=numbers.counts)

@@ -18,7 +18,7 @@ VERDICTS = {"holds": "holds", "does not hold": "fails"}
 def section(page: PageInput) -> Section:
     """Returns the section: every claim with its verdict."""
     claims = claim_rows(page.data.need("claims"))
-    return Section("claims", "Claims", 85, {"claims": claims, "verdicts": verdict_counts(claims)})
+    return Section("claims", "Claims", {"claims": claims, "verdicts": verdict_counts(claims)})
 
 
 def claim_rows(claims: pl.DataFrame) -> list[Row]:

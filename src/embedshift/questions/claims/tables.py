@@ -35,4 +35,6 @@ def of_study(reader: Reader) -> pl.DataFrame:
     return claims(reader.groups, reader.augmentations, seed=reader.info.seed)
 
 
-TABLES = (Table("claims", of_study),)
+DOC = "One row per claim of the paper: its estimate on these images, interval, p values and verdict."
+
+TABLES = (Table("claims", of_study, doc=DOC),)

@@ -26,6 +26,6 @@ FIGURES = {
 QUESTIONS.add(
     "clusters",
     Question(
-        __name__, "How far apart are the views of different augmentations?", order=50, choices=Tree, figures=FIGURES
+        __name__, "How far apart are the views of different augmentations?", order=54, choices=Tree, figures=FIGURES
     ),
 )

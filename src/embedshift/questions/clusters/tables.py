@@ -117,6 +117,19 @@ def clusters(reader: Reader) -> pl.DataFrame:
 
 
 TABLES: tuple[Table[Reader], ...] = (
-    Table("pairwise", pairwise, is_available=lambda reader: reader.has_pairs, requires=FEW),
-    Table("clusters", clusters, is_available=lambda reader: reader.has_pairs, requires=FEW),
+    Table(
+        "pairwise",
+        pairwise,
+        is_available=lambda reader: reader.has_pairs,
+        requires=FEW,
+        doc="Mean cosine distance between the views of one image, for each pair of augmentations.",
+        choices=Tree(),
+    ),
+    Table(
+        "clusters",
+        clusters,
+        is_available=lambda reader: reader.has_pairs,
+        requires=FEW,
+        doc="The cluster and the dendrogram leaf of each augmentation; null if a distance is NaN, so there is no tree.",
+    ),
 )

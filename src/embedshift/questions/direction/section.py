@@ -20,7 +20,7 @@ def section(page: PageInput) -> Section | None:
         "images": page.data.images,
         "figure": page.figures.get("directions"),
     }
-    return Section("direction", "Direction", 45, {"direction": content})
+    return Section("direction", "Direction", {"direction": content})
 
 
 def row_of(row: Json) -> Json:

@@ -99,7 +99,19 @@ def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
 
 
 TABLES = (
-    Table("directions", directions, is_available=lambda reader: reader.has_pairs, requires=FEW),
-    Table("directions_of_images", directions_of_images, is_available=lambda reader: reader.has_pairs, requires=FEW),
-    Table("shifts", shifts),
+    Table(
+        "directions",
+        directions,
+        is_available=lambda reader: reader.has_pairs,
+        requires=FEW,
+        doc="Cosines between the mean shifts of augmentations: `augmentation`, then one column per augmentation.",
+    ),
+    Table(
+        "directions_of_images",
+        directions_of_images,
+        is_available=lambda reader: reader.has_pairs,
+        requires=FEW,
+        doc="Means of the cosines between the shifts of one image, in the same form.",
+    ),
+    Table("shifts", shifts, doc="How much the shifts of one augmentation have in common, and its cross baseline."),
 )

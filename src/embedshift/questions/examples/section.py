@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from embedshift.config import Json
+from embedshift.questions.examples.answer import answer
 from embedshift.questions.examples.gallery import KINDS, Card, Gallery, build_gallery
 from embedshift.registry import METRICS
 from embedshift.report.numbers import count, fixed, places_of, shorten
@@ -30,7 +31,7 @@ def section(page: PageInput) -> Section:
         "groups": gallery_groups(gallery, order, page.data.colours, page.reader.naming),
         "gallery_notes": gallery_notes(gallery, page.info.has_vectors, page.reader.naming),
     }
-    return Section("gallery", "Gallery", 90, content, gallery.pictures)
+    return Section("gallery", "Gallery", content, gallery.pictures)
 
 
 def gallery_groups(
@@ -99,4 +100,4 @@ def gallery_notes(gallery: Gallery, has_vectors: bool, naming: ImageNaming) -> l
     return notes
 
 
-PART = Part(section)
+PART = Part(section, answer=answer)

@@ -25,7 +25,7 @@ def section(page: PageInput) -> Section | None:
         "read": min(OF_A_SET, page.data.images),
         "has_vectors": page.info.has_vectors,
     }
-    return Section("geometry", "The set as a whole", 57, {"geometry": content})
+    return Section("geometry", "The set as a whole", {"geometry": content})
 
 
 def cell_of(row: Json | None, places: int) -> Json | None:

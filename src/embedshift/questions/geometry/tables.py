@@ -91,4 +91,6 @@ def first_embeddings(reader: Reader) -> Mapping[str, Values]:
     return {name: vectors[:, read["view"][: len(names)].to_list().index(name)] for name in names}
 
 
-TABLES = (Table("geometry", geometry),)
+DOC = "The set of embeddings as a whole, original and by augmentation: alignment, uniformity, rank and norms."
+
+TABLES = (Table("geometry", geometry, doc=DOC),)

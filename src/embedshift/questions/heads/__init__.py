@@ -24,7 +24,7 @@ QUESTIONS.add(
     Question(
         __name__,
         "Which heads and layers carry the shift?",
-        order=72,
+        order=62,
         switches=Switches,
         is_asked=lambda switches: switches.heads or switches.heads_tokens or switches.bank is not None,
         figures=FIGURES,

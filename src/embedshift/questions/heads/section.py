@@ -7,9 +7,8 @@ from embedshift.config import Json
 from embedshift.questions.heads.columns import MLP
 from embedshift.questions.heads.contributions import contributions_of, furthest_first
 from embedshift.questions.heads.details import place_of, tokens_of, words_of
-from embedshift.report.numbers import MISSING, count, in_percent
+from embedshift.report.numbers import MISSING, in_percent
 from embedshift.report.section import PageInput, Part, Section
-from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 from embedshift.statistics.summary import COSINE
 
 # Heads that a row names.
@@ -27,12 +26,7 @@ def section(page: PageInput) -> Section | None:
     content |= {"words": words_of(page.data, content["rows"]), "tokens": tokens_of(page.data, names)}
     drawn = {"map": "heads_map", "bars": "heads_bars", "token_maps": "head_tokens"}
     figures = {key: page.figures.get(name) for key, name in drawn.items()}
-    images = page.data.images
-    note = ""
-    if images < APPROXIMATE_BELOW:
-        words = "there are no intervals" if images < LEAST_IMAGES else "intervals are approximate"
-        note = f"With {count(images, 'image')}, {words}."
-    return Section("heads", "Heads and MLPs", 62, {"heads": content | figures | {"note": note}})
+    return Section("heads", "Heads and MLPs", {"heads": content | figures | {"images": page.data.images}})
 
 
 def rows_of(table: pl.DataFrame, names: list[str]) -> Json:

@@ -56,7 +56,23 @@ def _can_be_named(reader: Reader) -> bool:
 
 
 TABLES = (
-    Table("heads", _of_rows(heads)),
-    Table("head_words", _words, is_available=_can_be_named, requires=f"a text tower, and {LEAST_IMAGES} images"),
-    Table("head_tokens", _of_rows(head_tokens), is_available=_has_tokens, requires="`heads_tokens`"),
+    Table(
+        "heads",
+        _of_rows(heads),
+        doc="Contribution of heads and MLPs to the shift: `augmentation, layer, part, contribution, ci_low, ci_high`.",
+    ),
+    Table(
+        "head_words",
+        _words,
+        is_available=_can_be_named,
+        requires=f"a text tower, and {LEAST_IMAGES} images",
+        doc="Texts that describe the heads of the last blocks.",
+    ),
+    Table(
+        "head_tokens",
+        _of_rows(head_tokens),
+        is_available=_has_tokens,
+        requires="`heads_tokens`",
+        doc="Contribution of attention weights and of token values in the last block.",
+    ),
 )

@@ -20,7 +20,7 @@ QUESTIONS.add(
     Question(
         __name__,
         "After which block of the encoder does the shift appear?",
-        order=70,
+        order=60,
         switches=Switches,
         is_asked=lambda switches: switches.layers,
         figures=FIGURES,

@@ -17,7 +17,7 @@ def section(page: PageInput) -> Section | None:
     if table is None:
         return None
     content = rows_of(table, page.data.images) | {"figure": page.figures.get("depth")}
-    return Section("layers", "Layers", 60, {"layers": content})
+    return Section("layers", "Layers", {"layers": content})
 
 
 def rows_of(table: pl.DataFrame, images: int) -> Json:

@@ -98,4 +98,6 @@ def of_study(reader: Reader) -> pl.DataFrame:
     return layers(reader.groups, reader.augmentations, likeness_of(reader), draws=info.draws, seed=info.seed)
 
 
-TABLES = (Table("layers", of_study),)
+DOC = "Shift by depth: `augmentation, layer, token, metric, n, mean, ci_low, ci_high`; layer 1 = the first block."
+
+TABLES = (Table("layers", of_study, doc=DOC),)

@@ -23,7 +23,7 @@ QUESTIONS.add(
     Question(
         __name__,
         "Which patches determine the embedding, and do they change?",
-        order=76,
+        order=64,
         switches=Switches,
         is_asked=lambda switches: switches != Switches(),
         figures=FIGURES,

@@ -32,7 +32,7 @@ def section(page: PageInput) -> Section | None:
         "overlays": page.figures.get("maps"),
         "moved": page.figures.get("maps_moved"),
     }
-    return Section("maps", "Relevance maps", 64, {"maps": content})
+    return Section("maps", "Relevance maps", {"maps": content})
 
 
 def rows_of(trust: pl.DataFrame) -> list[Json]:

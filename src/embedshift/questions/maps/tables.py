@@ -93,4 +93,11 @@ def trust_of(reader: Reader) -> pl.DataFrame:
     return trust(_rows(reader), names_of(reader), seed=reader.info.seed)
 
 
-TABLES = (Table("maps", maps_of), Table("map_trust", trust_of))
+TABLES = (
+    Table(
+        "maps",
+        maps_of,
+        doc="Change of relevance and token maps: `augmentation, map, metric, n, mean, ci_low, ci_high`.",
+    ),
+    Table("map_trust", trust_of, doc="How well maps name the patches that determine the embedding."),
+)

@@ -41,7 +41,7 @@ def section(page: PageInput) -> Section:
         ],
         "left_out": [METRICS[name].label for name in page.reader.metrics if name in lacking],
     }
-    return Section("summary", "Summary", 20, content)
+    return Section("summary", "Summary", content)
 
 
 def variance_fractions(summary: pl.DataFrame) -> list[tuple[str, float]]:

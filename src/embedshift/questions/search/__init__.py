@@ -1,6 +1,8 @@
 """Does a search still find the image?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from embedshift.registry import QUESTIONS, Question
 
@@ -9,9 +11,9 @@ from embedshift.registry import QUESTIONS, Question
 class Choices:
     """Settings of the search when its tables are made; None keeps the previous value, or the default."""
 
-    queries: str | None = None
-    false_match_rate: tuple[float | str, ...] | None = None
-    gallery: str | None = None
+    queries: str | int | None = None
+    false_match_rate: Sequence[float | str] | None = None
+    gallery: str | Path | None = None
 
 
 SENTENCE = "Does image search still find the original, and which images are duplicates?"
@@ -20,4 +22,4 @@ FIGURES = {
     "gallery": ("19", "Search in larger galleries: how often the original ranks first"),
     "roc": ("20", "Duplicate detection: matched views against false matches"),
 }
-QUESTIONS.add("search", Question(__name__, SENTENCE, order=12, choices=Choices, figures=FIGURES))
+QUESTIONS.add("search", Question(__name__, SENTENCE, order=16, choices=Choices, figures=FIGURES))

@@ -6,14 +6,13 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
+from embedshift.questions.search.answer import answer, found_first
 from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.returned import RANKS, instead, rank_fractions
 from embedshift.questions.search.thumbnails import Key, Thumbnails, thumbnails
-from embedshift.report.numbers import count, fixed, in_percent, listed, shorten, with_interval
-from embedshift.report.searches import among, sentences, warning
+from embedshift.report.numbers import fixed, in_percent, shorten, with_interval
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.families import ONE_LEVEL
-from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 from embedshift.store.naming import ImageNaming
 
 # Pairs that are shown as likely duplicates, and views that the search takes for another image.
@@ -25,7 +24,7 @@ TITLES = {MRR: "mean reciprocal rank", OVERLAP: "neighbours kept", AUC: "area un
 def section(page: PageInput) -> Section | None:
     """Returns the section; one line if the study stores no vectors."""
     if not page.info.has_vectors:
-        return Section("search", "Search", 16, {"search": None})
+        return Section("search", "Search", {"search": None})
     table, ranks = page.data.table("search"), page.data.table("search_ranks")
     if table is None or ranks is None:
         return None
@@ -36,9 +35,12 @@ def section(page: PageInput) -> Section | None:
     searched = ranks["image_id"].n_unique()
     measured = set(table.drop_nulls("value")["metric"])
     content = {
-        "sentences": sentences(table, among(page.reader, page.data.images)),
-        "warning": encoder_note(page),
-        "notes": notes(page.data.images, searched, page.data.shows_one_level),
+        "found_first": found_first(page, table),
+        "neighbour": nearest_neighbour(page),
+        "images": page.data.images,
+        "searched": searched,
+        "always_1": trivial(page.data.images),
+        "one_level": ONE_LEVEL if page.data.shows_one_level else "",
         "columns": [TITLES.get(name, name) for name in COLUMNS if name in measured],
         "rows": [row for name in page.data.augmentations if (row := row_of(name, table, measured))],
         "of_ranks": list(RANKS),
@@ -49,34 +51,23 @@ def section(page: PageInput) -> Section | None:
         "mistakes": [mistake(row, shown, page.reader.naming) for row in mistakes],
         "pictures": page.reader.pictures,
     }
-    return Section("search", "Search", 16, {"search": content})
+    return Section("search", "Search", {"search": content})
 
 
-def encoder_note(page: PageInput) -> str:
-    """Returns a note on the bundled encoder, with how similar different images are to it."""
-    note, neighbours = warning(page.info, page.encoder), page.data.table("search_neighbours")
-    if not note or neighbours is None:
-        return note
-    middle = neighbours.group_by("image_id").agg(pl.col("cosine").max())["cosine"].median()
-    assert isinstance(middle, float)
-    return f"{note} Half of these images have another image with a cosine of {fixed(middle, 2)} or more."
+def nearest_neighbour(page: PageInput) -> str:
+    """Returns the median cosine of images with their nearest neighbour; "" if the study has no neighbours."""
+    neighbours = page.data.table("search_neighbours")
+    if neighbours is None:
+        return ""
+    median = neighbours.group_by("image_id").agg(pl.col("cosine").max())["cosine"].median()
+    assert isinstance(median, float)
+    return fixed(median, 2)
 
 
-def notes(images: int, searched: int, one_level: bool) -> list[str]:
-    """Returns notes to read before the numbers."""
-    trivial = [name for name, k in zip(RECALLS, KS, strict=True) if images <= k]
-    trivial += ["the neighbours kept"] if images <= 1 + max(KS) else []
-    found: list[str] = []
-    if trivial:
-        verb = "is" if len(trivial) == 1 and trivial[0] in RECALLS else "are"
-        found.append(f"With {count(images, 'image')}, {listed(trivial)} {verb} always 1, for any encoder.")
-    if searched < LEAST_IMAGES:
-        found.append(f"There are no intervals: they need at least {LEAST_IMAGES} images, not {searched}.")
-    elif searched < APPROXIMATE_BELOW:
-        found.append(f"With {searched} images, the intervals of means are approximate.")
-    if searched < images:
-        found.append(f"Queries are the views of the first {searched:,} images, in the order drawn by the seed.")
-    return [*found, *([f"Tables and figures show {ONE_LEVEL}. Folder tables has all levels."] if one_level else [])]
+def trivial(images: int) -> list[str]:
+    """Returns the numbers that are 1 for any encoder, because there are so few images."""
+    names = [name for name, k in zip(RECALLS, KS, strict=True) if images <= k]
+    return [*names, "the neighbours kept"] if images <= 1 + max(KS) else names
 
 
 def row_of(name: str, table: pl.DataFrame, measured: set[str]) -> Json | None:
@@ -179,4 +170,4 @@ TERMS = {
 }
 CORRECTED = {"Recall, ranks, thresholds and matches of a search": "Not corrected."}
 
-PART = Part(section, terms=TERMS, corrected=CORRECTED)
+PART = Part(section, answer=answer, terms=TERMS, corrected=CORRECTED)

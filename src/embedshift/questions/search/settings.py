@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,23 +40,23 @@ class Settings:
 
 
 def settings(reader: Reader) -> Settings:
-    """Returns the settings of a study's search."""
+    """The settings of a study's search: those chosen now, else those of the stored tables, else the defaults."""
     chosen = reader.choice(Choices)
-    of_thresholds, *of_search = (reader.kept_settings(name) for name in ("thresholds", *SEARCHED))
-    kept = next((each for each in of_search if each.get("version") == VERSION), {})
-    queries = parse_queries(kept.get("queries", str(QUERIES)) if chosen.queries is None else chosen.queries)
-    rates = (
-        of_thresholds["false_match_rate"].split(",")
-        if chosen.false_match_rate is None and "false_match_rate" in of_thresholds
-        else chosen.false_match_rate or FALSE_MATCH_RATES
-    )
-    false_match_rates = parse_rates(rates)
+    stored = [reader.kept_settings(name) for name in SEARCHED]
+    previous = next((labels for labels in stored if labels.get("version") == VERSION), {})
+    queries = parse_queries(str(previous.get("queries", QUERIES) if chosen.queries is None else chosen.queries))
+    rates = parse_rates(_rates(reader, chosen.false_match_rate))
     if chosen.gallery is not None:
-        return Settings(queries, false_match_rates, gallery_label(chosen.gallery))
-    # A gallery that is not named cannot be searched again, where queries differ or a table of that search is gone.
-    again = kept.get("queries") != str(queries or ALL) or any(each != kept for each in of_search)
-    had_one = any(each.get("gallery") for each in of_search)
-    return Settings(queries, false_match_rates, "" if again else kept["gallery"], lost=again and had_one)
+        return Settings(queries, rates, gallery_label(str(chosen.gallery)))
+    if previous.get("queries") == str(queries or ALL) and all(labels == previous for labels in stored):
+        return Settings(queries, rates, previous["gallery"])
+    # The search is repeated, and its tables do not hold the path of the gallery.
+    return Settings(queries, rates, lost=any(labels.get("gallery") for labels in stored))
+
+
+def _rates(reader: Reader, chosen: Sequence[float | str] | None) -> Sequence[float | str]:
+    stored = reader.kept_settings("thresholds").get("false_match_rate")
+    return stored.split(",") if chosen is None and stored is not None else chosen or FALSE_MATCH_RATES
 
 
 def parse_queries(text: str) -> int | None:
@@ -67,7 +68,7 @@ def parse_queries(text: str) -> int | None:
     return int(text)
 
 
-def parse_rates(texts: tuple[str | float, ...] | list[str]) -> tuple[float, ...]:
+def parse_rates(texts: Sequence[float | str]) -> tuple[float, ...]:
     """Parses false-match rates; returns each once, the largest first."""
     try:
         rates = [float(text) for text in texts]

@@ -18,7 +18,7 @@ from embedshift.questions.search.vectors import originals
 from embedshift.statistics.sample import IN_MEMORY
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Rules, Table
 
 NEAR = 1e-7
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def found(reader: Reader) -> Found:
     made = settings(reader)
     if made.lost:
         log.warning("the search is repeated without the previous gallery; to keep it, give it as `gallery`")
-    among, queries = originals(reader, reader.choice(Choices).gallery or ""), made.queries
+    among, queries = originals(reader, str(reader.choice(Choices).gallery or "")), made.queries
     views = min(queries or among.images, among.images) * (1 + len(reader.augmentations) * reader.info.draws)
     return find(reader, among, queries, searcher(among.gallery, views=views))
 
@@ -142,15 +142,42 @@ def _table(
     **more: Any,
 ) -> Table[Reader]:
     return Table(
-        name, make, reads, lambda reader: reader.info.has_vectors, requires=REQUIRES, settings=settings, **more
+        name,
+        make,
+        reads,
+        lambda reader: reader.info.has_vectors,
+        requires=REQUIRES,
+        settings=settings,
+        doc=DOCS[name],
+        **more,
     )
+
+
+# A recall is a proportion of images.
+RULES = Rules(
+    keys=("augmentation", "metric"),
+    columns={"value": ("ci_low", "ci_high")},
+    unit=lambda column, row: "fraction",
+    limits=lambda column, row: (0.0, 1.0),
+    is_proportion=lambda column, row: row["metric"] in recall.RECALLS,
+)
+DOCS = {
+    "search_ranks": "One row per view used as a query: the rank of its original, and the image found instead.",
+    "search_neighbours": "The nearest other images of each original, ten at most.",
+    "gallery_sizes": "Recall@1 in larger galleries: measured, predicted, or a lower bound.",
+    "search": "Search quality by augmentation: recall, mean reciprocal rank, overlap of neighbours and AUC.",
+    "thresholds": "Cosine thresholds above which two images count as the same, by false-match rate, with intervals.",
+    "matches": "The proportion of views that reach each threshold with their own original.",
+    "roc": "The proportion of views that match, by false-match rate.",
+    "duplicates": "Pairs of different images whose cosine reaches the strictest threshold, the nearest pair first.",
+}
 
 
 TABLES = (
     _table("search_ranks", lambda reader: found(reader).ranks, per_image=True, names=NAMES),
     _table("search_neighbours", lambda reader: found(reader).neighbours, per_image=True, names=NAMES),
     _table("gallery_sizes", lambda reader: gallery_sizes(found(reader).searches)),
-    _table("search", search, "search_ranks"),
+    _table("search", search, "search_ranks", rules=RULES),
     _table("thresholds", thresholds, "search_ranks", settings=_of_thresholds),
     _table("matches", matches, "search_ranks", "thresholds", settings=_of_thresholds),
     _table("roc", roc, "search_ranks"),

@@ -8,10 +8,10 @@ import polars as pl
 from embedshift.augmentations.corruptions import STANDARD
 from embedshift.config import Json
 from embedshift.figures.style import human
+from embedshift.questions.strength.answer import answer, tolerances_of
 from embedshift.questions.strength.standard import MEAN, corruptions_of
 from embedshift.report.numbers import MISSING, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
-from embedshift.report.tolerances import sentences
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
@@ -31,9 +31,8 @@ def section(page: PageInput) -> Section | None:
     has_relative_shift = table["relative_shift"].is_not_null().any()
     corruption = page.data.table("corruption")
     content = {
-        "sentences": []
-        if tolerance is None or not has_relative_shift
-        else sentences(tolerance, page.encoder, "#tolerances"),
+        "reached": tolerances_of(tolerance) if tolerance is not None and has_relative_shift else None,
+        "encoder": page.encoder,
         "has_relative_shift": has_relative_shift,
         "relative_shift": RELATIVE_SHIFT,
         "levels": max(len(family.views) for family in families),
@@ -50,7 +49,7 @@ def section(page: PageInput) -> Section | None:
         # Where one level of each family stands for it, the answer shows the tolerances.
         "tolerances": None if page.data.shows_one_level else page.figures.get("tolerance"),
     }
-    return Section("strength", "Tolerance", 15, {"strength": content})
+    return Section("strength", "Tolerance", {"strength": content})
 
 
 def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Sequence[Json | None]) -> Json:
@@ -131,4 +130,4 @@ TERMS = {
 }
 CORRECTED = {"Tolerances of families": "Not corrected: each interval has a coverage of 95 % by itself."}
 
-PART = Part(section, terms=TERMS, corrected=CORRECTED)
+PART = Part(section, answer=answer, terms=TERMS, corrected=CORRECTED)

@@ -9,7 +9,7 @@ from embedshift.statistics.summary import COSINE, measured
 from embedshift.statistics.tolerance import of_families, of_missed
 from embedshift.store.baselines import baselines, group_sizes
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Rules, Table
 
 NUMBERS = ("mean", "ci_low", "ci_high", "relative_shift", "relative_shift_low", "relative_shift_high")
 STRENGTH_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -85,9 +85,34 @@ def _has_strength(reader: Reader) -> bool:
 
 
 TABLES = (
-    Table("strength", strength, reads=("summary",), is_available=lambda reader: reader.families, requires=REQUIRES),
-    Table("tolerance", tolerances, reads=("summary", "search_ranks"), is_available=_has_strength, requires=REQUIRES),
     Table(
-        "corruption", corruption, is_available=lambda reader: corruptions_of(reader.families), requires="corruptions"
+        "strength",
+        strength,
+        reads=("summary",),
+        is_available=lambda reader: reader.families,
+        requires=REQUIRES,
+        doc="One row per family, level and metric, for suites whose families have levels of rising strength.",
+    ),
+    Table(
+        "tolerance",
+        tolerances,
+        reads=("summary", "search_ranks"),
+        is_available=_has_strength,
+        requires=REQUIRES,
+        doc="One row per family: the strength at which the mean relative shift reaches 0.1, with its interval.",
+        rules=Rules(
+            keys=("family", "criterion"),
+            columns={"value": ("low", "high")},
+            unit=lambda column, row: str(row["unit"]),
+            subject="family",
+            needs_unit=True,
+        ),
+    ),
+    Table(
+        "corruption",
+        corruption,
+        is_available=lambda reader: corruptions_of(reader.families),
+        requires="corruptions",
+        doc="Relative shifts of the corruptions by severity, and their means.",
     ),
 )

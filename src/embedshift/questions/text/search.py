@@ -7,8 +7,9 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Values
-from embedshift.statistics.intervals import LEAST_IMAGES, mean_interval, proportion_interval
+from embedshift.statistics.intervals import bounded_interval, proportion_interval
 from embedshift.statistics.layout import Layout, blocks, layout, sums_and_counts
+from embedshift.statistics.retrieval import Gallery, count_closer
 from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.vectors import cosine, unit
 
@@ -22,36 +23,17 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("before", "before_low", "before_high", "value", "ci_low", "ci_high"), pl.Float64),
     **dict.fromkeys(("difference", "low", "high"), pl.Float64),
 }
-# Numbers of one chunk of pairs whose cosines are computed again in float64.
-_CHUNK = 2**22
 
 
 def caption_ranks(captions: ArrayLike, places: ArrayLike, own: ArrayLike, gallery: Iterable[Floats]) -> Values:
     """Returns the rank of each caption's own image in V galleries: 1 + other images with a cosine as high or higher."""
-    texts, where, known = np.asarray(captions, np.float64), np.asarray(places), np.asarray(own, np.float64)
-    short, rivals, start = unit(texts).astype(np.float32), np.zeros(known.shape), 0
+    texts, right, known = np.nan_to_num(unit(captions)), np.asarray(places), np.asarray(own, np.float64)
+    limits, closer, start = np.nan_to_num(known), np.zeros(known.shape), 0
     for block in gallery:
-        here = np.flatnonzero((where >= start) & (where < start + len(block)))
         for view in range(known.shape[1]):
-            ahead = _ahead(texts, short, known[:, view], block[:, view])
-            ahead[here, where[here] - start] = False
-            rivals[:, view] += ahead.sum(axis=1)
+            closer[:, view] += count_closer(texts, limits[:, view], Gallery.of(block[:, view]), right - start)
         start += len(block)
-    return np.where(np.isnan(known), np.nan, 1.0 + rivals)
-
-
-def _ahead(texts: Values, short: Floats, own: Values, vectors: Floats) -> NDArray[np.bool_]:
-    """Returns whether the cosines of Q texts with b vectors reach those with the own images, `[Q, b]`."""
-    with np.errstate(invalid="ignore"):
-        off = short @ unit(vectors).astype(np.float32).T - own[:, None]
-        ahead = np.asarray(off > 0)
-        # A bound of the error of a sum of D products in float32, of vectors that were rounded to it.
-        close = np.argwhere(np.abs(off) <= (texts.shape[1] + 4) * np.finfo(np.float32).eps)
-    step = max(1, _CHUNK // texts.shape[1])
-    for first in range(0, len(close), step):
-        text, image = close[first : first + step].T
-        ahead[text, image] = cosine(texts[text], vectors[image]) >= own[text]
-    return ahead
+    return np.where(np.isnan(known), np.nan, 1.0 + closer)
 
 
 def text_search(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
@@ -116,22 +98,6 @@ def _numbers(before: Values, after: Values, *, seed: int) -> list[Values]:
         own = sums / counts
     columns = [sample.counts]
     for part, values in ((of_values(paired), paired), (sample, own)):
-        ends = zip(proportion_interval(part), of_bounded(values, 0.0, 1.0, seed=seed), strict=True)
+        ends = zip(proportion_interval(part), bounded_interval(values, 0.0, 1.0, seed=seed), strict=True)
         columns += [part.mean, *(np.where(is_fraction, fraction, mean) for fraction, mean in ends)]
-    return [*columns, of_values(own - paired).mean, *of_bounded(own - paired, -1.0, 1.0, seed=seed)]
-
-
-def of_bounded(values: Values, least: float, most: float, *, seed: int) -> tuple[Values, Values]:
-    """Returns 95 % intervals of means of bounded values, none of zero width: bootstrap-t if enough images differ."""
-    low, high = mean_interval(of_values(values), seed=seed, low=least, high=most)
-    nothing = np.isnan(values)
-    usual = np.nanmedian(np.where(nothing.all(axis=0), 0.0, values), axis=0)
-    below, above = (
-        proportion_interval(of_values(np.where(nothing, np.nan, off)))[1] for off in (values < usual, values > usual)
-    )
-    differ = (~nothing & (values != usual)).sum(axis=0)
-    found = (differ >= LEAST_IMAGES) & (high > low)
-    return (
-        np.where(found, low, usual - below * (usual - least)),
-        np.where(found, high, usual + above * (most - usual)),
-    )
+    return [*columns, of_values(own - paired).mean, *bounded_interval(own - paired, -1.0, 1.0, seed=seed)]

@@ -165,18 +165,31 @@ def test_of_study(reader: Reader) -> pl.DataFrame:
 
 
 TABLES: tuple[Table[Reader], ...] = (
-    Table("words", words_of_study, is_available=phrases),
-    Table("word_test", test_of_study, reads=("words",), is_available=phrases),
+    Table(
+        "words",
+        words_of_study,
+        is_available=phrases,
+        doc="Alignment of shifts with words: `augmentation, word, n, mean, ci_low, ci_high`.",
+    ),
+    Table(
+        "word_test",
+        test_of_study,
+        reads=("words",),
+        is_available=phrases,
+        doc="The rank of each augmentation's own word among all words, and a permutation test over all augmentations.",
+    ),
     Table(
         "text_search",
         lambda reader: text_search(reader.rows(), reader.augmentations, seed=reader.info.seed),
         is_available=lambda reader: reader.identity_of("text").get("caption_vectors"),
         requires="`text`, captions, and stored vectors (`store` all)",
+        doc="Search by caption before and after each augmentation: recall@1, recall@5, recall@10 and mrr.",
     ),
     Table(
         "zero_shot",
         lambda reader: zero_shot(reader.rows(), reader.augmentations, seed=reader.info.seed),
         is_available=lambda reader: "zero_shot_margin_shift" in reader.metrics,
         requires="class names, by `labels`",
+        doc="By augmentation: the fraction of views that keep their original's class, and the margin of that class.",
     ),
 )

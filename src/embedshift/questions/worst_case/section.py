@@ -34,7 +34,7 @@ def section(page: PageInput) -> Section | None:
         "columns": PURIFIED,
         "pictures": pictures(page.reader, [row["variant"] for row in attacks]),
     }
-    return Section("worst", "Worst case", 16, {"worst": content})
+    return Section("worst", "Worst case", {"worst": content})
 
 
 def _lead(page: PageInput, told: AttackRecord | None, rows: list[Json]) -> Iterator[Markup]:

@@ -114,6 +114,13 @@ TABLES = (
         reads=("summary",),
         is_available=lambda reader: reader.identity_of("worst_case"),
         requires="variants that an attack made",
+        doc="How far the worst change within a budget moves the embedding, by attack.",
     ),
-    Table("purify", purify, is_available=_is_purified, requires="`purify`"),
+    Table(
+        "purify",
+        purify,
+        is_available=_is_purified,
+        requires="`purify`",
+        doc="How much of that shift each purifier undoes.",
+    ),
 )

@@ -9,7 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, fie
 from embedshift.config.plain_yaml import read_yaml
 from embedshift.errors import UsageError
 from embedshift.registry.names import one_of
-from embedshift.study.gate.tables import TABLES, CheckedTable, Row
+from embedshift.store.table import Row
+from embedshift.study.gate.tables import TABLES, CheckedTable
 
 Operator = Literal["at_least", "at_most", "may_fall", "may_rise"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)

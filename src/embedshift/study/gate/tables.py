@@ -3,18 +3,17 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.registry import METRICS
+from embedshift.registry import METRICS, Registry
 from embedshift.registry.names import one_of
 from embedshift.statistics.intervals import clopper_pearson
+from embedshift.store.table import Row, Rules, known_tables
 from embedshift.study.paired import Estimate, PairedStudies
 from embedshift.study.paired.differences import (
-    RECALL,
     metric_difference,
     search_difference,
     shift_difference,
@@ -23,8 +22,6 @@ from embedshift.study.paired.differences import (
 from embedshift.study.paired.estimate import Interval
 from embedshift.study.paired.tolerances import tolerance_estimate
 from embedshift.study.study import Study
-
-Row = Mapping[str, Any]
 
 
 def column_estimate(study: Study, table: "CheckedTable", column: str, row: Row) -> Estimate:
@@ -60,18 +57,11 @@ def _nan_if_none(value: float | None) -> float:
 
 
 @dataclass(frozen=True)
-class CheckedTable:
-    """What rules may say about a table."""
+class CheckedTable(Rules):
+    """The rules that a table allows, and how its numbers are judged: alone, and against a reference."""
 
-    keys: tuple[str, ...]
-    columns: Mapping[str, tuple[str, str] | None]
-    unit: Callable[[str, Row], str]
     differences: Mapping[str, Callable[[PairedStudies, Row], Estimate]] = field(default_factory=dict)
-    limits: Callable[[str, Row], tuple[float, float]] = lambda column, row: (-math.inf, math.inf)
-    is_proportion: Callable[[str, Row], bool] = lambda column, row: False
     estimate: "Callable[[Study, CheckedTable, str, Row], Estimate]" = column_estimate
-    subject: str = "metric"
-    needs_unit: bool = False
 
 
 def _metric_unit(column: str, row: Row) -> str:
@@ -95,8 +85,9 @@ def _is_binary_mean(column: str, row: Row) -> bool:
     return column == "mean" and metric is not None and metric.binary
 
 
-TABLES: dict[str, CheckedTable] = {
-    "summary": CheckedTable(
+# Of the tables that belong to no question.
+CORE = {
+    "summary": Rules(
         keys=("augmentation", "metric"),
         columns={
             "mean": ("ci_low", "ci_high"),
@@ -104,33 +95,15 @@ TABLES: dict[str, CheckedTable] = {
             **dict.fromkeys(("sd", "median", "q05", "q95")),
         },
         unit=_metric_unit,
-        differences={"mean": metric_difference, "relative_shift": shift_difference},
         limits=_metric_limits,
         is_proportion=_is_binary_mean,
     ),
-    "tolerance": CheckedTable(
-        keys=("family", "criterion"),
-        columns={"value": ("low", "high")},
-        unit=lambda column, row: str(row["unit"]),
-        differences={"value": tolerance_difference},
-        estimate=lambda study, table, column, row: tolerance_estimate(study, row),
-        subject="family",
-        needs_unit=True,
-    ),
-    "search": CheckedTable(
-        keys=("augmentation", "metric"),
-        columns={"value": ("ci_low", "ci_high")},
-        unit=lambda column, row: "fraction",
-        differences={"value": search_difference},
-        limits=lambda column, row: (0.0, 1.0),
-        is_proportion=lambda column, row: RECALL.fullmatch(row["metric"]) is not None,
-    ),
-    "differences": CheckedTable(
+    "differences": Rules(
         keys=("augmentation", "other", "metric"),
         columns={"difference": ("low", "high"), "effect": None},
         unit=_metric_unit,
     ),
-    "comparison": CheckedTable(
+    "comparison": Rules(
         keys=("augmentation", "metric", "study", "reference"),
         columns={"difference": ("ci_low", "ci_high")},
         unit=_metric_unit,
@@ -138,13 +111,43 @@ TABLES: dict[str, CheckedTable] = {
 }
 
 
+# Tables with columns that can be compared with a reference → how.
+DIFFERENCES: Mapping[str, Mapping[str, Callable[[PairedStudies, Row], Estimate]]] = {
+    "summary": {"mean": metric_difference, "relative_shift": shift_difference},
+    "tolerance": {"value": tolerance_difference},
+    "search": {"value": search_difference},
+}
+
+
+def _tolerance_estimate(study: Study, table: CheckedTable, column: str, row: Row) -> Estimate:
+    return tolerance_estimate(study, row)
+
+
+ESTIMATES = {"tolerance": _tolerance_estimate}
+
+
+def _add_tables() -> None:
+    declared = {name: known.table.rules for name, known in known_tables().items() if known.table.rules is not None}
+    for name, rules in (CORE | declared).items():
+        checked = CheckedTable(
+            **vars(rules),
+            differences=DIFFERENCES.get(name, {}),
+            estimate=ESTIMATES.get(name, column_estimate),
+        )
+        TABLES.add(name, checked)
+
+
+TABLES: Registry[CheckedTable] = Registry("table", _add_tables)
+
+
 def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str | int]]) -> Iterator[Json]:
     """Yields the rows that a rule is about; UsageError if no row has one of the values, or the table is empty."""
     for key, values in where.items():
-        names = table[key].drop_nulls().unique(maintain_order=True).to_list()
-        for value in map(str, values):
-            one_of(key, value, names)
-        table = table.filter(pl.col(key).is_in([str(value) for value in values]))
+        column, wanted = pl.col(key).cast(pl.String), [str(value) for value in values]
+        known = table.select(column).to_series().drop_nulls().unique(maintain_order=True).to_list()
+        for value in wanted:
+            one_of(key, value, known)
+        table = table.filter(column.is_in(wanted))
     if table.is_empty():
         raise UsageError(f"the table {name} is empty")
     yield from table.iter_rows(named=True)

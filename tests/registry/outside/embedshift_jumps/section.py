@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from embedshift.report.section import Part, Section
+from embedshift.report.section import Answer, Part, Section
 
 
 def section(page):
@@ -10,7 +10,13 @@ def section(page):
     found = page.data.need("jumps")
     most = found.filter(pl.col("jump") == pl.col("jump").max().over("augmentation"))
     content = {"rows": most.to_dicts(), "figure": page.figures.get("jumps")}
-    return Section("jumps", "Jumps", 65, content)
+    return Section("jumps", "Jumps", content)
 
 
-PART = Part(section)
+def answer(page):
+    """The augmentation and the block with the largest mean jump."""
+    most = page.data.need("jumps").sort("jump", descending=True).row(0, named=True)
+    return Answer("Which block adds most to the shift?", {"most": most})
+
+
+PART = Part(section, answer=answer)

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from embedshift.store.tables import Table
+from embedshift.store.table import Rules, Table
 
 
 def jumps(reader):
@@ -15,4 +15,12 @@ def jumps(reader):
     return means.join(largest, on="augmentation", maintain_order="left")
 
 
-TABLES = (Table("jumps", jumps, reads=("summary",)),)
+TABLES = (
+    Table(
+        "jumps",
+        jumps,
+        reads=("summary",),
+        doc="Mean jump by augmentation and block.",
+        rules=Rules(keys=("augmentation", "layer"), columns={"jump": None}, subject="augmentation"),
+    ),
+)

@@ -1,0 +1,62 @@
+"""The question's answer on the first screen: which images an augmentation moves far."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.config import Json
+from embedshift.report.numbers import with_interval
+from embedshift.report.section import Answer, PageInput
+from embedshift.statistics.layout import blocks, layout
+from embedshift.statistics.summary import COSINE, FAR
+from embedshift.store.naming import ImageNaming
+
+# Images that are named.
+NAMED = 3
+
+
+def answer(page: PageInput) -> Answer:
+    """Returns the answer."""
+    table = furthest(page.data.rows, page.data.summary, page.data.by_shift())
+    return Answer("Which images have the largest shift?", largest_of(table, page.reader.naming))
+
+
+def largest_of(table: pl.DataFrame, naming: ImageNaming) -> Json:
+    """Returns the images with the largest relative shifts, and the augmentations that move most images far."""
+    far = table.filter(pl.col("far") > 0).sort("far", descending=True, maintain_order=True)
+    largest = [
+        row
+        | {
+            "image_id": naming.image(row["image_id"]),
+            "relative_shift": with_interval(row["relative_shift"], None, None)[0],
+        }
+        for row in table.head(NAMED).iter_rows(named=True)
+    ]
+    return {"far": far.to_dicts(), "largest": largest}
+
+
+def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
+    """How many images each augmentation moves over half the distance to another image, and the furthest."""
+    baselines = summary.filter((pl.col("metric") == COSINE) & pl.col("relative_shift").is_not_null())["baseline"]
+    far, having = (dict.fromkeys(order if len(baselines) else (), 0) for _ in range(2))
+    first: dict[str, tuple[float, str]] = {}
+    shape = layout(rows)
+    for block in blocks(rows.select("image_id", COSINE), len(shape.views)) if far and shape.images else ():
+        ids = block["image_id"].gather_every(len(shape.views))
+        for name in order:
+            sums, counts = shape.per_image(block, name, [COSINE])
+            with np.errstate(invalid="ignore", divide="ignore"):
+                relative_shifts = (1.0 - sums[:, 0] / counts[:, 0]) / (1.0 - baselines[0])
+            far[name] += int((relative_shifts > FAR).sum())
+            having[name] += int(np.isfinite(relative_shifts).sum())
+            if np.isfinite(relative_shifts).any():
+                largest = float(np.nanmax(relative_shifts))
+                tied = ids.filter(pl.Series(relative_shifts == largest)).min()
+                # Of equal relative shifts the first name, whatever the order of the images.
+                here = (-largest, str(tied))
+                first[name] = min(first.get(name, here), here)
+    found = [(name, having[name], far[name], first[name][1], -first[name][0]) for name in order if name in first]
+    schema = {"augmentation": pl.String, **dict.fromkeys(("images", "far"), pl.Int64), "image_id": pl.String}
+    schema |= {"relative_shift": pl.Float64}
+    return pl.DataFrame(found, schema=schema, orient="row")

@@ -1,0 +1,85 @@
+"""The first screen of the page: the answers of the questions, and which differences are significant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+from markupsafe import Markup
+
+from embedshift.config import Json
+from embedshift.report.page import fill
+from embedshift.report.section import Answer, PageInput, Section
+from embedshift.statistics.differences import significant_pairs
+from embedshift.statistics.families import ONE_LEVEL
+from embedshift.statistics.summary import COSINE, ROUNDING
+
+# Position of the answer on differences among those of the questions.
+DIFFERENCES = 40
+
+
+@dataclass(frozen=True)
+class _FilledAnswer:
+    order: int
+    answer: Answer
+    html: Markup
+
+    @property
+    def title(self) -> str:
+        return self.answer.title
+
+
+def first_screen(page: PageInput) -> Section:
+    """Returns the section with all answers that have something to say."""
+    answers = sorted(_filled(page), key=lambda filled: (not filled.answer.covers_all_levels, filled.order))
+    one_level = page.data.shows_one_level
+    if one_level and any(filled.answer.covers_all_levels for filled in answers):
+        answers = [filled for filled in answers if filled.answer.covers_all_levels]
+    content = {
+        "answers": answers,
+        "figure": next((filled.answer.figure for filled in answers if filled.answer.figure), None),
+        "one_level": ONE_LEVEL if one_level else "",
+    }
+    return Section("answer", "Main results", content)
+
+
+def _filled(page: PageInput) -> list[_FilledAnswer]:
+    filled = []
+    for question in page.reader.questions:
+        part = question.part("section")
+        answer = part.PART.answer(page) if part is not None and part.PART.answer else None
+        if answer is not None:
+            html = fill(f"{question.name}/answer.html.j2", answer.content)
+            filled.append(_FilledAnswer(question.order, answer, html))
+    differences = Answer("Which differences are statistically significant?", _differences(page))
+    filled.append(_FilledAnswer(DIFFERENCES, differences, fill("differences.html.j2", differences.content)))
+    return [answer for answer in filled if answer.html.strip()]
+
+
+def _differences(page: PageInput) -> Json:
+    return pairs_of(page.data.table("differences"), page.data.by_shift(), page.data.images_with(COSINE))
+
+
+def pairs_of(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> Json:
+    """Returns which pairs of augmentations differ significantly in cosine similarity."""
+    content: Json = {
+        "augmentations": len(order),
+        "images": images,
+        "is_tested": differences is not None,
+    }
+    if differences is None or len(order) < 2:
+        return content
+    significant = {*significant_pairs(differences, COSINE)}
+    pairs = [(one, other) for place, one in enumerate(order) for other in order[place + 1 :]]
+
+    def end(name: str) -> Json:
+        is_apart = all((name, other) in significant for other in order if other != name)
+        return {"augmentation": name, "is_apart": is_apart}
+
+    cosine = differences.filter(pl.col("metric") == COSINE)["difference"]
+    return content | {
+        "any_difference": not (cosine.fill_null(0.0).abs() < ROUNDING).all(),
+        "pairs": len(pairs),
+        "open_pairs": [pair for pair in pairs if pair not in significant],
+        "first": end(order[0]),
+        "last": end(order[-1]),
+    }

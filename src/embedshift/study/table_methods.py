@@ -1,0 +1,42 @@
+"""The methods of `Study` for the tables of its questions, and tables that are made again with other choices."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+
+from embedshift.errors import UsageError
+from embedshift.store.reader import Reader
+from embedshift.store.table import Table, known_tables
+from embedshift.store.tables import tables_after, update_tables
+from embedshift.study.absent import why_not
+
+
+def table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callable[..., pl.DataFrame]:
+    """Returns the method `study.NAME` of a table, with the table's documentation."""
+
+    def method(choices: object = None, /, **settings: Any) -> pl.DataFrame:
+        given = choices is not None or any(value is not None for value in settings.values())
+        return read(table.name, choices if given else table.choices, **settings)
+
+    method.__name__ = method.__qualname__ = table.name
+    method.__doc__ = table.doc
+    return method
+
+
+def table_made_again(reader: Reader, name: str, choices: object, settings: Mapping[str, Any]) -> pl.DataFrame:
+    """Makes a table with other choices; one that is kept is written again, with the tables that depend on it."""
+    if name not in reader.table_names:
+        raise UsageError(f"{reader.folder}: {why_not(reader, name)}")
+    known = known_tables().get(name)
+    if known is None or known.question.choices is None:
+        raise UsageError(f"the table {name!r} has no settings")
+    chosen = Reader(reader.folder, (known.question.choices(**settings) if choices is None else choices,))
+    if known.table.settings is None:
+        return known.table.make(chosen)
+    if not reader.info.complete:
+        raise UsageError(f"{reader.folder}: not finished; run the same command again first")
+    update_tables(chosen, tables_after(chosen, known.question))
+    made = chosen.table(name)
+    assert made is not None
+    return made
