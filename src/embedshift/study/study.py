@@ -139,9 +139,8 @@ class Study(Exports):
             `augmentation, metric, n, value, ci_low, ci_high`; computed again if an argument is given.
         """
         if queries is not None or false_match_rate is not None or gallery is not None:
-            self._search_again(
-                None if queries is None else str(queries), false_match_rate and tuple(false_match_rate), gallery
-            )
+            rates = false_match_rate and tuple(false_match_rate)
+            self._search_again(None if queries is None else str(queries), rates, gallery)
         return self.table("search")
 
     def search_ranks(self) -> pl.DataFrame:

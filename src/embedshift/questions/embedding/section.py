@@ -61,9 +61,7 @@ def section(page: PageInput) -> Section:
 def _tolerances(page: PageInput, images: int) -> list[Markup]:
     """Describes at which strength families of changes move the embedding; empty without families or without a scale."""
     table = page.data.table("tolerance")
-    baselines = page.data.summary.filter((pl.col("metric") == COSINE) & pl.col("relative_shift").is_not_null())[
-        "baseline"
-    ]
+    baselines = page.data.summary.filter(metric=COSINE).drop_nulls("relative_shift")["baseline"]
     if table is None or baselines.is_empty():
         return []
     return [*sentences(table, page.encoder, "#tolerances"), scale_of(baselines[0], images)]

@@ -126,9 +126,8 @@ def of_bounded(values: Values, least: float, most: float, *, seed: int) -> tuple
     low, high = mean_interval(of_values(values), seed=seed, low=least, high=most)
     nothing = np.isnan(values)
     usual = np.nanmedian(np.where(nothing.all(axis=0), 0.0, values), axis=0)
-    below, above = (
-        proportion_interval(of_values(np.where(nothing, np.nan, off)))[1] for off in (values < usual, values > usual)
-    )
+    sides = (np.where(nothing, np.nan, off) for off in (values < usual, values > usual))
+    below, above = (proportion_interval(of_values(side))[1] for side in sides)
     differ = (~nothing & (values != usual)).sum(axis=0)
     found = (differ >= LEAST_IMAGES) & (high > low)
     return (
