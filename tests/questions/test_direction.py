@@ -144,7 +144,7 @@ def test_what_has_no_direction_is_not_a_number():
     assert cancelling.split_half() == pytest.approx([-1])
 
 
-def test_one_image_relative_shifts_all_with_itself():
+def test_one_image_shares_all_with_itself():
     found = Shifts(sums_of(made(1, 2, 1), 2, 1), 1)
     assert found.resultant() == pytest.approx([1, 1])
     assert found.resultant_by_chance() == pytest.approx([1, 1])

@@ -45,7 +45,7 @@ def test_names_the_ends_whatever_the_order_of_the_rows():
     wanted = "is on average 1.01 times as far from its own original as from the originals of other images"
     assert crossed == f"A view under noise {wanted}: its embedding no longer identifies the image."
     assert second == "flip moves it least: 0.025 [0.020 to 0.031]."
-    assert "that between other images of this set (1 − 0.600)" in scale
+    assert "that between different images of this set (1 − 0.600)" in scale
 
 
 def test_one_augmentation_and_no_interval():

@@ -30,8 +30,8 @@ def test_spread_equals_loops_and_scipy(vectors):
     pairs = [np.exp(-2 * ((u - v) ** 2).sum()) for u, v in itertools.combinations(units, 2)]
     assert uniformity(vectors) == pytest.approx(np.log(sum(pairs) / len(pairs)), abs=1e-12)
     singular = linalg.svdvals(vectors)
-    relative_shifts = singular[singular > 1e-9] / singular.sum()
-    assert effective_rank(vectors) == pytest.approx(np.exp(stats.entropy(relative_shifts)), abs=1e-6)
+    fractions = singular[singular > 1e-9] / singular.sum()
+    assert effective_rank(vectors) == pytest.approx(np.exp(stats.entropy(fractions)), abs=1e-6)
     cosines = 1 - distance.cdist(vectors, vectors, "cosine")
     nearest = [max(cosines[i, j] for j in range(len(units)) if j != i) for i in range(len(units))]
     assert nearest_cosine(vectors) == pytest.approx(np.mean(nearest), abs=1e-12)

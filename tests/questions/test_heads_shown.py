@@ -50,7 +50,7 @@ def test_the_map_draws_the_table_on_one_scale(study):
         row, column = np.unravel_index(contributions(study, name).argmax(), (5, 4))
         assert frame == (column, row)
     caption = figure.texts[-1].get_text().replace("\n", " ")
-    assert "larger contributions of MLPs have the same colour" in caption
+    assert "larger ones of MLPs have the same colour" in caption
     assert "augmentations" not in caption
 
 
@@ -121,7 +121,7 @@ def test_section_of_the_report(study):
         assert html.count(f'alt="{title}') == section.count(f'alt="{title}') == 1  # not among the paper's figures
     assert "0.83" in section
     assert "86 %" in section
-    for term in ("head", "MLP", "fraction of the shift", "residual stream"):
+    for term in ("head", "MLP", "contribution", "residual stream"):
         assert re.search(rf"<dt[^>]*>{term}</dt>", html), term
     for name in SUITE:
         row = section[section.index(f"<bdi>{name}</bdi>") :].split("</tr>")[0]

@@ -1,4 +1,4 @@
-"""Two other images, for the baseline under every metric: what each question measures of them, by direct calls."""
+"""Two different images, for the baseline under every metric: what each question measures of them, by direct calls."""
 
 from dataclasses import dataclass, field
 from typing import Any

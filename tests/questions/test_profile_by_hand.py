@@ -20,7 +20,7 @@ def test_radar_innermost():
     assert radar_module.innermost(np.array([0.56, 0.9])) == 0.4
 
 
-def test_section_variance_relative_shifts():
+def test_section_variance_fractions():
     rows = [
         (a, m, v)
         for m, step in (("cosine_similarity", 0.3), ("edge_preservation", 0.1))

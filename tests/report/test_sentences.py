@@ -34,12 +34,12 @@ class Equal(Blind):
         return EncoderOutput(np.ones((len(views), self.dim), np.float32), None, None)
 
 
-def darker(relative_shift: float) -> Callable[[Pixels, Any], Pixels]:
+def darker(fraction: float) -> Callable[[Pixels, Any], Pixels]:
     """An augmentation that fades the upper half: it turns the embedding a little."""
 
     def fade(image: Pixels, rng: Any) -> Pixels:
         view = image.copy()
-        view[:16] = (view[:16] * (1 - relative_shift)).astype(np.uint8)
+        view[:16] = (view[:16] * (1 - fraction)).astype(np.uint8)
         return view
 
     return fade

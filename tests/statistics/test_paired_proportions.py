@@ -16,9 +16,9 @@ def score(gained, lost, number, difference):
     least, most = max(0.0, -difference), (1 - difference) / 2
 
     def unlikely(q):
-        relative_shifts = np.array([q + difference, q, 1 - 2 * q - difference])
+        proportions = np.array([q + difference, q, 1 - 2 * q - difference])
         counts = np.array([gained, lost, same])
-        return -np.sum(counts[counts > 0] * np.log(np.maximum(relative_shifts[counts > 0], 1e-300)))
+        return -np.sum(counts[counts > 0] * np.log(np.maximum(proportions[counts > 0], 1e-300)))
 
     q = optimize.minimize_scalar(unlikely, bounds=(least, most), method="bounded", options={"xatol": 1e-12}).x
     variance = (2 * q + difference - difference**2) / number

@@ -51,7 +51,7 @@ def test_how_many_images_would_do_by_the_root():
     assert decide(INSIDE, 0.5, least=True).note == AT_BOUND
 
 
-def test_how_many_images_would_do_of_a_relative_shift_by_the_binomial_law():
+def test_how_many_images_would_do_of_a_proportion_by_the_binomial_law():
     """The least number of images, all found, whose exact interval begins at 0.99: searched one by one."""
     images = 200
     low, high = proportion_interval(1.0)(images)

@@ -55,7 +55,7 @@ def test_recall_is_paired_by_image(first, second):
     assert at_5.value == pytest.approx(5 / 40)
 
 
-def test_an_image_is_lost_or_decided_as_a_relative_shift(first, second):
+def test_an_image_is_lost_or_decided_as_a_proportion(first, second):
     found = only(second, first, table="search", metric="recall@1", augmentation="blur", may_fall=0.01)
     assert (found.outcome, found.value) == ("undecided", pytest.approx(-0.5 / 40))
     assert (found.low, found.high) == pytest.approx(difference_of_proportions(0, 0.5, 40))

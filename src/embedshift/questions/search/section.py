@@ -86,11 +86,7 @@ def row_of(name: str, table: pl.DataFrame, measured: set[str]) -> Json | None:
 def rank_rows(ranks: pl.DataFrame, matches: pl.DataFrame | None, names: Sequence[str]) -> Json:
     """Returns proportions of the views by rank, and of those that thresholds match."""
     rates = [] if matches is None else matches["false_match_rate"].unique(maintain_order=True).to_list()
-    matched = (
-        {}
-        if matches is None
-        else {(name, false_match_rate): ends for name, false_match_rate, _, *ends in matches.iter_rows()}
-    )
+    matched = {} if matches is None else {(name, rate): ends for name, rate, _, *ends in matches.iter_rows()}
     fractions = rank_fractions(ranks)
     rows = [
         {

@@ -78,10 +78,8 @@ def roc(reader: Reader) -> pl.DataFrame:
 
 def duplicates(reader: Reader) -> pl.DataFrame:
     """Returns pairs of different images whose cosine reaches the strictest threshold, the most similar first."""
-    known, neighbours = (
-        _need(reader, "thresholds").sort("false_match_rate")["threshold"],
-        _need(reader, "search_neighbours"),
-    )
+    known = _need(reader, "thresholds").sort("false_match_rate")["threshold"]
+    neighbours = _need(reader, "search_neighbours")
     if known.is_empty():
         return pl.DataFrame(schema=DUPLICATES)
     pairs_of_images = different(reader, PAIRED)

@@ -140,9 +140,7 @@ def classified(table: pl.DataFrame | None) -> list[Json]:
 
 def percent(*fractions: float) -> str:
     """Formats a proportion, or the ends of its interval, in percent."""
-    texts = (
-        fixed(100 * fraction, 0 if 0.01 <= fraction <= 0.99 or fraction in (0, 1) else 1) for fraction in fractions
-    )
+    texts = (fixed(100 * part, 0 if 0.01 <= part <= 0.99 or part in (0, 1) else 1) for part in fractions)
     return f"{' to '.join(texts)} %"
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import polars as pl
 from markupsafe import Markup
 
 from embedshift.config import Json
@@ -69,24 +68,20 @@ def _row(row: Json) -> Json:
     """Formats one variant."""
     kinds = {"control": "random signs", NATURAL: "natural change"}
     what = f"attack through {row['through']}" if row["through"] else "attack"
-    relative_shift, relative_shift_interval = with_interval(
-        row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"]
-    )
+    relative_shift = with_interval(row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"])
     return {
         "variant": "" if row["kind"] == NATURAL else row["variant"],
         "budget": row["variant"] if row["kind"] == NATURAL else budget(row),
         "what": kinds.get(row["kind"], what),
         "n": row["n"],
         "cosine": _cosine(row["mean"], row["ci_low"], row["ci_high"]),
-        "relative_shift": (relative_shift, relative_shift_interval),
+        "relative_shift": relative_shift,
     }
 
 
 def _baseline(page: PageInput) -> str:
     """Formats the mean cosine of different images; "" if the study has none."""
-    baselines = page.data.summary.filter((pl.col("metric") == COSINE) & pl.col("relative_shift").is_not_null())[
-        "baseline"
-    ]
+    baselines = page.data.summary.filter(metric=COSINE).drop_nulls("relative_shift")["baseline"]
     return "" if baselines.is_empty() else fixed(baselines[0], 3)
 
 
