@@ -147,7 +147,7 @@ def test_a_flipped_bit_in_a_png_is_refused(place):
         (b"", "empty"),
         (b"this is a text, not a picture\n" * 50, "not an image"),
         (b"\0" * 5000, "not an image"),
-        (b"\xff\xd8\xff", "damaged or ends early"),
+        (b"\xff\xd8\xff", "cut off early"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not an image"),
         (b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\n%%EOF\n", "not an image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not an image"),

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -153,18 +152,6 @@ def test_variants_named_variants():
         "q10": "/data/q10.tar",
         "webp": "/data/b.parquet#webp",
     }
-
-
-def test_whole_holds_all_lines():
-    data = zlib.compress(bytes(2 * (1 + 3)))
-
-    def chunk(name, content):
-        return struct.pack(">I4s", len(content), name) + content + bytes(4)
-
-    def head(height):
-        return chunk(b"IHDR", struct.pack(">IIBB3x", 3, height, 8, 0))
-
-    assert [whole.holds_all_lines(bytes(8) + head(height) + chunk(b"IDAT", data)) for height in (2, 3)] == [True, False]
 
 
 def test_whole_without_texts():

@@ -1,14 +1,9 @@
-"""Checks whether WebP and PNG files are complete, and prepares PNG files for decoding."""
+"""Prepares WebP and PNG files for Pillow, which decodes a WebP whose end is zeros, and refuses long texts in a PNG."""
 
 import struct
-import zlib
-from collections.abc import Iterator
 
 # Number of final zeros from which a WebP is checked; a writer may leave a few after its codes.
 _TAIL = 32
-# Where the passes of an interlaced PNG begin, and their steps, across and down.
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-_AT_ONCE = 2**20
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 
@@ -26,31 +21,6 @@ def shorter_webp(data: bytes) -> bytes | None:
             return head + less if content[-_TAIL:] == bytes(_TAIL) else None
         at += 8 + length + length % 2
     return None
-
-
-def holds_all_lines(data: bytes) -> bool:
-    """Returns whether a PNG's compressed data are as long as its header says; Pillow leaves missing lines black."""
-    lines, found, inflate = 0, 0, zlib.decompressobj()
-    for name, content in _chunks(data):
-        if name == b"IHDR":
-            width, height, depth, colour = struct.unpack(">IIBB", content[:10])
-            bits = depth * {2: 3, 4: 2, 6: 4}.get(colour, 1)
-            passes = _ADAM7 if content[12] else ((0, 0, 1, 1),)
-            sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
-            lines = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 < rows)
-        elif name == b"IDAT":
-            while content and found < lines:
-                found += len(inflate.decompress(content, _AT_ONCE))
-                content = inflate.unconsumed_tail
-    return found >= lines
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 8
-    while at < len(data):
-        length, name = struct.unpack(">I4s", data[at : at + 8].ljust(8, b"\0"))
-        yield name, data[at + 8 : at + 8 + length]
-        at += 12 + length
 
 
 def without_texts(data: bytes) -> bytes:

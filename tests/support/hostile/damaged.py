@@ -8,10 +8,9 @@ import numpy as np
 from PIL import Image
 
 from support.hostile import Kind
-from support.hostile.encodings import PHOTO, PICTURE, chunk, encoded, interlaced_png, png, png_of
+from support.hostile.encodings import PHOTO, PICTURE, chunk, encoded, png, png_of
 
 _EARLY = "damaged or ends early"
-_EOI = b"\xff\xd9"
 
 
 def kinds() -> Iterator[Kind]:
@@ -44,16 +43,8 @@ def _cut() -> Iterator[Kind]:
             cut = data[: len(data) * percent // 100]
             yield Kind(name=f"{name} cut at {percent} %", ending=ending, data=cut, words="early|cut off")
         if ending == ".jpg" and "jpeg" in name:
-            end = data.rindex(_EOI)
-            for percent in (30, 60, 95):
-                glued = data[: end * percent // 100] + _EOI
-                yield Kind(name=f"{name} cut at {percent} % with an end", ending=ending, data=glued, words=_EARLY)
-            tail = data[: end // 2] + bytes(end)
-            yield Kind(name=f"{name} with zeros behind", ending=ending, data=tail, words="without its end")
-    data = encoded(PICTURE, "JPEG", progressive=True)
-    second = data.index(b"\xff\xda", data.index(b"\xff\xda") + 2)
-    first_scan = data[: data.rindex(b"\xff\xc4", 0, second)] + _EOI
-    yield Kind(name="jpeg progressive one scan", ending=".jpg", data=first_scan, words="without some of its scans")
+            tail = data[: len(data) // 2] + bytes(len(data))
+            yield Kind(name=f"{name} with zeros behind", ending=ending, data=tail, words=_EARLY)
     data = encoded(Image.fromarray(PHOTO).resize((360, 270)), "WEBP")
     zeros = data[: len(data) // 2] + bytes(len(data) - len(data) // 2)
     yield Kind(name="webp with zeros behind", ending=".webp", data=zeros, words="end is zeros")
@@ -67,12 +58,6 @@ def _altered() -> Iterator[Kind]:
         yield Kind(name=f"png bit flipped at {percent} %", ending=".png", data=bytes(flipped_png), words=_EARLY)
     yield Kind(name="png without end", ending=".png", data=whole[:-12], words=_EARLY)
     yield Kind(name="png no pixels", ending=".png", data=png(0, 9, 8, 2, b""), words="not an image|early")
-    line = b"\0" + bytes([99]) * 270
-    for lines in (40, 89):
-        yield Kind(name=f"png {lines} of 90 lines", ending=".png", data=png(90, 90, 8, 2, line * lines), words=_EARLY)
-    whole = interlaced_png(PHOTO)
-    missing = whole[:8] + chunk(b"IHDR", whole[16:20] + struct.pack(">I", 95) + whole[24:29]) + whole[33:]
-    yield Kind(name="png interlaced lines missing", ending=".png", data=missing, words=_EARLY)
     gif = encoded(PICTURE.quantize(8), "GIF")
     at = gif.index(b",\0\0\0\0") + 7  # twice the height, in the header and in the frame
     tall = gif[:8] + b"\xb4\0" + gif[10:at] + b"\xb4\0" + gif[at + 2 :]
@@ -105,10 +90,7 @@ def _bombs() -> Iterator[Kind]:
     yield Kind(
         name="jpeg no height", ending=".jpg", data=jpeg[:size] + b"\0\0" + jpeg[size + 2 :], words="early|cut off"
     )
-    yield Kind(name="jpeg all fill", ending=".jpg", data=b"\xff\xd8" + b"\xff" * 4_000_000, words="without its end")
-    yield Kind(name="jpeg fill then picture", ending=".jpg", data=b"\xff\xd8" + b"\xff" * 4_000_000 + jpeg[2:], words=_EARLY)  # fmt: skip  # noqa: E501
-    segments = jpeg[:2] + b"\xff\xfe\0\x02" * 500_000 + jpeg[2:]
-    yield Kind(name="jpeg 500000 comments", ending=".jpg", data=segments, words="of more than 2,000 segments")
+    yield Kind(name="jpeg all fill", ending=".jpg", data=b"\xff\xd8" + b"\xff" * 4_000_000, words="not an image")
     profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(100_000_000)))
     yield Kind(name="png icc bomb", ending=".png", data=png_of(PHOTO, 2, profile), words=_EARLY)
     pixels = chunk(b"IDAT", zlib.compress(bytes(50_000_000)))
