@@ -36,7 +36,7 @@ def refusal(study, *lines, against=None):
 OF_SEARCH = (("table", "search"), ("metric", "recall@1"))
 MISTAKES = {
     "table": ([("table", "serach"), ("at_least", 1)], "unknown table 'serach'; did you mean 'search'?"),
-    "no table": ([("metric", "recall@1"), ("at_least", 1)], "name its table: summary, tolerance, search"),
+    "no table": ([("metric", "recall@1"), ("at_least", 1)], "name its table: summary, differences, comparison, tol"),
     "key": ([*OF_SEARCH, ("augmentatoin", "blur"), ("at_least", 1)], "unknown key 'augmentatoin'; did you mean"),
     "key of another table": ([*OF_SEARCH, ("family", "blur"), ("at_least", 1)], "unknown key 'family'"),
     "column": ([*OF_SEARCH, ("column", "ci_low"), ("at_least", 1)], "unknown column 'ci_low'. Known: value"),
