@@ -1,10 +1,12 @@
 """What a lower precision costs and saves on this machine; `precision` auto is chosen by it."""
 
 import logging
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
+import torch
 
 from embedshift.arrays import Pixels
 from embedshift.config import Precision
@@ -14,9 +16,6 @@ from embedshift.encoders.timing import FASTER, timed, views_in
 from embedshift.errors import reason
 from embedshift.statistics.vectors import cosine
 
-if TYPE_CHECKING:
-    from embedshift.encoders.module import ModuleEncoder
-
 log = logging.getLogger(__name__)
 
 # The largest cosine distance of embeddings to those in float32 with which `precision` auto takes a lower one.
@@ -24,6 +23,21 @@ LARGEST_ERROR = 0.01
 IMAGES = 4
 # Number of timed passes in each precision, and the seconds of one.
 TURNS, PASS = 3, 0.1
+
+
+class CastableEncoder(Protocol):
+    """An encoder whose passes can use another precision for a while."""
+
+    name: str
+    device: torch.device
+    size: int
+
+    @property
+    def grid(self) -> tuple[int, int] | None: ...
+
+    def at_precision(self, precision: Precision) -> AbstractContextManager[None]: ...
+
+    def __call__(self, views: Pixels) -> EncoderOutput: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +57,7 @@ class Cost:
         )
 
 
-def fastest_precision(encoder: "ModuleEncoder") -> Precision:
+def fastest_precision(encoder: CastableEncoder) -> Precision:
     """Returns the fastest precision whose embeddings are close to float32, and logs one line about the measurement."""
     lower: tuple[Precision, ...] = ("bfloat16", "float16") if encoder.device.type == "cuda" else ("bfloat16",)
     best: Precision = "float32"
@@ -61,7 +75,7 @@ def fastest_precision(encoder: "ModuleEncoder") -> Precision:
     return best
 
 
-def warn_if_slower(encoder: "ModuleEncoder", precision: Precision) -> None:
+def warn_if_slower(encoder: CastableEncoder, precision: Precision) -> None:
     """Logs a warning if a requested precision is slower than float32 on this CPU."""
     if encoder.device.type == "cpu" and (time := measure_cost(encoder, precision).time) > FASTER:
         log.warning(
@@ -70,7 +84,7 @@ def warn_if_slower(encoder: "ModuleEncoder", precision: Precision) -> None:
         )  # fmt: skip
 
 
-def measure_cost(encoder: "ModuleEncoder", low: Precision) -> Cost:
+def measure_cost(encoder: CastableEncoder, low: Precision) -> Cost:
     """Times passes in float32 and in a lower precision, in turns, and compares their embeddings."""
     keep_memory()
     images = _images(IMAGES, encoder.size)
