@@ -1,9 +1,9 @@
-"""Shares of heads: do they add up, and what do they cost?
+"""Contributions of heads: do they add up, and what do they cost?
 
 usage: python benchmarks/heads.py PHOTOS [--every 8]
 
 Measures the bundled encoder twice on the same drawn views, image by image in turns, without and with `heads`. Ends with
-exit code 1 where shares do not add up to 1 within 1e-4, or cost more than a tenth of the encoder's time.
+exit code 1 where contributions do not add up to 1 within 1e-4, or cost more than a tenth of the encoder's time.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from embedshift.config import Json, make_config
 from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.kept import Kept
-from embedshift.pipeline.prepare import Prepared, prepared
+from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.pipeline.shard import measure_shards
 from embedshift.sources import Shard
 from machine import describe_machine
@@ -45,19 +45,19 @@ def main() -> None:
         rows = pl.concat(tables).filter(pl.col("view") != "original")
         off = _off(rows)
         ratio = seconds[:, 1].sum() / seconds[:, 0].sum()
-        print(f"{len(drawn)} photos, {rows.height} views: shares add up to 1 within {off:.1e}")
+        print(f"{len(drawn)} photos, {rows.height} views: contributions add up to 1 within {off:.1e}")
         print(f"CPU time with heads: {ratio:.3f} of that without; image by image {_quartiles(seconds)}")
-        _shares(rows)
+        _contributions(rows)
     print(describe_machine())
     sys.exit(0 if off < SUMS_TO and ratio < MOST else 1)
 
 
-def _drawn(study: Prepared) -> Iterator[object]:
+def _drawn(study: StudyContext) -> Iterator[object]:
     for sample in study.samples:
         yield draw_image(sample, study.source, study.plan)
 
 
-def _measure(drawn: list[DrawnImage], *studies: Prepared) -> tuple[Array, list[pl.DataFrame]]:
+def _measure(drawn: list[DrawnImage], *studies: StudyContext) -> tuple[Array, list[pl.DataFrame]]:
     """CPU seconds `[images, studies]`, and the rows of the last study."""
     seconds, tables = [], []
     for place, image in enumerate(drawn):
@@ -88,7 +88,7 @@ def _off(rows: pl.DataFrame) -> float:
     return float(np.abs(total - 1).max())
 
 
-def _shares(rows: pl.DataFrame) -> None:
+def _contributions(rows: pl.DataFrame) -> None:
     """What the last block carries, by augmentation."""
     depth = len(rows["mlps"][0])
     heads, mlps = _lists(rows, "heads"), _lists(rows, "mlps")
@@ -97,7 +97,7 @@ def _shares(rows: pl.DataFrame) -> None:
     weights = 1 - pl.col("cosine_similarity")
     table = table.with_columns(rows["cosine_similarity"])
     with pl.Config(tbl_rows=-1, float_precision=2, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
-        print("shares, each view weighted by its shift:")
+        print("contributions, each view weighted by its shift:")
         print(
             table.group_by("view", maintain_order=True).agg(
                 (pl.col(name) * weights).sum() / weights.sum() for name in ("last block", "all MLPs")

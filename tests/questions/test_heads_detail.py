@@ -23,12 +23,12 @@ IMAGES, DRAWS, CELLS = 12, 2, 4
 
 def base(seed=0):
     rng = np.random.default_rng(seed)
-    shares = {name: rng.normal(size=(IMAGES, DRAWS, K)) for name in NAMES}
-    return headed(shares, {name: 1 - rng.lognormal(-3, 1, (IMAGES, DRAWS)) for name in NAMES}, SHAPE)
+    contributions = {name: rng.normal(size=(IMAGES, DRAWS, K)) for name in NAMES}
+    return headed(contributions, {name: 1 - rng.lognormal(-3, 1, (IMAGES, DRAWS)) for name in NAMES}, SHAPE)
 
 
 def with_tokens():
-    """One view of noise has no shares: null; one has NaN."""
+    """One view of noise has no contributions: null; one has NaN."""
     rng, rows = np.random.default_rng(1), base()
     count = rows.select(pl.len()).collect().item()
     made = {name: rng.normal(size=(count, 1 + CELLS)) for name in ("tokens_pattern", "tokens_values")}
@@ -49,16 +49,16 @@ def weighted(rows, name, numbers):
 def test_tokens_against_a_loop():
     rows = with_tokens()
     table = head_tokens(rows, NAMES, seed=0)
-    assert table.columns == ["augmentation", "term", "share", "ci_low", "ci_high"]
+    assert table.columns == ["augmentation", "term", "contribution", "ci_low", "ci_high"]
     assert table.select("augmentation", "term").rows() == [(n, t) for n in NAMES for t in ("pattern", "values")]
     for name in NAMES:
         wanted = weighted(
             rows, name, lambda row: row["tokens_pattern"] and [sum(row["tokens_pattern"]), sum(row["tokens_values"])]
         )
         found = table.filter(augmentation=name)
-        np.testing.assert_allclose(found["share"], wanted, rtol=1e-6)
-        assert (found["ci_low"] < found["share"]).all()
-        assert (found["share"] < found["ci_high"]).all()
+        np.testing.assert_allclose(found["contribution"], wanted, rtol=1e-6)
+        assert (found["ci_low"] < found["contribution"]).all()
+        assert (found["contribution"] < found["ci_high"]).all()
 
 
 def moments(images=20, blocks=2, heads=3, width=4, texts=6):
@@ -119,6 +119,6 @@ def test_without_details_there_are_no_tables_and_figures(tmp_path):
         assert name not in study.table_names
     with pytest.raises(EmbedshiftError, match="no head_tokens here: it needs `heads_tokens`"):
         study.table("head_tokens")
-    assert not FIGURES["head_tokens"].possible(FigureInput(study.reader()))
-    with pytest.raises(EmbedshiftError, match="no shares of tokens; run it with `heads_tokens`"):
+    assert not FIGURES["head_tokens"].is_available(FigureInput(study.reader()))
+    with pytest.raises(EmbedshiftError, match="no contributions of tokens; run it with `heads_tokens`"):
         study.figure("head_tokens")

@@ -104,9 +104,9 @@ def test_tokens_sum_to_the_heads_of_the_last_block(tokens):
     assert len(table) == 2 * len(tokens.augmentations)
     for name in tokens.augmentations:
         last = heads.filter(pl.col("augmentation") == name, pl.col("layer") == 3, pl.col("part") != "mlp")[
-            "share"
+            "contribution"
         ].sum()
-        assert table.filter(augmentation=name)["share"].sum() == pytest.approx(last, abs=1e-5)
+        assert table.filter(augmentation=name)["contribution"].sum() == pytest.approx(last, abs=1e-5)
     rows = tokens.rows().filter(pl.col("view") != ORIGINAL).collect()
     for row in rows.iter_rows(named=True):
         assert len(row["tokens_pattern"]) == len(row["tokens_values"]) == 1 + 16
@@ -144,11 +144,11 @@ def test_the_report_shows_tokens(tokens):
     section = section_of(tokens, "head_tokens")
     assert "token values" in section
     assert 'alt="Attention weights or token values: what carries the shift"' in section
-    share = tokens.table("head_tokens").filter(augmentation="noise", term="pattern")["share"].item()
+    contribution = tokens.table("head_tokens").filter(augmentation="noise", term="pattern")["contribution"].item()
     row = section[section.index("token values</th>") :]
     row = row[row.index("<bdi>noise</bdi>") :].split("</tr>")[0]
     shown = row.split('class="number">')[1].split(" %")[0].replace("−", "-")
-    assert float(shown) == pytest.approx(100 * share, abs=0.06)
+    assert float(shown) == pytest.approx(100 * contribution, abs=0.06)
     assert "The maps show" in section
     with pytest.raises(embedshift.EmbedshiftError, match="no image to show, because the source images are missing"):
         FIGURES["head_tokens"].draw(FigureInput(tokens.reader()))

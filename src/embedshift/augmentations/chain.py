@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chain:
-    """Augmentations applied one after the other: a callable `(image, rng) -> view`.
-
-    Args:
-        steps: Each step gets the output of the previous one. Step i is drawn with the i-th integer from `rng`.
-    """
+    """Augmentations applied one after the other: a callable `(image, rng) -> view`."""
 
     steps: "tuple[Augmentation, ...]"
 

@@ -19,25 +19,7 @@ REACH, RANK = 4 * SIGMA, 24
 
 
 def elastic(side: int, alpha: float, rng: np.random.Generator) -> Floats:
-    """Returns the place that each pixel shows: its own place, moved by smoothed noise.
-
-    Normal noise is divided by its largest value, blurred by a Gaussian of 60 pixels that repeats the border, and
-    multiplied by `alpha`. As in albumentations 2.0.8, the horizontal and the vertical field are stacked while they are
-    blurred, so that they mix where they meet. The displacement equals albumentations' to 4e-6 pixels.
-
-    Args:
-        side: S, in pixels.
-        alpha: Factor of the fields, in pixels.
-        rng: Draws the noise.
-
-    Returns:
-        Places, x before y, in pixels, float32 `[S, S, 2]`.
-
-    Example:
-        >>> moved = elastic(224, 30, np.random.default_rng(0)) - grid(224)
-        >>> bool(0.1 < np.hypot(*np.moveaxis(moved, 2, 0)).mean() < 0.7)
-        True
-    """
+    """Returns the place that each pixel shows: its own place, moved by smoothed noise."""
     noise = rng.standard_normal((2, side, side), dtype=np.float32)
     noise /= np.abs(noise).max()
     smooth = _blurred(noise.reshape(2 * side, side), side) * np.float32(alpha)
@@ -70,10 +52,7 @@ def _blurred(fields: Floats, side: int) -> Floats:
 
 @functools.cache
 def _factors(side: int) -> tuple[Floats, Floats]:
-    """Returns two matrices whose product is the Gaussian, `[side, RANK]` and `[RANK, side]`, up to float32's rounding.
-
-    The first spans the columns of the Gaussian, as random mixtures of them do (Halko, Martinsson and Tropp 2011).
-    """
+    """Two matrices whose product is the Gaussian, `[side, RANK]` and `[RANK, side]`, up to float32's rounding."""
     blur = _blur(side).astype(np.float64)
     basis = np.linalg.qr(blur @ np.random.default_rng(0).standard_normal((side, min(side, RANK))))[0]
     return basis.astype(np.float32), (basis.T @ blur).astype(np.float32)

@@ -28,17 +28,7 @@ TURNS, MOST, PART = 7, 10, 1 / 20
 
 
 class PackedWeights(TorchFunctionMode):
-    """Inside the context a module's linear layers and patch embeddings run through oneDNN with packed weights.
-
-    While torch compiles, only float32 products are replaced, since the compiler packs other weights itself.
-
-    Args:
-        module: The module, on the CPU, with its weights already cast. Later changes of its weights have no effect.
-        dtype: Dtype of matrix products, float32 or bfloat16; weights of another dtype stay with torch.
-
-    Raises:
-        RuntimeError: torch was built without oneDNN, or the CPU cannot compute in bfloat16.
-    """
+    """Inside the context a module's linear layers and patch embeddings run through oneDNN with packed weights."""
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -118,19 +108,7 @@ def packed_is_faster(
     batch: int,
     rounding: float,
 ) -> bool:
-    """Times an encoder's pass with and without packed weights, in turns, where a run takes more than a minute.
-
-    Args:
-        encode: The pass with torch's own kernels.
-        pack: Packs the encoder's weights.
-        size: Side of the encoder's input in pixels.
-        views: Number of views of the run.
-        batch: Number of views per pass.
-        rounding: Largest difference of two equal outputs, as a fraction of the largest value.
-
-    Raises:
-        RuntimeError: As in `PackedWeights`.
-    """
+    """Times an encoder's pass with and without packed weights, in turns, where a run takes more than a minute."""
     keep_memory()  # as a study does: it is a large part of the time of some kernels
     images = noise(2, size)
     encode(images)

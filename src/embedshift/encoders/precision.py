@@ -28,14 +28,7 @@ TURNS, PASS = 3, 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a lower precision costs and saves.
-
-    Args:
-        time: Seconds per pass as a multiple of those in float32.
-        largest: Largest cosine distance between an embedding and its float32 version; None = not measured, because the
-            precision is slower, or not finite.
-        mean: Mean of these distances.
-    """
+    """What a lower precision costs and saves."""
 
     time: float
     largest: float | None = None
@@ -78,12 +71,7 @@ def warn_if_slower(encoder: "ModuleEncoder", precision: Precision) -> None:
 
 
 def measure_cost(encoder: "ModuleEncoder", low: Precision) -> Cost:
-    """Times passes in float32 and in a lower precision, in turns, and compares their embeddings.
-
-    Args:
-        encoder: The encoder, its weights in float32.
-        low: The lower precision.
-    """
+    """Times passes in float32 and in a lower precision, in turns, and compares their embeddings."""
     keep_memory()
     images = _images(IMAGES, encoder.size)
 

@@ -19,15 +19,7 @@ FEED_FORWARD = ("mlp", "ffn", "feed_forward")
 
 
 class ClassTokenShortcut:
-    """Inside the context, the feed-forward network of the last block computes only the first token.
-
-    After the attention of the last block nothing mixes the tokens any more. If only the class token is read, the others
-    need not be computed. The sum with the residual broadcasts, so that the other tokens then hold nonsense.
-    `exact_shortcut` tests whether an encoder reads none of them.
-
-    Args:
-        block: The last block; its feed-forward network has one of the usual names.
-    """
+    """Inside the context, the feed-forward network of the last block computes only the first token."""
 
     def __init__(self, block: nn.Module) -> None:
         self.on = False
@@ -66,14 +58,7 @@ class ClassTokenShortcut:
 def exact_shortcut(
     block: nn.Module, encode: Callable[[Pixels], EncoderOutput], views: Pixels, output: EncoderOutput
 ) -> ClassTokenShortcut | None:
-    """Returns the shortcut of a block if it leaves embedding and attention unchanged, else None.
-
-    Args:
-        block: The last block of an encoder with a class token.
-        encode: The encoder's pass.
-        views: Random images.
-        output: What the pass gives for them, in float32, which distinguishes values that a lower precision would merge.
-    """
+    """Returns the shortcut of a block if it leaves embedding and attention unchanged, else None."""
     shortcut = ClassTokenShortcut(block)
     if not shortcut:
         return None

@@ -21,13 +21,7 @@ _PADDING = b"\xff\x00" * 8
 
 @dataclass(frozen=True)
 class Jpeg:
-    """Where a JPEG's scans end, and their number.
-
-    Args:
-        end: Place of the end marker.
-        frame: The second byte of its frame's marker.
-        scans: Number of scans; each holds some of the coefficients.
-    """
+    """Where a JPEG's scans end, and their number."""
 
     end: int
     frame: int
@@ -35,14 +29,7 @@ class Jpeg:
 
 
 def inspected(data: bytes) -> Jpeg:
-    """Reads the markers.
-
-    Args:
-        data: Bytes that begin as a JPEG does.
-
-    Raises:
-        EmbedshiftError: There is no end marker, or the scans do not hold all coefficients.
-    """
+    """Reads the markers."""
     frame, scans = 0, 0
     missing: dict[int, list[int]] = {}
     at = 2
@@ -70,19 +57,7 @@ def inspected(data: bytes) -> Jpeg:
 
 
 def load(image: ImageFile.ImageFile, data: bytes, jpeg: Jpeg) -> None:
-    """Loads the pixels, and checks that the last scan reaches the last block.
-
-    With an end marker, a decoder fills missing blocks. Without it, the decoder waits for more bytes as long as a block
-    is missing. So this function replaces the marker by some ones, which are no valid code.
-
-    Args:
-        image: The image that Pillow opened, from all its bytes or from `without_end`.
-        data: All its bytes.
-        jpeg: The result of `inspected`.
-
-    Raises:
-        EmbedshiftError: A block is missing.
-    """
+    """Loads the pixels, and checks that the last scan reaches the last block."""
     if jpeg.frame not in _HUFFMAN or _is_plain(jpeg):
         image.load()
         return

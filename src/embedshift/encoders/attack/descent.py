@@ -26,15 +26,7 @@ def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int)
 
 
 def apgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
-    """Returns the pixels with the lowest loss of all steps of APGD (Croce and Hein 2020, Algorithm 1).
-
-    Args:
-        loss: Pixels `[1, 3, S, S]` → a number.
-        start: Pixels within the budget.
-        original: The centre of the budget.
-        budget: The set of allowed pixels.
-        steps: Number of steps.
-    """
+    """Returns the pixels with the lowest loss of all steps of APGD (Croce and Hein 2020, Algorithm 1)."""
     size, checked = 2 * budget.radius, set(checkpoints(steps))
     before = here = best = start
     value, gradient = value_and_gradient(loss, here)

@@ -18,13 +18,7 @@ METHODS = {"pgd": pgd, "apgd": apgd}
 
 @dataclass(frozen=True)
 class AttackResult:
-    """An image that an attack made.
-
-    Args:
-        picture: uint8 `[S, S, 3]`, within the budget.
-        cosine: The cosine between its embedding and the reference.
-        method: "pgd" or "apgd".
-    """
+    """An image that an attack made."""
 
     picture: Pixels
     cosine: float
@@ -32,18 +26,7 @@ class AttackResult:
 
 
 def worst(goal: Goal, original: Pixels, budget: Budget, *, steps: int, seed: int) -> AttackResult:
-    """Returns the image that reaches a goal best.
-
-    With a purifier only APGD is used: gradients then ignore the purifier, and PGD keeps its last step even if it is
-    bad, whereas APGD keeps the best.
-
-    Args:
-        goal: The goal.
-        original: uint8 `[S, S, 3]`.
-        budget: The set of allowed images.
-        steps: Steps of each method.
-        seed: Decides the start.
-    """
+    """Returns the image that reaches a goal best."""
     middle = as_pixels(original)
     start = budget.start(middle, seed)
     results: list[AttackResult] = []

@@ -15,7 +15,7 @@ from embedshift.encoders.attack.budget import Budget
 from embedshift.encoders.attack.goal import Embed, Goal, reference_of
 from embedshift.encoders.attack.worst import worst
 from embedshift.errors import EmbedshiftError, cause
-from embedshift.sources import Sample, images
+from embedshift.sources import ImageRef, images
 from embedshift.sources.attacked import FILE, ORIGINALS, AttackedImage, AttackedVariant, file_of, hash_of
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure, write_whole
@@ -29,16 +29,7 @@ _HIDDEN = re.compile(rf"\.(.+\.png|{re.escape(FILE)})\.\d+")
 
 @dataclass(frozen=True)
 class Attacker:
-    """Attacks images, one after the other.
-
-    Args:
-        embed: The function that `ModuleEncoder.differentiable` gives.
-        target: The image to move towards, uint8 `[S, S, 3]`; None = away from the image itself.
-        steps: Steps of each method.
-        seed: Seed of the attack.
-        variants: The variants to make of each image.
-        folder: The attack's folder.
-    """
+    """Attacks images, one after the other."""
 
     embed: Embed
     target: Pixels | None
@@ -47,14 +38,8 @@ class Attacker:
     variants: Collection[AttackedVariant]
     folder: Path
 
-    def attack(self, sample: Sample, original: Pixels, before: AttackedImage | None) -> AttackedImage | Failure:
-        """Stores the original and its variants.
-
-        Args:
-            sample: The image.
-            original: The image at the encoder's size, uint8 `[S, S, 3]`.
-            before: Earlier results for the image; undamaged files are kept.
-        """
+    def attack(self, sample: ImageRef, original: Pixels, before: AttackedImage | None) -> AttackedImage | Failure:
+        """Stores the original and its variants."""
         try:
             return self._attacked(sample.image_id, original, before)
         except EmbedshiftError as error:

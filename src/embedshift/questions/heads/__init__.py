@@ -24,7 +24,7 @@ QUESTIONS.add(
     Question(
         __name__,
         "Which heads and layers carry the shift?",
-        place=72,
+        order=72,
         switches=Switches,
         is_asked=lambda switches: switches.heads or switches.heads_tokens or switches.bank is not None,
         figures=FIGURES,

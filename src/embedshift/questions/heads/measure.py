@@ -1,4 +1,4 @@
-"""The shares of a view's shift that heads, feed-forward networks and input carry, received from the encoder."""
+"""The contributions of a view's shift that heads, feed-forward networks and input carry, received from the encoder."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -7,27 +7,19 @@ from typing import TYPE_CHECKING
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.pipeline.measure import Asked, Column, Measure, Sums
+from embedshift.pipeline.measure import Column, Measure, StudySwitches, Sums
 from embedshift.questions.heads import Switches
 from embedshift.questions.heads.words import HeadMoments, WordSpace
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.plan import Plan
-    from embedshift.sources import Sample
+    from embedshift.sources import ImageRef
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderHeads:
-    """What the measure needs to know of the loaded encoder.
-
-    Args:
-        layers: Number of layers L.
-        heads: Number of heads H of each layer.
-        cells: Number of cells of the patch grid.
-        bank: The texts that name heads; empty without a text tower.
-        space: How heads are compared with the texts; None without a text tower.
-    """
+    """What the measure needs to know of the loaded encoder."""
 
     layers: int
     heads: int
@@ -37,19 +29,11 @@ class EncoderHeads:
 
 
 class MEASURE(Measure):
-    """The split of every shift.
-
-    Attributes:
-        encoder: What is known of the encoder; None until it is loaded.
-        tokens: Whether the last block's heads are also split by token.
-        images: Number of images of the study.
-        first: Id of the study's first image.
-        keeps_texts: Whether the current shard keeps the vectors of the texts.
-    """
+    """The split of every shift."""
 
     in_float32 = True
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StudySwitches) -> None:
         super().__init__(asked)
         config = asked.config
         settings = config.of(Switches)
@@ -68,7 +52,7 @@ class MEASURE(Measure):
         measure.encoder = encoder
         return measure
 
-    def for_shard(self, samples: "Sequence[Sample]") -> "MEASURE":
+    def for_shard(self, samples: "Sequence[ImageRef]") -> "MEASURE":
         """Returns the measure for one shard; the shard with the study's first image keeps the vectors of the texts."""
         measure = copy.copy(self)
         measure.keeps_texts = any(sample.image_id == self.first for sample in samples)
@@ -80,7 +64,7 @@ class MEASURE(Measure):
         return ("heads",)
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Returns the columns of shares of a view's shift, which add up to 1."""
+        """Returns the columns of contributions of a view's shift, which add up to 1."""
         assert self.encoder is not None, "the encoder is loaded before"
         lists = {"heads": self.encoder.layers * self.encoder.heads, "mlps": self.encoder.layers}
         numbers = ["head_input", "head_pattern", "head_rest"]

@@ -14,7 +14,7 @@ from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.heads import unpacked
 from embedshift.encoders.dissection.parts import Parts
-from embedshift.encoders.dissection.split import Shares, parts_of, split
+from embedshift.encoders.dissection.split import HeadContributions, parts_of, split
 from embedshift.encoders.dissection.tokens import by_tokens
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.spec import EncoderSpec
@@ -23,7 +23,7 @@ from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.measure import Observer
 from embedshift.questions.heads.bank import bank_and_space
 from embedshift.questions.heads.measure import MEASURE, EncoderHeads
-from embedshift.sources import Sample
+from embedshift.sources import ImageRef
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +56,12 @@ class OBSERVER(Observer):
             return measure.with_encoder(heads)
         return measure.with_encoder(replace(heads, bank=bank, space=space))
 
-    def begin(self, measure: MEASURE, samples: Sequence[Sample]) -> MEASURE:
+    def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
         """Returns the measure for one shard."""
         return measure.for_shard(samples)
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
-        """Returns the shares of each view's shift."""
+        """Returns the contributions of each view's shift."""
         pairs = self._pairs(image, output.observed["heads"])
         columns = _joined(_columns(split(self.anatomy, original, views)) for original, views in pairs)
         return columns | self._tokens(image) if measure.tokens else columns
@@ -79,12 +79,12 @@ class OBSERVER(Observer):
         return _joined(self._token_columns(original, views) for original, views in _pixels(image))
 
     def _token_columns(self, original: Tensor, views: Tensor) -> dict[str, Tensor]:
-        shares = by_tokens(self.anatomy, original, views)
+        contributions = by_tokens(self.anatomy, original, views)
         # Not -self.cells, which is all where there are none.
-        start = shares.pattern.shape[1] - self.cells
+        start = contributions.pattern.shape[1] - self.cells
         return {
             name: torch.cat([tokens[:, :start].sum(dim=1, keepdim=True), tokens[:, start:]], dim=1)
-            for name, tokens in (("tokens_pattern", shares.pattern), ("tokens_values", shares.values))
+            for name, tokens in (("tokens_pattern", contributions.pattern), ("tokens_values", contributions.values))
         }
 
     def _pairs(self, image: DrawnImage, kept: Floats) -> Iterator[tuple[Sequence[Parts], Sequence[Parts]]]:
@@ -112,6 +112,10 @@ def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Values]:
     return {name: torch.cat([part[name] for part in columns]).cpu().numpy() for name in columns[0]}
 
 
-def _columns(shares: Shares) -> dict[str, Tensor]:
-    numbers = {"head_input": shares.input, "head_pattern": shares.pattern, "head_rest": shares.rest}
-    return {"heads": shares.heads.flatten(1), "mlps": shares.mlps, **numbers}
+def _columns(contributions: HeadContributions) -> dict[str, Tensor]:
+    numbers = {
+        "head_input": contributions.input,
+        "head_pattern": contributions.pattern,
+        "head_rest": contributions.rest,
+    }
+    return {"heads": contributions.heads.flatten(1), "mlps": contributions.mlps, **numbers}

@@ -15,7 +15,7 @@ from embedshift.pipeline.measure import Observer
 from embedshift.questions.text.measure import MEASURE, TextVectors
 from embedshift.questions.text.texts import TEMPLATES, has_caption
 from embedshift.registry import fingerprint
-from embedshift.sources import Sample
+from embedshift.sources import ImageRef
 from embedshift.statistics.vectors import direction, unit
 
 
@@ -42,7 +42,7 @@ class OBSERVER(Observer):
         dim = self.encoder.dim
         return measure.with_vectors(TextVectors(tower=tower, dim=dim, classes=classes, directions=directions))
 
-    def begin(self, measure: MEASURE, samples: Sequence[Sample]) -> MEASURE:
+    def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
         """Adds the vectors of the captions of one shard's images."""
         captioned = [sample for sample in samples if has_caption(sample)] if measure.texts.captions else []
         if not captioned:
@@ -52,11 +52,7 @@ class OBSERVER(Observer):
         return measure.with_vectors(replace(measure.vectors, captions=captions))
 
     def encode(self, texts: Sequence[str]) -> Values:
-        """Returns vectors of N texts, float64 `[N, dim]`.
-
-        Raises:
-            UsageError: They are not in the space of the encoder's embedding.
-        """
+        """Returns vectors of N texts, float64 `[N, dim]`."""
         vectors = np.asarray(self.read(list(texts)), np.float64)
         if vectors.shape != (len(texts), self.encoder.dim):
             raise UsageError(
