@@ -58,7 +58,7 @@ def printed(folder, cli, capsys, monkeypatch):
 COMMANDS = [
     ("compare", "a", "b"),
     ("compare", "a", "b", "c"),
-    ("search", "a", "--false_match_rate", "0.1"),
+    ("search", "a", "--false-match-rate", "0.1"),
     ("check", "a"),
     ("verify", "a"),
 ]

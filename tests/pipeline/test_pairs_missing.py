@@ -69,7 +69,7 @@ def test_other_tables_skip_the_view(lacking, whole):
     study, without = lacking
     shifts, few, full = (each.table("shifts") for each in (study, without, whole))
     assert shifts["images"].to_list() == [COUNT, COUNT - 1]
-    own = ["shared", "null", "split_half"]
+    own = ["resultant", "resultant_by_chance", "split_half"]
     assert_frame_equal(shifts.filter(augmentation="q50").select(own), full.filter(augmentation="q50").select(own))
     assert_frame_equal(
         shifts.filter(augmentation="q10").select(own), few.filter(augmentation="q10").select(own), rel_tol=1e-5

@@ -35,7 +35,7 @@ def which_differ(*arguments) -> list[str]:
 
 
 def which_images(moved) -> list[str]:
-    return paragraphs("moved/answer.html.j2", largest_of(moved, ImageNaming({})))
+    return paragraphs("examples/answer.html.j2", largest_of(moved, ImageNaming({})))
 
 
 def test_names_the_ends_whatever_the_order_of_the_rows():

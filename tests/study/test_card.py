@@ -59,7 +59,7 @@ def parsed(text):
 
 def test_the_table_has_the_relative_shifts_of_the_summary_the_furthest_first(study):
     headings, _, *rows = cells(study.card())
-    assert headings == ["augmentation", "relative_shift", "95 % interval", "found first by a search", "95 % interval"]
+    assert headings == ["augmentation", "relative shift", "95 % interval", "found first by a search", "95 % interval"]
     summary = {row["augmentation"]: row for row in study.summary().filter(metric=COSINE).iter_rows(named=True)}
     recall = {row["augmentation"]: row for row in study.search().filter(metric="recall@1").iter_rows(named=True)}
     shown = [row[0].replace("\\_", "_") for row in rows]
@@ -94,7 +94,7 @@ def test_without_a_search_there_is_no_column_of_it(study, tmp_path, monkeypatch)
     from embedshift.study.exports import card
 
     monkeypatch.setattr(card, "_recall", lambda reader: {})
-    assert cells(study.card())[0] == ["augmentation", "relative_shift", "95 % interval"]
+    assert cells(study.card())[0] == ["augmentation", "relative shift", "95 % interval"]
 
 
 def test_no_name_is_markup(tmp_path):

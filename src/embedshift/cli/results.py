@@ -112,7 +112,7 @@ def _heading(metric: str) -> str:
 
 
 def _level(level: int) -> str:
-    return f"relative shift at\nlevel {level}"
+    return f"shift at\nlevel {level}"
 
 
 def legend(study: Study) -> Iterator[str]:
