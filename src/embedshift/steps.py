@@ -100,7 +100,7 @@ def run_study(
         study_info(study, out, records, tables, complete=False).write(out)
         with find_map(config.engine) as over:
             # Workers on other machines need the absolute path.
-            tables = write_tables(Reader(out.absolute() if config.engine == "ray" else out, over=over))
+            tables = write_tables(Reader(out.absolute() if config.engine == "ray" else out, ordered_map=over))
         if copied := copies(Reader(out)):
             log.warning(copies_line(copied))
         study_info(study, out, records, tables, complete=True).write(out)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 from embedshift.statistics.resamples import RESAMPLES, RESAMPLES_OF_MANY, studentised
-from embedshift.statistics.sample import Estimates, of_values
+from embedshift.statistics.sample import Estimates, estimates_from_values
 
 # Below this number of images there is no interval, and no sentence that ranks.
 LEAST_IMAGES = 8
@@ -42,16 +42,16 @@ def mean_interval(
         differ.
 
     Example:
-        >>> from embedshift.statistics.sample import of_values
-        >>> ends = mean_interval(of_values(np.arange(20.0)[:, None]), seed=0)
+        >>> from embedshift.statistics.sample import estimates_from_values
+        >>> ends = mean_interval(estimates_from_values(np.arange(20.0)[:, None]), seed=0)
         >>> [round(end.item(), 1) for end in ends]
         [6.9, 12.4]
     """
     least, most = (np.broadcast_to(np.asarray(bound, np.float64), sample.mean.shape) for bound in (low, high))
     ends = _bootstrap_t(sample, seed)
-    for places, part in sample.of_those_that_have(LEAST_IMAGES):
-        for end, own in zip(ends, _bootstrap_t(part, seed), strict=True):
-            end[places] = own + (sample.mean[places] - part.mean)
+    for columns, part in sample.incomplete_columns(LEAST_IMAGES):
+        for end, column_end in zip(ends, _bootstrap_t(part, seed), strict=True):
+            end[columns] = column_end + (sample.mean[columns] - part.mean)
     below, above = ends_or_nan(sample, *ends)
     return np.maximum(below, least), np.minimum(above, most)
 
@@ -81,7 +81,7 @@ def equal_tailed(value: Values, error: Values, deviations: Values) -> tuple[Valu
     above = np.quantile(deviations, 1 - tail, axis=0, method="higher")
     below = np.quantile(deviations, tail, axis=0, method="lower")
     with np.errstate(invalid="ignore"):
-        low, high = (np.where(error > 0, value - each * error, value) for each in (above, below))
+        low, high = (np.where(error > 0, value - deviation * error, value) for deviation in (above, below))
     return low, high
 
 
@@ -119,8 +119,8 @@ def proportion_interval(sample: Estimates) -> tuple[Values, Values]:
         Lower and upper ends, `[K]` each; NaN if fewer than `LEAST_IMAGES` images have a value.
 
     Example:
-        >>> from embedshift.statistics.sample import of_values
-        >>> [round(end.item(), 3) for end in proportion_interval(of_values(np.zeros((50, 1))))]
+        >>> from embedshift.statistics.sample import estimates_from_values
+        >>> [round(end.item(), 3) for end in proportion_interval(estimates_from_values(np.zeros((50, 1))))]
         [0.0, 0.071]
     """
     p, n = np.clip(sample.mean, 0.0, 1.0), sample.having
@@ -153,7 +153,7 @@ def clopper_pearson(found: ArrayLike, number: ArrayLike) -> tuple[Values, Values
     return low, high
 
 
-def of_jackknife(whole: Values, without: Iterable[Values]) -> tuple[Values, Values]:
+def jackknife_interval(whole: Values, without: Iterable[Values]) -> tuple[Values, Values]:
     """Returns 95 % intervals of numbers of a set by the jackknife: Student's t with B - 1 degrees for B parts.
 
     Args:
@@ -165,13 +165,13 @@ def of_jackknife(whole: Values, without: Iterable[Values]) -> tuple[Values, Valu
 
     Example:
         >>> parts = np.arange(8.0)
-        >>> ends = of_jackknife(parts.mean(), (np.delete(parts, part).mean() for part in range(8)))
+        >>> ends = jackknife_interval(parts.mean(), (np.delete(parts, part).mean() for part in range(8)))
         >>> [round(end.item(), 3) for end in ends]
         [1.452, 5.548]
     """
     count, first, second = 0, np.zeros(np.shape(whole)), np.zeros(np.shape(whole))
-    for each in without:
-        off = each - whole
+    for number in without:
+        off = number - whole
         count, first, second = count + 1, first + off, second + off**2
     if count < 2:
         return np.full(np.shape(whole), np.nan), np.full(np.shape(whole), np.nan)
@@ -208,21 +208,22 @@ def simultaneous_intervals(
         resamples: Number of resamples.
 
     Example:
-        >>> from embedshift.statistics.sample import of_values
+        >>> from embedshift.statistics.sample import estimates_from_values
         >>> rng = np.random.default_rng(0)
-        >>> simultaneous_intervals(of_values(rng.normal([0.0, 3.0], 1.0, (50, 2))), seed=0).significant.tolist()
+        >>> sample = estimates_from_values(rng.normal([0.0, 3.0], 1.0, (50, 2)))
+        >>> simultaneous_intervals(sample, seed=0).significant.tolist()
         [False, True]
     """
     there = (sample.having >= LEAST_IMAGES) & np.isfinite(sample.mean)
     if not there.any():
         nothing = np.full(len(sample.mean), np.nan)
         return SimultaneousIntervals(nothing, nothing, np.zeros(len(nothing), bool))
-    places = np.flatnonzero(there)
-    t = np.abs(studentised(sample.columns(places), seed=seed, resamples=resamples))
-    found = bounded(t)
+    present = np.flatnonzero(there)
+    t = np.abs(studentised(sample.columns(present), seed=seed, resamples=resamples))
+    is_bounded = bounded(t)
     critical = np.full(len(there), np.inf)
-    if found.any():
-        critical[places[found]] = np.quantile(t[:, found].max(axis=1), LEVEL, method="higher")
+    if is_bounded.any():
+        critical[present[is_bounded]] = np.quantile(t[:, is_bounded].max(axis=1), LEVEL, method="higher")
     with np.errstate(invalid="ignore"):
         margin = np.where(sample.error > 0, critical * sample.error, 0.0)
         low, high = ends_or_nan(sample, sample.mean - margin, sample.mean + margin)
@@ -248,11 +249,12 @@ def bounded_interval(values: Values, least: float, most: float, *, seed: int) ->
         >>> [round(end.item(), 3) for end in bounded_interval(np.zeros((50, 1)), -1.0, 1.0, seed=0)]
         [-0.071, 0.071]
     """
-    low, high = mean_interval(of_values(values), seed=seed, low=least, high=most)
+    low, high = mean_interval(estimates_from_values(values), seed=seed, low=least, high=most)
     nothing = np.isnan(values)
     usual = np.nanmedian(np.where(nothing.all(axis=0), 0.0, values), axis=0)
     below, above = (
-        proportion_interval(of_values(np.where(nothing, np.nan, off)))[1] for off in (values < usual, values > usual)
+        proportion_interval(estimates_from_values(np.where(nothing, np.nan, off)))[1]
+        for off in (values < usual, values > usual)
     )
     differ = (~nothing & (values != usual)).sum(axis=0)
     has_bootstrap = (differ >= LEAST_IMAGES) & (high > low)

@@ -118,10 +118,10 @@ class Study(Exports):
 
     def __getattr__(self, name: str) -> Callable[..., pl.DataFrame]:
         """Returns the method of a question's table: `study.layers()` is `study.table("layers")`."""
-        known = {} if name.startswith("_") else known_tables()
-        if name not in known:
+        tables = {} if name.startswith("_") else known_tables()
+        if name not in tables:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return table_method(self.table, known[name].table)
+        return table_method(self.table, tables[name].table)
 
     def __dir__(self) -> Iterable[str]:
         return [*super().__dir__(), *known_tables()]
