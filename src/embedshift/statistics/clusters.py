@@ -91,7 +91,6 @@ class Branches:
 
 
 def branches(linkage: Values) -> Branches:
-    """Returns the lines of scipy's dendrogram."""
     drawn = scipy.cluster.hierarchy.dendrogram(linkage, no_plot=True)
     # scipy puts the leaves at 5, 15, 25 ...
     return Branches((np.array(drawn["icoord"]) - 5) / 10, np.array(drawn["dcoord"]), drawn["leaves"])

@@ -135,29 +135,29 @@ def proportion_interval(sample: Estimates) -> tuple[Values, Values]:
     return ends_or_nan(sample, *clopper_pearson(p * effective, effective))
 
 
-def clopper_pearson(found: ArrayLike, number: ArrayLike) -> tuple[Values, Values]:
+def clopper_pearson(successes: ArrayLike, number: ArrayLike) -> tuple[Values, Values]:
     """Returns Clopper and Pearson's 95 % interval of a proportion; the numbers need not be integers.
 
     Args:
-        found: How many of the values are 1.
+        successes: How many of the values are 1.
         number: Number of values, above 0.
 
     Example:
         >>> [round(end.item(), 3) for end in clopper_pearson(10, 10)]
         [0.692, 1.0]
     """
-    x, n, tail = np.asarray(found, np.float64), np.asarray(number, np.float64), (1 - LEVEL) / 2
+    x, n, tail = np.asarray(successes, np.float64), np.asarray(number, np.float64), (1 - LEVEL) / 2
     with np.errstate(invalid="ignore"):
         low = np.where(x > 0, scipy.special.betaincinv(x, n - x + 1, tail), 0.0)
         high = np.where(x < n, scipy.special.betaincinv(x + 1, n - x, 1 - tail), 1.0)
     return low, high
 
 
-def jackknife_interval(whole: Values, without: Iterable[Values]) -> tuple[Values, Values]:
+def jackknife_interval(full: Values, without: Iterable[Values]) -> tuple[Values, Values]:
     """Returns 95 % intervals of numbers of a set by the jackknife: Student's t with B - 1 degrees for B parts.
 
     Args:
-        whole: The numbers of the whole set, `[...]`.
+        full: The numbers of the full set, `[...]`.
         without: For each part, the numbers of the set without it, `[...]`.
 
     Returns:
@@ -169,15 +169,15 @@ def jackknife_interval(whole: Values, without: Iterable[Values]) -> tuple[Values
         >>> [round(end.item(), 3) for end in ends]
         [1.452, 5.548]
     """
-    count, first, second = 0, np.zeros(np.shape(whole)), np.zeros(np.shape(whole))
-    for number in without:
-        off = number - whole
+    count, first, second = 0, np.zeros(np.shape(full)), np.zeros(np.shape(full))
+    for partial in without:
+        off = partial - full
         count, first, second = count + 1, first + off, second + off**2
     if count < 2:
-        return np.full(np.shape(whole), np.nan), np.full(np.shape(whole), np.nan)
+        return np.full(np.shape(full), np.nan), np.full(np.shape(full), np.nan)
     variance = (count - 1) / count * (second - first**2 / count)
     margin = scipy.special.stdtrit(count - 1, (1 + LEVEL) / 2) * np.sqrt(np.maximum(variance, 0.0))
-    return np.asarray(whole - margin), np.asarray(whole + margin)
+    return np.asarray(full - margin), np.asarray(full + margin)
 
 
 @dataclass(frozen=True)

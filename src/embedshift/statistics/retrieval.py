@@ -27,8 +27,6 @@ Exactly = Callable[[int, Positions], Values]
 
 @dataclass(frozen=True)
 class Gallery:
-    """The vectors to search among."""
-
     vectors: Floats
     lengths: Values
 

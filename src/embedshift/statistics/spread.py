@@ -37,7 +37,7 @@ def spreads(rows: Groups, augmentations: Sequence[str], metrics: Sequence[str]) 
 
 
 def spread(values: Values) -> dict[str, object]:
-    """Returns the same for values in memory."""
+    """Returns `n, sd, median, q05, q95` of values in memory, without NaN."""
     # Sorted, since a stream may give the rows in another order, and sums in another order differ by rounding.
     used = _sorted(values)
     if not len(used):

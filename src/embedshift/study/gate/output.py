@@ -18,7 +18,6 @@ HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "required", "ima
 
 
 def headline(checked: Checked, *, strict: bool) -> str:
-    """Returns the verdict as one sentence."""
     against = "" if checked.against is None else f" against {checked.against}"
     nothing = checked.outcome == "undecided" and not checked.of("kept")
     verdict = "does not pass" if not checked.passes(strict=strict) else "is undecided" if nothing else "passes"

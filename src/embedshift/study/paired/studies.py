@@ -41,7 +41,6 @@ class PairedStudies:
 
     @property
     def seed(self) -> int:
-        """The seed of the resamples."""
         return self.reference.info.seed
 
     @property
