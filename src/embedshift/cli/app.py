@@ -149,8 +149,8 @@ def run(
                 say(line)
         return
     assert out is not None
-    again = {"retry_failed": retry_failed, "repair": repair}
-    _measure(given_settings, out, quiet=quiet, as_json=as_json, report=not no_report, again=again)
+    retries = {"retry_failed": retry_failed, "repair": repair}
+    _measure(given_settings, out, quiet=quiet, as_json=as_json, report=not no_report, retries=retries)
 
 
 @app.command()
@@ -227,7 +227,7 @@ def list_names(
         say(with_flags(f"{name:{width}}  {text}", app))
 
 
-def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, again: Json = {}) -> None:  # noqa: B006 - only read
+def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, retries: Json = {}) -> None:  # noqa: B006 - only read
     from embedshift.cli.terminal import print_table, progress
     from embedshift.config import make_config
     from embedshift.steps import run_study
@@ -240,7 +240,7 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
             steps.append(count)
             step(count)
 
-        run_study(make_config(settings), out, **again, progress=measured, on_start=on_start)
+        run_study(make_config(settings), out, **retries, progress=measured, on_start=on_start)
     from embedshift.cli.results import legend, result_tables  # after the first lines, which wait for no table
     from embedshift.study import Study
 

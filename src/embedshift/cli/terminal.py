@@ -56,9 +56,9 @@ def progress(
         bar.update(task, advance=count, rate=_rate(rate))
         if bar.disable and now - state["logged"] > LINE_SECONDS:
             state["logged"] = now
-            through = state["done"] + state["new"]
-            left = (state["total"] - through) / rate
-            log.info("%d of %d images, %s, %.0f s left", through, state["total"], _rate(rate), left)
+            done = state["done"] + state["new"]
+            left = (state["total"] - done) / rate
+            log.info("%d of %d images, %s, %.0f s left", done, state["total"], _rate(rate), left)
 
     with bar:
         yield on_start, step

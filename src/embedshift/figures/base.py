@@ -115,8 +115,8 @@ class FigureInput:
 
     def metrics_needing(self, *needs: str) -> list[str]:
         """Returns the metrics with one of these needs that have a mean, in the order of the summary."""
-        there = self.summary.drop_nulls("mean")["metric"].unique(maintain_order=True)
-        return [name for name in there if name in METRICS and METRICS[name].needs in needs]
+        present = self.summary.drop_nulls("mean")["metric"].unique(maintain_order=True)
+        return [name for name in present if name in METRICS and METRICS[name].needs in needs]
 
     def values(self, augmentation: str, metric: str) -> Values:
         """Returns one metric under one augmentation over images and draws, float64 `[N]`, without null and NaN."""
@@ -135,8 +135,8 @@ class FigureInput:
         A metric without a single mean (attention similarity of an encoder without attention) is left out.
         """
         means = {metric: self.statistic("mean", metric) for metric in RADAR_METRICS}
-        there = {metric: values for metric, values in means.items() if not np.isnan(values).all()}
-        return list(there), np.array(list(there.values())).reshape(len(there), len(self.augmentations))
+        present = {metric: values for metric, values in means.items() if not np.isnan(values).all()}
+        return list(present), np.array(list(present.values())).reshape(len(present), len(self.augmentations))
 
     def by_rank(self) -> list[str]:
         """Augmentations from least to most changed."""

@@ -88,9 +88,8 @@ def distance_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
         return None
     ones = np.ones(len(kept))
     distance = scipy.spatial.distance  # SciPy imports its parts when they are first used
-    baseline = Pairs(
-        distance.squareform(distance.pdist(kept)), np.outer(ones, ones) - np.eye(len(kept)), ones
-    ).baseline()
+    distances = distance.squareform(distance.pdist(kept))
+    baseline = Pairs(distances, np.outer(ones, ones) - np.eye(len(kept)), ones).baseline()
     return baseline if len(kept) == images else Baseline(baseline.value, baseline.error)
 
 
@@ -169,10 +168,10 @@ def _with_sampled_baseline(
     means, errors = resampled(sample, seed=seed, resamples=RESAMPLES)
     drawn = baseline.value + baseline.error * np.random.default_rng([seed, 1]).standard_normal((RESAMPLES, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        again = (no_change - means) / (no_change - drawn)
-        spread = np.sqrt(errors**2 + (again * baseline.error) ** 2) / np.abs(no_change - drawn)
+        resampled_shifts = (no_change - means) / (no_change - drawn)
+        spread = np.sqrt(errors**2 + (resampled_shifts * baseline.error) ** 2) / np.abs(no_change - drawn)
         error = np.sqrt(sample.error**2 + (value * baseline.error) ** 2) / abs(no_change - baseline.value)
-    return _ends(value, error, again, spread)
+    return _ends(value, error, resampled_shifts, spread)
 
 
 def _with_exact_baseline(
@@ -188,16 +187,16 @@ def _with_exact_baseline(
     spread = np.empty((len(drawn), len(value)))
     with np.errstate(invalid="ignore", divide="ignore"):
         means = drawn @ sample.grouped / images[:, None]
-        again = (no_change - means) / scale[:, None]
+        resampled_shifts = (no_change - means) / scale[:, None]
         for column in range(len(value)):
             off = (sample.grouped[:, column] - np.outer(means[:, column], pairs.images)) / images[:, None]
-            added = (again[:, column, None] * slopes - off) / scale[:, None]
+            added = (resampled_shifts[:, column, None] * slopes - off) / scale[:, None]
             spread[:, column] = np.sqrt(count / max(1, count - 1) * (drawn * added**2).sum(axis=1))
-    return _ends(value, spread[0], again[1:], spread[1:])
+    return _ends(value, spread[0], resampled_shifts[1:], spread[1:])
 
 
-def _ends(value: Values, error: Values, again: Values, spread: Values) -> tuple[Values, Values]:
+def _ends(value: Values, error: Values, resampled_shifts: Values, spread: Values) -> tuple[Values, Values]:
     """Returns the ends of the bootstrap-t: each resample's deviation counts in its own standard error."""
     # In a resample without spread, rounding would look like a tiny spread.
-    t = in_standard_errors(again - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
+    t = in_standard_errors(resampled_shifts - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
     return equal_tailed(value, error, np.where(np.isnan(t), 0.0, t))

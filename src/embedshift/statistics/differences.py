@@ -23,20 +23,12 @@ def differences(study: Measured, *, seed: int) -> pl.DataFrame:
     rows: list[dict[str, object]] = []
     for metric in study.metrics if pairs else ():
         paired = study.for_metric(metric).paired(contrasts(len(study.augmentations)))
-        simultaneous = intervals.simultaneous_intervals(paired, seed=seed)
+        corrected = intervals.simultaneous_intervals(paired, seed=seed)
         with np.errstate(invalid="ignore", divide="ignore"):
             effect = np.where(paired.variance > 0, paired.mean / paired.sd, np.nan)
         for k, (first, second) in enumerate(pairs):
-            names = {
-                "augmentation": study.augmentations[first],
-                "other": study.augmentations[second],
-                "metric": metric,
-            }
-            ends = {
-                "low": simultaneous.low[k],
-                "high": simultaneous.high[k],
-                "significant": bool(simultaneous.significant[k]),
-            }
+            names = {"augmentation": study.augmentations[first], "other": study.augmentations[second], "metric": metric}
+            ends = {"low": corrected.low[k], "high": corrected.high[k], "significant": bool(corrected.significant[k])}
             rows.append(names | {"difference": paired.mean[k], "effect": effect[k]} | ends)
     return pl.DataFrame(rows, schema=SCHEMA).fill_nan(None)
 

@@ -87,8 +87,8 @@ def equal_tailed(value: Values, error: Values, deviations: Values) -> tuple[Valu
 
 def ends_or_nan(sample: Estimates, low: Values, high: Values) -> tuple[Values, Values]:
     """Replaces ends of intervals by NaN if there are too few images or an end is infinite."""
-    there = (sample.having >= LEAST_IMAGES) & np.isfinite(low) & np.isfinite(high)
-    return np.where(there, low, np.nan), np.where(there, high, np.nan)
+    present = (sample.having >= LEAST_IMAGES) & np.isfinite(low) & np.isfinite(high)
+    return np.where(present, low, np.nan), np.where(present, high, np.nan)
 
 
 def bounded(drawn: Values) -> NDArray[np.bool_]:
@@ -214,16 +214,16 @@ def simultaneous_intervals(
         >>> simultaneous_intervals(sample, seed=0).significant.tolist()
         [False, True]
     """
-    there = (sample.having >= LEAST_IMAGES) & np.isfinite(sample.mean)
-    if not there.any():
+    present = (sample.having >= LEAST_IMAGES) & np.isfinite(sample.mean)
+    if not present.any():
         nothing = np.full(len(sample.mean), np.nan)
         return SimultaneousIntervals(nothing, nothing, np.zeros(len(nothing), bool))
-    present = np.flatnonzero(there)
-    t = np.abs(studentised(sample.columns(present), seed=seed, resamples=resamples))
+    columns = np.flatnonzero(present)
+    t = np.abs(studentised(sample.columns(columns), seed=seed, resamples=resamples))
     is_bounded = bounded(t)
-    critical = np.full(len(there), np.inf)
+    critical = np.full(len(present), np.inf)
     if is_bounded.any():
-        critical[present[is_bounded]] = np.quantile(t[:, is_bounded].max(axis=1), LEVEL, method="higher")
+        critical[columns[is_bounded]] = np.quantile(t[:, is_bounded].max(axis=1), LEVEL, method="higher")
     with np.errstate(invalid="ignore"):
         margin = np.where(sample.error > 0, critical * sample.error, 0.0)
         low, high = ends_or_nan(sample, sample.mean - margin, sample.mean + margin)

@@ -70,8 +70,8 @@ def blocks(rows: pl.LazyFrame, rows_per_image: int) -> Iterator[pl.DataFrame]:
 
 def sums_and_counts(values: Values) -> tuple[Values, Values]:
     """Sums values over the draws and counts them, without NaN: `[b, draws, K]` → sums `[b, K]` and counts `[b, K]`."""
-    there = ~np.isnan(values)
-    return np.where(there, values, 0.0).sum(axis=1), there.sum(axis=1).astype(np.float64)
+    present = ~np.isnan(values)
+    return np.where(present, values, 0.0).sum(axis=1), present.sum(axis=1).astype(np.float64)
 
 
 def side_by_side(parts: Iterable[tuple[Values, Values]]) -> tuple[Values, Values]:

@@ -82,13 +82,13 @@ def divergence(a: ArrayLike, b: ArrayLike) -> Values:
 def correlation(a: ArrayLike, b: ArrayLike, least: float = 0.0) -> Values:
     """Returns Pearson's correlation of maps, over the places where both have values."""
     x, y = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
-    there = ~(np.isnan(x) | np.isnan(y))
-    count = there.sum(axis=(-2, -1))
+    present = ~(np.isnan(x) | np.isnan(y))
+    count = present.sum(axis=(-2, -1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        x, y = (np.where(there, map_values - _mean(map_values, there), 0.0) for map_values in (x, y))
+        x, y = (np.where(present, map_values - _mean(map_values, present), 0.0) for map_values in (x, y))
         spread = [np.sqrt((map_values**2).sum(axis=(-2, -1)) / count) for map_values in (x, y)]
         correlations = (x * y).sum(axis=(-2, -1)) / count / spread[0] / spread[1]
-    has_contrast = (count >= LEAST_OVERLAP * there.shape[-2] * there.shape[-1]) & (np.minimum(*spread) > least)
+    has_contrast = (count >= LEAST_OVERLAP * present.shape[-2] * present.shape[-1]) & (np.minimum(*spread) > least)
     return np.asarray(np.where(has_contrast, np.clip(correlations, -1.0, 1.0), np.nan))
 
 

@@ -177,11 +177,11 @@ class _Nearest:
 
     def exact(self, units: Values, gallery: Gallery) -> tuple[Values, Positions]:
         """Returns exact cosines, descending, and their positions; NaN and -1 if there are fewer."""
-        there = self.positions >= 0
+        present = self.positions >= 0
         cosines = np.full(self.positions.shape, np.nan)
         for row in range(len(units)):
-            cosines[row, there[row]] = gallery.cosines(units[row], self.positions[row, there[row]])
+            cosines[row, present[row]] = gallery.cosines(units[row], self.positions[row, present[row]])
         # By cosine, those without last, then by position: ties of rounding are ties.
-        keys = np.where(there, np.round(cosines, 12), -np.inf)
+        keys = np.where(present, np.round(cosines, 12), -np.inf)
         order = np.lexsort((self.positions, -keys), axis=1)
         return np.take_along_axis(cosines, order, 1), np.take_along_axis(self.positions, order, 1)

@@ -96,8 +96,8 @@ class Estimates:
         few = np.flatnonzero((self.having < self.images) & (self.having >= least))
         if self.image_means is None or not len(few):
             return
-        there, which = np.unique(~np.isnan(self.image_means[:, few]), axis=1, return_inverse=True)
-        for number, images in enumerate(there.T):
+        present, which = np.unique(~np.isnan(self.image_means[:, few]), axis=1, return_inverse=True)
+        for number, images in enumerate(present.T):
             columns = few[which.ravel() == number]
             yield columns, estimates_from_values(self.image_means[np.ix_(images, columns)])
 
@@ -157,8 +157,8 @@ class Estimates:
 def estimates_from_values(values: ArrayLike) -> Estimates:
     """Makes a sample of values in memory, one per image: `[n, K]`, NaN if there is none."""
     array = np.asarray(values, np.float64)
-    there = ~np.isnan(array)
-    return gather([(np.where(there, array, 0.0), there.astype(np.float64))])
+    present = ~np.isnan(array)
+    return gather([(np.where(present, array, 0.0), present.astype(np.float64))])
 
 
 def gather(

@@ -101,12 +101,12 @@ def _spreads_of_groups(
         for total, counts in zip(totals, group_counts, strict=True):
             total.merge(counts)
     wanted = [_wanted(column) for column in totals]
-    held: list[dict[int, list[Values]]] = [{cell: [] for cell in cells} for cells in wanted]
+    values_by_cell: list[dict[int, list[Values]]] = [{cell: [] for cell in cells} for cells in wanted]
     for collected in rows.map_groups(functools.partial(_collected, columns=columns, edges=edges, wanted=wanted)):
-        for into, part in zip(held, collected, strict=True):
+        for column_values, part in zip(values_by_cell, collected, strict=True):
             for cell, values in part.items():
-                into[cell].append(values)
-    for column, column_edges, parts in zip(totals, edges, held, strict=True):
+                column_values[cell].append(values)
+    for column, column_edges, parts in zip(totals, edges, values_by_cell, strict=True):
         cells = {cell: np.sort(np.concatenate(values)) for cell, values in parts.items()}
         yield _described(column, column_edges, cells)
 
@@ -162,14 +162,16 @@ def _wanted(counted: Counted) -> list[int]:
     return sorted({int(cell) for cell in cells if cell % 2 == 0})
 
 
-def _described(counted: Counted, edges: Values, held: dict[int, Values]) -> dict[str, object]:
+def _described(counted: Counted, edges: Values, values_by_cell: dict[int, Values]) -> dict[str, object]:
     if not counted.count:
         return {"n": 0}
     ends = np.cumsum(counted.cells)
 
     def value(rank: int) -> float:
         cell = int(np.searchsorted(ends, rank, "right"))
-        return float(edges[cell // 2] if cell % 2 else held[cell][rank - int(ends[cell] - counted.cells[cell])])
+        return float(
+            edges[cell // 2] if cell % 2 else values_by_cell[cell][rank - int(ends[cell] - counted.cells[cell])]
+        )
 
     quantiles = {
         # By NumPy's own rule, so that it is the quantile of all values to the bit.

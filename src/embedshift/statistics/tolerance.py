@@ -43,10 +43,10 @@ class Tolerance:
 def strength_at(parameters: ArrayLike, values: ArrayLike, target: float) -> Values:
     """Returns the strength at which the running maximum of some values first reaches a target."""
     strengths, curves = np.asarray(parameters, np.float64), np.asarray(values, np.float64)
-    there = ~np.isnan(curves)
-    highest = np.maximum.accumulate(np.where(there, curves, -np.inf), axis=-1)
+    present = ~np.isnan(curves)
+    highest = np.maximum.accumulate(np.where(present, curves, -np.inf), axis=-1)
     # Of each level the last one that has a value, itself or one before it.
-    last = np.maximum.accumulate(np.where(there, np.arange(len(strengths)), 0), axis=-1)
+    last = np.maximum.accumulate(np.where(present, np.arange(len(strengths)), 0), axis=-1)
     reaches = highest >= target
     after = reaches.argmax(axis=-1)
     before = np.maximum(after - 1, 0)

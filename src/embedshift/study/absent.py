@@ -5,7 +5,7 @@ from embedshift.store.reader import Reader
 from embedshift.store.table import known_tables
 
 
-def why_not(reader: Reader, name: str) -> str:
+def reason_for_absence(reader: Reader, name: str) -> str:
     if name in reader.table_names:
         return f"not finished, no table '{name}' yet; run the same command again"
     if name in (tables := known_tables()):

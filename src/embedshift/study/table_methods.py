@@ -9,7 +9,7 @@ from embedshift.errors import UsageError
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table, known_tables
 from embedshift.store.tables import tables_after, update_tables
-from embedshift.study.absent import why_not
+from embedshift.study.absent import reason_for_absence
 
 
 def table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callable[..., pl.DataFrame]:
@@ -27,7 +27,7 @@ def table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callab
 def table_made_again(reader: Reader, name: str, choices: object, settings: Mapping[str, Any]) -> pl.DataFrame:
     """Makes a table with other choices; one that is kept is written again, with the tables that depend on it."""
     if name not in reader.table_names:
-        raise UsageError(f"{reader.folder}: {why_not(reader, name)}")
+        raise UsageError(f"{reader.folder}: {reason_for_absence(reader, name)}")
     entry = known_tables().get(name)
     if entry is None or entry.question.choices is None:
         raise UsageError(f"the table {name!r} has no settings")

@@ -19,7 +19,7 @@ from embedshift.study.markdown import escaped, printable, table
 HEADING = "## How far the embedding moves when an image changes"
 RECALL = "recall@1"
 # What study.json calls augmentations that were given in Python.
-GIVEN_IN_PYTHON = "custom"
+IN_PYTHON = "custom"
 # Settings that decide no number, and those that the command names otherwise.
 _LEFT_OUT = frozenset(
     ("images", "model", "pairs", "device", "engine", "workers", "num_gpus", "concurrency", "image_timeout")
@@ -77,12 +77,9 @@ def _relative_shifts(reader: Reader, rows: Sequence[Json]) -> str:
     lines = []
     for row in rows:
         value, ends = with_interval(row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"])
-        found_first = recall.get(row["augmentation"], {})
-        recall_cells = (
-            in_percent(found_first.get("value"), found_first.get("ci_low"), found_first.get("ci_high"))
-            if recall
-            else ()
-        )
+        recall_row = recall.get(row["augmentation"], {})
+        recall_numbers = [recall_row.get(name) for name in ("value", "ci_low", "ci_high")]
+        recall_cells = in_percent(*recall_numbers) if recall else ()
         lines.append([escaped(row["augmentation"]), value, ends, *recall_cells])
     return table(headings, lines)
 
@@ -142,7 +139,7 @@ def _command(reader: Reader) -> str:
     text = " ".join(printable(shlex.quote(word)) for word in [*words, "--out", "study"])
     not_shown = len(info.augmentations) - 5
     notes = ["`IMAGES` stands for the images. The same weights have the same hash in `study.json`."]
-    if info.config["augmentations"] == GIVEN_IN_PYTHON:
+    if info.config["augmentations"] == IN_PYTHON:
         shown = listed([*map(escaped, info.augmentations[:5]), *([f"{not_shown:,} more"] if not_shown > 0 else [])])
         notes.append(f"The augmentations were given in Python, and the command does not have them: {shown}.")
     return f"{fenced(text, 'sh')}\n\n{' '.join(notes)}"
@@ -161,11 +158,7 @@ def _flags(config: Mapping[str, Any]) -> list[str]:
         value, default = (
             list(given) if isinstance(given, tuple) else given for given in (config.get(name, default), default)
         )
-        if (
-            name in _LEFT_OUT
-            or value in (default, None)
-            or (name == "augmentations" and value in (GIVEN_IN_PYTHON, PAIRS))
-        ):
+        if name in _LEFT_OUT or value in (default, None) or (name == "augmentations" and value in (IN_PYTHON, PAIRS)):
             continue
         flag = f"--{name.replace('_', '-')}"
         flags += [flag] if value is True else [flag, ",".join(value) if isinstance(value, list) else str(value)]
