@@ -19,7 +19,7 @@ from scipy import stats
 from embedshift.statistics import intervals
 from embedshift.statistics.baselines import relative_shifts, unit_pairs
 from embedshift.statistics.differences import contrasts
-from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.vectors import cosine, unit
 from machine import describe_machine
 
@@ -90,7 +90,7 @@ def differences(repetitions: int) -> None:
             rng = np.random.default_rng(n)
             significant = 0
             for seed in range(repetitions):
-                pairs = of_values(draw(rng, n)).combine(contrasts(9))
+                pairs = estimates_from_values(draw(rng, n)).combine(contrasts(9))
                 significant += bool(intervals.simultaneous_intervals(pairs, seed=seed).significant.any())
             cells.append(f"{significant / repetitions:.3f}")
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from embedshift.statistics.baselines import Baseline, relative_shifts, unit_pairs
 from embedshift.statistics.intervals import mean_interval
-from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.vectors import cosine, unit
 from embedshift.study.paired.estimate import mover, proportion_difference, shift_contributions
 from machine import describe_machine
@@ -56,7 +56,7 @@ def of_recall(gained: float, lost: float, images: int, repetitions: int) -> list
         apart = np.where(drawn < lost, -1.0, np.where(drawn > 1 - gained, 1.0, 0.0))
         own = proportion_difference(apart)
         found[0].add(own.low, own.high, gained - lost)
-        low, high = mean_interval(of_values(apart[:, None]), seed=seed)
+        low, high = mean_interval(estimates_from_values(apart[:, None]), seed=seed)
         found[1].add(low.item(), high.item(), gained - lost)
     return found
 
@@ -101,7 +101,7 @@ def of_two(world: World, images: int, repetitions: int) -> list[Hits]:
             sample = gather([(values[:, None], np.ones((images, 1)))], groups=[1] * images)
             own = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
             ends.append([each.item() for each in (own.value, own.low, own.high)])
-        low, high = mean_interval(of_values((added[1] - added[0])[:, None]), seed=seed)
+        low, high = mean_interval(estimates_from_values((added[1] - added[0])[:, None]), seed=seed)
         found[0].add(low.item(), high.item(), world.truth)
         other = mover(ends[1], ends[0], images)
         found[1].add(other.low, other.high, world.truth)

@@ -210,7 +210,7 @@ def loaded(text: str, *arguments: str, of: tuple[str, ...] = HEAVY) -> list[str]
 
 
 def test_importing_embedshift_imports_no_torch():
-    assert loaded("import embedshift; embedshift.run; import embedshift.cli.known") == []
+    assert loaded("import embedshift; embedshift.run; import embedshift.cli.listing") == []
     assert loaded("import torch") == ["torch"], "the test can see it"
 
 

@@ -128,9 +128,9 @@ def run(
         >>> study.summary()["n"].to_list()[:2]
         [2, 2]
     """
-    own = {"embedding": embedding, "size": size, "precision": precision, "device": device}
-    own = {name: value for name, value in own.items() if value is not None}
-    given: Json = own | {
+    encoder_settings = {"embedding": embedding, "size": size, "precision": precision, "device": device}
+    encoder_settings = {name: value for name, value in encoder_settings.items() if value is not None}
+    given: Json = encoder_settings | {
         "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         "metrics": metrics, "limit": limit, "sample": sample, "seed": seed, "draws": draws, "resize": resize,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
@@ -138,7 +138,7 @@ def run(
         "num_gpus": num_gpus, "concurrency": concurrency, "image_timeout": image_timeout,
         "frost_textures": None if frost_textures is None else str(frost_textures),
     } | switches  # fmt: skip
-    encoder, suite = _encoder(model, own), _suite(augmentations)
+    encoder, suite = _encoder(model, encoder_settings), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
@@ -190,8 +190,8 @@ def attack(
     """
     from embedshift.pipeline.attack.run import run_attack  # with torch
 
-    own: Json = {name: settings[name] for name in ("device", "size", "embedding") if name in settings}
-    encoder = _encoder(model, own)
+    encoder_settings: Json = {name: settings[name] for name in ("device", "size", "embedding") if name in settings}
+    encoder = _encoder(model, encoder_settings)
     given = {"images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)], **settings}
     given["model"] = model if isinstance(model, str) else model.name
     return run_attack(make_attack_config(given), Path(out), encoder=encoder, progress=progress or (lambda _: None))

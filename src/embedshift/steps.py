@@ -66,20 +66,20 @@ def run_study(
         done = folder.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
         finished = len(done) == len(study.shards) and Reader(out).is_complete()
         if retry_failed or not finished:
-            for index in _again(study, out, done, transient=not retry_failed):
+            for index in _shards_to_retry(study, out, done, transient=not retry_failed):
                 del done[index]
         pending = [shard for shard in study.shards if shard.index not in done]
         complete = finished and not pending
-        if changed := _changed(study, out, done, later(study.shards, done)):
+        if changed := _changed_images(study, out, done, later(study.shards, done)):
             log.warning(
                 "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels",
                 len(changed), changed[0],
             )  # fmt: skip
-        through = sum(record.images + len(record.failures) for record in done.values())
-        on_start(Start(out, len(ids), through, complete, study.source.skipped))
+        images_done = sum(record.images + len(record.failures) for record in done.values())
+        on_start(Start(out, len(ids), images_done, complete, study.source.skipped))
         if complete:
             return Reader(out)
-        tables = _tables_of(out)
+        tables = _recorded_tables(out)
         study_info(study, out, list(done.values()), tables, complete=False).write(out)
         shards.write_failures(out, list(done.values()))
 
@@ -98,9 +98,9 @@ def run_study(
                 f"no image could be measured: all {len(ids)} failed, first {first.image_id}: {first.reason}"
             )
         study_info(study, out, records, tables, complete=False).write(out)
-        with find_map(config.engine) as over:
+        with find_map(config.engine) as ordered_map:
             # Workers on other machines need the absolute path.
-            tables = write_tables(Reader(out.absolute() if config.engine == "ray" else out, over=over))
+            tables = write_tables(Reader(out.absolute() if config.engine == "ray" else out, ordered_map=ordered_map))
         if copied := copies(Reader(out)):
             log.warning(copies_line(copied))
         study_info(study, out, records, tables, complete=True).write(out)
@@ -144,7 +144,7 @@ def study_info(
     )
 
 
-def _tables_of(out: Path) -> Written:
+def _recorded_tables(out: Path) -> Written:
     """Returns what study.json records of the tables of an earlier run, some of which may be kept."""
     if not Reader(out).exists():
         return Written()
@@ -176,12 +176,14 @@ def _encoder_record(study: StudyContext) -> EncoderRecord:
     )
 
 
-def _again(study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
+def _shards_to_retry(
+    study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool
+) -> set[int]:
     """Returns the finished shards to measure again because failed images in them can now be read."""
     workers = workers_of(study.config)
     readable = worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
     for shard in study.shards:
-        if shard.index in readable and (changed := _changed(study, out, done, shard.samples)):
+        if shard.index in readable and (changed := _changed_images(study, out, done, shard.samples)):
             readable.remove(shard.index)
             log.warning(
                 "shard %d keeps its rows and failures: %d of its images have changed since they were measured (first: "
@@ -191,13 +193,13 @@ def _again(study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord
     return readable
 
 
-def _changed(
+def _changed_images(
     study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], samples: Sequence[ImageRef]
 ) -> list[str]:
     """Returns the ids of measured images whose pixels have changed since."""
     measured = measured_pixels(out, done, [storable(sample.image_id) for sample in samples])
-    looked = [sample for sample in samples if storable(sample.image_id) in measured]
-    now = hashes_now(looked, study.source, study.plan, workers=workers_of(study.config)) if looked else {}
+    candidates = [sample for sample in samples if storable(sample.image_id) in measured]
+    now = hashes_now(candidates, study.source, study.plan, workers=workers_of(study.config)) if candidates else {}
     return sorted(name for name, pixels in now.items() if pixels != measured[name])
 
 

@@ -14,7 +14,7 @@ from transformers import Dinov2Config, Dinov2Model
 import embedshift
 from embedshift.augmentations import SUITES
 from embedshift.augmentations.paper import PAPER
-from embedshift.cli.known import KNOWN
+from embedshift.cli.listing import LISTS
 from embedshift.encoders import ENCODERS
 from embedshift.encoders.families import FAMILIES
 from embedshift.figures import FIGURES
@@ -213,7 +213,7 @@ def test_lists_are_the_registries(cli):
     assert all(name in augmentations.out for name in PAPER)
     assert names(cli("list", "questions")) == [question.name for question in questions()]
     # The library speaks of settings, a person at a terminal types flags.
-    assert not any("`" in cli("list", kind).out for kind in KNOWN)
+    assert not any("`" in cli("list", kind).out for kind in LISTS)
     assert "or --embedding latents" in encoders.out
 
 

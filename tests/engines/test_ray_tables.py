@@ -64,7 +64,7 @@ def by_cluster(folder):
                 by.add(process)
                 yield found
 
-        return make_tables(Reader(folder, over=noted)), by
+        return make_tables(Reader(folder, ordered_map=noted)), by
 
 
 def with_process(function, item):

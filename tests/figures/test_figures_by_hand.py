@@ -75,4 +75,6 @@ def test_style_column_names():
 
 
 def test_tolerances_level_of():
-    assert tolerances.level_of(MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2")), 65.0) == 1.5
+    assert (
+        tolerances.level_position(MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2")), 65.0) == 1.5
+    )

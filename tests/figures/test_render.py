@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from embedshift.figures import style
-from embedshift.figures.render import DPI, ForPage, render
+from embedshift.figures.render import DPI, PageLimits, render
 from embedshift.figures.workers import Renderers
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (64, 48, 3), np.uint8).repeat(4, 0).repeat(4, 1)
@@ -69,9 +69,9 @@ def test_photograph_in_svg_is_where_the_png_has_it():
 
 
 def test_forms_for_a_page_go_down_to_the_room():
-    wide = render(figure(), ["svg"], ForPage(10**9, False))
+    wide = render(figure(), ["svg"], PageLimits(10**9, False))
     assert wide.forms == ("data:image/svg+xml;base64," + base64.b64encode(wide.files["svg"]).decode(),)
-    forms = render(figure(photo=True), ["png"], ForPage(8_000, True)).forms
+    forms = render(figure(photo=True), ["png"], PageLimits(8_000, True)).forms
     assert len(forms) > 1
     assert all(form.startswith("data:image/webp;base64,") for form in forms)
     assert all(len(form) > 8_000 for form in forms[:-1])

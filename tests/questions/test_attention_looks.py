@@ -9,7 +9,7 @@ from embedshift.questions.attention.section import ends, looks
 from embedshift.questions.attention.tables import ALIGNMENT, SPREAD
 from embedshift.questions.attention.tables import looks as table_of
 from embedshift.statistics.intervals import simultaneous_intervals
-from embedshift.statistics.sample import of_values
+from embedshift.statistics.sample import estimates_from_values
 from support.synthetic import make_study
 
 NAMES = ["flip", "noise", "turn", "own"]
@@ -45,7 +45,7 @@ def test_the_table_by_loops(values):
         part = table.filter(pl.col("what") == what, pl.col("n") > 0)
         assert part["difference"].to_numpy() == pytest.approx([np.nanmean(each[..., place]) for place in chosen])
         if what == SPREAD:  # as many values in every image: its value is the mean of its draws
-            together = simultaneous_intervals(of_values(each.mean(axis=1)), seed=3)
+            together = simultaneous_intervals(estimates_from_values(each.mean(axis=1)), seed=3)
             np.testing.assert_allclose(part["low"], together.low)
             np.testing.assert_allclose(part["high"], together.high)
     assert table["significant"].to_list() == [True, False, False, True, True, False, False]

@@ -72,7 +72,10 @@ def test_ranks_spearman():
 
 
 def test_section_places_of():
-    assert (section_module.places_of(0.4, 0.3, 0.5), section_module.places_of(4e-05, 1e-05, 8e-05)) == (2, 6)
+    assert (section_module.metric_decimals(0.4, 0.3, 0.5), section_module.metric_decimals(4e-05, 1e-05, 8e-05)) == (
+        2,
+        6,
+    )
 
 
 def test_section_cut():

@@ -212,7 +212,9 @@ def test_ranks_are_read_where_the_simultaneous_intervals_settle_a_pair_by_each_m
             values = np.hstack([of[metric, name] for name in NAMES])
             pairs = np.stack([values[:, i] - values[:, j] for i, j in itertools.combinations(range(9), 2)], axis=1)
             significant.append(
-                intervals.simultaneous_intervals(sample.of_values(pairs), seed=seed, resamples=399).significant.any()
+                intervals.simultaneous_intervals(
+                    sample.estimates_from_values(pairs), seed=seed, resamples=399
+                ).significant.any()
             )
         assert metrics.differ(bootstrap) == all(significant)
         seen.add(all(significant))

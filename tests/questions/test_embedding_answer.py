@@ -7,8 +7,8 @@ import pytest
 
 from embedshift.questions.embedding.answer import ends_of
 from embedshift.questions.examples.answer import furthest, largest_of
-from embedshift.report.answers import pairs_of
-from embedshift.report.numbers import decimals, fixed, listed, places_of
+from embedshift.report.answers import differences_content
+from embedshift.report.numbers import decimals, fixed, listed, metric_decimals
 from embedshift.report.page import fill
 from embedshift.store.naming import ImageNaming
 from support.sentences import paragraphs
@@ -31,7 +31,7 @@ def how_far(*arguments) -> list[str]:
 
 
 def which_differ(*arguments) -> list[str]:
-    return paragraphs("differences.html.j2", pairs_of(*arguments))
+    return paragraphs("differences.html.j2", differences_content(*arguments))
 
 
 def which_images(moved) -> list[str]:
@@ -85,7 +85,7 @@ def test_names_are_escaped():
     assert "&lt;b&gt;x" in html
     assert "&lt;i&gt;" in html
     pair = differences([("<b>x", "y")], significant=[])
-    assert "<b>x" not in fill("differences.html.j2", pairs_of(pair, ["<b>x", "y"], 30))
+    assert "<b>x" not in fill("differences.html.j2", differences_content(pair, ["<b>x", "y"], 30))
 
 
 def differences(pairs, significant, difference=0.1) -> pl.DataFrame:
@@ -209,4 +209,4 @@ def test_numbers():
     assert listed(["a"]) == "a"
     assert [decimals(low, high) for low, high in ((0.0, 0.0), (0.1, 0.2), (0.1, 0.1004))] == [3, 2, 5]
     assert fixed(-0.5, 2) == "−0.50"
-    assert places_of("cosine_similarity", None) == 3
+    assert metric_decimals("cosine_similarity", None) == 3

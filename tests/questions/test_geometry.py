@@ -11,7 +11,7 @@ import embedshift
 from embedshift.questions.geometry import tables
 from embedshift.questions.geometry.spread import effective_rank, jackknife, nearest_cosine, uniformity
 from embedshift.statistics.intervals import mean_interval
-from embedshift.statistics.sample import of_values
+from embedshift.statistics.sample import estimates_from_values
 from support.synthetic import make_study
 from support.ways import Ways, suite, write_images
 
@@ -102,7 +102,7 @@ def test_the_table_holds_the_statistics_of_the_first_images(study):
         ]
         value, low, high = cell(table, name, "alignment")
         assert value == pytest.approx(np.mean(far), abs=1e-12)
-        ends = mean_interval(of_values(np.array(far)[:, None]), seed=0)
+        ends = mean_interval(estimates_from_values(np.array(far)[:, None]), seed=0)
         assert (low, high) == pytest.approx([end.item() for end in ends])
         assert low < value < high
 

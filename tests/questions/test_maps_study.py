@@ -15,7 +15,7 @@ from embedshift import EmbedshiftError
 from embedshift.encoders.relevance import Explainer
 from embedshift.questions.maps.measure import blurred
 from embedshift.statistics.intervals import mean_interval
-from embedshift.statistics.sample import of_values
+from embedshift.statistics.sample import estimates_from_values
 from embedshift.store.redraw import redraw
 from support import models
 from support.captioned import captioned
@@ -143,7 +143,7 @@ def test_the_table_of_changes_against_loops(study):
             assert row["mean"] is row["ci_low"] is None
             continue
         assert row["mean"] == pytest.approx(values.mean(), rel=1e-12)
-        low, high = mean_interval(of_values(values[:, None]), seed=3)
+        low, high = mean_interval(estimates_from_values(values[:, None]), seed=3)
         least, most = (
             (0.5, 1) if "similarity" in row["metric"] else (0, 1) if row["metric"] == "divergence" else (-1, 1)
         )

@@ -20,7 +20,7 @@ from embedshift.questions.search.pairs import (
 )
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.resamples import weights
-from embedshift.statistics.sample import of_values
+from embedshift.statistics.sample import estimates_from_values
 
 
 def made(n, d=12, seed=0, copies=0):
@@ -183,7 +183,7 @@ def test_the_error_of_an_auc_is_that_of_a_jackknife(tied):
     error = np.sqrt(89 / 90 * np.sum((left - np.mean(left)) ** 2))
     assert sample.error.item() == pytest.approx(error, rel=0.03)
     below = [np.nan if np.isnan(c) else np.mean(tied.cosines < c) for c in cosines[:, 0].astype(np.float32)]
-    assert of_values(np.array(below)[:, None]).error.item() < 0.9 * error, "the pairs vary too"
+    assert estimates_from_values(np.array(below)[:, None]).error.item() < 0.9 * error, "the pairs vary too"
 
 
 def test_an_auc_of_1_is_not_certain():

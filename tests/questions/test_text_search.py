@@ -13,7 +13,7 @@ from embedshift import EmbedshiftError
 from embedshift.questions.text import search
 from embedshift.questions.text.search import caption_ranks, text_search
 from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval
-from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.vectors import cosine
 from support.captioned import MARKS, NINE, Planted
 from support.models import pictures
@@ -92,7 +92,7 @@ def test_recall_is_that_of_scikit_learn():
 
 def test_where_many_images_differ_the_interval_is_the_bootstrap_s():
     values = RNG.normal(0.1, 0.2, (30, 2)).clip(-1, 1)
-    wanted = mean_interval(of_values(values), seed=3, low=-1.0, high=1.0)
+    wanted = mean_interval(estimates_from_values(values), seed=3, low=-1.0, high=1.0)
     np.testing.assert_array_equal(bounded_interval(values, -1.0, 1.0, seed=3), wanted)
 
 

@@ -49,7 +49,7 @@ def test_numbers_in_percent():
 
 
 def test_numbers_places_of():
-    assert (numbers.places_of("cosine_similarity", 0.99), numbers.places_of("l2_distance", 42.5)) == (3, 2)
+    assert (numbers.metric_decimals("cosine_similarity", 0.99), numbers.metric_decimals("l2_distance", 42.5)) == (3, 2)
 
 
 def test_numbers_count():

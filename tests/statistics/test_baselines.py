@@ -12,13 +12,13 @@ from embedshift.statistics.baselines import (
     cosine_baseline,
     distance_baseline,
     merged,
-    of_sampled_pairs,
     relative_shifts,
     relative_shifts_of_binary,
+    sampled_baseline,
     unit_pairs,
 )
 from embedshift.statistics.intervals import proportion_interval
-from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.vectors import cosine
 
 
@@ -119,15 +119,15 @@ def test_slopes_of_the_baseline_equal_small_steps():
 
 
 def test_pairs_of_two_images_are_one_value():
-    assert of_sampled_pairs(6.0, 14.0, 3, 2).error == pytest.approx(np.std([1, 2, 3], ddof=1))
+    assert sampled_baseline(6.0, 14.0, 3, 2).error == pytest.approx(np.std([1, 2, 3], ddof=1))
 
 
 def test_sampled_pairs_are_no_more_than_half_the_images():
     values = np.array([0.2, 0.4, 0.6, 0.9])
-    baseline = of_sampled_pairs(values.sum(), (values**2).sum(), 4, 4)
+    baseline = sampled_baseline(values.sum(), (values**2).sum(), 4, 4)
     assert baseline.value == pytest.approx(values.mean())
     assert baseline.error == pytest.approx(values.std(ddof=1) / np.sqrt(2))
-    assert np.isnan(of_sampled_pairs(0, 0, 0, 0).value)
+    assert np.isnan(sampled_baseline(0, 0, 0, 0).value)
 
 
 def slow_share(vectors, cosines, resamples=3_000):
@@ -164,7 +164,7 @@ def test_relative_shifts_and_their_intervals_equal_a_slow_loop():
 
 def test_a_relative_shift_of_a_sampled_baseline_counts_the_error_of_the_baseline():
     values = np.random.default_rng(0).normal(0.9, 0.02, (50, 1))
-    sample = of_values(values)
+    sample = estimates_from_values(values)
     sure, unsure = (relative_shifts(sample, Baseline(0.5, error), 1.0, seed=0) for error in (1e-9, 0.04))
     assert sure.value == unsure.value == pytest.approx((1 - values.mean()) / 0.5)
     assert (unsure.high - unsure.low).item() > 2 * (sure.high - sure.low).item()
@@ -187,7 +187,7 @@ def test_the_interval_of_a_relative_shift_of_a_sampled_baseline_is_that_of_a_slo
     ]
     deviations = [(each - value) / own for each, own in again]
     low, high = (value - error * np.quantile(deviations, tail) for tail in (0.975, 0.025))
-    found = relative_shifts(of_values(values[:, None]), baseline, no_change, seed=0)
+    found = relative_shifts(estimates_from_values(values[:, None]), baseline, no_change, seed=0)
     assert found.value.item() == pytest.approx(value)
     assert found.low.item() == pytest.approx(low, abs=0.08 * (high - low))
     assert found.high.item() == pytest.approx(high, abs=0.08 * (high - low))
@@ -195,7 +195,7 @@ def test_the_interval_of_a_relative_shift_of_a_sampled_baseline_is_that_of_a_slo
 
 @pytest.mark.parametrize(("value", "error"), [(1.0, 0.0), (0.99, 0.01), (np.nan, np.nan)])
 def test_a_baseline_that_is_no_scale_gives_no_relative_shift(value, error):
-    found = relative_shifts(of_values(np.full((20, 1), 0.9)), Baseline(value, error), 1.0, seed=0)
+    found = relative_shifts(estimates_from_values(np.full((20, 1), 0.9)), Baseline(value, error), 1.0, seed=0)
     assert np.isnan([found.value, found.low, found.high]).all()
 
 
@@ -210,17 +210,17 @@ def test_one_changed_image_of_many_gives_no_upper_end():
     )
     assert 0 < found.value.item() < 0.02
     assert np.isnan(found.high.item())
-    sampled = relative_shifts(of_values(cosines), Baseline(0.4, 0.01), 1.0, seed=0, limits=(-1.0, 1.0))
+    sampled = relative_shifts(estimates_from_values(cosines), Baseline(0.4, 0.01), 1.0, seed=0, limits=(-1.0, 1.0))
     assert np.isnan(sampled.high.item())
 
 
 def test_relative_shifts_end_where_the_metric_does():
     rng = np.random.default_rng(3)
     cosines = 1 - 0.001 * rng.lognormal(0, 1.5, (8, 1))
-    found = relative_shifts(of_values(cosines), Baseline(0.4, 0.15), 1.0, seed=0, limits=(-1.0, 1.0))
+    found = relative_shifts(estimates_from_values(cosines), Baseline(0.4, 0.15), 1.0, seed=0, limits=(-1.0, 1.0))
     assert found.low.item() >= 0
     assert found.high.item() <= 2 / 0.6
-    no_less = relative_shifts(of_values(cosines), Baseline(0.4, 0.15), 1.0, seed=0, limits=(0.99, 1.0))
+    no_less = relative_shifts(estimates_from_values(cosines), Baseline(0.4, 0.15), 1.0, seed=0, limits=(0.99, 1.0))
     assert 0 <= no_less.low.item() <= no_less.value.item() < no_less.high.item() == pytest.approx(0.01 / 0.6)
 
 
@@ -228,7 +228,7 @@ def test_relative_shifts_end_where_the_metric_does():
 def test_relative_shifts_of_0_and_1_follow_their_own_intervals(flips):
     values = np.zeros((60, 1))
     values[:flips] = 1.0
-    sample = of_values(values)
+    sample = estimates_from_values(values)
     low, high = proportion_interval(sample)
     sure = relative_shifts_of_binary(sample, Baseline(0.5, 1e-12), low, high)
     found = np.hstack([sure.value, sure.low, sure.high])
@@ -242,7 +242,7 @@ def test_relative_shifts_of_0_and_1_follow_their_own_intervals(flips):
 
 
 def test_relative_shifts_of_0_and_1_beside_a_baseline_that_is_no_scale_are_not_there():
-    sample = of_values(np.tile([[0.0], [1.0]], (10, 1)))
+    sample = estimates_from_values(np.tile([[0.0], [1.0]], (10, 1)))
     found = relative_shifts_of_binary(sample, Baseline(0.02, 0.01), *proportion_interval(sample))
     assert np.isnan([found.value, found.low, found.high]).all()
 
@@ -256,7 +256,7 @@ def test_identity_has_a_relative_shift_of_nothing():
 
 def test_no_relative_shift_is_printed_as_minus_zero():
     """A distance, whose change goes up: 0 over a scale below 0."""
-    unmoved = of_values(np.zeros((20, 1)))
+    unmoved = estimates_from_values(np.zeros((20, 1)))
     of_distances = relative_shifts(unmoved, Baseline(3.0, 0.1), 0.0, seed=0, limits=(0.0, np.inf))
     of_flips = relative_shifts_of_binary(unmoved, Baseline(0.5, 0.01), np.zeros(1), np.zeros(1))
     for found in (of_distances, of_flips):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embedshift.statistics.differences import SCHEMA, differences, significant_pairs
-from embedshift.statistics.sample import of_values
+from embedshift.statistics.sample import estimates_from_values
 from embedshift.statistics.summary import Measured
 from support.resampling import slow_max_t
 
@@ -24,7 +24,7 @@ def world(n=60, seed=0):
 
 
 def measured(values):
-    return Measured(NAMES, ("cosine_similarity", "l2_distance"), of_values(values))
+    return Measured(NAMES, ("cosine_similarity", "l2_distance"), estimates_from_values(values))
 
 
 def test_differences_equal_a_loop():
@@ -98,6 +98,6 @@ def test_a_pair_is_of_the_images_that_have_both():
 
 
 def test_one_augmentation_has_no_pairs():
-    found = differences(Measured(("blur",), ("l2_distance",), of_values(np.ones((9, 1)))), seed=0)
+    found = differences(Measured(("blur",), ("l2_distance",), estimates_from_values(np.ones((9, 1)))), seed=0)
     assert found.is_empty()
     assert dict(found.schema) == SCHEMA

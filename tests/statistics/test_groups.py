@@ -87,7 +87,7 @@ def test_who_computes_a_partial_changes_no_bit(rows):
         return reversed(done)
 
     study = grouped(rows)
-    other = Groups(study.whole, study.order, study.items, backwards)
+    other = Groups(study.all_rows, study.order, study.items, backwards)
     for together in (True, False):
         one, two = (gather(each, read(study), together=together, sizes=[9, IMAGES - 9]) for each in (study, other))
         for name, number in vars(one).items():
@@ -137,5 +137,5 @@ def test_a_study_of_many_groups_has_the_tables_of_one(tmp_path, monkeypatch):
 def test_a_study_without_images_has_no_group(tmp_path):
     lost = [Failure("one.png", "decode", "no picture")]
     study = make_study(tmp_path / "study", 0, NAMES, failures=lost, with_tables=False)
-    found = groups_of(Reader(study.folder).parts(), groups.here)
+    found = groups_of(Reader(study.folder).parts(), groups.map_here)
     assert (found.order.images, [*found.items]) == (0, [])

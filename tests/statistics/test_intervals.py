@@ -6,14 +6,14 @@ from scipy import stats
 
 from embedshift.statistics import intervals
 from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.sample import IN_MEMORY, gather, of_values
+from embedshift.statistics.sample import IN_MEMORY, estimates_from_values, gather
 from support.resampling import slow_bootstrap_t, slow_max_t
 
 
 @pytest.mark.parametrize("kind", ["normal", "lognormal"])
 def test_means_have_the_bootstrap_t(kind):
     values = getattr(np.random.default_rng(1), kind)(size=40)
-    low, high = (end.item() for end in intervals.mean_interval(of_values(values[:, None]), seed=0))
+    low, high = (end.item() for end in intervals.mean_interval(estimates_from_values(values[:, None]), seed=0))
     slow = slow_bootstrap_t(values, seed=3)
     # The ends of two sets of resamples differ by some per cent of the width.
     assert (low, high) == pytest.approx(slow, abs=0.08 * (slow[1] - slow[0]))
@@ -36,7 +36,7 @@ def test_resamples_without_spread_allow_no_simultaneous_interval():
 def test_relative_shifts_of_one_draw_have_clopper_and_pearson_s_interval(found, of):
     values = np.zeros((of, 1))
     values[:found] = 1.0
-    ends = [end.item() for end in intervals.proportion_interval(of_values(values))]
+    ends = [end.item() for end in intervals.proportion_interval(estimates_from_values(values))]
     wanted = stats.binomtest(found, of).proportion_ci(method="exact")
     assert ends == pytest.approx(list(wanted), abs=1e-9)
 
@@ -62,24 +62,24 @@ def test_guards_count_images_that_have_a_value():
     values = np.random.default_rng(0).normal(size=(30, 2))
     values[LEAST_IMAGES - 1 :, 1] = np.nan
     for low, high in (
-        intervals.mean_interval(of_values(values), seed=0),
-        intervals.proportion_interval(of_values(values > 0)),
+        intervals.mean_interval(estimates_from_values(values), seed=0),
+        intervals.proportion_interval(estimates_from_values(values > 0)),
     ):
         assert np.isfinite(low[0])
         assert np.isfinite(high[0])
-    low, high = intervals.mean_interval(of_values(values), seed=0)
+    low, high = intervals.mean_interval(estimates_from_values(values), seed=0)
     assert np.isnan(low[1])
     assert np.isnan(high[1])
 
 
 def test_equal_values_have_an_interval_of_no_width_and_one_that_differs_has_no_upper_end():
-    equal = intervals.mean_interval(of_values(np.full((20, 1), 0.1)), seed=0)
+    equal = intervals.mean_interval(estimates_from_values(np.full((20, 1), 0.1)), seed=0)
     assert [end.item() for end in equal] == pytest.approx([0.1, 0.1])
     lone = np.zeros((20, 1))
     lone[4] = 1.0
     # A third of the resamples miss it and have no spread: nothing says how far the mean may lie above.
     for bounds in ({}, {"low": 0.0, "high": 1.0}):
-        assert np.isnan(intervals.mean_interval(of_values(lone), seed=0, **bounds)).all()
+        assert np.isnan(intervals.mean_interval(estimates_from_values(lone), seed=0, **bounds)).all()
 
 
 def test_one_number_without_a_bound_does_not_unsettle_the_others():
@@ -88,18 +88,25 @@ def test_one_number_without_a_bound_does_not_unsettle_the_others():
     values = rng.normal([3.0, 0.0, 2.0], 1.0, (30, 3))
     values[:, 1] = 0.0
     values[4, 1] = 1.0
-    assert intervals.simultaneous_intervals(of_values(values), seed=0).significant.tolist() == [True, False, True]
+    assert intervals.simultaneous_intervals(estimates_from_values(values), seed=0).significant.tolist() == [
+        True,
+        False,
+        True,
+    ]
     outlying = rng.normal([0.5, 0.0], [1.0, 0.01], (200, 2))
     outlying[3, 1] = 5.0
-    assert intervals.simultaneous_intervals(of_values(outlying), seed=0).significant.tolist() == [True, False]
+    assert intervals.simultaneous_intervals(estimates_from_values(outlying), seed=0).significant.tolist() == [
+        True,
+        False,
+    ]
 
 
 def test_a_number_that_few_images_have_is_resampled_over_these():
     values = np.full((100, 2), np.nan)
     values[:, 0] = np.arange(100.0)
     values[:12, 1] = np.random.default_rng(0).lognormal(size=12)
-    found = [end[1] for end in intervals.mean_interval(of_values(values), seed=0)]
-    alone = [end.item() for end in intervals.mean_interval(of_values(values[:12, 1:]), seed=0)]
+    found = [end[1] for end in intervals.mean_interval(estimates_from_values(values), seed=0)]
+    alone = [end.item() for end in intervals.mean_interval(estimates_from_values(values[:12, 1:]), seed=0)]
     assert found == pytest.approx(alone, rel=1e-12)
 
 
@@ -107,7 +114,7 @@ def test_a_number_that_few_images_have_is_resampled_over_these():
 def test_several_means_relative_shift_the_critical_value_of_the_largest(kind):
     values = getattr(np.random.default_rng(3), kind)(size=(40, 6))
     values -= values.mean(axis=0)
-    found = intervals.simultaneous_intervals(of_values(values), seed=0)
+    found = intervals.simultaneous_intervals(estimates_from_values(values), seed=0)
     error = values.std(axis=0, ddof=1) / np.sqrt(40)
     critical = (found.high - found.low) / 2 / error
     np.testing.assert_allclose(critical, critical[0], rtol=1e-9)
@@ -118,7 +125,7 @@ def test_several_means_relative_shift_the_critical_value_of_the_largest(kind):
 def test_what_never_varies_is_significant_only_where_it_differs():
     values = np.random.default_rng(0).normal(size=(20, 3))
     values[:, 1], values[:, 2] = 0.0, 0.4
-    found = intervals.simultaneous_intervals(of_values(values), seed=0)
+    found = intervals.simultaneous_intervals(estimates_from_values(values), seed=0)
     assert found.significant.tolist() == [False, False, True]
     assert found.low[2] == found.high[2] == pytest.approx(0.4)
 
@@ -147,7 +154,7 @@ def test_the_jackknife_is_that_of_a_slow_loop(parts):
     values = np.random.default_rng(parts).lognormal(size=(parts, 4))
     without = [np.delete(values, part, axis=0) for part in range(parts)]
     of = lambda some: np.stack([some.max(axis=0), (some**2).mean(axis=0)])  # noqa: E731
-    found = intervals.of_jackknife(of(values), map(of, without))
+    found = intervals.jackknife_interval(of(values), map(of, without))
     for place in np.ndindex(2, 4):
         numbers = [of(each)[place] for each in without]
         middle = sum(numbers) / parts
@@ -158,7 +165,7 @@ def test_the_jackknife_is_that_of_a_slow_loop(parts):
 
 
 def test_the_jackknife_of_one_part_has_no_interval():
-    for end in intervals.of_jackknife(np.ones((2, 3)), [np.zeros((2, 3))]):
+    for end in intervals.jackknife_interval(np.ones((2, 3)), [np.zeros((2, 3))]):
         assert end.shape == (2, 3)
         assert np.isnan(end).all()
 

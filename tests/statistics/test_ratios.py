@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from embedshift.statistics import sample
-from embedshift.statistics.ratios import of_ratios
+from embedshift.statistics.ratios import ratio_interval
 from embedshift.statistics.resamples import RESAMPLES, weights
 
 
@@ -20,7 +20,7 @@ def made(images, seed=0):
 def test_against_a_loop_over_resamples():
     """Each resample written out image by image; its error from the residuals of the images in it."""
     above, below = made(25)
-    value, low, high = of_ratios([(above[:10], below[:10]), (above[10:], below[10:])], seed=3)
+    value, low, high = ratio_interval([(above[:10], below[:10]), (above[10:], below[10:])], seed=3)
 
     def ratio_and_error(places):
         a, b, n = above[places], below[places], len(places)
@@ -41,7 +41,7 @@ def test_against_a_loop_over_resamples():
 
 def test_against_the_bootstrap_of_scipy():
     above, below = made(200)
-    _, low, high = of_ratios([(above, below)], seed=0)
+    _, low, high = ratio_interval([(above, below)], seed=0)
     for k in range(2):
         found = stats.bootstrap(
             (above[:, k], below), lambda a, b, axis: a.sum(axis) / b.sum(axis), paired=True, vectorized=True,
@@ -53,7 +53,7 @@ def test_against_the_bootstrap_of_scipy():
 def test_it_holds_the_true_ratio_where_denominators_are_skewed():
     held = np.zeros(2)
     for seed in range(150):
-        _, low, high = of_ratios([made(20, seed)], seed=seed)
+        _, low, high = ratio_interval([made(20, seed)], seed=seed)
         held += (low <= [0.4, -0.1]) & (high >= [0.4, -0.1])
     # 0.9 of 150 within two standard errors; the linear approximation alone holds about 0.8.
     assert (held / 150 > 0.88).all(), held / 150
@@ -61,32 +61,32 @@ def test_it_holds_the_true_ratio_where_denominators_are_skewed():
 
 def test_an_image_with_next_to_no_denominator_counts_next_to_nothing():
     above, below = made(20)
-    plain = of_ratios([(above, below)], seed=0)
+    plain = ratio_interval([(above, below)], seed=0)
     above[0], below[0] = 1e-9, 1e-12  # a ratio of 1,000
-    np.testing.assert_allclose(of_ratios([(above, below)], seed=0)[0], plain[0], atol=0.1)
+    np.testing.assert_allclose(ratio_interval([(above, below)], seed=0)[0], plain[0], atol=0.1)
 
 
 def test_few_images_and_none_have_no_interval():
     above, below = made(20)
     above[7:], below[7:] = 0, 0
-    value, *ends = of_ratios([(above, below)], seed=0)
+    value, *ends = ratio_interval([(above, below)], seed=0)
     np.testing.assert_allclose(value, above.sum(axis=0) / below.sum())
     assert np.isnan(ends).all(), "seven images have a denominator"
-    assert np.isnan(of_ratios([(0 * above, 0 * below)], seed=0)).all()
+    assert np.isnan(ratio_interval([(0 * above, 0 * below)], seed=0)).all()
 
 
 def test_equal_ratios_have_an_interval_without_width():
     below = made(20)[1]
-    value, low, high = of_ratios([(0.25 * below[:, None], below)], seed=0)
+    value, low, high = ratio_interval([(0.25 * below[:, None], below)], seed=0)
     np.testing.assert_allclose([value, low, high], 0.25, rtol=1e-12)
 
 
 def test_more_images_than_are_kept_have_the_interval_of_the_normal_law(monkeypatch):
     above, below = made(3_000)
-    plain = of_ratios([(above, below)], seed=0)
+    plain = ratio_interval([(above, below)], seed=0)
     monkeypatch.setattr(sample, "IN_MEMORY", 1_000)
     parts = [(above[start : start + 500], below[start : start + 500]) for start in range(0, 3_000, 500)]
-    found = of_ratios(parts, seed=0)
+    found = ratio_interval(parts, seed=0)
     np.testing.assert_allclose(found[0], plain[0], rtol=1e-9)
     width = plain[2] - plain[1]
     np.testing.assert_allclose(found[1:], plain[1:], atol=0.1 * width.max())

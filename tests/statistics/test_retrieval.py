@@ -57,7 +57,7 @@ def test_ranks_and_neighbours_are_those_of_a_slow_loop(world, monkeypatch, block
     assert max(ranks) > 50
     assert ranks.count(2) >= 20
     for place, expected in enumerate(nearest):
-        got = found.places[place].tolist()
+        got = found.positions[place].tolist()
         assert got == (expected if expected else [-1] * 10)
 
 
@@ -66,7 +66,7 @@ def test_cosines_are_those_of_the_loop(world):
     found = search(queries, own, Gallery.of(vectors), count=3)
     expected = [cosine(query, vectors[right]) for query, right in zip(queries, own, strict=True)]
     np.testing.assert_allclose(found.cosine, expected, atol=1e-14)
-    at = found.places[3, 1]
+    at = found.positions[3, 1]
     assert found.others[3, 1] == pytest.approx(cosine(queries[3], vectors[at]), abs=1e-14)
 
 
@@ -93,19 +93,19 @@ def test_cosines_that_float32_cannot_tell_apart_are_told_apart():
     found = search(np.stack([base] * 12), np.arange(12), Gallery.of(gallery), count=11)
     assert found.rank.tolist() == [int((cosines >= each - 1e-12).sum()) for each in cosines]
     order = np.argsort(-cosines, kind="stable")
-    assert found.places[0].tolist() == [place for place in order.tolist() if place != 0]
+    assert found.positions[0].tolist() == [place for place in order.tolist() if place != 0]
 
 
 def test_fewer_vectors_than_neighbours():
     found = search([[1.0, 0.0]], [0], Gallery.of([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]), count=5)
     assert found.rank.tolist() == [1]
-    assert found.places.tolist() == [[1, -1]]
+    assert found.positions.tolist() == [[1, -1]]
     assert np.isnan(found.others[0, 1])
 
 
 def test_a_gallery_of_one():
     found = search([[2.0, 1.0]], [0], Gallery.of([[1.0, 0.0]]), count=10)
-    assert (found.rank.tolist(), found.places.shape) == ([1], (1, 0))
+    assert (found.rank.tolist(), found.positions.shape) == ([1], (1, 0))
 
 
 def test_a_gallery_in_a_file_is_searched_like_one_in_memory(tmp_path, monkeypatch):
@@ -113,10 +113,10 @@ def test_a_gallery_in_a_file_is_searched_like_one_in_memory(tmp_path, monkeypatc
     vectors, queries = made(np.random.default_rng(3))
     mapped = np.memmap(tmp_path / "vectors", np.float32, "w+", shape=vectors.shape)
     mapped[:] = vectors
-    retrieval.let_go(mapped, 500)
+    retrieval.release_memory(mapped, 500)
     in_file = Gallery.of(mapped)
     assert in_file.vectors is mapped
     found, expected = (search(queries[:90], np.arange(90), each, count=10) for each in (in_file, Gallery.of(vectors)))
     assert found.rank.tolist() == expected.rank.tolist()
-    assert found.places.tolist() == expected.places.tolist()
+    assert found.positions.tolist() == expected.positions.tolist()
     np.testing.assert_array_equal(mapped, vectors)

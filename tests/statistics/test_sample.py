@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from embedshift.statistics import sample as samples
-from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.sample import estimates_from_values, gather
 
 
 def parts_of(values, size):
@@ -68,7 +68,7 @@ def test_above_the_limit_moments_give_what_values_gave(monkeypatch, holes, toget
 def test_combinations_are_paired_and_miss_what_is_missing():
     values = np.random.default_rng(0).normal(size=(30, 3))
     values[:, 2] = np.nan
-    found = of_values(values).combine([[1.0, 1.0], [-1.0, 0.0], [0.0, 1.0]])
+    found = estimates_from_values(values).combine([[1.0, 1.0], [-1.0, 0.0], [0.0, 1.0]])
     difference = values[:, 0] - values[:, 1]
     assert found.mean[0] == pytest.approx(difference.mean(), rel=1e-12)
     assert found.variance[0] == pytest.approx(difference.var(ddof=1), rel=1e-12)
@@ -86,8 +86,8 @@ def test_groups_add_up_image_values():
 def test_rounding_is_no_variance():
     values = np.full((10, 1), 0.1 + 0.2)
     values[3] = 0.3
-    assert of_values(values).variance[0] == 0
+    assert estimates_from_values(values).variance[0] == 0
 
 
 def test_one_image_has_no_error():
-    assert np.isnan(of_values([[1.0]]).error[0])
+    assert np.isnan(estimates_from_values([[1.0]]).error[0])

@@ -16,7 +16,7 @@ def test_distance_baseline():
 
 
 def test_of_sampled_pairs():
-    baseline = baselines.of_sampled_pairs(6.0, 14.0, 3, 6)
+    baseline = baselines.sampled_baseline(6.0, 14.0, 3, 6)
     assert (baseline.value, round(baseline.error, 3)) == (2.0, 0.577)
 
 

@@ -7,10 +7,12 @@ from embedshift.statistics.summary import Measured
 
 
 def test_differences():
-    from embedshift.statistics.sample import of_values
+    from embedshift.statistics.sample import estimates_from_values
 
     values = np.random.default_rng(0).normal([0.0, 2.0], 1.0, (30, 2))
-    table = differences_module.differences(Measured(("blur", "noise"), ("l2_distance",), of_values(values)), seed=0)
+    table = differences_module.differences(
+        Measured(("blur", "noise"), ("l2_distance",), estimates_from_values(values)), seed=0
+    )
     assert table["significant"].to_list() == [True]
 
 

@@ -12,7 +12,7 @@ def test_gallery_of():
 def test_search():
     gallery = retrieval.Gallery.of([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.0, 1.0]])
     found = retrieval.search([[1.0, 0.0], [0.1, 1.0]], [0, 2], gallery, count=2)
-    assert (found.rank.tolist(), found.places.tolist()) == ([1, 2], [[1, 2], [3, 1]])
+    assert (found.rank.tolist(), found.positions.tolist()) == ([1, 2], [[1, 2], [3, 1]])
 
 
 def test_count_closer():

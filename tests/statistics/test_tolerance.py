@@ -11,11 +11,11 @@ from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.tolerance import (
     COSINE,
     missed_fractions,
-    of_curves,
-    of_families,
-    of_missed,
+    missed_tolerances,
+    relative_shift_tolerances,
     strength_at,
     tolerance,
+    tolerances_from_curves,
 )
 
 NAN, INF = math.nan, math.inf
@@ -145,7 +145,7 @@ def test_a_family_reaches_its_targets_by_a_straight_line():
     ]
     relative_shifts = {"blur@1": (0.2, 0.1, 0.3), "blur@2": (0.6, 0.5, 0.7), "jpeg@1": (0.1, 0.0, 0.2)}
     relative_shifts |= {"jpeg@2": (0.2, 0.1, 0.25), "once@1": (1.0, 1.0, 1.0)}
-    table = of_curves(families, relative_shifts, "so far", 0.3)
+    table = tolerances_from_curves(families, relative_shifts, "so far", 0.3)
     assert table.rows() == [
         ("blur", "sigma", "so far", pytest.approx(1.5), pytest.approx(1.0), pytest.approx(2.0), True),
         ("jpeg", "quality", "so far", None, None, None, False),
@@ -159,12 +159,12 @@ def test_a_family_reaches_its_targets_by_a_straight_line():
         schema=["augmentation", "metric", "relative_shift", "relative_shift_low", "relative_shift_high"],
         orient="row",
     )
-    assert of_families(families, summary, 0.3).drop("criterion").equals(table.drop("criterion"))
+    assert relative_shift_tolerances(families, summary, 0.3).drop("criterion").equals(table.drop("criterion"))
 
 
 def test_the_strength_at_which_one_view_in_twenty_is_missed():
     families = [MeasuredFamily("blur", "sigma", 0.0, (1.0, 3.0), ("blur@1", "blur@2"))]
     table = pl.DataFrame({"view": ["blur@1"] * 40 + ["blur@2"] * 40, "rank": [1] * 76 + [2] * 4})
-    (row,) = of_missed(families, table, 2).to_dicts()
+    (row,) = missed_tolerances(families, table, 2).to_dicts()
     assert (row["family"], row["criterion"], row["reached"]) == ("blur", "missed 5 %", True)
     assert row["value"] == pytest.approx(2.0), "0 at 1 and 0.1 at 3"

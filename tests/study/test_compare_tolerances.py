@@ -9,7 +9,7 @@ from matplotlib.collections import PathCollection
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.statistics.tolerance import of_missed
+from embedshift.statistics.tolerance import missed_tolerances
 from support.command import call
 from support.comparing import OTHER, A, C, first_study, variant
 from support.graded import CLOSER, DARKER, MADE, graded
@@ -66,7 +66,7 @@ def test_they_are_over_the_images_that_all_measured(first, tmp_path):
     )
     assert table[A][0] != first.tolerance()["value"][0]
     ranks = first.search_ranks().filter(~pl.col("image_id").is_in(lost))
-    wanted = of_missed(first.reader().families, ranks, 1)
+    wanted = missed_tolerances(first.reader().families, ranks, 1)
     np.testing.assert_allclose(table.filter(criterion="missed 5 %").select(columns(A)), wanted.select(ENDS), rtol=1e-9)
 
 

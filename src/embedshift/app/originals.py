@@ -62,7 +62,7 @@ class Originals:
                 gallery.lengths[-1] = np.linalg.norm(np.asarray(original, np.float64))
             own = len(gallery) - 1 if index is None else index
             ranked = search(np.asarray(view)[None], [own], gallery, count=1)
-        nearest = int(ranked.places[0, 0]) if ranked.places.size else -1
+        nearest = int(ranked.positions[0, 0]) if ranked.positions.size else -1
         return SearchResult(
             rank=int(ranked.rank[0]),
             images=len(gallery),

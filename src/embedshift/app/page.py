@@ -24,7 +24,7 @@ from embedshift.augmentations import ORIGINAL, rebuild_suite
 from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.figures.images import overlay
-from embedshift.report.numbers import count, fixed, places_of, shorten, with_interval
+from embedshift.report.numbers import count, fixed, metric_decimals, shorten, with_interval
 from embedshift.sources.base import IMAGE_BYTES
 from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
@@ -207,7 +207,7 @@ class _StudyImages:
         if shown.image is None:
             return Markup("").join(lines), *hidden
         values = shown.image.metrics.get(augmentation, {})
-        rows = [(axis_label(metric), fixed(value, places_of(metric, value))) for metric, value in values.items()]
+        rows = [(axis_label(metric), fixed(value, metric_decimals(metric, value))) for metric, value in values.items()]
         table = pl.DataFrame(rows, schema={"metric": pl.String, augmentation: pl.String}, orient="row")
         return Markup("").join(lines), gr.Gallery(_views(shown), visible=True), gr.Dataframe(table, visible=True)
 

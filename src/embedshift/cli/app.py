@@ -20,7 +20,7 @@ from embedshift.cli.options import (
     given,
     names,
     originals_and_variants,
-    place,
+    output_path,
     switches,
     with_flags,
     with_options,
@@ -115,7 +115,7 @@ def run(
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Measure pairs from files: give ORIGINALS VARIANTS... as IMAGES.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the study.", parser=place, metavar="PATH")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the study.", parser=output_path, metavar="PATH")] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file with any of these settings; flags override it.")
     ] = None,
@@ -132,10 +132,10 @@ def run(
     from embedshift.config import make_config, read_config
 
     flags = given({**settings, **originals_and_variants(images or [], pairs)})
-    told = ({} if config is None else read_config(config)) | flags
-    if not told.get("images"):
+    given_settings = ({} if config is None else read_config(config)) | flags
+    if not given_settings.get("images"):
         raise UsageError("no images given: name a folder, files, or a .txt list of paths")
-    if "" in told["images"]:
+    if "" in given_settings["images"]:
         raise UsageError("the path of an image is empty: name a folder, files, or a .txt list of paths")
     if out is None and not dry_run:
         raise UsageError("no folder given for the study: use --out DIR")
@@ -144,13 +144,13 @@ def run(
         from embedshift.cli.estimate import estimate
         from embedshift.pipeline.prepare import prepared
 
-        with prepared(make_config(told), out) as study:
+        with prepared(make_config(given_settings), out) as study:
             for line in estimate(study):
                 say(line)
         return
     assert out is not None
-    again = {"retry_failed": retry_failed, "repair": repair}
-    _measure(told, out, quiet=quiet, as_json=as_json, report=not no_report, again=again)
+    retries = {"retry_failed": retry_failed, "repair": repair}
+    _measure(given_settings, out, quiet=quiet, as_json=as_json, report=not no_report, retries=retries)
 
 
 @app.command()
@@ -197,7 +197,7 @@ def report(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the study.", parser=place, metavar="PATH")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder for the study.", parser=output_path, metavar="PATH")] = Path(
         "embedshift-demo"
     ),
     quiet: Quiet = False,
@@ -213,21 +213,21 @@ def demo(
 
 
 @app.command("list")
-def list_known(
+def list_names(
     kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to list.")],
 ) -> None:
     """List the available encoders, augmentations, metrics, figures or questions."""
-    from embedshift.cli.known import KNOWN
+    from embedshift.cli.listing import LISTS
 
-    if kind not in KNOWN:
-        raise UsageError(f"cannot list {kind!r}: choose one of {', '.join(KNOWN)}")
-    found = list(KNOWN[kind]())
-    width = max(len(name) for name, _ in found)
-    for name, text in found:
+    if kind not in LISTS:
+        raise UsageError(f"cannot list {kind!r}: choose one of {', '.join(LISTS)}")
+    entries = list(LISTS[kind]())
+    width = max(len(name) for name, _ in entries)
+    for name, text in entries:
         say(with_flags(f"{name:{width}}  {text}", app))
 
 
-def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, again: Json = {}) -> None:  # noqa: B006 - only read
+def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, retries: Json = {}) -> None:  # noqa: B006 - only read
     from embedshift.cli.terminal import print_table, progress
     from embedshift.config import make_config
     from embedshift.steps import run_study
@@ -240,7 +240,7 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
             steps.append(count)
             step(count)
 
-        run_study(make_config(settings), out, **again, progress=measured, on_start=on_start)
+        run_study(make_config(settings), out, **retries, progress=measured, on_start=on_start)
     from embedshift.cli.results import legend, result_tables  # after the first lines, which wait for no table
     from embedshift.study import Study
 

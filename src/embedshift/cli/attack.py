@@ -21,51 +21,50 @@ log = logging.getLogger("embedshift")
 
 
 def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
-    """Attacks the images and prints the results."""
     with progress(quiet, "attacking") as (on_start, step):
 
         def begin(images: int, done: int, skipped: Mapping[str, int]) -> None:
             on_start(Start(out, images, done, False, skipped))
 
-        found = run_attack(config, out, progress=step, on_start=begin)
-    names = sorted(found.variants, key=lambda name: _place(found.variants[name]))
-    rows = [_row(found, name) for name in names]
-    counts = {"attacked": len(found.images), "failed": len(found.failures)}
+        attack = run_attack(config, out, progress=step, on_start=begin)
+    names = sorted(attack.variants, key=lambda name: _variant_order(attack.variants[name]))
+    rows = [_row(attack, name) for name in names]
+    counts = {"attacked": len(attack.images), "failed": len(attack.failures)}
     if as_json:
-        say(json.dumps({"attack": str(out), "encoder": found.encoder, "counts": counts, "variants": rows}))
+        say(json.dumps({"attack": str(out), "encoder": attack.encoder, "counts": counts, "variants": rows}))
     else:
-        print_table(_table(found, rows, target=config.target is not None))
+        print_table(_table(attack, rows, target=config.target is not None))
         say(f"{counts['attacked']} of {sum(counts.values())} images attacked. Written: {out / FILE}")
         say("To measure the attacked images with this or another encoder:")
         folders = " ".join(str(out / name) for name in (ORIGINALS, *names))
         say(f"  embedshift run --pairs {folders} --out STUDY --model MODEL")
-    if found.failures:
-        first = found.failures[0]
+    if attack.failures:
+        first = attack.failures[0]
         log.warning(
             "%d of %d images could not be attacked (first: %s, stage %s: %s); %s lists all of them",
             counts["failed"], sum(counts.values()), first.image_id, first.stage, first.reason, out / FILE,
         )  # fmt: skip
 
 
-def _place(variant: AttackedVariant) -> tuple[str, float, str, str]:
+def _variant_order(variant: AttackedVariant) -> tuple[str, float, str, str]:
     return variant.norm, variant.eps, variant.kind, variant.through
 
 
-def _row(found: Attack, name: str) -> Json:
-    cosines = [image.cosine[name] for image in found.images.values() if name in image.cosine]
+def _row(attack: Attack, name: str) -> Json:
+    cosines = [image.cosine[name] for image in attack.images.values() if name in image.cosine]
     mean = fmean(cosines) if cosines else None
     return {"variant": name, "n": len(cosines), "mean": mean, "least": min(cosines, default=None)}
 
 
-def _table(found: Attack, rows: list[Json], *, target: bool) -> Table:
+def _table(attack: Attack, rows: list[Json], *, target: bool) -> Table:
     title = f"cosine between the embeddings of an attacked image and of {'the target' if target else 'its original'}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("folder", no_wrap=True)
     for heading in ("images", "mean", "lowest"):
         table.add_column(heading, justify="right")
     for row in rows:
-        numbers = ["-" if row[each] is None else f"{row[each]:.3f}" for each in ("mean", "least")]
-        through = found.variants[row["variant"]].through
+        numbers = ["-" if row[column] is None else f"{row[column]:.3f}" for column in ("mean", "least")]
+        through = attack.variants[row["variant"]].through
         name = f"{row['variant']} (after {through})" if through else row["variant"]
         table.add_row(name, f"{row['n']:,}", *numbers)
     return table

@@ -35,45 +35,45 @@ def gate(
     """Checks a study against rules, prints and writes the results, and sets the exit code."""
     if not rules.exists():
         raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
-    found = check(folder, rules, against)
-    warnings = output.warnings(found)
+    checked = check(folder, rules, against)
+    warnings = output.warnings(checked)
     # Someone who reads both streams in one terminal reads a warning once.
     for line in warnings if as_json or not (sys.stdout.isatty() and sys.stderr.isatty()) else ():
         log.warning("%s", line)
     if as_json:
-        say(json.dumps(output.to_json(found, strict=strict)))
+        say(json.dumps(output.to_json(checked, strict=strict)))
     else:
-        wide = _table(found)
-        print_table(wide if fits(wide) else _narrow_table(found))
+        wide = _table(checked)
+        print_table(wide if fits(wide) else _narrow_table(checked))
         for line in warnings:
             say(f"warning: {with_flags(line, app)}")
-        say(with_flags(output.headline(found, strict=strict), app))
+        say(with_flags(output.headline(checked, strict=strict), app))
     # Not through a temporary file: a workflow's path may be a pipe, or the only file that it may write.
     if junit is not None:
-        junit.write_text(output.to_junit(found, strict=strict), encoding="utf-8")
+        junit.write_text(output.to_junit(checked, strict=strict), encoding="utf-8")
     if markdown is not None:
-        markdown.write_text(output.to_markdown(found, strict=strict), encoding="utf-8")
-    if not found.passes(strict=strict):
+        markdown.write_text(output.to_markdown(checked, strict=strict), encoding="utf-8")
+    if not checked.passes(strict=strict):
         raise typer.Exit(BROKEN)
 
 
-def _narrow_table(found: Checked) -> Table:
+def _narrow_table(checked: Checked) -> Table:
     """Returns a table with cells above each other; the warnings alone give the numbers of images."""
     table = Table(box=SIMPLE_HEAD)
     for heading in ("outcome", "rule\nrow", "value, 95 % interval\nrequired"):
         table.add_column(heading, overflow="fold")
-    for result in found.results:
+    for result in checked.results:
         outcome, rule, row, value, interval, required, *_ = output.cells(result)
         table.add_row(Text(outcome, _STYLES[outcome]), f"{rule}\n{row}", f"{value}  {interval}\n{required}")
     return table
 
 
-def _table(found: Checked) -> Table:
+def _table(checked: Checked) -> Table:
     table = Table(box=SIMPLE_HEAD)
     for heading in output.HEADINGS:
         is_number = heading in ("value", "images", "images needed")
         table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
-    for result in found.results:
+    for result in checked.results:
         outcome, *others = output.cells(result)
         table.add_row(Text(outcome, _STYLES[outcome]), *others)
     return table

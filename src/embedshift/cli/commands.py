@@ -8,7 +8,7 @@ import typer
 
 import embedshift
 from embedshift.cli.app import AsJson, Quiet, app
-from embedshift.cli.options import RARE, given, names, place, with_flags, with_options
+from embedshift.cli.options import RARE, given, names, output_path, with_flags, with_options
 from embedshift.cli.words import say
 from embedshift.config.attack import AttackConfig
 from embedshift.errors import UsageError
@@ -21,7 +21,7 @@ SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates
 @with_options(AttackConfig, skip=("images",))
 def attack(
     images: Annotated[list[str], typer.Argument(help="A folder, several files and folders, or a .txt list of paths.")],
-    out: Annotated[Path, typer.Option(help="Folder for the attacked images.", parser=place, metavar="PATH")],
+    out: Annotated[Path, typer.Option(help="Folder for the attacked images.", parser=output_path, metavar="PATH")],
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
@@ -42,7 +42,8 @@ def compare(
         list[Path], typer.Argument(metavar="DIR DIR...", help="Finished studies; the first is the reference.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for tables and figures. Default: none.", parser=place, metavar="PATH")
+        Path | None,
+        typer.Option(help="Folder for tables and figures. Default: none.", parser=output_path, metavar="PATH"),
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -52,18 +53,18 @@ def compare(
     from embedshift.cli.terminal import fits, print_table, set_up_logging
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
-    found = embedshift.compare(studies, out=out)
+    comparison = embedshift.compare(studies, out=out)
     if as_json:
-        say(json.dumps(found.to_dicts()))
+        say(json.dumps(comparison.to_dicts()))
         return
-    if not found.tolerances.is_empty():
-        print_table(compared_tolerances(found))
-    tables = comparison_tables(found, fits)
+    if not comparison.tolerances.is_empty():
+        print_table(compared_tolerances(comparison))
+    tables = comparison_tables(comparison, fits)
     for table in tables:
         print_table(table)
     if not tables:
-        say(no_difference(found))
-    for line in comparison_lines(found):
+        say(no_difference(comparison))
+    for line in comparison_lines(comparison):
         say(line)
     if out is not None:
         say(f"Written: {out}")
@@ -95,12 +96,12 @@ def search(
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
     study = load(folder)
-    found = study.table("search", queries=queries, false_match_rate=names(false_match_rate), gallery=gallery)
+    table = study.table("search", queries=queries, false_match_rate=names(false_match_rate), gallery=gallery)
     if as_json:
         tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES}
         say(json.dumps({"study": str(folder)} | tables))
         return
-    print_table(recall_table(study, found), ("knn_overlap@10", "recall@5", "recall@10"))
+    print_table(recall_table(study, table), ("knn_overlap@10", "recall@5", "recall@10"))
     if len(study.table("thresholds")):
         print_table(threshold_table(study))
     else:

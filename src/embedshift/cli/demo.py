@@ -18,10 +18,10 @@ PHOTOS = {
 def copy_photos(folder: Path) -> Path:
     """Copies eight photographs into `folder` and returns it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for package, (place, names) in PHOTOS.items():
+    for package, (directory, names) in PHOTOS.items():
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise MissingExtra("the demo", "offline")
         for name in names:
-            shutil.copyfile(Path(spec.submodule_search_locations[0]) / place / name, folder / name)
+            shutil.copyfile(Path(spec.submodule_search_locations[0]) / directory / name, folder / name)
     return folder

@@ -37,7 +37,7 @@ def estimate(study: StudyContext) -> Iterator[str]:
     encoding = _seconds_a_view(encoder, good[0], plan.batch_size) * views
     added = study.ready.seconds(plan.measures, good[0])
     seconds = images * _pace(encoding, drawing, plan, encoder) + sum(added.values())
-    words = "".join(f", {_duration(each)} for {question}" for question, each in added.items())
+    words = "".join(f", {_duration(question_seconds)} for {question}" for question, question_seconds in added.items())
     pace = f"{encoding:.2f} s to encode an image, {drawing:.2f} s to draw its views"
     yield f"time: about {_duration(seconds)} ({pace}{words})"
 
@@ -47,14 +47,14 @@ def shard_bytes(encoder: Encoder, plan: StudyPlan, shards: int) -> float:
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
     # A single number is twice as long as one in a list; columns of few images count by their fraction.
-    of_views, once = (
+    per_view, per_image = (
         sum((c.length or 2) * min(1, (c.images or plan.images) / plan.images) for c in plan.columns if c.of == rows)
         for rows in ("views", "original")
     )
-    of_views += vectors
+    per_view += vectors
     # Numbers of vectors and lists, metrics, and the names of a row; then the names of an image.
-    row = 0.92 * 4 * of_views + 7.5 * len(plan.metrics) + 4
-    image = (1 + plan.views) * row + 0.92 * 4 * once + 80
+    row = 0.92 * 4 * per_view + 7.5 * len(plan.metrics) + 4
+    image = (1 + plan.views) * row + 0.92 * 4 * per_image + 80
     # As text, in every shard: float32 shifts for each augmentation, float64 originals, and the sums for the baseline.
     size = -(-plan.images // shards)
     baseline = 4 * size

@@ -24,18 +24,22 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command)
-        own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        own_parameters = [
+            parameter
+            for parameter in signature.parameters.values()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
         made = [_parameter(field, kind) for kind in kinds for field in dataclasses.fields(kind) if field.metadata]
-        kept = [each for each in made if each.name not in skip]
-        ordered = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *kept)]
+        kept = [parameter for parameter in made if parameter.name not in skip]
+        ordered = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own_parameters, *kept)]
         command.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
-        command.__annotations__ = {each.name: each.annotation for each in ordered} | {"return": None}
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered} | {"return": None}
         return command
 
     return decorate
 
 
-def place(text: str | Path) -> Path:
+def output_path(text: str | Path) -> Path:
     """Returns the path of an output; UsageError for an empty one, which would be the current folder."""
     if not str(text):
         raise UsageError("--out is empty: give the path of a folder")
@@ -53,7 +57,6 @@ def choices() -> list[type]:
 
 
 def given(settings: Mapping[str, Any]) -> Json:
-    """Returns the settings that were given."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
@@ -83,13 +86,13 @@ def with_flags(line: str, app: typer.Typer) -> str:
     """Replaces settings between backticks in a message by flags of `run`, or of the command that runs."""
     commands: Any = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     running = next((name for name in sys.argv[1:] if name in commands), "run")
-    known = {
+    flags = {
         parameter.name: parameter.opts[0]
         for command in (commands["run"], commands[running])
         for parameter in command.params
         if parameter.opts[0].startswith("--")
     }
-    return re.sub(r"`(\w+)`", lambda match: known.get(match[1], match[0]), line)
+    return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), line)
 
 
 def _flag(field: "dataclasses.Field[Any]") -> str:
@@ -114,7 +117,7 @@ def _panel(field: "dataclasses.Field[Any]", kind: type) -> str | None:
     """Returns the help panel: one for rare options, one for each question."""
     if not field.metadata["rare"]:
         return None
-    question = next((each.name for each in questions() if kind in (each.switches, each.choices)), "")
+    question = next((declared.name for declared in questions() if kind in (declared.switches, declared.choices)), "")
     return f"{RARE}: {question}" if question else RARE
 
 
@@ -126,5 +129,5 @@ def _plain(hint: Any) -> Any:
     if origin is typing.Literal:
         return type(get_args(hint)[0])
     if origin in (typing.Union, types.UnionType):
-        return _plain(next(each for each in get_args(hint) if each is not type(None)))
+        return _plain(next(alternative for alternative in get_args(hint) if alternative is not type(None)))
     return origin or hint

@@ -66,7 +66,7 @@ def tolerance_table(study: Study) -> Table:
     table.add_column("tolerance", no_wrap=True)
     table.add_column("95 % interval", no_wrap=True)
     tolerance = study.table("tolerance")
-    found, missed = by_family(tolerance), by_family(tolerance, MISSED_CRITERION)
+    tolerances, missed = by_family(tolerance), by_family(tolerance, MISSED_CRITERION)
     if missed:
         table.add_column(f"search misses {100 * MISSED:g} %", no_wrap=True)
     levels = max(len(family.views) for family in reader.families)
@@ -76,12 +76,12 @@ def tolerance_table(study: Study) -> Table:
         study.table("strength").filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
     )
     for family in reader.families:
-        row, of_search = found.get(family.name), missed.get(family.name)
+        row, missed_row = tolerances.get(family.name), missed.get(family.name)
         words = "-" if row is None else in_words(row["value"], family.unit)
         interval = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
-        lost = ["-" if of_search is None else in_words(of_search["value"], family.unit)] if missed else []
+        missed_cell = ["-" if missed_row is None else in_words(missed_row["value"], family.unit)] if missed else []
         cells = map(number, relative_shifts[family.name,]["relative_shift"])
-        table.add_row(family.name, words, interval or "-", *lost, *cells)
+        table.add_row(family.name, words, interval or "-", *missed_cell, *cells)
     corruption = reader.table("corruption")
     mean = None if corruption is None else corruption.filter(corruption="mean").to_dicts()
     if mean:
@@ -98,8 +98,8 @@ def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
         yield tolerance_table(study), [_level(level) for level in (*levels[1::2], *levels[::2])]
         if not reader.has_pairs:
             return
-    of_pixels, of_encoder = PAPER_METRICS[:2:-1], ("l2_distance", "attention_similarity", COSINE)
-    spare = [*_headings(of_pixels), "cluster", PERFORMANCE, *_headings(of_encoder)]
+    pixel_metrics, encoder_metrics = PAPER_METRICS[:2:-1], ("l2_distance", "attention_similarity", COSINE)
+    spare = [*_headings(pixel_metrics), "cluster", PERFORMANCE, *_headings(encoder_metrics)]
     yield summary_table(study), spare
 
 

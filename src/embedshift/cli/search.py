@@ -12,20 +12,20 @@ from embedshift.study import Study
 PRINTED = 10
 
 
-def recall_table(study: Study, found: pl.DataFrame) -> Table:
+def recall_table(study: Study, recall: pl.DataFrame) -> Table:
     """Returns recall and the other search metrics, the least recall first."""
     reader, sizes = study.reader(), study.table("gallery_sizes")
     among = max(sizes.filter(kind="measured")["images"].to_list(), default=reader.info.counts.measured)
-    views = max(found["n"].to_list(), default=0)
+    views = max(recall["n"].to_list(), default=0)
     title = f"{reader.info.encoder.name}: search among {among:,} originals with {views:,} views of each augmentation"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    metrics = found["metric"].unique(maintain_order=True).to_list()
+    metrics = recall["metric"].unique(maintain_order=True).to_list()
     table.add_column("augmentation", no_wrap=True)
     table.add_column(f"{metrics[0]}, 95 % interval", no_wrap=True)
     for name in metrics[1:]:
         table.add_column(name, justify="right")
-    rows = {(row["augmentation"], row["metric"]): row for row in found.iter_rows(named=True)}
-    least_first = found.filter(metric=metrics[0]).sort("value", maintain_order=True, nulls_last=True)["augmentation"]
+    rows = {(row["augmentation"], row["metric"]): row for row in recall.iter_rows(named=True)}
+    least_first = recall.filter(metric=metrics[0]).sort("value", maintain_order=True, nulls_last=True)["augmentation"]
     for name in least_first:
         first, *others = (rows[name, metric] for metric in metrics)
         ends = "-" if first["ci_low"] is None else f"{first['ci_low']:.3f} to {first['ci_high']:.3f}"
@@ -44,9 +44,11 @@ def threshold_table(study: Study) -> Table:
     matches = study.table("matches").drop_nulls("value")
     for row in study.table("thresholds").iter_rows(named=True):
         ends = "-" if row["ci_low"] is None else f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
-        own = matches.filter(false_match_rate=row["false_match_rate"]).sort("value", maintain_order=True)
+        matched = matches.filter(false_match_rate=row["false_match_rate"]).sort("value", maintain_order=True)
         words = (
-            [f"{own['value'][place]:.3f} {own['augmentation'][place]}" for place in (0, -1)] if len(own) else ["-", "-"]
+            [f"{matched['value'][end]:.3f} {matched['augmentation'][end]}" for end in (0, -1)]
+            if len(matched)
+            else ["-", "-"]
         )
         table.add_row(f"{row['false_match_rate']:g}", f"{_number(row['threshold'], 4)}  {ends}", *words)
     return table

@@ -35,8 +35,8 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
-        for each in caught:
-            signal.signal(each, _noted)
+        for caught_signal in caught:
+            signal.signal(caught_signal, _ignore_signal)
         raise Signalled(number)
 
     caught = [number for number in SIGNALS if before[number] in (signal.SIG_DFL, signal.default_int_handler)]
@@ -53,34 +53,34 @@ def stoppable() -> Iterator[None]:
 @contextlib.contextmanager
 def _watched(caught: list[signal.Signals]) -> Iterator[None]:
     """Starts a thread that also gets every signal: the main one may wait in C, where no Python handler is called."""
-    heard, tells = socket.socketpair()
-    tells.setblocking(False)
-    before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_leave_in_time, args=(heard, caught), daemon=True).start()
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_leave_in_time, args=(receiver, caught), daemon=True).start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        tells.close()
+        sender.close()
 
 
-def _leave_in_time(heard: socket.socket, caught: list[signal.Signals]) -> None:
-    with heard:
-        first = second = _next(heard, caught)
-        heard.settimeout(SECONDS)
+def _leave_in_time(receiver: socket.socket, caught: list[signal.Signals]) -> None:
+    with receiver:
+        first = second = _next(receiver, caught)
+        receiver.settimeout(SECONDS)
         with contextlib.suppress(TimeoutError):
-            second = _next(heard, caught)
+            second = _next(receiver, caught)
     if first and second:
         _leave(first)
 
 
-def _next(heard: socket.socket, caught: list[signal.Signals]) -> int:
-    while (number := int.from_bytes(heard.recv(1), "big")) and number not in caught:
+def _next(receiver: socket.socket, caught: list[signal.Signals]) -> int:
+    while (number := int.from_bytes(receiver.recv(1), "big")) and number not in caught:
         pass
     return number  # 0: the listener has gone
 
 
-def _noted(_number: int, _frame: FrameType | None) -> None:
+def _ignore_signal(_number: int, _frame: FrameType | None) -> None:
     """Handles a further signal, which the thread gets."""
 
 
@@ -90,10 +90,10 @@ def _leave(number: int) -> None:
     os._exit(128 + number)
 
 
-def _deaf() -> None:
+def _disconnect_from_parent() -> None:
     """Disconnects a forked process from its parent's socket, so that its signals do not end the parent."""
     signal.set_wakeup_fd(-1)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_deaf)
+    os.register_at_fork(after_in_child=_disconnect_from_parent)

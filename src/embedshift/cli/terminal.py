@@ -35,10 +35,10 @@ def progress(
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     bar = Progress(*columns, TimeRemainingColumn(), console=err_console, disable=quiet or not err_console.is_terminal)
     task = bar.add_task("", total=None, rate="")
-    state = {"begun": 0.0, "said": 0.0, "done": 0, "total": 0, "new": 0}
+    state = {"begun": 0.0, "logged": 0.0, "done": 0, "total": 0, "new": 0}
 
     def on_start(start: "Start") -> None:
-        state.update(begun=time.monotonic(), said=time.monotonic(), done=start.done, total=start.images)
+        state.update(begun=time.monotonic(), logged=time.monotonic(), done=start.done, total=start.images)
         bar.update(task, total=start.images, completed=start.done)
         if start.complete:
             log.info("%s: this study is already finished; nothing to do", start.out)
@@ -54,11 +54,11 @@ def progress(
         now = time.monotonic()
         rate = state["new"] / max(now - state["begun"], 1e-9)
         bar.update(task, advance=count, rate=_rate(rate))
-        if bar.disable and now - state["said"] > LINE_SECONDS:
-            state["said"] = now
-            through = state["done"] + state["new"]
-            left = (state["total"] - through) / rate
-            log.info("%d of %d images, %s, %.0f s left", through, state["total"], _rate(rate), left)
+        if bar.disable and now - state["logged"] > LINE_SECONDS:
+            state["logged"] = now
+            done = state["done"] + state["new"]
+            left = (state["total"] - done) / rate
+            log.info("%d of %d images, %s, %.0f s left", done, state["total"], _rate(rate), left)
 
     with bar:
         yield on_start, step
@@ -101,7 +101,7 @@ def _keep_stderr_for_lines() -> None:
     sys.stderr = ours
 
 
-class _OfNames(Console):
+class _PlainConsole(Console):
     """A console for texts that are names and numbers, without markup and control characters."""
 
     def render_str(self, text: str, **settings: Any) -> Text:
@@ -116,7 +116,7 @@ def print_table(table: Table, spare: Sequence[str] = ()) -> None:
             break
         if any(column.header == heading for column in table.columns):
             table, left = _without(table, heading), [*left, " ".join(heading.split())]
-    _OfNames(width=_width()).print(table)
+    _PlainConsole(width=_width()).print(table)
     if left:
         for line in textwrap.wrap(f"Left out on {_width()} characters: {', '.join(left)}", _width()):
             say(line)
@@ -124,7 +124,7 @@ def print_table(table: Table, spare: Sequence[str] = ()) -> None:
 
 def fits(table: Table) -> bool:
     """Returns whether the terminal is wide enough for a table with unbroken cells."""
-    console = _OfNames(width=_WIDEST)
+    console = _PlainConsole(width=_WIDEST)
     return console.measure(table).maximum <= _width()
 
 
@@ -135,7 +135,6 @@ def _width() -> int:
 
 
 def _without(table: Table, heading: str) -> Table:
-    """Returns a table without one of its columns."""
     kept = [column for column in table.columns if column.header != heading]
     made = Table(*kept, title=table.title, caption=table.caption, title_justify=table.title_justify, box=table.box)
     made.rows = table.rows

@@ -21,33 +21,33 @@ LISTED = 20
 
 def print_verified(folder: Path, as_json: bool) -> None:
     """Reads everything in a study's folder, prints the results, and sets exit code 1 if something is damaged."""
-    found = verify(folder)
+    verification = verify(folder)
     if as_json:
-        say(json.dumps(found.to_dict()))
+        say(json.dumps(verification.to_dict()))
     else:
-        print_table(_table(found))
-        say(_headline(found))
-    if found.damaged:
+        print_table(_table(verification))
+        say(_headline(verification))
+    if verification.damaged:
         raise typer.Exit(EmbedshiftError.exit_code)
 
 
-def _headline(found: Verification) -> str:
-    if found.damaged:
-        return f"{len(found.damaged):,} of {len(found.findings):,} files are damaged."
-    return f"All {len(found.findings):,} files are intact. Checksum of the shards: {found.checksum}"
+def _headline(verification: Verification) -> str:
+    if verification.damaged:
+        return f"{len(verification.damaged):,} of {len(verification.findings):,} files are damaged."
+    return f"All {len(verification.findings):,} files are intact. Checksum of the shards: {verification.checksum}"
 
 
-def _table(found: Verification) -> Table:
+def _table(verification: Verification) -> Table:
     table = Table(box=SIMPLE_HEAD)
     for heading in ("file", "state", "checksum"):
         table.add_column(heading, overflow="fold")
-    whole = [each for each in found.findings if not each.problem]
-    for each in [*found.damaged, *whole[:LISTED]]:
-        table.add_row(Text(each.name), _state(each), Text(each.checksum[:12]))
-    if len(whole) > LISTED:
-        table.add_row(f"… and {len(whole) - LISTED:,} more", "intact", "")
+    intact = [finding for finding in verification.findings if not finding.problem]
+    for finding in [*verification.damaged, *intact[:LISTED]]:
+        table.add_row(Text(finding.name), _state(finding), Text(finding.checksum[:12]))
+    if len(intact) > LISTED:
+        table.add_row(f"… and {len(intact) - LISTED:,} more", "intact", "")
     return table
 
 
-def _state(each: Finding) -> Text:
-    return Text(f"damaged: {with_flags(each.problem, app)}", "bold red") if each.problem else Text("intact")
+def _state(finding: Finding) -> Text:
+    return Text(f"damaged: {with_flags(finding.problem, app)}", "bold red") if finding.problem else Text("intact")

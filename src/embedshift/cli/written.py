@@ -8,7 +8,6 @@ _OTHERS = ("study.json", "shards", "failures.parquet", "tables", "figures")
 
 
 def written(folder: Path) -> Iterator[str]:
-    """Yields a line for each file and folder of a study."""
     yield "Written:"
     yield from (f"  {folder / name}" for name in _OTHERS if (folder / name).exists())
     if (folder / REPORT).exists():

@@ -29,9 +29,9 @@ Seconds = Annotated[float, Gt(0), Le(86_400)]
 # The name of the encoder that the extra `offline` brings.
 BUNDLED = "dinov2-small-offline"
 # The name of the augmentations of a study of pairs, and the settings that select from suites of augmentations.
-PAIRS, DRAWN = "pairs", ("families", "levels", "frost_textures")
+PAIRS, DRAWING_SETTINGS = "pairs", ("families", "levels", "frost_textures")
 # Settings that only studies of pairs have.
-OF_PAIRS = ("allow_missing", "purify")
+PAIR_SETTINGS = ("allow_missing", "purify")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,46 +88,50 @@ class StudyConfig:
 
     def asked(self) -> list[Question]:
         """Returns the questions of the study, in order."""
-        return [each for each in questions() if self.asks(each)]
+        return [question for question in questions() if self.asks(question)]
 
     def to_dict(self) -> Json:
         """Returns every setting by name, as study.json stores them."""
-        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "switches"}
+        settings = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "switches"
+        }
         for question in questions():
             if question.switches:
-                own |= vars(self.of(question.switches))
-        return own
+                settings |= vars(self.of(question.switches))
+        return settings
 
 
 def setting_names() -> list[str]:
     """Returns the names of all settings of a run, including those of the questions."""
-    return [each.name for each in dataclasses.fields(StudyConfig) if each.name != "switches"] + [*switch_names()]
+    return [field.name for field in dataclasses.fields(StudyConfig) if field.name != "switches"] + [*switch_names()]
 
 
 def make_config(given: Mapping[str, Any]) -> StudyConfig:
     """Makes a checked `StudyConfig`."""
-    switched, known = switch_names(), dict.fromkeys(setting_names())
+    switches_by_question, names = switch_names(), dict.fromkeys(setting_names())
     for name in given:
-        if name not in known:
-            raise UsageError(unknown_name("setting", str(name), known))
-    given = _of_pairs(given)
-    own = {name: value for name, value in given.items() if name not in switched}
+        if name not in names:
+            raise UsageError(unknown_name("setting", str(name), names))
+    given = _with_pair_defaults(given)
+    study_settings = {name: value for name, value in given.items() if name not in switches_by_question}
     switches: tuple[Any, ...] = tuple(
-        validated(question.switches, {name: given[name] for name in given if switched.get(name) == question.name})
+        validated(
+            question.switches, {name: given[name] for name in given if switches_by_question.get(name) == question.name}
+        )
         for question in questions()
         if question.switches
     )
-    return validated(StudyConfig, {**own, "switches": switches})
+    return validated(StudyConfig, {**study_settings, "switches": switches})
 
 
-def _of_pairs(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_pair_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Fills in `augmentations` for a study of pairs, and refuses settings that draw views."""
     if not given.get("pairs"):
-        for name in OF_PAIRS:
+        for name in PAIR_SETTINGS:
             if given.get(name):
                 raise UsageError(f"`{name}` needs `pairs`")
         return given
-    nothing = {"augmentations": (PAIRS,), "draws": (1,), **dict.fromkeys(DRAWN, ((), [], None))}
+    nothing = {"augmentations": (PAIRS,), "draws": (1,), **dict.fromkeys(DRAWING_SETTINGS, ((), [], None))}
     if others := [name for name, values in nothing.items() if name in given and given[name] not in values]:
         words = ", ".join(f"`{name}`" for name in others)
         raise UsageError(

@@ -45,16 +45,15 @@ class AttackConfig:
 
 
 def make_attack_config(given: Mapping[str, Any]) -> AttackConfig:
-    """Makes a checked `AttackConfig`."""
-    known = dict.fromkeys(each.name for each in fields(AttackConfig))
+    names = dict.fromkeys(field.name for field in fields(AttackConfig))
     for name in given:
-        if name not in known:
-            raise UsageError(unknown_name("setting", name, known))
+        if name not in names:
+            raise UsageError(unknown_name("setting", name, names))
     config = validated(AttackConfig, given)
     eps = tuple(dict.fromkeys(config.eps)) or EPS[config.norm]
-    for each in eps if config.norm == "linf" else ():
-        if each != int(each):
-            raise UsageError(f"eps {each:g}: linf counts whole pixel levels; give a whole number from 1 to 255")
+    for budget in eps if config.norm == "linf" else ():
+        if budget != int(budget):
+            raise UsageError(f"eps {budget:g}: linf counts whole pixel levels; give a whole number from 1 to 255")
     if config.norm == "l2" and min(eps) < 1 / 255:
         raise UsageError(f"eps {min(eps):g}: too small to change a pixel by one level; give l2 at least 1/255")
     return replace(config, eps=eps, through=tuple(dict.fromkeys(config.through)))

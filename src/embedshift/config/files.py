@@ -20,17 +20,17 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     if "\0" in os.fspath(path):
         raise EmbedshiftError("the name contains a zero byte, which no file name can have")
     # Before as well as after: to open a device may already do something, and a socket cannot be opened.
-    _refuse_what_is_no_file(os.stat(path))
+    _require_regular_file(os.stat(path))
     opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb")
     try:
-        _refuse_what_is_no_file(os.fstat(opened.fileno()))
+        _require_regular_file(os.fstat(opened.fileno()))
     except (OSError, EmbedshiftError):
         opened.close()
         raise
     return opened
 
 
-def open_own(path: str | os.PathLike[str]) -> BinaryIO:
+def open_internal_file(path: str | os.PathLike[str]) -> BinaryIO:
     """Opens a file that embedshift keeps, for reading and writing, unbuffered; creates it where it is missing."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     opened = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
@@ -67,16 +67,15 @@ def refuse_larger(size: int, most: int) -> None:
         raise EmbedshiftError(f"larger than {_size(most)} ({_size(size)})")
 
 
-def _refuse_what_is_no_file(found: os.stat_result) -> None:
-    if stat.S_ISDIR(found.st_mode):
+def _require_regular_file(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(found.st_mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(found.st_mode)), "something else")
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(status.st_mode)), "something else")
         raise EmbedshiftError(f"{kind}, not a file")
 
 
 def _size(count: int) -> str:
-    """Formats a number of bytes for people."""
     for unit, name in ((2**30, "GB"), (2**20, "MB"), (2**10, "kB")):
         if count >= unit:
             return f"{count // unit} {name}" if count % unit == 0 else f"{count / unit:.1f} {name}"

@@ -21,9 +21,9 @@ def read_yaml(file: Path) -> Any:
 
     text, loader = read_text(file, YAML_BYTES), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _refuse_what_is_not_plain(yaml.parse(text, loader))
+        _require_plain_values(yaml.parse(text, loader))
         node = yaml.compose(text, loader)
-        _refuse_twins(node)
+        _refuse_duplicate_keys(node)
         return None if node is None else yaml.SafeLoader("").construct_document(node)
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
@@ -33,7 +33,7 @@ def read_yaml(file: Path) -> Any:
         raise UsageError(f"{file}: not YAML ({reason(error)})") from error
 
 
-def _refuse_what_is_not_plain(events: "Iterable[yaml.Event]") -> None:
+def _require_plain_values(events: "Iterable[yaml.Event]") -> None:
     """Raises at the first event that is not plain; builds no value."""
     import yaml
 
@@ -54,7 +54,7 @@ def _refuse_what_is_not_plain(events: "Iterable[yaml.Event]") -> None:
         raise UsageError(f"{_line(event.start_mark)}{words}")
 
 
-def _refuse_twins(node: Any) -> None:
+def _refuse_duplicate_keys(node: Any) -> None:
     """Refuses keys that occur twice in a mapping, and merged mappings, which could add such keys."""
     if not isinstance(getattr(node, "value", None), list):
         return
@@ -66,7 +66,7 @@ def _refuse_twins(node: Any) -> None:
                 words = "is not allowed; repeat the values instead" if name.tag.endswith(":merge") else "appears twice"
                 raise UsageError(f"{_line(name.start_mark)}{name.value[:60]!r} {words}")
             names.add(name.value)
-        _refuse_twins(inner)
+        _refuse_duplicate_keys(inner)
 
 
 def _line(mark: Any) -> str:

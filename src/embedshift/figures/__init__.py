@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from embedshift.figures.base import FIGURES, FigureInput, FigureKind, figure, has_table
-    from embedshift.figures.output import check_formats, draw, figures_of, iter_figures, save, save_figures
+    from embedshift.figures.output import check_formats, draw, iter_figures, save, save_figures, study_figures
 
 __all__ = [
     "FIGURES",
@@ -16,11 +16,11 @@ __all__ = [
     "check_formats",
     "draw",
     "figure",
-    "figures_of",
     "has_table",
     "iter_figures",
     "save",
     "save_figures",
+    "study_figures",
 ]
 
 

@@ -34,12 +34,12 @@ class FigureInput:
     @functools.cached_property
     def summary(self) -> pl.DataFrame:
         """The table `summary` of the shown augmentations."""
-        return self._of_those_shown(self.need("summary"))
+        return self._shown_rows(self.need("summary"))
 
     @functools.cached_property
     def ranking(self) -> pl.DataFrame:
         """The table `ranking` of the shown augmentations, with ranks among these."""
-        return ranked(self._of_those_shown(self.need("ranking")))
+        return ranked(self._shown_rows(self.need("ranking")))
 
     @functools.cached_property
     def rows(self) -> pl.LazyFrame:
@@ -59,8 +59,8 @@ class FigureInput:
         """
         if not self.shows_one_level:
             return self.reader.augmentations
-        found = by_family(self.reader.table("tolerance"))
-        return [family.nearest(found.get(family.name, {}).get("value")) for family in self.reader.families]
+        tolerances = by_family(self.reader.table("tolerance"))
+        return [family.nearest(tolerances.get(family.name, {}).get("value")) for family in self.reader.families]
 
     @property
     def shows_one_level(self) -> bool:
@@ -98,25 +98,25 @@ class FigureInput:
 
     def table(self, name: str) -> pl.DataFrame | None:
         """Returns a table of the shown augmentations by its name; None if it does not exist or is empty."""
-        found = self.reader.table(name)
-        return None if found is None or found.is_empty() else self._of_those_shown(found)
+        table = self.reader.table(name)
+        return None if table is None or table.is_empty() else self._shown_rows(table)
 
-    def _of_those_shown(self, table: pl.DataFrame) -> pl.DataFrame:
+    def _shown_rows(self, table: pl.DataFrame) -> pl.DataFrame:
         if "augmentation" not in table.columns or not self.shows_one_level:
             return table
         return table.filter(pl.col("augmentation").is_in(self.augmentations))
 
     def need(self, name: str) -> pl.DataFrame:
         """Returns a table by its name; UsageError if the study does not have it."""
-        found = self.reader.table(name)
-        if found is None:
+        table = self.reader.table(name)
+        if table is None:
             raise UsageError(f"{self.reader.folder}: no table {name!r} here; run the study again until it finishes")
-        return found
+        return table
 
     def metrics_needing(self, *needs: str) -> list[str]:
         """Returns the metrics with one of these needs that have a mean, in the order of the summary."""
-        there = self.summary.drop_nulls("mean")["metric"].unique(maintain_order=True)
-        return [name for name in there if name in METRICS and METRICS[name].needs in needs]
+        present = self.summary.drop_nulls("mean")["metric"].unique(maintain_order=True)
+        return [name for name in present if name in METRICS and METRICS[name].needs in needs]
 
     def values(self, augmentation: str, metric: str) -> Values:
         """Returns one metric under one augmentation over images and draws, float64 `[N]`, without null and NaN."""
@@ -126,8 +126,8 @@ class FigureInput:
     def statistic(self, name: str, metric: str) -> Values:
         """Returns a column of the summary for one metric, float64 `[A]` in suite order; NaN where it is missing."""
         part = self.summary.filter(pl.col("metric") == metric)
-        found = dict(part.select("augmentation", name).iter_rows())
-        return np.array([found.get(a) for a in self.augmentations], dtype=np.float64)
+        by_augmentation = dict(part.select("augmentation", name).iter_rows())
+        return np.array([by_augmentation.get(a) for a in self.augmentations], dtype=np.float64)
 
     def performance(self) -> tuple[list[str], Values]:
         """The radar metrics that this encoder has, and their means `[M, A]` in suite order.
@@ -135,8 +135,8 @@ class FigureInput:
         A metric without a single mean (attention similarity of an encoder without attention) is left out.
         """
         means = {metric: self.statistic("mean", metric) for metric in RADAR_METRICS}
-        there = {metric: values for metric, values in means.items() if not np.isnan(values).all()}
-        return list(there), np.array(list(there.values())).reshape(len(there), len(self.augmentations))
+        present = {metric: values for metric, values in means.items() if not np.isnan(values).all()}
+        return list(present), np.array(list(present.values())).reshape(len(present), len(self.augmentations))
 
     def by_rank(self) -> list[str]:
         """Augmentations from least to most changed."""
@@ -158,9 +158,9 @@ class FigureInput:
 
     def caption_of_means(self, *notes: str) -> str:
         """Returns the caption of a figure of the radar metrics, which names missing ones."""
-        known = self.performance()[0]
-        lost = [METRICS[name].label for name in RADAR_METRICS if name in METRICS and name not in known]
-        return self.caption(*notes, *([f"not available for this encoder: {', '.join(lost)}"] if lost else []))
+        available = self.performance()[0]
+        missing = [METRICS[name].label for name in RADAR_METRICS if name in METRICS and name not in available]
+        return self.caption(*notes, *([f"not available for this encoder: {', '.join(missing)}"] if missing else []))
 
 
 @dataclass(frozen=True)
@@ -172,11 +172,11 @@ class FigureKind:
     title: str
     draw: Callable[[FigureInput], Figure]
     images: int = 0
-    of_attention: bool = False
+    shows_attention: bool = False
     section: bool = False
     without_images: bool = False
     is_available: Callable[[FigureInput], object] = lambda _: True
-    of: Callable[[Reader], Sequence[str]] | None = None
+    candidates: Callable[[Reader], Sequence[str]] | None = None
 
     @property
     def shows_images(self) -> bool:
@@ -203,17 +203,17 @@ def figure(
     name: str,
     *,
     images: int = 0,
-    of_attention: bool = False,
+    shows_attention: bool = False,
     section: bool = False,
     without_images: bool = False,
     is_available: Callable[[FigureInput], object] = lambda _: True,
-    of: Callable[[Reader], Sequence[str]] | None = None,
+    candidates: Callable[[Reader], Sequence[str]] | None = None,
 ) -> Callable[[Callable[..., Figure]], Draw]:
     """Registers the decorated function `(data, title) -> Figure` in `FIGURES` and applies our style.
 
     The arguments are those of `FigureKind`; its question declares number and title.
     """
-    declared = {known: said for each in questions() for known, said in each.figures.items()}
+    declared = {key: entry for question in questions() for key, entry in question.figures.items()}
     if name not in declared:
         raise UsageError(f"the figure {name!r} is declared by no question: name it in `figures` of a `Question`")
     number, title = declared[name]
@@ -224,23 +224,23 @@ def figure(
             with style.context():
                 return draw(data, title)
 
-        more = (images, of_attention, section, without_images, is_available, of)
-        FIGURES.add(name, FigureKind(name, number, title, styled, *more))
+        options = (images, shows_attention, section, without_images, is_available, candidates)
+        FIGURES.add(name, FigureKind(name, number, title, styled, *options))
         return styled
 
     return register
 
 
 def has_table(name: str) -> Callable[[FigureInput], bool]:
-    """Returns a function for `possible`: whether the study has a table with rows."""
+    """Returns a function for `is_available`: whether the study has a table with rows."""
     return lambda data: data.table(name) is not None
 
 
 def few(data: FigureInput) -> bool:
-    """For `possible`: whether augmentations are few enough for all pairs, or for one panel each."""
+    """For `is_available`: whether augmentations are few enough for all pairs, or for one panel each."""
     return data.reader.has_pairs
 
 
 def known_figures(names: Sequence[str] | None) -> list[FigureKind]:
     """Returns the named figures, None = all, in the order of their numbers; UsageError for an unknown name."""
-    return sorted((FIGURES[name] for name in (FIGURES if names is None else names)), key=lambda each: each.number)
+    return sorted((FIGURES[name] for name in (FIGURES if names is None else names)), key=lambda kind: kind.number)

@@ -19,7 +19,7 @@ from embedshift.store.redraw import RedrawnImage
 _CELL, _WORDS = 0.95, 0.14
 
 
-def images_of(data: FigureInput, name: str) -> tuple[RedrawnImage, ...]:
+def drawn_images(data: FigureInput, name: str) -> tuple[RedrawnImage, ...]:
     """Returns the images that the figure `name` shows: at least one, and no more than fit on a page."""
     if not data.drawn:
         raise EmbedshiftError(
@@ -53,15 +53,17 @@ def page(
     figure = new_figure(data.caption(note), (_CELL + 0.05) * columns + 0.35, height, title)
     grid = figure.subplots(len(rows) * lines, columns, squeeze=False)
     for index, (image, pictures) in enumerate(zip(data.drawn, rows, strict=True)):
-        places = grid[index * lines : (index + 1) * lines]
-        places[0, 0].set_ylabel(verbatim(data.reader.naming.image(image.image_id), 20), fontsize=6.5, visible=True)
-        for axes, (picture, name) in zip(places.flat, pictures, strict=False):
+        panels = grid[index * lines : (index + 1) * lines]
+        panels[0, 0].set_ylabel(verbatim(data.reader.naming.image(image.image_id), 20), fontsize=6.5, visible=True)
+        for axes, (picture, name) in zip(panels.flat, pictures, strict=False):
             _show(axes, picture)
             cosine = image.metrics.get(name, {}).get("cosine_similarity")
-            said = "" if name not in image.metrics else f"\ncos {number(np.nan if cosine is None else cosine)}"
+            cosine_line = "" if name not in image.metrics else f"\ncos {number(np.nan if cosine is None else cosine)}"
             colour = readable(data.colours.get(name, INK))
-            axes.set_title(wrap(human(name), _CELL, 7, bold=True) + said, fontsize=7, loc="center", color=colour, pad=3)
-        for axes in places.flat[len(pictures) :]:
+            axes.set_title(
+                wrap(human(name), _CELL, 7, bold=True) + cosine_line, fontsize=7, loc="center", color=colour, pad=3
+            )
+        for axes in panels.flat[len(pictures) :]:
             axes.set_axis_off()
     return figure
 

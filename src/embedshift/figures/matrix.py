@@ -26,11 +26,11 @@ def cells(
     axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0), facecolor=FAINT)
     mesh.update_scalarmappable()
     faces = np.asarray(mesh.get_facecolor()).reshape(*values.shape, 4)
-    for place in np.ndindex(*values.shape) if written else ():
-        there = not np.isnan(values[place])
-        colour = max(INK, "white", key=lambda ink: contrast(ink, faces[place])) if there else MUTED
-        text = format(values[place], written) if there else "n/a"
-        axes.text(place[1] + 0.5, place[0] + 0.5, text, ha="center", va="center", color=colour, fontsize=size)
+    for cell in np.ndindex(*values.shape) if written else ():
+        has_value = not np.isnan(values[cell])
+        colour = max(INK, "white", key=lambda ink: contrast(ink, faces[cell])) if has_value else MUTED
+        text = format(values[cell], written) if has_value else "n/a"
+        axes.text(cell[1] + 0.5, cell[0] + 0.5, text, ha="center", va="center", color=colour, fontsize=size)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
     axes.tick_params(axis="y", length=0)
     words, upright, _ = column_names(columns, inches)
@@ -40,7 +40,6 @@ def cells(
 
 
 def colour_bar(figure: Figure, mesh: Any, axes: Any, label: str, **options: Any) -> None:
-    """Draws the colour scale at the right."""
     bar = figure.colorbar(mesh, ax=axes, label=label, pad=0.02, **options)
     bar.outline.set_visible(False)
 
@@ -51,7 +50,6 @@ def annotation(columns: int) -> Json:
 
 
 def column_width(columns: int) -> float:
-    """Returns the width of a column in inches."""
     return 0.85 if columns <= 12 else 0.45
 
 

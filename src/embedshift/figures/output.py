@@ -25,7 +25,6 @@ Images = int | Sequence[str] | None
 
 
 def draw(reader: Reader, name: str, *, images: Images = None) -> Figure:
-    """Draws one figure of a study."""
     kind = FIGURES[name]
     return kind.draw(FigureInput(reader, _drawn(reader, kind, images)))
 
@@ -40,9 +39,9 @@ def save_figures(
     """Saves figures in the study's folder `figures/`, as fig04d_dendrogram.png and so on."""
     check_formats(formats)
     data = FigureInput(reader)
-    there = [kind.name for kind in figures_of(data, names)]
-    figures = ((stem, figure, None) for _, stem, figure in iter_figures(data, there, images=images))
-    with Renderers(len(there)) as renderers:
+    chosen = [kind.name for kind in study_figures(data, names)]
+    figures = ((stem, figure, None) for _, stem, figure in iter_figures(data, chosen, images=images))
+    with Renderers(len(chosen)) as renderers:
         files = {
             f"figures/{stem}.{ending}": write(content, reader.folder / "figures" / f"{stem}.{ending}")
             for stem, rendered in renderers.render_all(figures, formats)
@@ -60,13 +59,13 @@ def check_formats(formats: Sequence[str]) -> None:
         raise UsageError(f"unknown figure format {unknown!r}; known: {', '.join(FORMATS)}")
 
 
-def figures_of(data: FigureInput, names: Sequence[str] | None = None) -> list[FigureKind]:
+def study_figures(data: FigureInput, names: Sequence[str] | None = None) -> list[FigureKind]:
     """Returns the figures of a study in the order of the paper; if images may not be shown, those without images."""
-    asked = {question.name for question in data.reader.questions}
+    questions = {question.name for question in data.reader.questions}
     return [
         kind
         for kind in known_figures(names)
-        if (names is not None or (kind.question in asked and kind.is_available(data)))
+        if (names is not None or (kind.question in questions and kind.is_available(data)))
         and (data.reader.shows_images or kind.without_images or not kind.shows_images)
     ]
 
@@ -79,7 +78,7 @@ def iter_figures(
         for kind in known_figures(None):
             _remove(data.reader, f"{kind.stem}*")
     # Those with images take longest to draw: meanwhile the others are rendered.
-    for kind in sorted(figures_of(data, names), key=lambda kind: kind.shows_images):
+    for kind in sorted(study_figures(data, names), key=lambda kind: kind.shows_images):
         try:
             for page, figure in enumerate(_pages(data, kind, images), start=1):
                 yield kind, kind.stem if page == 1 else f"{kind.stem}_p{page}", figure
@@ -90,7 +89,6 @@ def iter_figures(
 
 
 def _remove(reader: Reader, pattern: str) -> None:
-    """Removes figures of an earlier call."""
     for old in (reader.folder / "figures").glob(pattern):
         old.unlink()
 
@@ -123,14 +121,14 @@ def _drawn(reader: Reader, kind: FigureKind, images: Images) -> tuple[RedrawnIma
     chosen = kind.images if images is None else images
     if kind.without_images:  # it shows only what it needs
         chosen = kind.images if isinstance(chosen, int) else list(chosen)[: kind.images]
-    if isinstance(chosen, int) and kind.of is not None:
-        chosen = draw_ids(kind.of(reader), chosen, reader.info.seed)
+    if isinstance(chosen, int) and kind.candidates is not None:
+        chosen = draw_ids(kind.candidates(reader), chosen, reader.info.seed)
     if isinstance(chosen, int):
-        chosen = reader.sample_ids(chosen, with_attention=kind.of_attention)
-    found, missing = redraw(reader, chosen)
-    if kind.of_attention and not reader.info.has_vectors and reader.info.encoder.grid:
-        missing |= {i.image_id: "its attention is not stored (`store` metrics)" for i in found if not i.attention}
-        found = [image for image in found if image.attention]
-    for image, why in missing.items():
-        log.warning("figure '%s' omits %s: %s", kind.name, image, why)
-    return tuple(found)
+        chosen = reader.sample_ids(chosen, with_attention=kind.shows_attention)
+    drawn, missing = redraw(reader, chosen)
+    if kind.shows_attention and not reader.info.has_vectors and reader.info.encoder.grid:
+        missing |= {i.image_id: "its attention is not stored (`store` metrics)" for i in drawn if not i.attention}
+        drawn = [image for image in drawn if image.attention]
+    for image, reason in missing.items():
+        log.warning("figure '%s' omits %s: %s", kind.name, image, reason)
+    return tuple(drawn)

@@ -32,8 +32,8 @@ _EFFORT = 0
 
 
 @dataclass(frozen=True)
-class ForPage:
-    """How a page needs a figure."""
+class PageLimits:
+    """The largest address that a page takes for a figure, and whether it shows photographs."""
 
     room: int
     photographs: bool
@@ -41,13 +41,11 @@ class ForPage:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A figure as bytes."""
-
     files: dict[str, bytes]
     forms: tuple[str, ...] = ()
 
 
-def render(figure: Figure, formats: Sequence[str], page: ForPage | None = None) -> Rendered:
+def render(figure: Figure, formats: Sequence[str], page: PageLimits | None = None) -> Rendered:
     """Renders a figure in some formats, once each; the figure itself is not changed."""
     vector = page is not None and not page.photographs
     wanted = dict.fromkeys((*formats, *(("svg",) if vector else ())))
@@ -62,13 +60,13 @@ def render(figure: Figure, formats: Sequence[str], page: ForPage | None = None) 
             figure.set_layout_engine(None)
             agg.draw()
             picture = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
-            files = {each: _WRITERS[each](figure, picture) for each in wanted}
+            files = {name: _WRITERS[name](figure, picture) for name in wanted}
         finally:
             figure.dpi = dpi
             figure.set_layout_engine(engine)
             figure.set_canvas(canvas)
     forms = () if page is None else tuple(_down_to(page.room, _forms(picture, files["svg"] if vector else None)))
-    return Rendered({each: files[each] for each in formats}, forms)
+    return Rendered({name: files[name] for name in formats}, forms)
 
 
 def address(data: bytes, kind: str) -> str:
@@ -142,11 +140,11 @@ class _Photographs(RendererSVG):
         data = _saved(opaque, "JPEG", **_JPEG)
         across, down = (72 * pixels / self.image_dpi for pixels in (width, height))
         attributes = {"x": x, "y": self.height - y - down, "width": across, "height": down}
-        own = _untyped(self)
-        clip = own._get_clip_attrs(gc)
+        renderer = _untyped(self)
+        clip = renderer._get_clip_attrs(gc)
         if clip:
-            own.writer.start("g", **clip)
-        named = {"id": own._make_id("image", data), "xlink:href": address(data, "image/jpeg")}
-        own.writer.element("image", attrib=named | {key: f"{value:.6f}" for key, value in attributes.items()})
+            renderer.writer.start("g", **clip)
+        named = {"id": renderer._make_id("image", data), "xlink:href": address(data, "image/jpeg")}
+        renderer.writer.element("image", attrib=named | {key: f"{value:.6f}" for key, value in attributes.items()})
         if clip:
-            own.writer.end("g")
+            renderer.writer.end("g")

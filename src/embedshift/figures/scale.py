@@ -8,12 +8,12 @@ from embedshift.statistics.sample import OF_A_SET
 _APART = 0.15, 0.85
 
 
-def marks(near: float | None, of: str = "other image") -> dict[float, tuple[str, str]]:
+def marks(near: float | None, among: str = "other image") -> dict[float, tuple[str, str]]:
     """The marks of the ruler: relative shift → two lines of words."""
-    found = {0.0: ("same", "image"), 1.0: ("another", "image")}
+    words = {0.0: ("same", "image"), 1.0: ("another", "image")}
     if near is not None and _APART[0] < near < _APART[1]:
-        found[near] = "nearest", of
-    return found
+        words[near] = "nearest", among
+    return words
 
 
 def ends(low: float, high: float) -> tuple[float, float]:
@@ -25,8 +25,8 @@ def nearest_cosine(geometry: pl.DataFrame | None) -> float | None:
     """Returns the mean cosine of an image with its nearest other one, from that table; None if it is not there."""
     if geometry is None:
         return None
-    found = geometry.filter((pl.col("views") == "original") & (pl.col("metric") == "nearest_cosine"))["value"]
-    return next(iter(found.drop_nulls().to_list()), None)
+    cosines = geometry.filter((pl.col("views") == "original") & (pl.col("metric") == "nearest_cosine"))["value"]
+    return next(iter(cosines.drop_nulls().to_list()), None)
 
 
 def nearest_of(images: int) -> str:

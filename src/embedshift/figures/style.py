@@ -48,17 +48,17 @@ def colours(names: Sequence[str]) -> dict[str, str]:
     from embedshift.augmentations import ORIGINAL  # a process that only renders does without them
 
     augmentations = [name for name in names if name != ORIGINAL]
-    found = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(augmentations)}
-    return {name: found.get(name, MUTED) for name in names}
+    palette = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(augmentations)}
+    return {name: palette.get(name, MUTED) for name in names}
 
 
 def contrast(colour: Any, other: Any) -> float:
     """Returns the contrast of two colours as WCAG defines it, from 1 to 21."""
-    light = []
+    luminances = []
     for rgb in (to_rgb(colour), to_rgb(other)):
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
-        light.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05)
-    return round(max(light) / min(light), 6)
+        luminances.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05)
+    return round(max(luminances) / min(luminances), 6)
 
 
 def readable(colour: str) -> str:
@@ -82,9 +82,8 @@ def verbatim(name: str, most: int = 30) -> str:
 
 
 def metric_label(metric: str) -> str:
-    """Returns a metric's name with its direction."""
-    known = METRICS[metric]
-    return f"{known.label} ({known.no_change:g} = no change)"
+    definition = METRICS[metric]
+    return f"{definition.label} ({definition.no_change:g} = no change)"
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -102,14 +101,16 @@ def new_figure(caption: str, width: float, height: float, title: str) -> Figure:
     width = max(width, 3.6)
     lines = wrap(caption, width, CAPTION_SIZE)
     foot = _LINE * (lines.count("\n") + 1) + 2 * _MARGIN
-    whole = height + foot
-    figure = Figure(figsize=(width, whole))
+    total_height = height + foot
+    figure = Figure(figsize=(width, total_height))
     figure.set_layout_engine(
-        ConstrainedLayoutEngine(rect=(_MARGIN / width, foot / whole, 1 - 2 * _MARGIN / width, 1 - foot / whole))
+        ConstrainedLayoutEngine(
+            rect=(_MARGIN / width, foot / total_height, 1 - 2 * _MARGIN / width, 1 - foot / total_height)
+        )
     )
     figure.suptitle(wrap(title, width, 10, bold=True), x=2 * _MARGIN / width, ha="left", fontsize=10, fontweight="bold")
-    place = 2 * _MARGIN / width, _MARGIN / whole
-    figure.text(*place, lines, fontsize=CAPTION_SIZE, color=MUTED, va="bottom", linespacing=1.3).set_gid("caption")
+    corner = 2 * _MARGIN / width, _MARGIN / total_height
+    figure.text(*corner, lines, fontsize=CAPTION_SIZE, color=MUTED, va="bottom", linespacing=1.3).set_gid("caption")
     return figure
 
 

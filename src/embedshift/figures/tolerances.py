@@ -7,22 +7,22 @@ from embedshift.figures.style import FAINT
 from embedshift.statistics.families import MeasuredFamily
 
 
-def level_of(family: MeasuredFamily, value: float | None) -> float:
+def level_position(family: MeasuredFamily, value: float | None) -> float:
     """Returns the position of a strength among the levels of its family; infinite for None."""
     return np.inf if value is None else float(family.levels_at(value))
 
 
 def mark(
-    axes: Axes, place: float, family: MeasuredFamily, ends: tuple[float | None, float | None, float | None], colour: str
+    axes: Axes, row: float, family: MeasuredFamily, ends: tuple[float | None, float | None, float | None], colour: str
 ) -> None:
     """Draws one tolerance; its line goes to the strongest level if its end lies beyond; an open dot = not reached."""
-    value, *interval = (level_of(family, end) for end in ends)
+    value, *interval = (level_position(family, end) for end in ends)
     strongest = float(len(family.views))
     if np.isfinite(interval).any():
-        axes.hlines(place, min(interval), min(max(interval), strongest), color=colour, linewidth=1.4, zorder=2)
+        axes.hlines(row, min(interval), min(max(interval), strongest), color=colour, linewidth=1.4, zorder=2)
     face = colour if np.isfinite(value) else "white"
-    at = min(value, strongest)
-    axes.scatter(at, place, s=26, facecolors=face, edgecolors=colour, zorder=3, clip_on=False)
+    position = min(value, strongest)
+    axes.scatter(position, row, s=26, facecolors=face, edgecolors=colour, zorder=3, clip_on=False)
 
 
 def level_axis(axes: Axes, rows: list[str], last: int) -> None:

@@ -20,7 +20,7 @@ from typing import TypeVar
 from matplotlib.figure import Figure
 
 from embedshift.config.machine import cores
-from embedshift.figures.render import ForPage, Rendered, render
+from embedshift.figures.render import PageLimits, Rendered, render
 
 Key = TypeVar("Key")
 
@@ -50,7 +50,7 @@ class Renderers:
             self._pool.shutdown(cancel_futures=True)
 
     def render_all(
-        self, figures: Iterable[tuple[Key, Figure, ForPage | None]], formats: Sequence[str]
+        self, figures: Iterable[tuple[Key, Figure, PageLimits | None]], formats: Sequence[str]
     ) -> Iterator[tuple[Key, Rendered]]:
         """Yields figures as `render` returns them, in order; the next are drawn and rendered meanwhile."""
         waiting = deque[tuple[Key, Callable[[], Rendered]]]()
@@ -62,20 +62,20 @@ class Renderers:
         for key, rendered in waiting:
             yield key, rendered()
 
-    def _start(self, figure: Figure, formats: Sequence[str], page: ForPage | None) -> Callable[[], Rendered]:
-        here = functools.partial(render, figure, formats, page)
+    def _start(self, figure: Figure, formats: Sequence[str], page: PageLimits | None) -> Callable[[], Rendered]:
+        render_here = functools.partial(render, figure, formats, page)
         if self._pool is None:
-            return here
+            return render_here
         try:
             future = self._pool.submit(render, figure, formats, page)
         except (BrokenExecutor, OSError):
-            return here
+            return render_here
 
         def rendered() -> Rendered:
             try:
                 return future.result()
             except Exception:  # of the figure, of its pickle, or because the process has ended
-                return here()
+                return render_here()
 
         return rendered
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from embedshift.errors import UsageError
-from embedshift.figures import FigureInput, FigureKind, check_formats, figures_of, iter_figures
+from embedshift.figures import FigureInput, FigureKind, check_formats, iter_figures, study_figures
 from embedshift.figures.base import known_figures
 from embedshift.figures.output import ROWS, write
-from embedshift.figures.render import ForPage
+from embedshift.figures.render import PageLimits
 from embedshift.figures.workers import Renderers
 from embedshift.report import embedded, facts, page
 from embedshift.report.answers import first_screen
@@ -34,9 +34,9 @@ FIGURE_BYTES = 1_900_000
 # Pages of a figure with images that the file holds; all of them lie in `figures/`.
 EMBEDDED_PAGES = 2
 # Positions of the page's own sections among those of the questions.
-PLACES = {"answers": 0, "charts": 40, "figures": 80, "measured": 100, "glossary": 110}
+ORDER = {"answers": 0, "charts": 40, "figures": 80, "measured": 100, "glossary": 110}
 
-ToRender = tuple[tuple[FigureKind, str, tuple[float, float]], Figure, ForPage | None]
+ToRender = tuple[tuple[FigureKind, str, tuple[float, float]], Figure, PageLimits | None]
 
 
 def build_report(
@@ -82,15 +82,15 @@ def _draw(
     images: Sequence[str] | int | None,
 ) -> tuple[list[DrawnFigure], dict[str, str]]:
     """Saves every figure; returns those for the page, in the order of their numbers, and the checksums of all files."""
-    kinds = figures_of(data, names)
-    many = images is not None and (images if isinstance(images, int) else len(images)) > ROWS
-    most = sum(EMBEDDED_PAGES if many and kind.shows_images else 1 for kind in kinds)
+    kinds = study_figures(data, names)
+    several_pages = images is not None and (images if isinstance(images, int) else len(images)) > ROWS
+    slots = sum(EMBEDDED_PAGES if several_pages and kind.shows_images else 1 for kind in kinds)
     pages: Counter[str] = Counter()
 
     def to_render() -> Iterator[ToRender]:
         for kind, stem, figure in iter_figures(data, [kind.name for kind in kinds], images=images):
             pages[kind.name] += 1
-            shown = ForPage(FIGURE_BYTES // most, kind.shows_images) if pages[kind.name] <= EMBEDDED_PAGES else None
+            shown = PageLimits(FIGURE_BYTES // slots, kind.shows_images) if pages[kind.name] <= EMBEDDED_PAGES else None
             width, height = figure.get_size_inches()
             yield (kind, stem, (float(width), float(height))), figure, shown
 
@@ -106,24 +106,23 @@ def _draw(
 
 
 def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -> str:
-    """Returns the HTML."""
     info, measured = given.info, given.data.images
     charts = list(_charts(given))
-    of_questions = page.question_sections(given)
-    own = {
+    question_sections = page.question_sections(given)
+    report_sections = {
         "answers": first_screen(given),
         "charts": Section("distributions", "Distributions", {"charts": charts}),
         "figures": _figures([figure for figure in figures if not figure.section], too_large),
         "measured": _measured(given),
         "glossary": glossary(given.reader.questions),
     }
-    of_report = [
-        page.PlacedSection(PLACES[name], section, page.fill(f"{name}.html.j2", section.content))
-        for name, section in own.items()
+    placed_sections = [
+        page.PlacedSection(ORDER[name], section, page.fill(f"{name}.html.j2", section.content))
+        for name, section in report_sections.items()
     ]
-    pictures = {key: address for placed in of_questions for key, address in placed.section.images.items()}
+    pictures = {key: address for placed in question_sections for key, address in placed.section.images.items()}
     return page.render(
-        [*of_questions, *of_report],
+        [*question_sections, *placed_sections],
         encoder=given.encoder,
         version=info.embedshift,
         augmentations=len(info.augmentations),
@@ -147,9 +146,8 @@ def _figures(figures: Sequence[EmbeddedFigure], too_large: int) -> Section:
 
 
 def _measured(given: PageInput) -> Section:
-    """Returns the section on how the study was measured."""
     naming = given.reader.naming
-    failures, more = facts.listed_failures(given.records, naming)
+    failures, more_failures = facts.listed_failures(given.records, naming)
     parts, copied = given.reader.parts(), copies(given.reader)
     checksums, more_checksums = facts.listed_checksums(parts)
     content = {
@@ -159,7 +157,7 @@ def _measured(given: PageInput) -> Section:
         "checksums": checksums,
         "more_checksums": more_checksums,
         "failures": failures,
-        "more_failures": more,
+        "more_failures": more_failures,
         "unfinished": not given.info.complete,
         "augmentations": facts.augmentation_lines(given.info),
         "configuration": facts.configuration(given.info, naming),

@@ -1,5 +1,6 @@
 """The first screen of the page: the answers of the questions, and which differences are significant."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,10 +57,10 @@ def _filled(page: PageInput) -> list[_FilledAnswer]:
 
 
 def _differences(page: PageInput) -> Json:
-    return pairs_of(page.data.table("differences"), page.data.by_shift(), page.data.images_with(COSINE))
+    return differences_content(page.data.table("differences"), page.data.by_shift(), page.data.images_with(COSINE))
 
 
-def pairs_of(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> Json:
+def differences_content(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> Json:
     """Returns which pairs of augmentations differ significantly in cosine similarity."""
     content: Json = {
         "augmentations": len(order),
@@ -69,7 +70,7 @@ def pairs_of(differences: pl.DataFrame | None, order: Sequence[str], images: int
     if differences is None or len(order) < 2:
         return content
     significant = {*significant_pairs(differences, COSINE)}
-    pairs = [(one, other) for place, one in enumerate(order) for other in order[place + 1 :]]
+    pairs = list(itertools.combinations(order, 2))
 
     def end(name: str) -> Json:
         is_apart = all((name, other) in significant for other in order if other != name)

@@ -12,7 +12,7 @@ ROW_PIXELS = 34
 NEUTRAL = "#808794"
 
 
-def layout_of(count: int, title: str, labels: Sequence[str]) -> Plot:
+def chart_layout(count: int, title: str, labels: Sequence[str]) -> Plot:
     """Returns the layout of a chart with one row for each of `count` labels, the first on top."""
     axis: Plot = {"zeroline": False, "automargin": True, "fixedrange": False}
     return {

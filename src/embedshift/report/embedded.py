@@ -8,8 +8,6 @@ from embedshift.figures import FigureKind
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A rendered figure."""
-
     kind: FigureKind
     inches: tuple[float, float]
     forms: Sequence[str]
@@ -17,8 +15,6 @@ class DrawnFigure:
 
 @dataclass(frozen=True)
 class EmbeddedFigure:
-    """A figure as the page holds it."""
-
     name: str
     number: str
     title: str
@@ -33,13 +29,13 @@ def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFig
     left = budget
     done: list[tuple[str, EmbeddedFigure]] = []
     # Line drawings are small: the remaining bytes go to figures with images.
-    for place, one in enumerate(sorted(figures, key=lambda each: each.kind.shows_images)):
-        fraction = left // (len(figures) - place)
-        found = next((form for form in one.forms if len(form) <= fraction), None)
-        if found is not None:
-            left -= len(found)
-            width, height = (round(96 * inches) for inches in one.inches)
-            kind, number = one.kind, one.kind.number
-            shown = (kind.name, number.lstrip("0"), kind.title, found, width, height, kind.section)
+    for position, figure in enumerate(sorted(figures, key=lambda figure: figure.kind.shows_images)):
+        fraction = left // (len(figures) - position)
+        address = next((form for form in figure.forms if len(form) <= fraction), None)
+        if address is not None:
+            left -= len(address)
+            width, height = (round(96 * inches) for inches in figure.inches)
+            kind, number = figure.kind, figure.kind.number
+            shown = (kind.name, number.lstrip("0"), kind.title, address, width, height, kind.section)
             done.append((number, EmbeddedFigure(*shown)))
     return [shown for _, shown in sorted(done, key=lambda pair: pair[0])], len(figures) - len(done)

@@ -30,7 +30,6 @@ ATTENTION = {
 def facts(
     info: StudyInfo, records: Sequence[ShardRecord], title: str, *, naming: ImageNaming, copied: int, checksum: str
 ) -> dict[str, list[Fact]]:
-    """Returns headed lists of name and value."""
     encoder, identity, config = info.encoder, info.identity, info.config
     name, grid = naming.setting(encoder.name), encoder.grid
     attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder provides no attention")
@@ -138,16 +137,16 @@ def headline(info: StudyInfo, measured: int) -> str:
 
 def _variants(info: StudyInfo, naming: ImageNaming) -> list[Fact]:
     """Returns where the variants of each name come from, and how many are missing or stretched."""
-    found: list[Fact] = []
-    for name, each in info.pairs.items():
+    lines: list[Fact] = []
+    for name, variants in info.pairs.items():
         places = _paths(naming.places(info.source["variants"][name]["paths"]))
-        lacking = f"; {each['missing']:,} missing" if each["missing"] else ""
-        found.append((f"variants {name}", f"{count(each['count'], 'image')} from {places}{lacking}"))
-        if each["stretched"]:
+        lacking = f"; {variants['missing']:,} missing" if variants["missing"] else ""
+        lines.append((f"variants {name}", f"{count(variants['count'], 'image')} from {places}{lacking}"))
+        if variants["stretched"]:
             words = "whose aspect ratio differs from the original by more than 2 %, so the content is stretched"
-            first = naming.image(each["first"])
-            found.append((f"shapes of {name}", f"{count(each['stretched'], 'variant')} {words} (first: {first})"))
-    return found
+            first = naming.image(variants["first"])
+            lines.append((f"shapes of {name}", f"{count(variants['stretched'], 'variant')} {words} (first: {first})"))
+    return lines
 
 
 def _words(definition: str | None) -> str:
@@ -163,8 +162,8 @@ def _counted(skipped: Mapping[str, int]) -> str:
 
 
 def _paths(paths: Sequence[str]) -> str:
-    more = f" … and {len(paths) - LISTED_PATHS:,} more" if len(paths) > LISTED_PATHS else ""
-    return ", ".join(paths[:LISTED_PATHS]) + more
+    rest = f" … and {len(paths) - LISTED_PATHS:,} more" if len(paths) > LISTED_PATHS else ""
+    return ", ".join(paths[:LISTED_PATHS]) + rest
 
 
 def _seconds(records: Sequence[ShardRecord]) -> str:

@@ -27,10 +27,10 @@ CORRECTED = {
 }
 
 
-def glossary(asked: Sequence[Question]) -> Section:
+def glossary(questions: Sequence[Question]) -> Section:
     """Returns the section, with the terms of the questions that the study asked."""
     terms, corrected = dict(TERMS), dict(CORRECTED)
-    for question in asked:
+    for question in questions:
         part: Part | None = getattr(question.part("section"), "PART", None)
         if part is not None:
             terms |= part.terms

@@ -47,7 +47,7 @@ def in_percent(value: float | None, low: float | None = None, high: float | None
     return f"{fixed(100 * value, places)} %", f"{fixed(100 * low, places)} to {fixed(100 * high, places)} %"
 
 
-def places_of(metric: str, largest: float | None) -> int:
+def metric_decimals(metric: str, largest: float | None) -> int:
     """Returns decimals for a metric's column: three if it is bounded, else four figures of its largest value."""
     if metric in METRICS and math.isfinite(METRICS[metric].high):
         return 3

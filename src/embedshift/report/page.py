@@ -16,11 +16,13 @@ from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
 
 @functools.cache
-def _environment_of(packages: tuple[str, ...]) -> jinja2.Environment:
+def _environment(packages: tuple[str, ...]) -> jinja2.Environment:
     """Returns the templates of the page, and those of the questions as `<question>/<file>`."""
-    own = {package.rpartition(".")[2]: jinja2.PackageLoader(package, "") for package in packages}
+    question_templates = {package.rpartition(".")[2]: jinja2.PackageLoader(package, "") for package in packages}
     environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("embedshift.report", "template"), jinja2.PrefixLoader(own)]),
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader("embedshift.report", "template"), jinja2.PrefixLoader(question_templates)]
+        ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -34,12 +36,10 @@ def _environment_of(packages: tuple[str, ...]) -> jinja2.Environment:
 
 
 def templates() -> jinja2.Environment:
-    """Returns the templates of the page and of all questions."""
-    return _environment_of(tuple(question.package for question in questions()))
+    return _environment(tuple(question.package for question in questions()))
 
 
 def fill(template: str, content: Mapping[str, Any]) -> Markup:
-    """Returns a template's HTML."""
     return Markup(templates().get_template(template).render(**content))
 
 
@@ -65,7 +65,6 @@ def question_sections(page: PageInput) -> list[PlacedSection]:
 
 
 def render(sections: Sequence[PlacedSection], **content: Any) -> str:
-    """Returns the page."""
     ordered = sorted(sections, key=lambda placed: placed.order)
     contents = [(placed.section.id, placed.section.title) for placed in ordered]
     # Read as a file, because the function that returns it would import all of plotly.

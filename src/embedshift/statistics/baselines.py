@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
 from embedshift.statistics.intervals import LEVEL, ends_or_nan, equal_tailed
-from embedshift.statistics.resamples import RESAMPLES, over, resampled, weights
+from embedshift.statistics.resamples import RESAMPLES, in_standard_errors, resampled, weights
 from embedshift.statistics.sample import Estimates
 from embedshift.statistics.vectors import unit
 
@@ -54,17 +54,17 @@ class Pairs:
         return Baseline(float(mean[0]), float(error), self)
 
 
-Joined = Callable[[str], Mapping[str, Values]]
+ReadSums = Callable[[str], Mapping[str, Values]]
 
 
-def cosine_baseline(joined: Joined, images: int) -> Baseline | None:
+def cosine_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
     """Returns the exact mean cosine of all pairs of images, from their vectors or from sums of their unit vectors."""
-    kept = joined("vectors").get("vectors", np.zeros((0, 1)))
+    kept = read_sums("vectors").get("vectors", np.zeros((0, 1)))
     if len(kept) == images:
         units = unit(kept)
         valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
         return unit_pairs(np.nan_to_num(units), valid, np.ones(images)).baseline()
-    sums = joined("units")
+    sums = read_sums("units")
     if not sums or sums["images"].sum() != images:
         return None
     sums = merged(sums)
@@ -80,19 +80,20 @@ def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
     return Pairs(kernel, counts, images)
 
 
-def distance_baseline(joined: Joined, images: int) -> Baseline | None:
+def distance_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
     """Returns the mean L2 distance of all pairs among at most `KEPT` originals; of all images if all are kept."""
-    kept = joined("vectors").get("vectors", np.zeros((0, 1)))
+    kept = read_sums("vectors").get("vectors", np.zeros((0, 1)))
     kept = kept[:: max(1, -(-len(kept) // KEPT))]  # of many shards, each of which keeps one at least
     if len(kept) < 2:
         return None
-    one = np.ones(len(kept))
+    ones = np.ones(len(kept))
     distance = scipy.spatial.distance  # SciPy imports its parts when they are first used
-    found = Pairs(distance.squareform(distance.pdist(kept)), np.outer(one, one) - np.eye(len(kept)), one).baseline()
-    return found if len(kept) == images else Baseline(found.value, found.error)
+    distances = distance.squareform(distance.pdist(kept))
+    baseline = Pairs(distances, np.outer(ones, ones) - np.eye(len(kept)), ones).baseline()
+    return baseline if len(kept) == images else Baseline(baseline.value, baseline.error)
 
 
-def of_sampled_pairs(total: float, squares: float, pairs: float, images: float) -> Baseline:
+def sampled_baseline(total: float, squares: float, pairs: float, images: float) -> Baseline:
     """Returns the baseline of a metric that was measured on some pairs of originals."""
     if pairs < 1:
         return Baseline(np.nan, np.nan)
@@ -104,8 +105,8 @@ def of_sampled_pairs(total: float, squares: float, pairs: float, images: float) 
 def merged(sums: Mapping[str, Values], most: int = GROUPS) -> dict[str, Values]:
     """Merges consecutive groups of the sums until there are at most `most`."""
     count = len(sums["images"])
-    each = -(-count // most)
-    return {name: np.add.reduceat(array, np.arange(0, count, each), axis=0) for name, array in sums.items()}
+    group_size = -(-count // most)
+    return {name: np.add.reduceat(array, np.arange(0, count, group_size), axis=0) for name, array in sums.items()}
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,9 @@ def relative_shifts(
 
 def relative_shift(values: ArrayLike, baseline: Baseline, no_change: float) -> Values:
     """Relative shifts of a metric's values; NaN where the baseline is no scale."""
-    found = (no_change - np.asarray(values, np.float64)) / (no_change - baseline.value or np.nan)
+    shifts = (no_change - np.asarray(values, np.float64)) / (no_change - baseline.value or np.nan)
     # No negative zero, which would be printed with its sign.
-    return found + 0.0 if is_scale(baseline, no_change) else np.full(found.shape, np.nan)
+    return shifts + 0.0 if is_scale(baseline, no_change) else np.full(shifts.shape, np.nan)
 
 
 def is_scale(baseline: Baseline, no_change: float) -> bool:
@@ -167,10 +168,10 @@ def _with_sampled_baseline(
     means, errors = resampled(sample, seed=seed, resamples=RESAMPLES)
     drawn = baseline.value + baseline.error * np.random.default_rng([seed, 1]).standard_normal((RESAMPLES, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        again = (no_change - means) / (no_change - drawn)
-        spread = np.sqrt(errors**2 + (again * baseline.error) ** 2) / np.abs(no_change - drawn)
+        resampled_shifts = (no_change - means) / (no_change - drawn)
+        spread = np.sqrt(errors**2 + (resampled_shifts * baseline.error) ** 2) / np.abs(no_change - drawn)
         error = np.sqrt(sample.error**2 + (value * baseline.error) ** 2) / abs(no_change - baseline.value)
-    return _ends(value, error, again, spread)
+    return _ends(value, error, resampled_shifts, spread)
 
 
 def _with_exact_baseline(
@@ -186,16 +187,16 @@ def _with_exact_baseline(
     spread = np.empty((len(drawn), len(value)))
     with np.errstate(invalid="ignore", divide="ignore"):
         means = drawn @ sample.grouped / images[:, None]
-        again = (no_change - means) / scale[:, None]
-        for place in range(len(value)):
-            own = (sample.grouped[:, place] - np.outer(means[:, place], pairs.images)) / images[:, None]
-            added = (again[:, place, None] * slopes - own) / scale[:, None]
-            spread[:, place] = np.sqrt(count / max(1, count - 1) * (drawn * added**2).sum(axis=1))
-    return _ends(value, spread[0], again[1:], spread[1:])
+        resampled_shifts = (no_change - means) / scale[:, None]
+        for column in range(len(value)):
+            off = (sample.grouped[:, column] - np.outer(means[:, column], pairs.images)) / images[:, None]
+            added = (resampled_shifts[:, column, None] * slopes - off) / scale[:, None]
+            spread[:, column] = np.sqrt(count / max(1, count - 1) * (drawn * added**2).sum(axis=1))
+    return _ends(value, spread[0], resampled_shifts[1:], spread[1:])
 
 
-def _ends(value: Values, error: Values, again: Values, spread: Values) -> tuple[Values, Values]:
+def _ends(value: Values, error: Values, resampled_shifts: Values, spread: Values) -> tuple[Values, Values]:
     """Returns the ends of the bootstrap-t: each resample's deviation counts in its own standard error."""
     # In a resample without spread, rounding would look like a tiny spread.
-    t = over(again - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
+    t = in_standard_errors(resampled_shifts - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
     return equal_tailed(value, error, np.where(np.isnan(t), 0.0, t))

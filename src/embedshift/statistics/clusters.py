@@ -55,18 +55,18 @@ def threshold(linkage: Values) -> float:
 
 
 def clusters_of(distances: ArrayLike, augmentations: Sequence[str], linkage: str = "ward") -> pl.DataFrame:
-    """Returns the cluster of every augmentation (the paper's equation 1) and its place in the dendrogram."""
+    """Returns the cluster of every augmentation (the paper's equation 1) and its position in the dendrogram."""
     names = list(augmentations)
     if len(names) == 1:
         return pl.DataFrame({"augmentation": names, "cluster": [1], "leaf": [0]})
     tree = linkage_matrix(distances, linkage)
-    found = scipy.cluster.hierarchy.fcluster(tree, threshold(tree), criterion="distance")
-    number = {label: count for count, label in enumerate(dict.fromkeys(found.tolist()), start=1)}
+    labels = scipy.cluster.hierarchy.fcluster(tree, threshold(tree), criterion="distance")
+    number = {label: count for count, label in enumerate(dict.fromkeys(labels.tolist()), start=1)}
     order = scipy.cluster.hierarchy.leaves_list(tree).tolist()
     return pl.DataFrame(
         {
             "augmentation": names,
-            "cluster": [number[label] for label in found.tolist()],
+            "cluster": [number[label] for label in labels.tolist()],
             "leaf": [order.index(index) for index in range(len(names))],
         }
     )
@@ -91,7 +91,6 @@ class Branches:
 
 
 def branches(linkage: Values) -> Branches:
-    """Returns the lines of scipy's dendrogram."""
     drawn = scipy.cluster.hierarchy.dendrogram(linkage, no_plot=True)
     # scipy puts the leaves at 5, 15, 25 ...
     return Branches((np.array(drawn["icoord"]) - 5) / 10, np.array(drawn["dcoord"]), drawn["leaves"])

@@ -31,11 +31,11 @@ def _images(x: Values, low: float, high: float) -> list[Values]:
 
 def _within(values: Values, width: float, x: Values, near: tuple[float, float]) -> Values:
     """Returns the density at points near the values; 0 elsewhere, to save time."""
-    found, there = np.zeros(len(x)), (x > near[0]) & (x < near[1])
-    if there.any():
+    densities, present = np.zeros(len(x)), (x > near[0]) & (x < near[1])
+    if present.any():
         # SciPy's version would import all of its statistics, and solve a system of one equation each time.
         for start in range(0, len(values), _AT_ONCE):
-            away = (x[there, None] - values[start : start + _AT_ONCE]) / width
-            found[there] += np.exp(-(away**2) / 2).sum(axis=1)
-        found /= len(values) * width * np.sqrt(2 * np.pi)
-    return found
+            away = (x[present, None] - values[start : start + _AT_ONCE]) / width
+            densities[present] += np.exp(-(away**2) / 2).sum(axis=1)
+        densities /= len(values) * width * np.sqrt(2 * np.pi)
+    return densities

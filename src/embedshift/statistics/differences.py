@@ -17,19 +17,19 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def differences(of: Measured, *, seed: int) -> pl.DataFrame:
+def differences(study: Measured, *, seed: int) -> pl.DataFrame:
     """All pairs of augmentations for each metric, with simultaneous 95 % intervals over the pairs of a metric."""
-    pairs = list(itertools.combinations(range(len(of.augmentations)), 2))
+    pairs = list(itertools.combinations(range(len(study.augmentations)), 2))
     rows: list[dict[str, object]] = []
-    for metric in of.metrics if pairs else ():
-        found = of.of(metric).paired(contrasts(len(of.augmentations)))
-        together = intervals.simultaneous_intervals(found, seed=seed)
+    for metric in study.metrics if pairs else ():
+        paired = study.for_metric(metric).paired(contrasts(len(study.augmentations)))
+        corrected = intervals.simultaneous_intervals(paired, seed=seed)
         with np.errstate(invalid="ignore", divide="ignore"):
-            effect = np.where(found.variance > 0, found.mean / found.sd, np.nan)
-        for k, (one, other) in enumerate(pairs):
-            names = {"augmentation": of.augmentations[one], "other": of.augmentations[other], "metric": metric}
-            ends = {"low": together.low[k], "high": together.high[k], "significant": bool(together.significant[k])}
-            rows.append(names | {"difference": found.mean[k], "effect": effect[k]} | ends)
+            effect = np.where(paired.variance > 0, paired.mean / paired.sd, np.nan)
+        for k, (first, second) in enumerate(pairs):
+            names = {"augmentation": study.augmentations[first], "other": study.augmentations[second], "metric": metric}
+            ends = {"low": corrected.low[k], "high": corrected.high[k], "significant": bool(corrected.significant[k])}
+            rows.append(names | {"difference": paired.mean[k], "effect": effect[k]} | ends)
     return pl.DataFrame(rows, schema=SCHEMA).fill_nan(None)
 
 
@@ -44,7 +44,7 @@ def contrasts(count: int) -> Values:
 
 def significant_pairs(table: pl.DataFrame, metric: str) -> Iterator[tuple[str, str]]:
     """Yields the pairs of augmentations that are significant in one metric, each in both orders."""
-    for one, other in (
+    for first, second in (
         table.filter(pl.col("metric") == metric, "significant").select("augmentation", "other").iter_rows()
     ):
-        yield from ((one, other), (other, one))
+        yield from ((first, second), (second, first))

@@ -31,14 +31,13 @@ class MeasuredFamily:
 
     @property
     def has_strength(self) -> bool:
-        """Whether it has several levels."""
         return len(self.views) > 1
 
     def levels_at(self, parameters: ArrayLike) -> Values:
         """Converts strengths to positions among the levels, by linear interpolation; NaN stays NaN."""
-        known, found = np.asarray(self.strengths, np.float64), np.asarray(parameters, np.float64)
-        sign = 1.0 if known[-1] > known[0] else -1.0
-        return np.asarray(np.interp(sign * found, sign * known, np.arange(len(known))))
+        strengths, wanted = np.asarray(self.strengths, np.float64), np.asarray(parameters, np.float64)
+        sign = 1.0 if strengths[-1] > strengths[0] else -1.0
+        return np.asarray(np.interp(sign * wanted, sign * strengths, np.arange(len(strengths))))
 
     def nearest(self, parameter: float | None) -> str:
         """Returns the view whose level is nearest to a strength; for None that of the strongest level."""
@@ -48,10 +47,10 @@ class MeasuredFamily:
 def families_of(augmentations: Mapping[str, Mapping[str, Any]]) -> tuple[MeasuredFamily, ...]:
     """Returns the families in a suite's description, in its order; empty for a suite without families."""
     grades = {name: Grade(**entry["grade"]) for name, entry in augmentations.items() if "grade" in entry}
-    found: list[MeasuredFamily] = []
+    families: list[MeasuredFamily] = []
     for family in dict.fromkeys(grade.family for grade in grades.values()):
-        own = sorted((grade.level, grade, name) for name, grade in grades.items() if grade.family == family)
-        first = own[0][1]
-        parameters, views = tuple(grade.parameter for _, grade, _ in own), tuple(name for *_, name in own)
-        found.append(MeasuredFamily(family, first.unit, first.zero, parameters, views))
-    return tuple(found)
+        levels = sorted((grade.level, grade, name) for name, grade in grades.items() if grade.family == family)
+        first = levels[0][1]
+        parameters, views = tuple(grade.parameter for _, grade, _ in levels), tuple(name for *_, name in levels)
+        families.append(MeasuredFamily(family, first.unit, first.zero, parameters, views))
+    return tuple(families)

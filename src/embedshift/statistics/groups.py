@@ -35,15 +35,14 @@ class Group(Protocol):
         """Returns its rows."""
 
 
-class Over(Protocol):
+class OrderedMap(Protocol):
     """Calls a function that can be pickled with each item; yields the results in the order of the items."""
 
     def __call__(self, function: Callable[[A], T], items: Sequence[A], /) -> Iterator[T]:
         """Behaves as `map`."""
 
 
-def here(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
-    """Calls the function with one item after the other in this process."""
+def map_here(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
     return map(function, items)
 
 
@@ -51,33 +50,31 @@ def here(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
 class Slice:
     """A group of rows that this process has."""
 
-    whole: pl.LazyFrame
+    all_rows: pl.LazyFrame
     start: int
     first: int
     count: int
 
     def rows(self) -> pl.LazyFrame:
-        """Returns its rows."""
-        return self.whole.slice(self.first, self.count)
+        return self.all_rows.slice(self.first, self.count)
 
 
 @dataclass(frozen=True, eq=False)
 class Groups:
     """The rows of a study in groups of `GROUP` images."""
 
-    whole: pl.LazyFrame
+    all_rows: pl.LazyFrame
     order: Layout
     items: Sequence[Group]
-    over: Over = here
+    ordered_map: OrderedMap = map_here
 
     @functools.cached_property
     def columns(self) -> pl.Schema:
-        """Names and types of the columns."""
-        return self.whole.collect_schema()
+        return self.all_rows.collect_schema()
 
-    def each(self, function: Callable[[Group], T]) -> Iterator[T]:
+    def map_groups(self, function: Callable[[Group], T]) -> Iterator[T]:
         """Yields the results of a function that can be pickled for each group, in order."""
-        return self.over(functools.partial(_on_one_thread, function), self.items)
+        return self.ordered_map(functools.partial(_on_one_thread, function), self.items)
 
     def head(self, images: int) -> pl.LazyFrame:
         """Returns the rows of the first images, at most one group."""
@@ -108,19 +105,18 @@ def gather(rows: Groups, read: Read, *, together: bool = True, sizes: Sequence[i
             return sample.gather(parts, together=together, groups=sizes)
     centre = sample.centre_of(read(rows.head(sample.IN_MEMORY // BLOCK * BLOCK + BLOCK)))
     work = functools.partial(_sums, read=read, centre=centre, together=together, sizes=sizes)
-    partials = rows.each(work)
+    partials = rows.map_groups(work)
     moments, by_group = next(partials)
-    for others, more in partials:
-        moments.merge(others)
-        if by_group is not None and more is not None:
-            by_group.merge(more)
-    return sample.with_groups(sample.of_moments(moments), by_group)
+    for group_moments, group_sums in partials:
+        moments.merge(group_moments)
+        if by_group is not None and group_sums is not None:
+            by_group.merge(group_sums)
+    return sample.with_groups(sample.estimates_from_moments(moments), by_group)
 
 
 def _sums(
     group: Group, *, read: Read, centre: Values, together: bool, sizes: Sequence[int] | None
 ) -> tuple[Moments, GroupSums | None]:
-    """Returns the partial sums of one group."""
     moments = Moments(centre, together)
     by_group = None if sizes is None else GroupSums(sizes, group.start)
     for sums, counts in read(group.rows()):

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 from embedshift.statistics.resamples import RESAMPLES, RESAMPLES_OF_MANY, studentised
-from embedshift.statistics.sample import Estimates, of_values
+from embedshift.statistics.sample import Estimates, estimates_from_values
 
 # Below this number of images there is no interval, and no sentence that ranks.
 LEAST_IMAGES = 8
@@ -42,16 +42,16 @@ def mean_interval(
         differ.
 
     Example:
-        >>> from embedshift.statistics.sample import of_values
-        >>> ends = mean_interval(of_values(np.arange(20.0)[:, None]), seed=0)
+        >>> from embedshift.statistics.sample import estimates_from_values
+        >>> ends = mean_interval(estimates_from_values(np.arange(20.0)[:, None]), seed=0)
         >>> [round(end.item(), 1) for end in ends]
         [6.9, 12.4]
     """
     least, most = (np.broadcast_to(np.asarray(bound, np.float64), sample.mean.shape) for bound in (low, high))
     ends = _bootstrap_t(sample, seed)
-    for places, part in sample.of_those_that_have(LEAST_IMAGES):
-        for end, own in zip(ends, _bootstrap_t(part, seed), strict=True):
-            end[places] = own + (sample.mean[places] - part.mean)
+    for columns, part in sample.incomplete_columns(LEAST_IMAGES):
+        for end, column_end in zip(ends, _bootstrap_t(part, seed), strict=True):
+            end[columns] = column_end + (sample.mean[columns] - part.mean)
     below, above = ends_or_nan(sample, *ends)
     return np.maximum(below, least), np.minimum(above, most)
 
@@ -81,14 +81,14 @@ def equal_tailed(value: Values, error: Values, deviations: Values) -> tuple[Valu
     above = np.quantile(deviations, 1 - tail, axis=0, method="higher")
     below = np.quantile(deviations, tail, axis=0, method="lower")
     with np.errstate(invalid="ignore"):
-        low, high = (np.where(error > 0, value - each * error, value) for each in (above, below))
+        low, high = (np.where(error > 0, value - deviation * error, value) for deviation in (above, below))
     return low, high
 
 
 def ends_or_nan(sample: Estimates, low: Values, high: Values) -> tuple[Values, Values]:
     """Replaces ends of intervals by NaN if there are too few images or an end is infinite."""
-    there = (sample.having >= LEAST_IMAGES) & np.isfinite(low) & np.isfinite(high)
-    return np.where(there, low, np.nan), np.where(there, high, np.nan)
+    present = (sample.having >= LEAST_IMAGES) & np.isfinite(low) & np.isfinite(high)
+    return np.where(present, low, np.nan), np.where(present, high, np.nan)
 
 
 def bounded(drawn: Values) -> NDArray[np.bool_]:
@@ -119,8 +119,8 @@ def proportion_interval(sample: Estimates) -> tuple[Values, Values]:
         Lower and upper ends, `[K]` each; NaN if fewer than `LEAST_IMAGES` images have a value.
 
     Example:
-        >>> from embedshift.statistics.sample import of_values
-        >>> [round(end.item(), 3) for end in proportion_interval(of_values(np.zeros((50, 1))))]
+        >>> from embedshift.statistics.sample import estimates_from_values
+        >>> [round(end.item(), 3) for end in proportion_interval(estimates_from_values(np.zeros((50, 1))))]
         [0.0, 0.071]
     """
     p, n = np.clip(sample.mean, 0.0, 1.0), sample.having
@@ -135,29 +135,29 @@ def proportion_interval(sample: Estimates) -> tuple[Values, Values]:
     return ends_or_nan(sample, *clopper_pearson(p * effective, effective))
 
 
-def clopper_pearson(found: ArrayLike, number: ArrayLike) -> tuple[Values, Values]:
+def clopper_pearson(successes: ArrayLike, number: ArrayLike) -> tuple[Values, Values]:
     """Returns Clopper and Pearson's 95 % interval of a proportion; the numbers need not be integers.
 
     Args:
-        found: How many of the values are 1.
+        successes: How many of the values are 1.
         number: Number of values, above 0.
 
     Example:
         >>> [round(end.item(), 3) for end in clopper_pearson(10, 10)]
         [0.692, 1.0]
     """
-    x, n, tail = np.asarray(found, np.float64), np.asarray(number, np.float64), (1 - LEVEL) / 2
+    x, n, tail = np.asarray(successes, np.float64), np.asarray(number, np.float64), (1 - LEVEL) / 2
     with np.errstate(invalid="ignore"):
         low = np.where(x > 0, scipy.special.betaincinv(x, n - x + 1, tail), 0.0)
         high = np.where(x < n, scipy.special.betaincinv(x + 1, n - x, 1 - tail), 1.0)
     return low, high
 
 
-def of_jackknife(whole: Values, without: Iterable[Values]) -> tuple[Values, Values]:
+def jackknife_interval(full: Values, without: Iterable[Values]) -> tuple[Values, Values]:
     """Returns 95 % intervals of numbers of a set by the jackknife: Student's t with B - 1 degrees for B parts.
 
     Args:
-        whole: The numbers of the whole set, `[...]`.
+        full: The numbers of the full set, `[...]`.
         without: For each part, the numbers of the set without it, `[...]`.
 
     Returns:
@@ -165,19 +165,19 @@ def of_jackknife(whole: Values, without: Iterable[Values]) -> tuple[Values, Valu
 
     Example:
         >>> parts = np.arange(8.0)
-        >>> ends = of_jackknife(parts.mean(), (np.delete(parts, part).mean() for part in range(8)))
+        >>> ends = jackknife_interval(parts.mean(), (np.delete(parts, part).mean() for part in range(8)))
         >>> [round(end.item(), 3) for end in ends]
         [1.452, 5.548]
     """
-    count, first, second = 0, np.zeros(np.shape(whole)), np.zeros(np.shape(whole))
-    for each in without:
-        off = each - whole
+    count, first, second = 0, np.zeros(np.shape(full)), np.zeros(np.shape(full))
+    for partial in without:
+        off = partial - full
         count, first, second = count + 1, first + off, second + off**2
     if count < 2:
-        return np.full(np.shape(whole), np.nan), np.full(np.shape(whole), np.nan)
+        return np.full(np.shape(full), np.nan), np.full(np.shape(full), np.nan)
     variance = (count - 1) / count * (second - first**2 / count)
     margin = scipy.special.stdtrit(count - 1, (1 + LEVEL) / 2) * np.sqrt(np.maximum(variance, 0.0))
-    return np.asarray(whole - margin), np.asarray(whole + margin)
+    return np.asarray(full - margin), np.asarray(full + margin)
 
 
 @dataclass(frozen=True)
@@ -208,21 +208,22 @@ def simultaneous_intervals(
         resamples: Number of resamples.
 
     Example:
-        >>> from embedshift.statistics.sample import of_values
+        >>> from embedshift.statistics.sample import estimates_from_values
         >>> rng = np.random.default_rng(0)
-        >>> simultaneous_intervals(of_values(rng.normal([0.0, 3.0], 1.0, (50, 2))), seed=0).significant.tolist()
+        >>> sample = estimates_from_values(rng.normal([0.0, 3.0], 1.0, (50, 2)))
+        >>> simultaneous_intervals(sample, seed=0).significant.tolist()
         [False, True]
     """
-    there = (sample.having >= LEAST_IMAGES) & np.isfinite(sample.mean)
-    if not there.any():
+    present = (sample.having >= LEAST_IMAGES) & np.isfinite(sample.mean)
+    if not present.any():
         nothing = np.full(len(sample.mean), np.nan)
         return SimultaneousIntervals(nothing, nothing, np.zeros(len(nothing), bool))
-    places = np.flatnonzero(there)
-    t = np.abs(studentised(sample.columns(places), seed=seed, resamples=resamples))
-    found = bounded(t)
-    critical = np.full(len(there), np.inf)
-    if found.any():
-        critical[places[found]] = np.quantile(t[:, found].max(axis=1), LEVEL, method="higher")
+    columns = np.flatnonzero(present)
+    t = np.abs(studentised(sample.columns(columns), seed=seed, resamples=resamples))
+    is_bounded = bounded(t)
+    critical = np.full(len(present), np.inf)
+    if is_bounded.any():
+        critical[columns[is_bounded]] = np.quantile(t[:, is_bounded].max(axis=1), LEVEL, method="higher")
     with np.errstate(invalid="ignore"):
         margin = np.where(sample.error > 0, critical * sample.error, 0.0)
         low, high = ends_or_nan(sample, sample.mean - margin, sample.mean + margin)
@@ -248,11 +249,12 @@ def bounded_interval(values: Values, least: float, most: float, *, seed: int) ->
         >>> [round(end.item(), 3) for end in bounded_interval(np.zeros((50, 1)), -1.0, 1.0, seed=0)]
         [-0.071, 0.071]
     """
-    low, high = mean_interval(of_values(values), seed=seed, low=least, high=most)
+    low, high = mean_interval(estimates_from_values(values), seed=seed, low=least, high=most)
     nothing = np.isnan(values)
     usual = np.nanmedian(np.where(nothing.all(axis=0), 0.0, values), axis=0)
     below, above = (
-        proportion_interval(of_values(np.where(nothing, np.nan, off)))[1] for off in (values < usual, values > usual)
+        proportion_interval(estimates_from_values(np.where(nothing, np.nan, off)))[1]
+        for off in (values < usual, values > usual)
     )
     differ = (~nothing & (values != usual)).sum(axis=0)
     has_bootstrap = (differ >= LEAST_IMAGES) & (high > low)

@@ -22,7 +22,7 @@ class Layout:
 
     def positions(self, view: str) -> list[int]:
         """Returns the positions of a view among the rows of an image, one per draw."""
-        return [place for place, name in enumerate(self.views) if name == view]
+        return [position for position, name in enumerate(self.views) if name == view]
 
     def per_image(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> tuple[Values, Values]:
         """Returns sums over the draws, and counts, of some columns of one view, without NaN and null."""
@@ -35,19 +35,20 @@ class Layout:
     def numbers(self, block: pl.DataFrame, columns: Sequence[str]) -> Values:
         """Returns the values of all views `[b, views, K]`; null and missing columns become NaN."""
         missing = pl.lit(None, pl.Float64)
-        found = {name: pl.col(name).cast(pl.Float64) if name in block.columns else missing for name in columns}
-        every = block.select(each.fill_null(np.nan).alias(name) for name, each in found.items()).to_numpy()
-        return every.reshape(-1, len(self.views), len(columns))
+        expressions = {name: pl.col(name).cast(pl.Float64) if name in block.columns else missing for name in columns}
+        values = block.select(
+            expression.fill_null(np.nan).alias(name) for name, expression in expressions.items()
+        ).to_numpy()
+        return values.reshape(-1, len(self.views), len(columns))
 
 
 def layout(rows: pl.LazyFrame) -> Layout:
-    """Returns the layout of a study's rows."""
     counted = rows.select(pl.len().alias("rows"), (pl.col("view") == ORIGINAL).sum().alias("images")).collect()
     images = int(counted["images"][0])
     if not images:
         return Layout(0, ())
-    each = int(counted["rows"][0]) // images
-    return Layout(images, tuple(rows.select("view").head(each).collect()["view"]))
+    rows_per_image = int(counted["rows"][0]) // images
+    return Layout(images, tuple(rows.select("view").head(rows_per_image).collect()["view"]))
 
 
 def blocks(rows: pl.LazyFrame, rows_per_image: int) -> Iterator[pl.DataFrame]:
@@ -60,17 +61,17 @@ def blocks(rows: pl.LazyFrame, rows_per_image: int) -> Iterator[pl.DataFrame]:
         count += len(batch)
         if count >= size:
             merged = pl.concat(waiting)
-            whole = count - count % size
-            yield from (merged[start : start + size] for start in range(0, whole, size))
-            waiting, count = [merged[whole:]], count - whole
+            end = count - count % size
+            yield from (merged[start : start + size] for start in range(0, end, size))
+            waiting, count = [merged[end:]], count - end
     if count:
         yield pl.concat(waiting)
 
 
 def sums_and_counts(values: Values) -> tuple[Values, Values]:
     """Sums values over the draws and counts them, without NaN: `[b, draws, K]` → sums `[b, K]` and counts `[b, K]`."""
-    there = ~np.isnan(values)
-    return np.where(there, values, 0.0).sum(axis=1), there.sum(axis=1).astype(np.float64)
+    present = ~np.isnan(values)
+    return np.where(present, values, 0.0).sum(axis=1), present.sum(axis=1).astype(np.float64)
 
 
 def side_by_side(parts: Iterable[tuple[Values, Values]]) -> tuple[Values, Values]:
@@ -84,8 +85,8 @@ def metric_parts(
 ) -> Iterator[tuple[Values, Values]]:
     """Yields sums over the draws and counts of metrics, some images at a time: `[b, A * M]` each."""
     for block in blocks(rows.select(metrics), len(order.views)):
-        every = order.numbers(block, metrics)
-        yield side_by_side(sums_and_counts(every[:, order.positions(name)]) for name in augmentations)
+        values = order.numbers(block, metrics)
+        yield side_by_side(sums_and_counts(values[:, order.positions(name)]) for name in augmentations)
 
 
 def list_parts(
@@ -93,11 +94,11 @@ def list_parts(
 ) -> Iterator[tuple[Values, Values]]:
     """Yields the same for columns of lists, element by element, `[b, A * K * L]` each."""
     moved, views = rows.filter(pl.col("view") != ORIGINAL).select(names), len(order.views) - 1
-    places = [[place - 1 for place in order.positions(name)] for name in augmentations]
+    positions = [[position - 1 for position in order.positions(name)] for name in augmentations]
     for block in blocks(moved, views):
         values = np.hstack([block[name].to_numpy() for name in names]).astype(np.float64)
         values = values.reshape(-1, views, values.shape[1])
-        yield side_by_side(sums_and_counts(values[:, place]) for place in places)
+        yield side_by_side(sums_and_counts(values[:, position]) for position in positions)
 
 
 def pair_distances(rows: pl.LazyFrame, pairs: int) -> Iterator[Values]:

@@ -28,9 +28,9 @@ def scaled_map(attention: ArrayLike, size: int) -> Values:
     """An attention map `[..., g_h, g_w]` at `[..., size, size]`, min-max scaled to [0, 1]; constant maps are 0."""
     maps = np.asarray(attention, np.float64)
     scaled = np.empty((*maps.shape[:-2], size, size))
-    for place in np.ndindex(maps.shape[:-2]):  # one by one, so that intermediate arrays stay in the processor's cache
-        large = upsample(maps[place], size)
-        scaled[place] = min_max(large, True, CONSTANT * np.abs(maps[place]).max())
+    for index in np.ndindex(maps.shape[:-2]):  # one by one, so that intermediate arrays stay in the processor's cache
+        large = upsample(maps[index], size)
+        scaled[index] = min_max(large, True, CONSTANT * np.abs(maps[index]).max())
     return scaled
 
 
@@ -73,7 +73,7 @@ def aligned_likeness(a: ArrayLike, b: ArrayLike) -> Values:
 def divergence(a: ArrayLike, b: ArrayLike) -> Values:
     """Returns the Jensen-Shannon divergence of maps `[..., g_h, g_w]` as distributions, in bits; NaN for zeros."""
     with np.errstate(invalid="ignore"):
-        p, q = (each / each.sum(axis=-1, keepdims=True) for each in (flattened(a), flattened(b)))
+        p, q = (weights / weights.sum(axis=-1, keepdims=True) for weights in (flattened(a), flattened(b)))
     middle = (p + q) / 2
     nats = (scipy.special.rel_entr(p, middle) + scipy.special.rel_entr(q, middle)).sum(axis=-1) / 2
     return np.asarray(np.clip(nats / math.log(2), 0.0, 1.0))  # equal maps may lie a rounding below 0
@@ -82,14 +82,14 @@ def divergence(a: ArrayLike, b: ArrayLike) -> Values:
 def correlation(a: ArrayLike, b: ArrayLike, least: float = 0.0) -> Values:
     """Returns Pearson's correlation of maps, over the places where both have values."""
     x, y = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
-    there = ~(np.isnan(x) | np.isnan(y))
-    count = there.sum(axis=(-2, -1))
+    present = ~(np.isnan(x) | np.isnan(y))
+    count = present.sum(axis=(-2, -1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        x, y = (np.where(there, each - _mean(each, there), 0.0) for each in (x, y))
-        spread = [np.sqrt((each**2).sum(axis=(-2, -1)) / count) for each in (x, y)]
-        together = (x * y).sum(axis=(-2, -1)) / count / spread[0] / spread[1]
-    known = (count >= LEAST_OVERLAP * there.shape[-2] * there.shape[-1]) & (np.minimum(*spread) > least)
-    return np.asarray(np.where(known, np.clip(together, -1.0, 1.0), np.nan))
+        x, y = (np.where(present, map_values - _mean(map_values, present), 0.0) for map_values in (x, y))
+        spread = [np.sqrt((map_values**2).sum(axis=(-2, -1)) / count) for map_values in (x, y)]
+        correlations = (x * y).sum(axis=(-2, -1)) / count / spread[0] / spread[1]
+    has_contrast = (count >= LEAST_OVERLAP * present.shape[-2] * present.shape[-1]) & (np.minimum(*spread) > least)
+    return np.asarray(np.where(has_contrast, np.clip(correlations, -1.0, 1.0), np.nan))
 
 
 def _mean(maps: Values, where: NDArray[np.bool_]) -> Values:
@@ -129,7 +129,7 @@ def upsample(maps: ArrayLike, size: int) -> Values:
 @functools.cache
 def _bilinear(cells: int, size: int) -> Values:
     """Returns the weights of cells in upsampled pixels, `[size, cells]`."""
-    left, fraction = _places(cells, size)
+    left, fraction = _cells_to_the_left(cells, size)
     weights = np.zeros((size, cells))
     weights[np.arange(size), left] = 1 - fraction
     weights[np.arange(size), np.minimum(left + 1, cells - 1)] += fraction
@@ -146,12 +146,12 @@ def _products(cells: int, size: int) -> Values:
 @functools.cache
 def _corners(cells: int, size: int) -> Values:
     """The weights of cells in the upsampled pixels that are the first or the last between two centres of cells."""
-    left = _places(cells, size)[0]
+    left = _cells_to_the_left(cells, size)[0]
     change = np.flatnonzero(np.diff(left))
     return np.asarray(_bilinear(cells, size)[np.unique(np.concatenate([[0], change, change + 1, [size - 1]]))])
 
 
-def _places(cells: int, size: int) -> tuple[NDArray[np.intp], Values]:
+def _cells_to_the_left(cells: int, size: int) -> tuple[NDArray[np.intp], Values]:
     """Returns for every upsampled pixel the cell whose centre is the next to the left, and the distance beyond it."""
     centres = np.clip((np.arange(size) + 0.5) * cells / size - 0.5, 0, cells - 1)
     left = np.minimum(centres.astype(np.intp), max(cells - 2, 0))

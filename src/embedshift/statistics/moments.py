@@ -43,16 +43,14 @@ class GroupSums:
         self.counts: Values | None = None
 
     def add(self, sums: Values, counts: Values) -> None:
-        """Adds images, `[b, K]` each."""
         if self.sums is None or self.counts is None:
             self.sums, self.counts = (np.zeros((len(self.sizes), sums.shape[1])) for _ in range(2))
-        place = np.searchsorted(self.ends, self.seen + np.arange(len(sums)), side="right")
-        np.add.at(self.sums, place, sums)
-        np.add.at(self.counts, place, counts)
+        group = np.searchsorted(self.ends, self.seen + np.arange(len(sums)), side="right")
+        np.add.at(self.sums, group, sums)
+        np.add.at(self.counts, group, counts)
         self.seen += len(sums)
 
     def merge(self, other: "GroupSums") -> None:
-        """Adds the images that follow."""
         if other.sums is not None and other.counts is not None:
             self.sums = other.sums if self.sums is None else self.sums + other.sums
             self.counts = other.counts if self.counts is None else self.counts + other.counts

@@ -6,11 +6,11 @@ import numpy as np
 
 from embedshift.arrays import Values
 from embedshift.statistics.intervals import ends_or_nan, equal_tailed, mean_interval
-from embedshift.statistics.resamples import RESAMPLES, over, weights
+from embedshift.statistics.resamples import RESAMPLES, in_standard_errors, weights
 from embedshift.statistics.sample import gather
 
 
-def of_ratios(parts: Iterable[tuple[Values, Values]], *, seed: int) -> tuple[Values, Values, Values]:
+def ratio_interval(parts: Iterable[tuple[Values, Values]], *, seed: int) -> tuple[Values, Values, Values]:
     """Returns K sums over images, each divided by one sum over the same images, with 95 % intervals of these ratios."""
     kept: list[Values] = []
 
@@ -27,7 +27,7 @@ def of_ratios(parts: Iterable[tuple[Values, Values]], *, seed: int) -> tuple[Val
     size = below / (below.mean() or 1.0)
     off = np.nan_to_num(sample.values - sample.mean)
     drawn = weights(sample.images, seed=seed, resamples=RESAMPLES)
-    deviations = np.vstack([_studentised(each, off, size, sample.error) for each in drawn])
+    deviations = np.vstack([_studentised(resamples, off, size, sample.error) for resamples in drawn])
     return sample.mean, *ends_or_nan(sample, *equal_tailed(sample.mean, sample.error, deviations))
 
 
@@ -40,5 +40,5 @@ def _studentised(drawn: Values, off: Values, size: Values, error: Values) -> Val
         squares = drawn @ off**2 - 2 * moved * (drawn @ (off * size[:, None])) + moved**2 * (drawn @ size**2)[:, None]
         spread = np.sqrt(np.maximum(squares, 0.0) * images / max(1, images - 1)) / total
     # In a resample without spread, rounding would look like a tiny spread.
-    t = over(moved, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
+    t = in_standard_errors(moved, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
     return np.where(np.isnan(t), 0.0, t)

@@ -75,10 +75,10 @@ def studentised(sample: Estimates, *, seed: int, resamples: int) -> Values:
     if sample.values is None:
         return _normal(sample, seed, resamples)
     means, errors = resampled(sample, seed=seed, resamples=resamples)
-    return over(means - np.nan_to_num(sample.mean), errors, np.nan_to_num(sample.error))
+    return in_standard_errors(means - np.nan_to_num(sample.mean), errors, np.nan_to_num(sample.error))
 
 
-def over(deviations: Values, errors: Values, scale: Values) -> Values:
+def in_standard_errors(deviations: Values, errors: Values, scale: Values) -> Values:
     """Divides deviations by standard errors; a deviation that is only rounding relative to `scale` becomes 0."""
     real = (np.abs(deviations) > 1e-12 * scale) & (scale > 0)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -20,15 +20,13 @@ _LEAST = np.float32(-2.0)
 # Vectors of the gallery at once; and candidates beside those that are wanted, since float32 cannot order near ties.
 BLOCK, SPARE = 8_192, 16
 
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
 # Row and columns of a block → exact cosines.
-Exactly = Callable[[int, Places], Values]
+Exactly = Callable[[int, Positions], Values]
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The vectors to search among."""
-
     vectors: Floats
     lengths: Values
 
@@ -40,29 +38,29 @@ class Gallery:
         for start in range(0, len(array), BLOCK):
             part = array[start : start + BLOCK].astype(np.float64)
             lengths[start : start + BLOCK] = np.linalg.norm(part, axis=1)
-            let_go(array, start + BLOCK)
+            release_memory(array, start + BLOCK)
         return cls(array, lengths)
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def blocks(self) -> Iterator[tuple[int, Floats, NDArray[np.bool_]]]:
-        """Yields blocks: place of the first vector, unit vectors `[b, D]`, and which vectors lack a direction `[b]`."""
+        """Yields the position of a block's first vector, unit vectors `[b, D]`, and which lack a direction `[b]`."""
         for start in range(0, len(self), BLOCK):
             lengths = self.lengths[start : start + BLOCK]
             none = lengths == 0
             scale = (1.0 / np.where(none, 1.0, lengths)).astype(np.float32)
             yield start, self.vectors[start : start + BLOCK] * scale[:, None], none
-            let_go(self.vectors, start + BLOCK)
+            release_memory(self.vectors, start + BLOCK)
 
-    def cosines(self, queries: Values, places: Places) -> Values:
+    def cosines(self, queries: Values, positions: Positions) -> Values:
         """Returns exact cosines of some of its vectors; equal vectors give equal bits."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            units = self.vectors[places].astype(np.float64) / self.lengths[places][..., None]
+            units = self.vectors[positions].astype(np.float64) / self.lengths[positions][..., None]
         return np.asarray((queries * units).sum(axis=-1))
 
 
-def let_go(vectors: Floats, count: int) -> None:
+def release_memory(vectors: Floats, count: int) -> None:
     """Releases the first vectors of a memory-mapped file from memory; they are read again on the next access."""
     mapped = getattr(vectors, "_mmap", None)
     if mapped is None or not hasattr(mmap, "MADV_DONTNEED"):
@@ -76,44 +74,46 @@ def let_go(vectors: Floats, count: int) -> None:
 class Ranked:
     """The result of a search, one entry per query."""
 
-    rank: Places
+    rank: Positions
     cosine: Values
     others: Values
-    places: Places
+    positions: Positions
 
 
 def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int) -> Ranked:
     """Ranks the right vectors, and finds the nearest other ones."""
-    raw, own = np.asarray(queries, np.float64), np.asarray(right, np.int64)
+    raw, targets = np.asarray(queries, np.float64), np.asarray(right, np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
         exact = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
-    known = np.isfinite(exact).all(axis=-1)
-    cosine = gallery.cosines(exact, own)
-    units = np.where(known[:, None], exact, 0.0)
+    has_direction = np.isfinite(exact).all(axis=-1)
+    cosine = gallery.cosines(exact, targets)
+    units = np.where(has_direction[:, None], exact, 0.0)
     count = min(count, max(0, len(gallery) - 1))
     nearest, better = _Nearest(len(raw), min(count + SPARE, len(gallery)) if count else 0), np.zeros(len(raw), np.int64)
     single, limits = units.astype(np.float32), np.nan_to_num(cosine)[:, None]
     for start, block, none in gallery.blocks():
-        cosines = _with_others(single, own - start, block, none)
+        cosines = _with_others(single, targets - start, block, none)
         better += _better(cosines, limits, functools.partial(_exactly, gallery, units, start))
         nearest.add(cosines, start)
     rank = np.where(np.isfinite(cosine), 1 + better, 0)
-    others, places = (each[:, :count] for each in nearest.exact(units, gallery))
-    let_go(gallery.vectors, len(gallery))
-    return Ranked(rank, cosine, np.where(known[:, None], others, np.nan), np.where(known[:, None], places, -1))
+    others, positions = (nearest_part[:, :count] for nearest_part in nearest.exact(units, gallery))
+    release_memory(gallery.vectors, len(gallery))
+    return Ranked(
+        rank, cosine, np.where(has_direction[:, None], others, np.nan), np.where(has_direction[:, None], positions, -1)
+    )
 
 
-def count_closer(queries: Values, limits: Values, gallery: Gallery, right: ArrayLike) -> Places:
+def count_closer(queries: Values, limits: Values, gallery: Gallery, right: ArrayLike) -> Positions:
     """Counts for each query the vectors, without its right one, whose cosine is at least a limit."""
-    single, own = queries.astype(np.float32), np.asarray(right, np.int64)
+    single, targets = queries.astype(np.float32), np.asarray(right, np.int64)
     closer = np.zeros(len(queries), np.int64)
     for start, block, none in gallery.blocks():
-        cosines = _with_others(single, own - start, block, none)
+        cosines = _with_others(single, targets - start, block, none)
         closer += _better(cosines, limits[:, None], functools.partial(_exactly, gallery, queries, start))
     return closer
 
 
-def _with_others(queries: Floats, right: Places, block: Floats, none: NDArray[np.bool_]) -> Floats:
+def _with_others(queries: Floats, right: Positions, block: Floats, none: NDArray[np.bool_]) -> Floats:
     """Returns cosines with the vectors of a block; −inf with the right one and with those without a direction."""
     cosines = queries @ block.T
     cosines[:, none] = -np.inf
@@ -122,11 +122,11 @@ def _with_others(queries: Floats, right: Places, block: Floats, none: NDArray[np
     return cosines
 
 
-def _exactly(gallery: Gallery, units: Values, start: int, row: int, columns: Places) -> Values:
+def _exactly(gallery: Gallery, units: Values, start: int, row: int, columns: Positions) -> Values:
     return gallery.cosines(units[row], start + columns)
 
 
-def _better(cosines: Floats, limits: Values, exactly: Exactly) -> Places:
+def _better(cosines: Floats, limits: Values, exactly: Exactly) -> Positions:
     """Counts for each row `[q, b]` the cosines that reach its limit `[q, 1]`; decides close ones exactly."""
     low, high = ((limits + off).astype(np.float32) for off in (-NEAR, NEAR))
     better = _count(cosines >= low)
@@ -138,27 +138,27 @@ def _better(cosines: Floats, limits: Values, exactly: Exactly) -> Places:
     return better
 
 
-def _count(mask: NDArray[np.bool_]) -> Places:
+def _count(mask: NDArray[np.bool_]) -> Positions:
     # Row by row: with an axis NumPy adds up numbers, which takes ten times as long.
     return np.array([np.count_nonzero(row) for row in mask], np.int64)
 
 
 class _Nearest:
-    """The highest cosines of every query so far; ties are in order of place."""
+    """The highest cosines of every query so far; ties are in order of position."""
 
     def __init__(self, queries: int, count: int) -> None:
         self.cosines = np.full((queries, count), -np.inf, np.float32)
-        self.places = np.full((queries, count), -1, np.int64)
+        self.positions = np.full((queries, count), -1, np.int64)
 
     def add(self, cosines: Floats, start: int) -> None:
-        """Adds cosines with the vectors of a block `[q, b]` whose first vector has the place `start`."""
+        """Adds cosines with the vectors of a block `[q, b]` whose first vector has the position `start`."""
         count = self.cosines.shape[1]
         if not count:
             return
         least = self.cosines[:, -1:]
         if np.isneginf(least).any() and cosines.shape[1] > count:
             least = np.maximum(least, np.partition(cosines, -count, axis=1)[:, -count, None])
-        # Of a flat array, of which NumPy finds the places five times as fast.
+        # Of a flat array, of which NumPy finds the positions five times as fast.
         rows, columns = np.divmod(np.flatnonzero(cosines >= np.maximum(least, _LEAST)), cosines.shape[1])
         if not len(rows):
             return
@@ -168,20 +168,20 @@ class _Nearest:
         line = np.searchsorted(active, rows)
         width = count + int(of_row.max())
         values = np.full((len(active), width), -np.inf, np.float32)
-        places = np.full((len(active), width), -1, np.int64)
-        values[:, :count], places[:, :count] = self.cosines[active], self.places[active]
-        values[line, count + within], places[line, count + within] = cosines[rows, columns], start + columns
+        positions = np.full((len(active), width), -1, np.int64)
+        values[:, :count], positions[:, :count] = self.cosines[active], self.positions[active]
+        values[line, count + within], positions[line, count + within] = cosines[rows, columns], start + columns
         best = np.argsort(-values, axis=1, kind="stable")[:, :count]
         self.cosines[active] = np.take_along_axis(values, best, 1)
-        self.places[active] = np.take_along_axis(places, best, 1)
+        self.positions[active] = np.take_along_axis(positions, best, 1)
 
-    def exact(self, units: Values, gallery: Gallery) -> tuple[Values, Places]:
-        """Returns exact cosines, descending, and their places; NaN and -1 if there are fewer."""
-        there = self.places >= 0
-        cosines = np.full(self.places.shape, np.nan)
+    def exact(self, units: Values, gallery: Gallery) -> tuple[Values, Positions]:
+        """Returns exact cosines, descending, and their positions; NaN and -1 if there are fewer."""
+        present = self.positions >= 0
+        cosines = np.full(self.positions.shape, np.nan)
         for row in range(len(units)):
-            cosines[row, there[row]] = gallery.cosines(units[row], self.places[row, there[row]])
-        # By cosine, those without last, then by place: ties of rounding are ties.
-        keys = np.where(there, np.round(cosines, 12), -np.inf)
-        order = np.lexsort((self.places, -keys), axis=1)
-        return np.take_along_axis(cosines, order, 1), np.take_along_axis(self.places, order, 1)
+            cosines[row, present[row]] = gallery.cosines(units[row], self.positions[row, present[row]])
+        # By cosine, those without last, then by position: ties of rounding are ties.
+        keys = np.where(present, np.round(cosines, 12), -np.inf)
+        order = np.lexsort((self.positions, -keys), axis=1)
+        return np.take_along_axis(cosines, order, 1), np.take_along_axis(self.positions, order, 1)

@@ -36,8 +36,8 @@ class Estimates:
             above `IN_MEMORY` images.
         covariance: Covariance of the image values `[K, K]`; None if it was not requested, and up to `IN_MEMORY` images.
         grouped: Sums of the image values over groups of images, `[G, K]`; None without groups.
-        own: The mean of each image `[n, K]`, NaN if it has no value; None if all images have equally many values, so
-            that `values` are these means, and above `IN_MEMORY` images.
+        image_means: The mean of each image `[n, K]`, NaN if it has no value; None if all images have equally many
+            values, so that `values` are these means, and above `IN_MEMORY` images.
     """
 
     images: int
@@ -48,7 +48,7 @@ class Estimates:
     values: Values | None = None
     covariance: Values | None = None
     grouped: Values | None = None
-    own: Values | None = None
+    image_means: Values | None = None
 
     @property
     def error(self) -> Values:
@@ -76,30 +76,30 @@ class Estimates:
             weights: `[K, J]`.
 
         Example:
-            >>> sample = of_values(np.array([[1.0, 0.5], [3.0, 1.0], [9.0, np.nan]]))
+            >>> sample = estimates_from_values(np.array([[1.0, 0.5], [3.0, 1.0], [9.0, np.nan]]))
             >>> [round(each([[1.0], [-1.0]]).mean.item(), 3) for each in (sample.paired, sample.combine)]
             [1.25, 3.583]
         """
         w = np.asarray(weights, np.float64)
-        if self.own is None:
+        if self.image_means is None:
             return self.combine(w)
-        lacking = np.isnan(self.own) @ np.abs(w) > 0
-        found = of_values(np.where(lacking, np.nan, np.nan_to_num(self.own) @ w))
+        lacking = np.isnan(self.image_means) @ np.abs(w) > 0
+        combined = estimates_from_values(np.where(lacking, np.nan, np.nan_to_num(self.image_means) @ w))
         rounding = _ROUNDING * (np.abs(self.mean_or_0) @ np.abs(w))
-        return dataclasses.replace(found, mean=np.where(np.abs(found.mean) <= rounding, 0.0, found.mean))
+        return dataclasses.replace(combined, mean=np.where(np.abs(combined.mean) <= rounding, 0.0, combined.mean))
 
-    def of_those_that_have(self, least: int) -> Iterator[tuple[NDArray[np.intp], "Estimates"]]:
-        """Yields numbers that not all images have, but at least `least`: their places, and a sample of these images.
+    def incomplete_columns(self, least: int) -> Iterator[tuple[NDArray[np.intp], "Estimates"]]:
+        """Yields numbers that not all images have, but at least `least`: their columns, and a sample of these images.
 
         Numbers of the same images come together.
         """
         few = np.flatnonzero((self.having < self.images) & (self.having >= least))
-        if self.own is None or not len(few):
+        if self.image_means is None or not len(few):
             return
-        there, which = np.unique(~np.isnan(self.own[:, few]), axis=1, return_inverse=True)
-        for number, images in enumerate(there.T):
-            places = few[which.ravel() == number]
-            yield places, of_values(self.own[np.ix_(images, places)])
+        present, which = np.unique(~np.isnan(self.image_means[:, few]), axis=1, return_inverse=True)
+        for number, images in enumerate(present.T):
+            columns = few[which.ravel() == number]
+            yield columns, estimates_from_values(self.image_means[np.ix_(images, columns)])
 
     def combine(self, weights: ArrayLike) -> "Estimates":
         """Returns linear combinations of the means.
@@ -111,7 +111,7 @@ class Estimates:
             A sample of J numbers; NaN if a number with a weight is missing.
 
         Example:
-            >>> sample = of_values(np.array([[1.0, 0.5], [3.0, 1.0]]))
+            >>> sample = estimates_from_values(np.array([[1.0, 0.5], [3.0, 1.0]]))
             >>> sample.combine([[1.0], [-1.0]]).mean.item()
             1.25
         """
@@ -125,7 +125,7 @@ class Estimates:
         mean = np.where(np.abs(mean) <= _ROUNDING * (np.abs(self.mean_or_0) @ np.abs(w)), 0.0, mean)
         mean = np.where(lost, np.nan, mean)
         having, counts = (
-            np.where(used, each[:, None], np.inf).min(axis=0, initial=np.inf) for each in (self.having, self.counts)
+            np.where(used, number[:, None], np.inf).min(axis=0, initial=np.inf) for number in (self.having, self.counts)
         )
         values = None if self.values is None else np.nan_to_num(self.values) @ w
         covariance = None if self.covariance is None else w.T @ np.nan_to_num(self.covariance) @ w
@@ -138,9 +138,9 @@ class Estimates:
         grouped = None if self.grouped is None else np.nan_to_num(self.grouped) @ w
         return Estimates(self.images, having, counts, mean, _blank(variance, mean), values, covariance, grouped)
 
-    def columns(self, places: Sequence[int] | NDArray[np.intp]) -> "Estimates":
-        """Returns the sample of some of the numbers, by their places."""
-        index = np.asarray(places, np.intp)
+    def columns(self, positions: Sequence[int] | NDArray[np.intp]) -> "Estimates":
+        """Returns the sample of some of the numbers, by their positions."""
+        index = np.asarray(positions, np.intp)
         return Estimates(
             self.images,
             having=self.having[index],
@@ -150,15 +150,15 @@ class Estimates:
             values=None if self.values is None else self.values[:, index],
             covariance=None if self.covariance is None else self.covariance[np.ix_(index, index)],
             grouped=None if self.grouped is None else self.grouped[:, index],
-            own=None if self.own is None else self.own[:, index],
+            image_means=None if self.image_means is None else self.image_means[:, index],
         )
 
 
-def of_values(values: ArrayLike) -> Estimates:
+def estimates_from_values(values: ArrayLike) -> Estimates:
     """Makes a sample of values in memory, one per image: `[n, K]`, NaN if there is none."""
     array = np.asarray(values, np.float64)
-    there = ~np.isnan(array)
-    return gather([(np.where(there, array, 0.0), there.astype(np.float64))])
+    present = ~np.isnan(array)
+    return gather([(np.where(present, array, 0.0), present.astype(np.float64))])
 
 
 def gather(
@@ -186,12 +186,12 @@ def gather(
             moments.add(sums, counts)
             continue
         kept.append((sums, counts))
-        if sum(len(each) for each, _ in kept) > IN_MEMORY:
+        if sum(len(part) for part, _ in kept) > IN_MEMORY:
             moments = Moments(centre_of(kept), together)
-            for each in kept:
-                moments.add(*each)
+            for part in kept:
+                moments.add(*part)
             kept = []
-    return with_groups(_from_values(kept) if moments is None else of_moments(moments), by_group)
+    return with_groups(_from_values(kept) if moments is None else estimates_from_moments(moments), by_group)
 
 
 def centre_of(parts: Iterable[tuple[Values, Values]]) -> Values:
@@ -199,49 +199,48 @@ def centre_of(parts: Iterable[tuple[Values, Values]]) -> Values:
     return np.nan_to_num(_from_values(list(parts)).mean)
 
 
-def with_groups(found: Estimates, by_group: GroupSums | None) -> Estimates:
+def with_groups(estimates: Estimates, by_group: GroupSums | None) -> Estimates:
     """Returns the sample with sums of its image values over groups, if there are groups."""
     if by_group is None or by_group.sums is None or by_group.counts is None:
-        return found
+        return estimates
     with np.errstate(invalid="ignore", divide="ignore"):
-        rest = (by_group.sums - found.mean * by_group.counts) / (found.counts / found.images)
-    return dataclasses.replace(found, grouped=np.asarray(found.mean * by_group.sizes[:, None] + rest))
+        rest = (by_group.sums - estimates.mean * by_group.counts) / (estimates.counts / estimates.images)
+    return dataclasses.replace(estimates, grouped=np.asarray(estimates.mean * by_group.sizes[:, None] + rest))
 
 
-def of_moments(moments: Moments) -> Estimates:
+def estimates_from_moments(moments: Moments) -> Estimates:
     """Returns the sample with means, and the variance or covariance of the image values."""
     with np.errstate(invalid="ignore", divide="ignore"):
         off = moments.sums / moments.counts
-        mean, each = moments.centre + off, moments.counts / moments.images
+        mean, per_image = moments.centre + off, moments.counts / moments.images
         if moments.together:
             across = moments.sum_count * off
             products = moments.sum_sum - across - across.T + np.outer(off, off) * moments.count_count
-            covariance = products / np.outer(each, each) / (moments.images - 1)
+            covariance = products / np.outer(per_image, per_image) / (moments.images - 1)
             variance = np.diag(covariance).copy()
         else:
             products = moments.sum_sum - 2 * off * moments.sum_count + off**2 * moments.count_count
-            covariance, variance = None, products / each**2 / (moments.images - 1)
+            covariance, variance = None, products / per_image**2 / (moments.images - 1)
     return Estimates(moments.images, moments.having, moments.counts, mean, _blank(variance, mean), None, covariance)
 
 
 def _from_values(kept: Sequence[tuple[Values, Values]]) -> Estimates:
-    """Makes the sample of all kept values."""
     sums, counts = (np.vstack([part[side] for part in kept]) for side in (0, 1))
     total = counts.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = sums.sum(axis=0) / total
         values = mean + (sums - mean * counts) / (total / len(sums))
-        own = None if (counts == counts[:1]).all() else sums / counts
+        image_means = None if (counts == counts[:1]).all() else sums / counts
     having = (counts > 0).sum(axis=0).astype(np.float64)
-    return Estimates(len(sums), having, total, mean, _variance(values, mean), values, own=own)
+    return Estimates(len(sums), having, total, mean, _variance(values, mean), values, image_means=image_means)
 
 
 def _variance(values: Values, mean: Values) -> Values:
     """Returns the variance of image values around their mean (ddof = 1), `[K]`; rounding counts as 0."""
     if len(values) < 2:
         return np.full(values.shape[1], np.nan)
-    found = ((values - mean) ** 2).sum(axis=0) / (len(values) - 1)
-    return _blank(found, mean)
+    variance = ((values - mean) ** 2).sum(axis=0) / (len(values) - 1)
+    return _blank(variance, mean)
 
 
 def _blank(variance: Values, mean: Values) -> Values:

@@ -27,24 +27,24 @@ Places = NDArray[np.intp]
 def spreads(rows: Groups, augmentations: Sequence[str], metrics: Sequence[str]) -> Iterator[dict[str, object]]:
     """Yields `n, sd, median, q05, q95` of the views of A augmentations, metric by metric, without NaN and null."""
     if len(rows.items) > 1:
-        yield from _of_many(rows, augmentations, metrics)
+        yield from _spreads_of_groups(rows, augmentations, metrics)
         return
     for name in augmentations:
-        part = rows.whole.filter(pl.col("view") == name).select(pl.col(metrics).cast(pl.Float64))
+        part = rows.all_rows.filter(pl.col("view") == name).select(pl.col(metrics).cast(pl.Float64))
         values = part.collect(engine="streaming")
         for metric in metrics:
             yield spread(values[metric].fill_null(np.nan).to_numpy())
 
 
 def spread(values: Values) -> dict[str, object]:
-    """Returns the same for values in memory."""
+    """Returns `n, sd, median, q05, q95` of values in memory, without NaN."""
     # Sorted, since a stream may give the rows in another order, and sums in another order differ by rounding.
     used = _sorted(values)
     if not len(used):
         return {"n": 0}
-    found = np.quantile(used, [*QUANTILES.values()])
+    quantiles = np.quantile(used, [*QUANTILES.values()])
     sd = float(used.std(ddof=1)) if len(used) > 1 else None
-    return {"n": len(used), "sd": sd, **dict(zip(QUANTILES, found.tolist(), strict=True))}
+    return {"n": len(used), "sd": sd, **dict(zip(QUANTILES, quantiles.tolist(), strict=True))}
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Columns:
         """Returns the values of each column, sorted, without NaN."""
         every = [self.order.numbers(block, self.metrics) for block in self._blocks(rows)]
         return [
-            _sorted(np.concatenate([block[:, places, k] for block in every], axis=None))
-            for places in map(self.order.positions, self.augmentations)
+            _sorted(np.concatenate([block[:, positions, k] for block in every], axis=None))
+            for positions in map(self.order.positions, self.augmentations)
             for k in range(len(self.metrics))
         ]
 
@@ -85,28 +85,30 @@ class Counted:
         self.cells = self.cells + other.cells
 
     def sd(self) -> float | None:
-        """Returns the standard deviation (ddof = 1)."""
         if self.count < 2:
             return None
         return float(np.sqrt(max(0.0, self.squares - self.total**2 / self.count) / (self.count - 1)))
 
 
-def _of_many(rows: Groups, augmentations: Sequence[str], metrics: Sequence[str]) -> Iterator[dict[str, object]]:
+def _spreads_of_groups(
+    rows: Groups, augmentations: Sequence[str], metrics: Sequence[str]
+) -> Iterator[dict[str, object]]:
     columns = Columns(rows.order, augmentations, metrics)
     edges = [_edges(values) for values in columns.sorted(rows.items[0].rows())]
-    counted = rows.each(functools.partial(_counted, columns=columns, edges=edges))
-    found = next(counted)
-    for more in counted:
-        for total, counts in zip(found, more, strict=True):
+    counted = rows.map_groups(functools.partial(_counted, columns=columns, edges=edges))
+    totals = next(counted)
+    for group_counts in counted:
+        for total, counts in zip(totals, group_counts, strict=True):
             total.merge(counts)
-    wanted = [_wanted(each) for each in found]
-    held: list[dict[int, list[Values]]] = [{cell: [] for cell in cells} for cells in wanted]
-    for collected in rows.each(functools.partial(_collected, columns=columns, edges=edges, wanted=wanted)):
-        for into, part in zip(held, collected, strict=True):
+    wanted = [_wanted(column) for column in totals]
+    values_by_cell: list[dict[int, list[Values]]] = [{cell: [] for cell in cells} for cells in wanted]
+    for collected in rows.map_groups(functools.partial(_collected, columns=columns, edges=edges, wanted=wanted)):
+        for column_values, part in zip(values_by_cell, collected, strict=True):
             for cell, values in part.items():
-                into[cell].append(values)
-    for each, own, parts in zip(found, edges, held, strict=True):
-        yield _described(each, own, {cell: np.sort(np.concatenate(some)) for cell, some in parts.items()})
+                column_values[cell].append(values)
+    for column, column_edges, parts in zip(totals, edges, values_by_cell, strict=True):
+        cells = {cell: np.sort(np.concatenate(values)) for cell, values in parts.items()}
+        yield _described(column, column_edges, cells)
 
 
 def _edges(values: Values) -> Values:
@@ -121,59 +123,62 @@ def _cuts(values: Values, edges: Values) -> Places:
 
 def _counted(group: Group, *, columns: Columns, edges: Sequence[Values]) -> list[Counted]:
     """Returns the counts of one group, column by column."""
-    found = []
-    for values, own in zip(columns.sorted(group.rows()), edges, strict=True):
-        off = values - (own[len(own) // 2] if len(own) else 0.0)
-        cells = np.diff(_cuts(values, own), prepend=0, append=len(values)).astype(np.int64)
-        found.append(Counted(len(values), float(off.sum()), float((off**2).sum()), cells))
-    return found
+    counts = []
+    for values, column_edges in zip(columns.sorted(group.rows()), edges, strict=True):
+        off = values - (column_edges[len(column_edges) // 2] if len(column_edges) else 0.0)
+        cells = np.diff(_cuts(values, column_edges), prepend=0, append=len(values)).astype(np.int64)
+        counts.append(Counted(len(values), float(off.sum()), float((off**2).sum()), cells))
+    return counts
 
 
 def _collected(
     group: Group, *, columns: Columns, edges: Sequence[Values], wanted: Sequence[Sequence[int]]
 ) -> list[dict[int, Values]]:
     """Returns the values of one group in the wanted cells, column by column."""
-    found = []
-    for values, own, cells in zip(columns.sorted(group.rows()), edges, wanted, strict=True):
-        ends = [0, *_cuts(values, own).tolist(), len(values)]
+    collected = []
+    for values, column_edges, cells in zip(columns.sorted(group.rows()), edges, wanted, strict=True):
+        ends = [0, *_cuts(values, column_edges).tolist(), len(values)]
         # Copies, because a slice keeps the whole array in memory.
-        found.append({cell: values[ends[cell] : ends[cell + 1]].copy() for cell in cells})
-    return found
+        collected.append({cell: values[ends[cell] : ends[cell + 1]].copy() for cell in cells})
+    return collected
 
 
 def _ranks(count: int) -> Iterator[tuple[int, int, float]]:
     """Yields for each quantile the ranks of its two neighbours and the fraction of the way between them."""
     for fraction in QUANTILES.values():
-        place = fraction * (count - 1)
-        first = int(place)
-        yield first, min(first + 1, count - 1), place - first
+        rank = fraction * (count - 1)
+        first = int(rank)
+        yield first, min(first + 1, count - 1), rank - first
 
 
-def _wanted(of: Counted) -> list[int]:
+def _wanted(counted: Counted) -> list[int]:
     """Returns the cells with a value next to a quantile, except cells on an edge, whose value is known."""
-    if not of.count:
+    if not counted.count:
         return []
-    ends = np.cumsum(of.cells)
-    cells = np.searchsorted(ends, [rank for first, second, _ in _ranks(of.count) for rank in (first, second)], "right")
+    ends = np.cumsum(counted.cells)
+    cells = np.searchsorted(
+        ends, [rank for first, second, _ in _ranks(counted.count) for rank in (first, second)], "right"
+    )
     return sorted({int(cell) for cell in cells if cell % 2 == 0})
 
 
-def _described(of: Counted, edges: Values, held: dict[int, Values]) -> dict[str, object]:
-    """Returns the row of one column."""
-    if not of.count:
+def _described(counted: Counted, edges: Values, values_by_cell: dict[int, Values]) -> dict[str, object]:
+    if not counted.count:
         return {"n": 0}
-    ends = np.cumsum(of.cells)
+    ends = np.cumsum(counted.cells)
 
     def value(rank: int) -> float:
         cell = int(np.searchsorted(ends, rank, "right"))
-        return float(edges[cell // 2] if cell % 2 else held[cell][rank - int(ends[cell] - of.cells[cell])])
+        return float(
+            edges[cell // 2] if cell % 2 else values_by_cell[cell][rank - int(ends[cell] - counted.cells[cell])]
+        )
 
-    found = {
+    quantiles = {
         # By NumPy's own rule, so that it is the quantile of all values to the bit.
         name: float(np.quantile([value(first), value(second)], fraction))
-        for name, (first, second, fraction) in zip(QUANTILES, _ranks(of.count), strict=True)
+        for name, (first, second, fraction) in zip(QUANTILES, _ranks(counted.count), strict=True)
     }
-    return {"n": of.count, "sd": of.sd(), **found}
+    return {"n": counted.count, "sd": counted.sd(), **quantiles}
 
 
 def _sorted(values: Values) -> Values:

@@ -37,21 +37,20 @@ class Tolerance:
 
     @property
     def reached(self) -> bool:
-        """Whether a level reaches the target."""
         return not np.isnan(self.value)
 
 
 def strength_at(parameters: ArrayLike, values: ArrayLike, target: float) -> Values:
     """Returns the strength at which the running maximum of some values first reaches a target."""
-    strengths, found = np.asarray(parameters, np.float64), np.asarray(values, np.float64)
-    there = ~np.isnan(found)
-    highest = np.maximum.accumulate(np.where(there, found, -np.inf), axis=-1)
+    strengths, curves = np.asarray(parameters, np.float64), np.asarray(values, np.float64)
+    present = ~np.isnan(curves)
+    highest = np.maximum.accumulate(np.where(present, curves, -np.inf), axis=-1)
     # Of each level the last one that has a value, itself or one before it.
-    last = np.maximum.accumulate(np.where(there, np.arange(len(strengths)), 0), axis=-1)
+    last = np.maximum.accumulate(np.where(present, np.arange(len(strengths)), 0), axis=-1)
     reaches = highest >= target
     after = reaches.argmax(axis=-1)
     before = np.maximum(after - 1, 0)
-    start, end = (np.take_along_axis(highest, place[..., None], -1)[..., 0] for place in (before, after))
+    start, end = (np.take_along_axis(highest, level[..., None], -1)[..., 0] for level in (before, after))
     weak = strengths[np.take_along_axis(last, before[..., None], -1)[..., 0]]
     with np.errstate(invalid="ignore", divide="ignore"):
         at = weak + (target - start) / (end - start) * (strengths[after] - weak)
@@ -60,7 +59,7 @@ def strength_at(parameters: ArrayLike, values: ArrayLike, target: float) -> Valu
 
 def tolerance(parameters: ArrayLike, values: ArrayLike, low: ArrayLike, high: ArrayLike, target: float) -> Tolerance:
     """Returns the strength at which a mean reaches a target, with its 95 % interval."""
-    mean, lower, upper = (np.asarray(each, np.float64) for each in (values, low, high))
+    mean, lower, upper = (np.asarray(numbers, np.float64) for numbers in (values, low, high))
     curves = np.stack([mean, np.where(np.isnan(lower), 0.0, lower), np.where(np.isnan(upper), np.inf, upper)])
     # A level without a mean is left out of all three.
     curves[:, np.isnan(mean)] = np.nan
@@ -72,22 +71,22 @@ def tolerance(parameters: ArrayLike, values: ArrayLike, low: ArrayLike, high: Ar
     return Tolerance(value, *ends)
 
 
-def of_families(
+def relative_shift_tolerances(
     families: Sequence[MeasuredFamily], summary: pl.DataFrame, target: float = RELATIVE_SHIFT
 ) -> pl.DataFrame:
     """Returns for each family the strength at which the mean relative shift of the cosine reaches a target."""
     columns = ("augmentation", "relative_shift", "relative_shift_low", "relative_shift_high")
     cosine = summary.filter(pl.col("metric") == COSINE).select(columns)
     relative_shifts = {name: np.array(ends, np.float64) for name, *ends in cosine.iter_rows()}
-    return of_curves(families, relative_shifts, f"relative shift {target:g}", target)
+    return tolerances_from_curves(families, relative_shifts, f"relative shift {target:g}", target)
 
 
-def of_missed(families: Sequence[MeasuredFamily], ranks: pl.DataFrame, draws: int) -> pl.DataFrame:
+def missed_tolerances(families: Sequence[MeasuredFamily], ranks: pl.DataFrame, draws: int) -> pl.DataFrame:
     """Returns for each family the strength at which 5 % of the views do not find their original first."""
-    return of_curves(families, missed_fractions(ranks, draws), MISSED_CRITERION, MISSED)
+    return tolerances_from_curves(families, missed_fractions(ranks, draws), MISSED_CRITERION, MISSED)
 
 
-def of_curves(
+def tolerances_from_curves(
     families: Sequence[MeasuredFamily], numbers: Mapping[str, ArrayLike], criterion: str, target: float
 ) -> pl.DataFrame:
     """Returns for each family the strength at which a rising number reaches a target."""
@@ -95,20 +94,20 @@ def of_curves(
     for family in families:
         if family.has_strength:
             values, low, high = np.transpose([np.asarray(numbers[view], np.float64) for view in family.views])
-            found = tolerance(family.strengths, values, low, high, target)
+            strength = tolerance(family.strengths, values, low, high, target)
             row = {"family": family.name, "unit": family.unit, "criterion": criterion}
-            rows.append(row | {"value": found.value, "low": found.low, "high": found.high, "reached": found.reached})
+            rows.append(row | vars(strength) | {"reached": strength.reached})
     return pl.DataFrame(rows, schema=SCHEMA).fill_nan(None)
 
 
 def missed_fractions(ranks: pl.DataFrame, draws: int) -> dict[str, Values]:
     """Returns the proportion of each augmentation's views that do not find their original first, with its interval."""
-    found: dict[str, Values] = {}
+    fractions: dict[str, Values] = {}
     for (view,), part in ranks.select("view", pl.col("rank") > 1).partition_by("view", as_dict=True).items():
         missed = part["rank"].cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws, 1)
         sample = gather([sums_and_counts(missed)])
-        found[view] = np.concatenate([sample.mean, *proportion_interval(sample)])
-    return found
+        fractions[view] = np.concatenate([sample.mean, *proportion_interval(sample)])
+    return fractions
 
 
 def by_family(table: pl.DataFrame | None, criterion: str = RELATIVE_SHIFT_CRITERION) -> dict[str, Json]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from embedshift.arrays import Values
 from embedshift.registry import METRICS
-from embedshift.statistics.baselines import GROUPS, KEPT, Baseline, of_sampled_pairs
+from embedshift.statistics.baselines import GROUPS, KEPT, Baseline, sampled_baseline
 from embedshift.store.reader import Reader
 
 # Shards above which baselines are made of less than what all of them hold: memory would grow by two vectors a shard.
@@ -28,7 +28,7 @@ def baselines(reader: Reader) -> dict[str, Baseline]:
             found[name] = own(joined, images)
         elif sampled:
             parts = (sampled[key][place] for key in ("sums", "squares", "pairs", "images"))
-            found[name] = of_sampled_pairs(*map(float, parts))
+            found[name] = sampled_baseline(*map(float, parts))
     return {name: baseline for name, baseline in found.items() if baseline is not None and np.isfinite(baseline.value)}
 
 

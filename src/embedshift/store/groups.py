@@ -9,7 +9,7 @@ import polars as pl
 
 from embedshift.errors import EmbedshiftError
 from embedshift.statistics import groups
-from embedshift.statistics.groups import Groups, Over
+from embedshift.statistics.groups import Groups, OrderedMap
 from embedshift.statistics.layout import Layout
 from embedshift.store.checksum import file_checksum
 from embedshift.store.parts import Part
@@ -39,15 +39,15 @@ def scan(paths: Sequence[Path]) -> pl.LazyFrame:
     return pl.scan_parquet(list(paths), glob=False)
 
 
-def groups_of(parts: Sequence[Part], over: Over) -> Groups:
+def groups_of(parts: Sequence[Part], ordered_map: OrderedMap) -> Groups:
     """Returns the rows of a study's shards in groups."""
     images = sum(part.record.images for part in parts)
     first = next((part for part in parts if part.record.images), None)
     whole = scan([part.path for part in parts])
     if first is None:
-        return Groups(whole, Layout(0, ()), [], over)
+        return Groups(whole, Layout(0, ()), [], ordered_map)
     views = scan([first.path]).select("view").head(first.rows // first.record.images).collect()["view"]
-    return Groups(whole, Layout(images, tuple(views)), list(_cut(parts, images, len(views))), over)
+    return Groups(whole, Layout(images, tuple(views)), list(_cut(parts, images, len(views))), ordered_map)
 
 
 def _cut(parts: Sequence[Part], images: int, views: int) -> Iterator[ShardGroup]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from embedshift.config.files import open_own
+from embedshift.config.files import open_internal_file
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import storable
 
@@ -48,7 +48,7 @@ def _lock_file(out: Path) -> BinaryIO:
     """Opens the lock file and creates it if needed; does not follow or change what another user put in its place."""
     path = out / ".lock"
     try:
-        return open_own(path)
+        return open_internal_file(path)
     except OSError as error:
         others = {errno.ELOOP: "a link", errno.EINVAL: "not a regular file"}
         if error.errno in others:

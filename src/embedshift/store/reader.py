@@ -17,7 +17,7 @@ from embedshift.registry import METRICS, Question, questions
 from embedshift.sources import Roots, moved, own_places
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
-from embedshift.statistics.groups import Groups, Over, here
+from embedshift.statistics.groups import Groups, OrderedMap, map_here
 from embedshift.store.checksum import file_checksum
 from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import groups_of, scan
@@ -42,7 +42,7 @@ class Reader:
     made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
     pictures: bool = True
     images_root: Path | None = None
-    over: Over = here
+    ordered_map: OrderedMap = map_here
 
     def __post_init__(self) -> None:
         refuse_fork()
@@ -156,7 +156,7 @@ class Reader:
     @functools.cached_property
     def groups(self) -> Groups:
         """All rows in groups of images, as they are at the first access."""
-        return groups_of(self._measured(), self.over)
+        return groups_of(self._measured(), self.ordered_map)
 
     def _measured(self) -> list[Part]:
         """Returns the shards; UsageError if there is none."""

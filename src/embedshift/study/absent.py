@@ -5,12 +5,11 @@ from embedshift.store.reader import Reader
 from embedshift.store.table import known_tables
 
 
-def why_not(reader: Reader, name: str) -> str:
-    """Returns why the table is missing and what to do."""
+def reason_for_absence(reader: Reader, name: str) -> str:
     if name in reader.table_names:
         return f"not finished, no table '{name}' yet; run the same command again"
-    if name in (known := known_tables()):
-        question, table = known[name]
+    if name in (tables := known_tables()):
+        question, table = tables[name]
         if table.requires and question in reader.questions:
             return f"no {name} here: it needs {table.requires}"
         if not question.for_pairs:

@@ -62,9 +62,11 @@ def means(data: FigureInput) -> Figure:
     for axes, metric in zip(panels, shown_metrics(data), strict=True):
         values = _means(data, metric)
         low, high = min(0.0, np.nanmin(values, initial=0.0)), np.nanmax(values, initial=0.0) or 1.0
-        for name, column, place in zip(names, values.T, _places(len(augmentations), len(names)), strict=True):
-            axes.barh(place, column, height=0.8 / len(names), color=colours(names)[name])
-            for position, value in zip(place, column, strict=True):
+        for name, column, positions in zip(
+            names, values.T, _bar_positions(len(augmentations), len(names)), strict=True
+        ):
+            axes.barh(positions, column, height=0.8 / len(names), color=colours(names)[name])
+            for position, value in zip(positions, column, strict=True):
                 axes.text(max(np.nan_to_num(value), 0.0), position, f" {number(value)}", va="center", fontsize=6)
         axes.set_xlim(low * 1.05, high + 0.2 * (high - low))
         axes.set_xlabel(f"mean {METRICS[metric].label}\n({METRICS[metric].no_change:g} = no change)")
@@ -80,13 +82,13 @@ def differences(data: FigureInput) -> Figure:
     figure, panels = _panels(data, names[1:], title, note)
     for axes, metric in zip(panels, shown_metrics(data), strict=True):
         axes.axvline(0, color=MUTED, linewidth=0.8)
-        for name, place in zip(names[1:], _places(len(augmentations), len(names) - 1), strict=True):
+        for name, positions in zip(names[1:], _bar_positions(len(augmentations), len(names) - 1), strict=True):
             rows, colour = data.comparison.filter(metric=metric, study=name), colours(names)[name]
             part = rows.select("difference", "ci_low", "ci_high")
             middle, low, high = part.cast(pl.Float64).fill_null(np.nan).to_numpy().T
             faces = [colour if significant else "white" for significant in rows["significant"]]
-            axes.hlines(place, low, high, color=colour, linewidth=1.6)
-            axes.scatter(middle, place, s=16, facecolors=faces, edgecolors=colour, zorder=3)
+            axes.hlines(positions, low, high, color=colour, linewidth=1.6)
+            axes.scatter(middle, positions, s=16, facecolors=faces, edgecolors=colour, zorder=3)
         axes.set_xlabel(f"difference of\n{METRICS[metric].label}")
         axes.locator_params(axis="x", nbins=4)
     return figure
@@ -105,10 +107,10 @@ def tolerances(data: FigureInput) -> Figure:
     figure = new_figure(caption, 7.5, height, "How strong a change the encoders tolerate")
     axes = figure.subplots()
     level_axis(axes, [human(row["family"]) for row in rows], last)
-    for name, places in zip(names, _places(len(rows), len(names)), strict=True):
-        for place, row in zip(places, rows, strict=True):
+    for name, positions in zip(names, _bar_positions(len(rows), len(names)), strict=True):
+        for position, row in zip(positions, rows, strict=True):
             ends = row[name], row[f"{name} low"], row[f"{name} high"]
-            mark(axes, place, families[row["family"]], ends, colours(names)[name])
+            mark(axes, position, families[row["family"]], ends, colours(names)[name])
     axes.hlines(np.arange(1, len(rows)) - 0.5, 0, 1, FAINT, linewidth=0.6, transform=axes.get_yaxis_transform())
     handles = [Patch(color=colours(names)[name], label=_name(name)) for name in names]
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2)
@@ -127,7 +129,7 @@ def colours(names: list[str]) -> dict[str, str]:
     return {name: to_hex(colour) for name, colour in zip(names, ["#b4b4b4", *scale], strict=False)}
 
 
-def _places(augmentations: int, studies: int) -> list[Values]:
+def _bar_positions(augmentations: int, studies: int) -> list[Values]:
     """Returns where each study's marks stand around the whole numbers, the first study on top."""
     middles = np.arange(augmentations, dtype=np.float64)
     return [middles + (s - (studies - 1) / 2) * 0.8 / studies for s in range(studies)]

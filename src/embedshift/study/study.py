@@ -12,7 +12,7 @@ from embedshift.errors import UsageError
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import known_tables
-from embedshift.study.absent import why_not
+from embedshift.study.absent import reason_for_absence
 from embedshift.study.exports import Exports
 from embedshift.study.exports.media import check_images_root
 from embedshift.study.table_methods import table_made_again, table_method
@@ -101,7 +101,7 @@ class Study(Exports):
             return table_made_again(reader, name, choices, settings)
         table = reader.table(name)
         if table is None:
-            raise UsageError(f"{self.folder}: {why_not(reader, name)}")
+            raise UsageError(f"{self.folder}: {reason_for_absence(reader, name)}")
         return table
 
     def summary(self) -> pl.DataFrame:
@@ -118,10 +118,10 @@ class Study(Exports):
 
     def __getattr__(self, name: str) -> Callable[..., pl.DataFrame]:
         """Returns the method of a question's table: `study.layers()` is `study.table("layers")`."""
-        known = {} if name.startswith("_") else known_tables()
-        if name not in known:
+        tables = {} if name.startswith("_") else known_tables()
+        if name not in tables:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return table_method(self.table, known[name].table)
+        return table_method(self.table, tables[name].table)
 
     def __dir__(self) -> Iterable[str]:
         return [*super().__dir__(), *known_tables()]

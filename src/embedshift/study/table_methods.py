@@ -9,7 +9,7 @@ from embedshift.errors import UsageError
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table, known_tables
 from embedshift.store.tables import tables_after, update_tables
-from embedshift.study.absent import why_not
+from embedshift.study.absent import reason_for_absence
 
 
 def table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callable[..., pl.DataFrame]:
@@ -27,16 +27,16 @@ def table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callab
 def table_made_again(reader: Reader, name: str, choices: object, settings: Mapping[str, Any]) -> pl.DataFrame:
     """Makes a table with other choices; one that is kept is written again, with the tables that depend on it."""
     if name not in reader.table_names:
-        raise UsageError(f"{reader.folder}: {why_not(reader, name)}")
-    known = known_tables().get(name)
-    if known is None or known.question.choices is None:
+        raise UsageError(f"{reader.folder}: {reason_for_absence(reader, name)}")
+    entry = known_tables().get(name)
+    if entry is None or entry.question.choices is None:
         raise UsageError(f"the table {name!r} has no settings")
-    chosen = Reader(reader.folder, (known.question.choices(**settings) if choices is None else choices,))
-    if known.table.settings is None:
-        return known.table.make(chosen)
+    chosen = Reader(reader.folder, (entry.question.choices(**settings) if choices is None else choices,))
+    if entry.table.settings is None:
+        return entry.table.make(chosen)
     if not reader.info.complete:
         raise UsageError(f"{reader.folder}: not finished; run the same command again first")
-    update_tables(chosen, tables_after(chosen, known.question))
+    update_tables(chosen, tables_after(chosen, entry.question))
     made = chosen.table(name)
     assert made is not None
     return made

@@ -7,7 +7,7 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FigureInput, figure
-from embedshift.figures.images import images_of, overlay, page
+from embedshift.figures.images import drawn_images, overlay, page
 from embedshift.figures.style import INK, MUTED, human, new_figure, wrap
 from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
 from embedshift.registry import METRICS
@@ -66,7 +66,7 @@ def attention_change(data: FigureInput, title: str) -> Figure:
     return figure
 
 
-@figure("attention", images=4, of_attention=True)
+@figure("attention", images=4, shows_attention=True)
 def attention(data: FigureInput, title: str) -> Figure:
     """Rows of images; columns: the original, its attention, and the attention on each view with its cosine."""
     if not any(image.attention for image in data.drawn) and data.drawn:
@@ -74,7 +74,7 @@ def attention(data: FigureInput, title: str) -> Figure:
     rows = [
         [(image.views[ORIGINAL], ORIGINAL), (_look(image, ORIGINAL), "attention, original")]
         + [(_look(image, name), name) for name in data.augmentations]
-        for image in images_of(data, "attention")
+        for image in drawn_images(data, "attention")
     ]
     note = "attention over each view (dark: low, bright: high; each map has its own scale)"
     return page(data, title, note, rows, columns=len(data.augmentations) + 2)

@@ -13,7 +13,7 @@ from embedshift.arrays import Values
 from embedshift.statistics import groups, sample
 from embedshift.statistics.groups import Groups
 from embedshift.statistics.layout import BLOCK, sums_and_counts
-from embedshift.statistics.sample import Estimates, of_values
+from embedshift.statistics.sample import Estimates, estimates_from_values
 
 # What a number is of: `(metric, augmentation)` = a mean, `("sd", metric, augmentation)`, `("distance", augmentation,
 # augmentation)` in alphabetical order, `("entropy_rise", augmentation)`.
@@ -47,7 +47,7 @@ class Evidence:
 
 
 # Of a study without images, or without any of the paper's augmentations.
-NOTHING = Evidence(of_values(np.empty((1, 0))), {})
+NOTHING = Evidence(estimates_from_values(np.empty((1, 0))), {})
 
 
 def gather(blocks: Iterable[Block]) -> Evidence:

@@ -27,14 +27,14 @@ def claim_rows(claims: pl.DataFrame) -> list[Row]:
     for row in claims.iter_rows(named=True):
         low, high = row["ci_low"], row["ci_high"]
         there = low is not None and high is not None
-        places = places_of(row["estimate"], low, high) if there else 3
+        places = metric_decimals(row["estimate"], low, high) if there else 3
         interval = f"{fixed(low, places)} to {fixed(high, places)}" if there else MISSING
         estimate = fixed(row["estimate"], places) if there else cut(row["estimate"])
         rows.append(row | {"estimate": estimate, "interval": interval, "kind": VERDICTS.get(row["verdict"], "open")})
     return rows
 
 
-def places_of(estimate: float, low: float, high: float) -> int:
+def metric_decimals(estimate: float, low: float, high: float) -> int:
     """Returns the decimals that show an interval's width and one figure of each number that is not 0; from 2 to 12."""
     smallest = min((abs(value) for value in (estimate, low, high) if abs(value) > 1e-12), default=1.0)
     return min(12, max(2, decimals(low, high), math.ceil(-math.log10(smallest))))

@@ -7,7 +7,7 @@ import numpy as np
 from embedshift.figures import FigureInput
 from embedshift.figures.style import colours
 from embedshift.questions.clusters.tables import clusters, distances, height_label, tree_of
-from embedshift.report.charts import NEUTRAL, escaped, layout_of, short
+from embedshift.report.charts import NEUTRAL, chart_layout, escaped, short
 from embedshift.report.section import Chart, PageInput, Part, Plot
 from embedshift.statistics.clusters import CUT, branches, linkage_matrix, threshold
 
@@ -43,7 +43,7 @@ def dendrogram(data: FigureInput) -> Plot | None:
         "text": [f"<b>{escaped(name)}</b><br>cluster {numbers[name]}" for name in names],
         "hovertemplate": "%{text}<extra></extra>", "showlegend": False,
     }  # fmt: skip
-    layout = layout_of(len(names), height_label(tree).replace(" (", "<br>("), [escaped(name) for name in names])
+    layout = chart_layout(len(names), height_label(tree).replace(" (", "<br>("), [escaped(name) for name in names])
     layout["yaxis"]["range"] = [len(names) - 0.5, -0.5]
     layout["yaxis"]["showgrid"] = False
     layout["xaxis"]["rangemode"] = "tozero"

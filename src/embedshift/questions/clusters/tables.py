@@ -65,7 +65,7 @@ def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_ori
     if include_original:
         means = (
             grouped(rows)
-            .whole.filter(pl.col("view") != ORIGINAL)
+            .all_rows.filter(pl.col("view") != ORIGINAL)
             .group_by("view")
             .agg((1.0 - pl.col("cosine_similarity").fill_nan(None)).mean().alias("distance"))
             .collect()
@@ -80,7 +80,7 @@ def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_ori
 def _mean_distances(rows: Rows, pairs: int) -> Values:
     """Returns means over images and draws without NaN; NaN for a pair without values."""
     sums, counts = np.zeros(pairs), np.zeros(pairs)
-    for part, there in grouped(rows).each(functools.partial(_sums, pairs=pairs)):
+    for part, there in grouped(rows).map_groups(functools.partial(_sums, pairs=pairs)):
         sums, counts = sums + part, counts + there
     with np.errstate(invalid="ignore"):
         return np.asarray(sums / counts)

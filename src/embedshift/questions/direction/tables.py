@@ -49,7 +49,7 @@ def mean_cosines(rows: Rows, augmentations: Sequence[str]) -> Values | None:
         return None
     first, second = np.triu_indices(size, k=1)
     sums, counts, moved = np.zeros(len(first)), np.zeros(len(first)), np.zeros(size, bool)
-    for part, there, some in study.each(functools.partial(_sums, order=study.order, augmentations=augmentations)):
+    for part, there, some in study.map_groups(functools.partial(_sums, order=study.order, augmentations=augmentations)):
         sums, counts, moved = sums + part, counts + there, moved | some
     matrix = np.diag(np.where(moved, 1.0, np.nan))
     with np.errstate(invalid="ignore"):

@@ -10,8 +10,8 @@ from embedshift.figures import FigureInput
 from embedshift.figures.style import metric_label
 from embedshift.questions.embedding.answer import answer
 from embedshift.registry import METRICS
-from embedshift.report.charts import ROW_PIXELS, escaped, layout_of, short
-from embedshift.report.numbers import fixed, places_of
+from embedshift.report.charts import ROW_PIXELS, chart_layout, escaped, short
+from embedshift.report.numbers import fixed, metric_decimals
 from embedshift.report.section import Chart, PageInput, Part, Plot
 from embedshift.statistics.density import density
 
@@ -37,7 +37,7 @@ def distributions(data: FigureInput, metric: str) -> Plot:
         if curve is not None:
             traces.append(_ridge(curve[0][::THIN], curve[1][::THIN], place, data.colours[name]))
     traces.append(_means([described[name] for name in shown], metric, [data.colours[name] for name in shown]))
-    layout = layout_of(len(shown), metric_label(metric), [escaped(name) for name in shown])
+    layout = chart_layout(len(shown), metric_label(metric), [escaped(name) for name in shown])
     layout["hovermode"], layout["hoverdistance"] = "y", ROW_PIXELS
     if facts.low == 0:
         layout["xaxis"]["rangemode"] = "tozero"
@@ -55,7 +55,7 @@ def _ridge(x: Values, y: Values, place: int, colour: str) -> Plot:
 
 
 def _means(rows: Sequence[Mapping[str, Any]], metric: str, colours: Sequence[str]) -> Plot:
-    places = places_of(metric, max((row["mean"] for row in rows), default=None))
+    places = metric_decimals(metric, max((row["mean"] for row in rows), default=None))
     texts = []
     for row in rows:
         value = {key: fixed(row[key], places) for key in ("mean", "ci_low", "ci_high", "sd", "median", "q05", "q95")}

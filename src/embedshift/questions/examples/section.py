@@ -6,7 +6,7 @@ from embedshift.config import Json
 from embedshift.questions.examples.answer import answer
 from embedshift.questions.examples.gallery import KINDS, Card, Gallery, build_gallery
 from embedshift.registry import METRICS
-from embedshift.report.numbers import count, fixed, places_of, shorten
+from embedshift.report.numbers import count, fixed, metric_decimals, shorten
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.store.naming import ImageNaming
 
@@ -62,7 +62,9 @@ def _card(card: Card, gallery: Gallery, naming: ImageNaming) -> Row:
         for place, title in PLACES.items()
         if place in card.pictures and place.removesuffix("_attention") in card.pictures
     ]
-    metrics = [(METRICS[name].label, fixed(value, places_of(name, value))) for name, value in card.metrics.items()]
+    metrics = [
+        (METRICS[name].label, fixed(value, metric_decimals(name, value))) for name, value in card.metrics.items()
+    ]
     why = gallery.missing.get(card.image_id) or gallery.unread.get((card.image_id, card.augmentation), "")
     reason = shorten(naming.text(why, card.image_id))
     return {"image_id": name, "places": places, "metrics": metrics, "reason": reason}

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import LEAST_IMAGES, of_jackknife
+from embedshift.statistics.intervals import LEAST_IMAGES, jackknife_interval
 from embedshift.statistics.vectors import unit
 
 # Of the jackknife.
@@ -53,7 +53,7 @@ def jackknife(statistic: Callable[[Values], float], vectors: Values) -> tuple[fl
         return float("nan"), float("nan")
     group = np.arange(len(vectors)) % GROUPS
     without = (np.asarray(statistic(vectors[group != left_out])) for left_out in range(GROUPS))
-    low, high = of_jackknife(np.asarray(statistic(vectors)), without)
+    low, high = jackknife_interval(np.asarray(statistic(vectors)), without)
     return float(low), float(high)
 
 

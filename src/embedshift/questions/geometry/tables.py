@@ -12,7 +12,7 @@ from embedshift.questions.geometry.spread import effective_rank, jackknife, near
 from embedshift.statistics.groups import gather
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import Layout, metric_parts
-from embedshift.statistics.sample import OF_A_SET, of_values
+from embedshift.statistics.sample import OF_A_SET, estimates_from_values
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -71,7 +71,7 @@ def _of_vectors(reader: Reader) -> Iterator[Row]:
         else:
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratios.append(np.where(norms > 0, np.linalg.norm(values, axis=-1) / norms, np.nan))
-    sample = of_values(np.stack(ratios, axis=-1))
+    sample = estimates_from_values(np.stack(ratios, axis=-1))
     ends = mean_interval(sample, seed=reader.info.seed, low=0.0)
     yield from _rows(reader.augmentations, "norm_ratio", sample.mean, *ends)
 

@@ -13,7 +13,7 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
-from embedshift.figures.images import images_of, page
+from embedshift.figures.images import drawn_images, page
 from embedshift.figures.matrix import colour_bar
 from embedshift.questions.heads.columns import TOKENS
 from embedshift.questions.heads.contributions import COLOURS, furthest_first
@@ -35,7 +35,7 @@ def head_tokens(data: FigureInput, title: str) -> Figure:
     """One row per image: the original; then the view that moves furthest, and the median one, with two maps each."""
     if data.table("head_tokens") is None:
         raise UsageError("the study has no contributions of tokens; run it with `heads_tokens`")
-    images, names = images_of(data, "head_tokens"), shown_of(data)
+    images, names = drawn_images(data, "head_tokens"), shown_of(data)
     maps = maps_of(data, images, names)
     every = np.abs(np.concatenate([each.ravel() for each in maps.values()] or [np.zeros(1)]))
     scale = Normalize(-(end := float(np.quantile(every, WITHIN)) or 1.0), end)

@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.statistics.layout import Layout, blocks, layout
-from embedshift.statistics.ratios import of_ratios
+from embedshift.statistics.ratios import ratio_interval
 from embedshift.statistics.summary import COSINE
 
 NUMBERS = ("contribution", "ci_low", "ci_high")
@@ -31,7 +31,7 @@ def of_augmentations(
     """Yields for each augmentation K contributions of its mean shift, with 95 % intervals."""
     order = layout(rows)
     for name in augmentations if order.images else ():
-        ratios = of_ratios(_weighted(rows, order, name, columns, of), seed=seed)
+        ratios = ratio_interval(_weighted(rows, order, name, columns, of), seed=seed)
         yield name, dict(zip(NUMBERS, ratios, strict=True))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import of_jackknife
+from embedshift.statistics.intervals import jackknife_interval
 
 # With fewer images in a minibatch the unbiased HSIC is not defined.
 LEAST_MINIBATCH = 4
@@ -43,7 +43,7 @@ def cka(terms: ArrayLike) -> Values:
 
 def interval(total: Values, shards: Iterable[Values]) -> tuple[Values, Values]:
     """Returns 95 % intervals of CKA: the jackknife over shards, with Student's t."""
-    low, high = of_jackknife(cka(total), (cka(total - terms) for terms in shards))
+    low, high = jackknife_interval(cka(total), (cka(total - terms) for terms in shards))
     return np.maximum(low, -1.0), np.minimum(high, 1.0)
 
 

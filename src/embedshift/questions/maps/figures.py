@@ -10,7 +10,7 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
-from embedshift.figures.images import images_of, overlay, page
+from embedshift.figures.images import drawn_images, overlay, page
 from embedshift.figures.style import INK, MUTED, human, new_figure
 from embedshift.questions.maps.columns import ALIGNED_CORRELATION, ATTENTION, CORRELATION, RELEVANCE, TOKENS, stored
 from embedshift.questions.maps.tables import ids_of, names_of
@@ -34,7 +34,7 @@ def with_maps(reader: Reader) -> list[str]:
     images=2,
     section=True,
     is_available=has_table("maps"),
-    of=with_maps,
+    candidates=with_maps,
 )
 def maps(data: FigureInput, title: str) -> Figure:
     """Rows: the original, then the views that change most on average; columns: the view, and its maps laid over it."""
@@ -51,7 +51,7 @@ def maps(data: FigureInput, title: str) -> Figure:
             for view in shown
             for cell in [(image.views.get(view), view), *((_laid(image, view, name, found), name) for name in names)]
         ]
-        for image in images_of(data, "maps")
+        for image in drawn_images(data, "maps")
     ]
     told = data.reader.identity_of("maps")
     target = {"image": "the original's embedding", "caption": "the image's caption"}.get(told["target"], "the text")

@@ -9,7 +9,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.questions.maps.columns import ATTENTION, BOUNDS, COMPARED, RANDOM, SCORES, compared, score, stored
 from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
 from embedshift.statistics.layout import layout, metric_parts
-from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -63,11 +63,11 @@ def trust(rows: pl.LazyFrame, names: Sequence[str], *, seed: int) -> pl.DataFram
     if originals.is_empty():
         return pl.DataFrame(schema=TRUST)
     values = originals.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    sample = of_values(values)
+    sample = estimates_from_values(values)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     better = values - np.tile(values[:, -2:], len(names) + 1)
     better[:, 0::2] *= -1
-    gain = of_values(better[:, :-2])
+    gain = estimates_from_values(better[:, :-2])
     significant = simultaneous_intervals(gain, seed=seed).significant
     made = {
         "map": [name for name, _ in pairs],

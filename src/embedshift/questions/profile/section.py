@@ -8,7 +8,7 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.registry import METRICS
-from embedshift.report.numbers import MISSING, fixed, places_of, with_interval
+from embedshift.report.numbers import MISSING, fixed, metric_decimals, with_interval
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 from embedshift.statistics.summary import COSINE, RADAR_METRICS, ranked_metrics
@@ -127,7 +127,7 @@ def _scale(metric: str, rows: Sequence[Row]) -> tuple[float, float, int]:
     return (
         no_change,
         max((abs(mean - no_change) for mean in means), default=0),
-        places_of(metric, max(means, default=0)),
+        metric_decimals(metric, max(means, default=0)),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from embedshift.arrays import Floats, Values
 from embedshift.questions.search.prediction import KEPT
 from embedshift.questions.search.ranks import NEIGHBOURS, Look
-from embedshift.statistics.retrieval import TIE, Gallery, Places, Ranked, search
+from embedshift.statistics.retrieval import TIE, Gallery, Positions, Ranked, search
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +51,12 @@ def measured_recall(gallery: Gallery, look: Look) -> float:
     """Returns the proportion of the exact ten nearest that a search finds, for the first vectors of the gallery."""
     places = np.arange(min(CHECKED, len(gallery)))
     queries = np.asarray(gallery.vectors[places])
-    found, true = (each(queries, places, NEIGHBOURS).places for each in (look, functools.partial(_exact, gallery)))
+    found, true = (each(queries, places, NEIGHBOURS).positions for each in (look, functools.partial(_exact, gallery)))
     hits = (found[:, :, None] == true[:, None, :]) & (true >= 0)[:, None, :]
     return float(hits.any(axis=1).sum() / max(1, (true >= 0).sum()))
 
 
-def _exact(gallery: Gallery, queries: Floats, own: Places, others: int) -> Ranked:
+def _exact(gallery: Gallery, queries: Floats, own: Positions, others: int) -> Ranked:
     return search(queries, own, gallery, count=others)
 
 
@@ -73,7 +73,7 @@ def _index(faiss: Any, gallery: Gallery) -> Any:
     return index
 
 
-def _approximate(gallery: Gallery, index: Any, queries: Floats, own: Places, others: int) -> Ranked:
+def _approximate(gallery: Gallery, index: Any, queries: Floats, own: Positions, others: int) -> Ranked:
     """Behaves as `search`, from the nearest vectors that the index finds; searches exactly for a view beyond them."""
     raw = np.asarray(queries, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -97,7 +97,7 @@ def _approximate(gallery: Gallery, index: Any, queries: Floats, own: Places, oth
     return Ranked(rank, cosine, cosines[:, :others], places[:, :others])
 
 
-def _cosines(gallery: Gallery, units: Values, places: Places) -> Values:
+def _cosines(gallery: Gallery, units: Values, places: Positions) -> Values:
     """Returns exact cosines `[q, T]`; NaN if there is no place."""
     found = np.full(places.shape, np.nan)
     for row, own in enumerate(places):

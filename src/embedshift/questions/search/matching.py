@@ -10,7 +10,7 @@ from embedshift.arrays import Values
 from embedshift.questions.search.pairs import CI, Pairs, borne, least_false_match_rate
 from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
-from embedshift.statistics.sample import Estimates, gather, of_values
+from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 
 # False-match rates at which a ROC is read.
 RATES = np.logspace(-6, 0, 97)
@@ -89,7 +89,7 @@ def auc_values(cosines: Values, pairs: Pairs) -> Estimates:
     total = np.bincount(pairs.first, fraction, minlength=m) + np.bincount(pairs.second, fraction, minlength=m)
     assert views.values is not None
     by_pairs = total[pairs.valid] / (pairs.images - 1) - views.mean
-    return of_values(views.values[pairs.valid] + 2 * by_pairs[:, None])
+    return estimates_from_values(views.values[pairs.valid] + 2 * by_pairs[:, None])
 
 
 def auc_interval(sample: Estimates) -> tuple[Values, Values]:

@@ -17,7 +17,7 @@ from embedshift.config.machine import cores
 from embedshift.questions.search.prediction import KEPT, Search
 from embedshift.questions.search.vectors import Originals
 from embedshift.statistics.layout import Layout, blocks, layout
-from embedshift.statistics.retrieval import Places, Ranked
+from embedshift.statistics.retrieval import Positions, Ranked
 from embedshift.store.reader import Reader
 
 # Neighbours that are compared before and after, and images from which larger galleries are predicted.
@@ -35,7 +35,7 @@ RANKS_SCHEMA: dict[str, type[pl.DataType]] = {
 NEIGHBOURS_SCHEMA: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}
 
 # Queries `[q, D]`, places of their own originals `[q]`, how many others → what was found.
-Look = Callable[[Floats, Places, int], Ranked]
+Look = Callable[[Floats, Positions, int], Ranked]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _joined(parts: Sequence[Search]) -> Search:
     return Search(rank[:PREDICTED_FROM], own[:PREDICTED_FROM], others[:PREDICTED_FROM], parts[0].images)
 
 
-def _view(look: Look, vectors: Floats, places: Places, others: int, view: int) -> Ranked:
+def _view(look: Look, vectors: Floats, places: Positions, others: int, view: int) -> Ranked:
     """Returns the results for one view of some images, `[b, V, D]`."""
     return look(vectors[:, view], places, others)
 
@@ -107,23 +107,23 @@ def _rows(
         "draw": [draws[place] for place in views] * images,
         "rank": _beside(found[place].rank for place in views),
         "cosine": _beside(found[place].cosine for place in views),
-        "other": _names(among, _beside(_first(found[place].places, -1) for place in views)),
+        "other": _names(among, _beside(_first(found[place].positions, -1) for place in views)),
         "other_cosine": _beside(_first(found[place].others, np.nan) for place in views),
-        "knn_overlap": _beside(overlap(nearest.places, found[place].places) for place in views),
+        "knn_overlap": _beside(overlap(nearest.positions, found[place].positions) for place in views),
     }
     ranks = pl.DataFrame(columns, schema_overrides=RANKS_SCHEMA).fill_nan(None)
     ranks = ranks.with_columns(pl.when(pl.col("rank") > 0).then("rank"))
-    width = min(NEIGHBOURS, nearest.places.shape[1])
+    width = min(NEIGHBOURS, nearest.positions.shape[1])
     beside = {
         "image_id": ids.gather(np.repeat(np.arange(images), width)),
-        "other": _names(among, nearest.places[:, :width].ravel()),
+        "other": _names(among, nearest.positions[:, :width].ravel()),
         "cosine": nearest.others[:, :width].ravel(),
     }
     neighbours = pl.DataFrame(beside, schema_overrides=NEIGHBOURS_SCHEMA).drop_nulls("other")
     return ranks.select(*RANKS_SCHEMA), neighbours
 
 
-def overlap(before: Places, after: Places) -> Values:
+def overlap(before: Positions, after: Positions) -> Values:
     """Returns the proportion of the ten nearest other images that stay among the ten nearest: `[q, T]` each → `[q]`."""
     one, two = before[:, :NEIGHBOURS], after[:, :NEIGHBOURS]
     there = (one >= 0).sum(axis=1)

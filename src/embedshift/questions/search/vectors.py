@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError, reason
-from embedshift.statistics.retrieval import Gallery, let_go
+from embedshift.statistics.retrieval import Gallery, release_memory
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 
@@ -54,7 +54,7 @@ def originals(reader: Reader, path: str = "") -> Originals:
         # A vector that is not of numbers has no direction, and is never found.
         room[filled : filled + len(part)] = np.where(np.isfinite(part).all(axis=1, keepdims=True), part, 0.0)
         filled += len(part)
-        let_go(room, filled)
+        release_memory(room, filled)
     return Originals(pl.concat(names), Gallery.of(room[:filled]), images)
 
 

@@ -13,7 +13,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.style import FAINT, MUTED, human, new_figure
-from embedshift.figures.tolerances import level_axis, level_of, mark
+from embedshift.figures.tolerances import level_axis, level_position, mark
 from embedshift.report.images import shrink
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.intervals import LEAST_IMAGES
@@ -129,7 +129,7 @@ def _strip(axes: Axes, family: MeasuredFamily, views: Mapping[str, Pixels]) -> N
 def tolerance(data: FigureInput, title: str) -> Figure:
     """One row per family: the tolerance among its levels, with its interval; the least tolerant on top."""
     families = {family.name: family for family in data.reader.families}
-    rows = sorted(_tolerances(data).values(), key=lambda row: level_of(families[row["family"]], row["value"]))
+    rows = sorted(_tolerances(data).values(), key=lambda row: level_position(families[row["family"]], row["value"]))
     last = max(len(family.views) for family in families.values())
     note = f"dot: strength at which the mean relative shift reaches {RELATIVE_SHIFT:g}, hollow if the strongest level "
     note += "does not reach it; line: 95 % interval"

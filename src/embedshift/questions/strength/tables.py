@@ -6,7 +6,7 @@ import polars as pl
 from embedshift.questions.strength.standard import MEAN, corruptions_of, mean_weights
 from embedshift.statistics.baselines import relative_shifts
 from embedshift.statistics.summary import COSINE, measured
-from embedshift.statistics.tolerance import of_families, of_missed
+from embedshift.statistics.tolerance import missed_tolerances, relative_shift_tolerances
 from embedshift.store.baselines import baselines, group_sizes
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
@@ -46,10 +46,10 @@ def strength(reader: Reader) -> pl.DataFrame:
 def tolerances(reader: Reader) -> pl.DataFrame:
     """Returns the strengths that the encoder tolerates, by family and criterion."""
     ranks = reader.table("search_ranks")
-    by_relative_shift = of_families(reader.families, _summary(reader))
+    by_relative_shift = relative_shift_tolerances(reader.families, _summary(reader))
     if ranks is None or ranks.is_empty():
         return by_relative_shift
-    return pl.concat([by_relative_shift, of_missed(reader.families, ranks, reader.info.draws)])
+    return pl.concat([by_relative_shift, missed_tolerances(reader.families, ranks, reader.info.draws)])
 
 
 def corruption(reader: Reader) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from embedshift.arrays import Floats, Values
 from embedshift.statistics.intervals import bounded_interval, proportion_interval
 from embedshift.statistics.layout import Layout, blocks, layout, sums_and_counts
 from embedshift.statistics.retrieval import Gallery, count_closer
-from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.vectors import cosine, unit
 
 # Captions that search: the first in the study's order, which its seed drew.
@@ -97,7 +97,7 @@ def _numbers(before: Values, after: Values, *, seed: int) -> list[Values]:
     with np.errstate(invalid="ignore"):
         own = sums / counts
     columns = [sample.counts]
-    for part, values in ((of_values(paired), paired), (sample, own)):
+    for part, values in ((estimates_from_values(paired), paired), (sample, own)):
         ends = zip(proportion_interval(part), bounded_interval(values, 0.0, 1.0, seed=seed), strict=True)
         columns += [part.mean, *(np.where(is_fraction, fraction, mean) for fraction, mean in ends)]
-    return [*columns, of_values(own - paired).mean, *bounded_interval(own - paired, -1.0, 1.0, seed=seed)]
+    return [*columns, estimates_from_values(own - paired).mean, *bounded_interval(own - paired, -1.0, 1.0, seed=seed)]

@@ -9,7 +9,7 @@ from embedshift.augmentations import ORIGINAL, load_suite
 from embedshift.questions.worst_case.columns import NATURAL, SUITE
 from embedshift.sources.attacked import AttackedVariant, attack_record_of
 from embedshift.statistics.intervals import mean_interval
-from embedshift.statistics.sample import Estimates, of_values
+from embedshift.statistics.sample import Estimates, estimates_from_values
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -51,7 +51,7 @@ def _natural(reader: Reader, baseline: float | None) -> list[dict[str, Any]]:
     lists = reader.rows().filter(pl.col("view") == ORIGINAL).select(NATURAL).drop_nulls().collect()[NATURAL]
     if lists.is_empty():
         return []
-    names, sample = load_suite(SUITE).names, of_values(np.array(lists.to_list(), np.float64))
+    names, sample = load_suite(SUITE).names, estimates_from_values(np.array(lists.to_list(), np.float64))
     low, high = mean_interval(sample, seed=reader.info.seed, low=-1.0, high=1.0)
     rows: list[dict[str, Any]] = []
     for place in np.argsort(sample.mean, kind="stable"):

@@ -19,7 +19,7 @@ from embedshift.study.markdown import escaped, printable, table
 HEADING = "## How far the embedding moves when an image changes"
 RECALL = "recall@1"
 # What study.json calls augmentations that were given in Python.
-OWN = "custom"
+IN_PYTHON = "custom"
 # Settings that decide no number, and those that the command names otherwise.
 _LEFT_OUT = frozenset(
     ("images", "model", "pairs", "device", "engine", "workers", "num_gpus", "concurrency", "image_timeout")
@@ -35,7 +35,6 @@ _PAPER = """@inproceedings{dahal2025embedding,
 
 
 def card(reader: Reader) -> str:
-    """Returns the section; see `Study.card`."""
     if not reader.is_complete():
         raise UsageError(f"{reader.folder}: not finished; run the same command again first")
     summary = reader.table("summary")
@@ -54,7 +53,6 @@ def card(reader: Reader) -> str:
 
 
 def _facts(reader: Reader) -> str:
-    """What was measured, as a list of facts."""
     info, encoder = reader.info, reader.info.encoder
     draws = f", {count(info.draws, 'draw')} each" if info.draws > 1 else ""
     day = datetime.datetime.fromtimestamp((reader.folder / FILE).stat().st_mtime, datetime.UTC).date()
@@ -79,9 +77,10 @@ def _relative_shifts(reader: Reader, rows: Sequence[Json]) -> str:
     lines = []
     for row in rows:
         value, ends = with_interval(row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"])
-        own = recall.get(row["augmentation"], {})
-        more = in_percent(own.get("value"), own.get("ci_low"), own.get("ci_high")) if recall else ()
-        lines.append([escaped(row["augmentation"]), value, ends, *more])
+        recall_row = recall.get(row["augmentation"], {})
+        recall_numbers = [recall_row.get(name) for name in ("value", "ci_low", "ci_high")]
+        recall_cells = in_percent(*recall_numbers) if recall else ()
+        lines.append([escaped(row["augmentation"]), value, ends, *recall_cells])
     return table(headings, lines)
 
 
@@ -95,7 +94,6 @@ def _recall(reader: Reader) -> dict[str, Json]:
 
 
 def _how_to_read(reader: Reader, rows: Sequence[Json]) -> str:
-    """How to read the table."""
     baseline = next((row["baseline"] for row in rows if row["baseline"] is not None), None)
     mean = "" if baseline is None else f" (mean cosine {baseline:.3f})"
     text = (
@@ -139,10 +137,10 @@ def _command(reader: Reader) -> str:
     words += ["--pairs", "ORIGINALS", *pairs] if pairs else ["IMAGES"]
     words += ["--model", naming.setting(str(info.config["model"])), *_flags(naming.settings(info.config))]
     text = " ".join(printable(shlex.quote(word)) for word in [*words, "--out", "study"])
-    more = len(info.augmentations) - 5
+    not_shown = len(info.augmentations) - 5
     notes = ["`IMAGES` stands for the images. The same weights have the same hash in `study.json`."]
-    if info.config["augmentations"] == OWN:
-        shown = listed([*map(escaped, info.augmentations[:5]), *([f"{more:,} more"] if more > 0 else [])])
+    if info.config["augmentations"] == IN_PYTHON:
+        shown = listed([*map(escaped, info.augmentations[:5]), *([f"{not_shown:,} more"] if not_shown > 0 else [])])
         notes.append(f"The augmentations were given in Python, and the command does not have them: {shown}.")
     return f"{fenced(text, 'sh')}\n\n{' '.join(notes)}"
 
@@ -160,7 +158,7 @@ def _flags(config: Mapping[str, Any]) -> list[str]:
         value, default = (
             list(given) if isinstance(given, tuple) else given for given in (config.get(name, default), default)
         )
-        if name in _LEFT_OUT or value in (default, None) or (name == "augmentations" and value in (OWN, PAIRS)):
+        if name in _LEFT_OUT or value in (default, None) or (name == "augmentations" and value in (IN_PYTHON, PAIRS)):
             continue
         flag = f"--{name.replace('_', '-')}"
         flags += [flag] if value is True else [flag, ",".join(value) if isinstance(value, list) else str(value)]

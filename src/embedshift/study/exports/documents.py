@@ -26,7 +26,7 @@ _TAKEN = frozenset((
 ))  # fmt: skip
 
 
-def field(name: str, kind: str, *, document: str | None = None, fields: Sequence[Json] = (), **more: Any) -> Json:
+def field(name: str, kind: str, *, document: str | None = None, fields: Sequence[Json] = (), **options: Any) -> Json:
     """Describes one field of a dataset."""
     empty = dict.fromkeys(("subfield", "description", "info", "created_at"))
     entries = {
@@ -35,7 +35,7 @@ def field(name: str, kind: str, *, document: str | None = None, fields: Sequence
         "embedded_doc_type": document,
         "fields": [*fields],
     }
-    return entries | empty | {"db_field": name, "read_only": False} | more
+    return entries | empty | {"db_field": name, "read_only": False} | options
 
 
 def default_fields() -> list[Json]:
@@ -61,7 +61,6 @@ def numbers_field(name: str, numbers: Iterable[str], description: str) -> Json:
 
 
 def group_field() -> Json:
-    """Describes the field that joins the samples of a group."""
     parts = [field("id", _OBJECT_ID, db_field="_id"), field("name", STRING)]
     return field("group", _DOCUMENT, document="fiftyone.core.groups.Group", fields=parts)
 
@@ -100,7 +99,6 @@ def dataset(fields: Sequence[Json], info: Json, *, slices: Sequence[str] = ()) -
 
 
 def sample(key: str, path: str, tags: Sequence[str], values: Mapping[str, Any]) -> Json:
-    """Returns the document of one sample."""
     position = int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).digest()) / 2**48
     document = {"_id": object_id(key), "filepath": path, "tags": [*tags], "metadata": None, "_media_type": "image"}
     return document | {"_rand": position} | dict(values)

@@ -58,7 +58,6 @@ class Export:
 
     @property
     def numbers(self) -> list[str]:
-        """The names of these numbers."""
         return [*self.reader.metrics, RELATIVE_SHIFT]
 
 
@@ -230,7 +229,6 @@ def _words(name: str) -> str:
 
 
 def _info(export: Export) -> Json:
-    """The dataset's own `info`."""
     info = export.reader.info
     encoder = {"name": export.reader.naming.setting(info.encoder.name), "weights_hash": info.encoder.weights_hash}
     counts = {"measured": info.counts.measured, FAILED: info.counts.failed}

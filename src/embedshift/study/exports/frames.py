@@ -19,7 +19,6 @@ def rows_frame(reader: Reader, *, embeddings: bool) -> pl.DataFrame:
 
 
 def to_pandas(reader: Reader, *, embeddings: bool) -> "pandas.DataFrame":
-    """Returns the rows as a pandas DataFrame; see `Study.to_pandas`."""
     try:
         import pandas  # noqa: F401 - Polars imports it too, but would say so in three lines
     except ImportError as error:

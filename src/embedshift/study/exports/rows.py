@@ -20,7 +20,6 @@ _IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
 def to_datasets(reader: Reader, *, images: bool, embeddings: bool) -> "datasets.Dataset":
-    """Returns the rows as a `Dataset`; see `Study.to_datasets`."""
     try:
         import datasets
     except ImportError as error:

@@ -44,8 +44,8 @@ def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool =
     if math.isinf(estimate.value):
         return Decision("undecided", note=BEYOND if (bound - estimate.edge) * estimate.value > 0 else MORE)
     needed = images_needed(estimate, bound, least=least)
-    why = AT_BOUND if abs(estimate.value - bound) <= slack else BEYOND if math.isinf(low) or math.isinf(high) else ""
-    return Decision("undecided", needed, estimate.note or ("" if needed is not None else why))
+    remark = AT_BOUND if abs(estimate.value - bound) <= slack else BEYOND if math.isinf(low) or math.isinf(high) else ""
+    return Decision("undecided", needed, estimate.note or ("" if needed is not None else remark))
 
 
 def _span_of_value(estimate: Estimate) -> tuple[float, float]:

@@ -18,7 +18,6 @@ HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "required", "ima
 
 
 def headline(checked: Checked, *, strict: bool) -> str:
-    """Returns the verdict as one sentence."""
     against = "" if checked.against is None else f" against {checked.against}"
     nothing = checked.outcome == "undecided" and not checked.of("kept")
     verdict = "does not pass" if not checked.passes(strict=strict) else "is undecided" if nothing else "passes"
@@ -45,13 +44,13 @@ def warnings(checked: Checked) -> list[str]:
     undecided = checked.of("undecided")
     no_reference = [result for result in undecided if result.note == NO_REFERENCE]
     own_line = [result for result in undecided if len(no_reference) < 2 or result.note != NO_REFERENCE]
-    lines = [f"{result.rule} ({result.place}): {why(result)}" for result in own_line]
+    lines = [f"{result.rule} ({result.place}): {explanation(result)}" for result in own_line]
     if len(no_reference) > 1:
         lines.append(f"{len(no_reference)} results of rules with may_fall or may_rise: undecided; each {NO_REFERENCE}")
     return lines
 
 
-def why(result: Result) -> str:
+def explanation(result: Result) -> str:
     """Returns why a result is undecided and what would decide it; for a decided one, its remark."""
     if result.outcome != "undecided":
         return result.note
@@ -113,7 +112,7 @@ def to_markdown(checked: Checked, *, strict: bool) -> str:
 
 
 def _table(results: Sequence[Result]) -> str:
-    rows = [[escaped(cell) for cell in (*cells(result), why(result))] for result in results]
+    rows = [[escaped(cell) for cell in (*cells(result), explanation(result))] for result in results]
     return table([*HEADINGS, "note"], rows)
 
 
@@ -132,10 +131,10 @@ def to_junit(checked: Checked, *, strict: bool) -> str:
             "; ".join(f"{heading}: {cell}" for heading, cell in zip(HEADINGS, cells(result), strict=True))
         )
         if result.outcome == "broken" or (strict and result.outcome == "undecided"):
-            message = words if result.outcome == "broken" else printable(why(result))
+            message = words if result.outcome == "broken" else printable(explanation(result))
             ET.SubElement(case, "failure", {"type": result.outcome, "message": message}).text = words
         elif result.outcome == "undecided":
-            ET.SubElement(case, "skipped", {"message": f"warning: {printable(why(result))}"})
+            ET.SubElement(case, "skipped", {"message": f"warning: {printable(explanation(result))}"})
         elif result.note:
             ET.SubElement(case, "system-out").text = printable(result.note)
     ET.indent(root)

@@ -74,7 +74,6 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml") -> Path:
 
 
 def _yaml(rule: Json) -> str:
-    """Formats a rule as YAML with JSON strings."""
     first, *others = (f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in rule.items())
     return f"  - {first}" + "".join(f"    {line}" for line in others)
 
@@ -191,9 +190,9 @@ def _wide_tolerances(wide: Sequence[tuple[str, int | None]]) -> str:
         return ""
     names, needed = zip(*wide, strict=True)
     most = None if None in needed else max(needed)
-    more = "More images narrow them." if most is None else f"About {most:,} images narrow them, {_ROOT}."
+    remedy = "More images narrow them." if most is None else f"About {most:,} images narrow them, {_ROOT}."
     words = f"Wide margins, above {100 * WIDE_TOLERANCE:g} % of the way from no change to the strongest level"
-    return f" {words}: {printable(', '.join(dict.fromkeys(names)))}. {more}"
+    return f" {words}: {printable(', '.join(dict.fromkeys(names)))}. {remedy}"
 
 
 def rounded(value: float, step: str, *, up: bool) -> float:

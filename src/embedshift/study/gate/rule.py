@@ -122,7 +122,6 @@ def read_rules(file: Path) -> list[Rule]:
 
 
 def as_rules(entries: Sequence[Any]) -> Iterator[Rule]:
-    """Yields the rules of a list of mappings."""
     if not entries:
         raise UsageError("the list of rules is empty")
     for number, entry in enumerate(entries, start=1):

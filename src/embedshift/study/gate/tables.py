@@ -34,7 +34,6 @@ def column_estimate(study: Study, table: "CheckedTable", column: str, row: Row) 
 
 
 def images_behind(study: Study, row: Row) -> int:
-    """Returns how many images are behind a row's number."""
     info = study.reader().info
     if row.get("images") is not None:
         return int(row["images"])
@@ -127,7 +126,7 @@ ESTIMATES = {"tolerance": _tolerance_estimate}
 
 
 def _add_tables() -> None:
-    declared = {name: known.table.rules for name, known in known_tables().items() if known.table.rules is not None}
+    declared = {name: entry.table.rules for name, entry in known_tables().items() if entry.table.rules is not None}
     for name, rules in (CORE | declared).items():
         checked = CheckedTable(
             **vars(rules),
@@ -144,9 +143,9 @@ def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str
     """Yields the rows that a rule is about; UsageError if no row has one of the values, or the table is empty."""
     for key, values in where.items():
         column, wanted = pl.col(key).cast(pl.String), [str(value) for value in values]
-        known = table.select(column).to_series().drop_nulls().unique(maintain_order=True).to_list()
+        present = table.select(column).to_series().drop_nulls().unique(maintain_order=True).to_list()
         for value in wanted:
-            one_of(key, value, known)
+            one_of(key, value, present)
         table = table.filter(column.is_in(wanted))
     if table.is_empty():
         raise UsageError(f"the table {name} is empty")

@@ -82,8 +82,8 @@ def _other_images(first: Collection[str], other: Collection[str], words: tuple[s
     """Describes which images only one of two studies has."""
     only = (sorted(set(first) - set(other)), sorted(set(other) - set(first)))
     return [
-        f"images: {len(ids)} only {place} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
-        for ids, place in zip(only, words, strict=True)
+        f"images: {len(ids)} only {folder_words} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
+        for ids, folder_words in zip(only, words, strict=True)
         if ids
     ]
 

@@ -91,14 +91,14 @@ def _contributions(paired: PairedStudies, study: int, metric: str, values: Value
 def _difference_of_intervals(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
     ends, images = [], []
     for study in paired.studies:
-        own = study.summary().filter(augmentation=row["augmentation"], metric=row["metric"]).row(0, named=True)
+        study_row = study.summary().filter(augmentation=row["augmentation"], metric=row["metric"]).row(0, named=True)
         ends.append(
             [
-                np.nan if own[name] is None else own[name]
+                np.nan if study_row[name] is None else study_row[name]
                 for name in ("relative_shift", "relative_shift_low", "relative_shift_high")
             ]
         )
-        images.append(own["images"])
+        images.append(study_row["images"])
     return mover(ends[1], ends[0], min(images))
 
 
@@ -109,9 +109,9 @@ def tolerance_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estim
     if any(table.is_empty() for table in tables):
         raise UsageError(f"{paired.reference.folder}: no tolerance for criterion {criterion}")
     ranges = [measured_range(study, family, criterion) for study in paired.studies]
-    reference, study = (capped(table.row(0, named=True), own) for table, own in zip(tables, ranges, strict=True))
+    reference, study = (capped(table.row(0, named=True), levels) for table, levels in zip(tables, ranges, strict=True))
     is_capped = any(table["value"][0] is None for table in tables)
-    images = min(len(paired.ids), *(own.images for own in ranges))
+    images = min(len(paired.ids), *(levels.images for levels in ranges))
     return mover(study, reference, images, CAPPED if is_capped else "")
 
 
@@ -126,8 +126,8 @@ def _search_values(paired: PairedStudies, study: int, augmentation: str, number:
     ids = pl.DataFrame({"image_id": paired.ids}, schema={"image_id": pl.String})
     views = ids.join(pl.DataFrame({"draw": range(draws)}, schema={"draw": pl.Int64}), how="cross")
     ranks = paired.search_ranks[study].filter(pl.col("view") == augmentation)
-    own = ranks.select("image_id", pl.col("draw").cast(pl.Int64), number.cast(pl.Float64).alias("number"))
-    numbers = views.join(own, on=["image_id", "draw"], how="left", maintain_order="left")["number"]
+    ranked = ranks.select("image_id", pl.col("draw").cast(pl.Int64), number.cast(pl.Float64).alias("number"))
+    numbers = views.join(ranked, on=["image_id", "draw"], how="left", maintain_order="left")["number"]
     return numbers.fill_null(np.nan).to_numpy().reshape(-1, draws)
 
 

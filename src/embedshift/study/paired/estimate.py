@@ -10,7 +10,7 @@ from embedshift.arrays import Values
 from embedshift.statistics.baselines import Baseline
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, mean_interval
 from embedshift.statistics.paired_proportions import difference_of_proportions
-from embedshift.statistics.sample import gather, of_values
+from embedshift.statistics.sample import estimates_from_values, gather
 
 Interval = tuple[float, float]
 
@@ -36,7 +36,6 @@ class Estimate:
 
 
 def no_estimate(note: str = "") -> Estimate:
-    """Returns the estimate of a number that does not exist."""
     return Estimate(math.nan, math.nan, math.nan, 0, note=note)
 
 
@@ -69,7 +68,9 @@ def fraction_difference(differences: Values, seed: int) -> Estimate:
     score = proportion_difference(differences)
     if images < LEAST_IMAGES:
         return score
-    low, high = (end.item() for end in mean_interval(of_values(differences[:, None]), seed=seed, low=-1.0, high=1.0))
+    low, high = (
+        end.item() for end in mean_interval(estimates_from_values(differences[:, None]), seed=seed, low=-1.0, high=1.0)
+    )
     if math.isnan(low):
         return score
     value = float(differences.mean())
@@ -90,9 +91,9 @@ def shift_contributions(values: Values, baseline: Baseline, no_change: float) ->
     relative_shift = (no_change - mean) / scale
     slope = baseline.pairs.means(np.ones((1, len(values))))[1][0]
     # The slopes of all images add up to 0; those of images without a value go to the others.
-    from_floor = relative_shift * len(values) * slope / scale
-    from_floor = from_floor - np.mean(from_floor[~np.isnan(values)])
-    return np.asarray(relative_shift + (mean - values) / scale + from_floor)
+    from_baseline = relative_shift * len(values) * slope / scale
+    from_baseline = from_baseline - np.mean(from_baseline[~np.isnan(values)])
+    return np.asarray(relative_shift + (mean - values) / scale + from_baseline)
 
 
 def mover(number: Sequence[float], subtracted: Sequence[float], images: int, note: str = "") -> Estimate:

@@ -33,14 +33,14 @@ def compare_means(paired: PairedStudies) -> tuple[pl.DataFrame, pl.DataFrame]:
         values = paired.values(metric)
         if metric == "patch_similarity":
             checks.check_pixels(paired.readers, values, paired.ids, paired.same_pixels)
-        mean, of_metric = metric_differences(paired, metric, values)
+        mean, metric_rows = metric_differences(paired, metric, values)
         means.append(mean)
-        rows.append(of_metric)
+        rows.append(metric_rows)
     differences = [
         {"augmentation": augmentation, **row}
         for a, augmentation in enumerate(paired.augmentations)
-        for of_metric in rows
-        for row in of_metric[a]
+        for metric_rows in rows
+        for row in metric_rows[a]
     ]
     side_by_side = [
         {"augmentation": augmentation, "metric": metric, "study": name, "mean": none_if_nan(mean[s, a])}
@@ -77,5 +77,4 @@ def metric_differences(paired: PairedStudies, metric: str, values: Values) -> tu
 
 
 def none_if_nan(value: float) -> float | None:
-    """Returns the value, or None for NaN."""
     return None if math.isnan(value) else float(value)

@@ -21,7 +21,10 @@ def described_studies(paired: PairedStudies) -> pl.DataFrame:
             "study": paired.names,
             "folder": tails([reader.folder.resolve() for reader in paired.readers]),
             "encoder": [reader.naming.setting(reader.info.encoder.name) for reader in paired.readers],
-            **{name: [vars(own)[name] for own in encoders] for name in ("precision", "weights_hash", "dim", "size")},
+            **{
+                name: [vars(encoder)[name] for encoder in encoders]
+                for name in ("precision", "weights_hash", "dim", "size")
+            },
             "measured": [len(reader.image_ids()) for reader in paired.readers],
             "compared": len(paired.ids),
         }
@@ -48,7 +51,7 @@ def rank_correlations(means: pl.DataFrame, ranking: pl.DataFrame, names: Sequenc
     correlations: dict[str, list[float | None]] = {}
     for name, (table, column) in orders.items():
         values = [table.filter(pl.col("study") == study)[column] for study in names]
-        correlations[name] = [spearman(own, values[0]) for own in values]
+        correlations[name] = [spearman(study_values, values[0]) for study_values in values]
     return pl.DataFrame(correlations, schema=dict.fromkeys(correlations, pl.Float64))
 
 

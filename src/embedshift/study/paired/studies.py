@@ -33,22 +33,18 @@ class PairedStudies:
 
     @functools.cached_property
     def readers(self) -> list[Reader]:
-        """The studies' readers."""
         return [study.reader() for study in self.studies]
 
     @property
     def reference(self) -> Reader:
-        """The first study's reader."""
         return self.readers[0]
 
     @property
     def seed(self) -> int:
-        """The seed of the resamples."""
         return self.reference.info.seed
 
     @property
     def augmentations(self) -> list[str]:
-        """Names of the augmentations."""
         return self.reference.augmentations
 
     @functools.cached_property
@@ -58,14 +54,13 @@ class PairedStudies:
 
     @functools.cached_property
     def names(self) -> list[str]:
-        """A name for each study."""
         return checks.study_names(self.readers)
 
     @functools.cached_property
     def same_weights(self) -> list[bool]:
         """For each study, whether it has the reference's weights."""
         weights = [reader.info.encoder.weights_hash for reader in self.readers]
-        return [own == weights[0] for own in weights]
+        return [study_weights == weights[0] for study_weights in weights]
 
     @functools.cached_property
     def are_equal(self) -> bool:
@@ -98,15 +93,14 @@ class PairedStudies:
 
     @functools.cached_property
     def layouts(self) -> list[Layout]:
-        """The layout of each study's rows."""
         return [layout(reader.rows()) for reader in self.readers]
 
     @functools.cached_property
     def positions(self) -> list[NDArray[np.intp]]:
         """Each common image's position among all images of each study, `[n]`."""
         ids = pl.DataFrame({"image_id": self.ids})
-        own = [image_ids(reader).to_frame().with_row_index("position") for reader in self.readers]
-        joined = [ids.join(table, on="image_id", how="left", maintain_order="left") for table in own]
+        tables = [image_ids(reader).to_frame().with_row_index("position") for reader in self.readers]
+        joined = [ids.join(table, on="image_id", how="left", maintain_order="left") for table in tables]
         return [table["position"].to_numpy() for table in joined]
 
     @functools.cached_property
@@ -133,18 +127,21 @@ class PairedStudies:
     @functools.cached_property
     def baselines(self) -> list[dict[str, Baseline]]:
         """The baselines of each study's metrics over the common images."""
-        return [_floors_over(reader, np.sort(own)) for reader, own in zip(self.readers, self.positions, strict=True)]
+        return [
+            _baselines_over(reader, np.sort(images))
+            for reader, images in zip(self.readers, self.positions, strict=True)
+        ]
 
 
-def _floors_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Baseline]:
+def _baselines_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Baseline]:
     """Returns the baselines of a study's metrics over some of its images, given by position."""
-    whole, count = baselines(reader), len(image_ids(reader))
+    all_images, count = baselines(reader), len(image_ids(reader))
     if len(images) == count:
-        return whole
+        return all_images
     parts = [part["vectors"] for part in reader.shard_sums("vectors")]
     vectors = np.concatenate(parts) if parts else np.zeros((0, 1))
     common: dict[str, Baseline | None] = {}
-    for metric, baseline in whole.items():
+    for metric, baseline in all_images.items():
         exact = METRICS[metric].baseline
         if exact is None or len(vectors) != count:
             common[metric] = Baseline(baseline.value, baseline.error)
@@ -154,7 +151,6 @@ def _floors_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Baseline
 
 
 def image_ids(reader: Reader) -> pl.Series:
-    """Returns the ids of a study's images, in its order."""
     return reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"]
 
 

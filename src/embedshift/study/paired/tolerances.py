@@ -12,7 +12,7 @@ from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, relative_shifts
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.summary import COSINE, measured
-from embedshift.statistics.tolerance import MISSED_CRITERION, of_families, of_missed
+from embedshift.statistics.tolerance import MISSED_CRITERION, missed_tolerances, relative_shift_tolerances
 from embedshift.store.baselines import group_sizes
 from embedshift.study.paired.estimate import Estimate
 from embedshift.study.study import Study
@@ -32,10 +32,10 @@ def study_tolerances(study: Study, ids: Sequence[str], baseline: Baseline | None
     summary = pl.DataFrame(
         {"augmentation": views, "relative_shift": value, "relative_shift_low": low, "relative_shift_high": high}
     )
-    table = of_families(families, summary.with_columns(metric=pl.lit(COSINE)))
+    table = relative_shift_tolerances(families, summary.with_columns(metric=pl.lit(COSINE)))
     if not searched:
         return table
-    return pl.concat([table, of_missed(families, study.search_ranks().filter(chosen), reader.info.draws)])
+    return pl.concat([table, missed_tolerances(families, study.search_ranks().filter(chosen), reader.info.draws)])
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,14 @@ def measured_range(study: Study, family_name: str, criterion: str) -> MeasuredRa
     if criterion == MISSED_CRITERION:
         images = study.search_ranks()["image_id"].n_unique()
         return MeasuredRange(strongest, abs(strongest - family.zero), rises, images >= LEAST_IMAGES, images)
-    of_family = pl.col("augmentation").is_in(family.views)
-    table = study.summary().filter(pl.col("metric") == COSINE, pl.col("relative_shift").is_not_null(), of_family)
-    with_share = set(table["augmentation"])
-    levels = [parameter for parameter, view in zip(family.parameters, family.views, strict=True) if view in with_share]
+    in_family = pl.col("augmentation").is_in(family.views)
+    table = study.summary().filter(pl.col("metric") == COSINE, pl.col("relative_shift").is_not_null(), in_family)
+    with_relative_shift = set(table["augmentation"])
+    levels = [
+        parameter
+        for parameter, view in zip(family.parameters, family.views, strict=True)
+        if view in with_relative_shift
+    ]
     strongest, images = levels[-1] if levels else math.nan, study.reader().info.counts.measured
     has_interval = images >= LEAST_IMAGES and not table["relative_shift_low"].is_null().all()
     return MeasuredRange(strongest, abs(strongest - family.zero), rises, has_interval, images)

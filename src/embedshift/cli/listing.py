@@ -22,9 +22,9 @@ def _augmentations() -> Iterator[tuple[str, str]]:
         if name in VIEWS:
             names = views = list(VIEWS[name])
         else:
-            found = SUITES[name](Choice())
-            views = [each.name for each in found]
-            names = list(dict.fromkeys(each.grade.family if each.grade else each.name for each in found))
+            suite = SUITES[name](Choice())
+            views = [view.name for view in suite]
+            names = list(dict.fromkeys(view.grade.family if view.grade else view.name for view in suite))
         yield name, f"{len(views)} views: {', '.join(names)}"
 
 
@@ -40,17 +40,17 @@ def _metrics() -> Iterator[tuple[str, str]]:
 
 
 def _figures() -> Iterator[tuple[str, str]]:
-    found = {name: said for each in questions() for name, said in each.figures.items()}
-    for name, (number, title) in sorted(found.items(), key=lambda pair: pair[1]):
+    declared = {name: entry for question in questions() for name, entry in question.figures.items()}
+    for name, (number, title) in sorted(declared.items(), key=lambda pair: pair[1]):
         yield name, f"[{number.lstrip('0')}] {title}"
 
 
 def _questions() -> Iterator[tuple[str, str]]:
-    for each in questions():
-        yield each.name, each.sentence
+    for question in questions():
+        yield question.name, question.sentence
 
 
-KNOWN: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
+LISTS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "encoders": _encoders,
     "augmentations": _augmentations,
     "metrics": _metrics,
