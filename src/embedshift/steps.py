@@ -20,14 +20,14 @@ from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.sources import ImageRef, Shard, note_roots
 from embedshift.sources.base import storable
 from embedshift.store import folder, shards
-from embedshift.store.changed import later, measured_pixels
+from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.forked import refuse_fork
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo, read_info
 from embedshift.store.lock import locked
-from embedshift.store.parts import checksums_of
+from embedshift.store.parts import shard_checksums
 from embedshift.store.reader import Reader
-from embedshift.store.table_files import Written
+from embedshift.store.table_files import WrittenFiles
 from embedshift.store.tables import write_tables
 from embedshift.store.writer import ShardWriter
 
@@ -70,7 +70,7 @@ def run_study(
                 del done[index]
         pending = [shard for shard in study.shards if shard.index not in done]
         complete = finished and not pending
-        if changed := _changed(study, out, done, later(study.shards, done)):
+        if changed := _changed(study, out, done, changed_images(study.shards, done)):
             log.warning(
                 "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels",
                 len(changed), changed[0],
@@ -108,7 +108,7 @@ def run_study(
 
 
 def study_info(
-    study: StudyContext, out: Path, records: Sequence[shards.ShardRecord], tables: Written, *, complete: bool
+    study: StudyContext, out: Path, records: Sequence[shards.ShardRecord], tables: WrittenFiles, *, complete: bool
 ) -> StudyInfo:
     """Returns the content of study.json for a study, its finished shards and its tables."""
     config, plan = study.config, study.plan
@@ -139,18 +139,18 @@ def study_info(
         ),
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
         versions={name: importlib.metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
-        files=checksums_of(shards.shard_path(out, record.index) for record in records) | tables.files,
+        files=shard_checksums(shards.shard_path(out, record.index) for record in records) | tables.files,
         tables=tables.tables,
     )
 
 
-def _tables_of(out: Path) -> Written:
+def _tables_of(out: Path) -> WrittenFiles:
     """Returns what study.json records of the tables of an earlier run, some of which may be kept."""
     if not Reader(out).exists():
-        return Written()
+        return WrittenFiles()
     info = read_info(out)
     files = {name: checksum for name, checksum in info.files.items() if name.startswith("tables/")}
-    return Written(files, dict(info.tables))
+    return WrittenFiles(files, dict(info.tables))
 
 
 def _encoder_record(study: StudyContext) -> EncoderRecord:

@@ -8,7 +8,7 @@ from PIL import Image
 import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.sources import ImageRef, Shard, images, note_roots
-from embedshift.store.changed import later, measured_pixels
+from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.redraw import redraw
 from embedshift.store.shards import Failure, ShardRecord
 from support.pairs import run_pairs, tiles, write_pairs
@@ -116,7 +116,7 @@ def test_only_files_that_the_system_changed_later_are_looked_at(tmp_path):
     time = path.stat().st_ctime
     for written, expected in ((time - 1, ["a.png"]), (time + 1, [])):
         record = ShardRecord(0, "", 3, (Failure("b", "read", ""),), 8, {}, written)
-        assert [each.image_id for each in later(cut, {0: record})] == expected
+        assert [each.image_id for each in changed_images(cut, {0: record})] == expected
 
 
 def test_pixels_that_were_measured(study):

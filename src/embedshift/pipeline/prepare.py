@@ -35,7 +35,7 @@ from embedshift.sources import (
     shuffle,
     split,
 )
-from embedshift.store.info import EncoderRecord, hash_of, read_info
+from embedshift.store.info import EncoderRecord, identity_hash, read_info
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def prepared(
             shards=cut,
             spec=spec,
             ready=loaded,
-            plan=replace(plan, config_hash=hash_of(identity)),
+            plan=replace(plan, config_hash=identity_hash(identity)),
             identity=identity,
             pairs=pairs,
         )

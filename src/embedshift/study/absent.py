@@ -2,14 +2,14 @@
 
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.reader import Reader
-from embedshift.store.table import known_tables
+from embedshift.store.table import installed_tables
 
 
 def why_not(reader: Reader, name: str) -> str:
     """Returns why the table is missing and what to do."""
     if name in reader.table_names:
         return f"not finished, no table '{name}' yet; run the same command again"
-    if name in (known := known_tables()):
+    if name in (known := installed_tables()):
         question, table = known[name]
         if table.requires and question in reader.questions:
             return f"no {name} here: it needs {table.requires}"

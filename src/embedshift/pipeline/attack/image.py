@@ -18,7 +18,7 @@ from embedshift.errors import EmbedshiftError, cause
 from embedshift.sources import ImageRef, images
 from embedshift.sources.attacked import FILE, ORIGINALS, AttackedImage, AttackedVariant, file_of, hash_of
 from embedshift.sources.base import storable
-from embedshift.store.shards import Failure, write_whole
+from embedshift.store.shards import Failure, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,7 +88,7 @@ class Attacker:
         """Writes an image, uint8 `[S, S, 3]`, without loss; returns the hash of the file."""
         path = file_of(self.folder, variant, image_id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda hidden: Image.fromarray(picture).save(hidden, "PNG"))
+        write_atomically(path, lambda hidden: Image.fromarray(picture).save(hidden, "PNG"))
         return hash_of(path)
 
     def _holds(self, image_id: str, record: AttackedImage, variant: str) -> bool:

@@ -30,7 +30,7 @@ from embedshift.sources.base import IMAGE_BYTES, storable
 from embedshift.sources.pairs import by_stem, refuse_equal
 from embedshift.store.differences import differences
 from embedshift.store.lock import locked
-from embedshift.store.shards import Failure, write_whole
+from embedshift.store.shards import Failure, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -214,4 +214,4 @@ def _begun(out: Path, identity: Json, encoder: Encoder, variants: Sequence[Attac
 def _write(out: Path, attack: Attack) -> None:
     """Writes attack.json, escaped, because a name may hold bytes that are no text."""
     text = json.dumps(dataclasses.asdict(attack), indent=1, sort_keys=True)
-    write_whole(out / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))
+    write_atomically(out / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))
