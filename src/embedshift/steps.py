@@ -17,7 +17,7 @@ from embedshift.engines.again import hashes_now, worth_again
 from embedshift.engines.job import workers_of
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.prepare import StudyContext, prepared
-from embedshift.sources import ImageRef, Shard, note_roots
+from embedshift.sources import ImageRef, Shard, remember_roots
 from embedshift.sources.base import storable
 from embedshift.store import folder, shards
 from embedshift.store.changed import changed_images, measured_pixels
@@ -62,7 +62,7 @@ def run_study(
     refuse_fork()
     with prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
-        note_roots(study.source.description, [sample.location for sample in study.samples])
+        remember_roots(study.source.description, [sample.location for sample in study.samples])
         done = folder.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
         finished = len(done) == len(study.shards) and Reader(out).is_complete()
         if retry_failed or not finished:

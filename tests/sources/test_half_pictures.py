@@ -52,7 +52,7 @@ def test_a_whole_jpeg_has_the_pixels_that_pillow_gives(kind, mode):
 def test_a_sequential_jpeg_in_several_scans_is_whole_or_refused():
     """As some cameras write: first the light, then the colours."""
     whole = encoded(LARGE, "JPEG", progressive=True)
-    seen = jpeg.inspected(whole)
+    seen = jpeg.read_structure(whole)
     assert (seen.scans > 1, seen.frame, whole[seen.end : seen.end + 2]) == (True, 0xC2, EOI)
     places = [at for at in range(len(whole)) if whole[at : at + 2] == b"\xff\xda"]
     for at in places[1:]:

@@ -11,7 +11,19 @@ import pytest
 from PIL import Image
 
 from embedshift import errors, sources
-from embedshift.sources import attacked, base, folder, images, inspection, lists, order, parquet, roots, variants, whole
+from embedshift.sources import (
+    attacked,
+    base,
+    completeness,
+    folder,
+    images,
+    inspection,
+    lists,
+    order,
+    parquet,
+    roots,
+    variants,
+)
 from embedshift.sources.base import ImageRef
 
 
@@ -28,11 +40,11 @@ def test_attacked_attacked_variant():
 
 
 def test_attacked_file_of():
-    assert attacked.file_of(Path("adv"), "linf-4", "cats/tom.jpg").as_posix() == "adv/linf-4/cats/tom.png"
+    assert attacked.variant_path(Path("adv"), "linf-4", "cats/tom.jpg").as_posix() == "adv/linf-4/cats/tom.png"
 
 
 def test_attacked_attack_record_of():
-    assert attacked.attack_record_of({}) is None
+    assert attacked.read_attack_record({}) is None
 
 
 def test_base_stem():
@@ -44,7 +56,7 @@ def test_base_storable():
 
 
 def test_base_captions_of():
-    assert base.captions_of({"a.json": ("a", b'{"caption": "a cat"}'), "b.txt": ("b", b"a dog")}) == {
+    assert base.read_captions({"a.json": ("a", b'{"caption": "a cat"}'), "b.txt": ("b", b"a dog")}) == {
         "a": "a cat",
         "b": "a dog",
     }
@@ -58,7 +70,7 @@ def test_base_without_folders():
 
 
 def test_base_passed_over():
-    assert base.passed_over({".txt": 2, ".md": 1}) == " (skipped:  1 .md, 2 .txt)"
+    assert base.describe_skipped({".txt": 2, ".md": 1}) == " (skipped:  1 .md, 2 .txt)"
 
 
 def test_folder_folder_source():
@@ -108,7 +120,7 @@ def test_lists_expand():
 
 def test_lists_open_place():
     with pytest.raises(errors.EmbedshiftError, match="a device, not a file"):
-        lists.open_place("file:///dev/null")
+        lists.open_location("file:///dev/null")
 
 
 def test_lists_file_and_column():
@@ -155,7 +167,7 @@ def test_variants_named_variants():
     }
 
 
-def test_whole_holds_all_lines():
+def test_completeness_holds_all_lines():
     data = zlib.compress(bytes(2 * (1 + 3)))
 
     def chunk(name, content):
@@ -164,9 +176,12 @@ def test_whole_holds_all_lines():
     def head(height):
         return chunk(b"IHDR", struct.pack(">IIBB3x", 3, height, 8, 0))
 
-    assert [whole.holds_all_lines(bytes(8) + head(height) + chunk(b"IDAT", data)) for height in (2, 3)] == [True, False]
+    assert [completeness.holds_all_lines(bytes(8) + head(height) + chunk(b"IDAT", data)) for height in (2, 3)] == [
+        True,
+        False,
+    ]
 
 
-def test_whole_without_texts():
+def test_completeness_without_texts():
     ihdr, text = (struct.pack(">I4sB4x", 1, b"IHDR", 0), struct.pack(">I4s2s4x", 2, b"tEXt", b"ab"))
-    assert whole.without_texts(bytes(8) + text + ihdr) == bytes(8) + ihdr
+    assert completeness.without_texts(bytes(8) + text + ihdr) == bytes(8) + ihdr

@@ -7,7 +7,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.errors import EmbedshiftError
-from embedshift.sources import ImageRef, Shard, images, note_roots
+from embedshift.sources import ImageRef, Shard, images, remember_roots
 from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.redraw import redraw
 from embedshift.store.shards import Failure, ShardRecord
@@ -27,7 +27,7 @@ def original_of(study, image_id):
 
 
 def test_views_maps_and_numbers_are_those_that_were_measured(study):
-    note_roots(study.info()["source"])
+    remember_roots(study.info()["source"])
     ids = sorted(study.reader().image_ids())[:2]
     found, missing = redraw(study.reader(), ids)
     assert missing == {}
@@ -78,7 +78,7 @@ def test_an_image_that_is_not_in_the_study_is_refused(study):
 def test_a_crop_is_that_of_the_encoder(tmp_path):
     """The shortest side is brought to 40 pixels before the middle is cut out: as Pillow does it step by step."""
     study = make_study(tmp_path / "study", 2, NAMES, with_pictures=True)
-    note_roots(study.info()["source"])
+    remember_roots(study.info()["source"])
     info = study.reader().info
     object.__setattr__(info, "identity", {**info.identity, "resize": "crop"})
     object.__setattr__(info.encoder, "shortest", 40)

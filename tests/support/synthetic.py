@@ -18,7 +18,7 @@ from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.views import view_seed
 from embedshift.encoders import TITLES
 from embedshift.registry import questions
-from embedshift.sources import note_roots
+from embedshift.sources import remember_roots
 from embedshift.sources.images import pixels_hash
 from embedshift.statistics.summary import PAPER_METRICS
 from embedshift.store.info import identity_hash, write_content
@@ -108,7 +108,7 @@ def make_study(
     (folder / "shards").mkdir(parents=True)
     if with_pictures:
         write_pictures(folder / "pictures", ids, seed)
-        note_roots({"kind": "folder", "root": str(folder / "pictures")})
+        remember_roots({"kind": "folder", "root": str(folder / "pictures")})
     metrics = (*PAPER_METRICS, *(LOOKS if looks else ()), *(TEXT_METRICS if text else ()))
     metrics += STRENGTH_METRICS if graded else ()
     lists: dict[str, int | None] = {"pairwise": None, **dict.fromkeys(LAYER_COLUMNS if layers else (), layers)}

@@ -51,7 +51,7 @@ class Bench:
 
     def encode(self, views: Pixels) -> EncoderOutput:
         """Encodes views uint8 `[B, S, S, 3]`, one call at a time."""
-        with self._lock, self.spec.at_work(self.encoder):
+        with self._lock, self.spec.using_kernels(self.encoder):
             output = self.encoder(np.ascontiguousarray(views))  # a view may be a mirrored look at other pixels
         if not np.isfinite(output.embedding).all():
             raise EmbedshiftError(f"{self.title} gives no number for this image")

@@ -13,7 +13,7 @@ from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import StudyContext
 from embedshift.pipeline.study_plan import StudyPlan
-from embedshift.sources import passed_over
+from embedshift.sources import describe_skipped
 from embedshift.statistics.baselines import GROUPS, KEPT
 
 PROBE_IMAGES, PROBE_BATCHES = 4, 3
@@ -23,7 +23,7 @@ def estimate(study: StudyContext) -> Iterator[str]:
     """Yields lines with the images found, their views, the bytes to be written, and the expected time."""
     samples, plan, encoder = study.samples, study.plan, study.ready.encoder
     images, views, shards = len(samples), 1 + plan.views, len(study.shards)
-    yield f"images: {images:,}{passed_over(study.source.skipped)}"
+    yield f"images: {images:,}{describe_skipped(study.source.skipped)}"
     yield f"views: {views} per image, {images * views:,} in total, in {shards:,} {'shard' if shards == 1 else 'shards'}"
     yield f"disk space: about {_size(shard_bytes(encoder, plan, shards))} for shards, plus tables and figures"
     step = max(1, images // PROBE_IMAGES)

@@ -26,11 +26,11 @@ from embedshift.sources import (
     PairedSource,
     Shard,
     Source,
+    describe_skipped,
     inspect,
     named_variants,
     open_pairs,
     open_source,
-    passed_over,
     select,
     shuffle,
     split,
@@ -82,7 +82,7 @@ def prepared(
     measures = make_measures(config, suite, samples)
     spec = encoder_spec(config, encoder, measures, begun=None if out is None else begun_encoder(out))
     with ready(spec, config, compiled=False) as loaded:
-        spec = spec.chosen(loaded.encoder, len(samples) * views)
+        spec = spec.resolved(loaded.encoder, len(samples) * views)
         measures = loaded.prepare(measures)
         preprocess = preprocess_of(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
         suite.try_out(preprocess.size)
@@ -143,7 +143,7 @@ def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Ima
     source = open_source(config.images)
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
     if not samples:
-        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{passed_over(source.skipped)}")
+        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{describe_skipped(source.skipped)}")
     if config.pairs:
         source = open_pairs(source, samples, config.pairs, allow_missing=config.allow_missing)
         samples = source.samples

@@ -67,6 +67,6 @@ def ready(
     parts = {question.name: question.part("observe") for question in config.asked()}
     encoder = spec.load(device)
     compiling = spec.compiled(encoder) if compiled else contextlib.nullcontext()
-    with spec.at_work(encoder), spec.observed(encoder), compiling:
+    with spec.using_kernels(encoder), spec.observed(encoder), compiling:
         observers = {name: (part.OBSERVER if part else Observer)(spec, encoder) for name, part in parts.items()}
         yield ReadyEncoder(encoder, observers)

@@ -13,7 +13,7 @@ from embedshift.arrays import Pixels
 from embedshift.config import Resize
 from embedshift.errors import EmbedshiftError
 from embedshift.sources import jpeg
-from embedshift.sources.whole import holds_all_lines, shorter_webp, without_texts
+from embedshift.sources.completeness import holds_all_lines, shorter_webp, without_texts
 
 MAX_PIXELS = 100_000_000
 # Pixels that are converted at once.
@@ -32,7 +32,7 @@ def decode(data: bytes) -> Pixels:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pixels, orientation = _pixels(data)
-            if (less := shorter_webp(data)) and _loads(less):
+            if (shortened := shorter_webp(data)) and _loads(shortened):
                 raise EmbedshiftError("the image is damaged or ends early (a WebP whose end is zeros)")
         return _turned(pixels, orientation)
     except EmbedshiftError:
@@ -59,9 +59,9 @@ def upright_size(data: bytes) -> tuple[int, int] | None:
 def _pixels(data: bytes) -> tuple[Pixels, int]:
     """Returns the stored pixels `[H, W, 3]` and the EXIF orientation."""
     if data.startswith(b"\xff\xd8"):
-        seen = jpeg.inspected(data)
-        with _opened(jpeg.without_end(data, seen)) as image:
-            jpeg.load(image, data, seen)
+        structure = jpeg.read_structure(data)
+        with _opened(jpeg.without_end(data, structure)) as image:
+            jpeg.load(image, data, structure)
             return _rgb(image), _orientation(image)
     try:
         return _checked_pixels(data)
@@ -154,9 +154,9 @@ def _high_byte(values: NDArray[np.generic], transparent: int | None) -> Image.Im
 def pixels_hash(image: Pixels) -> str:
     """Returns a hash of an image's pixels, equal for exact copies in any file format."""
     step = -(-len(image) // HASHED_ROWS)
-    found = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    found.update(np.ascontiguousarray(image[::step]).data)
-    return found.hexdigest()
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image[::step]).data)
+    return digest.hexdigest()
 
 
 def resize(

@@ -20,7 +20,7 @@ _PADDING = b"\xff\x00" * 8
 
 
 @dataclass(frozen=True)
-class Jpeg:
+class JpegStructure:
     """Where a JPEG's scans end, and their number."""
 
     end: int
@@ -28,35 +28,35 @@ class Jpeg:
     scans: int
 
 
-def inspected(data: bytes) -> Jpeg:
-    """Reads the markers."""
+def read_structure(data: bytes) -> JpegStructure:
+    """Reads the markers; raises for a JPEG without its end or without some of its scans."""
     frame, scans = 0, 0
     missing: dict[int, list[int]] = {}
-    at = 2
+    position = 2
     for _ in range(_MOST_SEGMENTS):
-        found = _MARKER.search(data, at)
-        if found is None or (found.start() - at > _MOST_FILL and not scans):
+        match = _MARKER.search(data, position)
+        if match is None or (match.start() - position > _MOST_FILL and not scans):
             break
-        marker, at = found[1][0], found.end()
+        marker, position = match[1][0], match.end()
         if marker == _END:
             if frame in _COUNTED and any(map(any, missing.values())):
                 raise EmbedshiftError("the image is damaged or ends early (a JPEG without some of its scans)")
-            return Jpeg(found.start(), frame, scans)
-        length = int.from_bytes(data[at : at + 2], "big")
-        segment = data[at + 2 : at + length]
-        at += length
+            return JpegStructure(match.start(), frame, scans)
+        length = int.from_bytes(data[position : position + 2], "big")
+        segment = data[position + 2 : position + length]
+        position += length
         if marker in _FRAMES:
             frame = marker
             missing = {component: [1] * 64 for component in segment[6::3]}
         elif marker == _START_OF_SCAN:
             scans += 1
-            _bring(missing, segment, progressive=frame not in _SEQUENTIAL_OF_ANY_CODE)
+            _mark_received(missing, segment, progressive=frame not in _SEQUENTIAL_OF_ANY_CODE)
     else:
         raise EmbedshiftError(f"a JPEG of more than {_MOST_SEGMENTS:,} segments: save it again")
     raise EmbedshiftError("the image is damaged or ends early (a JPEG without its end)")
 
 
-def load(image: ImageFile.ImageFile, data: bytes, jpeg: Jpeg) -> None:
+def load(image: ImageFile.ImageFile, data: bytes, jpeg: JpegStructure) -> None:
     """Loads the pixels, and checks that the last scan reaches the last block."""
     if jpeg.frame not in _HUFFMAN or _is_plain(jpeg):
         image.load()
@@ -79,17 +79,17 @@ def load(image: ImageFile.ImageFile, data: bytes, jpeg: Jpeg) -> None:
     image.load_end()
 
 
-def without_end(data: bytes, jpeg: Jpeg) -> bytes:
+def without_end(data: bytes, jpeg: JpegStructure) -> bytes:
     """Returns the bytes for Pillow: without the end marker for one scan, so that it fails on missing blocks."""
     return data[: jpeg.end] + _PADDING if _is_plain(jpeg) else data
 
 
-def _is_plain(jpeg: Jpeg) -> bool:
+def _is_plain(jpeg: JpegStructure) -> bool:
     """Returns whether lines can be decoded before the end is read."""
     return jpeg.scans == 1 and jpeg.frame in _SEQUENTIAL
 
 
-def _bring(missing: dict[int, list[int]], header: bytes, *, progressive: bool) -> None:
+def _mark_received(missing: dict[int, list[int]], header: bytes, *, progressive: bool) -> None:
     """Notes which coefficient bits are still missing after a scan; a sequential frame brings all."""
     count = header[0] if header else 0
     if len(header) != 4 + 2 * count:

@@ -11,7 +11,7 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL, Suite, rebuild_suite
 from embedshift.augmentations.variant import purified_of
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
-from embedshift.sources import Roots, images, read_again, variant_again
+from embedshift.sources import Roots, image_reader, images, variant_reader
 from embedshift.store.info import StudyInfo
 from embedshift.store.reader import Reader
 
@@ -60,12 +60,12 @@ def iter_redrawn(
         yield from ((image_id, f"views of more than {LARGEST:,} pixels a side are not drawn") for image_id in image_ids)
         return
     try:
-        read = read_again(reader.source, reader.roots)
+        read = image_reader(reader.source, reader.roots)
     except EmbedshiftError as error:  # the archive is gone, or may not be read
         yield from ((image_id, reason(error)) for image_id in image_ids)
         return
     variant_readers = {
-        name: _variant_again(description, reader.roots)
+        name: _variant_reader(description, reader.roots)
         for name, description in reader.source.get("variants", {}).items()
     }
     for image_id in image_ids:
@@ -94,10 +94,10 @@ def _decoded(read: Read, image_id: str, info: StudyInfo, measured: Collection[st
         return cause(error)
 
 
-def _variant_again(described: Mapping[str, Any], roots: Roots) -> Read:
+def _variant_reader(described: Mapping[str, Any], roots: Roots) -> Read:
     """Returns a function that reads variants again; if all are gone, it raises for each."""
     try:
-        return variant_again(described, roots)
+        return variant_reader(described, roots)
     except EmbedshiftError as error:
         gone = error
 

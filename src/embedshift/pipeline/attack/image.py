@@ -12,11 +12,11 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations.purifiers import purifier
 from embedshift.augmentations.views import view_seed
 from embedshift.encoders.attack.budget import Budget
-from embedshift.encoders.attack.goal import Embed, Goal, reference_of
-from embedshift.encoders.attack.worst import worst
+from embedshift.encoders.attack.goal import Embed, Goal, reference_embedding
+from embedshift.encoders.attack.worst import worst_image
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.sources import ImageRef, images
-from embedshift.sources.attacked import FILE, ORIGINALS, AttackedImage, AttackedVariant, file_of, hash_of
+from embedshift.sources.attacked import FILE, ORIGINALS, AttackedImage, AttackedVariant, file_hash, variant_path
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure, write_atomically
 
@@ -53,8 +53,8 @@ class Attacker:
         return record is not None and all(self._holds(image_id, record, name) for name in names)
 
     def _attacked(self, image_id: str, original: Pixels, before: AttackedImage | None) -> AttackedImage:
-        file_of(self.folder, ORIGINALS, image_id)  # before any work, whether its id can be that of a file
-        reference = reference_of(self.embed, original if self.target is None else self.target)
+        variant_path(self.folder, ORIGINALS, image_id)  # before any work, whether its id can be that of a file
+        reference = reference_embedding(self.embed, original if self.target is None else self.target)
         pixels = images.pixels_hash(original)
         files, cosine, method = dict[str, str](), dict[str, float](), dict[str, str]()
         kept = before if before is not None and before.pixels == pixels else None
@@ -80,19 +80,21 @@ class Attacker:
         goal = Goal(self.embed, reference, self.target is not None, purify)
         if variant.kind == "control":
             picture = budget.random_signs(original, seed)
-            return picture, goal.cosine_of(picture), ""
-        result = worst(goal, original, budget, steps=self.steps, seed=seed)
+            return picture, goal.picture_cosine(picture), ""
+        result = worst_image(goal, original, budget, steps=self.steps, seed=seed)
         return result.picture, result.cosine, result.method
 
     def _write(self, variant: str, image_id: str, picture: Pixels) -> str:
         """Writes an image, uint8 `[S, S, 3]`, without loss; returns the hash of the file."""
-        path = file_of(self.folder, variant, image_id)
+        path = variant_path(self.folder, variant, image_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda hidden: Image.fromarray(picture).save(hidden, "PNG"))
-        return hash_of(path)
+        return file_hash(path)
 
     def _holds(self, image_id: str, record: AttackedImage, variant: str) -> bool:
-        return variant in record.files and record.files[variant] == hash_of(file_of(self.folder, variant, image_id))
+        return variant in record.files and record.files[variant] == file_hash(
+            variant_path(self.folder, variant, image_id)
+        )
 
 
 def delete_incomplete(folder: Path) -> None:

@@ -24,10 +24,18 @@ from embedshift.pipeline.attack.image import Attacker, delete_incomplete
 from embedshift.pipeline.draw import Clock, guarded, out_of_reach
 from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.plan import preprocess_of
-from embedshift.sources import ImageRef, Source, images, open_source, passed_over, select
-from embedshift.sources.attacked import FILE, ORIGINALS, Attack, AttackedImage, AttackedVariant, Failed, read_attack
+from embedshift.sources import ImageRef, Source, describe_skipped, images, open_source, select
+from embedshift.sources.attacked import (
+    FILE,
+    ORIGINALS,
+    Attack,
+    AttackedImage,
+    AttackedVariant,
+    FailedImage,
+    read_attack,
+)
 from embedshift.sources.base import IMAGE_BYTES, storable
-from embedshift.sources.pairs import by_stem, refuse_equal
+from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
 from embedshift.store.differences import differences
 from embedshift.store.lock import locked
 from embedshift.store.shards import Failure, write_atomically
@@ -123,7 +131,7 @@ def run_attack(
     return attack
 
 
-def _nothing_attacked(failures: Sequence[Failed]) -> EmbedshiftError:
+def _nothing_attacked(failures: Sequence[FailedImage]) -> EmbedshiftError:
     first = failures[0]
     return EmbedshiftError(
         f"no image could be attacked: all {len(failures)} failed, first {first.image_id}: {first.reason}"
@@ -146,7 +154,7 @@ def _has_changed(sample: ImageRef, original: Pixels | Failure, record: AttackedI
 
 def _with_result(attack: Attack, sample: ImageRef, result: AttackedImage | Failure) -> Attack:
     if isinstance(result, Failure):
-        return replace(attack, failures=(*attack.failures, Failed(**vars(result))))
+        return replace(attack, failures=(*attack.failures, FailedImage(**vars(result))))
     return replace(attack, images={**attack.images, sample.image_id: result})
 
 
@@ -165,8 +173,8 @@ def list_images(config: AttackConfig, out: Path) -> tuple[Source, list[ImageRef]
     source = open_source(config.images)
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
     if not samples:
-        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{passed_over(source.skipped)}")
-    refuse_equal("images", by_stem(samples), by_stem(samples))
+        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{describe_skipped(source.skipped)}")
+    refuse_duplicate_stems("images", by_stem(samples), by_stem(samples))
     root = source.description.get("root")
     if root is not None and Path(root).resolve() in (out.resolve(), (out / ORIGINALS).resolve()):
         raise UsageError(f"{out} is the folder of the images; choose another `out`")

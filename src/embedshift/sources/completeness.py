@@ -16,21 +16,21 @@ def shorter_webp(data: bytes) -> bytes | None:
     """Returns a still WebP without the last bytes of its data if these are zeros, as after a broken download."""
     if data[:4] + data[8:12] != b"RIFFWEBP":
         return None
-    at = 12
-    while at < len(data):
-        name, length = struct.unpack("<4sI", data[at : at + 8].ljust(8, b"\0"))
-        content = data[at + 8 : at + 8 + length]
+    offset = 12
+    while offset < len(data):
+        name, length = struct.unpack("<4sI", data[offset : offset + 8].ljust(8, b"\0"))
+        content = data[offset + 8 : offset + 8 + length]
         if name in (b"VP8 ", b"VP8L"):
-            less = content[: -_TAIL // 2]
-            head = b"RIFF" + struct.pack("<I", len(less) + 12) + b"WEBP" + name + struct.pack("<I", len(less))
-            return head + less if content[-_TAIL:] == bytes(_TAIL) else None
-        at += 8 + length + length % 2
+            shortened = content[: -_TAIL // 2]
+            head = b"RIFF" + struct.pack("<I", len(shortened) + 12) + b"WEBP" + name + struct.pack("<I", len(shortened))
+            return head + shortened if content[-_TAIL:] == bytes(_TAIL) else None
+        offset += 8 + length + length % 2
     return None
 
 
 def holds_all_lines(data: bytes) -> bool:
     """Returns whether a PNG's compressed data are as long as its header says; Pillow leaves missing lines black."""
-    lines, found, inflate = 0, 0, zlib.decompressobj()
+    lines, inflated, decompressor = 0, 0, zlib.decompressobj()
     for name, content in _chunks(data):
         if name == b"IHDR":
             width, height, depth, colour = struct.unpack(">IIBB", content[:10])
@@ -39,27 +39,27 @@ def holds_all_lines(data: bytes) -> bool:
             sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
             lines = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 < rows)
         elif name == b"IDAT":
-            while content and found < lines:
-                found += len(inflate.decompress(content, _AT_ONCE))
-                content = inflate.unconsumed_tail
-    return found >= lines
+            while content and inflated < lines:
+                inflated += len(decompressor.decompress(content, _AT_ONCE))
+                content = decompressor.unconsumed_tail
+    return inflated >= lines
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 8
-    while at < len(data):
-        length, name = struct.unpack(">I4s", data[at : at + 8].ljust(8, b"\0"))
-        yield name, data[at + 8 : at + 8 + length]
-        at += 12 + length
+    offset = 8
+    while offset < len(data):
+        length, name = struct.unpack(">I4s", data[offset : offset + 8].ljust(8, b"\0"))
+        yield name, data[offset + 8 : offset + 8 + length]
+        offset += 12 + length
 
 
 def without_texts(data: bytes) -> bytes:
     """Returns a PNG without its texts, which are not pixels; Pillow refuses texts of more than a megabyte."""
-    kept, at = [data[:8]], 8
-    while at < len(data):
-        length, name = struct.unpack(">I4s", data[at : at + 8].ljust(8, b"\0"))
-        end = at + 12 + length
+    chunks, offset = [data[:8]], 8
+    while offset < len(data):
+        length, name = struct.unpack(">I4s", data[offset : offset + 8].ljust(8, b"\0"))
+        end = offset + 12 + length
         if name not in _TEXTS:
-            kept.append(data[at:end])
-        at = end
-    return b"".join(kept)
+            chunks.append(data[offset:end])
+        offset = end
+    return b"".join(chunks)
