@@ -13,8 +13,8 @@ from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.engines import Job, Progress, find_engine, find_map
-from embedshift.engines.again import hashes_now, worth_again
-from embedshift.engines.job import workers_of
+from embedshift.engines.job import loader_count
+from embedshift.engines.retry import current_hashes, shards_to_retry
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.sources import ImageRef, Shard, remember_roots
@@ -178,8 +178,8 @@ def _encoder_record(study: StudyContext) -> EncoderRecord:
 
 def _again(study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
     """Returns the finished shards to measure again because failed images in them can now be read."""
-    workers = workers_of(study.config)
-    readable = worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
+    workers = loader_count(study.config)
+    readable = shards_to_retry(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
     for shard in study.shards:
         if shard.index in readable and (changed := _changed(study, out, done, shard.samples)):
             readable.remove(shard.index)
@@ -197,7 +197,7 @@ def _changed(
     """Returns the ids of measured images whose pixels have changed since."""
     measured = measured_pixels(out, done, [storable(sample.image_id) for sample in samples])
     looked = [sample for sample in samples if storable(sample.image_id) in measured]
-    now = hashes_now(looked, study.source, study.plan, workers=workers_of(study.config)) if looked else {}
+    now = current_hashes(looked, study.source, study.plan, workers=loader_count(study.config)) if looked else {}
     return sorted(name for name, pixels in now.items() if pixels != measured[name])
 
 

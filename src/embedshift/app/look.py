@@ -12,7 +12,7 @@ from embedshift.config import Resize
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError
-from embedshift.pipeline.plan import preprocess_of
+from embedshift.pipeline.plan import encoder_preprocess
 from embedshift.registry import METRICS
 from embedshift.sources import images
 from embedshift.statistics.baselines import Baseline, relative_shift
@@ -59,7 +59,7 @@ class Bench:
 
     def resized(self, image: Pixels) -> Pixels:
         """An image uint8 `[H, W, 3]` as the encoder takes it, `[S, S, 3]`."""
-        how = preprocess_of(self.encoder, EncoderInfo.of(self.encoder).preprocess)
+        how = encoder_preprocess(self.encoder, EncoderInfo.of(self.encoder).preprocess)
         return images.resize(image, how.size, self.resize, shortest=how.shortest, resample=how.resample)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from embedshift.config.machine import cores
 from embedshift.encoders.base import Encoder, EncoderInfo
-from embedshift.engines.job import workers_of
+from embedshift.engines.job import loader_count
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.drawn import DrawnImage
@@ -77,7 +77,7 @@ def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> flo
 
 def _pace(encoding: float, drawing: float, plan: StudyPlan, encoder: Encoder) -> float:
     """Returns seconds per image with loaders beside the encoder, limited by the slowest of both and shared cores."""
-    workers = workers_of(plan.config)
+    workers = loader_count(plan.config)
     if not workers:
         return encoding + drawing
     on_cores = str(EncoderInfo.of(encoder).device or "cpu").startswith("cpu")

@@ -135,7 +135,7 @@ class _ShardInProgress:
         self.clock.restart()
         table = with_sums(self._rows.table(), {name: sums.close() for name, sums in self._sums.items()})
         self.clock.lap("measure")
-        order = {storable(sample.image_id): place for place, sample in enumerate(self._shard.samples)}
+        order = {storable(sample.image_id): position for position, sample in enumerate(self._shard.samples)}
         record = ShardRecord(
             self._shard.index,
             self._plan.config_hash,

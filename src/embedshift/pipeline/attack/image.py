@@ -41,7 +41,7 @@ class Attacker:
     def attack(self, sample: ImageRef, original: Pixels, before: AttackedImage | None) -> AttackedImage | Failure:
         """Stores the original and its variants."""
         try:
-            return self._attacked(sample.image_id, original, before)
+            return self._attack(sample.image_id, original, before)
         except EmbedshiftError as error:
             if "cannot be written" in str(error):
                 raise
@@ -52,18 +52,18 @@ class Attacker:
         names = [ORIGINALS, *(variant.name for variant in self.variants)]
         return record is not None and all(self._holds(image_id, record, name) for name in names)
 
-    def _attacked(self, image_id: str, original: Pixels, before: AttackedImage | None) -> AttackedImage:
+    def _attack(self, image_id: str, original: Pixels, before: AttackedImage | None) -> AttackedImage:
         variant_path(self.folder, ORIGINALS, image_id)  # before any work, whether its id can be that of a file
         reference = reference_embedding(self.embed, original if self.target is None else self.target)
         pixels = images.pixels_hash(original)
         files, cosine, method = dict[str, str](), dict[str, float](), dict[str, str]()
-        kept = before if before is not None and before.pixels == pixels else None
-        if kept is not None:  # folders that are not asked for this time too
-            files, cosine, method = dict(kept.files), dict(kept.cosine), dict(kept.method)
+        earlier = before if before is not None and before.pixels == pixels else None
+        if earlier is not None:  # folders that are not asked for this time too
+            files, cosine, method = dict(earlier.files), dict(earlier.cosine), dict(earlier.method)
         files[ORIGINALS] = self._write(ORIGINALS, image_id, original)
         for variant in self.variants:
             name = variant.name
-            if kept is not None and self._holds(image_id, kept, name):
+            if earlier is not None and self._holds(image_id, earlier, name):
                 continue
             picture, cosine[name], best = self._picture(image_id, original, reference, variant)
             method |= {name: best} if best else {}
