@@ -40,7 +40,6 @@ class LayerTap:
         return layers
 
     def remove(self) -> None:
-        """Removes the hooks from the blocks."""
         for handle in self._handles:
             handle.remove()
 

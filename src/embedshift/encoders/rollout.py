@@ -49,7 +49,6 @@ class RolloutTap:
         return torch.einsum("bt,bts->bs", pooling, rolled)
 
     def remove(self) -> None:
-        """Removes the hooks from the blocks."""
         self._begins.remove()
         for tap in self._taps:
             tap.remove()

@@ -25,7 +25,6 @@ def load_timm(
     size: int | None = None,
     embedding: str | None = None,
 ) -> ModuleEncoder:
-    """Loads a timm model."""
     chosen = TIMM.choose(embedding)
     timm = library("timm")
     _check_name(timm, model)

@@ -11,7 +11,6 @@ __all__ = ["Engine", "Job", "Progress", "Result", "find_engine", "find_map"]
 
 
 def find_engine(name: str) -> Engine:
-    """Returns the engine with this name."""
     if name == "ray":
         from embedshift.engines.ray import run_ray
 

@@ -27,7 +27,6 @@ class Job:
 
     @property
     def config(self) -> StudyConfig:
-        """The settings."""
         return self.plan.config
 
     @property

@@ -50,8 +50,6 @@ _ONE_FORK = threading.Lock()
 
 @dataclass(frozen=True)
 class Images:
-    """Images to draw."""
-
     samples: Sequence[ImageRef]
     source: Source
     plan: StudyPlan
@@ -192,7 +190,6 @@ def receive(pipe: "Connection[Any, Any]") -> Any:
 
 
 def _serve(pipe: "Connection[ImageResult, tuple[int, int | None]]", images: Images, slots: ViewSlots) -> None:
-    """Runs a loader."""
     threadpool_limits(1)  # the other cores are those of other loaders, and of the encoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends its loaders
     parent = os.getppid()

@@ -59,7 +59,6 @@ class StudyContext:
 
     @property
     def samples(self) -> list[ImageRef]:
-        """All images, in order."""
         return [sample for shard in self.shards for sample in shard.samples]
 
 

@@ -55,7 +55,6 @@ class Rows:
         return len(self._images)
 
     def add(self, image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values]) -> None:
-        """Adds an image and its measurements."""
         everything = self._plan.config.store == "all"
         if output.attention is not None and (everything or not self._maps):
             # One map for figures in a study without vectors; more maps would dominate its size.
@@ -66,7 +65,6 @@ class Rows:
         self._values.append(values)
 
     def table(self) -> pa.Table:
-        """Returns all rows."""
         if not self._images:
             return self._schema.empty_table()
         made: dict[str, Callable[[], pa.Array]] = self._names() | {

@@ -95,7 +95,6 @@ class _ShardInProgress:
         return image.views
 
     def start(self, encoder: BatchEncoder, views: Sequence[Pixels], *, is_last: bool = False) -> _Batch:
-        """Gives a batch to the encoder."""
         self.clock.restart()
         started = encoder.start(views) if views else None
         self.clock.lap("encode")

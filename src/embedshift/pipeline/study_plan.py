@@ -28,7 +28,6 @@ class StudyPlan(Plan):
 
 
 def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[ImageRef]) -> tuple[Measure, ...]:
-    """Returns the measures of the study's questions, in order."""
     switches = StudySwitches(config, suite, samples, asked_metrics(config.metrics))
     parts = [question.part("measure") for question in config.asked()]
     return tuple(part.MEASURE(switches) for part in parts if part is not None)
@@ -42,5 +41,4 @@ def study_metrics(config: StudyConfig, measures: Sequence[Measure]) -> tuple[str
 
 
 def list_columns(measures: Sequence[Measure], probe: EncoderOutput | None) -> tuple[Column, ...]:
-    """Returns the list columns of the rows."""
     return tuple(column for measure in measures for column in measure.columns(probe))

@@ -23,8 +23,6 @@ _AT_ONCE, _THREADS = 1024, 4
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """The variants of one name."""
-
     bytes_hash: str
     count: int
     missing: int

@@ -24,8 +24,6 @@ GALLERY = "gallery:"
 
 @dataclass(frozen=True)
 class ImageNaming:
-    """The names that a report shows."""
-
     source: Mapping[str, Any]
     pictures: bool = True
 

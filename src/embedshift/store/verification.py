@@ -44,11 +44,9 @@ class Verification:
 
     @property
     def damaged(self) -> list[Finding]:
-        """The findings with a problem."""
         return [finding for finding in self.findings if finding.problem]
 
     def to_dict(self) -> Json:
-        """Returns the fields as a dict, ready for JSON."""
         return {
             "study": str(self.folder),
             "whole": not self.damaged,

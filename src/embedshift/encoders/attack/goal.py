@@ -16,8 +16,6 @@ Purify = Callable[[Pixels], Pixels]
 
 @dataclass(frozen=True)
 class Goal:
-    """The goal of an attack."""
-
     embed: Embed
     reference: Tensor
     towards: bool = False

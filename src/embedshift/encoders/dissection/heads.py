@@ -42,7 +42,6 @@ class HeadsTap:
         return packed
 
     def remove(self) -> None:
-        """Removes the hooks from the blocks."""
         for stop in self._stops:
             stop()
 

@@ -29,8 +29,6 @@ _HIDDEN = re.compile(rf"\.(.+\.png|{re.escape(FILE)})\.\d+")
 
 @dataclass(frozen=True)
 class Attacker:
-    """Attacks images, one after the other."""
-
     embed: Embed
     target: Pixels | None
     steps: int
