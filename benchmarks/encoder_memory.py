@@ -36,7 +36,7 @@ def sizes() -> None:
     import transformers
 
     from embedshift.encoders import FAMILIES
-    from embedshift.encoders.huggingface import _without
+    from embedshift.encoders.huggingface import _class_without
 
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     print(f"{'family':36} {'embedding':11} {'vision part':>12} {'float32':>9} {'whole':>9}")
@@ -48,7 +48,7 @@ def sizes() -> None:
         with torch.device("meta"):
             whole = _count(loader._from_config(config))
             for embedding in family.embeddings:
-                part = _count(_without(loader, family.drop + embedding.drop)._from_config(config))
+                part = _count(_class_without(loader, family.drop + embedding.drop)._from_config(config))
                 numbers = f"{part / 1e6:10.1f} M {part * 4e-9:6.2f} GB {whole / 1e6:7.0f} M"
                 print(f"{family.title:36} {embedding.name:11} {numbers}")
 

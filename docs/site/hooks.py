@@ -151,10 +151,10 @@ def questions() -> Iterator[str]:
 
 def tables() -> Iterator[str]:
     """Every table of the questions as a method of `Study`, with what it holds and the settings it takes."""
-    from embedshift.store.table import known_tables
+    from embedshift.store.table import installed_tables
 
     rows = []
-    for name, (question, table) in known_tables().items():
+    for name, (question, table) in installed_tables().items():
         fields = [] if question.choices is None else dataclasses.fields(question.choices)
         rows.append((f"`{name}()`", table.doc, ", ".join(f"`{field.name}`" for field in fields) or "–"))
     yield from _table(("method", "what it returns", "settings"), rows)

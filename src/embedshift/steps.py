@@ -13,21 +13,21 @@ from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.engines import Job, Progress, find_engine, find_map
-from embedshift.engines.again import hashes_now, worth_again
-from embedshift.engines.job import workers_of
+from embedshift.engines.job import loader_count
+from embedshift.engines.retry import current_hashes, shards_to_retry
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.prepare import StudyContext, prepared
-from embedshift.sources import ImageRef, Shard, note_roots
+from embedshift.sources import ImageRef, Shard, remember_roots
 from embedshift.sources.base import storable
 from embedshift.store import folder, shards
-from embedshift.store.changed import later, measured_pixels
+from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.forked import refuse_fork
 from embedshift.store.info import Counts, EncoderRecord, StudyInfo, read_info
 from embedshift.store.lock import locked
-from embedshift.store.parts import checksums_of
+from embedshift.store.parts import shard_checksums
 from embedshift.store.reader import Reader
-from embedshift.store.table_files import Written
+from embedshift.store.table_files import WrittenFiles
 from embedshift.store.tables import write_tables
 from embedshift.store.writer import ShardWriter
 
@@ -62,7 +62,7 @@ def run_study(
     refuse_fork()
     with prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
-        note_roots(study.source.description, [sample.location for sample in study.samples])
+        remember_roots(study.source.description, [sample.location for sample in study.samples])
         done = folder.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
         finished = len(done) == len(study.shards) and Reader(out).is_complete()
         if retry_failed or not finished:
@@ -70,7 +70,7 @@ def run_study(
                 del done[index]
         pending = [shard for shard in study.shards if shard.index not in done]
         complete = finished and not pending
-        if changed := _changed_images(study, out, done, later(study.shards, done)):
+        if changed := _changed_images(study, out, done, changed_images(study.shards, done)):
             log.warning(
                 "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels",
                 len(changed), changed[0],
@@ -108,7 +108,7 @@ def run_study(
 
 
 def study_info(
-    study: StudyContext, out: Path, records: Sequence[shards.ShardRecord], tables: Written, *, complete: bool
+    study: StudyContext, out: Path, records: Sequence[shards.ShardRecord], tables: WrittenFiles, *, complete: bool
 ) -> StudyInfo:
     """Returns the content of study.json for a study, its finished shards and its tables."""
     config, plan = study.config, study.plan
@@ -139,18 +139,18 @@ def study_info(
         ),
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
         versions={name: importlib.metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
-        files=checksums_of(shards.shard_path(out, record.index) for record in records) | tables.files,
+        files=shard_checksums(shards.shard_path(out, record.index) for record in records) | tables.files,
         tables=tables.tables,
     )
 
 
-def _recorded_tables(out: Path) -> Written:
+def _recorded_tables(out: Path) -> WrittenFiles:
     """Returns what study.json records of the tables of an earlier run, some of which may be kept."""
     if not Reader(out).exists():
-        return Written()
+        return WrittenFiles()
     info = read_info(out)
     files = {name: checksum for name, checksum in info.files.items() if name.startswith("tables/")}
-    return Written(files, dict(info.tables))
+    return WrittenFiles(files, dict(info.tables))
 
 
 def _encoder_record(study: StudyContext) -> EncoderRecord:
@@ -180,8 +180,8 @@ def _shards_to_retry(
     study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool
 ) -> set[int]:
     """Returns the finished shards to measure again because failed images in them can now be read."""
-    workers = workers_of(study.config)
-    readable = worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
+    workers = loader_count(study.config)
+    readable = shards_to_retry(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
     for shard in study.shards:
         if shard.index in readable and (changed := _changed_images(study, out, done, shard.samples)):
             readable.remove(shard.index)
@@ -199,7 +199,7 @@ def _changed_images(
     """Returns the ids of measured images whose pixels have changed since."""
     measured = measured_pixels(out, done, [storable(sample.image_id) for sample in samples])
     candidates = [sample for sample in samples if storable(sample.image_id) in measured]
-    now = hashes_now(candidates, study.source, study.plan, workers=workers_of(study.config)) if candidates else {}
+    now = current_hashes(candidates, study.source, study.plan, workers=loader_count(study.config)) if candidates else {}
     return sorted(name for name, pixels in now.items() if pixels != measured[name])
 
 

@@ -36,7 +36,7 @@ def test_whole_levels_are_inside(budget):
             found = budget.rounded(original + reach * budget.radius * away / size, original)
             assert found.dtype == np.uint8
             assert inside(found, original, budget)
-            assert budget.size(found, original) <= budget.eps
+            assert budget.distance(found, original) <= budget.eps
 
 
 def test_rounding_alone_would_leave_an_l2_ball():
@@ -47,7 +47,7 @@ def test_rounding_alone_would_leave_an_l2_ball():
     lifted = 1.02 * budget.radius * away / np.linalg.norm(away)
     assert not inside(np.rint(np.clip(original + lifted, 0, 255)).astype(np.uint8), original, budget)
     found = budget.rounded(original + lifted, original)
-    assert budget.size(found, original) > 0.9 * budget.eps, "no more is given up than must be"
+    assert budget.distance(found, original) > 0.9 * budget.eps, "no more is given up than must be"
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=NAMES)
@@ -74,7 +74,7 @@ def test_random_signs_use_the_budget_up(budget):
     assert inside(found, original, budget)
     if budget.eps not in (255, 30.0):  # there the range of colours ends first
         wanted = budget.eps if budget.norm == "linf" else math.floor((255 * budget.eps) ** 2) ** 0.5 / 255
-        assert budget.size(found, original) == pytest.approx(wanted, rel=0.02)
+        assert budget.distance(found, original) == pytest.approx(wanted, rel=0.02)
     ups, downs = (found > original).sum(), (found < original).sum()
     assert abs(int(ups) - int(downs)) < 5 * math.sqrt(max(1, ups + downs))
     assert np.array_equal(found, budget.random_signs(original, 3))

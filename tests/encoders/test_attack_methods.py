@@ -9,8 +9,8 @@ import torch
 from embedshift.augmentations.purifiers import purifier
 from embedshift.encoders.attack.budget import Budget
 from embedshift.encoders.attack.descent import REACH, apgd, checkpoints, pgd, value_and_gradient
-from embedshift.encoders.attack.goal import Goal, as_pixels, reference_of
-from embedshift.encoders.attack.worst import worst
+from embedshift.encoders.attack.goal import Goal, as_pixels, reference_embedding
+from embedshift.encoders.attack.worst import worst_image
 from embedshift.errors import EmbedshiftError
 
 BUDGETS = [Budget("linf", 4), Budget("linf", 30), Budget("l2", 0.05), Budget("l2", 0.5)]
@@ -140,7 +140,7 @@ def picture(seed):
 
 def test_the_cosine_to_itself_has_no_gradient_but_a_random_start_has():
     image = picture(0)
-    goal = Goal(embed, reference_of(embed, image))
+    goal = Goal(embed, reference_embedding(embed, image))
     _, there = value_and_gradient(goal.loss, as_pixels(image))
     _, near = value_and_gradient(goal.loss, Budget("linf", 4).start(as_pixels(image), 0))
     assert float(there.abs().max()) < 1e-3 * float(near.abs().max())
@@ -149,30 +149,30 @@ def test_the_cosine_to_itself_has_no_gradient_but_a_random_start_has():
 def test_gradients_pass_a_purifier_as_if_it_changed_nothing():
     image, other = picture(0), picture(1)
     purify = purifier("bits:3")
-    goal = Goal(embed, reference_of(embed, other), purify=purify)
+    goal = Goal(embed, reference_embedding(embed, other), purify=purify)
     value, gradient = value_and_gradient(goal.loss, as_pixels(image))
-    plain = Goal(embed, reference_of(embed, other))
+    plain = Goal(embed, reference_embedding(embed, other))
     there, straight = value_and_gradient(plain.loss, as_pixels(purify(image)))
     assert value == pytest.approx(there, abs=1e-6)
     torch.testing.assert_close(gradient, straight)
-    assert value != pytest.approx(plain.cosine_of(image), abs=1e-4)
+    assert value != pytest.approx(plain.picture_cosine(image), abs=1e-4)
 
 
 def test_the_better_of_both_is_kept_and_towards_turns_the_sign():
     image, other = picture(0), picture(1)
     for towards, reference in ((False, image), (True, other)):
-        goal = Goal(embed, reference_of(embed, reference), towards=towards)
-        found = worst(goal, image, Budget("linf", 8), steps=10, seed=0)
-        assert found.cosine == pytest.approx(goal.cosine_of(found.picture))
+        goal = Goal(embed, reference_embedding(embed, reference), towards=towards)
+        found = worst_image(goal, image, Budget("linf", 8), steps=10, seed=0)
+        assert found.cosine == pytest.approx(goal.picture_cosine(found.picture))
         each = []
         for method in (pgd, apgd):
             start, middle = Budget("linf", 8).start(as_pixels(image), 0), as_pixels(image)
             pixels = method(goal.loss, start, middle, Budget("linf", 8), 10)[0].permute(1, 2, 0).numpy()
-            each.append(goal.cosine_of(Budget("linf", 8).rounded(pixels, image)))
+            each.append(goal.picture_cosine(Budget("linf", 8).rounded(pixels, image)))
         assert found.cosine == pytest.approx(max(each) if towards else min(each))
 
 
 @pytest.mark.parametrize("broken", [lambda pixels: pixels.flatten(1) * 0, lambda pixels: pixels.flatten(1) / 0])
 def test_an_embedding_without_direction_is_no_reference(broken):
     with pytest.raises(EmbedshiftError, match="its embedding is zero or not finite"):
-        reference_of(broken, picture(0))
+        reference_embedding(broken, picture(0))

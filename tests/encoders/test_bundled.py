@@ -109,4 +109,4 @@ def test_without_a_home_folder_it_is_made_for_one_run(monkeypatch, tmp_path):
     monkeypatch.setattr(
         Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("Could not determine home directory."))
     )
-    assert bundled._kept() is None
+    assert bundled._cached_checkpoint() is None

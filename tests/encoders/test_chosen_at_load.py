@@ -117,7 +117,7 @@ def test_the_kernels_of_a_study_are_used_inside_it_alone(monkeypatch, caplog):
     spec = EncoderSpec(model="small", given=small, kernels=("products",))
     products, product = [], kernels._product
     monkeypatch.setattr(kernels, "_product", lambda *given: products.append(1) or product(*given))
-    with spec.at_work(small):
+    with spec.using_kernels(small):
         np.testing.assert_allclose(small(VIEWS).embedding, plain, atol=1e-5)
         assert small.kernels == ("products",)
     assert len(products) == 2 * 6 + 1
@@ -144,11 +144,11 @@ def test_a_process_that_gets_the_specification_computes_alike(monkeypatch):
     set_speeds(monkeypatch)
     small = encoder(precision="auto")
     spec = EncoderSpec(model="small", given=small)
-    with spec.at_work(small):
-        spec = spec.chosen(small, MANY)
+    with spec.using_kernels(small):
+        spec = spec.resolved(small, MANY)
         assert (spec.precision, spec.kernels) == ("bfloat16", ("products",))
         sent = pickle.loads(pickle.dumps(spec))
-        with sent.at_work(sent.given):
+        with sent.using_kernels(sent.given):
             assert sent.given.kernels == ("products",)
             np.testing.assert_array_equal(sent.given(VIEWS).embedding, small(VIEWS).embedding)
         np.testing.assert_allclose(copy.deepcopy(small)(VIEWS).embedding, small(VIEWS).embedding, atol=0.02)

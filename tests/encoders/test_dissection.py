@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from embedshift import load_encoder
 from embedshift.encoders.dissection.anatomy import Anatomy
-from embedshift.encoders.dissection.heads import unpacked
+from embedshift.encoders.dissection.heads import unpack
 from embedshift.encoders.dissection.secant import SecantAttention, pull_back
-from embedshift.encoders.dissection.split import HeadContributions, parts_of, split
+from embedshift.encoders.dissection.split import HeadContributions, block_parts, split
 from embedshift.encoders.layers import LayerTap  # noqa: F401 - adds itself to the observations
 from embedshift.errors import UsageError
 from support import models
@@ -49,7 +49,7 @@ def as_pixels(views: np.ndarray) -> Tensor:
 
 def split_of(encoder, views: np.ndarray) -> HeadContributions:
     anatomy = Anatomy(encoder.tower)
-    return split(anatomy, parts_of(anatomy, as_pixels(views[:1])), parts_of(anatomy, as_pixels(views[1:])))
+    return split(anatomy, block_parts(anatomy, as_pixels(views[:1])), block_parts(anatomy, as_pixels(views[1:])))
 
 
 def check_exact(encoder) -> None:
@@ -68,7 +68,7 @@ def check_exact(encoder) -> None:
     anatomy = Anatomy(encoder.tower)
     assert bool(kept.shape[1]) == anatomy.readout.first_only
     if kept.shape[1]:
-        again = split(anatomy, unpacked(anatomy, kept[:1]), unpacked(anatomy, kept[1:]))
+        again = split(anatomy, unpack(anatomy, kept[:1]), unpack(anatomy, kept[1:]))
         torch.testing.assert_close(again.heads, found.heads, rtol=0, atol=1e-5)
         torch.testing.assert_close(again.mlps, found.mlps, rtol=0, atol=1e-5)
 
@@ -136,10 +136,10 @@ def test_a_head_that_is_switched_off_in_the_views_pass_is_named(tmp_path: Path):
             heads[..., off] = 0  # as with output weights of zero
             return (heads,)
 
-        original = parts_of(anatomy, pixels)
+        original = block_parts(anatomy, pixels)
         block = anatomy.readout.blocks[layer]
         handle = block.get_submodule("attention.o_proj").register_forward_pre_hook(switch_off)
-        view = parts_of(anatomy, pixels)
+        view = block_parts(anatomy, pixels)
         handle.remove()
         found = split(anatomy, original, view)
         assert float(found.total) == pytest.approx(1, abs=1e-4)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from embedshift import load_encoder
 from embedshift.encoders.dissection.anatomy import Anatomy
-from embedshift.encoders.dissection.split import parts_of, split
-from embedshift.encoders.dissection.tokens import by_tokens
+from embedshift.encoders.dissection.split import block_parts, split
+from embedshift.encoders.dissection.tokens import token_contributions
 from support import models
 from support.family_models import CASES, save
 from support.heads_by_hand import norm_matrix, unit_matrix
@@ -37,8 +37,8 @@ def test_tokens_add_up_to_the_last_blocks_heads(kind: str, tmp_path: Path):
         folder = save(next(case for case in CASES if case.kind == kind), tmp_path / "model")
     encoder = load_encoder(str(folder))
     anatomy, pixels = Anatomy(encoder.tower), images(encoder)
-    whole = split(anatomy, parts_of(anatomy, pixels[:1]), parts_of(anatomy, pixels[1:]))
-    tokens = by_tokens(anatomy, pixels[:1], pixels[1:])
+    whole = split(anatomy, block_parts(anatomy, pixels[:1]), block_parts(anatomy, pixels[1:]))
+    tokens = token_contributions(anatomy, pixels[:1], pixels[1:])
     torch.testing.assert_close(
         (tokens.pattern + tokens.values).sum(dim=1), whole.heads[:, -1].sum(dim=1), rtol=0, atol=1e-5
     )
@@ -49,7 +49,7 @@ def test_tokens_add_up_to_the_last_blocks_heads(kind: str, tmp_path: Path):
 def test_tokens_equal_a_loop_over_the_librarys_eager_attention(dinov2: Path):
     encoder = load_encoder(str(dinov2))
     anatomy, pixels = Anatomy(encoder.tower), images(encoder)
-    found = by_tokens(anatomy, pixels[:1], pixels[1:2])
+    found = token_contributions(anatomy, pixels[:1], pixels[1:2])
     reference = next(case for case in CASES if case.kind == "dinov2").reference(dinov2).double()
     block, values, streams = reference.encoder.layer[-1], [], []
     block.attention.v_proj.register_forward_hook(lambda _m, _i, output: values.append(output[0].numpy()))

@@ -10,7 +10,7 @@ def test_taps_hear_what_a_block_calls():
     heard = []
 
     class Heard(Listener):
-        def heard(self, func, args, kwargs, result):
+        def on_call(self, func, args, kwargs, result):
             heard.append((func.__name__, tuple(result.shape)))
 
     block, taps = nn.Linear(3, 2), Taps()

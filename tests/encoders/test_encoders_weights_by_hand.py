@@ -18,7 +18,7 @@ def test_cast_weights():
 
 def test_cast_for_now():
     layer = nn.Linear(2, 2)
-    with weights.cast_for_now(layer, torch.bfloat16):
+    with weights.temporarily_cast(layer, torch.bfloat16):
         assert layer.weight.dtype == torch.bfloat16
     assert layer.weight.dtype == torch.float32
 

@@ -1,7 +1,7 @@
 """Small cases worked by hand."""
 
 from embedshift.engines import devices, ray
-from embedshift.engines import rooms as rooms_module
+from embedshift.engines import slots as slots_module
 
 
 def test_devices_device_names():
@@ -13,11 +13,11 @@ def test_ray_fit():
     assert ray._fit([{"CPU": 16.0, "GPU": 8.0}, {"CPU": 2.0}], gpus=1, workers=7) == (2, 8)
 
 
-def test_rooms_rooms():
-    rooms = rooms_module.Rooms(1, (2, 4, 4, 3))
-    place = rooms.take()
-    rooms.views(place)[:] = 7
-    views = rooms.lend(place)
-    assert (views.shape, int(views.max()), rooms.take()) == ((2, 4, 4, 3), 7, None)
+def test_slots():
+    slots = slots_module.ViewSlots(1, (2, 4, 4, 3))
+    slot = slots.take()
+    slots.views(slot)[:] = 7
+    views = slots.lend(slot)
+    assert (views.shape, int(views.max()), slots.take()) == ((2, 4, 4, 3), 7, None)
     del views
-    assert rooms.take() == 0
+    assert slots.take() == 0

@@ -195,7 +195,7 @@ def test_leaving_early_ends_a_loader_that_hangs(photos):
         suite = load_suite({"hang": lambda image, rng: hold_the_interpreter()})
         plan = dataclasses.replace(study.plan, suite=suite)
         with loaders._Loader(Images(study.samples, study.source, plan, draw_image)) as loader:
-            loader.ask(0)
+            loader.request(0)
             assert children() == [loader.process.pid]
     assert children() == []
 
@@ -212,7 +212,7 @@ def test_a_loader_that_is_killed_while_it_hands_over_is_one_that_has_ended(photo
         time.sleep(0.2)
         loader.process.kill()
         with pytest.raises(loaders.GONE):
-            loader._receive(loader._rooms, None)
+            loader._receive(loader._slots, None)
 
 
 def test_images_ahead_are_counted_by_their_bytes(photos):

@@ -9,7 +9,7 @@ import ray
 
 from embedshift import EmbedshiftError
 from embedshift.engines import cluster
-from embedshift.engines.cluster import over_cluster
+from embedshift.engines.cluster import cluster_map
 from embedshift.statistics import groups, sample
 from embedshift.statistics.layout import BLOCK
 from embedshift.store.reader import Reader
@@ -57,7 +57,7 @@ def local(folder):
 def by_cluster(folder):
     """The tables, and the process ids of those who computed a partial."""
     by = set()
-    with over_cluster() as over:
+    with cluster_map() as over:
 
         def noted(function, items):
             for process, found in over(functools.partial(with_process, function), items):
@@ -96,13 +96,13 @@ def test_other_shards_under_the_same_path_are_no_shards_of_the_study(tmp_path):
     study = make_study(tmp_path / "study", 20, ["noise"], shard_size=10, with_tables=False)
     group = Reader(study.folder).groups.items[0]
     revise_shard(study.folder, 1, lambda rows: rows, written=1.0)
-    found, problem = cluster._tried(lambda item: item.rows(), group)
+    found, problem = cluster._try(lambda item: item.rows(), group)
     assert found is None
     assert problem.startswith(f"{shard_path(study.folder, 1)}: the shard changed while the tables were being made")
 
 
 def test_what_this_process_cannot_do_either_is_said_as_without_a_cluster(folder):
-    with over_cluster() as over, pytest.raises(EmbedshiftError, match="not here either"):
+    with cluster_map() as over, pytest.raises(EmbedshiftError, match="not here either"):
         list(over(refuse, [1, 2]))
 
 

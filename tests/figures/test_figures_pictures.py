@@ -14,7 +14,7 @@ from scipy.ndimage import zoom
 import embedshift
 from embedshift.figures import save_figures
 from embedshift.questions.attention.figures import overlay
-from embedshift.sources import note_roots
+from embedshift.sources import remember_roots
 from support.synthetic import SIZE, make_study
 
 NAMES = ["noise", "blur", "horizontal_flip", "coarse_dropout"]
@@ -117,7 +117,7 @@ def test_images_are_drawn_by_the_seed(study):
 
 def test_figures_with_pictures_are_left_out_when_the_sources_are_gone(tmp_path, caplog):
     study = make_study(tmp_path / "study", 4, NAMES)
-    note_roots(study.reader().info.source)
+    remember_roots(study.reader().info.source)
     with caplog.at_level(logging.WARNING, logger="embedshift"):
         paths = save_figures(study.reader(), ["attention", "views", "l2_bars"], ["png"])
     assert [path.name for path in paths] == ["fig07_l2_bars.png"]

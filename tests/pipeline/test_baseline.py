@@ -166,7 +166,7 @@ def test_images_of_one_colour_and_one_image_have_no_scale(tmp_path):
 
 
 def test_pairs():
-    assert list(itertools.islice(baseline.pairs_of(5), 4)) == [(0, 1), (2, 3), (1, 2), (3, 4)]
-    assert sorted(baseline.pairs_of(7)) == sorted(itertools.combinations(range(7), 2))
-    assert baseline.pairs_wanted(1, 1) == 0
-    assert sum(baseline.pairs_wanted(size, 200) for size in (64, 64, 64, 8)) >= baseline.LEAST_PAIRS
+    assert list(itertools.islice(baseline.index_pairs(5), 4)) == [(0, 1), (2, 3), (1, 2), (3, 4)]
+    assert sorted(baseline.index_pairs(7)) == sorted(itertools.combinations(range(7), 2))
+    assert baseline.pair_count(1, 1) == 0
+    assert sum(baseline.pair_count(size, 200) for size in (64, 64, 64, 8)) >= baseline.LEAST_PAIRS

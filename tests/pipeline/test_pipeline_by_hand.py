@@ -14,7 +14,7 @@ def test_encoded_unusable():
 
 
 def test_baseline_pairs_wanted():
-    assert (baseline.pairs_wanted(64, 200), baseline.pairs_wanted(64, 1000000), baseline.pairs_wanted(20, 20)) == (
+    assert (baseline.pair_count(64, 200), baseline.pair_count(64, 1000000), baseline.pair_count(20, 20)) == (
         64,
         4,
         190,
@@ -22,7 +22,7 @@ def test_baseline_pairs_wanted():
 
 
 def test_baseline_pairs_of():
-    assert list(baseline.pairs_of(4))[:3] == [(0, 1), (2, 3), (1, 2)]
+    assert list(baseline.index_pairs(4))[:3] == [(0, 1), (2, 3), (1, 2)]
 
 
 def test_limit_time_limit():

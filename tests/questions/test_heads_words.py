@@ -8,9 +8,9 @@ import torch
 
 from embedshift import load_encoder
 from embedshift.encoders.dissection.anatomy import Anatomy
-from embedshift.encoders.dissection.linear import of_heads
+from embedshift.encoders.dissection.linear import head_matrices
 from embedshift.encoders.dissection.parts import Parts
-from embedshift.encoders.dissection.split import parts_of
+from embedshift.encoders.dissection.split import block_parts
 from embedshift.errors import UsageError
 from embedshift.questions.heads.textspan import covariances, textspan
 from embedshift.questions.heads.words import HeadMoments, WordSpace
@@ -48,11 +48,11 @@ def test_contributions_equal_the_librarys_own_weights(kind: str, tmp_path: Path)
     encoder, reference, named = load_encoder(str(folder)), case.reference(folder).double(), NAMED[kind]
     views = np.random.default_rng(1).integers(0, 256, (7, encoder.size, encoder.size, 3), np.uint8)
     anatomy = Anatomy(encoder.tower)
-    bases = torch.stack([torch.linalg.qr(each).R for each in of_heads(anatomy, (1, 2))]).float().numpy()
-    orthonormal = [torch.linalg.qr(each).Q.numpy() for each in of_heads(anatomy, (1, 2))]
+    bases = torch.stack([torch.linalg.qr(each).R for each in head_matrices(anatomy, (1, 2))]).float().numpy()
+    orthonormal = [torch.linalg.qr(each).Q.numpy() for each in head_matrices(anatomy, (1, 2))]
     sizes = [(24, 24)] * 3
     moments = HeadMoments(WordSpace(sizes, bases, np.zeros((2, 4, 0, 6))), with_texts=False)
-    parts = parts_of(anatomy, torch.from_numpy(views).permute(0, 3, 1, 2).float())
+    parts = block_parts(anatomy, torch.from_numpy(views).permute(0, 3, 1, 2).float())
     kept = torch.cat([torch.cat(_fields(each), dim=2) for each in parts], dim=2)
     for row in kept[:, 0].numpy():
         moments.add(None, _Output(row))
@@ -74,4 +74,4 @@ def _fields(parts: Parts) -> list[torch.Tensor]:
 def test_an_embedding_of_many_tokens_has_no_matrices(tmp_path: Path):
     encoder = load_encoder(str(make_open_clip(tmp_path / "model", layers=3, pool_type="avg")))
     with pytest.raises(UsageError, match="reads its embedding from more than one token"):
-        of_heads(Anatomy(encoder.tower), [2])
+        head_matrices(Anatomy(encoder.tower), [2])

@@ -13,7 +13,7 @@ from torch import nn
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.sources.attacked import AttackedVariant, attack_of, attack_record_of
+from embedshift.sources.attacked import AttackedVariant, attack_identity, read_attack_record
 from support.models import MEAN, SIZE, STD, pictures
 
 COUNT = 9
@@ -197,18 +197,20 @@ def test_names_of_others_are_escaped(adv, encoder, tmp_path):
 def test_a_foreign_study_is_refused_in_one_line():
     for told in ({"encoder": 3}, {"variants": {"a": {"norm": "linf", "eps": 0}}}, {"steps": []}):
         with pytest.raises(UsageError, match=r"attack\.json does not record what was attacked"):
-            attack_record_of(told)
+            read_attack_record(told)
 
 
 def test_only_what_lies_beside_its_originals_is_of_the_attack(adv, tmp_path):
     beside = {"mine": str(adv / "linf-8"), "other": str(tmp_path / "linf-8")}
-    assert attack_of([str(adv / "original")], beside)["variants"].keys() == {"mine"}, "by its folder, not its name"
-    assert attack_of([str(adv / "linf-8")], {"linf-2": str(adv / "linf-2")}) == {}
-    assert attack_of([str(adv / "original")], {"linf-8": str(tmp_path / "linf-8")}) == {}
-    assert attack_of(["s3://bucket/original"], {"linf-8": "s3://bucket/linf-8"}) == {}
-    assert attack_of([str(tmp_path)], {"linf-8": str(tmp_path / "linf-8")}) == {}
+    assert attack_identity([str(adv / "original")], beside)["variants"].keys() == {"mine"}, (
+        "by its folder, not its name"
+    )
+    assert attack_identity([str(adv / "linf-8")], {"linf-2": str(adv / "linf-2")}) == {}
+    assert attack_identity([str(adv / "original")], {"linf-8": str(tmp_path / "linf-8")}) == {}
+    assert attack_identity(["s3://bucket/original"], {"linf-8": "s3://bucket/linf-8"}) == {}
+    assert attack_identity([str(tmp_path)], {"linf-8": str(tmp_path / "linf-8")}) == {}
     for name in ("linf-8", "linf-8-through-bits-4", "control-linf-2"):
-        variant = attack_of([str(adv / "original")], {name: str(adv / name)})["variants"][name]
+        variant = attack_identity([str(adv / "original")], {name: str(adv / name)})["variants"][name]
         assert AttackedVariant(**variant).name == name
 
 

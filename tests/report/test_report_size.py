@@ -6,7 +6,7 @@ from PIL import Image
 
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.examples.extremes import extremes
-from embedshift.sources import note_roots
+from embedshift.sources import remember_roots
 from embedshift.sources.images import pixels_hash
 from embedshift.store.info import write_content
 from support.revised import revise_shard
@@ -39,7 +39,7 @@ def test_six_thousand_images_of_the_worst_kind(tmp_path):
                 shown[image_id] = pixels_hash(np.asarray(picture))
     for index in range(3):
         revise_shard(study.folder, index, lambda rows: as_if_measured(rows, shown))
-    note_roots(info["source"])
+    remember_roots(info["source"])
     path = study.report(formats=["svg"])
     assert path.stat().st_size <= LIMIT
     text = path.read_text()

@@ -134,7 +134,7 @@ def test_no_file_of_a_study_is_a_pickle(tmp_path):
 def test_the_bundled_model_is_kept_as_safetensors():
     from embedshift.encoders import bundled
 
-    folder = bundled._kept()
+    folder = bundled._cached_checkpoint()
     assert {path.name for path in folder.iterdir()} == {
         "config.json", "model.safetensors", "preprocessor_config.json"
     }  # fmt: skip

@@ -13,8 +13,8 @@ from embedshift import EmbedshiftError
 from embedshift.config import files, read_config
 from embedshift.config.files import read_file
 from embedshift.errors import UsageError
-from embedshift.sources import open_source, read_again, select
-from embedshift.sources.base import ImageRef, captions_of
+from embedshift.sources import image_reader, open_source, select
+from embedshift.sources.base import ImageRef, read_captions
 from support import fuzz
 
 SIZE = 40 * 2**30
@@ -59,7 +59,7 @@ def test_an_image_that_is_no_file_fails_alone(tmp_path, kind):
         with pytest.raises(EmbedshiftError, match=f"^{KINDS[kind]}, not a file$"):
             source.read(samples["a.jpg"])
     with pytest.raises(EmbedshiftError, match="not a file"):
-        read_again(open_source([str(tmp_path)]).description)("a.jpg")
+        image_reader(open_source([str(tmp_path)]).description)("a.jpg")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -174,7 +174,7 @@ def test_settings_nested_without_end_are_one_line(tmp_path, text):
 
 
 def test_a_caption_nested_without_end_is_none():
-    assert captions_of({"a.json": ("a", b"[" * 200_000), "b.json": ("b", b'{"caption": "x"}')}) == {"b": "x"}
+    assert read_captions({"a.json": ("a", b"[" * 200_000), "b.json": ("b", b'{"caption": "x"}')}) == {"b": "x"}
 
 
 def test_two_names_that_are_stored_as_one_are_refused(tmp_path):

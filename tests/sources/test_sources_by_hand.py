@@ -10,7 +10,19 @@ import pytest
 from PIL import Image
 
 from embedshift import errors, sources
-from embedshift.sources import attacked, base, folder, images, inspection, lists, order, parquet, roots, variants, whole
+from embedshift.sources import (
+    attacked,
+    base,
+    completeness,
+    folder,
+    images,
+    inspection,
+    lists,
+    order,
+    parquet,
+    roots,
+    variants,
+)
 from embedshift.sources.base import ImageRef
 
 
@@ -27,11 +39,11 @@ def test_attacked_attacked_variant():
 
 
 def test_attacked_file_of():
-    assert attacked.file_of(Path("adv"), "linf-4", "cats/tom.jpg").as_posix() == "adv/linf-4/cats/tom.png"
+    assert attacked.variant_path(Path("adv"), "linf-4", "cats/tom.jpg").as_posix() == "adv/linf-4/cats/tom.png"
 
 
 def test_attacked_attack_record_of():
-    assert attacked.attack_record_of({}) is None
+    assert attacked.read_attack_record({}) is None
 
 
 def test_base_stem():
@@ -43,7 +55,7 @@ def test_base_storable():
 
 
 def test_base_captions_of():
-    assert base.captions_of({"a.json": ("a", b'{"caption": "a cat"}'), "b.txt": ("b", b"a dog")}) == {
+    assert base.read_captions({"a.json": ("a", b'{"caption": "a cat"}'), "b.txt": ("b", b"a dog")}) == {
         "a": "a cat",
         "b": "a dog",
     }
@@ -57,7 +69,7 @@ def test_base_without_folders():
 
 
 def test_base_passed_over():
-    assert base.passed_over({".txt": 2, ".md": 1}) == " (skipped:  1 .md, 2 .txt)"
+    assert base.describe_skipped({".txt": 2, ".md": 1}) == " (skipped:  1 .md, 2 .txt)"
 
 
 def test_folder_folder_source():
@@ -107,7 +119,7 @@ def test_lists_expand():
 
 def test_lists_open_place():
     with pytest.raises(errors.EmbedshiftError, match="a device, not a file"):
-        lists.open_place("file:///dev/null")
+        lists.open_location("file:///dev/null")
 
 
 def test_lists_file_and_column():
@@ -154,6 +166,6 @@ def test_variants_named_variants():
     }
 
 
-def test_whole_without_texts():
+def test_completeness_without_texts():
     ihdr, text = (struct.pack(">I4sB4x", 1, b"IHDR", 0), struct.pack(">I4s2s4x", 2, b"tEXt", b"ab"))
-    assert whole.without_texts(bytes(8) + text + ihdr) == bytes(8) + ihdr
+    assert completeness.without_texts(bytes(8) + text + ihdr) == bytes(8) + ihdr

@@ -12,7 +12,7 @@ from embedshift.statistics import groups, sample
 from embedshift.statistics.groups import Groups, gather, grouped
 from embedshift.statistics.layout import BLOCK, metric_parts
 from embedshift.statistics.spread import spreads
-from embedshift.store.groups import groups_of
+from embedshift.store.groups import study_groups
 from embedshift.store.reader import Reader
 from embedshift.store.shards import Failure
 from embedshift.store.tables import make_tables
@@ -137,5 +137,5 @@ def test_a_study_of_many_groups_has_the_tables_of_one(tmp_path, monkeypatch):
 def test_a_study_without_images_has_no_group(tmp_path):
     lost = [Failure("one.png", "decode", "no picture")]
     study = make_study(tmp_path / "study", 0, NAMES, failures=lost, with_tables=False)
-    found = groups_of(Reader(study.folder).parts(), groups.map_here)
+    found = study_groups(Reader(study.folder).parts(), groups.map_here)
     assert (found.order.images, [*found.items]) == (0, [])

@@ -16,7 +16,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.store import checksum, shards
 from embedshift.store.checksum import Damaged, file_checksum, rows_checksum, with_checksum
 from embedshift.store.info import read_content, write_content
-from embedshift.store.parts import outcomes
+from embedshift.store.parts import read_parts
 from embedshift.store.shards import METADATA_KEY, SUMS_KEY, read_record, shard_path
 from support.revised import revise_embeddings, revise_shard
 from support.synthetic import make_study
@@ -84,7 +84,7 @@ def test_a_flip_in_a_shard_of_a_killed_run_is_seen_or_changes_nothing(unfinished
     seen = 0
     for changed in flipped(content, places, drawn):
         path.write_bytes(changed)
-        (part,) = outcomes([path], None)
+        (part,) = read_parts([path], None)
         if isinstance(part, Damaged):
             seen += 1
             continue

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from embedshift.errors import EmbedshiftError
-from embedshift.store.shards import write_whole
+from embedshift.store.shards import write_atomically
 from embedshift.store.table_files import write_table
 from support.synthetic import make_study
 
@@ -48,7 +48,7 @@ def test_every_way_of_writing_says_the_same(tmp_path):
         for write in (
             lambda: write_table(tmp_path / "file.csv", table),
             lambda: write_table(tmp_path / "file.parquet", table),
-            lambda: write_whole(tmp_path / "file", lambda path: path.write_text("x" * 5_000)),
+            lambda: write_atomically(tmp_path / "file", lambda path: path.write_text("x" * 5_000)),
         ):
             with pytest.raises(EmbedshiftError, match=r"file.*: cannot be written \(File too large\)"):
                 write()
@@ -60,18 +60,18 @@ def test_every_way_of_writing_says_the_same(tmp_path):
 def test_a_folder_that_is_a_file_is_one_line(tmp_path):
     (tmp_path / "tables").write_text("")
     with pytest.raises(EmbedshiftError, match=r"tables/a\.csv: cannot be written \((File exists|Not a directory)\)"):
-        write_whole(tmp_path / "tables" / "a.csv", lambda path: path.write_text("a"))
+        write_atomically(tmp_path / "tables" / "a.csv", lambda path: path.write_text("a"))
 
 
 def test_a_mistake_of_the_writer_is_not_taken_for_the_disk(tmp_path):
     with pytest.raises(ZeroDivisionError):
-        write_whole(tmp_path / "a.csv", lambda path: path.write_text(str(1 / 0)))
+        write_atomically(tmp_path / "a.csv", lambda path: path.write_text(str(1 / 0)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_link_in_the_place_of_the_hidden_file_is_not_followed(tmp_path):
     (tmp_path / "precious").write_text("years of work")
     (tmp_path / f".a.csv.{os.getpid()}").symlink_to(tmp_path / "precious")
-    write_whole(tmp_path / "a.csv", lambda path: path.write_text("a"))
+    write_atomically(tmp_path / "a.csv", lambda path: path.write_text("a"))
     assert (tmp_path / "precious").read_text() == "years of work"
     assert (tmp_path / "a.csv").read_text() == "a"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedshift.errors import EmbedshiftError
-from embedshift.store.info import hash_of, write_content
+from embedshift.store.info import identity_hash, write_content
 from embedshift.store.shards import shard_path
 from embedshift.store.tables import make_tables
 from embedshift.store.verification import verify
@@ -117,7 +117,7 @@ def test_any_value_of_the_identity_with_the_hash_of_it(made, study, data):
     content = study.info()
     ways = [("identity", *way) for way in places(content["identity"])]
     content = changed(content, data.draw(st.sampled_from(ways)), data.draw(VALUES), data.draw(st.booleans()))
-    assert hash_of(content["identity"])
+    assert identity_hash(content["identity"])
     say_identity(study.folder, content)
     use(study, made[1])
 

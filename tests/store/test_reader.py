@@ -13,7 +13,7 @@ from embedshift.registry import METRICS
 from embedshift.store.baselines import baselines, group_sizes
 from embedshift.store.info import read_info, write_content
 from embedshift.store.table import Table, tables_of
-from embedshift.store.table_files import record, table_path
+from embedshift.store.table_files import record_files, table_path
 from embedshift.study import Study
 from support.synthetic import make_study
 
@@ -61,7 +61,7 @@ def test_a_report_is_up_to_date_if_study_json_records_it(study):
     page = study.folder / "report.html"
     page.write_text("page")
     assert not study.reader().is_reported()
-    record(study.folder, {"report.html": "0" * 64})
+    record_files(study.folder, {"report.html": "0" * 64})
     assert study.reader().is_reported()
     page.unlink()
     page.mkdir()

@@ -7,8 +7,8 @@ from PIL import Image
 
 import embedshift
 from embedshift.errors import EmbedshiftError
-from embedshift.sources import ImageRef, Shard, images, note_roots
-from embedshift.store.changed import later, measured_pixels
+from embedshift.sources import ImageRef, Shard, images, remember_roots
+from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.redraw import redraw
 from embedshift.store.shards import Failure, ShardRecord
 from support.pairs import run_pairs, tiles, write_pairs
@@ -27,7 +27,7 @@ def original_of(study, image_id):
 
 
 def test_views_maps_and_numbers_are_those_that_were_measured(study):
-    note_roots(study.info()["source"])
+    remember_roots(study.info()["source"])
     ids = sorted(study.reader().image_ids())[:2]
     found, missing = redraw(study.reader(), ids)
     assert missing == {}
@@ -78,7 +78,7 @@ def test_an_image_that_is_not_in_the_study_is_refused(study):
 def test_a_crop_is_that_of_the_encoder(tmp_path):
     """The shortest side is brought to 40 pixels before the middle is cut out: as Pillow does it step by step."""
     study = make_study(tmp_path / "study", 2, NAMES, with_pictures=True)
-    note_roots(study.info()["source"])
+    remember_roots(study.info()["source"])
     info = study.reader().info
     object.__setattr__(info, "identity", {**info.identity, "resize": "crop"})
     object.__setattr__(info.encoder, "shortest", 40)
@@ -116,7 +116,7 @@ def test_only_files_that_the_system_changed_later_are_looked_at(tmp_path):
     time = path.stat().st_ctime
     for written, expected in ((time - 1, ["a.png"]), (time + 1, [])):
         record = ShardRecord(0, "", 3, (Failure("b", "read", ""),), 8, {}, written)
-        assert [each.image_id for each in later(cut, {0: record})] == expected
+        assert [each.image_id for each in changed_images(cut, {0: record})] == expected
 
 
 def test_pixels_that_were_measured(study):

@@ -10,7 +10,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.errors import EmbedshiftError
-from embedshift.sources import Roots, note_roots, read_again
+from embedshift.sources import Roots, image_reader, remember_roots
 from embedshift.sources.roots import state_file
 from embedshift.store.info import write_content
 from embedshift.store.redraw import redraw
@@ -57,9 +57,9 @@ def test_a_run_notes_its_roots_once(state, tmp_path):
 
 
 def test_roots_of_every_kind(state, tmp_path):
-    note_roots({"kind": "tar", "paths": ["/data/a.tar", "s3://bucket/b.tar/"], "variants": {"v": {"kind": "folder", "root": "/v", "paths": ["/v/list.txt"]}}})  # fmt: skip  # noqa: E501
-    note_roots({"kind": "parquet", "paths": ["/data/c.parquet#webp", "file:///data/d.parquet"]})
-    note_roots({"kind": "folder", "root": "/"})
+    remember_roots({"kind": "tar", "paths": ["/data/a.tar", "s3://bucket/b.tar/"], "variants": {"v": {"kind": "folder", "root": "/v", "paths": ["/v/list.txt"]}}})  # fmt: skip  # noqa: E501
+    remember_roots({"kind": "parquet", "paths": ["/data/c.parquet#webp", "file:///data/d.parquet"]})
+    remember_roots({"kind": "folder", "root": "/"})
     found = [json.loads(line) for line in state.read_text().splitlines()]
     assert found == ["/data/a.tar", "s3://bucket/b.tar", "/v", "/v/list.txt", "/data/c.parquet", "/data/d.parquet"]
 
@@ -73,12 +73,12 @@ def test_a_state_file_that_is_none_names_no_root(content, state):
 
 def test_a_state_folder_that_cannot_be_written_is_no_error(state, tmp_path, monkeypatch):
     (tmp_path / "state").write_text("")
-    note_roots({"kind": "folder", "root": "/data"})
+    remember_roots({"kind": "folder", "root": "/data"})
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert state_file() == tmp_path / "home" / ".local" / "state" / "embedshift" / "roots"
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # no home at all
-    note_roots({"kind": "folder", "root": "/data"})
+    remember_roots({"kind": "folder", "root": "/data"})
     assert Roots.allowed().places == ()
     assert not (tmp_path / "home").exists()
 
@@ -150,7 +150,7 @@ def test_links_and_ids_that_lead_out_of_a_root_are_refused(tmp_path):
     found, missing = redraw(study.reader(), ["a.png", "b.png"])
     assert [image.image_id for image in found] == ["a.png"]
     assert missing == {"b.png": "it is outside the folders from which images may be read"}
-    read = read_again(study.reader().source, study.reader().roots)
+    read = image_reader(study.reader().source, study.reader().roots)
     assert read("a.png")
     for name in ("../../secret/picture-00.png", str(secret / "picture-00.png")):
         with pytest.raises(EmbedshiftError, match="outside"):
@@ -188,7 +188,7 @@ def test_variants_below_another_folder(tmp_path, state):
 
 def test_images_of_several_places_have_their_folders_for_roots(state, tmp_path):
     """Nothing but `/` is common to them, and that is no root."""
-    note_roots({"kind": "folder", "root": "/"}, [str(tmp_path / "a" / "1.png"), "/elsewhere/2.png"])
+    remember_roots({"kind": "folder", "root": "/"}, [str(tmp_path / "a" / "1.png"), "/elsewhere/2.png"])
     assert Roots.allowed().check(str(tmp_path / "a" / "1.png")) is None
     assert Roots.allowed().check("/elsewhere/2.png") is None
     for other in ("/etc/passwd", str(tmp_path / "b" / "1.png")):
@@ -198,15 +198,15 @@ def test_images_of_several_places_have_their_folders_for_roots(state, tmp_path):
 
 def test_runs_at_once_lose_no_root(state):
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda n: note_roots({"kind": "folder", "root": f"/data/{n}"}), range(200)))
+        list(threads.map(lambda n: remember_roots({"kind": "folder", "root": f"/data/{n}"}), range(200)))
     for n in range(200):
         Roots.allowed().check(f"/data/{n}/a.png")
 
 
 def test_a_line_that_was_cut_costs_no_other(state):
-    note_roots({"kind": "folder", "root": "/data/a"})
+    remember_roots({"kind": "folder", "root": "/data/a"})
     with state_file().open("a") as file:
         file.write('"/data/b')
-    note_roots({"kind": "folder", "root": "/data/c"})
+    remember_roots({"kind": "folder", "root": "/data/c"})
     for root in ("/data/a", "/data/c"):
         Roots.allowed().check(root)

@@ -39,7 +39,7 @@ def test_forked_refuse_fork():
 
 
 def test_info_hash_of():
-    assert info.hash_of({"seed": 0, "size": 32}) == info.hash_of({"size": 32, "seed": 0})
+    assert info.identity_hash({"seed": 0, "size": 32}) == info.identity_hash({"size": 32, "seed": 0})
 
 
 def test_naming_naming_image():
@@ -98,9 +98,9 @@ def test_shards_schema():
     ]
 
 
-def test_shards_another_schema():
+def test_shards_schema_message():
     assert (
-        shards.another_schema("study", 1)
+        shards.schema_message("study", 1)
         == "study: written with schema 1, this embedshift reads 5: run the study again into another folder"
     )
 

@@ -11,7 +11,7 @@ from embedshift.cli import app
 from embedshift.config import make_config, setting_names
 from embedshift.errors import UsageError
 from embedshift.statistics.summary import COSINE
-from embedshift.store.info import hash_of, write_content
+from embedshift.store.info import identity_hash, write_content
 from embedshift.store.shards import Failure
 from support.synthetic import make_study
 
@@ -22,7 +22,7 @@ def rewrite(study, change):
     """The study as if study.json had been written with other settings."""
     content = study.info()
     change(content)
-    content["config_hash"] = hash_of(content["identity"])
+    content["config_hash"] = identity_hash(content["identity"])
     write_content(study.folder, content)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from embedshift.store.info import hash_of, write_content
+from embedshift.store.info import identity_hash, write_content
 from embedshift.store.shards import Failure, ShardRecord, write_failures, write_shard
 from embedshift.study import Study
 from support.other_images import with_other_images
@@ -79,7 +79,7 @@ def variant(
     content["config"]["shard_size"] = shard_size
     content["augmentations"] = list(content["identity"]["augmentations"])
     content["identity"]["questions"] = {name: said for name, said in content["questions"].items() if said}
-    content["config_hash"] = hash_of(content["identity"])
+    content["config_hash"] = identity_hash(content["identity"])
     content["files"], content["tables"] = {}, {}
     measured = whole["image_id"].n_unique()
     content["counts"] |= {"images": measured + len(failed), "measured": measured, "failed": len(failed)}

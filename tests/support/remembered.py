@@ -4,7 +4,7 @@ import hashlib
 import json
 
 from embedshift.store.info import TableRecord
-from embedshift.store.table_files import record
+from embedshift.store.table_files import record_files
 from embedshift.study import Study
 
 _MADE: dict[str, tuple[dict[str, bytes], dict[str, str], dict[str, TableRecord]]] = {}
@@ -31,4 +31,4 @@ def write_tables(study: Study) -> None:
     contents, files, records = _MADE[key]
     for name, content in contents.items():
         (tables / name).write_bytes(content)
-    record(study.folder, files, records)
+    record_files(study.folder, files, records)

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedshift.store.info import hash_of, read_content, write_content
-from embedshift.store.parts import checksums_of
+from embedshift.store.info import identity_hash, read_content, write_content
+from embedshift.store.parts import shard_checksums
 from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_path, write_shard
 from embedshift.study import Study
 
@@ -42,7 +42,7 @@ def revise_shard(folder: Path, index: int, change: Callable[[pa.Table], pa.Table
 def record_shards(folder: Path) -> None:
     """Lets study.json record the shards as they are."""
     content = read_content(folder)
-    write_content(folder, content | {"files": content["files"] | checksums_of((folder / "shards").glob("part-*"))})
+    write_content(folder, content | {"files": content["files"] | shard_checksums((folder / "shards").glob("part-*"))})
 
 
 def revise_embeddings(study: Study, change: Callable[[Vectors], Vectors], shard: int = 0) -> None:
@@ -65,7 +65,7 @@ def revise_embeddings(study: Study, change: Callable[[Vectors], Vectors], shard:
 
 def say_identity(folder: Path, content: dict[str, Any]) -> None:
     """Writes a study.json with another identity, and lets the shards say that they are of it."""
-    content["config_hash"] = hash_of(content["identity"])
+    content["config_hash"] = identity_hash(content["identity"])
     write_content(folder, content)
     for index in range(len(list((folder / "shards").iterdir()))):
         revise_shard(folder, index, lambda rows: rows, config_hash=content["config_hash"])

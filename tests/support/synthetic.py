@@ -18,11 +18,11 @@ from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.views import view_seed
 from embedshift.encoders import TITLES
 from embedshift.registry import questions
-from embedshift.sources import note_roots
+from embedshift.sources import remember_roots
 from embedshift.sources.images import pixels_hash
 from embedshift.statistics.summary import PAPER_METRICS
-from embedshift.store.info import hash_of, write_content
-from embedshift.store.parts import checksums_of
+from embedshift.store.info import identity_hash, write_content
+from embedshift.store.parts import shard_checksums
 from embedshift.store.shards import (
     SCHEMA_VERSION,
     Failure,
@@ -108,7 +108,7 @@ def make_study(
     (folder / "shards").mkdir(parents=True)
     if with_pictures:
         write_pictures(folder / "pictures", ids, seed)
-        note_roots({"kind": "folder", "root": str(folder / "pictures")})
+        remember_roots({"kind": "folder", "root": str(folder / "pictures")})
     metrics = (*PAPER_METRICS, *(LOOKS if looks else ()), *(TEXT_METRICS if text else ()))
     metrics += STRENGTH_METRICS if graded else ()
     lists: dict[str, int | None] = {"pairwise": None, **dict.fromkeys(LAYER_COLUMNS if layers else (), layers)}
@@ -123,7 +123,7 @@ def make_study(
     info["identity"]["questions"] = told
     info["identity"]["metrics"] = list(metrics)
     info["identity"]["augmentations"] |= {each.name: each.describe() for each in graded}
-    info["config_hash"] = hash_of(info["identity"])
+    info["config_hash"] = identity_hash(info["identity"])
     numbers = [*metrics, *(HEAD_NUMBERS if heads else ())]
     columns = schema(dim, grid and grid[0] * grid[1], numbers, lists, graded=bool(graded))
     records = []
@@ -154,7 +154,7 @@ def make_study(
         write_shard(folder, table.select(columns.names).cast(columns), records[-1])
     write_failures(folder, records)
     study = Study(folder)
-    write_content(folder, info | {"files": checksums_of((folder / "shards").iterdir())})
+    write_content(folder, info | {"files": shard_checksums((folder / "shards").iterdir())})
     if with_tables:
         write_tables(study)
     return study

@@ -12,7 +12,7 @@ from embedshift.config import Resize
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError
-from embedshift.pipeline.plan import preprocess_of
+from embedshift.pipeline.plan import encoder_preprocess
 from embedshift.registry import METRICS
 from embedshift.sources import images
 from embedshift.statistics.baselines import Baseline, relative_shift
@@ -51,7 +51,7 @@ class Bench:
 
     def encode(self, views: Pixels) -> EncoderOutput:
         """Encodes views uint8 `[B, S, S, 3]`, one call at a time."""
-        with self._lock, self.spec.at_work(self.encoder):
+        with self._lock, self.spec.using_kernels(self.encoder):
             output = self.encoder(np.ascontiguousarray(views))  # a view may be a mirrored look at other pixels
         if not np.isfinite(output.embedding).all():
             raise EmbedshiftError(f"{self.title} gives no number for this image")
@@ -59,7 +59,7 @@ class Bench:
 
     def resized(self, image: Pixels) -> Pixels:
         """An image uint8 `[H, W, 3]` as the encoder takes it, `[S, S, 3]`."""
-        how = preprocess_of(self.encoder, EncoderInfo.of(self.encoder).preprocess)
+        how = encoder_preprocess(self.encoder, EncoderInfo.of(self.encoder).preprocess)
         return images.resize(image, how.size, self.resize, shortest=how.shortest, resample=how.resample)
 
 

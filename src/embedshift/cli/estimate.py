@@ -7,13 +7,13 @@ import torch
 
 from embedshift.config.machine import cores
 from embedshift.encoders.base import Encoder, EncoderInfo
-from embedshift.engines.job import workers_of
+from embedshift.engines.job import loader_count
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import StudyContext
 from embedshift.pipeline.study_plan import StudyPlan
-from embedshift.sources import passed_over
+from embedshift.sources import describe_skipped
 from embedshift.statistics.baselines import GROUPS, KEPT
 
 PROBE_IMAGES, PROBE_BATCHES = 4, 3
@@ -23,7 +23,7 @@ def estimate(study: StudyContext) -> Iterator[str]:
     """Yields lines with the images found, their views, the bytes to be written, and the expected time."""
     samples, plan, encoder = study.samples, study.plan, study.ready.encoder
     images, views, shards = len(samples), 1 + plan.views, len(study.shards)
-    yield f"images: {images:,}{passed_over(study.source.skipped)}"
+    yield f"images: {images:,}{describe_skipped(study.source.skipped)}"
     yield f"views: {views} per image, {images * views:,} in total, in {shards:,} {'shard' if shards == 1 else 'shards'}"
     yield f"disk space: about {_size(shard_bytes(encoder, plan, shards))} for shards, plus tables and figures"
     step = max(1, images // PROBE_IMAGES)
@@ -77,7 +77,7 @@ def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> flo
 
 def _pace(encoding: float, drawing: float, plan: StudyPlan, encoder: Encoder) -> float:
     """Returns seconds per image with loaders beside the encoder, limited by the slowest of both and shared cores."""
-    workers = workers_of(plan.config)
+    workers = loader_count(plan.config)
     if not workers:
         return encoding + drawing
     on_cores = str(EncoderInfo.of(encoder).device or "cpu").startswith("cpu")

@@ -128,29 +128,29 @@ def load_encoder(
         embedshift.errors.UsageError: unknown model 'dinov2-smal-offline'; did you mean 'dinov2-small-offline'? ...
     """
     settings = LoadSettings(device=device, precision=precision, size=size, embedding=embedding)
-    library, name = _library(model)
+    library, name = _split_name(model)
     return LIBRARIES[library](name, **settings) if library else ENCODERS[model](**settings)
 
 
 def check_name(model: str) -> None:
     """Refuses a model that no loader knows; it imports no library and loads nothing."""
-    _library(model)
+    _split_name(model)
 
 
 def load_text_encoder(model: str, *, device: str = "auto", precision: Precision = "float32") -> TextEncoder:
     """Loads the text tower that belongs to an encoder, without its vision part."""
-    library, name = _library(model)
-    found: TextEncoder | None = None
+    library, name = _split_name(model)
+    text_tower: TextEncoder | None = None
     if library in TEXT_TOWERS:
-        found = TEXT_TOWERS[library](name, device=device, precision=precision)
-    if found is None:
+        text_tower = TEXT_TOWERS[library](name, device=device, precision=precision)
+    if text_tower is None:
         raise UsageError(
             f"{model} has no text tower: texts need a vision-language model such as openai/clip-vit-base-patch32",
         )
-    return found
+    return text_tower
 
 
-def _library(model: str) -> tuple[str, str]:
+def _split_name(model: str) -> tuple[str, str]:
     """Returns the library that loads a model, and the model's name there; no library for one of `ENCODERS`."""
     if model in ENCODERS:
         return "", model
@@ -159,17 +159,17 @@ def _library(model: str) -> tuple[str, str]:
         return library, name
     folder = Path(model).expanduser()
     if folder.is_dir():
-        library = _library_of(folder)
+        library = _detect_library(folder)
         return library, model if library == TRANSFORMERS else f"local-dir:{folder}"
     if model.startswith(("/", "./", "../", "~")) or model.count("/") > 1:
         raise UsageError(f"{model}: no such folder")
     if "/" not in model:
-        known = unknown_name("model", model, dict.fromkeys([*ENCODERS]))
-        raise UsageError(f"{known}, a local folder, or a Hugging Face id (owner/name)")
+        problem = unknown_name("model", model, dict.fromkeys([*ENCODERS]))
+        raise UsageError(f"{problem}, a local folder, or a Hugging Face id (owner/name)")
     return TRANSFORMERS, model
 
 
-def _library_of(folder: Path) -> str:
+def _detect_library(folder: Path) -> str:
     """Returns the library that wrote the checkpoint in a folder, judged by its files; the default is transformers."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

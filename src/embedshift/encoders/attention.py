@@ -41,7 +41,7 @@ class AttentionTap(Listener):
         """Clears what the last pass left."""
         self._row = None
 
-    def heard(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
+    def on_call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
         """Handles the calls by which attention can run."""
         if func is functional.scaled_dot_product_attention:
             self._row = self._from_q_and_k(*args, **kwargs)
@@ -52,8 +52,8 @@ class AttentionTap(Listener):
 
     def multihead(self, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Kwargs) -> None:
         """Asks the module for its weights, in addition to the pass."""
-        given = dict(zip(MULTIHEAD, args, strict=False)) | kwargs | WITH_WEIGHTS
-        self._row = self._from_weights(module.forward(**given)[1])
+        arguments = dict(zip(MULTIHEAD, args, strict=False)) | kwargs | WITH_WEIGHTS
+        self._row = self._from_weights(module.forward(**arguments)[1])
 
     def end(self, output: Any) -> None:
         """Discards the weights if the block raised."""
@@ -67,11 +67,11 @@ class AttentionTap(Listener):
         return mean
 
     def _from_q_and_k(
-        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *more: Any, **how: Any
+        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *args: Any, **kwargs: Any
     ) -> Tensor:
         with torch.autocast(query.device.type, enabled=False):
             first = self._rows == "first"
-            weights = attention_weights(query, key, attn_mask, *more, first=first, **how)
+            weights = attention_weights(query, key, attn_mask, *args, first=first, **kwargs)
             return weights.mean(dim=1 if self._rows == "all" else (1, 2))
 
 

@@ -58,9 +58,9 @@ class EncoderOutput:
         """
         if not places:
             return self
-        left = ~np.isin(np.arange(len(self)), places)
+        kept = ~np.isin(np.arange(len(self)), places)
         arrays = self.arrays().items()
-        shaped = {name: left.reshape(-1, *[1] * (array.ndim - 1)) for name, array in arrays}
+        shaped = {name: kept.reshape(-1, *[1] * (array.ndim - 1)) for name, array in arrays}
         return self._with({name: np.where(shaped[name], array, np.float32(np.nan)) for name, array in arrays})
 
     def arrays(self) -> dict[str, Floats]:
@@ -184,7 +184,7 @@ class EncoderInfo:
             >>> EncoderInfo.of(Mine()).precision
             'bfloat16'
         """
-        return cls(**{each.name: getattr(encoder, each.name, None) for each in dataclasses.fields(cls)})
+        return cls(**{info.name: getattr(encoder, info.name, None) for info in dataclasses.fields(cls)})
 
 
 @runtime_checkable

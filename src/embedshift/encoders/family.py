@@ -86,11 +86,10 @@ class Family:
             'ViT (vit): CLS token; attention: cls'
         """
         types = f" ({', '.join(self.model_types)})" if self.model_types else ""
-        first, *others = self.embeddings
-        more = "".join(f", or `embedding` {other.name}: {other.definition}" for other in others)
-        return (
-            f"{self.title}{types}: {first.definition}{more}; attention: {self.attention or 'cls, else pool, else mean'}"
-        )
+        first, *further = self.embeddings
+        alternatives = "".join(f", or `embedding` {embedding.name}: {embedding.definition}" for embedding in further)
+        attention = self.attention or "cls, else pool, else mean"
+        return f"{self.title}{types}: {first.definition}{alternatives}; attention: {attention}"
 
     def choose(self, name: str | None) -> Embedding:
         """Returns the embedding `name`, None = the default; another name raises EmbedshiftError (exit code 2).

@@ -14,22 +14,22 @@ from embedshift.encoders.family import Family
 from embedshift.errors import EmbedshiftError, reason
 
 
-def preprocess_of(source: str, family: Family, config: transformers.PretrainedConfig, offline: bool) -> Preprocess:
+def read_preprocess(source: str, family: Family, config: transformers.PretrainedConfig, offline: bool) -> Preprocess:
     """Reads size, mean and std from the checkpoint's preprocessor_config.json, else from its config and its family."""
-    found = _json(source, "processor_config.json", offline).get("image_processor")
-    if found is None:
-        found = _json(source, "preprocessor_config.json", offline)
+    settings = _json(source, "processor_config.json", offline).get("image_processor")
+    if settings is None:
+        settings = _json(source, "preprocessor_config.json", offline)
     try:
-        size = _side(found.get("size"))
-        crop = _side(found.get("crop_size")) if found.get("do_center_crop", True) else None
+        size = _side(settings.get("size"))
+        crop = _side(settings.get("crop_size")) if settings.get("do_center_crop", True) else None
         native = crop or size or _native(getattr(config, "vision_config", config))
         mean, std = (
-            _triple(found.get(key), default)
+            _triple(settings.get(key), default)
             for key, default in zip(("image_mean", "image_std"), family.stats, strict=True)
         )
         if min(std) <= 0 or not np.isfinite([*mean, *std]).all():
             raise ValueError(f"mean {mean}, std {std}")
-        resample = Image.Resampling(int(found.get("resample") or 3))
+        resample = Image.Resampling(int(settings.get("resample") or 3))
     except Exception as error:
         raise EmbedshiftError(f"{source}: its preprocessor_config.json is not valid ({reason(error)[:300]})") from error
     if native is None:

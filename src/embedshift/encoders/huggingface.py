@@ -17,9 +17,9 @@ from embedshift.config import BUNDLED, Precision
 from embedshift.encoders.embeddings import READERS, tower
 from embedshift.encoders.families import MODEL_TYPES, family_of
 from embedshift.encoders.family import Family
-from embedshift.encoders.files import checkpoint_file, preprocess_of
+from embedshift.encoders.files import checkpoint_file, read_preprocess
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.encoders.trust import check_config, check_index, closed
+from embedshift.encoders.trust import check_config, check_index, no_remote_code
 from embedshift.errors import EmbedshiftError, reason
 
 log = logging.getLogger(__name__)
@@ -42,19 +42,19 @@ def load_huggingface(
     embedding: str | None = None,
 ) -> ModuleEncoder:
     """Loads the vision part of a checkpoint: a Hub id, or a local folder in the form of `save_pretrained`."""
-    found = find_checkpoint(model)
-    chosen = found.family.choose(embedding)
-    module = load_module(found, found.family.loader, found.family.drop + chosen.drop)
+    checkpoint = find_checkpoint(model)
+    chosen = checkpoint.family.choose(embedding)
+    module = load_module(checkpoint, checkpoint.family.loader, checkpoint.family.drop + chosen.drop)
     return ModuleEncoder(
         module,
         READERS[chosen.reader],
-        preprocess_of(found.source, found.family, found.config, found.offline).at(size),
-        name or found.name,
+        read_preprocess(checkpoint.source, checkpoint.family, checkpoint.config, checkpoint.offline).at(size),
+        name or checkpoint.name,
         device=device,
         precision=precision,
         tower=tower(module),
         embedding=chosen,
-        revision=getattr(found.config, "_commit_hash", None),
+        revision=getattr(checkpoint.config, "_commit_hash", None),
     )
 
 
@@ -103,14 +103,14 @@ def _hub_has(model: str) -> bool:
 
 
 def _config(source: str, model: str, offline: bool) -> tuple[Family, transformers.PretrainedConfig]:
-    with quiet(), closed(local=Path(source).is_dir()):
+    with quiet(), no_remote_code(local=Path(source).is_dir()):
         try:
             # The type first: for an unknown type, transformers would ask to run the checkpoint's own code.
-            found, _ = transformers.PretrainedConfig.get_config_dict(source, local_files_only=offline)
-            kind, known = found["model_type"], ", ".join(MODEL_TYPES)
-            family = family_of(kind, found.get("architectures"))
+            content, _ = transformers.PretrainedConfig.get_config_dict(source, local_files_only=offline)
+            kind, supported = content["model_type"], ", ".join(MODEL_TYPES)
+            family = family_of(kind, content.get("architectures"))
             if family is None:
-                raise EmbedshiftError(f"{model}: its type {kind!r} is not supported. Supported: {known}")
+                raise EmbedshiftError(f"{model}: its type {kind!r} is not supported. Supported: {supported}")
             config: transformers.PretrainedConfig = transformers.AutoConfig.from_pretrained(
                 source, local_files_only=offline, trust_remote_code=False
             )
@@ -125,28 +125,28 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
                     f"local folder with the model, or use the bundled encoder: `model` {BUNDLED}"
                 ) from error
             words = "it has no model_type" if isinstance(error, KeyError) else _first_line(error)
-            others = f". For timm or open_clip use timm:hf-hub:{model} or open_clip:hf-hub:{model}"
+            hint = f". For timm or open_clip use timm:hf-hub:{model} or open_clip:hf-hub:{model}"
             raise EmbedshiftError(
-                f"{model}: no usable config.json ({words}){'' if Path(source).is_dir() else others}"
+                f"{model}: no usable config.json ({words}){'' if Path(source).is_dir() else hint}"
             ) from error
 
 
-def load_module(found: Checkpoint, class_name: str, drop: tuple[str, ...]) -> nn.Module:
+def load_module(checkpoint: Checkpoint, class_name: str, drop: tuple[str, ...]) -> nn.Module:
     """Loads a transformers class with the checkpoint's weights, without the children named in `drop`."""
-    model, family = found.model, found.family
-    loader = _without(getattr(transformers, class_name), drop)
+    model, family = checkpoint.model, checkpoint.family
+    loader = _class_without(getattr(transformers, class_name), drop)
     for name in INDEXES:
-        check_index(checkpoint_file(found.source, name, found.offline), model)
-    if checkpoint_file(found.source, "adapter_config.json", found.offline):
+        check_index(checkpoint_file(checkpoint.source, name, checkpoint.offline), model)
+    if checkpoint_file(checkpoint.source, "adapter_config.json", checkpoint.offline):
         raise EmbedshiftError(f"{model}: the folder also contains an adapter; merge it into the weights or remove it")
-    with quiet(), closed(local=found.local):
+    with quiet(), no_remote_code(local=checkpoint.local):
         try:
             module, info = loader.from_pretrained(
-                found.source,
-                config=found.config,
+                checkpoint.source,
+                config=checkpoint.config,
                 dtype=torch.float32,
                 output_loading_info=True,
-                local_files_only=found.offline,
+                local_files_only=checkpoint.offline,
                 trust_remote_code=False,
                 weights_only=True,
                 **(family.options if class_name == family.loader else {}),
@@ -159,12 +159,12 @@ def load_module(found: Checkpoint, class_name: str, drop: tuple[str, ...]) -> nn
             f"{model}: {len(missing)} weights of {family.title} are missing from the checkpoint ({missing[0]}, …) and "
             "would be random; give a complete checkpoint"
         )
-    if not any(checkpoint_file(found.source, name, found.offline) for name in SAFETENSORS):
+    if not any(checkpoint_file(checkpoint.source, name, checkpoint.offline) for name in SAFETENSORS):
         log.info("%s: no safetensors file; its pickle was read as weights only, without running code in it", model)
     return cast(nn.Module, module)
 
 
-def _without(loader: type[Any], drop: tuple[str, ...]) -> type[Any]:
+def _class_without(loader: type[Any], drop: tuple[str, ...]) -> type[Any]:
     """Returns a transformers class without the children that see no image, so that they take no memory."""
     if not drop:
         return loader
@@ -181,15 +181,15 @@ def _without(loader: type[Any], drop: tuple[str, ...]) -> type[Any]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Suppresses transformers' own reports and progress bars."""
-    logging_of: Any = transformers.utils.logging
-    level, bar = logging_of.get_verbosity(), logging_of.is_progress_bar_enabled()
-    show: Callable[[], None] = logging_of.enable_progress_bar
-    logging_of.set_verbosity_error()
-    logging_of.disable_progress_bar()
+    hf_logging: Any = transformers.utils.logging
+    level, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    show: Callable[[], None] = hf_logging.enable_progress_bar
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
     try:
         yield
     finally:
-        logging_of.set_verbosity(level)
+        hf_logging.set_verbosity(level)
         if bar:
             show()
 

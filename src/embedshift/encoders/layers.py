@@ -18,7 +18,7 @@ class LayerTap:
 
     def __init__(self, tower: Tower) -> None:
         self._has_cls, self._grid = tower.has_cls, tower.grid
-        self._caught: list[Tensor] = []
+        self._outputs: list[Tensor] = []
         blocks = like_blocks(tower.module)
         if not blocks:
             raise _no_layers("it has no sequence of similar blocks")
@@ -26,26 +26,25 @@ class LayerTap:
         self._handles += [block.register_forward_hook(self._reduce) for block in blocks]
         self.depth = len(blocks)
 
-    def take(self, done: ForwardPass) -> Floats:
+    def take(self, forward_pass: ForwardPass) -> Floats:
         """Returns the values of the pass, float32 `[B, L, T, W]`: class token, if there is one, and mean patch."""
-        count = done.views
-        caught, self._caught = self._caught, []
-        if len(caught) != self.depth:
-            raise _no_layers(f"{len(caught)} outputs were recorded for its {self.depth} blocks")
-        if any(len(tokens) != count for tokens in caught):
+        count = forward_pass.views
+        outputs, self._outputs = self._outputs, []
+        if len(outputs) != self.depth:
+            raise _no_layers(f"{len(outputs)} outputs were recorded for its {self.depth} blocks")
+        if any(len(tokens) != count for tokens in outputs):
             raise _no_layers(
-                f"a block's output contains {len(caught[0])} of {count} views: it must be [B, tokens, width]"
+                f"a block's output contains {len(outputs[0])} of {count} views: it must be [B, tokens, width]"
             )
-        layers: Floats = torch.stack(caught, dim=1).cpu().numpy()
+        layers: Floats = torch.stack(outputs, dim=1).cpu().numpy()
         return layers
 
     def remove(self) -> None:
-        """Removes the hooks from the blocks."""
         for handle in self._handles:
             handle.remove()
 
     def _begin(self, *_: Any) -> None:
-        self._caught = []  # a pass before this one may have ended halfway, out of memory
+        self._outputs = []  # a pass before this one may have ended halfway, out of memory
 
     def _reduce(self, _block: nn.Module, _inputs: Any, output: Any) -> None:
         tokens = output[0] if isinstance(output, tuple) else output
@@ -56,9 +55,9 @@ class LayerTap:
         if height * width + self._has_cls > tokens.shape[1]:
             raise _no_layers(f"a block's output is {shape}, less than a {height} x {width} grid of patches")
         patches = tokens[:, tokens.shape[1] - height * width :].mean(dim=1, dtype=torch.float32)
-        both = [tokens[:, 0].float(), patches] if self._has_cls else [patches]
+        reduced = [tokens[:, 0].float(), patches] if self._has_cls else [patches]
         # A pass with gradients would be held in memory as a whole.
-        self._caught.append(torch.stack(both, dim=1).detach())
+        self._outputs.append(torch.stack(reduced, dim=1).detach())
 
 
 def _no_layers(why: str) -> UsageError:

@@ -18,7 +18,7 @@ def library(name: str) -> Any:
         raise MissingExtra(f"a model of {name}", "openclip") from error
 
 
-def name_of(library: str, model: str) -> str:
+def display_name(library: str, model: str) -> str:
     """Returns a model's name in tables and reports: a local folder's name, else the name that loads it."""
     if not model.startswith("local-dir:"):
         return f"{library}:{model}"

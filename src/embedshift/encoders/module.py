@@ -24,7 +24,7 @@ from embedshift.encoders.speed import ClassTokenShortcut, compiled, exact_shortc
 from embedshift.encoders.structure import has_cls_token, last_block
 from embedshift.encoders.taps import Taps
 from embedshift.encoders.timing import noise
-from embedshift.encoders.weights import DTYPES, cast_for_now, cast_weights, frozen, weights_hash
+from embedshift.encoders.weights import DTYPES, cast_weights, frozen, temporarily_cast, weights_hash
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,8 @@ class ModuleEncoder:
         self.embedding_definition = embedding.definition if embedding else None
         self._tower = module if tower is None else tower
         self._patches = PatchGrid(self._tower)
-        self._listened = Taps()
-        self._tap, self._kind = attention_tap(self._tower, attention, self._listened)
+        self._listeners = Taps()
+        self._tap, self._kind = attention_tap(self._tower, attention, self._listeners)
         self._taps: dict[str, Tap] = {}
         # Normalisation as one multiply-add on the device: x / 255 / std - mean / std.
         scale = 1.0 / (255.0 * torch.tensor(self.std))
@@ -75,7 +75,7 @@ class ModuleEncoder:
         self._shortcut: ClassTokenShortcut | None = None
         self.precision: Precision = "float32" if precision == "auto" else precision
 
-        output = self._try_one_image()
+        output = self._encode_one_image()
         self.dim = int(output.embedding.shape[1])
         self.grid = None if output.attention is None else (output.attention.shape[1], output.attention.shape[2])
         self.attention_kind = output.attention_kind
@@ -101,17 +101,19 @@ class ModuleEncoder:
         return finish if len(views) == count else lambda: finish()[:count]
 
     def _begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
-        with torch.inference_mode(), self._shortcut_now(), self._packed or contextlib.nullcontext():
+        with torch.inference_mode(), self._active_shortcut(), self._packed or contextlib.nullcontext():
             pixels = to_device(views, self.device).permute(0, 3, 1, 2).float()
             pixels = pixels.mul_(self._scale).add_(self._shift)
             low = self.precision != "float32"
             with torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
                 embedding = self._forward(self.module, pixels)
             row = None if self._tap is None else self._tap.take()
-            attention = None if row is None else self._patches.lay(row, len(views))
+            attention = None if row is None else self._patches.to_grid(row, len(views))
             kind = None if attention is None else self._kind
-            done = ForwardPass(len(views), self._kind, row, lambda weights: self._patches.lay(weights, len(views)))
-            observed = {name: tap.take(done) for name, tap in self._taps.items()}
+            forward_pass = ForwardPass(
+                len(views), self._kind, row, lambda weights: self._patches.to_grid(weights, len(views))
+            )
+            observed = {name: tap.take(forward_pass) for name, tap in self._taps.items()}
             read = from_device([embedding.float(), *([] if attention is None else [attention])])
 
         def finish() -> EncoderOutput:
@@ -135,7 +137,7 @@ class ModuleEncoder:
         before, self.precision = self.precision, precision
         cast = precision != "float32" and not self._shared
         try:
-            with cast_for_now(self.module, DTYPES[precision]) if cast else contextlib.nullcontext():
+            with temporarily_cast(self.module, DTYPES[precision]) if cast else contextlib.nullcontext():
                 yield
         finally:
             self.precision = before
@@ -173,7 +175,7 @@ class ModuleEncoder:
     def _pack(self) -> PackedWeights:
         return PackedWeights(self.module, DTYPES[self.precision])
 
-    def _shortcut_now(self) -> contextlib.AbstractContextManager[None]:
+    def _active_shortcut(self) -> contextlib.AbstractContextManager[None]:
         all_tokens = any(tap.all_tokens for tap in self._taps.values())
         return contextlib.nullcontext() if self._shortcut is None or all_tokens else self._shortcut
 
@@ -207,7 +209,7 @@ class ModuleEncoder:
     def tower(self) -> Tower:
         """Returns the part that sees the image, for inspection."""
         return Tower(
-            self._tower, has_cls_token(self._tower), self._patches.of, self._embed_pixels, self.size, self._listened
+            self._tower, has_cls_token(self._tower), self._patches.shape, self._embed_pixels, self.size, self._listeners
         )
 
     @contextlib.contextmanager
@@ -215,7 +217,7 @@ class ModuleEncoder:
         """Gives a function from pixels to embeddings with exact gradients with respect to the pixels."""
         if self.precision != "float32":
             raise UsageError(f"{self.name}: gradients need `precision` float32, not {self.precision}")
-        with frozen(self.module), self._listened.silent(), torch.inference_mode(False), torch.enable_grad():
+        with frozen(self.module), self._listeners.silent(), torch.inference_mode(False), torch.enable_grad():
             yield self._embed_pixels
 
     def _embed_pixels(self, pixels: Tensor) -> Tensor:
@@ -224,26 +226,26 @@ class ModuleEncoder:
     @contextlib.contextmanager
     def observing(self, names: Collection[str]) -> Iterator[None]:
         """Inside the context every output holds `observed[name]` for each of the names of `OBSERVATIONS`."""
-        more, tower = [name for name in dict.fromkeys(names) if name not in self._taps], self.tower
-        taps = [OBSERVATIONS[name] for name in more]
+        added, tower = [name for name in dict.fromkeys(names) if name not in self._taps], self.tower
+        taps = [OBSERVATIONS[name] for name in added]
         try:
             try:
-                for name, tap in zip(more, taps, strict=True):
+                for name, tap in zip(added, taps, strict=True):
                     self._taps[name] = tap(tower)
             except UsageError as error:
                 raise UsageError(f"{self.name} {error}") from error
-            if more:
-                self._try_one_image()
+            if added:
+                self._encode_one_image()
             yield
         finally:
-            self._remove_taps(more)
+            self._remove_taps(added)
 
     def _remove_taps(self, names: Collection[str]) -> None:
         for name in names:
             if name in self._taps:
                 self._taps.pop(name).remove()
 
-    def _try_one_image(self) -> EncoderOutput:
+    def _encode_one_image(self) -> EncoderOutput:
         self._patches.refuse_size(self.size, self.name)
         try:
             output = self(noise(1, self.size))

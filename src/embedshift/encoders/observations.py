@@ -58,7 +58,7 @@ class Tap(Protocol):
 
     all_tokens: bool
 
-    def take(self, done: ForwardPass) -> Floats:
+    def take(self, forward_pass: ForwardPass) -> Floats:
         """Returns the values of the last pass, float32 `[B, ...]`.
 
         Raises:

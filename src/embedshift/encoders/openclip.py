@@ -15,10 +15,10 @@ from embedshift.config import Precision
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP
-from embedshift.encoders.libraries import RESAMPLE, library, name_of
+from embedshift.encoders.libraries import RESAMPLE, display_name, library
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder
-from embedshift.encoders.trust import check_hf_text, check_open_clip, closed
+from embedshift.encoders.trust import check_hf_text, check_open_clip, no_remote_code
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 log = logging.getLogger(__name__)
@@ -46,10 +46,10 @@ def load_openclip(
     chosen = OPEN_CLIP.choose(embedding)
     library("open_clip")
     try:
-        with closed(local=_is_local(model)):
+        with no_remote_code(local=_is_local(model)):
             config, settings, weights = _checkpoint(model)
             visual = _visual(config, weights, size)
-        native, mean, std = _numbers(config, settings)
+        native, mean, std = _preprocessing(config, settings)
     except EmbedshiftError:
         raise
     except Exception as error:
@@ -59,7 +59,7 @@ def load_openclip(
         visual,
         READERS[chosen.reader],
         preprocess.at(size),
-        name_of("open_clip", model),
+        display_name("open_clip", model),
         device=device,
         precision=precision,
         embedding=chosen,
@@ -70,7 +70,7 @@ def load_openclip_text(model: str, *, device: str = "auto", precision: Precision
     """Loads the text tower of an open_clip model, with open_clip's own tokenizer."""
     library("open_clip")
     try:
-        with closed(local=_is_local(model)):
+        with no_remote_code(local=_is_local(model)):
             config, _, weights = _checkpoint(model)
             check_hf_text(config, f"open_clip:{model}", local=_is_local(model))
             text = _text(config, weights)
@@ -83,7 +83,7 @@ def load_openclip_text(model: str, *, device: str = "auto", precision: Precision
         text,
         lambda texts: {"text": tokenizer(texts)},
         lambda module, tokens: READERS["image"](module, tokens["text"]),
-        name_of("open_clip", model),
+        display_name("open_clip", model),
         device=device,
         precision=precision,
     )
@@ -95,7 +95,7 @@ def _is_local(model: str) -> bool:
 
 def _checkpoint(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
     """Returns a model's configuration, its preprocessing, and its weights file, after all checks."""
-    config, settings, weights = _found(model)
+    config, settings, weights = _locate(model)
     check_open_clip(config, f"open_clip:{model}")
     if weights.suffix != ".safetensors":
         log.info(
@@ -104,11 +104,11 @@ def _checkpoint(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
     return config, settings, weights
 
 
-def _found(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
+def _locate(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
     open_clip, pretrained = library("open_clip"), library("open_clip.pretrained")
-    source, _, place = model.partition(":")
+    source, _, location = model.partition(":")
     if source == "local-dir":
-        folder = Path(place).expanduser()
+        folder = Path(location).expanduser()
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder")
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -117,13 +117,13 @@ def _found(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
             raise EmbedshiftError(f"{folder}: no weights found; the folder needs one of {', '.join(WEIGHTS)}")
         return content["model_cfg"], content.get("preprocess_cfg", {}), weights
     if source == "hf-hub":
-        content = json.loads(Path(pretrained.download_pretrained_from_hf(place, filename=CONFIG)).read_text())
-        return content["model_cfg"], content["preprocess_cfg"], Path(pretrained.download_pretrained_from_hf(place))
+        content = json.loads(Path(pretrained.download_pretrained_from_hf(location, filename=CONFIG)).read_text())
+        return content["model_cfg"], content["preprocess_cfg"], Path(pretrained.download_pretrained_from_hf(location))
     name, _, tag = model.partition("/")
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags:
-        known = f"one of {', '.join(tags)}" if tags else "a name and weights from open_clip.list_pretrained()"
-        raise UsageError(f"open_clip:{model}: unknown; use open_clip:NAME/WEIGHTS with {known}")
+        choices = f"one of {', '.join(tags)}" if tags else "a name and weights from open_clip.list_pretrained()"
+        raise UsageError(f"open_clip:{model}: unknown; use open_clip:NAME/WEIGHTS with {choices}")
     settings = open_clip.get_pretrained_cfg(name, tag)
     config = open_clip.get_model_config(name)
     config["quick_gelu"] = config.get("quick_gelu", False) or settings.get("quick_gelu", False)
@@ -134,14 +134,14 @@ def _visual(config: dict[str, Any], weights: Path, size: int | None) -> nn.Modul
     """Returns the image tower with its weights; raises if one is missing."""
     model = library("open_clip.model")
     vision = config["vision_cfg"] | {"timm_model_pretrained": False}
-    own = "timm_model_name" not in vision
-    if own and size is not None:
+    built_in = "timm_model_name" not in vision
+    if built_in and size is not None:
         vision["image_size"] = size
     visual: nn.Module = model._build_vision_tower(config["embed_dim"], vision, config.get("quick_gelu", False))
     state = _weights(weights)
     model.resize_pos_embed(state, SimpleNamespace(visual=visual))
     visual.load_state_dict({name.removeprefix(VISUAL): value for name, value in state.items()})
-    if not own and size is not None:
+    if not built_in and size is not None:
         visual.set_input_size(size)  # type: ignore[operator]
     return visual
 
@@ -158,9 +158,9 @@ def _text(config: dict[str, Any], weights: Path) -> nn.Module:
 
 def _tokenizer(model: str, config: dict[str, Any]) -> Any:
     """Returns open_clip's tokenizer for a model; no configuration can make it run a checkpoint's code."""
-    source, _, place = model.partition(":")
+    source, _, location = model.partition(":")
     name = model if source == "hf-hub" else model.partition("/")[0]
-    name = f"{source}:{Path(place).expanduser()}" if _is_local(model) else name
+    name = f"{source}:{Path(location).expanduser()}" if _is_local(model) else name
     # Only transformers' tokenizers take it; the caller's value wins over the configuration's.
     trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
     return library("open_clip").get_tokenizer(name, **trust)
@@ -177,7 +177,7 @@ def _weights(file: Path, *, visual: bool = True) -> dict[str, Tensor]:
     return {name: value for name, value in content.items() if name.startswith(VISUAL) == visual}
 
 
-def _numbers(
+def _preprocessing(
     config: dict[str, Any], settings: dict[str, Any]
 ) -> tuple[int, tuple[float, float, float], tuple[float, float, float]]:
     """Returns input size, mean and std."""

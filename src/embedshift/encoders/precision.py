@@ -94,17 +94,17 @@ def measure_cost(encoder: CastableEncoder, low: Precision) -> Cost:
             views = np.resize(images, (count, *images.shape[1:]))
             return timed(lambda: encoder(views))
 
-    both: tuple[Precision, ...] = ("float32", low)
-    for precision in both:
+    precisions: tuple[Precision, ...] = ("float32", low)
+    for precision in precisions:
         encode(precision, 1)
-    slower = max(encode(precision, 1)[0] for precision in both)
+    slower = max(encode(precision, 1)[0] for precision in precisions)
     count = views_in(PASS, slower, usual_batch(encoder.device.type, encoder.grid))
-    seconds = [[encode(precision, count)[0] for precision in both] for _ in range(TURNS)]
+    seconds = [[encode(precision, count)[0] for precision in precisions] for _ in range(TURNS)]
     full, lower = np.maximum(np.min(seconds, axis=0), 1e-9)
     time = float(lower / full)
     if time >= 1:
         return Cost(time=time)
-    distances = 1 - cosine(*(encode(precision, IMAGES)[1].embedding for precision in both))
+    distances = 1 - cosine(*(encode(precision, IMAGES)[1].embedding for precision in precisions))
     if not np.isfinite(distances).all():
         return Cost(time=time)
     return Cost(time=time, largest=float(distances.max()), mean=float(distances.mean()))

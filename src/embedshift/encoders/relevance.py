@@ -33,14 +33,14 @@ class Explainer:
         self._encoder, self._names, self._tower = encoder, names, encoder.tower
         self._blocks = like_blocks(self._tower.module)
         if not self._blocks:
-            raise self._refused("it has no sequence of similar blocks")
+            raise self._refusal("it has no sequence of similar blocks")
 
     def __call__(self, views: Pixels, target: Any) -> dict[str, Floats]:
         """Returns the maps of views for one target, by name, float32 `[B, g_h, g_w]` each."""
-        parts = [self._some(views[start : start + VIEWS], target) for start in range(0, len(views), VIEWS)]
+        parts = [self._explain(views[start : start + VIEWS], target) for start in range(0, len(views), VIEWS)]
         return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
 
-    def _some(self, views: Pixels, target: Any) -> dict[str, Floats]:
+    def _explain(self, views: Pixels, target: Any) -> dict[str, Floats]:
         encoder, mode = self._encoder, _BlockByBlock(self._blocks)
         with encoder.differentiable() as embed:
             pixels = torch.from_numpy(views).to(encoder.device).permute(0, 3, 1, 2).float().requires_grad_()
@@ -50,58 +50,58 @@ class Explainer:
                 embedding * torch.as_tensor(np.asarray(target), dtype=embedding.dtype).to(encoder.device)
             ).sum()
             layers, pooling = self._layers(mode, len(views))
-            weights = [each.weights for each in (*layers, *pooling)]
+            weights = [layer.weights for layer in (*layers, *pooling)]
             gradients = torch.autograd.grad(
                 explained, [*weights, layers[-1].outputs], retain_graph=True, allow_unused=True
             )
-            if any(each is None for each in gradients):
-                raise self._refused("its embedding does not come from its attention")
+            if any(gradient is None for gradient in gradients):
+                raise self._refusal("its embedding does not come from its attention")
             positive = [(a * g).clamp(min=0).mean(dim=1) for a, g in zip(weights, gradients, strict=False)]
-            found: dict[str, Tensor] = {}
+            rows_by_map: dict[str, Tensor] = {}
             if RELEVANCE in self._names:
                 # The rows of the tokens that are read have a gradient, to the bit; no other has.
                 read = gradients[-1].abs().sum(dim=(1, 3)) > 0
                 rows = positive[-1].sum(dim=1) if pooling else read / read.sum(dim=1, keepdim=True)
-                rolled = _rolled(positive[: len(layers)], rows)
+                rolled = _rollout(positive[: len(layers)], rows)
                 # A token's own contribution is the same for all tokens that are read, and tells nothing about patches.
-                found[RELEVANCE] = rolled if pooling else rolled - rows
+                rows_by_map[RELEVANCE] = rolled if pooling else rolled - rows
             if TOKENS in self._names:
-                found[TOKENS] = self._tokens(mode, layers[-1], explained)
-        return {name: self._laid(row) for name, row in found.items()}
+                rows_by_map[TOKENS] = self._tokens(mode, layers[-1], explained)
+        return {name: self._on_grid(row) for name, row in rows_by_map.items()}
 
     def _layers(self, mode: "_BlockByBlock", count: int) -> tuple[list[AttendedTensor], list[AttendedTensor]]:
         """Returns the attention of every block, and of the head that pools their tokens if there is one."""
         depth = len(self._blocks)
-        layers, behind = mode.attended[:depth], mode.attended[depth:]
-        if mode.places != [*range(depth), *[-1] * len(behind)]:
-            raise self._refused("attention does not run once in each of its blocks")
+        layers, pooling = mode.attended[:depth], mode.attended[depth:]
+        if mode.block_numbers != [*range(depth), *[-1] * len(pooling)]:
+            raise self._refusal("attention does not run once in each of its blocks")
         tokens = layers[-1].weights.shape[-1]
-        if any(each.weights.shape[::2] != (count, tokens) or each.weights.shape[3] != tokens for each in layers):
-            raise self._refused("its blocks do not attend from the same tokens to the same tokens")
-        if mode.has_open_end or len(behind) > 1 or any(each.weights.shape[-1] != tokens for each in behind):
-            raise self._refused("its embedding comes from attention for which no rule is known")
-        return layers, behind
+        if any(layer.weights.shape[::2] != (count, tokens) or layer.weights.shape[3] != tokens for layer in layers):
+            raise self._refusal("its blocks do not attend from the same tokens to the same tokens")
+        if mode.has_open_end or len(pooling) > 1 or any(layer.weights.shape[-1] != tokens for layer in pooling):
+            raise self._refusal("its embedding comes from attention for which no rule is known")
+        return layers, pooling
 
     def _tokens(self, mode: "_BlockByBlock", last: AttendedTensor, explained: Tensor) -> Tensor:
         """Returns each token's contribution through the last block's attention and residual stream, `[B, T]`."""
         mode.closed = True
         (gradient,) = torch.autograd.grad(explained, [last.outputs])
         if not mode.has_gate or not gradient.any():
-            raise self._refused("its last block has no norm between attention and MLP", "`maps` relevance alone")
+            raise self._refusal("its last block has no norm between attention and MLP", "`maps` relevance alone")
         return torch.einsum("bhqt,bhtd,bhqd->bt", last.weights, last.values, gradient)
 
-    def _laid(self, row: Tensor) -> Floats:
+    def _on_grid(self, row: Tensor) -> Floats:
         height, width = self._tower.grid(row.shape[1])
         if height * width > row.shape[1]:
-            raise self._refused("its tokens do not form a grid of patches")
+            raise self._refusal("its tokens do not form a grid of patches")
         maps: Floats = row.detach()[:, row.shape[1] - height * width :].reshape(-1, height, width).cpu().float().numpy()
         return maps
 
-    def _refused(self, why: str, instead: str = "it without `maps`") -> UsageError:
+    def _refusal(self, why: str, instead: str = "it without `maps`") -> UsageError:
         return UsageError(f"{self._encoder.name} cannot provide these maps: {why}; run {instead}")
 
 
-def _rolled(positive: list[Tensor], rows: Tensor) -> Tensor:
+def _rollout(positive: list[Tensor], rows: Tensor) -> Tensor:
     """Returns rows `[B, T]` of R, where R ← R + A R over the layers from the first to the last, from R = I."""
     for layer in reversed(positive):
         rows = rows + torch.einsum("bt,bts->bs", rows, layer)
@@ -113,7 +113,7 @@ class _BlockByBlock(AttentionInterceptor):
 
     def __init__(self, blocks: list[nn.Module]) -> None:
         super().__init__()
-        self.places: list[int] = []
+        self.block_numbers: list[int] = []
         self.closed, self.has_gate = False, False
         self._blocks, self._block, self._is_projected = blocks, -1, False
 
@@ -121,8 +121,8 @@ class _BlockByBlock(AttentionInterceptor):
         """Inside the context the mode is active."""
         stack = ExitStack()
         for number, block in enumerate(self._blocks):
-            stack.callback(block.register_forward_pre_hook(self._to(number)).remove)
-            stack.callback(block.register_forward_hook(self._to(-1)).remove)
+            stack.callback(block.register_forward_pre_hook(self._enter(number)).remove)
+            stack.callback(block.register_forward_hook(self._enter(-1)).remove)
         stack.enter_context(self)
         return stack
 
@@ -131,21 +131,21 @@ class _BlockByBlock(AttentionInterceptor):
         """Returns whether a softmax had no following product, as in a resampler that is written differently."""
         return self._softmax is not None
 
-    def _to(self, number: int) -> Callable[..., None]:
+    def _enter(self, number: int) -> Callable[..., None]:
         def move(*_: Any) -> None:
             self._block, self._is_projected = number, False
 
         return move
 
     def attend(self, weights: Tensor, values: Tensor) -> Tensor:
-        self.places.append(self._block)
+        self.block_numbers.append(self._block)
         return super().attend(weights, values)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Kwargs | None = None
     ) -> Any:
         result = super().__torch_function__(func, types, args, kwargs)
-        if self._block == len(self._blocks) - 1 and self._block in self.places and not self.has_gate:
+        if self._block == len(self._blocks) - 1 and self._block in self.block_numbers and not self.has_gate:
             if func in NORMS and self._is_projected:
                 result.register_hook(lambda gradient: torch.zeros_like(gradient) if self.closed else None)
                 self.has_gate = True

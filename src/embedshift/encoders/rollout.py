@@ -28,16 +28,16 @@ class RolloutTap:
         self._begins = blocks[0].register_forward_pre_hook(self._begin)
         self._taps = [_BlockTap(block, self._fold, tower.taps) for block in blocks]
 
-    def take(self, done: ForwardPass) -> Floats:
+    def take(self, forward_pass: ForwardPass) -> Floats:
         """Returns how much of every patch reaches the query, float32 `[B, g_h, g_w]`."""
-        maps = done.on_grid(self._read(done))
+        maps = forward_pass.on_grid(self._read(forward_pass))
         if maps is None:
             raise _no_rollout("its attention runs inside windows, not from all tokens to all")
         rolled: Floats = maps.cpu().numpy()
         return rolled
 
-    def _read(self, done: ForwardPass) -> Tensor:
-        kind, pooling = done.kind, done.row
+    def _read(self, forward_pass: ForwardPass) -> Tensor:
+        kind, pooling = forward_pass.kind, forward_pass.row
         rolled, passed = self._rolled, self._passed
         self._rolled, self._passed = None, 0
         if rolled is None or passed != len(self._taps):
@@ -49,7 +49,6 @@ class RolloutTap:
         return torch.einsum("bt,bts->bs", pooling, rolled)
 
     def remove(self) -> None:
-        """Removes the hooks from the blocks."""
         self._begins.remove()
         for tap in self._taps:
             tap.remove()

@@ -58,8 +58,8 @@ class EncoderSpec:
                 f"{encoder.name} has no text tower: text, labels and words need an encoder with a method "
                 "encode_text(texts) -> [N, D], as embedshift.wrap(..., encode_text=...) makes it"
             )
-        said = EncoderInfo.of(encoder)
-        return load_text_encoder(self.model, device=str(said.device), precision=said.precision or self.precision)
+        info = EncoderInfo.of(encoder)
+        return load_text_encoder(self.model, device=str(info.device), precision=info.precision or self.precision)
 
     def batch_for(self, encoder: Encoder) -> int:
         """Returns the number of views per forward pass."""
@@ -67,7 +67,7 @@ class EncoderSpec:
             return self.batch_size
         return usual_batch(str(EncoderInfo.of(encoder).device or "cpu"), encoder.grid)
 
-    def chosen(self, encoder: Encoder, views: int) -> "EncoderSpec":
+    def resolved(self, encoder: Encoder, views: int) -> "EncoderSpec":
         """Returns the specification with the choices of this process, so that other processes compute alike."""
         precision = EncoderInfo.of(encoder).precision or self.precision
         kernels = self.kernels
@@ -77,7 +77,7 @@ class EncoderSpec:
         return replace(self, precision=precision, kernels=kernels)
 
     @contextlib.contextmanager
-    def at_work(self, encoder: Encoder) -> Iterator[None]:
+    def using_kernels(self, encoder: Encoder) -> Iterator[None]:
         """Inside the context the encoder uses the kernels of this specification; afterwards those of before."""
         if not isinstance(encoder, HasKernels):
             yield
@@ -98,8 +98,8 @@ class EncoderSpec:
             yield
             return
         if not isinstance(encoder, Observable):
-            asked = " and ".join(self.observations)
-            raise UsageError(f"{encoder.name} gives no {asked}: it has no `observing`, see `Observable`")
+            names = " and ".join(self.observations)
+            raise UsageError(f"{encoder.name} gives no {names}: it has no `observing`, see `Observable`")
         with encoder.observing(self.observations):
             yield
 

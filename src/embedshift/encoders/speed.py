@@ -39,7 +39,6 @@ class ClassTokenShortcut:
         self.on = False
 
     def remove(self) -> None:
-        """Removes the hooks from the block."""
         for handle in self._handles:
             handle.remove()
         self._handles = []

@@ -21,7 +21,7 @@ class Listener:
     def begin(self, tokens: Tensor) -> None:
         """The block begins, with these tokens."""
 
-    def heard(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
+    def on_call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
         """The block called a torch function."""
 
     def multihead(self, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Kwargs) -> None:
@@ -60,7 +60,7 @@ class Taps(TorchFunctionMode):
 
     def _stop(self, block: nn.Module, listener: Listener) -> None:
         listeners = self._listeners.get(block, [])
-        listeners[:] = [each for each in listeners if each is not listener]
+        listeners[:] = [kept for kept in listeners if kept is not listener]
         if not listeners:
             self._listeners.pop(block, None)
             for handle in self._handles.pop(block, []):
@@ -82,7 +82,7 @@ class Taps(TorchFunctionMode):
         if not self._running:
             self._on.enter_context(self)
         self._running.append(block)
-        tokens = next((each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)), None)
+        tokens = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
         if tokens is not None:
             for listener in self._listeners[block]:
                 listener.begin(tokens)
@@ -100,18 +100,18 @@ class Taps(TorchFunctionMode):
         self._on.close()
 
     def _after_multihead(self, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Kwargs, _: Any) -> None:
-        for listener in self._now():
+        for listener in self._running_listeners():
             listener.multihead(module, args, kwargs)
         if self._running:
             self._on.enter_context(self)
 
-    def _now(self) -> list[Listener]:
+    def _running_listeners(self) -> list[Listener]:
         return [listener for block in self._running for listener in self._listeners[block]]
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Kwargs | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        for listener in self._now():
-            listener.heard(func, args, kwargs or {}, result)
+        for listener in self._running_listeners():
+            listener.on_call(func, args, kwargs or {}, result)
         return result

@@ -16,7 +16,7 @@ from embedshift.config import Precision
 from embedshift.encoders.device import find_device
 from embedshift.encoders.files import checkpoint_file
 from embedshift.encoders.huggingface import Checkpoint, find_checkpoint, load_module, quiet
-from embedshift.encoders.trust import closed
+from embedshift.encoders.trust import no_remote_code
 from embedshift.encoders.weights import DTYPES, weights_hash
 from embedshift.errors import EmbedshiftError, reason
 
@@ -84,31 +84,34 @@ def load_huggingface_text(
     model: str, *, device: str = "auto", precision: Precision = "float32"
 ) -> ModuleTextEncoder | None:
     """Loads the text tower of a transformers checkpoint, with its own tokenizer; None if its family has none."""
-    found = find_checkpoint(model)
-    text = found.family.text
+    checkpoint = find_checkpoint(model)
+    text = checkpoint.family.text
     if text is None:
         return None
-    module = load_module(found, text.loader or found.family.loader, text.drop)
-    tokenize = _tokenizer(found, padded=text.padded)
-    return ModuleTextEncoder(module, tokenize, READERS[text.reader], found.name, device=device, precision=precision)
+    module = load_module(checkpoint, text.loader or checkpoint.family.loader, text.drop)
+    tokenize = _tokenizer(checkpoint, padded=text.padded)
+    return ModuleTextEncoder(
+        module, tokenize, READERS[text.reader], checkpoint.name, device=device, precision=precision
+    )
 
 
-def _tokenizer(found: Checkpoint, *, padded: bool) -> Tokenize:
-    if not any(checkpoint_file(found.source, name, found.offline) for name in TOKENIZER_FILES):
+def _tokenizer(checkpoint: Checkpoint, *, padded: bool) -> Tokenize:
+    if not any(checkpoint_file(checkpoint.source, name, checkpoint.offline) for name in TOKENIZER_FILES):
         # transformers would silently make an empty one.
         raise EmbedshiftError(
-            f"{found.model}: no tokenizer in the checkpoint ({TOKENIZER_FILES[0]} or similar): it cannot encode texts"
+            f"{checkpoint.model}: no tokenizer in the checkpoint ({TOKENIZER_FILES[0]} or similar): it cannot encode "
+            "texts"
         )
-    with quiet(), closed(local=found.local):
+    with quiet(), no_remote_code(local=checkpoint.local):
         try:
             tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
-                found.source, local_files_only=found.offline, trust_remote_code=False
+                checkpoint.source, local_files_only=checkpoint.offline, trust_remote_code=False
             )
         except Exception as error:
             lacking = "sentencepiece" in str(error) and importlib.util.find_spec("sentencepiece") is None
             words = "it needs: pip install sentencepiece" if lacking else reason(error)[:300]
-            raise EmbedshiftError(f"{found.model}: its tokenizer cannot be loaded ({words})") from error
-    longest = min(_longest(found.config), tokenizer.model_max_length)
+            raise EmbedshiftError(f"{checkpoint.model}: its tokenizer cannot be loaded ({words})") from error
+    longest = min(_longest(checkpoint.config), tokenizer.model_max_length)
     tokenizer.padding_side = "right"  # Siglip2Tokenizer pads at the left, as no tower was trained
 
     def tokenize(texts: list[str]) -> Tokens:

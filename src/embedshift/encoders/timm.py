@@ -9,9 +9,9 @@ from embedshift.config import Precision
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import TIMM
-from embedshift.encoders.libraries import RESAMPLE, library, name_of
+from embedshift.encoders.libraries import RESAMPLE, display_name, library
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.encoders.trust import check_timm, closed
+from embedshift.encoders.trust import check_timm, no_remote_code
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,6 @@ def load_timm(
     size: int | None = None,
     embedding: str | None = None,
 ) -> ModuleEncoder:
-    """Loads a timm model."""
     chosen = TIMM.choose(embedding)
     timm = library("timm")
     _check_name(timm, model)
@@ -48,7 +47,7 @@ def load_timm(
         module,
         READERS[chosen.reader],
         preprocess.at(size),
-        name_of("timm", model),
+        display_name("timm", model),
         device=device,
         precision=precision,
         embedding=chosen,
@@ -57,8 +56,8 @@ def load_timm(
 
 def _create(timm: Any, model: str, size: int | None) -> Any:
     """Builds the model with all weights, then removes its classifier."""
-    source, _, place = model.partition(":")
-    local, folder = source == "local-dir", Path(place).expanduser()
+    source, _, location = model.partition(":")
+    local, folder = source == "local-dir", Path(location).expanduser()
     if local:
         check_timm(folder)
         if not any(folder.glob("*.safetensors")):
@@ -66,7 +65,7 @@ def _create(timm: Any, model: str, size: int | None) -> Any:
                 "timm:%s: no safetensors file; its pickle is read as weights only, without running code in it", model
             )
         model = f"{source}:{folder}"
-    with closed(local=local):
+    with no_remote_code(local=local):
         try:
             module = timm.create_model(model, pretrained=True, img_size=size)
         except TypeError as error:
@@ -78,10 +77,10 @@ def _create(timm: Any, model: str, size: int | None) -> Any:
 
 
 def _check_name(timm: Any, model: str) -> None:
-    source, _, place = model.partition(":")
+    source, _, location = model.partition(":")
     if source == "local-dir":
-        if not Path(place).expanduser().is_dir():
-            raise UsageError(f"{place}: no such folder")
+        if not Path(location).expanduser().is_dir():
+            raise UsageError(f"{location}: no such folder")
     elif source != "hf-hub" and not timm.is_model(model.split(".")[0]):
         nearest = difflib.get_close_matches(model.split(".")[0], timm.list_models(), n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else "; timm.list_models() has them all"

@@ -16,17 +16,17 @@ TOKENIZER_KEYS = {"clean", "strip_sep_token", "language", "reduction_mask", "add
 
 
 @contextlib.contextmanager
-def closed(*, local: bool) -> Iterator[None]:
+def no_remote_code(*, local: bool) -> Iterator[None]:
     """Inside the context a checkpoint's own code is refused, and a local checkpoint cannot reach the Hub."""
     # transformers asks on the terminal whether to run code wherever `trust_remote_code` was not passed on.
-    asks: Any = transformers.dynamic_module_utils
+    dynamic_modules: Any = transformers.dynamic_module_utils
     hub: Any = huggingface_hub.constants
-    seconds, offline = asks.TIME_OUT_REMOTE_CODE, hub.HF_HUB_OFFLINE
-    asks.TIME_OUT_REMOTE_CODE, hub.HF_HUB_OFFLINE = 0, offline or local
+    seconds, offline = dynamic_modules.TIME_OUT_REMOTE_CODE, hub.HF_HUB_OFFLINE
+    dynamic_modules.TIME_OUT_REMOTE_CODE, hub.HF_HUB_OFFLINE = 0, offline or local
     try:
         yield
     finally:
-        asks.TIME_OUT_REMOTE_CODE, hub.HF_HUB_OFFLINE = seconds, offline
+        dynamic_modules.TIME_OUT_REMOTE_CODE, hub.HF_HUB_OFFLINE = seconds, offline
 
 
 def check_config(config: transformers.PretrainedConfig, model: str) -> None:
@@ -85,10 +85,10 @@ def check_hf_text(config: dict[str, Any], model: str, *, local: bool) -> None:
 def check_timm(folder: Path) -> None:
     """Refuses a timm folder whose configuration would let weights be filled at random."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    told = config.get("model_args") or {}
+    model_args = config.get("model_args") or {}
     classes = config.get("num_classes", config.get("pretrained_cfg", {}).get("num_classes"))
     # timm loads loosely on this word, and where the classes of model and weights differ.
-    if "pretrained_strict" in told or told.get("num_classes", classes) != classes:
+    if "pretrained_strict" in model_args or model_args.get("num_classes", classes) != classes:
         raise EmbedshiftError(f"{folder}: its model_args would create random weights; refused")
 
 

@@ -27,7 +27,7 @@ def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
 
 
 @contextlib.contextmanager
-def cast_for_now(module: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+def temporarily_cast(module: nn.Module, dtype: torch.dtype) -> Iterator[None]:
     """Inside the context the weights are cast as by `cast_weights`; afterwards they are exactly as before."""
     before = [(weight, weight.data) for part in _products(module) for weight in part.parameters()]
     cast_weights(module, dtype)
@@ -45,11 +45,11 @@ def _products(module: nn.Module) -> list[nn.Module]:
 @contextlib.contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Inside the context the weights have no gradients."""
-    learned = [each for each in module.parameters() if each.requires_grad]
-    for each in learned:
-        each.requires_grad_(False)
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in learned:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for each in learned:
-            each.requires_grad_()
+        for parameter in learned:
+            parameter.requires_grad_()

@@ -67,9 +67,9 @@ class AttentionInterceptor(TorchFunctionMode):
         return outputs
 
     def _scaled(
-        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *more: Any, **how: Any
+        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *args: Any, **kwargs: Any
     ) -> Any:
-        weights = attention_weights(query, key, attn_mask, *more, **how)
+        weights = attention_weights(query, key, attn_mask, *args, **kwargs)
         flat = query.ndim == 3
         values = value[:, None] if flat else value
         if values.shape[1] != weights.shape[1]:  # heads share values
@@ -83,8 +83,8 @@ class AttentionInterceptor(TorchFunctionMode):
         projections = separate if packed is None else packed.split(width)
         biases = [None] * 3 if bias is None else bias.split(width)
         q, k, v = (
-            _in_heads(functional.linear(a[name].transpose(0, 1), projection, one), heads)
-            for name, projection, one in zip(("query", "key", "value"), projections, biases, strict=True)
+            _in_heads(functional.linear(a[name].transpose(0, 1), projection, projection_bias), heads)
+            for name, projection, projection_bias in zip(("query", "key", "value"), projections, biases, strict=True)
         )
         mask = a.get("attn_mask")
         if mask is not None and mask.ndim == 3:

@@ -11,7 +11,6 @@ __all__ = ["Engine", "Job", "Progress", "Result", "find_engine", "find_map"]
 
 
 def find_engine(name: str) -> Engine:
-    """Returns the engine with this name."""
     if name == "ray":
         from embedshift.engines.ray import run_ray
 
@@ -24,7 +23,7 @@ def find_engine(name: str) -> Engine:
 def find_map(name: str) -> contextlib.AbstractContextManager[Callable[..., Any]]:
     """Returns the function that maps over a list in order: on the whole cluster for "ray", else in this process."""
     if name == "ray":
-        from embedshift.engines.cluster import over_cluster
+        from embedshift.engines.cluster import cluster_map
 
-        return over_cluster()
+        return cluster_map()
     return contextlib.nullcontext(map)

@@ -32,8 +32,8 @@ def joined() -> Iterator[Any]:
         raise MissingExtra("the engine 'ray'", "ray") from error
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    address, started_here = os.environ.get("RAY_ADDRESS") or "local", not ray.is_initialized()
-    if started_here:
+    address, started = os.environ.get("RAY_ADDRESS") or "local", not ray.is_initialized()
+    if started:
         try:
             # Not left to Ray, which would look for the last cluster of this machine, even if it has gone.
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
@@ -48,7 +48,7 @@ def joined() -> Iterator[Any]:
         last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise EmbedshiftError(f"the Ray cluster failed: {last[0]}; run the same command again to resume") from error
     finally:
-        if started_here:
+        if started:
             ray.shutdown()
 
 
@@ -77,7 +77,7 @@ def _watched(head: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def over_cluster() -> Iterator[Callable[..., Any]]:
+def cluster_map() -> Iterator[Callable[..., Any]]:
     """Gives a `map` over the cores of a cluster, which is joined for more than one item."""
     with contextlib.ExitStack() as stack:
         ray: Any = None
@@ -90,7 +90,8 @@ def over_cluster() -> Iterator[Callable[..., Any]]:
             if ray is None:
                 ray = stack.enter_context(joined())
             return (
-                function(item) if failed(problem) else result for item, result, problem in _called(ray, function, items)
+                function(item) if failed(problem) else result
+                for item, result, problem in _results(ray, function, items)
             )
 
         def failed(problem: str) -> bool:
@@ -103,9 +104,9 @@ def over_cluster() -> Iterator[Callable[..., Any]]:
         yield over
 
 
-def _called(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterator[tuple[A, T, str]]:
+def _results(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterator[tuple[A, T, str]]:
     """Yields each item in order with its result, or with the reason why there is none; a window of items at a time."""
-    call, sent = ray.remote(num_cpus=1)(_tried), ray.put(function)
+    call, sent = ray.remote(num_cpus=1)(_try), ray.put(function)
     window = max(1, int(ray.cluster_resources().get("CPU", 1))) + AHEAD
     left, waiting = iter(items), collections.deque[tuple[A, Any]]()
     while True:
@@ -120,7 +121,7 @@ def _called(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterato
         yield item, result, problem
 
 
-def _tried(function: Callable[[A], T], item: A) -> tuple[T | None, str]:
+def _try(function: Callable[[A], T], item: A) -> tuple[T | None, str]:
     """Returns, on a worker, the result or the reason why there is none."""
     try:
         return function(item), ""

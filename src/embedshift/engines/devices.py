@@ -64,17 +64,17 @@ def run_on_devices(job: Job) -> Iterator[Result]:
 
 def _hand_out(job: Job, children: Sequence["_Child"]) -> Iterator[Result]:
     """Gives each child shards whenever it asks for more, and yields its results."""
-    left = list(job.shards)
+    remaining = list(job.shards)
     busy = {child.pipe: child for child in children}
     while busy:
         for pipe in wait(list(busy)):
             child = busy[pipe]  # type: ignore[index]
             message = child.receive()
-            if message is None and left:
+            if message is None and remaining:
                 # Several, because loaders read ahead only within them; fewer at the end, so that all finish together.
-                count = max(1, len(left) // (2 * len(children)))
-                child.send(left[:count])
-                del left[:count]
+                count = max(1, len(remaining) // (2 * len(children)))
+                child.send(remaining[:count])
+                del remaining[:count]
             elif message is None:
                 del busy[child.pipe]
             elif isinstance(message, Exception):
@@ -131,19 +131,19 @@ class _Child:
 
 @contextlib.contextmanager
 def _child(device: str) -> Iterator[_Child]:
-    ours, theirs = Pipe()
+    parent_end, child_end = Pipe()
     process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(theirs.fileno())],
-        pass_fds=[theirs.fileno()],
+        [sys.executable, "-c", CHILD, str(child_end.fileno())],
+        pass_fds=[child_end.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
-    theirs.close()
+    child_end.close()
     try:
-        yield _Child(device, process, ours)
+        yield _Child(device, process, parent_end)
     finally:
-        ours.close()
+        parent_end.close()
         process.terminate()
         process.wait()
 

@@ -27,13 +27,12 @@ class Job:
 
     @property
     def config(self) -> StudyConfig:
-        """The settings."""
         return self.plan.config
 
     @property
     def workers(self) -> int:
         """Number of loader processes beside each encoder; 0 = the encoder's process draws."""
-        return workers_of(self.config)
+        return loader_count(self.config)
 
     @property
     def device(self) -> str:
@@ -53,6 +52,6 @@ class Job:
 Engine = Callable[[Job], Iterator[Result]]
 
 
-def workers_of(config: StudyConfig) -> int:
+def loader_count(config: StudyConfig) -> int:
     """Returns the number of loader processes of a study; the default is one per core, at most 8."""
     return min(8, cores()) if config.workers is None else config.workers

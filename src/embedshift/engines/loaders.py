@@ -26,16 +26,16 @@ import cv2
 from threadpoolctl import threadpool_limits
 
 from embedshift.arrays import Pixels
-from embedshift.engines.rooms import Rooms
+from embedshift.engines.slots import ViewSlots
 from embedshift.errors import EmbedshiftError
-from embedshift.pipeline.draw import draw_image, out_of_reach
+from embedshift.pipeline.draw import draw_image, stopped_failure
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import ImageRef, Source
 
 # The result for an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
-Made = Any
+ImageResult = Any
 # Of views at each loader and as many that the encoder has not taken yet; never less than one image each.
 BYTES_AHEAD = 16 * 2**20
 # Of images, if views are small. A pipe holds the requests for about a thousand; a full one would block this process.
@@ -50,33 +50,31 @@ _ONE_FORK = threading.Lock()
 
 @dataclass(frozen=True)
 class Images:
-    """Images to draw."""
-
     samples: Sequence[ImageRef]
     source: Source
     plan: StudyPlan
-    work: Callable[..., Made]
+    work: Callable[..., ImageResult]
 
-    def draw(self, place: int, *, ends_process: bool = False, into: Pixels | None = None) -> Made:
+    def draw(self, index: int, *, ends_process: bool = False, into: Pixels | None = None) -> ImageResult:
         """Draws one image, its views into an array if one is given; raises one of `ENDED`."""
-        where = {} if into is None else {"into": into}
-        return self.work(self.samples[place], self.source, self.plan, ends_process=ends_process, **where)
+        options = {} if into is None else {"into": into}
+        return self.work(self.samples[index], self.source, self.plan, ends_process=ends_process, **options)
 
-    def rooms(self, workers: int) -> Rooms:
+    def view_slots(self, workers: int) -> ViewSlots:
         """Returns the memory in which one of `workers` loaders puts its views."""
         plan = self.plan
         views, size = 1 + plan.views, plan.preprocess.size
         # Images drawn ahead, and those that wait for two passes of the encoder.
         images = _ahead(plan, workers) + 2 * plan.batch_size // views + 2
         shared = self.work is draw_image and isinstance(_context(), ForkContext)
-        return Rooms(-(-images // workers) + 1 if shared else 0, (views, size, size, 3))
+        return ViewSlots(-(-images // workers) + 1 if shared else 0, (views, size, size, 3))
 
 
-def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generator[Made, None, None]:
+def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generator[ImageResult, None, None]:
     """Yields all images in order, drawn ahead by `workers` processes."""
     if not workers:
-        for place in range(len(images.samples)):
-            yield _at_second_try(images, place, lambda place=place: images.draw(place))  # type: ignore[misc]
+        for index in range(len(images.samples)):
+            yield _with_second_try(images, index, lambda index=index: images.draw(index))  # type: ignore[misc]
         return
     if _is_daemon():
         raise EmbedshiftError("a process of a pool cannot start loader processes; use `workers` 0 there")
@@ -86,44 +84,44 @@ def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generat
         most = _ahead(images.plan, workers)
         # The first turns are short: the encoder soon has something to do.
         turn = workers if in_turns else most
-        for place in range(len(images.samples)):
-            waiting.append(place)
-            loaders[place % workers].ask(place)
+        for index in range(len(images.samples)):
+            waiting.append(index)
+            loaders[index % workers].request(index)
             if in_turns and len(waiting) == turn:
                 for loader in loaders:
                     loader.wait()
-                yield from (_taken(images, drawn, loaders) for drawn in waiting)
+                yield from (_take(images, drawn, loaders) for drawn in waiting)
                 waiting.clear()
                 turn = min(most, 2 * turn)
             elif len(waiting) > most:
-                yield _taken(images, waiting.popleft(), loaders)
+                yield _take(images, waiting.popleft(), loaders)
         while waiting:
-            yield _taken(images, waiting.popleft(), loaders)
+            yield _take(images, waiting.popleft(), loaders)
 
 
 def _ahead(plan: StudyPlan, workers: int) -> int:
     """Returns how many images are requested at a time."""
-    of_image = (1 + plan.views) * plan.preprocess.size**2 * 3
-    return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // of_image))
+    bytes_per_image = (1 + plan.views) * plan.preprocess.size**2 * 3
+    return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // bytes_per_image))
 
 
-def _taken(images: Images, place: int, loaders: Sequence["_Loader"]) -> Made:
-    return _at_second_try(images, place, lambda: loaders[place % len(loaders)].take(place))
+def _take(images: Images, index: int, loaders: Sequence["_Loader"]) -> ImageResult:
+    return _with_second_try(images, index, lambda: loaders[index % len(loaders)].take(index))
 
 
-def _at_second_try(images: Images, place: int, first: Callable[[], Made]) -> Made:
+def _with_second_try(images: Images, index: int, first: Callable[[], ImageResult]) -> ImageResult:
     """Draws an image alone if the first try ended; returns a failure if both did, or no process can be started."""
     try:
         return first()
     except ENDED as error:
         if _is_daemon():
-            return out_of_reach(images.samples[place], error, images.plan.config.image_timeout, "once")
+            return stopped_failure(images.samples[index], error, images.plan.config.image_timeout, "once")
     try:
         with _Loader(images) as alone:
-            alone.ask(place)
-            return alone.take(place)
+            alone.request(index)
+            return alone.take(index)
     except ENDED as error:
-        return out_of_reach(images.samples[place], error, images.plan.config.image_timeout, "twice")
+        return stopped_failure(images.samples[index], error, images.plan.config.image_timeout, "twice")
 
 
 class _Loader:
@@ -131,16 +129,16 @@ class _Loader:
 
     def __init__(self, images: Images, workers: int = 1) -> None:
         self._images, self._workers = images, workers
-        self._asked: dict[int, Future[Made]] = {}
+        self._requested: dict[int, Future[ImageResult]] = {}
 
     def __enter__(self) -> "_Loader":
         context = _context()
-        self._rooms = self._images.rooms(self._workers)  # new ones where a process has ended that may hold some
+        self._slots = self._images.view_slots(self._workers)  # new ones where a process has ended that may hold some
         with _ONE_FORK, _one_opencv_thread():
-            self._pipe, theirs = context.Pipe()
-            self.process = context.Process(target=_serve, args=(theirs, self._images, self._rooms), daemon=True)
+            self._pipe, child_end = context.Pipe()
+            self.process = context.Process(target=_serve, args=(child_end, self._images, self._slots), daemon=True)
             self.process.start()
-            theirs.close()
+            child_end.close()
         # It takes drawn images while the encoder works; otherwise a loader would wait.
         self._thread = ThreadPoolExecutor(1)
         return self
@@ -151,36 +149,36 @@ class _Loader:
         self._thread.shutdown(cancel_futures=True)
         self._pipe.close()
 
-    def ask(self, place: int) -> None:
+    def request(self, index: int) -> None:
         """Requests an image, which is drawn after those requested before."""
-        room = self._rooms.take()
+        slot = self._slots.take()
         with contextlib.suppress(*GONE):  # the error occurs again when the image is taken
-            self._pipe.send((place, room))
-        self._asked[place] = self._thread.submit(self._receive, self._rooms, room)
+            self._pipe.send((index, slot))
+        self._requested[index] = self._thread.submit(self._receive, self._slots, slot)
 
     def wait(self) -> None:
         """Waits until every requested image is drawn, or the process has ended."""
-        concurrent.futures.wait(self._asked.values())
+        concurrent.futures.wait(self._requested.values())
 
-    def take(self, place: int) -> Made:
+    def take(self, index: int) -> ImageResult:
         """Returns the image; raises one of `ENDED`. If the process has ended, a new one goes on with the next image."""
         try:
-            return self._asked.pop(place).result()
+            return self._requested.pop(index).result()
         except GONE:
             self.__exit__()
             self.__enter__()
-            for left in list(self._asked):
-                self.ask(left)
+            for waiting in list(self._requested):
+                self.request(waiting)
             raise
 
-    def _receive(self, rooms: Rooms, room: int | None) -> Made:
-        made = receive(self._pipe)
-        if room is not None and isinstance(made, DrawnImage):
-            return replace(made, views=rooms.lend(room))
-        rooms.give_back(room)
-        if isinstance(made, BaseException):
-            raise made
-        return made
+    def _receive(self, slots: ViewSlots, slot: int | None) -> ImageResult:
+        result = receive(self._pipe)
+        if slot is not None and isinstance(result, DrawnImage):
+            return replace(result, views=slots.lend(slot))
+        slots.release(slot)
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
 
 def receive(pipe: "Connection[Any, Any]") -> Any:
@@ -191,8 +189,7 @@ def receive(pipe: "Connection[Any, Any]") -> Any:
         raise EOFError from error
 
 
-def _serve(pipe: "Connection[Made, tuple[int, int | None]]", images: Images, rooms: Rooms) -> None:
-    """Runs a loader."""
+def _serve(pipe: "Connection[ImageResult, tuple[int, int | None]]", images: Images, slots: ViewSlots) -> None:
     threadpool_limits(1)  # the other cores are those of other loaders, and of the encoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends its loaders
     parent = os.getppid()
@@ -206,14 +203,14 @@ def _serve(pipe: "Connection[Made, tuple[int, int | None]]", images: Images, roo
     threading.Thread(target=watch, daemon=True).start()
     with contextlib.suppress(*GONE):
         while True:
-            place, room = pipe.recv()
+            index, slot = pipe.recv()
             try:
-                made = images.draw(place, ends_process=True, into=None if room is None else rooms.views(room))
-                if room is not None and isinstance(made, DrawnImage):
-                    made = made.without_views()
+                result = images.draw(index, ends_process=True, into=None if slot is None else slots.views(slot))
+                if slot is not None and isinstance(result, DrawnImage):
+                    result = result.without_views()
             except BaseException as error:
-                made = error
-            pipe.send(made)
+                result = error
+            pipe.send(result)
 
 
 @contextlib.contextmanager

@@ -38,11 +38,11 @@ def _attempts(job: Job, ray: Any) -> Iterator[Result]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     # This does not concern the tasks of a dead worker, which Ray repeats by itself.
     context.max_errored_blocks = 0
-    left: Sequence[Shard] = job.shards
+    remaining: Sequence[Shard] = job.shards
     errors: dict[int, str] = {}
     for attempt in range(1, ATTEMPTS + 1):
         errors.clear()
-        for index, error, result in _one_attempt(replace(job, shards=left), ray):
+        for index, error, result in _one_attempt(replace(job, shards=remaining), ray):
             if error:
                 errors[index] = error
                 log.warning("shard %d failed (%s), attempt %d of %d", index, error, attempt, ATTEMPTS)
@@ -50,12 +50,12 @@ def _attempts(job: Job, ray: Any) -> Iterator[Result]:
             table, record = pickle.loads(result)
             job.progress(record.images + len(record.failures))
             yield table, record
-        left = [shard for shard in left if shard.index in errors]
-        if not left:
+        remaining = [shard for shard in remaining if shard.index in errors]
+        if not remaining:
             return
-    named = ", ".join(f"{index} ({words})" for index, words in sorted(errors.items())[:3])
+    listed = ", ".join(f"{index} ({words})" for index, words in sorted(errors.items())[:3])
     raise EmbedshiftError(
-        f"{len(errors)} shards failed {ATTEMPTS} times: {named}; the others are done, run again to retry"
+        f"{len(errors)} shards failed {ATTEMPTS} times: {listed}; the others are done, run again to retry"
     )
 
 
@@ -85,10 +85,12 @@ def _one_attempt(job: Job, ray: Any) -> Iterator[tuple[int, str, bytes]]:
 def _fit(nodes: Sequence[Mapping[str, float]], gpus: float, workers: int) -> tuple[int, int]:
     """Returns the number of cores for each encoder, and the number of encoders that fit."""
     able = [node for node in nodes if node.get("CPU") and node.get("GPU", 0) >= gpus]
-    places = [max(1, int(node["GPU"] / gpus)) if gpus else 1 for node in able]
-    cores = max(1, int(min((node["CPU"] / count for node, count in zip(able, places, strict=True)), default=1)))
+    encoders_per_node = [max(1, int(node["GPU"] / gpus)) if gpus else 1 for node in able]
+    cores = max(
+        1, int(min((node["CPU"] / count for node, count in zip(able, encoders_per_node, strict=True)), default=1))
+    )
     if gpus:
-        return min(cores, workers + 1), max(1, sum(places))
+        return min(cores, workers + 1), max(1, sum(encoders_per_node))
     return cores, max(1, sum(int(node["CPU"] / cores) for node in able))
 
 

@@ -13,8 +13,8 @@ from embedshift.figures.render import render
 from embedshift.figures.workers import Renderers
 from embedshift.store.reader import Reader, draw_ids
 from embedshift.store.redraw import RedrawnImage, redraw
-from embedshift.store.shards import write_whole
-from embedshift.store.table_files import record
+from embedshift.store.shards import write_atomically
+from embedshift.store.table_files import record_files
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def save_figures(
             for stem, rendered in renderers.render_all(figures, formats)
             for ending, content in rendered.files.items()
         }
-    record(reader.folder, files)
+    record_files(reader.folder, files)
     return sorted(reader.folder / name for name in files)
 
 
@@ -102,7 +102,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 def write(content: bytes, path: Path) -> str:
     """Writes a rendered figure and returns the SHA-256 of the file."""
-    return write_whole(path, lambda hidden: hidden.write_bytes(content))
+    return write_atomically(path, lambda hidden: hidden.write_bytes(content))
 
 
 def _pages(data: FigureInput, kind: FigureKind, images: Images) -> Iterator[Figure]:

@@ -20,13 +20,13 @@ MOST_KEPT = 64
 Original = tuple[ImageRef, Pixels, EncoderOutput]
 
 
-def pairs_wanted(shard_images: int, study_images: int) -> int:
+def pair_count(shard_images: int, study_images: int) -> int:
     """Returns how many pairs of originals a shard measures."""
-    wanted = -(-LEAST_PAIRS * shard_images // max(1, study_images))
-    return min(max(wanted, shard_images // IMAGES_PER_PAIR), shard_images * (shard_images - 1) // 2)
+    count = -(-LEAST_PAIRS * shard_images // max(1, study_images))
+    return min(max(count, shard_images // IMAGES_PER_PAIR), shard_images * (shard_images - 1) // 2)
 
 
-def pairs_of(count: int) -> Iterator[tuple[int, int]]:
+def index_pairs(count: int) -> Iterator[tuple[int, int]]:
     """Yields all pairs of `count` items, first those that share no item."""
     for lag in range(1, count):
         for first in (*range(0, count - lag, 2), *range(1, count - lag, 2)):
@@ -38,7 +38,7 @@ class OtherImages(Sums):
 
     def __init__(self, measures: Sequence[Measure], plan: StudyPlan, images: int) -> None:
         self.measures, self.plan = measures, plan
-        self.pairs = pairs_wanted(images, plan.images)
+        self.pairs = pair_count(images, plan.images)
         self._most = min(MOST_KEPT, 2 * self.pairs)
         self._originals: list[Original] = []
 
@@ -53,7 +53,7 @@ class OtherImages(Sums):
         metrics = self.plan.metrics
         sums, squares, pairs = (np.zeros(len(metrics)) for _ in range(3))
         paired = np.zeros((len(metrics), len(self._originals)), bool)  # whether an original is in a pair with a value
-        for first, second in itertools.islice(pairs_of(len(self._originals)), self.pairs):
+        for first, second in itertools.islice(index_pairs(len(self._originals)), self.pairs):
             measured = self._measure(self._originals[first], self._originals[second])
             values = np.array([measured.get(name, np.nan) for name in metrics])
             has_value = ~np.isnan(values)

@@ -56,13 +56,13 @@ def draw_image(
 ) -> DrawnImage | Failure:
     """Reads one image, draws or reads its views once, and measures their pixels; an error becomes a `Failure`."""
     seconds = plan.config.image_timeout
-    return guarded(lambda clock: _drawn(sample, source, plan, clock, into), sample, source, seconds, ends_process)
+    return guarded(lambda clock: _draw(sample, source, plan, clock, into), sample, source, seconds, ends_process)
 
 
 def hash_image(sample: ImageRef, source: Source, plan: Plan, *, ends_process: bool = False) -> str | Failure:
     """Returns the hash of an image's current pixels; arguments and errors as in `draw_image`."""
     seconds = plan.config.image_timeout
-    return guarded(lambda clock: _hashed(sample, source, clock), sample, source, seconds, ends_process)
+    return guarded(lambda clock: _hash(sample, source, clock), sample, source, seconds, ends_process)
 
 
 def guarded(
@@ -86,8 +86,8 @@ def guarded(
         return Failure(storable(sample.image_id), clock.stage, words, transient)
 
 
-def out_of_reach(sample: ImageRef, error: BaseException, seconds: float, tries: str) -> Failure:
-    """Returns the failure of an image whose last try was stopped."""
+def stopped_failure(sample: ImageRef, error: BaseException, seconds: float, tries: str) -> Failure:
+    """The failure of an image whose last try ran out of time or memory, or whose process ended."""
     stage = "draw"
     if isinstance(error, TookTooLong):
         stage, words = str(error), f"took longer than {seconds:g} s (`image_timeout`)"
@@ -101,20 +101,20 @@ def out_of_reach(sample: ImageRef, error: BaseException, seconds: float, tries: 
     return Failure(storable(sample.image_id), stage, f"{words}; tried {tries}", transient=True)
 
 
-def _hashed(sample: ImageRef, source: Source, clock: Clock) -> str:
+def _hash(sample: ImageRef, source: Source, clock: Clock) -> str:
     with clock.at("read"):
         data = source.read(sample)
     with clock.at("decode"):
         return images.pixels_hash(images.decode(data))
 
 
-def _drawn(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into: Pixels | None) -> DrawnImage:
+def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into: Pixels | None) -> DrawnImage:
     missing = tuple[int, ...]()
     with clock.at("read"):
         data = source.read(sample)
     with clock.at("decode"):
-        whole = images.decode(data)
-        pixels_hash, original = images.pixels_hash(whole), sized(whole, plan)
+        image = images.decode(data)
+        pixels_hash, original = images.pixels_hash(image), sized(image, plan)
     if isinstance(source, PairedSource):
         views, seeds, missing = read_views(original, sample, source, plan, clock, into)
     else:
@@ -141,8 +141,10 @@ def _memory_error(error: BaseException | None) -> MemoryError | None:
 
 def sized(image: Pixels, plan: Plan) -> Pixels:
     """Resizes an image `[H, W, 3]` to the encoder's size `[S, S, 3]`."""
-    how = plan.preprocess
-    return images.resize(image, how.size, plan.config.resize, shortest=how.shortest, resample=how.resample)
+    preprocess = plan.preprocess
+    return images.resize(
+        image, preprocess.size, plan.config.resize, shortest=preprocess.shortest, resample=preprocess.resample
+    )
 
 
 def read_views(
@@ -157,7 +159,7 @@ def read_views(
                 views[augmentation.name] = None if source_view is None else augmentation.draw(source_view, 0)
         else:
             views[augmentation.name] = _variant(augmentation.name, sample, source, plan, clock)
-    missing = [place for place, view in enumerate(views.values()) if view is None]
+    missing = [index for index, view in enumerate(views.values()) if view is None]
     stacked = np.stack([original if view is None else view for view in views.values()], out=into)
     return stacked, [0] * len(stacked), tuple(missing)
 

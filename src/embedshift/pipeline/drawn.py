@@ -8,8 +8,6 @@ from embedshift.sources import ImageRef
 
 @dataclass(frozen=True)
 class DrawnImage:
-    """One image on its way to the encoder."""
-
     sample: ImageRef
     pixels_hash: str
     views: Pixels
@@ -19,5 +17,4 @@ class DrawnImage:
     missing: tuple[int, ...] = ()
 
     def without_views(self) -> "DrawnImage":
-        """Returns the image without its pixels."""
         return replace(self, views=self.views[:0].copy())

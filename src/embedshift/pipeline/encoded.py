@@ -39,8 +39,8 @@ def _checked(output: Any, encoder: Encoder, count: int) -> EncoderOutput:
         raise EmbedshiftError(f"it returned {type(output).__name__}, not an EncoderOutput")
     arrays, observed = output.arrays(), output.observed
     if (output.attention is None) != (encoder.grid is None):
-        given = "no attention" if output.attention is None else "attention"
-        raise EmbedshiftError(f"it returned {given}, and its `grid` is {encoder.grid}")
+        returned = "no attention" if output.attention is None else "attention"
+        raise EmbedshiftError(f"it returned {returned}, and its `grid` is {encoder.grid}")
     shapes = {"embedding": (encoder.dim,), "attention": tuple(encoder.grid or ())}
     floats = {name: _floats(name, array, count, shapes.get(name)) for name, array in arrays.items()}
     return EncoderOutput(
@@ -53,8 +53,8 @@ def _checked(output: Any, encoder: Encoder, count: int) -> EncoderOutput:
 
 def _floats(name: str, array: Any, count: int, shape: tuple[int, ...] | None) -> Floats:
     """Returns an array as float32 in C order, on which sums depend by rounding; refuses another shape or type."""
-    given = np.asarray(array)
-    whole = (count, *(given.shape[1:] if shape is None else shape))
-    if given.shape != whole or given.dtype.kind not in "fiu":
-        raise EmbedshiftError(f"its {name} is {given.dtype} {given.shape}; it must be float32 {whole}")
-    return np.ascontiguousarray(given, np.float32)
+    numbers = np.asarray(array)
+    expected = (count, *(numbers.shape[1:] if shape is None else shape))
+    if numbers.shape != expected or numbers.dtype.kind not in "fiu":
+        raise EmbedshiftError(f"its {name} is {numbers.dtype} {numbers.shape}; it must be float32 {expected}")
+    return np.ascontiguousarray(numbers, np.float32)

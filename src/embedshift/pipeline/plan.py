@@ -22,6 +22,6 @@ class Plan:
         return len(self.suite.names) * self.config.draws
 
 
-def preprocess_of(encoder: Encoder, declared: Preprocess | None) -> Preprocess:
+def encoder_preprocess(encoder: Encoder, declared: Preprocess | None) -> Preprocess:
     """Returns the preprocessing that the encoder declares, else the default at its size."""
     return declared or Preprocess(encoder.size, encoder.mean, encoder.std)

@@ -17,25 +17,25 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.identity import study_identity
 from embedshift.pipeline.measure import Measure
-from embedshift.pipeline.plan import preprocess_of
+from embedshift.pipeline.plan import encoder_preprocess
 from embedshift.pipeline.ready import ReadyEncoder, ready
-from embedshift.pipeline.study_plan import StudyPlan, columns_of, make_measures
+from embedshift.pipeline.study_plan import StudyPlan, list_columns, make_measures
 from embedshift.sources import (
     ImageRef,
     Inspection,
     PairedSource,
     Shard,
     Source,
+    describe_skipped,
     inspect,
     named_variants,
     open_pairs,
     open_source,
-    passed_over,
     select,
     shuffle,
     split,
 )
-from embedshift.store.info import EncoderRecord, hash_of, read_info
+from embedshift.store.info import EncoderRecord, identity_hash, read_info
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,6 @@ class StudyContext:
 
     @property
     def samples(self) -> list[ImageRef]:
-        """All images, in order."""
         return [sample for shard in self.shards for sample in shard.samples]
 
 
@@ -77,21 +76,24 @@ def prepared(
     log.info("images: %s, views: %s per image%s", f"{len(samples):,}", f"{views:,}", _loading(config, encoder))
     pairs = inspect(source) if isinstance(source, PairedSource) else {}
     if pairs:
-        variants = [Variant(name, bytes_hash=e.bytes_hash, missing=e.missing) for name, e in pairs.items()]
+        variants = [
+            Variant(name, bytes_hash=inspection.bytes_hash, missing=inspection.missing)
+            for name, inspection in pairs.items()
+        ]
         suite = Suite([*with_purified(variants, config.purify)])
     measures = make_measures(config, suite, samples)
     spec = encoder_spec(config, encoder, measures, begun=None if out is None else begun_encoder(out))
     with ready(spec, config, compiled=False) as loaded:
-        spec = spec.chosen(loaded.encoder, len(samples) * views)
+        spec = spec.resolved(loaded.encoder, len(samples) * views)
         measures = loaded.prepare(measures)
-        preprocess = preprocess_of(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
+        preprocess = encoder_preprocess(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
         suite.try_out(preprocess.size)
         plan = StudyPlan(
             config=config,
             suite=suite,
             preprocess=preprocess,
             measures=measures,
-            columns=columns_of(measures, loaded.probe(spec)),
+            columns=list_columns(measures, loaded.probe(spec)),
             batch_size=spec.batch_for(loaded.encoder),
             images=len(samples),
         )
@@ -105,7 +107,7 @@ def prepared(
             shards=cut,
             spec=spec,
             ready=loaded,
-            plan=replace(plan, config_hash=hash_of(identity)),
+            plan=replace(plan, config_hash=identity_hash(identity)),
             identity=identity,
             pairs=pairs,
         )
@@ -116,9 +118,9 @@ def _loading(config: StudyConfig, encoder: Encoder | None) -> str:
 
 
 def _refuse_more_than_memory(plan: StudyPlan) -> None:
-    of_view = plan.preprocess.size**2 * 3
-    if (1 + plan.views) * of_view > MOST_BYTES:
-        most = (MOST_BYTES // of_view - 1) // len(plan.suite.names)
+    bytes_per_view = plan.preprocess.size**2 * 3
+    if (1 + plan.views) * bytes_per_view > MOST_BYTES:
+        most = (MOST_BYTES // bytes_per_view - 1) // len(plan.suite.names)
         raise UsageError(
             f"`draws` {plan.config.draws}: all views of an image are in memory at once, and "
             f"{plan.views:,} of {plan.preprocess.size} pixels take more than 1 GiB; at most {most} draws fit"
@@ -143,12 +145,14 @@ def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Ima
     source = open_source(config.images)
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
     if not samples:
-        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{passed_over(source.skipped)}")
+        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{describe_skipped(source.skipped)}")
     if config.pairs:
         source = open_pairs(source, samples, config.pairs, allow_missing=config.allow_missing)
         samples = source.samples
     described = [source.description, *source.description.get("variants", {}).values()]
-    if out is not None and any(out.resolve() == Path(d.get("root", os.devnull)).resolve() for d in described):
+    if out is not None and any(
+        out.resolve() == Path(described_source.get("root", os.devnull)).resolve() for described_source in described
+    ):
         raise UsageError(f"{out} is the folder of the images; choose another `out`")
     return source, *shuffle(samples, source, seed=config.seed)
 

@@ -24,24 +24,22 @@ class ReadyEncoder:
     observers: Mapping[str, Observer]
 
     def prepare(self, measures: Sequence[Measure]) -> tuple[Measure, ...]:
-        """Returns the measures with data that only the encoder has."""
-        return tuple(self._observer(each).prepare(each) for each in measures)
+        return tuple(self._observer(measure).prepare(measure) for measure in measures)
 
     def begin(self, measures: Sequence[Measure], samples: Sequence[ImageRef]) -> list[Measure]:
-        """Returns the measures for one shard."""
-        return [self._observer(each).begin(each, samples) for each in measures]
+        return [self._observer(measure).begin(measure, samples) for measure in measures]
 
     def of_image(self, measures: Sequence[Measure], image: DrawnImage, output: EncoderOutput) -> dict[str, Values]:
         """Returns the results of separate passes for one image, by column."""
         values: dict[str, Values] = {}
-        for each in measures:
-            values |= self._observer(each).of_image(each, image, output)
+        for measure in measures:
+            values |= self._observer(measure).of_image(measure, image, output)
         return values
 
     def seconds(self, measures: Sequence[Measure], image: DrawnImage) -> dict[str, float]:
         """Returns the seconds that separate passes add to the whole study, by question; empty if they add none."""
-        found = {each.question: self._observer(each).seconds(each, image) for each in measures}
-        return {question: seconds for question, seconds in found.items() if seconds}
+        by_question = {measure.question: self._observer(measure).seconds(measure, image) for measure in measures}
+        return {question: seconds for question, seconds in by_question.items() if seconds}
 
     def probe(self, spec: EncoderSpec) -> EncoderOutput | None:
         """Returns the encoder's output for one black image; None if nothing is observed."""
@@ -67,6 +65,6 @@ def ready(
     parts = {question.name: question.part("observe") for question in config.asked()}
     encoder = spec.load(device)
     compiling = spec.compiled(encoder) if compiled else contextlib.nullcontext()
-    with spec.at_work(encoder), spec.observed(encoder), compiling:
+    with spec.using_kernels(encoder), spec.observed(encoder), compiling:
         observers = {name: (part.OBSERVER if part else Observer)(spec, encoder) for name, part in parts.items()}
         yield ReadyEncoder(encoder, observers)

@@ -55,7 +55,6 @@ class Rows:
         return len(self._images)
 
     def add(self, image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values]) -> None:
-        """Adds an image and its measurements."""
         everything = self._plan.config.store == "all"
         if output.attention is not None and (everything or not self._maps):
             # One map for figures in a study without vectors; more maps would dominate its size.
@@ -66,7 +65,6 @@ class Rows:
         self._values.append(values)
 
     def table(self) -> pa.Table:
-        """Returns all rows."""
         if not self._images:
             return self._schema.empty_table()
         made: dict[str, Callable[[], pa.Array]] = self._names() | {
@@ -85,19 +83,23 @@ class Rows:
         rest = [None] * (self._count - 1)
         grades = [augmentation.grade for augmentation in self._plan.suite]
 
-        def repeated(of_image: Sequence[object], kind: pa.DataType) -> pa.Array:
-            return pa.array([*of_image] * len(images), kind)
+        def repeated(cells: Sequence[object], kind: pa.DataType) -> pa.Array:
+            return pa.array([*cells] * len(images), kind)
 
         def graded(name: str) -> Callable[[], pa.Array]:
             return lambda: repeated([None, *[getattr(grade, name, None) for grade in grades] * draws], GRADES[name])
 
         return {
-            "image_id": lambda: pa.array([storable(i.sample.image_id) for i in images for _ in range(self._count)]),
+            "image_id": lambda: pa.array(
+                [storable(image.sample.image_id) for image in images for _ in range(self._count)]
+            ),
             "view": lambda: repeated([ORIGINAL, *names * draws], pa.string()),
             "draw": lambda: repeated([0, *np.repeat(np.arange(draws), len(names))], pa.int32()),
             "view_seed": lambda: pa.array([seed for image in images for seed in image.seeds], pa.int64()),
-            "pixels": lambda: pa.array([cell for i in images for cell in (i.pixels_hash, *rest)], pa.string()),
-            "caption": lambda: pa.array([i.sample.caption for i in images for _ in range(self._count)], pa.string()),
+            "pixels": lambda: pa.array([cell for image in images for cell in (image.pixels_hash, *rest)], pa.string()),
+            "caption": lambda: pa.array(
+                [image.sample.caption for image in images for _ in range(self._count)], pa.string()
+            ),
             **{name: graded(name) for name in GRADES},
         }
 
@@ -121,11 +123,11 @@ class Rows:
     def _numbers(self, name: str, *, unknown_is_null: bool = False) -> pa.Array:
         """Returns a number for each augmented view; null for originals, missing views and missing values."""
         numbers = np.full((len(self._images), self._count), np.nan)
-        there = np.zeros(numbers.shape, bool)
-        for row, known, values in zip(numbers, there, self._values, strict=True):
+        has_value = np.zeros(numbers.shape, bool)
+        for row, row_has_value, values in zip(numbers, has_value, self._values, strict=True):
             if (measured := values.get(name)) is not None:
-                row[1:], known[1:] = measured, True
-        null = ~there | self._missing
+                row[1:], row_has_value[1:] = measured, True
+        null = ~has_value | self._missing
         if unknown_is_null:
             null |= np.isnan(numbers)
         return pa.array(numbers.ravel(), pa.float64(), mask=null.ravel())

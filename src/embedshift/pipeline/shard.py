@@ -95,7 +95,6 @@ class _ShardInProgress:
         return image.views
 
     def start(self, encoder: BatchEncoder, views: Sequence[Pixels], *, is_last: bool = False) -> _Batch:
-        """Gives a batch to the encoder."""
         self.clock.restart()
         started = encoder.start(views) if views else None
         self.clock.lap("encode")
@@ -135,7 +134,7 @@ class _ShardInProgress:
         self.clock.restart()
         table = with_sums(self._rows.table(), {name: sums.close() for name, sums in self._sums.items()})
         self.clock.lap("measure")
-        order = {storable(sample.image_id): place for place, sample in enumerate(self._shard.samples)}
+        order = {storable(sample.image_id): position for position, sample in enumerate(self._shard.samples)}
         record = ShardRecord(
             self._shard.index,
             self._plan.config_hash,

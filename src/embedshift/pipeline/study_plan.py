@@ -24,23 +24,21 @@ class StudyPlan(Plan):
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of the study, in the order of their columns."""
-        return metrics_of(self.config, self.measures)
+        return study_metrics(self.config, self.measures)
 
 
 def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[ImageRef]) -> tuple[Measure, ...]:
-    """Returns the measures of the study's questions, in order."""
-    asked = StudySwitches(config, suite, samples, asked_metrics(config.metrics))
+    switches = StudySwitches(config, suite, samples, asked_metrics(config.metrics))
     parts = [question.part("measure") for question in config.asked()]
-    return tuple(part.MEASURE(asked) for part in parts if part is not None)
+    return tuple(part.MEASURE(switches) for part in parts if part is not None)
 
 
-def metrics_of(config: StudyConfig, measures: Sequence[Measure]) -> tuple[str, ...]:
+def study_metrics(config: StudyConfig, measures: Sequence[Measure]) -> tuple[str, ...]:
     """Returns the standard metrics and those requested by name, then those that the questions add."""
-    there = {name for measure in measures for name in measure.metrics}
-    named = [name for name in asked_metrics(config.metrics) if name in there]
+    available = {name for measure in measures for name in measure.metrics}
+    named = [name for name in asked_metrics(config.metrics) if name in available]
     return tuple(dict.fromkeys([*named, *(name for measure in measures for name in measure.metrics)]))
 
 
-def columns_of(measures: Sequence[Measure], probe: EncoderOutput | None) -> tuple[Column, ...]:
-    """Returns the list columns of the rows."""
+def list_columns(measures: Sequence[Measure], probe: EncoderOutput | None) -> tuple[Column, ...]:
     return tuple(column for measure in measures for column in measure.columns(probe))

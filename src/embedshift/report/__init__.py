@@ -22,7 +22,7 @@ from embedshift.store import shards
 from embedshift.store.copies import copies
 from embedshift.store.parts import study_checksum
 from embedshift.store.reader import Reader
-from embedshift.store.table_files import record
+from embedshift.store.table_files import record_files
 from embedshift.store.tables import update_tables
 
 __all__ = ["build_report"]
@@ -68,8 +68,8 @@ def build_report(
     path = reader.folder / "report.html"
     # A name may hold bytes that are not UTF-8: they are written as they are read, escaped.
     content = html.encode("utf-8", "backslashreplace")
-    files[path.name] = shards.write_whole(path, lambda hidden: hidden.write_bytes(content))
-    record(reader.folder, files)
+    files[path.name] = shards.write_atomically(path, lambda hidden: hidden.write_bytes(content))
+    record_files(reader.folder, files)
     return path
 
 

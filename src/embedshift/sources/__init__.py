@@ -11,7 +11,16 @@ import fsspec
 from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import Registry
-from embedshift.sources.base import ENDINGS, IMAGE_BYTES, ImageRef, Shard, Source, passed_over, stem, without_folders
+from embedshift.sources.base import (
+    ENDINGS,
+    IMAGE_BYTES,
+    ImageRef,
+    Shard,
+    Source,
+    describe_skipped,
+    stem,
+    without_folders,
+)
 from embedshift.sources.dataset import DatasetSource
 from embedshift.sources.folder import FolderSource, holds_study
 from embedshift.sources.inspection import Inspection, inspect
@@ -19,7 +28,7 @@ from embedshift.sources.lists import expand, file_and_column, is_url
 from embedshift.sources.order import select, shuffle, split
 from embedshift.sources.pairs import PairedSource
 from embedshift.sources.parquet import ParquetSource
-from embedshift.sources.roots import Roots, moved, note_roots, own_places
+from embedshift.sources.roots import Roots, moved, own_places, remember_roots
 from embedshift.sources.tar import TarSource
 from embedshift.sources.url import UrlSource
 from embedshift.sources.variants import named_variants
@@ -33,19 +42,19 @@ __all__ = [
     "Roots",
     "Shard",
     "Source",
+    "describe_skipped",
+    "image_reader",
     "inspect",
     "moved",
     "named_variants",
-    "note_roots",
     "open_pairs",
     "open_source",
     "own_places",
-    "passed_over",
-    "read_again",
+    "remember_roots",
     "select",
     "shuffle",
     "split",
-    "variant_again",
+    "variant_reader",
     "without_folders",
 ]
 
@@ -59,11 +68,11 @@ SOURCES.add("dataset", DatasetSource)
 
 def open_source(paths: Sequence[str]) -> Source:
     """Opens the source behind the arguments of a run; their content decides its kind."""
-    found = [pair for path in paths for entry in expand(path) for pair in _kinds(entry)]
-    kinds = list(dict.fromkeys(kind for kind, _ in found))
+    entries = [pair for path in paths for entry in expand(path) for pair in _kinds(entry)]
+    kinds = list(dict.fromkeys(kind for kind, _ in entries))
     if len(kinds) > 1:
         raise UsageError(f"images of several kinds ({', '.join(kinds)}); use one kind per study")
-    return SOURCES[kinds[0] if kinds else "folder"](list(dict.fromkeys(entry for _, entry in found)))
+    return SOURCES[kinds[0] if kinds else "folder"](list(dict.fromkeys(entry for _, entry in entries)))
 
 
 def open_pairs(
@@ -72,12 +81,12 @@ def open_pairs(
     """Opens images together with the variants that the setting `pairs` names."""
     named = named_variants(pairs)
     sources = {name: open_source([path]) for name, path in named.items()}
-    places = {
+    descriptions = {
         # A folder is listed again by its path, which may be a list; other sources describe their files.
         name: {"paths": [path if is_url(path) else os.path.abspath(os.path.expanduser(path))], **source.description}
         for (name, path), source in zip(named.items(), sources.values(), strict=True)
     }
-    return PairedSource(originals, samples, sources, places, allow_missing=allow_missing)
+    return PairedSource(originals, samples, sources, descriptions, allow_missing=allow_missing)
 
 
 def _kinds(entry: str) -> list[tuple[str, str]]:
@@ -85,12 +94,12 @@ def _kinds(entry: str) -> list[tuple[str, str]]:
     for ending, kind in ((".tar", "tar"), (".parquet", "parquet")):
         if file_and_column(entry)[0].lower().endswith(ending):
             return [(kind, entry)]
-    inside = _names(entry)
-    if "dataset_dict.json" in inside or {"state.json", "dataset_info.json"} <= inside:
+    names = _names(entry)
+    if "dataset_dict.json" in names or {"state.json", "dataset_info.json"} <= names:
         return [("dataset", entry)]
-    if not any(os.path.splitext(name)[1].lower() in ENDINGS for name in inside) and not holds_study(entry):
+    if not any(os.path.splitext(name)[1].lower() in ENDINGS for name in names) and not holds_study(entry):
         for ending, kind in ((".tar", "tar"), (".parquet", "parquet")):
-            archives = sorted(n for n in inside if n.lower().endswith(ending) and not n.startswith("."))
+            archives = sorted(name for name in names if name.lower().endswith(ending) and not name.startswith("."))
             if archives:
                 return [(kind, posixpath.join(entry, name)) for name in archives]
     return [("url" if is_url(entry) else "folder", entry)]
@@ -109,7 +118,7 @@ def _names(entry: str) -> set[str]:
         return set()
 
 
-def read_again(description: Mapping[str, Any], roots: Roots | None = None) -> Callable[[str], bytes]:
+def image_reader(description: Mapping[str, Any], roots: Roots | None = None) -> Callable[[str], bytes]:
     """Returns a function that reads images of a finished study by their ids."""
     if description["kind"] == "folder":
         root = Path(description["root"])
@@ -124,15 +133,15 @@ def read_again(description: Mapping[str, Any], roots: Roots | None = None) -> Ca
     return _reader(description, lambda image_id: image_id, roots)
 
 
-def variant_again(description: Mapping[str, Any], roots: Roots | None = None) -> Callable[[str], bytes]:
+def variant_reader(description: Mapping[str, Any], roots: Roots | None = None) -> Callable[[str], bytes]:
     """Returns a function that reads the variants of a finished study by the ids of the images."""
     return _reader(description, stem, roots)
 
 
 def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: Roots | None) -> Callable[[str], bytes]:
     """Returns a function that reads what a source lists under the name of an id."""
-    for place in own_places(description):
-        _check(roots, place)
+    for location in own_places(description):
+        _check(roots, location)
     kind = description["kind"]
     source = SOURCES[kind](description["paths"])
     samples = {name(sample.image_id): sample for sample in source.samples}
@@ -148,6 +157,6 @@ def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: R
     return read
 
 
-def _check(roots: Roots | None, place: str) -> None:
+def _check(roots: Roots | None, location: str) -> None:
     if roots is not None:
-        roots.check(place)
+        roots.check(location)

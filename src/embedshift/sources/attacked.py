@@ -25,8 +25,6 @@ LARGEST, NAME = 2**28, 200
 
 @dataclass(frozen=True, kw_only=True)
 class AttackedVariant:
-    """A folder of variants."""
-
     norm: Literal["linf", "l2"]
     eps: Annotated[float, Gt(0), Le(255)]
     kind: Literal["attack", "control"] = "attack"
@@ -34,7 +32,6 @@ class AttackedVariant:
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
         budget = f"{self.norm}-{self.eps:g}"
         if self.kind == "control":
             return f"control-{budget}"
@@ -52,7 +49,7 @@ class AttackedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failed:
+class FailedImage:
     """An image that was not attacked; fields as in `store.shards.Failure`."""
 
     image_id: str
@@ -63,14 +60,12 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """The content of attack.json."""
-
     embedshift: str
     encoder: Annotated[str, MaxLen(4_096)]
     identity: Mapping[str, Any]
     variants: Mapping[str, AttackedVariant]
     images: Mapping[str, AttackedImage] = field(default_factory=dict)
-    failures: tuple[Failed, ...] = ()
+    failures: tuple[FailedImage, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -80,15 +75,15 @@ def read_attack(folder: Path) -> Attack | None:
     if not os.path.lexists(file):
         return None
     try:
-        found = _typed(Attack, json.loads(read_text(file, LARGEST)))
-        if wrong := [name for name, each in found.variants.items() if name != each.name]:
+        attack = _typed(Attack, json.loads(read_text(file, LARGEST)))
+        if wrong := [name for name, variant in attack.variants.items() if name != variant.name]:
             raise ValueError(f"the folder of a variant cannot be named {wrong[0]!r:.80}")
-        return found
+        return attack
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{file}: not a file written by `embedshift attack` ({error!s:.200})") from error
 
 
-def file_of(folder: Path, variant: str, image_id: str) -> Path:
+def variant_path(folder: Path, variant: str, image_id: str) -> Path:
     """Returns the path of an image's variant: its id with the ending of a PNG."""
     name = stem(image_id)
     if "\0" in name or any(not part or part.startswith(".") for part in name.split("/")):
@@ -96,7 +91,7 @@ def file_of(folder: Path, variant: str, image_id: str) -> Path:
     return folder / variant / f"{name}.png"
 
 
-def hash_of(path: Path) -> str:
+def file_hash(path: Path) -> str:
     """Returns the hash of a file's bytes; "" if it cannot be read."""
     try:
         return hashlib.blake2b(read_file(path, IMAGE_BYTES), digest_size=16).hexdigest()
@@ -104,12 +99,12 @@ def hash_of(path: Path) -> str:
         return ""
 
 
-def _refuse_others(folder: Path, attack: Attack, variants: Sequence[str]) -> None:
+def _refuse_changed(folder: Path, attack: Attack, variants: Sequence[str]) -> None:
     """Refuses files that differ from those that the attack made; missing files are accepted."""
     for image_id, image in attack.images.items():
         for variant in variants:
-            path = file_of(folder, variant, image_id)
-            if variant in image.files and path.exists() and hash_of(path) != image.files[variant]:
+            path = variant_path(folder, variant, image_id)
+            if variant in image.files and path.exists() and file_hash(path) != image.files[variant]:
                 raise UsageError(f"{path} is not the image that the attack wrote")
 
 
@@ -124,7 +119,7 @@ class AttackRecord:
     variants: Mapping[str, AttackedVariant]
 
 
-def attack_of(images: Sequence[str], variants: Mapping[str, str]) -> Json:
+def attack_identity(images: Sequence[str], variants: Mapping[str, str]) -> Json:
     """What a study stores about the attack that made its variants, as in `AttackRecord`; empty without attack."""
     if len(images) != 1 or is_url(images[0]) or not Path(images[0]).expanduser().is_dir():
         return {}
@@ -139,20 +134,20 @@ def attack_of(images: Sequence[str], variants: Mapping[str, str]) -> Json:
         if folder.parent == originals.parent and folder.name in attack.variants
     }
     if made:
-        _refuse_others(originals.parent, attack, [ORIGINALS, *(folders[name].name for name in made)])
+        _refuse_changed(originals.parent, attack, [ORIGINALS, *(folders[name].name for name in made)])
     identity = attack.identity
-    told: Json = {"encoder": attack.encoder, "weights_hash": identity.get("weights_hash")}
-    told |= {"steps": identity.get("steps"), "target": identity.get("target") is not None, "variants": made}
-    attack_record_of(told)
-    return told if made else {}
+    stored: Json = {"encoder": attack.encoder, "weights_hash": identity.get("weights_hash")}
+    stored |= {"steps": identity.get("steps"), "target": identity.get("target") is not None, "variants": made}
+    read_attack_record(stored)
+    return stored if made else {}
 
 
-def attack_record_of(told: Mapping[str, Any]) -> AttackRecord | None:
+def read_attack_record(stored: Mapping[str, Any]) -> AttackRecord | None:
     """Reads what a study's `identity` stores about the attack; None if it stores nothing."""
-    if not told:
+    if not stored:
         return None
     try:
-        return _typed(AttackRecord, dict(told))
+        return _typed(AttackRecord, dict(stored))
     except ValueError as error:
         raise UsageError(f"{FILE} does not record what was attacked ({error!s:.200})") from error
 

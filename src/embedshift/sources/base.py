@@ -73,9 +73,9 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
+def read_captions(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
     """Returns captions beside images in img2dataset's layout: a `.txt`, or the `caption` of a `.json`; `.txt` wins."""
-    found: dict[str, str] = {}
+    captions: dict[str, str] = {}
     for name, (stem, content) in sorted(texts.items()):  # .json comes before .txt
         text = content.decode("utf-8", "replace")
         if name.lower().endswith(".json"):
@@ -85,16 +85,16 @@ def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
                 continue
             if isinstance(caption, str):
                 # JSON may hold halves of a character, which are no text to Parquet.
-                found[stem] = caption.encode("utf-8", "replace").decode().strip()
+                captions[stem] = caption.encode("utf-8", "replace").decode().strip()
         else:
-            found[stem] = text.strip()
-    return found
+            captions[stem] = text.strip()
+    return captions
 
 
 def without_folders(text: str, description: Mapping[str, Any]) -> str:
     """Removes the folders of images from a text, because they mean nothing on another machine."""
     described = [description, *description.get("variants", {}).values()]
-    folders = {folder.removeprefix("file://") for each in described for folder in _folders(each)}
+    folders = {folder.removeprefix("file://") for source in described for folder in _folders(source)}
     for folder in sorted(folders, key=len, reverse=True):
         if folder.startswith("/") and folder != "/":
             text = re.sub(rf"(?:file://|(?<![\w./-])){re.escape(folder)}/", "", text)
@@ -108,11 +108,10 @@ def _folders(description: Mapping[str, Any]) -> list[str]:
 
 
 def count_ending(skipped: Counter[str], name: str) -> None:
-    """Counts a skipped file by its ending."""
     skipped[os.path.splitext(name)[1].lower() or "no ending"] += 1
 
 
-def passed_over(skipped: Mapping[str, int]) -> str:
+def describe_skipped(skipped: Mapping[str, int]) -> str:
     """Describes skipped files; "" if there are none."""
     counted = ", ".join(f"{count} {ending}" for ending, count in sorted(skipped.items()))
     return f" (skipped:  {counted})" if counted else ""

@@ -26,7 +26,6 @@ class DatasetSource:
         self.samples = [sample for split in self._splits for sample in self._list(split)]
 
     def read(self, sample: ImageRef) -> bytes:
-        """Reads the bytes of one row's image."""
         column = self._columns[sample.archive]
         return image_bytes(self._splits[sample.archive][sample.position][column])
 
@@ -48,7 +47,7 @@ def _load(folder: str) -> Json:
     name = os.path.basename(folder.rstrip("/"))
     try:
         if not is_url(folder):
-            _refuse_what_is_no_file(folder)
+            _refuse_special_files(folder)
         loaded = datasets.load_from_disk(folder)
     except Exception as error:
         raise UsageError(f"{folder}: not a saved dataset ({reason(error)})") from error
@@ -57,12 +56,12 @@ def _load(folder: str) -> Json:
     return {name: loaded.with_format(None)}
 
 
-def _refuse_what_is_no_file(folder: str) -> None:
+def _refuse_special_files(folder: str) -> None:
     """Refuses a folder with a FIFO or a device, for which the library would wait."""
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
             try:
-                open_file(os.path.join(place, name)).close()
+                open_file(os.path.join(parent, name)).close()
             except EmbedshiftError as error:
                 raise EmbedshiftError(f"{name}: {error}") from error
 

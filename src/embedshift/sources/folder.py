@@ -15,8 +15,8 @@ from embedshift.sources.base import (
     TEXT_BYTES,
     Block,
     ImageRef,
-    captions_of,
     count_ending,
+    read_captions,
 )
 from embedshift.sources.lists import expand
 
@@ -29,11 +29,11 @@ class FolderSource:
     def __init__(self, paths: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
         self._unlisted: dict[str, str] = {}
-        given = [entry for path in paths for entry in expand(path)]
+        entries = [entry for path in paths for entry in expand(path)]
         files: dict[str, None] = {}
         self._texts: list[str] = []
         parents: list[str] = []
-        for entry in given:
+        for entry in entries:
             if os.path.isdir(entry):
                 parents.append(entry)
                 files |= dict.fromkeys(self._walk(entry))
@@ -55,7 +55,6 @@ class FolderSource:
         self.description = {"kind": "folder", "root": root}
 
     def read(self, sample: ImageRef) -> bytes:
-        """Reads the bytes of one file."""
         return read_file(sample.location, IMAGE_BYTES)
 
     def block(self, sample: ImageRef) -> Block | None:
@@ -64,43 +63,47 @@ class FolderSource:
 
     def _captions(self, stems: Set[str]) -> dict[str, str]:
         """Returns stem → caption; a text without an image counts as a skipped file."""
-        found: dict[str, str] = {}
+        captions: dict[str, str] = {}
         for path in sorted({*self._texts}):  # one by one, since all of them at once may be large
             stem = os.path.splitext(path)[0]
             if stem not in stems:
                 count_ending(self.skipped, path)
                 continue
             try:
-                found |= captions_of({path: (stem, read_file(path, TEXT_BYTES))})
+                captions |= read_captions({path: (stem, read_file(path, TEXT_BYTES))})
             except (OSError, EmbedshiftError) as error:
                 log.warning("%s: no caption could be read (%s)", path, cause(error))
-        return found
+        return captions
 
     def _walk(self, folder: str) -> Iterator[str]:
         def note(error: OSError) -> None:
             # A folder that cannot be listed becomes one failed image of the study, so that it is not lost.
             self._unlisted[str(error.filename)] = f"the folder cannot be listed: {error.strerror}"
 
-        # Per folder to come, the real paths of those on the way to it: a link back to or above one goes in a circle.
-        way = {folder: [Path(os.path.realpath(folder))]}
-        for place, folders, names in os.walk(folder, followlinks=True, onerror=note):
-            passed = way.pop(place)
+        # Folder to be listed → real paths of it and of the folders above: a link to one of them would be a circle.
+        ancestors = {folder: [Path(os.path.realpath(folder))]}
+        for parent, folders, names in os.walk(folder, followlinks=True, onerror=note):
+            above = ancestors.pop(parent)
             kept: list[str] = []
             for name in sorted(folders):
-                path = os.path.join(place, name)
-                end = Path(os.path.realpath(path))
-                if not (name.startswith(".") or holds_study(path) or any(one.is_relative_to(end) for one in passed)):
+                path = os.path.join(parent, name)
+                target = Path(os.path.realpath(path))
+                if not (
+                    name.startswith(".")
+                    or holds_study(path)
+                    or any(ancestor.is_relative_to(target) for ancestor in above)
+                ):
                     kept.append(name)
-                    way[path] = [*passed, end]
+                    ancestors[path] = [*above, target]
             folders[:] = kept
             for name in names:
                 if name.startswith("."):
                     continue
                 ending = os.path.splitext(name)[1].lower()
                 if ending in ENDINGS:
-                    yield os.path.join(place, name)
+                    yield os.path.join(parent, name)
                 elif ending in CAPTION_ENDINGS:
-                    self._texts.append(os.path.join(place, name))
+                    self._texts.append(os.path.join(parent, name))
                 else:
                     count_ending(self.skipped, name)
         yield from (path for path in self._unlisted if path.startswith(folder))

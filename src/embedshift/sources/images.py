@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from embedshift.arrays import Pixels
 from embedshift.config import Resize
 from embedshift.errors import EmbedshiftError
-from embedshift.sources.whole import shorter_webp, without_texts
+from embedshift.sources.completeness import shorter_webp, without_texts
 
 MAX_PIXELS = 100_000_000
 # Pixels that are converted at once.
@@ -31,7 +31,7 @@ def decode(data: bytes) -> Pixels:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pixels, orientation = _pixels(data)
-            if (less := shorter_webp(data)) and _loads(less):
+            if (shortened := shorter_webp(data)) and _loads(shortened):
                 raise EmbedshiftError("the image is damaged or ends early (a WebP whose end is zeros)")
         return _turned(pixels, orientation)
     except EmbedshiftError:
@@ -147,9 +147,9 @@ def _high_byte(values: NDArray[np.generic], transparent: int | None) -> Image.Im
 def pixels_hash(image: Pixels) -> str:
     """Returns a hash of an image's pixels, equal for exact copies in any file format."""
     step = -(-len(image) // HASHED_ROWS)
-    found = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    found.update(np.ascontiguousarray(image[::step]).data)
-    return found.hexdigest()
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image[::step]).data)
+    return digest.hexdigest()
 
 
 def resize(

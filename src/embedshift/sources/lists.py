@@ -45,11 +45,11 @@ def is_url(path: str) -> bool:
     return "://" in path
 
 
-def open_place(place: str) -> IO[bytes]:
+def open_location(location: str) -> IO[bytes]:
     """Opens a local file, or what fsspec finds behind a URL."""
-    if not is_url(place):
-        return open_file(place)
-    files, path = fsspec.url_to_fs(place)
+    if not is_url(location):
+        return open_file(location)
+    files, path = fsspec.url_to_fs(location)
     if isinstance(files, LocalFileSystem):
         return open_file(path)
     opened: IO[bytes] = files.open(path, "rb")
@@ -58,14 +58,14 @@ def open_place(place: str) -> IO[bytes]:
 
 def file_and_column(path: str) -> tuple[str, str]:
     """Splits `file.parquet#column` at the `#`; returns any other path and ""."""
-    found = _COLUMN.fullmatch(path)
-    return (found[1], found[2]) if found else (path, "")
+    match = _COLUMN.fullmatch(path)
+    return (match[1], match[2]) if match else (path, "")
 
 
 def _resolve(entry: str, folder: str) -> str:
     if is_url(entry):
         return entry
-    beside = os.path.normpath(os.path.join(folder, os.path.expanduser(entry)))
-    here = os.path.abspath(entry)
-    there, elsewhere = (os.path.exists(file_and_column(path)[0]) for path in (beside, here))
-    return here if elsewhere and not there else beside
+    beside_list = os.path.normpath(os.path.join(folder, os.path.expanduser(entry)))
+    in_working_folder = os.path.abspath(entry)
+    found_beside, found_here = (os.path.exists(file_and_column(path)[0]) for path in (beside_list, in_working_folder))
+    return in_working_folder if found_here and not found_beside else beside_list

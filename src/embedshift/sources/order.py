@@ -20,12 +20,12 @@ def select(samples: Sequence[ImageRef], *, limit: int | None, sample: int | None
     """Returns the images of a study: the first `limit` by sorted id, and of these `sample` drawn by the seed."""
     ordered = sorted(samples, key=lambda s: (s.image_id, s.location, s.position))
     first: dict[str, ImageRef] = {}
-    for other in ordered:
+    for image in ordered:
         # By the names under which they are stored: two names that differ may be stored as one.
-        one = first.setdefault(storable(other.image_id), other)
-        if one is not other:
-            name = storable(one.image_id)
-            raise UsageError(f"two images have the id {name!r}: {one.location} and {other.location}; rename one")
+        namesake = first.setdefault(storable(image.image_id), image)
+        if namesake is not image:
+            name = storable(namesake.image_id)
+            raise UsageError(f"two images have the id {name!r}: {namesake.location} and {image.location}; rename one")
     chosen = ordered[:limit]
     if sample is not None and sample < len(chosen):
         drawn = random.Random(seed).sample(range(len(chosen)), sample)
@@ -39,27 +39,26 @@ def shuffle(samples: Sequence[ImageRef], source: Source, *, seed: int) -> tuple[
     for sample in samples:
         blocks.setdefault(source.block(sample), []).append(sample)
     if not any(blocks):
-        return _drawn(samples, seed), SHUFFLED
+        return _shuffled(samples, seed), SHUFFLED
     # A block is known by an image in it and not by its archive's path, which may change.
     named = {min(sample.image_id for sample in block): block for block in blocks.values()}
-    ordered = [named[name] for name in sorted(named, key=lambda name: _place(seed, f"block|{name}"))]
+    ordered = [named[name] for name in sorted(named, key=lambda name: _sort_key(seed, f"block|{name}"))]
     windows = (ordered[start : start + WINDOW] for start in range(0, len(ordered), WINDOW))
-    return [sample for window in windows for sample in _drawn([s for block in window for s in block], seed)], BLOCKS
+    return [sample for window in windows for sample in _shuffled([s for block in window for s in block], seed)], BLOCKS
 
 
 def split(samples: Sequence[ImageRef], size: int) -> list[Shard]:
-    """Cuts the images into shards of `size`."""
-    return [Shard(index, part) for index, part in enumerate(_slices(samples, size))]
+    return [Shard(index, images) for index, images in enumerate(_slices(samples, size))]
 
 
 def _slices(samples: Sequence[ImageRef], size: int) -> Iterator[tuple[ImageRef, ...]]:
     return (tuple(samples[start : start + size]) for start in range(0, len(samples), size))
 
 
-def _drawn(samples: Sequence[ImageRef], seed: int) -> list[ImageRef]:
-    return sorted(samples, key=lambda sample: (_place(seed, sample.image_id), sample.image_id))
+def _shuffled(samples: Sequence[ImageRef], seed: int) -> list[ImageRef]:
+    return sorted(samples, key=lambda sample: (_sort_key(seed, sample.image_id), sample.image_id))
 
 
-def _place(seed: int, name: str) -> bytes:
+def _sort_key(seed: int, name: str) -> bytes:
     text = f"{seed}|order|{name}".encode("utf-8", "surrogateescape")
     return hashlib.blake2b(text, digest_size=8).digest()

@@ -22,28 +22,29 @@ class PairedSource:
         originals: Source,
         samples: Sequence[ImageRef],
         variants: Mapping[str, Source],
-        places: Mapping[str, Mapping[str, Any]],
+        descriptions: Mapping[str, Mapping[str, Any]],
         *,
         allow_missing: bool = False,
     ) -> None:
         self._originals, self._sources, self._may_be_missing = originals, variants, allow_missing
         listed = by_stem(originals.samples)
-        wanted = {sample.image_id: stem(sample.image_id) for sample in samples}
-        refuse_equal("images", listed, wanted.values())
+        stems = {sample.image_id: stem(sample.image_id) for sample in samples}
+        refuse_duplicate_stems("images", listed, stems.values())
         self.skipped: Counter[str] = Counter(originals.skipped)
         self._matched: dict[str, dict[str, ImageRef]] = {}
         for name, source in variants.items():
-            found = by_stem(source.samples)
-            refuse_equal(f"variants in {name}", found, wanted.values())
-            self._matched[name] = {image: found[each][0] for image, each in wanted.items() if each in found}
-            self._count(name, source, found, listed)
+            groups = by_stem(source.samples)
+            refuse_duplicate_stems(f"variants in {name}", groups, stems.values())
+            self._matched[name] = {
+                image: groups[image_stem][0] for image, image_stem in stems.items() if image_stem in groups
+            }
+            self._count(name, source, groups, listed)
             _check_matches(name, self._matched[name], samples, source)
         self.samples = [self._checked(sample) for sample in samples]
-        self.description = {**originals.description, "variants": dict(places)}
+        self.description = {**originals.description, "variants": dict(descriptions)}
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """Names of the variants, in order."""
         return tuple(self._sources)
 
     def variant(self, name: str, sample: ImageRef) -> ImageRef | None:
@@ -51,23 +52,23 @@ class PairedSource:
         return self._matched[name].get(sample.image_id)
 
     def read(self, sample: ImageRef) -> bytes:
-        """Reads the bytes of one image."""
         return self._originals.read(sample)
 
     def read_variant(self, name: str, variant: ImageRef) -> bytes:
-        """Reads the bytes of one variant."""
         return self._sources[name].read(variant)
 
     def block(self, sample: ImageRef) -> Block | None:
         """Returns the images read together with an image, else those of its first variant that has a block."""
         blocks = [self._originals.block(sample)]
-        blocks += [self._sources[name].block(each) for name in self.variants if (each := self.variant(name, sample))]
+        blocks += [
+            self._sources[name].block(variant) for name in self.variants if (variant := self.variant(name, sample))
+        ]
         return next((block for block in blocks if block is not None), None)
 
-    def _count(self, name: str, source: Source, found: Groups, listed: Groups) -> None:
+    def _count(self, name: str, source: Source, groups: Groups, listed: Groups) -> None:
         """Counts the skipped files of a variant's source."""
         self.skipped.update(source.skipped)
-        if left := sum(len(found[each]) for each in found.keys() - listed.keys()):
+        if left := sum(len(groups[name_stem]) for name_stem in groups.keys() - listed.keys()):
             self.skipped[f"no original: {name}"] = left
             log.info("%s: %d variants have no original and are skipped", name, left)
 
@@ -88,23 +89,23 @@ def by_stem(samples: Sequence[ImageRef]) -> Groups:
     return groups
 
 
-def refuse_equal(what: str, groups: Groups, wanted: Any) -> None:
+def refuse_duplicate_stems(what: str, groups: Groups, stems: Any) -> None:
     """Refuses two samples with one stem if an image of the study has it."""
-    for each in wanted:
-        if len(groups.get(each, ())) > 1:
-            one, other = sorted(sample.location for sample in groups[each][:2])
-            words = f"two {what} have the same name {each!r} without the file extension"
-            raise UsageError(f"{words}: {one} and {other}; rename one")
+    for image_stem in stems:
+        if len(groups.get(image_stem, ())) > 1:
+            first, second = sorted(sample.location for sample in groups[image_stem][:2])
+            words = f"two {what} have the same name {image_stem!r} without the file extension"
+            raise UsageError(f"{words}: {first} and {second}; rename one")
 
 
 def _check_matches(name: str, matched: Mapping[str, ImageRef], samples: Sequence[ImageRef], source: Source) -> None:
     """Refuses a source without any matching variant; warns if few match."""
     if not matched:
-        ours, theirs = (_first(each) for each in (samples, source.samples))
+        image_ids, variant_ids = (_first(refs) for refs in (samples, source.samples))
         raise UsageError(
             f"no variant in {name} matches an image: an image and its variant need the same id without the file "
-            f"extension, but here images are named {ours} and variants {theirs}. Sets that are not paired image by "
-            "image, such as ImageNet-R and ImageNet, cannot be measured as pairs"
+            f"extension, but here images are named {image_ids} and variants {variant_ids}. Sets that are not paired "
+            "image by image, such as ImageNet-R and ImageNet, cannot be measured as pairs"
         )
     if (lacking := len(samples) - len(matched)) > 0:
         first = min(sample.image_id for sample in samples if sample.image_id not in matched)

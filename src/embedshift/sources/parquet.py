@@ -15,7 +15,7 @@ from embedshift.config import Json
 from embedshift.config.files import refuse_larger
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
 from embedshift.sources.base import IMAGE_BYTES, Block, ImageRef
-from embedshift.sources.lists import file_and_column, open_place
+from embedshift.sources.lists import file_and_column, open_location
 from embedshift.sources.order import WINDOW
 
 # Of a column with images, in this order; as Hugging Face datasets and img2dataset name it.
@@ -39,15 +39,15 @@ class ParquetSource:
         """Reads the bytes of one row; the most recent row groups stay in memory."""
         block = self.block(sample)
         if block not in self._groups:
-            place = file_and_column(sample.archive)[0]
+            location = file_and_column(sample.archive)[0]
             try:
-                with open_place(place) as file:
+                with open_location(location) as file:
                     table = pq.ParquetFile(file).read_row_group(block[1], columns=[self._columns[sample.archive]])
             except pa.ArrowException as error:
-                raise EmbedshiftError(f"{place}: damaged ({reason(error)})") from error
+                raise EmbedshiftError(f"{location}: damaged ({reason(error)})") from error
             start, end = self._starts[sample.archive][block[1] : block[1] + 2]
             if table.num_rows != end - start:  # a damaged page may hold fewer, and rows would be mixed up
-                raise EmbedshiftError(f"{place}: damaged ({table.num_rows} rows, expected {end - start})")
+                raise EmbedshiftError(f"{location}: damaged ({table.num_rows} rows, expected {end - start})")
             self._groups[block] = table.column(0)
             if len(self._groups) > WINDOW:
                 self._groups.popitem(last=False)
@@ -55,7 +55,6 @@ class ParquetSource:
         return image_bytes(self._groups[block][sample.position - self._starts[sample.archive][block[1]]].as_py())
 
     def block(self, sample: ImageRef) -> Block:
-        """Returns the row group of an image."""
         return sample.archive, bisect.bisect_right(self._starts[sample.archive], sample.position) - 1
 
     def __getstate__(self) -> Json:
@@ -63,24 +62,24 @@ class ParquetSource:
         return self.__dict__ | {"_groups": collections.OrderedDict()}
 
     def _list(self, path: str) -> Iterator[ImageRef]:
-        place, column = file_and_column(path)
+        location, column = file_and_column(path)
         try:
-            with open_place(place) as file:
+            with open_location(location) as file:
                 parquet = pq.ParquetFile(file)
                 groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
                 self._starts[path] = [0, *itertools.accumulate(groups)]
-                self._columns[path] = image_column(place, parquet.schema_arrow, column)
+                self._columns[path] = image_column(location, parquet.schema_arrow, column)
                 named = parquet.read(
                     columns=[c for c in ID_COLUMNS + CAPTION_COLUMNS if c in parquet.schema_arrow.names]
                 )
                 columns = named.to_pydict()
         except FileNotFoundError as error:
-            raise UsageError(f"{place}: no such file") from error
+            raise UsageError(f"{location}: no such file") from error
         except EmbedshiftError as error:
-            raise UsageError(f"{place}: {error}") from error
+            raise UsageError(f"{location}: {error}") from error
         except Exception as error:  # errors of Arrow, of a file system, or of invalid texts
-            raise UsageError(f"{place}: not Parquet ({cause(error)})") from error
-        yield from named_samples(path, os.path.basename(place), sum(groups), columns)
+            raise UsageError(f"{location}: not Parquet ({cause(error)})") from error
+        yield from named_samples(path, os.path.basename(location), sum(groups), columns)
 
 
 def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[Any]]) -> Iterator[ImageRef]:
@@ -93,21 +92,21 @@ def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[An
         yield ImageRef(image_id, f"{archive}#{row}", caption, archive=archive, position=row)
 
 
-def image_column(path: str, schema: pa.Schema, asked: str = "") -> str:
+def image_column(path: str, schema: pa.Schema, requested: str = "") -> str:
     """Returns the column that holds the bytes of images."""
     holding = [field.name for field in schema if _holds_bytes(field.type)]
-    if asked and asked not in holding:
-        words = "contains no bytes" if asked in schema.names else "does not exist"
-        raise UsageError(f"{path}: the column {asked!r} {words}; those with bytes: {', '.join(holding) or 'none'}")
-    if asked:
-        return asked
+    if requested and requested not in holding:
+        words = "contains no bytes" if requested in schema.names else "does not exist"
+        raise UsageError(f"{path}: the column {requested!r} {words}; those with bytes: {', '.join(holding) or 'none'}")
+    if requested:
+        return requested
     # Bytes of one length are a hash or a number, unless they are called otherwise.
     likely = [name for name in holding if not pa.types.is_fixed_size_binary(schema.field(name).type)]
-    named = [name for name in IMAGE_COLUMNS if name in holding] or (likely if len(likely) == 1 else [])
-    if not named:
+    candidates = [name for name in IMAGE_COLUMNS if name in holding] or (likely if len(likely) == 1 else [])
+    if not candidates:
         columns = ", ".join(schema.names)
         raise UsageError(f"{path}: no column with the bytes of images (it has {columns})")
-    return named[0]
+    return candidates[0]
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

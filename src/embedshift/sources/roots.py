@@ -27,14 +27,14 @@ def state_file() -> Path:
     return Path(base if os.path.isabs(base) else os.path.expanduser("~/.local/state")) / "embedshift" / "roots"
 
 
-def note_roots(description: Mapping[str, Any], locations: Sequence[str] = ()) -> None:
+def remember_roots(description: Mapping[str, Any], locations: Sequence[str] = ()) -> None:
     """Stores the places where a run reads images; if nothing can be written, nothing is stored."""
-    known, file = set(_noted()), state_file()
+    stored, file = set(_stored_roots()), state_file()
     roots = dict.fromkeys(map(_real, places(description)))
     if os.sep in roots:
         del roots[os.sep]
-        roots |= dict.fromkeys(sorted({os.path.dirname(_real(each)) for each in locations} - {os.sep}))
-    new = [root for root in roots if root not in known]
+        roots |= dict.fromkeys(sorted({os.path.dirname(_real(location)) for location in locations} - {os.sep}))
+    new = [root for root in roots if root not in stored]
     if not new or not file.is_absolute():
         return
     with contextlib.suppress(OSError):
@@ -49,7 +49,7 @@ def note_roots(description: Mapping[str, Any], locations: Sequence[str] = ()) ->
 def places(description: Mapping[str, Any]) -> list[str]:
     """Returns the folders, archives and URLs that a description names, including those of variants."""
     described: list[Mapping[str, Any]] = [description, *description.get("variants", {}).values()]
-    return [place for each in described for place in own_places(each)]
+    return [place for source in described for place in own_places(source)]
 
 
 def own_places(description: Mapping[str, Any]) -> list[str]:
@@ -64,9 +64,9 @@ class Roots:
     places: Sequence[str]
 
     @classmethod
-    def allowed(cls, *more: str | Path) -> "Roots":
-        """Returns the places that may be read: the stored roots, and `more`."""
-        return cls((*_noted(), *(_real(str(place)) for place in more)))
+    def allowed(cls, *folders: str | Path) -> "Roots":
+        """Returns the places that may be read: the stored roots, and some folders."""
+        return cls((*_stored_roots(), *(_real(str(place)) for place in folders)))
 
     def check(self, place: str) -> None:
         """Refuses a path or URL that is neither a root nor below one; a link counts as its target."""
@@ -78,23 +78,23 @@ class Roots:
 
 def moved(description: Mapping[str, Any], folder: Path) -> Json:
     """Returns a description of the same images below another folder."""
-    found: Json = {"kind": "folder", "root": str(folder)}
+    below: Json = {"kind": "folder", "root": str(folder)}
     if description["kind"] not in ("folder", "url"):
-        found = {"kind": description["kind"], "paths": _named(description, folder)}
+        below = {"kind": description["kind"], "paths": _paths_below(description, folder)}
     variants = description.get("variants", {})
-    others = {
-        name: {"kind": each["kind"].replace("url", "folder"), "paths": _named(each, folder)}
-        for name, each in variants.items()
+    variants_below = {
+        name: {"kind": variant["kind"].replace("url", "folder"), "paths": _paths_below(variant, folder)}
+        for name, variant in variants.items()
     }
-    return found | ({"variants": others} if others else {})
+    return below | ({"variants": variants_below} if variants_below else {})
 
 
-def _named(description: Mapping[str, Any], folder: Path) -> list[str]:
+def _paths_below(description: Mapping[str, Any], folder: Path) -> list[str]:
     return [str(folder / os.path.basename(path.rstrip("/"))) for path in description["paths"]]
 
 
-def _noted() -> list[str]:
-    file, found = state_file(), list[str]()
+def _stored_roots() -> list[str]:
+    file, roots = state_file(), list[str]()
     try:
         lines = read_file(file, _LARGEST).decode("utf-8", "replace").splitlines()
     except (OSError, EmbedshiftError):
@@ -102,8 +102,8 @@ def _noted() -> list[str]:
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
             root = json.loads(line)
-            found += [root] if isinstance(root, str) and root else []
-    return found
+            roots += [root] if isinstance(root, str) and root else []
+    return roots
 
 
 def _real(place: str) -> str:

@@ -20,10 +20,10 @@ from embedshift.sources.base import (
     TEXT_BYTES,
     Block,
     ImageRef,
-    captions_of,
     count_ending,
+    read_captions,
 )
-from embedshift.sources.lists import is_url, open_place
+from embedshift.sources.lists import is_url, open_location
 
 # Members in a block of a tar behind a URL: neighbours are quick to read for the server, and for caches in between.
 MEMBERS = 2_048
@@ -46,12 +46,11 @@ class TarSource:
         self.description = {"kind": "tar", "paths": list(archives)}
 
     def read(self, sample: ImageRef) -> bytes:
-        """Reads the bytes of one member."""
         if _is_far(sample.archive):
             files, path = fsspec.url_to_fs(sample.archive)
             data: bytes = files.cat_file(path, start=sample.position, end=sample.position + sample.length)
         else:
-            with open_place(sample.archive) as file:
+            with open_location(sample.archive) as file:
                 file.seek(sample.position)
                 data = file.read(sample.length)
         if len(data) != sample.length:
@@ -67,7 +66,7 @@ class TarSource:
 
     def _list(self, archive: str) -> Iterator[ImageRef]:
         try:
-            with open_place(archive) as file, _opened(file) as tar:
+            with open_location(archive) as file, _open_tar(file) as tar:
                 members = _Members(tar, self.skipped)
                 _refuse_without_end(tar.offset, file)
         except FileNotFoundError as error:
@@ -76,21 +75,21 @@ class TarSource:
             raise UsageError(f"{archive}: {cause(error)}") from error
         except Exception as error:  # errors of a header with impossible sizes, names or dates
             raise UsageError(f"{archive}: damaged or ends early ({reason(error)}); make it again") from error
-        captions = captions_of(members.texts)
+        captions = read_captions(members.texts)
         stems = {os.path.splitext(name)[0] for name, _ in members.images}
         for name, (stem, _) in members.texts.items():
             if stem not in stems:
                 count_ending(self.skipped, name)
         for name, member in members.images:
-            found, problem = members.resolved(name, member)
+            target, problem = members.resolved(name, member)
             yield ImageRef(
                 name,
                 f"{archive}: {name}",
                 captions.get(os.path.splitext(name)[0]),
                 problem,
                 archive=archive,
-                position=found.offset_data,
-                length=found.size,
+                position=target.offset_data,
+                length=target.size,
             )
 
 
@@ -126,29 +125,29 @@ class _Members:
 
     def resolved(self, name: str, member: tarfile.TarInfo) -> tuple[tarfile.TarInfo, str | None]:
         """Returns the member that holds the bytes, and why there is none."""
-        found, problem = member, None
+        target, problem = member, None
         if member.islnk() or member.issym():
             folder = "" if member.islnk() else posixpath.dirname(name)
-            found = self._files.get(posixpath.normpath(posixpath.join(folder, member.linkname)), member)
-            if found is member:
+            target = self._files.get(posixpath.normpath(posixpath.join(folder, member.linkname)), member)
+            if target is member:
                 return member, f"a link to {member.linkname}, which is not a file in the archive"
-        if found.issparse():
+        if target.issparse():
             problem = "a sparse file in a tar cannot be read in place: pack it without holes"
-        elif not found.isreg():
+        elif not target.isreg():
             problem = "a device or a FIFO in the archive, not a file"
         else:
             try:
-                refuse_larger(found.size, IMAGE_BYTES)
+                refuse_larger(target.size, IMAGE_BYTES)
             except EmbedshiftError as error:
                 problem = str(error)
-        return found, problem
+        return target, problem
 
 
 def _is_far(archive: str) -> bool:
     return is_url(archive) and not archive.startswith("file://")
 
 
-def _opened(file: IO[bytes]) -> tarfile.TarFile:
+def _open_tar(file: IO[bytes]) -> tarfile.TarFile:
     try:
         return tarfile.open(fileobj=file, mode="r:")
     except tarfile.ReadError as error:
@@ -156,13 +155,13 @@ def _opened(file: IO[bytes]) -> tarfile.TarFile:
         raise EmbedshiftError(words) from error
 
 
-def _refuse_without_end(at: int, file: IO[bytes]) -> None:
+def _refuse_without_end(start: int, file: IO[bytes]) -> None:
     """Refuses a tar that holds anything but zeros from a byte on: a reader stops there silently."""
-    file.seek(at)
+    file.seek(start)
     zeros = 0
     while part := file.read(_PART):
         if part.strip(b"\0"):
-            raise EmbedshiftError(f"damaged or ends early at byte {at:,}: no header of a member; make it again")
+            raise EmbedshiftError(f"damaged or ends early at byte {start:,}: no header of a member; make it again")
         zeros += len(part)
         if zeros > _MOST_END:
             raise EmbedshiftError(f"more than {_MOST_END // 2**20} MB of zeros behind its last member; make it again")

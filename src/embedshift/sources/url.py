@@ -22,10 +22,10 @@ class UrlSource:
         files: dict[str, str] = {}
         parents: list[str] = []
         for url in urls:
-            folder, found = _find(url)
+            folder, paths = _find(url)
             parents.append(folder)
-            for path in found:
-                if path == url or self._wanted(path[len(folder) :]):
+            for path in paths:
+                if path == url or self._is_image(path[len(folder) :]):
                     files[path] = url
         root = posixpath.commonpath(parents) if parents else ""
         scheme = urls[0].split("://")[0] if urls else ""
@@ -35,7 +35,6 @@ class UrlSource:
         ]
 
     def read(self, sample: ImageRef) -> bytes:
-        """Reads the bytes behind one URL."""
         files, path = fsspec.url_to_fs(sample.location)
         if isinstance(files, LocalFileSystem):
             return read_file(path, IMAGE_BYTES)
@@ -46,7 +45,7 @@ class UrlSource:
         """Returns None: every image can be read by itself."""
         return None
 
-    def _wanted(self, below: str) -> bool:
+    def _is_image(self, below: str) -> bool:
         if any(part.startswith(".") for part in below.split("/")):
             return False
         if os.path.splitext(below)[1].lower() in ENDINGS:
@@ -61,9 +60,9 @@ def _find(url: str) -> tuple[str, list[str]]:
         files, path = fsspec.url_to_fs(url)
         if files.isfile(path) and not files.isdir(path):
             return posixpath.dirname(path), [path]
-        found = list(files.find(path))
+        paths = list(files.find(path))
     except Exception as error:
         raise UsageError(f"{url}: cannot be listed ({reason(error)})") from error
-    if not found:
+    if not paths:
         raise UsageError(f"{url}: no such file or folder")
-    return path.rstrip("/"), found
+    return path.rstrip("/"), paths

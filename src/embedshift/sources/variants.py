@@ -13,13 +13,13 @@ _ENDING = re.compile(r"\.(tar|parquet|txt)$", re.IGNORECASE)
 
 def named_variants(pairs: Sequence[str]) -> dict[str, str]:
     """Returns name → path for the texts of the setting `pairs`."""
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for text in pairs:
         name, path = _named(text)
-        if name in found:
-            raise UsageError(f"two variants have the name {name!r}: {found[name]} and {path}; name them as NAME=PATH")
-        found[name] = path
-    return found
+        if name in paths:
+            raise UsageError(f"two variants have the name {name!r}: {paths[name]} and {path}; name them as NAME=PATH")
+        paths[name] = path
+    return paths
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -10,58 +10,59 @@ from embedshift.registry import METRICS
 from embedshift.statistics.baselines import GROUPS, KEPT, Baseline, sampled_baseline
 from embedshift.store.reader import Reader
 
-# Shards above which baselines are made of less than what all of them hold: memory would grow by two vectors a shard.
+# Shards above which baselines use only a part of the sums of all shards: memory would grow by two vectors a shard.
 MANY = 4_096
 
 
 def baselines(reader: Reader) -> dict[str, Baseline]:
-    """Returns the baselines of a study's metrics: exact over all pairs, or over the measured pairs."""
+    """Baselines are exact over all pairs where the metric declares how, else over the measured pairs."""
     sampled = reader.sums("baseline")
     images = sum(record.images for record in reader.records)
     joined = functools.cache(functools.partial(_joined, reader))
-    found: dict[str, Baseline | None] = {}
-    for place, name in enumerate(reader.info.metrics):
+    by_metric: dict[str, Baseline | None] = {}
+    for column, name in enumerate(reader.info.metrics):
         if name not in METRICS:
             continue
-        own = METRICS[name].baseline
-        if own is not None:
-            found[name] = own(joined, images)
+        exact_baseline = METRICS[name].baseline
+        if exact_baseline is not None:
+            by_metric[name] = exact_baseline(joined, images)
         elif sampled:
-            parts = (sampled[key][place] for key in ("sums", "squares", "pairs", "images"))
-            found[name] = sampled_baseline(*map(float, parts))
-    return {name: baseline for name, baseline in found.items() if baseline is not None and np.isfinite(baseline.value)}
+            parts = (sampled[key][column] for key in ("sums", "squares", "pairs", "images"))
+            by_metric[name] = sampled_baseline(*map(float, parts))
+    return {
+        name: baseline for name, baseline in by_metric.items() if baseline is not None and np.isfinite(baseline.value)
+    }
 
 
 def _joined(reader: Reader, name: str) -> Mapping[str, Values]:
     """Returns the concatenated sums of all shards under a name; empty if there are none."""
-    few = len(reader.records) <= MANY or name not in ("units", "vectors")
-    count = 0 if few else sum(len(next(iter(part.values()))) for part in reader.shard_sums(name))
+    all_sums = len(reader.records) <= MANY or name not in ("units", "vectors")
+    count = 0 if all_sums else sum(len(next(iter(part.values()))) for part in reader.shard_sums(name))
     return joined(reader.shard_sums(name), units=-(-count // GROUPS), vectors=-(-count // KEPT))
 
 
 def joined(parts: Iterable[Mapping[str, Values]], *, units: int = 0, vectors: int = 0) -> Mapping[str, Values]:
-    """Concatenates arrays of shards."""
-    found: dict[str, list[Values]] = {}
-    at = 0
+    rows_by_key: dict[str, list[Values]] = {}
+    first = 0
     for part in parts:
         count = len(next(iter(part.values())))
         for key, array in part.items():
-            kept = found.setdefault(key, [])
+            rows = rows_by_key.setdefault(key, [])
             if "vectors" in part and vectors > 1:
-                kept.extend(array[-at % vectors :: vectors].copy())
+                rows.extend(array[-first % vectors :: vectors].copy())
             elif "units" in part and units > 1:
-                for place, row in enumerate(array, start=at):
-                    if place % units:
-                        kept[-1] = kept[-1] + row
+                for index, row in enumerate(array, start=first):
+                    if index % units:
+                        rows[-1] = rows[-1] + row
                     else:
-                        kept.append(row)
+                        rows.append(row)
             else:
-                kept.extend(array)
-        at += count
-    return {key: np.stack(rows) for key, rows in found.items()}
+                rows.extend(array)
+        first += count
+    return {key: np.stack(rows) for key, rows in rows_by_key.items()}
 
 
-def group_sizes(known: Mapping[str, Baseline]) -> list[int] | None:
+def group_sizes(by_metric: Mapping[str, Baseline]) -> list[int] | None:
     """Returns the sizes of the groups of images by which exact baselines are resampled; None without exact ones."""
-    pairs = [baseline.pairs for baseline in known.values() if baseline.pairs is not None]
+    pairs = [baseline.pairs for baseline in by_metric.values() if baseline.pairs is not None]
     return [int(count) for count in pairs[0].images] if pairs else None

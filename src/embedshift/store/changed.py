@@ -14,14 +14,14 @@ from embedshift.store.shards import ShardRecord, shard_path
 MOST_READ = 256
 
 
-def later(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[ImageRef]:
+def changed_images(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[ImageRef]:
     """Returns up to 256 images of finished shards whose files changed after the shard was measured."""
-    found: list[ImageRef] = []
+    changed: list[ImageRef] = []
     for shard in cut:
         if shard.index in done:
             written = done[shard.index].written
-            found += (each for each in shard.samples if _is_later(each, written))
-    return found[:MOST_READ]
+            changed += (image for image in shard.samples if _changed_after(image, written))
+    return changed[:MOST_READ]
 
 
 def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collection[str]) -> dict[str, str]:
@@ -33,8 +33,8 @@ def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collectio
     return dict(rows.select("image_id", "pixels").collect().iter_rows())
 
 
-def _is_later(sample: ImageRef, time: float) -> bool:
-    """Returns whether a file changed after a time, by its change time, which users cannot set."""
+def _changed_after(sample: ImageRef, time: float) -> bool:
+    """Compares the change time of a file, which users cannot set."""
     with contextlib.suppress(OSError, ValueError):
         return not sample.archive and os.stat(sample.location).st_ctime > time
     return False

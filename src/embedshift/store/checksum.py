@@ -20,7 +20,7 @@ from embedshift.errors import EmbedshiftError
 # Size, time of change and inode of a file.
 State = tuple[int, int, int]
 # The checksums of files that this process wrote or read, and the states of the files then.
-_KNOWN: dict[Path, tuple[State, str]] = {}
+_CHECKSUMS: dict[Path, tuple[State, str]] = {}
 
 
 class Damaged(EmbedshiftError):
@@ -31,8 +31,8 @@ class Damaged(EmbedshiftError):
         self.path = path
 
 
-def state_of(path: Path) -> State:
-    """Returns what changes when a file is written again."""
+def file_state(path: Path) -> State:
+    """Whatever changes when a file is written again."""
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
@@ -40,11 +40,11 @@ def state_of(path: Path) -> State:
 def file_checksum(path: Path) -> str:
     """Returns the SHA-256 of a file; reads it again only if it has changed."""
     try:
-        state = state_of(path)
-        if path not in _KNOWN or _KNOWN[path][0] != state:
+        state = file_state(path)
+        if path not in _CHECKSUMS or _CHECKSUMS[path][0] != state:
             with open_file(path) as file:
-                _KNOWN[path] = state, hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
-        return _KNOWN[path][1]
+                _CHECKSUMS[path] = state, hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
+        return _CHECKSUMS[path][1]
     except OSError as error:
         if error.errno == errno.EIO:
             raise Damaged(path, os.strerror(errno.EIO)) from error
@@ -55,18 +55,17 @@ def file_checksum(path: Path) -> str:
 
 def remember(path: Path, checksum: str) -> None:
     """Keeps the checksum of a file that this process has just written."""
-    _KNOWN[path] = state_of(path), checksum
+    _CHECKSUMS[path] = file_state(path), checksum
 
 
 def with_checksum(content: Mapping[str, Any]) -> Json:
     """Returns JSON content with a checksum of its own fields."""
-    plain: Json = json.loads(json.dumps(content))  # as it is read again: without tuples
-    return plain | {"checksum": _of_fields(plain)}
+    as_read: Json = json.loads(json.dumps(content))  # without tuples
+    return as_read | {"checksum": _fields_checksum(as_read)}
 
 
 def is_intact(content: Mapping[str, Any]) -> bool:
-    """Returns whether JSON content matches its own checksum."""
-    return content.get("checksum") == _of_fields(content)
+    return content.get("checksum") == _fields_checksum(content)
 
 
 def rows_checksum(table: pa.Table, sums: bytes) -> str:
@@ -94,6 +93,6 @@ def _add(hasher: "hashlib._Hash", array: pa.Array) -> None:
         hasher.update(values.to_numpy(zero_copy_only=False).tobytes())
 
 
-def _of_fields(content: Mapping[str, Any]) -> str:
+def _fields_checksum(content: Mapping[str, Any]) -> str:
     fields = {key: value for key, value in content.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

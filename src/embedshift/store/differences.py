@@ -9,14 +9,14 @@ def differences(
     then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", *, words: tuple[str, str] = ("there", "now")
 ) -> list[str]:
     """Describes the differences between two configurations, setting by setting."""
-    found: list[str] = []
+    lines: list[str] = []
     for key in dict.fromkeys([*then, *now]):
         old, new = then.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, f"{prefix}{key}.", words=words)
+            lines += differences(old, new, f"{prefix}{key}.", words=words)
         elif old != new:
-            found.append(f"{prefix}{key}: {_short(old)} {words[0]}, {_short(new)} {words[1]}")
-    return found
+            lines.append(f"{prefix}{key}: {_short(old)} {words[0]}, {_short(new)} {words[1]}")
+    return lines
 
 
 def _short(value: Any) -> str:

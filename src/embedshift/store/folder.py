@@ -13,7 +13,7 @@ from embedshift.store import shards
 from embedshift.store.checksum import Damaged
 from embedshift.store.differences import differences
 from embedshift.store.info import StudyInfo, read_info
-from embedshift.store.parts import Part, outcomes, present
+from embedshift.store.parts import Part, existing_shards, read_parts
 from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -24,47 +24,49 @@ def resumable(
 ) -> dict[int, shards.ShardRecord]:
     """Returns the finished shards of this study; refuses another study in the folder and names the differences."""
     stored = read_info(out) if Reader(out).exists() else None
-    count = stored.parts if stored else -(-len(image_ids) // identity["shard_size"])
-    found, damaged = _whole_parts(present(out, count).values(), stored, repair=repair)
-    hashes = {part.record.config_hash for part in found} | ({stored.config_hash} if stored else set())
+    count = stored.shard_count if stored else -(-len(image_ids) // identity["shard_size"])
+    parts, damaged = _undamaged_parts(existing_shards(out, count).values(), stored, repair=repair)
+    hashes = {part.record.config_hash for part in parts} | ({stored.config_hash} if stored else set())
     if hashes - {config_hash}:
-        then = stored.identity if stored else {}
-        what = differences(then, identity) or ["the configuration"]
-        if then.get("images") != identity["images"]:
-            what += _moved_images(found, count, image_ids)
-        raise UsageError(f"{out} contains another study: {'; '.join(what)}. Choose another `out`, or delete it")
-    for each in damaged:
-        if not hashes:  # nothing here says whose it is
-            raise each
-        log.warning("%s: damaged; deleting it and measuring it again", each.path)
-        each.path.unlink()
+        stored_identity = stored.identity if stored else {}
+        changes = differences(stored_identity, identity) or ["the configuration"]
+        if stored_identity.get("images") != identity["images"]:
+            changes += _added_and_removed(parts, count, image_ids)
+        raise UsageError(f"{out} contains another study: {'; '.join(changes)}. Choose another `out`, or delete it")
+    for damage in damaged:
+        if not hashes:  # no readable file says which study it belongs to
+            raise damage
+        log.warning("%s: damaged; deleting it and measuring it again", damage.path)
+        damage.path.unlink()
     for path in shards.leftovers(out):
         path.unlink()
-    return {part.record.index: part.record for part in found}
+    return {part.record.index: part.record for part in parts}
 
 
-def _whole_parts(paths: Iterable[Path], stored: StudyInfo | None, *, repair: bool) -> tuple[list[Part], list[Damaged]]:
+def _undamaged_parts(
+    paths: Iterable[Path], stored: StudyInfo | None, *, repair: bool
+) -> tuple[list[Part], list[Damaged]]:
     """Returns the undamaged parts, and the damaged ones if they may be measured again."""
-    found: list[Part] = []
+    parts: list[Part] = []
     damaged: list[Damaged] = []
-    for each in outcomes(paths, stored):
-        if isinstance(each, Part):
-            found.append(each)
-        elif repair and isinstance(each, Damaged):
-            damaged.append(each)
+    for part in read_parts(paths, stored):
+        if isinstance(part, Part):
+            parts.append(part)
+        elif repair and isinstance(part, Damaged):
+            damaged.append(part)
         else:
-            raise each
-    return found, damaged
+            raise part
+    return parts, damaged
 
 
-def _moved_images(found: Sequence[Part], count: int, image_ids: Collection[str]) -> list[str]:
+def _added_and_removed(parts: Sequence[Part], count: int, image_ids: Collection[str]) -> list[str]:
     """Returns the names of added or removed images, as far as the finished shards know."""
-    before = {failure.image_id for part in found for failure in part.record.failures}
-    if found:
-        rows = pl.scan_parquet([part.path for part in found], glob=False)
+    before = {failure.image_id for part in parts for failure in part.record.failures}
+    if parts:
+        rows = pl.scan_parquet([part.path for part in parts], glob=False)
         before |= set(rows.select("image_id").collect()["image_id"])
     now = {storable(image_id) for image_id in image_ids}
-    added = sorted(now - before) if len(found) == count else []  # else they may only be still to come
+    added = sorted(now - before) if len(parts) == count else []  # else they may only be still to come
     return [
         f"{word}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
         for word, names in (("added", added), ("removed", sorted(before - now)))

@@ -26,7 +26,6 @@ class ShardGroup:
     count: int
 
     def rows(self) -> pl.LazyFrame:
-        """Returns its rows."""
         for path, checksum in zip(self.paths, self.checksums, strict=True):
             if file_checksum(path) != checksum:
                 raise EmbedshiftError(f"{path}: the shard changed while the tables were being made")
@@ -34,34 +33,33 @@ class ShardGroup:
 
 
 def scan(paths: Sequence[Path]) -> pl.LazyFrame:
-    """Returns the rows of some shards as a lazy frame."""
     # A list, since polars would take brackets in the folder's name for a pattern.
     return pl.scan_parquet(list(paths), glob=False)
 
 
-def groups_of(parts: Sequence[Part], ordered_map: OrderedMap) -> Groups:
-    """Returns the rows of a study's shards in groups."""
+def study_groups(parts: Sequence[Part], ordered_map: OrderedMap) -> Groups:
+    """Groups of consecutive images; the rows of one group may come from two shards or more."""
     images = sum(part.record.images for part in parts)
     first = next((part for part in parts if part.record.images), None)
-    whole = scan([part.path for part in parts])
+    rows = scan([part.path for part in parts])
     if first is None:
-        return Groups(whole, Layout(0, ()), [], ordered_map)
+        return Groups(rows, Layout(0, ()), [], ordered_map)
     views = scan([first.path]).select("view").head(first.rows // first.record.images).collect()["view"]
-    return Groups(whole, Layout(images, tuple(views)), list(_cut(parts, images, len(views))), ordered_map)
+    return Groups(rows, Layout(images, tuple(views)), list(_cut(parts, images, len(views))), ordered_map)
 
 
 def _cut(parts: Sequence[Part], images: int, views: int) -> Iterator[ShardGroup]:
     """Yields the groups, each with the shards that hold one of its images."""
     ends = list(itertools.accumulate(part.record.images for part in parts))
-    at = 0
+    index = 0
     for start in range(0, images, groups.GROUP):
         end = min(start + groups.GROUP, images)
-        while ends[at] <= start:
-            at += 1
-        last = at
+        while ends[index] <= start:
+            index += 1
+        last = index
         while ends[last] < end:
             last += 1
-        held = parts[at : last + 1]
-        before = ends[at] - parts[at].record.images
-        paths, checksums = tuple(part.path for part in held), tuple(part.checksum for part in held)
-        yield ShardGroup(start, paths, checksums, (start - before) * views, (end - start) * views)
+        members = parts[index : last + 1]
+        earlier_images = ends[index] - parts[index].record.images
+        paths, checksums = tuple(part.path for part in members), tuple(part.checksum for part in members)
+        yield ShardGroup(start, paths, checksums, (start - earlier_images) * views, (end - start) * views)

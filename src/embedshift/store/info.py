@@ -16,7 +16,7 @@ from embedshift.sources import SOURCES
 from embedshift.sources.base import storable
 from embedshift.statistics.families import families_of
 from embedshift.store.checksum import is_intact, with_checksum
-from embedshift.store.shards import SCHEMA_VERSION, another_schema, write_whole
+from embedshift.store.shards import SCHEMA_VERSION, schema_message, write_atomically
 
 FILE = "study.json"
 Natural = Annotated[int, Ge(0)]
@@ -161,8 +161,8 @@ def _unchanged(model: type[Model]) -> Any:
         return value
 
     def schema(_: Any, handler: pydantic.GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        as_it_is = core_schema.plain_serializer_function_ser_schema(lambda value: value)
-        return core_schema.no_info_wrap_validator_function(validate, handler(model), serialization=as_it_is)
+        unchanged = core_schema.plain_serializer_function_ser_schema(lambda value: value)
+        return core_schema.no_info_wrap_validator_function(validate, handler(model), serialization=unchanged)
 
     return pydantic.GetPydanticSchema(schema)
 
@@ -195,7 +195,6 @@ class StudyInfo(Model):
 
     @property
     def seed(self) -> int:
-        """The study's seed."""
         return int(self.identity["seed"])
 
     @property
@@ -204,13 +203,12 @@ class StudyInfo(Model):
         return int(self.identity["draws"])
 
     @property
-    def parts(self) -> int:
+    def shard_count(self) -> int:
         """Number of shards of the finished study."""
         return -(-self.counts.images // int(self.config["shard_size"]))
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics, in the order of their columns."""
         return list(self.identity["metrics"])
 
     @property
@@ -223,7 +221,7 @@ class StudyInfo(Model):
         write_content(folder, self.model_dump())
 
 
-def hash_of(identity: Mapping[str, Any]) -> str:
+def identity_hash(identity: Mapping[str, Any]) -> str:
     """Returns the hash that shards and study.json carry."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -231,11 +229,11 @@ def hash_of(identity: Mapping[str, Any]) -> str:
 def write_content(folder: Path, content: Mapping[str, Any]) -> None:
     """Writes study.json with its checksum, completely or not at all."""
     text = json.dumps(with_checksum(content), indent=2)  # escaped: a path may hold bytes that are no text
-    write_whole(folder / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))
+    write_atomically(folder / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))
 
 
 def read_content(folder: Path) -> Json:
-    """Returns the content of study.json; UsageError if there is none."""
+    """Reads study.json without checking it; UsageError if there is none."""
     if (name := storable(str(folder))) != str(folder):  # Arrow and Polars open no such path
         raise UsageError(f"{name}: contains bytes that are not UTF-8; rename it")
     file = folder / FILE
@@ -253,11 +251,10 @@ def read_content(folder: Path) -> Json:
 
 
 def read_info(folder: Path) -> StudyInfo:
-    """Reads the study in a folder."""
     content = read_content(folder)
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise UsageError(another_schema(str(folder), version))
+        raise UsageError(schema_message(str(folder), version))
     try:
         info = StudyInfo.model_validate(content)
         _refuse_contradictions(content, info)
@@ -277,7 +274,7 @@ def _refuse_contradictions(content: Json, info: StudyInfo) -> None:
     families_of(info.identity["augmentations"])
     for name in info.pairs:
         info.source["variants"][name]["paths"]
-    if info.config_hash != hash_of(info.identity):
+    if info.config_hash != identity_hash(info.identity):
         raise ValueError("its identity does not match its hash")
     if list(info.augmentations) != list(info.identity["augmentations"]):
         raise ValueError("its augmentations do not match its identity")

@@ -25,10 +25,10 @@ def locked(out: Path, inside: str = "shards") -> Iterator[None]:
         raise UsageError(f"{storable(str(out))}: contains bytes that are not UTF-8; choose another `out`")
     try:
         (out / inside).mkdir(parents=True, exist_ok=True)
-        place = out.stat()
+        folder = out.stat()
     except OSError as error:
         raise UsageError(f"{out}: cannot be written ({error.strerror})") from error
-    key = (place.st_dev, place.st_ino)
+    key = (folder.st_dev, folder.st_ino)
     with _GUARD:
         if key in _HELD:  # the kernel asks no thread of this process
             raise EmbedshiftError(f"{out}: {_AT_WORK}")
@@ -50,7 +50,7 @@ def _lock_file(out: Path) -> BinaryIO:
     try:
         return open_internal_file(path)
     except OSError as error:
-        others = {errno.ELOOP: "a link", errno.EINVAL: "not a regular file"}
-        if error.errno in others:
-            raise UsageError(f"{path}: {others[error.errno]} where the lock file should be; delete it") from error
+        obstacles = {errno.ELOOP: "a link", errno.EINVAL: "not a regular file"}
+        if error.errno in obstacles:
+            raise UsageError(f"{path}: {obstacles[error.errno]} where the lock file should be; delete it") from error
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error

@@ -24,8 +24,6 @@ GALLERY = "gallery:"
 
 @dataclass(frozen=True)
 class ImageNaming:
-    """The names that a report shows."""
-
     source: Mapping[str, Any]
     pictures: bool = True
 
@@ -61,9 +59,9 @@ class ImageNaming:
     def settings(self, value: Any) -> Any:
         """Applies `setting` to the settings of a run, as JSON holds them."""
         if isinstance(value, Mapping):
-            return {name: self.settings(each) for name, each in value.items()}
+            return {name: self.settings(item) for name, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.settings(each) for each in value]
+            return [self.settings(item) for item in value]
         return self.setting(value) if isinstance(value, str) else value
 
     def _file(self, path: str) -> str | None:
@@ -77,7 +75,7 @@ class ImageNaming:
 def tails(paths: Sequence[str | Path]) -> list[str]:
     """Returns as few trailing parts of paths as tell the paths apart, the same number for each."""
     parts = [[part for part in Path(path).parts if part != "/"] for path in paths]
-    different = len({tuple(each) for each in parts})
+    different = len({tuple(path_parts) for path_parts in parts})
     counts = range(1, max(map(len, parts), default=1) + 1)
-    shortened = (["/".join(each[-count:]) for each in parts] for count in counts)
+    shortened = (["/".join(path_parts[-count:]) for path_parts in parts] for count in counts)
     return next(short for short in shortened if len(set(short)) == different)

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from embedshift.errors import EmbedshiftError, UsageError, reason
-from embedshift.store.checksum import Damaged, State, file_checksum, rows_checksum, state_of
+from embedshift.store.checksum import Damaged, State, file_checksum, file_state, rows_checksum
 from embedshift.store.info import StudyInfo
 from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_path
 
@@ -36,52 +36,51 @@ class Part:
 _READ: dict[Path, tuple[State, Part]] = {}
 
 
-def present(folder: Path, count: int) -> dict[int, Path]:
+def existing_shards(folder: Path, count: int) -> dict[int, Path]:
     """Returns the existing parts by index, in order, without reading them."""
-    place = folder / "shards"
-    names = {path.name for path in place.iterdir()} if place.is_dir() else set()
+    shards = folder / "shards"
+    names = {path.name for path in shards.iterdir()} if shards.is_dir() else set()
     paths = {index: path for index in range(count) if (path := shard_path(folder, index)).name in names}
-    odd = sorted(name for name in names - {path.name for path in paths.values()} if _LIKE_A_PART.match(name))
-    if odd:
+    foreign = sorted(name for name in names - {path.name for path in paths.values()} if _LIKE_A_PART.match(name))
+    if foreign:
         last = f" to {shard_path(folder, count - 1).name}" if count > 1 else ""
         words = f"not part of this study, whose shards are named {shard_path(folder, 0).name}{last}"
-        raise UsageError(f"{place / odd[0]}: {words}; move it elsewhere")
+        raise UsageError(f"{shards / foreign[0]}: {words}; move it elsewhere")
     return paths
 
 
 def shard_name(path: Path) -> str:
-    """Returns the name of a shard in study.json."""
     return f"shards/{path.name}"
 
 
-def checksums_of(paths: Iterable[Path]) -> dict[str, str]:
+def shard_checksums(paths: Iterable[Path]) -> dict[str, str]:
     """Returns the checksums of shards as study.json records them."""
     return {shard_name(path): file_checksum(path) for path in paths}
 
 
-def outcomes(paths: Iterable[Path], info: StudyInfo | None) -> list[Part | EmbedshiftError]:
+def read_parts(paths: Iterable[Path], info: StudyInfo | None) -> list[Part | EmbedshiftError]:
     """Returns each part, or the error why it cannot be used; reads a file again only if it has changed."""
-    known = {path: _known(path, info) for path in paths}
+    unchanged = {path: _unchanged_part(path, info) for path in paths}
     # Tables ask for the parts a hundred times; starting threads each time would take longer than all else.
-    unread = [path for path, part in known.items() if part is None]
+    unread = [path for path, part in unchanged.items() if part is None]
     if not unread:
-        return [part for part in known.values() if part is not None]
+        return [part for part in unchanged.values() if part is not None]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-        read = dict(zip(unread, threads.map(lambda path: _read(path, info), unread), strict=True))
-    return [part or read[path] for path, part in known.items()]
+        results = dict(zip(unread, threads.map(lambda path: _read_part(path, info), unread), strict=True))
+    return [part or results[path] for path, part in unchanged.items()]
 
 
 def parts(folder: Path, info: StudyInfo) -> list[Part]:
     """Returns all parts of a study, in order; for an unfinished one those that exist."""
-    paths = present(folder, info.parts)
+    paths = existing_shards(folder, info.shard_count)
     usable: list[Part] = []
-    for part in outcomes(paths.values(), info):
+    for part in read_parts(paths.values(), info):
         if isinstance(part, EmbedshiftError):
             raise part
         usable.append(part)
         refuse_foreign(part, info)
     if info.complete:
-        for index in range(info.parts):
+        for index in range(info.shard_count):
             if index not in paths:
                 words = "missing from a finished study; run the study again to measure it"
                 raise UsageError(f"{shard_path(folder, index)}: {words}")
@@ -119,28 +118,27 @@ def measured_checksum(usable: Iterable[Part]) -> str:
     return hashlib.sha256("\n".join(part.rows_checksum for part in usable).encode()).hexdigest()
 
 
-def _recorded(path: Path, info: StudyInfo | None) -> str | None:
-    """Returns the checksum of a shard in study.json."""
+def _recorded_checksum(path: Path, info: StudyInfo | None) -> str | None:
     return info.files.get(shard_name(path)) if info else None
 
 
-def _known(path: Path, info: StudyInfo | None) -> Part | None:
+def _unchanged_part(path: Path, info: StudyInfo | None) -> Part | None:
     """Returns a part that was read and whose file has not changed since."""
     try:
         state, part = _READ[path]
-        return part if state == state_of(path) and _recorded(path, info) in (None, part.checksum) else None
+        return part if state == file_state(path) and _recorded_checksum(path, info) in (None, part.checksum) else None
     except (KeyError, OSError):
         return None
 
 
-def _read(path: Path, info: StudyInfo | None) -> Part | EmbedshiftError:
+def _read_part(path: Path, info: StudyInfo | None) -> Part | EmbedshiftError:
     """Reads a part, or returns the error why it cannot be used."""
     try:
-        state, checksum = state_of(path), file_checksum(path)
+        state, checksum = file_state(path), file_checksum(path)
         record, rows_checksum, rows = read_record(path)
         if shard_path(path.parent.parent, record.index) != path:
             raise UsageError(f"{path}: contains shard {record.index} but has another name; move it elsewhere")
-        recorded = _recorded(path, info)
+        recorded = _recorded_checksum(path, info)
         if recorded is None:
             _check_rows(path, rows_checksum)
         elif info and recorded != checksum and record.config_hash == info.config_hash:
@@ -158,9 +156,9 @@ def _check_rows(path: Path, checksum: str) -> None:
     try:
         with pq.ParquetFile(path) as file:
             table, metadata = file.read(), file.metadata.metadata
-        same = rows_checksum(table, metadata.get(SUMS_KEY, b"")) == checksum
-        same = same and pl.read_parquet(path, glob=False).equals(pl.DataFrame(table), null_equal=True)
+        equal = rows_checksum(table, metadata.get(SUMS_KEY, b"")) == checksum
+        equal = equal and pl.read_parquet(path, glob=False).equals(pl.DataFrame(table), null_equal=True)
     except Exception as error:
         raise Damaged(path, reason(error)) from error
-    if not same:
+    if not equal:
         raise Damaged(path, "its rows do not match their checksum")

@@ -20,7 +20,7 @@ from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.statistics.groups import Groups, OrderedMap, map_here
 from embedshift.store.checksum import file_checksum
 from embedshift.store.forked import refuse_fork
-from embedshift.store.groups import groups_of, scan
+from embedshift.store.groups import scan, study_groups
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.naming import ImageNaming
 from embedshift.store.parts import Part, measured_checksum, parts
@@ -48,7 +48,6 @@ class Reader:
         refuse_fork()
 
     def exists(self) -> bool:
-        """Returns whether a run was ever started in this folder."""
         return (self.folder / FILE).is_file()
 
     def is_complete(self) -> bool:
@@ -59,7 +58,6 @@ class Reader:
 
     @functools.cached_property
     def info(self) -> StudyInfo:
-        """The content of study.json; UsageError if there is none."""
         return read_info(self.folder)
 
     @functools.cached_property
@@ -81,8 +79,8 @@ class Reader:
     def unseen(self) -> str:
         """Why none of its images may be read, in one line; "" = they may."""
         try:
-            for place in own_places(self.source):
-                self.roots.check(place)
+            for location in own_places(self.source):
+                self.roots.check(location)
         except EmbedshiftError:
             return "made without images: this user has not run embedshift on the image folders named in this study"
         return ""
@@ -110,11 +108,11 @@ class Reader:
     @functools.cached_property
     def questions(self) -> list[Question]:
         """The questions that the study asked, in order; one that is not installed is logged and left out."""
-        known = {each.name: each for each in questions()}
+        installed = {question.name: question for question in questions()}
         for name in self.info.questions:
-            if name not in known:
+            if name not in installed:
                 log.warning("the question %r is not installed here: its tables, figures and metrics are left out", name)
-        return [known[name] for name in self.info.questions if name in known]
+        return [installed[name] for name in self.info.questions if name in installed]
 
     def identity_of(self, question: str) -> Mapping[str, Any]:
         """Returns what a question added to the study's identity; empty if it was not asked."""
@@ -122,7 +120,7 @@ class Reader:
 
     def choice(self, kind: type[C]) -> C:
         """Returns the choices of one kind; its defaults if there are none."""
-        return next((each for each in self.choices if isinstance(each, kind)), None) or kind()
+        return next((choice for choice in self.choices if isinstance(choice, kind)), None) or kind()
 
     @property
     def has_pairs(self) -> bool:
@@ -139,8 +137,8 @@ class Reader:
         """Returns a table by its name; None if the study does not have it."""
         if name in self.made:
             return self.made[name]
-        there = name in self.table_names and table_path(self.folder, name).is_file()
-        return read_table(self.folder, name, self.info, self.image_ids) if there else None
+        exists = name in self.table_names and table_path(self.folder, name).is_file()
+        return read_table(self.folder, name, self.info, self.image_ids) if exists else None
 
     def kept_settings(self, name: str) -> Mapping[str, str]:
         """Returns the settings of a stored table; empty if it is of other shards, changed, or not there."""
@@ -156,12 +154,12 @@ class Reader:
     @functools.cached_property
     def groups(self) -> Groups:
         """All rows in groups of images, as they are at the first access."""
-        return groups_of(self._measured(), self.ordered_map)
+        return study_groups(self._measured(), self.ordered_map)
 
     def _measured(self) -> list[Part]:
         """Returns the shards; UsageError if there is none."""
-        if found := self.parts():
-            return found
+        if measured := self.parts():
+            return measured
         raise UsageError(f"{self.folder}: no image is measured yet; run the study first")
 
     def parts(self) -> list[Part]:
@@ -197,8 +195,8 @@ class Reader:
 
     def sample_ids(self, count: int, *, with_attention: bool = False) -> list[str]:
         """Returns `count` image ids drawn by the study's seed, sorted."""
-        few = self.image_ids(with_attention=True) if with_attention and not self.info.has_vectors else set()
-        return draw_ids(few or self.image_ids(), count, self.info.seed)
+        with_maps = self.image_ids(with_attention=True) if with_attention and not self.info.has_vectors else set()
+        return draw_ids(with_maps or self.image_ids(), count, self.info.seed)
 
     def failures(self) -> pl.DataFrame:
         """One row per image that was not measured: `image_id, stage, reason, transient`."""

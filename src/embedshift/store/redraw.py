@@ -11,7 +11,7 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL, Suite, rebuild_suite
 from embedshift.augmentations.variant import purified_of
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
-from embedshift.sources import Roots, images, read_again, variant_again
+from embedshift.sources import Roots, image_reader, images, variant_reader
 from embedshift.store.info import StudyInfo
 from embedshift.store.reader import Reader
 
@@ -34,14 +34,14 @@ class RedrawnImage:
 
 def redraw(reader: Reader, image_ids: Sequence[str]) -> tuple[list[RedrawnImage], dict[str, str]]:
     """Returns images with their views of draw 0, in the requested order."""
-    found: list[RedrawnImage] = []
+    redrawn: list[RedrawnImage] = []
     missing: dict[str, str] = {}
     for image_id, image in iter_redrawn(reader, image_ids):
         if isinstance(image, str):
             missing[image_id] = image
         else:
-            found.append(image)
-    return found, missing
+            redrawn.append(image)
+    return redrawn, missing
 
 
 def iter_redrawn(
@@ -50,9 +50,9 @@ def iter_redrawn(
     """Yields images one after the other, as `redraw` returns them, so that few are in memory at a time."""
     info = reader.info
     suite = rebuild_suite(info.identity["augmentations"])
-    wanted = reader.rows().filter(pl.col("image_id").is_in(list(image_ids)) & (pl.col("draw") == 0))
+    rows_of_views = reader.rows().filter(pl.col("image_id").is_in(list(image_ids)) & (pl.col("draw") == 0))
     columns = ("image_id", "view", "view_seed", "pixels", "attention", *reader.metrics)
-    stored = wanted.select(columns).collect().partition_by("image_id", as_dict=True)
+    stored = rows_of_views.select(columns).collect().partition_by("image_id", as_dict=True)
     unknown = [image_id for image_id in image_ids if (image_id,) not in stored]
     if unknown:
         raise UsageError(f"{unknown[0]}: no such image in {reader.folder}")
@@ -60,11 +60,14 @@ def iter_redrawn(
         yield from ((image_id, f"views of more than {LARGEST:,} pixels a side are not drawn") for image_id in image_ids)
         return
     try:
-        read = read_again(reader.source, reader.roots)
-    except EmbedshiftError as error:  # the whole archive is gone, or may not be read
+        read = image_reader(reader.source, reader.roots)
+    except EmbedshiftError as error:  # the archive is gone, or may not be read
         yield from ((image_id, reason(error)) for image_id in image_ids)
         return
-    again = {name: _variant_again(each, reader.roots) for name, each in reader.source.get("variants", {}).items()}
+    variant_readers = {
+        name: _variant_reader(description, reader.roots)
+        for name, description in reader.source.get("variants", {}).items()
+    }
     for image_id in image_ids:
         rows, chosen = stored[(image_id,)], only and only[image_id]
         original = _decoded(read, image_id, info, rows["pixels"].drop_nulls().to_list())
@@ -72,7 +75,7 @@ def iter_redrawn(
             yield image_id, original
             continue
         views = {ORIGINAL: original} | _views(original, rows, suite, chosen)
-        views |= _read_views(image_id, rows, again, chosen, info)
+        views |= _read_views(image_id, rows, variant_readers, chosen, info)
         missing = {name: view for name, view in views.items() if isinstance(view, str)}
         drawn = {name: view for name, view in views.items() if not isinstance(view, str)}
         yield image_id, _redrawn(image_id, drawn, rows, info.encoder.grid, reader.metrics, missing)
@@ -82,19 +85,19 @@ def _decoded(read: Read, image_id: str, info: StudyInfo, measured: Collection[st
     """Returns an image at the encoder's size, uint8 `[S, S, 3]`; or why it cannot be read or has changed."""
     encoder = info.encoder
     try:
-        whole = images.decode(read(image_id))
-        if measured and images.pixels_hash(whole) not in measured:
+        pixels = images.decode(read(image_id))
+        if measured and images.pixels_hash(pixels) not in measured:
             return "it has changed since it was measured"
-        how = info.identity["resize"]
-        return images.resize(whole, encoder.size, how, shortest=encoder.shortest, resample=encoder.resample)
+        resize = info.identity["resize"]
+        return images.resize(pixels, encoder.size, resize, shortest=encoder.shortest, resample=encoder.resample)
     except (OSError, ValueError, EmbedshiftError) as error:  # ValueError: no name of a file
         return cause(error)
 
 
-def _variant_again(described: Mapping[str, Any], roots: Roots) -> Read:
+def _variant_reader(described: Mapping[str, Any], roots: Roots) -> Read:
     """Returns a function that reads variants again; if all are gone, it raises for each."""
     try:
-        return variant_again(described, roots)
+        return variant_reader(described, roots)
     except EmbedshiftError as error:
         gone = error
 
@@ -109,28 +112,28 @@ def _read_views(
 ) -> dict[str, Pixels | str]:
     """Returns the measured variants, and their purified versions; or why one cannot be read."""
     measured = rows.filter(pl.col("cosine_similarity").is_not_null())["view"].to_list()
-    wanted = [name for name in measured if only is None or name in only]
-    found = {name: _decoded(variants[name], image_id, info) for name in wanted if name in variants}
-    for name in wanted:
+    names = [name for name in measured if only is None or name in only]
+    views = {name: _decoded(variants[name], image_id, info) for name in names if name in variants}
+    for name in names:
         purified = purified_of(info.identity["augmentations"][name])
         if purified is not None and purified.of in variants:
-            view = found[purified.of] if purified.of in found else _decoded(variants[purified.of], image_id, info)
-            found[name] = view if isinstance(view, str) else purified.draw(view, 0)
-    return found
+            view = views[purified.of] if purified.of in views else _decoded(variants[purified.of], image_id, info)
+            views[name] = view if isinstance(view, str) else purified.draw(view, 0)
+    return views
 
 
 def _views(
     original: Pixels, rows: pl.DataFrame, suite: Suite | None, only: Collection[str] | None
 ) -> dict[str, Pixels | str]:
     """Returns the views, drawn again; or why one cannot be drawn."""
-    found: dict[str, Pixels | str] = {}
+    views: dict[str, Pixels | str] = {}
     for name, seed in rows.select("view", "view_seed").iter_rows():
         if suite and name in suite and (only is None or name in only):
             try:
-                found[name] = suite[name].draw(original, seed)
+                views[name] = suite[name].draw(original, seed)
             except EmbedshiftError as error:
-                found[name] = reason(error)
-    return found
+                views[name] = reason(error)
+    return views
 
 
 def _redrawn(

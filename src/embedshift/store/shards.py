@@ -63,7 +63,6 @@ def schema(
     *,
     graded: bool = False,
 ) -> pa.Schema:
-    """Returns the columns of a row."""
     attention = pa.list_(pa.float32(), cells) if cells else pa.list_(pa.float32())
     return pa.schema(
         [
@@ -90,7 +89,6 @@ def fixed_lists(values: Floats, missing: NDArray[np.bool_] | None = None) -> pa.
 
 
 def shard_path(folder: Path, index: int) -> Path:
-    """Returns the path of shard `index` of the study in `folder`."""
     return folder / "shards" / f"part-{index:05d}.parquet"
 
 
@@ -121,10 +119,10 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
             if sums:  # not in the schema, which Arrow writes twice
                 writer.add_key_value_metadata({SUMS_KEY: sums})
 
-    write_whole(path, write)
+    write_atomically(path, write)
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> str:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
     """Calls `write(hidden path)` and moves the result to `path`, so that no reader or crash sees half a file."""
     hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -156,7 +154,7 @@ def read_record(path: Path) -> tuple[ShardRecord, str, int]:
         raise Damaged(path, reason(error)) from error
     intact, version = is_intact(content), content.get("schema_version")
     if version != SCHEMA_VERSION and (intact or "checksum" not in content):  # schema 4 and older had none
-        raise EmbedshiftError(another_schema(str(path), version))
+        raise EmbedshiftError(schema_message(str(path), version))
     if not intact:
         raise Damaged(path, "its record does not match its checksum")
     fields = {key: value for key, value in content.items() if key not in ("schema_version", "checksum")}
@@ -168,33 +166,33 @@ def read_record(path: Path) -> tuple[ShardRecord, str, int]:
         raise Damaged(path, reason(error)) from error
 
 
-def another_schema(place: str, version: object) -> str:
+def schema_message(location: str, version: object) -> str:
     """Returns the message for files of an older or newer embedshift."""
     words = f"written with schema {version}, this embedshift reads {SCHEMA_VERSION}"
-    return f"{place}: {words}: run the study again into another folder"
+    return f"{location}: {words}: run the study again into another folder"
 
 
 def with_sums(table: pa.Table, sums: Mapping[str, Mapping[str, Values]]) -> pa.Table:
     """Returns a shard's rows with its sums in the metadata; leaves out empty sums."""
-    said = {name: {key: _packed(array) for key, array in arrays.items()} for name, arrays in sums.items() if arrays}
-    return table.replace_schema_metadata({SUMS_KEY: json.dumps(said)}) if said else table
+    packed = {name: {key: _pack(array) for key, array in arrays.items()} for name, arrays in sums.items() if arrays}
+    return table.replace_schema_metadata({SUMS_KEY: json.dumps(packed)}) if packed else table
 
 
 def shard_sums(paths: Iterable[Path], name: str) -> Iterator[dict[str, Values]]:
     """Yields the sums of shards under a name, shard by shard."""
     for path in paths:
-        said = json.loads((pq.read_metadata(path).metadata or {}).get(SUMS_KEY, "{}"))
-        if name in said:
-            yield {key: _unpacked(array) for key, array in said[name].items()}
+        packed = json.loads((pq.read_metadata(path).metadata or {}).get(SUMS_KEY, "{}"))
+        if name in packed:
+            yield {key: _unpack(array) for key, array in packed[name].items()}
 
 
-def _packed(values: Values) -> Json:
+def _pack(values: Values) -> Json:
     kind = "<f4" if values.dtype == np.float32 else "<f8"
     array = np.asarray(values, kind)
     return {"shape": array.shape, "kind": kind, "data": base64.b64encode(array.tobytes()).decode()}
 
 
-def _unpacked(packed: Mapping[str, Any]) -> Values:
+def _unpack(packed: Mapping[str, Any]) -> Values:
     values = np.frombuffer(base64.b64decode(packed["data"]), packed["kind"])
     return values.reshape(packed["shape"]).astype(np.float64)
 
@@ -207,4 +205,4 @@ def write_failures(folder: Path, records: Sequence[ShardRecord]) -> None:
     table = pa.Table.from_batches([], schema)
     if failures:  # to make an array, Arrow imports pandas if it is installed
         table = pa.Table.from_pylist([asdict(failure) for failure in failures], schema)
-    write_whole(folder / "failures.parquet", lambda hidden: pq.write_table(table, hidden))
+    write_atomically(folder / "failures.parquet", lambda hidden: pq.write_table(table, hidden))

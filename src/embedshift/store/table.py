@@ -81,29 +81,31 @@ class Table(Generic[Source]):
 
 def tables_of(questions: Sequence[Question]) -> list[Table[Any]]:
     """Returns the tables of some questions, question by question, each after the tables that it reads."""
-    parts = [part for question in questions if (part := question.part("tables")) is not None]
+    modules = [module for question in questions if (module := question.part("tables")) is not None]
     tables: dict[str, Table[Any]] = {}
-    for table in (table for part in parts for table in part.TABLES):
+    for table in (table for module in modules for table in module.TABLES):
         if table.name in tables:
             raise UsageError(f"two questions have a table {table.name!r}; remove one of them")
         tables[table.name] = table
-    order = graphlib.TopologicalSorter({name: [r for r in tables[name].reads if r in tables] for name in tables})
+    order = graphlib.TopologicalSorter(
+        {name: [read for read in tables[name].reads if read in tables] for name in tables}
+    )
     return [tables[name] for name in order.static_order()]
 
 
-class KnownTable(NamedTuple):
+class InstalledTable(NamedTuple):
     """A table and the question that declares it."""
 
     question: Question
     table: Table[Any]
 
 
-def known_tables() -> dict[str, KnownTable]:
+def installed_tables() -> dict[str, InstalledTable]:
     """Returns the tables of all installed questions by name; logs and skips those of packages that cannot be loaded."""
-    known: dict[str, KnownTable] = {}
+    tables: dict[str, InstalledTable] = {}
     for question in all_questions():
         try:
-            known |= {table.name: KnownTable(question, table) for table in tables_of([question])}
+            tables |= {table.name: InstalledTable(question, table) for table in tables_of([question])}
         except UsageError as error:
             log.warning("%s", error)
-    return known
+    return tables

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 from embedshift.errors import UsageError, reason
 from embedshift.store.info import StudyInfo, TableRecord, read_info
 from embedshift.store.naming import ImageNaming
-from embedshift.store.shards import write_whole
+from embedshift.store.shards import write_atomically
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenFiles:
     """What study.json records of files that were written after the shards."""
 
     files: dict[str, str] = field(default_factory=dict)
@@ -22,7 +22,6 @@ class Written:
 
 
 def table_path(folder: Path, name: str) -> Path:
-    """Returns the path of a table's Parquet file."""
     return folder / "tables" / f"{name}.parquet"
 
 
@@ -30,8 +29,8 @@ def write_table(path: Path, table: pl.DataFrame) -> str:
     """Writes a table as CSV or Parquet, by the ending of the path, and returns the SHA-256 of the file."""
     # Python and Arrow give the number of a system error, which Polars has only in its message.
     if path.suffix == ".csv":
-        return write_whole(path, lambda hidden: hidden.write_text(table.write_csv(), encoding="utf-8"))
-    return write_whole(path, lambda hidden: pq.write_table(table.to_arrow(), hidden, compression="zstd"))
+        return write_atomically(path, lambda hidden: hidden.write_text(table.write_csv(), encoding="utf-8"))
+    return write_atomically(path, lambda hidden: pq.write_table(table.to_arrow(), hidden, compression="zstd"))
 
 
 def read_table(folder: Path, name: str, info: StudyInfo, image_ids: Callable[[], Iterable[str]]) -> pl.DataFrame:
@@ -58,14 +57,17 @@ def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     return table.with_columns(pl.col(columns).replace(names)) if columns else table
 
 
-def record(folder: Path, files: Mapping[str, str], tables: Mapping[str, TableRecord] | None = None) -> None:
+def record_files(folder: Path, files: Mapping[str, str], tables: Mapping[str, TableRecord] | None = None) -> None:
     """Adds files that were written to study.json, and forgets figures and reports that are gone."""
     info = read_info(folder)  # as it is now: a run may have written it meanwhile
-    known = {**info.files, **files}
-    known = {name: checksum for name, checksum in known.items() if not is_shown(name) or (folder / name).exists()}
-    info.model_copy(update={"files": known, "tables": {**info.tables, **(tables or {})}}).write(folder)
+    checksums = {**info.files, **files}
+    checksums = {
+        name: checksum
+        for name, checksum in checksums.items()
+        if not is_figure_or_report(name) or (folder / name).exists()
+    }
+    info.model_copy(update={"files": checksums, "tables": {**info.tables, **(tables or {})}}).write(folder)
 
 
-def is_shown(name: str) -> bool:
-    """Returns whether a file is a figure or the report, which may be deleted and made again."""
+def is_figure_or_report(name: str) -> bool:
     return name == "report.html" or name.startswith("figures/")

@@ -12,25 +12,24 @@ from embedshift.store.baselines import baselines, group_sizes
 from embedshift.store.info import TableRecord
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table, tables_of
-from embedshift.store.table_files import Written, read_table, record, table_path, with_hashes, write_table
+from embedshift.store.table_files import WrittenFiles, read_table, record_files, table_path, with_hashes, write_table
 
 __all__ = ["Table", "make_tables", "tables_after", "tables_of", "update_tables", "write_tables"]
 
 
 def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
-    """Makes the tables of a study from its shards."""
     made: dict[str, pl.DataFrame] = {}
     tables = [table for table in tables_of(reader.questions) if table.is_available(reader)]
     tables = [table for table in tables if only is None or table.name in only]
     # First what reads no other table: it may be refused, as a tree on embeddings that are not stored.
     for table in tables:
         if not table.reads:
-            made[table.name] = _made(table, reader)
+            made[table.name] = _make(table, reader)
     if only is None:
         made |= _core_tables(reader)
     for table in tables:
         if table.reads:
-            made[table.name] = _made(table, dataclasses.replace(reader, made=dict(made)))
+            made[table.name] = _make(table, dataclasses.replace(reader, made=dict(made)))
     return {name: made[name] for name in reader.table_names if name in made}
 
 
@@ -43,7 +42,7 @@ def tables_after(reader: Reader, question: Question) -> set[str]:
     return names
 
 
-def _made(table: Table[Reader], reader: Reader) -> pl.DataFrame:
+def _make(table: Table[Reader], reader: Reader) -> pl.DataFrame:
     """Returns the table; the stored one if it was made from the same data."""
     if table.settings is not None and reader.kept_settings(table.name) == table.settings(reader):
         return read_table(reader.folder, table.name, reader.info, reader.image_ids)
@@ -52,25 +51,25 @@ def _made(table: Table[Reader], reader: Reader) -> pl.DataFrame:
 
 def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
     """Returns the tables over all metrics; they share one sample of the images, so that they agree."""
-    seed, known = reader.info.seed, baselines(reader)
-    of = measured(reader.groups, reader.augmentations, reader.metrics, group_sizes(known))
-    described = summary(reader.groups, of, seed=seed, baselines=known)
-    intervals = performance(of, ranked_metrics(described), seed=seed, baselines=known)
-    order = ranking(described).join(intervals, on="augmentation", how="left", maintain_order="left")
-    made = {"summary": described, "ranking": order}
-    return made | ({"differences": differences(of, seed=seed)} if reader.has_pairs else {})
+    seed, by_metric = reader.info.seed, baselines(reader)
+    measurements = measured(reader.groups, reader.augmentations, reader.metrics, group_sizes(by_metric))
+    metrics = summary(reader.groups, measurements, seed=seed, baselines=by_metric)
+    intervals = performance(measurements, ranked_metrics(metrics), seed=seed, baselines=by_metric)
+    order = ranking(metrics).join(intervals, on="augmentation", how="left", maintain_order="left")
+    made = {"summary": metrics, "ranking": order}
+    return made | ({"differences": differences(measurements, seed=seed)} if reader.has_pairs else {})
 
 
-def write_tables(reader: Reader, only: Collection[str] | None = None) -> Written:
+def write_tables(reader: Reader, only: Collection[str] | None = None) -> WrittenFiles:
     """Writes tables again from the shards, as CSV and Parquet; tables of single images only as Parquet."""
-    made, own = make_tables(reader, only), {table.name: table for table in tables_of(reader.questions)}
+    made, declared = make_tables(reader, only), {table.name: table for table in tables_of(reader.questions)}
     # Before anything is written, because they may be those of the tables that are there.
-    settings = {name: table.settings(reader) for name, table in own.items() if table.settings and name in made}
-    shards, written = reader.measured_checksum(), Written()
+    settings = {name: table.settings(reader) for name, table in declared.items() if table.settings and name in made}
+    shards, written = reader.measured_checksum(), WrittenFiles()
     for name, made_table in made.items():
-        hidden = own[name].names if name in own and not reader.pictures else ()
+        hidden = declared[name].names if name in declared and not reader.pictures else ()
         table, path = with_hashes(made_table, hidden), table_path(reader.folder, name)
-        if name not in own or not own[name].per_image:
+        if name not in declared or not declared[name].per_image:
             written.files[f"tables/{name}.csv"] = write_table(path.with_suffix(".csv"), table)
         written.files[f"tables/{name}.parquet"] = write_table(path, table)
         written.tables[name] = TableRecord(shards=shards, settings=settings.get(name, {}), hidden=hidden)
@@ -80,5 +79,5 @@ def write_tables(reader: Reader, only: Collection[str] | None = None) -> Written
 def update_tables(reader: Reader, only: Collection[str] | None = None) -> Reader:
     """Writes tables as `write_tables` does, records them in study.json, and returns a reader that knows them."""
     written = write_tables(reader, only)
-    record(reader.folder, written.files, written.tables)
+    record_files(reader.folder, written.files, written.tables)
     return dataclasses.replace(reader)

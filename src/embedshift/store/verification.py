@@ -12,9 +12,9 @@ from embedshift.store.checksum import file_checksum
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.parts import (
     Part,
+    existing_shards,
     measured_checksum,
-    outcomes,
-    present,
+    read_parts,
     refuse_counts,
     refuse_foreign,
     shard_name,
@@ -22,7 +22,7 @@ from embedshift.store.parts import (
 )
 from embedshift.store.reader import Reader
 from embedshift.store.shards import shard_path
-from embedshift.store.table_files import is_shown
+from embedshift.store.table_files import is_figure_or_report
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,9 @@ class Verification:
 
     @property
     def damaged(self) -> list[Finding]:
-        """The findings with a problem."""
         return [finding for finding in self.findings if finding.problem]
 
     def to_dict(self) -> Json:
-        """Returns the fields as a dict, ready for JSON."""
         return {
             "study": str(self.folder),
             "whole": not self.damaged,
@@ -64,26 +62,26 @@ def verify(folder: Path) -> Verification:
     except EmbedshiftError as error:
         return Verification(folder, [Finding(FILE, reason(error))], "")
     findings = [Finding(FILE)]
-    whole = list(_shards(folder, info, findings))
+    undamaged = list(_shards(folder, info, findings))
     if not any(finding.problem for finding in findings):
-        findings[0] = Finding(FILE, _counts(folder, info, whole))
+        findings[0] = Finding(FILE, _counts(folder, info, undamaged))
     if not any(finding.problem for finding in findings):
         if info.complete:  # else a run that goes on makes it again
-            findings.append(Finding("failures.parquet", _failures(Reader(folder), whole)))
-        findings += _other_files(folder, info, measured_checksum(whole))
-    checksum = study_checksum(whole) if not any(finding.problem for finding in findings) else ""
+            findings.append(Finding("failures.parquet", _failures(Reader(folder), undamaged)))
+        findings += _other_files(folder, info, measured_checksum(undamaged))
+    checksum = study_checksum(undamaged) if not any(finding.problem for finding in findings) else ""
     return Verification(folder, findings, checksum)
 
 
 def _shards(folder: Path, info: StudyInfo, findings: list[Finding]) -> Iterator[Part]:
     """Yields the undamaged shards; adds the findings about all to `findings`."""
     try:
-        paths = present(folder, info.parts)
+        paths = existing_shards(folder, info.shard_count)
     except EmbedshiftError as error:
         findings.append(Finding("shards", reason(error)))
         return
-    by_index = dict(zip(paths, outcomes(paths.values(), info), strict=True))
-    for index in range(info.parts):
+    by_index = dict(zip(paths, read_parts(paths.values(), info), strict=True))
+    for index in range(info.shard_count):
         name, part = shard_name(shard_path(folder, index)), by_index.get(index)
         if isinstance(part, Part):
             problem = _decoded(part, info)
@@ -108,19 +106,19 @@ def _decoded(part: Part, info: StudyInfo) -> str:
     return "" if images == part.record.images else f"{images} different images, expected {part.record.images}"
 
 
-def _counts(folder: Path, info: StudyInfo, whole: Sequence[Part]) -> str:
+def _counts(folder: Path, info: StudyInfo, undamaged: Sequence[Part]) -> str:
     """Returns where the counts of study.json and of the shards differ."""
     if not info.complete:
         return ""
     try:
-        refuse_counts(folder, info, whole)
+        refuse_counts(folder, info, undamaged)
     except EmbedshiftError as error:
         return reason(error)
-    rows = sum(part.rows for part in whole)
+    rows = sum(part.rows for part in undamaged)
     return "" if rows == info.counts.rows else f"it lists {info.counts.rows} rows, but the shards contain {rows}"
 
 
-def _failures(reader: Reader, whole: Sequence[Part]) -> str:
+def _failures(reader: Reader, undamaged: Sequence[Part]) -> str:
     """Returns where failures.parquet differs from the shards."""
     if not (reader.folder / "failures.parquet").is_file():
         return "missing; make the report again"
@@ -128,7 +126,7 @@ def _failures(reader: Reader, whole: Sequence[Part]) -> str:
         listed = reader.failures().to_dicts()
     except EmbedshiftError as error:
         return reason(error)
-    if listed != [asdict(failure) for part in whole for failure in part.record.failures]:
+    if listed != [asdict(failure) for part in undamaged for failure in part.record.failures]:
         return "does not match the failures in the shards; delete it and make the report again"
     return ""
 
@@ -140,7 +138,7 @@ def _other_files(folder: Path, info: StudyInfo, shards: str) -> Iterator[Finding
         path, problem = folder / name, ""
         try:
             if not path.exists():
-                problem = "missing" if info.complete and not is_shown(name) else ""
+                problem = "missing" if info.complete and not is_figure_or_report(name) else ""
             elif name not in info.files or (name in tables and path.stem not in info.tables):
                 problem = f"{FILE} does not record it"
             elif file_checksum(path) != info.files[name]:
@@ -150,5 +148,5 @@ def _other_files(folder: Path, info: StudyInfo, shards: str) -> Iterator[Finding
         except EmbedshiftError as error:
             problem = reason(error)
         if problem or path.exists():
-            again = f"{problem}; make the report again"
-            yield Finding(name, again if problem else "", "" if problem else info.files[name])
+            advice = f"{problem}; make the report again"
+            yield Finding(name, advice if problem else "", "" if problem else info.files[name])

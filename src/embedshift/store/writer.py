@@ -18,7 +18,6 @@ class ShardWriter:
         self._last: tuple[Future[None], ShardRecord] | None = None
 
     def write(self, table: pa.Table, record: ShardRecord) -> None:
-        """Starts to write a shard once the previous one is written."""
         self._wait()
         self._last = self._thread.submit(write_shard, self._folder, table, record), record
 

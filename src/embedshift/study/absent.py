@@ -2,13 +2,13 @@
 
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.reader import Reader
-from embedshift.store.table import known_tables
+from embedshift.store.table import installed_tables
 
 
 def reason_for_absence(reader: Reader, name: str) -> str:
     if name in reader.table_names:
         return f"not finished, no table '{name}' yet; run the same command again"
-    if name in (tables := known_tables()):
+    if name in (tables := installed_tables()):
         question, table = tables[name]
         if table.requires and question in reader.questions:
             return f"no {name} here: it needs {table.requires}"

@@ -11,7 +11,7 @@ from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
-from embedshift.store.table import known_tables
+from embedshift.store.table import installed_tables
 from embedshift.study.absent import reason_for_absence
 from embedshift.study.exports import Exports
 from embedshift.study.exports.media import check_images_root
@@ -118,13 +118,13 @@ class Study(Exports):
 
     def __getattr__(self, name: str) -> Callable[..., pl.DataFrame]:
         """Returns the method of a question's table: `study.layers()` is `study.table("layers")`."""
-        tables = {} if name.startswith("_") else known_tables()
+        tables = {} if name.startswith("_") else installed_tables()
         if name not in tables:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return table_method(self.table, tables[name].table)
 
     def __dir__(self) -> Iterable[str]:
-        return [*super().__dir__(), *known_tables()]
+        return [*super().__dir__(), *installed_tables()]
 
     def write_tables(self, tree: object = None) -> None:
         """Computes every table again from the shards and writes it as CSV and Parquet.

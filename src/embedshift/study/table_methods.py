@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.errors import UsageError
 from embedshift.store.reader import Reader
-from embedshift.store.table import Table, known_tables
+from embedshift.store.table import Table, installed_tables
 from embedshift.store.tables import tables_after, update_tables
 from embedshift.study.absent import reason_for_absence
 
@@ -28,7 +28,7 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
     """Makes a table with other choices; one that is kept is written again, with the tables that depend on it."""
     if name not in reader.table_names:
         raise UsageError(f"{reader.folder}: {reason_for_absence(reader, name)}")
-    entry = known_tables().get(name)
+    entry = installed_tables().get(name)
     if entry is None or entry.question.choices is None:
         raise UsageError(f"the table {name!r} has no settings")
     chosen = Reader(reader.folder, (entry.question.choices(**settings) if choices is None else choices,))

@@ -29,7 +29,7 @@ class Budget:
         """The budget in levels."""
         return self.eps if self.norm == "linf" else 255 * self.eps
 
-    def size(self, picture: Pixels, original: Pixels) -> float:
+    def distance(self, picture: Pixels, original: Pixels) -> float:
         """Returns how far an image is from its original, in the unit of `eps`."""
         moved = picture.astype(np.int64) - original
         return float(np.abs(moved).max()) if self.norm == "linf" else float(np.sqrt(np.square(moved).sum()) / 255)
@@ -65,29 +65,29 @@ class Budget:
             low, high = np.maximum(base - radius, 0), np.minimum(base + radius, 255)
             return np.asarray(np.clip(np.rint(pixels), low, high), np.uint8)
         moved, low_scale, high_scale = pixels - base, 0.0, 1.0
-        found = _levels(base + moved)
-        if self.size(found, original) <= self.eps:
-            return found
-        found = original
+        levels = _levels(base + moved)
+        if self.distance(levels, original) <= self.eps:
+            return levels
+        levels = original
         for _ in range(_HALVINGS):
             scale = (low_scale + high_scale) / 2
-            tried = _levels(base + scale * moved)
-            if self.size(tried, original) <= self.eps:
-                found, low_scale = tried, scale
+            candidate = _levels(base + scale * moved)
+            if self.distance(candidate, original) <= self.eps:
+                levels, low_scale = candidate, scale
             else:
                 high_scale = scale
-        return found
+        return levels
 
     def random_signs(self, original: Pixels, seed: int) -> Pixels:
         """Returns the control of an attack: an equally distant image in a random direction, each value up or down."""
         rng = np.random.default_rng(seed)
         signs = rng.integers(0, 2, original.shape) * 2 - 1
         count = original.size
-        each = int(self.radius if self.norm == "linf" else self.radius / np.sqrt(count))
-        levels = np.full(count, each)
+        step = int(self.radius if self.norm == "linf" else self.radius / np.sqrt(count))
+        levels = np.full(count, step)
         if self.norm == "l2":
-            further = int((self.radius**2 - count * each**2) / (2 * each + 1))
-            levels[rng.permutation(count)[: min(further, count)]] += 1
+            larger = int((self.radius**2 - count * step**2) / (2 * step + 1))
+            levels[rng.permutation(count)[: min(larger, count)]] += 1
         return _levels(original + signs * levels.reshape(original.shape))
 
 

@@ -28,36 +28,39 @@ def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int)
 def apgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
     """Returns the pixels with the lowest loss of all steps of APGD (Croce and Hein 2020, Algorithm 1)."""
     size, checked = 2 * budget.radius, set(checkpoints(steps))
-    before = here = best = start
-    value, gradient = value_and_gradient(loss, here)
+    before = current = best = start
+    value, gradient = value_and_gradient(loss, current)
     least, steepest = value, gradient
-    # Since the last checkpoint: steps, those that lowered the loss; the least loss there, and whether it halved.
-    made = lowered = 0
-    least_there, halved_there = least, False
+    # Since the last checkpoint: steps, and those that lowered the loss; there: the least loss, and whether it halved.
+    steps_made = lowered = 0
+    checkpoint_least, halved = least, False
     for step in range(1, steps + 1):
-        aim = budget.project(here - size * budget.direction(gradient), original)
+        target = budget.project(current - size * budget.direction(gradient), original)
         weight = 1.0 if step == 1 else ALPHA
-        before, here = here, budget.project(here + weight * (aim - here) + (1 - weight) * (here - before), original)
-        last, (value, gradient) = value, value_and_gradient(loss, here)
-        made, lowered = made + 1, lowered + (value < last)
+        before, current = (
+            current,
+            budget.project(current + weight * (target - current) + (1 - weight) * (current - before), original),
+        )
+        previous_value, (value, gradient) = value, value_and_gradient(loss, current)
+        steps_made, lowered = steps_made + 1, lowered + (value < previous_value)
         if value < least:
-            best, least, steepest = here, value, gradient
+            best, least, steepest = current, value, gradient
         if step in checked:
-            halved_there = lowered < RHO * made or (not halved_there and least == least_there)
-            if halved_there:
+            halved = lowered < RHO * steps_made or (not halved and least == checkpoint_least)
+            if halved:
                 size /= 2
-                here, value, gradient = best, least, steepest
-            least_there, made, lowered = least, 0, 0
+                current, value, gradient = best, least, steepest
+            checkpoint_least, steps_made, lowered = least, 0, 0
     return best
 
 
 def checkpoints(steps: int) -> list[int]:
     """Returns the steps after which the step size may be halved: far apart at first, then closer together."""
-    places, last, place = list[int](), 0.0, 0.22
-    while place < 1:
-        places.append(math.ceil(round(place * steps, 9)))
-        last, place = place, round(place + max(place - last - 0.03, 0.06), 9)
-    return places
+    steps_checked, previous, fraction = list[int](), 0.0, 0.22
+    while fraction < 1:
+        steps_checked.append(math.ceil(round(fraction * steps, 9)))
+        previous, fraction = fraction, round(fraction + max(fraction - previous - 0.03, 0.06), 9)
+    return steps_checked
 
 
 def value_and_gradient(loss: Loss, pixels: Tensor) -> tuple[float, Tensor]:

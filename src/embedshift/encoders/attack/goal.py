@@ -16,8 +16,6 @@ Purify = Callable[[Pixels], Pixels]
 
 @dataclass(frozen=True)
 class Goal:
-    """The goal of an attack."""
-
     embed: Embed
     reference: Tensor
     towards: bool = False
@@ -30,22 +28,22 @@ class Goal:
 
     def cosine(self, pixels: Tensor) -> Tensor:
         """Returns the cosine between the image's embedding and the reference."""
-        seen = pixels if self.purify is None else _through(self.purify, pixels)
-        return functional.cosine_similarity(self.embed(seen), self.reference).sum()
+        encoded = pixels if self.purify is None else _straight_through(self.purify, pixels)
+        return functional.cosine_similarity(self.embed(encoded), self.reference).sum()
 
-    def cosine_of(self, picture: Pixels) -> float:
+    def picture_cosine(self, picture: Pixels) -> float:
         """Returns the same for an image uint8 `[S, S, 3]`."""
         with torch.no_grad():
             return float(self.cosine(as_pixels(picture)))
 
 
-def reference_of(embed: Embed, picture: Pixels) -> Tensor:
+def reference_embedding(embed: Embed, picture: Pixels) -> Tensor:
     """Returns the embedding `[1, D]` of an image uint8 `[S, S, 3]`, as a reference for others."""
     with torch.no_grad():
-        found = embed(as_pixels(picture)).detach()
-    if not bool(torch.isfinite(found).all()) or not bool(found.norm() > 0):
+        embedding = embed(as_pixels(picture)).detach()
+    if not bool(torch.isfinite(embedding).all()) or not bool(embedding.norm() > 0):
         raise EmbedshiftError("its embedding is zero or not finite")
-    return found
+    return embedding
 
 
 def as_pixels(picture: Pixels) -> Tensor:
@@ -59,8 +57,8 @@ def as_picture(pixels: Tensor) -> Floats:
     return picture
 
 
-def _through(purify: Purify, pixels: Tensor) -> Tensor:
+def _straight_through(purify: Purify, pixels: Tensor) -> Tensor:
     """Returns the purified image, with the gradient of the image itself."""
-    whole = pixels.detach().round().clamp(0, 255)
-    purified = as_pixels(purify(as_picture(whole).astype("uint8")))
+    levels = pixels.detach().round().clamp(0, 255)
+    purified = as_pixels(purify(as_picture(levels).astype("uint8")))
     return pixels + (purified - pixels.detach())

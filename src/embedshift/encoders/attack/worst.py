@@ -18,23 +18,21 @@ METHODS = {"pgd": pgd, "apgd": apgd}
 
 @dataclass(frozen=True)
 class AttackResult:
-    """An image that an attack made."""
-
     picture: Pixels
     cosine: float
     method: str
 
 
-def worst(goal: Goal, original: Pixels, budget: Budget, *, steps: int, seed: int) -> AttackResult:
+def worst_image(goal: Goal, original: Pixels, budget: Budget, *, steps: int, seed: int) -> AttackResult:
     """Returns the image that reaches a goal best."""
-    middle = as_pixels(original)
-    start = budget.start(middle, seed)
+    original_pixels = as_pixels(original)
+    start = budget.start(original_pixels, seed)
     results: list[AttackResult] = []
     for name, method in METHODS.items():
         if goal.purify is None or name == "apgd":
-            pixels = method(goal.loss, start, middle, budget, steps)
+            pixels = method(goal.loss, start, original_pixels, budget, steps)
             picture = budget.rounded(as_picture(pixels), original)
-            results.append(AttackResult(picture, goal.cosine_of(picture), name))
+            results.append(AttackResult(picture, goal.picture_cosine(picture), name))
     return min(results, key=lambda result: -result.cosine if goal.towards else result.cosine)
 
 

@@ -36,7 +36,7 @@ class Anatomy:
         listeners = [BlockParts(first=False) for _ in self.readout.blocks]
         with listening(tower.taps, self.readout, listeners), torch.no_grad():
             tower.embed(noise(2, tower.size))
-            self.layers = [_layer(each, place) for place, each in enumerate(listeners, start=1)]
+            self.layers = [_layer(parts, number) for number, parts in enumerate(listeners, start=1)]
 
     @property
     def heads(self) -> int:
@@ -47,7 +47,7 @@ class Anatomy:
 @contextmanager
 def listening(taps: Taps, readout: Readout, listeners: Sequence[BlockParts]) -> Iterator[None]:
     """Inside the context each listener gets the calls of its block."""
-    stops = [taps.listen(block, each) for block, each in zip(readout.blocks, listeners, strict=True)]
+    stops = [taps.listen(block, listener) for block, listener in zip(readout.blocks, listeners, strict=True)]
     try:
         yield
     finally:
@@ -55,21 +55,21 @@ def listening(taps: Taps, readout: Readout, listeners: Sequence[BlockParts]) -> 
             stop()
 
 
-def _layer(heard: BlockParts, place: int) -> Layer:
+def _layer(recorded: BlockParts, number: int) -> Layer:
     """Derives a block's layer from its calls; refuses a block whose structure does not allow the split."""
-    merged, pre_norm = heard.merged, heard.pre_norm
-    parts = heard.take()
-    if parts is None or heard.weight is None or merged is None or not heard.count:
-        raise UsageError(f"has no attention and feed-forward network of a supported kind in block {place}")
+    merged, pre_norm = recorded.merged, recorded.pre_norm
+    parts = recorded.take()
+    if parts is None or recorded.weight is None or merged is None or not recorded.count:
+        raise UsageError(f"has no attention and feed-forward network of a supported kind in block {number}")
     if not pre_norm:
-        raise UsageError(f"has layer norms after its attention, not before it, in block {place}")
+        raise UsageError(f"has layer norms after its attention, not before it, in block {number}")
     if merged.shape != parts.heads.shape or not _alike(merged, parts.heads):
-        raise UsageError(f"changes the outputs of its heads before it projects them, in block {place}")
-    scale = _scale(parts, heard.weight, heard.bias, place)
-    return Layer(heard.count, heard.weight.detach(), scale)
+        raise UsageError(f"changes the outputs of its heads before it projects them, in block {number}")
+    scale = _scale(parts, recorded.weight, recorded.bias, number)
+    return Layer(recorded.count, recorded.weight.detach(), scale)
 
 
-def _scale(parts: Parts, weight: Tensor, bias: Tensor | None, place: int) -> Tensor:
+def _scale(parts: Parts, weight: Tensor, bias: Tensor | None, number: int) -> Tensor:
     """Returns, by regression, the factor per channel of the attention before it is added to the stream."""
     added = (parts.between - parts.before).double()
     projected = functional.linear(parts.heads, weight, bias).double()
@@ -77,7 +77,7 @@ def _scale(parts: Parts, weight: Tensor, bias: Tensor | None, place: int) -> Ten
     if (scale - 1).abs().max() < ROUNDING:
         scale = torch.ones_like(scale)
     if not _alike(added, scale * projected):
-        raise UsageError(f"does not add its attention to the residual stream, in block {place}")
+        raise UsageError(f"does not add its attention to the residual stream, in block {number}")
     return scale.to(weight.dtype)
 
 

@@ -31,37 +31,36 @@ class HeadsTap:
         first = self.anatomy.readout.first_only
         self._listeners = [BlockParts(first=True) for _ in self.anatomy.layers] if first else []
         pairs = zip(self.anatomy.readout.blocks, self._listeners, strict=False)
-        self._stops = [tower.taps.listen(block, each) for block, each in pairs]
+        self._stops = [tower.taps.listen(block, listener) for block, listener in pairs]
 
-    def take(self, done: ForwardPass) -> Floats:
+    def take(self, forward_pass: ForwardPass) -> Floats:
         """Returns the values of the pass, float32 `[B, F]`; `[B, 0]` if the embedding is read from several tokens."""
-        found = [each.take() for each in self._listeners]
-        if not found:
-            return torch.zeros(done.views, 0).numpy()
-        packed: Floats = torch.cat([_packed(each) for each in found if each is not None], dim=1).cpu().numpy()
+        parts_by_block = [listener.take() for listener in self._listeners]
+        if not parts_by_block:
+            return torch.zeros(forward_pass.views, 0).numpy()
+        packed: Floats = torch.cat([_pack(parts) for parts in parts_by_block if parts is not None], dim=1).cpu().numpy()
         return packed
 
     def remove(self) -> None:
-        """Removes the hooks from the blocks."""
         for stop in self._stops:
             stop()
 
 
-def _packed(parts: Parts) -> Tensor:
+def _pack(parts: Parts) -> Tensor:
     return torch.cat([parts.before, parts.heads, parts.between, parts.after], dim=2)[:, 0]
 
 
-def unpacked(anatomy: Anatomy, packed: Tensor) -> Sequence[Parts]:
+def unpack(anatomy: Anatomy, packed: Tensor) -> Sequence[Parts]:
     """Returns the parts of every block from what `HeadsTap` kept for B views, `[B, F]`."""
-    found: list[Parts] = []
+    parts_by_block: list[Parts] = []
     start = 0
     for layer in anatomy.layers:
         stream, merged = layer.weight.shape
         sizes = [stream, merged, stream, stream]
         row = packed[:, None, start : start + sum(sizes)]
-        found.append(Parts(*torch.split(row, sizes, dim=2)))
+        parts_by_block.append(Parts(*torch.split(row, sizes, dim=2)))
         start += sum(sizes)
-    return found
+    return parts_by_block
 
 
 OBSERVATIONS.add("heads", HeadsTap)

@@ -10,18 +10,18 @@ from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.readout import Readout
 from embedshift.errors import UsageError
 
-TOGETHER = 64
+BATCH = 64
 ROUNDING = 1e-3
 
 
-def of_heads(anatomy: Anatomy, blocks: Sequence[int]) -> list[Tensor]:
+def head_matrices(anatomy: Anatomy, blocks: Sequence[int]) -> list[Tensor]:
     """Returns, for some blocks, the matrices that map head outputs to the embedding, float64 `[H, D', d]`."""
-    after, found = projection(anatomy.readout, len(anatomy.layers[0].weight)), list[Tensor]()
+    after, matrices = projection(anatomy.readout, len(anatomy.layers[0].weight)), list[Tensor]()
     for layer in (anatomy.layers[block] for block in blocks):
         weight = (layer.scale[:, None] * layer.weight).double()
-        whole = after @ (weight - weight.mean(dim=0))
-        found.append(whole.view(len(whole), layer.heads, -1).transpose(0, 1))
-    return found
+        matrix = after @ (weight - weight.mean(dim=0))
+        matrices.append(matrix.view(len(matrix), layer.heads, -1).transpose(0, 1))
+    return matrices
 
 
 def projection(readout: Readout, width: int) -> Tensor:
@@ -31,11 +31,11 @@ def projection(readout: Readout, width: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randn(2 * width + 8, 1, width, generator=generator)
     with torch.no_grad():
-        starts = range(0, len(tokens), TOGETHER)
-        given = [readout(tokens[start : start + TOGETHER].to(readout.device)).double() for start in starts]
-    embeddings, normed = torch.cat(given), functional.layer_norm(tokens[:, 0].double(), (width,)).to(readout.device)
+        starts = range(0, len(tokens), BATCH)
+        outputs = [readout(tokens[start : start + BATCH].to(readout.device)).double() for start in starts]
+    embeddings, normed = torch.cat(outputs), functional.layer_norm(tokens[:, 0].double(), (width,)).to(readout.device)
     inputs = torch.cat([normed, torch.ones_like(normed[:, :1])], dim=1)
-    found: Tensor = torch.linalg.lstsq(inputs.cpu(), embeddings.cpu(), driver="gelsd").solution.to(readout.device)
-    if (inputs @ found - embeddings).abs().max() > ROUNDING * embeddings.abs().max():
+    solution: Tensor = torch.linalg.lstsq(inputs.cpu(), embeddings.cpu(), driver="gelsd").solution.to(readout.device)
+    if (inputs @ solution - embeddings).abs().max() > ROUNDING * embeddings.abs().max():
         raise UsageError("computes its embedding with more than a layer norm and a projection")
-    return found[:-1].T
+    return solution[:-1].T

@@ -35,9 +35,9 @@ class BlockParts(Listener):
 
     def take(self) -> Parts | None:
         """Returns the parts of the last pass; None if one was not recorded."""
-        found = self._before, self._heads, self._between, self._after
+        recorded = self._before, self._heads, self._between, self._after
         self._clear()
-        before, heads, between, after = found
+        before, heads, between, after = recorded
         if before is None or heads is None or between is None or after is None:
             return None
         return Parts(before, heads, between, after)
@@ -56,77 +56,77 @@ class BlockParts(Listener):
     def begin(self, tokens: Tensor) -> None:
         """Keeps the stream before the block."""
         self._clear()
-        self._input, self._before = tokens, self._kept(tokens)
+        self._input, self._before = tokens, self._keep(tokens)
 
-    def heard(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
+    def on_call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
         """Records attention, its projection, and norms."""
         if func is functional.scaled_dot_product_attention:
-            self._attended(result)
+            self._record_attention(result)
         elif func in SOFTMAX and result.ndim == 4:
             self._softmax = True
         elif func in PRODUCTS and self._softmax and result.ndim == 4:
-            self._attended(result)
+            self._record_attention(result)
         elif func is functional.linear and self._mixed and self._heads is None:
-            self._projected(*args, **kwargs)
+            self._record_projection(*args, **kwargs)
         elif func is functional.layer_norm:
-            self._normed(args[0])
+            self._record_norm(args[0])
 
-    def _attended(self, outputs: Tensor) -> None:
+    def _record_attention(self, outputs: Tensor) -> None:
         self._softmax = False
         if outputs.ndim == 4:
             self.count, self._mixed = outputs.shape[1], True
             self.merged = None if self.first else outputs.transpose(1, 2).flatten(2)
 
-    def _projected(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+    def _record_projection(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
         if x.ndim == 3:
-            self._heads, self.weight, self.bias = self._kept(x), weight, bias
+            self._heads, self.weight, self.bias = self._keep(x), weight, bias
 
-    def _normed(self, x: Tensor) -> None:
+    def _record_norm(self, x: Tensor) -> None:
         """Records the streams that norms read: the first reads the input, the last the stream after attention."""
         if self._input is None or x.shape != self._input.shape:
             return
         if x is self._input or torch.equal(x, self._input):
             self.pre_norm = True
         else:
-            self._between = self._kept(x)
+            self._between = self._keep(x)
 
     def multihead(self, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Kwargs) -> None:
         """Computes the heads of a module whose inner calls are not visible again, for the kept tokens."""
-        given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
-        tokens = given["query"] if module.batch_first else given["query"].transpose(0, 1)
+        arguments = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
+        tokens = arguments["query"] if module.batch_first else arguments["query"].transpose(0, 1)
         self.count, self.weight, self.bias = module.num_heads, module.out_proj.weight, module.out_proj.bias
-        self._heads = _heads_of(module, self._kept(tokens), tokens, given.get("attn_mask"))
+        self._heads = _head_outputs(module, self._keep(tokens), tokens, arguments.get("attn_mask"))
         self.merged = None if self.first else self._heads
 
     def end(self, output: Any) -> None:
         """Keeps the stream after the block; discards everything if the block raised."""
         self._input = None
         tokens = output[0] if isinstance(output, tuple) else output
-        self._after = self._kept(tokens) if isinstance(tokens, Tensor) else None
+        self._after = self._keep(tokens) if isinstance(tokens, Tensor) else None
 
-    def _kept(self, tokens: Tensor) -> Tensor:
+    def _keep(self, tokens: Tensor) -> Tensor:
         # The first alone is a copy, so that the rest can be freed.
         return tokens[:, :1].detach().clone() if self.first else tokens.detach()
 
 
-def _heads_of(module: nn.MultiheadAttention, queries: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
+def _head_outputs(module: nn.MultiheadAttention, queries: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
     """Returns the concatenated outputs of the heads, `[B, R, Z]`, for R query tokens of self-attention."""
     heads, width = module.num_heads, module.embed_dim
     packed = module.in_proj_weight
-    of_query, of_key, of_value = (
+    query_weight, key_weight, value_weight = (
         (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
         if packed is None
         else (packed[:width], packed[width : 2 * width], packed[2 * width :])
     )
     biases = [None] * 3 if module.in_proj_bias is None else [module.in_proj_bias[k * width :][:width] for k in range(3)]
-    query = functional.linear(queries, of_query, biases[0]).view(*queries.shape[:2], heads, -1).transpose(1, 2)
+    query = functional.linear(queries, query_weight, biases[0]).view(*queries.shape[:2], heads, -1).transpose(1, 2)
     # A key's bias adds the same to all scores of a query, which the softmax does not see.
-    moved = torch.einsum("bhqd,hde->bhqe", query, of_key.view(heads, -1, width))
+    projected_query = torch.einsum("bhqd,hde->bhqe", query, key_weight.view(heads, -1, width))
     if mask is not None and mask.ndim == 3:
         mask = mask.view(-1, heads, *mask.shape[1:])
     if mask is not None:
         mask = mask[..., : queries.shape[1], :]
-    weights = attention_weights(moved, tokens[:, None], mask, scale=query.shape[-1] ** -0.5)
+    weights = attention_weights(projected_query, tokens[:, None], mask, scale=query.shape[-1] ** -0.5)
     mixed = weights @ tokens[:, None]
-    outputs = torch.einsum("bhqe,hde->bqhd", mixed, of_value.view(heads, -1, width)).flatten(2)
+    outputs = torch.einsum("bhqe,hde->bqhd", mixed, value_weight.view(heads, -1, width)).flatten(2)
     return outputs if biases[2] is None else outputs + biases[2]

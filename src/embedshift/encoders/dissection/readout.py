@@ -20,15 +20,15 @@ class Readout:
         if run is None or not len(run):
             raise UsageError("has no sequence of similar blocks")
         self._tower, self._run, self.blocks = tower, run, list(run)
-        seen: list[Any] = []
-        handle = self.blocks[-1].register_forward_hook(lambda _block, _inputs, output: seen.append(output))
+        outputs: list[Any] = []
+        handle = self.blocks[-1].register_forward_hook(lambda _block, _inputs, output: outputs.append(output))
         try:
             with torch.no_grad():
                 embedding = tower.embed(noise(1, tower.size))
         finally:
             handle.remove()
         self.device = embedding.device
-        self._like = seen[-1] if seen else None
+        self._like = outputs[-1] if outputs else None
         last = self._like[0] if isinstance(self._like, tuple) else self._like
         if not isinstance(last, Tensor) or last.ndim != 3 or embedding.ndim != 2:
             raise UsageError("has blocks whose outputs are not [B, tokens, width]")
@@ -42,25 +42,25 @@ class Readout:
     def __call__(self, tokens: Tensor) -> Tensor:
         """Maps tokens `[B, T, D]` to embeddings; if only the first token is read, `[B, 1, D]` is enough."""
         if tokens.shape[1] < self.tokens:
-            others = tokens.new_zeros(len(tokens), self.tokens - tokens.shape[1], tokens.shape[2])
-            tokens = torch.cat([tokens, others], dim=1)
+            padding = tokens.new_zeros(len(tokens), self.tokens - tokens.shape[1], tokens.shape[2])
+            tokens = torch.cat([tokens, padding], dim=1)
         side = self._tower.size
-        with self._in_place_of_blocks(tokens):
+        with self._replacing_blocks(tokens):
             return self._tower.embed(torch.zeros(len(tokens), 3, side, side))
 
     @contextlib.contextmanager
-    def _in_place_of_blocks(self, tokens: Tensor) -> Iterator[None]:
+    def _replacing_blocks(self, tokens: Tensor) -> Iterator[None]:
         try:
-            for place in range(len(self.blocks)):
-                self._run[place] = _Gives(tokens, self._like)
+            for index in range(len(self.blocks)):
+                self._run[index] = _FixedOutput(tokens, self._like)
             with self._tower.taps.silent():
                 yield
         finally:
-            for place, block in enumerate(self.blocks):
-                self._run[place] = block
+            for index, block in enumerate(self.blocks):
+                self._run[index] = block
 
 
-class _Gives(nn.Module):
+class _FixedOutput(nn.Module):
     """Replaces a block: returns the given tokens, in the form in which the block returns its own."""
 
     def __init__(self, tokens: Tensor, like: Any) -> None:

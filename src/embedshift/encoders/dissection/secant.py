@@ -52,26 +52,28 @@ def pull_back(function: Callable[[Tensor], Tensor], originals: Tensor, views: Te
     with torch.enable_grad(), mode:
         leaf = both.detach().clone().requires_grad_()
         embeddings = function(leaf)
-    seed, length = _of_units(embeddings.detach()[:count], embeddings.detach()[count:])
+    seed, length = _unit_secant(embeddings.detach()[:count], embeddings.detach()[count:])
     (gradient,) = torch.autograd.grad(embeddings, leaf, torch.cat([-seed, seed]))
-    patterns = tuple(mode.patterns[place] for place in sorted(mode.patterns))
+    patterns = tuple(mode.patterns[index] for index in sorted(mode.patterns))
     return PullBack(gradient[count:], patterns, length)
 
 
-def _of_units(original: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
+def _unit_secant(original: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
     """Returns `u / |u|²`, pulled back through the division by the length, and `|u|`; u = difference of the units."""
-    old, new = (each.norm(dim=-1, keepdim=True) for each in (original, view))
+    old, new = (vectors.norm(dim=-1, keepdim=True) for vectors in (original, view))
     unit = view / new - original / old
     length = unit.norm(dim=-1, keepdim=True)
-    pulled = _through_norm((unit / length.square()).unsqueeze(0), original, view, old, new, 1)
+    pulled = _norm_secant((unit / length.square()).unsqueeze(0), original, view, old, new, 1)
     return pulled[0], length[:, 0]
 
 
-def _through_norm(wanted: Tensor, old: Tensor, new: Tensor, old_scale: Tensor, new_scale: Tensor, width: int) -> Tensor:
+def _norm_secant(
+    upstream: Tensor, old: Tensor, new: Tensor, old_scale: Tensor, new_scale: Tensor, width: int
+) -> Tensor:
     """Applies the secant of x / s(x), with s² = <x, x> / width, to the gradient from above."""
     mean, middle = (1 / old_scale + 1 / new_scale) / 2, (old + new) / 2
     curvature = 2 / (width * old_scale * new_scale * (old_scale + new_scale))
-    return mean * wanted - curvature * middle * (middle * wanted).sum(dim=-1, keepdim=True)
+    return mean * upstream - curvature * middle * (middle * upstream).sum(dim=-1, keepdim=True)
 
 
 class SecantAttention(AttentionInterceptor):
@@ -128,9 +130,9 @@ class _LayerNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         centred, scale, weight = ctx.saved_tensors
-        wanted = _halves(gradients[0] if weight is None else gradients[0] * weight)
+        upstream = _halves(gradients[0] if weight is None else gradients[0] * weight)
         (old, new), (old_scale, new_scale) = _halves(centred), _halves(scale)
-        pulled = _through_norm(wanted, old, new, old_scale, new_scale, centred.shape[-1])
+        pulled = _norm_secant(upstream, old, new, old_scale, new_scale, centred.shape[-1])
         pulled = pulled - pulled.mean(dim=-1, keepdim=True)
         return pulled.flatten(0, 1), None, None, None
 
@@ -162,26 +164,26 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        wanted, (a, b) = _halves(gradients[0]), map(_halves, ctx.saved_tensors)
-        return tuple((wanted * other.mean(dim=0)).flatten(0, 1) for other in (b, a))
+        upstream, (a, b) = _halves(gradients[0]), map(_halves, ctx.saved_tensors)
+        return tuple((upstream * factor.mean(dim=0)).flatten(0, 1) for factor in (b, a))
 
 
 class _Attention(torch.autograd.Function):
     """`Δ(A v) = mean(A) Δv + ΔA mean(v)`; the contribution of the second term is kept and not passed on."""
 
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, values: Tensor, patterns: dict[int, Tensor], place: int) -> Tensor:
+    def forward(ctx: Any, weights: Tensor, values: Tensor, patterns: dict[int, Tensor], index: int) -> Tensor:
         ctx.save_for_backward(weights, values)
-        ctx.patterns, ctx.place = patterns, place
+        ctx.patterns, ctx.index = patterns, index
         return weights @ values
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         weights, values = map(_halves, ctx.saved_tensors)
-        wanted = _halves(gradients[0])
+        upstream = _halves(gradients[0])
         changed = (weights[1] - weights[0]) @ values.mean(dim=0)
-        ctx.patterns[ctx.place] = (wanted[1] * changed).sum(dim=(-2, -1))
-        return None, (weights.mean(dim=0).transpose(-2, -1) @ wanted).flatten(0, 1), None, None
+        ctx.patterns[ctx.index] = (upstream[1] * changed).sum(dim=(-2, -1))
+        return None, (weights.mean(dim=0).transpose(-2, -1) @ upstream).flatten(0, 1), None, None
 
 
 def _halves(both: Tensor) -> Tensor:

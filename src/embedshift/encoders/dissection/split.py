@@ -42,10 +42,10 @@ def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -
     heads, mlps, rest = [], [], torch.zeros_like(pulled.length)
     for layer, old, new in zip(anatomy.layers, original, views, strict=True):
         back = (weights * layer.scale) @ layer.weight
-        of_heads = (back * (new.heads - old.heads)).sum(dim=1).view(count, layer.heads, -1).sum(dim=2)
+        head_terms = (back * (new.heads - old.heads)).sum(dim=1).view(count, layer.heads, -1).sum(dim=2)
         attention = (weights * ((new.between - new.before) - (old.between - old.before))).sum(dim=(1, 2))
-        heads.append(of_heads)
-        rest = rest + attention - of_heads.sum(dim=1)
+        heads.append(head_terms)
+        rest = rest + attention - head_terms.sum(dim=1)
         mlps.append((weights * ((new.after - new.between) - (old.after - old.between))).sum(dim=(1, 2)))
     first = (weights * (views[0].before - original[0].before)).sum(dim=(1, 2))
     moved = pulled.moved
@@ -58,24 +58,24 @@ def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -
     )
 
 
-def parts_of(anatomy: Anatomy, pixels: Tensor) -> list[Parts]:
+def block_parts(anatomy: Anatomy, pixels: Tensor) -> list[Parts]:
     """Returns what the parts of every block add to B images at the tokens that are read, by a separate pass."""
     listeners = [BlockParts(first=anatomy.readout.first_only) for _ in anatomy.layers]
     with anatomy.tower.taps.silent(), listening(Taps(), anatomy.readout, listeners), torch.no_grad():
         anatomy.tower.embed(pixels)
-    found = [each.take() for each in listeners]
-    return [each for each in found if each is not None]
+    parts_by_block = [listener.take() for listener in listeners]
+    return [listener for listener in parts_by_block if listener is not None]
 
 
 def check_exact(anatomy: Anatomy) -> None:
     """Refuses an encoder whose parts do not add up, for example because of a resampler or an unknown function."""
-    parts = parts_of(anatomy, noise(2, anatomy.tower.size))
-    first, second = ([_row(each, place) for each in parts] for place in range(2))
+    parts = block_parts(anatomy, noise(2, anatomy.tower.size))
+    first, second = ([_row(block, index) for block in parts] for index in range(2))
     total = float(split(anatomy, first, second).total)
     if not abs(total - 1) < INEXACT:
         raise UsageError(f"cannot be split exactly: its parts add up to {total:.3f} of a shift")
 
 
-def _row(parts: Parts, place: int) -> Parts:
-    row = slice(place, place + 1)
-    return Parts(parts.before[row], parts.heads[row], parts.between[row], parts.after[row])
+def _row(parts: Parts, index: int) -> Parts:
+    only = slice(index, index + 1)
+    return Parts(parts.before[only], parts.heads[only], parts.between[only], parts.after[only])

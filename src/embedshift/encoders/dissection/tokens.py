@@ -19,27 +19,27 @@ class TokenContributions:
 
 
 @torch.no_grad()
-def by_tokens(anatomy: Anatomy, original: Tensor, views: Tensor) -> TokenContributions:
+def token_contributions(anatomy: Anatomy, original: Tensor, views: Tensor) -> TokenContributions:
     """Splits the contribution of the last block's heads over the tokens to which they attend."""
     count, layer = len(views), anatomy.layers[-1]
     (old, old_stream), (new, new_stream) = (_last(anatomy, pixels) for pixels in (original, views))
     pulled = pull_back(anatomy.readout, old_stream.expand(count, -1, -1), new_stream)
     back = (pulled.weights * layer.scale) @ layer.weight
-    wanted = back.view(count, back.shape[1], layer.heads, -1).transpose(1, 2)  # [P, H, Q, d]
+    upstream = back.view(count, back.shape[1], layer.heads, -1).transpose(1, 2)  # [P, H, Q, d]
     changed, weights = new.weights - old.weights, (new.weights + old.weights) / 2
     # <wanted, A v> = sum over queries of A[q, t] <wanted[q], v[t]>
-    pattern = (changed * (wanted @ ((new.values + old.values) / 2).transpose(-2, -1))).sum(dim=(1, 2))
-    values = (weights * (wanted @ (new.values - old.values).transpose(-2, -1))).sum(dim=(1, 2))
+    pattern = (changed * (upstream @ ((new.values + old.values) / 2).transpose(-2, -1))).sum(dim=(1, 2))
+    values = (weights * (upstream @ (new.values - old.values).transpose(-2, -1))).sum(dim=(1, 2))
     moved = pulled.moved[:, None]
     return TokenContributions(pattern * moved, values * moved)
 
 
 def _last(anatomy: Anatomy, pixels: Tensor) -> tuple[AttendedTensor, Tensor]:
     """Returns the last block's attention for some images, and the stream after it, at all tokens."""
-    kept: list[Tensor] = []
+    outputs: list[Tensor] = []
 
     def keep(_block: object, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
-        kept.append(output[0] if isinstance(output, tuple) else output)
+        outputs.append(output[0] if isinstance(output, tuple) else output)
 
     handle = anatomy.readout.blocks[-1].register_forward_hook(keep)
     mode = AttentionInterceptor()
@@ -48,4 +48,4 @@ def _last(anatomy: Anatomy, pixels: Tensor) -> tuple[AttendedTensor, Tensor]:
             anatomy.tower.embed(pixels)
     finally:
         handle.remove()
-    return mode.attended[len(anatomy.layers) - 1], kept[-1]
+    return mode.attended[len(anatomy.layers) - 1], outputs[-1]

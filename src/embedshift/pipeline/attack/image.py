@@ -12,13 +12,13 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations.purifiers import purifier
 from embedshift.augmentations.views import view_seed
 from embedshift.encoders.attack.budget import Budget
-from embedshift.encoders.attack.goal import Embed, Goal, reference_of
-from embedshift.encoders.attack.worst import worst
+from embedshift.encoders.attack.goal import Embed, Goal, reference_embedding
+from embedshift.encoders.attack.worst import worst_image
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.sources import ImageRef, images
-from embedshift.sources.attacked import FILE, ORIGINALS, AttackedImage, AttackedVariant, file_of, hash_of
+from embedshift.sources.attacked import FILE, ORIGINALS, AttackedImage, AttackedVariant, file_hash, variant_path
 from embedshift.sources.base import storable
-from embedshift.store.shards import Failure, write_whole
+from embedshift.store.shards import Failure, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +29,6 @@ _HIDDEN = re.compile(rf"\.(.+\.png|{re.escape(FILE)})\.\d+")
 
 @dataclass(frozen=True)
 class Attacker:
-    """Attacks images, one after the other."""
-
     embed: Embed
     target: Pixels | None
     steps: int
@@ -41,7 +39,7 @@ class Attacker:
     def attack(self, sample: ImageRef, original: Pixels, before: AttackedImage | None) -> AttackedImage | Failure:
         """Stores the original and its variants."""
         try:
-            return self._attacked(sample.image_id, original, before)
+            return self._attack(sample.image_id, original, before)
         except EmbedshiftError as error:
             if "cannot be written" in str(error):
                 raise
@@ -52,18 +50,18 @@ class Attacker:
         names = [ORIGINALS, *(variant.name for variant in self.variants)]
         return record is not None and all(self._holds(image_id, record, name) for name in names)
 
-    def _attacked(self, image_id: str, original: Pixels, before: AttackedImage | None) -> AttackedImage:
-        file_of(self.folder, ORIGINALS, image_id)  # before any work, whether its id can be that of a file
-        reference = reference_of(self.embed, original if self.target is None else self.target)
+    def _attack(self, image_id: str, original: Pixels, before: AttackedImage | None) -> AttackedImage:
+        variant_path(self.folder, ORIGINALS, image_id)  # before any work, whether its id can be that of a file
+        reference = reference_embedding(self.embed, original if self.target is None else self.target)
         pixels = images.pixels_hash(original)
         files, cosine, method = dict[str, str](), dict[str, float](), dict[str, str]()
-        kept = before if before is not None and before.pixels == pixels else None
-        if kept is not None:  # folders that are not asked for this time too
-            files, cosine, method = dict(kept.files), dict(kept.cosine), dict(kept.method)
+        earlier = before if before is not None and before.pixels == pixels else None
+        if earlier is not None:  # folders that are not asked for this time too
+            files, cosine, method = dict(earlier.files), dict(earlier.cosine), dict(earlier.method)
         files[ORIGINALS] = self._write(ORIGINALS, image_id, original)
         for variant in self.variants:
             name = variant.name
-            if kept is not None and self._holds(image_id, kept, name):
+            if earlier is not None and self._holds(image_id, earlier, name):
                 continue
             picture, cosine[name], best = self._picture(image_id, original, reference, variant)
             method |= {name: best} if best else {}
@@ -80,19 +78,21 @@ class Attacker:
         goal = Goal(self.embed, reference, self.target is not None, purify)
         if variant.kind == "control":
             picture = budget.random_signs(original, seed)
-            return picture, goal.cosine_of(picture), ""
-        result = worst(goal, original, budget, steps=self.steps, seed=seed)
+            return picture, goal.picture_cosine(picture), ""
+        result = worst_image(goal, original, budget, steps=self.steps, seed=seed)
         return result.picture, result.cosine, result.method
 
     def _write(self, variant: str, image_id: str, picture: Pixels) -> str:
         """Writes an image, uint8 `[S, S, 3]`, without loss; returns the hash of the file."""
-        path = file_of(self.folder, variant, image_id)
+        path = variant_path(self.folder, variant, image_id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda hidden: Image.fromarray(picture).save(hidden, "PNG"))
-        return hash_of(path)
+        write_atomically(path, lambda hidden: Image.fromarray(picture).save(hidden, "PNG"))
+        return file_hash(path)
 
     def _holds(self, image_id: str, record: AttackedImage, variant: str) -> bool:
-        return variant in record.files and record.files[variant] == hash_of(file_of(self.folder, variant, image_id))
+        return variant in record.files and record.files[variant] == file_hash(
+            variant_path(self.folder, variant, image_id)
+        )
 
 
 def delete_incomplete(folder: Path) -> None:

@@ -21,16 +21,24 @@ from embedshift.encoders.attack.worst import fixed_threads
 from embedshift.encoders.base import Differentiable, EncoderInfo, Preprocess
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.pipeline.attack.image import Attacker, delete_incomplete
-from embedshift.pipeline.draw import Clock, guarded, out_of_reach
+from embedshift.pipeline.draw import Clock, guarded, stopped_failure
 from embedshift.pipeline.limit import TookTooLong
-from embedshift.pipeline.plan import preprocess_of
-from embedshift.sources import ImageRef, Source, images, open_source, passed_over, select
-from embedshift.sources.attacked import FILE, ORIGINALS, Attack, AttackedImage, AttackedVariant, Failed, read_attack
+from embedshift.pipeline.plan import encoder_preprocess
+from embedshift.sources import ImageRef, Source, describe_skipped, images, open_source, select
+from embedshift.sources.attacked import (
+    FILE,
+    ORIGINALS,
+    Attack,
+    AttackedImage,
+    AttackedVariant,
+    FailedImage,
+    read_attack,
+)
 from embedshift.sources.base import IMAGE_BYTES, storable
-from embedshift.sources.pairs import by_stem, refuse_equal
+from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
 from embedshift.store.differences import differences
 from embedshift.store.lock import locked
-from embedshift.store.shards import Failure, write_whole
+from embedshift.store.shards import Failure, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +49,12 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ImageReader:
     """How images are read and resized to the encoder's size."""
 
     source: Source
     config: AttackConfig
-    how: Preprocess
+    preprocess: Preprocess
 
     def original(self, sample: ImageRef) -> Pixels | Failure:
         """Returns one image at the encoder's size, uint8 `[S, S, 3]`; a failure if it cannot be read at two tries."""
@@ -56,7 +64,7 @@ class Inputs:
                 return guarded(lambda clock: self._read(sample, clock), sample, self.source, seconds)
             except (TookTooLong, MemoryError) as error:
                 last = error
-        return out_of_reach(sample, last, seconds, "twice")
+        return stopped_failure(sample, last, seconds, "twice")
 
     def _read(self, sample: ImageRef, clock: Clock) -> Pixels:
         with clock.at("read"):
@@ -75,8 +83,10 @@ class Inputs:
 
     def sized(self, picture: Pixels) -> Pixels:
         """Resizes an image to the encoder's size."""
-        how = self.how
-        return images.resize(picture, how.size, self.config.resize, shortest=how.shortest, resample=how.resample)
+        preprocess = self.preprocess
+        return images.resize(
+            picture, preprocess.size, self.config.resize, shortest=preprocess.shortest, resample=preprocess.resample
+        )
 
 
 def run_attack(
@@ -92,23 +102,23 @@ def run_attack(
     if encoder is None:
         check_name(config.model)
     source, samples = list_images(config, out)
-    log.info("images: %s, variants: %d per image", f"{len(samples):,}", len(variants_of(config)))
+    log.info("images: %s, variants: %d per image", f"{len(samples):,}", len(attack_variants(config)))
     if encoder is None:
         encoder = load_encoder(config.model, device=config.device, size=config.size, embedding=config.embedding)
-    gradients = _gradients_of(encoder)
-    inputs = Inputs(source, config, preprocess_of(encoder, EncoderInfo.of(encoder).preprocess))
-    target, variants = inputs.target(), variants_of(config)
-    identity = identity_of(config, encoder, inputs.how, samples, target)
+    gradients = _gradients(encoder)
+    reader = ImageReader(source, config, encoder_preprocess(encoder, EncoderInfo.of(encoder).preprocess))
+    target, variants = reader.target(), attack_variants(config)
+    identity = make_identity(config, encoder, reader.preprocess, samples, target)
     with gradients as embed, locked(out, ORIGINALS), fixed_threads():
-        attack = _begun(out, identity, encoder, variants)
+        attack = _stored_attack(out, identity, encoder, variants)
         delete_incomplete(out)
         attacker = Attacker(embed, target, config.steps, config.seed, variants, out)
         before = attack.images
-        done = {s.image_id for s in samples if attacker.is_done(s.image_id, before.get(s.image_id))}
+        done = {sample.image_id for sample in samples if attacker.is_done(sample.image_id, before.get(sample.image_id))}
         on_start(len(samples), len(done), source.skipped)
         _write(out, attack)
         for sample in samples:
-            original = inputs.original(sample)
+            original = reader.original(sample)
             if sample.image_id in done and not _has_changed(sample, original, before[sample.image_id]):
                 continue
             if isinstance(original, Failure):
@@ -123,14 +133,14 @@ def run_attack(
     return attack
 
 
-def _nothing_attacked(failures: Sequence[Failed]) -> EmbedshiftError:
+def _nothing_attacked(failures: Sequence[FailedImage]) -> EmbedshiftError:
     first = failures[0]
     return EmbedshiftError(
         f"no image could be attacked: all {len(failures)} failed, first {first.image_id}: {first.reason}"
     )
 
 
-def _gradients_of(encoder: Encoder) -> AbstractContextManager[Any]:
+def _gradients(encoder: Encoder) -> AbstractContextManager[Any]:
     if not isinstance(encoder, Differentiable):
         raise UsageError(f"{encoder.name} cannot be attacked: it gives no gradients, see `Differentiable`")
     return encoder.differentiable()
@@ -146,11 +156,11 @@ def _has_changed(sample: ImageRef, original: Pixels | Failure, record: AttackedI
 
 def _with_result(attack: Attack, sample: ImageRef, result: AttackedImage | Failure) -> Attack:
     if isinstance(result, Failure):
-        return replace(attack, failures=(*attack.failures, Failed(**vars(result))))
+        return replace(attack, failures=(*attack.failures, FailedImage(**vars(result))))
     return replace(attack, images={**attack.images, sample.image_id: result})
 
 
-def variants_of(config: AttackConfig) -> list[AttackedVariant]:
+def attack_variants(config: AttackConfig) -> list[AttackedVariant]:
     """Returns the folders of an attack: for each budget its variants, the control, and those through each purifier."""
     variants: list[AttackedVariant] = []
     for eps in config.eps:
@@ -165,27 +175,27 @@ def list_images(config: AttackConfig, out: Path) -> tuple[Source, list[ImageRef]
     source = open_source(config.images)
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
     if not samples:
-        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{passed_over(source.skipped)}")
-    refuse_equal("images", by_stem(samples), by_stem(samples))
+        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{describe_skipped(source.skipped)}")
+    refuse_duplicate_stems("images", by_stem(samples), by_stem(samples))
     root = source.description.get("root")
     if root is not None and Path(root).resolve() in (out.resolve(), (out / ORIGINALS).resolve()):
         raise UsageError(f"{out} is the folder of the images; choose another `out`")
     return source, sorted(samples)
 
 
-def identity_of(
-    config: AttackConfig, encoder: Encoder, how: Preprocess, samples: Sequence[ImageRef], target: Pixels | None
+def make_identity(
+    config: AttackConfig, encoder: Encoder, preprocess: Preprocess, samples: Sequence[ImageRef], target: Pixels | None
 ) -> Json:
     """Returns everything that decides the images of all folders; the name of a folder gives the rest."""
     ids = "\n".join(sorted(storable(sample.image_id) for sample in samples))
-    crop = {"shortest": how.shortest, "resample": how.resample} if config.resize == "crop" else {}
+    crop = {"shortest": preprocess.shortest, "resample": preprocess.resample} if config.resize == "crop" else {}
     return {
         "images": {"count": len(samples), "ids_hash": hashlib.sha256(ids.encode()).hexdigest()},
         "weights_hash": encoder.weights_hash,
         "embedding": EncoderInfo.of(encoder).embedding_name,
-        "size": how.size,
-        "mean": list(how.mean),
-        "std": list(how.std),
+        "size": preprocess.size,
+        "mean": list(preprocess.mean),
+        "std": list(preprocess.std),
         "resize": config.resize,
         **crop,
         "seed": config.seed,
@@ -195,18 +205,18 @@ def identity_of(
     }
 
 
-def _begun(out: Path, identity: Json, encoder: Encoder, variants: Sequence[AttackedVariant]) -> Attack:
+def _stored_attack(out: Path, identity: Json, encoder: Encoder, variants: Sequence[AttackedVariant]) -> Attack:
     """Returns the attack in the folder, to continue it; refuses another one and names the differences."""
-    there = read_attack(out)
-    if there is not None and (what := differences(there.identity, identity)):
-        raise UsageError(f"{out} contains another attack: {'; '.join(what)}. Choose another `out`, or delete it")
-    known = {} if there is None else dict(there.variants)
+    stored = read_attack(out)
+    if stored is not None and (changes := differences(stored.identity, identity)):
+        raise UsageError(f"{out} contains another attack: {'; '.join(changes)}. Choose another `out`, or delete it")
+    earlier_variants = {} if stored is None else dict(stored.variants)
     return Attack(
         embedshift=importlib.metadata.version("embedshift"),
         encoder=encoder.name,
         identity=identity,
-        variants=known | {variant.name: variant for variant in variants},
-        images={} if there is None else there.images,
+        variants=earlier_variants | {variant.name: variant for variant in variants},
+        images={} if stored is None else stored.images,
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
     )
 
@@ -214,4 +224,4 @@ def _begun(out: Path, identity: Json, encoder: Encoder, variants: Sequence[Attac
 def _write(out: Path, attack: Attack) -> None:
     """Writes attack.json, escaped, because a name may hold bytes that are no text."""
     text = json.dumps(dataclasses.asdict(attack), indent=1, sort_keys=True)
-    write_whole(out / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))
+    write_atomically(out / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))

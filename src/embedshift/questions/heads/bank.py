@@ -10,7 +10,7 @@ import torch
 from embedshift.config.files import read_text
 from embedshift.encoders.base import Encoder, ReadsText
 from embedshift.encoders.dissection.anatomy import Anatomy
-from embedshift.encoders.dissection.linear import of_heads
+from embedshift.encoders.dissection.linear import head_matrices
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
 from embedshift.questions.heads.textspan import LAST_BLOCKS
@@ -28,7 +28,7 @@ def bank_and_space(
     texts = read_bank(file)
     blocks = range(max(0, len(anatomy.layers) - LAST_BLOCKS), len(anatomy.layers))
     try:
-        matrices = [each.cpu() for each in of_heads(anatomy, blocks)]
+        matrices = [each.cpu() for each in head_matrices(anatomy, blocks)]
     except UsageError as error:
         raise UsageError(f"{encoder.name} {error}: its heads cannot be described") from error
     tower = spec.text_tower(encoder)

@@ -12,10 +12,10 @@ from torch import Tensor
 from embedshift.arrays import Floats, Values
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.dissection.anatomy import Anatomy
-from embedshift.encoders.dissection.heads import unpacked
+from embedshift.encoders.dissection.heads import unpack
 from embedshift.encoders.dissection.parts import Parts
-from embedshift.encoders.dissection.split import HeadContributions, parts_of, split
-from embedshift.encoders.dissection.tokens import by_tokens
+from embedshift.encoders.dissection.split import HeadContributions, block_parts, split
+from embedshift.encoders.dissection.tokens import token_contributions
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
@@ -79,7 +79,7 @@ class OBSERVER(Observer):
         return _joined(self._token_columns(original, views) for original, views in _pixels(image))
 
     def _token_columns(self, original: Tensor, views: Tensor) -> dict[str, Tensor]:
-        contributions = by_tokens(self.anatomy, original, views)
+        contributions = token_contributions(self.anatomy, original, views)
         # Not -self.cells, which is all where there are none.
         start = contributions.pattern.shape[1] - self.cells
         return {
@@ -91,12 +91,12 @@ class OBSERVER(Observer):
         """Yields the parts of the original and of some views; by separate passes if the study kept none."""
         if kept.shape[1]:
             rows = torch.from_numpy(np.ascontiguousarray(kept)).to(self.device)
-            yield unpacked(self.anatomy, rows[:1]), unpacked(self.anatomy, rows[1:])
+            yield unpack(self.anatomy, rows[:1]), unpack(self.anatomy, rows[1:])
             return
         original: list[Parts] = []
         for pixels, views in _pixels(image):
-            original = original or parts_of(self.anatomy, pixels)
-            yield original, parts_of(self.anatomy, views)
+            original = original or block_parts(self.anatomy, pixels)
+            yield original, block_parts(self.anatomy, views)
 
 
 def _pixels(image: DrawnImage) -> Iterator[tuple[Tensor, Tensor]]:

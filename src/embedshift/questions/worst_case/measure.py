@@ -24,11 +24,11 @@ class MEASURE(Measure):
         self._told: Json = {}
         if asked.config.pairs:
             # With pyarrow, which a list of metrics must not wait for.
-            from embedshift.sources.attacked import attack_of
+            from embedshift.sources.attacked import attack_identity
             from embedshift.sources.variants import named_variants
 
             try:
-                self._told = attack_of(asked.config.images, named_variants(asked.config.pairs))
+                self._told = attack_identity(asked.config.images, named_variants(asked.config.pairs))
             except UsageError as error:
                 log.warning("%s: the report cannot name the attack that made the variants", error)
 

@@ -10,7 +10,7 @@ from embedshift.questions.worst_case.columns import NATURAL
 from embedshift.questions.worst_case.pictures import pictures
 from embedshift.report.numbers import MISSING, decimals, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
-from embedshift.sources.attacked import AttackRecord, attack_record_of
+from embedshift.sources.attacked import AttackRecord, read_attack_record
 from embedshift.statistics.summary import COSINE
 
 # Columns of the table of purifiers.
@@ -19,7 +19,7 @@ PURIFIED = ("clean", "before", "after", "recovered")
 
 def section(page: PageInput) -> Section | None:
     """Returns the section; None if no attack made the variants and no purifier was requested."""
-    told = attack_record_of(page.reader.identity_of("worst_case"))
+    told = read_attack_record(page.reader.identity_of("worst_case"))
     worst, purify = (page.data.table(name) for name in ("worst", "purify"))
     if (worst is None or worst.is_empty()) and (purify is None or purify.is_empty()):
         return None

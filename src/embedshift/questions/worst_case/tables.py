@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL, load_suite
 from embedshift.questions.worst_case.columns import NATURAL, SUITE
-from embedshift.sources.attacked import AttackedVariant, attack_record_of
+from embedshift.sources.attacked import AttackedVariant, read_attack_record
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import Estimates, estimates_from_values
 from embedshift.statistics.summary import COSINE, measured
@@ -32,7 +32,7 @@ PURIFY_SCHEMA: dict[str, type[pl.DataType]] = {
 
 def worst(reader: Reader) -> pl.DataFrame:
     """The variants of an attack by norm and budget, each followed by those through purifiers and its control."""
-    told = attack_record_of(reader.identity_of("worst_case"))
+    told = read_attack_record(reader.identity_of("worst_case"))
     summary = reader.table("summary")
     if told is None or summary is None:
         return pl.DataFrame(schema=WORST_SCHEMA)

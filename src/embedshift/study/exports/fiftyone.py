@@ -23,7 +23,7 @@ from embedshift.statistics.summary import COSINE
 from embedshift.store.groups import scan
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
-from embedshift.store.shards import write_whole
+from embedshift.store.shards import write_atomically
 from embedshift.study.exports import documents
 from embedshift.study.exports.media import Media, check_media, image_path, original_bytes
 
@@ -77,7 +77,7 @@ def to_fiftyone(
     slices = [ORIGINAL, *export.names.values()] if media == "views" else []
     document = documents.dataset(_fields(export, grouped=media == "views"), _info(export), slices=slices)
     # Last, since a folder with this file is a dataset.
-    write_whole(out / "metadata.json", lambda hidden: hidden.write_text(json.dumps(document), encoding="utf-8"))
+    write_atomically(out / "metadata.json", lambda hidden: hidden.write_text(json.dumps(document), encoding="utf-8"))
     return out
 
 

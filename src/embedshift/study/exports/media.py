@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.sources import read_again
+from embedshift.sources import image_reader
 from embedshift.store.reader import Reader
 
 Media = Literal["originals", "copies", "views"]
@@ -68,6 +68,6 @@ def original_bytes(reader: Reader) -> Callable[[str], bytes]:
     if reader.unseen:
         raise UsageError(f"{reader.folder}: {reader.unseen}; name their folder with `images_root`")
     try:
-        return read_again(reader.source, reader.roots)
+        return image_reader(reader.source, reader.roots)
     except EmbedshiftError as error:
         raise UsageError(f"{reader.folder}: {error}") from error

@@ -11,7 +11,7 @@ from embedshift.errors import UsageError
 from embedshift.registry import METRICS, Registry
 from embedshift.registry.names import one_of
 from embedshift.statistics.intervals import clopper_pearson
-from embedshift.store.table import Row, Rules, known_tables
+from embedshift.store.table import Row, Rules, installed_tables
 from embedshift.study.paired import Estimate, PairedStudies
 from embedshift.study.paired.differences import (
     metric_difference,
@@ -126,7 +126,7 @@ ESTIMATES = {"tolerance": _tolerance_estimate}
 
 
 def _add_tables() -> None:
-    declared = {name: entry.table.rules for name, entry in known_tables().items() if entry.table.rules is not None}
+    declared = {name: entry.table.rules for name, entry in installed_tables().items() if entry.table.rules is not None}
     for name, rules in (CORE | declared).items():
         checked = CheckedTable(
             **vars(rules),

@@ -10,7 +10,7 @@ from embedshift.augmentations import load_suite
 from embedshift.config import make_config
 from embedshift.engines import loaders
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.engines.rooms import Rooms
+from embedshift.engines.slots import ViewSlots
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import prepared
@@ -22,7 +22,7 @@ COUNT = 30
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rooms") / "photos"
+    folder = tmp_path_factory.mktemp("slots") / "photos"
     write_pictures(folder, [f"{n}.png" for n in range(COUNT)], 0)
     return folder
 
@@ -56,11 +56,11 @@ def test_all_images_held_at_once_are_those_that_are_drawn_here(photos, monkeypat
 def test_a_run_takes_all_of_its_views_from_shared_memory(photos, tmp_path, monkeypatch):
     seen = []
 
-    def lend(self, place, lend=Rooms.lend):
+    def lend(self, place, lend=ViewSlots.lend):
         seen.append(place)
         return lend(self, place)
 
-    monkeypatch.setattr(Rooms, "lend", lend)
+    monkeypatch.setattr(ViewSlots, "lend", lend)
     study = embedshift.run(photos, out=tmp_path / "two", model=MeanColour(), workers=2, batch_size=40)
     alone = embedshift.run(photos, out=tmp_path / "none", model=MeanColour(), workers=0, batch_size=40)
     assert len(seen) == COUNT
@@ -75,18 +75,18 @@ def test_an_image_that_fails_frees_its_place(photos):
         prepared(make_config({"images": [str(photos)]}), None, encoder=MeanColour(), suite=load_suite({"no": no})) as s,
         loaders._Loader(Images(s.samples, s.source, s.plan, draw_image)) as loader,
     ):
-        free = len(loader._rooms._free)
+        free = len(loader._slots._free)
         for place in range(COUNT):
-            loader.ask(place)
+            loader.request(place)
         assert {loader.take(place).stage for place in range(COUNT)} == {"draw"}
-        assert len(loader._rooms._free) == free > 0
+        assert len(loader._slots._free) == free > 0
 
 
 def test_a_place_is_free_when_no_part_of_its_views_is_held():
-    rooms = Rooms(1, (3, 4, 4, 3))
-    views = rooms.lend(rooms.take())
+    slots = ViewSlots(1, (3, 4, 4, 3))
+    views = slots.lend(slots.take())
     part = views[1:, 2]
     del views
-    assert rooms.take() is None
+    assert slots.take() is None
     del part
-    assert rooms.take() == 0
+    assert slots.take() == 0

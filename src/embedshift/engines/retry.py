@@ -14,7 +14,7 @@ from embedshift.store.shards import ShardRecord
 log = logging.getLogger(__name__)
 
 
-def worth_again(
+def shards_to_retry(
     cut: Sequence[Shard],
     done: Mapping[int, ShardRecord],
     source: Source,
@@ -30,24 +30,26 @@ def worth_again(
         for failure in record.failures
         if failure.transient or not transient
     }
-    places = [
+    retried = [
         (shard.index, sample)
         for shard in cut
         for sample in shard.samples
         if (shard.index, storable(sample.image_id)) in failed
     ]
-    if not places:
+    if not retried:
         return set()
-    log.info("trying %d failed images again", len(places))
-    samples = [sample for _, sample in places]
-    drawn = draw_all(Images(samples, source, plan, draw_image), min(workers, len(places)))
-    return {index for (index, _), image in zip(places, drawn, strict=True) if isinstance(image, DrawnImage)}
+    log.info("trying %d failed images again", len(retried))
+    samples = [sample for _, sample in retried]
+    drawn = draw_all(Images(samples, source, plan, draw_image), min(workers, len(retried)))
+    return {index for (index, _), image in zip(retried, drawn, strict=True) if isinstance(image, DrawnImage)}
 
 
-def hashes_now(samples: Sequence[ImageRef], source: Source, plan: StudyPlan, *, workers: int) -> dict[str, str | None]:
+def current_hashes(
+    samples: Sequence[ImageRef], source: Source, plan: StudyPlan, *, workers: int
+) -> dict[str, str | None]:
     """Returns image id → hash of the current pixels; None if an image cannot be read."""
     hashes = draw_all(Images(samples, source, plan, hash_image), min(workers, len(samples)))
     return {
-        storable(sample.image_id): hashed if isinstance(hashed, str) else None
-        for sample, hashed in zip(samples, hashes, strict=True)
+        storable(sample.image_id): result if isinstance(result, str) else None
+        for sample, result in zip(samples, hashes, strict=True)
     }
