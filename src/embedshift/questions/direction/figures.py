@@ -39,7 +39,7 @@ def directions(data: FigureInput, title: str) -> Figure:
     tree = figure.add_subplot(grid[0])
     tree.set_axis_off()
     edge_tree(tree, linkage, len(names), upright=False)
-    panels = [figure.add_subplot(grid[place]) for place in range(1, 1 + len(matrices))]
+    panels = [figure.add_subplot(grid[column]) for column in range(1, 1 + len(matrices))]
     for axes, matrix, name in zip(panels, matrices, tables, strict=True):
         rows = [human(name) for name in names] if axes is panels[0] else [""] * len(names)
         mesh = cells(
@@ -53,10 +53,10 @@ def directions(data: FigureInput, title: str) -> Figure:
 
 def tree_of(cosines: Values) -> tuple[Values | None, list[int]]:
     """Returns the linkage of the augmentations that have a direction, and the order of all, the others last."""
-    there = np.flatnonzero(~np.isnan(np.diag(cosines)))
-    without = [index for index in range(len(cosines)) if index not in there]
-    if len(there) < 2:
-        return None, [*there.tolist(), *without]
-    distances = np.clip(1 - cosines[np.ix_(there, there)], 0.0, None)
+    moved = np.flatnonzero(~np.isnan(np.diag(cosines)))
+    without = [index for index in range(len(cosines)) if index not in moved]
+    if len(moved) < 2:
+        return None, [*moved.tolist(), *without]
+    distances = np.clip(1 - cosines[np.ix_(moved, moved)], 0.0, None)
     linkage = linkage_matrix(distances, "average")
-    return linkage, [*there[branches(linkage).leaves].tolist(), *without]
+    return linkage, [*moved[branches(linkage).leaves].tolist(), *without]
