@@ -54,7 +54,7 @@ def register(monkeypatch: Any, *families: Family) -> None:
     """Makes families known, so that their views can be drawn again."""
     for family in families:
         if family.name not in FAMILIES:
-            monkeypatch.setitem(FAMILIES._things, family.name, family)
+            monkeypatch.setitem(FAMILIES._entries, family.name, family)
 
 
 def with_grades(
