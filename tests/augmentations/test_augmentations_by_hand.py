@@ -103,7 +103,7 @@ def test_transforms_make():
 
 
 def test_trial_made_image():
-    assert trial.made_image(32).shape == (32, 32, 3)
+    assert trial.trial_image(32).shape == (32, 32, 3)
 
 
 def test_trial_failure():

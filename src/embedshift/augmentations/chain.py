@@ -24,13 +24,13 @@ class Chain(Traceable):
 
     def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
         """Returns the geometry of the view that an equal `rng` draws; None if that of one step is unknown."""
-        found = Geometry()
+        geometry = Geometry()
         for step, seed in zip(self.steps, self._seeds(rng), strict=True):
             after = step.geometry(image, seed)
             if after is None:
                 return None
-            found, image = found.then(after), step.draw(image, seed)
-        return found
+            geometry, image = geometry.then(after), step.draw(image, seed)
+        return geometry
 
     def describe(self) -> Json:
         """Returns the steps as JSON."""

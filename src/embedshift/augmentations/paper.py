@@ -25,10 +25,10 @@ PAPER: dict[str, tuple[str, Json]] = {
 
 def paper(choice: Choice) -> list[Augmentation]:
     """Returns the paper's nine augmentations; each is always applied."""
-    return [_elastic() if name == "elastic" else _made(name) for name in PAPER]
+    return [_elastic() if name == "elastic" else _augmentation(name) for name in PAPER]
 
 
-def _made(name: str) -> Augmentation:
+def _augmentation(name: str) -> Augmentation:
     kind, settings = PAPER[name]
     return Augmentation(name, transforms.make(kind, **settings))
 

@@ -36,27 +36,27 @@ class Variant(Augmentation):
 class Purified(Variant):
     """The original, or a variant, after a purifier; computed from the views that are read."""
 
-    of: str = ORIGINAL
+    source: str = ORIGINAL
     purifier: str = ""
 
     @classmethod
-    def made(cls, of: str, name: str, **more: Any) -> "Purified":
+    def made(cls, source: str, name: str, **more: Any) -> "Purified":
         """Makes purified views under their standard name."""
-        return cls(f"{of}+{name}", purifier(name), of=of, purifier=name, **more)
+        return cls(f"{source}+{name}", purifier(name), source=source, purifier=name, **more)
 
     def describe(self) -> Json:
         """Returns its description as JSON."""
-        source = {} if self.of == ORIGINAL else super().describe() | {"variant": self.of}
-        return {**source, "of": self.of, "purifier": self.purifier, "version": 1}
+        variant = {} if self.source == ORIGINAL else super().describe() | {"variant": self.source}
+        return {**variant, "of": self.source, "purifier": self.purifier, "version": 1}
 
 
 def with_purified(variants: Sequence[Variant], purifiers: Sequence[str]) -> Iterator[Variant]:
     """Yields the variants, then the original after each purifier, then every variant after each purifier."""
     yield from variants
     yield from (Purified.made(ORIGINAL, name) for name in purifiers)
-    for each in variants:
+    for variant in variants:
         for name in purifiers:
-            yield Purified.made(each.name, name, bytes_hash=each.bytes_hash, missing=each.missing)
+            yield Purified.made(variant.name, name, bytes_hash=variant.bytes_hash, missing=variant.missing)
 
 
 def purified_of(described: Mapping[str, Any]) -> Purified | None:

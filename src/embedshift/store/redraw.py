@@ -113,8 +113,12 @@ def _read_views(
     found = {name: _decoded(variants[name], image_id, info) for name in wanted if name in variants}
     for name in wanted:
         purified = purified_of(info.identity["augmentations"][name])
-        if purified is not None and purified.of in variants:
-            view = found[purified.of] if purified.of in found else _decoded(variants[purified.of], image_id, info)
+        if purified is not None and purified.source in variants:
+            view = (
+                found[purified.source]
+                if purified.source in found
+                else _decoded(variants[purified.source], image_id, info)
+            )
             found[name] = view if isinstance(view, str) else purified.draw(view, 0)
     return found
 

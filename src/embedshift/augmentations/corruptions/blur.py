@@ -28,8 +28,8 @@ def defocus_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pi
 def disk(radius: float, edge: float, scale: float) -> Floats:
     """Returns the kernel of a lens out of focus, float32, sum 1."""
     half = int(np.ceil(max(8, radius) * scale))
-    places = np.arange(-half, half + 1)
-    full = (places[:, None] ** 2 + places**2 <= (radius * scale) ** 2).astype(np.float32)
+    positions = np.arange(-half, half + 1)
+    full = (positions[:, None] ** 2 + positions**2 <= (radius * scale) ** 2).astype(np.float32)
     size = 2 * max(1, round((1 if radius <= 8 else 2) * scale)) + 1
     return np.asarray(cv2.GaussianBlur(full / full.sum(), (size, size), edge * scale), np.float32)
 

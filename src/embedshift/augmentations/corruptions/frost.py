@@ -26,7 +26,6 @@ class Frost(Change):
         self._textures = [_large(texture) for texture in textures]
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        """Draws the view."""
         kept, added = at(parameter, (1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
         texture = self._textures[rng.integers(len(self._textures))]
         top, left = (rng.integers(length - SIDE + 1) for length in texture.shape[:2])

@@ -26,7 +26,6 @@ class Mixed(Tones):
     source: Callable[[int, float, np.random.Generator], Floats]
 
     def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
-        """Returns the places that the view shows."""
         return Geometry(self.source(side, parameter, rng))
 
 
@@ -39,7 +38,6 @@ def corruption(name: str, change: Change, *, version: int = 1, more: dict[str, A
 
 
 def add(name: str, change: Change, version: int = 1) -> None:
-    """Registers a corruption."""
     family.add(corruption(name, change, version=version))
 
 

@@ -50,10 +50,10 @@ def _falling(severity: float, rng: np.random.Generator) -> Floats:
 def _enlarged(noise: Floats, factor: float) -> Values:
     """As `stretched`, in float64: OpenCV 4 would round places to 1/32 of a pixel, and show other flakes."""
     step, start = stretch(len(noise), factor)
-    places = start + step * np.arange(len(noise))
-    before = places.astype(int)
+    positions = start + step * np.arange(len(noise))
+    before = positions.astype(int)
     after = np.minimum(before + 1, len(noise) - 1)
-    part = places - before
+    part = positions - before
     rows = noise[before] * (1 - part[:, None]) + noise[after] * part[:, None]
     return np.asarray(rows[:, before] * (1 - part) + rows[:, after] * part)
 
