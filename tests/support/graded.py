@@ -36,7 +36,7 @@ MADE = (DARKER, CLOSER, ONCE)
 
 def corruption(name: str) -> Family:
     """A corruption of that name, but for its views."""
-    return Family(name, "corruptions", Tones(darker), "severity", 0, (1, 2, 3, 4, 5), whole=True, published=True)
+    return Family(name, "corruptions", Tones(darker), "severity", 0, (1, 2, 3, 4, 5), integer=True, published=True)
 
 
 def graded(*families: Family) -> list[Augmentation]:

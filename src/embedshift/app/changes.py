@@ -40,7 +40,7 @@ class Change:
             return 0.0, 1.0, 1.0
         ends = (self.family.zero, *self.family.levels)
         low, high = min(ends), max(ends)
-        step = 1.0 if self.family.whole else _round_step((high - low) / STEPS)
+        step = 1.0 if self.family.integer else _round_step((high - low) / STEPS)
         # The least is a multiple of the step, so that the slider reaches the unchanged image from either end.
         return round(math.floor(low / step + 1e-9) * step or step, 10) if low else 0.0, float(high), step
 
@@ -72,7 +72,7 @@ class Change:
             raise EmbedshiftError(f"{self.label}: the strength is no number")
         low, high, _ = self.range
         strength = min(max(float(parameter), low), high) if self.family else self.kind.levels[0]
-        strength = float(round(strength)) if self.kind.whole else strength
+        strength = float(round(strength)) if self.kind.integer else strength
         seed_name = self.kind.drawn_as or self.kind.name
         return self.kind.draw(original, strength, view_seed(seed, name, seed_name, draw))
 

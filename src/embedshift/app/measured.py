@@ -77,8 +77,6 @@ class Original:
 
 @dataclass(frozen=True)
 class MeasuredView:
-    """A view of an image, and how far the embedding has moved."""
-
     view: Pixels
     attention: Floats | None
     cosine: float

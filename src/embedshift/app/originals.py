@@ -17,8 +17,6 @@ MOST_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search for a view found."""
-
     rank: int
     images: int
     nearest: str

@@ -86,7 +86,6 @@ class _ImageTab:
         self.page_encoder, self.changes = page_encoder, changes
 
     def build(self) -> None:
-        """Lays it out, and connects the fields to the answer."""
         first = self.changes[FIRST_CHANGE]
         tab = gr.State(TabState())
         with gr.Row():
@@ -146,7 +145,6 @@ class _StudyTab:
         self.reader, self.scale = reader, scale_of(reader)
 
     def build(self, page: gr.Blocks) -> None:
-        """Lays it out, and connects the fields to the points, and the table to the image."""
         names, axis_names = self.reader.augmentations, axes(self.reader)
         x = next((name for name in axis_names if name not in (SHIFT, COSINE)), axis_names[-1])
         with gr.Row():

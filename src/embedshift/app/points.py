@@ -43,7 +43,6 @@ def axes(reader: Reader) -> list[str]:
 
 
 def axis_label(name: str) -> str:
-    """What a reader calls an axis."""
     if name == SHIFT:
         return f"{SHIFT} (0 = no change)"
     return f"{METRICS[name].label} ({METRICS[name].no_change:g} = no change)"
@@ -78,7 +77,6 @@ def points(reader: Reader, choice: PointChoice, scale: Scale) -> tuple[pl.DataFr
 
 
 def image_views(reader: Reader, image_id: str, augmentation: str, scale: Scale) -> ImageViews:
-    """An image of a study and its views, drawn again."""
     names = shown_views(reader, augmentation)
     rows = reader.rows().filter((pl.col("image_id") == image_id) & (pl.col("draw") == 0) & (pl.col("view") != ORIGINAL))
     cosines = rows.select("view", COSINE).collect()

@@ -16,7 +16,6 @@ def message(text: str, *, is_error: bool = False) -> Markup:
 
 
 def answer(view: MeasuredView, not_searched: str, has_attention: bool) -> Markup:
-    """How far the embedding has moved, and what a search finds."""
     lines = [
         Markup("{}").format(shift_in_words(view.relative_shift)),
         Markup("Cosine of the two embeddings: <b>{}</b> (1 = unchanged).").format(fixed(view.cosine, 4)),
@@ -43,7 +42,6 @@ def shift_in_words(relative_shift: float) -> str:
 
 
 def search_in_words(result: SearchResult) -> Markup:
-    """What a search for the view finds."""
     if not result.rank:
         return Markup("A search cannot find an embedding of length 0.")
     images = f"the study's originals and this image ({result.images:,} images)"

@@ -50,7 +50,7 @@ class Augmentation:
         seeded_by: The name from which the seeds of its views derive; "" = its own name.
         version: For a callable of a built-in suite, which its name and this number identify. None = the user's own
             callable, which its code identifies.
-        more: Further data that decides its views, as JSON.
+        extra: Further data that decides its views, as JSON.
 
     Raises:
         UsageError: The name is not allowed, or the transform is not callable.
@@ -66,7 +66,7 @@ class Augmentation:
     grade: Grade | None = None
     seeded_by: str = ""
     version: int | None = None
-    more: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or self.name in (ORIGINAL, "augmentation"):
@@ -90,7 +90,7 @@ class Augmentation:
             UsageError: The transform has no description.
         """
         extra: Json = {"grade": dataclasses.asdict(self.grade)} if self.grade else {}
-        extra |= ({"seeded_by": self.seeded_by} if self.seeded_by else {}) | dict(self.more)
+        extra |= ({"seeded_by": self.seeded_by} if self.seeded_by else {}) | dict(self.extra)
         if isinstance(self.transform, Traceable) and (described := self.transform.describe()) is not None:
             return described | extra
         if not transforms.is_transform(self.transform):

@@ -17,7 +17,6 @@ class Chain(Traceable):
     steps: tuple[Augmentation, ...]
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        """Draws the view."""
         for step, seed in zip(self.steps, self._seeds(rng), strict=True):
             image = step.draw(image, seed)
         return image
@@ -33,7 +32,6 @@ class Chain(Traceable):
         return geometry
 
     def describe(self) -> Json:
-        """Returns the steps as JSON."""
         return {"steps": [{"name": step.name, **step.describe()} for step in self.steps]}
 
     def _seeds(self, rng: np.random.Generator) -> list[int]:

@@ -27,11 +27,11 @@ class Family:
         unit: The parameter's unit as axes show it: "quality", "degrees".
         zero: The parameter of level 0, the unchanged image.
         levels: The parameters of levels 1, 2, …; a family with a single level has no strength.
-        whole: Whether parameters are integers.
+        integer: Whether parameters are integers.
         published: Whether only these levels exist, because a standard defines them.
         drawn_as: The family whose seeds it uses; "" = its own.
         version: Increased whenever its views change.
-        more: Further data that decides its views, as JSON.
+        extra: Further data that decides its views, as JSON.
 
     Example:
         >>> FAMILIES["jpeg"].unit, FAMILIES["jpeg"].at(1, 50.0).name
@@ -44,11 +44,11 @@ class Family:
     unit: str
     zero: float
     levels: tuple[float, ...]
-    whole: bool = False
+    integer: bool = False
     published: bool = False
     drawn_as: str = ""
     version: int = 1
-    more: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def parameter(self, level: int, count: int) -> float:
         """Returns the parameter of a level, interpolated linearly between the family's own levels.
@@ -64,7 +64,7 @@ class Family:
         """
         parameters = (self.zero, *self.levels)
         value = float(np.interp(level * len(self.levels) / count, np.arange(len(parameters)), parameters))
-        return float(round(value)) if self.whole else round(value, 10)
+        return float(round(value)) if self.integer else round(value, 10)
 
     def augmentations(self, levels: int | None = None) -> list[Augmentation]:
         """Returns its augmentations, the weakest first.
@@ -91,7 +91,7 @@ class Family:
         grade = Grade(self.name, level, parameter, self.unit, self.zero)
         change = Graded(self.change, parameter)
         seeded_by = self.drawn_as or self.name
-        return Augmentation(f"{self.name}@{level}", change, grade, seeded_by, self.version, self.more)
+        return Augmentation(f"{self.name}@{level}", change, grade, seeded_by, self.version, self.extra)
 
     def draw(self, image: Pixels, parameter: float, seed: int) -> Pixels:
         """Draws a view at any strength.

@@ -37,7 +37,7 @@ def _elastic() -> Augmentation:
     """Draws what albumentations draws, in a quarter of its time; a few pixels in a million differ by one level."""
     alpha = PAPER["elastic"][1]["alpha"]
     change = Graded(Elastic(elastic), alpha)
-    return Augmentation("elastic", change, version=4, more={"alpha": alpha, "sigma": SIGMA})
+    return Augmentation("elastic", change, version=4, extra={"alpha": alpha, "sigma": SIGMA})
 
 
 SUITES.add("paper", paper)

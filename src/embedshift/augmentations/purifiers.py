@@ -48,8 +48,6 @@ def bits(picture: Pixels, count: float) -> Pixels:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of purifier."""
-
     change: Callable[[Pixels, float], Pixels]
     numbers: str
     accepts: Callable[[float], bool]

@@ -91,7 +91,6 @@ def from_dict(described: Json) -> Transform:
 
 
 def apply(transform: Transform, image: Pixels, seed: int) -> object:
-    """Returns the view that a transform draws by a seed."""
     transform.set_random_seed(seed)
     return transform(image=image)["image"]
 
@@ -120,7 +119,6 @@ def mover_of(transform: Transform, *, covers: bool = False) -> Transform:
 
 
 def _parts(transform: Transform) -> Iterator[Transform]:
-    """Yields the transforms of a composition, or the transform itself."""
     for part in getattr(transform, "transforms", ()):
         yield from _parts(part)
     if not hasattr(transform, "transforms"):

@@ -75,7 +75,6 @@ def _factors(severity: float) -> Values:
 
 
 def gaussian_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Gaussian blur."""
     sigma = at(severity, 1, 2, 3, 4, 6)
     return to_pixels(smoothed(image, sigma * len(image) / SIDE))
 

@@ -29,11 +29,11 @@ class Mixed(Tones):
         return Geometry(self.source(side, parameter, rng))
 
 
-def corruption(name: str, change: Change, *, version: int = 1, more: dict[str, Any] | None = None) -> Family:
+def corruption(name: str, change: Change, *, version: int = 1, extra: dict[str, Any] | None = None) -> Family:
     """Makes a corruption as a family; its parameter is the severity, and only the five published ones exist."""
     return Family(
         name, "corruptions", change, "severity", 0, SEVERITIES,
-        whole=True, published=True, version=version, more=more or {},
+        integer=True, published=True, version=version, extra=extra or {},
     )  # fmt: skip
 
 
@@ -55,8 +55,8 @@ def to_side(layer: Floats, side: int) -> Floats:
     """Resizes a layer drawn at 224 x 224, float32, to the side of the view."""
     if side == len(layer):
         return layer
-    how = cv2.INTER_LINEAR if side > len(layer) else cv2.INTER_AREA
-    return np.asarray(cv2.resize(layer, (side, side), interpolation=how), np.float32)
+    interpolation = cv2.INTER_LINEAR if side > len(layer) else cv2.INTER_AREA
+    return np.asarray(cv2.resize(layer, (side, side), interpolation=interpolation), np.float32)
 
 
 def smoothed(image: Any, sigma: float) -> Floats:
@@ -71,8 +71,8 @@ def stretched(image: Any, factor: float) -> Floats:
     side = len(image)
     step, start = stretch(side, factor)
     matrix = np.array([[step, 0, start], [0, step, start]])
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(image, matrix, (side, side), flags=how, borderMode=cv2.BORDER_REPLICATE))
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(image, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
 
 def stretch(side: int, factor: float) -> tuple[float, float]:

@@ -28,5 +28,5 @@ def downscale(image: Pixels, factor: float, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.resize(shrunk, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-add(Family("jpeg", "strength", Tones(jpeg), "quality", 100, (80, 50, 25, 10, 5), whole=True))
+add(Family("jpeg", "strength", Tones(jpeg), "quality", 100, (80, 50, 25, 10, 5), integer=True))
 add(Family("downscale", "strength", Tones(downscale), "factor", 1, (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)))

@@ -25,7 +25,6 @@ class MEASURE(Measure):
         self._length = math.comb(count, 2) * study.config.draws
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Returns one list column for the original's row."""
         return [Column("pairwise", self._length, of="original")] if self._has_pairs else []
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:

@@ -25,7 +25,6 @@ def tree_of(reader: Reader) -> Tree:
 
 
 def height_label(tree: Tree) -> str:
-    """Describes the height of a merge."""
     distance = "mean cosine distance" if tree.on == "images" else f"{tree.metric} distance of mean embeddings"
     return f"height of the merge ({tree.linkage} linkage on {distance})"
 
@@ -49,7 +48,6 @@ def distances(reader: Reader) -> Values:
 
 @functools.lru_cache(maxsize=4)
 def pairwise(reader: Reader) -> pl.DataFrame:
-    """Returns the mean over images and draws of `1 - cos` between the views of the same image and draw."""
     return distances_of_images(reader.groups, reader.augmentations, include_original=tree_of(reader).include_original)
 
 

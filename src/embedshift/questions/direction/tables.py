@@ -26,13 +26,11 @@ COLUMNS = ("cosine_similarity", "pairwise")
 
 @functools.lru_cache(maxsize=2)
 def shift_sums(reader: Reader) -> Shifts | None:
-    """Returns the sums of all shards; None if they have none."""
     sums = reader.sums("shifts")
     return Shifts(sums, reader.info.draws) if sums else None
 
 
 def directions(reader: Reader) -> pl.DataFrame:
-    """Returns the cosines between the mean shifts of augmentations."""
     study_shifts = shift_sums(reader)
     return _square(None if study_shifts is None else study_shifts.directions(), reader.augmentations)
 

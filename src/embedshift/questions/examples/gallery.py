@@ -19,8 +19,6 @@ KINDS = {"most": "Largest shift", "typical": "Typical", "least": "Smallest shift
 
 @dataclass(frozen=True)
 class Card:
-    """One image under one augmentation."""
-
     augmentation: str
     kind: str
     image_id: str
@@ -44,7 +42,6 @@ Thumbnails = dict[tuple[str, str], Pixels]
 
 
 def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Gallery:
-    """Builds the gallery of the extremes of every augmentation."""
     images_by_kind = {name: extremes(reader.rows(), name, count=STEPS[0][0]) for name in order}
     keys = [(name, kind, image) for name in order for kind in KINDS for image in images_by_kind[name][kind]]
     values = _metrics(reader, [image for _, _, image in keys])

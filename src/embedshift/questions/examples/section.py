@@ -69,7 +69,6 @@ def _card(card: Card, gallery: Gallery, naming: ImageNaming) -> Row:
 
 
 def gallery_notes(gallery: Gallery, has_vectors: bool, naming: ImageNaming) -> list[str]:
-    """Returns notes on images that are not shown."""
     notes: list[str] = []
     if naming.pictures and not has_vectors:
         notes.append("This study stored no embeddings, and attention maps of only one image per shard.")

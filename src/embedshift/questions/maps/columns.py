@@ -29,7 +29,6 @@ def map_columns(name: str) -> tuple[str, str]:
 
 
 def comparison_column(name: str, metric: str) -> str:
-    """Returns the column that compares a view's map with the original's."""
     return f"map_{name}_{metric}"
 
 

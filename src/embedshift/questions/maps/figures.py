@@ -31,7 +31,6 @@ NO_MAPS = "the study has no maps; run it with `maps` relevance,tokens"
 
 
 def images_with_maps(reader: Reader) -> list[str]:
-    """Returns the images of a study that have maps."""
     names = map_names(reader)
     return image_ids(reader.rows(), names) if names else []
 

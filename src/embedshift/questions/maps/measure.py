@@ -132,7 +132,6 @@ class MEASURE(Measure):
         return (*([ATTENTION] if self.has_attention else []), *self.names)
 
     def identity(self) -> Json:
-        """Returns which maps are made, for how many images drawn by the seed, and how they are scored."""
         maps: Json = {
             "maps": list(self.names),
             "images": self.count,

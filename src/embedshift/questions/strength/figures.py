@@ -92,7 +92,6 @@ def _tolerances(data: FigureInput) -> dict[str, Json]:
 def _curve(
     axes: Axes, family: MeasuredFamily, numbers: tuple[Values, Values, Values], tolerance_row: Json | None
 ) -> None:
-    """Draws the panel of one family."""
     relative_shift, low, high = numbers
     levels = np.arange(len(relative_shift))
     axes.axhline(RELATIVE_SHIFT, color=MUTED, linewidth=0.8, linestyle="--", zorder=1)

@@ -43,7 +43,6 @@ def strength(reader: Reader) -> pl.DataFrame:
 
 
 def tolerances(reader: Reader) -> pl.DataFrame:
-    """Returns the strengths that the encoder tolerates, by family and criterion."""
     ranks = reader.table("search_ranks")
     by_relative_shift = of_families(reader.families, _summary(reader))
     if ranks is None or ranks.is_empty():
@@ -70,8 +69,8 @@ def corruption(reader: Reader) -> pl.DataFrame:
     names += [(family.name, None) for family in corruptions] + [(MEAN, None)]
     rows = [(*name, *ends) for name, *ends in zip(names, shifts.value, shifts.low, shifts.high, strict=False)]
     table = pl.DataFrame(rows, schema=CORRUPTION_SCHEMA, orient="row").fill_nan(None)
-    place = {name: place for place, (name, _) in enumerate(names)}
-    order = pl.col("corruption").replace_strict(place, return_dtype=pl.Int64)
+    position = {name: position for position, (name, _) in enumerate(names)}
+    order = pl.col("corruption").replace_strict(position, return_dtype=pl.Int64)
     return table.sort(order, pl.col("severity").is_null(), "severity", maintain_order=True)
 
 

@@ -18,8 +18,6 @@ from embedshift.statistics.vectors import cosine
 
 
 class OBSERVER(Observer):
-    """Draws and encodes the views."""
-
     def __init__(self, spec: EncoderSpec, encoder: Encoder) -> None:
         super().__init__(spec, encoder)
         self._suite = load_suite(SUITE)

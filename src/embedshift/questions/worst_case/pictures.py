@@ -18,7 +18,6 @@ TIMES = 16
 
 
 def difference(picture: Pixels, original: Pixels) -> Pixels:
-    """Returns the change, multiplied by 16, around mid grey."""
     return np.asarray(np.clip(128 + TIMES * (picture.astype(np.int64) - original), 0, 255), np.uint8)
 
 
