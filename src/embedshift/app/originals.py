@@ -33,7 +33,7 @@ class Originals:
         with_upload = np.zeros((len(ids) + 1, vectors.shape[1]), np.float32)
         with_upload[:-1] = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
         self._with_upload = Gallery.of(with_upload)
-        self._of_study = Gallery(with_upload[:-1], self._with_upload.lengths[:-1])
+        self._study = Gallery(with_upload[:-1], self._with_upload.lengths[:-1])
         self._lock = threading.Lock()  # all tabs use the same last row
 
     @classmethod
@@ -53,7 +53,7 @@ class Originals:
         """Where the original stands in a search for its view, among the study's originals and itself."""
         same_index = self._index_of_pixels.get(pixels) if pixels else None
         with self._lock:
-            gallery = self._of_study
+            gallery = self._study
             if same_index is None:
                 gallery = self._with_upload
                 gallery.vectors[-1] = original

@@ -8,7 +8,7 @@ import scipy
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.changes import grid, sampled
-from embedshift.augmentations.corruptions.standard import SIDE, Mixed, add, at, to_pixels, to_side
+from embedshift.augmentations.corruptions.standard import SIDE, TonesWithSource, add, at, to_pixels, to_side
 
 # The published lengths are fractions of 244, a slip for 224 that the standard keeps.
 SLIP = 244
@@ -61,4 +61,4 @@ def _wave(sigma: float) -> Values:
     return np.asarray((1 + 2 * (cosines * weights).sum(axis=1)) / (1 + 2 * weights.sum()))
 
 
-add("elastic_transform", Mixed(elastic_transform, elastic_source))
+add("elastic_transform", TonesWithSource(elastic_transform, elastic_source))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.augmentations.corruptions.standard import SIDE, Mixed, add, at, smoothed, to_pixels
+from embedshift.augmentations.corruptions.standard import SIDE, TonesWithSource, add, at, gaussian_blurred, to_pixels
 
 Numbers = NDArray[np.int64]
 
@@ -16,20 +16,20 @@ def glass_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixe
     side = len(image)
     sigma = _published(severity)[0] * side / SIDE
     across, down = _source_pixels(side, severity, rng)
-    return to_pixels(smoothed(to_pixels(smoothed(image, sigma))[down, across], sigma))
+    return to_pixels(gaussian_blurred(to_pixels(gaussian_blurred(image, sigma))[down, across], sigma))
 
 
 def glass_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
     """Returns the mean of the places that the second Gaussian combines at each pixel."""
     sigma = _published(severity)[0] * side / SIDE
-    return smoothed(np.moveaxis(_source_pixels(side, severity, rng), 0, 2), sigma)
+    return gaussian_blurred(np.moveaxis(_source_pixels(side, severity, rng), 0, 2), sigma)
 
 
 def _source_pixels(side: int, severity: float, rng: np.random.Generator) -> Numbers:
     """Returns the pixel from which each pixel takes its colour, x before y: `[2, S, S]`."""
     _, reach, rounds = _published(severity)
     span = SIDE - 2 * reach
-    source = mixed(SIDE, reach, [rng.integers(-reach, reach, (span, span, 2)) for _ in range(rounds)])
+    source = shown_pixels(SIDE, reach, [rng.integers(-reach, reach, (span, span, 2)) for _ in range(rounds)])
     moved = np.stack([source % SIDE, source // SIDE]).reshape(2, SIDE, SIDE) - np.mgrid[:SIDE, :SIDE][::-1]
     pixel = np.arange(side)
     cell = (2 * pixel + 1) * SIDE // (2 * side)
@@ -37,7 +37,7 @@ def _source_pixels(side: int, severity: float, rng: np.random.Generator) -> Numb
     return np.asarray(np.clip(near + np.stack(np.meshgrid(pixel, pixel)), 0, side - 1))
 
 
-def mixed(side: int, reach: int, rounds: Sequence[Numbers]) -> Numbers:
+def shown_pixels(side: int, reach: int, rounds: Sequence[Numbers]) -> Numbers:
     """Returns which pixel each pixel shows after some rounds of copying a neighbour's colour."""
     count = side * side
     line = np.arange(side - reach, reach, -1)
@@ -62,4 +62,4 @@ def _published(severity: float) -> tuple[float, int, int]:
     return at(severity, (0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))
 
 
-add("glass_blur", Mixed(glass_blur, glass_source))
+add("glass_blur", TonesWithSource(glass_blur, glass_source))

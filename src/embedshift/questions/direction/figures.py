@@ -32,9 +32,11 @@ def directions(data: FigureInput, title: str) -> Figure:
     many = len(names) > WRITTEN
     note += f"; numbers: {' and '.join(f'tables/{name}.csv' for name in tables)}" if many else ""
     cell = SMALL if many else CELL
-    side, words = cell * len(names), max(len(human(name)) for name in names) * 0.56 * 8 / 72
+    side, label_width = cell * len(names), max(len(human(name)) for name in names) * 0.56 * 8 / 72
     height = side + column_names(names, cell)[2] + 1.1
-    figure = new_figure(data.caption(note), 1.0 + words + max(1.9, side + 0.3) * len(matrices) + 0.9, height, title)
+    figure = new_figure(
+        data.caption(note), 1.0 + label_width + max(1.9, side + 0.3) * len(matrices) + 0.9, height, title
+    )
     grid = figure.add_gridspec(1, 1 + len(matrices), width_ratios=(0.9, *[max(1.6, side)] * len(matrices)))
     tree = figure.add_subplot(grid[0])
     tree.set_axis_off()

@@ -38,17 +38,18 @@ def largest_of(table: pl.DataFrame, naming: ImageNaming) -> Json:
 def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
     """How many images each augmentation moves over half the distance to another image, and the furthest."""
     baselines = summary.filter((pl.col("metric") == COSINE) & pl.col("relative_shift").is_not_null())["baseline"]
-    far, having = (dict.fromkeys(order if len(baselines) else (), 0) for _ in range(2))
+    far_counts, image_counts = (dict.fromkeys(order if len(baselines) else (), 0) for _ in range(2))
     furthest_image: dict[str, tuple[float, str]] = {}
     row_layout = layout(rows)
-    for block in blocks(rows.select("image_id", COSINE), len(row_layout.views)) if far and row_layout.images else ():
-        ids = block["image_id"].gather_every(len(row_layout.views))
+    size = len(row_layout.views)
+    for block in blocks(rows.select("image_id", COSINE), size) if far_counts and row_layout.images else ():
+        ids = block["image_id"].gather_every(size)
         for name in order:
             sums, counts = row_layout.per_image(block, name, [COSINE])
             with np.errstate(invalid="ignore", divide="ignore"):
                 relative_shifts = (1.0 - sums[:, 0] / counts[:, 0]) / (1.0 - baselines[0])
-            far[name] += int((relative_shifts > FAR).sum())
-            having[name] += int(np.isfinite(relative_shifts).sum())
+            far_counts[name] += int((relative_shifts > FAR).sum())
+            image_counts[name] += int(np.isfinite(relative_shifts).sum())
             if np.isfinite(relative_shifts).any():
                 largest = float(np.nanmax(relative_shifts))
                 tied = ids.filter(pl.Series(relative_shifts == largest)).min()
@@ -56,7 +57,7 @@ def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) ->
                 candidate = (-largest, str(tied))
                 furthest_image[name] = min(furthest_image.get(name, candidate), candidate)
     furthest_rows = [
-        (name, having[name], far[name], furthest_image[name][1], -furthest_image[name][0])
+        (name, image_counts[name], far_counts[name], furthest_image[name][1], -furthest_image[name][0])
         for name in order
         if name in furthest_image
     ]
