@@ -111,9 +111,8 @@ def asked_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
     """
     metrics = [METRICS[name] for name in METRICS]
     positions = {question.name: position for position, question in enumerate(questions())}
-    standard = sorted(
-        (metric for metric in metrics if not metric.optional), key=lambda metric: positions[metric.question]
-    )
+    standard = [entry for entry in metrics if not entry.optional]
+    standard.sort(key=lambda entry: positions[entry.question])
     groups: dict[str, list[str]] = {}
     for entry in metrics:
         if entry.optional and entry.asked_by == "metrics":
@@ -122,4 +121,4 @@ def asked_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
         if name not in groups and METRICS[name].asked_by != "metrics":
             raise UsageError(f"metrics: {name} needs `{METRICS[name].asked_by}`")
     wanted = [metric for name in names for metric in groups.get(name) or [name]]
-    return tuple(dict.fromkeys((*(metric.name for metric in standard), *wanted)))
+    return tuple(dict.fromkeys((*(entry.name for entry in standard), *wanted)))

@@ -61,10 +61,9 @@ def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Galle
     undrawable = [name for name in order if "callable" in reader.info.identity["augmentations"][name]]
     fitting = list(_fitting_keys(encoded, budget))
     short_keys = {key: f"p{number}" for number, key in enumerate(fitting)}
-    cards = [
-        replace(card, pictures={p: short_keys[k] for p, k in card.pictures.items() if k in short_keys})
-        for card in cards
-    ]
+    for index, card in enumerate(cards):
+        shown = {role: short_keys[key] for role, key in card.pictures.items() if key in short_keys}
+        cards[index] = replace(card, pictures=shown)
     pictures = {short_keys[key]: encoded[key] for key in fitting}
     return Gallery(cards, pictures, missing, unread, undrawable, len(encoded) - len(fitting))
 

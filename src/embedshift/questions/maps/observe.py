@@ -48,12 +48,8 @@ class OBSERVER(Observer):
 
     def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
         """Adds the vectors of the captions of one shard's images, if these are explained."""
-        captioned = (
-            [image for image in samples if image.image_id in measure.images]
-            if measure.target_setting == CAPTION
-            else []
-        )
-        if not captioned:
+        captioned = [image for image in samples if image.image_id in measure.images]
+        if measure.target_setting != CAPTION or not captioned:
             return measure
         with_captions, vectors = copy.copy(measure), self._text_vectors([str(image.caption) for image in captioned])
         with_captions.captions = {image.image_id: vector for image, vector in zip(captioned, vectors, strict=True)}

@@ -54,10 +54,8 @@ def variance_fractions(summary: pl.DataFrame) -> list[tuple[str, float]]:
     variance = float(np.var(mean_performance))
     if variance < 1e-18:
         return []
-    parts = [
-        (name, float(np.mean((values - values.mean()) * (mean_performance - mean_performance.mean()))))
-        for name, values in means.items()
-    ]
+    deviation = mean_performance - mean_performance.mean()
+    parts = [(name, float(np.mean((values - values.mean()) * deviation))) for name, values in means.items()]
     return sorted(((name, part / len(metrics) / variance) for name, part in parts), key=lambda pair: -pair[1])
 
 
@@ -85,14 +83,11 @@ def summary_table(
     rows: list[Row] = []
     for row in ranking.iter_rows(named=True):
         name = row["augmentation"]
+        cells = [_cell(values[name, metric], *scales[metric]) | {"more": metric not in FIRST} for metric in metrics]
         rows.append(
             {"augmentation": name, "colour": colours[name], "rank": row["rank"], "cluster": clusters.get(name)}
             | {"relative_shift": _relative_shift(values[name, COSINE])}
-            | {
-                "cells": [
-                    _cell(values[name, metric], *scales[metric]) | {"more": metric not in FIRST} for metric in metrics
-                ]
-            }
+            | {"cells": cells}
             | {"performance": _performance(row)}
         )
     rows.sort(key=lambda row: -float(row["relative_shift"]["order"]))

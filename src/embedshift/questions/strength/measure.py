@@ -146,9 +146,8 @@ class MEASURE(Measure):
         if not names:
             return {}
         suite = [*plan.suite] * plan.config.draws
-        numbers = np.array(
-            [augmentation.moved_and_hidden(original, seed) for augmentation, seed in zip(suite, seeds, strict=True)]
-        )
+        pairs = zip(suite, seeds, strict=True)
+        numbers = np.array([augmentation.moved_and_hidden(original, seed) for augmentation, seed in pairs])
         by_name = dict(zip(("displacement", "hidden"), numbers.T, strict=True))
         return {name: by_name[name] for name in names}
 
