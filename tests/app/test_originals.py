@@ -69,6 +69,6 @@ def test_of_a_study(reader, monkeypatch):
     monkeypatch.setattr(originals, "MOST_BYTES", 100)
     assert "more than 2 GiB" in Originals.from_study(reader)
     poor = dataclasses.replace(reader)
-    info = dataclasses.replace(reader.info, config={**reader.info.config, "store": "metrics"})
+    info = reader.info.model_copy(update={"config": {**reader.info.config, "store": "metrics"}})
     poor.__dict__["info"] = info
     assert "no stored embeddings" in Originals.from_study(poor)

@@ -24,4 +24,4 @@ def mean_weights(corruptions: Sequence[MeasuredFamily]) -> Values:
     counted = np.array([family.name in STANDARD for family in corruptions], np.float64)
     if not counted.any():
         return by_corruption
-    return np.hstack([by_corruption, by_corruption @ (counted / counted.sum())[:, None]])
+    return np.asarray(np.hstack([by_corruption, by_corruption @ (counted / counted.sum())[:, None]]))
