@@ -143,7 +143,7 @@ def test_another_encoder_than_the_studys_is_refused(reader, monkeypatch, encoder
 
 
 def test_an_encoder_that_is_not_here_leaves_the_points(reader):
-    info = dataclasses.replace(reader.info, config={**reader.info.config, "model": "no-such-encoder"})
+    info = reader.info.model_copy(update={"config": {**reader.info.config, "model": "no-such-encoder"}})
     other = dataclasses.replace(reader)
     other.__dict__["info"] = info
     assert "no-such-encoder" in try_encoder_from_study(other, None, "auto")

@@ -20,8 +20,8 @@ def corruptions_of(families: Sequence[MeasuredFamily]) -> list[MeasuredFamily]:
 def mean_weights(corruptions: Sequence[MeasuredFamily]) -> Values:
     """Returns weights for means over C corruptions at V severities in total, `[V, C]` or `[V, C + 1]`."""
     counts = [len(family.views) for family in corruptions]
-    by_corruption = np.repeat(np.eye(len(counts)), counts, axis=0) / np.repeat(counts, counts)[:, None]
+    by_corruption: Values = np.repeat(np.eye(len(counts)), counts, axis=0) / np.repeat(counts, counts)[:, None]
     counted = np.array([family.name in STANDARD for family in corruptions], np.float64)
     if not counted.any():
         return by_corruption
-    return np.asarray(np.hstack([by_corruption, by_corruption @ (counted / counted.sum())[:, None]]))
+    return np.hstack([by_corruption, by_corruption @ (counted / counted.sum())[:, None]])
