@@ -20,10 +20,10 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from embedshift.app.changes import all_changes
-from embedshift.app.look import Bench, Original, look, open_original
+from embedshift.app.measured import Original, PageEncoder, measure_view, open_original
 from embedshift.app.page import make_page
 from embedshift.app.server import serving
-from embedshift.app.start import by_study
+from embedshift.app.start import encoder_from_study
 from embedshift.app.words import answer
 from embedshift.study import load
 from machine import describe_machine
@@ -52,10 +52,10 @@ def in_browser(page: Page) -> float:
     return float(page.evaluate("window.answered")) / 1000
 
 
-def on_server(bench: Bench, original: Original, quality: int) -> float:
+def on_server(page_encoder: PageEncoder, original: Original, quality: int) -> float:
     """Seconds of the same without a browser."""
     started = time.perf_counter()
-    answer(look(original, all_changes()["strength: jpeg"], quality, bench), "", has_attention=True)
+    answer(measure_view(original, all_changes()["strength: jpeg"], quality, page_encoder), "", has_attention=True)
     return time.perf_counter() - started
 
 
@@ -68,11 +68,11 @@ def main() -> None:
     options = parser.parse_args()
     reader = load(options.study).reader()
     photo = options.study / "photos" / "coffee.png"
-    bench = by_study(reader)
-    original = open_original(photo.read_bytes(), photo.name, bench)
+    page_encoder = encoder_from_study(reader)
+    original = open_original(photo.read_bytes(), photo.name, page_encoder)
     times: dict[str, list[float]] = {"in the browser": [], "of that on the server": []}
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    with serving(lambda: make_page(bench, reader)) as (address, _), sync_playwright() as driver:
+    with serving(lambda: make_page(page_encoder, reader)) as (address, _), sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 840}, color_scheme="light")
         page.goto(address)
@@ -81,7 +81,7 @@ def main() -> None:
         page.focus(SLIDER)
         for step in range(options.steps):  # in turns, so that both see the same load
             times["in the browser"].append(in_browser(page))
-            times["of that on the server"].append(on_server(bench, original, 26 + step))
+            times["of that on the server"].append(on_server(page_encoder, original, 26 + step))
         if options.picture:
             page.fill("#strength input[type=number]", "10")
             page.wait_for_selector("#pictures :text('quality 10')")

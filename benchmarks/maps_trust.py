@@ -16,7 +16,7 @@ import numpy as np
 from embedshift.encoders import load_encoder
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.relevance import RELEVANCE, TOKENS, Explainer
-from embedshift.questions.maps.measure import areas, blurred, random_order, ranks, taken_away
+from embedshift.questions.maps.measure import areas, blurred, partial_images, random_order, ranks
 from embedshift.sources import images
 from embedshift.statistics.vectors import cosine, unit
 from machine import describe_machine
@@ -54,7 +54,7 @@ def main() -> None:
         ends = cosine(encoder(np.stack([original, blurred(original)])).embedding, target)
         started = time.process_time()
         for place, name in enumerate(NAMES):
-            left = taken_away(original, ranks(maps[name][0], drawn))
+            left = partial_images(original, ranks(maps[name][0], drawn))
             found = areas(cosine(encoder(left).embedding, target), *ends)
             scores[number, place] = [*found.values()]
         scoring += time.process_time() - started

@@ -7,10 +7,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 import embedshift
-from embedshift.app.look import Bench
+from embedshift.app.measured import PageEncoder
 from embedshift.app.page import make_page
 from embedshift.app.server import serving
-from embedshift.app.start import by_photos, by_study
+from embedshift.app.start import encoder_from_photos, encoder_from_study
 from embedshift.encoders import ENCODERS
 from embedshift.store.reader import Reader
 from support.mean_colour import MeanColour
@@ -39,17 +39,17 @@ def reader(photos: Path, encoder: str) -> Reader:
 
 
 @pytest.fixture(scope="session")
-def of_study(reader: Reader) -> Bench:
-    return by_study(reader)
+def of_study(reader: Reader) -> PageEncoder:
+    return encoder_from_study(reader)
 
 
 @pytest.fixture(scope="session")
-def of_photos(photos: Path, encoder: str) -> Bench:
-    return by_photos(sorted(photos.iterdir()), encoder)
+def of_photos(photos: Path, encoder: str) -> PageEncoder:
+    return encoder_from_photos(sorted(photos.iterdir()), encoder)
 
 
 @pytest.fixture(scope="session")
-def served(of_study: Bench, reader: Reader) -> Iterator[str]:
+def served(of_study: PageEncoder, reader: Reader) -> Iterator[str]:
     """The address of the page with the study."""
     with serving(lambda: make_page(of_study, reader)) as (address, _):
         yield address

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from embedshift.app.changes import all_changes
-from embedshift.app.look import look, open_original
+from embedshift.app.measured import measure_view, open_original
 
 CHANGES = all_changes()
 MARKUP = ("<img src=x onerror=alert(1)>.png", "${alert(2)}{{value}}.png", "'\"><script>alert(3)<`script>.png")
@@ -46,9 +46,11 @@ def said(page):
     return float(re.search(r"embeddings: ([\d.]+)", page.inner_text("#answer"))[1])
 
 
-def expect(page, path, label, parameter, bench, draw=0):
+def expect(page, path, label, parameter, page_encoder, draw=0):
     """Waits until the page shows this view, whose numbers are computed here without it."""
-    found = look(open_original(path.read_bytes(), path.name, bench), CHANGES[label], parameter, bench, draw=draw)
+    found = measure_view(
+        open_original(path.read_bytes(), path.name, page_encoder), CHANGES[label], parameter, page_encoder, draw=draw
+    )
     page.wait_for_selector(f"#pictures :text('view: {found.change}')")
     page.wait_for_selector(f"#answer:has-text('{found.cosine:.4f}')")
     assert said(page) == round(found.cosine, 4)
@@ -107,9 +109,9 @@ def test_no_answer_overtakes_a_later_one(visit, own, of_study, monkeypatch):
     def slow(*arguments, **settings):
         time.sleep(0.5)
         asked.append(arguments[1].label)
-        return look(*arguments, **settings)
+        return measure_view(*arguments, **settings)
 
-    monkeypatch.setattr("embedshift.app.page.look", slow)
+    monkeypatch.setattr("embedshift.app.page.measure_view", slow)
     page = opened(visit(), own[0])
     page.focus("#strength input[type=range]")
     for _ in range(3):

@@ -2,7 +2,7 @@
 
 from embedshift.app import changes, start, words
 from embedshift.app import points as points_module
-from embedshift.app.look import Scale
+from embedshift.app.measured import Scale
 
 
 def test_changes_all_changes():

@@ -32,10 +32,10 @@ def test_every_change_can_be_drawn_at_both_ends_and_where_it_begins():
         low, high, step = change.range
         assert low < high
         assert step > 0
-        for parameter in (low, high, change.first):
+        for parameter in (low, high, change.initial):
             assert change.draw(IMAGE, "a.png", parameter).shape == IMAGE.shape
         if change.family is not None:
-            assert low <= change.first <= high
+            assert low <= change.initial <= high
             assert change.hint
 
 

@@ -65,10 +65,10 @@ def test_an_image_leaves_nothing_behind_for_the_next():
 
 
 def test_of_a_study(reader, monkeypatch):
-    assert Originals.of_study(reader).ids == reader.rows().filter(view="original").collect()["image_id"].to_list()
+    assert Originals.from_study(reader).ids == reader.rows().filter(view="original").collect()["image_id"].to_list()
     monkeypatch.setattr(originals, "MOST_BYTES", 100)
-    assert "more than 2 GiB" in Originals.of_study(reader)
+    assert "more than 2 GiB" in Originals.from_study(reader)
     poor = dataclasses.replace(reader)
     info = reader.info.model_copy(update={"config": {**reader.info.config, "store": "metrics"}})
     poor.__dict__["info"] = info
-    assert "no stored embeddings" in Originals.of_study(poor)
+    assert "no stored embeddings" in Originals.from_study(poor)

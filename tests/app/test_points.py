@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from embedshift.app import points as module
-from embedshift.app.points import SHIFT, Choice, axes, image_views, points, shown_views
+from embedshift.app.points import SHIFT, PointChoice, axes, image_views, points, shown_views
 from embedshift.app.start import scale_of
 from embedshift.augmentations import load_suite
 from embedshift.errors import UsageError
 from support.synthetic import make_study
 
-NOISE = Choice("noise", "l2_distance", SHIFT)
+NOISE = PointChoice("noise", "l2_distance", SHIFT)
 
 
 def shown(reader, choice=NOISE):
@@ -20,7 +20,7 @@ def shown(reader, choice=NOISE):
 
 
 def ids(reader, **choice):
-    return shown(reader, Choice("noise", SHIFT, SHIFT, **choice))["name"].to_list()
+    return shown(reader, PointChoice("noise", SHIFT, SHIFT, **choice))["name"].to_list()
 
 
 def test_every_point_is_a_row(reader):
@@ -40,7 +40,7 @@ def test_all_metrics_of_the_rows_may_stand_on_an_axis(reader):
     assert axes(reader)[0] == SHIFT
     assert {"l2_distance", "attention_similarity", "edge_preservation"} <= {*axes(reader)}
     for name in axes(reader):
-        assert len(shown(reader, Choice("blur", name, name))) == 12
+        assert len(shown(reader, PointChoice("blur", name, name))) == 12
 
 
 def test_filters(reader):
@@ -54,7 +54,7 @@ def test_filters(reader):
 @pytest.mark.parametrize(("which", "x"), [("nothing", SHIFT), ("noise", "embedding"), ("noise", "image_id")])
 def test_what_the_study_does_not_have_is_a_line(reader, which, x):
     with pytest.raises(UsageError, match="does not have it"):
-        shown(reader, Choice(which, x, SHIFT))
+        shown(reader, PointChoice(which, x, SHIFT))
 
 
 def test_of_a_large_study_some_are_drawn_by_the_seed(reader, monkeypatch):
@@ -114,7 +114,7 @@ def test_a_study_without_a_baseline_has_points_without_a_relative_shift(tmp_path
     table, how_many = points(reader, NOISE, scale)
     assert table.is_empty()
     assert how_many == "0 of 1 images shown; 1 without a number on an axis"
-    assert len(shown(reader, Choice("noise", "l2_distance", "cosine_similarity"))) == 1
+    assert len(shown(reader, PointChoice("noise", "l2_distance", "cosine_similarity"))) == 1
 
 
 def test_of_several_draws_the_first_is_shown(tmp_path):

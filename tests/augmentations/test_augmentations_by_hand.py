@@ -103,7 +103,7 @@ def test_transforms_make():
 
 
 def test_trial_made_image():
-    assert trial.made_image(32).shape == (32, 32, 3)
+    assert trial.trial_image(32).shape == (32, 32, 3)
 
 
 def test_trial_failure():
@@ -115,7 +115,7 @@ def test_variant_variant():
 
 
 def test_variant_purified():
-    assert (variant.Purified.made("q50", "jpeg:50").name, variant.Purified.made("original", "bits:4").describe()) == (
+    assert (variant.Purified.make("q50", "jpeg:50").name, variant.Purified.make("original", "bits:4").describe()) == (
         "q50+jpeg:50",
         {"of": "original", "purifier": "bits:4", "version": 1},
     )

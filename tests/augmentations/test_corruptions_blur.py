@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from skimage.filters import gaussian
 
-from embedshift.augmentations.corruptions.glass import mixed
+from embedshift.augmentations.corruptions.glass import shown_pixels
 from embedshift.augmentations.family import FAMILIES
 from support.corrupted import SEVERITIES, apart, photo, view_of
 
@@ -101,7 +101,7 @@ def test_mixed_pixels_are_exactly_those_of_the_published_loop(reach, count, seed
     rounds = [np.random.default_rng(seed).integers(-reach, reach, (span, span, 2)) for _ in range(count)]
     numbered = np.arange(side * side).reshape(side, side, 1).repeat(3, axis=2)
     expected = swapped_in_place(numbered, reach, rounds)
-    np.testing.assert_array_equal(mixed(side, reach, rounds).reshape(side, side), expected[..., 0])
+    np.testing.assert_array_equal(shown_pixels(side, reach, rounds).reshape(side, side), expected[..., 0])
 
 
 def copied(side, reach, rounds):

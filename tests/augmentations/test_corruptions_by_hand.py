@@ -31,9 +31,9 @@ def test_standard_to_pixels():
 
 
 def test_standard_stretch():
-    assert fits("(0.49775..., 56)", repr(standard.stretch(224, 2.0)))
+    assert fits("(0.49775..., 56)", repr(standard.enlargement(224, 2.0)))
 
 
 def test_standard_streak():
-    kernel, anchor = standard.streak(1, 2.0, 90.0)
+    kernel, anchor = standard.motion_kernel(1, 2.0, 90.0)
     assert (kernel.shape, anchor, bool(kernel[0, 0] > kernel[2, 0])) == ((3, 1), (0, 0), True)

@@ -85,7 +85,7 @@ def test_level_0_is_the_image_itself(name):
 def test_a_weak_change_is_hardly_any_and_each_level_is_a_change(name):
     image, family = photo("coffee", 224), FAMILIES[name]
     for seed in range(3):
-        weak = family.draw(image, family.parameter(1, of=5000), seed).astype(int)
+        weak = family.draw(image, family.parameter(1, count=5000), seed).astype(int)
         assert np.abs(weak - image).mean() < 0.7, "jpeg at quality 100 is 0.5"
         levels = [family.draw(image, parameter, seed) for parameter in family.levels]
         changes = [np.abs(level.astype(int) - image).mean() for level in levels]

@@ -218,7 +218,7 @@ def test_lists_are_the_registries(cli):
 
 
 def test_a_registered_encoder_without_a_title_is_listed(cli, monkeypatch):
-    monkeypatch.setitem(ENCODERS._things, "ours", lambda **settings: None)
+    monkeypatch.setitem(ENCODERS._entries, "ours", lambda **settings: None)
     assert "ours" in names(cli("list", "encoders"))
 
 

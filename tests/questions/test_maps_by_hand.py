@@ -9,20 +9,20 @@ from embedshift.statistics.maps import scaled_map
 
 
 def test_columns_stored():
-    assert columns.stored("tokens") == ("map_tokens", "map_tokens_original")
+    assert columns.map_columns("tokens") == ("map_tokens", "map_tokens_original")
 
 
 def test_columns_compared():
-    assert columns.compared("tokens", "correlation") == "map_tokens_correlation"
+    assert columns.comparison_column("tokens", "correlation") == "map_tokens_correlation"
 
 
 def test_columns_score():
-    assert columns.score("random", "deletion") == "map_random_deletion"
+    assert columns.score_column("random", "deletion") == "map_random_deletion"
 
 
 def test_figures_metric_of():
     assert (
-        figures.metric_of(pl.DataFrame({"metric": ["correlation", "aligned_correlation"], "n": [5, 0]}))
+        figures.shown_metric(pl.DataFrame({"metric": ["correlation", "aligned_correlation"], "n": [5, 0]}))
         == "correlation"
     )
 
@@ -61,7 +61,7 @@ def test_section_rows_of():
             "significant": [True, False],
         }
     )
-    assert (section_module.rows_of(table)[0]["verdict"], section_module.rows_of(table)[0]["deletion"]) == (
+    assert (section_module.trust_rows(table)[0]["verdict"], section_module.trust_rows(table)[0]["deletion"]) == (
         "deletion",
         ("0.61", "0.50 to 0.70"),
     )
@@ -79,7 +79,7 @@ def test_section_trusted():
         }
     )
     assert (
-        section_module.trusted(table)
+        section_module.most_reliable(table)
         == "Relevance has the lowest deletion (0.610) and the highest insertion (0.900): it is the most reliable map."
     )
 
@@ -94,6 +94,6 @@ def test_section_ends():
             "mean": [0.9, 0.3],
         }
     )
-    assert section_module.ends(table) == [
+    assert section_module.largest_and_smallest_changes(table) == [
         "Relevance changes most under noise (correlation 0.300) and least under blur (0.900)."
     ]

@@ -5,8 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import pearsonr
 
-from embedshift.questions.maps.columns import COMPARED, compared
-from embedshift.questions.maps.measure import STEPS, areas, blurred, compare, ranks, taken_away
+from embedshift.questions.maps.columns import COMPARISONS, comparison_column
+from embedshift.questions.maps.measure import STEPS, areas, blurred, compare, partial_images, ranks
 from embedshift.statistics.maps import LEAST_OVERLAP, correlation, scaled_map
 
 RNG = np.random.default_rng(0)
@@ -48,11 +48,11 @@ def test_a_map_that_moves_with_its_image_is_the_same_once_aligned():
     moved = [scaled_map(before, 32)[:, ::-1], np.full((32, 32), np.nan)]
     for name in ("attention", "relevance", "tokens"):
         found = compare(name, before, np.stack([mirrored, mirrored]), moved, 32)
-        assert {*found} == {compared(name, metric) for metric in COMPARED[name]}
-        known, unknown = found[compared(name, "aligned_correlation")]
+        assert {*found} == {comparison_column(name, metric) for metric in COMPARISONS[name]}
+        known, unknown = found[comparison_column(name, "aligned_correlation")]
         assert known == pytest.approx(1, abs=1e-9)
         assert np.isnan(unknown), "how it moves is not known"
-        plain = found[compared(name, "correlation")]
+        plain = found[comparison_column(name, "correlation")]
         assert plain[0] == plain[1] == pytest.approx(pearsonr(before.ravel(), mirrored.ravel()).statistic, abs=1e-6)
         assert plain[0] < 0.9
     assert found.keys() == {"map_tokens_correlation", "map_tokens_aligned_correlation"}, "fractions have no sign"
@@ -77,7 +77,7 @@ def test_ranks_are_those_of_sorting_and_ties_are_broken_by_the_order_given():
 def test_patches_are_taken_away_in_order_and_shown_in_order():
     original = RNG.integers(0, 256, (30, 30, 3), dtype=np.uint8)
     places = RNG.permutation(12).reshape(3, 4)
-    background, found = blurred(original), taken_away(original, places)
+    background, found = blurred(original), partial_images(original, places)
     assert found.shape == (2 * (STEPS - 1), 30, 30, 3)
     for step in range(1, STEPS):
         for y in range(30):

@@ -15,7 +15,7 @@ import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.figures import FigureInput, iter_figures
 from embedshift.figures.images import overlay
-from embedshift.questions.maps.section import ends, rows_of, trusted
+from embedshift.questions.maps.section import largest_and_smallest_changes, most_reliable, trust_rows
 from embedshift.store.redraw import redraw
 from support import models
 from support.overlap import overlaps
@@ -104,10 +104,10 @@ assert "torch" not in sys.modules
     assert page.count('alt="Which patches determine the embedding') == 1, "not among the paper's figures too"
     words = " ".join(html.unescape(re.sub("<[^>]+>", " ", section)).split())
     assert "They cover 8 images, drawn by the seed" in words
-    for row in rows_of(study.table("map_trust")):
+    for row in trust_rows(study.table("map_trust")):
         assert " ".join([row["map"], *row["deletion"], *row["insertion"], row["verdict"]]) in words
-    assert trusted(study.table("map_trust")) in words
-    sentences = ends(study.table("maps"))
+    assert most_reliable(study.table("map_trust")) in words
+    sentences = largest_and_smallest_changes(study.table("maps"))
     assert len(sentences) == 3
     assert all(sentence in words for sentence in sentences)
 
@@ -135,12 +135,12 @@ def table_of(**scores):
 def test_which_map_to_trust_is_said_only_as_far_as_it_is_significant():
     both, no = (True, True), (False, False)
     one = table_of(attention=((0.7, 0.8), both), relevance=((0.6, 0.9), both))
-    assert trusted(one).startswith("Relevance has the lowest deletion (0.600) and the highest insertion (0.900)")
+    assert most_reliable(one).startswith("Relevance has the lowest deletion (0.600) and the highest insertion (0.900)")
     two = table_of(attention=((0.5, 0.8), both), relevance=((0.6, 0.9), both))
     wanted = "Attention of the last layer has the lowest deletion (0.500), relevance has the highest insertion (0.900)"
-    assert trusted(two) == f"{wanted}: no map is best by both scores."
-    assert "Do not rely on them here" in trusted(table_of(attention=((0.5, 0.8), no), relevance=((0.6, 0.9), no)))
-    assert trusted(one.with_columns(n=7)) == ""
-    assert [row["verdict"] for row in rows_of(table_of(relevance=((0.6, 0.9), (True, False))))] == ["deletion"]
-    assert [row["verdict"] for row in rows_of(one.with_columns(gain=-0.1))] == ["neither", "neither"]
-    assert [row["verdict"] for row in rows_of(one.with_columns(n=7))] == ["–", "–"]
+    assert most_reliable(two) == f"{wanted}: no map is best by both scores."
+    assert "Do not rely on them here" in most_reliable(table_of(attention=((0.5, 0.8), no), relevance=((0.6, 0.9), no)))
+    assert most_reliable(one.with_columns(n=7)) == ""
+    assert [row["verdict"] for row in trust_rows(table_of(relevance=((0.6, 0.9), (True, False))))] == ["deletion"]
+    assert [row["verdict"] for row in trust_rows(one.with_columns(gain=-0.1))] == ["neither", "neither"]
+    assert [row["verdict"] for row in trust_rows(one.with_columns(n=7))] == ["–", "–"]

@@ -67,10 +67,10 @@ def leave_out(names, monkeypatch):
     """Takes questions away, with the metrics and figures that they brought."""
     for registry in (METRICS, FIGURES):
         kept = {each: registry[each] for each in registry if registry[each].question not in names}
-        monkeypatch.setattr(registry, "_things", kept)
+        monkeypatch.setattr(registry, "_entries", kept)
     tables = {table.name for name in names for table in tables_of([QUESTIONS[name]])}
-    monkeypatch.setattr(TABLES, "_things", {name: TABLES[name] for name in TABLES if name not in tables})
-    monkeypatch.setattr(QUESTIONS, "_things", {each: QUESTIONS[each] for each in QUESTIONS if each not in names})
+    monkeypatch.setattr(TABLES, "_entries", {name: TABLES[name] for name in TABLES if name not in tables})
+    monkeypatch.setattr(QUESTIONS, "_entries", {each: QUESTIONS[each] for each in QUESTIONS if each not in names})
     switch_names.cache_clear()
 
 

@@ -17,7 +17,7 @@ def made(tmp_path_factory):
     """18 families, 86 views."""
     with pytest.MonkeyPatch.context() as patch:
         for family in FAMILIES_MADE:
-            patch.setitem(FAMILIES._things, family.name, family)
+            patch.setitem(FAMILIES._entries, family.name, family)
         study = make_study(
             tmp_path_factory.mktemp("families") / "study", 10, graded(*FAMILIES_MADE), with_pictures=True
         )

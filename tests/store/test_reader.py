@@ -105,7 +105,7 @@ def test_a_table_that_cannot_be_read_is_named(study):
 def test_a_metric_that_is_not_installed_here_has_no_baseline(study, monkeypatch):
     known = {name: baseline.value for name, baseline in baselines(study.reader()).items()}
     assert known.pop("l2_distance") > 0
-    monkeypatch.delitem(METRICS._things, "l2_distance")
+    monkeypatch.delitem(METRICS._entries, "l2_distance")
     assert {name: baseline.value for name, baseline in baselines(study.reader()).items()} == known
 
 

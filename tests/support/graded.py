@@ -36,7 +36,7 @@ MADE = (DARKER, CLOSER, ONCE)
 
 def corruption(name: str) -> Family:
     """A corruption of that name, but for its views."""
-    return Family(name, "corruptions", Tones(darker), "severity", 0, (1, 2, 3, 4, 5), whole=True, published=True)
+    return Family(name, "corruptions", Tones(darker), "severity", 0, (1, 2, 3, 4, 5), integer=True, published=True)
 
 
 def graded(*families: Family) -> list[Augmentation]:
@@ -54,7 +54,7 @@ def register(monkeypatch: Any, *families: Family) -> None:
     """Makes families known, so that their views can be drawn again."""
     for family in families:
         if family.name not in FAMILIES:
-            monkeypatch.setitem(FAMILIES._things, family.name, family)
+            monkeypatch.setitem(FAMILIES._entries, family.name, family)
 
 
 def with_grades(

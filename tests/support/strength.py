@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_image
 
 from embedshift.augmentations.augmentation import Augmentation
 from embedshift.augmentations.changes import Graded
-from embedshift.augmentations.strength.coding import written
+from embedshift.augmentations.strength.coding import jpeg_bytes
 
 Array = Any
 # Levels from pixel to pixel of a ramp, and pixels until it ends: 17 * 15 = 255.
@@ -170,7 +170,7 @@ def _hue(augmentation: Augmentation, image: Array, seed: int, recorded: float) -
 
 def _jpeg(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
     """From the quantisation table of a file that decodes to the view."""
-    data = written(image, recorded).tobytes()
+    data = jpeg_bytes(image, recorded).tobytes()
     file: Any = Image.open(io.BytesIO(data))
     decoded = np.asarray(file.convert("RGB")).astype(int)
     assert np.abs(decoded - augmentation.draw(image, seed)).max() <= 4, "the view is what the file holds"

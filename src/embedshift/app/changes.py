@@ -26,7 +26,6 @@ class Change:
 
     @property
     def label(self) -> str:
-        """The entry in the list."""
         return f"{self.suite}: {self.name}"
 
     @property
@@ -41,12 +40,12 @@ class Change:
             return 0.0, 1.0, 1.0
         ends = (self.family.zero, *self.family.levels)
         low, high = min(ends), max(ends)
-        step = 1.0 if self.family.whole else _round_step((high - low) / STEPS)
+        step = 1.0 if self.family.integer else _round_step((high - low) / STEPS)
         # The least is a multiple of the step, so that the slider reaches the unchanged image from either end.
         return round(math.floor(low / step + 1e-9) * step or step, 10) if low else 0.0, float(high), step
 
     @property
-    def first(self) -> float:
+    def initial(self) -> float:
         """The parameter that is shown first: that of the middle level."""
         levels = self.kind.levels if isinstance(self.kind, Family) else (1.0,)
         return levels[len(levels) // 2]
@@ -71,21 +70,27 @@ class Change:
             return self.kind.draw(original, view_seed(seed, name, self.kind.seed_name, draw))
         if self.family is not None and not math.isfinite(parameter):
             raise EmbedshiftError(f"{self.label}: the strength is no number")
-        least, most, _ = self.range
-        exact = min(max(float(parameter), least), most) if self.family else self.kind.levels[0]
-        exact = float(round(exact)) if self.kind.whole else exact
+        low, high, _ = self.range
+        strength = min(max(float(parameter), low), high) if self.family else self.kind.levels[0]
+        strength = float(round(strength)) if self.kind.integer else strength
         seed_name = self.kind.drawn_as or self.kind.name
-        return self.kind.draw(original, exact, view_seed(seed, name, seed_name, draw))
+        return self.kind.draw(original, strength, view_seed(seed, name, seed_name, draw))
 
 
 def all_changes(study_suite: Suite | None = None) -> dict[str, Change]:
     """Every change by its label: the study's single augmentations first, then families suite by suite."""
     # A user's own names may differ by a line or a space alone, so that they stay as they are.
-    changes = [Change("study", single.name, single) for single in study_suite or () if single.grade is None]
+    changes = [
+        Change("study", augmentation.name, augmentation)
+        for augmentation in study_suite or ()
+        if augmentation.grade is None
+    ]
     without_frost = tuple(name for name in corruptions.STANDARD if name != corruptions.frost.NAME)  # needs textures
     changes += _families("strength", SUITES["strength"](Choice()))
     changes += _families("corruptions", SUITES["corruptions"](Choice(families=without_frost)))
-    changes += [Change("paper", single.name.replace("_", " "), single) for single in SUITES["paper"](Choice())]
+    changes += [
+        Change("paper", augmentation.name.replace("_", " "), augmentation) for augmentation in SUITES["paper"](Choice())
+    ]
     return {change.label: change for change in changes}
 
 

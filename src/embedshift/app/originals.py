@@ -17,8 +17,6 @@ MOST_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search for a view found."""
-
     rank: int
     images: int
     nearest: str
@@ -32,14 +30,14 @@ class Originals:
     def __init__(self, ids: list[str], vectors: Floats, pixels: list[str]) -> None:
         self.ids = ids
         self._index_of_pixels = {pixel: index for index, pixel in reversed(list(enumerate(pixels)))}
-        room = np.zeros((len(ids) + 1, vectors.shape[1]), np.float32)
-        room[:-1] = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
-        self._with_one_more = Gallery.of(room)
-        self._of_study = Gallery(room[:-1], self._with_one_more.lengths[:-1])
-        self._lock = threading.Lock()  # all tabs use the same room for one more
+        with_upload = np.zeros((len(ids) + 1, vectors.shape[1]), np.float32)
+        with_upload[:-1] = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
+        self._with_upload = Gallery.of(with_upload)
+        self._study = Gallery(with_upload[:-1], self._with_upload.lengths[:-1])
+        self._lock = threading.Lock()  # all tabs use the same last row
 
     @classmethod
-    def of_study(cls, reader: Reader) -> "Originals | str":
+    def from_study(cls, reader: Reader) -> "Originals | str":
         """The originals of a study; or why they cannot be searched, in words."""
         if not reader.info.has_vectors:
             return "the study has no stored embeddings: run it with `store` all"
@@ -53,20 +51,20 @@ class Originals:
 
     def search(self, original: Floats, view: Floats, pixels: str = "") -> SearchResult:
         """Where the original stands in a search for its view, among the study's originals and itself."""
-        index = self._index_of_pixels.get(pixels) if pixels else None
+        same_index = self._index_of_pixels.get(pixels) if pixels else None
         with self._lock:
-            gallery = self._of_study
-            if index is None:
-                gallery = self._with_one_more
+            gallery = self._study
+            if same_index is None:
+                gallery = self._with_upload
                 gallery.vectors[-1] = original
                 gallery.lengths[-1] = np.linalg.norm(np.asarray(original, np.float64))
-            own = len(gallery) - 1 if index is None else index
-            ranked = search(np.asarray(view)[None], [own], gallery, count=1)
+            own_index = len(gallery) - 1 if same_index is None else same_index
+            ranked = search(np.asarray(view)[None], [own_index], gallery, count=1)
         nearest = int(ranked.positions[0, 0]) if ranked.positions.size else -1
         return SearchResult(
             rank=int(ranked.rank[0]),
             images=len(gallery),
             nearest=self.ids[nearest] if nearest >= 0 else "",
             cosine=float(ranked.others[0, 0]) if ranked.others.size else float("nan"),
-            same_image="" if index is None else self.ids[index],
+            same_image="" if same_index is None else self.ids[same_index],
         )

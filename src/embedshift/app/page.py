@@ -16,8 +16,8 @@ from starlette.middleware import Middleware
 
 from embedshift.app import words
 from embedshift.app.changes import Change, all_changes, chosen
-from embedshift.app.look import Bench, Look, Original, look, open_original
-from embedshift.app.points import SHIFT, Choice, ImageViews, axes, axis_label, image_views, points
+from embedshift.app.measured import MeasuredView, Original, PageEncoder, measure_view, open_original
+from embedshift.app.points import SHIFT, ImageViews, PointChoice, axes, axis_label, image_views, points
 from embedshift.app.start import scale_in_words, scale_of
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL, rebuild_suite
@@ -46,28 +46,27 @@ Pictures = list[tuple[Pixels, str]]
 
 
 @dataclass(frozen=True)
-class Tab:
+class TabState:
     """What one browser tab has: its image, and the change that its slider is for."""
 
     original: Original | None = None
     label: str = FIRST_CHANGE
 
 
-def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
-    """The page."""
+def make_page(page_encoder: PageEncoder | str, reader: Reader | None) -> gr.Blocks:
     page: gr.Blocks
     with gr.Blocks(title="embedshift", analytics_enabled=False, delete_cache=CACHE) as page:
-        gr.HTML(_head(bench, reader))
+        gr.HTML(_heading(page_encoder, reader))
         with gr.Tabs():
             with gr.Tab("One image"):
-                if isinstance(bench, str):
-                    gr.HTML(words.message(f"No image of your own can be measured: {bench}", is_error=True))
+                if isinstance(page_encoder, str):
+                    gr.HTML(words.message(f"No image of your own can be measured: {page_encoder}", is_error=True))
                 else:
                     suite = None if reader is None else rebuild_suite(reader.info.identity["augmentations"])
-                    _OneImage(bench, all_changes(suite)).build()
+                    _ImageTab(page_encoder, all_changes(suite)).build()
             if reader is not None:
                 with gr.Tab("Study"):
-                    _StudyImages(reader).build(page)
+                    _StudyTab(reader).build(page)
     return page
 
 
@@ -82,21 +81,18 @@ def launch(page: gr.Blocks, host: str, port: int | None, guard: Any) -> None:
     )  # fmt: skip
 
 
-class _OneImage:
-    """The first tab of the page."""
-
-    def __init__(self, bench: Bench, changes: dict[str, Change]) -> None:
-        self.bench, self.changes = bench, changes
+class _ImageTab:
+    def __init__(self, page_encoder: PageEncoder, changes: dict[str, Change]) -> None:
+        self.page_encoder, self.changes = page_encoder, changes
 
     def build(self) -> None:
-        """Lays it out, and connects the fields to the answer."""
         first = self.changes[FIRST_CHANGE]
-        tab = gr.State(Tab())
+        tab = gr.State(TabState())
         with gr.Row():
             with gr.Column(scale=1, min_width=260):
                 upload = gr.File(label="Your image", height=130, elem_id="upload")
                 change = gr.Dropdown(list(self.changes), value=FIRST_CHANGE, label="Change", elem_id="change")
-                strength = gr.Slider(label="Strength", value=first.first, elem_id="strength", **_slider(first))
+                strength = gr.Slider(label="Strength", value=first.initial, elem_id="strength", **_slider(first))
                 draw = gr.Number(
                     label="Draw", value=0, precision=0, elem_id="draw",
                     info="Another number makes another random draw of the change.",
@@ -117,45 +113,44 @@ class _OneImage:
         # have, and fail where a field is empty.
         gr.on(steps, self.answer, fields, shown, preprocess=False, **EVENT)
 
-    def answer(self, file: Any, tab: Tab, label: Any, strength: Any, draw: Any) -> list[Any]:
+    def answer(self, file: Any, tab: TabState, label: Any, strength: Any, draw: Any) -> list[Any]:
         """What the fields ask for, as the page shows it. An uploaded file is read and deleted."""
         slider, subject = gr.skip(), ""
         try:
             if file:
                 name = file["orig_name"] or Path(file["path"]).name
                 subject = f"{name}: "
-                tab = replace(tab, original=open_original(_read_once(Path(file["path"])), name, self.bench))
+                tab = replace(
+                    tab, original=open_original(_read_and_delete(Path(file["path"])), name, self.page_encoder)
+                )
                 subject = ""
             change = chosen(self.changes, label)
             if label != tab.label:
-                tab, strength = replace(tab, label=label), change.first
+                tab, strength = replace(tab, label=label), change.initial
                 slider = gr.Slider(value=strength, **_slider(change))
             if tab.original is None:
                 return [None, tab, slider, *[gr.skip()] * 4]
             if strength is None or draw is None:
                 raise EmbedshiftError(f"give the {'draw' if draw is None else 'strength'} as a number")
-            view = look(tab.original, change, float(strength), self.bench, draw=max(int(draw), 0))
+            view = measure_view(tab.original, change, float(strength), self.page_encoder, draw=max(int(draw), 0))
         except Exception as error:  # of whatever the file holds, and whatever draws or encodes
             return [None, tab, slider, words.message(subject + cause(error), is_error=True), *[gr.skip()] * 3]
-        answer = words.answer(view, self.bench.not_searched, tab.original.attention is not None)
-        bars = words.scale_bars(view.relative_shift, self.bench.scale)
-        return [None, tab, slider, "", _beside(tab.original, view), answer, bars]
+        answer = words.answer(view, self.page_encoder.not_searched, tab.original.attention is not None)
+        bars = words.scale_bars(view.relative_shift, self.page_encoder.scale)
+        return [None, tab, slider, "", _comparison_pictures(tab.original, view), answer, bars]
 
 
-class _StudyImages:
-    """The second tab of the page."""
-
+class _StudyTab:
     def __init__(self, reader: Reader) -> None:
         self.reader, self.scale = reader, scale_of(reader)
 
     def build(self, page: gr.Blocks) -> None:
-        """Lays it out, and connects the fields to the points, and the table to the image."""
-        names, known = self.reader.augmentations, axes(self.reader)
-        x = next((name for name in known if name not in (SHIFT, COSINE)), known[-1])
+        names, axis_names = self.reader.augmentations, axes(self.reader)
+        x = next((name for name in axis_names if name not in (SHIFT, COSINE)), axis_names[-1])
         with gr.Row():
             augmentation = gr.Dropdown(names, value=names[0], label="Augmentation", elem_id="augmentation")
-            across = gr.Dropdown(known, value=x, label="Horizontal axis", elem_id="across")
-            up = gr.Dropdown(known, value=SHIFT, label="Vertical axis", elem_id="up")
+            across = gr.Dropdown(axis_names, value=x, label="Horizontal axis", elem_id="across")
+            up = gr.Dropdown(axis_names, value=SHIFT, label="Vertical axis", elem_id="up")
             name_part = gr.Textbox(label="Name contains", max_length=300, elem_id="name-part")
             least = gr.Number(label="Relative shift at least", value=0, elem_id="least")
         plot = gr.ScatterPlot(x="x", y="y", tooltip="all", height=380, elem_id="points")
@@ -179,7 +174,7 @@ class _StudyImages:
         self, augmentation: str, across: str, up: str, name_part: str, least: float | None, event: gr.EventData
     ) -> tuple[Any, Any, Any]:
         """The points, and the list of their images; of a range that was marked in the plot, the list alone."""
-        choice = Choice(augmentation, across, up, name_part, least or 0.0)
+        choice = PointChoice(augmentation, across, up, name_part, least or 0.0)
         shown, how_many = points(self.reader, choice, self.scale)
         marked = event._data.get("index") if isinstance(event._data, dict) else None  # of the plot's `select` alone
         if marked:
@@ -209,20 +204,24 @@ class _StudyImages:
         values = shown.image.metrics.get(augmentation, {})
         rows = [(axis_label(metric), fixed(value, metric_decimals(metric, value))) for metric, value in values.items()]
         table = pl.DataFrame(rows, schema={"metric": pl.String, augmentation: pl.String}, orient="row")
-        return Markup("").join(lines), gr.Gallery(_views(shown), visible=True), gr.Dataframe(table, visible=True)
+        return (
+            Markup("").join(lines),
+            gr.Gallery(_view_pictures(shown), visible=True),
+            gr.Dataframe(table, visible=True),
+        )
 
 
-def _head(bench: Bench | str, reader: Reader | None) -> str:
+def _heading(page_encoder: PageEncoder | str, reader: Reader | None) -> str:
     """What stands above the tabs: the encoder, and where the scale comes from."""
     if reader is None:
-        assert isinstance(bench, Bench)
-        of, scale = f"Encoder: {bench.title}. No study.", bench.scale
+        assert isinstance(page_encoder, PageEncoder)
+        subject, scale = f"Encoder: {page_encoder.title}. No study.", page_encoder.scale
     else:
         info, scale = reader.info, scale_of(reader)
         title = info.encoder.title or info.encoder.name
-        of = f"Encoder: {title}. Study: {reader.folder.name}, {count(info.counts.measured, 'image')}."
+        subject = f"Encoder: {title}. Study: {reader.folder.name}, {count(info.counts.measured, 'image')}."
     heading = Markup("<h1>How far does the embedding move?</h1><p>{} {}</p>")
-    return heading.format(of, scale_in_words(scale))
+    return heading.format(subject, scale_in_words(scale))
 
 
 def _slider(change: Change) -> dict[str, Any]:
@@ -231,7 +230,7 @@ def _slider(change: Change) -> dict[str, Any]:
     return {"minimum": low, "maximum": high, "step": step, "info": change.hint, "visible": change.family is not None}
 
 
-def _beside(original: Original, view: Look) -> Pictures:
+def _comparison_pictures(original: Original, view: MeasuredView) -> Pictures:
     """Original and view beside each other, and their attention maps below."""
     width, height = original.size
     first = [(original.view, f"original: {original.name}, {width} x {height}"), (view.view, f"view: {view.change}")]
@@ -239,7 +238,7 @@ def _beside(original: Original, view: Look) -> Pictures:
     return first + [_attention(image, values, name) for image, values, name in maps if values is not None]
 
 
-def _views(shown: ImageViews) -> Pictures:
+def _view_pictures(shown: ImageViews) -> Pictures:
     """The original and the views of a study's image with their numbers, each before its attention map."""
     assert shown.image is not None
     pictures: Pictures = []
@@ -259,7 +258,7 @@ def _attention(view: Pixels, values: Floats, name: str) -> tuple[Pixels, str]:
     return overlay(view, values), f"attention, {name}"
 
 
-def _read_once(path: Path) -> bytes:
+def _read_and_delete(path: Path) -> bytes:
     """The bytes of an uploaded file, which is deleted."""
     try:
         return read_file(str(path), IMAGE_BYTES)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from embedshift.app.look import Scale
+from embedshift.app.measured import Scale
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
@@ -22,9 +22,7 @@ SHIFT = "relative shift"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which images are points, and where."""
-
+class PointChoice:
     augmentation: str
     x: str
     y: str
@@ -34,8 +32,6 @@ class Choice:
 
 @dataclass(frozen=True)
 class ImageViews:
-    """One image of a study and its views."""
-
     image: RedrawnImage | None
     missing: Mapping[str, str]
     shifts: Mapping[str, float]
@@ -47,20 +43,19 @@ def axes(reader: Reader) -> list[str]:
 
 
 def axis_label(name: str) -> str:
-    """What a reader calls an axis."""
     if name == SHIFT:
         return f"{SHIFT} (0 = no change)"
     return f"{METRICS[name].label} ({METRICS[name].no_change:g} = no change)"
 
 
-def points(reader: Reader, choice: Choice, scale: Scale) -> tuple[pl.DataFrame, str]:
+def points(reader: Reader, choice: PointChoice, scale: Scale) -> tuple[pl.DataFrame, str]:
     """Images as points by their views of draw 0: `name, x, y`, sorted by x; and how many there are, in words."""
-    for kind, name, known in (
+    for kind, name, allowed in (
         ("augmentation", choice.augmentation, reader.augmentations),
         ("metric", choice.x, axes(reader)),
         ("metric", choice.y, axes(reader)),
     ):
-        if name not in known:
+        if name not in allowed:
             raise UsageError(f"{kind} {name!r}: the study does not have it")
     images = sum(record.images for record in reader.records)
     rows = reader.rows().filter((pl.col("view") == choice.augmentation) & (pl.col("draw") == 0))
@@ -82,7 +77,6 @@ def points(reader: Reader, choice: Choice, scale: Scale) -> tuple[pl.DataFrame, 
 
 
 def image_views(reader: Reader, image_id: str, augmentation: str, scale: Scale) -> ImageViews:
-    """An image of a study and its views, drawn again."""
     names = shown_views(reader, augmentation)
     rows = reader.rows().filter((pl.col("image_id") == image_id) & (pl.col("draw") == 0) & (pl.col("view") != ORIGINAL))
     cosines = rows.select("view", COSINE).collect()
@@ -102,10 +96,10 @@ def shown_views(reader: Reader, augmentation: str) -> list[str]:
     names = reader.augmentations
     if len(names) <= MOST_VIEWS:
         return names
-    described = reader.info.identity["augmentations"]
-    family = described[augmentation].get("grade", {}).get("family")
-    same = [name for name in names if family and described[name].get("grade", {}).get("family") == family]
-    return same[:MOST_VIEWS] or [augmentation]
+    descriptions = reader.info.identity["augmentations"]
+    family = descriptions[augmentation].get("grade", {}).get("family")
+    family_views = [name for name in names if family and descriptions[name].get("grade", {}).get("family") == family]
+    return family_views[:MOST_VIEWS] or [augmentation]
 
 
 def _relative_shifts(rows: pl.DataFrame, scale: Scale) -> pl.Series:

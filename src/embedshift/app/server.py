@@ -32,7 +32,6 @@ class Guard:
         self.app = app
 
     async def __call__(self, scope: Message, receive: Any, send: Send) -> None:
-        """One request."""
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
         headers = dict(scope["headers"])
@@ -48,8 +47,8 @@ class Guard:
 
         async def with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
-                more = (b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")
-                message["headers"] = [*message.get("headers", ()), *more]
+                policy_headers = (b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")
+                message["headers"] = [*message.get("headers", ()), *policy_headers]
             await send(message)
 
         return await self.app(scope, receive, with_policy)
@@ -92,12 +91,11 @@ def _environment(**variables: str) -> Iterator[None]:
 
 
 def load_page(reader: Reader | None, photos: Callable[[Path], Path], model: str | None, device: str) -> Any:
-    """Loads the encoder and makes the page."""
     from embedshift.app.page import make_page
-    from embedshift.app.start import by_photos, try_study
+    from embedshift.app.start import encoder_from_photos, try_encoder_from_study
 
     if reader is not None:
-        return make_page(try_study(reader, model, device), reader)
+        return make_page(try_encoder_from_study(reader, model, device), reader)
     with tempfile.TemporaryDirectory() as folder:
         files = sorted(photos(Path(folder) / "photos").iterdir())
-        return make_page(by_photos(files, model or BUNDLED, device), None)
+        return make_page(encoder_from_photos(files, model or BUNDLED, device), None)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from embedshift.app.look import Bench, Scale
+from embedshift.app.measured import PageEncoder, Scale
 from embedshift.app.originals import Originals
 from embedshift.config import Precision, Resize
 from embedshift.encoders import TITLES
@@ -23,19 +23,21 @@ from embedshift.store.reader import Reader
 log = logging.getLogger(__name__)
 
 
-def by_photos(files: Sequence[Path], model: str, device: str = "auto") -> Bench:
+def encoder_from_photos(files: Sequence[Path], model: str, device: str = "auto") -> PageEncoder:
     """An encoder, with the scale that all pairs of some photographs give."""
     spec = EncoderSpec(model=model, device=device)
     encoder = spec.load()
-    bench = Bench(encoder, TITLES.get(model, model), spec, Scale(None, ""))
-    vectors = [bench.encode(bench.resized(images.decode(file.read_bytes()))[None]).embedding[0] for file in files]
-    joined = {"vectors": {"vectors": vectors}, "units": {}}
-    baseline = cosine_baseline(joined.__getitem__, len(files))  # type: ignore[arg-type]
+    page_encoder = PageEncoder(encoder, TITLES.get(model, model), spec, Scale(None, ""))
+    vectors = [
+        page_encoder.encode(page_encoder.resized(images.decode(file.read_bytes()))[None]).embedding[0] for file in files
+    ]
+    sums = {"vectors": {"vectors": vectors}, "units": {}}
+    baseline = cosine_baseline(sums.__getitem__, len(files))  # type: ignore[arg-type]
     words = f"the {len(files)} photographs of `embedshift demo`: a rough scale, since they are few"
-    return Bench(encoder, bench.title, spec, Scale(baseline, words))
+    return PageEncoder(encoder, page_encoder.title, spec, Scale(baseline, words))
 
 
-def by_study(reader: Reader, model: str | None = None, device: str = "auto") -> Bench:
+def encoder_from_study(reader: Reader, model: str | None = None, device: str = "auto") -> PageEncoder:
     """The encoder of a study, with the scale and the search that the study gives."""
     info = reader.info
     name, record = model or str(info.config.get("model")), info.encoder
@@ -47,8 +49,8 @@ def by_study(reader: Reader, model: str | None = None, device: str = "auto") -> 
     encoder = spec.load()
     if encoder.weights_hash != record.weights_hash or EncoderInfo.of(encoder).embedding_name != record.embedding:
         raise UsageError(f"{name}: not the encoder that {reader.folder} was measured with; name it by `model`")
-    originals, resize = Originals.of_study(reader), info.identity["resize"]
-    return Bench(
+    originals, resize = Originals.from_study(reader), info.identity["resize"]
+    return PageEncoder(
         encoder=encoder,
         title=record.title or name,
         spec=spec,
@@ -64,10 +66,10 @@ def scale_of(reader: Reader) -> Scale:
     """The scale of a study: its baseline of the cosine, and how far the nearest other image lies on average."""
     baseline, measured = baselines(reader).get(COSINE), reader.info.counts.measured
     scale = Scale(baseline, f"the {measured:,} images of the study")
-    near = nearest_cosine(reader.table("geometry"))
-    if baseline is None or near is None:
+    nearest = nearest_cosine(reader.table("geometry"))
+    if baseline is None or nearest is None:
         return scale
-    return Scale(baseline, scale.source, scale.relative_shift(near), nearest_of(measured))
+    return Scale(baseline, scale.source, scale.relative_shift(nearest), nearest_of(measured))
 
 
 def scale_in_words(scale: Scale) -> str:
@@ -78,10 +80,10 @@ def scale_in_words(scale: Scale) -> str:
     return f"A relative shift of 1 is two different images: cosine {value}, the mean over all pairs of {scale.source}."
 
 
-def try_study(reader: Reader, model: str | None, device: str) -> Bench | str:
-    """As `by_study`; where its encoder cannot be had, the reason: the points can be looked at without it."""
+def try_encoder_from_study(reader: Reader, model: str | None, device: str) -> PageEncoder | str:
+    """As `encoder_from_study`; where its encoder cannot be had, the reason: the points can be looked at without it."""
     try:
-        return by_study(reader, model, device)
+        return encoder_from_study(reader, model, device)
     except EmbedshiftError as error:
         if model is not None:  # asked for by name
             raise

@@ -4,7 +4,7 @@ import math
 
 from markupsafe import Markup
 
-from embedshift.app.look import Look, Scale
+from embedshift.app.measured import MeasuredView, Scale
 from embedshift.app.originals import SearchResult
 from embedshift.report.numbers import fixed, in_percent, shorten
 
@@ -15,14 +15,13 @@ def message(text: str, *, is_error: bool = False) -> Markup:
     return Markup('<p class="{}" role="{}">{}</p>').format(kind, role, shorten(text, 600))
 
 
-def answer(shown: Look, not_searched: str, has_attention: bool) -> Markup:
-    """How far the embedding has moved, and what a search finds."""
+def answer(view: MeasuredView, not_searched: str, has_attention: bool) -> Markup:
     lines = [
-        Markup("{}").format(shift_in_words(shown.relative_shift)),
-        Markup("Cosine of the two embeddings: <b>{}</b> (1 = unchanged).").format(fixed(shown.cosine, 4)),
+        Markup("{}").format(shift_in_words(view.relative_shift)),
+        Markup("Cosine of the two embeddings: <b>{}</b> (1 = unchanged).").format(fixed(view.cosine, 4)),
     ]
-    if shown.search is not None:
-        lines.append(search_in_words(shown.search))
+    if view.search is not None:
+        lines.append(search_in_words(view.search))
     elif not_searched:
         lines.append(Markup("No search: {}.").format(not_searched))
     if not has_attention:
@@ -33,7 +32,6 @@ def answer(shown: Look, not_searched: str, has_attention: bool) -> Markup:
 
 
 def shift_in_words(relative_shift: float) -> str:
-    """A relative shift as a sentence."""
     if math.isnan(relative_shift):
         return "Other images give no scale."
     if abs(relative_shift) < 1e-6:
@@ -44,7 +42,6 @@ def shift_in_words(relative_shift: float) -> str:
 
 
 def search_in_words(result: SearchResult) -> Markup:
-    """What a search for the view finds."""
     if not result.rank:
         return Markup("A search cannot find an embedding of length 0.")
     images = f"the study's originals and this image ({result.images:,} images)"

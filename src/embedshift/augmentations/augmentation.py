@@ -50,7 +50,7 @@ class Augmentation:
         seeded_by: The name from which the seeds of its views derive; "" = its own name.
         version: For a callable of a built-in suite, which its name and this number identify. None = the user's own
             callable, which its code identifies.
-        more: Further data that decides its views, as JSON.
+        extra: Further data that decides its views, as JSON.
 
     Raises:
         UsageError: The name is not allowed, or the transform is not callable.
@@ -66,7 +66,7 @@ class Augmentation:
     grade: Grade | None = None
     seeded_by: str = ""
     version: int | None = None
-    more: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or self.name in (ORIGINAL, "augmentation"):
@@ -89,16 +89,16 @@ class Augmentation:
         Raises:
             UsageError: The transform has no description.
         """
-        more: Json = {"grade": dataclasses.asdict(self.grade)} if self.grade else {}
-        more |= ({"seeded_by": self.seeded_by} if self.seeded_by else {}) | dict(self.more)
+        extra: Json = {"grade": dataclasses.asdict(self.grade)} if self.grade else {}
+        extra |= ({"seeded_by": self.seeded_by} if self.seeded_by else {}) | dict(self.extra)
         if isinstance(self.transform, Traceable) and (described := self.transform.describe()) is not None:
-            return described | more
+            return described | extra
         if not transforms.is_transform(self.transform):
             if self.version is not None:
-                return {"built_in": self.name, "version": self.version, **more}
-            return {"callable": fingerprint(self.transform), **more}
+                return {"built_in": self.name, "version": self.version, **extra}
+            return {"callable": fingerprint(self.transform), **extra}
         try:
-            return {"albumentations": transforms.to_dict(self.transform), **more}
+            return {"albumentations": transforms.to_dict(self.transform), **extra}
         except Exception as error:
             raise UsageError(
                 f"augmentation {self.name!r}: give a callable (image, rng) -> image instead ({reason(error)})"
@@ -126,8 +126,8 @@ class Augmentation:
         except Exception as error:
             raise EmbedshiftError(f"augmentation {self.name!r} failed: {reason(error)}") from error
         if not isinstance(view, np.ndarray) or view.shape != image.shape or view.dtype != np.uint8:
-            found = f"{view.dtype} {view.shape}" if isinstance(view, np.ndarray) else type(view).__name__
-            raise UsageError(f"augmentation {self.name!r} returned {found}; it must be uint8 {image.shape}")
+            returned = f"{view.dtype} {view.shape}" if isinstance(view, np.ndarray) else type(view).__name__
+            raise UsageError(f"augmentation {self.name!r} returned {returned}; it must be uint8 {image.shape}")
         return cast(Pixels, view)
 
     def warp(self, image: Pixels, values: Values, seed: int) -> Values:
@@ -195,10 +195,10 @@ class Augmentation:
             return None
         if self._coverer is None:
             return Geometry()
-        places = np.moveaxis(grid(len(image)), 2, 0).astype(np.float64)
-        moved = np.nan_to_num([self.warp(image, place, seed) for place in places], nan=np.inf)
-        left = transforms.move(self._coverer, image, np.ones(image.shape[:2]), seed)
-        return Geometry(np.moveaxis(moved.astype(np.float32), 0, 2), np.isnan(left))
+        positions = np.moveaxis(grid(len(image)), 2, 0).astype(np.float64)
+        moved = np.nan_to_num([self.warp(image, axis, seed) for axis in positions], nan=np.inf)
+        uncovered = transforms.move(self._coverer, image, np.ones(image.shape[:2]), seed)
+        return Geometry(np.moveaxis(moved.astype(np.float32), 0, 2), np.isnan(uncovered))
 
     @functools.cached_property
     def _mover(self) -> Transform:

@@ -17,23 +17,21 @@ class Chain(Traceable):
     steps: tuple[Augmentation, ...]
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        """Draws the view."""
         for step, seed in zip(self.steps, self._seeds(rng), strict=True):
             image = step.draw(image, seed)
         return image
 
     def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
         """Returns the geometry of the view that an equal `rng` draws; None if that of one step is unknown."""
-        found = Geometry()
+        geometry = Geometry()
         for step, seed in zip(self.steps, self._seeds(rng), strict=True):
             after = step.geometry(image, seed)
             if after is None:
                 return None
-            found, image = found.then(after), step.draw(image, seed)
-        return found
+            geometry, image = geometry.then(after), step.draw(image, seed)
+        return geometry
 
     def describe(self) -> Json:
-        """Returns the steps as JSON."""
         return {"steps": [{"name": step.name, **step.describe()} for step in self.steps]}
 
     def _seeds(self, rng: np.random.Generator) -> list[int]:

@@ -31,20 +31,20 @@ class Geometry:
 
     def covered(self, side: int) -> float:
         """Returns the fraction of the view's pixels that do not show the original."""
-        lost = np.zeros((side, side), bool) if self.hidden is None else self.hidden
-        return float((lost if self.source is None else lost | ~inside(self.source)).mean())
+        hidden = np.zeros((side, side), bool) if self.hidden is None else self.hidden
+        return float((hidden if self.source is None else hidden | ~inside(self.source)).mean())
 
     def then(self, after: "Geometry") -> "Geometry":
         """Combines this geometry with that of a change applied to the view."""
         if after.source is None:
-            return Geometry(self.source, _either(self.hidden, after.hidden))
+            return Geometry(self.source, _union(self.hidden, after.hidden))
         source, hidden = after.source, None
         if self.source is not None:
             moved = [after.move(self.source[..., axis].astype(np.float64)) for axis in (0, 1)]
             source = np.nan_to_num(np.stack(moved, axis=2), nan=np.inf, posinf=np.inf).astype(np.float32)
         if self.hidden is not None:
             hidden = after.move(self.hidden.astype(np.float64)) > 0.5  # its source marks what lies outside
-        return Geometry(source, _either(hidden, after.hidden))
+        return Geometry(source, _union(hidden, after.hidden))
 
     def move(self, values: Values) -> Values:
         """Moves values of the original's pixels, `[S, S]`, with the pixels; NaN where the view hides the original."""
@@ -54,8 +54,8 @@ class Geometry:
         return np.where(inside(self.source), moved, np.nan)
 
 
-def _either(one: Mask | None, other: Mask | None) -> Mask | None:
-    return other if one is None else one if other is None else one | other
+def _union(first: Mask | None, second: Mask | None) -> Mask | None:
+    return second if first is None else first if second is None else first | second
 
 
 def grid(side: int) -> Floats:
@@ -95,7 +95,6 @@ class Tones(Change):
     draw: Callable[[Pixels, float, np.random.Generator], Pixels]
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        """Draws the view."""
         return self.draw(image, parameter, rng)
 
 
@@ -107,12 +106,10 @@ class Warp(Change):
     border: int = cv2.BORDER_REFLECT_101
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        """Draws the view."""
         source = self.source(len(image), parameter, rng)
         return np.asarray(sampled(image, source, self.border), np.uint8)
 
     def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
-        """Returns the places that the view shows."""
         return Geometry(self.source(side, parameter, rng))
 
 
@@ -124,12 +121,10 @@ class Cover(Change):
     fill: Callable[[Pixels, np.random.Generator], Pixels]
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        """Draws the view."""
         hidden = self.mask(len(image), parameter, rng)
         return np.where(hidden[..., None], self.fill(image, rng), image)
 
     def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
-        """Returns the covered pixels."""
         return Geometry(hidden=self.mask(side, parameter, rng))
 
 
@@ -153,7 +148,6 @@ class Graded(Traceable):
     parameter: float
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        """Draws the view."""
         return self.change(image, self.parameter, rng)
 
     def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:

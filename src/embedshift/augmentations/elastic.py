@@ -39,8 +39,8 @@ class Elastic(Warp):
         """Returns the places that the view shows; infinite where black is mixed in, as in albumentations transforms."""
         source = self.source(side, parameter, rng)
         least, most = INSIDE - 1, side - INSIDE
-        whole = ((source >= least) & (source <= most)).all(axis=2, keepdims=True)
-        return Geometry(np.where(whole, source, np.float32(np.inf)))
+        is_inside = ((source >= least) & (source <= most)).all(axis=2, keepdims=True)
+        return Geometry(np.where(is_inside, source, np.float32(np.inf)))
 
 
 def _blurred(fields: Values, factor: float) -> Values:

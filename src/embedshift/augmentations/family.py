@@ -27,11 +27,11 @@ class Family:
         unit: The parameter's unit as axes show it: "quality", "degrees".
         zero: The parameter of level 0, the unchanged image.
         levels: The parameters of levels 1, 2, …; a family with a single level has no strength.
-        whole: Whether parameters are integers.
+        integer: Whether parameters are integers.
         published: Whether only these levels exist, because a standard defines them.
         drawn_as: The family whose seeds it uses; "" = its own.
         version: Increased whenever its views change.
-        more: Further data that decides its views, as JSON.
+        extra: Further data that decides its views, as JSON.
 
     Example:
         >>> FAMILIES["jpeg"].unit, FAMILIES["jpeg"].at(1, 50.0).name
@@ -44,27 +44,27 @@ class Family:
     unit: str
     zero: float
     levels: tuple[float, ...]
-    whole: bool = False
+    integer: bool = False
     published: bool = False
     drawn_as: str = ""
     version: int = 1
-    more: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
-    def parameter(self, level: int, of: int) -> float:
+    def parameter(self, level: int, count: int) -> float:
         """Returns the parameter of a level, interpolated linearly between the family's own levels.
 
         Args:
-            level: The level, from 0 to `of`.
-            of: The number of levels.
+            level: The level, from 0 to `count`.
+            count: The number of levels.
 
         Example:
             >>> family = Family("turn", "strength", Change(), "degrees", 0.0, (5.0, 10.0, 20.0, 45.0, 90.0))
-            >>> [family.parameter(level, of=5) for level in range(6)], family.parameter(1, of=10)
+            >>> [family.parameter(level, count=5) for level in range(6)], family.parameter(1, count=10)
             ([0.0, 5.0, 10.0, 20.0, 45.0, 90.0], 2.5)
         """
-        known = (self.zero, *self.levels)
-        found = float(np.interp(level * len(self.levels) / of, np.arange(len(known)), known))
-        return float(round(found)) if self.whole else round(found, 10)
+        parameters = (self.zero, *self.levels)
+        value = float(np.interp(level * len(self.levels) / count, np.arange(len(parameters)), parameters))
+        return float(round(value)) if self.integer else round(value, 10)
 
     def augmentations(self, levels: int | None = None) -> list[Augmentation]:
         """Returns its augmentations, the weakest first.
@@ -75,10 +75,10 @@ class Family:
         Raises:
             UsageError: A standard defines the levels, and another number is requested.
         """
-        own = len(self.levels)
-        if self.published and levels not in (None, own):
-            raise UsageError(f"levels: {self.name} has {own} published levels; leave `levels` out")
-        count = own if levels is None or own == 1 else levels
+        default = len(self.levels)
+        if self.published and levels not in (None, default):
+            raise UsageError(f"levels: {self.name} has {default} published levels; leave `levels` out")
+        count = default if levels is None or default == 1 else levels
         return [self.at(level, self.parameter(level, count)) for level in range(1, count + 1)]
 
     def at(self, level: int, parameter: float) -> Augmentation:
@@ -91,7 +91,7 @@ class Family:
         grade = Grade(self.name, level, parameter, self.unit, self.zero)
         change = Graded(self.change, parameter)
         seeded_by = self.drawn_as or self.name
-        return Augmentation(f"{self.name}@{level}", change, grade, seeded_by, self.version, self.more)
+        return Augmentation(f"{self.name}@{level}", change, grade, seeded_by, self.version, self.extra)
 
     def draw(self, image: Pixels, parameter: float, seed: int) -> Pixels:
         """Draws a view at any strength.
@@ -115,13 +115,17 @@ def add(family: Family) -> None:
     FAMILIES.add(family.name, family)
 
 
-def of_suite(suite: str, choice: Choice, standard: Sequence[str], others: Sequence[Family] = ()) -> list[Augmentation]:
+def family_augmentations(
+    suite: str, choice: Choice, standard: Sequence[str], others: Sequence[Family] = ()
+) -> list[Augmentation]:
     """Returns the augmentations of a suite's families, each family from the weakest to the strongest level."""
-    known = {name: FAMILIES[name] for name in FAMILIES if FAMILIES[name].suite == suite}
-    known |= {family.name: family for family in others}
+    families = {name: FAMILIES[name] for name in FAMILIES if FAMILIES[name].suite == suite}
+    families |= {family.name: family for family in others}
     for name in choice.families:
-        if name not in known:
-            raise UsageError(f"families: {unknown_name(f'family of {suite}', name, known)}")
+        if name not in families:
+            raise UsageError(f"families: {unknown_name(f'family of {suite}', name, families)}")
     return [
-        each for name in dict.fromkeys(choice.families or standard) for each in known[name].augmentations(choice.levels)
+        augmentation
+        for name in dict.fromkeys(choice.families or standard)
+        for augmentation in families[name].augmentations(choice.levels)
     ]

@@ -25,10 +25,10 @@ PAPER: dict[str, tuple[str, Json]] = {
 
 def paper(choice: Choice) -> list[Augmentation]:
     """Returns the paper's nine augmentations; each is always applied."""
-    return [_elastic() if name == "elastic" else _made(name) for name in PAPER]
+    return [_elastic() if name == "elastic" else _augmentation(name) for name in PAPER]
 
 
-def _made(name: str) -> Augmentation:
+def _augmentation(name: str) -> Augmentation:
     kind, settings = PAPER[name]
     return Augmentation(name, transforms.make(kind, **settings))
 
@@ -37,7 +37,7 @@ def _elastic() -> Augmentation:
     """Draws what albumentations draws, in a quarter of its time; a few pixels in a million differ by one level."""
     alpha = PAPER["elastic"][1]["alpha"]
     change = Graded(Elastic(elastic), alpha)
-    return Augmentation("elastic", change, version=4, more={"alpha": alpha, "sigma": SIGMA})
+    return Augmentation("elastic", change, version=4, extra={"alpha": alpha, "sigma": SIGMA})
 
 
 SUITES.add("paper", paper)

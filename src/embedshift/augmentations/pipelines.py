@@ -26,13 +26,13 @@ def read_pipelines(file: Path, registered: Registered) -> list[Augmentation]:
     if not isinstance(content, dict) or not content:
         raise UsageError(f"{file}: give at least one pipeline, such as 'name: [step, step]'")
     try:
-        return [_pipeline(name, given, registered) for name, given in content.items()]
+        return [_pipeline(name, value, registered) for name, value in content.items()]
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 
 
-def _pipeline(name: Any, given: Any, registered: Registered) -> Augmentation:
-    entries = given if isinstance(given, list) else [given]
+def _pipeline(name: Any, value: Any, registered: Registered) -> Augmentation:
+    entries = value if isinstance(value, list) else [value]
     if entries in ([], [None]):
         raise UsageError(f"{name}: give at least one step")
     steps: list[Augmentation] = []
@@ -41,28 +41,29 @@ def _pipeline(name: Any, given: Any, registered: Registered) -> Augmentation:
             steps.append(_step(entry, registered))
         except UsageError as error:
             raise UsageError(f"{name}, step {number}: {error}") from error
-    if all(transforms.is_transform(each.transform) and each.transform.p < 1 for each in steps):
+    if all(transforms.is_transform(step.transform) and step.transform.p < 1 for step in steps):
         log.warning("augmentation %r leaves some images unchanged: every step has a p below 1", name)
     only = steps[0].transform
     return Augmentation(name, only if len(steps) == 1 and transforms.is_transform(only) else Chain(tuple(steps)))
 
 
 def _step(entry: Any, registered: Registered) -> Augmentation:
-    name, parameters = _parted(entry)
+    name, parameters = _name_and_parameters(entry)
     if name in catalogue():
         return Augmentation(name, build(name, parameters))
-    found = registered.get(name, ())
-    if not found:
-        raise UsageError(_unknown(name, registered))
-    if len(found) > 1:
-        raise UsageError(f"{name!r} is the name of {len(found)} registered augmentations; write it as a transform")
+    augmentations = registered.get(name, ())
+    if not augmentations:
+        raise UsageError(_unknown_step(name, registered))
+    if len(augmentations) > 1:
+        raise UsageError(
+            f"{name!r} is the name of {len(augmentations)} registered augmentations; write it as a transform"
+        )
     if parameters:
         raise UsageError(f"{name!r} takes no parameters: it is a registered augmentation")
-    return found[0]
+    return augmentations[0]
 
 
-def _parted(entry: Any) -> tuple[str, dict[str, Any]]:
-    """Returns a step's name and its parameters."""
+def _name_and_parameters(entry: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(entry, str):
         return entry, {}
     if isinstance(entry, dict) and len(entry) == 1:
@@ -72,11 +73,13 @@ def _parted(entry: Any) -> tuple[str, dict[str, Any]]:
     raise UsageError("a step is a name, or '- name: {parameter: value}' with all parameters in the braces")
 
 
-def _unknown(name: str, registered: Registered) -> str:
+def _unknown_step(name: str, registered: Registered) -> str:
     if hasattr(transforms.albumentations(), name):
         return f"{name} cannot be used: it does not transform single images"
     kinds = {"transform of albumentations": catalogue(), "registered augmentation": registered}
     nearest = [
-        f"{known!r} ({kind})" for kind, names in kinds.items() for known in difflib.get_close_matches(name, names, n=1)
+        f"{candidate!r} ({kind})"
+        for kind, names in kinds.items()
+        for candidate in difflib.get_close_matches(name, names, n=1)
     ]
     return f"unknown step {name[:60]!r}" + (f"; did you mean {' or '.join(nearest)}?" if nearest else "")

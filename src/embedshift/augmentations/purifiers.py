@@ -48,23 +48,21 @@ def bits(picture: Pixels, count: float) -> Pixels:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of purifier."""
-
     change: Callable[[Pixels, float], Pixels]
     numbers: str
     accepts: Callable[[float], bool]
 
 
-def _whole(*numbers: int) -> Callable[[float], bool]:
+def _one_of(*numbers: int) -> Callable[[float], bool]:
     return lambda number: number in numbers
 
 
 PURIFIERS: Mapping[str, Kind] = {
-    "jpeg": Kind(jpeg, "a quality from 1 to 100", _whole(*range(1, 101))),
-    "median": Kind(median, "a side of 3 or 5 pixels", _whole(3, 5)),
+    "jpeg": Kind(jpeg, "a quality from 1 to 100", _one_of(*range(1, 101))),
+    "median": Kind(median, "a side of 3 or 5 pixels", _one_of(3, 5)),
     "blur": Kind(blur, "a sigma from 0.1 to 10 pixels", lambda sigma: 0.1 <= sigma <= 10),
     "resize": Kind(resize, "a scale from 0.1 to below 1", lambda scale: 0.1 <= scale < 1),
-    "bits": Kind(bits, "1 to 7 bits", _whole(*range(1, 8))),
+    "bits": Kind(bits, "1 to 7 bits", _one_of(*range(1, 8))),
 }
 
 
@@ -83,9 +81,9 @@ def purifier(name: str) -> Callable[[Pixels], Pixels]:
 
 def check_purifiers(names: Sequence[str]) -> None:
     """Raises UsageError for a name that is not a purifier, and for one given twice."""
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         purifier(name)
-        if name in names[:place]:
+        if name in names[:index]:
             raise UsageError(f"purifier {name!r} is given twice; leave one out")
 
 

@@ -78,8 +78,12 @@ FILTERS = {
 
 def style(choice: Choice) -> list[Augmentation]:
     """Returns thirteen styles from OpenCV and albumentations; they draw nothing at random and move nothing."""
-    filters = [Augmentation(name, Graded(Tones(draw), by), version=1) for name, (draw, by) in FILTERS.items()]
-    return filters + [Augmentation(name, transforms.make(kind, **given)) for name, (kind, given) in PLAIN.items()]
+    filters = [
+        Augmentation(name, Graded(Tones(draw), strength), version=1) for name, (draw, strength) in FILTERS.items()
+    ]
+    return filters + [
+        Augmentation(name, transforms.make(kind, **parameters)) for name, (kind, parameters) in PLAIN.items()
+    ]
 
 
 def _reach(image: Pixels) -> float:

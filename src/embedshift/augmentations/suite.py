@@ -35,16 +35,16 @@ class Suite:
     """Augmentations in a fixed order, each with its own name."""
 
     augmentations: Sequence[Augmentation]
-    own: bool = False
+    is_custom: bool = False
     _by_name: dict[str, Augmentation] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.augmentations:
             raise UsageError("augmentations: give at least one")
-        for each in self.augmentations:
-            if each.name in self._by_name:
-                raise UsageError(f"augmentations: two have the name {each.name!r}; rename one")
-            self._by_name[each.name] = each
+        for augmentation in self.augmentations:
+            if augmentation.name in self._by_name:
+                raise UsageError(f"augmentations: two have the name {augmentation.name!r}; rename one")
+            self._by_name[augmentation.name] = augmentation
 
     def __iter__(self) -> Iterator[Augmentation]:
         return iter(self.augmentations)
@@ -63,18 +63,18 @@ class Suite:
     @property
     def is_graded(self) -> bool:
         """Whether some augmentations belong to families with levels of rising strength."""
-        return any(each.grade for each in self.augmentations)
+        return any(augmentation.grade for augmentation in self.augmentations)
 
     def describe(self) -> dict[str, Json]:
         """Returns name → `Augmentation.describe()`."""
-        return {each.name: each.describe() for each in self.augmentations}
+        return {augmentation.name: augmentation.describe() for augmentation in self.augmentations}
 
     def try_out(self, side: int) -> None:
         """Draws the user's own augmentations once on a generated image, to find faults before a long run."""
-        for each in self.augmentations if self.own else ():
-            error = failure(each, side)
-            known = isinstance(each.transform, Chain) or transforms.is_transform(each.transform)
-            if error is not None and (known or isinstance(error, UsageError)):
+        for augmentation in self.augmentations if self.is_custom else ():
+            error = failure(augmentation, side)
+            is_built_in = isinstance(augmentation.transform, Chain) or transforms.is_transform(augmentation.transform)
+            if error is not None and (is_built_in or isinstance(error, UsageError)):
                 raise UsageError(str(error)) from error
 
 
@@ -88,55 +88,59 @@ def load_suite(
     """Loads a suite by name, from a YAML file of pipelines, or from the user's dict."""
     choice = Choice(tuple(families), levels, frost_textures)
     if isinstance(augmentations, Path) or str(augmentations).endswith(ENDINGS):
-        suite = Suite(read_pipelines(Path(str(augmentations)).expanduser(), _registered()), own=True)
+        suite = Suite(read_pipelines(Path(str(augmentations)).expanduser(), _registered()), is_custom=True)
     elif isinstance(augmentations, str):
         suite = Suite(SUITES[augmentations](choice))
     elif isinstance(augmentations, Mapping):
-        own = [Augmentation(name, _always(name, transform)) for name, transform in augmentations.items()]
-        suite = Suite(own, own=True)
+        custom = [Augmentation(name, _always_applied(name, transform)) for name, transform in augmentations.items()]
+        suite = Suite(custom, is_custom=True)
     else:
         raise UsageError("augmentations: give the name of a suite, a YAML file, or a dict of name -> transform")
     if choice != Choice() and not suite.is_graded:
         raise UsageError(
             "`families`, `levels` and `frost_textures` apply only to `augmentations` strength and corruptions"
         )
-    if frost_textures is not None and not any(each.grade and each.grade.family == "frost" for each in suite):
+    if frost_textures is not None and not any(
+        augmentation.grade and augmentation.grade.family == "frost" for augmentation in suite
+    ):
         raise UsageError("`frost_textures`: frost is not among the augmentations; leave it out, or add frost")
     return suite
 
 
 def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
     """Rebuilds a suite from a stored description, without variants and the user's own callables."""
-    found = (_rebuilt(name, entry) for name, entry in description.items())
-    rebuilt = [each for each in found if each is not None]
+    augmentations = (_rebuild(name, entry) for name, entry in description.items())
+    rebuilt = [augmentation for augmentation in augmentations if augmentation is not None]
     return Suite(rebuilt) if rebuilt else None
 
 
-def _rebuilt(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
+def _rebuild(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
     """Rebuilds one augmentation; None for the user's own, for another version, or where it cannot be made."""
     if max(map(abs, _numbers(entry)), default=0) > LARGEST:
         log.warning("augmentation %r cannot be redrawn for the report: a parameter is larger than %d", name, LARGEST)
         return None
     if "steps" in entry:
-        steps = [_rebuilt(*_parted(step)) for step in entry["steps"]]
-        known = [Augmentation(name, Chain(tuple(step for step in steps if step is not None)))]
+        steps = [_rebuild(*_name_and_description(step)) for step in entry["steps"]]
+        candidates = [Augmentation(name, Chain(tuple(step for step in steps if step is not None)))]
     elif "grade" in entry:
         grade = Grade(**entry["grade"])
         family = FAMILIES.get(grade.family)
-        known = [] if family is None else [family.at(grade.level, grade.parameter)]
+        candidates = [] if family is None else [family.at(grade.level, grade.parameter)]
     elif entry.get("of") == ORIGINAL:
         purified = purified_of(entry)
-        known = [] if purified is None else [purified]
+        candidates = [] if purified is None else [purified]
     elif "built_in" in entry:
-        known = [each for each in _without_families() if each.name == name]
+        candidates = [candidate for candidate in _without_families() if candidate.name == name]
     elif "albumentations" in entry:
-        return _of_albumentations(name, entry["albumentations"])
+        return _rebuild_transform(name, entry["albumentations"])
     else:
         return None
-    return next((each for each in known if json.loads(json.dumps(each.describe())) == dict(entry)), None)
+    return next(
+        (candidate for candidate in candidates if json.loads(json.dumps(candidate.describe())) == dict(entry)), None
+    )
 
 
-def _of_albumentations(name: str, described: Json) -> Augmentation | None:
+def _rebuild_transform(name: str, described: Json) -> Augmentation | None:
     """Returns None for a class that only the user's program knows, and for parameters that albumentations refuses."""
     try:
         return Augmentation(name, transforms.from_dict(described))
@@ -151,33 +155,32 @@ def _numbers(described: Any) -> Iterator[float]:
     if isinstance(described, Mapping):
         described = [*described.values()]
     if isinstance(described, list):
-        for each in described:
-            yield from _numbers(each)
+        for value in described:
+            yield from _numbers(value)
     elif isinstance(described, int | float):
         yield described
 
 
-def _parted(step: Mapping[str, Any]) -> tuple[str, Json]:
-    """Returns the name of a chain's step, and its description."""
+def _name_and_description(step: Mapping[str, Any]) -> tuple[str, Json]:
     return step["name"], {key: value for key, value in step.items() if key != "name"}
 
 
 def _registered() -> dict[str, list[Augmentation]]:
     """Returns name → the augmentations with this name, from all families and suites."""
-    graded = [each for name in FAMILIES for each in FAMILIES[name].augmentations()]
-    found: dict[str, list[Augmentation]] = {}
-    for each in (*graded, *_without_families()):
-        found.setdefault(each.name, []).append(each)
-    return found
+    graded = [augmentation for name in FAMILIES for augmentation in FAMILIES[name].augmentations()]
+    by_name: dict[str, list[Augmentation]] = {}
+    for augmentation in (*graded, *_without_families()):
+        by_name.setdefault(augmentation.name, []).append(augmentation)
+    return by_name
 
 
 def _without_families() -> list[Augmentation]:
     """Returns the augmentations of the suites that have no families."""
     graded = {FAMILIES[name].suite for name in FAMILIES}
-    return [each for suite in SUITES if suite not in graded for each in SUITES[suite](Choice())]
+    return [augmentation for suite in SUITES if suite not in graded for augmentation in SUITES[suite](Choice())]
 
 
-def _always(name: str, transform: Transform) -> Transform:
+def _always_applied(name: str, transform: Transform) -> Transform:
     if not transforms.is_transform(transform):
         return transform
     transform = copy.deepcopy(transform)

@@ -67,7 +67,7 @@ def make(kind: str, **parameters: object) -> Transform:
 def make_strictly(kind: Transform, **parameters: object) -> Transform:
     """Makes a transform of a class and raises on wrong parameters, where albumentations would only warn."""
     # The check of parameters wraps the `__init__` of classes that have their own schema.
-    checked = next(vars(each) for each in kind.__mro__ if "__init__" in vars(each))
+    checked = next(vars(base) for base in kind.__mro__ if "__init__" in vars(base))
     with _quietly():
         return kind(**parameters, **({"strict": True} if "InitSchema" in checked else {}))
 
@@ -91,16 +91,15 @@ def from_dict(described: Json) -> Transform:
 
 
 def apply(transform: Transform, image: Pixels, seed: int) -> object:
-    """Returns the view that a transform draws by a seed."""
     transform.set_random_seed(seed)
     return transform(image=image)["image"]
 
 
 def move(mover: Transform, image: Pixels, values: Values, seed: int) -> Values:
     """Moves values `[S, S]` as the view with the same seed moves its pixels; NaN elsewhere."""
-    both = np.stack([values, np.ones_like(values)], axis=2).astype(np.float32)
+    values_and_mask = np.stack([values, np.ones_like(values)], axis=2).astype(np.float32)
     mover.set_random_seed(seed)
-    moved = mover(image=image, mask=both)["mask"].astype(np.float64)
+    moved = mover(image=image, mask=values_and_mask)["mask"].astype(np.float64)
     return np.where(moved[..., 1] > INSIDE, moved[..., 0], np.nan)
 
 
@@ -120,7 +119,6 @@ def mover_of(transform: Transform, *, covers: bool = False) -> Transform:
 
 
 def _parts(transform: Transform) -> Iterator[Transform]:
-    """Yields the transforms of a composition, or the transform itself."""
     for part in getattr(transform, "transforms", ()):
         yield from _parts(part)
     if not hasattr(transform, "transforms"):

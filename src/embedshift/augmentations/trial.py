@@ -11,7 +11,7 @@ from embedshift.errors import EmbedshiftError
 TRIES = 10
 
 
-def made_image(side: int) -> Pixels:
+def trial_image(side: int) -> Pixels:
     """Returns a smooth image of many colours, uint8 `[side, side, 3]`."""
     colours = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(colours, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
@@ -19,7 +19,7 @@ def made_image(side: int) -> Pixels:
 
 def failure(augmentation: Augmentation, side: int) -> EmbedshiftError | None:
     """Returns why an augmentation always fails on a generated image of `side` pixels; None if it does not."""
-    image, first = made_image(side), None
+    image, first = trial_image(side), None
     for seed in range(TRIES):
         try:
             augmentation.draw(image, seed)

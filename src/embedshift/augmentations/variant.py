@@ -36,27 +36,25 @@ class Variant(Augmentation):
 class Purified(Variant):
     """The original, or a variant, after a purifier; computed from the views that are read."""
 
-    of: str = ORIGINAL
+    source: str = ORIGINAL
     purifier: str = ""
 
     @classmethod
-    def made(cls, of: str, name: str, **more: Any) -> "Purified":
-        """Makes purified views under their standard name."""
-        return cls(f"{of}+{name}", purifier(name), of=of, purifier=name, **more)
+    def make(cls, source: str, name: str, **fields: Any) -> "Purified":
+        return cls(f"{source}+{name}", purifier(name), source=source, purifier=name, **fields)
 
     def describe(self) -> Json:
-        """Returns its description as JSON."""
-        source = {} if self.of == ORIGINAL else super().describe() | {"variant": self.of}
-        return {**source, "of": self.of, "purifier": self.purifier, "version": 1}
+        variant = {} if self.source == ORIGINAL else super().describe() | {"variant": self.source}
+        return {**variant, "of": self.source, "purifier": self.purifier, "version": 1}
 
 
 def with_purified(variants: Sequence[Variant], purifiers: Sequence[str]) -> Iterator[Variant]:
     """Yields the variants, then the original after each purifier, then every variant after each purifier."""
     yield from variants
-    yield from (Purified.made(ORIGINAL, name) for name in purifiers)
-    for each in variants:
+    yield from (Purified.make(ORIGINAL, name) for name in purifiers)
+    for variant in variants:
         for name in purifiers:
-            yield Purified.made(each.name, name, bytes_hash=each.bytes_hash, missing=each.missing)
+            yield Purified.make(variant.name, name, bytes_hash=variant.bytes_hash, missing=variant.missing)
 
 
 def purified_of(described: Mapping[str, Any]) -> Purified | None:
@@ -64,6 +62,6 @@ def purified_of(described: Mapping[str, Any]) -> Purified | None:
     if "purifier" not in described or described["version"] != 1:
         return None
     try:
-        return Purified.made(described["of"], described["purifier"])
+        return Purified.make(described["of"], described["purifier"])
     except UsageError:
         return None

@@ -81,5 +81,5 @@ def make_views(
         raise UsageError("make_views: give the image as RGB uint8 [H, W, 3]")
     suite = load_suite(augmentations, **choice)
     original = images.resize(image, size, resize)
-    seeds = {each.name: view_seed(seed, image_id, each.seed_name, draw) for each in suite}
+    seeds = {augmentation.name: view_seed(seed, image_id, augmentation.seed_name, draw) for augmentation in suite}
     return {ORIGINAL: original} | {name: suite[name].draw(original, number) for name, number in seeds.items()}

@@ -155,7 +155,7 @@ def read_views(
     for augmentation in plan.suite:
         if isinstance(augmentation, Purified):  # it comes after the view from which it is made
             with clock.at("draw"):
-                source_view = views[augmentation.of]
+                source_view = views[augmentation.source]
                 views[augmentation.name] = None if source_view is None else augmentation.draw(source_view, 0)
         else:
             views[augmentation.name] = _variant(augmentation.name, sample, source, plan, clock)

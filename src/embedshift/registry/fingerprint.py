@@ -25,7 +25,7 @@ DEPTH = 5
 def fingerprint(thing: Any, besides: str = "") -> str:
     """Returns a name and a hash that tell one user function or callable object from another."""
     name = "output" if thing is None else _name(thing.func if isinstance(thing, functools.partial) else thing)
-    text = json.dumps([besides, _described(thing, ())])
+    text = json.dumps([besides, _description(thing, ())])
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -33,22 +33,21 @@ def _name(thing: Any) -> str:
     return str(getattr(thing, "__qualname__", type(thing).__qualname__))
 
 
-def _described(thing: Any, above: tuple[int, ...]) -> Any:
+def _description(thing: Any, above: tuple[int, ...]) -> Any:
     """Returns code and state as JSON; `above` holds the ids of the enclosing objects, to stop at circles."""
     if isinstance(thing, PLAIN) or thing is None:
         return repr(thing)
     if id(thing) in above:
         return "itself"
     if isinstance(thing, set | frozenset):
-        return sorted(json.dumps(_described(part, above)) for part in thing)
+        return sorted(json.dumps(_description(part, above)) for part in thing)
     parts = _numbers(thing) if hasattr(thing, "__array__") else _parts(thing)
-    if inspect.isfunction(thing) and len(above) < DEPTH and (outside := _read_from_outside(thing)):
+    if inspect.isfunction(thing) and len(above) < DEPTH and (outside := _outer_values(thing)):
         parts = [*parts, outside]
-    return [type(thing).__qualname__, *(_described(part, (*above, id(thing))) for part in parts)]
+    return [type(thing).__qualname__, *(_description(part, (*above, id(thing))) for part in parts)]
 
 
 def _parts(thing: Any) -> list[Any]:
-    """Returns the parts that an object consists of."""
     if isinstance(thing, functools.partial):
         return [thing.func, thing.args, thing.keywords]
     if isinstance(thing, Mapping):
@@ -74,39 +73,40 @@ def _parts(thing: Any) -> list[Any]:
     return [_name(thing), *_functions(type(thing)), state]
 
 
-def _read_from_outside(thing: Any) -> dict[str, Any]:
+def _outer_values(thing: Any) -> dict[str, Any]:
     """Returns the globals that a user function reads, and the names that it reads from the user's own modules."""
-    if _is_of_library(thing.__module__):
+    if _is_library(thing.__module__):
         return {}
     names, stored = _names(thing.__code__)
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name in (names - stored) & thing.__globals__.keys():
         value = thing.__globals__[name]
         if not isinstance(value, ModuleType):
-            found[name] = value
-        elif not _is_of_library(value.__name__):
-            found |= {f"{name}.{each}": vars(value)[each] for each in names & vars(value).keys()}
-    return {name: value for name, value in found.items() if _is_fixed(value)}
+            values[name] = value
+        elif not _is_library(value.__name__):
+            values |= {f"{name}.{inner}": vars(value)[inner] for inner in names & vars(value).keys()}
+    return {name: value for name, value in values.items() if _is_fixed(value)}
 
 
 def _is_fixed(value: Any) -> bool:
     """Returns whether a value is a constant or the user's own code."""
     if isinstance(value, type) or inspect.isroutine(value):
-        return not _is_of_library(value.__module__)
+        return not _is_library(value.__module__)
     constant = (*PLAIN, tuple, frozenset, functools.partial, type(None))
     return isinstance(value, constant) or hasattr(value, "__array__")
 
 
 def _names(code: CodeType) -> tuple[set[str], set[str]]:
     """Returns the names in a function and its inner functions, and the names of globals that it sets."""
-    names, stored = {*code.co_names}, {each.argval for each in dis.get_instructions(code) if each.opname == STORE}
-    for inner in (each for each in code.co_consts if isinstance(each, CodeType)):
-        more, also = _names(inner)
-        names, stored = names | more, stored | also
+    names = {*code.co_names}
+    stored = {instruction.argval for instruction in dis.get_instructions(code) if instruction.opname == STORE}
+    for inner in (constant for constant in code.co_consts if isinstance(constant, CodeType)):
+        inner_names, inner_stored = _names(inner)
+        names, stored = names | inner_names, stored | inner_stored
     return names, stored
 
 
-def _is_of_library(module: Any) -> bool:
+def _is_library(module: Any) -> bool:
     """Returns whether a module is installed, so that its version identifies its content."""
     if not isinstance(module, str):
         return True
@@ -116,10 +116,10 @@ def _is_of_library(module: Any) -> bool:
 
 def _functions(kind: type) -> list[Any]:
     """Returns the functions of a class and of its base classes, except those of libraries."""
-    own = [each for each in kind.__mro__ if each.__module__.partition(".")[0] not in LIBRARIES]
-    found = [vars(each)[name] for each in own for name in sorted(vars(each))]
-    plain = [getattr(each, "__func__", getattr(each, "fget", each)) for each in found]
-    return [each for each in plain if inspect.isfunction(each)]
+    classes = [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in LIBRARIES]
+    members = [vars(base)[name] for base in classes for name in sorted(vars(base))]
+    functions = [getattr(member, "__func__", getattr(member, "fget", member)) for member in members]
+    return [function for function in functions if inspect.isfunction(function)]
 
 
 def _numbers(thing: Any) -> list[Any]:

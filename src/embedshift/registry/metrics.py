@@ -68,7 +68,7 @@ METRICS: Registry[Metric] = Registry("metric", lambda: import_parts("measure"))
 
 
 def metric(
-    label: str, needs: str, *, no_change: float, low: float, high: float, higher_is_better: bool, **more: Any
+    label: str, needs: str, *, no_change: float, low: float, high: float, higher_is_better: bool, **options: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers the decorated function in `METRICS` under its own name.
 
@@ -79,7 +79,7 @@ def metric(
         low: As in `Metric`.
         high: As in `Metric`.
         higher_is_better: As in `Metric`.
-        **more: The optional fields of `Metric`.
+        **options: The optional fields of `Metric`.
 
     Returns:
         The decorator; it returns the function unchanged.
@@ -87,7 +87,7 @@ def metric(
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__
-        METRICS.add(name, Metric(name, label, needs, function, no_change, low, high, higher_is_better, **more))
+        METRICS.add(name, Metric(name, label, needs, function, no_change, low, high, higher_is_better, **options))
         return function
 
     return register
@@ -109,15 +109,16 @@ def asked_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
         >>> asked_metrics(("attention", "cosine_similarity"))[6:]
         ('attention_entropy_rise', 'attention_divergence')
     """
-    known = [METRICS[name] for name in METRICS]
-    order = {each.name: place for place, each in enumerate(questions())}
-    always = sorted((each for each in known if not each.optional), key=lambda each: order[each.question])
+    metrics = [METRICS[name] for name in METRICS]
+    positions = {question.name: position for position, question in enumerate(questions())}
+    standard = [entry for entry in metrics if not entry.optional]
+    standard.sort(key=lambda entry: positions[entry.question])
     groups: dict[str, list[str]] = {}
-    for each in known:
-        if each.optional and each.asked_by == "metrics":
-            groups.setdefault(each.needs, []).append(each.name)
+    for entry in metrics:
+        if entry.optional and entry.asked_by == "metrics":
+            groups.setdefault(entry.needs, []).append(entry.name)
     for name in names:
         if name not in groups and METRICS[name].asked_by != "metrics":
             raise UsageError(f"metrics: {name} needs `{METRICS[name].asked_by}`")
     wanted = [metric for name in names for metric in groups.get(name) or [name]]
-    return tuple(dict.fromkeys((*(each.name for each in always), *wanted)))
+    return tuple(dict.fromkeys((*(entry.name for entry in standard), *wanted)))

@@ -29,7 +29,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, fill: Callable[[], object] | None = None) -> None:
         self.kind, self._fill = kind, fill
-        self._things: dict[str, T] = {}
+        self._entries: dict[str, T] = {}
 
     def add(self, name: str, thing: T) -> T:
         """Adds an entry.
@@ -44,16 +44,16 @@ class Registry(Generic[T]):
         Raises:
             ValueError: The name is taken.
         """
-        if name in self._things:
+        if name in self._entries:
             raise ValueError(f"{self.kind} {name!r} is registered twice")
-        self._things[name] = thing
+        self._entries[name] = thing
         return thing
 
     def __getitem__(self, name: str) -> T:
         """Returns the entry `name`; raises UsageError with the nearest known name if there is none."""
         if name not in self:
-            raise UsageError(unknown_name(self.kind, name, self._things))
-        return self._things[name]
+            raise UsageError(unknown_name(self.kind, name, self._entries))
+        return self._entries[name]
 
     def get(self, name: str) -> T | None:
         """Returns the entry `name`, or None if there is none."""
@@ -76,7 +76,7 @@ class Registry(Generic[T]):
         except BaseException:
             self._fill = fill
             raise
-        return self._things
+        return self._entries
 
 
 def one_of(kind: str, value: str, known: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from embedshift.registry.names import Registry
 log = logging.getLogger(__name__)
 
 # The package of our own questions, and the entry point group by which other packages add theirs.
-OWN, ENTRY_POINTS = "embedshift.questions", "embedshift.questions"
+OUR_PACKAGE, ENTRY_POINTS = "embedshift.questions", "embedshift.questions"
 
 
 def setting(default: Any, words: str, *, rare: bool = False, flag: str = "") -> Any:
@@ -91,15 +91,15 @@ class Question:
         try:
             return importlib.import_module(full) if importlib.util.find_spec(full) else None
         except Exception as error:
-            if self.package.startswith(OWN):
+            if self.package.startswith(OUR_PACKAGE):
                 raise
             raise UsageError(f"the question {self.name!r}: its {name}.py cannot be loaded ({reason(error)})") from error
 
 
 def find_questions() -> None:
     """Imports our questions and those of installed packages; each question adds itself to `QUESTIONS`."""
-    for found in pkgutil.iter_modules(importlib.import_module(OWN).__path__):
-        importlib.import_module(f"{OWN}.{found.name}")
+    for module in pkgutil.iter_modules(importlib.import_module(OUR_PACKAGE).__path__):
+        importlib.import_module(f"{OUR_PACKAGE}.{module.name}")
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         try:
             entry.load()
@@ -112,7 +112,7 @@ QUESTIONS: Registry[Question] = Registry("question", find_questions)
 
 def questions() -> list[Question]:
     """Returns all questions in order."""
-    return sorted((QUESTIONS[name] for name in QUESTIONS), key=lambda each: (each.order, each.name))
+    return sorted((QUESTIONS[name] for name in QUESTIONS), key=lambda question: (question.order, question.name))
 
 
 def import_parts(name: str) -> list[ModuleType]:
@@ -121,18 +121,21 @@ def import_parts(name: str) -> list[ModuleType]:
     Args:
         name: The file's name without ".py".
     """
-    found: list[ModuleType | None] = []
-    for each in questions():
+    modules: list[ModuleType | None] = []
+    for question in questions():
         try:
-            found.append(each.part(name))
+            modules.append(question.part(name))
         except UsageError as error:
             log.warning("%s", error)
-    return [part for part in found if part is not None]
+    return [part for part in modules if part is not None]
 
 
 @functools.cache
 def switch_names() -> dict[str, str]:
     """Returns setting → name of the question that it belongs to."""
     return {
-        field.name: each.name for each in questions() if each.switches for field in dataclasses.fields(each.switches)
+        field.name: question.name
+        for question in questions()
+        if question.switches
+        for field in dataclasses.fields(question.switches)
     }

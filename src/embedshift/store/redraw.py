@@ -116,8 +116,9 @@ def _read_views(
     views = {name: _decoded(variants[name], image_id, info) for name in names if name in variants}
     for name in names:
         purified = purified_of(info.identity["augmentations"][name])
-        if purified is not None and purified.of in variants:
-            view = views[purified.of] if purified.of in views else _decoded(variants[purified.of], image_id, info)
+        if purified is not None and purified.source in variants:
+            source = purified.source
+            view = views[source] if source in views else _decoded(variants[source], image_id, info)
             views[name] = view if isinstance(view, str) else purified.draw(view, 0)
     return views
 

@@ -8,7 +8,7 @@ import logging
 
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.corruptions import blur, digital, elastic, frost, glass, noise, weather
-from embedshift.augmentations.family import of_suite
+from embedshift.augmentations.family import family_augmentations
 from embedshift.augmentations.suite import SUITES
 from embedshift.errors import UsageError
 
@@ -34,7 +34,7 @@ def corruptions(choice: Choice) -> list[Augmentation]:
     if frost.NAME in names and textures is None:
         raise UsageError("families: frost needs a folder of frost images; give it as `frost_textures`")
     others = [] if textures is None or frost.NAME not in names else [frost.frost_family(textures)]
-    return of_suite("corruptions", choice, names, others)
+    return family_augmentations("corruptions", choice, names, others)
 
 
 SUITES.add("corruptions", corruptions)

@@ -7,14 +7,14 @@ from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.changes import Tones, grid
 from embedshift.augmentations.corruptions.standard import (
     SIDE,
-    Mixed,
+    TonesWithSource,
     add,
     at,
-    dragged,
-    smoothed,
-    streak,
-    stretch,
-    stretched,
+    enlarged,
+    enlargement,
+    gaussian_blurred,
+    motion_blurred,
+    motion_kernel,
     to_pixels,
 )
 
@@ -28,29 +28,29 @@ def defocus_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pi
 def disk(radius: float, edge: float, scale: float) -> Floats:
     """Returns the kernel of a lens out of focus, float32, sum 1."""
     half = int(np.ceil(max(8, radius) * scale))
-    places = np.arange(-half, half + 1)
-    full = (places[:, None] ** 2 + places**2 <= (radius * scale) ** 2).astype(np.float32)
+    positions = np.arange(-half, half + 1)
+    full = (positions[:, None] ** 2 + positions**2 <= (radius * scale) ** 2).astype(np.float32)
     size = 2 * max(1, round((1 if radius <= 8 else 2) * scale)) + 1
     return np.asarray(cv2.GaussianBlur(full / full.sum(), (size, size), edge * scale), np.float32)
 
 
 def motion_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     """Motion blur along a line within 45 degrees of the horizontal."""
-    return to_pixels(dragged(image, *_streak(len(image), severity, rng)))
+    return to_pixels(motion_blurred(image, *_drawn_kernel(len(image), severity, rng)))
 
 
 def motion_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
     """Returns the mean of the places that each pixel shows; the one-sided kernel puts them all on one side."""
-    kernel, (across, down) = _streak(side, severity, rng)
+    kernel, (across, down) = _drawn_kernel(side, severity, rng)
     x = (kernel.sum(axis=0, dtype=np.float64) * (np.arange(kernel.shape[1]) - across)).sum()
     y = (kernel.sum(axis=1, dtype=np.float64) * (np.arange(kernel.shape[0]) - down)).sum()
     return grid(side) + np.array([x, y], np.float32)
 
 
-def _streak(side: int, severity: float, rng: np.random.Generator) -> tuple[Floats, tuple[int, int]]:
+def _drawn_kernel(side: int, severity: float, rng: np.random.Generator) -> tuple[Floats, tuple[int, int]]:
     radius, sigma = at(severity, (10, 3), (15, 5), (15, 8), (15, 12), (20, 15))
     scale = side / SIDE
-    return streak(max(1, round(radius * scale)), sigma * scale, rng.uniform(-45, 45))
+    return motion_kernel(max(1, round(radius * scale)), sigma * scale, rng.uniform(-45, 45))
 
 
 def zoom_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
@@ -58,13 +58,13 @@ def zoom_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixel
     total = image.astype(np.float32)
     factors = _factors(severity)
     for factor in factors:
-        total += stretched(image.astype(np.float32), factor)
+        total += enlarged(image.astype(np.float32), factor)
     return to_pixels(total / (len(factors) + 1))
 
 
 def zoom_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
     """Returns the mean of the places that the enlargements show at each pixel."""
-    steps, starts = np.array([(1, 0), *(stretch(side, factor) for factor in _factors(severity))]).mean(axis=0)
+    steps, starts = np.array([(1, 0), *(enlargement(side, factor) for factor in _factors(severity))]).mean(axis=0)
     return np.asarray(grid(side) * steps + starts, np.float32)
 
 
@@ -75,12 +75,11 @@ def _factors(severity: float) -> Values:
 
 
 def gaussian_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Gaussian blur."""
     sigma = at(severity, 1, 2, 3, 4, 6)
-    return to_pixels(smoothed(image, sigma * len(image) / SIDE))
+    return to_pixels(gaussian_blurred(image, sigma * len(image) / SIDE))
 
 
 add("defocus_blur", Tones(defocus_blur))
-add("motion_blur", Mixed(motion_blur, motion_source))
-add("zoom_blur", Mixed(zoom_blur, zoom_source))
+add("motion_blur", TonesWithSource(motion_blur, motion_source))
+add("zoom_blur", TonesWithSource(zoom_blur, zoom_source))
 add("gaussian_blur", Tones(gaussian_blur))

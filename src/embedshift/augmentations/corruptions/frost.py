@@ -26,15 +26,14 @@ class Frost(Change):
         self._textures = [_large(texture) for texture in textures]
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        """Draws the view."""
         kept, added = at(parameter, (1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
         texture = self._textures[rng.integers(len(self._textures))]
         top, left = (rng.integers(length - SIDE + 1) for length in texture.shape[:2])
         side = len(image)
         frost = texture[top : top + SIDE, left : left + SIDE]
         if side != SIDE:
-            how = cv2.INTER_LINEAR if side > SIDE else cv2.INTER_AREA
-            frost = np.asarray(cv2.resize(frost, (side, side), interpolation=how), np.uint8)
+            interpolation = cv2.INTER_LINEAR if side > SIDE else cv2.INTER_AREA
+            frost = np.asarray(cv2.resize(frost, (side, side), interpolation=interpolation), np.uint8)
         return to_pixels(np.float32(kept) * image + np.float32(added) * frost)
 
 
@@ -54,10 +53,12 @@ def frost_family(folder: str) -> Family:
             data = read_file(path, IMAGE_BYTES)
             textures.append(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
         except Exception as error:
-            why = getattr(error, "strerror", None) or "not a complete image in a known format"
-            raise UsageError(f"`frost_textures`: {path} cannot be read ({why}); remove it from the folder") from error
+            reason = getattr(error, "strerror", None) or "not a complete image in a known format"
+            raise UsageError(
+                f"`frost_textures`: {path} cannot be read ({reason}); remove it from the folder"
+            ) from error
         hashes.update(hashlib.blake2b(data).digest())
-    return corruption(NAME, Frost(textures), more={"textures": hashes.hexdigest()})
+    return corruption(NAME, Frost(textures), extra={"textures": hashes.hexdigest()})
 
 
 def _large(texture: Pixels) -> Pixels:

@@ -20,26 +20,24 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
-class Mixed(Tones):
+class TonesWithSource(Tones):
     """A change whose view shows, at each pixel, one place of the original or a mean over several."""
 
     source: Callable[[int, float, np.random.Generator], Floats]
 
     def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
-        """Returns the places that the view shows."""
         return Geometry(self.source(side, parameter, rng))
 
 
-def corruption(name: str, change: Change, *, version: int = 1, more: dict[str, Any] | None = None) -> Family:
+def corruption(name: str, change: Change, *, version: int = 1, extra: dict[str, Any] | None = None) -> Family:
     """Makes a corruption as a family; its parameter is the severity, and only the five published ones exist."""
     return Family(
         name, "corruptions", change, "severity", 0, SEVERITIES,
-        whole=True, published=True, version=version, more=more or {},
+        integer=True, published=True, version=version, extra=extra or {},
     )  # fmt: skip
 
 
 def add(name: str, change: Change, version: int = 1) -> None:
-    """Registers a corruption."""
     family.add(corruption(name, change, version=version))
 
 
@@ -57,33 +55,33 @@ def to_side(layer: Floats, side: int) -> Floats:
     """Resizes a layer drawn at 224 x 224, float32, to the side of the view."""
     if side == len(layer):
         return layer
-    how = cv2.INTER_LINEAR if side > len(layer) else cv2.INTER_AREA
-    return np.asarray(cv2.resize(layer, (side, side), interpolation=how), np.float32)
+    interpolation = cv2.INTER_LINEAR if side > len(layer) else cv2.INTER_AREA
+    return np.asarray(cv2.resize(layer, (side, side), interpolation=interpolation), np.float32)
 
 
-def smoothed(image: Any, sigma: float) -> Floats:
+def gaussian_blurred(image: Any, sigma: float) -> Floats:
     """Blurs by a Gaussian cut at four sigma, in float32; the edge is repeated beyond the image."""
     size = 2 * int(4 * sigma + 0.5) + 1
     blurred = cv2.GaussianBlur(np.asarray(image, np.float32), (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(blurred, np.float32)
 
 
-def stretched(image: Any, factor: float) -> Floats:
+def enlarged(image: Any, factor: float) -> Floats:
     """Enlarges the middle of an image `[S, S]` or `[S, S, 3]`, float32, to the size of the image, bilinearly."""
     side = len(image)
-    step, start = stretch(side, factor)
+    step, start = enlargement(side, factor)
     matrix = np.array([[step, 0, start], [0, step, start]])
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(image, matrix, (side, side), flags=how, borderMode=cv2.BORDER_REPLICATE))
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(image, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
 
-def stretch(side: int, factor: float) -> tuple[float, float]:
-    """Returns step and start of `stretched`: a pixel's place in the image is step times its own place plus start."""
+def enlargement(side: int, factor: float) -> tuple[float, float]:
+    """Returns step and start of `enlarged`: a pixel's place in the image is step times its own place plus start."""
     middle = int(np.ceil(side / factor))
     return (middle - 1) / (round(middle * factor) - 1), (side - middle) // 2
 
 
-def streak(radius: int, sigma: float, angle: float) -> tuple[Floats, tuple[int, int]]:
+def motion_kernel(radius: int, sigma: float, angle: float) -> tuple[Floats, tuple[int, int]]:
     """Returns the kernel of a motion blur, one-sided as in ImageMagick, and its anchor."""
     along = np.arange(2 * radius + 1)
     turn = np.deg2rad(angle)
@@ -95,7 +93,7 @@ def streak(radius: int, sigma: float, angle: float) -> tuple[Floats, tuple[int, 
     return (kernel / kernel.sum()).astype(np.float32), anchor
 
 
-def dragged(image: Any, kernel: Floats, anchor: Sequence[int]) -> Floats:
-    """Blurs an image by a `streak`, in float32; the edge is repeated beyond the image."""
+def motion_blurred(image: Any, kernel: Floats, anchor: Sequence[int]) -> Floats:
+    """Blurs an image by a `motion_kernel`, in float32; the edge is repeated beyond the image."""
     blurred = cv2.filter2D(image, cv2.CV_32F, kernel, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(blurred, np.float32)

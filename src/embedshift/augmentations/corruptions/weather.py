@@ -9,10 +9,10 @@ from embedshift.augmentations.corruptions.standard import (
     SIDE,
     add,
     at,
-    dragged,
-    smoothed,
-    streak,
-    stretch,
+    enlargement,
+    gaussian_blurred,
+    motion_blurred,
+    motion_kernel,
     to_pixels,
     to_side,
 )
@@ -40,20 +40,20 @@ def _falling(severity: float, rng: np.random.Generator) -> Floats:
         (0.55, 0.3, 4.5, 0.85, 12, 8),
         (0.55, 0.3, 2.5, 0.85, 12, 12),
     )
-    kernel, anchor = streak(radius, sigma, rng.uniform(-135, -45))
+    kernel, anchor = motion_kernel(radius, sigma, rng.uniform(-135, -45))
     noise = np.float32(mean) + np.float32(sd) * rng.standard_normal((SIDE, SIDE), np.float32)
     flakes = _enlarged(noise, size)
     flakes[flakes < least] = 0
-    return np.asarray(np.rint(dragged(to_pixels(255 * flakes), kernel, anchor)), np.float32)
+    return np.asarray(np.rint(motion_blurred(to_pixels(255 * flakes), kernel, anchor)), np.float32)
 
 
 def _enlarged(noise: Floats, factor: float) -> Values:
-    """As `stretched`, in float64: OpenCV 4 would round places to 1/32 of a pixel, and show other flakes."""
-    step, start = stretch(len(noise), factor)
-    places = start + step * np.arange(len(noise))
-    before = places.astype(int)
+    """As `enlarged`, in float64: OpenCV 4 would round places to 1/32 of a pixel, and show other flakes."""
+    step, start = enlargement(len(noise), factor)
+    positions = start + step * np.arange(len(noise))
+    before = positions.astype(int)
     after = np.minimum(before + 1, len(noise) - 1)
-    part = places - before
+    part = positions - before
     rows = noise[before] * (1 - part[:, None]) + noise[after] * part[:, None]
     return np.asarray(rows[:, before] * (1 - part) + rows[:, after] * part)
 
@@ -109,10 +109,10 @@ def spatter(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
         (0.65, 0.3, 1, 0.65, 1.5, True),
         (0.67, 0.4, 1, 0.65, 1.5, True),
     )
-    liquid = smoothed(np.float32(mean) + np.float32(sd) * rng.standard_normal((SIDE, SIDE), np.float32), sigma)
+    liquid = gaussian_blurred(np.float32(mean) + np.float32(sd) * rng.standard_normal((SIDE, SIDE), np.float32), sigma)
     liquid[liquid < least] = 0
     if is_mud:
-        cover = smoothed(liquid > least, strength)
+        cover = gaussian_blurred(liquid > least, strength)
         cover[cover < 0.8] = 0
         fraction = to_side(cover, len(image))[..., None]
         return to_pixels(image * (1 - fraction) + fraction * np.array(MUD, np.float32))

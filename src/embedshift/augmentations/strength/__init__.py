@@ -1,7 +1,7 @@
 """The suite `strength`: families of changes, from barely visible to destructive."""
 
 from embedshift.augmentations.augmentation import Augmentation, Choice
-from embedshift.augmentations.family import of_suite
+from embedshift.augmentations.family import family_augmentations
 from embedshift.augmentations.strength import coding, grain, occluders, tones, warps
 from embedshift.augmentations.suite import SUITES
 
@@ -17,7 +17,7 @@ STANDARD = (
 
 def strength(choice: Choice) -> list[Augmentation]:
     """Returns eighteen families at five levels each, and the mirrored image."""
-    return of_suite("strength", choice, STANDARD)
+    return family_augmentations("strength", choice, STANDARD)
 
 
 SUITES.add("strength", strength)

@@ -10,23 +10,23 @@ from embedshift.augmentations.changes import Tones
 from embedshift.augmentations.family import Family, add
 
 
-def written(image: Pixels, quality: float) -> Any:
+def jpeg_bytes(image: Pixels, quality: float) -> Any:
     """Returns the image's bytes as JPEG, uint8 `[N]`."""
     return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
 
 
 def jpeg(image: Pixels, quality: float, rng: np.random.Generator) -> Pixels:
     """Writes the image as JPEG and reads it again."""
-    return np.asarray(cv2.imdecode(written(image, quality), cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+    return np.asarray(cv2.imdecode(jpeg_bytes(image, quality), cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
 
 
 def downscale(image: Pixels, factor: float, rng: np.random.Generator) -> Pixels:
     """Shrinks by a factor, each pixel the mean of those that it replaces, then enlarges bilinearly to the old size."""
     side = len(image)
     small = max(1, round(factor * side))
-    fewer = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(fewer, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
+    shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(shrunk, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-add(Family("jpeg", "strength", Tones(jpeg), "quality", 100, (80, 50, 25, 10, 5), whole=True))
+add(Family("jpeg", "strength", Tones(jpeg), "quality", 100, (80, 50, 25, 10, 5), integer=True))
 add(Family("downscale", "strength", Tones(downscale), "factor", 1, (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)))

@@ -13,10 +13,10 @@ HOLES = 8
 def holes(side: int, fraction: float, rng: np.random.Generator) -> Mask:
     """Returns eight squares of one size that cover a fraction of the pixels, exact to the pixel; centres are drawn."""
     middles = np.arange(side) + 0.5
-    across, down = (np.abs(middles - each[:, None]) for each in rng.uniform(0, side, (2, HOLES)))
-    away = np.maximum(across[:, None, :], down[:, :, None]).min(axis=0)
+    across, down = (np.abs(middles - centres[:, None]) for centres in rng.uniform(0, side, (2, HOLES)))
+    distance = np.maximum(across[:, None, :], down[:, :, None]).min(axis=0)
     hidden = np.zeros(side * side, bool)
-    hidden[np.argsort(away, axis=None, kind="stable")[: round(fraction * side * side)]] = True
+    hidden[np.argsort(distance, axis=None, kind="stable")[: round(fraction * side * side)]] = True
     return hidden.reshape(side, side)
 
 
@@ -35,7 +35,6 @@ def grains(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def mid_grey(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Returns the middle of the range."""
     return np.full_like(image, 128)
 
 

@@ -19,16 +19,16 @@ from embedshift.statistics.clusters import CUT, branches, linkage_matrix, thresh
 @figure("dendrogram", is_available=few)
 def dendrogram(data: FigureInput, title: str) -> Figure:
     """The tree with its leaves at the left, a dashed line at the cut, and a named band per cluster."""
-    found, tree = clusters(data.reader), tree_of(data.reader)
-    names = found["augmentation"].to_list()
+    table, tree = clusters(data.reader), tree_of(data.reader)
+    names = table["augmentation"].to_list()
     note = f"clusters: the tree cut at {CUT:g} of its greatest height"
     figure = new_figure(data.caption(note), 7.5, 1.2 + 0.3 * len(names), title)
     axes = figure.subplots()
-    leaves = found.sort("leaf")["augmentation"].to_list()
+    leaves = table.sort("leaf")["augmentation"].to_list()
     highest = 1.0
     if len(names) > 1:
         highest = _tree(axes, linkage_matrix(distances(data.reader), tree.linkage))
-    _bands(axes, found)
+    _bands(axes, table)
     palette = colours(names)
     axes.scatter(
         np.zeros(len(leaves)), np.arange(len(leaves)), s=36, c=[palette[n] for n in leaves], zorder=4, clip_on=False
@@ -44,13 +44,13 @@ def dendrogram(data: FigureInput, title: str) -> Figure:
 
 def _tree(axes: Axes, linkage: Values) -> float:
     """Draws the merges and the cut; returns the greatest height."""
-    tree, at = branches(linkage), threshold(linkage)
+    tree, cut = branches(linkage), threshold(linkage)
     for positions, heights in zip(tree.positions, tree.heights, strict=True):
-        within = heights.max() <= at
+        within = heights.max() <= cut
         axes.plot(heights, positions, color=INK if within else MUTED, linewidth=1.8 if within else 1.1, zorder=3)
-    axes.axvline(at, color=INK, linewidth=1, linestyle="--", zorder=2)
+    axes.axvline(cut, color=INK, linewidth=1, linestyle="--", zorder=2)
     axes.annotate(
-        f"cut at {at:.3g}", (at, 1), xytext=(0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
+        f"cut at {cut:.3g}", (cut, 1), xytext=(0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
         ha="center", va="bottom",
     )  # fmt: skip
     return float(linkage[:, 2].max()) or 1.0
@@ -71,10 +71,10 @@ def _bands(axes: Axes, clusters: pl.DataFrame) -> None:
 def clustermap(data: FigureInput, title: str) -> Figure:
     """Figure 3's matrix with rows and columns in the order of their own trees, which are drawn at its edges."""
     metrics, means = data.performance()
-    whole = [index for index, values in enumerate(means) if not np.isnan(values).any()]
-    if not whole:
+    complete = [index for index, values in enumerate(means) if not np.isnan(values).any()]
+    if not complete:
         raise EmbedshiftError("figure 'clustermap': no metric has a mean for every augmentation")
-    means, metrics = means[whole], [metrics[index] for index in whole]
+    means, metrics = means[complete], [metrics[index] for index in complete]
     links = [_linkage(matrix, tree_of(data.reader).linkage) for matrix in (means, means.T)]
     order = [branches(link).leaves if link is not None else [0] for link in links]
     names = [data.augmentations[index] for index in order[1]]

@@ -18,23 +18,20 @@ if TYPE_CHECKING:
 class MEASURE(Measure):
     """The cosine distance of every pair of augmentations, draw by draw; nothing if there are too many pairs."""
 
-    def __init__(self, asked: StudySwitches) -> None:
-        super().__init__(asked)
-        count = len(asked.suite.names)
+    def __init__(self, study: StudySwitches) -> None:
+        super().__init__(study)
+        count = len(study.suite.names)
         self._has_pairs = count <= MOST_AUGMENTATIONS
-        self._length = math.comb(count, 2) * asked.config.draws
+        self._length = math.comb(count, 2) * study.config.draws
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Returns one list column for the original's row."""
         return [Column("pairwise", self._length, of="original")] if self._has_pairs else []
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """Returns the distances between the embeddings of the augmented views."""
         if not self._has_pairs:
             return {}
         views = output.embedding[1:].reshape(plan.config.draws, len(plan.suite.names), -1)
         return {"pairwise": pairwise_cosine_distances(views)}
 
     def identity(self) -> Json:
-        """Returns that rows have no distances, if they have none."""
         return {} if self._has_pairs else {"pairwise": False}

@@ -20,7 +20,6 @@ def charts(page: PageInput) -> Iterator[Chart]:
 
 
 def dendrogram(data: FigureInput) -> Plot | None:
-    """Returns the tree of augmentations, leaves at the left, with the line of the cut."""
     table, tree = clusters(data.reader), tree_of(data.reader)
     leaves = table["augmentation"].to_list()
     if len(leaves) < 2 or table["leaf"].null_count():

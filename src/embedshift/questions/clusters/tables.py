@@ -21,14 +21,12 @@ log = logging.getLogger(__name__)
 
 
 def tree_of(reader: Reader) -> Tree:
-    """Returns the chosen settings of the tree."""
     return reader.choice(Tree)
 
 
 def height_label(tree: Tree) -> str:
-    """Describes the height of a merge."""
-    on = "mean cosine distance" if tree.on == "images" else f"{tree.metric} distance of mean embeddings"
-    return f"height of the merge ({tree.linkage} linkage on {on})"
+    distance = "mean cosine distance" if tree.on == "images" else f"{tree.metric} distance of mean embeddings"
+    return f"height of the merge ({tree.linkage} linkage on {distance})"
 
 
 def leaves(reader: Reader) -> list[str]:
@@ -50,7 +48,6 @@ def distances(reader: Reader) -> Values:
 
 @functools.lru_cache(maxsize=4)
 def pairwise(reader: Reader) -> pl.DataFrame:
-    """Returns the mean over images and draws of `1 - cos` between the views of the same image and draw."""
     return distances_of_images(reader.groups, reader.augmentations, include_original=tree_of(reader).include_original)
 
 
@@ -70,9 +67,9 @@ def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_ori
             .agg((1.0 - pl.col("cosine_similarity").fill_nan(None)).mean().alias("distance"))
             .collect()
         )
-        far = dict(means.iter_rows())
-        edge = np.array([far[name] for name in names], dtype=np.float64)
-        matrix = np.block([[np.zeros((1, 1)), edge[None]], [edge[:, None], matrix]])
+        distance_to_original = dict(means.iter_rows())
+        to_original = np.array([distance_to_original[name] for name in names], dtype=np.float64)
+        matrix = np.block([[np.zeros((1, 1)), to_original[None]], [to_original[:, None], matrix]])
         names = [ORIGINAL, *names]
     return pl.DataFrame({"augmentation": names} | dict(zip(names, matrix, strict=True)))
 
@@ -80,8 +77,8 @@ def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_ori
 def _mean_distances(rows: Rows, pairs: int) -> Values:
     """Returns means over images and draws without NaN; NaN for a pair without values."""
     sums, counts = np.zeros(pairs), np.zeros(pairs)
-    for part, there in grouped(rows).map_groups(functools.partial(_sums, pairs=pairs)):
-        sums, counts = sums + part, counts + there
+    for group_sums, group_counts in grouped(rows).map_groups(functools.partial(_sums, pairs=pairs)):
+        sums, counts = sums + group_sums, counts + group_counts
     with np.errstate(invalid="ignore"):
         return np.asarray(sums / counts)
 
@@ -90,9 +87,9 @@ def _sums(group: Group, *, pairs: int) -> tuple[Values, Values]:
     """Returns sums and numbers of the distances of one group, `[P]` each."""
     sums, counts = np.zeros(pairs), np.zeros(pairs)
     for values in pair_distances(group.rows(), pairs):
-        there = ~np.isnan(values)
-        sums += np.where(there, values, 0.0).sum(axis=(0, 1))
-        counts += there.sum(axis=(0, 1))
+        is_number = ~np.isnan(values)
+        sums += np.where(is_number, values, 0.0).sum(axis=(0, 1))
+        counts += is_number.sum(axis=(0, 1))
     return sums, counts
 
 
@@ -111,8 +108,8 @@ def clusters(reader: Reader) -> pl.DataFrame:
     matrix, names = distances(reader), leaves(reader)
     if np.isnan(matrix).any():
         log.warning("no tree of augmentations: an embedding is zero, so a distance is undefined")
-        nothing = {"cluster": pl.lit(None, pl.Int64), "leaf": pl.lit(None, pl.Int64)}
-        return pl.DataFrame({"augmentation": names}).with_columns(**nothing)
+        no_clusters = {"cluster": pl.lit(None, pl.Int64), "leaf": pl.lit(None, pl.Int64)}
+        return pl.DataFrame({"augmentation": names}).with_columns(**no_clusters)
     return clusters_of(matrix, names, tree_of(reader).linkage)
 
 

@@ -32,14 +32,16 @@ def directions(data: FigureInput, title: str) -> Figure:
     many = len(names) > WRITTEN
     note += f"; numbers: {' and '.join(f'tables/{name}.csv' for name in tables)}" if many else ""
     cell = SMALL if many else CELL
-    side, words = cell * len(names), max(len(human(name)) for name in names) * 0.56 * 8 / 72
+    side, label_width = cell * len(names), max(len(human(name)) for name in names) * 0.56 * 8 / 72
     height = side + column_names(names, cell)[2] + 1.1
-    figure = new_figure(data.caption(note), 1.0 + words + max(1.9, side + 0.3) * len(matrices) + 0.9, height, title)
+    figure = new_figure(
+        data.caption(note), 1.0 + label_width + max(1.9, side + 0.3) * len(matrices) + 0.9, height, title
+    )
     grid = figure.add_gridspec(1, 1 + len(matrices), width_ratios=(0.9, *[max(1.6, side)] * len(matrices)))
     tree = figure.add_subplot(grid[0])
     tree.set_axis_off()
     edge_tree(tree, linkage, len(names), upright=False)
-    panels = [figure.add_subplot(grid[place]) for place in range(1, 1 + len(matrices))]
+    panels = [figure.add_subplot(grid[column]) for column in range(1, 1 + len(matrices))]
     for axes, matrix, name in zip(panels, matrices, tables, strict=True):
         rows = [human(name) for name in names] if axes is panels[0] else [""] * len(names)
         mesh = cells(
@@ -53,10 +55,10 @@ def directions(data: FigureInput, title: str) -> Figure:
 
 def tree_of(cosines: Values) -> tuple[Values | None, list[int]]:
     """Returns the linkage of the augmentations that have a direction, and the order of all, the others last."""
-    there = np.flatnonzero(~np.isnan(np.diag(cosines)))
-    without = [index for index in range(len(cosines)) if index not in there]
-    if len(there) < 2:
-        return None, [*there.tolist(), *without]
-    distances = np.clip(1 - cosines[np.ix_(there, there)], 0.0, None)
+    moved = np.flatnonzero(~np.isnan(np.diag(cosines)))
+    without = [index for index in range(len(cosines)) if index not in moved]
+    if len(moved) < 2:
+        return None, [*moved.tolist(), *without]
+    distances = np.clip(1 - cosines[np.ix_(moved, moved)], 0.0, None)
     linkage = linkage_matrix(distances, "average")
-    return linkage, [*there[branches(linkage).leaves].tolist(), *without]
+    return linkage, [*moved[branches(linkage).leaves].tolist(), *without]

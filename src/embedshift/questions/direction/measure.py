@@ -26,7 +26,6 @@ class ShiftSums(Sums):
         self._shape, self._sums = (draws, augmentations), dict[str, Values]()
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        """Adds an image, by its embeddings."""
         self.add_embedding(output.embedding)
 
     def add_embedding(self, embedding: ArrayLike) -> None:
@@ -35,22 +34,22 @@ class ShiftSums(Sums):
         original, views = vectors[0], vectors[1:].reshape(*self._shape, -1)
         if not np.isfinite(original).all():
             return
-        there = np.asarray(np.isfinite(views).all(axis=-1))
+        finite = np.asarray(np.isfinite(views).all(axis=-1))
         shifts = views - original
-        shifts[~there] = 0.0
-        of_image, lengths = shifts.sum(axis=0), np.linalg.norm(shifts, axis=-1)
-        found = {
+        shifts[~finite] = 0.0
+        image_shifts, lengths = shifts.sum(axis=0), np.linalg.norm(shifts, axis=-1)
+        image_sums = {
             "count": np.ones(()),
             "originals": original,
-            "shifts": of_image,
-            "images": there.any(axis=0).astype(np.float64),
-            "counts": there.sum(axis=0, dtype=np.float64),
+            "shifts": image_shifts,
+            "images": finite.any(axis=0).astype(np.float64),
+            "counts": finite.sum(axis=0, dtype=np.float64),
             "lengths": lengths.sum(axis=0),
             "squares": (lengths**2).sum(axis=0),
-            "together": (of_image**2).sum(axis=-1),
-            **({} if there.all() else {"lost": (~there).sum(axis=0)[:, None] * original}),
+            "together": (image_shifts**2).sum(axis=-1),
+            **({} if finite.all() else {"lost": (~finite).sum(axis=0)[:, None] * original}),
         }
-        for name, array in found.items():
+        for name, array in image_sums.items():
             self._sums[name] = array + self._sums[name] if name in self._sums else array
 
     def close(self) -> Mapping[str, Values]:
@@ -63,5 +62,4 @@ class MEASURE(Measure):
     """The sums of shifts; rows need no column for them."""
 
     def sums(self, plan: "Plan") -> Mapping[str, Sums]:
-        """Returns new sums for one shard."""
         return {"shifts": ShiftSums(len(plan.suite.names), plan.config.draws)}

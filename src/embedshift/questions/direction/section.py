@@ -7,7 +7,6 @@ from embedshift.statistics.summary import FAR
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; None if the study has no sums."""
     table = page.data.table("shifts")
     if table is None:
         return None

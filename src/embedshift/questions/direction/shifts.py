@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 # A shift whose square is smaller is rounding: the view did not move.
 STILL = 1e-12
 # A sum that is shorter, beside the lengths that were summed, is the rounding of float32.
-_NOTHING = 1e-6
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Shifts:
     def total(self) -> Values:
         """Sums of the shifts, `[A, D]`; NaN if nothing moved or shifts cancel each other."""
         total = self.sums["shifts"]
-        there = self._moved() & (np.linalg.norm(total, axis=-1) > _NOTHING * self.sums["lengths"])
-        return np.where(there[:, None], total, np.nan)
+        has_direction = self._moved() & (np.linalg.norm(total, axis=-1) > _ROUNDING * self.sums["lengths"])
+        return np.where(has_direction[:, None], total, np.nan)
 
     def directions(self) -> Values:
         """Returns the cosines between mean shifts, `[A, A]`, in [-1, 1]; NaN for an augmentation without one."""
@@ -34,11 +34,11 @@ class Shifts:
 
     def resultant(self) -> Values:
         """Returns the length of the mean shift divided by the mean length of shifts, `[A]`; 1 = equal directions."""
-        return self._over_lengths(np.linalg.norm(np.nan_to_num(self.total), axis=-1))
+        return self._relative_to_lengths(np.linalg.norm(np.nan_to_num(self.total), axis=-1))
 
     def resultant_by_chance(self) -> Values:
         """Returns what `resultant` would be for shifts whose directions are independent between images, `[A]`."""
-        return self._over_lengths(np.sqrt(self.sums["together"]))
+        return self._relative_to_lengths(np.sqrt(self.sums["together"]))
 
     def split_half(self) -> Values:
         """Returns the cosine between mean shifts of two halves of the images, expected over all halvings, `[A]`."""
@@ -46,20 +46,22 @@ class Shifts:
         between = (np.nan_to_num(self.total) ** 2).sum(axis=-1) - squares
         with np.errstate(invalid="ignore", divide="ignore"):
             across = between * n / (4 * (n - 1))
-            found = across / (squares / 2 + between * (n - 2) / (4 * (n - 1)))
-        return np.where(self._moved() & (n > 1), np.clip(found, -1.0, 1.0), np.nan)
+            cosine = across / (squares / 2 + between * (n - 2) / (4 * (n - 1)))
+        return np.where(self._moved() & (n > 1), np.clip(cosine, -1.0, 1.0), np.nan)
 
     def relative_to_others(self) -> Values:
         """The mean cosine distance of views to their own originals divided by that to other originals, `[A]`."""
         sums, counts = self.sums, self.sums["counts"]
-        own = sums["squares"] / 2  # 1 - cos of unit vectors is half the square of their distance
-        others = counts * (sums["count"] - 1)
+        own_distances = sums["squares"] / 2  # 1 - cos of unit vectors is half the square of their distance
+        other_pairs = counts * (sums["count"] - 1)
         views = sums["shifts"] + self.draws * sums["originals"] - sums.get("lost", 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            cross = 1 - (views @ sums["originals"] - (counts - own)) / others
-            return np.where((others > 0) & (cross > STILL), own / counts / cross, np.nan)
+            mean_to_others = 1 - (views @ sums["originals"] - (counts - own_distances)) / other_pairs
+            return np.where(
+                (other_pairs > 0) & (mean_to_others > STILL), own_distances / counts / mean_to_others, np.nan
+            )
 
-    def _over_lengths(self, values: Values) -> Values:
+    def _relative_to_lengths(self, values: Values) -> Values:
         moved = self._moved()
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(moved, values / self.sums["lengths"], np.nan)
@@ -77,10 +79,10 @@ def cosines(first: ArrayLike, second: ArrayLike) -> Values:
 
 def cosines_of_shifts(cosine: ArrayLike, distances: ArrayLike) -> Values:
     """Cosine between the shifts of two views of one image, from the cosines of the three embeddings."""
-    far = 1 - np.asarray(cosine, np.float64)
-    first, second = np.triu_indices(far.shape[-1], k=1)
-    a, b = far[..., first], far[..., second]
+    distance = 1 - np.asarray(cosine, np.float64)
+    first, second = np.triu_indices(distance.shape[-1], k=1)
+    a, b = distance[..., first], distance[..., second]
     moved = (2 * a >= STILL) & (2 * b >= STILL)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (a + b - np.asarray(distances, np.float64)) / np.sqrt(4 * a * b)
-    return np.where(moved, np.clip(found, -1.0, 1.0), np.nan)
+        cosines = (a + b - np.asarray(distances, np.float64)) / np.sqrt(4 * a * b)
+    return np.where(moved, np.clip(cosines, -1.0, 1.0), np.nan)

@@ -25,16 +25,14 @@ COLUMNS = ("cosine_similarity", "pairwise")
 
 
 @functools.lru_cache(maxsize=2)
-def shifts_of(reader: Reader) -> Shifts | None:
-    """Returns the sums of all shards; None if they have none."""
+def shift_sums(reader: Reader) -> Shifts | None:
     sums = reader.sums("shifts")
     return Shifts(sums, reader.info.draws) if sums else None
 
 
 def directions(reader: Reader) -> pl.DataFrame:
-    """Returns the cosines between the mean shifts of augmentations."""
-    found = shifts_of(reader)
-    return _square(None if found is None else found.directions(), reader.augmentations)
+    study_shifts = shift_sums(reader)
+    return _square(None if study_shifts is None else study_shifts.directions(), reader.augmentations)
 
 
 def directions_of_images(reader: Reader) -> pl.DataFrame:
@@ -49,8 +47,10 @@ def mean_cosines(rows: Rows, augmentations: Sequence[str]) -> Values | None:
         return None
     first, second = np.triu_indices(size, k=1)
     sums, counts, moved = np.zeros(len(first)), np.zeros(len(first)), np.zeros(size, bool)
-    for part, there, some in study.map_groups(functools.partial(_sums, order=study.order, augmentations=augmentations)):
-        sums, counts, moved = sums + part, counts + there, moved | some
+    for group_sums, group_counts, group_moved in study.map_groups(
+        functools.partial(_sums, order=study.order, augmentations=augmentations)
+    ):
+        sums, counts, moved = sums + group_sums, counts + group_counts, moved | group_moved
     matrix = np.diag(np.where(moved, 1.0, np.nan))
     with np.errstate(invalid="ignore"):
         matrix[first, second] = matrix[second, first] = sums / counts
@@ -60,33 +60,33 @@ def mean_cosines(rows: Rows, augmentations: Sequence[str]) -> Values | None:
 def _sums(group: Group, *, order: Layout, augmentations: Sequence[str]) -> tuple[Values, Values, NDArray[np.bool_]]:
     """Returns sums and numbers of the cosines of one group, pair by pair, and which augmentations moved an image."""
     size = len(augmentations)
-    places = [order.positions(name) for name in augmentations]
+    view_positions = [order.positions(name) for name in augmentations]
     pairs = size * (size - 1) // 2
     sums, counts, moved = np.zeros(pairs), np.zeros(pairs), np.zeros(size, bool)
     for block in blocks(group.rows().select(COLUMNS), len(order.views)):
-        every = order.numbers(block, COLUMNS[:1])[..., 0]
-        cosine = np.stack([every[:, place] for place in places], axis=-1)
-        moved |= (2 - 2 * cosine >= STILL).any(axis=(0, 1))
+        cosines = order.numbers(block, COLUMNS[:1])[..., 0]
+        by_augmentation = np.stack([cosines[:, positions] for positions in view_positions], axis=-1)
+        moved |= (2 - 2 * by_augmentation >= STILL).any(axis=(0, 1))
         if size > 1:
             distances = block["pairwise"].gather_every(len(order.views)).explode().to_numpy().astype(np.float64)
-            values = cosines_of_shifts(cosine, distances.reshape(*cosine.shape[:2], -1))
-            part, there = sums_and_counts(values)
-            sums, counts = sums + part.sum(axis=0), counts + there.sum(axis=0)
+            values = cosines_of_shifts(by_augmentation, distances.reshape(*by_augmentation.shape[:2], -1))
+            block_sums, block_counts = sums_and_counts(values)
+            sums, counts = sums + block_sums.sum(axis=0), counts + block_counts.sum(axis=0)
     return sums, counts, moved
 
 
 def shifts(reader: Reader) -> pl.DataFrame:
     """Returns whether the shifts of an augmentation share a direction, and how far views are from other originals."""
-    found = shifts_of(reader)
-    if found is None:
+    study_shifts = shift_sums(reader)
+    if study_shifts is None:
         return pl.DataFrame(schema=SCHEMA)
     columns = {
         "augmentation": reader.augmentations,
-        "images": found.sums["images"],
-        "resultant": found.resultant(),
-        "resultant_by_chance": found.resultant_by_chance(),
-        "split_half": found.split_half(),
-        "relative_to_others": found.relative_to_others(),
+        "images": study_shifts.sums["images"],
+        "resultant": study_shifts.resultant(),
+        "resultant_by_chance": study_shifts.resultant_by_chance(),
+        "split_half": study_shifts.split_half(),
+        "relative_to_others": study_shifts.relative_to_others(),
     }
     return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).fill_nan(None)
 
@@ -113,5 +113,9 @@ TABLES = (
         requires=FEW,
         doc="Means of the cosines between the shifts of one image, in the same form.",
     ),
-    Table("shifts", shifts, doc="How much the shifts of one augmentation have in common, and its cross baseline."),
+    Table(
+        "shifts",
+        shifts,
+        doc="How much the shifts of one augmentation have in common, and how far its views are from other originals.",
+    ),
 )

@@ -17,7 +17,6 @@ NAMED = 3
 
 
 def answer(page: PageInput) -> Answer:
-    """Returns the answer."""
     table = furthest(page.data.rows, page.data.summary, page.data.by_shift())
     return Answer("Which images have the largest shift?", largest_of(table, page.reader.naming))
 
@@ -39,24 +38,29 @@ def largest_of(table: pl.DataFrame, naming: ImageNaming) -> Json:
 def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
     """How many images each augmentation moves over half the distance to another image, and the furthest."""
     baselines = summary.filter((pl.col("metric") == COSINE) & pl.col("relative_shift").is_not_null())["baseline"]
-    far, having = (dict.fromkeys(order if len(baselines) else (), 0) for _ in range(2))
-    first: dict[str, tuple[float, str]] = {}
-    shape = layout(rows)
-    for block in blocks(rows.select("image_id", COSINE), len(shape.views)) if far and shape.images else ():
-        ids = block["image_id"].gather_every(len(shape.views))
+    far_counts, image_counts = (dict.fromkeys(order if len(baselines) else (), 0) for _ in range(2))
+    furthest_image: dict[str, tuple[float, str]] = {}
+    row_layout = layout(rows)
+    size = len(row_layout.views)
+    for block in blocks(rows.select("image_id", COSINE), size) if far_counts and row_layout.images else ():
+        ids = block["image_id"].gather_every(size)
         for name in order:
-            sums, counts = shape.per_image(block, name, [COSINE])
+            sums, counts = row_layout.per_image(block, name, [COSINE])
             with np.errstate(invalid="ignore", divide="ignore"):
                 relative_shifts = (1.0 - sums[:, 0] / counts[:, 0]) / (1.0 - baselines[0])
-            far[name] += int((relative_shifts > FAR).sum())
-            having[name] += int(np.isfinite(relative_shifts).sum())
+            far_counts[name] += int((relative_shifts > FAR).sum())
+            image_counts[name] += int(np.isfinite(relative_shifts).sum())
             if np.isfinite(relative_shifts).any():
                 largest = float(np.nanmax(relative_shifts))
                 tied = ids.filter(pl.Series(relative_shifts == largest)).min()
                 # Of equal relative shifts the first name, whatever the order of the images.
-                here = (-largest, str(tied))
-                first[name] = min(first.get(name, here), here)
-    found = [(name, having[name], far[name], first[name][1], -first[name][0]) for name in order if name in first]
+                candidate = (-largest, str(tied))
+                furthest_image[name] = min(furthest_image.get(name, candidate), candidate)
+    furthest_rows = [
+        (name, image_counts[name], far_counts[name], furthest_image[name][1], -furthest_image[name][0])
+        for name in order
+        if name in furthest_image
+    ]
     schema = {"augmentation": pl.String, **dict.fromkeys(("images", "far"), pl.Int64), "image_id": pl.String}
     schema |= {"relative_shift": pl.Float64}
-    return pl.DataFrame(found, schema=schema, orient="row")
+    return pl.DataFrame(furthest_rows, schema=schema, orient="row")

@@ -13,8 +13,8 @@ def extremes(rows: pl.LazyFrame, augmentation: str, *, count: int = 3) -> dict[s
         .sort("cosine_similarity", "image_id")
     )
     ids = part["image_id"].to_list()
-    fraction = max(1, min(count, len(ids) // 3)) if ids else 0
-    most, least = ids[:fraction], ids[max(fraction, len(ids) - fraction) :][::-1]
-    between = ids[fraction : len(ids) - len(least)]
-    start = max(0, (len(between) - fraction) // 2)
-    return {"most": most, "typical": between[start : start + fraction], "least": least}
+    size = max(1, min(count, len(ids) // 3)) if ids else 0
+    most, least = ids[:size], ids[max(size, len(ids) - size) :][::-1]
+    middle = ids[size : len(ids) - len(least)]
+    start = max(0, (len(middle) - size) // 2)
+    return {"most": most, "typical": middle[start : start + size], "least": least}

@@ -19,8 +19,6 @@ KINDS = {"most": "Largest shift", "typical": "Typical", "least": "Smallest shift
 
 @dataclass(frozen=True)
 class Card:
-    """One image under one augmentation."""
-
     augmentation: str
     kind: str
     image_id: str
@@ -40,19 +38,18 @@ class Gallery:
     left_out: int = 0
 
 
-Small = dict[tuple[str, str], Pixels]
+Thumbnails = dict[tuple[str, str], Pixels]
 
 
 def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Gallery:
-    """Builds the gallery of the extremes of every augmentation."""
-    found = {name: extremes(reader.rows(), name, count=STEPS[0][0]) for name in order}
-    keys = [(name, kind, image) for name in order for kind in KINDS for image in found[name][kind]]
+    images_by_kind = {name: extremes(reader.rows(), name, count=STEPS[0][0]) for name in order}
+    keys = [(name, kind, image) for name in order for kind in KINDS for image in images_by_kind[name][kind]]
     values = _metrics(reader, [image for _, _, image in keys])
     if not reader.shows_images:
         return Gallery([Card(name, kind, image, values[image, name]) for name, kind, image in keys])
-    photos, heats, missing, unread = _load(reader, keys)
+    photos, heats, missing, unread = _load_thumbnails(reader, keys)
     for count, side, quality in STEPS:
-        kept = [(name, kind, image) for name, kind, image in keys if image in found[name][kind][:count]]
+        kept = [(name, kind, image) for name, kind, image in keys if image in images_by_kind[name][kind][:count]]
         cards = [
             Card(name, kind, image, values[image, name], _pictures(name, image, photos, heats))
             for name, kind, image in kept
@@ -62,10 +59,12 @@ def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Galle
         if sum(map(len, encoded.values())) <= budget:
             break
     undrawable = [name for name in order if "callable" in reader.info.identity["augmentations"][name]]
-    fitting = list(_within(encoded, budget))
-    short = {key: f"p{number}" for number, key in enumerate(fitting)}
-    cards = [replace(card, pictures={p: short[k] for p, k in card.pictures.items() if k in short}) for card in cards]
-    pictures = {short[key]: encoded[key] for key in fitting}
+    fitting = list(_fitting_keys(encoded, budget))
+    short_keys = {key: f"p{number}" for number, key in enumerate(fitting)}
+    for index, card in enumerate(cards):
+        shown = {role: short_keys[key] for role, key in card.pictures.items() if key in short_keys}
+        cards[index] = replace(card, pictures=shown)
+    pictures = {short_keys[key]: encoded[key] for key in fitting}
     return Gallery(cards, pictures, missing, unread, undrawable, len(encoded) - len(fitting))
 
 
@@ -81,40 +80,42 @@ def _metrics(reader: Reader, image_ids: Sequence[str]) -> dict[tuple[str, str], 
     return {(row.pop("image_id"), row.pop("view")): row for row in rows.iter_rows(named=True)}
 
 
-def _load(
+def _load_thumbnails(
     reader: Reader, keys: Sequence[tuple[str, str, str]]
-) -> tuple[Small, Small, dict[str, str], dict[tuple[str, str], str]]:
+) -> tuple[Thumbnails, Thumbnails, dict[str, str], dict[tuple[str, str], str]]:
     """Returns images and attention maps at thumbnail size, and why images and variants are missing."""
     wanted: dict[str, list[str]] = {}
     for name, _, image_id in keys:
         wanted.setdefault(image_id, []).append(name)
-    photos: Small = {}
-    heats: Small = {}
+    photos: Thumbnails = {}
+    heats: Thumbnails = {}
     missing: dict[str, str] = {}
     unread: dict[tuple[str, str], str] = {}
     for image_id, image in iter_redrawn(reader, list(wanted), wanted):
         if isinstance(image, str):
             missing[image_id] = image
             continue
-        unread |= {(image_id, name): why for name, why in image.missing.items()}
+        unread |= {(image_id, name): reason for name, reason in image.missing.items()}
         for view in (ORIGINAL, *wanted[image_id]):
-            _keep(image, view, photos, heats)
+            _add_thumbnails(image, view, photos, heats)
     return photos, heats, missing, unread
 
 
-def _keep(image: RedrawnImage, view: str, photos: Small, heats: Small) -> None:
+def _add_thumbnails(image: RedrawnImage, view: str, photos: Thumbnails, heats: Thumbnails) -> None:
     if view in image.views:
         photos[image.image_id, view] = shrink(image.views[view], STEPS[0][1])
         if view in image.attention:
             heats[image.image_id, view] = heat(image.attention[view])
 
 
-def _pictures(name: str, image_id: str, photos: Small, heats: Small) -> dict[str, str]:
-    places = {"original": ORIGINAL, "view": name}
-    shown = {place: _key("photo", image_id, view) for place, view in places.items() if (image_id, view) in photos}
-    return shown | {
-        f"{place}_attention": _key("heat", image_id, view)
-        for place, view in places.items()
+def _pictures(name: str, image_id: str, photos: Thumbnails, heats: Thumbnails) -> dict[str, str]:
+    views_by_role = {"original": ORIGINAL, "view": name}
+    photo_keys = {
+        role: _key("photo", image_id, view) for role, view in views_by_role.items() if (image_id, view) in photos
+    }
+    return photo_keys | {
+        f"{role}_attention": _key("heat", image_id, view)
+        for role, view in views_by_role.items()
         if (image_id, view) in heats
     }
 
@@ -123,7 +124,9 @@ def _key(kind: str, image_id: str, view: str) -> str:
     return f"{kind}|{view}|{image_id}"
 
 
-def _encode(photos: Small, heats: Small, used: set[str], side: int, quality: int) -> Iterator[tuple[str, str]]:
+def _encode(
+    photos: Thumbnails, heats: Thumbnails, used: set[str], side: int, quality: int
+) -> Iterator[tuple[str, str]]:
     for kind, pictures in (("photo", photos), ("heat", heats)):
         for (image_id, view), picture in pictures.items():
             key = _key(kind, image_id, view)
@@ -132,7 +135,7 @@ def _encode(photos: Small, heats: Small, used: set[str], side: int, quality: int
                 yield key, address(data, "image/webp")
 
 
-def _within(encoded: Mapping[str, str], budget: int) -> Iterator[str]:
+def _fitting_keys(encoded: Mapping[str, str], budget: int) -> Iterator[str]:
     """Yields the keys of as many images as fit."""
     total = 0
     for key, picture in encoded.items():

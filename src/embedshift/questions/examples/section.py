@@ -14,7 +14,7 @@ Row = Json
 
 # The page has 10 MB: plotly takes 4.8, figures 1.9, the gallery the rest except for the text.
 GALLERY_BYTES = 2_600_000
-PLACES = {
+ROLES = {
     "original": "original",
     "view": "view",
     "original_attention": "attention, original",
@@ -52,26 +52,25 @@ def gallery_groups(
 
 def _card(card: Card, gallery: Gallery, naming: ImageNaming) -> Row:
     name = naming.image(card.image_id)
-    places = [
+    panels = [
         {
             "title": title,
-            "photo": card.pictures[place.removesuffix("_attention")],
-            "heat": card.pictures[place] if place.endswith("_attention") else None,
-            "alt": f"{title}: {name}" + (f" under {card.augmentation}" if place.startswith("view") else ""),
+            "photo": card.pictures[role.removesuffix("_attention")],
+            "heat": card.pictures[role] if role.endswith("_attention") else None,
+            "alt": f"{title}: {name}" + (f" under {card.augmentation}" if role.startswith("view") else ""),
         }
-        for place, title in PLACES.items()
-        if place in card.pictures and place.removesuffix("_attention") in card.pictures
+        for role, title in ROLES.items()
+        if role in card.pictures and role.removesuffix("_attention") in card.pictures
     ]
     metrics = [
         (METRICS[name].label, fixed(value, metric_decimals(name, value))) for name, value in card.metrics.items()
     ]
     why = gallery.missing.get(card.image_id) or gallery.unread.get((card.image_id, card.augmentation), "")
     reason = shorten(naming.text(why, card.image_id))
-    return {"image_id": name, "places": places, "metrics": metrics, "reason": reason}
+    return {"image_id": name, "places": panels, "metrics": metrics, "reason": reason}
 
 
 def gallery_notes(gallery: Gallery, has_vectors: bool, naming: ImageNaming) -> list[str]:
-    """Returns notes on images that are not shown."""
     notes: list[str] = []
     if naming.pictures and not has_vectors:
         notes.append("This study stored no embeddings, and attention maps of only one image per shard.")

@@ -11,7 +11,6 @@ COLUMNS = {"alignment": 3, "uniformity": 2, "effective_rank": 1, "norm_ratio": 3
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; None if the table is empty."""
     table = page.data.table("geometry")
     if table is None:
         return None

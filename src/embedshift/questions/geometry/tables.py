@@ -29,10 +29,9 @@ NAN = float("nan")
 
 
 def geometry(reader: Reader) -> pl.DataFrame:
-    """Returns numbers of the set."""
     if not reader.groups.items:
         return pl.DataFrame(schema=SCHEMA)
-    rows = [*alignment(reader), *(_of_vectors(reader) if reader.info.has_vectors else ())]
+    rows = [*alignment(reader), *(_vector_rows(reader) if reader.info.has_vectors else ())]
     names = [ORIGINAL, *reader.augmentations]
     rows.sort(key=lambda row: names.index(row[0]))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)
@@ -41,10 +40,10 @@ def geometry(reader: Reader) -> pl.DataFrame:
 def alignment(reader: Reader) -> Iterator[Row]:
     """Yields the mean squared distance between unit vectors of view and original: 2 - 2 cos, over images and draws."""
     names = reader.augmentations
-    read = functools.partial(_squares, order=reader.groups.order, augmentations=names)
-    sample = gather(reader.groups, read, together=False)
-    ends = mean_interval(sample, seed=reader.info.seed, low=0.0, high=4.0)
-    yield from _rows(names, "alignment", sample.mean, *ends)
+    read_squares = functools.partial(_squares, order=reader.groups.order, augmentations=names)
+    sample = gather(reader.groups, read_squares, together=False)
+    interval = mean_interval(sample, seed=reader.info.seed, low=0.0, high=4.0)
+    yield from _rows(names, "alignment", sample.mean, *interval)
 
 
 def _squares(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[str]) -> Iterator[tuple[Values, Values]]:
@@ -52,7 +51,7 @@ def _squares(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[str])
         yield 2 * counts - 2 * sums, counts
 
 
-def _of_vectors(reader: Reader) -> Iterator[Row]:
+def _vector_rows(reader: Reader) -> Iterator[Row]:
     """Yields the numbers that need the embeddings, set by set."""
     sets = first_embeddings(reader)
     originals = sets[ORIGINAL].astype(np.float64)
@@ -60,11 +59,11 @@ def _of_vectors(reader: Reader) -> Iterator[Row]:
     ratios: list[Values] = []
     for name, vectors in sets.items():
         values = vectors.astype(np.float64)
-        there = values[~np.isnan(values).any(axis=-1)]  # a view may be missing
+        present = values[~np.isnan(values).any(axis=-1)]  # a view may be missing
         for metric, (statistic, least, most) in SPREAD.items():
-            value = statistic(there)
-            interval = jackknife(statistic, there) if np.isfinite(value) else (NAN, NAN)
-            low, high = np.clip(np.array(interval), least, min(most, *there.shape)).tolist()
+            value = statistic(present)
+            ends = jackknife(statistic, present) if np.isfinite(value) else (NAN, NAN)
+            low, high = np.clip(np.array(ends), least, min(most, *present.shape)).tolist()
             yield name, metric, value, low, high
         if name == ORIGINAL:
             yield name, "nearest_cosine", nearest_cosine(values), NAN, NAN
@@ -72,8 +71,8 @@ def _of_vectors(reader: Reader) -> Iterator[Row]:
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratios.append(np.where(norms > 0, np.linalg.norm(values, axis=-1) / norms, np.nan))
     sample = estimates_from_values(np.stack(ratios, axis=-1))
-    ends = mean_interval(sample, seed=reader.info.seed, low=0.0)
-    yield from _rows(reader.augmentations, "norm_ratio", sample.mean, *ends)
+    interval = mean_interval(sample, seed=reader.info.seed, low=0.0)
+    yield from _rows(reader.augmentations, "norm_ratio", sample.mean, *interval)
 
 
 def _rows(names: Sequence[str], metric: str, value: Values, low: Values, high: Values) -> Iterator[Row]:
@@ -83,12 +82,12 @@ def _rows(names: Sequence[str], metric: str, value: Values, low: Values, high: V
 
 def first_embeddings(reader: Reader) -> Mapping[str, Values]:
     """Returns draw 0 of the embeddings of the first images: view → float32 `[n, D]`, the original first."""
-    part = reader.groups.head(OF_A_SET).filter(pl.col("draw") == 0)
-    read = part.select("view", "embedding").collect()
+    first_draw = reader.groups.head(OF_A_SET).filter(pl.col("draw") == 0)
+    rows = first_draw.select("view", "embedding").collect()
     names = [ORIGINAL, *reader.augmentations]
-    vectors = read["embedding"].to_numpy()
+    vectors = rows["embedding"].to_numpy()
     vectors = vectors.reshape(-1, len(names), vectors.shape[-1])
-    return {name: vectors[:, read["view"][: len(names)].to_list().index(name)] for name in names}
+    return {name: vectors[:, rows["view"][: len(names)].to_list().index(name)] for name in names}
 
 
 DOC = "The set of embeddings as a whole, original and by augmentation: alignment, uniformity, rank and norms."

@@ -3,13 +3,13 @@
 RELEVANCE, TOKENS = "relevance", "tokens"
 # The last layer's attention, from every encoder that has it; and patches in random order.
 ATTENTION, RANDOM = "attention", "random"
-ASKED = (RELEVANCE, TOKENS)
+CHOICES = (RELEVANCE, TOKENS)
 SCORES = ("deletion", "insertion")
 
 SIMILARITY, ALIGNED, DIVERGENCE = "similarity", "aligned_similarity", "divergence"
 CORRELATION, ALIGNED_CORRELATION = "correlation", "aligned_correlation"
 # By map: a map with signs is no distribution, and has no zero to scale to.
-COMPARED = {
+COMPARISONS = {
     ATTENTION: (SIMILARITY, ALIGNED, DIVERGENCE, CORRELATION, ALIGNED_CORRELATION),
     RELEVANCE: (SIMILARITY, ALIGNED, DIVERGENCE, CORRELATION, ALIGNED_CORRELATION),
     TOKENS: (CORRELATION, ALIGNED_CORRELATION),
@@ -23,16 +23,15 @@ BOUNDS = {
 }
 
 
-def stored(name: str) -> tuple[str, str]:
+def map_columns(name: str) -> tuple[str, str]:
     """Returns the columns that hold a map: of the views, and of the original."""
     return f"map_{name}", f"map_{name}_original"
 
 
-def compared(name: str, metric: str) -> str:
-    """Returns the column that compares a view's map with the original's."""
+def comparison_column(name: str, metric: str) -> str:
     return f"map_{name}_{metric}"
 
 
-def score(name: str, kind: str) -> str:
+def score_column(name: str, kind: str) -> str:
     """Returns the column that scores how well a map of the original identifies the patches that count."""
     return f"map_{name}_{kind}"

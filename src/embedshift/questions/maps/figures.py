@@ -1,4 +1,4 @@
-"""Figures 23 and 24: maps of what the embedding comes from, and how far augmentations change them."""
+"""Figures 25 and 26: maps of what the embedding comes from, and how far augmentations change them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,21 +12,27 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.images import drawn_images, overlay, page
 from embedshift.figures.style import INK, MUTED, human, new_figure
-from embedshift.questions.maps.columns import ALIGNED_CORRELATION, ATTENTION, CORRELATION, RELEVANCE, TOKENS, stored
-from embedshift.questions.maps.tables import ids_of, names_of
+from embedshift.questions.maps.columns import (
+    ALIGNED_CORRELATION,
+    ATTENTION,
+    CORRELATION,
+    RELEVANCE,
+    TOKENS,
+    map_columns,
+)
+from embedshift.questions.maps.tables import image_ids, map_names
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage
 
 WORDS = {ATTENTION: "attention of the last layer", RELEVANCE: "relevance", TOKENS: "tokens of the last block"}
 # Beside the original, the augmentations that change the embedding most.
 SHOWN = 2
-NOTHING = "the study has no maps; run it with `maps` relevance,tokens"
+NO_MAPS = "the study has no maps; run it with `maps` relevance,tokens"
 
 
-def with_maps(reader: Reader) -> list[str]:
-    """Returns the images of a study that have maps."""
-    names = names_of(reader)
-    return ids_of(reader.rows(), names) if names else []
+def images_with_maps(reader: Reader) -> list[str]:
+    names = map_names(reader)
+    return image_ids(reader.rows(), names) if names else []
 
 
 @figure(
@@ -34,62 +40,67 @@ def with_maps(reader: Reader) -> list[str]:
     images=2,
     section=True,
     is_available=has_table("maps"),
-    candidates=with_maps,
+    candidates=images_with_maps,
 )
 def maps(data: FigureInput, title: str) -> Figure:
     """Rows: the original, then the views that change most on average; columns: the view, and its maps laid over it."""
-    names = names_of(data.reader)
+    names = map_names(data.reader)
     if not names:
-        raise UsageError(NOTHING)
+        raise UsageError(NO_MAPS)
     shown = [ORIGINAL, *data.by_rank()[::-1][:SHOWN]]
-    found = _stored(data, names, shown)
-    if not found:
+    stored = _stored_maps(data, names, shown)
+    if not stored:
         raise EmbedshiftError("figure 'maps': none of the chosen images has maps")
     rows = [
         [
             cell
             for view in shown
-            for cell in [(image.views.get(view), view), *((_laid(image, view, name, found), name) for name in names)]
+            for cell in [
+                (image.views.get(view), view),
+                *((_overlay(image, view, name, stored), name) for name in names),
+            ]
         ]
         for image in drawn_images(data, "maps")
     ]
-    told = data.reader.identity_of("maps")
-    target = {"image": "the original's embedding", "caption": "the image's caption"}.get(told["target"], "the text")
+    settings = data.reader.identity_of("maps")
+    target = {"image": "the original's embedding", "caption": "the image's caption"}.get(settings["target"], "the text")
     signs = f"; tokens: red supports {target}, blue opposes it" if TOKENS in names else ""
-    note = f"maps of {told['images']} images, over each view, each with its own scale (dark: low, bright: high{signs})"
+    note = (
+        f"maps of {settings['images']} images, over each view, each with its own scale (dark: low, bright: high{signs})"
+    )
     return page(data, title, note, rows, columns=1 + len(names))
 
 
-Stored = Mapping[tuple[str, str, str], Floats]
+MapsByView = Mapping[tuple[str, str, str], Floats]
 
 
-def _stored(data: FigureInput, names: Sequence[str], views: Sequence[str]) -> Stored:
+def _stored_maps(data: FigureInput, names: Sequence[str], views: Sequence[str]) -> MapsByView:
     """Returns image, view and name → map `[g_h, g_w]`, of draw 0."""
-    columns = [column for name in names for column in stored(name)]
+    columns = [column for name in names for column in map_columns(name)]
     chosen = pl.col("image_id").is_in([image.image_id for image in data.drawn]) & pl.col("view").is_in(list(views))
     rows = data.rows.filter(chosen & (pl.col("draw") == 0)).select("image_id", "view", *columns).collect()
-    found: dict[tuple[str, str, str], Floats] = {}
+    maps: dict[tuple[str, str, str], Floats] = {}
     for row in rows.iter_rows(named=True):
         for name in names:
-            values = row[stored(name)[row["view"] == ORIGINAL]]
+            values = row[map_columns(name)[row["view"] == ORIGINAL]]
             if values is not None:
-                found[row["image_id"], row["view"], name] = _laid_out(data.reader, np.asarray(values, np.float32))
-    return found
+                maps[row["image_id"], row["view"], name] = _on_grid(data.reader, np.asarray(values, np.float32))
+    return maps
 
 
-def _laid_out(reader: Reader, values: Floats) -> Floats:
+def _on_grid(reader: Reader, values: Floats) -> Floats:
     height, width = reader.identity_of("maps")["grid"]
     return values.reshape(height, width)
 
 
-def _laid(image: RedrawnImage, view: str, name: str, found: Stored) -> Pixels | None:
+def _overlay(image: RedrawnImage, view: str, name: str, stored: MapsByView) -> Pixels | None:
     key = (image.image_id, view, name)
-    if view not in image.views or key not in found:
+    if view not in image.views or key not in stored:
         return None
-    return overlay(image.views[view], found[key], signed=name == TOKENS)
+    return overlay(image.views[view], stored[key], signed=name == TOKENS)
 
 
-def metric_of(table: pl.DataFrame) -> str:
+def shown_metric(table: pl.DataFrame) -> str:
     """Returns the comparison that figure and section show: aligned, if anything could be aligned."""
     aligned = table.filter(pl.col("metric") == ALIGNED_CORRELATION, pl.col("n") > 0)
     return CORRELATION if aligned.is_empty() else ALIGNED_CORRELATION
@@ -100,12 +111,12 @@ def maps_moved(data: FigureInput, title: str) -> Figure:
     """One panel per map; one dot per augmentation with its interval, the least changed embedding on top."""
     table = data.table("maps")
     if table is None:
-        raise UsageError(NOTHING)
-    metric = metric_of(table)
+        raise UsageError(NO_MAPS)
+    metric = shown_metric(table)
     names = table["map"].unique(maintain_order=True).to_list()
     ranked = data.by_rank()
-    moved = ", after moving the original's map like the view" if metric == ALIGNED_CORRELATION else ""
-    notes = [f"correlation of the view's map with the original's{moved}: 1 = the same patches"]
+    aligned = ", after moving the original's map like the view" if metric == ALIGNED_CORRELATION else ""
+    notes = [f"correlation of the view's map with the original's{aligned}: 1 = the same patches"]
     notes += ["line: 95 % interval of the mean"] if table["ci_low"].count() else []
     images = table["n"].max()
     figure = new_figure(
@@ -119,11 +130,11 @@ def maps_moved(data: FigureInput, title: str) -> Figure:
     for axes, name in zip(panels, names, strict=True):
         part = {row["augmentation"]: row for row in table.filter(map=name, metric=metric).iter_rows(named=True)}
         mean, low, high = (
-            np.array([part[each][column] for each in ranked], np.float64) for column in ("mean", "ci_low", "ci_high")
+            np.array([part[name][column] for name in ranked], np.float64) for column in ("mean", "ci_low", "ci_high")
         )
         axes.axvline(1.0, color=MUTED, linewidth=0.8, linestyle="--")
         axes.hlines(rows, low, high, color=INK, linewidth=1.2)
-        axes.scatter(mean, rows, s=22, c=[data.colours[each] for each in ranked], zorder=3)
+        axes.scatter(mean, rows, s=22, c=[data.colours[name] for name in ranked], zorder=3)
         axes.set_title(WORDS[name])
         axes.set_xlabel("correlation (1 = no change)")
         axes.tick_params(axis="y", length=0)

@@ -15,17 +15,17 @@ from embedshift.questions.maps import Switches
 from embedshift.questions.maps.columns import (
     ALIGNED,
     ALIGNED_CORRELATION,
-    ASKED,
     ATTENTION,
-    COMPARED,
+    CHOICES,
+    COMPARISONS,
     CORRELATION,
     DIVERGENCE,
     RANDOM,
     SCORES,
     SIMILARITY,
-    compared,
-    score,
-    stored,
+    comparison_column,
+    map_columns,
+    score_column,
 )
 from embedshift.registry import unknown_name
 from embedshift.statistics.maps import aligned_likeness, correlation, divergence, map_likeness, scaled_map
@@ -46,16 +46,16 @@ CONSTANT = 1e-6
 
 def compare(name: str, before: Floats, after: Floats, moved: Sequence[Values], size: int) -> dict[str, Values]:
     """Compares the maps of an image's views with the original's; `[V]` by column."""
-    large = [scaled_map(view, size) for view in after]
-    pairs = list(zip(moved, large, strict=True))
-    ways: Mapping[str, Callable[[], Any]] = {
+    resized = [scaled_map(view, size) for view in after]
+    pairs = list(zip(moved, resized, strict=True))
+    comparisons: Mapping[str, Callable[[], Any]] = {
         SIMILARITY: lambda: map_likeness(before[None], after, size),
         ALIGNED: lambda: np.array([aligned_likeness(a, b) for a, b in pairs]),
         DIVERGENCE: lambda: divergence(before[None], after),
         CORRELATION: lambda: correlation(before[None], after),
         ALIGNED_CORRELATION: lambda: np.array([correlation(a, b, CONSTANT) for a, b in pairs]),
     }
-    return {compared(name, metric): np.asarray(ways[metric]()) for metric in COMPARED[name]}
+    return {comparison_column(name, metric): np.asarray(comparisons[metric]()) for metric in COMPARISONS[name]}
 
 
 def blurred(original: Pixels) -> Pixels:
@@ -68,9 +68,9 @@ def blurred(original: Pixels) -> Pixels:
 def ranks(values: ArrayLike, ties: NDArray[np.intp]) -> NDArray[np.intp]:
     """Returns the rank of every patch, from 0 for the most relevant; the permutation `ties` orders equal ones."""
     flat = np.asarray(values, np.float64).ravel()
-    found = np.empty(len(flat), np.intp)
-    found[np.lexsort((ties, -flat))] = np.arange(len(flat))
-    return found.reshape(np.shape(values))
+    rank = np.empty(len(flat), np.intp)
+    rank[np.lexsort((ties, -flat))] = np.arange(len(flat))
+    return rank.reshape(np.shape(values))
 
 
 def random_order(seed: int, image_id: str, cells: int) -> NDArray[np.intp]:
@@ -79,20 +79,20 @@ def random_order(seed: int, image_id: str, cells: int) -> NDArray[np.intp]:
     return np.random.default_rng([seed, *name]).permutation(cells)
 
 
-def taken_away(original: Pixels, places: NDArray[np.intp]) -> Pixels:
+def partial_images(original: Pixels, patch_ranks: NDArray[np.intp]) -> Pixels:
     """Returns the image without its first patches, and with only these: for 1 to `STEPS` - 1 parts of them."""
     size, background = len(original), blurred(original)
-    rows, columns = (np.arange(size) * cells // size for cells in places.shape)
-    of_pixels = places[np.ix_(rows, columns)]
-    first = [of_pixels < places.size * step / STEPS for step in range(1, STEPS)]
-    gone = [*first, *(~each for each in first)]
-    return np.stack([np.where(each[..., None], background, original) for each in gone])
+    rows, columns = (np.arange(size) * cells // size for cells in patch_ranks.shape)
+    pixel_ranks = patch_ranks[np.ix_(rows, columns)]
+    first = [pixel_ranks < patch_ranks.size * step / STEPS for step in range(1, STEPS)]
+    hidden = [*first, *(~mask for mask in first)]
+    return np.stack([np.where(mask[..., None], background, original) for mask in hidden])
 
 
-def areas(cosines: ArrayLike, whole: float, nothing: float) -> dict[str, float]:
+def areas(cosines: ArrayLike, original: float, background: float) -> dict[str, float]:
     """Returns deletion and insertion: the area below the cosine over the fraction of patches removed, or shown."""
     deletion, insertion = np.split(np.asarray(cosines, np.float64), 2)
-    ends = (whole + nothing) / 2
+    ends = (original + background) / 2
     return {name: float((part.sum() + ends) / STEPS) for name, part in zip(SCORES, (deletion, insertion), strict=True)}
 
 
@@ -101,10 +101,10 @@ class MEASURE(Measure):
 
     in_float32 = True
 
-    def __init__(self, asked: StudySwitches) -> None:
-        super().__init__(asked)
-        config, switches = asked.config, asked.config.of(Switches)
-        self.names, self.aim = _names(switches.maps), switches.maps_target.strip()
+    def __init__(self, study: StudySwitches) -> None:
+        super().__init__(study)
+        config, switches = study.config, study.config.of(Switches)
+        self.names, self.target_setting = _chosen_maps(switches.maps), switches.maps_target.strip()
         if config.precision not in ("float32", "auto") or config.compile:
             setting = "compile" if config.compile else "precision"
             raise UsageError(f"`maps` need gradients, which are accurate only in float32; run without `{setting}`")
@@ -112,14 +112,16 @@ class MEASURE(Measure):
             raise UsageError("choose the maps as well: `maps` relevance,tokens")
         if switches.maps_images < 1:
             raise UsageError("`maps_images`: give a number of at least 1")
-        if not self.aim:
+        if not self.target_setting:
             raise UsageError("`maps_target`: give image, caption, or your own text")
-        there = [each for each in asked.samples if self.aim != CAPTION or (each.caption or "").strip()]
-        if not there:
+        candidates = [
+            image for image in study.samples if self.target_setting != CAPTION or (image.caption or "").strip()
+        ]
+        if not candidates:
             raise UsageError("`maps_target` caption: no image has a caption")
-        self.images = asked.drawn(switches.maps_images, there)
+        self.images = study.drawn(switches.maps_images, candidates)
         self.count = len(self.images)
-        self.suite, self.draws, self.seed = asked.suite, config.draws, config.seed
+        self.suite, self.draws, self.seed = study.suite, config.draws, config.seed
         self.grid, self.has_attention, self.tower = (0, 0), False, ""
         self.target: Values | None = None
         self.captions: Mapping[str, Values] = {}
@@ -130,49 +132,53 @@ class MEASURE(Measure):
         return (*([ATTENTION] if self.has_attention else []), *self.names)
 
     def identity(self) -> Json:
-        """Returns which maps are made, for how many images drawn by the seed, and how they are scored."""
-        how: Json = {"maps": list(self.names), "images": self.count, "target": self.aim, "tower": self.tower}
-        return how | {"steps": STEPS, "blur": BLUR, "grid": list(self.grid), "attention": self.has_attention}
+        maps: Json = {
+            "maps": list(self.names),
+            "images": self.count,
+            "target": self.target_setting,
+            "tower": self.tower,
+        }
+        return maps | {"steps": STEPS, "blur": BLUR, "grid": list(self.grid), "attention": self.has_attention}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         """Returns the columns: maps of views and original, comparisons of views, scores of the original."""
         cells = self.grid[0] * self.grid[1]
-        made: list[Column] = []
+        columns: list[Column] = []
         for name in self.all_names:
-            of_views, of_original = stored(name)
-            made += [Column(of_views, cells), Column(of_original, cells, of="original")]
-            made += [Column(compared(name, metric), None) for metric in COMPARED[name]]
+            view_column, original_column = map_columns(name)
+            columns += [Column(view_column, cells), Column(original_column, cells, of="original")]
+            columns += [Column(comparison_column(name, metric), None) for metric in COMPARISONS[name]]
         scored = (*self.all_names, RANDOM)
-        made += [Column(score(name, kind), None, of="original") for name in scored for kind in SCORES]
-        return [dataclasses.replace(column, images=self.count) for column in made]
+        columns += [Column(score_column(name, kind), None, of="original") for name in scored for kind in SCORES]
+        return [dataclasses.replace(column, images=self.count) for column in columns]
 
-    def of_maps(self, image: "DrawnImage", maps: Mapping[str, Floats]) -> dict[str, Values]:
+    def columns_from_maps(self, image: "DrawnImage", maps: Mapping[str, Floats]) -> dict[str, Values]:
         """Converts the maps of an image's views `[1 + V, g_h, g_w]`, by name, to columns of its rows."""
         size, values = image.views.shape[1], dict[str, Values]()
-        for name, found in maps.items():
-            of_views, of_original = stored(name)
-            flat = found.reshape(len(found), -1).astype(np.float64)
-            values[of_views], values[of_original] = flat[1:], flat[0]
-            moved = list(self._moved(image, scaled_map(found[0], size)))
-            values |= compare(name, found[0], found[1:], moved, size)
+        for name, view_maps in maps.items():
+            view_column, original_column = map_columns(name)
+            flat = view_maps.reshape(len(view_maps), -1).astype(np.float64)
+            values[view_column], values[original_column] = flat[1:], flat[0]
+            moved = list(self._moved(image, scaled_map(view_maps[0], size)))
+            values |= compare(name, view_maps[0], view_maps[1:], moved, size)
         return values
 
     def _moved(self, image: "DrawnImage", before: Values) -> Iterator[Values]:
         """Yields the original's map, moved as each view was."""
-        for each, seed in zip([*self.suite] * self.draws, image.seeds[1:], strict=True):
-            yield each.warp(image.views[0], before, seed)
+        for augmentation, seed in zip([*self.suite] * self.draws, image.seeds[1:], strict=True):
+            yield augmentation.warp(image.views[0], before, seed)
 
     def orders(self, image_id: str, maps: Mapping[str, Floats]) -> dict[str, NDArray[np.intp]]:
         """Returns the order in which patches are removed, by map, and a random order; `[g_h, g_w]` each."""
         cells = self.grid[0] * self.grid[1]
-        drawn = random_order(self.seed, image_id, cells)
-        found = {name: ranks(each[0], drawn) for name, each in maps.items()}
-        return found | {RANDOM: drawn.reshape(self.grid)}
+        random_ranks = random_order(self.seed, image_id, cells)
+        orders = {name: ranks(view_maps[0], random_ranks) for name, view_maps in maps.items()}
+        return orders | {RANDOM: random_ranks.reshape(self.grid)}
 
 
-def _names(given: Sequence[str]) -> tuple[str, ...]:
-    known: dict[str, Any] = dict.fromkeys(ASKED)
-    for name in given:
-        if name not in known:
-            raise UsageError(f"maps: {unknown_name('map', name, known)}")
-    return tuple(name for name in ASKED if name in given)
+def _chosen_maps(chosen: Sequence[str]) -> tuple[str, ...]:
+    choices: dict[str, Any] = dict.fromkeys(CHOICES)
+    for name in chosen:
+        if name not in choices:
+            raise UsageError(f"maps: {unknown_name('map', name, choices)}")
+    return tuple(name for name in CHOICES if name in chosen)

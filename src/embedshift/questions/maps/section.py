@@ -4,7 +4,7 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.questions.maps.columns import RANDOM, SCORES
-from embedshift.questions.maps.figures import WORDS, metric_of
+from embedshift.questions.maps.figures import WORDS, shown_metric
 from embedshift.report.numbers import MISSING, count, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.intervals import LEAST_IMAGES
@@ -13,31 +13,30 @@ TARGETS = {"image": "the embedding of the original", "caption": "the caption of 
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; None without maps."""
     table, trust = page.data.table("maps"), page.data.table("map_trust")
     if table is None or trust is None:
         return None
-    told = page.reader.identity_of("maps")
+    settings = page.reader.identity_of("maps")
     images = trust["n"].max()
     content: Json = {
         "images": count(images if isinstance(images, int) else 0, "image"),
-        "target": TARGETS.get(told["target"], ""),
-        "words": told["target"],
+        "target": TARGETS.get(settings["target"], ""),
+        "words": settings["target"],
         "has": table["map"].unique().to_list(),
-        "steps": told["steps"],
-        "rows": rows_of(trust),
-        "trusted": trusted(trust),
-        "is_aligned": metric_of(table) != "correlation",
-        "ends": ends(table),
+        "steps": settings["steps"],
+        "rows": trust_rows(trust),
+        "trusted": most_reliable(trust),
+        "is_aligned": shown_metric(table) != "correlation",
+        "ends": largest_and_smallest_changes(table),
         "overlays": page.figures.get("maps"),
         "moved": page.figures.get("maps_moved"),
     }
     return Section("maps", "Relevance maps", {"maps": content})
 
 
-def rows_of(trust: pl.DataFrame) -> list[Json]:
+def trust_rows(trust: pl.DataFrame) -> list[Json]:
     """One row per map: its words, deletion and insertion with intervals, and whether both beat a random order."""
-    made: list[Json] = []
+    formatted: list[Json] = []
     for (name,), part in trust.group_by("map", maintain_order=True):
         rows = {row["score"]: row for row in part.iter_rows(named=True)}
         scores = {kind: with_interval(*(row[c] for c in ("mean", "ci_low", "ci_high"))) for kind, row in rows.items()}
@@ -45,15 +44,15 @@ def rows_of(trust: pl.DataFrame) -> list[Json]:
         verdict = "both" if len(better) == 2 else better[0] if better else "neither"
         if name == RANDOM or min(row["n"] for row in rows.values()) < LEAST_IMAGES:
             verdict = MISSING
-        made.append({"map": WORDS.get(str(name), "random order"), "verdict": verdict, **scores})
-    return made
+        formatted.append({"map": WORDS.get(str(name), "random order"), "verdict": verdict, **scores})
+    return formatted
 
 
-def trusted(trust: pl.DataFrame) -> str:
+def most_reliable(trust: pl.DataFrame) -> str:
     """Returns a sentence on which map has the best scores; "" below 8 images."""
-    known = trust.filter(pl.col("map") != RANDOM, pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
+    scored = trust.filter(pl.col("map") != RANDOM, pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
     best = [
-        known.filter(score=kind).sort("mean", descending=kind == "insertion", maintain_order=True).head(1).to_dicts()
+        scored.filter(score=kind).sort("mean", descending=kind == "insertion", maintain_order=True).head(1).to_dicts()
         for kind in SCORES
     ]
     if not all(best):
@@ -61,7 +60,7 @@ def trusted(trust: pl.DataFrame) -> str:
     (deletion,), (insertion,) = best
     first, second = (WORDS[row["map"]] for row in (deletion, insertion))
     numbers = fixed(deletion["mean"], 3), fixed(insertion["mean"], 3)
-    if not any(row["significant"] and row["gain"] > 0 for row in known.iter_rows(named=True)):
+    if not any(row["significant"] and row["gain"] > 0 for row in scored.iter_rows(named=True)):
         return "No map is significantly better than a random order by either score. Do not rely on them here."
     if first == second:
         words = f"has the lowest deletion ({numbers[0]}) and the highest insertion ({numbers[1]})"
@@ -70,17 +69,17 @@ def trusted(trust: pl.DataFrame) -> str:
     return f"{_capital(first)} {words}: no map is best by both scores."
 
 
-def ends(table: pl.DataFrame) -> list[str]:
+def largest_and_smallest_changes(table: pl.DataFrame) -> list[str]:
     """Returns for each map under which augmentations it changes most and least on average; empty below 8 images."""
-    made: list[str] = []
-    known = table.filter(pl.col("metric") == metric_of(table), pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
-    for (name,), part in known.group_by("map", maintain_order=True):
+    sentences: list[str] = []
+    compared = table.filter(pl.col("metric") == shown_metric(table), pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
+    for (name,), part in compared.group_by("map", maintain_order=True):
         order = part.sort("mean", maintain_order=True).to_dicts()
         if len(order) > 1:
             most, least = (f"{row['augmentation']} (%s{fixed(row['mean'], 3)})" for row in (order[0], order[-1]))
             words = f"changes most under {most % 'correlation '} and least under {least % ''}"
-            made.append(f"{_capital(WORDS[str(name)])} {words}.")
-    return made
+            sentences.append(f"{_capital(WORDS[str(name)])} {words}.")
+    return sentences
 
 
 def _capital(text: str) -> str:

@@ -6,7 +6,16 @@ import numpy as np
 import polars as pl
 
 from embedshift.augmentations import ORIGINAL
-from embedshift.questions.maps.columns import ATTENTION, BOUNDS, COMPARED, RANDOM, SCORES, compared, score, stored
+from embedshift.questions.maps.columns import (
+    ATTENTION,
+    BOUNDS,
+    COMPARISONS,
+    RANDOM,
+    SCORES,
+    comparison_column,
+    map_columns,
+    score_column,
+)
 from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
 from embedshift.statistics.layout import layout, metric_parts
 from embedshift.statistics.sample import estimates_from_values, gather
@@ -23,16 +32,15 @@ TRUST: dict[str, type[pl.DataType]] = {
 }
 
 
-def names_of(reader: Reader) -> tuple[str, ...]:
+def map_names(reader: Reader) -> tuple[str, ...]:
     """Returns the maps of a study; attention first, if the encoder gives any."""
-    told = reader.identity_of("maps")
-    return (*([ATTENTION] if told.get("attention") else []), *told.get("maps", ()))
+    settings = reader.identity_of("maps")
+    return (*([ATTENTION] if settings.get("attention") else []), *settings.get("maps", ()))
 
 
-def ids_of(rows: pl.LazyFrame, names: Sequence[str]) -> list[str]:
-    """Returns the images that have maps."""
-    there = rows.filter(pl.col("view") == ORIGINAL, pl.col(stored(names[-1])[1]).is_not_null())
-    return there.select("image_id").collect()["image_id"].to_list()
+def image_ids(rows: pl.LazyFrame, names: Sequence[str]) -> list[str]:
+    mapped = rows.filter(pl.col("view") == ORIGINAL, pl.col(map_columns(names[-1])[1]).is_not_null())
+    return mapped.select("image_id").collect()["image_id"].to_list()
 
 
 def maps(rows: pl.LazyFrame, augmentations: Sequence[str], names: Sequence[str], *, seed: int) -> pl.DataFrame:
@@ -40,26 +48,28 @@ def maps(rows: pl.LazyFrame, augmentations: Sequence[str], names: Sequence[str],
     order = layout(rows)
     if not order.images:
         return pl.DataFrame(schema=MAPS)
-    pairs = [(name, metric) for name in names for metric in COMPARED[name]]
-    sample = gather(metric_parts(rows, order, augmentations, [compared(*pair) for pair in pairs]), together=False)
+    pairs = [(name, metric) for name in names for metric in COMPARISONS[name]]
+    sample = gather(
+        metric_parts(rows, order, augmentations, [comparison_column(*pair) for pair in pairs]), together=False
+    )
     low, high = (np.tile([BOUNDS[metric][end] for _, metric in pairs], len(augmentations)) for end in (0, 1))
-    ends = mean_interval(sample, seed=seed, low=low, high=high)
-    made = pl.DataFrame(
+    interval = mean_interval(sample, seed=seed, low=low, high=high)
+    table = pl.DataFrame(
         {
             "augmentation": np.repeat(np.array(augmentations, object), len(pairs)),
             "map": [name for name, _ in pairs] * len(augmentations),
             "metric": [metric for _, metric in pairs] * len(augmentations),
-            "n": sample.counts, "mean": sample.mean, "ci_low": ends[0], "ci_high": ends[1],
+            "n": sample.counts, "mean": sample.mean, "ci_low": interval[0], "ci_high": interval[1],
         },
         schema_overrides={"augmentation": pl.String},
     )  # fmt: skip
-    return made.fill_nan(None).select(pl.col(name).cast(kind) for name, kind in MAPS.items())
+    return table.fill_nan(None).select(pl.col(name).cast(kind) for name, kind in MAPS.items())
 
 
 def trust(rows: pl.LazyFrame, names: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns for each map and score n, the mean, its 95 % interval, and whether it beats a random order of patches."""
     pairs = [(name, kind) for name in (*names, RANDOM) for kind in SCORES]
-    originals = rows.filter(pl.col("view") == ORIGINAL).select(score(*pair) for pair in pairs).collect()
+    originals = rows.filter(pl.col("view") == ORIGINAL).select(score_column(*pair) for pair in pairs).collect()
     if originals.is_empty():
         return pl.DataFrame(schema=TRUST)
     values = originals.cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -69,35 +79,33 @@ def trust(rows: pl.LazyFrame, names: Sequence[str], *, seed: int) -> pl.DataFram
     better[:, 0::2] *= -1
     gain = estimates_from_values(better[:, :-2])
     significant = simultaneous_intervals(gain, seed=seed).significant
-    made = {
+    columns = {
         "map": [name for name, _ in pairs],
         "score": [kind for _, kind in pairs],
         "n": sample.counts, "mean": sample.mean, "ci_low": low, "ci_high": high,
         "gain": [*gain.mean, None, None], "significant": [*significant.tolist(), None, None],
     }  # fmt: skip
-    return pl.DataFrame(made).fill_nan(None).select(pl.col(name).cast(kind) for name, kind in TRUST.items())
+    return pl.DataFrame(columns).fill_nan(None).select(pl.col(name).cast(kind) for name, kind in TRUST.items())
 
 
 def _rows(reader: Reader) -> pl.LazyFrame:
     rows = reader.rows()
-    return rows.filter(pl.col("image_id").is_in(ids_of(rows, names_of(reader))))
+    return rows.filter(pl.col("image_id").is_in(image_ids(rows, map_names(reader))))
 
 
-def maps_of(reader: Reader) -> pl.DataFrame:
-    """Returns the table `maps` of a study."""
-    return maps(_rows(reader), reader.augmentations, names_of(reader), seed=reader.info.seed)
+def maps_table(reader: Reader) -> pl.DataFrame:
+    return maps(_rows(reader), reader.augmentations, map_names(reader), seed=reader.info.seed)
 
 
-def trust_of(reader: Reader) -> pl.DataFrame:
-    """Returns the table `map_trust` of a study."""
-    return trust(_rows(reader), names_of(reader), seed=reader.info.seed)
+def trust_table(reader: Reader) -> pl.DataFrame:
+    return trust(_rows(reader), map_names(reader), seed=reader.info.seed)
 
 
 TABLES = (
     Table(
         "maps",
-        maps_of,
+        maps_table,
         doc="Change of relevance and token maps: `augmentation, map, metric, n, mean, ci_low, ci_high`.",
     ),
-    Table("map_trust", trust_of, doc="How well maps name the patches that determine the embedding."),
+    Table("map_trust", trust_table, doc="How well maps name the patches that determine the embedding."),
 )

@@ -54,8 +54,8 @@ def patch_similarity(o: Pixels, a: Pixels) -> Values:
     height, width = (side // PATCH_GRID for side in o.shape[-3:-1])
     squares = np.empty((*o.shape[:-3], PATCH_GRID, PATCH_GRID))
     for *view, row, column in np.ndindex(squares.shape):
-        place = (*view, slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width))
-        squares[*view, row, column] = cv2.norm(o[place], a[place], cv2.NORM_L2SQR)
+        patch = (*view, slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width))
+        squares[*view, row, column] = cv2.norm(o[patch], a[patch], cv2.NORM_L2SQR)
     return _mean_over_patches(squares / (3 * height * width))
 
 
@@ -120,7 +120,7 @@ def edge_preservation(o: Pixels, a: Pixels) -> Values:
     before, views = _edges(o), np.broadcast_shapes(o.shape[:-3], a.shape[:-3])
     before, a = np.broadcast_to(before, (*views, *o.shape[-3:-1])), np.broadcast_to(a, (*views, *a.shape[-3:]))
     # One by one, so that what is between stays in the processor's cache.
-    differences = [cv2.norm(before[view], _edges_of(a[view]), cv2.NORM_L1) for view in np.ndindex(views)]
+    differences = [cv2.norm(before[view], _image_edges(a[view]), cv2.NORM_L1) for view in np.ndindex(views)]
     return np.asarray(1.0 - np.reshape(differences, views) / (o.shape[-3] * o.shape[-2]))
 
 
@@ -163,13 +163,11 @@ class MEASURE(Measure):
     """All metrics that need only pixels; computed beside the loader."""
 
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
-        """Compares the original with its views."""
         return {name: METRICS[name].function(views[:1], views[1:]) for name in self.metrics}
 
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
-        """Compares the pixels of two images."""
         return {name: float(values[0]) for name, values in self.of_pixels(views).items()}
 
 
@@ -195,12 +193,12 @@ def _mean_over_patches(mse: Values) -> Values:
 
 def _edges(images: Pixels) -> Values:
     edges = np.empty(images.shape[:-1])
-    for place in np.ndindex(images.shape[:-3]):
-        edges[place] = _edges_of(images[place])
+    for view in np.ndindex(images.shape[:-3]):
+        edges[view] = _image_edges(images[view])
     return edges
 
 
-def _edges_of(image: Pixels) -> Values:
+def _image_edges(image: Pixels) -> Values:
     import cv2
 
     # Twice the gradient of `numpy.gradient`, which the ratio to the largest does not show: the difference of both
@@ -218,11 +216,11 @@ def _patch_sd(images: Pixels) -> Values:
     import cv2
 
     grid, (height, width) = (DETAIL_GRID, DETAIL_GRID), (side // DETAIL_GRID for side in images.shape[-3:-1])
-    found = np.full((*images.shape[:-3], *grid), np.nan)
-    for place in np.ndindex(images.shape[:-3] if height and width else 0):  # a smaller image has no patches
-        levels = grey(images[place][: DETAIL_GRID * height, : DETAIL_GRID * width]).astype(np.float64)
+    variances = np.full((*images.shape[:-3], *grid), np.nan)
+    for view in np.ndindex(images.shape[:-3] if height and width else 0):  # a smaller image has no patches
+        levels = grey(images[view][: DETAIL_GRID * height, : DETAIL_GRID * width]).astype(np.float64)
         mean = cv2.resize(levels, grid, interpolation=cv2.INTER_AREA)
         levels.reshape(DETAIL_GRID, height, DETAIL_GRID, width)[...] -= mean[:, None, :, None]
         levels *= levels
-        found[place] = cv2.resize(levels, grid, interpolation=cv2.INTER_AREA)
-    return np.sqrt(found) / 1000.0
+        variances[view] = cv2.resize(levels, grid, interpolation=cv2.INTER_AREA)
+    return np.sqrt(variances) / 1000.0

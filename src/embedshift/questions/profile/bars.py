@@ -21,8 +21,8 @@ def least_changed(data: FigureInput, metric: str) -> str | None:
     significant = {*significant_pairs(table, metric)} if table is not None else set()
     means = dict(zip(data.augmentations, data.statistic("mean", metric), strict=True))
     first = max(means, key=means.__getitem__) if not np.isnan([*means.values()]).any() else None
-    apart = first is not None and all((first, other) in significant for other in means if other != first)
-    return first if apart and len(means) > 1 else None
+    is_apart = first is not None and all((first, other) in significant for other in means if other != first)
+    return first if is_apart and len(means) > 1 else None
 
 
 @figure("profile", is_available=few)
@@ -49,8 +49,8 @@ def profile(data: FigureInput, title: str) -> Figure:
             start = 0.0 if np.isnan(value) else max(value, 0.0)
             axes.text(start, position, words, va="center", fontsize=7, fontweight="bold" if first == name else "normal")
         rank, average = ranked[name]
-        said = f"rank {rank} of {len(names)}, average {number(np.nan if average is None else average)}"
-        axes.set_title(f"{human(name)}\n{said}", fontsize=8)
+        subtitle = f"rank {rank} of {len(names)}, average {number(np.nan if average is None else average)}"
+        axes.set_title(f"{human(name)}\n{subtitle}", fontsize=8)
         axes.set_yticks(positions, [METRICS[metric].label for metric in metrics])
         axes.set_ylim(len(metrics) - 0.4, -0.6)
         axes.set_xlim(low * 1.05, high + 0.42 * (high - low))

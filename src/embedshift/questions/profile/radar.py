@@ -45,13 +45,13 @@ def radar(data: FigureInput, title: str) -> Figure:
             axes.fill(angles, closed(values), color=colour, alpha=0.15, linewidth=0, zorder=1.2)
         axes.plot(angles, closed(values), color=colour, linewidth=1.6, marker="o", markersize=3, zorder=3)
         axes.set_title(wrap(human(name), 2.3, 9, bold=True), loc="center", color=readable(colour), pad=8)
-        _rims(axes, metrics, low)
+        _style_axes(axes, metrics, low)
     for axes in grid.flat[count:]:
         axes.set_axis_off()
     return figure
 
 
-def _rims(axes: PolarAxes, metrics: Sequence[str], low: float) -> None:
+def _style_axes(axes: PolarAxes, metrics: Sequence[str], low: float) -> None:
     """Puts the first metric at the top, the others clockwise; grid lines above the band and below the profile."""
     angles = np.linspace(0, 2 * np.pi, len(metrics), endpoint=False)
     axes.set_theta_offset(np.pi / 2)

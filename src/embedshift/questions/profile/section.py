@@ -21,8 +21,8 @@ FIRST = (*RADAR_METRICS, "l2_distance")
 
 def section(page: PageInput) -> Section:
     """Returns the section: the table, with the cluster of every augmentation if the study has clusters."""
-    data, found = page.data, page.data.table("clusters")
-    clusters = {} if found is None else dict(found.select("augmentation", "cluster").iter_rows())
+    data, cluster_table = page.data, page.data.table("clusters")
+    clusters = {} if cluster_table is None else dict(cluster_table.select("augmentation", "cluster").iter_rows())
     table = summary_table(data.summary, data.ranking, clusters, page.reader.metrics, data.colours)
     lacking = {*RADAR_METRICS} - {*ranked_metrics(data.summary)}
     content = {
@@ -50,11 +50,12 @@ def variance_fractions(summary: pl.DataFrame) -> list[tuple[str, float]]:
     means = {metric: summary.filter(pl.col("metric") == metric)["mean"].to_numpy() for metric in metrics}
     if not metrics or len(means[metrics[0]]) < 2:
         return []
-    whole = np.mean(list(means.values()), axis=0)
-    variance = float(np.var(whole))
+    mean_performance = np.mean(list(means.values()), axis=0)
+    variance = float(np.var(mean_performance))
     if variance < 1e-18:
         return []
-    parts = [(name, float(np.mean((each - each.mean()) * (whole - whole.mean())))) for name, each in means.items()]
+    deviation = mean_performance - mean_performance.mean()
+    parts = [(name, float(np.mean((values - values.mean()) * deviation))) for name, values in means.items()]
     return sorted(((name, part / len(metrics) / variance) for name, part in parts), key=lambda pair: -pair[1])
 
 
@@ -82,10 +83,11 @@ def summary_table(
     rows: list[Row] = []
     for row in ranking.iter_rows(named=True):
         name = row["augmentation"]
+        cells = [_cell(values[name, metric], *scales[metric]) | {"more": metric not in FIRST} for metric in metrics]
         rows.append(
             {"augmentation": name, "colour": colours[name], "rank": row["rank"], "cluster": clusters.get(name)}
             | {"relative_shift": _relative_shift(values[name, COSINE])}
-            | {"cells": [_cell(values[name, each], *scales[each]) | {"more": each not in FIRST} for each in metrics]}
+            | {"cells": cells}
             | {"performance": _performance(row)}
         )
     rows.sort(key=lambda row: -float(row["relative_shift"]["order"]))

@@ -56,14 +56,14 @@ def strength(data: FigureInput, title: str) -> Figure:
     # The highest mean decides, and not the end of a wide interval, beside which all curves would be flat.
     highest = max(0.15, *(float(np.nanmax(relative_shift, initial=0.0)) for relative_shift, *_ in rows.values()))
     tolerances = _tolerances(data)
-    for place, family in enumerate(families):
-        inner = grid[place // columns, place % columns].subgridspec(2, 1, height_ratios=(HEIGHT, max(strip, 1e-3)))
+    for index, family in enumerate(families):
+        inner = grid[index // columns, index % columns].subgridspec(2, 1, height_ratios=(HEIGHT, max(strip, 1e-3)))
         axes, below = drawn.add_subplot(inner[0]), drawn.add_subplot(inner[1])
         _curve(axes, family, rows[family.name], tolerances.get(family.name))
         axes.set_ylim(min(0.0, *(float(np.nanmin(low, initial=0.0)) for _, low, _ in rows.values())), 1.1 * highest)
         _strip(below, family, views)
-        for each in (axes, below):
-            each.set_xlim(-0.5, last + 0.5)
+        for panel in (axes, below):
+            panel.set_xlim(-0.5, last + 0.5)
     drawn.supylabel("relative shift (0 = unchanged, 1 = as far as another image)", fontsize=8)
     return drawn
 
@@ -72,35 +72,36 @@ def curves(data: FigureInput) -> dict[str, tuple[Values, Values, Values]]:
     """Returns family → mean relative shifts from level 0 on and the ends of their intervals, `[1 + L]` each."""
     table = data.need("strength").filter(pl.col("metric") == COSINE)
     parts = table.partition_by("family", as_dict=True, maintain_order=True)
-    found: dict[str, tuple[Values, Values, Values]] = {}
+    by_family: dict[str, tuple[Values, Values, Values]] = {}
     for family in data.reader.families:
-        own = (
+        numbers = (
             parts[family.name,]
             .select("relative_shift", "relative_shift_low", "relative_shift_high")
             .cast(pl.Float64)
             .fill_null(np.nan)
         )
-        relative_shift, low, high = np.pad(own.to_numpy().T, ((0, 0), (1, 0)))
-        found[family.name] = relative_shift, low, high
-    return found
+        relative_shift, low, high = np.pad(numbers.to_numpy().T, ((0, 0), (1, 0)))
+        by_family[family.name] = relative_shift, low, high
+    return by_family
 
 
 def _tolerances(data: FigureInput) -> dict[str, Json]:
     return by_family(data.table("tolerance"))
 
 
-def _curve(axes: Axes, family: MeasuredFamily, numbers: tuple[Values, Values, Values], found: Json | None) -> None:
-    """Draws the panel of one family."""
+def _curve(
+    axes: Axes, family: MeasuredFamily, numbers: tuple[Values, Values, Values], tolerance_row: Json | None
+) -> None:
     relative_shift, low, high = numbers
     levels = np.arange(len(relative_shift))
     axes.axhline(RELATIVE_SHIFT, color=MUTED, linewidth=0.8, linestyle="--", zorder=1)
     axes.fill_between(levels, low, high, color=LINE, alpha=0.2, linewidth=0)
     axes.plot(levels, relative_shift, color=LINE, linewidth=1.4, marker="o", markersize=3, zorder=3)
     title = human(family.name)
-    if found is not None:
-        title += f": {in_words(found['value'], family.unit)}"
-    if found is not None and found["reached"]:
-        at = float(family.levels_at(found["value"]))
+    if tolerance_row is not None:
+        title += f": {in_words(tolerance_row['value'], family.unit)}"
+    if tolerance_row is not None and tolerance_row["reached"]:
+        at = float(family.levels_at(tolerance_row["value"]))
         axes.vlines(at, 0, RELATIVE_SHIFT, color=MARK, linewidth=1.0, zorder=2)
         axes.plot(at, RELATIVE_SHIFT, marker="o", markersize=7, markerfacecolor="none", markeredgecolor=MARK, zorder=4)
     axes.set_title(title, fontsize=8)
@@ -136,10 +137,10 @@ def tolerance(data: FigureInput, title: str) -> Figure:
     drawn = new_figure(data.caption(note, every=True), 7.8, 1.1 + 0.26 * len(rows), title)
     axes = drawn.subplots()
     level_axis(axes, [human(row["family"]) for row in rows], last)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         family = families[row["family"]]
-        mark(axes, place, family, (row["value"], row["low"], row["high"]), MARK)
+        mark(axes, index, family, (row["value"], row["low"], row["high"]), MARK)
         interval = interval_in_words(row["low"], row["high"], family.unit)
         words = in_words(row["value"], family.unit) + (f"  [{interval}]" if interval else "")
-        axes.text(last + 0.25, place, words, va="center", fontsize=7.5)
+        axes.text(last + 0.25, index, words, va="center", fontsize=7.5)
     return drawn

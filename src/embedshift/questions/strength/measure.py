@@ -68,18 +68,16 @@ def dissimilarity(o: Pixels, a: Pixels) -> Values:
     shape = np.broadcast_shapes(o.shape, a.shape)
     if min(shape[-3:-1]) < WINDOW:
         return np.full(shape[:-3], np.nan)
-    before = np.stack([_moments(o[place]) for place in np.ndindex(o.shape[:-3])]).reshape(
-        *o.shape[:-3], 3, *shape[-3:-1]
-    )
+    before = np.stack([_moments(o[view]) for view in np.ndindex(o.shape[:-3])]).reshape(*o.shape[:-3], 3, *shape[-3:-1])
     before, after = np.broadcast_to(before, (*shape[:-3], *before.shape[-3:])), np.broadcast_to(a, shape)
-    found = np.empty(shape[:-3])
-    for place in np.ndindex(found.shape):
-        (level, mean, variance), (other, other_mean, other_variance) = before[place], _moments(after[place])
-        covariance = _window(level * other) - mean * other_mean
-        alike = (2 * mean * other_mean + C1) * (2 * covariance + C2)
-        whole = (mean**2 + other_mean**2 + C1) * (variance + other_variance + C2)
-        found[place] = 1.0 - (alike / whole)[RIM:-RIM, RIM:-RIM].mean()
-    return np.asarray(np.maximum(found, 0.0))
+    values = np.empty(shape[:-3])
+    for view in np.ndindex(values.shape):
+        (o_level, o_mean, o_variance), (a_level, a_mean, a_variance) = before[view], _moments(after[view])
+        covariance = _window(o_level * a_level) - o_mean * a_mean
+        numerator = (2 * o_mean * a_mean + C1) * (2 * covariance + C2)
+        denominator = (o_mean**2 + a_mean**2 + C1) * (o_variance + a_variance + C2)
+        values[view] = 1.0 - (numerator / denominator)[RIM:-RIM, RIM:-RIM].mean()
+    return np.asarray(np.maximum(values, 0.0))
 
 
 @metric(
@@ -108,9 +106,9 @@ def displacement(source: ArrayLike) -> Values:
     """
     from embedshift.augmentations.changes import Geometry
 
-    places = np.asarray(source, np.float32)
-    found = [Geometry(places[view]).displacement() for view in np.ndindex(places.shape[:-3])]
-    return np.reshape(found, places.shape[:-3])
+    positions = np.asarray(source, np.float32)
+    distances = [Geometry(positions[view]).displacement() for view in np.ndindex(positions.shape[:-3])]
+    return np.reshape(distances, positions.shape[:-3])
 
 
 @metric("hidden", "strength", no_change=0.0, low=0.0, high=1.0, higher_is_better=False, optional=True)
@@ -133,13 +131,12 @@ def hidden(covered: NDArray[np.bool_]) -> Values:
 class MEASURE(Measure):
     """The strength of every change: for families of rising strength, and on request."""
 
-    def __init__(self, asked: StudySwitches) -> None:
-        super().__init__(asked)
-        if asked.suite.is_graded:
+    def __init__(self, study: StudySwitches) -> None:
+        super().__init__(study)
+        if study.suite.is_graded:
             self.metrics = ("rms", "dissimilarity", "displacement", "hidden")
 
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
-        """Compares the original with its views."""
         names = [name for name in ("rms", "dissimilarity") if name in self.metrics]
         return {name: METRICS[name].function(views[:1], views[1:]) for name in names}
 
@@ -149,14 +146,14 @@ class MEASURE(Measure):
         if not names:
             return {}
         suite = [*plan.suite] * plan.config.draws
-        found = np.array([one.moved_and_hidden(original, seed) for one, seed in zip(suite, seeds, strict=True)])
-        both = dict(zip(("displacement", "hidden"), found.T, strict=True))
-        return {name: both[name] for name in names}
+        pairs = zip(suite, seeds, strict=True)
+        numbers = np.array([augmentation.moved_and_hidden(original, seed) for augmentation, seed in pairs])
+        by_name = dict(zip(("displacement", "hidden"), numbers.T, strict=True))
+        return {name: by_name[name] for name in names}
 
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
-        """Compares the pixels of two images."""
         return {name: float(values[0]) for name, values in self.of_pixels(views).items()}
 
 

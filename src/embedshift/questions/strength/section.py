@@ -27,7 +27,7 @@ def section(page: PageInput) -> Section | None:
     if table is None:
         return None
     tolerance = page.data.table("tolerance")
-    found, missed = by_family(tolerance), by_family(tolerance, MISSED_CRITERION)
+    by_relative_shift, by_missed = by_family(tolerance), by_family(tolerance, MISSED_CRITERION)
     has_relative_shift = table["relative_shift"].is_not_null().any()
     corruption = page.data.table("corruption")
     content = {
@@ -37,10 +37,12 @@ def section(page: PageInput) -> Section | None:
         "relative_shift": RELATIVE_SHIFT,
         "levels": max(len(family.views) for family in families),
         "measured": list(MEASURED.values()),
-        "missed": f"{100 * MISSED:g} %" if missed else "",
+        "missed": f"{100 * MISSED:g} %" if by_missed else "",
         "rows": [
-            row_of(
-                family, table.filter(family=family.name), [each.get(family.name) for each in (found, missed) if each]
+            family_row(
+                family,
+                table.filter(family=family.name),
+                [rows.get(family.name) for rows in (by_relative_shift, by_missed) if rows],
             )
             for family in families
         ],
@@ -52,9 +54,9 @@ def section(page: PageInput) -> Section | None:
     return Section("strength", "Tolerance", {"strength": content})
 
 
-def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Sequence[Json | None]) -> Json:
+def family_row(family: MeasuredFamily, table: pl.DataFrame, tolerances: Sequence[Json | None]) -> Json:
     """Formats a family: its tolerances, the strength of the change there, and its relative shifts by level."""
-    value = found[0]["value"] if found and found[0] else None
+    value = tolerances[0]["value"] if tolerances and tolerances[0] else None
     cosine = table.filter(metric=COSINE)
     relative_shifts = cosine.select("relative_shift", "relative_shift_low", "relative_shift_high").rows()
     cells = []
@@ -72,14 +74,13 @@ def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Sequence[Json | N
     return {
         "family": human(family.name),
         "unit": axis_label(family.unit),
-        "tolerances": [_tolerance(row, family.unit) for row in found],
-        "measured": [_percent(_at(family, table.filter(metric=name), value)) for name in MEASURED],
+        "tolerances": [_tolerance(row, family.unit) for row in tolerances],
+        "measured": [_percent(_mean_at(family, table.filter(metric=name), value)) for name in MEASURED],
         "cells": cells,
     }
 
 
 def _tolerance(row: Json | None, unit: str) -> tuple[str, str]:
-    """Formats a tolerance and its interval."""
     return (
         (MISSING, "")
         if row is None
@@ -87,13 +88,13 @@ def _tolerance(row: Json | None, unit: str) -> tuple[str, str]:
     )
 
 
-def _at(family: MeasuredFamily, table: pl.DataFrame, value: float | None) -> float | None:
+def _mean_at(family: MeasuredFamily, table: pl.DataFrame, value: float | None) -> float | None:
     """Returns a mean at some strength, interpolated linearly between levels; None if there is none."""
     means = [0.0, *table["mean"].cast(pl.Float64).fill_null(np.nan)]
     if value is None or len(means) != 1 + len(family.views):
         return None
-    found = float(np.interp(family.levels_at(value), np.arange(len(means)), means))
-    return None if np.isnan(found) else found
+    mean = float(np.interp(family.levels_at(value), np.arange(len(means)), means))
+    return None if np.isnan(mean) else mean
 
 
 def _percent(value: float | None) -> str:
@@ -102,17 +103,17 @@ def _percent(value: float | None) -> str:
 
 def corruption_table(table: pl.DataFrame, corruptions: list[MeasuredFamily]) -> Json:
     """Returns corruptions by severity, with the mean over severities, and the mean over the standard corruptions."""
-    found = {(name, severity): ends for name, severity, *ends in table.iter_rows()}
+    intervals = {(name, severity): ends for name, severity, *ends in table.iter_rows()}
     severities = range(1, 1 + max(len(family.views) for family in corruptions))
     rows: list[Json] = []
     for family in corruptions:
         keys = [*((family.name, severity) for severity in severities), (family.name, None)]
-        cells = [with_interval(*found.get(key, (None, None, None))) for key in keys]
+        cells = [with_interval(*intervals.get(key, (None, None, None))) for key in keys]
         rows.append({"name": human(family.name), "cells": cells, "standard": family.name in STANDARD})
-    mean = found.get((MEAN, None))
+    mean = intervals.get((MEAN, None))
     counted = sum(row["standard"] for row in rows)
-    whole = None if mean is None else with_interval(*mean)
-    return {"rows": rows, "severities": severities, "mean": whole, "counted": counted, "of": len(STANDARD)}
+    mean_cell = None if mean is None else with_interval(*mean)
+    return {"rows": rows, "severities": severities, "mean": mean_cell, "counted": counted, "of": len(STANDARD)}
 
 
 TERMS = {

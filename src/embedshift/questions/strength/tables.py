@@ -31,11 +31,10 @@ REQUIRES = "a suite of families: `augmentations` strength or corruptions"
 
 
 def strength(reader: Reader) -> pl.DataFrame:
-    """Returns the summary by family and level."""
-    found = {(row["augmentation"], row["metric"]): row for row in _summary(reader).iter_rows(named=True)}
+    summary_rows = {(row["augmentation"], row["metric"]): row for row in _summary(reader).iter_rows(named=True)}
     rows = [
         {"family": family.name, "level": level, "parameter": parameter, "unit": family.unit, "metric": metric}
-        | {name: found[view, metric][name] for name in ("n", *NUMBERS)}
+        | {name: summary_rows[view, metric][name] for name in ("n", *NUMBERS)}
         for family in reader.families
         for level, (parameter, view) in enumerate(zip(family.parameters, family.views, strict=True), start=1)
         for metric in reader.metrics
@@ -44,7 +43,6 @@ def strength(reader: Reader) -> pl.DataFrame:
 
 
 def tolerances(reader: Reader) -> pl.DataFrame:
-    """Returns the strengths that the encoder tolerates, by family and criterion."""
     ranks = reader.table("search_ranks")
     by_relative_shift = relative_shift_tolerances(reader.families, _summary(reader))
     if ranks is None or ranks.is_empty():
@@ -56,28 +54,30 @@ def corruption(reader: Reader) -> pl.DataFrame:
     """Relative shifts of corruptions by severity, their means over severities, and the mean over corruptions."""
     corruptions = corruptions_of(reader.families)
     views = [view for family in corruptions for view in family.views]
-    known = baselines(reader)
-    if COSINE not in known:
+    baselines_by_metric = baselines(reader)
+    if COSINE not in baselines_by_metric:
         return pl.DataFrame(schema=CORRUPTION_SCHEMA)
-    of = measured(reader.groups, views, [COSINE], group_sizes(known))
+    cosines = measured(reader.groups, views, [COSINE], group_sizes(baselines_by_metric))
     # Of one number an image, the mean cosine over views: the baseline is one number, so this gives the mean
     # relative shift.
     weights = np.hstack([np.eye(len(views)), mean_weights(corruptions)])
-    found = relative_shifts(of.sample.combine(weights), known[COSINE], 1.0, seed=reader.info.seed, limits=(-1.0, 1.0))
+    shifts = relative_shifts(
+        cosines.sample.combine(weights), baselines_by_metric[COSINE], 1.0, seed=reader.info.seed, limits=(-1.0, 1.0)
+    )
     names: list[tuple[str, int | None]] = []
     names += [(family.name, level) for family in corruptions for level in range(1, 1 + len(family.views))]
     names += [(family.name, None) for family in corruptions] + [(MEAN, None)]
-    rows = [(*name, *ends) for name, *ends in zip(names, found.value, found.low, found.high, strict=False)]
+    rows = [(*name, *ends) for name, *ends in zip(names, shifts.value, shifts.low, shifts.high, strict=False)]
     table = pl.DataFrame(rows, schema=CORRUPTION_SCHEMA, orient="row").fill_nan(None)
-    place = {name: place for place, (name, _) in enumerate(names)}
-    order = pl.col("corruption").replace_strict(place, return_dtype=pl.Int64)
+    position = {name: position for position, (name, _) in enumerate(names)}
+    order = pl.col("corruption").replace_strict(position, return_dtype=pl.Int64)
     return table.sort(order, pl.col("severity").is_null(), "severity", maintain_order=True)
 
 
 def _summary(reader: Reader) -> pl.DataFrame:
-    found = reader.table("summary")
-    assert found is not None
-    return found
+    summary = reader.table("summary")
+    assert summary is not None
+    return summary
 
 
 def _has_strength(reader: Reader) -> bool:

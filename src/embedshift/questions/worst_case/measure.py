@@ -18,21 +18,21 @@ log = logging.getLogger(__name__)
 class MEASURE(Measure):
     """The content of attack.json for the study's identity; if an attack made the variants, natural changes too."""
 
-    def __init__(self, asked: StudySwitches) -> None:
-        super().__init__(asked)
-        self.seed, self.natural = asked.config.seed, tuple[str, ...]()
-        self._told: Json = {}
-        if asked.config.pairs:
-            # With pyarrow, which a list of metrics must not wait for.
+    def __init__(self, study: StudySwitches) -> None:
+        super().__init__(study)
+        self.seed, self.natural = study.config.seed, tuple[str, ...]()
+        self._attack: Json = {}
+        if study.config.pairs:
+            # Imported here because they import pyarrow, for which a list of metrics must not wait.
             from embedshift.sources.attacked import attack_identity
             from embedshift.sources.variants import named_variants
 
             try:
-                self._told = attack_identity(asked.config.images, named_variants(asked.config.pairs))
+                self._attack = attack_identity(study.config.images, named_variants(study.config.pairs))
             except UsageError as error:
                 log.warning("%s: the report cannot name the attack that made the variants", error)
 
-        if self._told:
+        if self._attack:
             from embedshift.augmentations import load_suite
 
             self.natural = tuple(load_suite(SUITE).names)
@@ -43,4 +43,4 @@ class MEASURE(Measure):
 
     def identity(self) -> Json:
         """Returns the fields of `AttackRecord`; empty if no attack made the variants."""
-        return self._told
+        return self._attack

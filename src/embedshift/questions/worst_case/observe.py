@@ -18,8 +18,6 @@ from embedshift.statistics.vectors import cosine
 
 
 class OBSERVER(Observer):
-    """Draws and encodes the views."""
-
     def __init__(self, spec: EncoderSpec, encoder: Encoder) -> None:
         super().__init__(spec, encoder)
         self._suite = load_suite(SUITE)
@@ -29,7 +27,7 @@ class OBSERVER(Observer):
         if not measure.natural:
             return {}
         views, _ = draw_views(image.views[0], image.sample.image_id, self._suite, seed=measure.seed)
-        together = self.spec.batch_for(self.encoder)
-        starts = range(1, len(views), together)
-        found = [encode_views(self.encoder, views[start : start + together]).embedding for start in starts]
-        return {NATURAL: np.asarray(cosine(output.embedding[:1], np.concatenate(found)), np.float64)}
+        batch = self.spec.batch_for(self.encoder)
+        starts = range(1, len(views), batch)
+        embeddings = [encode_views(self.encoder, views[start : start + batch]).embedding for start in starts]
+        return {NATURAL: np.asarray(cosine(output.embedding[:1], np.concatenate(embeddings)), np.float64)}

@@ -18,12 +18,10 @@ TIMES = 16
 
 
 def difference(picture: Pixels, original: Pixels) -> Pixels:
-    """Returns the change, multiplied by 16, around mid grey."""
     return np.asarray(np.clip(128 + TIMES * (picture.astype(np.int64) - original), 0, 255), np.uint8)
 
 
 def pictures(reader: Reader, variants: Sequence[str]) -> list[Json]:
-    """Returns rows of example images."""
     rows, size = list[Json](), 0
     shown = variants[:VARIANTS]
     if not shown or not reader.shows_images:
@@ -32,23 +30,23 @@ def pictures(reader: Reader, variants: Sequence[str]) -> list[Json]:
     for image_id, image in iter_redrawn(reader, ids, dict.fromkeys(ids, shown)):
         if isinstance(image, str):
             continue
-        name, places = reader.naming.image(image_id), list[Json]()
+        name, panels = reader.naming.image(image_id), list[Json]()
         for title, picture in _titled(image, shown):
-            found = address(webp(shrink(picture, SIDE), 60), "image/webp")
-            size += len(found)
+            data_address = address(webp(shrink(picture, SIDE), 60), "image/webp")
+            size += len(data_address)
             if size > BYTES:
                 break
-            places.append({"title": title, "address": found, "alt": f"{title}: {name}"})
-        rows.append({"image_id": name, "places": places})
+            panels.append({"title": title, "address": data_address, "alt": f"{title}: {name}"})
+        rows.append({"image_id": name, "places": panels})
     return rows
 
 
 def _titled(image: RedrawnImage, variants: Sequence[str]) -> list[tuple[str, Pixels]]:
     """Returns the original, and each variant with its difference."""
     original = image.views[ORIGINAL]
-    found = [(ORIGINAL, original)]
+    titled = [(ORIGINAL, original)]
     for name in variants:
         if name in image.views:
-            found.append((name, image.views[name]))
-            found.append((f"{name}: difference × {TIMES}", difference(image.views[name], original)))
-    return found
+            titled.append((name, image.views[name]))
+            titled.append((f"{name}: difference × {TIMES}", difference(image.views[name], original)))
+    return titled

@@ -19,34 +19,34 @@ PURIFIED = ("clean", "before", "after", "recovered")
 
 def section(page: PageInput) -> Section | None:
     """Returns the section; None if no attack made the variants and no purifier was requested."""
-    told = read_attack_record(page.reader.identity_of("worst_case"))
+    attack = read_attack_record(page.reader.identity_of("worst_case"))
     worst, purify = (page.data.table(name) for name in ("worst", "purify"))
     if (worst is None or worst.is_empty()) and (purify is None or purify.is_empty()):
         return None
     rows = [] if worst is None else worst.to_dicts()
     attacks = [row for row in rows if row["kind"] == "attack" and not row["through"]]
     content = {
-        "lead": list(_lead(page, told, rows)),
+        "lead": list(_lead(page, attack, rows)),
         "rows": [_row(row) for row in rows],
         "baseline": _baseline(page),
-        "purified": [] if purify is None else [_purified(row, told) for row in purify.iter_rows(named=True)],
+        "purified": [] if purify is None else [_purified(row, attack) for row in purify.iter_rows(named=True)],
         "columns": PURIFIED,
         "pictures": pictures(page.reader, [row["variant"] for row in attacks]),
     }
     return Section("worst", "Worst case", {"worst": content})
 
 
-def _lead(page: PageInput, told: AttackRecord | None, rows: list[Json]) -> Iterator[Markup]:
+def _lead(page: PageInput, attack: AttackRecord | None, rows: list[Json]) -> Iterator[Markup]:
     """Yields which encoder was attacked and which is measured; then how far each budget goes."""
-    if told is None:
+    if attack is None:
         return
-    attacked = page.reader.naming.setting(told.encoder)
-    what = "towards that of one other image" if told.target else "away from that of the original"
+    attacked = page.reader.naming.setting(attack.encoder)
+    aim = "towards that of one other image" if attack.target else "away from that of the original"
     words = "An attack changed the pixels in {} steps along gradients of <b>{}</b>, to move the embedding {}."
     transferred = " This study measures <b>{}</b>, which the attack did not use: the attack is transferred."
-    yield Markup(words).format(told.steps, attacked, what) + (
+    yield Markup(words).format(attack.steps, attacked, aim) + (
         Markup(" This study measures the same encoder.")
-        if told.weights_hash == page.info.encoder.weights_hash
+        if attack.weights_hash == page.info.encoder.weights_hash
         else Markup(transferred).format(page.encoder)
     )
     controls = {(row["norm"], row["eps"]): row for row in rows if row["kind"] == "control"}
@@ -60,19 +60,17 @@ def _lead(page: PageInput, told: AttackRecord | None, rows: list[Json]) -> Itera
 
 
 def budget(row: Mapping[str, Any]) -> str:
-    """Describes a budget."""
     return f"{row['eps']:g} of 255 levels" if row["norm"] == "linf" else f"L2 distance {row['eps']:g}"
 
 
 def _row(row: Json) -> Json:
-    """Formats one variant."""
     kinds = {"control": "random signs", NATURAL: "natural change"}
-    what = f"attack through {row['through']}" if row["through"] else "attack"
+    attack = f"attack through {row['through']}" if row["through"] else "attack"
     relative_shift = with_interval(row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"])
     return {
         "variant": "" if row["kind"] == NATURAL else row["variant"],
         "budget": row["variant"] if row["kind"] == NATURAL else budget(row),
-        "what": kinds.get(row["kind"], what),
+        "what": kinds.get(row["kind"], attack),
         "n": row["n"],
         "cosine": _cosine(row["mean"], row["ci_low"], row["ci_high"]),
         "relative_shift": relative_shift,
@@ -85,9 +83,9 @@ def _baseline(page: PageInput) -> str:
     return "" if baselines.is_empty() else fixed(baselines[0], 3)
 
 
-def _purified(row: Mapping[str, Any], told: AttackRecord | None) -> Json:
+def _purified(row: Mapping[str, Any], attack: AttackRecord | None) -> Json:
     """Formats one variant after one purifier, and whether the attack knew the purifier."""
-    variant = told.variants.get(row["variant"]) if told else None
+    variant = attack.variants.get(row["variant"]) if attack else None
     numbers = [[row[f"{name}{end}"] for end in ("", "_low", "_high")] for name in PURIFIED]
     return {
         "variant": row["variant"],

@@ -32,17 +32,17 @@ PURIFY_SCHEMA: dict[str, type[pl.DataType]] = {
 
 def worst(reader: Reader) -> pl.DataFrame:
     """The variants of an attack by norm and budget, each followed by those through purifiers and its control."""
-    told = read_attack_record(reader.identity_of("worst_case"))
+    attack = read_attack_record(reader.identity_of("worst_case"))
     summary = reader.table("summary")
-    if told is None or summary is None:
+    if attack is None or summary is None:
         return pl.DataFrame(schema=WORST_SCHEMA)
-    found = {row["augmentation"]: row for row in summary.filter(metric=COSINE).iter_rows(named=True)}
-    variants = {name: each for name, each in told.variants.items() if name in found}
+    summary_rows = {row["augmentation"]: row for row in summary.filter(metric=COSINE).iter_rows(named=True)}
+    variants = {name: variant for name, variant in attack.variants.items() if name in summary_rows}
     rows = [
-        {"variant": name, **vars(variants[name]), **{key: found[name][key] for key in ("n", *NUMBERS)}}
-        for name in sorted(variants, key=lambda name: _place(variants[name]))
+        {"variant": name, **vars(variants[name]), **{key: summary_rows[name][key] for key in ("n", *NUMBERS)}}
+        for name in sorted(variants, key=lambda name: _sort_key(variants[name]))
     ]
-    baseline = next((row["baseline"] for row in found.values()), None)
+    baseline = next((row["baseline"] for row in summary_rows.values()), None)
     return pl.DataFrame([*rows, *_natural(reader, baseline)], schema=WORST_SCHEMA)
 
 
@@ -54,8 +54,8 @@ def _natural(reader: Reader, baseline: float | None) -> list[dict[str, Any]]:
     names, sample = load_suite(SUITE).names, estimates_from_values(np.array(lists.to_list(), np.float64))
     low, high = mean_interval(sample, seed=reader.info.seed, low=-1.0, high=1.0)
     rows: list[dict[str, Any]] = []
-    for place in np.argsort(sample.mean, kind="stable"):
-        mean, ends = float(sample.mean[place]), [float(end[place]) for end in (low, high)]
+    for index in np.argsort(sample.mean, kind="stable"):
+        mean, ends = float(sample.mean[index]), [float(end[index]) for end in (low, high)]
         relative_shift = None if baseline is None else (1 - mean) / (1 - baseline)
         numbers = dict.fromkeys(NUMBERS) | {
             "mean": mean,
@@ -63,43 +63,45 @@ def _natural(reader: Reader, baseline: float | None) -> list[dict[str, Any]]:
             "ci_high": ends[1],
             "relative_shift": relative_shift,
         }
-        words = {"variant": names[place], "kind": NATURAL, "through": ""}
-        rows.append(words | {"n": int(sample.counts[place])} | numbers)
+        words = {"variant": names[index], "kind": NATURAL, "through": ""}
+        rows.append(words | {"n": int(sample.counts[index])} | numbers)
     return rows
 
 
 def purify(reader: Reader) -> pl.DataFrame:
     """Returns what each purifier costs an unchanged image, and what it undoes of each variant."""
-    made = [entry for entry in reader.info.identity["augmentations"].values() if "purifier" in entry]
-    pairs = [(entry["of"], entry["purifier"]) for entry in made if entry["of"] != ORIGINAL]
-    views = [view for of, name in pairs for view in (f"{ORIGINAL}+{name}", of, f"{of}+{name}")]
+    purified = [entry for entry in reader.info.identity["augmentations"].values() if "purifier" in entry]
+    pairs = [(entry["of"], entry["purifier"]) for entry in purified if entry["of"] != ORIGINAL]
+    views = [view for variant, name in pairs for view in (f"{ORIGINAL}+{name}", variant, f"{variant}+{name}")]
     if any(view not in reader.augmentations for view in views):
         return pl.DataFrame(schema=PURIFY_SCHEMA)
     sample = measured(reader.groups, views, [COSINE]).sample
     rows = []
-    for place, (of, name) in enumerate(pairs):
-        own = sample.columns([3 * place, 3 * place + 1, 3 * place + 2])
-        rows.append({"variant": of, "purifier": name, "n": int(own.counts[2]), **_numbers(own, reader.info.seed)})
+    for index, (variant, name) in enumerate(pairs):
+        cosines = sample.columns([3 * index, 3 * index + 1, 3 * index + 2])
+        rows.append(
+            {"variant": variant, "purifier": name, "n": int(cosines.counts[2]), **_numbers(cosines, reader.info.seed)}
+        )
     return pl.DataFrame(rows, schema=PURIFY_SCHEMA).fill_nan(None)
 
 
-def _numbers(own: Estimates, seed: int) -> dict[str, Any]:
+def _numbers(cosines: Estimates, seed: int) -> dict[str, Any]:
     """Returns the numbers of one variant and one purifier, from the cosines clean, before and after."""
-    low, high = mean_interval(own, seed=seed, low=-1.0, high=1.0)
-    found: dict[str, Any] = {}
-    for each, *ends in zip(("clean", "before", "after"), own.mean, low, high, strict=True):
-        found |= {f"{each}{end}": float(value) for end, value in zip(ENDS, ends, strict=True)}
-    clean, before, after = own.mean
+    low, high = mean_interval(cosines, seed=seed, low=-1.0, high=1.0)
+    numbers: dict[str, Any] = {}
+    for name, *ends in zip(("clean", "before", "after"), cosines.mean, low, high, strict=True):
+        numbers |= {f"{name}{end}": float(value) for end, value in zip(ENDS, ends, strict=True)}
+    clean, before, after = cosines.mean
     if not before < clean:
-        return found
+        return numbers
     # The mean of after - (1 - r) before is r, and around it a ratio varies as this does over the mean of 1 - before.
     ratio = (after - before) / (1 - before)
-    low, high = mean_interval(own.combine([[0.0], [ratio - 1], [1.0]]), seed=seed)
-    numbers = (ratio, *(ratio + (end[0] - ratio) / (1 - before) for end in (low, high)))
-    return found | {f"recovered{end}": min(1.0, float(value)) for end, value in zip(ENDS, numbers, strict=True)}
+    low, high = mean_interval(cosines.combine([[0.0], [ratio - 1], [1.0]]), seed=seed)
+    recovered = (ratio, *(ratio + (end[0] - ratio) / (1 - before) for end in (low, high)))
+    return numbers | {f"recovered{end}": min(1.0, float(value)) for end, value in zip(ENDS, recovered, strict=True)}
 
 
-def _place(variant: AttackedVariant) -> tuple[str, float, str, str]:
+def _sort_key(variant: AttackedVariant) -> tuple[str, float, str, str]:
     return variant.norm, variant.eps, variant.kind, variant.through
 
 

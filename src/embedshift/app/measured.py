@@ -21,8 +21,6 @@ from embedshift.statistics.summary import COSINE
 
 @dataclass(frozen=True)
 class Scale:
-    """The scale of relative shifts."""
-
     baseline: Baseline | None
     source: str
     nearest: float | None = None
@@ -36,8 +34,8 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """The encoder and the scale that measure an image; all tabs relative shift it, and it never changes."""
+class PageEncoder:
+    """The encoder and the scale that measure an image; all tabs share it, and it never changes."""
 
     encoder: Encoder
     title: str
@@ -59,8 +57,10 @@ class Bench:
 
     def resized(self, image: Pixels) -> Pixels:
         """An image uint8 `[H, W, 3]` as the encoder takes it, `[S, S, 3]`."""
-        how = encoder_preprocess(self.encoder, EncoderInfo.of(self.encoder).preprocess)
-        return images.resize(image, how.size, self.resize, shortest=how.shortest, resample=how.resample)
+        preprocess = encoder_preprocess(self.encoder, EncoderInfo.of(self.encoder).preprocess)
+        return images.resize(
+            image, preprocess.size, self.resize, shortest=preprocess.shortest, resample=preprocess.resample
+        )
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,7 @@ class Original:
 
 
 @dataclass(frozen=True)
-class Look:
-    """A view of an image, and how far the embedding has moved."""
-
+class MeasuredView:
     view: Pixels
     attention: Floats | None
     cosine: float
@@ -87,29 +85,31 @@ class Look:
     change: str
 
 
-def open_original(data: bytes, name: str, bench: Bench) -> Original:
+def open_original(data: bytes, name: str, page_encoder: PageEncoder) -> Original:
     """Decodes the bytes of a file as every source of a study does, and encodes the image."""
     image = images.decode(data)
-    view = bench.resized(image)
-    output = bench.encode(view[None])
+    view = page_encoder.resized(image)
+    output = page_encoder.encode(view[None])
     attention = None if output.attention is None else output.attention[0]
     size = image.shape[1], image.shape[0]
     return Original(name, size, view, output.embedding[0], attention, images.pixels_hash(image))
 
 
-def look(original: Original, change: Change, parameter: float, bench: Bench, *, draw: int = 0) -> Look:
+def measure_view(
+    original: Original, change: Change, parameter: float, page_encoder: PageEncoder, *, draw: int = 0
+) -> MeasuredView:
     """Draws one view of an image, encodes it alone and measures it."""
-    view = change.draw(original.view, original.name, parameter, seed=bench.seed, draw=draw)
-    output = bench.encode(view[None])
+    view = change.draw(original.view, original.name, parameter, seed=page_encoder.seed, draw=draw)
+    output = page_encoder.encode(view[None])
     cosine = float(METRICS[COSINE].function(original.embedding, output.embedding[0]))
     result = None
-    if bench.originals is not None:
-        result = bench.originals.search(original.embedding, output.embedding[0], original.pixels)
-    return Look(
+    if page_encoder.originals is not None:
+        result = page_encoder.originals.search(original.embedding, output.embedding[0], original.pixels)
+    return MeasuredView(
         view=view,
         attention=None if output.attention is None else output.attention[0],
         cosine=cosine,
-        relative_shift=bench.scale.relative_shift(cosine),
+        relative_shift=page_encoder.scale.relative_shift(cosine),
         search=result,
         change=f"{change.name} {change.words(parameter)}".strip(),
     )

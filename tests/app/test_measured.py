@@ -10,8 +10,8 @@ from PIL import Image
 
 import embedshift
 from embedshift.app.changes import all_changes
-from embedshift.app.look import look, open_original
-from embedshift.app.start import by_study, scale_in_words, try_study
+from embedshift.app.measured import measure_view, open_original
+from embedshift.app.start import encoder_from_study, scale_in_words, try_encoder_from_study
 from embedshift.augmentations import rebuild_suite
 from embedshift.errors import EmbedshiftError, UsageError
 from support.mean_colour import MeanColour
@@ -43,7 +43,7 @@ def test_the_relative_shift_by_hand(of_photos, photos):
     vectors = [by_hand(path) for path in sorted(photos.iterdir())]
     baseline = np.mean([cosine(u, v) for u, v in itertools.combinations(vectors, 2)])
     original = open_original(OWN, "own.png", of_photos)
-    found = look(original, JPEG, 5, of_photos)
+    found = measure_view(original, JPEG, 5, of_photos)
     before, after = (MeanColour()(view[None]).embedding[0].astype(float) for view in (original.view, found.view))
     assert not np.array_equal(original.view, found.view)
     assert found.cosine == pytest.approx(cosine(before, after), abs=1e-12)
@@ -54,7 +54,7 @@ def test_the_relative_shift_by_hand(of_photos, photos):
 
 
 def test_an_unchanged_image_has_relative_shift_0(of_study):
-    found = look(open_original(OWN, "own.png", of_study), JPEG, 100, of_study)
+    found = measure_view(open_original(OWN, "own.png", of_study), JPEG, 100, of_study)
     assert (found.relative_shift, found.cosine, found.change) == (0.0, pytest.approx(1.0), "jpeg unchanged")
     assert found.search.rank == 1
 
@@ -69,7 +69,7 @@ def test_an_image_of_the_study_has_the_numbers_of_its_rows(reader, of_study, pho
         for row in rows.filter(image_id=name).to_dicts():
             if row["view"] == "original":
                 continue
-            found = look(original, changes[f"study: {row['view']}"], 0.0, of_study)
+            found = measure_view(original, changes[f"study: {row['view']}"], 0.0, of_study)
             assert found.cosine == pytest.approx(row["cosine_similarity"], abs=1e-6)
             assert found.search.rank == ranks[name, row["view"]]
             assert found.search.same_image == name
@@ -86,10 +86,10 @@ def test_the_view_alone_is_encoded(of_study):
             seen.append(views.shape)
             return super().__call__(views)
 
-    bench = dataclasses.replace(of_study, encoder=Counting())
-    original = open_original(OWN, "own.png", bench)
+    page_encoder = dataclasses.replace(of_study, encoder=Counting())
+    original = open_original(OWN, "own.png", page_encoder)
     for parameter in (80, 50, 25):
-        look(original, JPEG, parameter, bench)
+        measure_view(original, JPEG, parameter, page_encoder)
     assert seen == [(1, 32, 32, 3)] * 4
 
 
@@ -127,23 +127,23 @@ def test_an_encoder_without_attention(of_study):
         def __call__(self, views):
             return dataclasses.replace(super().__call__(views), attention=None)
 
-    bench = dataclasses.replace(of_study, encoder=Blind())
-    original = open_original(OWN, "own.png", bench)
+    page_encoder = dataclasses.replace(of_study, encoder=Blind())
+    original = open_original(OWN, "own.png", page_encoder)
     assert original.attention is None
-    assert look(original, JPEG, 25, bench).attention is None
+    assert measure_view(original, JPEG, 25, page_encoder).attention is None
 
 
 def test_another_encoder_than_the_studys_is_refused(reader, monkeypatch, encoder):
     monkeypatch.setattr(MeanColour, "weights_hash", "others")
     with pytest.raises(UsageError, match="not the encoder"):
-        by_study(reader)
-    assert "not the encoder" in try_study(reader, None, "auto")
+        encoder_from_study(reader)
+    assert "not the encoder" in try_encoder_from_study(reader, None, "auto")
     with pytest.raises(UsageError):
-        try_study(reader, encoder, "auto")
+        try_encoder_from_study(reader, encoder, "auto")
 
 
 def test_an_encoder_that_is_not_here_leaves_the_points(reader):
     info = reader.info.model_copy(update={"config": {**reader.info.config, "model": "no-such-encoder"}})
     other = dataclasses.replace(reader)
     other.__dict__["info"] = info
-    assert "no-such-encoder" in try_study(other, None, "auto")
+    assert "no-such-encoder" in try_encoder_from_study(other, None, "auto")
