@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from embedshift.questions.search.matching import auc_interval, auc_values
-from embedshift.questions.search.pairs import Pairs, pairs_of, threshold, thresholds
+from embedshift.questions.search.pairs import Pairs, all_pairs, threshold, thresholds
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import Estimates
 from machine import describe_machine
@@ -47,7 +47,7 @@ def three_ways(sample: Estimates, seed: int) -> list[Ends]:
 
 def measured(originals: np.ndarray, views: np.ndarray) -> tuple[Pairs, Estimates]:
     """Pairs of images, and the numbers of an AUC."""
-    pairs = pairs_of(originals)
+    pairs = all_pairs(originals)
     return pairs, auc_values((originals * views).sum(axis=1)[:, None], pairs)
 
 

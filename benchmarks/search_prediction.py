@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from embedshift.questions.search.prediction import KEPT, Search, gallery_sizes
+from embedshift.questions.search.prediction import KEPT, SearchRanks, gallery_sizes
 from embedshift.statistics.vectors import unit
 from machine import describe_machine
 
@@ -97,13 +97,13 @@ LOW_RECALL = {"views that few find": World(0.6, drift=4.0)}
 WAYS = ("line", "unchanged", "one chance")
 
 
-def searched(cosines: np.ndarray) -> Search:
+def searched(cosines: np.ndarray) -> SearchRanks:
     """What the first views find among as many originals."""
     part = cosines[:SIZE, :SIZE]
     own = np.diag(part)
     others = part[~np.eye(SIZE, dtype=bool)].reshape(SIZE, -1)
     ranks = 1.0 + (others >= own[:, None]).sum(axis=1)
-    return Search(ranks[:, None], own[:, None], -np.sort(-others, axis=1)[:, None, :KEPT], SIZE)
+    return SearchRanks(ranks[:, None], own[:, None], -np.sort(-others, axis=1)[:, None, :KEPT], SIZE)
 
 
 def one_chance(recall: float) -> float:

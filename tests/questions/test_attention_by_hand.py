@@ -19,13 +19,13 @@ def test_looks():
             "significant": [True],
         }
     )
-    assert section_module.looks(table, [ALIGNED]) == [
+    assert section_module.look_sentences(table, [ALIGNED]) == [
         "The movement of the image explains part of the change under flip (0.080 [0.070 to 0.090])."
     ]
 
 
 def test_ends():
     table = pl.DataFrame({"augmentation": ["flip", "turn"], "metric": DIVERGENCE, "images": [9, 9], "mean": [0.1, 0.4]})
-    assert section_module.ends(table, [DIVERGENCE]) == [
+    assert section_module.extremes(table, [DIVERGENCE]) == [
         "The mean divergence of the maps is largest under turn (0.400 bits) and smallest under flip (0.100 bits)."
     ]

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
-from embedshift.questions.attention.section import ends, looks
+from embedshift.questions.attention.section import extremes, look_sentences
 from embedshift.questions.attention.tables import ALIGNMENT, SPREAD
 from embedshift.questions.attention.tables import looks as table_of
 from embedshift.statistics.intervals import simultaneous_intervals
@@ -68,7 +68,7 @@ def test_one_metric_alone_and_few_images(values):
         assert few["low"].null_count() == few["high"].null_count() == len(few)
         assert not few["significant"].any()
         assert few["difference"].null_count() == 1
-        said = " ".join(looks(few, [ALIGNED, RISE]))
+        said = " ".join(look_sentences(few, [ALIGNED, RISE]))
         assert "cannot be tested with fewer than 8 images: flip (" in said
         assert not {"[", "spreads", "motion", "stays"} & {*said.replace("[", " [ ").split()}
 
@@ -80,7 +80,7 @@ def test_it_is_there_only_where_it_was_measured(tmp_path):
     assert len(study.table("looks")) == 4
     page = study.report(figures=[], formats=["svg"]).read_text()
     text = page.split('id="looks"')[1].split("</section>")[0]
-    for sentence in looks(study.table("looks"), [ALIGNED, RISE]):
+    for sentence in look_sentences(study.table("looks"), [ALIGNED, RISE]):
         assert sentence.replace("'", "&#39;") in text
     assert "Intervals of fewer than 20 images are approximate." in text
     assert "with 95 % intervals in brackets" in text
@@ -108,7 +108,7 @@ def test_the_sentences_follow_the_table():
         ("noise", SPREAD, 30, -0.3, -0.4, -0.2, True),
         ("own", SPREAD, 30, 0.0005, 0.0002, 0.0008, True),
     )
-    assert looks(found, [PLAIN, ALIGNED, RISE]) == [
+    assert look_sentences(found, [PLAIN, ALIGNED, RISE]) == [
         "The movement of the image explains part of the change under flip (0.080 [0.070 to 0.090]).",
         "Attention stays in place and does not follow the image under slant (−0.070 [−0.090 to −0.050]).",
         "Alignment makes no significant difference under turn (0.030 [−0.010 to 0.070]).",
@@ -118,12 +118,12 @@ def test_the_sentences_follow_the_table():
         "concentrates under noise (−0.30 [−0.40 to −0.20] nats).",
         "Its entropy does not change significantly under flip (0.00 [−0.10 to 0.10] nats).",
     ]
-    assert looks(found, [DIVERGENCE]) == []
+    assert look_sentences(found, [DIVERGENCE]) == []
     for images, said in ((8, True), (19, True), (20, False)):
         few = table(("flip", SPREAD, images, 0.1, 0.05, 0.15, True))
-        assert ("Intervals of fewer than 20 images are approximate." in looks(few, [RISE])) == said
+        assert ("Intervals of fewer than 20 images are approximate." in look_sentences(few, [RISE])) == said
     changes_nothing = ["Alignment changes nothing: no alignable augmentation moves pixels."]
-    assert looks(None, [PLAIN, ALIGNED]) == changes_nothing
+    assert look_sentences(None, [PLAIN, ALIGNED]) == changes_nothing
 
 
 def summary(metric, means, n=9):
@@ -134,7 +134,7 @@ def summary(metric, means, n=9):
 def test_the_ends_are_means_and_their_order_comes_from_the_pairs():
     found = summary(DIVERGENCE, {"flip": 0.1, "turn": 0.4, "slant": 0.39, "own": None})
     most = "The mean divergence of the maps is largest under turn (0.400 bits) and smallest under flip (0.100 bits)."
-    assert ends(found, [DIVERGENCE]) == [most]
+    assert extremes(found, [DIVERGENCE]) == [most]
     pairs = pl.DataFrame(
         {"augmentation": ["flip", "turn", "turn"], "other": ["turn", "slant", "slant"],
          "metric": [DIVERGENCE, DIVERGENCE, ROLLOUT], "significant": [True, False, True]}
@@ -142,20 +142,20 @@ def test_the_ends_are_means_and_their_order_comes_from_the_pairs():
     for significant, words in ((False, "not significant"), (True, "significant")):
         given = pairs.with_columns(significant=pl.Series([True, significant, True]))
         wanted = [most, f"The difference between turn and the next augmentation, slant, is {words}."]
-        assert ends(found, [DIVERGENCE], given) == wanted
+        assert extremes(found, [DIVERGENCE], given) == wanted
         other_way = given.rename({"augmentation": "other", "other": "augmentation"})
-        assert ends(found, [DIVERGENCE], other_way) == wanted
-    assert ends(found, [DIVERGENCE], pairs.head(0)) == [most], "no pairs above 20 augmentations"
+        assert extremes(found, [DIVERGENCE], other_way) == wanted
+    assert extremes(found, [DIVERGENCE], pairs.head(0)) == [most], "no pairs above 20 augmentations"
     rolled = summary(ROLLOUT, {"flip": 0.7, "turn": 0.9})
-    assert ends(rolled, [DIVERGENCE, ROLLOUT]) == [
+    assert extremes(rolled, [DIVERGENCE, ROLLOUT]) == [
         "The mean similarity of the rollout maps is lowest under flip (0.700) and highest under turn (0.900)."
     ]
 
 
 def test_nothing_is_ranked_where_there_is_no_order():
     two = {"flip": 0.1, "turn": 0.1}
-    assert ends(summary(DIVERGENCE, two), [DIVERGENCE]) == [
+    assert extremes(summary(DIVERGENCE, two), [DIVERGENCE]) == [
         "The mean divergence of the maps is equal under all augmentations (0.100 bits)."
     ]
-    assert ends(summary(DIVERGENCE, two, n=7), [DIVERGENCE]) == []
-    assert ends(summary(DIVERGENCE, {"flip": 0.1}), [DIVERGENCE]) == []
+    assert extremes(summary(DIVERGENCE, two, n=7), [DIVERGENCE]) == []
+    assert extremes(summary(DIVERGENCE, {"flip": 0.1}), [DIVERGENCE]) == []

@@ -98,8 +98,8 @@ def test_support_lacking():
     import numpy as np
 
     assert (
-        support.lacking(np.array([[True, False]] * 40)),
-        support.lacking(np.array([[True, False], [False, True]] * 20)),
+        support.lacks_one_condition(np.array([[True, False]] * 40)),
+        support.lacks_one_condition(np.array([[True, False], [False, True]] * 20)),
     ) == (True, False)
 
 

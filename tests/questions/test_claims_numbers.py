@@ -230,7 +230,7 @@ def test_ranks_are_scipy_s():
 def test_standard_deviations_and_their_errors_are_those_of_a_jackknife():
     values = np.exp(np.random.default_rng(3).normal(size=(400, 1)) * 0.5)
     evidence = gather([{("l2_distance", "blur"): values}])
-    n, place = len(values), evidence.places["sd", "l2_distance", "blur"]
+    n, place = len(values), evidence.columns["sd", "l2_distance", "blur"]
     left_out = np.array([np.delete(values, i).std(ddof=1) for i in range(n)])
     pseudo = n * values.std(ddof=1) - (n - 1) * left_out
     assert evidence.sample.mean[place] == pytest.approx(values.std(ddof=1), rel=1e-12)

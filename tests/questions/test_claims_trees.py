@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from embedshift.questions.claims.bootstrap import Bootstrap
 from embedshift.questions.claims.evidence import distance, gather
-from embedshift.questions.claims.support import OfTrees, lacking
+from embedshift.questions.claims.support import TreeTest, lacks_one_condition
 from embedshift.questions.claims.trees import DISTANCES, Alone, Branch, grow
 from support.claims_trees import branch_inside, clusters, noise_alone
 from support.claims_world import GEOMETRIC, NAMES, paper_tree
@@ -70,7 +70,7 @@ def of_the_branch(far, spread=0.02, images=40, wobble=None):
         normal = rng.normal(size=(images, 1))
         normal = (normal - normal.mean()) / normal.std(ddof=1)
         block[distance(*pair)] = far[frozenset(pair)] + (wobble or {}).get(frozenset(pair), spread) * normal
-    claim = OfTrees(Branch(GEOMETRIC, without="noise"))
+    claim = TreeTest(Branch(GEOMETRIC, without="noise"))
     return claim.find(Bootstrap(gather([block]), claim.contrasts, seed=0, resamples=999))
 
 
@@ -98,7 +98,7 @@ def test_a_branch_that_is_true_by_a_hair_is_rarely_denied():
         rng = np.random.default_rng(seed)
         values = far + 0.1 * rng.standard_normal((50, 36))
         shown = condition(grow(rng.multinomial(50, [1 / 50] * 50, size=400) / 50 @ values))
-        denied += lacking(shown)
+        denied += lacks_one_condition(shown)
         unbound += (~shown).mean(axis=0).max() >= 0.95
     assert denied <= binom.ppf(0.999, 80, 0.05)
     assert unbound > binom.ppf(0.9, 80, 0.05), "the correction for the number of conditions is what keeps it rare"
@@ -114,7 +114,7 @@ def test_distances_that_do_not_differ_show_nothing():
 def test_a_missing_distance_is_not_testable():
     rng = np.random.default_rng(0)
     block = {key: rng.uniform(size=(30, 1)) for key in DISTANCES}
-    claim = OfTrees(Alone("noise"))
+    claim = TreeTest(Alone("noise"))
     for last in (dict(list(block.items())[1:]), block | {DISTANCES[0]: np.full((30, 1), np.nan)}):
         assert claim.find(Bootstrap(gather([last]), claim.contrasts, seed=0, resamples=99)) is None
     assert claim.find(Bootstrap(gather([block]), claim.contrasts, seed=0, resamples=99)) is not None

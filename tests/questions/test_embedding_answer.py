@@ -5,7 +5,7 @@ import itertools
 import polars as pl
 import pytest
 
-from embedshift.questions.embedding.answer import ends_of
+from embedshift.questions.embedding.answer import shift_extremes
 from embedshift.questions.examples.answer import furthest, largest_of
 from embedshift.report.answers import differences_content
 from embedshift.report.numbers import decimals, fixed, listed, metric_decimals
@@ -27,7 +27,7 @@ def summary(*rows: tuple[object, ...], baseline: float | None = 0.6) -> pl.DataF
 
 
 def how_far(*arguments) -> list[str]:
-    return paragraphs("embedding/answer.html.j2", ends_of(*arguments))
+    return paragraphs("embedding/answer.html.j2", shift_extremes(*arguments))
 
 
 def which_differ(*arguments) -> list[str]:
@@ -81,7 +81,7 @@ def test_without_a_scale(rows, baseline, wanted):
 
 def test_names_are_escaped():
     row = ("<b>x", 0.95, 0.125, 0.11, 0.14)
-    html = fill("embedding/answer.html.j2", ends_of(summary(row), "<i>", 50, {}))
+    html = fill("embedding/answer.html.j2", shift_extremes(summary(row), "<i>", 50, {}))
     assert "&lt;b&gt;x" in html
     assert "&lt;i&gt;" in html
     pair = differences([("<b>x", "y")], significant=[])

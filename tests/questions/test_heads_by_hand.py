@@ -15,7 +15,7 @@ def test_bank_read_bank():
 
 
 def test_details_place_of():
-    assert details.place_of(12, "3") == "block 12, head 3"
+    assert details.head_name(12, "3") == "block 12, head 3"
 
 
 def test_figures_parts_of():
@@ -41,7 +41,7 @@ def test_section_rows_of():
     table = pl.DataFrame({"augmentation": ["noise"] * 6} | parts | numbers | ends)
     row = section_module.rows_of(table, ["noise"])["rows"][0]
     assert (row["heads"][0], row["ahead"], row["mlps"]) == (
-        {"place": "block 1, head 0", "contribution": "50.0 %", "interval": "40.0 to 60.0 %"},
+        {"name": "block 1, head 0", "contribution": "50.0 %", "interval": "40.0 to 60.0 %"},
         "yes",
         "20.0 %",
     )

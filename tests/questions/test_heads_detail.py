@@ -106,9 +106,9 @@ def test_words_are_shown_of_the_heads_that_rows_name(tmp_path):
     places = [(layer, head) for layer in (2, 3) for head in (0, 1)]
     rows = [(*place, rank, f"{place} {rank}", rank / 10) for place in places for rank in (1, 2)]
     table = pl.DataFrame(rows, schema=["layer", "head", "rank", "word", "explained"], orient="row")
-    named = [{"heads": [{"place": "block 3, head 1"}, {"place": "block 1, head 0"}]}, {"heads": []}]
+    named = [{"heads": [{"name": "block 3, head 1"}, {"name": "block 1, head 0"}]}, {"heads": []}]
     assert words_of(with_table(study, "head_words", table), named) == [
-        {"place": "block 3, head 1", "words": ["(3, 1) 1", "(3, 1) 2"], "explained": "20.0 %"}
+        {"name": "block 3, head 1", "words": ["(3, 1) 1", "(3, 1) 2"], "explained": "20.0 %"}
     ]
     assert words_of(FigureInput(study.reader()), named) == []
 

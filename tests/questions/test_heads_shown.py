@@ -170,7 +170,7 @@ def test_clear_and_dashes():
     still, close, clear = found["rows"]
     assert (found["depth"], found["width"]) == (1, 3)
     assert (clear["ahead"], close["ahead"], still["ahead"]) == ("yes", "no", "–")
-    assert [head["place"] for head in close["heads"]] == ["block 1, head 1", "block 1, head 0", "block 1, head 2"]
+    assert [head["name"] for head in close["heads"]] == ["block 1, head 1", "block 1, head 0", "block 1, head 2"]
     assert (still["heads"], still["mlps"], still["last"], still["input"]) == ([], "–", "–", "–")
 
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from embedshift.questions.search.approximate import measured_recall, searcher
+from embedshift.questions.search.approximate import measured_recall, search_function
 from embedshift.statistics.retrieval import Gallery, search
 
 COUNT, QUERIES = 20_000, 600
@@ -28,7 +28,7 @@ def world():
 def test_faiss_finds_what_an_exact_search_finds(world, caplog):
     gallery, queries, own = world
     with caplog.at_level(logging.INFO, "embedshift"):
-        near = searcher(gallery, views=6_000, least=COUNT)
+        near = search_function(gallery, views=6_000, least=COUNT)
     found, exact = near(queries, own, 64), search(queries, own, gallery, count=64)
     assert f"FAISS index of {COUNT} images" in caplog.text
     assert "of the 10 nearest" in caplog.text
@@ -59,7 +59,7 @@ def test_its_recall_is_measured_against_exact_search(world):
 def test_below_the_limit_the_search_is_exact(world, monkeypatch):
     gallery, queries, own = world
     monkeypatch.setitem(sys.modules, "faiss", None)
-    look = searcher(gallery, views=9, least=COUNT + 1)
+    look = search_function(gallery, views=9, least=COUNT + 1)
     assert look(queries, own, 10).rank.tolist() == search(queries, own, gallery, count=10).rank.tolist()
 
 
@@ -67,7 +67,7 @@ def test_without_faiss_the_search_is_exact_and_says_what_it_takes(world, monkeyp
     gallery, queries, own = world
     monkeypatch.setitem(sys.modules, "faiss", None)
     with caplog.at_level(logging.INFO, "embedshift"):
-        look = searcher(gallery, views=6_000, least=COUNT)
+        look = search_function(gallery, views=6_000, least=COUNT)
     assert f"exact search for 6000 views among {COUNT} images takes about 1 min;" in caplog.text
     assert "the extra 'search'" in caplog.text
     assert look(queries, own, 10).rank.tolist() == search(queries, own, gallery, count=10).rank.tolist()

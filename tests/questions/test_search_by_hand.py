@@ -24,7 +24,7 @@ def test_matching_matches():
 
 
 def test_pairs_pairs_of():
-    assert repr(pairs_module.pairs_of([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 2.0]])).split() == [
+    assert repr(pairs_module.all_pairs([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 2.0]])).split() == [
         "Pairs(cosines=array([1.,",
         "0.,",
         "0.],",
@@ -58,7 +58,7 @@ def test_pairs_check_false_match_rate():
 
 
 def test_pairs_threshold():
-    pairs = pairs_module.pairs_of([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    pairs = pairs_module.all_pairs([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     assert repr((round(pairs_module.threshold(pairs, 0.7), 4), pairs_module.threshold(pairs, 0.4))) == "(0.7071, nan)"
 
 
@@ -72,7 +72,9 @@ def test_ranks_overlap():
 
 def test_recall_of_view():
     ranks = pl.DataFrame({"image_id": ["a", "b"], "rank": [1, 3], "knn_overlap": [1.0, 0.5]})
-    assert {name: numbers[1] for name, numbers in recall.of_view(ranks, seed=0).items()}["mrr"] == 0.6666666666666666
+    assert {name: numbers[1] for name, numbers in recall.recall_metrics(ranks, seed=0).items()}[
+        "mrr"
+    ] == 0.6666666666666666
 
 
 def test_returned_rank_fractions():
@@ -92,7 +94,10 @@ def test_returned_instead():
             "other_cosine": [0.9] * 3,
         }
     )
-    assert [(row["view"], row["image_id"]) for row in returned.instead(ranks, 2)] == [("blur", "b"), ("noise", "a")]
+    assert [(row["view"], row["image_id"]) for row in returned.search_mistakes(ranks, 2)] == [
+        ("blur", "b"),
+        ("noise", "a"),
+    ]
 
 
 def test_section_trivial():

@@ -29,8 +29,8 @@ def searches(monkeypatch):
         made.append(given)
         return real(*given)
 
-    real = tables.find
-    monkeypatch.setattr(tables, "find", counted)
+    real = tables.search_views
+    monkeypatch.setattr(tables, "search_views", counted)
     return made
 
 

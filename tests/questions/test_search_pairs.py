@@ -10,10 +10,10 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from embedshift.errors import UsageError
 from embedshift.questions.search.matching import RATES, auc, auc_interval, auc_values, matches, roc
 from embedshift.questions.search.pairs import (
-    above,
+    all_pairs,
     check_false_match_rate,
     least_false_match_rate,
-    pairs_of,
+    pairs_above,
     resampled_thresholds,
     threshold,
     thresholds,
@@ -48,7 +48,7 @@ def slow_threshold(cosines, times, total, false_match_rate):
 def thousand():
     vectors = made(1_000, copies=9)
     vectors[500] = 0
-    return vectors, pairs_of(vectors)
+    return vectors, all_pairs(vectors)
 
 
 def test_pairs_of_a_thousand_images_equal_a_loop(thousand):
@@ -75,18 +75,18 @@ def test_a_threshold_is_the_least_that_few_enough_pairs_reach(thousand, false_ma
 
 
 def test_copies_beyond_the_rate_leave_no_threshold():
-    pairs = pairs_of(np.repeat(made(20), 4, axis=0))
+    pairs = all_pairs(np.repeat(made(20), 4, axis=0))
     assert (pairs.cosines == 1).sum() >= 120
     assert np.isnan(threshold(pairs, 100 / len(pairs.cosines)))
     row = thresholds(pairs, [100 / len(pairs.cosines)], seed=0).row(0)
     assert row[1] is None
     assert row[3] is None
-    assert len(above(pairs, np.nan)[0]) == 0
+    assert len(pairs_above(pairs, np.nan)[0]) == 0
 
 
 def test_resampled_thresholds_equal_an_explicit_list_of_images():
     vectors = made(40, d=6, seed=3, copies=3)
-    pairs, false_match_rate = pairs_of(vectors), 0.03
+    pairs, false_match_rate = all_pairs(vectors), 0.03
     found = resampled_thresholds(pairs, false_match_rate, seed=5)
     drawn = np.vstack(list(weights(40, seed=5, resamples=2_000)))
     cosines = slow_pairs(vectors)
@@ -104,7 +104,7 @@ def test_resampled_thresholds_equal_an_explicit_list_of_images():
 
 def test_more_pairs_are_looked_at_where_a_resample_needs_them():
     vectors = np.vstack([np.eye(30)[:2].repeat(6, axis=0) + 0.01 * made(12, d=30, seed=1), made(18, d=30)])
-    pairs = pairs_of(vectors)
+    pairs = all_pairs(vectors)
     small, whole = (resampled_thresholds(pairs, false_match_rate, seed=0) for false_match_rate in (0.3, 0.9))
     assert (small >= whole).all()
     assert np.isfinite(whole).all()
@@ -125,12 +125,12 @@ def test_a_rate_that_the_pairs_do_not_bear_is_refused():
         with pytest.raises(UsageError, match="between 0 and 1"):
             check_false_match_rate([false_match_rate], 200)
     with pytest.raises(UsageError, match="measure more images"):
-        thresholds(pairs_of(made(3)), [0.5], seed=0)
+        thresholds(all_pairs(made(3)), [0.5], seed=0)
 
 
 def test_pairs_above_a_threshold_come_with_their_images(thousand):
     vectors, pairs = thousand
-    first, second, cosines = above(pairs, 0.99)
+    first, second, cosines = pairs_above(pairs, 0.99)
     assert {(i, 991 + i) for i in range(9)} <= set(zip(first.tolist(), second.tolist(), strict=True))
     assert len(cosines) == (pairs.cosines >= np.float32(0.99)).sum() > 0
     u, v = vectors[first[0]], vectors[second[0]]
@@ -147,7 +147,7 @@ def views(n, draws, seed):
 
 @pytest.fixture(scope="module")
 def tied():
-    pairs = pairs_of(made(90, seed=2, copies=2))
+    pairs = all_pairs(made(90, seed=2, copies=2))
     object.__setattr__(pairs, "cosines", np.round(pairs.cosines, 1))  # rounding keeps the order
     return pairs
 
@@ -187,14 +187,14 @@ def test_the_error_of_an_auc_is_that_of_a_jackknife(tied):
 
 
 def test_an_auc_of_1_is_not_certain():
-    pairs = pairs_of(np.eye(60))
+    pairs = all_pairs(np.eye(60))
     sample = auc_values(np.ones((60, 1)), pairs)
     low, high = (end.item() for end in auc_interval(sample))
     assert (sample.mean.item(), high) == (1.0, 1.0)
     assert low == pytest.approx(0.025 ** (1 / 20))
-    few = auc({"a": np.ones((5, 1))}, pairs_of(np.eye(5))).row(0)
+    few = auc({"a": np.ones((5, 1))}, all_pairs(np.eye(5))).row(0)
     assert few == ("a", "auc", 5, 1.0, None, None)
-    assert auc({"a": np.full((5, 1), np.nan)}, pairs_of(np.eye(5))).row(0)[3] is None
+    assert auc({"a": np.full((5, 1), np.nan)}, all_pairs(np.eye(5))).row(0)[3] is None
 
 
 def test_matches_count_views_and_their_interval_images():

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from embedshift.questions.search.prediction import KEPT, Search, bound, gallery_sizes, predict, recall_among
+from embedshift.questions.search.prediction import KEPT, SearchRanks, bound, gallery_sizes, predict, recall_among
 
 
 def cosines(views, originals):
@@ -26,7 +26,7 @@ def search(table, n, kept=KEPT):
     own = np.diag(part).copy()
     others = part[~np.eye(n, dtype=bool)].reshape(n, n - 1)
     ranks = 1.0 + (others >= own[:, None]).sum(axis=1)
-    return Search(ranks[:, None], own[:, None], -np.sort(-others, axis=1)[:, None, :kept], n)
+    return SearchRanks(ranks[:, None], own[:, None], -np.sort(-others, axis=1)[:, None, :kept], n)
 
 
 def test_recall_in_a_part_is_scipys_hypergeometric():
@@ -79,7 +79,7 @@ def test_no_prediction_where_most_views_are_not_found():
     few = search(world(80, 1, step=4.0), 80)
     assert (few.ranks == 1).mean() < 0.5
     assert "predicted" not in gallery_sizes({"a": few})["kind"].to_list()
-    half = Search(np.array([[1.0], [3.0]] * 40), few.own, few.others, 80)
+    half = SearchRanks(np.array([[1.0], [3.0]] * 40), few.own_cosines, few.other_cosines, 80)
     assert "predicted" in gallery_sizes({"a": half})["kind"].to_list()
     assert "predicted" not in gallery_sizes({"a": search(world(39, 1), 39)})["kind"].to_list()
 
@@ -146,18 +146,20 @@ def test_no_bound_where_the_pairs_bear_none():
 
 def test_views_without_direction_and_several_draws_count_as_images():
     one = search(world(60, 6), 60)
-    three = Search(*(np.repeat(each, 3, axis=1) for each in (one.ranks, one.own, one.others)), one.images)
+    three = SearchRanks(
+        *(np.repeat(each, 3, axis=1) for each in (one.ranks, one.own_cosines, one.other_cosines)), one.images
+    )
     single, several = (gallery_sizes({"a": each}) for each in (one, three))
     measured = single.filter(kind="measured"), several.filter(kind="measured")
     np.testing.assert_allclose(measured[0]["recall"], measured[1]["recall"])
     for column in ("ci_low", "ci_high"):
         np.testing.assert_allclose(measured[0][column][-1], measured[1][column][-1], atol=0.01)
     np.testing.assert_allclose(single["recall"], several["recall"], atol=0.01)
-    lost = Search(one.ranks.copy(), one.own, one.others, one.images)
+    lost = SearchRanks(one.ranks.copy(), one.own_cosines, one.other_cosines, one.images)
     lost.ranks[:20] = np.nan
     kept = gallery_sizes({"a": lost}).filter(images=60)
     assert kept["recall"].item() == pytest.approx((one.ranks[20:] == 1).mean())
-    nothing = Search(np.full((60, 1), np.nan), one.own, one.others, 60)
+    nothing = SearchRanks(np.full((60, 1), np.nan), one.own_cosines, one.other_cosines, 60)
     assert gallery_sizes({"a": nothing}).is_empty()
 
 

@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import label_ranking_average_precision_score, top_k_accuracy_score
 from sklearn.neighbors import NearestNeighbors
 
-from embedshift.questions.search.recall import of_view
+from embedshift.questions.search.recall import recall_metrics
 from support.revised import revise_embeddings
 from support.synthetic import make_study
 
@@ -99,13 +99,13 @@ def ranks_of(values):
 
 
 def test_a_mean_reciprocal_rank_of_1_is_not_sure():
-    n, value, low, high = of_view(ranks_of([1] * 50), seed=0)["mrr"]
+    n, value, low, high = recall_metrics(ranks_of([1] * 50), seed=0)["mrr"]
     assert (n, value, high) == (50, 1.0, 1.0)
     assert low == pytest.approx(binomtest(50, 50).proportion_ci(0.95, "exact").low)
 
 
 def test_views_without_a_rank_are_left_out():
-    found = of_view(ranks_of([1, None, 3, 1, 1, 1, 1, 1, 1, None]), seed=0)
+    found = recall_metrics(ranks_of([1, None, 3, 1, 1, 1, 1, 1, 1, None]), seed=0)
     assert found["recall@1"][:2] == (8, pytest.approx(7 / 8))
     assert found["mrr"][:2] == (8, pytest.approx((7 + 1 / 3) / 8))
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from embedshift.figures import FigureInput, draw
-from embedshift.questions.search.answer import recall_of
-from embedshift.questions.search.returned import instead, rank_fractions
+from embedshift.questions.search.answer import recall_extremes
+from embedshift.questions.search.returned import rank_fractions, search_mistakes
 from embedshift.questions.search.section import section, trivial
 from embedshift.questions.search.thumbnails import thumbnails
 from embedshift.report import page
@@ -44,7 +44,7 @@ def html_of(reader):
 
 
 def sentences(table, images=12):
-    content = {"recall": recall_of(table), "images": images, "gallery": "", "is_weak": False}
+    content = {"recall": recall_extremes(table), "images": images, "gallery": "", "is_weak": False}
     return paragraphs("search/answer.html.j2", content)
 
 
@@ -167,7 +167,7 @@ def test_the_images_are_those_of_the_files_that_are_named(study, reader):
 
 def test_mistakes_are_the_widest_margins_one_of_each_augmentation_first(reader):
     ranks = reader.table("search_ranks")
-    found = instead(ranks, 6)
+    found = search_mistakes(ranks, 6)
     best = {}
     for row in ranks.filter(pl.col("rank") > 1).iter_rows(named=True):
         best[row["view"]] = max(best.get(row["view"], -9.0), row["other_cosine"] - row["cosine"])
@@ -184,8 +184,12 @@ def test_the_second_of_an_augmentation_waits_for_the_first_of_every_other():
     ranks = pl.DataFrame(rows, schema=["image_id", "view", "other_cosine"], orient="row").with_columns(
         draw=pl.lit(0), rank=pl.lit(2), cosine=pl.lit(0.0), other=pl.lit("z")
     )
-    assert [row["image_id"] for row in instead(ranks, 4)] == ["a", "e", "c", "b"]
-    assert instead(ranks.with_columns(draw=pl.lit(1)), 4) == instead(ranks.with_columns(rank=pl.lit(1)), 4) == []
+    assert [row["image_id"] for row in search_mistakes(ranks, 4)] == ["a", "e", "c", "b"]
+    assert (
+        search_mistakes(ranks.with_columns(draw=pl.lit(1)), 4)
+        == search_mistakes(ranks.with_columns(rank=pl.lit(1)), 4)
+        == []
+    )
 
 
 def test_rank_fractions_leave_out_views_without_a_rank():

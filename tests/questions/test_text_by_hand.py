@@ -21,20 +21,20 @@ def test_measure_word_cosines():
 
 
 def test_section_against():
-    assert section_module.against({"labels": {"count": 3}, "templates": ["a photo of a {}."]}, None)["labels"] == 3
+    assert section_module.comparison({"labels": {"count": 3}, "templates": ["a photo of a {}."]}, None)["labels"] == 3
 
 
 def test_section_pointing():
     assert (
-        section_module.pointing({"rank": 3, "own_low": 0.1, "own_high": 0.2, "high": -0.1}),
-        section_module.pointing({"own_low": None}),
+        section_module.verdict({"rank": 3, "own_low": 0.1, "own_high": 0.2, "high": -0.1}),
+        section_module.verdict({"own_low": None}),
     ) == ("no", "–")
 
 
 def test_section_classified():
     row = {"augmentation": "blur", "agreement": 0.9, "ci_low": None, "ci_high": None}
     row |= {"margin_before": 0.021, "margin": 0.012, "margin_low": 0.01, "margin_high": 0.014}
-    assert section_module.classified(pl.DataFrame([row]))[0]["margin"] == ("0.0120", "0.0100 to 0.0140")
+    assert section_module.class_rows(pl.DataFrame([row]))[0]["margin"] == ("0.0120", "0.0100 to 0.0140")
 
 
 def test_section_percent():

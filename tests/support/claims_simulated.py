@@ -8,7 +8,7 @@ import numpy as np
 from embedshift.arrays import Values
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.evidence import Block, Key, distance
-from embedshift.questions.claims.reading import ENTROPY_OF, MEANS_OF
+from embedshift.questions.claims.reading import ENTROPY_AUGMENTATIONS, MEAN_METRICS
 from support.claims_world import COLOR, GEOMETRIC, LEAST, paper_tree
 
 NAMES = list(PAPER)
@@ -16,7 +16,7 @@ PAIRS = list(itertools.combinations(NAMES, 2))
 # The most changed group first: as the abstract orders the augmentations, as section 4 does, and by attention.
 ABSTRACT = [["noise"], GEOMETRIC, COLOR, LEAST]
 SECTION_4 = [["noise"], [*COLOR, "shift_scale_rotate"], ["perspective"], LEAST]
-BY_ATTENTION = [["noise"], list(ENTROPY_OF), ["coarse_dropout", "color_jitter", *LEAST]]
+BY_ATTENTION = [["noise"], list(ENTROPY_AUGMENTATIONS), ["coarse_dropout", "color_jitter", *LEAST]]
 # The smallest gap between distances that a claim on the tree turns on, in `paper_tree`.
 TREE_GAP = 0.05
 
@@ -53,8 +53,12 @@ def drawn(
 
 def quantities() -> list[list[Key]]:
     """The keys of all numbers, by metric, then those of distances and of entropy rises."""
-    of_metrics: list[list[Key]] = [[(metric, name) for name in NAMES] for metric in MEANS_OF]
-    return [*of_metrics, [distance(*pair) for pair in PAIRS], [("entropy_rise", name) for name in ENTROPY_OF]]
+    of_metrics: list[list[Key]] = [[(metric, name) for name in NAMES] for metric in MEAN_METRICS]
+    return [
+        *of_metrics,
+        [distance(*pair) for pair in PAIRS],
+        [("entropy_rise", name) for name in ENTROPY_AUGMENTATIONS],
+    ]
 
 
 def exchangeable(images: int, seed: int) -> Block:
@@ -63,7 +67,7 @@ def exchangeable(images: int, seed: int) -> Block:
     found: dict[Key, Values] = {}
     for keys in quantities():
         found |= drawn(rng, images, keys, {}, {}, dict.fromkeys(keys, 0.8))
-    return _with_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_OF, 0.8))
+    return _with_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_AUGMENTATIONS, 0.8))
 
 
 def unequal(images: int, seed: int) -> Block:
@@ -74,7 +78,7 @@ def unequal(images: int, seed: int) -> Block:
     found: dict[Key, Values] = {}
     for keys in quantities():
         found |= drawn(rng, images, keys, {}, {k: sds[k[-1]] for k in keys}, {k: skews[k[-1]] for k in keys})
-    return _with_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_OF, 0.8))
+    return _with_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_AUGMENTATIONS, 0.8))
 
 
 def ordered(images: int, seed: int, by: float) -> Block:
@@ -115,7 +119,9 @@ def _with_rises(
     found: dict[Key, Values], rng: np.random.Generator, images: int, mean: float, skews: Mapping[str, float]
 ) -> Block:
     """Entropy rises, which are differences already."""
-    rises = {("entropy_rise", n): (mean + standard(rng, images, skews.get(n, 0.0)))[:, None] for n in ENTROPY_OF}
+    rises = {
+        ("entropy_rise", n): (mean + standard(rng, images, skews.get(n, 0.0)))[:, None] for n in ENTROPY_AUGMENTATIONS
+    }
     return found | rises
 
 

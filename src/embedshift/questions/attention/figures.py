@@ -23,8 +23,8 @@ NOTHING = (
 
 def metrics_of(data: FigureInput) -> list[str]:
     """Returns the attention metrics that have a mean here; none if there is only the paper's."""
-    found = data.metrics_needing("attention", "aligned", "rollout")
-    return found if any(METRICS[name].optional for name in found) else []
+    metrics = data.metrics_needing("attention", "aligned", "rollout")
+    return metrics if any(METRICS[name].optional for name in metrics) else []
 
 
 @figure(
@@ -38,7 +38,7 @@ def attention_change(data: FigureInput, title: str) -> Figure:
     if not shown:
         raise UsageError(NOTHING)
     names = data.by_rank()
-    place = [data.augmentations.index(name) for name in names]
+    order = [data.augmentations.index(name) for name in names]
     colours = [data.colours[name] for name in names]
     hollow = "; hollow: without alignment" if {PLAIN, ALIGNED} <= {*shown} else ""
     caption = data.caption(f"dot: mean; line: 95 % interval; dashed: no change{hollow}")
@@ -46,21 +46,23 @@ def attention_change(data: FigureInput, title: str) -> Figure:
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     rows = np.arange(len(names))
     for axes, metric in zip(panels, shown, strict=True):
-        mean, low, high = (data.statistic(name, metric)[place] for name in ("mean", "ci_low", "ci_high"))
+        mean, low, high = (data.statistic(name, metric)[order] for name in ("mean", "ci_low", "ci_high"))
         axes.axvline(METRICS[metric].no_change, color=MUTED, linewidth=0.8, linestyle="--")
         if metric == ALIGNED and hollow:
-            plain = data.statistic("mean", PLAIN)[place]
+            plain = data.statistic("mean", PLAIN)[order]
             axes.plot(plain, rows, "o", markersize=5, markerfacecolor="none", color=MUTED, markeredgewidth=0.8)
         axes.hlines(rows, low, high, color=INK, linewidth=1.2)
         axes.scatter(mean, rows, s=22, c=colours, zorder=3)
-        known = METRICS[metric]
-        axes.set_xlabel(f"{wrap(known.label, INCHES)}\n({known.no_change:g} = no change)")
+        definition = METRICS[metric]
+        axes.set_xlabel(f"{wrap(definition.label, INCHES)}\n({definition.no_change:g} = no change)")
         axes.tick_params(axis="y", length=0)
         axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="x")
-    alike = [axes for axes, metric in zip(panels, shown, strict=True) if METRICS[metric].higher_is_better]
-    for axes in alike:
-        axes.set_xlim(min(one.get_xlim()[0] for one in alike), max(one.get_xlim()[1] for one in alike))
+    similarities = [axes for axes, metric in zip(panels, shown, strict=True) if METRICS[metric].higher_is_better]
+    for axes in similarities:
+        axes.set_xlim(
+            min(panel.get_xlim()[0] for panel in similarities), max(panel.get_xlim()[1] for panel in similarities)
+        )
     panels[0].set_yticks(rows, [human(name) for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     return figure
@@ -72,15 +74,15 @@ def attention(data: FigureInput, title: str) -> Figure:
     if not any(image.attention for image in data.drawn) and data.drawn:
         raise EmbedshiftError("figure 'attention': this encoder provides no attention")
     rows = [
-        [(image.views[ORIGINAL], ORIGINAL), (_look(image, ORIGINAL), "attention, original")]
-        + [(_look(image, name), name) for name in data.augmentations]
+        [(image.views[ORIGINAL], ORIGINAL), (_overlay(image, ORIGINAL), "attention, original")]
+        + [(_overlay(image, name), name) for name in data.augmentations]
         for image in drawn_images(data, "attention")
     ]
     note = "attention over each view (dark: low, bright: high; each map has its own scale)"
     return page(data, title, note, rows, columns=len(data.augmentations) + 2)
 
 
-def _look(image: RedrawnImage, name: str) -> Pixels | None:
+def _overlay(image: RedrawnImage, name: str) -> Pixels | None:
     if name not in image.views or name not in image.attention:
         return None
     return overlay(image.views[name], image.attention[name])

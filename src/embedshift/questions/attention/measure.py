@@ -159,9 +159,9 @@ def attention_divergence(a: ArrayLike, b: ArrayLike, size: int) -> Values:
 class MEASURE(Measure):
     """All metrics that need attention; they are null for encoders without it."""
 
-    def __init__(self, asked: StudySwitches) -> None:
-        super().__init__(asked)
-        if asked.config.store == "metrics":
+    def __init__(self, study: StudySwitches) -> None:
+        super().__init__(study)
+        if study.config.store == "metrics":
             # Without stored maps, claims about the spread of attention are tested on this metric.
             self.metrics = tuple(dict.fromkeys((*self.metrics, "attention_entropy_rise")))
 
@@ -171,8 +171,7 @@ class MEASURE(Measure):
         return ("rollout",) if self.needing("rollout") else ()
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """Compares the original with its views."""
-        values = self._unmoved(output, plan)
+        values = self._unaligned(output, plan)
         if output.attention is not None:
             values |= {name: _aligned(name, image, output.attention, plan) for name in self.needing("aligned")}
         return values
@@ -181,14 +180,14 @@ class MEASURE(Measure):
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
         """Compares the maps of two images; different images share no motion, so that no map is moved."""
-        values = self._unmoved(output, plan)
+        values = self._unaligned(output, plan)
         if output.attention is not None and (names := self.needing("aligned")):
-            one, other = scaled_map(output.attention, plan.preprocess.size)
-            values |= {name: METRICS[name].function(one, other[None]) for name in names}
-        return {name: float(each[0]) for name, each in values.items()}
+            first, second = scaled_map(output.attention, plan.preprocess.size)
+            values |= {name: METRICS[name].function(first, second[None]) for name in names}
+        return {name: float(value[0]) for name, value in values.items()}
 
-    def _unmoved(self, output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """Returns the metrics that compare maps place by place: the first map with the others."""
+    def _unaligned(self, output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+        """Returns the metrics that compare the first map with the others, without alignment."""
         size, values = plan.preprocess.size, dict[str, Values]()
         for need, maps in (("attention", output.attention), ("rollout", output.rollout)):
             if maps is not None:
@@ -198,7 +197,10 @@ class MEASURE(Measure):
 
 def _aligned(name: str, image: "DrawnImage", maps: Floats, plan: "Plan") -> Values:
     """Returns a metric of the views' maps and the original's map, moved as each view was; `[A * draws]`."""
-    before, suite = scaled_map(maps[0], plan.preprocess.size), [*plan.suite] * plan.config.draws
-    moved = (each.warp(image.views[0], before, seed) for each, seed in zip(suite, image.seeds[1:], strict=True))
+    before, augmentations = scaled_map(maps[0], plan.preprocess.size), [*plan.suite] * plan.config.draws
+    moved = (
+        augmentation.warp(image.views[0], before, seed)
+        for augmentation, seed in zip(augmentations, image.seeds[1:], strict=True)
+    )
     after = (scaled_map(view, plan.preprocess.size) for view in maps[1:])
     return np.array([METRICS[name].function(a, b) for a, b in zip(moved, after, strict=True)])

@@ -26,69 +26,69 @@ def section(page: PageInput) -> Section | None:
     table = data.table("looks")
     content["has_intervals"] = table is not None and table["low"].count() > 0
     content["sentences"] = [
-        *looks(table, metrics),
-        *ends(data.summary, metrics, data.table("differences")),
+        *look_sentences(table, metrics),
+        *extremes(data.summary, metrics, data.table("differences")),
     ]
     return Section("looks", "Attention", {"looks": content})
 
 
-def looks(table: pl.DataFrame | None, metrics: Sequence[str]) -> list[str]:
+def look_sentences(table: pl.DataFrame | None, metrics: Sequence[str]) -> list[str]:
     """Describes the table `looks` in plain text."""
     table = pl.DataFrame(schema=SCHEMA) if table is None else table
     sentences: list[str] = []
     if ALIGNED in metrics:
-        sentences += _moved(table.filter(what=ALIGNMENT).to_dicts())
+        sentences += _alignment_sentences(table.filter(what=ALIGNMENT).to_dicts())
     if RISE in metrics:
-        sentences += _spread(table.filter(what=SPREAD).to_dicts())
+        sentences += _entropy_sentences(table.filter(what=SPREAD).to_dicts())
     if table.filter(pl.col("n").is_between(LEAST_IMAGES, APPROXIMATE_BELOW - 1)).height:
         sentences.append(f"Intervals of fewer than {APPROXIMATE_BELOW} images are approximate.")
     return sentences
 
 
-def _moved(rows: Sequence[Row]) -> Iterator[str]:
+def _alignment_sentences(rows: Sequence[Row]) -> Iterator[str]:
     """Yields under which augmentations attention moves with the image."""
-    along, lower, rest, few = _sorted(rows)
-    if along:
-        yield f"The movement of the image explains part of the change under {listed(map(_value, along))}."
-    if lower:
-        yield f"Attention stays in place and does not follow the image under {listed(map(_value, lower))}."
-    if rest:
-        yield f"Alignment makes no significant difference under {listed(map(_value, rest))}."
-    yield from _too_few(few, "change by alignment")
+    follows, stays, unchanged, few = _by_significance(rows)
+    if follows:
+        yield f"The movement of the image explains part of the change under {listed(map(_value, follows))}."
+    if stays:
+        yield f"Attention stays in place and does not follow the image under {listed(map(_value, stays))}."
+    if unchanged:
+        yield f"Alignment makes no significant difference under {listed(map(_value, unchanged))}."
+    yield from _few_images_sentence(few, "change by alignment")
     if not any(row["n"] for row in rows):
         yield "Alignment changes nothing: no alignable augmentation moves pixels."
-    if unknown := [row["augmentation"] for row in rows if not row["n"]]:
-        yield f"Attention maps cannot be aligned under {listed(unknown)}."
+    if unalignable := [row["augmentation"] for row in rows if not row["n"]]:
+        yield f"Attention maps cannot be aligned under {listed(unalignable)}."
 
 
-def _spread(rows: Sequence[Row]) -> Iterator[str]:
+def _entropy_sentences(rows: Sequence[Row]) -> Iterator[str]:
     """Yields where attention spreads or gathers, and where neither is significant."""
-    spreads, gathers, rest, few = _sorted(rows)
+    spreads, gathers, unchanged, few = _by_significance(rows)
     parts = {"spreads out": spreads, "concentrates": gathers}
     phrases = [f"{word} under {listed(_value(row, ' nats') for row in part)}" for word, part in parts.items() if part]
     if phrases:
         yield f"Attention {' and '.join(phrases)}."
-    if rest:
-        yield f"Its entropy does not change significantly under {listed(_value(row, ' nats') for row in rest)}."
-    yield from _too_few(few, "entropy rise")
+    if unchanged:
+        yield f"Its entropy does not change significantly under {listed(_value(row, ' nats') for row in unchanged)}."
+    yield from _few_images_sentence(few, "entropy rise")
 
 
-def _sorted(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row], list[Row]]:
+def _by_significance(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row], list[Row]]:
     """Splits rows into significant above 0, significant below 0, not significant, too few images; drops empty ones."""
     few = [row for row in rows if 0 < row["n"] < LEAST_IMAGES]
-    known = [row for row in rows if row["n"] >= LEAST_IMAGES]
-    above = [row for row in known if row["significant"] and row["difference"] > 0]
-    below = [row for row in known if row["significant"] and row["difference"] < 0]
-    return above, below, [row for row in known if not row["significant"]], few
+    tested = [row for row in rows if row["n"] >= LEAST_IMAGES]
+    above = [row for row in tested if row["significant"] and row["difference"] > 0]
+    below = [row for row in tested if row["significant"] and row["difference"] < 0]
+    return above, below, [row for row in tested if not row["significant"]], few
 
 
-def _too_few(rows: Sequence[Row], words: str) -> Iterator[str]:
+def _few_images_sentence(rows: Sequence[Row], words: str) -> Iterator[str]:
     if rows:
         names = listed([f"{row['augmentation']} ({fixed(row['difference'], 3)})" for row in rows])
         yield f"The mean {words} cannot be tested with fewer than {LEAST_IMAGES} images: {names}."
 
 
-def ends(summary: pl.DataFrame, metrics: Sequence[str], differences: pl.DataFrame | None = None) -> list[str]:
+def extremes(summary: pl.DataFrame, metrics: Sequence[str], differences: pl.DataFrame | None = None) -> list[str]:
     """Returns under which augmentations attention changes most and least, and whether the first two differ."""
     sentences: list[str] = []
     for metric, words, unit, most_first in (
@@ -100,29 +100,29 @@ def ends(summary: pl.DataFrame, metrics: Sequence[str], differences: pl.DataFram
         order = part.sort("mean", descending=most_first, maintain_order=True).to_dicts()
         if metric in metrics and len(order) > 1:
             sentences.append(
-                _ends(order, words, unit, ("largest", "smallest") if most_first else ("lowest", "highest"))
+                _extremes_sentence(order, words, unit, ("largest", "smallest") if most_first else ("lowest", "highest"))
             )
-            sentences += _first_two(order, metric, differences)
+            sentences += _first_two_sentence(order, metric, differences)
     return sentences
 
 
-def _ends(order: Sequence[Row], words: str, unit: str, ends: tuple[str, str]) -> str:
+def _extremes_sentence(order: Sequence[Row], words: str, unit: str, ends: tuple[str, str]) -> str:
     most, least = (f"{row['augmentation']} ({fixed(row['mean'], 3)}{unit})" for row in (order[0], order[-1]))
     if order[0]["mean"] == order[-1]["mean"]:
         return f"{words} equal under all augmentations ({fixed(order[0]['mean'], 3)}{unit})."
     return f"{words} {ends[0]} under {most} and {ends[1]} under {least}."
 
 
-def _first_two(order: Sequence[Row], metric: str, differences: pl.DataFrame | None) -> Iterator[str]:
+def _first_two_sentence(order: Sequence[Row], metric: str, differences: pl.DataFrame | None) -> Iterator[str]:
     """Yields whether the two augmentations that change most differ, if the table of pairs has them."""
     pair = [order[0]["augmentation"], order[1]["augmentation"]]
     if differences is None:
         return
-    found = differences.filter(
+    rows = differences.filter(
         pl.col("metric") == metric, pl.col("augmentation").is_in(pair), pl.col("other").is_in(pair)
     )
-    if found.height:
-        significant = "significant" if found["significant"][0] else "not significant"
+    if rows.height:
+        significant = "significant" if rows["significant"][0] else "not significant"
         yield f"The difference between {pair[0]} and the next augmentation, {pair[1]}, is {significant}."
 
 

@@ -30,44 +30,47 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns two differences per augmentation, each with an interval that holds for all augmentations at once."""
     study = grouped(rows)
-    there = study.columns.names()
+    stored_columns = study.columns.names()
     if not study.items:
         return pl.DataFrame(schema=SCHEMA)
     sample = gather(study, functools.partial(_differences, order=study.order, augmentations=augmentations))
-    moves = ~(np.abs(sample.mean) <= UNMOVED) | (sample.error > UNMOVED)
-    made: list[dict[str, object]] = []
+    is_moved = ~(np.abs(sample.mean) <= UNMOVED) | (sample.error > UNMOVED)
+    table_rows: list[dict[str, object]] = []
     for column, (what, metric) in enumerate(((ALIGNMENT, ALIGNED), (SPREAD, RISE))):
-        if metric not in there:
+        if metric not in stored_columns:
             continue
-        chosen = [place for place in range(len(augmentations)) if what == SPREAD or moves[2 * place]]
-        part = sample.columns([2 * place + column for place in chosen])
-        together = simultaneous_intervals(part, seed=seed)
-        for k, place in enumerate(chosen):
+        indices = [index for index in range(len(augmentations)) if what == SPREAD or is_moved[2 * index]]
+        part = sample.columns([2 * index + column for index in indices])
+        simultaneous = simultaneous_intervals(part, seed=seed)
+        for k, index in enumerate(indices):
             numbers = {"n": int(part.having[k]), "difference": part.mean[k]}
-            ends = {"low": together.low[k], "high": together.high[k], "significant": bool(together.significant[k])}
-            made.append({"augmentation": augmentations[place], "what": what, **numbers, **ends})
-    return pl.DataFrame(made, schema=SCHEMA).fill_nan(None)
+            ends = {
+                "low": simultaneous.low[k],
+                "high": simultaneous.high[k],
+                "significant": bool(simultaneous.significant[k]),
+            }
+            table_rows.append({"augmentation": augmentations[index], "what": what, **numbers, **ends})
+    return pl.DataFrame(table_rows, schema=SCHEMA).fill_nan(None)
 
 
 def _differences(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[str]) -> Iterator[tuple[Values, Values]]:
     """Yields aligned minus plain, then the entropy rise, augmentation by augmentation; NaN for missing columns."""
-    there, columns = rows.collect_schema().names(), [PLAIN, ALIGNED, RISE]
-    for block in blocks(rows.select(name for name in columns if name in there), len(order.views)):
-        every = order.numbers(block, columns)
-        values = np.stack([every[..., 1] - every[..., 0], every[..., 2]], axis=-1)
+    stored_columns, columns = rows.collect_schema().names(), [PLAIN, ALIGNED, RISE]
+    for block in blocks(rows.select(name for name in columns if name in stored_columns), len(order.views)):
+        metric_values = order.numbers(block, columns)
+        values = np.stack([metric_values[..., 1] - metric_values[..., 0], metric_values[..., 2]], axis=-1)
         yield side_by_side(sums_and_counts(values[:, order.positions(name)]) for name in augmentations)
 
 
-def of_study(reader: Reader) -> pl.DataFrame:
-    """Returns the table of a study."""
+def looks_table(reader: Reader) -> pl.DataFrame:
     return looks(reader.groups, reader.augmentations, seed=reader.info.seed)
 
 
-def is_possible(reader: Reader) -> bool:
+def has_optional_metric(reader: Reader) -> bool:
     """Returns whether one of the two metrics was measured."""
     return ALIGNED in reader.metrics or RISE in reader.metrics
 
 
 DOC = "Differences between attention maps by augmentation: the gain of alignment, and the rise of entropy."
 
-TABLES = (Table("looks", of_study, is_available=is_possible, doc=DOC),)
+TABLES = (Table("looks", looks_table, is_available=has_optional_metric, doc=DOC),)

@@ -21,22 +21,22 @@ class Bootstrap:
 
     def __init__(self, evidence: Evidence, contrasts: Iterable[Contrast], *, seed: int, resamples: int) -> None:
         self.evidence, self.seed, self.resamples = evidence, seed, resamples
-        known = [each for each in dict.fromkeys(contrasts) if evidence.having(key for _, key in each)]
-        self._columns = {contrast: column for column, contrast in enumerate(known)}
+        testable = [contrast for contrast in dict.fromkeys(contrasts) if evidence.having(key for _, key in contrast)]
+        self._columns = {contrast: column for column, contrast in enumerate(testable)}
 
-    def having(self, asked: Iterable[Contrast]) -> int:
+    def having(self, contrasts: Iterable[Contrast]) -> int:
         """Returns how many images have a value of every number in the contrasts; 0 if the study lacks one."""
-        return self.evidence.having(key for contrast in asked for _, key in contrast)
+        return self.evidence.having(key for contrast in contrasts for _, key in contrast)
 
-    def contrasts(self, asked: Sequence[Contrast]) -> Contrasts:
+    def contrasts(self, selected: Sequence[Contrast]) -> Contrasts:
         """Returns some of the contrasts; the study must have their numbers."""
-        columns, every = [self._columns[contrast] for contrast in asked], self._every
-        return Contrasts(every.estimate[columns], every.error[columns], every.drawn[columns])
+        columns, contrasts = [self._columns[contrast] for contrast in selected], self._all
+        return Contrasts(contrasts.estimate[columns], contrasts.error[columns], contrasts.drawn[columns])
 
     def means(self, keys: Sequence[Key], *, resamples: int) -> Values:
         """Returns means of resamples of the images, `[resamples, len(keys)]`."""
-        chosen = self.evidence.sample.columns([self.evidence.places[key] for key in keys])
-        return resampled(chosen, seed=self.seed, resamples=resamples)[0]
+        sample = self.evidence.sample.columns([self.evidence.columns[key] for key in keys])
+        return resampled(sample, seed=self.seed, resamples=resamples)[0]
 
     @functools.cached_property
     def trees(self) -> Trees:
@@ -44,16 +44,18 @@ class Bootstrap:
         return grow(self.means(DISTANCES, resamples=TREES))
 
     @functools.cached_property
-    def _every(self) -> Contrasts:
-        sample, places = self.evidence.sample, self.evidence.places
-        weights = np.zeros((len(places), len(self._columns)))
+    def _all(self) -> Contrasts:
+        sample, columns = self.evidence.sample, self.evidence.columns
+        weights = np.zeros((len(columns), len(self._columns)))
         for contrast, column in self._columns.items():
             for weight, key in contrast:
-                weights[places[key], column] += weight
-        found = sample.combine(weights)
+                weights[columns[key], column] += weight
+        combined = sample.combine(weights)
         rounding = _ROUNDING * (np.abs(weights).T @ np.abs(np.nan_to_num(sample.mean)))
-        estimate, error = (np.where(np.abs(each) <= rounding, 0.0, each) for each in (found.mean, found.error))
+        estimate, error = (
+            np.where(np.abs(values) <= rounding, 0.0, values) for values in (combined.mean, combined.error)
+        )
         few = sample.images < LEAST_IMAGES
-        drawn = studentised(found, seed=self.seed, resamples=1 if few else self.resamples)
+        drawn = studentised(combined, seed=self.seed, resamples=1 if few else self.resamples)
         # Where no image differs from another, resamples deviate by rounding alone.
         return Contrasts(estimate, error, np.where(error[:, None] == 0, 0.0, drawn.T))

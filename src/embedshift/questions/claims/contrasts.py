@@ -33,7 +33,7 @@ class Contrasts:
         return Contrasts(self.estimate, self.error, np.hstack([self.drawn, -self.drawn]))
 
     @property
-    def still(self) -> bool:
+    def all_zero(self) -> bool:
         """Whether all contrasts are 0 in every image."""
         return not (self.estimate.any() or np.nan_to_num(self.error).any())
 
@@ -53,9 +53,9 @@ class Contrasts:
         """Returns the smallest contrast and its 95 % interval: the least pointwise lower and simultaneous upper end."""
         tail = (1 - intervals.LEVEL) / 2
         below = np.quantile(self.drawn, 1 - tail, axis=1, method="higher")
-        known = intervals.bounded(self.drawn.T)
-        furthest = (-self.drawn[known]).max(axis=0, initial=-np.inf)
-        above = np.where(known, np.quantile(furthest, 1 - tail, method="higher"), np.inf)
+        is_bounded = intervals.bounded(self.drawn.T)
+        furthest = (-self.drawn[is_bounded]).max(axis=0, initial=-np.inf)
+        above = np.where(is_bounded, np.quantile(furthest, 1 - tail, method="higher"), np.inf)
         with np.errstate(invalid="ignore"):
             low = np.where(self.error > 0, self.estimate - below * self.error, self.estimate).min()
             high = np.where(self.error > 0, self.estimate + above * self.error, self.estimate).min()
@@ -63,10 +63,10 @@ class Contrasts:
         return float(self.estimate.min()), *ends
 
 
-def most_outlying(drawn: Values, found: Values) -> float:
+def most_outlying(drawn: Values, observed: Values) -> float:
     """Returns the p of the most outlying of the numbers that can be significant (max-T); 1 if none can."""
-    known = intervals.bounded(drawn.T)
-    return float(fraction(drawn[known].max(axis=0) >= found[known].max())) if known.any() else 1.0
+    is_bounded = intervals.bounded(drawn.T)
+    return float(fraction(drawn[is_bounded].max(axis=0) >= observed[is_bounded].max())) if is_bounded.any() else 1.0
 
 
 def fraction(exceeding: NDArray[np.bool_]) -> Values:
@@ -74,11 +74,11 @@ def fraction(exceeding: NDArray[np.bool_]) -> Values:
     return np.asarray((1 + exceeding.sum(axis=-1)) / (1 + exceeding.shape[-1]))
 
 
-def difference(metric: str, more: str, less: str, sign: float = 1.0) -> Contrast:
+def difference(metric: str, higher: str, lower: str, sign: float = 1.0) -> Contrast:
     """Returns the mean of a metric under one augmentation minus that under another, times a sign."""
-    return between(((metric, more),), ((metric, less),), sign)
+    return between(((metric, higher),), ((metric, lower),), sign)
 
 
-def between(more: Sequence[Key], less: Sequence[Key], sign: float = 1.0) -> Contrast:
+def between(higher: Sequence[Key], lower: Sequence[Key], sign: float = 1.0) -> Contrast:
     """Returns the mean of some numbers minus the mean of others, times a sign."""
-    return (*((sign / len(more), key) for key in more), *((-sign / len(less), key) for key in less))
+    return (*((sign / len(higher), key) for key in higher), *((-sign / len(lower), key) for key in lower))

@@ -15,19 +15,19 @@ from embedshift.statistics.groups import Groups
 from embedshift.statistics.layout import BLOCK, sums_and_counts
 from embedshift.statistics.sample import Estimates, estimates_from_values
 
-# What a number is of: `(metric, augmentation)` = a mean, `("sd", metric, augmentation)`, `("distance", augmentation,
+# The key of a number: `(metric, augmentation)` = a mean, `("sd", metric, augmentation)`, `("distance", augmentation,
 # augmentation)` in alphabetical order, `("entropy_rise", augmentation)`.
 Key = tuple[str, ...]
 # Values of some images: by key, `[images, draws]`.
 Block = Mapping[Key, Values]
 
 # Metrics whose standard deviation a claim is about.
-SPREAD_OF = ("cosine_similarity", "l2_distance")
+SD_METRICS = ("cosine_similarity", "l2_distance")
 
 
-def distance(one: str, other: str) -> Key:
+def distance(first: str, second: str) -> Key:
     """Returns the key of the distance between two augmentations."""
-    return ("distance", *sorted((one, other)))
+    return ("distance", *sorted((first, second)))
 
 
 @dataclass(frozen=True)
@@ -35,63 +35,62 @@ class Evidence:
     """A sample of images, and the meaning of each of its numbers."""
 
     sample: Estimates
-    places: Mapping[Key, int]
+    columns: Mapping[Key, int]
 
     def having(self, keys: Iterable[Key]) -> int:
         """Returns how many images have a value of each of the keys; 0 if a key is missing."""
-        return min(int(self.sample.having[self.places[key]]) if key in self.places else 0 for key in keys)
+        return min(int(self.sample.having[self.columns[key]]) if key in self.columns else 0 for key in keys)
 
     def means(self, keys: Iterable[Key]) -> Values:
         """Returns the means of existing keys, `[len(keys)]`."""
-        return self.sample.mean[[self.places[key] for key in keys]]
+        return self.sample.mean[[self.columns[key] for key in keys]]
 
 
 # Of a study without images, or without any of the paper's augmentations.
-NOTHING = Evidence(estimates_from_values(np.empty((1, 0))), {})
+NO_EVIDENCE = Evidence(estimates_from_values(np.empty((1, 0))), {})
 
 
 def gather(blocks: Iterable[Block]) -> Evidence:
     """Collects the evidence of images that arrive some at a time; memory does not grow with their number."""
-    waiting = iter(blocks)
-    first = next(waiting, None)
+    remaining = iter(blocks)
+    first = next(remaining, None)
     if first is None:
-        return NOTHING
-    form = Form.of(first)
-    return form.evidence(sample.gather(map(form.sums_and_counts, itertools.chain([first], waiting))))
+        return NO_EVIDENCE
+    layout = BlockLayout.from_block(first)
+    return layout.evidence(sample.gather(map(layout.sums_and_counts, itertools.chain([first], remaining))))
 
 
 def gather_groups(rows: Groups, read: Callable[[pl.LazyFrame], Iterator[Block]]) -> Evidence:
-    """Collects the evidence of a study in groups."""
     first = next(read(rows.head(BLOCK)), None) if rows.items else None
     if first is None:
-        return NOTHING
-    form = Form.of(first)
-    return form.evidence(groups.gather(rows, functools.partial(_numbers, read=read, form=form)))
+        return NO_EVIDENCE
+    layout = BlockLayout.from_block(first)
+    return layout.evidence(groups.gather(rows, functools.partial(_numbers, read=read, layout=layout)))
 
 
 def _numbers(
-    rows: pl.LazyFrame, *, read: Callable[[pl.LazyFrame], Iterator[Block]], form: "Form"
+    rows: pl.LazyFrame, *, read: Callable[[pl.LazyFrame], Iterator[Block]], layout: "BlockLayout"
 ) -> Iterator[tuple[Values, Values]]:
-    return map(form.sums_and_counts, read(rows))
+    return map(layout.sums_and_counts, read(rows))
 
 
 @dataclass(frozen=True)
-class Form:
+class BlockLayout:
     """How the values of some images become numbers of a sample."""
 
-    places: Mapping[Key, int]
+    columns: Mapping[Key, int]
     centres: Mapping[Key, float]
 
     @classmethod
-    def of(cls, first: Block) -> "Form":
-        """Derives the form from the first images."""
+    def from_block(cls, first: Block) -> "BlockLayout":
+        """Derives the layout from the first images; their means are the centres."""
         centres = {}
         for key, values in first.items():
-            if key[0] in SPREAD_OF:
-                there = values[~np.isnan(values)]
-                centres[key] = float(there.mean()) if len(there) else 0.0
+            if key[0] in SD_METRICS:
+                measured = values[~np.isnan(values)]
+                centres[key] = float(measured.mean()) if len(measured) else 0.0
         keys = [*first, *(("sd", *key) for key in centres)]
-        return cls({key: place for place, key in enumerate(keys)}, centres)
+        return cls({key: column for column, key in enumerate(keys)}, centres)
 
     def sums_and_counts(self, block: Block) -> tuple[Values, Values]:
         """Returns sums and counts over the draws of each image, `[b, K]`."""
@@ -99,22 +98,23 @@ class Form:
         return sums_and_counts(np.stack(list({**block, **squares}.values()), axis=2))
 
     def evidence(self, numbers: Estimates) -> Evidence:
-        """Returns the evidence in a sample of these numbers."""
-        return Evidence(_with_standard_deviations(numbers, self.places, self.centres), self.places)
+        return Evidence(_with_standard_deviations(numbers, self.columns, self.centres), self.columns)
 
 
-def _with_standard_deviations(numbers: Estimates, places: Mapping[Key, int], centres: Mapping[Key, float]) -> Estimates:
+def _with_standard_deviations(
+    numbers: Estimates, columns: Mapping[Key, int], centres: Mapping[Key, float]
+) -> Estimates:
     """Replaces means of squares around a centre c by standard deviations (ddof = 1), with the delta method."""
-    gradients, means = np.eye(len(places)), numbers.mean.copy()
+    gradients, means = np.eye(len(columns)), numbers.mean.copy()
     for key, centre in centres.items():
-        value_at, square_at = places[key], places["sd", *key]
-        offset, count = numbers.mean[value_at] - centre, numbers.counts[value_at]
+        mean_column, sd_column = columns[key], columns["sd", *key]
+        offset, count = numbers.mean[mean_column] - centre, numbers.counts[mean_column]
         with np.errstate(invalid="ignore", divide="ignore"):
-            sd = np.sqrt(np.maximum((numbers.mean[square_at] - offset**2) * count / (count - 1), 0.0))
-        varies = sd > 1e-12 * max(1.0, abs(numbers.mean[value_at]))
-        means[square_at] = sd if varies or np.isnan(sd) else 0.0
-        gradients[square_at, square_at] = 1 / (2 * sd) if varies else 0.0
-        gradients[value_at, square_at] = -offset / sd if varies else 0.0
+            sd = np.sqrt(np.maximum((numbers.mean[sd_column] - offset**2) * count / (count - 1), 0.0))
+        varies = sd > 1e-12 * max(1.0, abs(numbers.mean[mean_column]))
+        means[sd_column] = sd if varies or np.isnan(sd) else 0.0
+        gradients[sd_column, sd_column] = 1 / (2 * sd) if varies else 0.0
+        gradients[mean_column, sd_column] = -offset / sd if varies else 0.0
     linear = numbers.combine(gradients)
     shift = np.nan_to_num(means) - np.nan_to_num(linear.mean)
     values = None if linear.values is None else linear.values + shift

@@ -27,42 +27,42 @@ class AllAbove:
         having = bootstrap.having(self.contrasts)
         if not having:
             return None
-        found = bootstrap.contrasts(self.contrasts)
-        if found.still:
+        contrasts = bootstrap.contrasts(self.contrasts)
+        if contrasts.all_zero:
             return None
         if having < LEAST_IMAGES:
-            return Finding(float(found.estimate.min()))
-        found = found.mirrored() if self.mirrored else found
-        return Finding(*found.smallest(), p=(found.all_above(), found.one_below()))
+            return Finding(float(contrasts.estimate.min()))
+        contrasts = contrasts.mirrored() if self.mirrored else contrasts
+        return Finding(*contrasts.smallest(), p=(contrasts.all_above(), contrasts.one_below()))
 
 
 def order(metric: str, *groups: Names) -> AllAbove:
     """Tests that groups are in order, the most changed first: each of a group minus each of the next group."""
     contrasts = tuple(
-        difference(metric, more, less, _sign(metric))
+        difference(metric, higher, lower, _sign(metric))
         for above, below in itertools.pairwise(groups)
-        for more in above
-        for less in below
+        for higher in above
+        for lower in below
     )
-    return AllAbove(contrasts, _takes(len(contrasts)))
+    return AllAbove(contrasts, _requirement(len(contrasts)))
 
 
-def _takes(count: int) -> str:
+def _requirement(count: int) -> str:
     return f"Holds if all {count} paired differences are above 0. Does not hold if at least one is below 0."
 
 
-def more_spread(metric: str, more: Names, less: Names) -> AllAbove:
+def more_spread(metric: str, higher: Names, lower: Names) -> AllAbove:
     """Tests the mean of the metric's standard deviations over one group minus that over the other."""
-    return dataclasses.replace(_groups(("sd", metric), more, less, 1.0), mirrored=True)
+    return dataclasses.replace(_groups(("sd", metric), higher, lower, 1.0), mirrored=True)
 
 
-def more_changed(metric: str, more: Names, less: Names) -> AllAbove:
+def more_changed(metric: str, higher: Names, lower: Names) -> AllAbove:
     """Tests the mean change of one group minus that of the other; change is defined as in `order`."""
-    return _groups((metric,), more, less, _sign(metric))
+    return _groups((metric,), higher, lower, _sign(metric))
 
 
-def _groups(quantity: tuple[str, ...], more: Names, less: Names, sign: float) -> AllAbove:
-    above, below = ([(*quantity, name) for name in names] for names in (more, less))
+def _groups(quantity: tuple[str, ...], higher: Names, lower: Names, sign: float) -> AllAbove:
+    above, below = ([(*quantity, name) for name in names] for names in (higher, lower))
     requires = "Holds if the difference of the two group means is above 0. Does not hold if it is below 0."
     return AllAbove((between(above, below, sign),), requires)
 

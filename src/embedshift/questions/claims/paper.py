@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.means import entropy_rise, more_changed, more_spread, order
 from embedshift.questions.claims.ranks import Correlation, Metrics, Outlier
-from embedshift.questions.claims.reading import ENTROPY_OF
-from embedshift.questions.claims.support import OfTrees
+from embedshift.questions.claims.reading import ENTROPY_AUGMENTATIONS
+from embedshift.questions.claims.support import TreeTest
 from embedshift.questions.claims.trees import Alone, Branch
 from embedshift.questions.claims.verdict import Claim, Test
 
@@ -22,7 +22,7 @@ def paper_claims() -> tuple[Claim, ...]:
     return tuple(_claims())
 
 
-def _but(*names: str) -> list[str]:
+def _except(*names: str) -> list[str]:
     """Returns the paper's augmentations without `names`."""
     return [name for name in PAPER if name not in names]
 
@@ -41,31 +41,31 @@ def _drastic(parts: tuple[str, str], name: str, other: str) -> Iterator[Claim]:
     statement = (
         f"{name} moves the embedding more than all others except noise and {other} (mean {{}}; abstract: drastic)"
     )
-    yield from _both(parts, statement, lambda metric: order(metric, [name], _but("noise", name, other)))
+    yield from _both(parts, statement, lambda metric: order(metric, [name], _except("noise", name, other)))
 
 
 def _claims() -> Iterator[Claim]:
     yield from _both(
         ("1a", "1b"),
         "noise moves the embedding more than each of the other eight augmentations (mean {})",
-        lambda metric: order(metric, ["noise"], _but("noise")),
+        lambda metric: order(metric, ["noise"], _except("noise")),
     )
     cluster = "noise forms its own cluster and the other eight form one cluster (Ward tree, cut at 0.7 of its height)"
-    yield Claim("2a", cluster, OfTrees(Alone("noise")))
+    yield Claim("2a", cluster, TreeTest(Alone("noise")))
     for part, names in (("3a", GEOMETRIC), ("3b", ["blur", *GEOMETRIC])):
         branch = f"{_words(names)} form their own branch inside a larger cluster without noise (Ward tree)"
-        yield Claim(part, branch, OfTrees(Branch(names, without="noise")))
+        yield Claim(part, branch, TreeTest(Branch(names, without="noise")))
     yield from _both(
         ("4a", "4b"),
         f"{_words(LEAST)} each move the embedding less than any of the other six augmentations (mean {{}})",
-        lambda metric: order(metric, _but(*LEAST), LEAST),
+        lambda metric: order(metric, _except(*LEAST), LEAST),
     )
     yield from _drastic(("5a", "5b"), "perspective", "shift_scale_rotate")
     yield from _drastic(("5c", "5d"), "shift_scale_rotate", "perspective")
     yield from _both(
         ("5e", "5f"),
         f"perspective moves the embedding less than all others except {_words(LEAST)} (mean {{}}; section 4: minimal)",
-        lambda metric: order(metric, _but("perspective", *LEAST), ["perspective"]),
+        lambda metric: order(metric, _except("perspective", *LEAST), ["perspective"]),
     )
     yield from _both(
         ("6a", "6b"),
@@ -86,7 +86,7 @@ def _preservation() -> Iterator[Claim]:
     yield Claim(
         "7a",
         "detail preservation correlates with cosine similarity over all augmentations but horizontal_flip (Spearman)",
-        Correlation(Metrics(detail, cosine), _but("horizontal_flip")),
+        Correlation(Metrics(detail, cosine), _except("horizontal_flip")),
     )
     yield Claim(
         "7b",
@@ -105,13 +105,13 @@ def _attention() -> Iterator[Claim]:
     yield Claim(
         "8a",
         "noise changes attention maps more than each of the other eight augmentations (mean attention similarity)",
-        order("attention_similarity", ["noise"], _but("noise")),
+        order("attention_similarity", ["noise"], _except("noise")),
     )
     yield Claim(
         "8b",
-        f"{_words(ENTROPY_OF)} each change attention maps more than all remaining augmentations except noise (mean "
-        "attention similarity)",
-        order("attention_similarity", ENTROPY_OF, _but("noise", *ENTROPY_OF)),
+        f"{_words(ENTROPY_AUGMENTATIONS)} each change attention maps more than all remaining augmentations except "
+        "noise (mean attention similarity)",
+        order("attention_similarity", ENTROPY_AUGMENTATIONS, _except("noise", *ENTROPY_AUGMENTATIONS)),
     )
     middle = [*COLOR, *GEOMETRIC]
     yield from _both(
@@ -120,7 +120,7 @@ def _attention() -> Iterator[Claim]:
         "(smallest gap between neighbouring groups, mean {})",
         lambda metric: order(metric, ["noise"], middle, LEAST),
     )
-    for part, name in zip(("10a", "10b", "10c"), ENTROPY_OF, strict=True):
+    for part, name in zip(("10a", "10b", "10c"), ENTROPY_AUGMENTATIONS, strict=True):
         yield Claim(
             part,
             f"attention spreads out under {name}: the entropy of its map is above the original's",

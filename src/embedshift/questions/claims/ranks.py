@@ -37,9 +37,9 @@ class Metrics:
         """Returns whether each metric settles a pair, as in the table `differences`: simultaneous over its pairs."""
         return all(bootstrap.contrasts(pairs).one_differs() <= 1 - LEVEL + 1e-9 for pairs in self.pairs())
 
-    def still(self, bootstrap: Bootstrap) -> bool:
+    def is_constant(self, bootstrap: Bootstrap) -> bool:
         """Returns whether a metric is the same for all augmentations in every image."""
-        return any(bootstrap.contrasts(pairs).still for pairs in self.pairs())
+        return any(bootstrap.contrasts(pairs).all_zero for pairs in self.pairs())
 
     def keys(self, names: Names) -> tuple[list[tuple[str, str]], ...]:
         """Returns the keys of the means of some augmentations, by each metric."""
@@ -55,13 +55,13 @@ def ranks(values: Values) -> Values:
     scale = np.abs(values).max(axis=-1, keepdims=True)
     rounded = np.round(values / np.where(scale > 0, scale, 1.0), _FIGURES)
     # By comparisons of the few values of a row, since the import of scipy.stats takes longer than all claims.
-    own, others = rounded[..., :, None], rounded[..., None, :]
-    found = (others < own).sum(axis=-1) + ((others == own).sum(axis=-1) + 1) / 2
-    return np.where(np.isnan(rounded).any(axis=-1, keepdims=True), np.nan, found)
+    rows, columns = rounded[..., :, None], rounded[..., None, :]
+    mean_ranks = (columns < rows).sum(axis=-1) + ((columns == rows).sum(axis=-1) + 1) / 2
+    return np.where(np.isnan(rounded).any(axis=-1, keepdims=True), np.nan, mean_ranks)
 
 
 @dataclass(frozen=True)
-class _OverRanks:
+class _RankTest:
     """A test of the ranks of augmentations by two metrics, each of which must differ between two of them."""
 
     metrics: Metrics
@@ -74,22 +74,22 @@ class _OverRanks:
     def find(self, bootstrap: Bootstrap) -> Finding | None:
         """Returns the result on these images; without p if there are too few."""
         having = bootstrap.having(self.contrasts)
-        if not having or self.metrics.still(bootstrap):
+        if not having or self.metrics.is_constant(bootstrap):
             return None
         if having < LEAST_IMAGES:
-            return dataclasses.replace(self.of_ranks(bootstrap), p=None)
+            return dataclasses.replace(self.rank_finding(bootstrap), p=None)
         if not self.metrics.differ(bootstrap):
             return None
-        found = self.of_ranks(bootstrap)
-        return found if np.isfinite(found.estimate) else None
+        finding = self.rank_finding(bootstrap)
+        return finding if np.isfinite(finding.estimate) else None
 
-    def of_ranks(self, bootstrap: Bootstrap) -> Finding:
+    def rank_finding(self, bootstrap: Bootstrap) -> Finding:
         """Returns the estimate and its two p values."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Correlation(_OverRanks):
+class Correlation(_RankTest):
     """Tests whether two metrics agree over augmentations: Spearman's correlation against permutations."""
 
     names: Names
@@ -98,7 +98,7 @@ class Correlation(_OverRanks):
         "if it is below. Testable only if each metric differs between at least two augmentations."
     )
 
-    def of_ranks(self, bootstrap: Bootstrap) -> Finding:
+    def rank_finding(self, bootstrap: Bootstrap) -> Finding:
         """Returns the correlation, without an interval: its unit is the augmentation, not the image."""
         first, second = (ranks(bootstrap.evidence.means(keys)) for keys in self.metrics.keys(self.names))
         permuted = np.random.default_rng(bootstrap.seed).permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1)
@@ -108,14 +108,14 @@ class Correlation(_OverRanks):
 
 def spearman(first: Values, second: Values) -> Values:
     """Returns Pearson's correlation of ranks along the last axis; NaN if all are equal."""
-    a, b = (each - each.mean(axis=-1, keepdims=True) for each in (first, second))
+    a, b = (values - values.mean(axis=-1, keepdims=True) for values in (first, second))
     with np.errstate(invalid="ignore"):
-        found = (a * b).sum(axis=-1) / np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
-    return np.asarray(np.round(found, _FIGURES))
+        correlation = (a * b).sum(axis=-1) / np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+    return np.asarray(np.round(correlation, _FIGURES))
 
 
 @dataclass(frozen=True)
-class Outlier(_OverRanks):
+class Outlier(_RankTest):
     """Tests whether one augmentation falls more ranks behind than any other."""
 
     name: str
@@ -125,13 +125,13 @@ class Outlier(_OverRanks):
         "at least two augmentations."
     )
 
-    def of_ranks(self, bootstrap: Bootstrap) -> Finding:
+    def rank_finding(self, bootstrap: Bootstrap) -> Finding:
         """Returns the proportion of the resamples of the images in which it is the exception."""
         first, second = self.metrics.keys(tuple(PAPER))
         drawn = bootstrap.means([*first, *second], resamples=bootstrap.resamples)
         behind = ranks(drawn[:, len(first) :]) - ranks(drawn[:, : len(first)])
-        here = np.array([name == self.name for name in PAPER])
-        lead = behind[:, here] - behind[:, ~here]
+        is_named = np.array([name == self.name for name in PAPER])
+        lead = behind[:, is_named] - behind[:, ~is_named]
         exception = np.asarray((lead > 0).all(axis=1))
         # By chance, any of the others leads more often than a given one: Bonferroni.
         overtaken = min(1.0, lead.shape[1] * float(fraction((lead >= 0).T).min()))

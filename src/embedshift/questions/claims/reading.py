@@ -14,10 +14,10 @@ from embedshift.questions.claims.evidence import Block, Key, distance
 from embedshift.statistics.layout import Layout, blocks, layout, pair_distances
 from embedshift.statistics.maps import attention_entropy
 
-MEANS_OF = ("cosine_similarity", "l2_distance", "attention_similarity", "edge_preservation", "detail_preservation")
+MEAN_METRICS = ("cosine_similarity", "l2_distance", "attention_similarity", "edge_preservation", "detail_preservation")
 ENTROPY_RISE = "attention_entropy_rise"
 # The augmentations under which attention spreads according to the paper; only their attention is read.
-ENTROPY_OF = ("blur", "shift_scale_rotate", "perspective")
+ENTROPY_AUGMENTATIONS = ("blur", "shift_scale_rotate", "perspective")
 
 
 def read(rows: pl.LazyFrame, augmentations: Sequence[str], order: Layout | None = None) -> Iterator[Block]:
@@ -26,43 +26,45 @@ def read(rows: pl.LazyFrame, augmentations: Sequence[str], order: Layout | None 
     names = [name for name in augmentations if name in PAPER]
     if not names or not order.images:
         return
-    there = rows.collect_schema().names()
-    pairs, chosen = _pairs(augmentations) if "pairwise" in there else ([], [])
-    values = blocks(rows.select(name for name in MEANS_OF if name in there), len(order.views))
-    between = pair_distances(rows, math.comb(len(augmentations), 2)) if chosen else iter(())
-    for block, distances, risen in itertools.zip_longest(values, between, _entropy_rises(rows, order, names)):
-        found: dict[Key, Values] = {}
-        every = order.numbers(block, MEANS_OF)
+    columns = rows.collect_schema().names()
+    pairs, positions = _pairs(augmentations) if "pairwise" in columns else ([], [])
+    values = blocks(rows.select(name for name in MEAN_METRICS if name in columns), len(order.views))
+    pair_values = pair_distances(rows, math.comb(len(augmentations), 2)) if positions else iter(())
+    for block, distances, entropy_rises in itertools.zip_longest(
+        values, pair_values, _entropy_rises(rows, order, names)
+    ):
+        block_values: dict[Key, Values] = {}
+        numbers = order.numbers(block, MEAN_METRICS)
         for name in names:
-            each = every[:, order.positions(name)]
-            found |= {(metric, name): each[:, :, place] for place, metric in enumerate(MEANS_OF)}
-        found |= {pair: distances[:, :, place] for pair, place in zip(pairs, chosen, strict=True)}
-        yield {**found, **(risen or {})}
+            views = numbers[:, order.positions(name)]
+            block_values |= {(metric, name): views[:, :, index] for index, metric in enumerate(MEAN_METRICS)}
+        block_values |= {pair: distances[:, :, index] for pair, index in zip(pairs, positions, strict=True)}
+        yield {**block_values, **(entropy_rises or {})}
 
 
 def _pairs(augmentations: Sequence[str]) -> tuple[list[Key], list[int]]:
-    """Returns keys of the distances between the paper's augmentations, and their places in a row's distances."""
+    """Returns keys of the distances between the paper's augmentations, and their positions in a row's distances."""
     pairs = list(itertools.combinations(augmentations, 2))
-    chosen = [index for index, pair in enumerate(pairs) if set(pair) <= set(PAPER)]
-    return [distance(*pairs[index]) for index in chosen], chosen
+    positions = [index for index, pair in enumerate(pairs) if set(pair) <= set(PAPER)]
+    return [distance(*pairs[index]) for index in positions], positions
 
 
 def _entropy_rises(rows: pl.LazyFrame, order: Layout, names: Sequence[str]) -> Iterator[Block]:
     """Yields the entropy of each view's attention map minus its original's, in nats, block by block."""
-    wanted = [name for name in ENTROPY_OF if name in names]
+    wanted = [name for name in ENTROPY_AUGMENTATIONS if name in names]
     columns = rows.collect_schema()
     if ENTROPY_RISE in columns and wanted:
         for block in blocks(rows.select(ENTROPY_RISE), len(order.views)):
-            every = order.numbers(block, [ENTROPY_RISE])[:, :, 0]
-            yield {("entropy_rise", name): every[:, order.positions(name)] for name in wanted}
+            values = order.numbers(block, [ENTROPY_RISE])[:, :, 0]
+            yield {("entropy_rise", name): values[:, order.positions(name)] for name in wanted}
     elif wanted and isinstance(columns["attention"], pl.Array):
-        of = [ORIGINAL, *wanted]
-        few = Layout(order.images, tuple(view for view in order.views if view in of))
-        for block in blocks(rows.filter(pl.col("view").is_in(of)).select("attention"), len(few.views)):
+        views = [ORIGINAL, *wanted]
+        selected = Layout(order.images, tuple(view for view in order.views if view in views))
+        for block in blocks(rows.filter(pl.col("view").is_in(views)).select("attention"), len(selected.views)):
             maps = block["attention"]
             # With `store` metrics few rows have a map, and most blocks none.
-            there = maps.null_count() < len(maps)
-            each = attention_entropy(maps.to_numpy()[:, None]) if there else np.full(len(maps), np.nan)
-            spread = each.reshape(-1, len(few.views))
-            rises: Values = np.asarray(spread - spread[:, few.positions(ORIGINAL)])
-            yield {("entropy_rise", name): rises[:, few.positions(name)] for name in wanted}
+            has_maps = maps.null_count() < len(maps)
+            entropies = attention_entropy(maps.to_numpy()[:, None]) if has_maps else np.full(len(maps), np.nan)
+            by_view = entropies.reshape(-1, len(selected.views))
+            rises: Values = np.asarray(by_view - by_view[:, selected.positions(ORIGINAL)])
+            yield {("entropy_rise", name): rises[:, selected.positions(name)] for name in wanted}

@@ -16,7 +16,6 @@ VERDICTS = {"holds": "holds", "does not hold": "fails"}
 
 
 def section(page: PageInput) -> Section:
-    """Returns the section: every claim with its verdict."""
     claims = claim_rows(page.data.need("claims"))
     return Section("claims", "Claims", {"claims": claims, "verdicts": verdict_counts(claims)})
 
@@ -26,10 +25,10 @@ def claim_rows(claims: pl.DataFrame) -> list[Row]:
     rows: list[Row] = []
     for row in claims.iter_rows(named=True):
         low, high = row["ci_low"], row["ci_high"]
-        there = low is not None and high is not None
-        places = metric_decimals(row["estimate"], low, high) if there else 3
-        interval = f"{fixed(low, places)} to {fixed(high, places)}" if there else MISSING
-        estimate = fixed(row["estimate"], places) if there else cut(row["estimate"])
+        has_interval = low is not None and high is not None
+        places = metric_decimals(row["estimate"], low, high) if has_interval else 3
+        interval = f"{fixed(low, places)} to {fixed(high, places)}" if has_interval else MISSING
+        estimate = fixed(row["estimate"], places) if has_interval else cut(row["estimate"])
         rows.append(row | {"estimate": estimate, "interval": interval, "kind": VERDICTS.get(row["verdict"], "open")})
     return rows
 
@@ -46,16 +45,15 @@ def cut(estimate: float | None) -> str:
 
 
 def verdict_counts(claims: Sequence[Row]) -> str:
-    """Returns how many claims have which verdict, as text."""
     words = {
         "holds": ("holds", "hold"),
         "does not hold": ("does not hold", "do not hold"),
         "undecided": ("is undecided", "are undecided"),
         "not testable": ("is not testable", "are not testable"),
     }
-    found = Counter(row["verdict"] for row in claims)
+    counts = Counter(row["verdict"] for row in claims)
     return ", ".join(
-        f"{found[verdict]} {forms[found[verdict] > 1]}" for verdict, forms in words.items() if found[verdict]
+        f"{counts[verdict]} {forms[counts[verdict] > 1]}" for verdict, forms in words.items() if counts[verdict]
     )
 
 

@@ -4,23 +4,23 @@ from dataclasses import dataclass
 
 from embedshift.questions.claims.bootstrap import Bootstrap
 from embedshift.questions.claims.contrasts import Contrast, between
-from embedshift.questions.claims.trees import DISTANCES, TREES, Conditions, Holding
+from embedshift.questions.claims.trees import DISTANCES, TREES, Conditions, Flags
 from embedshift.questions.claims.verdict import Finding
 
 # Below it a bootstrap tree says little: a resample of so few images has too few different ones.
 LEAST_TREE = 20
-# Fraction of the trees that a verdict asks for.
-MOST = 0.95
-# "The distances differ": each against their mean.
-_APART: tuple[Contrast, ...] = tuple(between((key,), DISTANCES) for key in DISTANCES)
+# The fraction of the trees that a verdict requires.
+LEAST_SUPPORT = 0.95
+# "The distances differ": each distance against their mean.
+_DISTANCE_CONTRASTS: tuple[Contrast, ...] = tuple(between((key,), DISTANCES) for key in DISTANCES)
 
 
 @dataclass(frozen=True)
-class OfTrees:
+class TreeTest:
     """A claim that holds if bootstrap trees show all conditions, and does not hold if they lack a single one."""
 
     conditions: Conditions
-    contrasts: tuple[Contrast, ...] = _APART
+    contrasts: tuple[Contrast, ...] = _DISTANCE_CONTRASTS
 
     @property
     def requires(self) -> str:
@@ -36,17 +36,17 @@ class OfTrees:
         having = bootstrap.having(self.contrasts)
         if not having:
             return None
-        apart = bootstrap.contrasts(self.contrasts)
-        if apart.still or not bootstrap.evidence.means(DISTANCES).max() > 0:
+        contrasts = bootstrap.contrasts(self.contrasts)
+        if contrasts.all_zero or not bootstrap.evidence.means(DISTANCES).max() > 0:
             return None
         shown = self.conditions(bootstrap.trees)
         fraction = float(shown.all(axis=1).mean())
         if having < LEAST_TREE:
             return Finding(fraction)
-        p = apart.one_differs()
-        return Finding(fraction, p=(p, p), shown=(fraction >= MOST, lacking(shown)))
+        p = contrasts.one_differs()
+        return Finding(fraction, p=(p, p), shown=(fraction >= LEAST_SUPPORT, lacks_one_condition(shown)))
 
 
-def lacking(shown: Holding) -> bool:
+def lacks_one_condition(shown: Flags) -> bool:
     """Whether trees `[R, C]` lack the same condition: all but 0.05 / C of them, as one may lack it by chance."""
-    return bool((~shown).mean(axis=0).max() >= 1 - (1 - MOST) / shown.shape[1])
+    return bool((~shown).mean(axis=0).max() >= 1 - (1 - LEAST_SUPPORT) / shown.shape[1])

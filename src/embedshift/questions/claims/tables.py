@@ -26,15 +26,14 @@ def claims(rows: Rows, augmentations: Sequence[str], *, seed: int, resamples: in
 def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
     """Tests the claims on given evidence."""
     parts = paper_claims()
-    asked = [contrast for claim in parts for contrast in claim.test.contrasts]
-    return judge(parts, Bootstrap(evidence, asked, seed=seed, resamples=resamples))
+    contrasts = [contrast for claim in parts for contrast in claim.test.contrasts]
+    return judge(parts, Bootstrap(evidence, contrasts, seed=seed, resamples=resamples))
 
 
-def of_study(reader: Reader) -> pl.DataFrame:
-    """Returns the table of a study."""
+def claims_table(reader: Reader) -> pl.DataFrame:
     return claims(reader.groups, reader.augmentations, seed=reader.info.seed)
 
 
 DOC = "One row per claim of the paper: its estimate on these images, interval, p values and verdict."
 
-TABLES = (Table("claims", of_study, doc=DOC),)
+TABLES = (Table("claims", claims_table, doc=DOC),)

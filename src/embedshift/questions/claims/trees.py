@@ -14,7 +14,7 @@ from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.evidence import distance
 from embedshift.statistics.clusters import linkage_matrix, threshold
 
-Holding = NDArray[np.bool_]
+Flags = NDArray[np.bool_]
 
 NAMES = tuple(PAPER)
 TREES = 1_000
@@ -28,7 +28,7 @@ class Trees:
     heights: Values
     cuts: Values
 
-    def joined(self) -> Holding:
+    def joined(self) -> Flags:
         """Which augmentations join at or below the cut, `[R, 9, 9]`; none joins itself."""
         return np.asarray(self.heights <= self.cuts[:, None, None])
 
@@ -36,20 +36,20 @@ class Trees:
 def grow(distances: Values) -> Trees:
     """Makes trees from mean distances `[R, 36]`."""
     linkages = np.stack([linkage_matrix(squareform(row)) for row in distances])
-    return Trees(_joining_heights(linkages), np.array([threshold(each) for each in linkages]))
+    return Trees(_joining_heights(linkages), np.array([threshold(linkage) for linkage in linkages]))
 
 
 def _joining_heights(trees: Values) -> Values:
     """Converts linkage matrices `[R, A - 1, 4]` to heights at which two leaves join, `[R, A, A]`, diagonal infinite."""
     count, leaves = len(trees), trees.shape[1] + 1
     heights = np.where(np.eye(leaves, dtype=bool), np.inf, np.zeros((count, 1, 1)))
-    inside = np.zeros((count, 2 * leaves - 1, leaves), bool)  # of every cluster, the leaves
+    inside = np.zeros((count, 2 * leaves - 1, leaves), bool)  # the leaves of every cluster
     inside[:, :leaves] = np.eye(leaves, dtype=bool)
     for step in range(leaves - 1):
-        one, other = (inside[np.arange(count), trees[:, step, side].astype(int)] for side in (0, 1))
-        joined = one[:, :, None] & other[:, None, :]
+        left, right = (inside[np.arange(count), trees[:, step, side].astype(int)] for side in (0, 1))
+        joined = left[:, :, None] & right[:, None, :]
         heights += (joined | joined.swapaxes(1, 2)) * trees[:, step, 2, None, None]
-        inside[:, leaves + step] = one | other
+        inside[:, leaves + step] = left | right
     return heights
 
 
@@ -60,7 +60,7 @@ class Conditions(Protocol):
     def words(self) -> str:
         """The conditions in plain words."""
 
-    def __call__(self, trees: Trees, /) -> Holding:
+    def __call__(self, trees: Trees, /) -> Flags:
         """Returns for each tree which conditions it meets."""
 
 
@@ -75,12 +75,12 @@ class Alone:
         """The conditions in plain words."""
         return f"{self.name} joins no other augmentation below the cut, and all others join each other below it"
 
-    def __call__(self, trees: Trees) -> Holding:
+    def __call__(self, trees: Trees) -> Flags:
         """Returns one condition per other augmentation, then one per pair of the others."""
-        joined, one = trees.joined(), NAMES.index(self.name)
-        others = [place for place in range(len(NAMES)) if place != one]
+        joined, alone = trees.joined(), NAMES.index(self.name)
+        others = [index for index in range(len(NAMES)) if index != alone]
         first, second = zip(*itertools.combinations(others, 2), strict=True)
-        return np.hstack([~joined[:, one, others], joined[:, first, second]])
+        return np.hstack([~joined[:, alone, others], joined[:, first, second]])
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ class Branch:
             f"below the cut, and {self.without} does not"
         )
 
-    def __call__(self, trees: Trees) -> Holding:
+    def __call__(self, trees: Trees) -> Flags:
         """Conditions: all join before any outsider (one each); one outsider joins below the cut, one does not."""
         inside = [NAMES.index(name) for name in self.names]
-        outside = [place for place in range(len(NAMES)) if place not in inside]
+        outside = [index for index in range(len(NAMES)) if index not in inside]
         among = trees.heights[:, inside][:, :, inside]
         complete = np.where(np.isinf(among), 0.0, among).max(axis=(1, 2))
         reached = trees.heights[:, inside][:, :, outside].min(axis=1)

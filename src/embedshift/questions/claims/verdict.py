@@ -28,8 +28,6 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a test."""
-
     estimate: float
     low: float = np.nan
     high: float = np.nan
@@ -38,8 +36,6 @@ class Finding:
 
 
 class Test(Protocol):
-    """The interface of a test of a claim."""
-
     @property
     def contrasts(self) -> Sequence[Contrast]:
         """The contrasts that the test needs from the bootstrap."""
@@ -64,25 +60,25 @@ class Claim:
 def judge(claims: Sequence[Claim], bootstrap: Bootstrap) -> pl.DataFrame:
     """Returns one row per claim; p values are adjusted over both directions of all tested claims."""
     findings = [claim.test.find(bootstrap) for claim in claims]
-    p = {place: found.p for place, found in enumerate(findings) if found is not None and found.p is not None}
+    p = {index: finding.p for index, finding in enumerate(findings) if finding is not None and finding.p is not None}
     adjusted = dict(zip(p, holm(list(p.values())).reshape(-1, 2).tolist(), strict=True))
     rows: list[dict[str, object]] = []
-    for place, (claim, found) in enumerate(zip(claims, findings, strict=True)):
+    for index, (claim, finding) in enumerate(zip(claims, findings, strict=True)):
         row: dict[str, object] = {"claim": claim.name, "statement": claim.statement, "requires": claim.test.requires}
-        if found is None:
+        if finding is None:
             row["verdict"] = NOT_TESTABLE
         else:
-            row |= {"estimate": found.estimate, "ci_low": found.low, "ci_high": found.high, "verdict": UNDECIDED}
-        if found is not None and place in p:
-            row |= {"p_value": min(p[place]), "p_adjusted": min(adjusted[place])}
-            row["verdict"] = _verdict(adjusted[place], found.shown)
+            row |= {"estimate": finding.estimate, "ci_low": finding.low, "ci_high": finding.high, "verdict": UNDECIDED}
+        if finding is not None and index in p:
+            row |= {"p_value": min(p[index]), "p_adjusted": min(adjusted[index])}
+            row["verdict"] = _verdict(adjusted[index], finding.shown)
         rows.append(row)
     return pl.DataFrame(rows, schema=SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
 def _verdict(adjusted: Sequence[float], shown: Sequence[bool]) -> str:
-    given = zip((HOLDS, DOES_NOT_HOLD), adjusted, shown, strict=True)
-    return next((verdict for verdict, p, enough in given if p <= LEVEL and enough), UNDECIDED)
+    candidates = zip((HOLDS, DOES_NOT_HOLD), adjusted, shown, strict=True)
+    return next((verdict for verdict, p, is_shown in candidates if p <= LEVEL and is_shown), UNDECIDED)
 
 
 def holm(p: ArrayLike) -> Values:

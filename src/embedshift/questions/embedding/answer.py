@@ -11,27 +11,30 @@ from embedshift.statistics.summary import COSINE, FAR, ROUNDING
 
 # From this distance relative to others on, a view is no nearer to its own original than to others.
 NO_NEARER = 0.95
-# Augmentations whose distance to other originals is told.
+# Augmentations whose distance to other originals the answer gives.
 NAMED = 3
 
 
 def answer(page: PageInput) -> Answer:
     """Returns the answer, with the ruler beside it."""
     shifts = page.data.table("shifts")
-    cross = {} if shifts is None else dict(shifts.select("augmentation", "relative_to_others").drop_nulls().iter_rows())
-    content = ends_of(page.data.summary, page.encoder, page.data.images_with(COSINE), cross)
+    columns = "augmentation", "relative_to_others"
+    relative_to_others = {} if shifts is None else dict(shifts.select(*columns).drop_nulls().iter_rows())
+    content = shift_extremes(page.data.summary, page.encoder, page.data.images_with(COSINE), relative_to_others)
     return Answer("How far does the embedding move?", content, figure=page.figures.get("ruler"))
 
 
-def ends_of(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str, float]) -> Json:
+def shift_extremes(summary: pl.DataFrame, encoder: str, images: int, relative_to_others: Mapping[str, float]) -> Json:
     """Returns the augmentations with the largest and the smallest shift, for the template."""
     measured = summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null())
     rows = sorted(measured.iter_rows(named=True), key=lambda row: float(row["mean"]))
     if not rows:
         return {"encoder": encoder, "augmentations": 0}
     most, least = rows[0], rows[-1]
-    lost = [
-        row["augmentation"] for row in rows if (row["relative_shift"] or 0.0) > FAR and row["augmentation"] in cross
+    far = [
+        row["augmentation"]
+        for row in rows
+        if (row["relative_shift"] or 0.0) > FAR and row["augmentation"] in relative_to_others
     ]
     return {
         "encoder": encoder,
@@ -43,7 +46,7 @@ def ends_of(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
         "images": images,
         "is_moved": most["mean"] <= 1.0 - ROUNDING,
         "are_equal": least["mean"] - most["mean"] < ROUNDING,
-        "lost_views": [{"augmentation": name, "times": cross[name]} for name in lost[:NAMED]],
+        "lost_views": [{"augmentation": name, "times": relative_to_others[name]} for name in far[:NAMED]],
         "no_nearer": NO_NEARER,
     }
 

@@ -62,8 +62,8 @@ def cosine_histogram(data: FigureInput, title: str) -> Figure:
         mean = float(values.mean()) if len(values) else np.nan
         sd = float(values.std(ddof=1)) if len(values) > 1 else np.nan
         handle = axes.fill_between([], [], color=colour, alpha=0.6, linewidth=0)
-        said = f"{human(name)}\nmean {number(mean)}, sd {number(sd)}"
-        axes.legend([handle], [said], loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.9, borderpad=0)
+        label = f"{human(name)}\nmean {number(mean)}, sd {number(sd)}"
+        axes.legend([handle], [label], loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.9, borderpad=0)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_ylim(bottom=0)
@@ -118,23 +118,25 @@ def l2_bars(data: FigureInput, title: str) -> Figure:
 @figure("sample_heatmap")
 def sample_heatmap(data: FigureInput, title: str) -> Figure:
     """Cosine similarity of 50 images drawn by the study's seed, by augmentation; the mean over the draws."""
-    known = data.rows.filter(pl.col("view") == data.augmentations[0]).select(pl.col("image_id").unique()).collect()
-    ids = draw_ids(known["image_id"], SAMPLE, data.seed)
+    images = data.rows.filter(pl.col("view") == data.augmentations[0]).select(pl.col("image_id").unique()).collect()
+    ids = draw_ids(images["image_id"], SAMPLE, data.seed)
     means = (
         data.rows.filter(pl.col("image_id").is_in(ids) & pl.col("view").is_in(data.augmentations))
         .group_by("image_id", "view")
         .agg(pl.col("cosine_similarity").fill_nan(None).mean())
         .collect()
     )
-    found = {(image, view): value for image, view, value in means.iter_rows()}
-    values = np.array([[found.get((i, name)) for name in data.augmentations] for i in ids], dtype=np.float64)
+    mean_by_cell = {(image, view): value for image, view, value in means.iter_rows()}
+    values = np.array(
+        [[mean_by_cell.get((image, name)) for name in data.augmentations] for image in ids], dtype=np.float64
+    )
     inches = column_width(len(data.augmentations)) * 0.9
     note = f"{len(ids)} images drawn by seed {data.seed}" + (", mean over the draws" if data.draws > 1 else "")
     width = inches * len(data.augmentations) + 3.2
     height = max(0.155 * len(ids), 1.6) + column_names(data.augmentations, inches)[2] + 0.9
     figure = new_figure(data.caption(note), width, height, title)
     axes = figure.subplots()
-    rows = [verbatim(data.reader.naming.image(i), 34) for i in ids]
+    rows = [verbatim(data.reader.naming.image(image), 34) for image in ids]
     mesh = cells(axes, values, rows, data.augmentations, inches, linewidth=0.4)
     axes.tick_params(axis="y", labelsize=6.5)
     colour_bar(figure, mesh, axes, metric_label("cosine_similarity"), aspect=40)

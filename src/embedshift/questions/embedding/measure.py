@@ -84,13 +84,12 @@ def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
 class KeptVectors(Sums):
     """The vectors of some originals of a shard, unchanged."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._kept: list[Floats] = []
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        """Adds an image until there are enough."""
-        if len(self._kept) < self.most:
+        if len(self._kept) < self.limit:
             self._kept.append(output.embedding[0])
 
     def close(self) -> Mapping[str, Values]:
@@ -101,41 +100,36 @@ class KeptVectors(Sums):
 class UnitSums(Sums):
     """Sums of the originals' unit vectors by groups of images, from which the mean cosine of all pairs follows."""
 
-    def __init__(self, each: int) -> None:
-        self.each = each
+    def __init__(self, group_size: int) -> None:
+        self.group_size = group_size
         self._waiting: list[Values] = []
         self._groups: list[tuple[float, float, Values]] = []
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        """Adds an image, by its original's embedding."""
         self.add_vector(output.embedding[0])
 
     def add_vector(self, vector: ArrayLike) -> None:
         """Adds an image, by its original's embedding `[D]`."""
         self._waiting.append(vectors.unit(vector))
-        if len(self._waiting) == self.each:
-            self._count()
+        if len(self._waiting) == self.group_size:
+            self._close_group()
 
     def close(self) -> Mapping[str, Values]:
         """Returns by group: `images` and `valid` (number whose vector has a length), `[G]`, and `units`, `[G, D]`."""
-        self._count()
+        self._close_group()
         names = ("images", "valid", "units") if self._groups else ()
-        return {name: np.stack([group[place] for group in self._groups]) for place, name in enumerate(names)}
+        return {name: np.stack([group[index] for group in self._groups]) for index, name in enumerate(names)}
 
-    def _count(self) -> None:
-        """Turns the waiting images into a group."""
+    def _close_group(self) -> None:
         if self._waiting:
             units = np.stack(self._waiting)
-            there = ~np.isnan(units).any(axis=1)
-            self._groups.append((float(len(units)), float(there.sum()), units[there].sum(axis=0)))
+            valid = ~np.isnan(units).any(axis=1)
+            self._groups.append((float(len(units)), float(valid.sum()), units[valid].sum(axis=0)))
             self._waiting = []
 
 
 class MEASURE(Measure):
-    """All metrics that need the embedding."""
-
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """Compares the original with its views."""
         embedding = output.embedding
         return {name: METRICS[name].function(embedding[:1], embedding[1:]) for name in self.metrics}
 

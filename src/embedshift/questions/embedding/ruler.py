@@ -37,17 +37,17 @@ def ruler(data: FigureInput, title: str) -> Figure:
         data.statistic(name, COSINE) for name in ("relative_shift", "relative_shift_low", "relative_shift_high")
     )
     order = np.argsort(-np.nan_to_num(relative_shift, nan=-np.inf), kind="stable")
-    names = [data.augmentations[place] for place in order]
+    names = [data.augmentations[index] for index in order]
     note = "dot: mean relative shift; line: 95 % interval (bootstrap over images)"
     if data.images < LEAST_IMAGES:
         note = f"dot: mean relative shift; no interval below {LEAST_IMAGES} images"
     drawn = new_figure(data.caption(note), 7.5, 1.6 + 0.27 * len(names), title)
     axes = drawn.subplots()
-    for place, words in scale.marks(nearest(data), scale.nearest_of(data.images)).items():
-        axes.axvline(place, color=MUTED, linewidth=0.9, linestyle="--", zorder=1)
+    for position, lines in scale.marks(nearest(data), scale.nearest_of(data.images)).items():
+        axes.axvline(position, color=MUTED, linewidth=0.9, linestyle="--", zorder=1)
         axes.annotate(
-            "\n".join(words), (place, 1), xytext=(0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
-            ha="center", va="bottom", color=MUTED, fontsize=7,
+            "\n".join(lines), (position, 1), xytext=(0, 3), xycoords=("data", "axes fraction"),
+            textcoords="offset points", ha="center", va="bottom", color=MUTED, fontsize=7,
         )  # fmt: skip
     rows = np.arange(len(names))
     axes.hlines(rows, low[order], high[order], color=INK, linewidth=1.2, zorder=2)
@@ -66,6 +66,6 @@ def ruler(data: FigureInput, title: str) -> Figure:
 
 def nearest(data: FigureInput) -> float | None:
     """Returns the mean position of the nearest other image on the ruler; None if the study lacks it."""
-    found = scale.nearest_cosine(data.table("geometry"))
+    cosine = scale.nearest_cosine(data.table("geometry"))
     baselines = data.summary.filter(pl.col("metric") == COSINE)["baseline"].drop_nulls()
-    return None if found is None or baselines.is_empty() else (1.0 - found) / (1.0 - float(baselines[0]))
+    return None if cosine is None or baselines.is_empty() else (1.0 - cosine) / (1.0 - float(baselines[0]))

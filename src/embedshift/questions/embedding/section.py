@@ -28,25 +28,25 @@ def charts(page: PageInput) -> Iterator[Chart]:
 
 def distributions(data: FigureInput, metric: str) -> Plot:
     """Returns one ridge per augmentation, all equally high, with mean and 95 % interval, the least changed on top."""
-    facts = METRICS[metric]
+    definition = METRICS[metric]
     described = {row["augmentation"]: row for row in data.summary.iter_rows(named=True) if row["metric"] == metric}
     shown = [name for name in data.by_rank() if described[name]["mean"] is not None]
     traces: list[Plot] = []
-    for place, name in enumerate(shown):
-        curve = density(data.values(name, metric), facts.low, facts.high)
+    for row, name in enumerate(shown):
+        curve = density(data.values(name, metric), definition.low, definition.high)
         if curve is not None:
-            traces.append(_ridge(curve[0][::THIN], curve[1][::THIN], place, data.colours[name]))
+            traces.append(_ridge(curve[0][::THIN], curve[1][::THIN], row, data.colours[name]))
     traces.append(_means([described[name] for name in shown], metric, [data.colours[name] for name in shown]))
     layout = chart_layout(len(shown), metric_label(metric), [escaped(name) for name in shown])
     layout["hovermode"], layout["hoverdistance"] = "y", ROW_PIXELS
-    if facts.low == 0:
+    if definition.low == 0:
         layout["xaxis"]["rangemode"] = "tozero"
     return {"data": traces, "layout": layout}
 
 
-def _ridge(x: Values, y: Values, place: int, colour: str) -> Plot:
-    tops = place - 0.86 * y / y.max()  # the axis points down
-    outline_x, outline_y = np.concatenate([x, x[::-1]]), np.concatenate([tops, np.full(len(x), place)])
+def _ridge(x: Values, y: Values, row: int, colour: str) -> Plot:
+    tops = row - 0.86 * y / y.max()  # the axis points down
+    outline_x, outline_y = np.concatenate([x, x[::-1]]), np.concatenate([tops, np.full(len(x), row)])
     return {
         "type": "scatter", "mode": "lines", "fill": "toself", "hoverinfo": "skip", "showlegend": False,
         "x": short(outline_x), "y": short(outline_y),

@@ -7,8 +7,6 @@ from embedshift.registry import QUESTIONS, Question, setting
 
 @dataclass(frozen=True)
 class Switches:
-    """The question's settings for a run."""
-
     heads: bool = setting(False, "Split the shift by the heads and MLPs of the encoder.")
     heads_tokens: bool = setting(False, "Also split the last block's heads by token.", rare=True)
     bank: str | None = setting(None, "File of texts, one per line, that describe the heads.", rare=True)

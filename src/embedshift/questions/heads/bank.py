@@ -28,17 +28,17 @@ def bank_and_space(
     texts = read_bank(file)
     blocks = range(max(0, len(anatomy.layers) - LAST_BLOCKS), len(anatomy.layers))
     try:
-        matrices = [each.cpu() for each in head_matrices(anatomy, blocks)]
+        matrices = [matrix.cpu() for matrix in head_matrices(anatomy, blocks)]
     except UsageError as error:
         raise UsageError(f"{encoder.name} {error}: its heads cannot be described") from error
     tower = spec.text_tower(encoder)
     read: Any = tower.encode_text if isinstance(tower, ReadsText) else tower
-    given = np.asarray(read(list(texts)), np.float64)
-    if given.shape != (len(texts), encoder.dim):
-        raise UsageError(f"{encoder.name}: its text tower gives {given.shape} for {len(texts)} texts")
-    vectors, found = torch.from_numpy(unit(given)), [torch.linalg.qr(each) for each in matrices]
-    bases = torch.stack([triangle for _, triangle in found])
-    coordinates = torch.stack([vectors @ orthonormal for orthonormal, _ in found])
+    embeddings = np.asarray(read(list(texts)), np.float64)
+    if embeddings.shape != (len(texts), encoder.dim):
+        raise UsageError(f"{encoder.name}: its text tower gives {embeddings.shape} for {len(texts)} texts")
+    vectors, decompositions = torch.from_numpy(unit(embeddings)), [torch.linalg.qr(matrix) for matrix in matrices]
+    bases = torch.stack([triangle for _, triangle in decompositions])
+    coordinates = torch.stack([vectors @ orthonormal for orthonormal, _ in decompositions])
     sizes = [(layer.weight.shape[0], layer.weight.shape[1]) for layer in anatomy.layers]
     return texts, WordSpace(sizes, bases.float().numpy(), np.asarray(coordinates, np.float32))
 

@@ -10,24 +10,23 @@ from embedshift.report.numbers import in_percent, shorten
 LONGEST = 60
 
 
-def place_of(layer: object, head: object) -> str:
-    """Returns the name of a head."""
+def head_name(layer: object, head: object) -> str:
     return f"block {layer}, head {head}"
 
 
 def words_of(data: FigureInput, rows: Sequence[Json]) -> list[Json]:
-    """Returns the words of the heads that the section's rows name, if they have any: `place`, `words`, `explained`."""
+    """Returns the words of the heads that the section's rows name, if they have any: `name`, `words`, `explained`."""
     table = data.table("head_words")
     if table is None:
         return []
-    named = {head["place"] for row in rows for head in row["heads"]}
-    found: list[Json] = []
+    named = {head["name"] for row in rows for head in row["heads"]}
+    described: list[Json] = []
     for (layer, head), part in table.group_by("layer", "head", maintain_order=True):
-        place = place_of(layer, head)
-        if place in named:
+        name = head_name(layer, head)
+        if name in named:
             words = [shorten(word, LONGEST) for word in part["word"]]
-            found.append({"place": place, "words": words, "explained": in_percent(part["explained"][-1])[0]})
-    return found[::-1]
+            described.append({"name": name, "words": words, "explained": in_percent(part["explained"][-1])[0]})
+    return described[::-1]
 
 
 def tokens_of(data: FigureInput, names: Sequence[str]) -> list[Json]:
@@ -35,11 +34,11 @@ def tokens_of(data: FigureInput, names: Sequence[str]) -> list[Json]:
     table = data.table("head_tokens")
     if table is None:
         return []
-    found: list[Json] = []
+    rows: list[Json] = []
     for name in names:
         row: Json = {"augmentation": name}
         for term, contribution, low, high in table.filter(augmentation=name).drop("augmentation").iter_rows():
-            said, interval = in_percent(contribution, low, high)
-            row[term] = {"contribution": said, "interval": interval}
-        found.append(row)
-    return found
+            text, interval = in_percent(contribution, low, high)
+            row[term] = {"contribution": text, "interval": interval}
+        rows.append(row)
+    return rows

@@ -30,7 +30,7 @@ OTHERS = {"input": ("input", MUTED), "pattern": ("pooling pattern", "#009E73"), 
 LEAST = 0.005
 
 
-def _needed(data: FigureInput) -> tuple[dict[str, HeadContributions], list[str], dict[str, float]]:
+def _shown_contributions(data: FigureInput) -> tuple[dict[str, HeadContributions], list[str], dict[str, float]]:
     """Returns the contributions, the augmentations that have them, the furthest first, and 1 - mean cosine of each."""
     table = data.table("heads")
     if table is None:
@@ -44,33 +44,35 @@ def _needed(data: FigureInput) -> tuple[dict[str, HeadContributions], list[str],
 @figure("heads_map", section=True, is_available=has_table("heads"))
 def heads_map(data: FigureInput, title: str) -> Figure:
     """One panel per augmentation, the furthest first: one row per block, one cell per head, and the MLPs apart."""
-    contributions, names, _ = _needed(data)
+    contributions, names, _ = _shown_contributions(data)
     shown = names[:MOST_PANELS]
     notes = ["red: carries the shift; blue: works against it", "frame: the head with the largest contribution"]
     if len(shown) < len(data.augmentations):
         notes.append(f"{len(shown)} of {len(data.augmentations)} augmentations: those with the largest shift")
-    of_heads = np.concatenate([contributions[name].heads.ravel() for name in shown])
-    end = float(np.nanmax(np.abs(of_heads), initial=0.0)) or 1.0
+    head_values = np.concatenate([contributions[name].heads.ravel() for name in shown])
+    end = float(np.nanmax(np.abs(head_values), initial=0.0)) or 1.0
     if (np.nan_to_num([contributions[name].mlps for name in shown]) > end).any():
         notes.append("the colours end at the largest contribution of a head; larger ones of MLPs have the same colour")
     columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
     titles = [wrap(human(name), PANEL, 9, bold=True) for name in shown]
-    tall = max(0.8, ROW * contributions[shown[0]].depth) + 0.32 + 0.15 * (1 + max(each.count("\n") for each in titles))
-    drawn = new_figure(data.caption(*notes), (PANEL + 0.25) * columns + 1.3, tall * lines + 0.5, title)
+    height = (
+        max(0.8, ROW * contributions[shown[0]].depth) + 0.32 + 0.15 * (1 + max(words.count("\n") for words in titles))
+    )
+    drawn = new_figure(data.caption(*notes), (PANEL + 0.25) * columns + 1.3, height * lines + 0.5, title)
     grid = drawn.subplots(lines, columns, squeeze=False)
-    for place, axes in enumerate(grid.flat):
-        if place >= len(shown):
+    for panel, axes in enumerate(grid.flat):
+        if panel >= len(shown):
             axes.set_visible(False)
             continue
-        mesh = _panel(axes, contributions[shown[place]], end)
-        axes.set_title(titles[place])
-        if place % columns == 0:
+        mesh = _panel(axes, contributions[shown[panel]], end)
+        axes.set_title(titles[panel])
+        if panel % columns == 0:
             axes.set_ylabel("block")
-        if place + columns >= len(shown):
+        if panel + columns >= len(shown):
             axes.set_xlabel("head")
     colour_bar(
-        drawn, mesh, list(grid.flat), "fraction of the shift", extend="both", shrink=min(1.0, 2.5 / lines / tall)
+        drawn, mesh, list(grid.flat), "fraction of the shift", extend="both", shrink=min(1.0, 2.5 / lines / height)
     )
     return drawn
 
@@ -97,27 +99,27 @@ def _panel(axes: Axes, contributions: HeadContributions, end: float) -> Any:
 @figure("heads_bars", section=True, is_available=has_table("heads"))
 def heads_bars(data: FigureInput, title: str) -> Figure:
     """One bar per augmentation, the furthest on top: points of the shift at the left, contributions at the right."""
-    contributions, names, shift = _needed(data)
+    contributions, names, shift = _shown_contributions(data)
     by_part = parts_of([contributions[name] for name in names])
-    shown = {words: values for words, (_, values) in by_part.items() if np.nanmax(np.abs(values), initial=0.0) >= LEAST}
+    shown = {name: values for name, (_, values) in by_part.items() if np.nanmax(np.abs(values), initial=0.0) >= LEAST}
     notes = ["left: contribution × (1 − mean cosine)", "parts below 0 work against the shift; dot: sum of all parts"]
-    if lost := [words for words in by_part if words not in shown]:
-        notes.append(f"not shown, below {100 * LEAST:g} % of every shift: {', '.join(lost)}")
+    if omitted := [name for name in by_part if name not in shown]:
+        notes.append(f"not shown, below {100 * LEAST:g} % of every shift: {', '.join(omitted)}")
     height = max(0.9 + 0.24 * len(names), 0.5 + 0.17 * len(shown))
     drawn = new_figure(data.caption(*notes), 9.0, height, title)
     panels, rows = drawn.subplots(1, 2, sharey=True), np.arange(len(names))
     points = np.array([shift[name] for name in names])
     for axes, scale in zip(panels, (points, np.ones(len(names))), strict=True):
         ends = {1: np.zeros(len(names)), -1: np.zeros(len(names))}
-        for words, values in shown.items():
+        for name, values in shown.items():
             width = np.nan_to_num(values * scale)
             for sign, end in ends.items():
                 part = np.where(np.sign(width) == sign, width, 0.0)
-                label = words if sign == 1 else None
-                axes.barh(rows, part, left=end, height=0.7, color=by_part[words][0], label=label)
+                label = name if sign == 1 else None
+                axes.barh(rows, part, left=end, height=0.7, color=by_part[name][0], label=label)
                 end += part
-        there = np.isfinite(scale * sum(values for _, values in by_part.values()))
-        axes.scatter(scale[there], rows[there], s=14, color="white", edgecolors=INK, linewidth=0.9, zorder=3)
+        is_finite = np.isfinite(scale * sum(values for _, values in by_part.values()))
+        axes.scatter(scale[is_finite], rows[is_finite], s=14, color="white", edgecolors=INK, linewidth=0.9, zorder=3)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.grid(axis="x", color=FAINT)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
@@ -133,24 +135,27 @@ def heads_bars(data: FigureInput, title: str) -> Figure:
 
 def parts_of(contributions: list[HeadContributions]) -> dict[str, tuple[str, Values]]:
     """Returns the parts of the bars by name, from the input to the last block: a colour, and contributions `[A]`."""
-    found: dict[str, tuple[str, Values]] = {}
+    parts: dict[str, tuple[str, Values]] = {}
     single = {
-        name: (colour, np.array([each.single[name] for each in contributions])) for name, (_, colour) in OTHERS.items()
+        name: (colour, np.array([split.single[name] for split in contributions]))
+        for name, (_, colour) in OTHERS.items()
     }
-    found[OTHERS["input"][0]] = single["input"]
+    parts[OTHERS["input"][0]] = single["input"]
     blocks = groups(contributions[0].depth)
     for kind, colours in (("heads", BLUES), ("MLPs", ORANGES)):
-        for (words, own), colour in zip(blocks.items(), colours[-len(blocks) :], strict=True):
-            values = [(each.heads.sum(axis=1) if kind == "heads" else each.mlps)[own].sum() for each in contributions]
-            one = kind == "MLPs" and words.startswith("block ")
-            found[f"{'MLP' if one else kind} of {words}"] = colour, np.array(values)
-    return found | {OTHERS[name][0]: single[name] for name in ("pattern", "rest")}
+        for (words, group), colour in zip(blocks.items(), colours[-len(blocks) :], strict=True):
+            values = [
+                (split.heads.sum(axis=1) if kind == "heads" else split.mlps)[group].sum() for split in contributions
+            ]
+            is_single = kind == "MLPs" and words.startswith("block ")
+            parts[f"{'MLP' if is_single else kind} of {words}"] = colour, np.array(values)
+    return parts | {OTHERS[name][0]: single[name] for name in ("pattern", "rest")}
 
 
 def groups(depth: int) -> dict[str, slice]:
     """The blocks as bars group them: the last one alone, since it carries most, and the others in two halves."""
     cuts = sorted({0, depth // 2, depth - 1, depth})
-    found: dict[str, slice] = {}
+    slices: dict[str, slice] = {}
     for start, stop in itertools.pairwise(cuts):
-        found[f"block {stop}" if stop == start + 1 else f"blocks {start + 1}–{stop}"] = slice(start, stop)
-    return found
+        slices[f"block {stop}" if stop == start + 1 else f"blocks {start + 1}–{stop}"] = slice(start, stop)
+    return slices

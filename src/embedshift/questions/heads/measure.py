@@ -29,25 +29,22 @@ class EncoderHeads:
 
 
 class MEASURE(Measure):
-    """The split of every shift."""
-
     in_float32 = True
 
-    def __init__(self, asked: StudySwitches) -> None:
-        super().__init__(asked)
-        config = asked.config
+    def __init__(self, study: StudySwitches) -> None:
+        super().__init__(study)
+        config = study.config
         settings = config.of(Switches)
         if config.precision not in ("float32", "auto") or config.compile:
             given = "`compile`" if config.compile else f"`precision` {config.precision}"
             raise UsageError(f"`heads` splits a shift in float32, by torch's own passes; run it without {given}")
         self.tokens, self.bank_file = settings.heads_tokens, settings.bank
-        self.images = len(asked.samples)
-        self.first = asked.samples[0].image_id if asked.samples else ""
+        self.images = len(study.samples)
+        self.first = study.samples[0].image_id if study.samples else ""
         self.encoder: EncoderHeads | None = None
         self.keeps_texts = False
 
     def with_encoder(self, encoder: EncoderHeads) -> "MEASURE":
-        """Returns the measure for a loaded encoder."""
         measure = copy.copy(self)
         measure.encoder = encoder
         return measure
@@ -70,7 +67,7 @@ class MEASURE(Measure):
         numbers = ["head_input", "head_pattern", "head_rest"]
         if self.tokens:
             lists |= dict.fromkeys(("tokens_pattern", "tokens_values"), 1 + self.encoder.cells)
-        return [*(Column(*each) for each in lists.items()), *(Column(name, None) for name in numbers)]
+        return [*(Column(name, length) for name, length in lists.items()), *(Column(name, None) for name in numbers)]
 
     def sums(self, plan: "Plan") -> Mapping[str, Sums]:
         """Returns the moments of head contributions for which words are sought."""
@@ -79,6 +76,5 @@ class MEASURE(Measure):
         return {"words": HeadMoments(self.encoder.space, with_texts=self.keeps_texts)}
 
     def identity(self) -> Json:
-        """Returns what is split, and the texts."""
         bank = () if self.encoder is None else self.encoder.bank
         return {"heads": True, "detail": "tokens" if self.tokens else None, "bank": [*bank]}

@@ -22,14 +22,14 @@ def head_words(sums: Mapping[str, Values], bank: Sequence[str], depth: int) -> p
     """Returns at most five words for each head of the last blocks."""
     if float(sums.get("images", 0)) < LEAST_IMAGES or "texts" not in sums:
         return pl.DataFrame(schema=SCHEMA)
-    texts, varied = sums["texts"], covariances(sums)
-    if texts.ndim != 4 or texts.shape[:2] != varied.shape[:2] or texts.shape[2] != len(bank):
+    texts, head_covariances = sums["texts"], covariances(sums)
+    if texts.ndim != 4 or texts.shape[:2] != head_covariances.shape[:2] or texts.shape[2] != len(bank):
         raise UsageError(f"its shards do not fit its bank of {len(bank)} texts; run the study again")
     blocks, heads = texts.shape[:2]
-    found = [
-        (depth - blocks + block + 1, head, rank, bank[picked.text], picked.explained)
+    rows = [
+        (depth - blocks + block + 1, head, rank, bank[pick.text], pick.explained)
         for block in range(blocks)
         for head in range(heads)
-        for rank, picked in enumerate(textspan(varied[block, head], texts[block, head]), start=1)
+        for rank, pick in enumerate(textspan(head_covariances[block, head], texts[block, head]), start=1)
     ]
-    return pl.DataFrame(found, schema=SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")

@@ -27,7 +27,7 @@ from embedshift.sources import ImageRef
 
 log = logging.getLogger(__name__)
 
-# Views whose parts are in memory at once, where those of all tokens are needed.
+# Views whose parts are in memory at once where all tokens are needed.
 TOGETHER = 8
 
 
@@ -57,11 +57,9 @@ class OBSERVER(Observer):
         return measure.with_encoder(replace(heads, bank=bank, space=space))
 
     def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
-        """Returns the measure for one shard."""
         return measure.for_shard(samples)
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
-        """Returns the contributions of each view's shift."""
         pairs = self._pairs(image, output.observed["heads"])
         columns = _joined(_columns(split(self.anatomy, original, views)) for original, views in pairs)
         return columns | self._tokens(image) if measure.tokens else columns
@@ -87,10 +85,10 @@ class OBSERVER(Observer):
             for name, tokens in (("tokens_pattern", contributions.pattern), ("tokens_values", contributions.values))
         }
 
-    def _pairs(self, image: DrawnImage, kept: Floats) -> Iterator[tuple[Sequence[Parts], Sequence[Parts]]]:
+    def _pairs(self, image: DrawnImage, observed: Floats) -> Iterator[tuple[Sequence[Parts], Sequence[Parts]]]:
         """Yields the parts of the original and of some views; by separate passes if the study kept none."""
-        if kept.shape[1]:
-            rows = torch.from_numpy(np.ascontiguousarray(kept)).to(self.device)
+        if observed.shape[1]:
+            rows = torch.from_numpy(np.ascontiguousarray(observed)).to(self.device)
             yield unpack(self.anatomy, rows[:1]), unpack(self.anatomy, rows[1:])
             return
         original: list[Parts] = []

@@ -6,7 +6,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.questions.heads.columns import MLP
 from embedshift.questions.heads.contributions import contributions_of, furthest_first
-from embedshift.questions.heads.details import place_of, tokens_of, words_of
+from embedshift.questions.heads.details import head_name, tokens_of, words_of
 from embedshift.report.numbers import MISSING, in_percent
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.summary import COSINE
@@ -16,7 +16,6 @@ NAMED = 3
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; None without heads."""
     table = page.data.table("heads")
     if table is None:
         return None
@@ -32,25 +31,25 @@ def section(page: PageInput) -> Section | None:
 def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
     """Returns what the section shows beside its figures."""
     contributions, rows = contributions_of(table), []
-    of_heads = table.filter(pl.col("layer") > 0, pl.col("part") != MLP)
+    head_rows = table.filter(pl.col("layer") > 0, pl.col("part") != MLP)
     for name in names:
-        own = contributions[name]
+        split = contributions[name]
         top = (
-            of_heads.filter(augmentation=name)
+            head_rows.filter(augmentation=name)
             .drop_nulls("contribution")
             .sort("contribution", descending=True, maintain_order=True)
         )
-        row: Json = {"augmentation": name, "heads": [_head(each) for each in top.head(NAMED).iter_rows(named=True)]}
-        row |= {"ahead": is_clear(top), "all_heads": _percent(own.heads.sum()), "mlps": _percent(own.mlps.sum())}
-        last = own.heads[-1].sum() + own.mlps[-1]
-        rows.append(row | {"last": _percent(last), "input": _percent(own.single["input"])})
+        row: Json = {"augmentation": name, "heads": [_head(part) for part in top.head(NAMED).iter_rows(named=True)]}
+        row |= {"ahead": is_clear(top), "all_heads": _percent(split.heads.sum()), "mlps": _percent(split.mlps.sum())}
+        last = split.heads[-1].sum() + split.mlps[-1]
+        rows.append(row | {"last": _percent(last), "input": _percent(split.single["input"])})
     depth, width = next(iter(contributions.values())).heads.shape
     return {"depth": depth, "width": width, "rows": rows}
 
 
 def _head(row: Json) -> Json:
     contribution, interval = in_percent(row["contribution"], row["ci_low"], row["ci_high"])
-    return {"place": place_of(row["layer"], row["part"]), "contribution": contribution, "interval": interval}
+    return {"name": head_name(row["layer"], row["part"]), "contribution": contribution, "interval": interval}
 
 
 def _percent(contribution: float) -> str:

@@ -7,7 +7,7 @@ import polars as pl
 from embedshift.questions.heads.columns import HEADS, MLP, MLPS, SINGLE
 from embedshift.questions.heads.named import head_words
 from embedshift.questions.heads.tokens import head_tokens
-from embedshift.questions.heads.weighted import PARTS, length_of, of_augmentations
+from embedshift.questions.heads.weighted import PARTS, contribution_intervals, length_of
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -16,26 +16,26 @@ from embedshift.store.tables import Table
 def heads(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """By augmentation and part of the encoder: its contribution to the mean shift, with a 95 % interval."""
     columns = [HEADS, MLPS, *SINGLE.values()]
-    made: list[pl.DataFrame] = []
-    for name, numbers in of_augmentations(rows, augmentations, columns, seed=seed):
+    parts: list[pl.DataFrame] = []
+    for name, numbers in contribution_intervals(rows, augmentations, columns, seed=seed):
         part = pl.DataFrame(_parts(rows), schema=["layer", "part"], orient="row").with_columns(
             pl.lit(name).alias("augmentation"), *(pl.Series(key, values) for key, values in numbers.items())
         )
         # The order of the columns is that of the parts; the sort is stable.
-        made.append(part.sort("layer", maintain_order=True))
-    if not made:
+        parts.append(part.sort("layer", maintain_order=True))
+    if not parts:
         return pl.DataFrame(schema=PARTS)
-    return pl.concat(made).select(pl.col(name).cast(kind) for name, kind in PARTS.items()).fill_nan(None)
+    return pl.concat(parts).select(pl.col(name).cast(kind) for name, kind in PARTS.items()).fill_nan(None)
 
 
 def _parts(rows: pl.LazyFrame) -> list[tuple[int, str]]:
     """Returns layer and name of every part, in the order of the lists' numbers."""
     depth, all_heads = (length_of(rows, name) for name in (MLPS, HEADS))
-    found = [(1 + number // (all_heads // depth), str(number % (all_heads // depth))) for number in range(all_heads)]
-    return [*found, *((layer, MLP) for layer in range(1, depth + 1)), *((0, name) for name in SINGLE)]
+    parts = [(1 + number // (all_heads // depth), str(number % (all_heads // depth))) for number in range(all_heads)]
+    return [*parts, *((layer, MLP) for layer in range(1, depth + 1)), *((0, name) for name in SINGLE)]
 
 
-def _of_rows(make: Callable[..., pl.DataFrame]) -> Callable[[Reader], pl.DataFrame]:
+def _from_rows(make: Callable[..., pl.DataFrame]) -> Callable[[Reader], pl.DataFrame]:
     return lambda reader: make(reader.rows(), reader.augmentations, seed=reader.info.seed)
 
 
@@ -58,7 +58,7 @@ def _can_be_named(reader: Reader) -> bool:
 TABLES = (
     Table(
         "heads",
-        _of_rows(heads),
+        _from_rows(heads),
         doc="Contribution of heads and MLPs to the shift: `augmentation, layer, part, contribution, ci_low, ci_high`.",
     ),
     Table(
@@ -70,7 +70,7 @@ TABLES = (
     ),
     Table(
         "head_tokens",
-        _of_rows(head_tokens),
+        _from_rows(head_tokens),
         is_available=_has_tokens,
         requires="`heads_tokens`",
         doc="Contribution of attention weights and of token values in the last block.",

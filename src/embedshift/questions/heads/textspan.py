@@ -16,7 +16,7 @@ from embedshift.arrays import Values
 # The number of last blocks whose heads get words, and words per head; earlier heads hardly reach the embedding.
 LAST_BLOCKS = 4
 WORDS = 5
-# Variance below this fraction of what there was at first is rounding.
+# Variance below this fraction of the first is rounding.
 NOTHING = 1e-9
 
 
@@ -30,18 +30,18 @@ class Picked:
 
 def textspan(covariance: ArrayLike, texts: ArrayLike, count: int = WORDS) -> list[Picked]:
     """Returns the texts that span most of a head's contributions."""
-    left, vectors = np.array(covariance, np.float64), np.array(texts, np.float64)
-    whole, picks = float(np.trace(left)), list[Picked]()
-    for _ in range(min(count, len(left))):
-        along = ((vectors @ left) * vectors).sum(axis=1)
-        best = int(along.argmax())
-        if not along[best] > NOTHING * whole:
+    remaining, vectors = np.array(covariance, np.float64), np.array(texts, np.float64)
+    total, picked = float(np.trace(remaining)), list[Picked]()
+    for _ in range(min(count, len(remaining))):
+        variances = ((vectors @ remaining) * vectors).sum(axis=1)
+        best = int(variances.argmax())
+        if not variances[best] > NOTHING * total:
             break
         direction = vectors[best] / np.linalg.norm(vectors[best])
-        rest = np.eye(len(left)) - np.outer(direction, direction)
-        left, vectors = rest @ left @ rest, vectors @ rest
-        picks.append(Picked(best, 1 - float(np.trace(left)) / whole))
-    return picks
+        projection = np.eye(len(remaining)) - np.outer(direction, direction)
+        remaining, vectors = projection @ remaining @ projection, vectors @ projection
+        picked.append(Picked(best, 1 - float(np.trace(remaining)) / total))
+    return picked
 
 
 def covariances(sums: Mapping[str, Values]) -> NDArray[np.float64]:

@@ -37,9 +37,9 @@ def head_tokens(data: FigureInput, title: str) -> Figure:
         raise UsageError("the study has no contributions of tokens; run it with `heads_tokens`")
     images, names = drawn_images(data, "head_tokens"), shown_of(data)
     maps = maps_of(data, images, names)
-    every = np.abs(np.concatenate([each.ravel() for each in maps.values()] or [np.zeros(1)]))
-    scale = Normalize(-(end := float(np.quantile(every, WITHIN)) or 1.0), end)
-    rows = [[(image.views.get(ORIGINAL), ORIGINAL), *_of_image(image, names, maps, scale)] for image in images]
+    values = np.abs(np.concatenate([patches.ravel() for patches in maps.values()] or [np.zeros(1)]))
+    scale = Normalize(-(end := float(np.quantile(values, WITHIN)) or 1.0), end)
+    rows = [[(image.views.get(ORIGINAL), ORIGINAL), *_image_row(image, names, maps, scale)] for image in images]
     note = (
         "attention weights: the patch gets more or less attention than in the original; token values: its content "
         "differs. Red: carries the shift; blue: works against it. One scale for all maps"
@@ -68,18 +68,18 @@ def maps_of(data: FigureInput, images: Sequence[RedrawnImage], names: Sequence[s
     """Returns image, augmentation and term → contributions of the patches `[g_h, g_w]`, of draw 0, if there are any."""
     grid = data.reader.info.encoder.grid
     ids = [image.image_id for image in images]
-    wanted = pl.col("image_id").is_in(ids) & pl.col("view").is_in(list(names)) & (pl.col("draw") == 0)
-    rows = data.rows.filter(wanted).select("image_id", "view", *TOKENS.values()).collect()
-    found: Maps = {}
+    is_shown = pl.col("image_id").is_in(ids) & pl.col("view").is_in(list(names)) & (pl.col("draw") == 0)
+    rows = data.rows.filter(is_shown).select("image_id", "view", *TOKENS.values()).collect()
+    maps: Maps = {}
     for row in rows.iter_rows(named=True):
         for term, column in TOKENS.items():
             patches = np.asarray(row[column] or [], np.float64)[1:]
             if grid is not None and patches.size == grid[0] * grid[1] and np.isfinite(patches).all():
-                found[row["image_id"], row["view"], term] = patches.reshape(grid[0], grid[1])
-    return found
+                maps[row["image_id"], row["view"], term] = patches.reshape(grid[0], grid[1])
+    return maps
 
 
-def _of_image(
+def _image_row(
     image: RedrawnImage, names: Sequence[str], maps: Maps, scale: Normalize
 ) -> list[tuple[Pixels | None, str]]:
     """Returns each view, and its maps as images."""
@@ -87,8 +87,8 @@ def _of_image(
     for name in names:
         pictures.append((image.views.get(name), name))
         for term, words in TITLES.items():
-            found = maps.get((image.image_id, name, term))
-            pictures.append((None if found is None else coloured(found, scale), words))
+            patches = maps.get((image.image_id, name, term))
+            pictures.append((None if patches is None else coloured(patches, scale), words))
     return pictures
 
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.questions.heads.columns import TOKENS
-from embedshift.questions.heads.weighted import NUMBERS, of_augmentations
+from embedshift.questions.heads.weighted import NUMBERS, contribution_intervals
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
@@ -18,11 +18,11 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 def head_tokens(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns for each augmentation how much of its mean shift the last block's attention carries, by reason."""
-    made = [
+    tables = [
         pl.DataFrame({"augmentation": name, "term": [*TOKENS], **numbers})
-        for name, numbers in of_augmentations(rows, augmentations, [*TOKENS.values()], _terms, seed=seed)
+        for name, numbers in contribution_intervals(rows, augmentations, [*TOKENS.values()], _terms, seed=seed)
     ]
-    return pl.concat([pl.DataFrame(schema=SCHEMA), *made]).fill_nan(None)
+    return pl.concat([pl.DataFrame(schema=SCHEMA), *tables]).fill_nan(None)
 
 
 def _terms(tokens: Values) -> Values:

@@ -20,34 +20,34 @@ PARTS: dict[str, type[pl.DataType]] = {
 }
 
 
-def of_augmentations(
+def contribution_intervals(
     rows: pl.LazyFrame,
     augmentations: Sequence[str],
     columns: Sequence[str],
-    of: Callable[[Values], Values] = np.asarray,
+    combine: Callable[[Values], Values] = np.asarray,
     *,
     seed: int,
 ) -> Iterator[tuple[str, dict[str, Values]]]:
     """Yields for each augmentation K contributions of its mean shift, with 95 % intervals."""
     order = layout(rows)
     for name in augmentations if order.images else ():
-        ratios = ratio_interval(_weighted(rows, order, name, columns, of), seed=seed)
+        ratios = ratio_interval(_weighted(rows, order, name, columns, combine), seed=seed)
         yield name, dict(zip(NUMBERS, ratios, strict=True))
 
 
 def _weighted(
-    rows: pl.LazyFrame, order: Layout, name: str, columns: Sequence[str], of: Callable[[Values], Values]
+    rows: pl.LazyFrame, order: Layout, name: str, columns: Sequence[str], combine: Callable[[Values], Values]
 ) -> Iterator[tuple[Values, Values]]:
     """Yields, some images at a time, contribution * (1 - cosine) summed over draws `[b, K]`, and 1 - cosine `[b]`."""
     moved, draws = rows.filter(pl.col("view") == name).select(COSINE, *columns), len(order.positions(name))
     for block in blocks(moved, draws):
         shift = 1 - numbers_of(block, [COSINE]).reshape(-1, draws)
         contributions = numbers_of(block, columns)
-        contributions = of(contributions.reshape(*shift.shape, contributions.shape[1]))
+        contributions = combine(contributions.reshape(*shift.shape, contributions.shape[1]))
         # A view without contributions has null or NaN in all of them; so has one that did not move.
-        there = np.isfinite(contributions).all(axis=2) & (shift > 0)
-        weight = np.where(there, shift, 0.0)
-        yield (np.where(there[..., None], contributions, 0.0) * weight[..., None]).sum(axis=1), weight.sum(axis=1)
+        is_measured = np.isfinite(contributions).all(axis=2) & (shift > 0)
+        weight = np.where(is_measured, shift, 0.0)
+        yield (np.where(is_measured[..., None], contributions, 0.0) * weight[..., None]).sum(axis=1), weight.sum(axis=1)
 
 
 def numbers_of(rows: pl.DataFrame, columns: Sequence[str]) -> Values:

@@ -27,14 +27,14 @@ class WordSpace:
         blocks, heads, width, _ = self.bases.shape
         starts = np.cumsum([0, *(3 * stream + merged for stream, merged in self.sizes)])
         stream = kept[starts[-1] - self.sizes[-1][0] : starts[-1]].astype(np.float64)
-        found = np.empty((blocks, heads, width))
-        for place, (start, (before, merged)) in enumerate(
+        projected = np.empty((blocks, heads, width))
+        for block, (start, (before, merged)) in enumerate(
             zip(starts[-blocks - 1 : -1], self.sizes[-blocks:], strict=True)
         ):
             outputs = kept[start + before : start + before + merged].reshape(heads, -1)
-            found[place] = np.einsum("hed,hd->he", self.bases[place], outputs)
-        found /= stream.std()
-        return found
+            projected[block] = np.einsum("hed,hd->he", self.bases[block], outputs)
+        projected /= stream.std()
+        return projected
 
 
 class HeadMoments(Sums):
@@ -47,12 +47,11 @@ class HeadMoments(Sums):
         self.first, self.second = np.zeros((blocks, heads, width)), np.zeros((blocks, heads, width, width))
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        """Adds an original."""
-        found = self.space.contributions(output.observed["heads"][0])
-        if np.isfinite(found).all():
+        contributions = self.space.contributions(output.observed["heads"][0])
+        if np.isfinite(contributions).all():
             self.images += 1
-            self.first += found
-            self.second += found[..., :, None] * found[..., None, :]
+            self.first += contributions
+            self.second += contributions[..., :, None] * contributions[..., None, :]
 
     def close(self) -> Mapping[str, Values]:
         """Returns `images`, `first` `[L', H, d]`, `second` `[L', H, d, d]`, and with texts `texts`."""

@@ -7,8 +7,6 @@ from embedshift.registry import QUESTIONS, Question, setting
 
 @dataclass(frozen=True)
 class Switches:
-    """The question's settings for a run."""
-
     layers: bool = setting(False, "Measure the shift after every block of the encoder.")
 
 

@@ -22,16 +22,16 @@ def hsic(k: ArrayLike, l: ArrayLike) -> Values:  # noqa: E741 - the paper's lett
         raise ValueError(f"the unbiased HSIC needs {LEAST_MINIBATCH} images, not {m}")
     diagonal = np.arange(m)
     first[..., diagonal, diagonal] = second[..., diagonal, diagonal] = 0.0
-    sums, other = first.sum(axis=-1), second.sum(axis=-1)
+    first_sums, second_sums = first.sum(axis=-1), second.sum(axis=-1)
     products = (first * second).sum(axis=(-2, -1))
-    totals = sums.sum(axis=-1) * other.sum(axis=-1) / ((m - 1) * (m - 2))
-    rows = (sums * other).sum(axis=-1) * 2 / (m - 2)
+    totals = first_sums.sum(axis=-1) * second_sums.sum(axis=-1) / ((m - 1) * (m - 2))
+    rows = (first_sums * second_sums).sum(axis=-1) * 2 / (m - 2)
     return np.asarray((products + totals - rows) / (m * (m - 3)))
 
 
 def cka_terms(x: ArrayLike, y: ArrayLike) -> Values:
     """Returns the three numbers of linear CKA for one minibatch."""
-    return terms_of(likeness(x), likeness(y))
+    return gram_terms(gram_matrices(x), gram_matrices(y))
 
 
 def cka(terms: ArrayLike) -> Values:
@@ -47,12 +47,12 @@ def interval(total: Values, shards: Iterable[Values]) -> tuple[Values, Values]:
     return np.maximum(low, -1.0), np.minimum(high, 1.0)
 
 
-def terms_of(k: Values, l: Values) -> Values:  # noqa: E741 - the paper's letters
+def gram_terms(k: Values, l: Values) -> Values:  # noqa: E741 - the paper's letters
     """Returns the three numbers of two similarity matrices `[..., m, m]`, as in `cka_terms`."""
     return np.stack([hsic(k, l), hsic(k, k), hsic(l, l)], axis=-1)
 
 
-def likeness(x: ArrayLike) -> Values:
+def gram_matrices(x: ArrayLike) -> Values:
     """Returns inner products `[L, m, m]` of `[m, L, W]`."""
     vectors = np.moveaxis(np.asarray(x, np.float64), 0, 1)
     # The estimate does not depend on the mean; a large one would only cost digits.

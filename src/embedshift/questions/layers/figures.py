@@ -23,8 +23,8 @@ def depth(data: FigureInput, title: str) -> Figure:
         raise UsageError("this study has no layers; run it with `layers`")
     table = table.filter(pl.col("metric").is_in([*PANELS]))
     tokens = [token for token in TOKEN_WORDS if token in table["token"]]
-    known = table.drop_nulls("mean")["metric"].unique()
-    metrics = [metric for metric in PANELS if metric in known or metric == "cosine_similarity"]
+    measured = table.drop_nulls("mean")["metric"].unique()
+    metrics = [metric for metric in PANELS if metric in measured or metric == "cosine_similarity"]
     notes = [f"1 − cosine: 0 = no change, logarithmic axis, values up to {UNMOVED:.6f} at its lower end"]
     notes += ["CKA: 1 = no change"] if "cka" in metrics else []
     notes += ["band: 95 % interval"] if table["ci_low"].count() else []
@@ -51,7 +51,7 @@ def _lines(axes: Axes, data: FigureInput, table: pl.DataFrame) -> None:
         part = table.filter(pl.col("augmentation") == name).sort("layer")
         mean, low, high = (part[column].to_numpy().astype(np.float64) for column in ("mean", "ci_low", "ci_high"))
         if "cosine_similarity" in part["metric"]:
-            mean, low, high = (np.maximum(1 - each, UNMOVED) for each in (mean, high, low))
+            mean, low, high = (np.maximum(1 - cosine, UNMOVED) for cosine in (mean, high, low))
         axes.fill_between(part["layer"], low, high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(part["layer"], mean, color=colour, linewidth=1.4, marker=".", markersize=4, label=human(name))
     axes.grid(axis="y")

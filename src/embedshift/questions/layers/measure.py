@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.pipeline.measure import Column, Measure, Sums
-from embedshift.questions.layers.cka import LEAST_MINIBATCH, likeness, terms_of
+from embedshift.questions.layers.cka import LEAST_MINIBATCH, gram_matrices, gram_terms
 from embedshift.questions.layers.columns import COMPARED, TOKENS, column
 from embedshift.statistics import vectors
 
@@ -28,8 +28,8 @@ def shift(layers: ArrayLike) -> dict[str, Values]:
     """Returns how far the views of one image moved from the original, layer by layer."""
     states = np.asarray(layers)
     return {
-        column(metric, token): function(states[:1, :, place], states[1:, :, place])
-        for place, token in enumerate(TOKENS[-states.shape[2] :])
+        column(metric, token): function(states[:1, :, index], states[1:, :, index])
+        for index, token in enumerate(TOKENS[-states.shape[2] :])
         for metric, function in FUNCTIONS.items()
     }
 
@@ -54,22 +54,21 @@ class CkaSums(Sums):
         if np.isfinite(states).all():
             self._waiting.append(states)
         if len(self._waiting) == MINIBATCH:
-            self._count()
+            self._close_minibatch()
 
     def close(self) -> Mapping[str, Values]:
         """Returns `images`, the number in the terms, and `terms` `[A, T, L, 3]`; empty if there are too few images."""
-        self._count()
+        self._close_minibatch()
         return {"images": np.array(float(self.images)), "terms": self.sums} if self.images else {}
 
-    def _count(self) -> None:
-        """Turns the waiting images into a minibatch."""
+    def _close_minibatch(self) -> None:
         count, depth = len(self._waiting), self._waiting[0].shape[1] if self._waiting else 0
         if count >= LEAST_MINIBATCH:
             # [views, m, T * L, W]: the formula treats tokens and layers alike.
             states = np.stack(self._waiting, axis=1).swapaxes(2, 3)
             states = states.reshape(*states.shape[:2], -1, states.shape[-1])
-            original, *views = map(likeness, states)
-            terms = np.stack([terms_of(original, view) for view in views])
+            original, *views = map(gram_matrices, states)
+            terms = np.stack([gram_terms(original, view) for view in views])
             by_draw = terms.reshape(self.draws, -1, terms.shape[1] // depth, depth, 3)
             self.sums = self.sums + count * by_draw.sum(axis=0)
             self.images += count
@@ -77,8 +76,6 @@ class CkaSums(Sums):
 
 
 class MEASURE(Measure):
-    """The shift after every block, and the terms of CKA."""
-
     @property
     def observations(self) -> Sequence[str]:
         """Requests the output of every block."""
@@ -92,13 +89,10 @@ class MEASURE(Measure):
         return [Column(column(name, token), depth) for token in TOKENS[-tokens:] for name in FUNCTIONS]
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """Compares the original with its views, block by block."""
         return {} if output.layers is None else shift(output.layers)
 
     def sums(self, plan: "Plan") -> Mapping[str, Sums]:
-        """Returns the terms of CKA."""
         return {"cka": CkaSums(plan.config.draws)}
 
     def identity(self) -> Json:
-        """Returns that the rows have layers."""
         return {"layers": True}

@@ -12,7 +12,6 @@ from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; None without layers."""
     table = page.data.table("layers")
     if table is None:
         return None
@@ -32,10 +31,10 @@ def rows_of(table: pl.DataFrame, images: int) -> Json:
         significant = images >= LEAST_IMAGES and highest is not None and highest < 1 - UNMOVED
         half = half_way(changes) if significant else None
         rows.append({"augmentation": name, "first": change(changes[0]), "last": change(changes[-1]), "half": half})
-    known = table.drop_nulls("mean")["metric"]
+    measured = table.drop_nulls("mean")["metric"]
     return {
         "depth": cosine["layer"].max(), "token": TOKEN_WORDS[token], "has_cls": has_cls, "rows": rows,
-        "has_cka": "cka" in known, "least_cka": LEAST_CKA, "note": note(images),
+        "has_cka": "cka" in measured, "least_cka": LEAST_CKA, "note": note(images),
     }  # fmt: skip
 
 
@@ -61,7 +60,7 @@ def half_way(changes: list[float | None]) -> int | None:
     last = changes[-1]
     if last is None or not last > UNMOVED:
         return None
-    return next(layer for layer, each in enumerate(changes, start=1) if each is not None and each >= last / 2)
+    return next(layer for layer, value in enumerate(changes, start=1) if value is not None and value >= last / 2)
 
 
 TERMS = {

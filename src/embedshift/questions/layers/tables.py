@@ -28,8 +28,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """CKA of a study."""
+class StudyCka:
+    """CKA of a study's images before and after each augmentation, `[A, T, L]` each."""
 
     images: int
     value: Values
@@ -37,50 +37,52 @@ class Likeness:
     high: Values
 
 
-def layers(rows: Rows, augmentations: Sequence[str], alike: Likeness | None, *, draws: int, seed: int) -> pl.DataFrame:
+def layers(
+    rows: Rows, augmentations: Sequence[str], cka_of_study: StudyCka | None, *, draws: int, seed: int
+) -> pl.DataFrame:
     """Returns for each augmentation, layer, token and metric n, the mean, and its 95 % interval."""
     study = grouped(rows)
-    there = study.columns.names()
-    tokens = [token for token in TOKENS if column("l2_distance", token) in there]
-    names = [(token, metric) for token in tokens for metric in COMPARED]
+    stored_columns = study.columns.names()
+    tokens = [token for token in TOKENS if column("l2_distance", token) in stored_columns]
+    token_metrics = [(token, metric) for token in tokens for metric in COMPARED]
     if not study.items:
         return pl.DataFrame(schema=SCHEMA)
-    columns = [column(metric, token) for token, metric in names]
+    columns = [column(metric, token) for token, metric in token_metrics]
     read = functools.partial(list_parts, order=study.order, augmentations=augmentations, names=columns)
     sample = gather(study, read, together=False)
-    shape = len(augmentations), len(names), len(sample.mean) // (len(augmentations) * len(names))
-    bounds = ([getattr(METRICS[metric], end) for _, metric in names] for end in ("low", "high"))
-    least, most = (np.tile(np.repeat(each, shape[2]), shape[0]) for each in bounds)
+    shape = len(augmentations), len(token_metrics), len(sample.mean) // (len(augmentations) * len(token_metrics))
+    bounds = ([getattr(METRICS[metric], end) for _, metric in token_metrics] for end in ("low", "high"))
+    least, most = (np.tile(np.repeat(bound, shape[2]), shape[0]) for bound in bounds)
     ends = mean_interval(sample, seed=seed, low=least, high=most)
-    counts, means, low, high = (each.reshape(shape) for each in (sample.counts, sample.mean, *ends))
-    made: list[pl.DataFrame] = []
-    for place, name in enumerate(augmentations):
-        for k, (token, metric) in enumerate(names):
-            cell = (place, k)
+    counts, means, low, high = (values.reshape(shape) for values in (sample.counts, sample.mean, *ends))
+    tables: list[pl.DataFrame] = []
+    for index, name in enumerate(augmentations):
+        for k, (token, metric) in enumerate(token_metrics):
+            cell = (index, k)
             numbers = {"n": counts[cell], "mean": means[cell], "ci_low": low[cell], "ci_high": high[cell]}
-            made.append(_part(name, token, metric, numbers))
+            tables.append(_part(name, token, metric, numbers))
         for k, token in enumerate(tokens):
-            made.append(_part(name, token, "cka", _likeness(alike, (place, k), draws, shape[2])))
-    return pl.concat(made)
+            tables.append(_part(name, token, "cka", _cka_numbers(cka_of_study, (index, k), draws, shape[2])))
+    return pl.concat(tables)
 
 
-def _likeness(alike: Likeness | None, cell: tuple[int, int], draws: int, depth: int) -> dict[str, Values]:
+def _cka_numbers(cka_of_study: StudyCka | None, cell: tuple[int, int], draws: int, depth: int) -> dict[str, Values]:
     """Returns the CKA numbers of one augmentation and token, layer by layer."""
-    if alike is None:
+    if cka_of_study is None:
         return {"n": np.zeros(depth), **dict.fromkeys(("mean", "ci_low", "ci_high"), np.full(depth, np.nan))}
-    numbers = {"mean": alike.value[cell], "ci_low": alike.low[cell], "ci_high": alike.high[cell]}
-    return {"n": np.full(depth, float(alike.images * draws)), **numbers}
+    numbers = {"mean": cka_of_study.value[cell], "ci_low": cka_of_study.low[cell], "ci_high": cka_of_study.high[cell]}
+    return {"n": np.full(depth, float(cka_of_study.images * draws)), **numbers}
 
 
 def _part(augmentation: str, token: str, metric: str, numbers: dict[str, Values]) -> pl.DataFrame:
     """Returns one row per layer; NaN becomes null."""
-    made = pl.DataFrame({"layer": np.arange(1, len(numbers["mean"]) + 1)} | numbers).fill_nan(None)
+    table = pl.DataFrame({"layer": np.arange(1, len(numbers["mean"]) + 1)} | numbers).fill_nan(None)
     words = {"augmentation": augmentation, "token": token, "metric": metric}
-    made = made.with_columns(pl.lit(value).alias(name) for name, value in words.items())
-    return made.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+    table = table.with_columns(pl.lit(value).alias(name) for name, value in words.items())
+    return table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
 
-def likeness_of(reader: Reader) -> Likeness | None:
+def study_cka(reader: Reader) -> StudyCka | None:
     """Returns CKA of a study from the terms of its shards; None if no shard has any."""
     total = reader.sums("cka")
     if not total:
@@ -88,16 +90,15 @@ def likeness_of(reader: Reader) -> Likeness | None:
     images, terms = int(total["images"]), total["terms"]
     if images < LEAST_CKA:
         nothing = np.full(terms.shape[:-1], np.nan)
-        return Likeness(images, nothing, nothing, nothing)
-    return Likeness(images, cka(terms), *interval(terms, (part["terms"] for part in reader.shard_sums("cka"))))
+        return StudyCka(images, nothing, nothing, nothing)
+    return StudyCka(images, cka(terms), *interval(terms, (part["terms"] for part in reader.shard_sums("cka"))))
 
 
-def of_study(reader: Reader) -> pl.DataFrame:
-    """Returns the table of a study."""
+def layers_table(reader: Reader) -> pl.DataFrame:
     info = reader.info
-    return layers(reader.groups, reader.augmentations, likeness_of(reader), draws=info.draws, seed=info.seed)
+    return layers(reader.groups, reader.augmentations, study_cka(reader), draws=info.draws, seed=info.seed)
 
 
 DOC = "Shift by depth: `augmentation, layer, token, metric, n, mean, ci_low, ci_high`; layer 1 = the first block."
 
-TABLES = (Table("layers", of_study, doc=DOC),)
+TABLES = (Table("layers", layers_table, doc=DOC),)

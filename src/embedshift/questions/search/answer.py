@@ -12,16 +12,14 @@ SAFE, HALF = 0.95, 0.5
 
 
 def answer(page: PageInput) -> Answer | None:
-    """Returns the answer; None if the study has no search."""
     table = page.data.table("search")
-    return None if table is None else Answer("Does image search still find the original?", found_first(page, table))
+    return None if table is None else Answer("Does image search still find the original?", recall_summary(page, table))
 
 
-def found_first(page: PageInput, table: pl.DataFrame) -> Json:
-    """Returns what the sentences on recall need."""
+def recall_summary(page: PageInput, table: pl.DataFrame) -> Json:
     gallery = page.reader.kept_settings("search_ranks").get("gallery", "").partition("|")[0]
     return {
-        "recall": recall_of(table),
+        "recall": recall_extremes(table),
         "images": page.data.images,
         "gallery": gallery and page.reader.naming.setting(gallery),
         "encoder": page.encoder,
@@ -29,7 +27,7 @@ def found_first(page: PageInput, table: pl.DataFrame) -> Json:
     }
 
 
-def recall_of(table: pl.DataFrame) -> Json:
+def recall_extremes(table: pl.DataFrame) -> Json:
     """Returns the augmentations of the best and the worst recall@1, and those of high and of low recall."""
     measured = table.filter(pl.col("metric") == RECALL).drop_nulls("value")
     rows = measured.sort("value", maintain_order=True).to_dicts()

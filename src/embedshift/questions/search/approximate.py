@@ -9,81 +9,82 @@ import numpy as np
 
 from embedshift.arrays import Floats, Values
 from embedshift.questions.search.prediction import KEPT
-from embedshift.questions.search.ranks import NEIGHBOURS, Look
+from embedshift.questions.search.ranks import NEIGHBOURS, SearchFunction
 from embedshift.statistics.retrieval import TIE, Gallery, Positions, Ranked, search
 
 log = logging.getLogger(__name__)
 
-# Images from which FAISS searches.
-FROM = 200_000
-# Cells that are looked into per query, and vectors a cell is trained by at most.
-PROBES, TRAINED_BY = 64, 64
+# The smallest gallery that FAISS searches.
+LEAST_GALLERY = 200_000
+# Cells that a query searches, and the most vectors by which a cell is trained.
+CELLS_SEARCHED, VECTORS_PER_CELL = 64, 64
 # Queries by which its recall is measured.
-CHECKED = 256
+RECALL_QUERIES = 256
 
 
-def searcher(gallery: Gallery, *, views: int, least: int = FROM) -> Look:
+def search_function(gallery: Gallery, *, views: int, least: int = LEAST_GALLERY) -> SearchFunction:
     """Returns the search function for a gallery: exact, or FAISS from `least` vectors on, if it is installed."""
-    exact: Look = functools.partial(_exact, gallery)
+    exact: SearchFunction = functools.partial(_exact, gallery)
     if len(gallery) < least:
         return exact
     started = time.monotonic()
     try:
         import faiss
     except ImportError:
-        places = np.arange(min(CHECKED, len(gallery)))
-        exact(np.asarray(gallery.vectors[places]), places, NEIGHBOURS)
-        minutes = (time.monotonic() - started) / len(places) * views / 60
-        words = (
+        positions = np.arange(min(RECALL_QUERIES, len(gallery)))
+        exact(np.asarray(gallery.vectors[positions]), positions, NEIGHBOURS)
+        minutes = (time.monotonic() - started) / len(positions) * views / 60
+        message = (
             "exact search for %d views among %d images takes about %.0f min; the extra 'search' installs a faster one"
         )
-        log.info(words, views, len(gallery), max(1, minutes))
+        log.info(message, views, len(gallery), max(1, minutes))
         return exact
     index = _index(faiss, gallery)
-    near: Look = functools.partial(_approximate, gallery, index)
-    recall = measured_recall(gallery, near)
-    words = "FAISS index of %d images built in %.0f s; it finds %.4f of the %d nearest images (%d queries)"
-    log.info(words, len(gallery), time.monotonic() - started, recall, NEIGHBOURS, min(CHECKED, len(gallery)))
-    return near
+    approximate: SearchFunction = functools.partial(_approximate, gallery, index)
+    recall = measured_recall(gallery, approximate)
+    message = "FAISS index of %d images built in %.0f s; it finds %.4f of the %d nearest images (%d queries)"
+    log.info(message, len(gallery), time.monotonic() - started, recall, NEIGHBOURS, min(RECALL_QUERIES, len(gallery)))
+    return approximate
 
 
-def measured_recall(gallery: Gallery, look: Look) -> float:
+def measured_recall(gallery: Gallery, function: SearchFunction) -> float:
     """Returns the proportion of the exact ten nearest that a search finds, for the first vectors of the gallery."""
-    places = np.arange(min(CHECKED, len(gallery)))
-    queries = np.asarray(gallery.vectors[places])
-    found, true = (each(queries, places, NEIGHBOURS).positions for each in (look, functools.partial(_exact, gallery)))
-    hits = (found[:, :, None] == true[:, None, :]) & (true >= 0)[:, None, :]
-    return float(hits.any(axis=1).sum() / max(1, (true >= 0).sum()))
+    positions = np.arange(min(RECALL_QUERIES, len(gallery)))
+    queries = np.asarray(gallery.vectors[positions])
+    approximate = function(queries, positions, NEIGHBOURS).positions
+    exact = _exact(gallery, queries, positions, NEIGHBOURS).positions
+    hits = (approximate[:, :, None] == exact[:, None, :]) & (exact >= 0)[:, None, :]
+    return float(hits.any(axis=1).sum() / max(1, (exact >= 0).sum()))
 
 
-def _exact(gallery: Gallery, queries: Floats, own: Positions, others: int) -> Ranked:
-    return search(queries, own, gallery, count=others)
+def _exact(gallery: Gallery, queries: Floats, originals: Positions, count: int) -> Ranked:
+    return search(queries, originals, gallery, count=count)
 
 
 def _index(faiss: Any, gallery: Gallery) -> Any:
     """Returns an index of unit vectors in cells around centres trained on the first vectors."""
-    cells = max(1, min(int(4 * len(gallery) ** 0.5), len(gallery) // TRAINED_BY))
+    cells = max(1, min(int(4 * len(gallery) ** 0.5), len(gallery) // VECTORS_PER_CELL))
     dim = gallery.vectors.shape[1]
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
-    index.nprobe = min(PROBES, cells)
-    blocks = [block for start, block, _ in gallery.blocks() if start < cells * TRAINED_BY]
-    index.train(np.concatenate(blocks)[: cells * TRAINED_BY])
+    index.nprobe = min(CELLS_SEARCHED, cells)
+    blocks = [block for start, block, _ in gallery.blocks() if start < cells * VECTORS_PER_CELL]
+    index.train(np.concatenate(blocks)[: cells * VECTORS_PER_CELL])
     for _, block, _ in gallery.blocks():
         index.add(block)
     return index
 
 
-def _approximate(gallery: Gallery, index: Any, queries: Floats, own: Positions, others: int) -> Ranked:
+def _approximate(gallery: Gallery, index: Any, queries: Floats, originals: Positions, count: int) -> Ranked:
     """Behaves as `search`, from the nearest vectors that the index finds; searches exactly for a view beyond them."""
     raw = np.asarray(queries, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         units = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
-    known = np.isfinite(units).all(axis=-1)
-    cosine = gallery.cosines(units, own)
-    _, found = index.search(np.nan_to_num(units).astype(np.float32), max(others, KEPT) + 1)
-    places = np.where((found == own[:, None]) | ~known[:, None] | (gallery.lengths[found] == 0), -1, found).astype(
-        np.int64
-    )
+    has_direction = np.isfinite(units).all(axis=-1)
+    cosine = gallery.cosines(units, originals)
+    _, indices = index.search(np.nan_to_num(units).astype(np.float32), max(count, KEPT) + 1)
+    places = np.where(
+        (indices == originals[:, None]) | ~has_direction[:, None] | (gallery.lengths[indices] == 0), -1, indices
+    ).astype(np.int64)
     cosines = _cosines(gallery, units, places)
     order = np.lexsort((places, -np.where(places >= 0, np.round(cosines, 12), -np.inf)), axis=1)
     places, cosines = np.take_along_axis(places, order, 1), np.take_along_axis(cosines, order, 1)
@@ -93,13 +94,13 @@ def _approximate(gallery: Gallery, index: Any, queries: Floats, own: Positions, 
     # All found vectors are nearer, so the remaining ones are counted.
     deep = np.flatnonzero((rank > 0) & (better >= (places >= 0).sum(axis=1)))
     if len(deep):
-        rank[deep] = search(queries[deep], own[deep], gallery, count=0).rank
-    return Ranked(rank, cosine, cosines[:, :others], places[:, :others])
+        rank[deep] = search(queries[deep], originals[deep], gallery, count=0).rank
+    return Ranked(rank, cosine, cosines[:, :count], places[:, :count])
 
 
 def _cosines(gallery: Gallery, units: Values, places: Positions) -> Values:
     """Returns exact cosines `[q, T]`; NaN if there is no place."""
-    found = np.full(places.shape, np.nan)
-    for row, own in enumerate(places):
-        found[row, own >= 0] = gallery.cosines(units[row], own[own >= 0])
-    return found
+    cosines = np.full(places.shape, np.nan)
+    for row, positions in enumerate(places):
+        cosines[row, positions >= 0] = gallery.cosines(units[row], positions[positions >= 0])
+    return cosines

@@ -21,20 +21,22 @@ MARKS = dict(zip(DEEPER, ("o", "D"), strict=True))
 @figure("recall", section=True, is_available=has_table("search"))
 def recall(data: FigureInput, title: str) -> Figure:
     """One row per augmentation: recall@1 with its interval, recall@5 and recall@10 faint; the least recalled on top."""
-    found = {(row["augmentation"], row["metric"]): row for row in data.need("search").iter_rows(named=True)}
+    by_metric = {(row["augmentation"], row["metric"]): row for row in data.need("search").iter_rows(named=True)}
     names = by_recall(data)
     line = "line: 95 % interval" if data.images >= LEAST_IMAGES else f"no interval below {LEAST_IMAGES} images"
     drawn = new_figure(
         data.caption(f"dot: fraction of views whose original ranks first; {line}"), 6.6, 1.15 + 0.25 * len(names), title
     )
     axes = drawn.subplots()
-    for place, name in enumerate(names):
-        row, colour = found[name, FIRST], data.colours[name]
+    for position, name in enumerate(names):
+        row, colour = by_metric[name, FIRST], data.colours[name]
         for metric, mark in MARKS.items():
-            axes.plot(found[name, metric]["value"], place, mark, color=MUTED, markersize=3.5, alpha=0.45, clip_on=False)
+            axes.plot(
+                by_metric[name, metric]["value"], position, mark, color=MUTED, markersize=3.5, alpha=0.45, clip_on=False
+            )
         if row["ci_low"] is not None:
-            axes.hlines(place, row["ci_low"], row["ci_high"], color=colour, linewidth=1.6, zorder=2)
-        axes.plot(row["value"], place, "o", color=colour, markersize=5.5, zorder=3, clip_on=False)
+            axes.hlines(position, row["ci_low"], row["ci_high"], color=colour, linewidth=1.6, zorder=2)
+        axes.plot(row["value"], position, "o", color=colour, markersize=5.5, zorder=3, clip_on=False)
     axes.set_yticks(range(len(names)), [human(name) for name in names])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.5, -0.6)

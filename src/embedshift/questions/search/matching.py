@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.questions.search.pairs import CI, Pairs, borne, least_false_match_rate
+from embedshift.questions.search.pairs import CI, Pairs, allowed_pairs, least_false_match_rate
 from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
@@ -23,21 +23,21 @@ AUC: dict[str, type[pl.DataType]] = {
 ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "false_match_rate": pl.Float64, "tpr": pl.Float64}
 
 
-def over_images(values: Values) -> Estimates:
+def image_estimates(values: Values) -> Estimates:
     """Makes a sample of one number per view `[m, draws]` with the image as unit; NaN if a view has none."""
     return gather([sums_and_counts(np.asarray(values, np.float64)[:, :, None])])
 
 
 def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame) -> pl.DataFrame:
-    """Returns the proportion of views whose cosine with their original reaches each threshold, taken as known."""
+    """Returns the proportion of views whose cosine with their original reaches a threshold, which counts as exact."""
     rows = []
     for name, values in cosines.items():
         single = values.astype(np.float32)
-        for false_match_rate, least in thresholds.select("false_match_rate", "threshold").iter_rows():
-            if least is None or np.isnan(values).all():
+        for false_match_rate, threshold in thresholds.select("false_match_rate", "threshold").iter_rows():
+            if threshold is None or np.isnan(values).all():
                 rows.append((name, false_match_rate, int((~np.isnan(values)).sum()), math.nan, math.nan, math.nan))
                 continue
-            sample = over_images(np.where(np.isnan(values), np.nan, single >= np.float32(least)))
+            sample = image_estimates(np.where(np.isnan(values), np.nan, single >= np.float32(threshold)))
             low, high = (end.item() for end in proportion_interval(sample))
             rows.append((name, false_match_rate, int(sample.counts.item()), sample.mean.item(), low, high))
     return pl.DataFrame(rows, schema=MATCHES, orient="row").fill_nan(None)
@@ -52,9 +52,11 @@ def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
         if not len(positives):
             continue
         for rate in rates.tolist():
-            may = borne(rate, len(pairs.cosines))
+            allowed = allowed_pairs(rate, len(pairs.cosines))
             # Every cosine above that of the first excess pair matches.
-            below = np.searchsorted(positives, pairs.cosines[may], side="right") if may < len(pairs.cosines) else 0
+            below = (
+                np.searchsorted(positives, pairs.cosines[allowed], side="right") if allowed < len(pairs.cosines) else 0
+            )
             rows.append((name, rate, 1 - below / len(positives)))
     return pl.DataFrame(rows, schema=ROC, orient="row")
 
@@ -63,25 +65,25 @@ def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
     """How often a view is nearer to its original than two different images are to each other; ties count half."""
     rows = []
     for name, values in cosines.items():
-        there = int((~np.isnan(values)).sum())
-        if there and len(pairs.cosines):
+        views = int((~np.isnan(values)).sum())
+        if views and len(pairs.cosines):
             sample = auc_values(values, pairs)
             low, high = auc_interval(sample)
-            rows.append((name, "auc", there, sample.mean.item(), low.item(), high.item()))
+            rows.append((name, "auc", views, sample.mean.item(), low.item(), high.item()))
         else:
-            rows.append((name, "auc", there, math.nan, math.nan, math.nan))
+            rows.append((name, "auc", views, math.nan, math.nan, math.nan))
     return pl.DataFrame(rows, schema=AUC, orient="row").fill_nan(None)
 
 
 def auc_values(cosines: Values, pairs: Pairs) -> Estimates:
     """Returns numbers of images whose mean is the AUC and whose spread is its error, including that of the pairs."""
-    found = ~np.isnan(cosines)
-    positives = cosines[found].astype(np.float32)
+    has_cosine = ~np.isnan(cosines)
+    positives = cosines[has_cosine].astype(np.float32)
     count = len(pairs.cosines)
     reach, above = (np.searchsorted(-pairs.cosines, -positives, side=side) for side in ("right", "left"))
-    placed = np.full(cosines.shape, np.nan)
-    placed[found] = 1 - (reach + above) / 2 / count
-    views = over_images(placed)
+    placements = np.full(cosines.shape, np.nan)
+    placements[has_cosine] = 1 - (reach + above) / 2 / count
+    views = image_estimates(placements)
     # The number of positives above each pair, ties half: a step at the first pair that each of them is above.
     steps = np.bincount(reach, minlength=count + 1) + np.bincount(above, minlength=count + 1)
     fraction = np.cumsum(steps[:count]) / 2 / len(positives)

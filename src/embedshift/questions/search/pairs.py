@@ -25,7 +25,7 @@ _BLOCK = 512
 CI: dict[str, type[pl.DataType]] = dict.fromkeys(("ci_low", "ci_high"), pl.Float64)
 THRESHOLDS: dict[str, type[pl.DataType]] = {"false_match_rate": pl.Float64, "threshold": pl.Float64, **CI}
 Cosines = NDArray[np.float32]
-Places = NDArray[np.uint16]
+Indices = NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Pairs:
     """All pairs of different images that have a direction, the most similar first."""
 
     cosines: Cosines
-    first: Places
-    second: Places
+    first: Indices
+    second: Indices
     valid: NDArray[np.bool_]
 
     @property
@@ -43,7 +43,7 @@ class Pairs:
         return int(self.valid.sum())
 
 
-def pairs_of(originals: ArrayLike) -> Pairs:
+def all_pairs(originals: ArrayLike) -> Pairs:
     """Returns the cosines of all pairs of at most `MOST_IMAGES` originals."""
     units = unit(originals)
     if len(units) > MOST_IMAGES:
@@ -56,9 +56,9 @@ def pairs_of(originals: ArrayLike) -> Pairs:
     end = 0
     for start in range(0, n, _BLOCK):
         block = np.clip(units[start : start + _BLOCK] @ units[start:].T, -1.0, 1.0)
-        for row, of in enumerate(block):
+        for row, row_cosines in enumerate(block):
             begin, end = end, end + n - start - row - 1
-            cosines[begin:end] = of[row + 1 :]
+            cosines[begin:end] = row_cosines[row + 1 :]
     order = np.argsort(-cosines, kind="stable")
     first = np.repeat(rows, np.arange(n)[::-1])[order]
     second = np.concatenate([rows[:0], *(rows[row + 1 :] for row in range(n))])[order]
@@ -87,50 +87,51 @@ def check_false_match_rate(false_match_rates: Sequence[float], images: int) -> N
             )
 
 
-def borne(false_match_rate: float, count: float) -> int:
+def allowed_pairs(false_match_rate: float, count: float) -> int:
     """Returns how many of `count` pairs may match at a rate; rounding errors near integers are removed."""
     return int(false_match_rate * count * (1 + 1e-12) + 1e-9)
 
 
 def threshold(pairs: Pairs, false_match_rate: float) -> float:
     """Returns the least cosine that at most a fraction `false_match_rate` of all pairs reaches."""
-    may = borne(false_match_rate, len(pairs.cosines))
-    if may >= len(pairs.cosines):
+    allowed = allowed_pairs(false_match_rate, len(pairs.cosines))
+    if allowed >= len(pairs.cosines):
         return float(pairs.cosines[-1])
-    above = np.searchsorted(-pairs.cosines, -pairs.cosines[may])  # those that reach more than the first one too many
+    # Those above the first pair that is one too many.
+    above = np.searchsorted(-pairs.cosines, -pairs.cosines[allowed])
     return float(pairs.cosines[above - 1]) if above else math.nan
 
 
 def resampled_thresholds(pairs: Pairs, false_match_rate: float, seed: int) -> Values:
     """Returns thresholds of resamples of the images: an image drawn c times counts c times, its copies are no pair."""
     rows = np.cumsum(pairs.valid) - 1
-    some = min(len(pairs.cosines), 2 * borne(false_match_rate, len(pairs.cosines)) + 200)
-    found = [
+    top = min(len(pairs.cosines), 2 * allowed_pairs(false_match_rate, len(pairs.cosines)) + 200)
+    parts = [
         part
-        for drawn in weights(pairs.images, seed=seed, resamples=RESAMPLES)
-        for part in _of_resamples(pairs, false_match_rate, drawn.T.astype(np.float32), rows, some)
+        for counts in weights(pairs.images, seed=seed, resamples=RESAMPLES)
+        for part in _weighted_thresholds(pairs, false_match_rate, counts.T.astype(np.float32), rows, top)
     ]
-    return np.concatenate(found)
+    return np.concatenate(parts)
 
 
-def _of_resamples(
-    pairs: Pairs, false_match_rate: float, drawn: Cosines, rows: NDArray[np.intp], some: int
+def _weighted_thresholds(
+    pairs: Pairs, false_match_rate: float, counts: Cosines, rows: NDArray[np.intp], top: int
 ) -> list[Values]:
-    """Returns thresholds of resamples `[n, r]`, some at a time; doubles the number of pairs if `some` are too few."""
-    step, found = max(1, 2**22 // some), []
-    for start in range(0, drawn.shape[1], step):
-        part = drawn[:, start : start + step]
+    """Returns thresholds of resamples `[n, r]`, some at a time; starts with the `top` pairs, then doubles them."""
+    step, thresholds = max(1, 2**22 // top), list[Values]()
+    for start in range(0, counts.shape[1], step):
+        part = counts[:, start : start + step]
         total = part.sum(axis=0, dtype=np.float64)
-        may = false_match_rate * (total**2 - (part**2).sum(axis=0)) / 2 * (1 + 1e-12) + 1e-9
-        top = some
+        allowed = false_match_rate * (total**2 - (part**2).sum(axis=0)) / 2 * (1 + 1e-12) + 1e-9
+        count = top
         while True:
-            times = part[rows[pairs.first[:top]]] * part[rows[pairs.second[:top]]]
+            times = part[rows[pairs.first[:count]]] * part[rows[pairs.second[:count]]]
             reached = np.cumsum(times, axis=0, dtype=np.float64)
-            if top == len(pairs.cosines) or (reached[-1] > may).all():
+            if count == len(pairs.cosines) or (reached[-1] > allowed).all():
                 break
-            top = min(2 * top, len(pairs.cosines))
-        found.append(_least_allowed(pairs.cosines[:top], times, reached <= may))
-    return found
+            count = min(2 * count, len(pairs.cosines))
+        thresholds.append(_least_allowed(pairs.cosines[:count], times, reached <= allowed))
+    return thresholds
 
 
 def _least_allowed(cosines: Cosines, times: Cosines, allowed: NDArray[np.bool_]) -> Values:
@@ -149,14 +150,14 @@ def thresholds(pairs: Pairs, false_match_rates: Sequence[float], seed: int) -> p
     for false_match_rate in false_match_rates:
         low = high = math.nan
         if pairs.images >= LEAST_IMAGES:
-            drawn = resampled_thresholds(pairs, false_match_rate, seed)
-            ends = np.quantile(drawn, (tail, 1 - tail), method="nearest")
+            resampled = resampled_thresholds(pairs, false_match_rate, seed)
+            ends = np.quantile(resampled, (tail, 1 - tail), method="nearest")
             low, high = np.where(np.isfinite(ends), ends, np.nan).tolist()
         rows.append((false_match_rate, threshold(pairs, false_match_rate), low, high))
     return pl.DataFrame(rows, schema=THRESHOLDS, orient="row").fill_nan(None)
 
 
-def above(pairs: Pairs, least: float) -> tuple[Places, Places, Cosines]:
+def pairs_above(pairs: Pairs, threshold: float) -> tuple[Indices, Indices, Cosines]:
     """Returns the pairs whose cosine reaches a threshold, the most similar first; none if the threshold is NaN."""
-    count = 0 if math.isnan(least) else int(np.searchsorted(-pairs.cosines, -np.float32(least), side="right"))
+    count = 0 if math.isnan(threshold) else int(np.searchsorted(-pairs.cosines, -np.float32(threshold), side="right"))
     return pairs.first[:count], pairs.second[:count], pairs.cosines[:count]

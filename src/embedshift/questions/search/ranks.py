@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.machine import cores
-from embedshift.questions.search.prediction import KEPT, Search
+from embedshift.questions.search.prediction import KEPT, SearchRanks
 from embedshift.questions.search.vectors import Originals
 from embedshift.statistics.layout import Layout, blocks, layout
 from embedshift.statistics.retrieval import Positions, Ranked
@@ -34,117 +34,130 @@ RANKS_SCHEMA: dict[str, type[pl.DataType]] = {
 }
 NEIGHBOURS_SCHEMA: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}
 
-# Queries `[q, D]`, places of their own originals `[q]`, how many others → what was found.
-Look = Callable[[Floats, Positions, int], Ranked]
+# Queries `[q, D]`, positions of their own originals `[q]`, number of neighbours → ranks and neighbours.
+SearchFunction = Callable[[Floats, Positions, int], Ranked]
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResults:
     """The results of a study's search."""
 
     ranks: pl.DataFrame
     neighbours: pl.DataFrame
-    searches: dict[str, Search]
+    searches: dict[str, SearchRanks]
 
 
-def find(reader: Reader, among: Originals, queries: int | None, look: Look) -> Found:
-    """Searches for the originals of views."""
+def search_views(reader: Reader, originals: Originals, queries: int | None, function: SearchFunction) -> SearchResults:
     rows = reader.rows()
     order = layout(rows)
     count = order.images if queries is None else min(queries, order.images)
     part = rows.head(count * len(order.views)).select("view", "draw", "embedding")
     tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
-    kept: dict[str, list[Search]] = {name: [] for name in reader.augmentations}
+    kept: dict[str, list[SearchRanks]] = {name: [] for name in reader.augmentations}
     start = 0
-    # Threads beside each other, each with a product of its own: by a quarter faster than products that share the cores.
+    # One product a thread is faster by a quarter than products that share the cores.
     with ThreadPoolExecutor(_threads()) as pool, threadpool_limits(1):
         for block in blocks(part, len(order.views)):
             predicted = start < PREDICTED_FROM
             vectors = block["embedding"].to_numpy()
             vectors = vectors.reshape(-1, len(order.views), vectors.shape[-1])
-            places = np.arange(start, start + len(vectors))
-            one = functools.partial(_view, look, vectors, places, KEPT if predicted else NEIGHBOURS)
-            found = list(pool.map(one, range(len(order.views))))
-            tables.append(_rows(found, order, block["draw"][: len(order.views)].to_list(), among, start))
+            positions = np.arange(start, start + len(vectors))
+            search_view = functools.partial(
+                _search_view, function, vectors, positions, KEPT if predicted else NEIGHBOURS
+            )
+            results = list(pool.map(search_view, range(len(order.views))))
+            tables.append(_tables(results, order, block["draw"][: len(order.views)].to_list(), originals, start))
             for name in kept if predicted else ():
-                kept[name].append(_search([found[place] for place in order.positions(name)], len(among.gallery)))
+                kept[name].append(
+                    _combined_draws([results[view] for view in order.positions(name)], len(originals.gallery))
+                )
             start += len(vectors)
-    return Found(
-        ranks=pl.concat(each for each, _ in tables),
-        neighbours=pl.concat(each for _, each in tables),
-        searches={name: _joined(parts) for name, parts in kept.items()},
+    return SearchResults(
+        ranks=pl.concat(ranks for ranks, _ in tables),
+        neighbours=pl.concat(neighbours for _, neighbours in tables),
+        searches={name: _joined_blocks(parts) for name, parts in kept.items()},
     )
 
 
-def _search(draws: Sequence[Ranked], images: int) -> Search:
+def _combined_draws(draws: Sequence[Ranked], images: int) -> SearchRanks:
     """Combines the draws of one augmentation of some images."""
-    rank, own, others = (np.stack([getattr(each, name) for each in draws], 1) for name in ("rank", "cosine", "others"))
-    known = rank > 0
-    return Search(np.where(known, rank, np.nan), np.where(known, own, np.nan), np.nan_to_num(others, nan=-1.0), images)
+    rank, own_cosines, other_cosines = (
+        np.stack([getattr(draw, name) for draw in draws], 1) for name in ("rank", "cosine", "others")
+    )
+    has_direction = rank > 0
+    return SearchRanks(
+        np.where(has_direction, rank, np.nan),
+        np.where(has_direction, own_cosines, np.nan),
+        np.nan_to_num(other_cosines, nan=-1.0),
+        images,
+    )
 
 
-def _joined(parts: Sequence[Search]) -> Search:
-    rank, own, others = (np.concatenate([getattr(each, name) for each in parts]) for name in ("ranks", "own", "others"))
-    return Search(rank[:PREDICTED_FROM], own[:PREDICTED_FROM], others[:PREDICTED_FROM], parts[0].images)
+def _joined_blocks(parts: Sequence[SearchRanks]) -> SearchRanks:
+    names = "ranks", "own_cosines", "other_cosines"
+    rank, own_cosines, other_cosines = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+    return SearchRanks(
+        rank[:PREDICTED_FROM], own_cosines[:PREDICTED_FROM], other_cosines[:PREDICTED_FROM], parts[0].images
+    )
 
 
-def _view(look: Look, vectors: Floats, places: Positions, others: int, view: int) -> Ranked:
+def _search_view(function: SearchFunction, vectors: Floats, positions: Positions, count: int, view: int) -> Ranked:
     """Returns the results for one view of some images, `[b, V, D]`."""
-    return look(vectors[:, view], places, others)
+    return function(vectors[:, view], positions, count)
 
 
-def _rows(
-    found: Sequence[Ranked], order: Layout, draws: Sequence[int], among: Originals, start: int
+def _tables(
+    results: Sequence[Ranked], order: Layout, draws: Sequence[int], originals: Originals, start: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Returns the rows of both tables, image by image."""
-    images = len(found[0].rank)
-    ids = among.ids[start : start + images]
-    views = [place for place, name in enumerate(order.views) if name != ORIGINAL]
-    nearest = found[order.views.index(ORIGINAL)]
+    images = len(results[0].rank)
+    ids = originals.ids[start : start + images]
+    views = [view for view, name in enumerate(order.views) if name != ORIGINAL]
+    nearest = results[order.views.index(ORIGINAL)]
     columns = {
         "image_id": ids.gather(np.repeat(np.arange(images), len(views))),
-        "view": [order.views[place] for place in views] * images,
-        "draw": [draws[place] for place in views] * images,
-        "rank": _beside(found[place].rank for place in views),
-        "cosine": _beside(found[place].cosine for place in views),
-        "other": _names(among, _beside(_first(found[place].positions, -1) for place in views)),
-        "other_cosine": _beside(_first(found[place].others, np.nan) for place in views),
-        "knn_overlap": _beside(overlap(nearest.positions, found[place].positions) for place in views),
+        "view": [order.views[view] for view in views] * images,
+        "draw": [draws[view] for view in views] * images,
+        "rank": _interleaved(results[view].rank for view in views),
+        "cosine": _interleaved(results[view].cosine for view in views),
+        "other": _ids(originals, _interleaved(_first_column(results[view].positions, -1) for view in views)),
+        "other_cosine": _interleaved(_first_column(results[view].others, np.nan) for view in views),
+        "knn_overlap": _interleaved(overlap(nearest.positions, results[view].positions) for view in views),
     }
     ranks = pl.DataFrame(columns, schema_overrides=RANKS_SCHEMA).fill_nan(None)
     ranks = ranks.with_columns(pl.when(pl.col("rank") > 0).then("rank"))
     width = min(NEIGHBOURS, nearest.positions.shape[1])
-    beside = {
+    neighbour_columns = {
         "image_id": ids.gather(np.repeat(np.arange(images), width)),
-        "other": _names(among, nearest.positions[:, :width].ravel()),
+        "other": _ids(originals, nearest.positions[:, :width].ravel()),
         "cosine": nearest.others[:, :width].ravel(),
     }
-    neighbours = pl.DataFrame(beside, schema_overrides=NEIGHBOURS_SCHEMA).drop_nulls("other")
+    neighbours = pl.DataFrame(neighbour_columns, schema_overrides=NEIGHBOURS_SCHEMA).drop_nulls("other")
     return ranks.select(*RANKS_SCHEMA), neighbours
 
 
 def overlap(before: Positions, after: Positions) -> Values:
     """Returns the proportion of the ten nearest other images that stay among the ten nearest: `[q, T]` each → `[q]`."""
-    one, two = before[:, :NEIGHBOURS], after[:, :NEIGHBOURS]
-    there = (one >= 0).sum(axis=1)
-    both = ((one[:, :, None] == two[:, None, :]) & (one >= 0)[:, :, None]).any(axis=2).sum(axis=1)
-    known = (there > 0) & (two >= 0).any(axis=1) if two.shape[1] else np.zeros(len(one), bool)
-    return np.where(known, both / np.maximum(there, 1), np.nan)
+    old, new = before[:, :NEIGHBOURS], after[:, :NEIGHBOURS]
+    count = (old >= 0).sum(axis=1)
+    kept = ((old[:, :, None] == new[:, None, :]) & (old >= 0)[:, :, None]).any(axis=2).sum(axis=1)
+    is_defined = (count > 0) & (new >= 0).any(axis=1) if new.shape[1] else np.zeros(len(old), bool)
+    return np.where(is_defined, kept / np.maximum(count, 1), np.nan)
 
 
-def _beside(columns: Iterable[NDArray[Any]]) -> NDArray[Any]:
+def _interleaved(columns: Iterable[NDArray[Any]]) -> NDArray[Any]:
     """Interleaves one column per view into one column, image by image."""
     return np.stack(list(columns), axis=1).ravel()
 
 
-def _first(values: NDArray[Any], nothing: float) -> NDArray[Any]:
-    return values[:, 0] if values.shape[1] else np.full(len(values), nothing)
+def _first_column(values: NDArray[Any], default: float) -> NDArray[Any]:
+    return values[:, 0] if values.shape[1] else np.full(len(values), default)
 
 
-def _names(among: Originals, places: NDArray[Any]) -> pl.Series:
-    """Returns the names of places; null for -1."""
-    names = among.ids.gather(np.maximum(places, 0).astype(np.int64))
-    return pl.select(pl.when(pl.Series(places >= 0)).then(names)).to_series()
+def _ids(originals: Originals, positions: NDArray[Any]) -> pl.Series:
+    """Returns the ids of images by position; null for -1."""
+    ids = originals.ids.gather(np.maximum(positions, 0).astype(np.int64))
+    return pl.select(pl.when(pl.Series(positions >= 0)).then(ids)).to_series()
 
 
 def _threads() -> int:

@@ -14,10 +14,10 @@ def rank_fractions(ranks: pl.DataFrame) -> dict[str, Values]:
     last = [end for end in RANKS.values() if end is not None]
     parts = ranks.select("view", "rank").drop_nulls().partition_by("view", as_dict=True, maintain_order=True)
     bins = {view: np.searchsorted(last, part["rank"].to_numpy()) for (view,), part in parts.items()}
-    return {str(view): np.bincount(found, minlength=len(RANKS)) / len(found) for view, found in bins.items()}
+    return {str(view): np.bincount(indices, minlength=len(RANKS)) / len(indices) for view, indices in bins.items()}
 
 
-def instead(ranks: pl.DataFrame, count: int) -> list[dict[str, object]]:
+def search_mistakes(ranks: pl.DataFrame, count: int) -> list[dict[str, object]]:
     """Returns views of draw 0 for which another image came first, by margin, spread over augmentations."""
     missed = ranks.filter((pl.col("draw") == 0) & (pl.col("rank") > 1)).drop_nulls(["other", "other_cosine", "cosine"])
     margin = pl.col("other_cosine") - pl.col("cosine")

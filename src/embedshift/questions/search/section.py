@@ -6,9 +6,9 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.questions.search.answer import answer, found_first
+from embedshift.questions.search.answer import answer, recall_summary
 from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
-from embedshift.questions.search.returned import RANKS, instead, rank_fractions
+from embedshift.questions.search.returned import RANKS, rank_fractions, search_mistakes
 from embedshift.questions.search.thumbnails import Key, Thumbnails, thumbnails
 from embedshift.report.numbers import fixed, in_percent, shorten, with_interval
 from embedshift.report.section import PageInput, Part, Section
@@ -28,14 +28,14 @@ def section(page: PageInput) -> Section | None:
     table, ranks = page.data.table("search"), page.data.table("search_ranks")
     if table is None or ranks is None:
         return None
-    mistakes = instead(ranks.filter(pl.col("view").is_in(page.data.augmentations)), MISTAKES)
+    mistakes = search_mistakes(ranks.filter(pl.col("view").is_in(page.data.augmentations)), MISTAKES)
     pairs = page.data.table("duplicates")
     likely = [] if pairs is None else pairs.sort("cosine", descending=True, maintain_order=True).head(PAIRS).to_dicts()
-    shown = thumbnails(page.reader, keys_of(mistakes, likely))
+    shown = thumbnails(page.reader, image_keys(mistakes, likely))
     searched = ranks["image_id"].n_unique()
     measured = set(table.drop_nulls("value")["metric"])
     content = {
-        "found_first": found_first(page, table),
+        "recall_summary": recall_summary(page, table),
         "neighbour": nearest_neighbour(page),
         "images": page.data.images,
         "searched": searched,
@@ -43,7 +43,7 @@ def section(page: PageInput) -> Section | None:
         "one_level": ONE_LEVEL if page.data.shows_one_level else "",
         "columns": [TITLES.get(name, name) for name in COLUMNS if name in measured],
         "rows": [row for name in page.data.augmentations if (row := row_of(name, table, measured))],
-        "of_ranks": list(RANKS),
+        "rank_names": list(RANKS),
         "ranks": rank_rows(ranks, page.data.table("matches"), page.data.augmentations),
         "thresholds": threshold_rows(page.data.table("thresholds")),
         "figures": {name: page.figures.get(name) for name in ("recall", "gallery", "roc")},
@@ -72,12 +72,12 @@ def trivial(images: int) -> list[str]:
 
 def row_of(name: str, table: pl.DataFrame, measured: set[str]) -> Json | None:
     """Returns one augmentation's numbers as texts with intervals; None if it was not searched."""
-    found = {row["metric"]: row for row in table.filter(augmentation=name).iter_rows(named=True)}
-    if not found:
+    by_metric = {row["metric"]: row for row in table.filter(augmentation=name).iter_rows(named=True)}
+    if not by_metric:
         return None
     cells = []
     for metric in (metric for metric in COLUMNS if metric in measured):
-        row = found.get(metric, dict.fromkeys(("value", "ci_low", "ci_high")))
+        row = by_metric.get(metric, dict.fromkeys(("value", "ci_low", "ci_high")))
         ends = row["value"], row["ci_low"], row["ci_high"]
         cells.append(in_percent(*ends) if metric in RECALLS else with_interval(*ends))
     return {"augmentation": name, "cells": cells}
@@ -101,7 +101,6 @@ def rank_rows(ranks: pl.DataFrame, matches: pl.DataFrame | None, names: Sequence
 
 
 def threshold_rows(table: pl.DataFrame | None) -> list[Json]:
-    """Returns thresholds with their intervals as texts."""
     if table is None:
         return []
     rows = table.select("false_match_rate", "threshold", "ci_low", "ci_high").iter_rows()
@@ -109,21 +108,20 @@ def threshold_rows(table: pl.DataFrame | None) -> list[Json]:
 
 
 def rate_in_words(rate: float) -> str:
-    """Formats a false-match rate."""
-    of = 100
-    while round(rate * of) < 1 or abs(rate * of - round(rate * of)) > 1e-9:
-        of *= 10
-        if of > 10**9:
+    denominator = 100
+    while round(rate * denominator) < 1 or abs(rate * denominator - round(rate * denominator)) > 1e-9:
+        denominator *= 10
+        if denominator > 10**9:
             return f"{rate:g}"
-    return f"{round(rate * of):,} in {of:,}"
+    return f"{round(rate * denominator):,} in {denominator:,}"
 
 
-def keys_of(mistakes: Sequence[Json], pairs: Sequence[Json]) -> list[Key]:
+def image_keys(mistakes: Sequence[Json], pairs: Sequence[Json]) -> list[Key]:
     """Returns the images of the section, each as often as it occurs there."""
-    found: list[Key] = []
+    keys: list[Key] = []
     for row in mistakes:
-        found += [(row["image_id"], row["view"]), (row["image_id"], ORIGINAL), (row["other"], ORIGINAL)]
-    return found + [(row[end], ORIGINAL) for row in pairs for end in ("image_id", "other")]
+        keys += [(row["image_id"], row["view"]), (row["image_id"], ORIGINAL), (row["other"], ORIGINAL)]
+    return keys + [(row[end], ORIGINAL) for row in pairs for end in ("image_id", "other")]
 
 
 def pair(row: Mapping[str, str], shown: Thumbnails, naming: ImageNaming) -> Json:

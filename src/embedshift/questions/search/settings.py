@@ -21,22 +21,20 @@ VERSION = "1"
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a search."""
-
     queries: int | None = QUERIES
     false_match_rates: tuple[float, ...] = FALSE_MATCH_RATES
     gallery: str = ""
-    lost: bool = False
+    gallery_is_lost: bool = False
 
     @property
-    def of_search(self) -> dict[str, str]:
+    def for_ranks(self) -> dict[str, str]:
         """The settings of the tables of ranks."""
         return {"version": VERSION, "queries": str(self.queries or ALL), "gallery": self.gallery}
 
     @property
-    def of_thresholds(self) -> dict[str, str]:
+    def for_thresholds(self) -> dict[str, str]:
         """The settings of the tables that also depend on the false-match rates."""
-        return self.of_search | {"false_match_rate": ",".join(map(repr, self.false_match_rates))}
+        return self.for_ranks | {"false_match_rate": ",".join(map(repr, self.false_match_rates))}
 
 
 def settings(reader: Reader) -> Settings:
@@ -51,7 +49,7 @@ def settings(reader: Reader) -> Settings:
     if previous.get("queries") == str(queries or ALL) and all(labels == previous for labels in stored):
         return Settings(queries, rates, previous["gallery"])
     # The search is repeated, and its tables do not hold the path of the gallery.
-    return Settings(queries, rates, lost=any(labels.get("gallery") for labels in stored))
+    return Settings(queries, rates, gallery_is_lost=any(labels.get("gallery") for labels in stored))
 
 
 def _rates(reader: Reader, chosen: Sequence[float | str] | None) -> Sequence[float | str]:
@@ -83,11 +81,11 @@ def gallery_label(path: str) -> str:
     """Returns name and hash of a gallery; "" for none."""
     if not path:
         return ""
-    place = Path(path).expanduser()
-    if (place / "shards").is_dir():
-        return f"{place.resolve().name}|{Reader(place).measured_checksum()}"
+    file = Path(path).expanduser()
+    if (file / "shards").is_dir():
+        return f"{file.resolve().name}|{Reader(file).measured_checksum()}"
     try:
-        stat = os.stat(place)
+        stat = os.stat(file)
     except OSError as error:
         raise UsageError(f"`gallery`: {path}: {error.strerror}") from error
-    return f"{place.name}|{hashlib.sha256(f'{stat.st_size} {stat.st_mtime_ns}'.encode()).hexdigest()}"
+    return f"{file.name}|{hashlib.sha256(f'{stat.st_size} {stat.st_mtime_ns}'.encode()).hexdigest()}"

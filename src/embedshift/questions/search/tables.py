@@ -10,9 +10,9 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.search import Choices, matching, pairs, recall
-from embedshift.questions.search.approximate import searcher
+from embedshift.questions.search.approximate import search_function
 from embedshift.questions.search.prediction import gallery_sizes
-from embedshift.questions.search.ranks import Found, find
+from embedshift.questions.search.ranks import SearchResults, search_views
 from embedshift.questions.search.settings import QUERIES, settings
 from embedshift.questions.search.vectors import originals
 from embedshift.statistics.sample import IN_MEMORY
@@ -33,33 +33,35 @@ DUPLICATES: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.S
 
 
 @functools.lru_cache(maxsize=1)
-def found(reader: Reader) -> Found:
+def search_results(reader: Reader) -> SearchResults:
     """Returns the search, computed once for all tables that use it."""
-    made = settings(reader)
-    if made.lost:
+    chosen = settings(reader)
+    if chosen.gallery_is_lost:
         log.warning("the search is repeated without the previous gallery; to keep it, give it as `gallery`")
-    among, queries = originals(reader, str(reader.choice(Choices).gallery or "")), made.queries
-    views = min(queries or among.images, among.images) * (1 + len(reader.augmentations) * reader.info.draws)
-    return find(reader, among, queries, searcher(among.gallery, views=views))
+    vectors, queries = originals(reader, str(reader.choice(Choices).gallery or "")), chosen.queries
+    views = min(queries or vectors.images, vectors.images) * (1 + len(reader.augmentations) * reader.info.draws)
+    return search_views(reader, vectors, queries, search_function(vectors.gallery, views=views))
 
 
 def search(reader: Reader) -> pl.DataFrame:
     """Returns recall, mean reciprocal rank, overlap of neighbours and area under the curve, by augmentation."""
     parts = _need(reader, "search_ranks").partition_by("view", as_dict=True, maintain_order=True)
     by_ranks = recall.table(
-        {name: recall.of_view(parts[name,], seed=reader.info.seed) for name in reader.augmentations}
+        {name: recall.recall_metrics(parts[name,], seed=reader.info.seed) for name in reader.augmentations}
     )
     count = _compared(reader)
-    made = pl.concat([by_ranks, matching.auc(cosines(reader, count), different(reader, count))])
-    place = {name: place for place, name in enumerate(reader.augmentations)}
-    order = pl.col("augmentation").replace_strict(place, return_dtype=pl.Int64)
-    return made.sort(order, maintain_order=True)
+    rows = pl.concat([by_ranks, matching.auc(cosines(reader, count), original_pairs(reader, count))])
+    position = {name: index for index, name in enumerate(reader.augmentations)}
+    order = pl.col("augmentation").replace_strict(position, return_dtype=pl.Int64)
+    return rows.sort(order, maintain_order=True)
 
 
 def thresholds(reader: Reader) -> pl.DataFrame:
     """Returns the cosines above which two images count as the same: `false_match_rate, threshold, ci_low, ci_high`."""
     rates = settings(reader).false_match_rates
-    pairs_of_images = different(reader, PAIRED if min(rates) >= pairs.least_false_match_rate(PAIRED) else MOST_PAIRED)
+    pairs_of_images = original_pairs(
+        reader, PAIRED if min(rates) >= pairs.least_false_match_rate(PAIRED) else MOST_PAIRED
+    )
     if not reader.choice(Choices).false_match_rate:
         rates = tuple(rate for rate in rates if rate >= pairs.least_false_match_rate(pairs_of_images.images))
     return pairs.thresholds(pairs_of_images, rates, reader.info.seed)
@@ -73,37 +75,37 @@ def matches(reader: Reader) -> pl.DataFrame:
 def roc(reader: Reader) -> pl.DataFrame:
     """Returns the proportion of views that match, by false-match rate: `augmentation, false_match_rate, tpr`."""
     count = _compared(reader)
-    return matching.roc(cosines(reader, count), different(reader, count))
+    return matching.roc(cosines(reader, count), original_pairs(reader, count))
 
 
 def duplicates(reader: Reader) -> pl.DataFrame:
     """Returns pairs of different images whose cosine reaches the strictest threshold, the most similar first."""
-    known = _need(reader, "thresholds").sort("false_match_rate")["threshold"]
+    by_rate = _need(reader, "thresholds").sort("false_match_rate")["threshold"]
     neighbours = _need(reader, "search_neighbours")
-    if known.is_empty():
+    if by_rate.is_empty():
         return pl.DataFrame(schema=DUPLICATES)
-    pairs_of_images = different(reader, PAIRED)
-    strictest = known.drop_nulls().head(1).to_list()
-    least = strictest[0] if strictest else float(pairs_of_images.cosines[0])
+    pairs_of_images = original_pairs(reader, PAIRED)
+    strictest = by_rate.drop_nulls().head(1).to_list()
+    threshold = strictest[0] if strictest else float(pairs_of_images.cosines[0])
     ids = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").head(PAIRED).collect()["image_id"]
-    first, second, cosine = pairs.above(pairs_of_images, least)
+    first, second, cosine = pairs.pairs_above(pairs_of_images, threshold)
     exact = pl.DataFrame({"image_id": ids.gather(first), "other": ids.gather(second), "cosine": cosine.astype(float)})
     # The threshold is the cosine of a pair in float32.
-    near = neighbours.filter(pl.col("cosine") >= least - NEAR, ~pl.col("other").str.starts_with(GALLERY))
+    near = neighbours.filter(pl.col("cosine") >= threshold - NEAR, ~pl.col("other").str.starts_with(GALLERY))
     both = pl.concat([exact, near.select(*DUPLICATES)], how="vertical_relaxed")
     # The image whose name comes first is named first: a pair may be found from both sides.
-    one, other = pl.min_horizontal("image_id", "other"), pl.max_horizontal("image_id", "other")
-    once = both.select(one.alias("image_id"), other.alias("other"), "cosine").unique(
+    earlier, later = pl.min_horizontal("image_id", "other"), pl.max_horizontal("image_id", "other")
+    unique = both.select(earlier.alias("image_id"), later.alias("other"), "cosine").unique(
         ["image_id", "other"], keep="first", maintain_order=True
     )
-    return once.sort("cosine", descending=True, maintain_order=True).head(LISTED)
+    return unique.sort("cosine", descending=True, maintain_order=True).head(LISTED)
 
 
 @functools.lru_cache(maxsize=1)
-def different(reader: Reader, count: int) -> pairs.Pairs:
+def original_pairs(reader: Reader, count: int) -> pairs.Pairs:
     """Returns all pairs of the first originals."""
     rows = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(count)
-    return pairs.pairs_of(rows.collect()["embedding"].to_numpy())
+    return pairs.all_pairs(rows.collect()["embedding"].to_numpy())
 
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
@@ -124,20 +126,20 @@ def _need(reader: Reader, name: str) -> pl.DataFrame:
     return table
 
 
-def _of_search(reader: Reader) -> dict[str, str]:
-    return settings(reader).of_search
+def _rank_settings(reader: Reader) -> dict[str, str]:
+    return settings(reader).for_ranks
 
 
-def _of_thresholds(reader: Reader) -> dict[str, str]:
-    return settings(reader).of_thresholds
+def _threshold_settings(reader: Reader) -> dict[str, str]:
+    return settings(reader).for_thresholds
 
 
 def _table(
     name: str,
     make: Callable[[Reader], pl.DataFrame],
     *reads: str,
-    settings: Callable[[Reader], Mapping[str, str]] = _of_search,
-    **more: Any,
+    settings: Callable[[Reader], Mapping[str, str]] = _rank_settings,
+    **options: Any,
 ) -> Table[Reader]:
     return Table(
         name,
@@ -147,7 +149,7 @@ def _table(
         requires=REQUIRES,
         settings=settings,
         doc=DOCS[name],
-        **more,
+        **options,
     )
 
 
@@ -172,12 +174,12 @@ DOCS = {
 
 
 TABLES = (
-    _table("search_ranks", lambda reader: found(reader).ranks, per_image=True, names=NAMES),
-    _table("search_neighbours", lambda reader: found(reader).neighbours, per_image=True, names=NAMES),
-    _table("gallery_sizes", lambda reader: gallery_sizes(found(reader).searches)),
+    _table("search_ranks", lambda reader: search_results(reader).ranks, per_image=True, names=NAMES),
+    _table("search_neighbours", lambda reader: search_results(reader).neighbours, per_image=True, names=NAMES),
+    _table("gallery_sizes", lambda reader: gallery_sizes(search_results(reader).searches)),
     _table("search", search, "search_ranks", rules=RULES),
-    _table("thresholds", thresholds, "search_ranks", settings=_of_thresholds),
-    _table("matches", matches, "search_ranks", "thresholds", settings=_of_thresholds),
+    _table("thresholds", thresholds, "search_ranks", settings=_threshold_settings),
+    _table("matches", matches, "search_ranks", "thresholds", settings=_threshold_settings),
     _table("roc", roc, "search_ranks"),
-    _table("duplicates", duplicates, "search_neighbours", "thresholds", settings=_of_thresholds, names=NAMES),
+    _table("duplicates", duplicates, "search_neighbours", "thresholds", settings=_threshold_settings, names=NAMES),
 )

@@ -36,20 +36,20 @@ def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> Thu
     for image_id, view in keys:
         if (image_id, view) not in missing:
             wanted.setdefault(image_id, set()).add(view)
-    found: dict[Key, Pixels] = {}
+    drawn: dict[Key, Pixels] = {}
     for image_id, image in iter_redrawn(reader, list(wanted), wanted) if wanted else ():
         for view in sorted(wanted[image_id]):
             if not isinstance(image, str) and view in image.views:
-                found[image_id, view] = shrink(image.views[view], STEPS[0][0])
+                drawn[image_id, view] = shrink(image.views[view], STEPS[0][0])
             else:
-                missing[image_id, view] = image if isinstance(image, str) else _why(image, view)
+                missing[image_id, view] = image if isinstance(image, str) else _reason(image, view)
     for side, quality in STEPS:
-        addresses = {key: address(webp(shrink(image, side), quality), "image/webp") for key, image in found.items()}
+        addresses = {key: address(webp(shrink(image, side), quality), "image/webp") for key, image in drawn.items()}
         if sum(len(addresses[key]) for key in keys if key in addresses) <= budget:
             break
     return Thumbnails(addresses, missing)
 
 
-def _why(image: RedrawnImage, view: str) -> str:
-    own = "a user function, which a report cannot call again"
-    return image.missing.get(view, own if view != ORIGINAL else "its file cannot be read")
+def _reason(image: RedrawnImage, view: str) -> str:
+    user_function = "a user function, which a report cannot call again"
+    return image.missing.get(view, user_function if view != ORIGINAL else "its file cannot be read")

@@ -7,8 +7,6 @@ from embedshift.registry import QUESTIONS, Question, setting
 
 @dataclass(frozen=True)
 class Switches:
-    """The question's settings for a run."""
-
     text: bool = setting(False, "Compare images with captions, and shifts with phrases for the augmentations.")
     labels: str | tuple[str, ...] | None = setting(
         None, "File of class names, one per line, for zero-shot classification."

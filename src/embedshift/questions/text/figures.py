@@ -55,21 +55,23 @@ def words(data: FigureInput, title: str) -> Figure:
     table = data.table("words")
     if table is None:
         raise UsageError("the study has no words; run it with `text`")
-    names, named, values = matrix(table)
-    inches = column_width(len(named))
+    names, phrase_names, values = matrix(table)
+    inches = column_width(len(phrase_names))
     note = "0 = unrelated to the phrase; a phrase has the name of its augmentation; frame: the own phrase"
-    height = max(0.3 * len(names), 1.0) + column_names(named, inches)[2] + 1.1
+    height = max(0.3 * len(names), 1.0) + column_names(phrase_names, inches)[2] + 1.1
     figure = new_figure(
-        data.caption("mean cosine between shift and phrase", note), inches * len(named) + 3.2, height, title
+        data.caption("mean cosine between shift and phrase", note), inches * len(phrase_names) + 3.2, height, title
     )
     axes = figure.subplots()
-    far = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
-    scale = {"cmap": DIVERGING, "vmin": -far, "vmax": far}
-    shown = np.round(values, 3 if len(named) <= 12 else 2) + 0.0  # no minus in front of a zero
-    mesh = cells(axes, shown, [human(name) for name in names], named, inches, **annotation(len(named)), **scale)
-    for column, name in enumerate(named):
-        place = (column, names.index(name))
-        axes.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=INK, linewidth=2, zorder=3, clip_on=False))
+    limit = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+    scale = {"cmap": DIVERGING, "vmin": -limit, "vmax": limit}
+    shown = np.round(values, 3 if len(phrase_names) <= 12 else 2) + 0.0  # no minus in front of a zero
+    mesh = cells(
+        axes, shown, [human(name) for name in names], phrase_names, inches, **annotation(len(phrase_names)), **scale
+    )
+    for column, name in enumerate(phrase_names):
+        corner = (column, names.index(name))
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=2, zorder=3, clip_on=False))
     axes.set_ylabel("shift under")
     axes.set_xlabel("phrase for")
     colour_bar(figure, mesh, axes, "mean cosine")

@@ -91,10 +91,10 @@ def zero_shot_flip(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> 
         >>> zero_shot_flip([1.0, 0.2], [[2.0, 1.9], [0.1, 3.0]], [[1.0, 0.0], [0.0, 1.0]]).tolist()
         [0.0, 1.0]
     """
-    before, after = (cosine(np.asarray(e)[..., None, :], classes) for e in (original, view))
+    before, after = (cosine(np.asarray(embeddings)[..., None, :], classes) for embeddings in (original, view))
     flipped = np.argmax(before, axis=-1) != np.argmax(after, axis=-1)
-    known = ~(np.isnan(before).any(axis=-1) | np.isnan(after).any(axis=-1))
-    return np.asarray(np.where(known, flipped, np.nan))
+    is_defined = ~(np.isnan(before).any(axis=-1) | np.isnan(after).any(axis=-1))
+    return np.asarray(np.where(is_defined, flipped, np.nan))
 
 
 @metric(
@@ -134,25 +134,25 @@ def zero_shot_margin_shift(original: ArrayLike, view: ArrayLike, classes: ArrayL
 
 def zero_shot_margin(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> Values:
     """Returns the lead of the original's class over the next class, in the cosines of a view."""
-    before, after = (cosine(np.asarray(each)[..., None, :], classes) for each in (original, view))
+    before, after = (cosine(np.asarray(embeddings)[..., None, :], classes) for embeddings in (original, view))
     before, after = np.broadcast_arrays(before, after)
-    own = np.argmax(before, axis=-1)[..., None]
+    original_class = np.argmax(before, axis=-1)[..., None]
     others = after.copy()
-    np.put_along_axis(others, own, -np.inf, axis=-1)
-    margin = np.take_along_axis(after, own, axis=-1)[..., 0] - others.max(axis=-1)
+    np.put_along_axis(others, original_class, -np.inf, axis=-1)
+    margin = np.take_along_axis(after, original_class, axis=-1)[..., 0] - others.max(axis=-1)
     return np.asarray(np.where(np.isnan(before).any(axis=-1), np.nan, margin))
 
 
 def word_cosines(original: ArrayLike, view: ArrayLike, directions: ArrayLike) -> Values:
     """Returns the cosine between a shift and the direction of each word: whether the shift points to the word."""
     shift = direction(view, original)
-    still = np.linalg.norm(shift, axis=-1, keepdims=True) <= UNMOVED
-    return np.asarray(cosine(np.where(still, 0.0, shift)[..., None, :], directions))
+    is_unmoved = np.linalg.norm(shift, axis=-1, keepdims=True) <= UNMOVED
+    return np.asarray(cosine(np.where(is_unmoved, 0.0, shift)[..., None, :], directions))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextVectors:
-    """What the text tower gives."""
+    """Vectors of texts by the text tower: `classes` `[C, D]`, `directions` `[W, D]`, and captions by image."""
 
     tower: str = ""
     dim: int = 0
@@ -164,27 +164,26 @@ class TextVectors:
 class MEASURE(Measure):
     """Texts, and their relation to the views; the observer, which has a text tower, adds their vectors."""
 
-    def __init__(self, asked: StudySwitches) -> None:
-        super().__init__(asked)
+    def __init__(self, study: StudySwitches) -> None:
+        super().__init__(study)
         # Listing metrics must not import this.
         from embedshift.questions.text.texts import gather
 
-        self.texts = gather(asked.config.of(Switches), asked.suite.names, asked.samples)
+        self.texts = gather(study.config.of(Switches), study.suite.names, study.samples)
         self.metrics = self.texts.metrics
         # A search needs the vectors of captions and of all views.
-        self.keeps_captions = bool(self.texts.captions) and asked.config.store == "all"
+        self.keeps_captions = bool(self.texts.captions) and study.config.store == "all"
         self.vectors = TextVectors()
 
     def with_vectors(self, vectors: TextVectors) -> "MEASURE":
-        """Returns the measure with the vectors of its texts."""
         measure = copy.copy(self)
         measure.vectors = vectors
         return measure
 
     def identity(self) -> Json:
         """Returns the texts, the identity of the text tower, and whether rows hold the captions' vectors."""
-        kept = {"caption_vectors": True} if self.keeps_captions else {}
-        return self.texts.describe() | kept | {"tower": self.vectors.tower}
+        vectors = {"caption_vectors": True} if self.keeps_captions else {}
+        return self.texts.describe() | vectors | {"tower": self.vectors.tower}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         """Returns the columns: a cosine with every word's direction; for the original its margin and caption vector."""
@@ -199,7 +198,7 @@ class MEASURE(Measure):
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
         """Returns numbers of the views: `[A * draws]` each, `word_cosines` `[A * draws, W]`; and of the original."""
-        values = self._of_metrics(output, image.sample)
+        values = self._metric_values(output, image.sample)
         caption = self.vectors.captions.get(image.sample.image_id)
         if caption is not None and self.keeps_captions:
             values["caption_vector"] = caption
@@ -214,9 +213,9 @@ class MEASURE(Measure):
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
         """Compares the second image with the caption and the class of the first."""
-        return {name: float(values[0]) for name, values in self._of_metrics(output, samples[0]).items()}
+        return {name: float(values[0]) for name, values in self._metric_values(output, samples[0]).items()}
 
-    def _of_metrics(self, output: "EncoderOutput", sample: "ImageRef") -> dict[str, Values]:
+    def _metric_values(self, output: "EncoderOutput", sample: "ImageRef") -> dict[str, Values]:
         """Compares the first embedding with the others, by the caption of one image and by the classes."""
         original, views = output.embedding[:1], output.embedding[1:]
         values: dict[str, Values] = {}

@@ -28,7 +28,6 @@ class OBSERVER(Observer):
         self.read: Any = tower.encode_text if isinstance(tower, ReadsText) else tower
 
     def prepare(self, measure: MEASURE) -> MEASURE:
-        """Adds the vectors of class names and words."""
         texts = measure.texts
         classes = directions = None
         phrases = [phrase for name, phrase in texts.words.items() if name != ORIGINAL]
@@ -43,7 +42,6 @@ class OBSERVER(Observer):
         return measure.with_vectors(TextVectors(tower=tower, dim=dim, classes=classes, directions=directions))
 
     def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
-        """Adds the vectors of the captions of one shard's images."""
         captioned = [sample for sample in samples if has_caption(sample)] if measure.texts.captions else []
         if not captioned:
             return measure

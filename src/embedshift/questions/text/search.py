@@ -25,50 +25,51 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def caption_ranks(captions: ArrayLike, places: ArrayLike, own: ArrayLike, gallery: Iterable[Floats]) -> Values:
+def caption_ranks(captions: ArrayLike, positions: ArrayLike, cosines: ArrayLike, gallery: Iterable[Floats]) -> Values:
     """Returns the rank of each caption's own image in V galleries: 1 + other images with a cosine as high or higher."""
-    texts, right, known = np.nan_to_num(unit(captions)), np.asarray(places), np.asarray(own, np.float64)
-    limits, closer, start = np.nan_to_num(known), np.zeros(known.shape), 0
+    texts, image_positions = np.nan_to_num(unit(captions)), np.asarray(positions)
+    own_cosines = np.asarray(cosines, np.float64)
+    limits, closer, start = np.nan_to_num(own_cosines), np.zeros(own_cosines.shape), 0
     for block in gallery:
-        for view in range(known.shape[1]):
-            closer[:, view] += count_closer(texts, limits[:, view], Gallery.of(block[:, view]), right - start)
+        for view in range(own_cosines.shape[1]):
+            closer[:, view] += count_closer(texts, limits[:, view], Gallery.of(block[:, view]), image_positions - start)
         start += len(block)
-    return np.where(np.isnan(known), np.nan, 1.0 + closer)
+    return np.where(np.isnan(own_cosines), np.nan, 1.0 + closer)
 
 
 def text_search(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns how well captions find their own images, among the originals and among each augmentation's views."""
     order = layout(rows)
-    found = _queries(rows, order)
-    if not found:
+    queries = _queries(rows, order)
+    if not queries:
         return pl.DataFrame(schema=SCHEMA)
-    texts, places, own = (np.concatenate(each) for each in zip(*found, strict=True))
-    ranks = caption_ranks(texts, places, own, _views(rows, order))
-    kept = [k for k in RECALLS if k < order.images]
-    metrics = [*(f"recall@{k}" for k in kept), MRR]
+    texts, positions, cosines = (np.concatenate(parts) for parts in zip(*queries, strict=True))
+    ranks = caption_ranks(texts, positions, cosines, _views(rows, order))
+    ks = [k for k in RECALLS if k < order.images]
+    metrics = [*(f"recall@{k}" for k in ks), MRR]
     views = np.array([order.positions(name) for name in augmentations]).T  # [draws, A]
-    numbers = _numbers(_scores(ranks[:, :1, None], kept), _scores(ranks[:, views], kept), seed=seed)
+    numbers = _numbers(_scores(ranks[:, :1, None], ks), _scores(ranks[:, views], ks), seed=seed)
     keys = [(name, metric) for name in augmentations for metric in metrics]
-    made = [(*key, *row) for key, row in zip(keys, zip(*numbers, strict=True), strict=True)]
-    return pl.DataFrame(made, schema=SCHEMA, orient="row", strict=False).fill_nan(None)
+    table_rows = [(*key, *row) for key, row in zip(keys, zip(*numbers, strict=True), strict=True)]
+    return pl.DataFrame(table_rows, schema=SCHEMA, orient="row", strict=False).fill_nan(None)
 
 
 def _queries(rows: pl.LazyFrame, order: Layout) -> list[tuple[Values, NDArray[np.intp], Values]]:
-    """Yields, some at a time, vectors of captions, places of their images, and cosines with their views `[q, V]`."""
-    found: list[tuple[Values, NDArray[np.intp], Values]] = []
+    """Returns, by block, vectors of captions, positions of their images, and cosines with their views `[q, V]`."""
+    queries: list[tuple[Values, NDArray[np.intp], Values]] = []
     count = start = 0
     if not order.images:
-        return found
+        return queries
     for block in blocks(rows.select("caption_vector", "embedding"), len(order.views)):
         captions = block["caption_vector"].gather_every(len(order.views))
-        here = np.flatnonzero(captions.is_not_null().to_numpy())[: QUERIES - count]
-        if len(here):
-            texts = captions.gather(here).explode().to_numpy().astype(np.float64).reshape(len(here), -1)
-            found.append((texts, start + here, cosine(texts[:, None], _embeddings(block, order)[here])))
-        count, start = count + len(here), start + len(captions)
+        captioned = np.flatnonzero(captions.is_not_null().to_numpy())[: QUERIES - count]
+        if len(captioned):
+            texts = captions.gather(captioned).explode().to_numpy().astype(np.float64).reshape(len(captioned), -1)
+            queries.append((texts, start + captioned, cosine(texts[:, None], _embeddings(block, order)[captioned])))
+        count, start = count + len(captioned), start + len(captions)
         if count == QUERIES:
             break
-    return found
+    return queries
 
 
 def _views(rows: pl.LazyFrame, order: Layout) -> Iterator[Floats]:
@@ -83,8 +84,8 @@ def _embeddings(block: pl.DataFrame, order: Layout) -> Floats:
 
 def _scores(ranks: Values, recalls: Sequence[int]) -> Values:
     """Converts ranks to scores of every metric: `[...]` → `[..., M]`, in [0, 1]."""
-    found = [np.where(np.isnan(ranks), np.nan, ranks <= k) for k in recalls]
-    return np.stack([*found, 1 / ranks], axis=-1)
+    recalled = [np.where(np.isnan(ranks), np.nan, ranks <= k) for k in recalls]
+    return np.stack([*recalled, 1 / ranks], axis=-1)
 
 
 def _numbers(before: Values, after: Values, *, seed: int) -> list[Values]:
@@ -95,9 +96,13 @@ def _numbers(before: Values, after: Values, *, seed: int) -> list[Values]:
     paired = np.where(both.any(axis=1), before[:, 0], np.nan).reshape(count, -1)
     sample, is_fraction = gather([(sums, counts)]), np.tile(np.arange(metrics) < metrics - 1, augmentations)
     with np.errstate(invalid="ignore"):
-        own = sums / counts
+        means = sums / counts
     columns = [sample.counts]
-    for part, values in ((estimates_from_values(paired), paired), (sample, own)):
+    for part, values in ((estimates_from_values(paired), paired), (sample, means)):
         ends = zip(proportion_interval(part), bounded_interval(values, 0.0, 1.0, seed=seed), strict=True)
         columns += [part.mean, *(np.where(is_fraction, fraction, mean) for fraction, mean in ends)]
-    return [*columns, estimates_from_values(own - paired).mean, *bounded_interval(own - paired, -1.0, 1.0, seed=seed)]
+    return [
+        *columns,
+        estimates_from_values(means - paired).mean,
+        *bounded_interval(means - paired, -1.0, 1.0, seed=seed),
+    ]

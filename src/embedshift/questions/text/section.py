@@ -16,22 +16,21 @@ CHANCE = 0.05
 
 
 def section(page: PageInput) -> Section:
-    """Returns the section."""
     figures = {"figure": page.figures.get("text"), "words_figure": page.figures.get("words")}
-    content = against(page.reader.identity_of("text"), page.data.table("word_test")) | figures
-    content["search"] = searched(page.data.table("text_search"), page.info.counts.measured)
-    content["classes"] = classified(page.data.table("zero_shot"))
+    content = comparison(page.reader.identity_of("text"), page.data.table("word_test")) | figures
+    content["search"] = search_content(page.data.table("text_search"), page.info.counts.measured)
+    content["classes"] = class_rows(page.data.table("zero_shot"))
     return Section("text", "Images and text", {"text": content})
 
 
-def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
+def comparison(identity: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
     """Returns what the section shows beside its figures."""
-    phrases = asked.get("words", {})
+    phrases = identity.get("words", {})
     rows = [] if test is None else test.filter(pl.col("rank").is_not_null()).to_dicts()
     return {
-        "captions": asked.get("captions", {}).get("count", 0),
-        "labels": asked.get("labels", {}).get("count", 0),
-        "templates": asked.get("templates", []),
+        "captions": identity.get("captions", {}).get("count", 0),
+        "labels": identity.get("labels", {}).get("count", 0),
+        "templates": identity.get("templates", []),
         "original": phrases.get(ORIGINAL, ""),
         "rows": [
             {
@@ -40,7 +39,7 @@ def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
                 "own": fixed(row["own"], 3),
                 "others": fixed(row["others"], 3),
                 "rank": f"{row['rank']} of {len(rows)}",
-                "points": pointing(row),
+                "points": verdict(row),
             }
             for row in rows
         ],
@@ -48,30 +47,30 @@ def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
     }
 
 
-def points(row: Mapping[str, Any]) -> bool:
+def points_to_own_phrase(row: Mapping[str, Any]) -> bool:
     """Returns whether an augmentation points to its own word: the nearest, with cosine and lead significant above 0."""
     return bool(row["rank"] == 1 and (row["own_low"] or 0) > 0 and row["significant"] and row["difference"] > 0)
 
 
-def pointing(row: Mapping[str, Any]) -> str:
-    """Formats the same as text; a dash without intervals."""
+def verdict(row: Mapping[str, Any]) -> str:
+    """Formats whether an augmentation points to its own word; a dash without intervals."""
     if row["own_low"] is None:
         return MISSING
-    if points(row):
+    if points_to_own_phrase(row):
         return "yes"
     return "no" if row["own_high"] < 0 or (row["high"] or 0) < 0 else "not significant"
 
 
 def overall(test: pl.DataFrame) -> Json | None:
     """Returns the numbers of the test over all phrases, as texts; None if there was none."""
-    of_all = test.filter(pl.col("augmentation") == ALL, pl.col("p_value").is_not_null()).to_dicts()
-    if not of_all:
+    overall_rows = test.filter(pl.col("augmentation") == ALL, pl.col("p_value").is_not_null()).to_dicts()
+    if not overall_rows:
         return None
-    row, single = of_all[0], test.filter(pl.col("rank").is_not_null()).to_dicts()
+    row, single = overall_rows[0], test.filter(pl.col("rank").is_not_null()).to_dicts()
     low, high = row["own_low"], row["own_high"]
     has_interval = low is not None and high is not None
     places = interval_decimals(low, high, 3) if has_interval else 3
-    pointing = sum(map(points, single))
+    pointing = sum(map(points_to_own_phrase, single))
     return {
         "own": fixed(row["own"], places),
         "others": fixed(row["others"], places),
@@ -89,7 +88,7 @@ def overall(test: pl.DataFrame) -> Json | None:
     }
 
 
-def searched(table: pl.DataFrame | None, images: int) -> Json | None:
+def search_content(table: pl.DataFrame | None, images: int) -> Json | None:
     """Returns the search by captions for the section; None without stored vectors of captions."""
     if table is None or table.is_empty():
         return None
@@ -101,7 +100,7 @@ def searched(table: pl.DataFrame | None, images: int) -> Json | None:
             {"augmentation": name, "cells": [*_cells(by_metric.get((name, "recall@1"))), *_cells(by_metric[name, MRR])]}
             for name in names
         ],
-        "least": None if first.is_empty() else _least(first.sort("value", maintain_order=True).row(0, named=True)),
+        "least": None if first.is_empty() else _lowest(first.sort("value", maintain_order=True).row(0, named=True)),
         "falling": first.filter(pl.col("high") < 0).height,
         "measured": first.height,
         "images": images,
@@ -112,21 +111,20 @@ def searched(table: pl.DataFrame | None, images: int) -> Json | None:
 def _cells(row: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Returns before, after and difference, each with its interval."""
     columns = (("before", "before_low", "before_high"), ("value", "ci_low", "ci_high"), ("difference", "low", "high"))
-    return [(MISSING, MISSING) if row is None else with_interval(*(row[name] for name in each)) for each in columns]
+    return [(MISSING, MISSING) if row is None else with_interval(*(row[name] for name in names)) for names in columns]
 
 
-def _least(row: Mapping[str, Any]) -> Json:
+def _lowest(row: Mapping[str, Any]) -> Json:
     """Returns an augmentation with its recall before and after, each with the ends of its interval, in percent."""
     ends = {"before": ("before_low", "before_high"), "value": ("ci_low", "ci_high")}
     before, after = (
-        (percent(row[name]), "" if row["ci_low"] is None else percent(*(row[end] for end in both)))
-        for name, both in ends.items()
+        (percent(row[name]), "" if row["ci_low"] is None else percent(*(row[end] for end in interval)))
+        for name, interval in ends.items()
     )
     return {"augmentation": row["augmentation"], "before": before, "after": after}
 
 
-def classified(table: pl.DataFrame | None) -> list[Json]:
-    """Returns the zero-shot classes for the section."""
+def class_rows(table: pl.DataFrame | None) -> list[Json]:
     return [
         {
             "augmentation": row["augmentation"],

@@ -37,7 +37,7 @@ TEST_SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def words(rows: Rows, augmentations: Sequence[str], named: Sequence[str], *, seed: int) -> pl.DataFrame:
+def words(rows: Rows, augmentations: Sequence[str], phrase_names: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns the mean cosine between the shift of every augmentation and the direction of every word."""
     study = grouped(rows)
     if not study.items:
@@ -45,7 +45,7 @@ def words(rows: Rows, augmentations: Sequence[str], named: Sequence[str], *, see
     read = functools.partial(list_parts, order=study.order, augmentations=augmentations, names=["word_cosines"])
     sample = groups.gather(study, read, together=False)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
-    pairs = [(augmentation, word) for augmentation in augmentations for word in named]
+    pairs = [(augmentation, word) for augmentation in augmentations for word in phrase_names]
     return pl.DataFrame(
         {
             "augmentation": [pair[0] for pair in pairs],
@@ -61,30 +61,30 @@ def words(rows: Rows, augmentations: Sequence[str], named: Sequence[str], *, see
 
 def matrix(table: pl.DataFrame, column: str = "mean") -> tuple[list[str], list[str], Values]:
     """A column of `words` as a matrix: names of augmentations, names of words, float64 `[A, W]`, NaN for null."""
-    names, named = (table[name].unique(maintain_order=True).to_list() for name in ("augmentation", "word"))
+    names, phrase_names = (table[name].unique(maintain_order=True).to_list() for name in ("augmentation", "word"))
     values = table[column].fill_null(np.nan).to_numpy().astype(np.float64)
-    return names, named, values.reshape(len(names), len(named))
+    return names, phrase_names, values.reshape(len(names), len(phrase_names))
 
 
 def tested(table: pl.DataFrame) -> tuple[list[str], Values]:
     """Returns the K augmentations that have a word and moved, and their part of `words`, `[K, K]`."""
-    names, named, values = matrix(table)
-    kept = [name for name in names if name in named and not np.isnan(values[names.index(name)]).any()]
-    return kept, values[np.ix_([names.index(name) for name in kept], [named.index(name) for name in kept])]
+    names, phrase_names, values = matrix(table)
+    kept = [name for name in names if name in phrase_names and not np.isnan(values[names.index(name)]).any()]
+    return kept, values[np.ix_([names.index(name) for name in kept], [phrase_names.index(name) for name in kept])]
 
 
 def own_and_leads(
-    rows: pl.LazyFrame, augmentations: Sequence[str], named: Sequence[str], kept: Sequence[str]
+    rows: pl.LazyFrame, augmentations: Sequence[str], phrase_names: Sequence[str], kept: Sequence[str]
 ) -> Estimates | None:
     """For every image, for K augmentations, the cosine with the own word, then its lead over the others' mean."""
     if len(kept) < 2:
         return None
-    place, word = ([names.index(name) for name in kept] for names in (augmentations, named))
+    augmentation, phrase = ([names.index(name) for name in kept] for names in (augmentations, phrase_names))
     # The lead of each augmentation's own word over the mean of the others.
     lead = (len(kept) * np.eye(len(kept)) - 1) / (len(kept) - 1)
 
     def square(cells: Values) -> Values:
-        return cells.reshape(-1, len(augmentations), len(named))[:, place][:, :, word]
+        return cells.reshape(-1, len(augmentations), len(phrase_names))[:, augmentation][:, :, phrase]
 
     def parts() -> Iterator[tuple[Values, Values]]:
         for sums, counts in list_parts(rows, layout(rows), augmentations, ["word_cosines"]):
@@ -98,34 +98,36 @@ def own_and_leads(
 def word_test(table: pl.DataFrame, sample: Estimates | None, *, seed: int) -> pl.DataFrame:
     """Tests whether shifts point to their own words rather than to those of the others."""
     kept, square = tested(table)
-    made: list[dict[str, object]] = []
-    for place, name in enumerate(kept):
-        row, own = square[place], float(square[place, place])
-        others = float(np.delete(row, place).mean()) if len(row) > 1 else None
-        made.append({"augmentation": name, "rank": 1 + int((row > own).sum()), "own": own, "others": others})
+    rows: list[dict[str, object]] = []
+    for index, name in enumerate(kept):
+        row, own = square[index], float(square[index, index])
+        others = float(np.delete(row, index).mean()) if len(row) > 1 else None
+        rows.append({"augmentation": name, "rank": 1 + int((row > own).sum()), "own": own, "others": others})
     if len(kept) > 1:
-        made.append({"augmentation": ALL, **_permuted(square, seed)})
+        rows.append({"augmentation": ALL, **_permuted(square, seed)})
     if sample is not None:
-        _add_intervals(made, sample, seed)
-    found = pl.DataFrame(made, schema=TEST_SCHEMA).with_columns(difference=pl.col("own") - pl.col("others"))
-    return found.fill_nan(None)
+        _add_intervals(rows, sample, seed)
+    difference = pl.col("own") - pl.col("others")
+    return pl.DataFrame(rows, schema=TEST_SCHEMA).with_columns(difference=difference).fill_nan(None)
 
 
-def _add_intervals(made: list[dict[str, object]], sample: Estimates, seed: int) -> None:
+def _add_intervals(rows: list[dict[str, object]], sample: Estimates, seed: int) -> None:
     """Adds the intervals of each augmentation's own cosine and lead, and of the mean own cosine in the last row."""
-    count = len(made) - 1
+    count = len(rows) - 1
     cosines, leads = sample.columns(range(count)), sample.columns(range(count, 2 * count))
     mean = cosines.combine(np.full((count, 1), 1 / count))
-    lows, highs = (np.append(*ends) for ends in zip(_of_cosines(cosines, seed), _of_cosines(mean, seed), strict=True))
-    images, together = np.append(cosines.having, mean.having), simultaneous_intervals(leads, seed=seed)
-    for place, row in enumerate(made):
-        row |= {"n": int(images[place]), "own_low": lows[place], "own_high": highs[place]}
-        if place < count:
-            ends = {"low": together.low[place], "high": together.high[place]}
-            row |= ends | {"significant": bool(together.significant[place])}
+    lows, highs = (
+        np.append(*ends) for ends in zip(_cosine_interval(cosines, seed), _cosine_interval(mean, seed), strict=True)
+    )
+    images, simultaneous = np.append(cosines.having, mean.having), simultaneous_intervals(leads, seed=seed)
+    for index, row in enumerate(rows):
+        row |= {"n": int(images[index]), "own_low": lows[index], "own_high": highs[index]}
+        if index < count:
+            ends = {"low": simultaneous.low[index], "high": simultaneous.high[index]}
+            row |= ends | {"significant": bool(simultaneous.significant[index])}
 
 
-def _of_cosines(sample: Estimates, seed: int) -> tuple[Values, Values]:
+def _cosine_interval(sample: Estimates, seed: int) -> tuple[Values, Values]:
     return mean_interval(sample, seed=seed, low=-1.0, high=1.0)
 
 
@@ -147,17 +149,15 @@ def _permuted(square: Values, seed: int) -> dict[str, float]:
 
 def phrases(reader: Reader) -> dict[str, str]:
     """Returns augmentation → the phrase that its shift was compared with; empty if there was none."""
-    found = reader.identity_of("text").get("words", {})
-    return {name: phrase for name, phrase in found.items() if name != ORIGINAL}
+    words = reader.identity_of("text").get("words", {})
+    return {name: phrase for name, phrase in words.items() if name != ORIGINAL}
 
 
-def words_of_study(reader: Reader) -> pl.DataFrame:
-    """Returns the table `words` of a study."""
+def words_table(reader: Reader) -> pl.DataFrame:
     return words(reader.groups, reader.augmentations, [*phrases(reader)], seed=reader.info.seed)
 
 
-def test_of_study(reader: Reader) -> pl.DataFrame:
-    """Returns the table `word_test` of a study."""
+def word_test_table(reader: Reader) -> pl.DataFrame:
     table = reader.table("words")
     assert table is not None
     sample = own_and_leads(reader.rows(), reader.augmentations, [*phrases(reader)], tested(table)[0])
@@ -167,13 +167,13 @@ def test_of_study(reader: Reader) -> pl.DataFrame:
 TABLES: tuple[Table[Reader], ...] = (
     Table(
         "words",
-        words_of_study,
+        words_table,
         is_available=phrases,
         doc="Alignment of shifts with words: `augmentation, word, n, mean, ci_low, ci_high`.",
     ),
     Table(
         "word_test",
-        test_of_study,
+        word_test_table,
         reads=("words",),
         is_available=phrases,
         doc="The rank of each augmentation's own word among all words, and a permutation test over all augmentations.",

@@ -51,7 +51,6 @@ class Texts:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The columns that the texts add."""
         return (
             *(("text_alignment_shift",) if self.captions else ()),
             *(("zero_shot_flip", "zero_shot_margin_shift") if self.labels else ()),
@@ -59,29 +58,28 @@ class Texts:
 
     def describe(self) -> Json:
         """Returns everything that can change a number, for the study's identity; empty without text."""
-        found: Json = {}
+        identity: Json = {}
         if self.words:
-            found["words"] = dict(self.words)
-            found["captions"] = {"count": self.captions, "hash": self.captions_hash}
+            identity["words"] = dict(self.words)
+            identity["captions"] = {"count": self.captions, "hash": self.captions_hash}
         if self.labels:
-            found["labels"] = {"count": len(self.labels), "hash": _hash(self.labels)}
-            found["templates"] = list(TEMPLATES)
-        return found
+            identity["labels"] = {"count": len(self.labels), "hash": _hash(self.labels)}
+            identity["templates"] = list(TEMPLATES)
+        return identity
 
 
 def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[ImageRef]") -> Texts:
-    """Collects the texts that a study requests."""
-    wanted = switches.text or switches.words is not None
-    words = _words(switches.words, augmentations) if wanted else {}
-    given = [(s.image_id, s.caption) for s in samples if has_caption(s)] if wanted else []
-    if wanted and not given:
+    is_wanted = switches.text or switches.words is not None
+    words = _words(switches.words, augmentations) if is_wanted else {}
+    captions = [(s.image_id, s.caption) for s in samples if has_caption(s)] if is_wanted else []
+    if is_wanted and not captions:
         log.warning("skipping text_alignment_shift: no image has a caption")
-    elif 0 < len(given) < len(samples):
-        log.info("%d of %d images have a caption", len(given), len(samples))
-    if wanted and not given and len(words) < 2:
+    elif 0 < len(captions) < len(samples):
+        log.info("%d of %d images have a caption", len(captions), len(samples))
+    if is_wanted and not captions and len(words) < 2:
         raise UsageError("text: no image has a caption and no augmentation has a phrase; give phrases with `words`")
     labels = () if switches.labels is None else _labels(switches.labels)
-    return Texts(words, labels, len(given), _hash([f"{image}\n{caption}" for image, caption in given]))
+    return Texts(words, labels, len(captions), _hash([f"{image}\n{caption}" for image, caption in captions]))
 
 
 def has_caption(sample: "ImageRef") -> bool:
@@ -89,27 +87,29 @@ def has_caption(sample: "ImageRef") -> bool:
     return bool(sample.caption and sample.caption.strip())
 
 
-def _labels(given: str | Sequence[str]) -> tuple[str, ...]:
-    lines = read_text(Path(given).expanduser(), LABELS_BYTES).splitlines() if isinstance(given, str) else given
+def _labels(source: str | Sequence[str]) -> tuple[str, ...]:
+    lines = read_text(Path(source).expanduser(), LABELS_BYTES).splitlines() if isinstance(source, str) else source
     labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if len(labels) < 2:
-        where = f"{given}: " if isinstance(given, str) else ""
+        where = f"{source}: " if isinstance(source, str) else ""
         raise UsageError(f"labels: {where}give at least two class names, one per line")
     return labels
 
 
-def _words(given: str | Mapping[str, str] | None, augmentations: Sequence[str]) -> dict[str, str]:
+def _words(source: str | Mapping[str, str] | None, augmentations: Sequence[str]) -> dict[str, str]:
     """Returns the phrases of the original view and of each augmentation that has one, in suite order."""
-    own: Any = given or {}
-    if isinstance(given, str):
-        own = read_yaml(Path(given).expanduser())
-    if not isinstance(own, Mapping) or not all(isinstance(phrase, str) and phrase.strip() for phrase in own.values()):
+    phrases: Any = source or {}
+    if isinstance(source, str):
+        phrases = read_yaml(Path(source).expanduser())
+    if not isinstance(phrases, Mapping) or not all(
+        isinstance(phrase, str) and phrase.strip() for phrase in phrases.values()
+    ):
         raise UsageError("words: give 'augmentation: phrase' lines, such as 'blur: a blurry photo'")
     names = (ORIGINAL, *augmentations)
-    for name in own:
+    for name in phrases:
         if name not in names:
             raise UsageError(f"words: {unknown_name('augmentation', str(name), dict.fromkeys(names))}")
-    table = WORDS | dict(own)
+    table = WORDS | dict(phrases)
     without = [name for name in augmentations if name not in table]
     if without:
         log.warning("no phrase for %s; give one with `words`", ", ".join(without))

@@ -30,17 +30,17 @@ def zero_shot(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) ->
         for block in blocks(rows.select(*measured, "zero_shot_margin"), len(order.views)):
             before = order.values(block, ORIGINAL, ["zero_shot_margin"])
             views = (order.values(block, name, measured) for name in augmentations)
-            yield side_by_side(sums_and_counts(_of_views(each, before)) for each in views)
+            yield side_by_side(sums_and_counts(_agreement_and_margins(values, before)) for values in views)
 
     sample = gather(parts(), together=False)
-    agreement, before, margin = (sample.columns(range(place, 3 * len(augmentations), 3)) for place in range(3))
+    agreement, before, margin = (sample.columns(range(start, 3 * len(augmentations), 3)) for start in range(3))
     ends = mean_interval(margin, seed=seed, low=-2.0, high=2.0)
     numbers = (agreement.mean, *proportion_interval(agreement), before.mean, margin.mean, *ends)
     columns = {"augmentation": augmentations, "n": agreement.counts.astype(np.int64)}
     return pl.DataFrame(columns | dict(zip(NUMBERS, numbers, strict=True)), schema=SCHEMA).fill_nan(None)
 
 
-def _of_views(values: Values, before: Values) -> Values:
+def _agreement_and_margins(values: Values, before: Values) -> Values:
     """Converts flips and shifts of margins `[b, draws, 2]` to agreement, margin of the original, margin of the view."""
     flips, shifts = values[..., 0], values[..., 1]
     margin = before[..., 0] + shifts
